@@ -19,7 +19,7 @@ const NAMES: usize = 10_000;
 const LARGE_ROUNDS: u32 = 10;
 
 /// Requests: description, path, and target for the median. `{first}` and `{second}` are the packages that most others need.
-const ASKED: &[(&str, &str, &str)] = &[
+const REQUESTS: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
     ("the package with the most links", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
     ("one package with many links", "/__api__/repos/bench/packages/{second}", ""),
@@ -48,7 +48,7 @@ const ASKED: &[(&str, &str, &str)] = &[
 pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
     let root = Path::new(mirror.url().trim_start_matches("file://")).to_owned();
-    describe(&root);
+    write_database(&root);
     let rules = data().join("sysreqs").canonicalize().expect("the rules");
     let server = Server::start(&format!(
         "[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}",
@@ -68,7 +68,7 @@ pub(crate) fn run(report: &mut Report) {
     };
     let [first, second] = needed(&index(&root));
     let path = |path: &str| path.replace("{first}", &first).replace("{second}", &second);
-    let names = ASKED.iter().map(|(what, asked, aim)| (*what, path(asked), *aim));
+    let names = REQUESTS.iter().map(|(what, asked, aim)| (*what, path(asked), *aim));
     let body = filter(&index(&root));
     for (what, path, aim) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
         let ask = |path: &str| {
@@ -142,7 +142,7 @@ fn index(root: &Path) -> String {
 
 /// Writes a package database to the mirror: every package with about two kilobytes of text, every fifth with system
 /// requirements of the real sample.
-fn describe(root: &Path) {
+fn write_database(root: &Path) {
     let index = index(root);
     let sample = fs::read(data().join("sysreqs/test/sysreqs.json")).expect("the sample");
     let sample: Vec<serde_json::Value> = serde_json::from_slice(&sample).expect("JSON");
@@ -199,15 +199,15 @@ fn filter(index: &str) -> String {
 }
 
 fn get(server: &Server, path: &str) -> usize {
-    ask(server, "GET", path, "")
+    request(server, "GET", path, "")
 }
 
 fn post(server: &Server, path: &str, body: &str) -> usize {
-    ask(server, "POST", path, body)
+    request(server, "POST", path, body)
 }
 
 /// Sends a request over a new connection; returns the size of the response body.
-fn ask(server: &Server, method: &str, path: &str, body: &str) -> usize {
+fn request(server: &Server, method: &str, path: &str, body: &str) -> usize {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");
     let mut wire = std::net::TcpStream::connect(host).expect("it answers");

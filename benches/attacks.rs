@@ -22,7 +22,7 @@ use super::tls::{certificate, roots};
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 128;
 const FLOODS: usize = 8;
-const TIME: Duration = Duration::from_secs(5);
+const DURATION: Duration = Duration::from_secs(5);
 const PATH: &str = "/bench/latest/src/contrib/mb2_1.0.0.tar.gz";
 
 pub(crate) fn run(report: &mut Report) {
@@ -56,24 +56,24 @@ pub(crate) fn run(report: &mut Report) {
     let runtime = runtime.expect("a runtime");
 
     let idle = server.memory("VmRSS");
-    let quiet = others(&host, || std::thread::sleep(TIME));
+    let quiet = latency_of_others(&host, || std::thread::sleep(DURATION));
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / quiet.as_secs_f64());
     for (what, attack) in [("streams without window", Attack::NoWindow), ("unread sockets", Attack::Unread)] {
         let (mut held, mut during) = (Vec::new(), 0.0_f64);
-        let wait = others(&host, || {
+        let wait = latency_of_others(&host, || {
             for _ in 0..CONNECTIONS {
-                held.push(runtime.block_on(async { asked(connect().await, attack).await }));
+                held.push(runtime.block_on(async { send_requests(connect().await, attack).await }));
                 during = during.max(server.memory("VmRSS"));
             }
-            let until = Instant::now() + TIME;
+            let until = Instant::now() + DURATION;
             while Instant::now() < until {
                 during = during.max(server.memory("VmRSS"));
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
         drop(held);
-        std::thread::sleep(TIME);
+        std::thread::sleep(DURATION);
         let after = server.memory("VmRSS");
         report.row(
             format!("{CONNECTIONS} × {STREAMS} GETs of 2 MB, {what}: most memory"),
@@ -93,7 +93,7 @@ pub(crate) fn run(report: &mut Report) {
     for (what, frame) in
         [("WINDOW_UPDATE", window_update()), ("PRIORITY", priority()), ("unknown", unknown())]
     {
-        let flood = others(&host, || {
+        let flood = latency_of_others(&host, || {
             runtime.block_on(async {
                 let floods = (0..FLOODS).map(|_| async { flood(connect, &frame).await });
                 futures_util::future::join_all(floods).await;
@@ -105,7 +105,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// The 99th percentile of another client's response times for a small request during an action.
-fn others(host: &str, during: impl FnOnce()) -> Duration {
+fn latency_of_others(host: &str, during: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
@@ -139,25 +139,25 @@ enum Attack {
 }
 
 /// A connection with [`STREAMS`] pending requests; closed on drop.
-struct Asked {
+struct PendingRequests {
     _sender: h2::client::SendRequest<Bytes>,
     _answers: Vec<http::Response<h2::RecvStream>>,
     _unanswered: Vec<h2::client::ResponseFuture>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequests {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn asked(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> Asked {
+async fn send_requests(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> PendingRequests {
     const LARGEST: u32 = (1 << 31) - 1;
     let mut builder = h2::client::Builder::new();
     builder.initial_max_send_streams(STREAMS).initial_connection_window_size(LARGEST);
     builder.initial_window_size(if attack == Attack::Unread { LARGEST } else { 0 });
-    let stream = Ear { stream, deaf: attack == Attack::Unread };
+    let stream = BlockableStream { stream, is_blocked: attack == Attack::Unread };
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
     let task = tokio::spawn(async move { drop(connection.await) });
     let mut unanswered = Vec::new();
@@ -171,26 +171,26 @@ async fn asked(stream: TlsStream<tokio::net::TcpStream>, attack: Attack) -> Aske
             answers.push(answer.await.expect("a head"));
         }
     }
-    Asked { _sender: sender, _answers: answers, _unanswered: unanswered, task }
+    PendingRequests { _sender: sender, _answers: answers, _unanswered: unanswered, task }
 }
 
 /// A stream whose read side can be blocked.
-struct Ear<S> {
+struct BlockableStream<S> {
     stream: S,
-    deaf: bool,
+    is_blocked: bool,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Ear<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for BlockableStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if self.deaf { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(context, buffer) }
+        if self.is_blocked { Poll::Pending } else { Pin::new(&mut self.stream).poll_read(context, buffer) }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Ear<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for BlockableStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -210,7 +210,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Ear<S> {
 
 /// Sends a frame as often as the server accepts it; reconnects whenever the server closes the connection.
 async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: impl Fn() -> F, frame: &[u8]) {
-    let until = Instant::now() + TIME;
+    let until = Instant::now() + DURATION;
     let many = frame.repeat(1000);
     while Instant::now() < until {
         let mut stream = connect().await;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use rstudio_pm::bundle::record::{Snapshot, Ver};
-use rstudio_pm::bundle::segment::{Lines, ReadmeText};
+use rstudio_pm::bundle::record::{ReleaseRecord, SnapshotRecord};
+use rstudio_pm::bundle::segment::{LinesWriter, ReadmeText};
 use rstudio_pm::bundle::{
-    Fields, Head, Object, Product, Readme, Record, SegmentRef, State, Upstream, head, seal,
+    Fields, Head, Object, Product, ProductOrigin, ProductState, Readme, Record, SegmentRef, head, seal,
 };
 use rstudio_pm::model::digest::Md5;
 use rstudio_pm::model::time::{Day, Timestamp};
@@ -104,7 +104,7 @@ fn words(seed: &str, count: usize) -> String {
 fn write(root: &Path, mirror: &Path) -> Vec<String> {
     let contrib = mirror.join("src/contrib");
     let read = |file: &str| fs::read(contrib.join(file)).expect("just written");
-    let text = packages::text(&read("PACKAGES.gz"), 1 << 30).expect("an index").into_owned();
+    let text = packages::decode_text(&read("PACKAGES.gz"), 1 << 30).expect("an index").into_owned();
     let records = packages::records(&text).map(|record| record.expect("a record"));
     let index: HashMap<&str, _> = records.map(|record| (record.package, record)).collect();
     let current = read_current_meta(&read("Meta/current.rds")[..], Limits::META).expect("a table");
@@ -114,13 +114,13 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
     rows.extend(current.into_iter().map(|row| (row, true)));
     rows.sort_by_key(|(row, _)| row.mtime);
     let last: Day = rows.last().expect("releases").0.mtime.day();
-    let (mut state, mut segments) = (State::default(), Vec::<SegmentRef>::new());
+    let (mut state, mut segments) = (ProductState::default(), Vec::<SegmentRef>::new());
     let chunks = rows.len().div_ceil(SEGMENT);
     for (number, rows) in rows.chunks(SEGMENT).enumerate() {
         let serial = number as u64 + 1;
         let prev = segments.last().map(|segment| segment.file.sha256);
-        let mut lines = Lines::segment(&Product::Cran, serial, prev);
-        let mut readmes = Lines::readmes();
+        let mut lines = LinesWriter::segment(&Product::Cran, serial, prev);
+        let mut readmes = LinesWriter::readmes();
         let mut size = 0;
         for (row, is_listed) in rows {
             let stanza =
@@ -134,10 +134,10 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
         }
         if number + 1 == chunks {
             let (packages, state) = (state.listed(), state.digest());
-            lines.push(&Record::Snapshot(Snapshot { day: last, packages, state, listing: None }));
+            lines.push(&Record::Snapshot(SnapshotRecord { day: last, packages, state, listing: None }));
         }
         let records = lines.records();
-        let put = |lines: Lines, below: &str| {
+        let put = |lines: LinesWriter, below: &str| {
             let (bytes, packed) = lines.pack(below, serial).expect("memory");
             let path = root.join(Product::Cran.path(&packed.path));
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -168,19 +168,19 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
         packages: PACKAGES,
         subset: None,
         base: None,
-        upstream: Upstream { address: "https://cran.example".to_owned(), serial: None },
+        upstream: ProductOrigin { address: "https://cran.example".to_owned(), serial: None },
         earlier: Vec::new(),
         chain: Head::chain_of(&segments),
         segments,
     };
-    fs::write(root.join(Product::Cran.head()), head.bytes()).expect("written");
+    fs::write(root.join(Product::Cran.head_path()), head.bytes()).expect("written");
     let (marker, version) = Product::Cran.marker().expect("it has one");
     fs::write(root.join(marker), version).expect("written");
     names
 }
 
 /// A release with about two kilobytes of DESCRIPTION, and its README.
-fn release(row: &MetaRow<String>, stanza: Option<String>) -> (Ver, ReadmeText) {
+fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, ReadmeText) {
     let version = row.file.trim_start_matches(&format!("{}_", row.package)).trim_end_matches(".tar.gz");
     let sha256 = seal::digest(row.file.as_bytes());
     let declared = stanza.as_deref().and_then(|text| text.split_once("MD5sum: "));
@@ -205,7 +205,7 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (Ver, ReadmeText) {
         field("Repository", "CRAN".to_owned()),
         field("Date/Publication", row.mtime.to_string()),
     ]);
-    let ver = Ver {
+    let ver = ReleaseRecord {
         folder: None,
         name: row.package.clone(),
         version: version.to_owned(),

@@ -21,17 +21,22 @@ const ROUNDS: usize = 5;
 
 pub(crate) fn run(report: &mut Report) {
     let folder = tempfile::tempdir().expect("a folder");
-    let archives = fill(folder.path());
+    let archives = copy_archives(folder.path());
     let full = || {
-        pass(&archives, |bytes| drop(archive::read(bytes, None, Limits::default()).expect("a real package")))
+        read_all(&archives, |bytes| {
+            drop(archive::read(bytes, None, Limits::default()).expect("a real package"))
+        })
     };
-    let light =
-        || pass(&archives, |bytes| drop(archive::description(bytes, Limits::default()).expect("a package")));
+    let light = || {
+        read_all(&archives, |bytes| {
+            drop(archive::read_description(bytes, Limits::default()).expect("a package"))
+        })
+    };
     let loaded: Vec<Vec<u8>> = archives.iter().map(|path| fs::read(path).expect("an archive")).collect();
     let script = format!("tools::write_PACKAGES('{}', type = 'source')", folder.path().display());
     full();
     let rounds: Vec<Round> = (0..ROUNDS)
-        .map(|_| Round { full: full(), parts: parts(&archives, &loaded), light: light() })
+        .map(|_| Round { full: full(), parts: measure_parts(&archives, &loaded), light: light() })
         .collect();
     let began = Instant::now();
     let status = Command::new("Rscript").args(["-e", &script]).status().expect("R is installed: tests/setup");
@@ -81,7 +86,7 @@ impl Round {
 }
 
 /// Measures the necessary parts, one after the other, with as many threads as [`pass`].
-fn parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
+fn measure_parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
     let inflate = |bytes: &Vec<u8>| {
         let mut stream = flate2::bufread::MultiGzDecoder::new(bytes.as_slice());
         let mut buffer = vec![0; 64 << 10];
@@ -100,7 +105,7 @@ fn parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
 }
 
 /// Seconds to read, hash (SHA-256 and MD5) and `check` all archives.
-fn pass(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
+fn read_all(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
     each(archives, |path| {
         let bytes = fs::read(path).expect("an archive");
         std::hint::black_box((Sha256::digest(&bytes), Md5::digest(&bytes)));
@@ -155,7 +160,7 @@ fn rewriting(report: &mut Report, archives: &[PathBuf]) {
     }
 }
 
-fn fill(folder: &Path) -> Vec<PathBuf> {
+fn copy_archives(folder: &Path) -> Vec<PathBuf> {
     let contrib = super::mirror::data().join("cran-mirror/src/contrib");
     let mut archives = Vec::new();
     for copy in 0..COPIES {

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use rstudio_pm::catalog::Live;
+use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::{self, Db};
 use rstudio_pm::jobs::{JobState, Jobs, Started};
@@ -105,7 +105,7 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         tokio::task::spawn_blocking(move || Db::open(&opening)).await.expect("no panic").expect("a database");
     let storage = Storage::open(&config.storage).await.expect("storage");
     let upstream = Upstream::new(&config.proxy).expect("a client");
-    let catalog = Live::open(&db).await.expect("a catalog");
+    let catalog = CatalogHandle::open(&db).await.expect("a catalog");
     let clock: Clock = Arc::new(|| {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         Timestamp(since.as_micros() as i64)

@@ -18,7 +18,7 @@ pub(crate) fn run(report: &mut Report) {
         [("", String::new()), (", service log on", format!("[Server]\nServiceLog = {}", log.display()))]
     {
         let server = Server::start(&more);
-        let (source, build) = built(folder.path());
+        let (source, build) = build_example(folder.path());
         server.rspm(&["create", "source", "--name=team"]);
         server.rspm(&["add", "--source=team", &format!("--path={}", source.display())]);
         server.rspm(&[
@@ -72,7 +72,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Builds an example package; returns the source and the binary.
-fn built(folder: &Path) -> (PathBuf, PathBuf) {
+fn build_example(folder: &Path) -> (PathBuf, PathBuf) {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
     let library = folder.join("library");
     std::fs::create_dir_all(&library).expect("a folder");

@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Creates the repository `bench` with packages of these names and sizes in bytes, and with those of the mirror.
-    pub(crate) fn fill(&self, packages: &[(&str, usize)]) {
+    pub(crate) fn create_repository(&self, packages: &[(&str, usize)]) {
         self.rspm(&["create", "source", "--name=files"]);
         for (name, size) in packages {
             let path = package(self.path(), name, *size);

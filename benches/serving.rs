@@ -66,12 +66,12 @@ const LOADS: [Load; 12] = [
 pub(crate) fn run(report: &mut Report) {
     let nginx = Nginx::start();
     let server = Server::start(&format!("[CRAN]\nURL = {}", small_mirror()));
-    server.fill(&[]);
+    server.create_repository(&[]);
     measure(report, &server, &nginx, &SMALL);
     server.stop();
     let mirror = Mirror::write();
     let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
-    server.fill(&[("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)]);
+    server.create_repository(&[("kb1", 400), ("kb100", 100 << 10), ("kb300", 300 << 10), ("mb20", 20 << 20)]);
     measure(report, &server, &nginx, &LOADS);
 }
 

@@ -51,14 +51,14 @@ pub(crate) fn run(report: &mut Report) {
             mirror.url()
         ),
     );
-    server.fill(&[("kb1", 400), ("kb64", 64 << 10), ("mb3", 3 << 20)]);
+    server.create_repository(&[("kb1", 400), ("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let (stop, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut samples: Vec<(Duration, f64)> = Vec::new();
     let began = Instant::now();
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (server, stop, requests) = (&server, &stop, &requests);
-            scope.spawn(move || ask(server, client, stop, requests));
+            scope.spawn(move || run_client(server, client, stop, requests));
         }
         let mut turn = 0;
         while began.elapsed() < length {
@@ -90,7 +90,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// A client with a connection that stays open until the server closes it.
-fn ask(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) {
+fn run_client(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) {
     let url = server.url("");
     let host = url.trim_start_matches("http://");
     let mut wire = TcpStream::connect(host).expect("connected");
@@ -99,7 +99,7 @@ fn ask(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) 
     while !stop.load(Ordering::Relaxed) {
         let path = PATHS[turn % PATHS.len()];
         let asked = write!(wire, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        if asked.is_err() || !answer(&mut wire, &mut bytes) {
+        if asked.is_err() || !read_response(&mut wire, &mut bytes) {
             wire = TcpStream::connect(host).expect("connected");
         } else {
             requests.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ fn ask(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) 
 }
 
 /// Reads a response with a `Content-Length`; returns false when the connection ended before its end.
-fn answer(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
+fn read_response(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
     let mut head = Vec::new();
     let end = loop {
         match wire.read(bytes) {

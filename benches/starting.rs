@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report) {
     for _ in 0..ROUNDS {
         let began = Instant::now();
         let server = Server::on(Arc::clone(&folder), &more);
-        ask(&server);
+        request(&server);
         answer.push(began.elapsed().as_secs_f64());
         ready.push(server.ready.as_secs_f64());
         server.stop();
@@ -56,7 +56,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Sends a HEAD request for a package in a resolved snapshot over a new connection.
-fn ask(server: &Server) {
+fn request(server: &Server) {
     let url = server.url("");
     let host = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).expect("it is ready");

@@ -39,7 +39,7 @@ pub(crate) fn run(report: &mut Report) {
         small_mirror()
     );
     let server = Server::on(Arc::clone(&folder), &https);
-    server.fill(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
+    server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::encrypted(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
     for (number, (what, path, aim)) in LOADS.into_iter().enumerate() {

@@ -1,15 +1,15 @@
 //! Handles of the stores and of the shared work rooms. It has no methods but `new`: rooms take the handles they need.
 
-pub mod late;
+pub mod deferred;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use late::Late;
+use deferred::Deferred;
 
 use crate::advisory::Index;
-use crate::catalog::Live;
+use crate::catalog::CatalogHandle;
 use crate::config::Config;
 use crate::db::Db;
 use crate::jobs::Jobs;
@@ -32,14 +32,14 @@ pub struct State {
     /// The client for mirrors; a reload of `[Proxy]` replaces it.
     pub upstream: ArcSwap<Upstream>,
     /// In-memory data for resolving snapshots.
-    pub catalog: Live,
+    pub catalog: CatalogHandle,
     /// The rules of system requirements in force; none before the first fetch. Loaded concurrently with startup.
-    pub rules: Late<Rules>,
+    pub rules: Deferred<Rules>,
     /// The package advisories in force; none before the first fetch. Loaded concurrently with startup.
-    pub advisories: Late<Index>,
+    pub advisories: Deferred<Index>,
     /// Number of times that package details were added to an already published step: details of a point read before may
     /// lack them.
-    pub described: AtomicU64,
+    pub detail_updates: AtomicU64,
     /// Running and recently finished jobs.
     pub jobs: Jobs,
     /// The clock.
@@ -54,7 +54,7 @@ impl State {
         db: Db,
         storage: Storage,
         upstream: Upstream,
-        catalog: Live,
+        catalog: CatalogHandle,
         jobs: Jobs,
         clock: Clock,
     ) -> State {
@@ -65,9 +65,9 @@ impl State {
             storage,
             upstream: Arc::new(upstream).into(),
             catalog,
-            rules: Late::default(),
-            advisories: Late::default(),
-            described: AtomicU64::new(0),
+            rules: Deferred::default(),
+            advisories: Deferred::default(),
+            detail_updates: AtomicU64::new(0),
             jobs,
             clock,
         }

@@ -8,9 +8,9 @@ use super::yaml;
 use crate::model::time::Timestamp;
 
 /// Largest size of a file in bytes: ten times the largest advisory.
-pub const FILE: u64 = 8 << 20;
+pub const MAX_FILE_SIZE: u64 = 8 << 20;
 /// Largest number of errors that are recorded; further ones are only counted.
-const TOLD: usize = 20;
+const MAX_REASONS: usize = 20;
 
 /// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Format {
     /// file name of an advisory is its id, which begins with capitals (`x_` for private ones); `None` for any other
     /// name, and for files in hidden directories.
     #[must_use]
-    pub fn of(path: &str) -> Option<Format> {
+    pub fn from_path(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
         let hidden = |name: &str| name.starts_with('.') && name != ".";
         if folders.split('/').any(hidden) {
@@ -49,7 +49,7 @@ impl Format {
 
 /// A file that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedFile {
     /// The file, with the line for JSON lines.
     pub file: String,
     /// The reason.
@@ -80,8 +80,8 @@ pub enum BadBatch {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     records: BTreeMap<String, Record>,
-    left_out: Vec<LeftOut>,
-    bad: usize,
+    skipped: Vec<SkippedFile>,
+    malformed: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -94,24 +94,24 @@ struct Record {
 impl Batch {
     /// Adds the file of an advisory. A malformed one is skipped and counted; one about other ecosystems only is
     /// ignored. Of two with the same id the later modified one is kept.
-    pub fn take(&mut self, file: &str, format: Format, bytes: &[u8]) {
+    pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let read = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
             Format::Yaml => Ok(yaml::read(text)?.to_string()),
         });
         match read {
-            Ok(json) => self.line(file, json),
-            Err(reason) => self.leave_out(file, reason),
+            Ok(json) => self.add_json(file, json),
+            Err(reason) => self.skip(file, reason),
         }
     }
 
     /// Adds JSON lines with an advisory in each.
-    pub fn take_lines(&mut self, file: &str, bytes: &[u8]) {
+    pub fn add_lines(&mut self, file: &str, bytes: &[u8]) {
         let lines = bytes.split(|b| *b == b'\n').enumerate();
         for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
             match text(line.trim_ascii()) {
-                Ok(text) => self.line(&format!("{file}, line {}", number + 1), text.to_owned()),
-                Err(reason) => self.leave_out(&format!("{file}, line {}", number + 1), reason),
+                Ok(text) => self.add_json(&format!("{file}, line {}", number + 1), text.to_owned()),
+                Err(reason) => self.skip(&format!("{file}, line {}", number + 1), reason),
             }
         }
     }
@@ -119,9 +119,9 @@ impl Batch {
     /// Adds the advisories of another batch, which replace those with the same id.
     pub fn merge(&mut self, other: Batch) {
         self.records.extend(other.records);
-        self.bad += other.bad;
-        self.left_out.extend(other.left_out);
-        self.left_out.truncate(TOLD);
+        self.malformed += other.malformed;
+        self.skipped.extend(other.skipped);
+        self.skipped.truncate(MAX_REASONS);
     }
 
     /// Keeps only the advisories for whose id `keep` returns true.
@@ -129,10 +129,10 @@ impl Batch {
         self.records.retain(|id, _| keep(id));
     }
 
-    fn line(&mut self, file: &str, json: String) {
+    fn add_json(&mut self, file: &str, json: String) {
         let advisory = match Advisory::from_json(&json) {
             Ok(advisory) => advisory,
-            Err(bad) => return self.leave_out(file, bad.to_string()),
+            Err(bad) => return self.skip(file, bad.to_string()),
         };
         if advisory.ecosystems().next().is_none() {
             return;
@@ -145,11 +145,11 @@ impl Batch {
     }
 
     /// Counts and records a file that is skipped.
-    pub fn leave_out(&mut self, file: &str, reason: String) {
-        self.bad += 1;
-        if self.left_out.len() < TOLD {
+    pub fn skip(&mut self, file: &str, reason: String) {
+        self.malformed += 1;
+        if self.skipped.len() < MAX_REASONS {
             let file = file.chars().take(200).collect();
-            self.left_out.push(LeftOut { file, reason: reason.chars().take(300).collect() });
+            self.skipped.push(SkippedFile { file, reason: reason.chars().take(300).collect() });
         }
     }
 
@@ -167,8 +167,8 @@ impl Batch {
 
     /// The number of skipped files, and the first of them.
     #[must_use]
-    pub fn left_out(&self) -> (usize, &[LeftOut]) {
-        (self.bad, &self.left_out)
+    pub fn skipped(&self) -> (usize, &[SkippedFile]) {
+        (self.malformed, &self.skipped)
     }
 
     /// The advisories by id.
@@ -205,11 +205,11 @@ impl Batch {
     ///
     /// # Errors
     /// There are no advisories, or more than a tenth of the files is malformed.
-    pub fn checked(self) -> Result<Batch, BadBatch> {
-        let all = self.len() + self.bad;
-        match self.left_out.first() {
-            Some(first) if self.bad * 10 > all => Err(BadBatch::Damaged {
-                bad: self.bad,
+    pub fn validate(self) -> Result<Batch, BadBatch> {
+        let all = self.len() + self.malformed;
+        match self.skipped.first() {
+            Some(first) if self.malformed * 10 > all => Err(BadBatch::Damaged {
+                bad: self.malformed,
                 all,
                 file: first.file.clone(),
                 reason: first.reason.clone(),
@@ -221,8 +221,8 @@ impl Batch {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, String> {
-    if bytes.len() as u64 > FILE {
-        return Err(format!("it has more than {FILE} bytes"));
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(format!("it has more than {MAX_FILE_SIZE} bytes"));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
@@ -264,7 +264,7 @@ mod tests {
             ("RSEC-1 2.json", None),
             ("-1.json", None),
         ] {
-            assert_eq!(Format::of(path), format, "{path}");
+            assert_eq!(Format::from_path(path), format, "{path}");
         }
     }
 
@@ -273,9 +273,9 @@ mod tests {
         let mut batch = Batch::default();
         let one = json("RSEC-2", "CRAN", "2024-01-01T00:00:00Z");
         let spread = one.replace("RSEC-2", "RSEC-10").replace(',', ",\n  ");
-        batch.take("RSEC-2.json", Format::Json, one.as_bytes());
-        batch.take("RSEC-10.json", Format::Json, spread.as_bytes());
-        batch.take(
+        batch.add_file("RSEC-2.json", Format::Json, one.as_bytes());
+        batch.add_file("RSEC-10.json", Format::Json, spread.as_bytes());
+        batch.add_file(
             "B-1.yaml",
             Format::Yaml,
             b"id: B-1\naffected: [{package: {ecosystem: PyPI, name: b}}]\nextra: {x: 1.10}\n",
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!((lines.len(), lines[2]), (3, one.as_str()));
         assert!(lines[0].contains(r#""extra":{"x":"1.10"}"#), "{document}");
         let mut again = Batch::default();
-        again.take_lines("document", document.as_bytes());
+        again.add_lines("document", document.as_bytes());
         assert_eq!(again.document(), document.as_bytes());
         assert_eq!(again.lines(Some(Ecosystem::Pypi)).collect::<Vec<_>>(), [lines[0]]);
     }
@@ -296,31 +296,31 @@ mod tests {
             (json("A-1", "CRAN", "2024-01-01T00:00:00Z"), json("A-1", "CRAN", "2024-01-01T00:00:00.5Z"));
         for order in [[&old, &new], [&new, &old]] {
             let mut batch = Batch::default();
-            order.iter().for_each(|text| batch.take("A-1.json", Format::Json, text.as_bytes()));
+            order.iter().for_each(|text| batch.add_file("A-1.json", Format::Json, text.as_bytes()));
             assert_eq!(batch.document(), format!("{new}\n").as_bytes());
         }
     }
 
     #[test]
-    fn some_that_cannot_be_read_are_left_out_and_many_are_a_reason_to_take_none() {
+    fn few_malformed_files_are_skipped_and_many_are_an_error() {
         let mut batch = Batch::default();
-        batch.take("C-1.json", Format::Json, json("C-1", "npm", "").as_bytes());
+        batch.add_file("C-1.json", Format::Json, json("C-1", "npm", "").as_bytes());
         assert_eq!(
-            batch.clone().checked().map(|_| ()),
+            batch.clone().validate().map(|_| ()),
             Err(BadBatch::Empty),
             "other ecosystems are not an error"
         );
         for n in 0..18 {
-            batch.take("A.json", Format::Json, json(&format!("A-{n}"), "CRAN", "").as_bytes());
+            batch.add_file("A.json", Format::Json, json(&format!("A-{n}"), "CRAN", "").as_bytes());
         }
-        batch.take("bad.json", Format::Json, b"{\"id\":1}");
-        batch.take_lines("lines", b"\n\xff\xfe\n\n");
-        assert_eq!((batch.len(), batch.left_out().0), (18, 2));
-        assert_eq!(batch.left_out().1[1].file, "lines, line 2");
-        let batch = batch.checked().expect("two of twenty");
+        batch.add_file("bad.json", Format::Json, b"{\"id\":1}");
+        batch.add_lines("lines", b"\n\xff\xfe\n\n");
+        assert_eq!((batch.len(), batch.skipped().0), (18, 2));
+        assert_eq!(batch.skipped().1[1].file, "lines, line 2");
+        let batch = batch.validate().expect("two of twenty");
         let mut worse = batch;
-        worse.take("worse.json", Format::Json, b"<html>");
-        let said = worse.checked().expect_err("three of twenty-one").to_string();
+        worse.add_file("worse.json", Format::Json, b"<html>");
+        let said = worse.validate().expect_err("three of twenty-one").to_string();
         assert!(said.contains("3 of 21") && said.contains("bad.json"), "{said}");
     }
 }

@@ -13,15 +13,15 @@ use crate::model::time::Timestamp;
 /// All advisories, prepared for lookups. Fields that no lookup needs are left out.
 #[derive(Debug, Default)]
 pub struct Index {
-    advisories: Vec<Known>,
+    advisories: Vec<AdvisoryEntry>,
     /// By normalized name.
-    packages: [HashMap<Box<str>, Vec<Affects>>; Ecosystem::ALL.len()],
-    parts: BTreeMap<String, PartSeen>,
+    packages: [HashMap<Box<str>, Vec<AffectedEntry>>; Ecosystem::ALL.len()],
+    feeds: BTreeMap<String, FeedState>,
 }
 
 /// The identity of a part of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartSeen {
+pub struct FeedState {
     /// The digest of its document.
     pub digest: Sha256,
     /// The number of advisories.
@@ -30,7 +30,7 @@ pub struct PartSeen {
 
 /// The advisories of one origin.
 #[derive(Debug)]
-pub struct Part {
+pub struct AdvisoryFeed {
     /// The URL or path of the origin, which identifies it.
     pub name: String,
     /// The digest of the stored document.
@@ -41,10 +41,10 @@ pub struct Part {
 
 /// The reported properties of an advisory.
 #[derive(Debug)]
-struct Known {
+struct AdvisoryEntry {
     id: Box<str>,
     aliases: Box<[Box<str>]>,
-    line: Option<Box<str>>,
+    headline: Option<Box<str>>,
     modified: Option<Timestamp>,
     published: Option<Timestamp>,
     withdrawn: Option<Timestamp>,
@@ -53,7 +53,7 @@ struct Known {
 
 /// A package affected by an advisory.
 #[derive(Debug)]
-struct Affects {
+struct AffectedEntry {
     /// The index in `advisories`.
     advisory: usize,
     ranges: Vec<Range>,
@@ -84,16 +84,16 @@ pub struct Finding<'a> {
 
 /// The advisories about a package.
 #[derive(Clone, Copy, Debug)]
-pub struct OfPackage<'a> {
+pub struct PackageAdvisories<'a> {
     index: &'a Index,
     ecosystem: Ecosystem,
-    affects: &'a [Affects],
+    affects: &'a [AffectedEntry],
 }
 
 impl Index {
     /// Creates an index of several parts. Of advisories with the same id the last modified one applies.
     #[must_use]
-    pub fn new(parts: Vec<Part>) -> Index {
+    pub fn new(parts: Vec<AdvisoryFeed>) -> Index {
         let mut index = Index::default();
         let mut all: BTreeMap<&str, &Advisory> = BTreeMap::new();
         for part in &parts {
@@ -107,17 +107,18 @@ impl Index {
         for advisory in all.into_values() {
             index.add(advisory);
         }
-        let seen = |part: Part| (part.name, PartSeen { digest: part.digest, count: part.batch.len() });
-        index.parts = parts.into_iter().map(seen).collect();
+        let seen =
+            |part: AdvisoryFeed| (part.name, FeedState { digest: part.digest, count: part.batch.len() });
+        index.feeds = parts.into_iter().map(seen).collect();
         index
     }
 
     fn add(&mut self, advisory: &Advisory) {
         let place = self.advisories.len();
-        self.advisories.push(Known {
+        self.advisories.push(AdvisoryEntry {
             id: advisory.id.as_str().into(),
             aliases: advisory.aliases.iter().map(|alias| alias.as_str().into()).collect(),
-            line: advisory.line().map(Into::into),
+            headline: advisory.headline().map(Into::into),
             modified: advisory.modified,
             published: advisory.published,
             withdrawn: advisory.withdrawn,
@@ -125,9 +126,9 @@ impl Index {
         });
         for affected in &advisory.affected {
             if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
-                let name = ecosystem.name(&package.name).into();
+                let name = ecosystem.lookup_name(&package.name).into();
                 let of_name = self.packages[ecosystem as usize].entry(name).or_default();
-                of_name.push(Affects::new(ecosystem, place, affected));
+                of_name.push(AffectedEntry::new(ecosystem, place, affected));
             }
         }
     }
@@ -152,48 +153,49 @@ impl Index {
 
     /// The parts of the index by name.
     #[must_use]
-    pub fn parts(&self) -> &BTreeMap<String, PartSeen> {
-        &self.parts
+    pub fn feeds(&self) -> &BTreeMap<String, FeedState> {
+        &self.feeds
     }
 
     /// The advisories about a package; `None` for most packages.
     #[must_use]
-    pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<OfPackage<'_>> {
-        let affects = self.packages[ecosystem as usize].get(&*ecosystem.name(name))?;
-        Some(OfPackage { index: self, ecosystem, affects })
+    pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
+        let affects = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
+        Some(PackageAdvisories { index: self, ecosystem, affects })
     }
 }
 
-impl Affects {
-    fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> Affects {
+impl AffectedEntry {
+    fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> AffectedEntry {
         let spans: Vec<Span> = affected.ranges.iter().filter_map(|r| Span::new(ecosystem, r)).collect();
         let versions = affected.versions.iter().map(|text| Version::new(ecosystem, text));
-        let versions = versions.filter(|version| !spans.iter().any(|span| span.holds(version))).collect();
+        let versions = versions.filter(|version| !spans.iter().any(|span| span.contains(version))).collect();
         let severity = affected.severity.clone();
-        Affects { advisory, ranges: affected.ranges.clone(), spans, versions, severity }
+        AffectedEntry { advisory, ranges: affected.ranges.clone(), spans, versions, severity }
     }
 
-    fn holds(&self, version: &Version) -> bool {
-        self.versions.iter().any(|listed| listed.is(version))
-            || self.spans.iter().any(|span| span.holds(version))
+    fn contains(&self, version: &Version) -> bool {
+        self.versions.iter().any(|listed| listed.is_same(version))
+            || self.spans.iter().any(|span| span.contains(version))
     }
 }
 
-impl<'a> OfPackage<'a> {
+impl<'a> PackageAdvisories<'a> {
     /// The vulnerabilities of a version that are in force at `now`; newest first.
     #[must_use]
     pub fn affecting(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
         let index = self.index;
-        let in_force =
-            |affects: &&Affects| index.advisories[affects.advisory].withdrawn.is_none_or(|since| since > now);
-        let hits: Vec<&Affects> =
-            self.affects.iter().filter(in_force).filter(|affects| affects.holds(&version)).collect();
+        let in_force = |affects: &&AffectedEntry| {
+            index.advisories[affects.advisory].withdrawn.is_none_or(|since| since > now)
+        };
+        let hits: Vec<&AffectedEntry> =
+            self.affects.iter().filter(in_force).filter(|affects| affects.contains(&version)).collect();
         let names = hits.iter().map(|hit| {
             let known = &index.advisories[hit.advisory];
             std::iter::once(&*known.id).chain(known.aliases.iter().map(|alias| &**alias))
         });
-        let groups = merge::groups(names);
+        let groups = merge::group_by_shared_name(names);
         let of = |group: Vec<usize>| self.finding(group.into_iter().map(|place| hits[place]).collect());
         let mut findings: Vec<Finding<'_>> = groups.into_iter().map(of).collect();
         findings.sort_by(|a, b| b.published.cmp(&a.published).then_with(|| a.id.cmp(b.id)));
@@ -201,9 +203,9 @@ impl<'a> OfPackage<'a> {
     }
 
     /// Merges one or more advisories.
-    fn finding(&self, mut hits: Vec<&'a Affects>) -> Finding<'a> {
-        let known = |hit: &Affects| &self.index.advisories[hit.advisory];
-        hits.sort_by_key(|hit| (rank(self.ecosystem, &known(hit).id), known(hit).id.clone()));
+    fn finding(&self, mut hits: Vec<&'a AffectedEntry>) -> Finding<'a> {
+        let known = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
+        hits.sort_by_key(|hit| (id_rank(self.ecosystem, &known(hit).id), known(hit).id.clone()));
         let first = known(hits[0]);
         let mut aliases: Vec<&str> = Vec::new();
         let mut severity: Vec<&Severity> = Vec::new();
@@ -224,7 +226,7 @@ impl<'a> OfPackage<'a> {
         Finding {
             id: &first.id,
             aliases,
-            summary: hits.iter().find_map(|hit| known(hit).line.as_deref()),
+            summary: hits.iter().find_map(|hit| known(hit).headline.as_deref()),
             published: first.published.or_else(|| hits.iter().find_map(|hit| known(hit).published)),
             modified: first.modified,
             severity,
@@ -234,8 +236,8 @@ impl<'a> OfPackage<'a> {
 }
 
 /// The precedence of the database of an id.
-fn rank(ecosystem: Ecosystem, id: &str) -> usize {
-    let databases = [ecosystem.home(), "GHSA-", "CVE-"];
+fn id_rank(ecosystem: Ecosystem, id: &str) -> usize {
+    let databases = [ecosystem.id_prefix(), "GHSA-", "CVE-"];
     databases.iter().position(|prefix| id.starts_with(prefix)).unwrap_or(databases.len())
 }
 
@@ -251,10 +253,10 @@ mod tests {
     fn index(records: &[Value]) -> Index {
         let mut batch = Batch::default();
         for record in records {
-            batch.take("A-1.json", Format::Json, record.to_string().as_bytes());
+            batch.add_file("A-1.json", Format::Json, record.to_string().as_bytes());
         }
-        assert_eq!(batch.left_out().0, 0, "{:?}", batch.left_out());
-        Index::new(vec![Part { name: "test".to_owned(), digest: Sha256([0; 32]), batch }])
+        assert_eq!(batch.skipped().0, 0, "{:?}", batch.skipped());
+        Index::new(vec![AdvisoryFeed { name: "test".to_owned(), digest: Sha256([0; 32]), batch }])
     }
 
     fn ids<'a>(index: &'a Index, ecosystem: Ecosystem, name: &str, version: &str) -> Vec<&'a str> {
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_withdrawn_is_told_no_more() {
+    fn withdrawn_advisories_are_not_reported() {
         let index = index(&[
             about("A-1", "CRAN", "a", json!({ "withdrawn": "2024-05-01T00:00:00Z" })),
             about("A-2", "CRAN", "a", json!({ "withdrawn": "2099-01-01T00:00:00Z" })),
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_knows_more_of_an_advisory_wins() {
+    fn the_last_modified_advisory_wins() {
         let part = |name: &str, modified: &str, version: &str| {
             let mut batch = Batch::default();
             let record = about(
@@ -333,8 +335,8 @@ mod tests {
                 json!({ "modified": modified, "affected":
                 [{ "package": { "ecosystem": "CRAN", "name": "a" }, "versions": [version] }] }),
             );
-            batch.take("A-1.json", Format::Json, record.to_string().as_bytes());
-            Part { name: name.to_owned(), digest: Sha256([0; 32]), batch }
+            batch.add_file("A-1.json", Format::Json, record.to_string().as_bytes());
+            AdvisoryFeed { name: name.to_owned(), digest: Sha256([0; 32]), batch }
         };
         let (old, new) = (("old", "2024-01-01T00:00:00Z", "1.0"), ("new", "2025-01-01T00:00:00Z", "2.0"));
         for order in [[old, new], [new, old]] {
@@ -348,7 +350,7 @@ mod tests {
                 ),
                 (0, 1)
             );
-            assert_eq!(index.parts().keys().collect::<Vec<_>>(), ["new", "old"]);
+            assert_eq!(index.feeds().keys().collect::<Vec<_>>(), ["new", "old"]);
         }
     }
 

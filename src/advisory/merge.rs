@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Groups items that share a name, directly or through others. Each item is given as its names; returns the sorted
 /// indexes of each group, ordered by the first of each.
-pub(super) fn groups<'a, N: IntoIterator<Item = &'a str>>(
+pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
     named: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn those_that_share_a_name_are_one() {
-        let of = |named: &[&[&'static str]]| groups(named.iter().map(|names| names.iter().copied()));
+        let of =
+            |named: &[&[&'static str]]| group_by_shared_name(named.iter().map(|names| names.iter().copied()));
         assert_eq!(of(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
         assert_eq!(of(&[&["A"], &["B"], &["C", "A", "B"]]), [vec![0, 1, 2]], "a third item joins two groups");
         assert_eq!(of(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
@@ -51,7 +52,7 @@ mod tests {
         #[test]
         fn groups_are_those_that_can_be_reached(named in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
             const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
-            let found = groups(named.iter().map(|names| names.iter().map(|n| NAMES[*n])));
+            let found = group_by_shared_name(named.iter().map(|names| names.iter().map(|n| NAMES[*n])));
             let mut seen: Vec<usize> = found.concat();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..named.len()).collect::<Vec<_>>(), "each once");

@@ -11,9 +11,9 @@ mod score;
 mod version;
 mod yaml;
 
-pub use batch::{BadBatch, Batch, FILE, Format, LeftOut};
-pub use index::{Finding, Index, OfPackage, Part, PartSeen};
+pub use batch::{BadBatch, Batch, Format, MAX_FILE_SIZE, SkippedFile};
+pub use index::{AdvisoryFeed, FeedState, Finding, Index, PackageAdvisories};
 pub use range::{Event, EventKind, Range};
-pub use record::{Advisory, Affected, BadAdvisory, Package, Severity, instant, is_id};
+pub use record::{Advisory, Affected, BadAdvisory, Package, Severity, is_id, parse_time};
 pub use score::base_score;
-pub use version::{Ecosystem, normalized};
+pub use version::{Ecosystem, normalize_pypi_name};

@@ -62,17 +62,17 @@ impl Bound {
     }
 
     /// Compares this with a version.
-    fn order(&self, version: &Version) -> std::cmp::Ordering {
+    fn compare_version(&self, version: &Version) -> std::cmp::Ordering {
         match self {
             Bound::Start => std::cmp::Ordering::Less,
-            Bound::At(at) => at.order(version),
+            Bound::At(at) => at.compare(version),
             Bound::End => std::cmp::Ordering::Greater,
         }
     }
 
-    fn rank(&self, other: &Bound) -> std::cmp::Ordering {
+    fn compare_bound(&self, other: &Bound) -> std::cmp::Ordering {
         match (self, other) {
-            (Bound::At(a), Bound::At(b)) => a.order(b),
+            (Bound::At(a), Bound::At(b)) => a.compare(b),
             (Bound::Start, Bound::Start) | (Bound::End, Bound::End) => std::cmp::Ordering::Equal,
             (Bound::Start, _) | (_, Bound::End) => std::cmp::Ordering::Less,
             (_, Bound::Start) | (Bound::End, _) => std::cmp::Ordering::Greater,
@@ -89,18 +89,19 @@ impl Span {
         let bound = |event: &Event| (Bound::of(ecosystem, event), event.kind);
         let (limits, mut events): (Vec<_>, Vec<_>) =
             range.events.iter().map(bound).partition(|(_, kind)| *kind == EventKind::Limit);
-        events.sort_by(|(a, a_kind), (b, b_kind)| a.rank(b).then(a_kind.cmp(b_kind)));
+        events.sort_by(|(a, a_kind), (b, b_kind)| a.compare_bound(b).then(a_kind.cmp(b_kind)));
         Some(Span { events: events.into(), limits: limits.into_iter().map(|(bound, _)| bound).collect() })
     }
 
     /// Whether the range contains a version.
-    pub(super) fn holds(&self, version: &Version) -> bool {
-        if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.order(version).is_gt()) {
+    pub(super) fn contains(&self, version: &Version) -> bool {
+        if !self.limits.is_empty() && !self.limits.iter().any(|limit| limit.compare_version(version).is_gt())
+        {
             return false;
         }
         let mut affected = false;
         for (bound, kind) in &self.events {
-            let order = bound.order(version);
+            let order = bound.compare_version(version);
             match kind {
                 EventKind::Introduced if order.is_le() => affected = true,
                 EventKind::Fixed if order.is_le() => affected = false,
@@ -123,7 +124,7 @@ mod tests {
     }
 
     fn holds(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
-        Span::new(ecosystem, range).expect("an order").holds(&Version::new(ecosystem, version))
+        Span::new(ecosystem, range).expect("an order").contains(&Version::new(ecosystem, version))
     }
 
     use EventKind::{Fixed, Introduced, LastAffected, Limit};

@@ -80,7 +80,7 @@ pub struct Package {
 pub struct BadAdvisory(pub(super) String);
 
 /// Largest length of an id in bytes; real ones are less than half as long.
-const ID: usize = 200;
+const MAX_ID_LEN: usize = 200;
 
 impl Advisory {
     /// Parses an advisory.
@@ -106,9 +106,9 @@ impl Advisory {
 
     /// One line about the advisory: the summary, else the beginning of the details.
     #[must_use]
-    pub fn line(&self) -> Option<String> {
+    pub fn headline(&self) -> Option<String> {
         let given = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        given.map(str::to_owned).or_else(|| self.details.as_deref().and_then(beginning))
+        given.map(str::to_owned).or_else(|| self.details.as_deref().and_then(first_sentence))
     }
 }
 
@@ -124,11 +124,11 @@ impl Affected {
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    !text.is_empty() && text.len() <= ID && text.bytes().all(plain) && !text.starts_with('.')
+    !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(plain) && !text.starts_with('.')
 }
 
 /// The first sentence, cut to one line.
-fn beginning(details: &str) -> Option<String> {
+fn first_sentence(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = text.find(". ").map_or(text.len(), |at| at + 1);
     let sentence: String = text[..end].chars().take(200).collect();
@@ -139,12 +139,12 @@ fn beginning(details: &str) -> Option<String> {
 /// Deserializes a time of RFC 3339; an invalid one becomes `None`.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = Option::deserialize(from)?;
-    Ok(text.and_then(|text| instant(&text)))
+    Ok(text.and_then(|text| parse_time(&text)))
 }
 
 /// Parses a time of RFC 3339.
 #[must_use]
-pub fn instant(text: &str) -> Option<Timestamp> {
+pub fn parse_time(text: &str) -> Option<Timestamp> {
     let parsed: jiff::Timestamp = text.trim().parse().ok()?;
     Some(Timestamp(parsed.as_microsecond()))
 }
@@ -156,16 +156,16 @@ fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Res
 
 /// A range as written.
 #[derive(Deserialize)]
-struct Written {
+struct RawRange {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default, deserialize_with = "null_as_empty")]
-    events: Vec<WrittenEvent>,
+    events: Vec<RawEvent>,
 }
 
 /// An event, or, in old advisories, several at once.
 #[derive(Deserialize)]
-struct WrittenEvent {
+struct RawEvent {
     introduced: Option<String>,
     fixed: Option<String>,
     last_affected: Option<String>,
@@ -174,9 +174,9 @@ struct WrittenEvent {
 
 impl<'de> Deserialize<'de> for Range {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Range, D::Error> {
-        let written = Written::deserialize(from)?;
+        let written = RawRange::deserialize(from)?;
         let event = |kind, version: Option<String>| Some(Event { kind, version: version?.into() });
-        let of = |one: WrittenEvent| {
+        let of = |one: RawEvent| {
             [
                 event(EventKind::Introduced, one.introduced),
                 event(EventKind::Fixed, one.fixed),
@@ -201,7 +201,7 @@ mod tests {
             "purl":"pkg:cran/readxl"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0","fixed":"1.3.0"},
             {"last_affected":"2.0","new":1}]}],"versions":["0.1.0"],"database_specific":{"a":[1.5]}}],"new":{}}"#;
         let read = Advisory::from_json(text).expect("an advisory");
-        assert_eq!((read.id.as_str(), read.line().as_deref()), ("RSEC-2023-1", Some("A line")));
+        assert_eq!((read.id.as_str(), read.headline().as_deref()), ("RSEC-2023-1", Some("A line")));
         assert_eq!(read.published.map(|at| at.to_string()).as_deref(), Some("2023-07-13T02:37:06.600000Z"));
         let range = &read.affected[0].ranges[0];
         let kinds: Vec<EventKind> = range.events.iter().map(|event| event.kind).collect();
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn without_a_summary_the_details_begin_with_one() {
-        let line = |details: &str| beginning(details);
+        let line = |details: &str| first_sentence(details);
         assert_eq!(line("One  thing\nhappens. Then more."), Some("One thing happens.".to_owned()));
         assert_eq!(line("no end"), Some("no end".to_owned()));
         assert_eq!(line(" \n "), None);

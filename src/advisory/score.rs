@@ -1,9 +1,9 @@
 //! The base score of a CVSS vector.
 
 /// The required base metrics of CVSS 2, 3 and 4. Others depend on the time or the environment.
-const SECOND: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
-const THIRD: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
-const FOURTH: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
+const BASE_METRICS_V2: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
+const BASE_METRICS_V3: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
+const BASE_METRICS_V4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
 
 /// The base score of a vector of CVSS 2.0, 3.0, 3.1 or 4.0, from 0.0 to 10.0; `None` when the text is not a vector.
 #[must_use]
@@ -17,9 +17,9 @@ pub fn base_score(vector: &str) -> Option<f64> {
         Some(_) | None => (None, vector),
     };
     let base = match version {
-        None => SECOND,
-        Some("CVSS:3.0" | "CVSS:3.1") => THIRD,
-        Some("CVSS:4.0") => FOURTH,
+        None => BASE_METRICS_V2,
+        Some("CVSS:3.0" | "CVSS:3.1") => BASE_METRICS_V3,
+        Some("CVSS:4.0") => BASE_METRICS_V4,
         Some(_) => return None,
     };
     let of = |metric: &&str| {

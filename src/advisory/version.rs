@@ -37,7 +37,7 @@ impl Ecosystem {
     }
 
     /// The prefix of ids in the ecosystem's own database.
-    pub(super) fn home(self) -> &'static str {
+    pub(super) fn id_prefix(self) -> &'static str {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => "RSEC-",
             Ecosystem::Pypi => "PYSEC-",
@@ -45,10 +45,10 @@ impl Ecosystem {
     }
 
     /// The name under which a package is looked up: unchanged for R, normalized for Python.
-    pub(super) fn name(self, name: &str) -> String {
+    pub(super) fn lookup_name(self, name: &str) -> String {
         match self {
             Ecosystem::Cran | Ecosystem::Bioconductor => name.to_owned(),
-            Ecosystem::Pypi => normalized(name),
+            Ecosystem::Pypi => normalize_pypi_name(name),
         }
     }
 }
@@ -65,7 +65,7 @@ impl FromStr for Ecosystem {
 
 /// Normalizes the name of a Python project: lower case, every run of `-`, `_`, `.` becomes one `-` (PEP 503).
 #[must_use]
-pub fn normalized(name: &str) -> String {
+pub fn normalize_pypi_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
         if matches!(c, '-' | '_' | '.') {
@@ -102,7 +102,7 @@ impl Version {
     }
 
     /// Whether two versions are the same: by value if both are valid, else by text.
-    pub(super) fn is(&self, other: &Version) -> bool {
+    pub(super) fn is_same(&self, other: &Version) -> bool {
         match (self, other) {
             (Version::R(a), Version::R(b)) => {
                 a == b
@@ -118,7 +118,7 @@ impl Version {
 
     /// Compares in the order of the ecosystem. Versions that do not conform to PEP 440 precede all others, as in
     /// Python's tools of the time.
-    pub(super) fn order(&self, other: &Version) -> Ordering {
+    pub(super) fn compare(&self, other: &Version) -> Ordering {
         match (self, other) {
             (Version::R(a), Version::R(b)) => r::version::compare(a, b),
             (Version::Python(a), Version::Python(b)) => a.cmp(b),
@@ -138,15 +138,15 @@ mod tests {
 
     #[test]
     fn names_of_python_projects_are_normalised_and_others_are_not() {
-        assert_eq!(Ecosystem::Pypi.name("Zope.Interface__x"), "zope-interface-x");
-        assert_eq!(Ecosystem::Cran.name("R6.x_y"), "R6.x_y");
+        assert_eq!(Ecosystem::Pypi.lookup_name("Zope.Interface__x"), "zope-interface-x");
+        assert_eq!(Ecosystem::Cran.lookup_name("R6.x_y"), "R6.x_y");
         assert_eq!("Bioconductor".parse(), Ok(Ecosystem::Bioconductor));
         assert!("cran".parse::<Ecosystem>().is_err() && "PyPI:x".parse::<Ecosystem>().is_err());
     }
 
     #[test]
     fn versions_are_equal_by_value_where_they_are_versions() {
-        let is = |ecosystem, a, b| Version::new(ecosystem, a).is(&Version::new(ecosystem, b));
+        let is = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
         for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
             assert!(is(Ecosystem::Cran, a, b), "{a} {b}");
         }
@@ -166,7 +166,7 @@ mod tests {
         let sorted = |ecosystem, versions: &[&str]| {
             for pair in versions.windows(2) {
                 let [a, b] = [pair[0], pair[1]].map(|text| Version::new(ecosystem, text));
-                assert!(a.order(&b).is_lt() && b.order(&a).is_gt(), "{pair:?}");
+                assert!(a.compare(&b).is_lt() && b.compare(&a).is_gt(), "{pair:?}");
             }
         };
         sorted(Ecosystem::Bioconductor, &["0.9", "1.0", "1.0-1", "1.2", "1.10", "2"]);

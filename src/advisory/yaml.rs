@@ -5,12 +5,12 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
 /// Largest nesting depth of lists and maps.
-const DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Largest number of values, lists and maps in an advisory.
-const NODES: usize = 200_000;
+const MAX_NODES: usize = 200_000;
 
 /// A list or map under construction.
-enum Open {
+enum Collection {
     List(Vec<Value>),
     /// With the key of the next value.
     Map(Map<String, Value>, Option<String>),
@@ -22,7 +22,7 @@ enum Open {
 /// The text is not YAML, or has features that no advisory has: aliases, keys that are not text, duplicate keys, several
 /// documents, too many values.
 pub(super) fn read(text: &str) -> Result<Value, String> {
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<Collection> = Vec::new();
     let mut root = None;
     let mut nodes = 0_usize;
     for event in Parser::new_from_str(text) {
@@ -34,29 +34,29 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             Event::DocumentStart(_) => continue,
             Event::Alias(_) => return bad("aliases are not supported"),
             Event::SequenceStart(..) => {
-                open.push(Open::List(Vec::new()));
+                open.push(Collection::List(Vec::new()));
                 None
             }
             Event::MappingStart(..) => {
-                open.push(Open::Map(Map::new(), None));
+                open.push(Collection::Map(Map::new(), None));
                 None
             }
             Event::Scalar(text, style, ..) => Some(scalar(&text, style)),
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                Some(Open::List(list)) => Some(Value::Array(list)),
-                Some(Open::Map(map, _)) => Some(Value::Object(map)),
+                Some(Collection::List(list)) => Some(Value::Array(list)),
+                Some(Collection::Map(map, _)) => Some(Value::Object(map)),
                 None => return bad("unexpected end of a list or map"),
             },
         };
         nodes += 1;
-        if open.len() > DEPTH || nodes > NODES {
+        if open.len() > MAX_DEPTH || nodes > MAX_NODES {
             return bad("too many values");
         }
         let Some(value) = done else { continue };
         match open.last_mut() {
             None => root = Some(value),
-            Some(Open::List(list)) => list.push(value),
-            Some(Open::Map(map, key)) => match (key.take(), value) {
+            Some(Collection::List(list)) => list.push(value),
+            Some(Collection::Map(map, key)) => match (key.take(), value) {
                 (Some(key), value) => {
                     if map.contains_key(&key) {
                         return bad("duplicate key");
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_an_advisory_never_has_is_refused() {
         let deep = format!("a: {}{}", "[".repeat(60), "]".repeat(60));
-        let wide = format!("a: [{}]", "x,".repeat(NODES));
+        let wide = format!("a: [{}]", "x,".repeat(MAX_NODES));
         for bad in [
             "",
             "a: 1\na: 2\n",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::source::Outcome;
+use super::source::AddOutcome;
 
 /// `POST /sources/{name}/binaries`: adds uploaded binaries to a local source in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,7 +40,7 @@ pub struct AddedBinary {
     /// Size of the served bytes.
     pub size: u64,
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: AddOutcome,
 }
 
 /// Response to [`AddBinaries`].
@@ -76,12 +76,12 @@ pub struct RemovedBinary {
     /// The platform.
     pub platform: String,
     /// The removed binaries, newest first; older snapshots still serve them.
-    pub builds: Vec<RemovedBuild>,
+    pub builds: Vec<RemovedBinaryFile>,
 }
 
 /// One row of [`RemovedBinary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RemovedBuild {
+pub struct RemovedBinaryFile {
     /// `x86_64`, `arm64`, or `any`.
     pub arch: String,
     /// SHA-256 of its bytes.

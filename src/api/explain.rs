@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// The topic of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum About {
+pub enum Topic {
     /// The resolution of the snapshot.
     Snapshot,
     /// A subscribed source, in order of subscription.
@@ -29,7 +29,7 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
     /// Its topic.
-    pub about: About,
+    pub about: Topic,
     /// Name of its subject.
     pub subject: String,
     /// What was found.
@@ -42,7 +42,7 @@ pub struct Step {
 
 /// The file that a client would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Given {
+pub struct ServedFile {
     /// The source it comes from.
     pub source: String,
     /// The package.
@@ -76,7 +76,7 @@ pub struct Explanation {
     /// The steps, in the order of a request.
     pub steps: Vec<Step>,
     /// The file that the client would get; null for an error.
-    pub file: Option<Given>,
+    pub file: Option<ServedFile>,
     /// Why it is not a binary, as in the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
     pub failed: Option<String>,
     /// The result as a sentence.

@@ -80,7 +80,7 @@ pub struct AddPackages {
 /// The outcome of adding an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum AddOutcome {
     /// New in the source.
     Added,
     /// Replaced the bytes of an existing version.
@@ -103,7 +103,7 @@ pub struct AddedPackage {
     /// Size of the served bytes.
     pub size: u64,
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: AddOutcome,
 }
 
 /// Response to [`AddPackages`].

@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::text::{as_optional_text, as_text};
-use super::{Broken, Product, layout, seal};
+use super::{FormatError, Product, layout, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 
 /// The `format` of every head.
 pub const FORMAT: &str = "rspm-bundle/1";
 /// The reader level of this program: the greatest `min_reader` that it supports.
-pub const READER: u32 = 1;
+pub const READER_LEVEL: u32 = 1;
 /// Largest number of segments: more than ten years of daily runs.
-const SEGMENTS: usize = 10_000;
+const MAX_SEGMENTS: usize = 10_000;
 
 /// The head of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +41,12 @@ pub struct Head {
     pub subset: Option<Vec<String>>,
     /// Set for a difference: the rest is in an earlier bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Base>,
+    pub base: Option<DifferenceBase>,
     /// The origin of the product.
-    pub upstream: Upstream,
+    pub upstream: ProductOrigin,
     /// The retained heads of earlier days, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier: Vec<Earlier>,
+    pub earlier: Vec<EarlierHead>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentRef>,
     /// See [`Head::chain_of`].
@@ -56,7 +56,7 @@ pub struct Head {
 
 /// The bundle that a difference is relative to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Base {
+pub struct DifferenceBase {
     /// The earliest day of that bundle's snapshot.
     #[serde(with = "as_text")]
     pub snapshot: Day,
@@ -64,7 +64,7 @@ pub struct Base {
 
 /// The head of an earlier day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Earlier {
+pub struct EarlierHead {
     /// The path of the file.
     pub path: String,
     /// The digest of the file.
@@ -74,7 +74,7 @@ pub struct Earlier {
 
 /// The origin of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upstream {
+pub struct ProductOrigin {
     /// The URL or path, without user and password.
     pub address: String,
     /// If the origin is a bundle: the serial up to which it was read.
@@ -95,7 +95,7 @@ pub struct SegmentRef {
     pub to: Day,
     /// The file of the segment.
     #[serde(flatten)]
-    pub file: Packed,
+    pub file: CompressedFile,
     /// The number of records.
     pub records: u64,
     /// The number of releases among them.
@@ -107,12 +107,12 @@ pub struct SegmentRef {
     pub prev: Option<Sha256>,
     /// The file with the READMEs of its records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readmes: Option<Packed>,
+    pub readmes: Option<CompressedFile>,
 }
 
 /// An immutable file, compressed by zstd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Packed {
+pub struct CompressedFile {
     /// The path relative to the head.
     pub path: String,
     /// The size of the file in bytes.
@@ -129,7 +129,7 @@ impl Head {
     ///
     /// # Errors
     /// The head is damaged, of another product, or of a newer format.
-    pub fn read(bytes: &[u8], product: &Product) -> Result<Head, Broken> {
+    pub fn read(bytes: &[u8], product: &Product) -> Result<Head, FormatError> {
         /// The members that are read first: in a later schema the rest may differ.
         #[derive(Deserialize)]
         struct Kind {
@@ -140,12 +140,15 @@ impl Head {
         }
         let kind: Kind = seal::open(bytes)?;
         if kind.product != product.to_string() {
-            return Err(Broken::damaged(format!("it is the head of {}, not of {product}", kind.product)));
+            return Err(FormatError::damaged(format!(
+                "it is the head of {}, not of {product}",
+                kind.product
+            )));
         }
-        if kind.format != FORMAT || kind.schema != product.schema() || kind.min_reader > READER {
-            return Err(Broken::Newer(format!(
+        if kind.format != FORMAT || kind.schema != product.schema() || kind.min_reader > READER_LEVEL {
+            return Err(FormatError::Newer(format!(
                 "it is of format {}, schema {}, for readers of level {} or later; this program reads {FORMAT}, schema {} \
-                 and level {READER}: install a newer one",
+                 and level {READER_LEVEL}: install a newer one",
                 kind.format,
                 kind.schema,
                 kind.min_reader,
@@ -171,15 +174,15 @@ impl Head {
         Sha256(hasher.finalize().into())
     }
 
-    /// The path of its dated copy: see [`Product::head_of`].
+    /// The path of its dated copy: see [`Product::dated_head_path`].
     #[must_use]
-    pub fn copy(&self, product: &Product) -> String {
-        product.head_of(self.snapshot, self.base.is_some())
+    pub fn dated_path(&self, product: &Product) -> String {
+        product.dated_head_path(self.snapshot, self.base.is_some())
     }
 
-    fn check(&self) -> Result<(), Broken> {
-        let wrong = |what: &str| Err(Broken::damaged(format!("its segments are inconsistent: {what}")));
-        if self.segments.len() > SEGMENTS {
+    fn check(&self) -> Result<(), FormatError> {
+        let wrong = |what: &str| Err(FormatError::damaged(format!("its segments are inconsistent: {what}")));
+        if self.segments.len() > MAX_SEGMENTS {
             return wrong("there are too many");
         }
         if Head::chain_of(&self.segments) != self.chain {
@@ -202,7 +205,7 @@ impl Head {
             self.segments.iter().flat_map(|segment| std::iter::once(&segment.file).chain(&segment.readmes));
         let earlier = self.earlier.iter().map(|earlier| &earlier.path);
         for path in files.map(|file| &file.path).chain(earlier) {
-            if !layout::is_inside(path) {
+            if !layout::is_safe_path(path) {
                 return wrong(&format!("'{}' is not a path of a bundle", path.escape_debug()));
             }
         }
@@ -226,7 +229,7 @@ pub(crate) mod tests {
             packages: 1,
             subset: None,
             base: None,
-            upstream: Upstream { address: "https://cran.example".to_owned(), serial: None },
+            upstream: ProductOrigin { address: "https://cran.example".to_owned(), serial: None },
             earlier: Vec::new(),
             chain: Head::chain_of(&segments),
             segments,
@@ -236,7 +239,7 @@ pub(crate) mod tests {
     fn segment(serial: u64, prev: Option<[u8; 32]>) -> SegmentRef {
         let sha256 = Sha256([u8::try_from(serial).unwrap_or(0); 32]);
         let day = "2026-11-20".parse().expect("a day");
-        let file = Packed { path: format!("log/{serial}.ndjson.zst"), size: 1, sha256, raw_size: 2 };
+        let file = CompressedFile { path: format!("log/{serial}.ndjson.zst"), size: 1, sha256, raw_size: 2 };
         let prev = prev.map(Sha256);
         SegmentRef {
             serial,
@@ -284,7 +287,10 @@ pub(crate) mod tests {
             let mut later = head(vec![segment(1, None)]);
             change(&mut later);
             let error = Head::read(&later.bytes(), &Product::Cran).expect_err("newer");
-            assert!(matches!(&error, Broken::Newer(text) if text.contains("install a newer one")), "{error}");
+            assert!(
+                matches!(&error, FormatError::Newer(text) if text.contains("install a newer one")),
+                "{error}"
+            );
         }
         let other =
             Head::read(&head(vec![segment(1, None)]).bytes(), &Product::Bioconductor("3.20".to_owned()));

@@ -42,7 +42,7 @@ impl Product {
         match name.split_once('/') {
             None => (name == "cran").then_some(Product::Cran),
             Some(("bioconductor", version)) => {
-                is_release(version).then(|| Product::Bioconductor(version.to_owned()))
+                is_bioconductor_version(version).then(|| Product::Bioconductor(version.to_owned()))
             }
             Some(("binaries", tag)) => Platform::parse(tag).map(|_| Product::Binaries(tag.to_owned())),
             Some(_) => None,
@@ -71,7 +71,7 @@ impl Product {
 
     /// The directory of its objects.
     #[must_use]
-    pub fn objects(&self) -> String {
+    pub fn objects_dir(&self) -> String {
         match self {
             Product::Cran | Product::Bioconductor(_) => format!("{}/obj", self.root()),
             Product::Binaries(tag) => format!("bin/{tag}"),
@@ -80,14 +80,14 @@ impl Product {
 
     /// The path of its head.
     #[must_use]
-    pub fn head(&self) -> String {
+    pub fn head_path(&self) -> String {
         format!("{}/{HEAD}", self.root())
     }
 
     /// The path of the head of a day, `2026-11-20`, of a whole bundle or of a difference: the names differ so that a
     /// difference can be copied over a bundle of the same day.
     #[must_use]
-    pub fn head_of(&self, day: impl fmt::Display, is_difference: bool) -> String {
+    pub fn dated_head_path(&self, day: impl fmt::Display, is_difference: bool) -> String {
         let difference = if is_difference { "-difference" } else { "" };
         format!("{}/{HEADS}/{day}{difference}.json", self.root())
     }
@@ -100,9 +100,9 @@ impl Product {
 
     /// The path of an object.
     #[must_use]
-    pub fn object(&self, sha256: Sha256, extension: &str) -> String {
+    pub fn object_path(&self, sha256: Sha256, extension: &str) -> String {
         let name = sha256.to_string();
-        format!("{}/{}/{name}.{extension}", self.objects(), &name[..2])
+        format!("{}/{}/{name}.{extension}", self.objects_dir(), &name[..2])
     }
 
     /// The file whose presence indicates this part, and its content.
@@ -130,14 +130,14 @@ impl fmt::Display for Product {
 /// The path, relative to its head, of an immutable metadata file, whose name contains the first 16 digits of its
 /// digest. An empty `folder` is the directory of the head.
 #[must_use]
-pub fn immutable(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
+pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, extension: &str) -> String {
     let name = format!("{stem}-{}.{extension}", &sha256.to_string()[..16]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
 }
 
 /// Whether a path in a head is safe: below the directory of the head, of plain characters.
 #[must_use]
-pub fn is_inside(path: &str) -> bool {
+pub fn is_safe_path(path: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     path.len() <= 200
         && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
@@ -145,7 +145,7 @@ pub fn is_inside(path: &str) -> bool {
 
 /// Whether a text is a version of Bioconductor: two numbers with a dot between them.
 #[must_use]
-pub fn is_release(text: &str) -> bool {
+pub fn is_bioconductor_version(text: &str) -> bool {
     let number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
 }
@@ -163,7 +163,7 @@ mod tests {
         ] {
             let product = Product::parse(name).expect(name);
             assert_eq!(
-                (product.to_string(), product.root(), product.objects()),
+                (product.to_string(), product.root(), product.objects_dir()),
                 (name.into(), root.into(), objects.into())
             );
         }
@@ -174,15 +174,15 @@ mod tests {
 
     #[test]
     fn objects_are_spread_over_256_folders() {
-        let path = Product::Cran.object(Sha256([0xab; 32]), "tar.gz");
+        let path = Product::Cran.object_path(Sha256([0xab; 32]), "tar.gz");
         assert_eq!(path, format!("v3/1/obj/ab/{}.tar.gz", "ab".repeat(32)));
     }
 
     #[test]
     fn a_head_cannot_lead_out_of_its_folder() {
-        assert!(is_inside("log/1763658000-0123456789abcdef.ndjson.zst"));
+        assert!(is_safe_path("log/1763658000-0123456789abcdef.ndjson.zst"));
         for bad in ["", "/etc/passwd", "../x", "a/../b", "a//b", "A", "a\\b", ".lock", "c:x", "a/.tmp"] {
-            assert!(!is_inside(bad), "{bad}");
+            assert!(!is_safe_path(bad), "{bad}");
         }
     }
 }

@@ -10,14 +10,14 @@ pub mod shared;
 pub mod state;
 mod text;
 
-pub use head::{Base, Earlier, Head, Packed, SegmentRef, Upstream};
+pub use head::{CompressedFile, DifferenceBase, EarlierHead, Head, ProductOrigin, SegmentRef};
 pub use layout::Product;
-pub use record::{Fields, Object, Readme, Record, Ver};
-pub use state::State;
+pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
+pub use state::ProductState;
 
 /// A violation of the specification. Callers add the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub enum FormatError {
     /// The bytes are truncated, changed, or those of another file.
     #[error("{0}")]
     Damaged(String),
@@ -26,8 +26,8 @@ pub enum Broken {
     Newer(String),
 }
 
-impl Broken {
-    pub(crate) fn damaged(what: impl Into<String>) -> Broken {
-        Broken::Damaged(what.into())
+impl FormatError {
+    pub(crate) fn damaged(what: impl Into<String>) -> FormatError {
+        FormatError::Damaged(what.into())
     }
 }

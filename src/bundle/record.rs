@@ -20,17 +20,17 @@ pub const EXTENSIONS: [&str; 6] = ["tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zs
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
     /// A new release. Unless it is archived at once, it is listed from its day on, in place of the previous one.
-    Ver(Box<Ver>),
+    Ver(Box<ReleaseRecord>),
     /// A changed index record of a release.
-    Index(Indexed),
+    Index(IndexUpdate),
     /// A package is no longer listed.
-    Archive(Event),
+    Archive(PackageEvent),
     /// A release is listed again, in place of the current one.
-    Restore(Event),
+    Restore(PackageEvent),
     /// A release is no longer available.
-    Remove(Event),
+    Remove(PackageEvent),
     /// The listing at the end of a run.
-    Snapshot(Snapshot),
+    Snapshot(SnapshotRecord),
     /// A record of a later version of the format.
     #[serde(other)]
     Unknown,
@@ -67,7 +67,7 @@ impl Record {
 
 /// A release with its file. Releases of equal package, version and folder with different bytes are revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ver {
+pub struct ReleaseRecord {
     /// The folder, unless it is the default one: `4.6.0/Recommended` below `src/contrib` of CRAN, the repository
     /// (`data/annotation`) of Bioconductor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ pub struct Readme {
 
 /// A changed index record of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Indexed {
+pub struct IndexUpdate {
     /// As [`Ver::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
@@ -148,7 +148,7 @@ pub struct Indexed {
 
 /// An event of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct PackageEvent {
     /// As [`Ver::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
@@ -167,13 +167,13 @@ pub struct Event {
 
 /// The listing at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct SnapshotRecord {
     /// The day of the run.
     #[serde(with = "as_text")]
     pub day: Day,
     /// The number of listed packages.
     pub packages: usize,
-    /// The digest of the listing: see [`super::state::State::digest`].
+    /// The digest of the listing: see [`super::state::ProductState::digest`].
     #[serde(with = "as_text")]
     pub state: Sha256,
     /// The whole listing, in a difference, whose writer does not know the previous state.
@@ -181,13 +181,13 @@ pub struct Snapshot {
     pub listing: Option<Vec<String>>,
 }
 
-impl Ver {
+impl ReleaseRecord {
     /// Checks the values that become parts of paths or rows.
     ///
     /// # Errors
     /// The invalid value.
     pub fn check(&self) -> Result<(), String> {
-        check(self.folder.as_deref(), &self.name, Some(&self.version))?;
+        check_names(self.folder.as_deref(), &self.name, Some(&self.version))?;
         if EXTENSIONS.contains(&self.obj.ext.as_str()) {
             return Ok(());
         }
@@ -196,7 +196,7 @@ impl Ver {
 }
 
 /// Checks names that become parts of paths.
-pub(super) fn check(folder: Option<&str>, package: &str, version: Option<&str>) -> Result<(), String> {
+pub(super) fn check_names(folder: Option<&str>, package: &str, version: Option<&str>) -> Result<(), String> {
     let shown = |text: &str| text.chars().take(80).collect::<String>().escape_debug().to_string();
     if !name::is_package(package) {
         return Err(format!("'{}' is not a package name", shown(package)));
@@ -240,8 +240,8 @@ impl Serialize for Fields {
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
             type Value = Fields;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("fields with texts")
@@ -254,7 +254,7 @@ impl<'de> Deserialize<'de> for Fields {
                 Ok(Fields(fields))
             }
         }
-        from.deserialize_map(InOrder)
+        from.deserialize_map(FieldsVisitor)
     }
 }
 
@@ -324,8 +324,8 @@ mod tests {
             (Some("/x"), "a1", "1.0"),
             (Some("a//b"), "a1", "1"),
         ] {
-            assert!(check(folder, package, Some(version)).is_err(), "{folder:?} {package} {version}");
+            assert!(check_names(folder, package, Some(version)).is_err(), "{folder:?} {package} {version}");
         }
-        assert_eq!(check(Some("data/annotation"), "a1", Some("1.0-2")), Ok(()));
+        assert_eq!(check_names(Some("data/annotation"), "a1", Some("1.0-2")), Ok(()));
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256 as Hasher};
 
-use super::Broken;
+use super::FormatError;
 use crate::model::digest::Sha256;
 
 /// The bytes before the digest.
@@ -36,23 +36,23 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// The bytes are truncated, changed, or not a sealed document.
-pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Broken> {
+pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
     let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL));
     let declared = tail
         .strip_prefix(MEMBER)
         .and_then(|rest| rest.strip_suffix(END))
         .and_then(|hex| std::str::from_utf8(hex).ok()?.parse::<Sha256>().ok());
     let Some(declared) = declared else {
-        return Err(Broken::damaged(
+        return Err(FormatError::damaged(
             "it is cut short, or not a file of a bundle (it does not end with its own sha256)",
         ));
     };
     // The second check rejects upper-case digits, which would be another form of the same digest.
     if digest(body) != declared || tail != sealed_end(declared) {
-        return Err(Broken::damaged("it was changed: its sha256 does not match its bytes"));
+        return Err(FormatError::damaged("it was changed: its sha256 does not match its bytes"));
     }
     serde_json::from_slice(bytes)
-        .map_err(|e| Broken::damaged(format!("it does not have the expected form: {e}")))
+        .map_err(|e| FormatError::damaged(format!("it does not have the expected form: {e}")))
 }
 
 fn sealed_end(sha256: Sha256) -> Vec<u8> {

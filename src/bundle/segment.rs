@@ -4,20 +4,20 @@ use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 
-use super::head::Packed;
+use super::head::CompressedFile;
 use super::text::as_optional_text;
-use super::{Broken, Product, Record, layout, seal};
+use super::{FormatError, Product, Record, layout, seal};
 use crate::model::digest::Sha256;
 
 /// The zstd level. Records are half digests, which do not compress; level 12 takes four times as long for no gain.
 const LEVEL: i32 = 8;
 /// Largest unpacked size of a segment or a file of READMEs in bytes.
-pub const LARGEST: u64 = 1 << 30;
+pub const MAX_UNPACKED: u64 = 1 << 30;
 /// Size of the buffer for unpacking in bytes.
 const BUFFER: usize = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
-struct Opening {
+struct Preamble {
     segment: u64,
     product: String,
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ struct Opening {
 
 /// The last line, which reveals truncation even if decompression does not fail.
 #[derive(Serialize, Deserialize)]
-struct Ending {
+struct Trailer {
     end: bool,
     records: u64,
 }
@@ -43,17 +43,17 @@ pub struct ReadmeText {
 
 /// A file of lines under construction.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LinesWriter {
     text: Vec<u8>,
     records: u64,
 }
 
-impl Lines {
+impl LinesWriter {
     /// Starts a segment with its first line.
     #[must_use]
-    pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> Lines {
-        let opening = Opening { segment: serial, product: product.to_string(), prev };
-        let mut lines = Lines { text: Vec::new(), records: 0 };
+    pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> LinesWriter {
+        let opening = Preamble { segment: serial, product: product.to_string(), prev };
+        let mut lines = LinesWriter { text: Vec::new(), records: 0 };
         lines.push(&opening);
         lines.records = 0;
         lines
@@ -61,8 +61,8 @@ impl Lines {
 
     /// Starts a file of READMEs.
     #[must_use]
-    pub fn readmes() -> Lines {
-        Lines { text: Vec::new(), records: 0 }
+    pub fn readmes() -> LinesWriter {
+        LinesWriter { text: Vec::new(), records: 0 }
     }
 
     /// Appends a line.
@@ -88,44 +88,51 @@ impl Lines {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, Packed)> {
+    pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, CompressedFile)> {
         let records = self.records;
-        self.push(&Ending { end: true, records });
+        self.push(&Trailer { end: true, records });
         let bytes = zstd::bulk::compress(&self.text, LEVEL)?;
         let sha256 = seal::digest(&bytes);
-        let path = layout::immutable(folder, serial, sha256, "ndjson.zst");
-        let packed = Packed { path, size: bytes.len() as u64, sha256, raw_size: self.text.len() as u64 };
+        let path = layout::immutable_path(folder, serial, sha256, "ndjson.zst");
+        let packed =
+            CompressedFile { path, size: bytes.len() as u64, sha256, raw_size: self.text.len() as u64 };
         Ok((bytes, packed))
     }
 }
 
 /// Verifies a file against its entry in a head and returns a reader of its lines, which unpacks as it is read: the
-/// text is never in memory as a whole. Convert errors of the reader with [`broken`].
+/// text is never in memory as a whole. Convert errors of the reader with [`format_error`].
 ///
 /// # Errors
 /// The size or the digest differs.
-pub fn unpacking<'a>(bytes: &'a [u8], packed: &Packed) -> Result<impl BufRead + use<'a>, Broken> {
+pub fn unpack_reader<'a>(
+    bytes: &'a [u8],
+    packed: &CompressedFile,
+) -> Result<impl BufRead + use<'a>, FormatError> {
     if bytes.len() as u64 != packed.size {
-        return Err(Broken::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
+        return Err(FormatError::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
     }
     if seal::digest(bytes) != packed.sha256 {
-        return Err(Broken::damaged("it was changed: its sha256 is not the one in the head"));
+        return Err(FormatError::damaged("it was changed: its sha256 is not the one in the head"));
     }
-    if packed.raw_size > LARGEST {
-        return Err(Broken::damaged(format!("its unpacked size of {} bytes is too large", packed.raw_size)));
+    if packed.raw_size > MAX_UNPACKED {
+        return Err(FormatError::damaged(format!(
+            "its unpacked size of {} bytes is too large",
+            packed.raw_size
+        )));
     }
-    let decoder = zstd::Decoder::with_buffer(bytes).map_err(broken)?;
-    Ok(io::BufReader::with_capacity(BUFFER, Measured { inner: decoder, size: packed.raw_size, read: 0 }))
+    let decoder = zstd::Decoder::with_buffer(bytes).map_err(format_error)?;
+    Ok(io::BufReader::with_capacity(BUFFER, ExactReader { inner: decoder, size: packed.raw_size, read: 0 }))
 }
 
 /// A reader that fails unless it yields exactly `size` bytes.
-struct Measured<R> {
+struct ExactReader<R> {
     inner: R,
     size: u64,
     read: u64,
 }
 
-impl<R: Read> Read for Measured<R> {
+impl<R: Read> Read for ExactReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.read += read as u64;
@@ -134,29 +141,32 @@ impl<R: Read> Read for Measured<R> {
             let what = if is_end { "" } else { "at least " };
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                Broken::damaged(format!("it unpacks to {what}{} bytes instead of {}", self.read, self.size)),
+                FormatError::damaged(format!(
+                    "it unpacks to {what}{} bytes instead of {}",
+                    self.read, self.size
+                )),
             ));
         }
         Ok(read)
     }
 }
 
-/// Converts an error of the reader of [`unpacking`].
+/// Converts an error of the reader of [`unpack_reader`].
 #[must_use]
-pub fn broken(error: io::Error) -> Broken {
+pub fn format_error(error: io::Error) -> FormatError {
     error
-        .downcast::<Broken>()
-        .unwrap_or_else(|error| Broken::damaged(format!("could not unpack it: {error}")))
+        .downcast::<FormatError>()
+        .unwrap_or_else(|error| FormatError::damaged(format!("could not unpack it: {error}")))
 }
 
 /// Verifies a file against its entry in a head and returns its whole unpacked content.
 ///
 /// # Errors
-/// As [`unpacking`], and when unpacking fails.
-pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
-    let mut lines = unpacking(bytes, packed)?;
+/// As [`unpack_reader`], and when unpacking fails.
+pub fn unpack(bytes: &[u8], packed: &CompressedFile) -> Result<Vec<u8>, FormatError> {
+    let mut lines = unpack_reader(bytes, packed)?;
     let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
-    lines.read_to_end(&mut text).map_err(broken)?;
+    lines.read_to_end(&mut text).map_err(format_error)?;
     Ok(text)
 }
 
@@ -164,9 +174,9 @@ pub fn unpack(bytes: &[u8], packed: &Packed) -> Result<Vec<u8>, Broken> {
 ///
 /// # Errors
 /// A malformed line, another segment, or a missing end.
-pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, Broken> {
+pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec<Record>, FormatError> {
     let mut records = Vec::new();
-    each(text, product, serial, |record| {
+    for_each_record(text, product, serial, |record| {
         records.push(record);
         Ok(())
     })?;
@@ -177,21 +187,22 @@ pub fn records(text: impl BufRead, product: &Product, serial: u64) -> Result<Vec
 ///
 /// # Errors
 /// As [`records`], and errors of `take`; earlier records were passed.
-pub fn each(
+pub fn for_each_record(
     text: impl BufRead,
     product: &Product,
     serial: u64,
     mut take: impl FnMut(Record) -> Result<(), String>,
-) -> Result<(), Broken> {
+) -> Result<(), FormatError> {
     let mut number = 0;
-    each_line(text, |line, is_end| {
+    for_each_line(text, |line, is_end| {
         number += 1;
-        let bad = |e: String| Broken::damaged(format!("line {number}: {e}"));
+        let bad = |e: String| FormatError::damaged(format!("line {number}: {e}"));
         if number == 1 {
-            let opening: Opening = serde_json::from_slice(line)
-                .map_err(|e| Broken::damaged(format!("line 1 is not the first line of a segment: {e}")))?;
+            let opening: Preamble = serde_json::from_slice(line).map_err(|e| {
+                FormatError::damaged(format!("line 1 is not the first line of a segment: {e}"))
+            })?;
             if opening.product != product.to_string() || opening.segment != serial {
-                return Err(Broken::damaged(format!(
+                return Err(FormatError::damaged(format!(
                     "it is segment {} of {}",
                     opening.segment, opening.product
                 )));
@@ -200,50 +211,50 @@ pub fn each(
         }
         if is_end {
             // The first and the last line are not records.
-            return ended(line, number - 2, number);
+            return check_trailer(line, number - 2, number);
         }
         take(Record::read(line).map_err(|e| bad(e.to_string()))?).map_err(bad)
     })
 }
 
 /// Passes lines to `take` up to the last one, which is marked as such.
-fn each_line(
+fn for_each_line(
     mut text: impl BufRead,
-    mut take: impl FnMut(&[u8], bool) -> Result<(), Broken>,
-) -> Result<(), Broken> {
+    mut take: impl FnMut(&[u8], bool) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
     let mut line = Vec::new();
     let mut is_first = true;
     loop {
         line.clear();
-        if text.read_until(b'\n', &mut line).map_err(broken)? == 0 && !is_first {
-            return Err(Broken::damaged("it has no end"));
+        if text.read_until(b'\n', &mut line).map_err(format_error)? == 0 && !is_first {
+            return Err(FormatError::damaged("it has no end"));
         }
         let is_end = line.starts_with(b"{\"end\"");
         take(&line, is_end)?;
         is_first = false;
         if is_end {
             // Reads the rest, to verify the size.
-            return io::copy(&mut text, &mut io::sink()).map(drop).map_err(broken);
+            return io::copy(&mut text, &mut io::sink()).map(drop).map_err(format_error);
         }
     }
 }
 
-fn ended(line: &[u8], records: u64, at: u64) -> Result<(), Broken> {
-    let ending: Ending =
-        serde_json::from_slice(line).map_err(|e| Broken::damaged(format!("line {at}: {e}")))?;
+fn check_trailer(line: &[u8], records: u64, at: u64) -> Result<(), FormatError> {
+    let ending: Trailer =
+        serde_json::from_slice(line).map_err(|e| FormatError::damaged(format!("line {at}: {e}")))?;
     if ending.end && ending.records == records {
         return Ok(());
     }
-    Err(Broken::damaged(format!("it has {records} records instead of {}", ending.records)))
+    Err(FormatError::damaged(format!("it has {records} records instead of {}", ending.records)))
 }
 
 /// Returns the READMEs of a file, each verified by its digest.
 ///
 /// # Errors
 /// As [`records`].
-pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, Broken> {
+pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, FormatError> {
     let mut found: Vec<ReadmeText> = Vec::new();
-    each_readme(text, |readme| {
+    for_each_readme(text, |readme| {
         found.push(readme);
         Ok(())
     })?;
@@ -254,16 +265,16 @@ pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, Broken> {
 ///
 /// # Errors
 /// As [`records`], and errors of `take`; earlier READMEs were passed.
-pub fn each_readme(
+pub fn for_each_readme(
     text: impl BufRead,
     mut take: impl FnMut(ReadmeText) -> Result<(), String>,
-) -> Result<(), Broken> {
+) -> Result<(), FormatError> {
     let mut number = 0;
-    each_line(text, |line, is_end| {
+    for_each_line(text, |line, is_end| {
         number += 1;
-        let bad = |e: String| Broken::damaged(format!("line {number}: {e}"));
+        let bad = |e: String| FormatError::damaged(format!("line {number}: {e}"));
         if is_end {
-            return ended(line, number - 1, number);
+            return check_trailer(line, number - 1, number);
         }
         let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
         if seal::digest(readme.text.as_bytes()) != readme.sha256 {
@@ -275,17 +286,23 @@ pub fn each_readme(
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Event;
+    use super::super::record::PackageEvent;
     use super::*;
 
     fn event() -> Record {
         let day = "2026-11-20".parse().expect("a day");
-        Record::Archive(Event { folder: None, name: "a1".to_owned(), version: None, sha256: None, day })
+        Record::Archive(PackageEvent {
+            folder: None,
+            name: "a1".to_owned(),
+            version: None,
+            sha256: None,
+            day,
+        })
     }
 
     #[test]
     fn a_segment_is_read_back_and_no_other() {
-        let mut lines = Lines::segment(&Product::Cran, 7, None);
+        let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, packed) = lines.pack("log", 7).expect("memory");
         let text = unpack(&bytes, &packed).expect("whole");
@@ -295,13 +312,13 @@ mod tests {
         changed[bytes.len() / 2] ^= 4;
         assert!(unpack(&changed, &packed).expect_err("changed").to_string().contains("sha256"));
         assert!(unpack(&bytes[1..], &packed).expect_err("cut").to_string().contains("bytes instead of"));
-        let bomb = Packed { raw_size: 5, ..packed };
+        let bomb = CompressedFile { raw_size: 5, ..packed };
         assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("bytes instead of 5"));
     }
 
     #[test]
     fn a_text_without_its_end_is_not_taken() {
-        let mut lines = Lines::segment(&Product::Cran, 7, None);
+        let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, packed) = lines.pack("log", 7).expect("memory");
         let text = unpack(&bytes, &packed).expect("whole");
@@ -317,11 +334,11 @@ mod tests {
     #[test]
     fn readmes_are_what_their_digests_say() {
         let readme = ReadmeText { sha256: seal::digest(b"# a1\n"), text: "# a1\n".to_owned() };
-        let mut lines = Lines::readmes();
+        let mut lines = LinesWriter::readmes();
         lines.push(&readme);
         let (bytes, packed) = lines.pack("doc", 7).expect("memory");
         assert_eq!(readmes(&unpack(&bytes, &packed).expect("whole")[..]), Ok(vec![readme.clone()]));
-        let mut lines = Lines::readmes();
+        let mut lines = LinesWriter::readmes();
         lines.push(&ReadmeText { text: "# b2\n".to_owned(), ..readme });
         let (bytes, packed) = lines.pack("doc", 7).expect("memory");
         assert!(readmes(&unpack(&bytes, &packed).expect("whole")[..]).is_err());

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::text::as_text;
-use super::{Broken, Packed, head, seal};
+use super::{CompressedFile, FormatError, head, seal};
 use crate::model::time::Timestamp;
 
 /// A folder of shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shared {
+pub enum SharedFolder {
     /// `sysreqs`: one document, `rules`, in the format of `r::sysreqs::Base`.
     Requirements,
     /// `distros`: one document, `distros`, with the available platforms.
@@ -20,17 +20,18 @@ pub enum Shared {
     Advisories,
 }
 
-impl Shared {
+impl SharedFolder {
     /// All folders.
-    pub const ALL: [Shared; 3] = [Shared::Requirements, Shared::Distributions, Shared::Advisories];
+    pub const ALL: [SharedFolder; 3] =
+        [SharedFolder::Requirements, SharedFolder::Distributions, SharedFolder::Advisories];
 
     /// The name of the folder.
     #[must_use]
     pub fn folder(self) -> &'static str {
         match self {
-            Shared::Requirements => "sysreqs",
-            Shared::Distributions => "distros",
-            Shared::Advisories => "vulns",
+            SharedFolder::Requirements => "sysreqs",
+            SharedFolder::Distributions => "distros",
+            SharedFolder::Advisories => "vulns",
         }
     }
 }
@@ -48,13 +49,17 @@ pub struct SharedHead {
     #[serde(with = "as_text")]
     pub created: Timestamp,
     /// The files by content: `rules`, `distros`, `cran`, `bioconductor`, `pypi`.
-    pub files: BTreeMap<String, Packed>,
+    pub files: BTreeMap<String, CompressedFile>,
 }
 
 impl SharedHead {
     /// Creates a head of these files.
     #[must_use]
-    pub fn new(shared: Shared, created: Timestamp, files: BTreeMap<String, Packed>) -> SharedHead {
+    pub fn new(
+        shared: SharedFolder,
+        created: Timestamp,
+        files: BTreeMap<String, CompressedFile>,
+    ) -> SharedHead {
         SharedHead {
             format: head::FORMAT.to_owned(),
             product: shared.folder().to_owned(),
@@ -68,24 +73,24 @@ impl SharedHead {
     ///
     /// # Errors
     /// The head is damaged, of another folder, or of a newer format.
-    pub fn read(bytes: &[u8], shared: Shared) -> Result<SharedHead, Broken> {
+    pub fn read(bytes: &[u8], shared: SharedFolder) -> Result<SharedHead, FormatError> {
         let found: SharedHead = seal::open(bytes)?;
         if found.product != shared.folder() {
-            return Err(Broken::damaged(format!(
+            return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {}",
                 found.product,
                 shared.folder()
             )));
         }
-        if found.format != head::FORMAT || found.min_reader > head::READER {
-            return Err(Broken::Newer(format!(
+        if found.format != head::FORMAT || found.min_reader > head::READER_LEVEL {
+            return Err(FormatError::Newer(format!(
                 "it is of format {}, for readers of level {} or later: install a newer program",
                 found.format, found.min_reader
             )));
         }
-        match found.files.values().find(|file| !super::layout::is_inside(&file.path)) {
+        match found.files.values().find(|file| !super::layout::is_safe_path(&file.path)) {
             Some(file) => {
-                Err(Broken::damaged(format!("'{}' is not a path of a bundle", file.path.escape_debug())))
+                Err(FormatError::damaged(format!("'{}' is not a path of a bundle", file.path.escape_debug())))
             }
             None => Ok(found),
         }

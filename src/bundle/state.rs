@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::record::{Object, Record, Snapshot, Ver, check};
+use super::record::{Object, Record, ReleaseRecord, SnapshotRecord, check_names};
 use super::seal::digest;
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
@@ -12,21 +12,21 @@ pub type Key = (String, String);
 
 /// The state after a sequence of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct ProductState {
     /// A hash map, because lookups (for every record and index row) are frequent, and sorted iteration is rare.
-    packages: HashMap<Key, Package>,
+    packages: HashMap<Key, PackageState>,
     /// Listed releases without a record: the base of a difference is missing, or is another one.
-    wanting: Vec<String>,
+    missing: Vec<String>,
     day: Option<Day>,
 }
 
 /// A package in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Package {
+pub struct PackageState {
     /// The releases in the order of their records.
     pub releases: Vec<Release>,
     /// The index of the listed one.
-    pub listed: Option<usize>,
+    pub listed_index: Option<usize>,
 }
 
 /// The part of a [`Ver`] that is kept in memory.
@@ -44,17 +44,17 @@ pub struct Release {
     pub index: Option<Sha256>,
 }
 
-impl Package {
+impl PackageState {
     /// The listed release.
     #[must_use]
     pub fn listed(&self) -> Option<&Release> {
-        self.releases.get(self.listed?)
+        self.releases.get(self.listed_index?)
     }
 }
 
 /// A release as a line of a listing: `R6 2.6.1`, `data/annotation:GenomeInfoDbData 1.2.13`.
 #[must_use]
-pub fn line(folder: &str, package: &str, version: &str) -> String {
+pub fn listing_line(folder: &str, package: &str, version: &str) -> String {
     match folder {
         "" => format!("{package} {version}"),
         folder => format!("{folder}:{package} {version}"),
@@ -65,16 +65,16 @@ fn key(folder: Option<&str>, name: &str) -> Key {
     (folder.unwrap_or_default().to_owned(), name.to_owned())
 }
 
-impl State {
+impl ProductState {
     /// The packages, ordered by folder and name; packages without releases are left out.
-    pub fn packages(&self) -> impl Iterator<Item = (&Key, &Package)> {
+    pub fn packages(&self) -> impl Iterator<Item = (&Key, &PackageState)> {
         let mut sorted: Vec<_> = self.packages.iter().collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         sorted.into_iter()
     }
 
-    /// As [`State::packages`], by value, so that each package is freed before the next one.
-    pub fn into_packages(self) -> impl Iterator<Item = (Key, Package)> {
+    /// As [`ProductState::packages`], by value, so that each package is freed before the next one.
+    pub fn into_packages(self) -> impl Iterator<Item = (Key, PackageState)> {
         let mut sorted: Vec<_> = self.packages.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         sorted.into_iter()
@@ -82,7 +82,7 @@ impl State {
 
     /// The package with this name in a folder.
     #[must_use]
-    pub fn package(&self, folder: &str, name: &str) -> Option<&Package> {
+    pub fn package(&self, folder: &str, name: &str) -> Option<&PackageState> {
         self.packages.get(&key(Some(folder), name))
     }
 
@@ -94,17 +94,16 @@ impl State {
     /// The number of listed packages, including those without a record.
     #[must_use]
     pub fn listed(&self) -> usize {
-        self.packages.values().filter(|package| package.listed.is_some()).count() + self.wanting.len()
+        self.packages.values().filter(|package| package.listed_index.is_some()).count() + self.missing.len()
     }
 
     /// The lines of the listing, sorted by bytes.
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
-        let listed = self
-            .packages
-            .iter()
-            .filter_map(|((folder, name), package)| Some(line(folder, name, &package.listed()?.version)));
-        let mut lines: Vec<String> = listed.chain(self.wanting.iter().cloned()).collect();
+        let listed = self.packages.iter().filter_map(|((folder, name), package)| {
+            Some(listing_line(folder, name, &package.listed()?.version))
+        });
+        let mut lines: Vec<String> = listed.chain(self.missing.iter().cloned()).collect();
         lines.sort_unstable();
         lines
     }
@@ -117,8 +116,8 @@ impl State {
 
     /// Listed releases without a record.
     #[must_use]
-    pub fn wanting(&self) -> &[String] {
-        &self.wanting
+    pub fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// The day of the last record.
@@ -135,7 +134,7 @@ impl State {
         match record {
             Record::Ver(ver) => {
                 ver.check()?;
-                self.introduce(ver);
+                self.add_release(ver);
             }
             Record::Index(indexed) => {
                 let package = self.packages.get_mut(&key(indexed.folder.as_deref(), &indexed.name));
@@ -145,10 +144,10 @@ impl State {
                 }
             }
             Record::Archive(event) => {
-                check(event.folder.as_deref(), &event.name, None)?;
-                self.no_longer_wanting(event.folder.as_deref(), &event.name);
+                check_names(event.folder.as_deref(), &event.name, None)?;
+                self.clear_missing(event.folder.as_deref(), &event.name);
                 if let Some(package) = self.packages.get_mut(&key(event.folder.as_deref(), &event.name)) {
-                    package.listed = None;
+                    package.listed_index = None;
                 }
                 self.day = self.day.max(Some(event.day));
             }
@@ -163,12 +162,12 @@ impl State {
                 let (Some(package), Some(place)) = (found, place) else {
                     return Err(format!("{} is restored, but was never recorded", event.name.escape_debug()));
                 };
-                package.listed = Some(place);
-                self.no_longer_wanting(event.folder.as_deref(), &event.name);
+                package.listed_index = Some(place);
+                self.clear_missing(event.folder.as_deref(), &event.name);
                 self.day = self.day.max(Some(event.day));
             }
             Record::Remove(event) => {
-                check(event.folder.as_deref(), &event.name, event.version.as_deref())?;
+                check_names(event.folder.as_deref(), &event.name, event.version.as_deref())?;
                 self.remove(
                     &key(event.folder.as_deref(), &event.name),
                     event.version.as_deref(),
@@ -176,21 +175,21 @@ impl State {
                 );
                 self.day = self.day.max(Some(event.day));
             }
-            Record::Snapshot(snapshot) => self.close(snapshot)?,
+            Record::Snapshot(snapshot) => self.check_snapshot(snapshot)?,
             Record::Unknown => {}
         }
         Ok(())
     }
 
     /// Removes a package from the listed releases without a record.
-    fn no_longer_wanting(&mut self, folder: Option<&str>, name: &str) {
-        let beginning = line(folder.unwrap_or_default(), name, "");
-        self.wanting.retain(|line| !line.starts_with(&beginning));
+    fn clear_missing(&mut self, folder: Option<&str>, name: &str) {
+        let beginning = listing_line(folder.unwrap_or_default(), name, "");
+        self.missing.retain(|line| !line.starts_with(&beginning));
     }
 
-    fn introduce(&mut self, ver: &Ver) {
+    fn add_release(&mut self, ver: &ReleaseRecord) {
         if !ver.archived {
-            self.no_longer_wanting(ver.folder.as_deref(), &ver.name);
+            self.clear_missing(ver.folder.as_deref(), &ver.name);
         }
         let package = self.packages.entry(key(ver.folder.as_deref(), &ver.name)).or_default();
         let release = Release {
@@ -207,7 +206,7 @@ impl State {
             package.releases.len() - 1
         });
         if !ver.archived {
-            package.listed = Some(place);
+            package.listed_index = Some(place);
         }
         self.day = self.day.max(Some(ver.day));
     }
@@ -220,15 +219,16 @@ impl State {
         };
         let kept = package.listed().filter(|listed| !goes(listed)).cloned();
         package.releases.retain(|release| !goes(release));
-        package.listed = kept.and_then(|kept| package.releases.iter().position(|release| *release == kept));
+        package.listed_index =
+            kept.and_then(|kept| package.releases.iter().position(|release| *release == kept));
         if package.releases.is_empty() {
             self.packages.remove(key);
         }
     }
 
-    fn close(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+    fn check_snapshot(&mut self, snapshot: &SnapshotRecord) -> Result<(), String> {
         if let Some(listing) = &snapshot.listing {
-            self.list(listing);
+            self.set_listing(listing);
         }
         let (packages, state) = (self.listed(), self.digest());
         self.day = self.day.max(Some(snapshot.day));
@@ -242,27 +242,28 @@ impl State {
     }
 
     /// Sets the listing to exactly these lines.
-    fn list(&mut self, listing: &[String]) {
+    fn set_listing(&mut self, listing: &[String]) {
         let mut wanted: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
         for line in listing {
             let (path, version) = line.rsplit_once(' ').unwrap_or((line, ""));
             let (folder, name) = path.rsplit_once(':').unwrap_or(("", path));
             wanted.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
         }
-        self.wanting.clear();
+        self.missing.clear();
         for (key, package) in &mut self.packages {
             let versions = wanted.remove(key).unwrap_or_default();
-            package.listed = versions
+            package.listed_index = versions
                 .first()
                 .and_then(|version| package.releases.iter().rposition(|release| release.version == *version));
-            if package.listed.is_none() {
-                self.wanting.extend(versions.iter().map(|version| line(&key.0, &key.1, version)));
+            if package.listed_index.is_none() {
+                self.missing.extend(versions.iter().map(|version| listing_line(&key.0, &key.1, version)));
             }
         }
-        let unknown =
-            wanted.iter().flat_map(|(key, versions)| versions.iter().map(|v| line(&key.0, &key.1, v)));
-        self.wanting.extend(unknown);
-        self.wanting.sort_unstable();
+        let unknown = wanted
+            .iter()
+            .flat_map(|(key, versions)| versions.iter().map(|v| listing_line(&key.0, &key.1, v)));
+        self.missing.extend(unknown);
+        self.missing.sort_unstable();
     }
 }
 
@@ -275,7 +276,7 @@ pub fn listing_digest(lines: &[String]) -> Sha256 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Event;
+    use super::super::record::PackageEvent;
     use super::*;
     use crate::model::digest::Md5;
 
@@ -284,7 +285,7 @@ mod tests {
     }
 
     fn ver(name: &str, version: &str, on: &str, byte: u8) -> Record {
-        Record::Ver(Box::new(Ver {
+        Record::Ver(Box::new(ReleaseRecord {
             folder: None,
             name: name.to_owned(),
             version: version.to_owned(),
@@ -304,8 +305,8 @@ mod tests {
         }))
     }
 
-    fn event(name: &str, version: Option<&str>, on: &str) -> Event {
-        Event {
+    fn event(name: &str, version: Option<&str>, on: &str) -> PackageEvent {
+        PackageEvent {
             folder: None,
             name: name.to_owned(),
             version: version.map(str::to_owned),
@@ -314,8 +315,8 @@ mod tests {
         }
     }
 
-    fn after(records: &[Record]) -> State {
-        let mut state = State::default();
+    fn after(records: &[Record]) -> ProductState {
+        let mut state = ProductState::default();
         records.iter().for_each(|record| state.apply(record).expect("fits"));
         state
     }
@@ -348,29 +349,30 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_that_does_not_add_up_is_told() {
+    fn a_snapshot_that_does_not_match_is_an_error() {
         let mut state = after(&[ver("a1", "1.0", "2020-01-01", 1)]);
-        let right = Snapshot { day: day("2020-01-02"), packages: 1, state: state.digest(), listing: None };
+        let right =
+            SnapshotRecord { day: day("2020-01-02"), packages: 1, state: state.digest(), listing: None };
         assert_eq!(state.apply(&Record::Snapshot(right.clone())), Ok(()));
-        let wrong = Snapshot { packages: 2, ..right };
+        let wrong = SnapshotRecord { packages: 2, ..right };
         assert!(state.apply(&Record::Snapshot(wrong)).expect_err("no").contains("1 listed packages"));
     }
 
     #[test]
-    fn a_difference_names_what_its_base_would_have() {
+    fn a_difference_lists_releases_of_its_base() {
         let listing: Vec<String> = ["a1 1.0", "b2 2.0", "x/y:c3 3"].map(str::to_owned).into();
-        let close = Record::Snapshot(Snapshot {
+        let close = Record::Snapshot(SnapshotRecord {
             day: day("2026-01-02"),
             packages: 3,
             state: listing_digest(&listing),
             listing: Some(listing.clone()),
         });
         let mut alone = after(&[ver("b2", "2.0", "2026-01-01", 2), close.clone()]);
-        assert_eq!(alone.wanting(), ["a1 1.0", "x/y:c3 3"]);
+        assert_eq!(alone.missing(), ["a1 1.0", "x/y:c3 3"]);
         assert_eq!((alone.listing(), alone.listed()), (listing, 3));
         alone.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
         alone.apply(&close).expect("fits");
-        assert_eq!(alone.wanting(), ["x/y:c3 3"]);
+        assert_eq!(alone.missing(), ["x/y:c3 3"]);
         let gone = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
         assert!(!gone.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
     }

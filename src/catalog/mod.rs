@@ -1,13 +1,13 @@
 //! In-memory data for resolving snapshots, swapped after each publish.
 //!
-//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`Live`] holds
+//! [`Catalog`] is a value read in one database transaction; [`resolve`] is a pure function over it; [`CatalogHandle`] holds
 //! the newest one.
 
-mod live;
+mod handle;
 mod modified;
 pub mod resolve;
 
-pub use live::Live;
+pub use handle::CatalogHandle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -186,7 +186,7 @@ impl Catalog {
     /// Packages of other sources belong to the software of Bioconductor.
     pub fn subscribed_trees(&self, to: Subscription, part: Option<Part>) -> impl Iterator<Item = &Tree> {
         let wanted = match (to.version, part) {
-            (Some(version), None) => Some(Part::all(version)),
+            (Some(version), None) => Some(Part::whole(version)),
             (_, part) => part,
         };
         let offered = part.is_none_or(|part| {
@@ -263,7 +263,7 @@ impl Repository {
 
     /// Returns true if a source is currently subscribed.
     #[must_use]
-    pub fn offers(&self, source: SourceId) -> bool {
+    pub fn subscribes_to(&self, source: SourceId) -> bool {
         self.subscriptions().iter().any(|entry| entry.source == source)
     }
 }

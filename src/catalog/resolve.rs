@@ -82,7 +82,7 @@ pub fn resolve(
     let states = states(catalog, &list.step.list, part, end);
     let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
         let is_empty = is_now && part.is_none();
-        return if is_empty { Ok(empty(repo)) } else { Err(nothing(catalog, repo, part, snapshot, end)) };
+        return if is_empty { Ok(empty(repo)) } else { Err(unresolved(catalog, repo, part, snapshot, end)) };
     };
     Ok(Point {
         repo: repo.id,
@@ -136,7 +136,7 @@ fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Times
 }
 
 /// A subscription list, and the instant until which a publish may still replace it.
-struct List<'a> {
+struct ListInForce<'a> {
     step: &'a RepoStep,
     until: Timestamp,
 }
@@ -144,12 +144,12 @@ struct List<'a> {
 /// Returns the list in force before `end`. Dates before the first subscription use the list in force at the end of the
 /// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
 /// source is subscribed next year.
-fn list_at(repo: &Repository, end: Timestamp) -> Option<List<'_>> {
+fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
     let begun = repo.steps.iter().position(|step| !step.list.is_empty())?;
     let steps = repo.steps.get(begun..)?;
     let until = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
     let place = steps.partition_point(|step| step.at < until);
-    Some(List { step: steps.get(place.checked_sub(1)?)?, until })
+    Some(ListInForce { step: steps.get(place.checked_sub(1)?)?, until })
 }
 
 /// Returns the last state of each source's trees that was published before `end`.
@@ -180,7 +180,7 @@ fn frozen<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a S
 }
 
 /// Returns why there is no state before `end`: history starts later, on a day it names, or there is none at all.
-fn nothing(
+fn unresolved(
     catalog: &Catalog,
     repo: &Repository,
     part: Option<Part>,
@@ -202,12 +202,12 @@ fn nothing(
     days.sort_unstable();
     days.dedup();
     match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
-        Some(first) => Unresolved::BeforeHistory { asked: told(snapshot), first },
+        Some(first) => Unresolved::BeforeHistory { asked: describe(snapshot), first },
         None => part.map_or(Unresolved::Empty, Unresolved::NoPart),
     }
 }
 
-fn told(snapshot: Snapshot) -> String {
+fn describe(snapshot: Snapshot) -> String {
     match snapshot {
         Snapshot::Transaction(id) => format!("transaction {id}"),
         Snapshot::Latest | Snapshot::Date(_) => snapshot.to_string(),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::job::Watched;
-use super::words::SuggestedValues;
+use super::job::JobFlags;
+use super::suggested_values::SuggestedValues;
 
 /// Manage sources, repositories and packages of a running server.
 #[derive(Debug, Parser)]
@@ -162,9 +162,9 @@ pub enum Edit {
 #[derive(Debug, Subcommand)]
 pub enum Delete {
     /// Delete a source that no repository subscribes to
-    Source(Named),
+    Source(NameArg),
     /// Delete a repository
-    Repo(Named),
+    Repo(NameArg),
 }
 
 /// `rspm list …`
@@ -254,7 +254,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 
 /// The flag `--name` alone.
 #[derive(Debug, Args)]
-pub struct Named {
+pub struct NameArg {
     /// The name
     #[arg(long)]
     pub name: String,
@@ -563,7 +563,7 @@ pub struct Sync {
     pub version: Option<String>,
     /// Wait and progress flags.
     #[command(flatten)]
-    pub watched: Watched,
+    pub job_flags: JobFlags,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::job::{self, Watched};
+use super::job::{self, JobFlags};
 use super::output::Output;
 use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::api::job::Job;
@@ -32,7 +32,7 @@ pub struct Backfill {
     pub stop: bool,
     /// Wait and progress flags.
     #[command(flatten)]
-    pub watched: Watched,
+    pub job_flags: JobFlags,
 }
 
 /// `rspm backfill`.
@@ -51,5 +51,5 @@ pub async fn run(client: &Client, output: &Output, args: Backfill) -> Result<(),
         dry_run: args.dry_run,
     };
     let job: Job = client.send(Method::POST, "/backfill", &start).await?;
-    job::attend(client, output, job, &args.watched, &format!("back-fill of {}", args.source)).await
+    job::follow_or_print(client, output, job, &args.job_flags, &format!("back-fill of {}", args.source)).await
 }

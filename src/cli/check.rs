@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::args::Format;
-use super::client::{Reading, socket_path};
+use super::client::{ParseMode, socket_path};
 use super::error::CliError;
 
 /// Replaces this process by `rstudio-pm --check-config`: the program in the same directory, or else the one on `PATH`.
@@ -43,7 +43,7 @@ const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_
 /// Returns the variables `AWS_…` of the server that runs with this configuration, which its unit may have set; `None`
 /// when no server runs, or the caller may not read its environment.
 fn environment_of_server(config: Option<&Path>) -> Option<Vec<(OsString, OsString)>> {
-    let pid_file = socket_path(config, Reading::Salvaged).ok()?.with_file_name("rstudio-pm.pid");
+    let pid_file = socket_path(config, ParseMode::Lenient).ok()?.with_file_name("rstudio-pm.pid");
     let pid: u32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
     let process = PathBuf::from(format!("/proc/{pid}"));
     // The process id may have been reused by another program.

@@ -24,7 +24,7 @@ use crate::config;
 type Body = BoxBody<Bytes, std::io::Error>;
 
 /// Maximum number of connections per request: two hand-overs may follow each other.
-const CONNECTIONS: usize = 3;
+const MAX_CONNECTIONS: usize = 3;
 
 /// A connection to the admin API.
 pub struct Client {
@@ -34,11 +34,11 @@ pub struct Client {
 
 /// How strictly the configuration that names the socket is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ParseMode {
     /// The configuration must be valid.
     Strict,
     /// The valid part of the configuration is enough.
-    Salvaged,
+    Lenient,
 }
 
 /// Percent-encodes one segment of a path or one value of a query, so that no name can extend beyond it.
@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// The configuration cannot be used, or the server is not reachable.
-    pub async fn connect(file: Option<&Path>, reading: Reading) -> Result<Client, CliError> {
+    pub async fn connect(file: Option<&Path>, reading: ParseMode) -> Result<Client, CliError> {
         Client::open(socket_path(file, reading)?).await
     }
 
@@ -60,7 +60,7 @@ impl Client {
     ///
     /// # Errors
     /// The server is no longer reachable.
-    pub async fn again(&self) -> Result<Client, CliError> {
+    pub async fn reconnect(&self) -> Result<Client, CliError> {
         Client::open(self.socket.clone()).await
     }
 
@@ -144,14 +144,14 @@ impl Client {
         let (status, body) = loop {
             let (unsent, error) = match exchange(&mut sender, next).await {
                 Ok(answer) => break answer,
-                Err(Broken::Unsent(unsent, error)) => (*unsent, error),
-                Err(Broken::Lost(error)) if method == Method::GET => (request(empty())?, error),
-                Err(Broken::Lost(error)) => {
+                Err(TransportError::Unsent(unsent, error)) => (*unsent, error),
+                Err(TransportError::Lost(error)) if method == Method::GET => (request(empty())?, error),
+                Err(TransportError::Lost(error)) => {
                     let reason = error.to_string();
                     return Err(CliError::Interrupted { path: self.socket.clone(), reason });
                 }
             };
-            if connections == CONNECTIONS {
+            if connections == MAX_CONNECTIONS {
                 return Err(silent(error.to_string()));
             }
             connections += 1;
@@ -178,7 +178,7 @@ impl Client {
 }
 
 /// Why there is no response.
-enum Broken {
+enum TransportError {
     /// Nothing of the request was sent.
     Unsent(Box<Request<Body>>, hyper::Error),
     /// The request was sent, as a whole or in part.
@@ -189,26 +189,26 @@ enum Broken {
 async fn exchange(
     sender: &mut SendRequest<Body>,
     request: Request<Body>,
-) -> Result<(StatusCode, Bytes), Broken> {
+) -> Result<(StatusCode, Bytes), TransportError> {
     if let Err(error) = sender.ready().await {
-        return Err(Broken::Unsent(Box::new(request), error));
+        return Err(TransportError::Unsent(Box::new(request), error));
     }
     let response = match sender.try_send_request(request).await {
         Ok(response) => response,
         Err(mut error) => {
             return Err(match error.take_message() {
-                Some(unsent) => Broken::Unsent(Box::new(unsent), error.into_error()),
-                None => Broken::Lost(error.into_error()),
+                Some(unsent) => TransportError::Unsent(Box::new(unsent), error.into_error()),
+                None => TransportError::Lost(error.into_error()),
             });
         }
     };
     let status = response.status();
-    let body = response.into_body().collect().await.map_err(Broken::Lost)?;
+    let body = response.into_body().collect().await.map_err(TransportError::Lost)?;
     Ok((status, body.to_bytes()))
 }
 
 async fn connect(socket: &Path) -> Result<SendRequest<Body>, CliError> {
-    let stream = UnixStream::connect(socket).await.map_err(|e| unreachable(socket.to_owned(), &e))?;
+    let stream = UnixStream::connect(socket).await.map_err(|e| connect_error(socket.to_owned(), &e))?;
     let (sender, connection) = handshake(TokioIo::new(stream))
         .await
         .map_err(|e| CliError::NoAnswer { path: socket.to_owned(), reason: e.to_string() })?;
@@ -221,7 +221,7 @@ fn empty() -> Body {
 }
 
 /// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
-pub(super) fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathBuf, CliError> {
+pub(super) fn socket_path(file: Option<&Path>, reading: ParseMode) -> Result<PathBuf, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let dir = if file.is_none() && !path.exists() {
@@ -229,8 +229,8 @@ pub(super) fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathB
     } else {
         match (config::load(path, env), reading) {
             (Ok(loaded), _) => loaded.config.server.sock_file_dir.clone(),
-            (Err(error), Reading::Strict) => return Err(CliError::Config(error.to_string())),
-            (Err(error), Reading::Salvaged) => {
+            (Err(error), ParseMode::Strict) => return Err(CliError::Config(error.to_string())),
+            (Err(error), ParseMode::Lenient) => {
                 let text = config::read(path).map_err(|_| CliError::Config(error.to_string()))?;
                 config::salvage(&path.display().to_string(), &text).0.server.sock_file_dir
             }
@@ -239,7 +239,7 @@ pub(super) fn socket_path(file: Option<&Path>, reading: Reading) -> Result<PathB
     Ok(dir.join("rstudio-pm.sock"))
 }
 
-fn unreachable(socket: PathBuf, error: &std::io::Error) -> CliError {
+fn connect_error(socket: PathBuf, error: &std::io::Error) -> CliError {
     match error.kind() {
         std::io::ErrorKind::NotFound => CliError::NoSocket(socket),
         std::io::ErrorKind::PermissionDenied => {
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     /// Runs a server that sends each connection one of these responses; returns the methods of the requests.
-    async fn served(answers: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
+    async fn with_server(answers: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -295,11 +295,11 @@ mod tests {
         server.await.unwrap()
     }
 
-    const GOODBYE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull";
+    const CLOSING: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull";
 
     #[tokio::test]
-    async fn after_a_goodbye_the_next_request_goes_to_the_next_server() {
-        let methods = served(&[GOODBYE, GOODBYE], async |client| {
+    async fn after_connection_close_the_next_request_uses_a_new_connection() {
+        let methods = with_server(&[CLOSING, CLOSING], async |client| {
             client.get::<()>("/a").await.unwrap();
             client.send::<_, ()>(Method::POST, "/b", &()).await.unwrap();
         });
@@ -308,9 +308,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_an_answer_is_repeated_only_where_it_changes_nothing() {
-        let methods = served(&["", GOODBYE], async |client| client.get::<()>("/a").await.unwrap());
+        let methods = with_server(&["", CLOSING], async |client| client.get::<()>("/a").await.unwrap());
         assert_eq!(methods.await, ["GET", "GET"]);
-        let methods = served(&["", GOODBYE], async |client| {
+        let methods = with_server(&["", CLOSING], async |client| {
             let error = client.send::<_, ()>(Method::POST, "/a", &()).await.unwrap_err();
             assert!(error.to_string().contains("may have been carried out"), "{error}");
             client.get::<()>("/state").await.unwrap();

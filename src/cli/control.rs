@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::{ConfigLog, Offline};
 use super::client::Client;
 use super::error::CliError;
-use super::list::moment;
+use super::list::format_time;
 use super::output::{Output, table};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
-use crate::config::AFTER_A_NEW_PATH;
+use crate::config::RESTART_COMMAND;
 
-fn word(mode: Mode) -> &'static str {
+fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Starting => "starting",
         Mode::Online => "online",
@@ -45,7 +45,7 @@ fn schedules(node: &Node) -> String {
     if node.schedules.is_empty() {
         return String::new();
     }
-    let at = |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), moment);
+    let at = |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), format_time);
     let row = |schedule: &Schedule| {
         let Schedule { name, cron, last, next } = schedule;
         vec![name.clone(), cron.clone(), at(last, "never"), at(next, "none")]
@@ -62,7 +62,7 @@ pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
     let nodes: Vec<Node> = client.get("/nodes").await?;
     let row = |node: &Node| {
         let leader = if node.leader { "*" } else { "" };
-        vec![format!("{}{leader}", node.name), word(node.mode).to_owned(), node.version.clone()]
+        vec![format!("{}{leader}", node.name), mode_name(node.mode).to_owned(), node.version.clone()]
     };
     output.print(&nodes, || table(&["Name", "Mode", "Version"], &nodes.iter().map(row).collect::<Vec<_>>()))
 }
@@ -75,7 +75,7 @@ pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
 pub async fn offline(client: &Client, output: &Output, args: Offline) -> Result<(), CliError> {
     let body = GoOffline { timeout: args.timeout };
     let request = client.send(Method::POST, "/offline", &body);
-    let node: Node = if output.human() && std::io::stderr().is_terminal() {
+    let node: Node = if output.is_human() && std::io::stderr().is_terminal() {
         let bar = ProgressBar::new_spinner();
         let node = tokio::select! {
             node = request => node,
@@ -95,7 +95,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message("Going offline");
-    let mut other = client.again().await.ok();
+    let mut other = client.reconnect().await.ok();
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
         let node: Option<Node> = match &other {
@@ -104,7 +104,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
         };
         match node {
             Some(node) => bar.set_message(node.message),
-            None => other = client.again().await.ok(),
+            None => other = client.reconnect().await.ok(),
         }
         bar.tick();
     }
@@ -137,20 +137,24 @@ fn describe(reload: &Reload) -> String {
     let list = |changes: &[Change], line: fn(&Change) -> String| -> String {
         changes.iter().map(|change| format!("  {}\n", line(change))).collect()
     };
-    text += &list(&reload.applied, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+    text += &list(&reload.applied, |c| {
+        format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to))
+    });
     if !reload.ignored.is_empty() {
         text += "No longer set; the value stays until a restart or rspm online:\n";
-        text += &list(&reload.ignored, |c| format!("{}: {}", c.property, shown(&c.from)));
+        text += &list(&reload.ignored, |c| format!("{}: {}", c.property, or_nothing(&c.from)));
     }
     let (sockets, others): (Vec<_>, Vec<_>) =
-        reload.restart.iter().cloned().partition(|change| opens_a_socket(&change.property));
+        reload.restart.iter().cloned().partition(|change| is_listen_address(&change.property));
     if !others.is_empty() {
         text += "Not reloadable; needs a restart, or rspm offline and rspm online:\n";
-        text += &list(&others, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+        text +=
+            &list(&others, |c| format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to)));
     }
     if !sockets.is_empty() {
-        text += &format!("Listen addresses; need a restart, under systemd {AFTER_A_NEW_PATH}:\n");
-        text += &list(&sockets, |c| format!("{}: {} → {}", c.property, shown(&c.from), shown(&c.to)));
+        text += &format!("Listen addresses; need a restart, under systemd {RESTART_COMMAND}:\n");
+        text +=
+            &list(&sockets, |c| format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to)));
     }
     for warning in &reload.warnings {
         text += &format!("Warning: {warning}\n");
@@ -159,11 +163,11 @@ fn describe(reload: &Reload) -> String {
 }
 
 /// Returns true for properties that `rspm offline` followed by `rspm online` does not apply.
-fn opens_a_socket(property: &str) -> bool {
+fn is_listen_address(property: &str) -> bool {
     property.ends_with(".Listen") || property == "Server.SockFileDir"
 }
 
-fn shown(value: &str) -> &str {
+fn or_nothing(value: &str) -> &str {
     if value.is_empty() { "(nothing)" } else { value }
 }
 

@@ -93,7 +93,7 @@ impl CliError {
     }
 
     /// Returns true when the server refused with this code.
-    pub(super) fn is(&self, code: Code) -> bool {
+    pub(super) fn has_code(&self, code: Code) -> bool {
         matches!(self, CliError::Refused { code: Some(found), .. } if *found == code as u16)
     }
 

@@ -6,7 +6,7 @@ use super::args::Explain;
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
-use crate::api::explain::{About, Explanation, Step};
+use crate::api::explain::{Explanation, Step, Topic};
 
 /// `rspm explain`.
 ///
@@ -49,16 +49,16 @@ fn text(explanation: &Explanation) -> String {
     text
 }
 
-fn heading(about: About) -> &'static str {
+fn heading(about: Topic) -> &'static str {
     match about {
-        About::Snapshot => "Snapshot",
-        About::Source => "Sources, in order",
-        About::Release => "Release",
-        About::Distribution => "Distribution",
-        About::Client => "Client",
-        About::Match => "What fits",
-        About::Build => "Binaries",
-        About::File => "File",
+        Topic::Snapshot => "Snapshot",
+        Topic::Source => "Sources, in order",
+        Topic::Release => "Release",
+        Topic::Distribution => "Distribution",
+        Topic::Client => "Client",
+        Topic::Match => "What fits",
+        Topic::Build => "Binaries",
+        Topic::File => "File",
     }
 }
 
@@ -79,9 +79,9 @@ mod tests {
             repo: "prod".to_owned(),
             package: "a".to_owned(),
             steps: vec![
-                step(About::Source, "team", true, "the first"),
-                step(About::Source, "cran", false, ""),
-                step(About::Release, "a 1.0", true, ""),
+                step(Topic::Source, "team", true, "the first"),
+                step(Topic::Source, "cran", false, ""),
+                step(Topic::Release, "a 1.0", true, ""),
             ],
             file: None,
             failed: Some("ua_error_none".to_owned()),

@@ -14,7 +14,7 @@ use crate::api::job::{Job, JobStatus};
 
 /// Flags of commands that start a job.
 #[derive(Debug, Args)]
-pub struct Watched {
+pub struct JobFlags {
     /// Wait until the job ends (the default); interrupting the command does not stop the job
     #[arg(long, overrides_with = "no_wait")]
     pub wait: bool,
@@ -31,14 +31,14 @@ pub struct Watched {
 ///
 /// # Errors
 /// The job fails, or the server stops responding.
-pub(super) async fn attend(
+pub(super) async fn follow_or_print(
     client: &Client,
     output: &Output,
     job: Job,
-    watched: &Watched,
+    watched: &JobFlags,
     what: &str,
 ) -> Result<(), CliError> {
-    if job.attached && output.human() && !watched.quiet {
+    if job.attached && output.is_human() && !watched.quiet {
         let _ = writeln!(std::io::stderr(), "A {what} is already running; following it.");
     }
     if watched.no_wait {
@@ -49,7 +49,7 @@ pub(super) async fn attend(
 
 async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<(), CliError> {
     let attached = job.attached;
-    let bar = if output.human() && !quiet && std::io::stderr().is_terminal() {
+    let bar = if output.is_human() && !quiet && std::io::stderr().is_terminal() {
         ProgressBar::new_spinner()
     } else {
         ProgressBar::hidden()
@@ -57,11 +57,11 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
     // Starts short for jobs that end at once, and backs off for long ones.
     let mut pause = Duration::from_millis(5);
     while job.status == JobStatus::Running {
-        show(&bar, &job);
+        update_bar(&bar, &job);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
         job = match client.get(&format!("/jobs/{}", job.id)).await {
-            Err(error) if error.is(Code::NotFound) => {
+            Err(error) if error.has_code(Code::NotFound) => {
                 return Err(CliError::refused(format!(
                     "the server was upgraded or restarted while job {} ran and has no result of it; see the server log. \
                      Run the command again to follow the current job",
@@ -79,7 +79,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
     }
 }
 
-fn show(bar: &ProgressBar, job: &Job) {
+fn update_bar(bar: &ProgressBar, job: &Job) {
     // The templates are constants that indicatif accepts; its default style is the fallback.
     let style =
         |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

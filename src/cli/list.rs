@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::args::{Info, ListBinaries, ListPackages, ListRepos, ListSources};
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::output::{Output, count, table};
+use super::output::{Output, format_count, table};
 use crate::api::binary::Binary;
 use crate::api::bioconductor::BioconductorVersion;
 use crate::api::distribution::Distribution;
@@ -17,7 +17,7 @@ use crate::api::source::Source;
 ///
 /// # Errors
 /// The server refuses.
-pub async fn everything(client: &Client, output: &Output) -> Result<(), CliError> {
+pub async fn all(client: &Client, output: &Output) -> Result<(), CliError> {
     #[derive(Serialize)]
     struct Everything {
         repos: Vec<Repo>,
@@ -85,8 +85,8 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
             return "Bioconductor has not been synced yet. Sync it: rspm sync --type=bioconductor".to_owned();
         }
         let row = |v: &BioconductorVersion| {
-            let packages = v.packages.map_or_else(|| "not synced".to_owned(), count);
-            let changed = v.changed.as_deref().map(moment).unwrap_or_default();
+            let packages = v.packages.map_or_else(|| "not synced".to_owned(), format_count);
+            let changed = v.changed.as_deref().map(format_time).unwrap_or_default();
             let (version, r) = (v.version.clone(), v.r_version.clone());
             vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, changed]
         };
@@ -139,7 +139,7 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
                 vec![p.name.clone(), p.version.clone(), p.source.clone(), published.to_owned()]
             })
             .collect();
-        let (shown, total) = (rows.len(), count(page.total));
+        let (shown, total) = (rows.len(), format_count(page.total));
         match (shown, page.total) {
             (0, 0) => "No packages.".to_owned(),
             (0, _) => format!("Page {} is past the end: there are {total} packages.", args.page),
@@ -159,14 +159,14 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
             let sources: Vec<String> = repo
                 .sources
                 .iter()
-                .map(|s| format!("{}{} ({})", s.name, for_version(s), s.type_label))
+                .map(|s| format!("{}{} ({})", s.name, version_suffix(s), s.type_label))
                 .collect();
             fields(&[
                 ("Repository", repo.name.clone()),
                 ("Type", repo.kind.clone()),
                 ("Description", repo.description.clone()),
                 ("Hidden", if repo.hidden { "yes" } else { "no" }.to_owned()),
-                ("Created", moment(&repo.created)),
+                ("Created", format_time(&repo.created)),
                 ("Sources", sources.join(", ")),
                 ("URL", repo.url.clone()),
             ])
@@ -183,7 +183,7 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
                 format!(
                     "{} at {} ({} added, {} updated, {} archived, {} removed)",
                     t.id,
-                    moment(&t.at),
+                    format_time(&t.at),
                     t.added,
                     t.updated,
                     t.archived,
@@ -194,15 +194,15 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         fields(&[
             ("Source", source.name.clone()),
             ("Type", source.type_label.clone()),
-            ("Created", if built_in { "with the server".to_owned() } else { moment(&source.created) }),
-            ("Packages", count(source.packages)),
+            ("Created", if built_in { "with the server".to_owned() } else { format_time(&source.created) }),
+            ("Packages", format_count(source.packages)),
             ("Last transaction", last),
         ])
     })
 }
 
 /// Formats `2026-10-05T12:00:00.123456Z` as `2026-10-05 12:00:00 UTC`.
-pub(super) fn moment(rfc3339: &str) -> String {
+pub(super) fn format_time(rfc3339: &str) -> String {
     rfc3339.get(..19).map_or_else(|| rfc3339.to_owned(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
@@ -216,7 +216,7 @@ fn fields(pairs: &[(&str, String)]) -> String {
 }
 
 /// Returns `@3.20` for a subscription to one version of Bioconductor, otherwise an empty text.
-pub(super) fn for_version(subscription: &Subscription) -> String {
+pub(super) fn version_suffix(subscription: &Subscription) -> String {
     subscription.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default()
 }
 
@@ -228,7 +228,7 @@ fn repo_table(repos: &[Repo]) -> String {
         .iter()
         .map(|r| {
             let sources: Vec<String> =
-                r.sources.iter().map(|s| format!("{}{}", s.name, for_version(s))).collect();
+                r.sources.iter().map(|s| format!("{}{}", s.name, version_suffix(s))).collect();
             let hidden = if r.hidden { "hidden" } else { "" }.to_owned();
             vec![r.name.clone(), r.kind.clone(), sources.join(", "), r.description.clone(), hidden]
         })
@@ -240,8 +240,8 @@ fn source_table(sources: &[Source]) -> String {
     let rows: Vec<Vec<String>> = sources
         .iter()
         .map(|s| {
-            let last = s.last_transaction.as_ref().map_or_else(String::new, |t| moment(&t.at));
-            vec![s.name.clone(), s.type_label.clone(), count(s.packages), last]
+            let last = s.last_transaction.as_ref().map_or_else(String::new, |t| format_time(&t.at));
+            vec![s.name.clone(), s.type_label.clone(), format_count(s.packages), last]
         })
         .collect();
     table(&["Name", "Type", "Packages", "Last change"], &rows)

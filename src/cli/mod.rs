@@ -1,6 +1,5 @@
 //! The `rspm` command line, a thin client of the admin API: one file per noun, commands and flags of the original.
 
-mod absent;
 pub mod args;
 pub mod backfill;
 pub mod check;
@@ -19,8 +18,9 @@ pub mod repair;
 pub mod repo;
 pub mod source;
 pub mod storage;
+mod suggested_values;
 pub mod sync;
-mod words;
+mod unsupported;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Cluster, Command, Config, Create, Delete, Edit, List, ListBioconductor, Remove, Repair};
-use client::{Client, Reading};
+use client::{Client, ParseMode};
 use error::CliError;
 use output::Output;
 
@@ -38,7 +38,7 @@ use output::Output;
 pub fn main() -> ExitCode {
     let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return print_clap_error(&error),
     };
     match run(cli) {
         Ok(code) => code,
@@ -55,10 +55,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints the error of a command line, or the requested help or version.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn print_clap_error(error: &clap::Error) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let absent = match error.kind() {
-        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => absent::find(&args),
+        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => unsupported::find(&args),
         _ => None,
     };
     // A failed write to the output cannot be reported.
@@ -95,14 +95,14 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .build()
         .map_err(|e| CliError::Local { doing: "starting the runtime".to_owned(), source: e })?;
     runtime.block_on(async {
-        let client = Client::connect(cli.config.as_deref(), reading(&cli.command)).await?;
-        talk(&client, &output, cli.command).await
+        let client = Client::connect(cli.config.as_deref(), parse_mode(&cli.command)).await?;
+        dispatch(&client, &output, cli.command).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Commands that control the server must work with an invalid configuration too: the server reports what is wrong.
-fn reading(command: &Command) -> Reading {
+fn parse_mode(command: &Command) -> ParseMode {
     match command {
         Command::Status
         | Command::Offline(_)
@@ -110,12 +110,12 @@ fn reading(command: &Command) -> Reading {
         | Command::Hup(_)
         | Command::Cluster(_)
         | Command::Logs(_)
-        | Command::Config(_) => Reading::Salvaged,
-        _ => Reading::Strict,
+        | Command::Config(_) => ParseMode::Lenient,
+        _ => ParseMode::Strict,
     }
 }
 
-async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
+async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<(), CliError> {
     match command {
         Command::Create(Create::Source(args)) => source::create(client, output, args).await,
         Command::Create(Create::Repo(args)) => repo::create(client, output, args).await,
@@ -123,7 +123,7 @@ async fn talk(client: &Client, output: &Output, command: Command) -> Result<(), 
         Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
         Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
         Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
-        Command::List { what: None } => list::everything(client, output).await,
+        Command::List { what: None } => list::all(client, output).await,
         Command::List { what: Some(List::Repos(args)) } => list::repos(client, output, args).await,
         Command::List { what: Some(List::Sources(args)) } => list::sources(client, output, args).await,
         Command::List { what: Some(List::Packages(args)) } => list::packages(client, output, args).await,

@@ -21,7 +21,7 @@ impl Output {
 
     /// Returns true for human-readable output.
     #[must_use]
-    pub fn human(&self) -> bool {
+    pub fn is_human(&self) -> bool {
         self.format == Format::Human
     }
 
@@ -42,9 +42,9 @@ impl Output {
 }
 
 /// Maximum width of a table, in characters.
-const WIDTH: u16 = 100;
+const MAX_WIDTH: u16 = 100;
 /// Minimum width in characters that the widest column must keep for it to be the only one that is wrapped.
-const LEAST: usize = 20;
+const MIN_WIDEST: usize = 20;
 
 /// Formats an aligned table without borders, with a bold header on a terminal. If it is too wide, the cells of its
 /// widest column are wrapped.
@@ -53,7 +53,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    table.set_width(WIDTH);
+    table.set_width(MAX_WIDTH);
     let bold = |name: &&str| comfy_table::Cell::new(name).add_attribute(comfy_table::Attribute::Bold);
     table.set_header(header.iter().map(bold));
     for row in rows {
@@ -67,7 +67,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
     // Without enough room for the widest column, all columns are wrapped.
-    let is_one_wide = others + LEAST <= usize::from(WIDTH);
+    let is_one_wide = others + MIN_WIDEST <= usize::from(MAX_WIDTH);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if is_one_wide && Some(index) != widest {
@@ -79,7 +79,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Formats a number with thousands separators: `1,234`.
 #[must_use]
-pub fn count(n: i64) -> String {
+pub fn format_count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let grouped: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
@@ -114,6 +114,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567, -1000].map(count), ["0", "999", "1,000", "1,234,567", "-1,000"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567, -1000].map(format_count),
+            ["0", "999", "1,000", "1,234,567", "-1,000"]
+        );
     }
 }

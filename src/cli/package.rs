@@ -10,10 +10,10 @@ use super::error::CliError;
 use super::output::Output;
 use crate::api::binary::{self, AddedBinaries, RemovedBinary};
 use crate::api::error::Code;
-use crate::api::source::{self, AddedPackages, Outcome, RemovedPackage};
+use crate::api::source::{self, AddOutcome, AddedPackages, RemovedPackage};
 
-async fn add_uploads(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
-    let uploads = hand_in(client, &args.path, "source").await?;
+async fn add_uploaded_packages(client: &Client, args: &Add, source: &str) -> Result<AddedPackages, CliError> {
+    let uploads = upload_all(client, &args.path, "source").await?;
     let body =
         source::AddPackages { uploads, replace: args.replace, succeed_on_existing: args.succeed_on_existing };
     client.send(Method::POST, &format!("/sources/{}/packages", segment(source)), &body).await
@@ -28,28 +28,28 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
         return add_binary(client, output, binary).await;
     }
     if let Some(list) = &args.file_in {
-        args.path = listed(list)?;
+        args.path = read_file_list(list)?;
     }
     let source = args.source.as_deref().unwrap_or_default();
-    let added = match add_uploads(client, &args, source).await {
+    let added = match add_uploaded_packages(client, &args, source).await {
         // The server was restarted or upgraded after the uploads and has lost them.
-        Err(error) if error.is(Code::NoUpload) => add_uploads(client, &args, source).await,
+        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_packages(client, &args, source).await,
         other => other,
     }?;
     output.print(&added, || {
         let line = |(path, package): (&std::path::PathBuf, &source::AddedPackage)| match package.outcome {
-            Outcome::Added => format!("Added package '{}'.\n", path.display()),
-            Outcome::Replaced => {
+            AddOutcome::Added => format!("Added package '{}'.\n", path.display()),
+            AddOutcome::Replaced => {
                 format!("Replaced {} {} by '{}'.\n", package.name, package.version, path.display())
             }
-            Outcome::Existing if args.replace => format!(
+            AddOutcome::Existing if args.replace => format!(
                 "{} {} is already in source '{}' with the same bytes as '{}'.\n",
                 package.name,
                 package.version,
                 source,
                 path.display()
             ),
-            Outcome::Existing => format!(
+            AddOutcome::Existing => format!(
                 "{} {} is already in source '{}'; '{}' was not added.\n",
                 package.name,
                 package.version,
@@ -62,7 +62,7 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
 }
 
 /// Reads the paths of a list, one on each line; relative paths start at the working directory, as those of `--path`.
-fn listed(list: &Path) -> Result<Vec<PathBuf>, CliError> {
+fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let text = std::fs::read_to_string(list)
         .map_err(|source| CliError::Local { doing: format!("reading {}", list.display()), source })?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -74,7 +74,7 @@ fn listed(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-async fn hand_in(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
+async fn upload_all(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u64>, CliError> {
     let mut uploads = Vec::with_capacity(paths.len());
     for path in paths {
         let upload = client.upload(path, kind).await.map_err(|e| match e {
@@ -88,8 +88,8 @@ async fn hand_in(client: &Client, paths: &[PathBuf], kind: &str) -> Result<Vec<u
     Ok(uploads)
 }
 
-async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
-    let uploads = hand_in(client, &args.path, "binary").await?;
+async fn add_uploaded_binaries(client: &Client, args: &AddBinary) -> Result<AddedBinaries, CliError> {
+    let uploads = upload_all(client, &args.path, "binary").await?;
     let body = binary::AddBinaries {
         uploads,
         distribution: args.distribution.clone(),
@@ -102,11 +102,11 @@ async fn add_builds(client: &Client, args: &AddBinary) -> Result<AddedBinaries, 
 /// `rspm add binary`: as `rspm add`, for binaries for one distribution.
 async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Result<(), CliError> {
     if let Some(list) = &args.file_in {
-        args.path = listed(list)?;
+        args.path = read_file_list(list)?;
     }
-    let added = match add_builds(client, &args).await {
+    let added = match add_uploaded_binaries(client, &args).await {
         // The server was restarted or upgraded after the uploads and has lost them.
-        Err(error) if error.is(Code::NoUpload) => add_builds(client, &args).await,
+        Err(error) if error.has_code(Code::NoUpload) => add_uploaded_binaries(client, &args).await,
         other => other,
     }?;
     output.print(&added, || {
@@ -120,9 +120,9 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
                 package.name, package.version, package.distribution, package.r_version
             );
             match package.outcome {
-                Outcome::Added => format!("Added {what}\n"),
-                Outcome::Replaced => format!("Replaced {what}\n"),
-                Outcome::Existing => format!("Not added, already exists: {what}\n"),
+                AddOutcome::Added => format!("Added {what}\n"),
+                AddOutcome::Replaced => format!("Replaced {what}\n"),
+                AddOutcome::Existing => format!("Not added, already exists: {what}\n"),
             }
         };
         added.packages.iter().map(line).collect()
@@ -167,7 +167,7 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
     let path = format!("/sources/{}/binaries/remove", segment(&args.source));
     let removed: RemovedBinary = client.send(Method::POST, &path, &body).await?;
     output.print(&removed, || {
-        let line = |removed_binary: &binary::RemovedBuild| {
+        let line = |removed_binary: &binary::RemovedBinaryFile| {
             let arch = if removed_binary.arch == "any" { "any architecture" } else { &removed_binary.arch };
             let RemovedBinary { name, version, platform, .. } = &removed;
             format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)

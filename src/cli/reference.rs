@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use clap::{Command, CommandFactory};
 
-use super::absent::TABLE;
 use super::args::Cli;
+use super::unsupported::TABLE;
 
 /// Returns the page: every command with its flags, in the order of `rspm --help`.
 #[must_use]

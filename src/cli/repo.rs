@@ -2,10 +2,10 @@
 
 use hyper::Method;
 
-use super::args::{CreateRepo, EditRepo, Named, Reorder, Subscribe, Unsubscribe};
+use super::args::{CreateRepo, EditRepo, NameArg, Reorder, Subscribe, Unsubscribe};
 use super::client::{Client, segment};
 use super::error::CliError;
-use super::list::for_version;
+use super::list::version_suffix;
 use super::output::Output;
 use crate::api::repo::{self, Repo};
 
@@ -21,8 +21,11 @@ pub fn describe(repo: &Repo) -> String {
 /// Formats the lines that the original prints after a change of subscriptions.
 #[must_use]
 pub fn describe_sources(repo: &Repo) -> String {
-    let list: String =
-        repo.sources.iter().map(|s| format!("--{}{} ({})\n", s.name, for_version(s), s.type_label)).collect();
+    let list: String = repo
+        .sources
+        .iter()
+        .map(|s| format!("--{}{} ({})\n", s.name, version_suffix(s), s.type_label))
+        .collect();
     format!("Repository: {}\nSources:\n{list}", repo.name)
 }
 
@@ -60,7 +63,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditRepo) -> Result<()
 ///
 /// # Errors
 /// The server refuses.
-pub async fn delete(client: &Client, output: &Output, args: Named) -> Result<(), CliError> {
+pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
     let _: serde_json::Value = client.delete(&path(&args.name)).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || {
         format!("Deleted repository '{}'.", args.name)

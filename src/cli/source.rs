@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::args::{CreateSource, EditSource, Named};
+use super::args::{CreateSource, EditSource, NameArg};
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
@@ -43,7 +43,7 @@ pub async fn edit(client: &Client, output: &Output, args: EditSource) -> Result<
 ///
 /// # Errors
 /// The server refuses.
-pub async fn delete(client: &Client, output: &Output, args: Named) -> Result<(), CliError> {
+pub async fn delete(client: &Client, output: &Output, args: NameArg) -> Result<(), CliError> {
     let _: serde_json::Value = client.delete(&format!("/sources/{}", segment(&args.name))).await?;
     output.print(&serde_json::json!({ "deleted": args.name }), || format!("Deleted source '{}'.", args.name))
 }

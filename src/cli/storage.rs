@@ -6,8 +6,8 @@ use hyper::Method;
 
 use super::client::Client;
 use super::error::CliError;
-use super::job::{self, Watched};
-use super::output::{Output, count, table};
+use super::job::{self, JobFlags};
+use super::output::{Output, format_count, table};
 use crate::api::job::Job;
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage,
@@ -43,7 +43,7 @@ pub struct Sweep {
     pub confirm: Vec<String>,
     /// Wait and progress flags.
     #[command(flatten)]
-    pub watched: Watched,
+    pub job_flags: JobFlags,
 }
 
 /// Flags of `storage restore`.
@@ -54,7 +54,7 @@ pub struct Restore {
     pub classes: Classes,
     /// Wait and progress flags.
     #[command(flatten)]
-    pub watched: Watched,
+    pub job_flags: JobFlags,
 }
 
 fn classes() -> PossibleValuesParser {
@@ -82,18 +82,18 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         StorageCommand::Sweep(args) => {
             let body = SweepStorage { confirm: args.confirm };
             let job: Job = client.send(Method::POST, "/storage/sweep", &body).await?;
-            job::attend(client, output, job, &args.watched, "clean-up of storage").await
+            job::follow_or_print(client, output, job, &args.job_flags, "clean-up of storage").await
         }
         StorageCommand::Restore(args) => {
             let body = StorageSelection { classes: args.classes.class };
             let job: Job = client.send(Method::POST, "/storage/restore", &body).await?;
-            job::attend(client, output, job, &args.watched, "restore of removed objects").await
+            job::follow_or_print(client, output, job, &args.job_flags, "restore of removed objects").await
         }
     }
 }
 
 fn describe(storage: &Storage) -> String {
-    let count = |n: u64| count(i64::try_from(n).unwrap_or(i64::MAX));
+    let count = |n: u64| format_count(i64::try_from(n).unwrap_or(i64::MAX));
     let row = |state: &StorageState| {
         let owner = match state.owner {
             StorageOwner::Unchecked => "not checked yet",

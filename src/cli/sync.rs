@@ -16,5 +16,5 @@ use crate::api::job::{Job, StartSync};
 pub async fn run(client: &Client, output: &Output, args: Sync) -> Result<(), CliError> {
     let body = StartSync { kind: args.kind.clone(), version: args.version.clone() };
     let job: Job = client.send(Method::POST, "/sync", &body).await?;
-    job::attend(client, output, job, &args.watched, &format!("sync of {}", args.kind)).await
+    job::follow_or_print(client, output, job, &args.job_flags, &format!("sync of {}", args.kind)).await
 }

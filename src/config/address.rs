@@ -4,7 +4,7 @@ use url::Url;
 
 /// The purpose of a URL property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UrlFor {
+pub enum UrlPurpose {
     /// The server's own public address: http or https, optionally with a path prefix.
     Server,
     /// A package mirror: http, https or file.
@@ -22,24 +22,24 @@ pub enum UrlFor {
 }
 
 /// Checks a URL and returns it without a trailing slash. Errors are the rest of a sentence and hold no secret.
-pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
+pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
     let schemes: &[&str] = match purpose {
-        UrlFor::Server | UrlFor::S3 | UrlFor::Web => &["http", "https"],
-        UrlFor::Mirror | UrlFor::Binaries => &["https", "http", "file"],
-        UrlFor::Proxy => &["http", "https", "socks5", "socks5h"],
-        UrlFor::Postgres => &["postgres", "postgresql"],
+        UrlPurpose::Server | UrlPurpose::S3 | UrlPurpose::Web => &["http", "https"],
+        UrlPurpose::Mirror | UrlPurpose::Binaries => &["https", "http", "file"],
+        UrlPurpose::Proxy => &["http", "https", "socks5", "socks5h"],
+        UrlPurpose::Postgres => &["postgres", "postgresql"],
     };
     // `proxy:3128` alone would be parsed as scheme and path.
     let full = match purpose {
-        UrlFor::Proxy if !text.contains("://") => format!("http://{text}"),
-        UrlFor::S3 if !text.contains("://") => format!("https://{text}"),
-        UrlFor::Proxy
-        | UrlFor::Server
-        | UrlFor::Mirror
-        | UrlFor::Binaries
-        | UrlFor::S3
-        | UrlFor::Postgres
-        | UrlFor::Web => text.to_owned(),
+        UrlPurpose::Proxy if !text.contains("://") => format!("http://{text}"),
+        UrlPurpose::S3 if !text.contains("://") => format!("https://{text}"),
+        UrlPurpose::Proxy
+        | UrlPurpose::Server
+        | UrlPurpose::Mirror
+        | UrlPurpose::Binaries
+        | UrlPurpose::S3
+        | UrlPurpose::Postgres
+        | UrlPurpose::Web => text.to_owned(),
     };
     let one_of = || {
         format!(
@@ -68,28 +68,32 @@ pub(super) fn url(text: &str, purpose: UrlFor) -> Result<String, String> {
         let trimmed = full.trim_end_matches('/');
         return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
     }
-    if parsed.host_str().is_none_or(str::is_empty) && purpose != UrlFor::Postgres {
+    if parsed.host_str().is_none_or(str::is_empty) && purpose != UrlPurpose::Postgres {
         return Err("must name a host".to_owned());
     }
-    if purpose == UrlFor::Postgres {
+    if purpose == UrlPurpose::Postgres {
         return Ok(text.to_owned());
     }
-    if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlFor::Web) {
+    if parsed.fragment().is_some() || (parsed.query().is_some() && purpose != UrlPurpose::Web) {
         return Err("must not contain ? or #".to_owned());
     }
     let path = parsed.path().trim_matches('/');
     match purpose {
-        UrlFor::S3 | UrlFor::Proxy if !path.is_empty() => return Err("must not contain a path".to_owned()),
-        UrlFor::Server | UrlFor::S3 if !parsed.username().is_empty() || parsed.password().is_some() => {
+        UrlPurpose::S3 | UrlPurpose::Proxy if !path.is_empty() => {
+            return Err("must not contain a path".to_owned());
+        }
+        UrlPurpose::Server | UrlPurpose::S3
+            if !parsed.username().is_empty() || parsed.password().is_some() =>
+        {
             return Err("must not contain a user or a password".to_owned());
         }
-        UrlFor::Server
-        | UrlFor::Mirror
-        | UrlFor::Binaries
-        | UrlFor::S3
-        | UrlFor::Proxy
-        | UrlFor::Postgres
-        | UrlFor::Web => {}
+        UrlPurpose::Server
+        | UrlPurpose::Mirror
+        | UrlPurpose::Binaries
+        | UrlPurpose::S3
+        | UrlPurpose::Proxy
+        | UrlPurpose::Postgres
+        | UrlPurpose::Web => {}
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -118,13 +122,13 @@ mod tests {
             ("file:///", "file:///"),
             ("https://user:pw@mirror.example/cran", "https://user:pw@mirror.example/cran"),
         ] {
-            assert_eq!(url(text, UrlFor::Mirror), Ok(expected.to_owned()), "{text:?}");
+            assert_eq!(url(text, UrlPurpose::Mirror), Ok(expected.to_owned()), "{text:?}");
         }
     }
 
     #[test]
     fn what_is_no_mirror_is_refused_with_the_fix() {
-        let reason = |text| url(text, UrlFor::Mirror).expect_err("is refused");
+        let reason = |text| url(text, UrlPurpose::Mirror).expect_err("is refused");
         assert_eq!(reason("ftp://x"), "must begin with https:// or http:// or file://");
         assert!(reason("cloud.r-project.org").starts_with("must begin with"));
         assert!(reason("/srv/mirror").starts_with("must begin with"));
@@ -137,30 +141,33 @@ mod tests {
 
     #[test]
     fn the_servers_address_may_have_a_path_prefix_only() {
-        assert_eq!(url("https://h.example/rspm/", UrlFor::Server), Ok("https://h.example/rspm".to_owned()));
+        assert_eq!(
+            url("https://h.example/rspm/", UrlPurpose::Server),
+            Ok("https://h.example/rspm".to_owned())
+        );
         for text in ["file:///x", "https://u:p@h", "https://h/#a", "https://h?x", "h.example"] {
-            assert!(url(text, UrlFor::Server).is_err(), "{text:?}");
+            assert!(url(text, UrlPurpose::Server).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn a_proxy_may_be_host_and_port_alone() {
         for text in ["proxy.example:3128", "http://u:p@proxy:3128", "socks5://proxy:1080", "u:p@proxy:3128"] {
-            assert_eq!(url(text, UrlFor::Proxy), Ok(text.to_owned()));
+            assert_eq!(url(text, UrlPurpose::Proxy), Ok(text.to_owned()));
         }
-        assert!(url("ftp://proxy:21", UrlFor::Proxy).is_err());
-        assert!(url("http://proxy/path", UrlFor::Proxy).is_err());
+        assert!(url("ftp://proxy:21", UrlPurpose::Proxy).is_err());
+        assert!(url("http://proxy/path", UrlPurpose::Proxy).is_err());
     }
 
     #[test]
     fn databases_and_s3_servers_have_their_own_rules() {
-        assert!(url("postgres://u:p@h/db?sslmode=disable&search_path=x", UrlFor::Postgres).is_ok());
-        assert!(url("postgres:///db?host=/run/postgresql", UrlFor::Postgres).is_ok());
-        assert!(url("mysql://h/db", UrlFor::Postgres).is_err());
-        assert_eq!(url("http://127.0.0.1:9000/", UrlFor::S3), Ok("http://127.0.0.1:9000".to_owned()));
-        assert_eq!(url("minio:9000", UrlFor::S3), Ok("minio:9000".to_owned()));
-        assert!(url("http://h/bucket", UrlFor::S3).is_err());
-        assert!(url("h/bucket", UrlFor::S3).is_err());
+        assert!(url("postgres://u:p@h/db?sslmode=disable&search_path=x", UrlPurpose::Postgres).is_ok());
+        assert!(url("postgres:///db?host=/run/postgresql", UrlPurpose::Postgres).is_ok());
+        assert!(url("mysql://h/db", UrlPurpose::Postgres).is_err());
+        assert_eq!(url("http://127.0.0.1:9000/", UrlPurpose::S3), Ok("http://127.0.0.1:9000".to_owned()));
+        assert_eq!(url("minio:9000", UrlPurpose::S3), Ok("minio:9000".to_owned()));
+        assert!(url("http://h/bucket", UrlPurpose::S3).is_err());
+        assert!(url("h/bucket", UrlPurpose::S3).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `CRAN.BinaryURL`: servers that binaries are fetched from. The form of the URL determines the kind of server.
 
-use super::address::{self, UrlFor, without_userinfo};
+use super::address::{self, UrlPurpose, without_userinfo};
 
 /// A binary server.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ const FORMS: &str = "is not the URL of a binary server: write the root of a CRAN
 
 /// Parses one value. Errors are the rest of a sentence and hold no secret.
 pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
-    let url = address::url(text, UrlFor::Mirror)?;
+    let url = address::url(text, UrlPurpose::Mirror)?;
     let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
     if let Some((base, rest)) = url.split_once("/bin/linux/") {
         return linux(base, rest).ok_or_else(|| FORMS.to_owned());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_an_address_tells_what_is_there() {
+    fn the_form_of_a_url_determines_the_kind_of_server() {
         let read = |text| parse(text).expect(text);
         for root in ["https://cloud.r-project.org", "https://cloud.r-project.org/", "file:///srv/cran/"] {
             let BinaryUrl { base, style } = read(root);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_builds_is_refused_with_the_forms() {
+    fn invalid_binary_urls_are_refused_with_the_accepted_forms() {
         for text in [
             "https://h/bin/linux/noble/4.5",
             "https://h/bin/linux/noble-sparc/4.5",

@@ -1,6 +1,6 @@
 //! `[Bioconductor]`.
 
-use super::address::{self, UrlFor, without_userinfo};
+use super::address::{self, UrlPurpose, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
@@ -16,7 +16,7 @@ pub struct Bioconductor {
 impl Bioconductor {
     pub(super) fn read(reader: &Reader<'_>) -> Bioconductor {
         Bioconductor {
-            url: reader.value("Bioconductor", "URL", |text| address::url(text, UrlFor::Mirror)),
+            url: reader.value("Bioconductor", "URL", |text| address::url(text, UrlPurpose::Mirror)),
             sync_schedule: reader.value("Bioconductor", "SyncSchedule", value::cron),
         }
     }

@@ -1,7 +1,7 @@
 //! The first two checks of `check-config`, as data: syntax, and unknown names.
 
 use super::Loaded;
-use super::problem::{About, ConfigError, Notice};
+use super::problem::{ConfigError, Notice, NoticeCategory};
 
 /// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Verdict {
 impl Check {
     /// Creates a check that fails when there are findings.
     #[must_use]
-    pub fn of(title: &'static str, findings: Vec<String>) -> Check {
+    pub fn from_findings(title: &'static str, findings: Vec<String>) -> Check {
         let verdict = if findings.is_empty() { Verdict::Pass } else { Verdict::Fail };
         Check { title, verdict, findings }
     }
@@ -37,7 +37,7 @@ impl Check {
 /// Converts the result of [`super::load`] to checks: syntax and value types, unknown names, and, if there are any,
 /// properties without effect ([`Verdict::Info`]).
 ///
-/// Findings about [`About::Path`] and [`About::Settings`] belong to the checks of the machine, which read them from
+/// Findings about [`NoticeCategory::Path`] and [`NoticeCategory::Settings`] belong to the checks of the machine, which read them from
 /// [`ConfigError::errors`].
 #[must_use]
 pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
@@ -45,15 +45,20 @@ pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
         Ok(loaded) => (&[], &loaded.warnings),
         Err(ConfigError::Invalid { errors, warnings }) => (errors, warnings),
         Err(error @ ConfigError::Unreadable { .. }) => {
-            return vec![Check::of(SYNTAX, vec![error.to_string()]), Check::of(NAMES, Vec::new())];
+            return vec![
+                Check::from_findings(SYNTAX, vec![error.to_string()]),
+                Check::from_findings(NAMES, Vec::new()),
+            ];
         }
     };
     let lines = |notices: &[Notice], about| -> Vec<String> {
-        notices.iter().filter(|notice| notice.about == about).map(Notice::to_string).collect()
+        notices.iter().filter(|notice| notice.category == about).map(Notice::to_string).collect()
     };
-    let mut checks =
-        vec![Check::of(SYNTAX, lines(errors, About::Syntax)), Check::of(NAMES, lines(warnings, About::Name))];
-    let effects = lines(warnings, About::Effect);
+    let mut checks = vec![
+        Check::from_findings(SYNTAX, lines(errors, NoticeCategory::Syntax)),
+        Check::from_findings(NAMES, lines(warnings, NoticeCategory::Name)),
+    ];
+    let effects = lines(warnings, NoticeCategory::Effect);
     if !effects.is_empty() {
         checks.push(Check { title: "Properties without effect", verdict: Verdict::Info, findings: effects });
     }
@@ -93,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_without_effect_are_told() {
+    fn properties_without_effect_are_reported() {
         assert_eq!(verdicts("[Git]\nPollInterval = 5m\n")[2], (Verdict::Info, 1));
     }
 

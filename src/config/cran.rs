@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::address::{self, UrlFor, without_userinfo};
+use super::address::{self, UrlPurpose, without_userinfo};
 use super::binaries::{self, BinaryUrl};
 use super::reader::Reader;
 use super::value;
@@ -23,7 +23,7 @@ pub struct Cran {
 impl Cran {
     pub(super) fn read(reader: &Reader<'_>) -> Cran {
         Cran {
-            url: reader.value("CRAN", "URL", |text| address::url(text, UrlFor::Mirror)),
+            url: reader.value("CRAN", "URL", |text| address::url(text, UrlPurpose::Mirror)),
             binaries: reader.values("CRAN", "BinaryURL", binaries::parse),
             sync_schedule: reader.value("CRAN", "SyncSchedule", value::cron),
             delay: reader.value("CRAN", "DelaySyncDuration", value::duration),

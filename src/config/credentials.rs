@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Error, Read};
 
 use super::environment;
-use super::problem::{About, Notice, Origin};
+use super::problem::{Notice, NoticeCategory, Origin};
 
 const SUFFIX: &str = "_FILE";
 /// Read limit in bytes, more than any password or URL has.
-const LONGEST: u64 = 64 << 10;
+const MAX_LENGTH: u64 = 64 << 10;
 
 /// Replaces variables that name a file by the contents of the file, without the line feed at its end. Only passwords
 /// and URLs, which may contain one, can be read from a file. Errors name the variable and the file.
@@ -23,7 +23,7 @@ pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(Str
         match contents(&value) {
             Ok(text) => all.push((stem.to_owned(), text)),
             Err(error) => errors.push(Notice {
-                about: About::Path,
+                category: NoticeCategory::Path,
                 origin: Origin::Environment(variable.clone()),
                 section: None,
                 property: Some(property.name.to_owned()),
@@ -37,7 +37,7 @@ pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(Str
 
 fn contents(path: &str) -> Result<String, Error> {
     let mut text = String::new();
-    File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_LENGTH).read_to_string(&mut text)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{self, UrlFor};
-use super::problem::About;
+use super::address::{self, UrlPurpose};
+use super::problem::NoticeCategory;
 use super::reader::Reader;
 use super::server::Secret;
 use super::value;
@@ -73,10 +73,11 @@ impl Postgres {
     pub(super) fn read(reader: &mut Reader<'_>, provider: Provider) -> Postgres {
         if provider == Provider::Postgres && !reader.is_set("Postgres", None, "URL") {
             let message = "must be set with Database.Provider = postgres: postgres://user@host/database";
-            reader.error(About::Settings, "Postgres", None, "URL", message);
+            reader.error(NoticeCategory::Settings, "Postgres", None, "URL", message);
         }
-        let url =
-            |name| reader.optional("Postgres", name, |text| address::url(text, UrlFor::Postgres)).map(Secret);
+        let url = |name| {
+            reader.optional("Postgres", name, |text| address::url(text, UrlPurpose::Postgres)).map(Secret)
+        };
         let word = |name| reader.optional("Postgres", name, |text| Ok(text.to_owned())).map(Secret);
         Postgres {
             url: url("URL"),

@@ -46,11 +46,11 @@ fn write_section(out: &mut String, section: &Section, sub: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{About, parse};
+    use crate::config::{NoticeCategory, parse};
 
     fn config(text: &str) -> String {
         let loaded = parse("rstudio-pm.gcfg.defaults", text.as_bytes(), []).expect("valid");
-        let other = loaded.warnings.iter().find(|warning| warning.about != About::Effect);
+        let other = loaded.warnings.iter().find(|warning| warning.category != NoticeCategory::Effect);
         assert_eq!(other, None);
         format!("{:#?}", loaded.config)
     }

@@ -1,13 +1,13 @@
 //! Environment variables that override the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
 
 use super::merged::{Settings, Value, unknown_property, unknown_section};
-use super::problem::{About, Notice, Origin};
+use super::problem::{Notice, NoticeCategory, Origin};
 use super::table::{self, Kind, Property, Section, SubName};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
 /// Variables with that prefix that are not properties: the contents of the encryption key, and variables of clients.
-const OTHERS: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
+const RESERVED: [&str; 5] = ["ENCRYPTION_KEY", "ADDRESS", "TOKEN", "SSO_TOKEN_FILE", "IDENTITY_TOKEN_FILE"];
 
 /// Applies the environment. A variable replaces all values of its property; the values of a multi property are
 /// separated by commas. Returns unknown variables.
@@ -20,7 +20,7 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
             settings.temp_dir = Some(text);
             continue;
         }
-        let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| !OTHERS.contains(rest)) else {
+        let Some(rest) = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED.contains(rest)) else {
             continue;
         };
         match resolve(settings, rest) {
@@ -35,7 +35,7 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
                 }
             }
             Err(message) => unknown.push(Notice {
-                about: About::Name,
+                category: NoticeCategory::Name,
                 origin: Origin::Environment(variable.clone()),
                 section: None,
                 property: None,
@@ -48,20 +48,20 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
 }
 
 /// Returns a sub-name as spelled in a variable: upper case, with `_` for all characters but letters and digits.
-fn spelled(sub: &str) -> String {
+fn variable_spelling(sub: &str) -> String {
     sub.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 /// Returns the property that a variable sets, if its value may be a secret.
 pub(super) fn secret(variable: &str) -> Option<&'static Property> {
-    let rest = variable.strip_prefix(PREFIX).filter(|rest| !OTHERS.contains(rest))?;
+    let rest = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED.contains(rest))?;
     let (_, _, property) = resolve(&Settings::default(), rest).ok()?;
     matches!(property.kind, Kind::Secret | Kind::Url(_)).then_some(property)
 }
 
-type Found = (&'static Section, Option<String>, &'static Property);
+type PropertyPath = (&'static Section, Option<String>, &'static Property);
 
-fn resolve(settings: &Settings, rest: &str) -> Result<Found, String> {
+fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
     let (section, rest) = rest.split_once('_').unwrap_or((rest, ""));
     let section = table::section(section).ok_or_else(|| unknown_section(section))?;
     let (sub, property) = match rest.rsplit_once('_') {
@@ -71,7 +71,10 @@ fn resolve(settings: &Settings, rest: &str) -> Result<Found, String> {
     let sub = match (section.sub, sub) {
         (SubName::Free, Some(sub)) => {
             let spelling = sub.to_ascii_uppercase();
-            let in_file = settings.subs(section).find(|known| spelled(known) == spelling).map(str::to_owned);
+            let in_file = settings
+                .sub_names(section)
+                .find(|known| variable_spelling(known) == spelling)
+                .map(str::to_owned);
             Some(in_file.unwrap_or_else(|| sub.to_ascii_lowercase()))
         }
         (SubName::Never | SubName::Class | SubName::ClassOrNone, _) | (SubName::Free, None) => {
@@ -86,10 +89,10 @@ fn resolve(settings: &Settings, rest: &str) -> Result<Found, String> {
 mod tests {
     use super::*;
     use crate::config::merged::merge;
-    use crate::config::written::Written;
+    use crate::config::written::ParsedFile;
 
     fn with(text: &str, variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
-        let (mut settings, _) = merge(&Written::read("f", text.as_bytes()));
+        let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let unknown = apply(&mut settings, env);
         (settings, unknown.iter().map(Notice::to_string).collect())
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn variables_of_clients_and_the_key_are_no_properties() {
         let variables: Vec<_> =
-            OTHERS.iter().map(|name| (format!("{PREFIX}{name}"), "x".to_owned())).collect();
+            RESERVED.iter().map(|name| (format!("{PREFIX}{name}"), "x".to_owned())).collect();
         let mut settings = Settings::default();
         assert_eq!(apply(&mut settings, variables), []);
         assert_eq!(settings.iter().count(), 0);

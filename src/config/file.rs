@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::credentials;
-use super::lexer::LONGEST;
+use super::lexer::MAX_LENGTH;
 use super::problem::ConfigError;
 use super::{Loaded, parse};
 
@@ -14,7 +14,7 @@ pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 
 /// Commands that make a new path of the configuration writable for the service: systemd generates its sandbox from the
 /// file.
-pub const AFTER_A_NEW_PATH: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
+pub const RESTART_COMMAND: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
 
 /// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, and parses it with the environment on
 /// top: pairs of [`std::env::vars_os`] that are text ([`std::env::vars`] panics on others).
@@ -38,7 +38,7 @@ pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Res
 /// The file cannot be read.
 pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    File::open(path)?.take(MAX_LENGTH as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use super::problem::Position;
 
 /// Maximum length of a text in bytes; a real configuration has a few thousand.
-pub(super) const LONGEST: usize = 1 << 20;
+pub(super) const MAX_LENGTH: usize = 1 << 20;
 /// Number of errors after which the rest of the text is not read.
-const MOST_ERRORS: usize = 50;
+const MAX_ERRORS: usize = 50;
 
 /// An element of a text; comments and blanks are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Item {
 
 /// A syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct SyntaxError {
     /// Its position.
     pub(super) at: Position,
     /// The property of the current entry, if any.
@@ -33,16 +33,20 @@ pub(super) struct Fault {
 }
 
 /// Lexes a whole text. Valid items are returned even if others have errors.
-pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<Fault>) {
-    let mut lexer = Lexer { chars: "".chars().peekable(), at: START, items: Vec::new(), faults: Vec::new() };
-    if bytes.len() > LONGEST {
-        lexer.fault(START, None, format!("the file has {} bytes; at most {LONGEST} are read", bytes.len()));
-        return (lexer.items, lexer.faults);
+pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<SyntaxError>) {
+    let mut lexer = Lexer { chars: "".chars().peekable(), at: START, items: Vec::new(), errors: Vec::new() };
+    if bytes.len() > MAX_LENGTH {
+        lexer.report(
+            START,
+            None,
+            format!("the file has {} bytes; at most {MAX_LENGTH} are read", bytes.len()),
+        );
+        return (lexer.items, lexer.errors);
     }
-    let text = readable(bytes, &mut lexer.faults);
+    let text = decode(bytes, &mut lexer.errors);
     let mut lexer = Lexer { chars: text.chars().peekable(), ..lexer };
     lexer.items();
-    let mut faults = lexer.faults;
+    let mut faults = lexer.errors;
     faults.sort_by_key(|fault| fault.at);
     (lexer.items, faults)
 }
@@ -51,7 +55,7 @@ const START: Position = Position { line: 1, column: 1 };
 
 /// Decodes a text, drops the byte order mark and the CR of CRLF, and replaces invalid bytes and control characters by
 /// U+FFFD after reporting them, one error per line.
-fn readable(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
+fn decode(bytes: &[u8], faults: &mut Vec<SyntaxError>) -> String {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut text = String::with_capacity(bytes.len());
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -65,7 +69,7 @@ fn readable(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
         for (column, c) in decoded.chars().enumerate() {
             let control = c.is_control() && c != '\t';
             let bad = control || (invalid && c == '\u{fffd}');
-            if bad && !reported && faults.len() < MOST_ERRORS {
+            if bad && !reported && faults.len() < MAX_ERRORS {
                 reported = true;
                 let at = Position { line: count(number), column: count(column) };
                 let message = match c {
@@ -73,7 +77,7 @@ fn readable(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
                     '\0' => "a NUL character; remove it".to_owned(),
                     other => format!("a control character, {:?}; remove it", other),
                 };
-                faults.push(Fault { at, property: None, message });
+                faults.push(SyntaxError { at, property: None, message });
             }
             text.push(if bad { '\u{fffd}' } else { c });
         }
@@ -89,25 +93,25 @@ struct Lexer<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     at: Position,
     items: Vec<Item>,
-    faults: Vec<Fault>,
+    errors: Vec<SyntaxError>,
 }
 
 impl Lexer<'_> {
     fn items(&mut self) {
         while let Some(c) = self.peek() {
-            if self.faults.len() >= MOST_ERRORS {
-                let message = format!("more than {MOST_ERRORS} errors; the rest of the file is not read");
-                self.faults.push(Fault { at: self.at, property: None, message });
+            if self.errors.len() >= MAX_ERRORS {
+                let message = format!("more than {MAX_ERRORS} errors; the rest of the file is not read");
+                self.errors.push(SyntaxError { at: self.at, property: None, message });
                 return;
             }
             match c {
                 '\n' | ' ' | '\t' => self.bump(),
                 ';' | '#' => self.skip_line(),
                 '[' => self.section(),
-                c if starts_name(c) => self.entry(),
+                c if is_name_start(c) => self.entry(),
                 other => {
                     let at = self.at;
-                    self.fault(
+                    self.report(
                         at,
                         None,
                         format!("unexpected {other:?}; a line is `[Section]`, `Name = value` or a comment"),
@@ -124,7 +128,7 @@ impl Lexer<'_> {
         match self.header(at) {
             Ok(item) => self.items.push(item),
             Err((at, message)) => {
-                self.fault(at, None, message);
+                self.report(at, None, message);
                 self.items.push(Item::BrokenSection);
                 self.skip_line();
             }
@@ -148,7 +152,7 @@ impl Lexer<'_> {
                 self.bump();
                 Ok(Item::Section { at, name, sub })
             }
-            Some(c) if sub.is_none() && (c == '.' || starts_name(c)) => {
+            Some(c) if sub.is_none() && (c == '.' || is_name_start(c)) => {
                 if c == '.' {
                     self.bump();
                 }
@@ -194,13 +198,13 @@ impl Lexer<'_> {
             None | Some('\n' | ';' | '#') => {
                 let message =
                     format!("`=` is missing; write `{name} = value` (for a switch, `{name} = true`)");
-                self.fault(at, Some(name), message);
+                self.report(at, Some(name), message);
                 return self.skip_line();
             }
             Some(c) => {
                 let (here, message) =
                     (self.at, format!("`=` is missing before {c:?}; write `{name} = value`"));
-                self.fault(here, Some(name), message);
+                self.report(here, Some(name), message);
                 return self.skip_line();
             }
         }
@@ -209,7 +213,7 @@ impl Lexer<'_> {
         match self.value() {
             Ok(value) => self.items.push(Item::Entry { at, name, value_at, value }),
             Err((at, message)) => {
-                self.fault(at, Some(name), message);
+                self.report(at, Some(name), message);
                 self.skip_line();
             }
         }
@@ -280,7 +284,7 @@ impl Lexer<'_> {
     fn name(&mut self) -> String {
         let mut name = String::new();
         while let Some(c) =
-            self.peek().filter(|&c| starts_name(c) || c.is_ascii_digit() || c == '-' || c == '_')
+            self.peek().filter(|&c| is_name_start(c) || c.is_ascii_digit() || c == '-' || c == '_')
         {
             self.bump();
             name.push(c);
@@ -312,12 +316,12 @@ impl Lexer<'_> {
         }
     }
 
-    fn fault(&mut self, at: Position, property: Option<String>, message: String) {
-        self.faults.push(Fault { at, property, message });
+    fn report(&mut self, at: Position, property: Option<String>, message: String) {
+        self.errors.push(SyntaxError { at, property, message });
     }
 }
 
-fn starts_name(c: char) -> bool {
+fn is_name_start(c: char) -> bool {
     c.is_ascii_alphabetic()
 }
 
@@ -345,7 +349,7 @@ mod tests {
     }
 
     /// Returns the only error, as `line:column message`.
-    fn fault(text: impl AsRef<[u8]>) -> String {
+    fn only_error(text: impl AsRef<[u8]>) -> String {
         let (_, faults) = lex(text.as_ref());
         assert_eq!(faults.len(), 1, "{faults:?}");
         format!("{}:{} {}", faults[0].at.line, faults[0].at.column, faults[0].message)
@@ -420,62 +424,62 @@ mod tests {
     #[test]
     fn a_bare_name_is_an_error_with_the_fix() {
         assert_eq!(
-            fault("[HTTPS]\nPermanent ; yes\n"),
+            only_error("[HTTPS]\nPermanent ; yes\n"),
             "2:1 `=` is missing; write `Permanent = value` (for a switch, `Permanent = true`)"
         );
-        assert!(fault("[HTTP]\nListen :80").starts_with("2:8 `=` is missing before ':'"));
+        assert!(only_error("[HTTP]\nListen :80").starts_with("2:8 `=` is missing before ':'"));
     }
 
     #[test]
     fn an_unclosed_quote_names_the_place_where_it_opens() {
-        assert_eq!(fault("[S]\nA = x\"y ; z\nB = 1\n"), "2:6 the quote is not closed on its line");
-        assert_eq!(fault("[S \"x]\n"), "1:4 the quote is not closed");
+        assert_eq!(only_error("[S]\nA = x\"y ; z\nB = 1\n"), "2:6 the quote is not closed on its line");
+        assert_eq!(only_error("[S \"x]\n"), "1:4 the quote is not closed");
     }
 
     #[test]
     fn an_unknown_escape_is_an_error_with_the_fix() {
         assert_eq!(
-            fault("[S]\nA = C:\\dir\n"),
+            only_error("[S]\nA = C:\\dir\n"),
             "2:7 `\\d` is not an escape sequence; write `\\\\` for a backslash"
         );
-        assert!(fault("[S]\nA = x\\").contains("the file ends after a backslash"));
+        assert!(only_error("[S]\nA = x\\").contains("the file ends after a backslash"));
     }
 
     #[test]
     fn an_unquoted_sub_name_is_an_error_with_the_fix() {
-        assert!(fault("[FileStorage cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
-        assert!(fault("[FileStorage.cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
+        assert!(only_error("[FileStorage cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
+        assert!(only_error("[FileStorage.cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
     }
 
     #[test]
     fn an_unclosed_or_empty_header_is_an_error() {
-        assert_eq!(fault("[Server\nA = 1"), "1:8 `]` is missing after `[Server`");
-        assert!(fault("[]").contains("a section name is missing"));
+        assert_eq!(only_error("[Server\nA = 1"), "1:8 `]` is missing after `[Server`");
+        assert!(only_error("[]").contains("a section name is missing"));
     }
 
     #[test]
     fn a_line_that_is_nothing_is_an_error() {
-        assert!(fault("[S]\n= 3\n").starts_with("2:1 unexpected '='"));
+        assert!(only_error("[S]\n= 3\n").starts_with("2:1 unexpected '='"));
     }
 
     #[test]
     fn nul_is_an_error() {
-        assert_eq!(fault("[S]\nA = x\0y\0\n"), "2:6 a NUL character; remove it");
+        assert_eq!(only_error("[S]\nA = x\0y\0\n"), "2:6 a NUL character; remove it");
     }
 
     #[test]
     fn invalid_utf8_is_an_error() {
-        assert!(fault(b"[S]\nA = \xff\xfe\n").starts_with("2:5 the bytes here are not UTF-8"));
+        assert!(only_error(b"[S]\nA = \xff\xfe\n").starts_with("2:5 the bytes here are not UTF-8"));
     }
 
     #[test]
     fn control_characters_are_errors() {
-        assert!(fault("[S]\nA = \u{1b}[31m\n").starts_with("2:5 a control character"));
+        assert!(only_error("[S]\nA = \u{1b}[31m\n").starts_with("2:5 a control character"));
     }
 
     #[test]
     fn an_over_long_file_is_an_error() {
-        assert!(fault(vec![b'\n'; LONGEST + 1]).contains("at most 1048576 are read"));
+        assert!(only_error(vec![b'\n'; MAX_LENGTH + 1]).contains("at most 1048576 are read"));
     }
 
     #[test]
@@ -483,7 +487,7 @@ mod tests {
         let (items, faults) = lex(b"[S\nA\n[T]\nB\nC = \"\nD = 4\n");
         assert_eq!(faults.iter().map(|f| f.at.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
         assert!(matches!(&items[2], Item::Entry { name, .. } if name == "D"), "{items:?}");
-        assert_eq!(lex("x\n".repeat(1000).as_bytes()).1.len(), MOST_ERRORS + 1);
+        assert_eq!(lex("x\n".repeat(1000).as_bytes()).1.len(), MAX_ERRORS + 1);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! `[HTTP]`, `[HTTPS]` and `[HTTPRedirect]`.
 
-use super::problem::About;
+use super::problem::NoticeCategory;
 use super::reader::Reader;
 use super::value;
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         for name in ["Certificate", "Key"] {
             if !reader.is_set("HTTPS", None, name) {
                 reader.error(
-                    About::Settings,
+                    NoticeCategory::Settings,
                     "HTTPS",
                     None,
                     name,
@@ -93,15 +93,21 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         if !reader.is_set("HTTP", None, "Listen") && http.listen.is_none() {
             let message =
                 "is empty, and HTTPS.Listen is not set; set at least one of HTTP.Listen and HTTPS.Listen";
-            reader.error(About::Settings, "HTTP", None, "Listen", message);
+            reader.error(NoticeCategory::Settings, "HTTP", None, "Listen", message);
         }
         if reader.is_set("HTTPRedirect", None, "Listen") {
             let message = "needs HTTPS.Listen, the address to redirect to";
-            reader.error(About::Settings, "HTTPRedirect", None, "Listen", message);
+            reader.error(NoticeCategory::Settings, "HTTPRedirect", None, "Listen", message);
         }
         for name in ["Certificate", "Key", "Permanent"] {
             if reader.is_set("HTTPS", None, name) {
-                reader.warning(About::Effect, "HTTPS", None, name, "has no effect without HTTPS.Listen");
+                reader.warning(
+                    NoticeCategory::Effect,
+                    "HTTPS",
+                    None,
+                    name,
+                    "has no effect without HTTPS.Listen",
+                );
             }
         }
     }
@@ -118,7 +124,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         }
     }
     for (name, message) in clashes {
-        reader.error(About::Settings, name, None, "Listen", &format!("{message}; give each its own port"));
+        reader.error(
+            NoticeCategory::Settings,
+            name,
+            None,
+            "Listen",
+            &format!("{message}; give each its own port"),
+        );
     }
     (http, https, redirect)
 }
@@ -131,7 +143,7 @@ fn minimum_tls(reader: &mut Reader<'_>) -> MinimumTls {
         "1.2" => MinimumTls::Tls12,
         old => {
             let message = format!("TLS {old} is not supported; the oldest version accepted is 1.2");
-            reader.warning(About::Effect, "HTTPS", None, "MinimumTLS", &message);
+            reader.warning(NoticeCategory::Effect, "HTTPS", None, "MinimumTLS", &message);
             MinimumTls::Tls12
         }
     }

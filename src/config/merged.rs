@@ -1,10 +1,10 @@
 //! The second of three forms: the sections of the file merged and overridden by the environment, each value with its
 //! origin.
 
-use super::problem::{About, Notice, Origin, Position};
+use super::problem::{Notice, NoticeCategory, Origin, Position};
 use super::rows::SECTIONS;
 use super::table::{self, Property, Section};
-use super::written::{Heading, Written};
+use super::written::{Heading, ParsedFile};
 
 /// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Value {
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = format!("{} {}", heading(self.section.name, self.sub.as_deref()), self.property.name);
-        let shown = self.values.iter().map(|value| self.property.kind.shown(&value.text));
+        let shown = self.values.iter().map(|value| self.property.kind.printable(&value.text));
         write!(f, "{name} = {:?}", shown.collect::<Vec<_>>())
     }
 }
@@ -53,7 +53,7 @@ pub struct Settings {
 
 /// One effective property, as `config show` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct EffectiveProperty {
     /// `[FileStorage "cache"]`.
     pub section: String,
     /// Its name.
@@ -89,7 +89,7 @@ impl Settings {
 
     /// Returns every property with its effective value: the settings, and the defaults of sections without sub-names.
     #[must_use]
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn effective_properties(&self) -> Vec<EffectiveProperty> {
         let mut all = Vec::new();
         for section in SECTIONS {
             let mut subs: Vec<Option<&str>> = Vec::new();
@@ -103,7 +103,7 @@ impl Settings {
             }
             for sub in subs {
                 for property in section.properties {
-                    let row = |value, origin| Shown {
+                    let row = |value, origin| EffectiveProperty {
                         section: heading(section.name, sub),
                         property: property.name,
                         value,
@@ -114,7 +114,7 @@ impl Settings {
                             setting
                                 .values
                                 .iter()
-                                .map(|v| row(property.kind.shown(&v.text), v.origin.clone())),
+                                .map(|v| row(property.kind.printable(&v.text), v.origin.clone())),
                         ),
                         None if sub.is_none() => {
                             all.push(row(self.effective(section.name, None, property), Origin::Default));
@@ -161,7 +161,12 @@ impl Settings {
     }
 
     /// Returns all effective values as text: those that are set, otherwise the default with its references resolved.
-    pub(super) fn in_use(&self, section: &Section, sub: Option<&str>, property: &Property) -> Vec<String> {
+    pub(super) fn effective_values(
+        &self,
+        section: &Section,
+        sub: Option<&str>,
+        property: &Property,
+    ) -> Vec<String> {
         match self.get(section.name, sub, property.name) {
             Some(setting) => setting.values.iter().map(|value| value.text.clone()).collect(),
             None => {
@@ -192,19 +197,19 @@ impl Settings {
     }
 
     /// Iterates over the sub-names of a section that have settings.
-    pub(super) fn subs<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
+    pub(super) fn sub_names<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
         let of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
         self.settings.iter().filter(of_section).filter_map(|setting| setting.sub.as_deref())
     }
 }
 
 /// Merges the sections of a file. Names that are not in the table are dropped and reported.
-pub(super) fn merge(written: &Written) -> (Settings, Vec<Notice>) {
+pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
     let mut settings = Settings::default();
     let mut unknown = Vec::new();
     for (heading, entries) in &written.sections {
         let notice = |at, property: Option<&str>, message| Notice {
-            about: About::Name,
+            category: NoticeCategory::Name,
             origin: Origin::File(written.file.clone(), at),
             section: Some(heading.to_string()),
             property: property.map(str::to_owned),
@@ -249,7 +254,7 @@ pub(super) fn unknown_section(name: &str) -> String {
 /// Returns the message for a property that its section does not have.
 pub(super) fn unknown_property(section: &Section, name: &str) -> String {
     let near = table::nearest(name, section.properties.iter().map(|property| property.name));
-    let home = table::home_of(name).map(|home| format!("it belongs to `[{home}]`"));
+    let home = table::section_of(name).map(|home| format!("it belongs to `[{home}]`"));
     match home.or_else(|| near.map(table::did_you_mean)) {
         Some(hint) => format!("unknown property; it is ignored; {hint}"),
         None => "unknown property; it is ignored".to_owned(),
@@ -261,7 +266,7 @@ mod tests {
     use super::*;
 
     fn merged(text: &str) -> (Settings, Vec<String>) {
-        let (settings, unknown) = merge(&Written::read("f", text.as_bytes()));
+        let (settings, unknown) = merge(&ParsedFile::read("f", text.as_bytes()));
         (settings, unknown.iter().map(Notice::to_string).collect())
     }
 
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_in_a_foreign_section_is_told_its_own() {
+    fn a_property_in_another_section_is_an_error_with_its_own() {
         let (_, unknown) = merged("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
         assert_eq!(unknown.len(), 2);
         assert!(unknown[1].ends_with("it belongs to `[Database]`"), "{unknown:?}");
@@ -330,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_has_its_origin_and_no_secret() {
+    fn printed_properties_have_an_origin_and_no_secret() {
         let (settings, _) =
             merged("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
-        let shown = settings.shown();
+        let shown = settings.effective_properties();
         let line = |section: &str, property: &str| {
             let found =
                 shown.iter().find(|row| row.section == section && row.property == property).expect("shown");

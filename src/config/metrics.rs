@@ -1,7 +1,7 @@
 //! `[Metrics]`, `[StorageAudit]` and `[StorageAlerts]`.
 
 use super::listen::{Http, HttpRedirect, Https, Listen};
-use super::problem::About;
+use super::problem::NoticeCategory;
 use super::reader::Reader;
 use super::value;
 
@@ -23,13 +23,13 @@ pub struct StorageAudit {
 #[derive(Clone, Debug)]
 pub struct StorageAlerts {
     /// Whether the alerts are included in the API, from which web pages read them.
-    pub shown: bool,
+    pub is_enabled: bool,
 }
 
 impl StorageAlerts {
     pub(super) fn read(reader: &Reader<'_>) -> StorageAlerts {
         let kind = reader.optional("StorageAlerts", "UIMessageType", |text| Ok(text.to_owned()));
-        StorageAlerts { shown: kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("none")) }
+        StorageAlerts { is_enabled: kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("none")) }
     }
 }
 
@@ -53,12 +53,12 @@ impl Metrics {
         if reader.is_set("Metrics", None, "Listen") {
             let message =
                 format!("{other}.Listen and Metrics.Listen using same value; give each its own port");
-            reader.error(About::Settings, "Metrics", None, "Listen", &message);
+            reader.error(NoticeCategory::Settings, "Metrics", None, "Listen", &message);
         } else {
             let message = format!(
                 "{other}.Listen has the default port of Metrics.Listen, so no metrics are served; give it another port"
             );
-            reader.warning(About::Effect, "Metrics", None, "Listen", &message);
+            reader.warning(NoticeCategory::Effect, "Metrics", None, "Listen", &message);
         }
         Metrics { listen: None }
     }

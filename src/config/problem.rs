@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
 
 /// The check of `check-config` that a finding belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum NoticeCategory {
     /// The file does not consist of sections and `Name = value` lines, or a value is not of its type.
     Syntax,
     /// Unknown section, sub-name or property.
@@ -58,7 +58,7 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The check it belongs to.
-    pub about: About,
+    pub category: NoticeCategory,
     /// The position of the value, or of the name if that is wrong.
     pub origin: Origin,
     /// As written: `[S3Storage "cache"]`.
@@ -72,7 +72,7 @@ pub struct Notice {
 }
 
 /// Maximum length of an offending value in messages, in characters.
-const SHOWN: usize = 120;
+const MAX_PRINTED: usize = 120;
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ impl fmt::Display for Notice {
         if let Some(property) = &self.property {
             f.write_str(property)?;
             if let Some(value) = &self.value {
-                let shown: String = value.chars().take(SHOWN).collect();
+                let shown: String = value.chars().take(MAX_PRINTED).collect();
                 let more = if shown.len() < value.len() { "…" } else { "" };
                 write!(f, " = \"{}{more}\"", shown.escape_debug())?;
             }

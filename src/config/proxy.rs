@@ -1,6 +1,6 @@
 //! `[Proxy]`.
 
-use super::address::{self, UrlFor};
+use super::address::{self, UrlPurpose};
 use super::reader::Reader;
 use super::server::Secret;
 
@@ -19,7 +19,7 @@ impl Proxy {
     pub(super) fn read(reader: &Reader<'_>) -> Proxy {
         let text = |text: &str| Ok(text.to_owned());
         Proxy {
-            url: reader.optional("Proxy", "URL", |text| address::url(text, UrlFor::Proxy)).map(Secret),
+            url: reader.optional("Proxy", "URL", |text| address::url(text, UrlPurpose::Proxy)).map(Secret),
             user: reader.optional("Proxy", "User", text),
             password: reader.optional("Proxy", "Password", text).map(Secret),
         }

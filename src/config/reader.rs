@@ -1,7 +1,7 @@
 //! Reads typed values from merged settings, for the file of each section.
 
 use super::merged::{Settings, heading};
-use super::problem::{About, Notice, Origin};
+use super::problem::{Notice, NoticeCategory, Origin};
 use super::table::{self, Effect, Kind, Property};
 
 /// The reason to refuse a property that restricts access.
@@ -31,22 +31,22 @@ impl<'a> Reader<'a> {
                     property.kind.check(&value.text)
                 };
                 let about = match (property.kind, value.text.is_empty()) {
-                    (Kind::Path, false) => About::Path,
-                    _ => About::Syntax,
+                    (Kind::Path, false) => NoticeCategory::Path,
+                    _ => NoticeCategory::Syntax,
                 };
                 let mut notice = Notice {
-                    about,
+                    category: about,
                     origin: value.origin.clone(),
                     section: Some(heading(setting.section.name, setting.sub.as_deref())),
                     property: Some(property.name.to_owned()),
-                    value: Some(property.kind.shown(&value.text)),
+                    value: Some(property.kind.printable(&value.text)),
                     message: String::new(),
                 };
                 match verdict {
                     Ok(()) => {}
                     Err(message) if !matches!(property.effect, Effect::Since(_)) => {
                         notice.message = message;
-                        notice.about = About::Effect;
+                        notice.category = NoticeCategory::Effect;
                         self.warnings.push(notice.clone());
                     }
                     Err(message) => {
@@ -60,14 +60,14 @@ impl<'a> Reader<'a> {
                 Effect::Since(_) => continue,
                 Effect::Refused if on => {
                     let (section, sub) = (setting.section.name, setting.sub.as_deref());
-                    self.error(About::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
+                    self.error(NoticeCategory::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
                     continue;
                 }
                 Effect::NotYet | Effect::Refused => "has no effect yet",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
             let notice = self.notice(
-                About::Effect,
+                NoticeCategory::Effect,
                 setting.section.name,
                 setting.sub.as_deref(),
                 property.name,
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn error(
         &mut self,
-        about: About,
+        about: NoticeCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn warning(
         &mut self,
-        about: About,
+        about: NoticeCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
@@ -145,14 +145,21 @@ impl<'a> Reader<'a> {
         self.warnings.push(notice);
     }
 
-    fn notice(&self, about: About, section: &str, sub: Option<&str>, name: &str, message: &str) -> Notice {
+    fn notice(
+        &self,
+        about: NoticeCategory,
+        section: &str,
+        sub: Option<&str>,
+        name: &str,
+        message: &str,
+    ) -> Notice {
         let last = self.settings.get(section, sub, name).and_then(|setting| setting.values.last());
         Notice {
-            about,
+            category: about,
             origin: last.map_or(Origin::Default, |value| value.origin.clone()),
             section: Some(heading(section, sub)),
             property: Some(name.to_owned()),
-            value: last.map(|value| row(section, name).kind.shown(&value.text)),
+            value: last.map(|value| row(section, name).kind.printable(&value.text)),
             message: message.to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::address::UrlFor;
+use super::address::UrlPurpose;
 use super::rows::SECTIONS;
 use super::table::{Effect, Kind, Property, SubName};
 
@@ -78,9 +78,14 @@ fn kind(kind: Kind) -> String {
         Kind::Schedule => "schedule".to_owned(),
         Kind::Listen => "address".to_owned(),
         Kind::Network => "IP address or network".to_owned(),
-        Kind::Url(UrlFor::Proxy) => "`host:port` or URL".to_owned(),
+        Kind::Url(UrlPurpose::Proxy) => "`host:port` or URL".to_owned(),
         Kind::Url(
-            UrlFor::Server | UrlFor::Mirror | UrlFor::Binaries | UrlFor::S3 | UrlFor::Postgres | UrlFor::Web,
+            UrlPurpose::Server
+            | UrlPurpose::Mirror
+            | UrlPurpose::Binaries
+            | UrlPurpose::S3
+            | UrlPurpose::Postgres
+            | UrlPurpose::Web,
         ) => "URL".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::LogDestination => "`STDOUT`, `STDERR` or path".to_owned(),

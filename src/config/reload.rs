@@ -36,7 +36,7 @@ pub struct Change {
 impl Reload {
     /// Returns true if there is nothing to apply or to report.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.applied.is_empty() && self.ignored.is_empty() && self.restart.is_empty()
     }
 
@@ -60,22 +60,22 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
         if setting.property.reloadable {
             settings.replace(setting.clone());
             applied.extend(change);
-        } else if acts(setting.property) {
+        } else if has_effect(setting.property) {
             restart.extend(change);
         }
     }
     for setting in running.settings.iter().filter(|setting| find(&file.settings, setting).is_none()) {
-        if acts(setting.property) {
+        if has_effect(setting.property) {
             ignored.extend(change(&running.settings, &file.settings, setting));
         }
     }
-    let mut loaded = validate::settled(settings, Vec::new(), Vec::new())?;
+    let mut loaded = validate::from_settings(settings, Vec::new(), Vec::new())?;
     loaded.warnings.clone_from(&file.warnings);
     Ok(Reload { loaded, applied, ignored, restart })
 }
 
 /// Returns true if a property has an effect; one without needs no restart either.
-fn acts(property: &Property) -> bool {
+fn has_effect(property: &Property) -> bool {
     matches!(property.effect, Effect::Since(_))
 }
 
@@ -85,9 +85,10 @@ fn find<'a>(settings: &'a Settings, like: &Setting) -> Option<&'a Setting> {
 
 fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
     let (section, sub, property) = (of.section, of.sub.as_deref(), of.property);
-    let (from, to) = (running.in_use(section, sub, property), file.in_use(section, sub, property));
+    let (from, to) =
+        (running.effective_values(section, sub, property), file.effective_values(section, sub, property));
     let shown = |values: &[String]| {
-        let shown: Vec<String> = values.iter().map(|value| shown(property, value)).collect();
+        let shown: Vec<String> = values.iter().map(|value| printable(property, value)).collect();
         shown.join(", ")
     };
     (from != to).then(|| Change {
@@ -98,8 +99,8 @@ fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
 }
 
 /// Formats a value for printing; an unset secret is empty, not `***`.
-fn shown(property: &Property, value: &str) -> String {
-    if value.is_empty() { String::new() } else { property.kind.shown(value) }
+fn printable(property: &Property, value: &str) -> String {
+    if value.is_empty() { String::new() } else { property.kind.printable(value) }
 }
 
 fn name(section: &Section, sub: Option<&str>, property: &Property) -> String {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_gone_keeps_its_value_and_is_told() {
+    fn a_removed_line_keeps_its_value_and_is_reported() {
         let running = loaded("[CRAN]\nURL = https://a\n[HTTP]\nListen = :80\n");
         let first = reload(&running, &loaded("")).expect("valid");
         assert_eq!(
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_reloadable_is_told_until_the_restart() {
+    fn a_change_that_is_not_reloadable_is_reported_until_the_restart() {
         let running = loaded("");
         let file = loaded("[Server]\nDataDir = /d\n[FileStorage \"cache\"]\nLocation = /c\n");
         let first = reload(&running, &file).expect("valid");
@@ -173,8 +174,8 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_needs_no_restart() {
-        assert!(between("", "[Git]\nPollInterval = 1m\n").is_nothing());
-        assert!(between("[Git]\nPollInterval = 1m\n", "").is_nothing());
+        assert!(between("", "[Git]\nPollInterval = 1m\n").is_empty());
+        assert!(between("[Git]\nPollInterval = 1m\n", "").is_empty());
     }
 
     #[test]
@@ -251,7 +252,7 @@ mod tests {
         #[test]
         fn a_file_that_did_not_change_is_nothing(text in files()) {
             let reload = between(&text, &text);
-            prop_assert!(reload.is_nothing(), "{reload:?}");
+            prop_assert!(reload.is_empty(), "{reload:?}");
         }
 
         #[test]

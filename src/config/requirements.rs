@@ -1,6 +1,6 @@
 //! `[SystemRequirements]`.
 
-use super::address::{self, UrlFor, without_userinfo};
+use super::address::{self, UrlPurpose, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
@@ -19,7 +19,8 @@ pub struct Requirements {
 impl Requirements {
     /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the rules too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
-        let written = reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlFor::Mirror));
+        let written =
+            reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlPurpose::Mirror));
         let url = written.unwrap_or_else(|| match cran.strip_prefix("file://") {
             Some(folder) => format!("file://{}/sysreqs", folder.trim_end_matches('/')),
             None => PUBLIC.to_owned(),
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_packages_has_the_rules_beside_them_unless_told_otherwise() {
+    fn a_directory_of_packages_has_the_rules_unless_configured_otherwise() {
         assert_eq!(url(""), super::PUBLIC);
         assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
         assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");

@@ -1,9 +1,9 @@
 //! `[Server]`.
 
-use super::address::{self, UrlFor};
-use super::problem::About;
+use super::address::{self, UrlPurpose};
+use super::problem::NoticeCategory;
 use super::reader::Reader;
-use super::rows::LARGEST_BUFFER;
+use super::rows::MAX_BUFFER;
 use super::value;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Secret {
 impl Server {
     pub(super) fn read(reader: &mut Reader<'_>) -> Server {
         let server = Server {
-            address: reader.optional("Server", "Address", |text| address::url(text, UrlFor::Server)),
+            address: reader.optional("Server", "Address", |text| address::url(text, UrlPurpose::Server)),
             trusted_proxies: reader.values("Server", "TrustedProxy", value::network),
             connections_per_address: reader
                 .value("Server", "ConnectionsPerAddress", |text| value::integer(text, 0, i64::MAX))
@@ -91,7 +91,7 @@ impl Server {
                 .try_into()
                 .expect("is between 1 and 9"),
             package_rewrite_buffer_size: reader
-                .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, LARGEST_BUFFER))
+                .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, MAX_BUFFER))
                 .try_into()
                 .expect("is at most 1 GB"),
             content_type_sniffing: reader.value("Server", "ContentTypeSniffing", value::boolean),
@@ -105,7 +105,7 @@ impl Server {
                 server.temp_dir.display(),
                 server.data_dir.display()
             );
-            reader.error(About::Path, "Server", None, "TempDir", &message);
+            reader.error(NoticeCategory::Path, "Server", None, "TempDir", &message);
         }
         server
     }

@@ -58,23 +58,23 @@ impl StorageClass {
 
 /// The location of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ClassLocation {
     /// A directory.
-    File(FilePlace),
+    File(DirectoryLocation),
     /// A bucket.
-    S3(S3Place),
+    S3(S3Location),
 }
 
 /// A directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilePlace {
+pub struct DirectoryLocation {
     /// Absolute path.
     pub location: PathBuf,
 }
 
 /// A bucket and its connection settings.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct S3Place {
+pub struct S3Location {
     /// The bucket.
     pub bucket: String,
     /// Prepended to every key, without slashes at its ends; may be empty.
@@ -101,7 +101,7 @@ pub struct S3Place {
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
     /// In the order of [`StorageClass::ALL`].
-    pub places: [Place; 9],
+    pub locations: [ClassLocation; 9],
     /// Directory for spools of classes on S3 (`Server.TempDir`).
     pub spool_dir: PathBuf,
 }
@@ -109,7 +109,7 @@ pub struct StorageConfig {
 impl StorageConfig {
     /// Returns the location of a class.
     #[must_use]
-    pub fn place(&self, class: StorageClass) -> &Place {
-        &self.places[class as usize]
+    pub fn location(&self, class: StorageClass) -> &ClassLocation {
+        &self.locations[class as usize]
     }
 }

@@ -3,7 +3,7 @@
 //! It defines the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of reloadable properties
 //! and the check for unknown names.
 
-use super::address::{self, UrlFor};
+use super::address::{self, UrlPurpose};
 use super::binaries;
 use super::rows::SECTIONS;
 use super::storage::StorageClass;
@@ -95,7 +95,7 @@ pub enum Kind {
     /// An IP address or network: `10.0.0.0/8`.
     Network,
     /// A URL.
-    Url(UrlFor),
+    Url(UrlPurpose),
     /// One of these words, in any case.
     Choice(&'static [&'static str]),
     /// `STDOUT`, `STDERR` or an absolute path.
@@ -116,7 +116,7 @@ impl Kind {
             Kind::Schedule => value::cron(text).map(drop),
             Kind::Listen => value::listen(text).map(drop),
             Kind::Network => value::network(text).map(drop),
-            Kind::Url(UrlFor::Binaries) => binaries::parse(text).map(drop),
+            Kind::Url(UrlPurpose::Binaries) => binaries::parse(text).map(drop),
             Kind::Url(purpose) => address::url(text, purpose).map(drop),
             Kind::Choice(words) => value::choice(text, words).map(drop),
             Kind::LogDestination => value::log_destination(text).map(drop),
@@ -125,9 +125,9 @@ impl Kind {
 
     /// Returns a value in a form that is safe to print.
     #[must_use]
-    pub fn shown(self, text: &str) -> String {
+    pub fn printable(self, text: &str) -> String {
         match self {
-            Kind::Secret | Kind::Url(UrlFor::Postgres) => "***".to_owned(),
+            Kind::Secret | Kind::Url(UrlPurpose::Postgres) => "***".to_owned(),
             Kind::Url(_) => address::without_userinfo(text),
             Kind::Boolean
             | Kind::Integer(..)
@@ -201,7 +201,7 @@ pub(super) fn did_you_mean(name: &str) -> String {
 }
 
 /// Returns the section that has a property of that name, if there is exactly one.
-pub(super) fn home_of(property: &str) -> Option<&'static str> {
+pub(super) fn section_of(property: &str) -> Option<&'static str> {
     let mut homes = SECTIONS.iter().filter(|section| section.property(property).is_some());
     homes.next().filter(|_| homes.next().is_none()).map(|section| section.name)
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::merged::{Settings, merge};
 use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
-use super::written::Written;
+use super::written::ParsedFile;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
-    Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, environment, listen, places,
+    Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, environment, listen,
+    locations,
 };
 
 /// Parses `text` (`name` is used in messages), applies the environment and validates the result. Pure.
@@ -20,14 +21,14 @@ pub fn parse(
     text: &[u8],
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigError> {
-    let written = Written::read(name, text);
+    let written = ParsedFile::read(name, text);
     let (mut settings, mut warnings) = merge(&written);
     warnings.extend(environment::apply(&mut settings, env));
-    settled(settings, written.errors, warnings)
+    from_settings(settings, written.errors, warnings)
 }
 
 /// Builds a [`Config`]: checks the settings one by one and against each other.
-pub(super) fn settled(
+pub(super) fn from_settings(
     settings: Settings,
     mut errors: Vec<Notice>,
     mut warnings: Vec<Notice>,
@@ -53,7 +54,7 @@ pub(super) fn settled(
 /// that must work with an invalid file; never for serving.
 #[must_use]
 pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
-    let written = Written::read(name, text);
+    let written = ParsedFile::read(name, text);
     let (settings, _) = merge(&written);
     let mut reader = Reader::new(&settings);
     reader.check_all();
@@ -69,7 +70,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
     let database = Database::read(reader);
     let cran = Cran::read(reader);
     Config {
-        storage: StorageConfig { places: places::read(reader), spool_dir: server.temp_dir.clone() },
+        storage: StorageConfig { locations: locations::read(reader), spool_dir: server.temp_dir.clone() },
         server,
         http,
         https,
@@ -97,8 +98,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        About, AccessLogFormat, Listen, LogDestination, LogFormat, LogLevel, MinimumTls, Place, Provider,
-        S3Place, StorageClass,
+        AccessLogFormat, ClassLocation, Listen, LogDestination, LogFormat, LogLevel, MinimumTls,
+        NoticeCategory, Provider, S3Location, StorageClass,
     };
     use proptest::prelude::*;
 
@@ -157,7 +158,10 @@ mod tests {
         assert_eq!((config.logging.level, config.logging.format), (LogLevel::Info, LogFormat::Text));
         for class in StorageClass::ALL {
             let location = Path::new("/var/lib/rstudio-pm").join(class.as_str());
-            assert_eq!(config.storage.place(class), &Place::File(crate::config::FilePlace { location }));
+            assert_eq!(
+                config.storage.location(class),
+                &ClassLocation::File(crate::config::DirectoryLocation { location })
+            );
         }
     }
 
@@ -364,11 +368,14 @@ mod tests {
         let error = parse("f", b"[Sever]\n[HTTP]\nListen = x\n", []).expect_err("x is no address");
         let ConfigError::Invalid { errors, warnings } = error else { panic!("{error}") };
         assert_eq!((errors.len(), warnings.len()), (1, 1));
-        assert_eq!((errors[0].about, warnings[0].about), (About::Syntax, About::Name));
+        assert_eq!(
+            (errors[0].category, warnings[0].category),
+            (NoticeCategory::Syntax, NoticeCategory::Name)
+        );
     }
 
-    fn s3(bucket: &str) -> S3Place {
-        S3Place { bucket: bucket.to_owned(), ..S3Place::default() }
+    fn s3(bucket: &str) -> S3Location {
+        S3Location { bucket: bucket.to_owned(), ..S3Location::default() }
     }
 
     #[test]
@@ -377,18 +384,18 @@ mod tests {
             "[Storage]\nDefault = S3\nCache = file\n[S3Storage]\nBucket = b\nRegion = r\nEndpoint = http://h:1/\n\
              S3ForcePathStyle = true\n[S3Storage \"binaries\"]\nPrefix = /p/q/\nRegion = s\nPathStyle = false\n",
         );
-        let place = |class| loaded.config.storage.place(class);
-        let all = S3Place {
+        let place = |class| loaded.config.storage.location(class);
+        let all = S3Location {
             region: Some("r".to_owned()),
             endpoint: Some("http://h:1".to_owned()),
             path_style: true,
             ..s3("b")
         };
-        assert_eq!(place(StorageClass::Metrics), &Place::S3(all.clone()));
+        assert_eq!(place(StorageClass::Metrics), &ClassLocation::S3(all.clone()));
         let own =
-            S3Place { prefix: "p/q".to_owned(), region: Some("s".to_owned()), path_style: false, ..all };
-        assert_eq!(place(StorageClass::Binaries), &Place::S3(own));
-        assert!(matches!(place(StorageClass::Cache), Place::File(_)));
+            S3Location { prefix: "p/q".to_owned(), region: Some("s".to_owned()), path_style: false, ..all };
+        assert_eq!(place(StorageClass::Binaries), &ClassLocation::S3(own));
+        assert!(matches!(place(StorageClass::Cache), ClassLocation::File(_)));
     }
 
     #[test]
@@ -397,12 +404,15 @@ mod tests {
             "[Storage]\nPackages = s3\nPyPI = file\n[S3Storage \"packages\"]\nBucket = p\n\
              [S3Storage \"cran\"]\nPrefix = c\n[FileStorage \"packages\"]\nLocation = /mnt/p\n",
         );
-        let place = |class| loaded.config.storage.place(class).clone();
-        assert_eq!(place(StorageClass::Cran), Place::S3(S3Place { prefix: "c".to_owned(), ..s3("p") }));
-        assert_eq!(place(StorageClass::Bioconductor), Place::S3(s3("p")));
+        let place = |class| loaded.config.storage.location(class).clone();
+        assert_eq!(
+            place(StorageClass::Cran),
+            ClassLocation::S3(S3Location { prefix: "c".to_owned(), ..s3("p") })
+        );
+        assert_eq!(place(StorageClass::Bioconductor), ClassLocation::S3(s3("p")));
         assert_eq!(
             place(StorageClass::Pypi),
-            Place::File(crate::config::FilePlace { location: "/mnt/p".into() })
+            ClassLocation::File(crate::config::DirectoryLocation { location: "/mnt/p".into() })
         );
         assert_eq!(loaded.warnings, []);
     }
@@ -415,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_not_used_is_told() {
+    fn an_unused_location_is_a_warning() {
         let lines = warned(
             "[Storage]\nCache = s3\n[S3Storage]\nBucket = b\n[FileStorage \"cache\"]\nLocation = /c\n\
              [S3Storage \"metrics\"]\nBucket = m\n",

@@ -1,6 +1,6 @@
 //! `[Vulnerabilities]`.
 
-use super::address::{self, UrlFor, without_userinfo};
+use super::address::{self, UrlPurpose, without_userinfo};
 use super::reader::Reader;
 use super::value;
 
@@ -13,7 +13,7 @@ pub struct Vulnerabilities {
     /// URLs of the advisories; may contain user and password. Empty if advisories are turned off.
     pub urls: Vec<String>,
     /// Whether the URLs are set in the configuration: then a missing directory is an error, too.
-    pub written: bool,
+    pub is_configured: bool,
     /// Cron, five fields, UTC; default every ten minutes.
     pub sync_schedule: String,
 }
@@ -21,9 +21,9 @@ pub struct Vulnerabilities {
 impl Vulnerabilities {
     /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the advisories too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
-        let written = reader.is_written("Vulnerabilities", "URL");
-        let urls = if written {
-            reader.values("Vulnerabilities", "URL", |text| address::url(text, UrlFor::Mirror))
+        let is_configured = reader.is_written("Vulnerabilities", "URL");
+        let urls = if is_configured {
+            reader.values("Vulnerabilities", "URL", |text| address::url(text, UrlPurpose::Mirror))
         } else {
             vec![match cran.strip_prefix("file://") {
                 Some(folder) => format!("file://{}/vulns", folder.trim_end_matches('/')),
@@ -31,7 +31,7 @@ impl Vulnerabilities {
             }]
         };
         let sync_schedule = reader.value("Vulnerabilities", "SyncSchedule", value::cron);
-        Vulnerabilities { urls, written, sync_schedule }
+        Vulnerabilities { urls, is_configured, sync_schedule }
     }
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Vulnerabilities {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vulnerabilities")
             .field("urls", &self.urls.iter().map(|url| without_userinfo(url)).collect::<Vec<_>>())
-            .field("written", &self.written)
+            .field("written", &self.is_configured)
             .field("sync_schedule", &self.sync_schedule)
             .finish()
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_packages_has_the_advisories_beside_them_unless_told_otherwise() {
+    fn a_directory_of_packages_has_the_advisories_unless_configured_otherwise() {
         assert_eq!(urls(""), super::PUBLIC);
         assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
         assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");

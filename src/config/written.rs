@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lexer::{self, Item};
-use super::problem::{About, Notice, Origin, Position};
+use super::problem::{Notice, NoticeCategory, Origin, Position};
 
 /// `[Name "sub"]` as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,19 +33,19 @@ pub(super) struct Entry {
 
 /// A file as written: sections in their order, repeated ones not merged.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(super) struct ParsedFile {
     pub(super) file: Arc<str>,
     pub(super) sections: Vec<(Heading, Vec<Entry>)>,
     pub(super) errors: Vec<Notice>,
 }
 
-impl Written {
+impl ParsedFile {
     /// Parses a text; `file` is its name in messages.
-    pub(super) fn read(file: &str, text: &[u8]) -> Written {
+    pub(super) fn read(file: &str, text: &[u8]) -> ParsedFile {
         let file: Arc<str> = file.into();
         let (items, faults) = lexer::lex(text);
         let notice = |at, section, property, message| Notice {
-            about: About::Syntax,
+            category: NoticeCategory::Syntax,
             origin: Origin::File(Arc::clone(&file), at),
             section,
             property,
@@ -86,7 +86,7 @@ impl Written {
                 Item::Entry { at, name, value_at, value } => match sections.last_mut() {
                     Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
                     None => {
-                        let message = match super::table::home_of(&name) {
+                        let message = match super::table::section_of(&name) {
                             Some(home) => format!("is outside of any section; put `[{home}]` above it"),
                             None => "is outside of any section; put a header such as `[Server]` above it"
                                 .to_owned(),
@@ -96,7 +96,7 @@ impl Written {
                 },
             }
         }
-        Written { file, sections, errors }
+        ParsedFile { file, sections, errors }
     }
 }
 
@@ -105,11 +105,11 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<String> {
-        Written::read("f.gcfg", text.as_bytes()).errors.iter().map(Notice::to_string).collect()
+        ParsedFile::read("f.gcfg", text.as_bytes()).errors.iter().map(Notice::to_string).collect()
     }
 
     #[test]
-    fn a_property_outside_every_section_is_told_where_it_belongs() {
+    fn a_property_outside_every_section_is_an_error_with_its_section() {
         assert_eq!(
             messages("DataDir = /x\nnonsense = 1\n"),
             [

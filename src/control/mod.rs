@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use changes::Reloaded;
-pub use mode::{Fault, Mode, Work};
+pub use mode::{ActiveWork, BrokenReason, Mode};
 
 /// Capacity of the command queue; further callers wait.
 const QUEUE: usize = 16;
@@ -35,26 +35,26 @@ pub enum Command {
 /// A command that was not executed: a sentence for the administrator, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub struct CommandError(pub String);
 
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
+pub enum CommandResult {
     /// A reload.
     Reloaded(Reloaded),
     /// A change of mode, as a sentence.
-    Moved(String),
+    ModeChanged(String),
 }
 
 /// A queued command and its caller.
 #[derive(Debug)]
-pub struct Order {
+pub struct PendingCommand {
     /// The command.
     pub command: Command,
-    reply: oneshot::Sender<Result<Done, Refused>>,
+    reply: oneshot::Sender<Result<CommandResult, CommandError>>,
 }
 
-impl Order {
+impl PendingCommand {
     /// True when the caller no longer waits.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
@@ -62,13 +62,13 @@ impl Order {
     }
 
     /// Sends the result to the caller, if it still waits.
-    pub fn answer(self, outcome: Result<Done, Refused>) {
+    pub fn answer(self, outcome: Result<CommandResult, CommandError>) {
         let _ = self.reply.send(outcome);
     }
 }
 
 /// Commands to the logs; both block.
-pub trait Logs: Send + Sync {
+pub trait LogControl: Send + Sync {
     /// Writes queued lines, then reopens all files; returns their paths. Afterwards no process of this server writes to
     /// an old file, including one that still finishes requests.
     ///
@@ -89,31 +89,31 @@ pub trait Logs: Send + Sync {
 pub struct Control(Arc<Shared>);
 
 struct Shared {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<PendingCommand>,
     mode: watch::Sender<Mode>,
-    work: watch::Sender<Work>,
+    work: watch::Sender<ActiveWork>,
     stop: Notify,
-    logs: Arc<dyn Logs>,
+    logs: Arc<dyn LogControl>,
 }
 
 impl Control {
     /// A handle, and the receiver of its commands.
     #[must_use]
-    pub fn new(logs: Arc<dyn Logs>) -> (Control, mpsc::Receiver<Order>) {
+    pub fn new(logs: Arc<dyn LogControl>) -> (Control, mpsc::Receiver<PendingCommand>) {
         let (orders, received) = mpsc::channel(QUEUE);
         let mode = watch::Sender::new(Mode::Starting("reading the configuration"));
-        let work = watch::Sender::new(Work::default());
-        (Control(Arc::new(Shared { orders, mode, work, stop: Notify::new(), logs })), received)
+        let work = watch::Sender::new(ActiveWork::default());
+        (Control(Arc::new(Shared { commands: orders, mode, work, stop: Notify::new(), logs })), received)
     }
 
     /// Queues a command and waits for its result.
     ///
     /// # Errors
     /// The command was not executed.
-    pub async fn order(&self, command: Command) -> Result<Done, Refused> {
-        let stopping = || Refused("the server is stopping".to_owned());
+    pub async fn run(&self, command: Command) -> Result<CommandResult, CommandError> {
+        let stopping = || CommandError("the server is stopping".to_owned());
         let (reply, answered) = oneshot::channel();
-        self.0.orders.send(Order { command, reply }).await.map_err(|_| stopping())?;
+        self.0.commands.send(PendingCommand { command, reply }).await.map_err(|_| stopping())?;
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -123,26 +123,26 @@ impl Control {
     }
 
     /// Returns when [`Control::stop`] was called.
-    pub async fn stopped(&self) {
+    pub async fn wait_for_stop(&self) {
         self.0.stop.notified().await;
     }
 
-    /// See [`Logs::reopen`].
+    /// See [`LogControl::reopen`].
     ///
     /// # Errors
     /// As there.
-    pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, Refused> {
+    pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
         let done = tokio::task::spawn_blocking(move || logs.reopen()).await;
-        done.unwrap_or_else(|error| Err(error.to_string())).map_err(Refused)
+        done.unwrap_or_else(|error| Err(error.to_string())).map_err(CommandError)
     }
 
-    /// See [`Logs::set_level`].
+    /// See [`LogControl::set_level`].
     ///
     /// # Errors
     /// As there.
-    pub fn set_log_level(&self, level: &str) -> Result<String, Refused> {
-        self.0.logs.set_level(level).map_err(Refused)
+    pub fn set_log_level(&self, level: &str) -> Result<String, CommandError> {
+        self.0.logs.set_level(level).map_err(CommandError)
     }
 
     /// The current mode.
@@ -153,12 +153,12 @@ impl Control {
 
     /// Subscribes to changes of the mode.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Mode> {
+    pub fn subscribe(&self) -> watch::Receiver<Mode> {
         self.0.mode.subscribe()
     }
 
     /// Sets the mode; called by the supervisor only.
-    pub fn enter(&self, mode: Mode) {
+    pub fn set_mode(&self, mode: Mode) {
         self.0.mode.send_if_modified(|now| {
             let changed = *now != mode;
             *now = mode;
@@ -168,12 +168,12 @@ impl Control {
 
     /// The work that must end before the server is offline; empty at other times.
     #[must_use]
-    pub fn work(&self) -> Work {
+    pub fn work(&self) -> ActiveWork {
         self.0.work.borrow().clone()
     }
 
     /// Sets the work that must end before the server is offline.
-    pub fn report(&self, work: Work) {
+    pub fn set_work(&self, work: ActiveWork) {
         self.0.work.send_replace(work);
     }
 }
@@ -182,9 +182,9 @@ impl Control {
 mod tests {
     use super::*;
 
-    struct Deaf;
+    struct NoLogs;
 
-    impl Logs for Deaf {
+    impl LogControl for NoLogs {
         fn reopen(&self) -> Result<Vec<PathBuf>, String> {
             Err("no".to_owned())
         }
@@ -196,35 +196,35 @@ mod tests {
 
     #[tokio::test]
     async fn an_order_is_answered_or_refused_when_nobody_is_left_to_carry_it_out() {
-        let (control, mut orders) = Control::new(Arc::new(Deaf));
+        let (control, mut orders) = Control::new(Arc::new(NoLogs));
         let asked = tokio::spawn({
             let control = control.clone();
-            async move { control.order(Command::Online).await }
+            async move { control.run(Command::Online).await }
         });
         let order = orders.recv().await.expect("an order");
         assert_eq!(order.command, Command::Online);
-        order.answer(Ok(Done::Moved("online".to_owned())));
-        assert_eq!(asked.await.expect("no panic"), Ok(Done::Moved("online".to_owned())));
+        order.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
+        assert_eq!(asked.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
         let lost = tokio::spawn({
             let control = control.clone();
-            async move { control.order(Command::Reload).await }
+            async move { control.run(Command::Reload).await }
         });
         drop(orders.recv().await.expect("an order"));
         assert!(lost.await.expect("no panic").is_err());
         drop(orders);
-        assert!(control.order(Command::Reload).await.is_err());
+        assert!(control.run(Command::Reload).await.is_err());
     }
 
     #[tokio::test]
     async fn a_mode_that_is_set_again_wakes_nobody() {
-        let (control, _orders) = Control::new(Arc::new(Deaf));
-        let mut changes = control.watch();
+        let (control, _orders) = Control::new(Arc::new(NoLogs));
+        let mut changes = control.subscribe();
         changes.mark_unchanged();
-        control.enter(control.mode());
+        control.set_mode(control.mode());
         assert!(!changes.has_changed().expect("the sender lives"));
-        control.enter(Mode::Online);
+        control.set_mode(Mode::Online);
         assert!(changes.has_changed().expect("the sender lives"));
         assert_eq!(control.set_log_level("debug"), Ok("DEBUG".to_owned()));
-        assert_eq!(control.reopen_logs().await, Err(Refused("no".to_owned())));
+        assert_eq!(control.reopen_logs().await, Err(CommandError("no".to_owned())));
     }
 }

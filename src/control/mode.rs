@@ -8,11 +8,11 @@ pub enum Mode {
     /// Serving.
     Online,
     /// Still serving, and finishing running requests and jobs.
-    Leaving,
+    GoingOffline,
     /// Taken offline: the stores are closed, 503 for everything.
     Offline,
     /// Something it needs is unusable: 503 for everything, and retried automatically.
-    Broken(Fault),
+    Broken(BrokenReason),
 }
 
 impl Mode {
@@ -22,7 +22,7 @@ impl Mode {
         match self {
             Mode::Starting(_) => "starting",
             Mode::Online => "online",
-            Mode::Leaving => "leaving",
+            Mode::GoingOffline => "leaving",
             Mode::Offline => "offline",
             Mode::Broken(_) => "broken",
         }
@@ -31,7 +31,7 @@ impl Mode {
 
 /// Why a server is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct BrokenReason {
     /// For the network: the kind of thing that is unusable and its property, without path, host or password.
     pub phrase: String,
     /// For the log and the admin socket: the full error, with the remedy.
@@ -42,14 +42,14 @@ pub struct Fault {
 
 /// The work that must end before the server is offline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct ActiveWork {
     /// Running requests.
     pub requests: usize,
     /// Keys of running jobs: `sync:cran`.
     pub jobs: Vec<String>,
 }
 
-impl Work {
+impl ActiveWork {
     /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -58,7 +58,7 @@ impl Work {
 }
 
 /// `2 requests, sync:cran`, or `nothing`.
-impl std::fmt::Display for Work {
+impl std::fmt::Display for ActiveWork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
         match self.requests {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn work_is_told_in_words() {
-        let work = |requests, jobs: &[&str]| Work {
+        let work = |requests, jobs: &[&str]| ActiveWork {
             requests,
             jobs: jobs.iter().map(|job| (*job).to_owned()).collect(),
         };

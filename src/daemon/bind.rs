@@ -48,7 +48,7 @@ pub enum SocketError {
 
 /// Formats an address as in the gcfg: `:4242`, `host:port`, `[::1]:443`.
 #[must_use]
-pub fn shown(listen: &Listen) -> String {
+pub fn display_address(listen: &Listen) -> String {
     let (host, port) = (&listen.host, listen.port);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -65,7 +65,7 @@ pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, Sock
         let error = if hidden { &in_use } else { error };
         SocketError::Tcp {
             what,
-            address: shown(configured),
+            address: display_address(configured),
             reason: reason(error),
             way_out: way_out(error, configured.port),
             kind: error.kind(),
@@ -173,7 +173,7 @@ mod tests {
         let error = Error::from(ErrorKind::PermissionDenied);
         let text = SocketError::Tcp {
             what: "HTTP",
-            address: shown(&Listen { host: String::new(), port: 80 }),
+            address: display_address(&Listen { host: String::new(), port: 80 }),
             reason: reason(&error),
             way_out: way_out(&error, 80),
             kind: error.kind(),

@@ -10,12 +10,12 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::args::Format;
-use super::files::table::What;
-use super::places::user_name;
+use super::files::table::PathKind;
+use super::pid_file::user_name;
 use super::{bind, clock, files, owners, privileges, report, sockets, stores};
 use crate::config::{
-    AFTER_A_NEW_PATH, About, Check, ConfigError, Listen, Loaded, LogDestination, Place, Provider,
-    StorageClass, Verdict, checks,
+    Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
+    RESTART_COMMAND, StorageClass, Verdict, checks,
 };
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
@@ -26,7 +26,7 @@ use crate::upstream::Upstream;
 /// Runs all checks and prints their results; fails if a check failed.
 #[must_use]
 pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) -> ExitCode {
-    let all = all(file, loaded);
+    let all = run_all(file, loaded);
     let failed = all.iter().any(|check| check.verdict == Verdict::Fail);
     let text = match format {
         Format::Human => report::human(file, &all),
@@ -44,26 +44,32 @@ pub fn run(file: &Path, loaded: &Result<Loaded, ConfigError>, format: Format) ->
 
 /// The six checks in order. After the second follow the properties without effect, if any, and after the third the
 /// source directories of packages, if any.
-fn all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
+fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
     let mut all = checks(loaded);
     match loaded {
         Ok(loaded) => {
             all.push(paths(file, loaded));
             all.extend(directories(file, loaded));
             all.push(listeners(loaded));
-            all.push(Check::of(DATABASE, database(loaded)));
+            all.push(Check::from_findings(DATABASE, database(loaded)));
         }
         Err(error) => {
             let about = |which| {
                 error
                     .errors()
                     .iter()
-                    .filter(|n| n.about == which)
+                    .filter(|n| n.category == which)
                     .map(ToString::to_string)
                     .collect::<Vec<_>>()
             };
-            for (title, findings) in [(PATHS, about(About::Path)), (SETTINGS, about(About::Settings))] {
-                all.push(if findings.is_empty() { unchecked(title) } else { Check::of(title, findings) });
+            for (title, findings) in
+                [(PATHS, about(NoticeCategory::Path)), (SETTINGS, about(NoticeCategory::Settings))]
+            {
+                all.push(if findings.is_empty() {
+                    unchecked(title)
+                } else {
+                    Check::from_findings(title, findings)
+                });
             }
             all.push(unchecked(DATABASE));
         }
@@ -100,10 +106,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// A section, its sub-name and a property.
-type Name = (&'static str, Option<&'static str>, &'static str);
+type PropertyName = (&'static str, Option<&'static str>, &'static str);
 
 /// Formats a finding on one line, prefixed with the file and line of the first of these properties that is set.
-fn placed(loaded: &Loaded, names: &[Name], message: &str) -> String {
+fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String {
     let message = message.replace('\n', " ");
     let mut set = names.iter().filter_map(|(section, sub, name)| loaded.settings.get(section, *sub, name));
     match set.next().and_then(|setting| setting.values.last()) {
@@ -131,7 +137,7 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
             None => directory(&property, path, mode),
         };
         let Some(finding) = finding else { continue };
-        findings.push(placed(loaded, &[("Server", None, name)], &finding));
+        findings.push(with_origin(loaded, &[("Server", None, name)], &finding));
         if name == "DataDir" {
             unusable = Some(path.as_path());
         }
@@ -146,13 +152,16 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
     }
     for (name, path) in logs {
         let finding = log_file(&format!("{}.{}", name.0, name.2), path);
-        findings.extend(finding.map(|finding| placed(loaded, &[name], &finding)));
+        findings.extend(finding.map(|finding| with_origin(loaded, &[name], &finding)));
     }
-    findings
-        .extend(files::refusals(file, loaded).iter().map(|(what, text)| placed(loaded, names(*what), text)));
+    findings.extend(
+        files::refusals(file, loaded)
+            .iter()
+            .map(|(what, text)| with_origin(loaded, path_properties(*what), text)),
+    );
     let remarks = storage(loaded, unusable, &mut findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
-        placed(loaded, &place_names(class, loaded.config.storage.place(class)), &finding)
+        with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
     }));
     with_remarks(PATHS, findings, remarks)
 }
@@ -163,20 +172,20 @@ fn with_remarks(title: &'static str, mut failures: Vec<String>, remarks: Vec<Str
         return Check { title, verdict: Verdict::Info, findings: remarks };
     }
     failures.extend(remarks);
-    Check::of(title, failures)
+    Check::from_findings(title, failures)
 }
 
 /// The properties that configure a path.
-fn names(what: What) -> &'static [Name] {
+fn path_properties(what: PathKind) -> &'static [PropertyName] {
     match what {
-        What::Gcfg => &[],
-        What::Certificate => &[("HTTPS", None, "Certificate")],
-        What::Key => &[("HTTPS", None, "Key")],
-        What::DataDir | What::Storage => &[("Server", None, "DataDir")],
-        What::SqliteDir | What::Database => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
-        What::TempDir => &[("Server", None, "TempDir")],
-        What::LogDir | What::Log => &[],
-        What::SockFileDir | What::Socket | What::Pid => &[("Server", None, "SockFileDir")],
+        PathKind::Gcfg => &[],
+        PathKind::Certificate => &[("HTTPS", None, "Certificate")],
+        PathKind::Key => &[("HTTPS", None, "Key")],
+        PathKind::DataDir | PathKind::Storage => &[("Server", None, "DataDir")],
+        PathKind::SqliteDir | PathKind::Database => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
+        PathKind::TempDir => &[("Server", None, "TempDir")],
+        PathKind::LogDir | PathKind::Log => &[],
+        PathKind::SockFileDir | PathKind::Socket | PathKind::Pid => &[("Server", None, "SockFileDir")],
     }
 }
 
@@ -204,12 +213,12 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let user = user_name();
     Some(if error == Errno::EROFS && existing == path {
         format!(
-            "{property} '{shown}' cannot be written: {error}; under systemd, fix it with: {AFTER_A_NEW_PATH}"
+            "{property} '{shown}' cannot be written: {error}; under systemd, fix it with: {RESTART_COMMAND}"
         )
     } else if error == Errno::EROFS {
         format!(
             "{property} '{shown}' does not exist: {error}; under systemd, fix it with: install -d -o {user} -m {mode} \
-             '{shown}' && {AFTER_A_NEW_PATH}"
+             '{shown}' && {RESTART_COMMAND}"
         )
     } else if existing == path {
         format!(
@@ -226,7 +235,7 @@ fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
 
 /// Checks the source directories of packages with the rights of the service's user; `None` if none is configured.
 fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
-    let examined: Result<Vec<Report>, String> = privileges::with_rights_of_service(file, || {
+    let examined: Result<Vec<Report>, String> = privileges::with_service_rights(file, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let upstream = Upstream::new(&loaded.config.proxy).map_err(|error| error.to_string())?;
@@ -235,7 +244,7 @@ fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
     let reports = match examined {
         Ok(reports) if reports.is_empty() => return None,
         Ok(reports) => reports,
-        Err(error) => return Some(Check::of(DIRECTORIES, vec![error])),
+        Err(error) => return Some(Check::from_findings(DIRECTORIES, vec![error])),
     };
     let mut verdict = Verdict::Info;
     let mut findings = Vec::new();
@@ -245,7 +254,7 @@ fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
                 Ok(text) => format!("{section}.URL: {text}"),
                 Err(error) => {
                     verdict = Verdict::Fail;
-                    placed(
+                    with_origin(
                         loaded,
                         &[(section, None, "URL")],
                         &format!("{section}.URL cannot be used: {error}"),
@@ -275,7 +284,7 @@ fn listeners(loaded: &Loaded) -> Check {
             bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
         };
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
-            let shown = bind::shown(listen);
+            let shown = bind::display_address(listen);
             (&mut remarks, format!("{what}.Listen = {shown} is in use, probably by a running rstudio-pm"))
         } else if what == "Metrics" {
             // The server runs without it.
@@ -286,7 +295,7 @@ fn listeners(loaded: &Loaded) -> Check {
         } else {
             (&mut failures, error.to_string())
         };
-        list.push(placed(loaded, &[(what, None, "Listen")], &message));
+        list.push(with_origin(loaded, &[(what, None, "Listen")], &message));
     }
     if config.https.listen.is_some()
         && let (Some(certificate), Some(key)) = (&config.https.certificate, &config.https.key)
@@ -294,11 +303,11 @@ fn listeners(loaded: &Loaded) -> Check {
     {
         let name = match &error {
             TlsError::File { property, .. } if *property == "HTTPS.Key" => "Key",
-            TlsError::File { .. } | TlsError::NotNow { .. } => "Certificate",
+            TlsError::File { .. } | TlsError::NotValid { .. } => "Certificate",
             TlsError::Mismatch { .. } => "Key",
             TlsError::Setup(_) => "Listen",
         };
-        failures.push(placed(loaded, &[("HTTPS", None, name)], &error.to_string()));
+        failures.push(with_origin(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
     with_remarks(SETTINGS, failures, remarks)
 }
@@ -309,14 +318,14 @@ fn database(loaded: &Loaded) -> Vec<String> {
     let (url, password) = (("Postgres", None, "URL"), ("Postgres", None, "Password"));
     let (usage_url, usage_password) =
         (("Postgres", None, "UsageDataURL"), ("Postgres", None, "UsageDataPassword"));
-    let sqlite: &[Name] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
-    let core = Db::check(config).err().filter(|error| !is_believed(error)).map(|error| {
-        let names: &[Name] = match (config.database.provider, &error) {
+    let sqlite: &[PropertyName] = &[("SQLite", None, "Dir"), ("Server", None, "DataDir")];
+    let core = Db::check(config).err().filter(|error| !is_acceptable_skew(error)).map(|error| {
+        let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
             (Provider::Postgres, DbError::Authentication { .. }) => &[password, url],
             (Provider::Postgres, _) => &[url],
         };
-        (placed(loaded, names, &chain(&error)), chain(&error))
+        (with_origin(loaded, names, &chain(&error)), chain(&error))
     });
     let usage = match config.server.usage_data_enabled {
         true => Db::check_usage(config).err(),
@@ -325,20 +334,20 @@ fn database(loaded: &Loaded) -> Vec<String> {
     // If both are the same database, the error is reported once.
     let other = |error: &DbError| core.as_ref().is_none_or(|(_, known)| *known != chain(error));
     let usage = usage.filter(other).map(|error| {
-        let names: &[Name] = match (config.database.provider, &error) {
+        let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
             (Provider::Postgres, DbError::Authentication { .. }) => {
                 &[usage_password, usage_url, password, url]
             }
             (Provider::Postgres, _) => &[usage_url, url],
         };
-        format!("{}; usage data", placed(loaded, names, &chain(&error)))
+        format!("{}; usage data", with_origin(loaded, names, &chain(&error)))
     });
     core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
 }
 
 /// Whether the error is only a clock that is ahead and that the server would accept.
-fn is_believed(error: &DbError) -> bool {
+fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
         DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronised(),
         _ => false,
@@ -361,14 +370,14 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>, findings: &mut Vec<String>)
     for (class, outcome) in runtime.block_on(Storage::probe(config)) {
         let Err(error) = outcome else { continue };
         let list = if error.is_only_full() { &mut remarks } else { &mut *findings };
-        let (place, error) = (config.place(class), error.to_string());
+        let (place, error) = (config.location(class), error.to_string());
         let covered = match place {
-            Place::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
-            Place::S3(_) => false,
+            ClassLocation::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
+            ClassLocation::S3(_) => false,
         };
         // Classes that share a location share its error.
         if !covered && !seen.contains(&error) {
-            list.push(placed(loaded, &place_names(class, place), &error));
+            list.push(with_origin(loaded, &location_properties(class, place), &error));
             seen.push(error);
         }
     }
@@ -376,7 +385,7 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>, findings: &mut Vec<String>)
 }
 
 /// The properties that may configure the location of a class, the most specific first.
-fn place_names(class: StorageClass, place: &Place) -> [Name; 3] {
+fn location_properties(class: StorageClass, place: &ClassLocation) -> [PropertyName; 3] {
     let followed = match class {
         StorageClass::Cran | StorageClass::Bioconductor | StorageClass::Pypi => "packages",
         StorageClass::Cache
@@ -387,8 +396,8 @@ fn place_names(class: StorageClass, place: &Place) -> [Name; 3] {
         | StorageClass::Persistent => class.as_str(),
     };
     let (section, name, all) = match place {
-        Place::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
-        Place::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
+        ClassLocation::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
+        ClassLocation::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
     };
     [(section, Some(class.as_str()), name), (section, Some(followed), name), all]
 }

@@ -7,22 +7,22 @@ use std::time::Duration;
 use crate::repo::Repo;
 
 /// Interval between checks of the clock.
-const AGAIN: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout of `timedatectl` in seconds, in its environment variable.
-const LONGEST: &str = "5";
+const TIMEOUT_SECONDS: &str = "5";
 
 /// Whether the system clock is synchronised by an NTP daemon, as the kernel reports through systemd-timedated. False
 /// if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service.
 pub(super) fn is_synchronised() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);
-    command.env("SYSTEMD_BUS_TIMEOUT", LONGEST).stdin(Stdio::null()).stderr(Stdio::null());
+    command.env("SYSTEMD_BUS_TIMEOUT", TIMEOUT_SECONDS).stdin(Stdio::null()).stderr(Stdio::null());
     command.output().is_ok_and(|output| output.status.success() && output.stdout.trim_ascii() == b"yes")
 }
 
 /// Accepts the clock if it is ahead and synchronised. Logs errors.
-pub(super) async fn believe(repo: &Repo) {
-    if !repo.may_have_been_off() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
+pub(super) async fn accept_if_synchronised(repo: &Repo) {
+    if !repo.has_outage_skew() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
         return;
     }
     match repo.accept_clock().await {
@@ -37,7 +37,7 @@ pub(super) async fn believe(repo: &Repo) {
 /// Checks the clock periodically: after boot a machine is synchronised with some delay.
 pub(super) async fn watch(repo: Repo) {
     loop {
-        believe(&repo).await;
-        tokio::time::sleep(AGAIN).await;
+        accept_if_synchronised(&repo).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

@@ -10,11 +10,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::units::{self, Around, Content, File};
+use super::units::{self, Content, File, ServiceSettings};
 use crate::config::{self, Config, DEFAULT_FILE};
 
 /// Maximum number of bytes read of a drop-in.
-const LONGEST_DROP_IN: u64 = 1 << 16;
+const MAX_DROP_IN: u64 = 1 << 16;
 
 /// The program `rstudio-pm-generator`: systemd calls it with three directories and it uses the first.
 ///
@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         }
     };
     for line in run(Path::new("/"), Path::new(&directory)) {
-        say(&line);
+        log_line(&line);
     }
     // A failing generator does not break the boot, but systemd logs an error at each reload.
     ExitCode::SUCCESS
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
 pub fn run(root: &Path, directory: &Path) -> Vec<String> {
     let mut said = Vec::new();
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut said);
-    let (files, rejected) = units::files(&config, &around(root));
+    let (files, rejected) = units::files(&config, &service_settings(root));
     said.extend(rejected);
     for file in &files {
         if let Err(error) = write(directory, file) {
@@ -60,7 +60,7 @@ pub fn run(root: &Path, directory: &Path) -> Vec<String> {
 #[must_use]
 pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
     let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut Vec::new());
-    let (files, _) = units::files(&config, &around(root));
+    let (files, _) = units::files(&config, &service_settings(root));
     let current = |file: &File| {
         let path = directory.join(&file.path);
         match &file.content {
@@ -86,15 +86,16 @@ fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
     config
 }
 
-fn around(root: &Path) -> Around {
+fn service_settings(root: &Path) -> ServiceSettings {
     let wants = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
-    let mut settings = Around { enabled: fs::symlink_metadata(wants).is_ok(), ..Around::default() };
+    let mut settings =
+        ServiceSettings { enabled: fs::symlink_metadata(wants).is_ok(), ..ServiceSettings::default() };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
-            io::Read::read_to_string(&mut io::Read::take(file, LONGEST_DROP_IN), &mut text).map(|_| text)
+            io::Read::read_to_string(&mut io::Read::take(file, MAX_DROP_IN), &mut text).map(|_| text)
         });
-        run_as(&text.unwrap_or_default(), &mut settings);
+        read_run_as(&text.unwrap_or_default(), &mut settings);
     }
     settings
 }
@@ -113,7 +114,7 @@ fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
 }
 
 /// Reads `User=` and `Group=` of `[Service]`; empty values reset earlier ones.
-fn run_as(text: &str, settings: &mut Around) {
+fn read_run_as(text: &str, settings: &mut ServiceSettings) {
     let mut service = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
@@ -142,7 +143,7 @@ fn write(directory: &Path, file: &File) -> io::Result<()> {
 }
 
 /// Logs a line to the kernel's log: at boot there is no journal yet. `<28>` is facility daemon, level warning.
-fn say(line: &str) {
+fn log_line(line: &str) {
     // One write is one record; the kernel rejects longer records.
     let line: String = line.chars().filter(|c| !c.is_control()).take(700).collect();
     let kmsg = fs::OpenOptions::new().write(true).open("/dev/kmsg");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_the_defaults_are_written_and_said() {
+    fn without_a_file_the_defaults_are_written_and_reported() {
         let (_root, said, directory) = ran(&[]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"));
         assert!(said.len() == 1 && said[0].contains("the defaults are used"), "{said:?}");
@@ -247,15 +248,15 @@ mod tests {
             ("etc/systemd/system/rstudio-pm.service.d/z.conf.old", "[Service]\nUser=old\n"),
         ]);
         assert_eq!(said, Vec::<String>::new());
-        let settings = around(root.path());
+        let settings = service_settings(root.path());
         assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("deploy"), Some("staff")));
-        let mut none = Around::default();
-        run_as("[Service]\nUser=%i\nGroup=a b\n", &mut none);
+        let mut none = ServiceSettings::default();
+        read_run_as("[Service]\nUser=%i\nGroup=a b\n", &mut none);
         assert_eq!((none.user, none.group), (None, None));
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_said_and_nothing_fails() {
+    fn a_directory_that_cannot_be_written_is_reported_and_nothing_fails() {
         let root = tempfile::tempdir().expect("a directory");
         fs::write(root.path().join("taken"), "").expect("written");
         let said = run(root.path(), &root.path().join("taken"));

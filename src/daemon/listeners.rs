@@ -6,17 +6,17 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::bind::{self, SocketError};
-use super::doors::Doors;
-use super::sockets::{Kind, Missing, Sockets};
+use super::services::Services;
+use super::sockets::{ListenerKind, MissingListener, Sockets};
 use crate::config::Listen;
 
 /// Retry interval of a missing listener.
-pub(super) const AGAIN: Duration = Duration::from_secs(5);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The TCP listeners of the process, open and missing.
 pub(super) struct Listeners {
-    doors: Doors,
-    missing: Vec<Missing>,
+    services: Services,
+    missing: Vec<MissingListener>,
     /// Whether an open listener serves packages.
     serving: bool,
     /// Whether systemd opens the sockets at each start, including privileged ports, and restarts the service.
@@ -27,10 +27,10 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// The listeners at the start. `activated`: systemd has passed sockets.
-    pub(super) fn new(doors: Doors, sockets: &mut Sockets, activated: bool) -> Listeners {
+    pub(super) fn new(services: Services, sockets: &mut Sockets, activated: bool) -> Listeners {
         let serving = !sockets.http.is_empty() || !sockets.https.is_empty();
         let missing = std::mem::take(&mut sockets.missing);
-        Listeners { doors, missing, serving, activated, remark: sockets.remark() }
+        Listeners { services, missing, serving, activated, remark: sockets.remark() }
     }
 
     /// Whether all are open.
@@ -41,7 +41,8 @@ impl Listeners {
     /// The reason why no client can reach the server, if so.
     pub(super) fn fault(&self) -> Option<String> {
         let error = &self.missing.iter().find(|missing| missing.kind.serves_packages())?.error;
-        (!self.serving).then(|| format!("{error}\nThe server retries every {} seconds.", AGAIN.as_secs()))
+        (!self.serving)
+            .then(|| format!("{error}\nThe server retries every {} seconds.", RETRY_INTERVAL.as_secs()))
     }
 
     /// A remark for administrators about missing listeners while others serve.
@@ -49,28 +50,28 @@ impl Listeners {
         let missing = self.missing.iter().filter(|_| self.serving).map(|missing| {
             let text = missing.error.to_string();
             let line = text.lines().next().unwrap_or_default().to_owned();
-            format!("{line}; retrying every {} seconds", AGAIN.as_secs())
+            format!("{line}; retrying every {} seconds", RETRY_INTERVAL.as_secs())
         });
         let all: Vec<String> = self.remark.iter().cloned().chain(missing).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Retries the missing listeners and accepts on those that open. Returns a duplicate of each, by name.
-    pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, Outcome) {
-        let (mut opened, mut outcome) = (Vec::new(), Outcome::Waiting);
-        for Missing { kind, listen, error: before } in std::mem::take(&mut self.missing) {
+    pub(super) fn retry(&mut self) -> (Vec<(&'static str, OwnedFd)>, RetryResult) {
+        let (mut opened, mut outcome) = (Vec::new(), RetryResult::Waiting);
+        for MissingListener { kind, listen, error: before } in std::mem::take(&mut self.missing) {
             match open(kind, &listen) {
                 Ok((socket, second)) => {
-                    self.doors.open_tcp(kind, socket);
+                    self.services.open_tcp(kind, socket);
                     self.serving |= kind.serves_packages();
                     opened.push((kind.name(), second));
                 }
                 Err(error) => {
                     // A privileged port has become free, and only systemd can bind it.
-                    if self.activated && in_use(&before) && forbidden(&error) {
-                        outcome = Outcome::NeedsRestart(bind::shown(&listen));
+                    if self.activated && is_in_use(&before) && is_denied(&error) {
+                        outcome = RetryResult::NeedsRestart(bind::display_address(&listen));
                     }
-                    self.missing.push(Missing { kind, listen, error });
+                    self.missing.push(MissingListener { kind, listen, error });
                 }
             }
         }
@@ -80,14 +81,14 @@ impl Listeners {
 
 /// Result of [`Listeners::retry`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RetryResult {
     /// Retry later if listeners are missing.
     Waiting,
     /// systemd can open this address if the process exits and is restarted.
     NeedsRestart(String),
 }
 
-fn open(kind: Kind, listen: &Listen) -> Result<(TcpListener, OwnedFd), SocketError> {
+fn open(kind: ListenerKind, listen: &Listen) -> Result<(TcpListener, OwnedFd), SocketError> {
     let failed = |source| SocketError::Mode { name: kind.name(), source };
     let socket = bind::bind(kind.section(), listen)?;
     socket.set_nonblocking(true).map_err(failed)?;
@@ -95,10 +96,10 @@ fn open(kind: Kind, listen: &Listen) -> Result<(TcpListener, OwnedFd), SocketErr
     Ok((socket, second.into()))
 }
 
-fn in_use(error: &SocketError) -> bool {
+fn is_in_use(error: &SocketError) -> bool {
     matches!(error, SocketError::Tcp { kind: ErrorKind::AddrInUse, .. })
 }
 
-fn forbidden(error: &SocketError) -> bool {
+fn is_denied(error: &SocketError) -> bool {
     matches!(error, SocketError::Tcp { kind: ErrorKind::PermissionDenied, .. })
 }

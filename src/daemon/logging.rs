@@ -16,7 +16,7 @@ use crate::config::{Config, LogLevel};
 use crate::control;
 use crate::logs::rotation::LogFile;
 use crate::logs::rotation::plan::Scheme;
-use crate::logs::{Access, Left, NextAccess, NextLog, ServerLog, ServiceLog, Sink, SinkError};
+use crate::logs::{AccessLog, NextAccess, NextLog, ReplacedFile, ServerLog, ServiceLog, Sink, SinkError};
 
 /// All logs of the process; cloning shares them, so that a reload reaches every clone.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub(super) struct Logs {
     /// `None` only if another log is installed already, as in tests of a whole process.
     server: Option<ServerLog>,
     /// `Server.AccessLog`.
-    pub(super) access: Access,
+    pub(super) access: AccessLog,
     /// `Server.ServiceLog`.
     pub(super) service: ServiceLog,
     /// Older processes that still write to the files.
@@ -36,7 +36,7 @@ pub(super) struct Logs {
 }
 
 /// Timeout for other processes to close a rotated file.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opened files and settings, ready for [`Logs::switch`]. `None` leaves a log unchanged.
 pub(super) struct NextLogs {
@@ -70,7 +70,7 @@ impl Logs {
         }));
         Logs {
             server,
-            access: Access::off(),
+            access: AccessLog::off(),
             service: ServiceLog::default(),
             predecessors: Predecessors::default(),
             changed: Arc::default(),
@@ -79,9 +79,9 @@ impl Logs {
     }
 
     /// Writes an error to the files of the server log only: standard error gets its own text.
-    pub(super) fn note(&self, error: &str) {
+    pub(super) fn log_to_files(&self, error: &str) {
         if let Some(log) = &self.server {
-            log.note(error);
+            log.log_to_files(error);
         }
     }
 
@@ -150,7 +150,7 @@ impl Logs {
     }
 }
 
-impl control::Logs for Logs {
+impl control::LogControl for Logs {
     fn reopen(&self) -> Result<Vec<PathBuf>, String> {
         let _alone = self.reopening.lock();
         let (mut files, mut failed, mut left) = (Vec::new(), Vec::new(), Vec::new());
@@ -161,9 +161,9 @@ impl control::Logs for Logs {
             }
             files.push(sink.path().to_owned());
         }
-        let signalled = self.predecessors.tell(Signal::SIGUSR1);
-        let deadline = Instant::now() + PATIENCE;
-        while !left.iter().all(Left::is_quiet) {
+        let signalled = self.predecessors.signal(Signal::SIGUSR1);
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !left.iter().all(ReplacedFile::is_unused) {
             if Instant::now() > deadline {
                 failed.push(format!(
                     "another process still writes to a rotated log file (signalled: {signalled:?})"

@@ -6,29 +6,29 @@ pub mod args;
 pub mod bind;
 pub mod check;
 mod clock;
-mod doors;
-pub mod fault;
+pub mod error;
 pub mod files;
 pub mod generator;
 pub mod handover;
-mod herald;
 mod listeners;
 mod logging;
 mod modes;
-mod operator;
+mod notify;
 mod owners;
-mod places;
+mod pid_file;
 pub mod predecessors;
 mod privileges;
 mod reload;
 mod removal;
 mod report;
 mod rotation;
+mod services;
 mod signals;
 pub mod sockets;
 pub mod start;
 mod status;
 mod stores;
+mod supervisor;
 pub mod units;
 mod watchdog;
 
@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
     match args.take_over {
         None => {}
         Some(TakeOver::Detach) => return handover::detach(),
-        Some(TakeOver::Serve) => match handover::taking::take() {
+        Some(TakeOver::Serve) => match handover::incoming::receive() {
             Ok(given) => taken = Some(given),
             Err(error) => return fail(&error),
         },
@@ -60,13 +60,13 @@ pub fn main() -> ExitCode {
     if args.check_config {
         return check::run(&args.config, &loaded, args.output_format);
     }
-    signals::hold();
+    signals::block();
     let mut logs = logging::Logs::early();
-    let reply = taken.as_ref().and_then(handover::taking::Taken::reply);
+    let reply = taken.as_ref().and_then(handover::incoming::Received::reply);
     let served = start::run(&args, loaded, taken, &mut logs);
     if let Err(error) = &served {
         reply.iter().for_each(|reply| reply.refuse(&error.to_string()));
-        logs.note(&error.to_string());
+        logs.log_to_files(&error.to_string());
     }
     logs.flush();
     match served {

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fault::log_lines;
-use super::operator::Operator;
+use super::error::log_lines;
 use super::stores;
-use crate::control::{Mode, Refused, Work};
+use super::supervisor::Supervisor;
+use crate::control::{ActiveWork, CommandError, Mode};
 use crate::http::App;
 
 /// Polling interval for the end of requests and jobs.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 const OFFLINE: &str = "The server is offline. Bring it back with: rspm online";
 
-impl Operator {
+impl Supervisor {
     /// Drains requests and jobs, closes the stores, and responds with 503 from then on. Jobs have half of the time to
     /// end by themselves, then they are halted at a safe point.
     ///
@@ -26,44 +26,46 @@ impl Operator {
         &mut self,
         timeout: Duration,
         abandoned: impl Fn() -> bool,
-    ) -> Result<String, Refused> {
-        let control = self.fixtures.switch.porch().control.clone();
-        let Some(mut life) = self.life.take() else {
+    ) -> Result<String, CommandError> {
+        let control = self.context.switch.context().control.clone();
+        let Some(mut life) = self.running.take() else {
             // Nothing is open; cancels the retries.
             let said = match control.mode() {
                 Mode::Offline => "The server is offline already. Bring it back with: rspm online",
-                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Leaving => OFFLINE,
+                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::GoingOffline => OFFLINE,
             };
-            self.forget();
-            control.enter(Mode::Offline);
+            self.cancel_retries();
+            control.set_mode(Mode::Offline);
             return Ok(said.to_owned());
         };
         tracing::info!("going offline: draining for up to {} seconds", timeout.as_secs());
-        control.enter(Mode::Leaving);
+        control.set_mode(Mode::GoingOffline);
         life.pause();
         let app = Arc::clone(&life.app);
-        self.life = Some(life);
+        self.running = Some(life);
         let deadline = Instant::now() + timeout;
         let over = || Instant::now() >= deadline || abandoned();
-        let finished = self.finish(app, timeout / 2, over).await;
+        let finished = self.drain(app, timeout / 2, over).await;
         let work = control.work();
-        control.report(Work::default());
+        control.set_work(ActiveWork::default());
         match finished {
             Some(app) => {
                 stores::close(&app).await;
-                self.life = None;
-                self.forget();
-                control.enter(Mode::Offline);
+                self.running = None;
+                self.cancel_retries();
+                control.set_mode(Mode::Offline);
                 tracing::info!("offline");
                 Ok(OFFLINE.to_owned())
             }
             None => {
-                self.go_on();
+                self.resume();
                 if abandoned() {
                     tracing::warn!(
                         "online again: the client of the offline request disconnected; still running: {work}"
                     );
-                    return Err(Refused("offline request cancelled: the client disconnected".to_owned()));
+                    return Err(CommandError(
+                        "offline request cancelled: the client disconnected".to_owned(),
+                    ));
                 }
                 let why = format!(
                     "the server is not offline after {} seconds; still running: {work}. It stays online; extend the time \
@@ -71,34 +73,34 @@ impl Operator {
                     timeout.as_secs()
                 );
                 tracing::warn!("{why}");
-                Err(Refused(why))
+                Err(CommandError(why))
             }
         }
     }
 
     /// Waits until requests and jobs have ended and returns the app; `None` if `over` becomes true first.
-    async fn finish(
+    async fn drain(
         &mut self,
         app: Arc<App>,
         by_itself: Duration,
         over: impl Fn() -> bool,
     ) -> Option<Arc<App>> {
-        let switch = self.fixtures.switch.clone();
+        let switch = self.context.switch.clone();
         let report = |app: &Arc<App>, ours: usize| {
             let work = work(app, ours);
             let idle = work.is_empty();
-            if switch.porch().control.work() != work {
-                switch.porch().control.report(work);
+            if switch.context().control.work() != work {
+                switch.context().control.set_work(work);
             }
             idle
         };
         report(&app, 3);
-        let jobs = self.fixtures.jobs.clone();
+        let jobs = self.context.jobs.clone();
         let own = Instant::now() + by_itself;
         // Requests are served while jobs end.
-        while Instant::now() < own && !over() && jobs.is_worth_waiting() {
+        while Instant::now() < own && !over() && jobs.has_restarting() {
             report(&app, 3);
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         if over() && !jobs.running().is_empty() {
             return None;
@@ -109,48 +111,48 @@ impl Operator {
             if over() {
                 return None;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        drop(switch.shut());
+        drop(switch.take_app());
         // From here on new requests get 503; earlier ones are completed. A last request may start a sync.
         loop {
             if report(&app, 2) {
-                self.keep_halted(&app);
+                self.collect_halted(&app);
                 return Some(app);
             }
             if over() {
                 return None;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Resumes serving.
-    pub(super) fn go_on(&mut self) {
-        let Some(life) = &mut self.life else { return };
+    pub(super) fn resume(&mut self) {
+        let Some(life) = &mut self.running else { return };
         let app = Arc::clone(&life.app);
-        self.fixtures.switch.open(Arc::clone(&app));
+        self.context.switch.set_app(Arc::clone(&app));
         // Before the tasks start: a back-fill that resumes by itself must not be halted again.
-        self.fixtures.jobs.halt(false);
+        self.context.jobs.halt(false);
         life.run();
-        self.keep_halted(&app);
+        self.collect_halted(&app);
         for halted in std::mem::take(&mut self.halted) {
-            app.sync.go_on(halted);
+            app.sync.resume(halted);
         }
-        self.fixtures.switch.porch().control.enter(Mode::Online);
+        self.context.switch.context().control.set_mode(Mode::Online);
     }
 
-    fn keep_halted(&mut self, app: &App) {
-        self.halted.extend(app.sync.halted());
+    fn collect_halted(&mut self, app: &App) {
+        self.halted.extend(app.sync.take_halted());
     }
 
     /// Reads the whole configuration and starts serving.
     ///
     /// # Errors
     /// Something in the configuration cannot be used; the mode does not change.
-    pub(super) async fn online(&mut self) -> Result<String, Refused> {
-        let control = self.fixtures.switch.porch().control.clone();
-        if self.life.is_some() {
+    pub(super) async fn online(&mut self) -> Result<String, CommandError> {
+        let control = self.context.switch.context().control.clone();
+        if self.running.is_some() {
             return Ok("The server is online already.".to_owned());
         }
         let before = control.mode();
@@ -166,12 +168,12 @@ impl Operator {
             Err((error, loaded)) => match before {
                 Mode::Broken(_) => {
                     self.fail(&error, loaded);
-                    Err(Refused(error.to_string()))
+                    Err(CommandError(error.to_string()))
                 }
-                Mode::Starting(_) | Mode::Online | Mode::Leaving | Mode::Offline => {
-                    control.enter(Mode::Offline);
+                Mode::Starting(_) | Mode::Online | Mode::GoingOffline | Mode::Offline => {
+                    control.set_mode(Mode::Offline);
                     log_lines(&format!("still offline: {error}"));
-                    Err(Refused(format!("{error}\nThe server stays offline.")))
+                    Err(CommandError(format!("{error}\nThe server stays offline.")))
                 }
             },
         }
@@ -179,12 +181,12 @@ impl Operator {
 }
 
 /// The requests and jobs that use an app; `ours` references are held here and not counted.
-fn work(app: &Arc<App>, ours: usize) -> Work {
+fn work(app: &Arc<App>, ours: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.repo.fetching() {
         0 => {}
         1 => jobs.push("1 download from a mirror".to_owned()),
         n => jobs.push(format!("{n} downloads from mirrors")),
     }
-    Work { requests: Arc::strong_count(app).saturating_sub(ours), jobs }
+    ActiveWork { requests: Arc::strong_count(app).saturating_sub(ours), jobs }
 }

@@ -1,27 +1,27 @@
 //! Finds storage classes that do not belong to the configured database; creates and changes nothing.
 
-use crate::config::{Config, Place, StorageClass};
-use crate::db::{AtRest, Db};
-use crate::repo::ownership::{self, Compared};
+use crate::config::{ClassLocation, Config, StorageClass};
+use crate::db::{DatabaseState, Db};
+use crate::repo::ownership::{self, MarkerComparison};
 use crate::storage::{Key, Marker, Owner, Storage, StorageError};
 
 /// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
-    let Ok(database) = Db::at_rest(config) else { return Vec::new() };
+    let Ok(database) = Db::database_state(config) else { return Vec::new() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Vec::new();
     };
     runtime.block_on(async {
-        let Ok(storage) = Storage::unprepared(&config.storage).await else { return Vec::new() };
+        let Ok(storage) = Storage::open_read_only(&config.storage).await else { return Vec::new() };
         let mut findings = Vec::new();
         for class in StorageClass::ALL {
-            match config.storage.place(class) {
-                Place::S3(place) if place.skip_validation => continue,
-                Place::S3(_) | Place::File(_) => {}
+            match config.storage.location(class) {
+                ClassLocation::S3(place) if place.skip_validation => continue,
+                ClassLocation::S3(_) | ClassLocation::File(_) => {}
             }
             match finding(&storage, class, config, &database).await {
                 Ok(Some(finding)) => findings.push((class, finding)),
-                Err(error) if is_of_the_marker(&error, class) => {
+                Err(error) if is_marker_error(&error, class) => {
                     let name = class.as_str();
                     findings.push((class, format!("storage class '{name}' has no readable marker: {error}")));
                 }
@@ -33,7 +33,7 @@ pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {
     })
 }
 
-fn is_of_the_marker(error: &StorageError, class: StorageClass) -> bool {
+fn is_marker_error(error: &StorageError, class: StorageClass) -> bool {
     match error {
         StorageError::Io { path, source, .. } => {
             use std::io::ErrorKind::{NotADirectory, PermissionDenied};
@@ -47,45 +47,45 @@ async fn finding(
     storage: &Storage,
     class: StorageClass,
     config: &Config,
-    database: &AtRest,
+    database: &DatabaseState,
 ) -> Result<Option<String>, StorageError> {
     let name = class.as_str();
-    let compared = |database: &AtRest, marker: Marker| {
+    let compared = |database: &DatabaseState, marker: Marker| {
         let held = database.classes.iter().find(|held| held.class == name);
         match database.identity {
             Some(identity) => ownership::compare(marker, identity, held),
             None => match marker {
-                Marker::None => Compared::Vacant,
-                Marker::Of(mark) => Compared::Foreign(mark.identity),
-                Marker::Unreadable => Compared::Unreadable,
+                Marker::None => MarkerComparison::Unmarked,
+                Marker::Of(mark) => MarkerComparison::Foreign(mark.identity),
+                Marker::Unreadable => MarkerComparison::Unreadable,
             },
         }
     };
     let mut found = compared(database, storage.marker(class).await?);
-    if matches!(found, Compared::Doubtful(_)) {
+    if matches!(found, MarkerComparison::Unrecognised(_)) {
         // A running server writes the row before the marker: if it wrote the marker meanwhile, the row is there now.
         let config = config.clone();
-        let again = tokio::task::spawn_blocking(move || Db::at_rest(&config)).await;
+        let again = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
         if let Ok(Ok(again)) = again {
             found = compared(&again, storage.marker(class).await?);
         }
     }
     let (what, then) = match found {
-        Compared::Own { .. } => return Ok(None),
-        Compared::Foreign(owner) => (
+        MarkerComparison::Own { .. } => return Ok(None),
+        MarkerComparison::Foreign(owner) => (
             format!("belongs to another database (identity {owner})"),
             "nothing will be removed from it or stored in it; put the database back that belongs to it",
         ),
-        Compared::Contested | Compared::Doubtful(_) => (
+        MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => (
             "was used by another copy of this database, or by this one before it was restored from a backup"
                 .to_owned(),
             "nothing will be removed from it; stop the other server if there is one",
         ),
-        Compared::Unreadable => (
+        MarkerComparison::Unreadable => (
             "has a marker that names no database".to_owned(),
             "nothing will be removed from it; put the database back that belongs to it",
         ),
-        Compared::Vacant => match vacant(storage, class, database).await? {
+        MarkerComparison::Unmarked => match vacant_finding(storage, class, database).await? {
             None => return Ok(None),
             Some(finding) => finding,
         },
@@ -95,16 +95,17 @@ async fn finding(
     )))
 }
 
-async fn vacant(
+async fn vacant_finding(
     storage: &Storage,
     class: StorageClass,
-    database: &AtRest,
+    database: &DatabaseState,
 ) -> Result<Option<(String, &'static str)>, StorageError> {
     let is_empty = storage.list(class, None, 1).await?.is_empty();
     let held = database.classes.iter().find(|held| held.class == class.as_str());
     let was_here = held.is_some_and(|held| held.marked && held.place == storage.place_name(class));
-    let has_rows =
-        Key::shelves(class).iter().any(|key| database.shelves.iter().any(|shelf| shelf == key.shelf()));
+    let has_rows = Key::directories(class)
+        .iter()
+        .any(|key| database.directories.iter().any(|shelf| shelf == key.directory()));
     Ok(match is_empty {
         true if was_here || has_rows => Some((
             "has neither its marker nor the objects that the database names".to_owned(),

@@ -14,33 +14,33 @@ pub struct Predecessors(Arc<Mutex<Vec<Predecessor>>>);
 struct Predecessor {
     pid: i32,
     /// Start time in clock ticks since boot, which tells it from a later process with the same ID.
-    began: u64,
+    start_time: u64,
 }
 
 impl Predecessors {
     /// Adds a process that has handed over to this one and still finishes its requests, if it exists.
     pub fn add(&self, pid: i32) {
-        if let Some(began) = began(pid) {
-            self.0.lock().push(Predecessor { pid, began });
+        if let Some(began) = start_time(pid) {
+            self.0.lock().push(Predecessor { pid, start_time: began });
         }
     }
 
     /// Sends a signal to the processes that still exist; returns their IDs.
-    pub fn tell(&self, signal: Signal) -> Vec<i32> {
+    pub fn signal(&self, signal: Signal) -> Vec<i32> {
         let mut all = self.0.lock();
-        all.retain(|one| began(one.pid) == Some(one.began));
+        all.retain(|one| start_time(one.pid) == Some(one.start_time));
         all.retain(|one| kill(Pid::from_raw(one.pid), signal).is_ok());
         all.iter().map(|one| one.pid).collect()
     }
 }
 
 /// Start time of a process; `None` if it does not exist, cannot be read, or is a zombie.
-fn began(pid: i32) -> Option<u64> {
-    starttime(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+fn start_time(pid: i32) -> Option<u64> {
+    parse_start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Parses `/proc/[pid]/stat` (proc_pid_stat(5)). The second field, the program's name, may contain any character.
-fn starttime(stat: &str) -> Option<u64> {
+fn parse_start_time(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     if state == "Z" || state == "X" {
@@ -58,22 +58,22 @@ mod tests {
     #[test]
     fn the_start_is_the_twenty_second_field_whatever_the_name() {
         let rest: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
-        assert_eq!(starttime(&format!("7 (a) b) S {}", rest.join(" "))), Some(22));
-        assert_eq!(starttime(&format!("7 (a) Z {}", rest.join(" "))), None);
-        assert_eq!(starttime("7 (a) S 1 2"), None);
-        assert_eq!(starttime(""), None);
+        assert_eq!(parse_start_time(&format!("7 (a) b) S {}", rest.join(" "))), Some(22));
+        assert_eq!(parse_start_time(&format!("7 (a) Z {}", rest.join(" "))), None);
+        assert_eq!(parse_start_time("7 (a) S 1 2"), None);
+        assert_eq!(parse_start_time(""), None);
     }
 
     #[test]
-    fn the_living_are_told_and_the_dead_forgotten() {
+    fn the_living_get_the_signal_and_the_dead_are_forgotten() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let pid = i32::try_from(child.id()).expect("a process id");
         let all = Predecessors::default();
         all.add(pid);
         all.add(i32::MAX);
-        assert_eq!(all.tell(Signal::SIGCONT), [pid]);
-        assert_eq!(all.tell(Signal::SIGTERM), [pid]);
+        assert_eq!(all.signal(Signal::SIGCONT), [pid]);
+        assert_eq!(all.signal(Signal::SIGTERM), [pid]);
         assert_eq!(child.wait().expect("our child").signal(), Some(15));
-        assert_eq!(all.tell(Signal::SIGTERM), [0; 0]);
+        assert_eq!(all.signal(Signal::SIGTERM), [0; 0]);
     }
 }

@@ -16,7 +16,7 @@ use nix::unistd::{
     setresgid, setresuid,
 };
 
-use super::files::give::give;
+use super::files::provision::provision;
 use crate::config::Config;
 
 /// An ordinary user.
@@ -28,7 +28,7 @@ pub(super) struct Account {
     /// Its primary group; for a user without a name, the group of the gcfg.
     gid: Gid,
     /// Whether it is in the user database, and so may have supplementary groups.
-    named: bool,
+    in_user_database: bool,
 }
 
 /// The planned change of user.
@@ -84,12 +84,12 @@ pub enum PrivilegeError {
 /// # Errors
 /// The user of `--user` is unknown or cannot be switched to, or the owner of the gcfg cannot be read.
 pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
-    let asked = asked.map(named).transpose()?;
+    let asked = asked.map(account_by_name).transpose()?;
     let me = geteuid();
     if !me.is_root() {
         return match asked {
             Some(account) if account.uid != me => {
-                Err(PrivilegeError::NotRoot { wanted: account.name, current: super::places::user_name() })
+                Err(PrivilegeError::NotRoot { wanted: account.name, current: super::pid_file::user_name() })
             }
             Some(_) | None => Ok(Plan::Stay(None)),
         };
@@ -106,7 +106,7 @@ pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeEr
 }
 
 /// The number of the user that a start without `--user` would switch to.
-pub(super) fn would_be(gcfg: &Path) -> u32 {
+pub(super) fn target_uid(gcfg: &Path) -> u32 {
     match plan(None, gcfg) {
         Ok(Plan::Become(account)) => account.uid.as_raw(),
         Ok(Plan::Stay(_)) | Err(_) => geteuid().as_raw(),
@@ -115,12 +115,12 @@ pub(super) fn would_be(gcfg: &Path) -> u32 {
 
 /// Runs `work` with the file access rights of the user that a start without `--user` would switch to. They apply to the
 /// calling thread and to threads that it starts meanwhile.
-pub(super) fn with_rights_of_service<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T {
+pub(super) fn with_service_rights<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T {
     let Ok(Plan::Become(account)) = plan(None, gcfg) else { return work() };
     let groups = getgroups().unwrap_or_default();
     // If the groups cannot be changed, root's remain, which allow more than the service's: a check may wrongly pass.
     let _ = match CString::new(account.name.as_str()) {
-        Ok(name) if account.named => initgroups(&name, account.gid),
+        Ok(name) if account.in_user_database => initgroups(&name, account.gid),
         _ => setgroups(&[]),
     };
     let (gid, uid) = (setfsgid(account.gid), setfsuid(account.uid));
@@ -146,11 +146,11 @@ fn decide(asked: Option<Account>, owner: Option<Account>, managed: bool, gcfg: &
     }
 }
 
-fn named(name: &str) -> Result<Account, PrivilegeError> {
+fn account_by_name(name: &str) -> Result<Account, PrivilegeError> {
     let unknown = || PrivilegeError::Unknown(name.to_owned());
     let by_number = || User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten();
     let user = User::from_name(name).ok().flatten().or_else(by_number).ok_or_else(unknown)?;
-    Ok(Account { name: user.name, uid: user.uid, gid: user.gid, named: true })
+    Ok(Account { name: user.name, uid: user.uid, gid: user.gid, in_user_database: true })
 }
 
 fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
@@ -158,8 +158,10 @@ fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
         .map_err(|source| PrivilegeError::Owner { path: gcfg.display().to_string(), source })?;
     let uid = Uid::from_raw(found.uid());
     Ok(match User::from_uid(uid).ok().flatten() {
-        Some(user) => Account { name: user.name, uid, gid: user.gid, named: true },
-        None => Account { name: uid.to_string(), uid, gid: Gid::from_raw(found.gid()), named: false },
+        Some(user) => Account { name: user.name, uid, gid: user.gid, in_user_database: true },
+        None => {
+            Account { name: uid.to_string(), uid, gid: Gid::from_raw(found.gid()), in_user_database: false }
+        }
     })
 }
 
@@ -167,11 +169,11 @@ fn owner(gcfg: &Path) -> Result<Account, PrivilegeError> {
 ///
 /// # Errors
 /// Those of [`become_user`].
-pub(super) fn follow(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
+pub(super) fn execute(plan: Plan, gcfg: &Path, config: &Config) -> Result<Vec<String>, PrivilegeError> {
     match plan {
         Plan::Stay(warning) => Ok(warning.into_iter().collect()),
         Plan::Become(account) => {
-            let mut warnings = give(gcfg, config, account.uid.as_raw(), account.gid.as_raw());
+            let mut warnings = provision(gcfg, config, account.uid.as_raw(), account.gid.as_raw());
             warnings.extend(become_user(&account, gcfg)?);
             Ok(warnings)
         }
@@ -190,7 +192,7 @@ fn become_user(account: &Account, gcfg: &Path) -> Result<Vec<String>, PrivilegeE
     if let Err(error) = caps::clear(None, CapSet::Bounding) {
         warnings.push(format!("could not clear the capability bounding set: {error}"));
     }
-    if account.named {
+    if account.in_user_database {
         let name = CString::new(account.name.as_str()).map_err(|e| refused("name", e.to_string()))?;
         initgroups(&name, account.gid).map_err(system("initgroups"))?;
     } else {
@@ -221,7 +223,12 @@ mod tests {
     use super::*;
 
     fn account(uid: u32) -> Account {
-        Account { name: format!("u{uid}"), uid: Uid::from_raw(uid), gid: Gid::from_raw(uid), named: true }
+        Account {
+            name: format!("u{uid}"),
+            uid: Uid::from_raw(uid),
+            gid: Gid::from_raw(uid),
+            in_user_database: true,
+        }
     }
 
     fn decided(asked: Option<u32>, owner: u32, managed: bool) -> Plan {
@@ -244,9 +251,9 @@ mod tests {
 
     #[test]
     fn an_unknown_user_is_named_with_the_way_out() {
-        let error = named("no-such-user").expect_err("there is none").to_string();
+        let error = account_by_name("no-such-user").expect_err("there is none").to_string();
         assert!(error.contains("useradd --system --no-create-home no-such-user"), "{error}");
-        assert_eq!(named("0").expect("root has that number").name, "root");
+        assert_eq!(account_by_name("0").expect("root has that number").name, "root");
     }
 
     #[test]

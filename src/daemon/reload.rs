@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files;
-use super::operator::Fixtures;
+use super::supervisor::ProcessContext;
 use crate::config::{self, Change, Config, Loaded};
-use crate::control::{Refused, Reloaded};
+use crate::control::{CommandError, Reloaded};
 use crate::http::App;
-use crate::http::response::Site;
+use crate::http::response::SiteSettings;
 use crate::http::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
 
@@ -18,12 +18,12 @@ use crate::upstream::Upstream;
 /// # Errors
 /// A new value cannot be used; nothing has changed.
 pub(super) async fn apply(
-    fixtures: &Fixtures,
+    fixtures: &ProcessContext,
     app: &Arc<App>,
     running: &Loaded,
     file: &Loaded,
-) -> Result<(Loaded, Reloaded), Refused> {
-    let refused = |why: &dyn std::fmt::Display| Refused(format!("{why}\nNothing was changed."));
+) -> Result<(Loaded, Reloaded), CommandError> {
+    let refused = |why: &dyn std::fmt::Display| CommandError(format!("{why}\nNothing was changed."));
     let reload = config::reload(running, file).map_err(|error| refused(&error))?;
     let config = Arc::clone(&reload.loaded.config);
     let mut warnings = files::prepare(&fixtures.file, &reload.loaded).map_err(|error| refused(&error))?;
@@ -36,7 +36,7 @@ pub(super) async fn apply(
     }
     fixtures.logs.switch(logs);
     fixtures.tls.replace(&tls);
-    fixtures.switch.porch().site.store(Arc::new(Site::new(&config)));
+    fixtures.switch.context().site.store(Arc::new(SiteSettings::new(&config)));
     app.state.upstream.store(Arc::new(upstream));
     app.state.config.store(config);
     app.state.reloads.fetch_add(1, Ordering::Release);
@@ -61,7 +61,7 @@ pub(super) async fn apply(
 }
 
 /// Logs the changes of a reload.
-pub(super) fn tell(reloaded: &Reloaded) {
+pub(super) fn log_changes(reloaded: &Reloaded) {
     let Reloaded { applied, ignored, restart, warnings } = reloaded;
     for Change { property, from, to } in applied {
         tracing::info!("{property} is '{to}' now, was '{from}'");

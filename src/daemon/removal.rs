@@ -9,12 +9,13 @@ use percent_encoding::percent_decode_str;
 
 use super::environment;
 use crate::config::{
-    self, Config, ConfigError, LogDestination, Place, Provider, S3Place, StorageClass, without_userinfo,
+    self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, StorageClass,
+    without_userinfo,
 };
 use crate::storage::Key;
 
 /// Directories that the scripts of the distribution packages remove.
-const DEFAULT_PLACES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm"];
+const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio/rstudio-pm"];
 
 /// Prints the commands for the configuration in `file`, or for the valid part of it.
 pub(super) fn print(file: &Path) {
@@ -36,12 +37,12 @@ pub(super) fn print(file: &Path) {
 /// One line per location: a command, or a comment if a command could remove data of other programs.
 fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut listed: Vec<PathBuf> = DEFAULT_PLACES.iter().map(PathBuf::from).collect();
+    let mut listed: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();
     for (path, whose) in directories(config) {
         if listed.iter().any(|above| path.starts_with(above)) {
             continue;
         }
-        let shown = quoted(&path.display().to_string());
+        let shown = quote(&path.display().to_string());
         // The server's user cannot write into it: its content is not, or not only, the server's.
         lines.push(match root_owned(&path) {
             true => format!("# {whose}: {shown} belongs to root; check its content before you remove it"),
@@ -53,7 +54,7 @@ fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> 
         lines.push(bucket(place, &classes));
     }
     for log in logs(config).filter(|log| !listed.iter().any(|above| log.starts_with(above))) {
-        let shown = quoted(&log.display().to_string());
+        let shown = quote(&log.display().to_string());
         // The file and its rotations, but no file of another program whose name starts alike.
         lines.push(format!("rm -f {shown} {shown}[.-][0-9]*"));
     }
@@ -74,22 +75,22 @@ fn directories(config: &Config) -> Vec<(PathBuf, String)> {
     }
     let mut of_classes: Vec<(PathBuf, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let Place::File(place) = config.storage.place(class) else { continue };
+        let ClassLocation::File(place) = config.storage.location(class) else { continue };
         match of_classes.iter_mut().find(|(location, _)| *location == place.location) {
             Some((_, classes)) => classes.push(class),
             None => of_classes.push((place.location.clone(), vec![class])),
         }
     }
-    found.extend(of_classes.into_iter().map(|(location, classes)| (location, named(&classes))));
+    found.extend(of_classes.into_iter().map(|(location, classes)| (location, class_names(&classes))));
     found
 }
 
 /// Locations in buckets, with the storage classes that share each.
-fn buckets(config: &Config) -> Vec<(&S3Place, Vec<StorageClass>)> {
-    let mut found: Vec<(&S3Place, Vec<StorageClass>)> = Vec::new();
+fn buckets(config: &Config) -> Vec<(&S3Location, Vec<StorageClass>)> {
+    let mut found: Vec<(&S3Location, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let Place::S3(place) = config.storage.place(class) else { continue };
-        let same = |other: &S3Place| {
+        let ClassLocation::S3(place) = config.storage.location(class) else { continue };
+        let same = |other: &S3Location| {
             (&other.bucket, &other.prefix, &other.endpoint) == (&place.bucket, &place.prefix, &place.endpoint)
         };
         match found.iter_mut().find(|(other, _)| same(other)) {
@@ -101,29 +102,29 @@ fn buckets(config: &Config) -> Vec<(&S3Place, Vec<StorageClass>)> {
 }
 
 /// The line for a location in a bucket. Never removes a whole bucket: it may contain objects of other programs.
-fn bucket(place: &S3Place, classes: &[StorageClass]) -> String {
-    let S3Place { bucket, prefix, profile, region, endpoint, .. } = place;
+fn bucket(place: &S3Location, classes: &[StorageClass]) -> String {
+    let S3Location { bucket, prefix, profile, region, endpoint, .. } = place;
     if prefix.is_empty() {
         let shelves: Vec<String> = classes
             .iter()
-            .flat_map(|class| Key::shelves(*class))
-            .map(|key| format!("{}/", key.shelf()))
+            .flat_map(|class| Key::directories(*class))
+            .map(|key| format!("{}/", key.directory()))
             .collect();
         return format!(
             "# {}: the bucket s3://{bucket} is used without a prefix; the server's objects are below {}: check for \
              other objects there before you remove them",
-            named(classes),
+            class_names(classes),
             shelves.join(", ")
         );
     }
     let mut line = String::from("aws s3 rm --recursive");
     for (option, value) in [("--endpoint-url", endpoint), ("--profile", profile), ("--region", region)] {
         if let Some(value) = value {
-            let _ = write!(line, " {option} {}", quoted(value));
+            let _ = write!(line, " {option} {}", quote(value));
         }
     }
     // With a trailing slash, so that `pm` does not match `pm-backup`.
-    let _ = write!(line, " {}    # {}", quoted(&format!("s3://{bucket}/{prefix}/")), named(classes));
+    let _ = write!(line, " {}    # {}", quote(&format!("s3://{bucket}/{prefix}/")), class_names(classes));
     line
 }
 
@@ -142,17 +143,17 @@ fn database(url: &str) -> String {
     let url = url.split('?').next().unwrap_or_default();
     let name =
         percent_decode_str(url.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
-    format!("dropdb {}    # of {url}", quoted(&name))
+    format!("dropdb {}    # of {url}", quote(&name))
 }
 
 /// `storage class packages`, `storage classes cran, pypi`.
-fn named(classes: &[StorageClass]) -> String {
+fn class_names(classes: &[StorageClass]) -> String {
     let names: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
     format!("storage class{} {}", if names.len() == 1 { "" } else { "es" }, names.join(", "))
 }
 
 /// Quotes a word for the shell.
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Zoned;
 
 use super::logging::Logs;
-use crate::control::Logs as _;
+use crate::control::LogControl as _;
 use crate::logs::rotation::{Rotation, due};
 
 /// Checks the files at once, at each midnight, after each change of the configuration, and at least hourly, because

@@ -20,15 +20,15 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Installs the handlers. Needs the runtime.
-    pub(super) fn catch() -> Signals {
+    pub(super) fn install() -> Signals {
         let signals = Signals {
-            term: on(SignalKind::terminate()),
-            int: on(SignalKind::interrupt()),
-            hup: on(SignalKind::hangup()),
-            usr1: on(SignalKind::user_defined1()),
-            usr2: on(SignalKind::user_defined2()),
+            term: handler(SignalKind::terminate()),
+            int: handler(SignalKind::interrupt()),
+            hup: handler(SignalKind::hangup()),
+            usr1: handler(SignalKind::user_defined1()),
+            usr2: handler(SignalKind::user_defined2()),
         };
-        let _ = held().thread_unblock();
+        let _ = deferred_set().thread_unblock();
         signals
     }
 
@@ -52,14 +52,14 @@ impl Signals {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                () = control.stopped() => break,
+                () = control.wait_for_stop() => break,
                 // Concurrent reload signals are coalesced.
                 _ = hup.recv() => hung_up.notify_one(),
                 _ = usr1.recv() => rotated.notify_one(),
                 _ = usr2.recv() => {
                     let control = control.clone();
                     // The outcome is logged and reported in the status.
-                    tokio::spawn(async move { drop(control.order(Command::HandOver).await) });
+                    tokio::spawn(async move { drop(control.run(Command::HandOver).await) });
                 }
             }
         }
@@ -79,13 +79,13 @@ impl Signals {
     }
 }
 
-/// Blocks HUP, USR1 and USR2 until [`Signals::catch`]: uncaught, they would kill the process during the start. To be
+/// Blocks HUP, USR1 and USR2 until [`Signals::install`]: uncaught, they would kill the process during the start. To be
 /// called on the first thread, before others are started.
-pub(super) fn hold() {
-    let _ = held().thread_block();
+pub(super) fn block() {
+    let _ = deferred_set().thread_block();
 }
 
-fn held() -> SigSet {
+fn deferred_set() -> SigSet {
     SigSet::from_iter([
         nix::sys::signal::Signal::SIGHUP,
         nix::sys::signal::Signal::SIGUSR1,
@@ -93,7 +93,7 @@ fn held() -> SigSet {
     ])
 }
 
-fn on(kind: SignalKind) -> Signal {
+fn handler(kind: SignalKind) -> Signal {
     signal(kind).expect("a signal that may be handled, inside the runtime")
 }
 
@@ -109,6 +109,6 @@ async fn reload(control: Control, hung_up: Arc<Notify>) {
         hung_up.notified().await;
         reopen(&control).await;
         // The result is logged.
-        let _ = control.order(Command::Reload).await;
+        let _ = control.run(Command::Reload).await;
     }
 }

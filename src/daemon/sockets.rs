@@ -12,7 +12,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::stat::{Mode, umask};
 
-use super::bind::{SocketError, bind, shown};
+use super::bind::{SocketError, bind, display_address};
 use crate::config::{Config, Listen};
 
 /// All listening sockets, non-blocking.
@@ -32,14 +32,14 @@ pub struct Sockets {
     /// Differences between the inherited sockets and the gcfg, for the log.
     pub warnings: Vec<String>,
     /// Listeners that could not be opened; the server runs without them and retries.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingListener>,
     /// Whether an inherited socket that differs from the configuration is used because there is no other.
     pub outdated: bool,
 }
 
 /// A kind of TCP listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ListenerKind {
     /// `HTTP.Listen`.
     Http,
     /// `HTTPS.Listen`.
@@ -50,15 +50,15 @@ pub enum Kind {
     Metrics,
 }
 
-impl Kind {
+impl ListenerKind {
     /// The name in `FileDescriptorName=` of the socket units.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Http => "http",
-            Kind::Https => "https",
-            Kind::Redirect => "redirect",
-            Kind::Metrics => "metrics",
+            ListenerKind::Http => "http",
+            ListenerKind::Https => "https",
+            ListenerKind::Redirect => "redirect",
+            ListenerKind::Metrics => "metrics",
         }
     }
 
@@ -66,10 +66,10 @@ impl Kind {
     #[must_use]
     pub fn section(self) -> &'static str {
         match self {
-            Kind::Http => "HTTP",
-            Kind::Https => "HTTPS",
-            Kind::Redirect => "HTTPRedirect",
-            Kind::Metrics => "Metrics",
+            ListenerKind::Http => "HTTP",
+            ListenerKind::Https => "HTTPS",
+            ListenerKind::Redirect => "HTTPRedirect",
+            ListenerKind::Metrics => "Metrics",
         }
     }
 
@@ -77,17 +77,17 @@ impl Kind {
     #[must_use]
     pub fn serves_packages(self) -> bool {
         match self {
-            Kind::Http | Kind::Https => true,
-            Kind::Redirect | Kind::Metrics => false,
+            ListenerKind::Http | ListenerKind::Https => true,
+            ListenerKind::Redirect | ListenerKind::Metrics => false,
         }
     }
 }
 
 /// A configured listener that could not be opened.
 #[derive(Debug)]
-pub struct Missing {
+pub struct MissingListener {
     /// The kind of listener.
-    pub kind: Kind,
+    pub kind: ListenerKind,
     /// Its address.
     pub listen: Listen,
     /// The error.
@@ -98,7 +98,8 @@ impl Sockets {
     /// Remark for `systemctl status`.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        self.outdated.then(|| format!("the listening sockets differ from the configuration; run: {COMMANDS}"))
+        self.outdated
+            .then(|| format!("the listening sockets differ from the configuration; run: {APPLY_COMMANDS}"))
     }
 
     /// Path of the admin socket.
@@ -125,13 +126,13 @@ impl Sockets {
 
 /// Whether systemd has passed sockets, which stay open when this process exits.
 #[must_use]
-pub fn handed_over() -> bool {
+pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
     let ours = match std::env::var_os("LISTEN_PID") {
         None => true,
         Some(_) => number("LISTEN_PID") == Some(std::process::id() as usize),
     };
-    ours && number("LISTEN_FDS").is_some_and(|count| (1..=MOST).contains(&count))
+    ours && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_INHERITED).contains(&count))
 }
 
 /// Path of the admin socket in a configuration.
@@ -141,10 +142,10 @@ pub fn admin_path(config: &Config) -> PathBuf {
 }
 
 /// The commands that apply the configured addresses to the sockets of systemd.
-const COMMANDS: &str = crate::config::AFTER_A_NEW_PATH;
+const APPLY_COMMANDS: &str = crate::config::RESTART_COMMAND;
 
 /// The sockets that the old server passes in a hand-over.
-pub(super) struct Given {
+pub(super) struct PassedSockets {
     /// Sockets with the names that systemd uses.
     pub(super) sockets: Vec<(String, OwnedFd)>,
     /// Whether the server, not systemd, created the admin socket.
@@ -152,7 +153,7 @@ pub(super) struct Given {
 }
 
 /// The sockets that are opened before privileges are dropped: TCP, and an inherited admin socket.
-pub(super) struct Bound {
+pub(super) struct BoundSockets {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
@@ -160,7 +161,7 @@ pub(super) struct Bound {
     admin: Option<UnixListener>,
     own_admin: bool,
     warnings: Vec<String>,
-    missing: Vec<Missing>,
+    missing: Vec<MissingListener>,
     outdated: bool,
 }
 
@@ -171,34 +172,38 @@ pub(super) struct Bound {
 /// # Errors
 /// The first socket that cannot be opened. If systemd has passed sockets, missing ones are retried later instead; so is
 /// the metrics socket in any case, because its default port may be in use by another program.
-pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Result<Bound, SocketError> {
+pub(super) fn bind_all(
+    config: &Config,
+    whole: bool,
+    given: Option<PassedSockets>,
+) -> Result<BoundSockets, SocketError> {
     let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
     let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
     let started_by_systemd = inherited.any();
     let mut warnings = std::mem::take(&mut inherited.warnings);
     let (mut missing, mut outdated) = (Vec::new(), false);
     let all = [
-        (Kind::Http, inherited.http, config.http.listen.as_ref()),
+        (ListenerKind::Http, inherited.http, config.http.listen.as_ref()),
         // Also without HTTPS in the configuration: then connections are closed instead of hanging, and the socket is
         // there once the configuration is fixed.
-        (Kind::Https, inherited.https, config.https.listen.as_ref()),
-        (Kind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
-        (Kind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
+        (ListenerKind::Https, inherited.https, config.https.listen.as_ref()),
+        (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
+        (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
     ];
-    let named = |(_, mine, configured): &(Kind, Vec<TcpListener>, Option<&Listen>)| {
-        mine.iter().any(|socket| agrees(socket, *configured))
+    let named = |(_, mine, configured): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
+        mine.iter().any(|socket| has_address(socket, *configured))
     };
     let some_are_named = whole && all.iter().any(named);
-    let mut tcp = |kind: Kind, mine: Vec<TcpListener>, configured: Option<&Listen>| {
+    let mut tcp = |kind: ListenerKind, mine: Vec<TcpListener>, configured: Option<&Listen>| {
         let what = kind.section();
         let (mut right, wrong): (Vec<_>, Vec<_>) =
-            mine.into_iter().partition(|socket| agrees(socket, configured));
+            mine.into_iter().partition(|socket| has_address(socket, configured));
         // systemd before version 252 still passes the socket of a previously configured address.
         let close = if configured.is_some() { !right.is_empty() } else { some_are_named };
         for socket in wrong {
             if let Ok(address) = socket.local_addr() {
-                let configured = configured.map_or_else(|| "nothing".to_owned(), shown);
-                let then = if close { "closed here".to_owned() } else { format!("run: {COMMANDS}") };
+                let configured = configured.map_or_else(|| "nothing".to_owned(), display_address);
+                let then = if close { "closed here".to_owned() } else { format!("run: {APPLY_COMMANDS}") };
                 warnings.push(format!(
                     "systemd listens on {address} for {what}, the configuration says {configured}; {then}"
                 ));
@@ -211,8 +216,8 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
         if let (true, Some(listen)) = (right.is_empty(), configured) {
             match bind(what, listen) {
                 Ok(socket) => right.push(socket),
-                Err(error) if started_by_systemd || kind == Kind::Metrics => {
-                    missing.push(Missing { kind, listen: listen.clone(), error });
+                Err(error) if started_by_systemd || kind == ListenerKind::Metrics => {
+                    missing.push(MissingListener { kind, listen: listen.clone(), error });
                 }
                 Err(error) => return Err(error),
             }
@@ -224,10 +229,10 @@ pub(super) fn bind_all(config: &Config, whole: bool, given: Option<Given>) -> Re
     let [http, https, redirect, metrics] = all.map(|(kind, mine, configured)| tcp(kind, mine, configured));
     let (http, https, redirect, metrics) = (http?, https?, redirect?, metrics?);
     let admin = inherited.admin;
-    Ok(Bound { http, https, redirect, metrics, admin, own_admin, warnings, missing, outdated })
+    Ok(BoundSockets { http, https, redirect, metrics, admin, own_admin, warnings, missing, outdated })
 }
 
-impl Bound {
+impl BoundSockets {
     /// Adds the admin socket. Binds it if systemd has not passed it, as the server's user, who then owns the file.
     ///
     /// # Errors
@@ -235,7 +240,7 @@ impl Bound {
     pub(super) fn with_admin(mut self, config: &Config) -> Result<Sockets, SocketError> {
         let (admin, admin_path) = match self.admin.take() {
             Some(socket) => {
-                let other = other_path(&socket, config);
+                let other = path_mismatch(&socket, config);
                 self.outdated |= other.is_some();
                 self.warnings.extend(other);
                 (socket, self.own_admin.then(|| admin_path(config)))
@@ -246,7 +251,7 @@ impl Bound {
             }
         };
         set_nonblocking("admin", admin.set_nonblocking(true))?;
-        let Bound { http, https, redirect, metrics, warnings, missing, outdated, .. } = self;
+        let BoundSockets { http, https, redirect, metrics, warnings, missing, outdated, .. } = self;
         Ok(Sockets { http, https, redirect, metrics, admin, admin_path, warnings, missing, outdated })
     }
 }
@@ -257,13 +262,13 @@ fn set_nonblocking(name: &'static str, outcome: std::io::Result<()>) -> Result<(
 
 /// A warning if the inherited admin socket is not the configured one. Compares canonical paths, because `/var/run` is
 /// a link to `/run`.
-fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
+fn path_mismatch(socket: &UnixListener, config: &Config) -> Option<String> {
     let address = socket.local_addr().ok()?;
     let (inherited, configured) = (address.as_pathname()?, admin_path(config));
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     (real(inherited) != real(&configured)).then(|| {
         format!(
-            "systemd listens on {} for administrators, the configuration says {}; run: {COMMANDS}",
+            "systemd listens on {} for administrators, the configuration says {}; run: {APPLY_COMMANDS}",
             inherited.display(),
             configured.display()
         )
@@ -271,7 +276,7 @@ fn other_path(socket: &UnixListener, config: &Config) -> Option<String> {
 }
 
 /// Whether a socket has the configured address. For a host name only the port is compared: its address may change.
-fn agrees(socket: &TcpListener, configured: Option<&Listen>) -> bool {
+fn has_address(socket: &TcpListener, configured: Option<&Listen>) -> bool {
     let (Ok(at), Some(listen)) = (socket.local_addr(), configured) else { return false };
     let host = match listen.host.parse::<IpAddr>() {
         Ok(host) => at.ip() == host,
@@ -324,7 +329,7 @@ struct Inherited {
 }
 
 /// Maximum of `LISTEN_FDS`; more than any configuration needs.
-const MOST: usize = 64;
+const MAX_INHERITED: usize = 64;
 
 impl Inherited {
     fn any(&self) -> bool {
@@ -332,7 +337,7 @@ impl Inherited {
         self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
 
-    fn of(given: Given) -> Inherited {
+    fn of(given: PassedSockets) -> Inherited {
         let mut inherited = Inherited::default();
         for (name, fd) in given.sockets {
             match name.as_str() {
@@ -353,10 +358,10 @@ impl Inherited {
         let mut inherited = Inherited::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let Some(count) = variable("LISTEN_FDS") else { return inherited };
-        if !count.parse::<usize>().is_ok_and(|count| count <= MOST) {
+        if !count.parse::<usize>().is_ok_and(|count| count <= MAX_INHERITED) {
             inherited
                 .warnings
-                .push(format!("LISTEN_FDS is '{count}', not a number up to {MOST}; it is ignored"));
+                .push(format!("LISTEN_FDS is '{count}', not a number up to {MAX_INHERITED}; it is ignored"));
             return inherited;
         }
         // ListenFd removes LISTEN_PID and LISTEN_FDS.
@@ -365,7 +370,7 @@ impl Inherited {
         let mut fds = ListenFd::from_env();
         for i in 0..fds.len() {
             let name = names.get(i).copied().unwrap_or_default();
-            if let Err(why) = inherited.sort(&mut fds, i, name) {
+            if let Err(why) = inherited.add(&mut fds, i, name) {
                 inherited.warnings.push(format!(
                     "the inherited socket {i}, named '{name}', cannot be used and is left alone: {why}"
                 ));
@@ -374,13 +379,13 @@ impl Inherited {
         inherited
     }
 
-    fn sort(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
+    fn add(&mut self, fds: &mut ListenFd, i: usize, name: &str) -> Result<(), Error> {
         match name {
-            "http" => self.http.extend(listening(fds.take_tcp_listener(i)?)?),
-            "https" => self.https.extend(listening(fds.take_tcp_listener(i)?)?),
-            "redirect" => self.redirect.extend(listening(fds.take_tcp_listener(i)?)?),
-            "metrics" => self.metrics.extend(listening(fds.take_tcp_listener(i)?)?),
-            "admin" => self.admin = listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
+            "http" => self.http.extend(require_listening(fds.take_tcp_listener(i)?)?),
+            "https" => self.https.extend(require_listening(fds.take_tcp_listener(i)?)?),
+            "redirect" => self.redirect.extend(require_listening(fds.take_tcp_listener(i)?)?),
+            "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(i)?)?),
+            "admin" => self.admin = require_listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
             _ => {
                 let known = "FileDescriptorName= must be http, https, redirect, metrics or admin";
                 return Err(Error::new(ErrorKind::InvalidInput, known));
@@ -391,7 +396,7 @@ impl Inherited {
 }
 
 /// Rejects a socket that does not listen (a connection), on which every accept would fail.
-fn listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
+fn require_listening<T: AsFd>(socket: Option<T>) -> Result<Option<T>, Error> {
     match &socket {
         Some(socket) if !getsockopt(socket, AcceptConn)? => {
             Err(Error::new(ErrorKind::InvalidInput, "it does not listen: the unit must say Accept=no"))
@@ -410,14 +415,14 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
         let at = |host: &str, port| Listen { host: host.to_owned(), port };
-        assert!(agrees(&socket, Some(&at("127.0.0.1", port))));
-        assert!(agrees(&socket, Some(&at("localhost", port))));
+        assert!(has_address(&socket, Some(&at("127.0.0.1", port))));
+        assert!(has_address(&socket, Some(&at("localhost", port))));
         for other in [at("127.0.0.1", port ^ 1), at("", port), at("::1", port)] {
-            assert!(!agrees(&socket, Some(&other)), "{other:?}");
+            assert!(!has_address(&socket, Some(&other)), "{other:?}");
         }
-        assert!(!agrees(&socket, None));
+        assert!(!has_address(&socket, None));
         let any = TcpListener::bind("0.0.0.0:0").expect("a free port");
-        assert!(agrees(&any, Some(&at("", any.local_addr().expect("bound").port()))));
+        assert!(has_address(&any, Some(&at("", any.local_addr().expect("bound").port()))));
     }
 
     #[test]

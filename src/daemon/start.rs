@@ -11,29 +11,29 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::sync::Notify;
 
 use super::args::Args;
-use super::doors::Doors;
-use super::fault::StartError;
-use super::handover::giving::{Giving, Successor};
-use super::handover::taking::{Predecessor, Taken};
-use super::herald::Herald;
+use super::error::StartError;
+use super::handover::incoming::{Predecessor, Received};
+use super::handover::outgoing::{Handover, Successor};
 use super::listeners::Listeners;
 use super::logging::Logs;
-use super::operator::{Fixtures, Listening, Operator};
+use super::notify::Notifier;
+use super::services::Services;
 use super::signals::Signals;
-use super::sockets::{self, Given, Sockets};
-use super::stores::Beside;
-use super::{files, places, privileges, rotation, status, stores, watchdog};
+use super::sockets::{self, PassedSockets, Sockets};
+use super::stores::SharedStores;
+use super::supervisor::{ListenAddresses, ProcessContext, Supervisor};
+use super::{files, pid_file, privileges, rotation, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
-use crate::http::response::Site;
+use crate::http::response::SiteSettings;
 use crate::http::tls::Tls;
-use crate::http::{House, Limits, Porch, Switch, summary};
+use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
 use crate::jobs::Jobs;
 
 /// Time that clients wait in the backlog while the stores open; then they get 503 until the start is complete.
-const SHORT_START: Duration = Duration::from_secs(10);
+const BACKLOG_WAIT: Duration = Duration::from_secs(10);
 /// Extension of systemd's start timeout, sent at intervals of half its length.
-const MORE: Duration = Duration::from_secs(30);
+const START_EXTENSION: Duration = Duration::from_secs(30);
 
 /// Starts, serves until it is asked to stop, and stops.
 ///
@@ -43,29 +43,30 @@ const MORE: Duration = Duration::from_secs(30);
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
-    mut taken: Option<Taken>,
+    mut taken: Option<Received>,
     logs: &mut Logs,
 ) -> Result<(), StartError> {
     umask(FileMode::from_bits_truncate(0o077));
     let began = SystemTime::now();
-    crate::metrics::begin();
+    crate::metrics::init();
     let file = &args.config;
-    let patient = taken.is_none() && sockets::handed_over();
+    let patient = taken.is_none() && sockets::passed_by_systemd();
     let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
-        Err(error) if patient => (Arc::new(salvaged(file)), Err(error.into())),
+        Err(error) if patient => (Arc::new(salvage(file)), Err(error.into())),
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
-    let given = taken
-        .as_mut()
-        .map(|taken| Given { sockets: std::mem::take(&mut taken.sockets), own_admin: taken.own_admin });
+    let given = taken.as_mut().map(|taken| PassedSockets {
+        sockets: std::mem::take(&mut taken.sockets),
+        own_admin: taken.own_admin,
+    });
     let bound = sockets::bind_all(&config, loaded.is_ok(), given);
-    let mut warnings = privileges::follow(plan, file, &config)?;
+    let mut warnings = privileges::execute(plan, file, &config)?;
     let prepared = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
-        Err(_) => files::make(file, &config).map(|()| Vec::new()).map_err(StartError::from),
+        Err(_) => files::create_directories(file, &config).map(|()| Vec::new()).map_err(StartError::from),
     };
     match prepared {
         Ok(lines) => warnings.extend(lines),
@@ -112,7 +113,7 @@ struct Start<'a> {
     patient: bool,
     sockets: Sockets,
     /// From the old server, in a hand-over.
-    taken: Option<Taken>,
+    taken: Option<Received>,
     limits: Limits,
     began: SystemTime,
 }
@@ -120,12 +121,12 @@ struct Start<'a> {
 /// Opens the stores and serves until a signal or a command requests a stop; returns when everything is closed.
 async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let Start { file, config, loaded, patient, mut sockets, mut taken, limits, began } = start;
-    let signals = Signals::catch();
+    let signals = Signals::install();
     // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
-    let herald = Herald::start(taken.is_none());
-    let giving = Giving::of(&sockets).map_err(StartError::HandOver)?;
-    let beside = taken.as_mut().map(|taken| Beside { lock: taken.lock.take() });
-    let line = taken.map(Taken::line).transpose().map_err(StartError::HandOver)?;
+    let herald = Notifier::start(taken.is_none());
+    let giving = Handover::of(&sockets).map_err(StartError::HandOver)?;
+    let beside = taken.as_mut().map(|taken| SharedStores { lock: taken.lock.take() });
+    let line = taken.map(Received::connect).transpose().map_err(StartError::HandOver)?;
     let (mut waiting, predecessor) = match line {
         Some((waiting, predecessor)) => (Some(waiting), predecessor),
         None => (None, Predecessor::none()),
@@ -134,54 +135,55 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         let (logs, predecessor) = (logs.clone(), predecessor.clone());
         async move {
             // Only one process at a time renames log files.
-            predecessor.left().await;
+            predecessor.wait_handed_over().await;
             rotation::run(logs).await;
         }
     });
     let (control, mut orders) = Control::new(Arc::new(logs.clone()));
-    let switch = Switch::new(Porch {
+    let switch = Switch::new(ServerContext {
         control: control.clone(),
-        site: Arc::new(ArcSwap::from_pointee(Site::new(&config))),
-        access: logs.access.clone(),
-        service: logs.service.clone(),
+        site: Arc::new(ArcSwap::from_pointee(SiteSettings::new(&config))),
+        access_log: logs.access.clone(),
+        service_log: logs.service.clone(),
         limits: limits.clone(),
         clock: stores::system_clock(),
         remark: ArcSwapOption::empty(),
     });
-    let house = House::new(limits, Arc::clone(&switch.porch().site));
+    let house = HttpServer::new(limits, Arc::clone(&switch.context().site));
     let tls = Tls::default();
-    let addresses = watchdog::Ways { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
+    let addresses =
+        watchdog::ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut own_admin = sockets.admin_path.clone();
     let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
-    let doors = Doors { house: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
+    let doors = Services { server: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
     let listeners = Listeners::new(doors.clone(), &mut sockets, patient);
     let mut shut = Some(sockets);
     let mut open = || shut.take().map(|sockets| doors.open(sockets));
-    let fixtures = Fixtures {
+    let fixtures = ProcessContext {
         file: file.to_owned(),
         switch: switch.clone(),
         logs: logs.clone(),
         tls: tls.clone(),
-        herald: herald.clone(),
+        notifier: herald.clone(),
         jobs: Jobs::default(),
-        listening: Listening::of(&config),
-        giving,
+        addresses: ListenAddresses::of(&config),
+        handover: giving,
         listeners,
         predecessor: predecessor.clone(),
     };
-    let mut operator = Operator::new(fixtures, beside);
+    let mut operator = Supervisor::new(fixtures, beside);
 
     let mut stop = pin!(signals.until_stop(&control));
     let first = {
         let mut opening = pin!(operator.start(loaded, patient));
-        let mut more = tokio::time::interval(MORE / 2);
-        let mut long = pin!(tokio::time::sleep(SHORT_START));
+        let mut more = tokio::time::interval(START_EXTENSION / 2);
+        let mut long = pin!(tokio::time::sleep(BACKLOG_WAIT));
         let mut waiting = true;
         loop {
             tokio::select! {
                 opened = &mut opening => break Some(opened),
                 () = &mut stop => break None,
-                _ = more.tick() => herald.patience(MORE, &summary::starting(&control.mode())),
+                _ = more.tick() => herald.extend_timeout(START_EXTENSION, &summary::starting(&control.mode())),
                 () = &mut long, if waiting => {
                     waiting = false;
                     open();
@@ -197,22 +199,22 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     if first.is_some() {
         if let Some(waiting) = &mut waiting {
             let wanted = tokio::select! {
-                wanted = waiting.prepared() => wanted,
+                wanted = waiting.report_prepared() => wanted,
                 () = &mut stop => false,
             };
             if !wanted {
-                return Err(StartError::NotWanted);
+                return Err(StartError::Cancelled);
             }
             operator.refresh().await;
         }
         open();
         if let Some(waiting) = waiting.take() {
             logs.predecessors.add(waiting.pid());
-            let again = waiting.ready().await;
-            herald.speak();
-            operator.sync_again(&again);
+            let again = waiting.report_ready().await;
+            herald.become_main();
+            operator.restart_syncs(&again);
         }
-        pid_file = places::write_pid(&config);
+        pid_file = pid_file::write_pid(&config);
         let took = began.elapsed().unwrap_or_default();
         if control.mode() == Mode::Online {
             tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
@@ -220,18 +222,18 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
         // the explanation.
         herald.ready(&summary::brief(&switch, &control.mode()));
-        let line = tokio::spawn(status::live(switch.clone(), herald.clone()));
+        let line = tokio::spawn(status::run(switch.clone(), herald.clone()));
         let dog = tokio::spawn(watchdog::run(addresses, herald.clone()));
         successor = loop {
             let prepared = tokio::select! {
                 () = &mut stop => break None,
-                prepared = operator.work(&mut orders) => prepared,
+                prepared = operator.run_commands(&mut orders) => prepared,
             };
             let Some(prepared) = prepared else { break None };
             // Not interrupted by a stop: meanwhile both processes accept connections.
             match operator.commit(prepared).await {
                 Ok(successor) => break Some(successor),
-                Err(why) => drop(operator.keep(&why)),
+                Err(why) => drop(operator.cancel_hand_over(&why)),
             }
         };
         line.abort();
@@ -239,7 +241,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     }
 
     rotation.abort();
-    let app = operator.end();
+    let app = operator.stop();
     let limits = house.limits().clone();
     let requests = house.drain().requests();
     let whole = match successor {
@@ -247,8 +249,8 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             herald.stopping("Finishing requests");
             tracing::info!("stopping: {} in progress", counted(requests));
             predecessor.stop().await;
-            let whole = house.drain().stop(&limits, predecessor.gone()).await;
-            let _ = tokio::time::timeout(limits.linger * 2, predecessor.gone()).await;
+            let whole = house.drain().stop(&limits, predecessor.wait_exit()).await;
+            let _ = tokio::time::timeout(limits.linger * 2, predecessor.wait_exit()).await;
             whole
         }
         Some(successor) => {
@@ -257,7 +259,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
                 "process {pid}, version {version}, has taken over; finishing {}",
                 counted(requests)
             );
-            tokio::spawn(successor.obey(control.clone()));
+            tokio::spawn(successor.relay_stop(control.clone()));
             // Socket file and PID file belong to the successor.
             (own_admin, pid_file) = (None, None);
             let stop_requested = Notify::new();
@@ -268,9 +270,9 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
                 std::future::pending().await
             };
             let finished = async {
-                let whole = house.drain().leave(&limits, stop_requested.notified()).await;
+                let whole = house.drain().hand_over(&limits, stop_requested.notified()).await;
                 // A still older process depends on this one to be told to stop.
-                predecessor.gone().await;
+                predecessor.wait_exit().await;
                 whole
             };
             tokio::select! {
@@ -299,7 +301,7 @@ fn counted(requests: usize) -> String {
 }
 
 /// The valid part of an invalid configuration file: where to listen and to log.
-fn salvaged(file: &Path) -> Config {
+fn salvage(file: &Path) -> Config {
     let text = config::read(file).unwrap_or_default();
     config::salvage(&file.display().to_string(), &text).0
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::herald::Herald;
+use super::notify::Notifier;
 use crate::control::Mode;
 use crate::http::Switch;
 use crate::http::summary::{self, Trouble};
 
 /// Polling interval for changes without a notification.
-const LOOK: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between updates: a hundred packages added within a second are one change.
-const PAUSE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The inputs of the line, which is only rendered again when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Basis {
+struct StatusInputs {
     mode: Mode,
     catalog: i64,
     ended: u64,
@@ -27,20 +27,20 @@ struct Basis {
 }
 
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
-pub(super) async fn live(switch: Switch, herald: Herald) {
-    let mut modes = switch.porch().control.watch();
+pub(super) async fn run(switch: Switch, herald: Notifier) {
+    let mut modes = switch.context().control.subscribe();
     let mut sent = String::new();
-    let mut last: Option<Basis> = None;
+    let mut last: Option<StatusInputs> = None;
     loop {
         let app = switch.app();
         let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
-        let mut ends = app.as_ref().map(|app| app.state.jobs.ends());
+        let mut ends = app.as_ref().map(|app| app.state.jobs.end_count());
         let trouble = match &app {
             Some(app) => summary::trouble(app).await,
             None => None,
         };
-        let control = &switch.porch().control;
-        let now = Basis {
+        let control = &switch.context().control;
+        let now = StatusInputs {
             mode: control.mode(),
             catalog: changes.as_ref().map_or(0, |changes| *changes.borrow()),
             ended: ends.as_ref().map_or(0, |ends| *ends.borrow()),
@@ -52,7 +52,7 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
         };
         // Going offline waits until no task holds the app.
         drop(app);
-        let leaving = now.mode == Mode::Leaving;
+        let leaving = now.mode == Mode::GoingOffline;
         if last.as_ref() != Some(&now) {
             let line = summary::line(&switch, &now.mode).await;
             if line != sent {
@@ -63,15 +63,15 @@ pub(super) async fn live(switch: Switch, herald: Herald) {
         }
         tokio::select! {
             changed = modes.changed() => if changed.is_err() { return },
-            () = async { tokio::join!(changed(&mut changes), tokio::time::sleep(PAUSE)); } => {}
-            () = async { tokio::join!(changed(&mut ends), tokio::time::sleep(PAUSE)); } => {}
-            () = tokio::time::sleep(if leaving { PAUSE } else { LOOK }) => {}
+            () = async { tokio::join!(wait_change(&mut changes), tokio::time::sleep(MIN_INTERVAL)); } => {}
+            () = async { tokio::join!(wait_change(&mut ends), tokio::time::sleep(MIN_INTERVAL)); } => {}
+            () = tokio::time::sleep(if leaving { MIN_INTERVAL } else { POLL_INTERVAL }) => {}
         }
     }
 }
 
 /// Waits for a change; never returns without a receiver.
-async fn changed<T>(value: &mut Option<watch::Receiver<T>>) {
+async fn wait_change<T>(value: &mut Option<watch::Receiver<T>>) {
     let lives = match value {
         Some(value) => value.changed().await.is_ok(),
         None => false,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::clock;
-use super::fault::StartError;
-use crate::catalog::Live;
+use super::error::StartError;
+use crate::catalog::CatalogHandle;
 use crate::config::Config;
 use crate::db::Db;
-use crate::http::budget::AnswerBudget;
-use crate::http::served::Book;
-use crate::http::warm::Warm;
-use crate::http::{App, Porch};
+use crate::http::budget::ResponseBudget;
+use crate::http::download_log::DownloadRecorder;
+use crate::http::resolve_cache::ResolveCache;
+use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
 use crate::model::time::{Clock, Timestamp};
 use crate::repo::Repo;
@@ -23,7 +23,7 @@ use crate::upstream::Upstream;
 use crate::usage::Usage;
 
 /// An old server that still uses the same stores.
-pub(super) struct Beside {
+pub(super) struct SharedStores {
     /// Its lock of the database.
     pub(super) lock: Option<OwnedFd>,
 }
@@ -33,9 +33,9 @@ pub(super) struct Beside {
 /// `say` is called with the current step, to report the progress of a long start.
 pub(super) async fn open(
     config: &Arc<Config>,
-    porch: &Porch,
+    porch: &ServerContext,
     jobs: &Jobs,
-    beside: Option<Beside>,
+    beside: Option<SharedStores>,
     say: impl Fn(&'static str),
 ) -> Result<Arc<App>, StartError> {
     say("opening the database and migrating its schema");
@@ -43,25 +43,30 @@ pub(super) async fn open(
     // Opening the database blocks, so it runs on a separate thread.
     let db = move || match beside {
         None => Db::open(&opening),
-        Some(Beside { lock }) => Db::open_beside(&opening, lock),
+        Some(SharedStores { lock }) => Db::open_online(&opening, lock),
     };
     let db = match tokio::task::spawn_blocking(db).await {
         Ok(db) => db?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     say("opening the storage and reading the catalog");
-    let opened = on(config, porch, jobs, db.clone()).await;
+    let opened = build_app(config, porch, jobs, db.clone()).await;
     if opened.is_err() {
         close_db(db).await;
     }
     opened
 }
 
-async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<Arc<App>, StartError> {
+async fn build_app(
+    config: &Arc<Config>,
+    porch: &ServerContext,
+    jobs: &Jobs,
+    db: Db,
+) -> Result<Arc<App>, StartError> {
     let storage = Storage::open(&config.storage).await?;
-    storage.wait_for_comparison();
+    storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
-    let catalog = Live::open(&db).await?;
+    let catalog = CatalogHandle::open(&db).await?;
     let state = Arc::new(State::new(
         Arc::clone(config),
         db,
@@ -78,10 +83,10 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
     let repo = Repo::new(Arc::clone(&state));
-    clock::believe(&repo).await;
-    repo.on_stale({
+    clock::accept_if_synchronised(&repo).await;
+    repo.on_mismatch({
         let sync = sync.clone();
-        move |tree| sync.mismatch(tree)
+        move |tree| sync.report_mismatch(tree)
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
@@ -90,9 +95,9 @@ async fn on(config: &Arc<Config>, porch: &Porch, jobs: &Jobs, db: Db) -> Result<
         state,
         site: Arc::clone(&porch.site),
         limits: porch.limits.clone(),
-        warm: Warm::default(),
-        answers: AnswerBudget::default(),
-        book: Book::new(porch.service.clone(), usage.clone()),
+        resolve_cache: ResolveCache::default(),
+        response_budget: ResponseBudget::default(),
+        recorder: DownloadRecorder::new(porch.service_log.clone(), usage.clone()),
         usage,
     }))
 }

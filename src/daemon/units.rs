@@ -7,19 +7,19 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Listen, LogDestination, Place, StorageClass};
+use crate::config::{ClassLocation, Config, Listen, LogDestination, StorageClass};
 
 /// The service unit.
 const SERVICE: &str = "rstudio-pm.service";
 /// Directory of the templates.
-const TEMPLATES: &str = "/usr/lib/systemd/system";
+const TEMPLATE_DIR: &str = "/usr/lib/systemd/system";
 /// User and group of the shipped unit.
 const USER: &str = "rstudio-pm";
 /// First line of the generated files.
-const ORIGIN: &str =
+const HEADER: &str =
     "# Made from rstudio-pm.gcfg by a systemd generator: change that file, then daemon-reload and restart.\n";
 /// Maximum length of a unit name.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 
 /// A file in the generator's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Content {
 
 /// Inputs besides the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Around {
+pub struct ServiceSettings {
     /// Whether the service starts at boot; then its sockets do, too. Otherwise only the service starts them.
     pub enabled: bool,
     /// `User=` of the administrator's drop-ins.
@@ -51,11 +51,11 @@ pub struct Around {
 }
 
 /// Message about a socket that systemd cannot open: why, and what happens instead.
-pub type Rejected = String;
+pub type Rejection = String;
 
 /// The files for a configuration, and messages about the sockets that have none.
 #[must_use]
-pub fn files(config: &Config, settings: &Around) -> (Vec<File>, Vec<Rejected>) {
+pub fn files(config: &Config, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
     let (units, rejected) = sockets(config);
     let mut files = vec![
         text(format!("{SERVICE}.d/10-sockets.conf"), service_sockets(&units)),
@@ -64,7 +64,7 @@ pub fn files(config: &Config, settings: &Around) -> (Vec<File>, Vec<Rejected>) {
     for unit in &units {
         if settings.enabled {
             let path = format!("sockets.target.wants/{}", unit.name());
-            let target = format!("{TEMPLATES}/rstudio-pm-{}@.socket", unit.kind);
+            let target = format!("{TEMPLATE_DIR}/rstudio-pm-{}@.socket", unit.kind);
             files.push(File { path, content: Content::Link(target) });
         }
         if unit.kind == "admin" && (settings.user.is_some() || settings.group.is_some()) {
@@ -105,7 +105,7 @@ impl Unit {
     }
 }
 
-fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejected>) {
+fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejection>) {
     let (mut units, mut rejected) = (Vec::new(), Vec::new());
     for (kind, property, listen) in [
         ("http", "HTTP.Listen", &config.http.listen),
@@ -119,10 +119,10 @@ fn sockets(config: &Config) -> (Vec<Unit>, Vec<Rejected>) {
             None => {}
         }
     }
-    let path = run(&config.server.sock_file_dir).join("rstudio-pm.sock");
+    let path = resolve_var_run(&config.server.sock_file_dir).join("rstudio-pm.sock");
     match path.to_str().map(escape_path) {
         // The path of a socket has 107 bytes at most, but may be too long when escaped.
-        Some(instance) if instance.len() + "rstudio-pm-admin@.socket".len() <= LONGEST_NAME => {
+        Some(instance) if instance.len() + "rstudio-pm-admin@.socket".len() <= MAX_NAME => {
             units.push(Unit { kind: "admin", instance });
         }
         Some(_) | None => rejected.push(format!(
@@ -175,7 +175,7 @@ fn escape_path(path: &str) -> String {
 
 /// The drop-in with `Sockets=`, which implies only `Wants=` and `After=`: a port in use must not stop the others.
 fn service_sockets(units: &[Unit]) -> String {
-    let mut out = format!("{ORIGIN}[Service]\n");
+    let mut out = format!("{HEADER}[Service]\n");
     for unit in units {
         // systemd unquotes this list once more than others, so backslashes are doubled.
         let _ = writeln!(out, "Sockets={}", unit.name().replace('\\', "\\\\"));
@@ -184,19 +184,19 @@ fn service_sockets(units: &[Unit]) -> String {
 }
 
 /// The drop-in with the paths that the sandbox opens and the mounts that must come first.
-fn service_paths(config: &Config, settings: &Around) -> String {
+fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     let mut paths = Paths::default();
     let server = &config.server;
     paths.write(&server.data_dir);
     paths.write(&config.sqlite.dir);
     for class in StorageClass::ALL {
-        match config.storage.place(class) {
-            Place::File(place) => paths.write(&place.location),
-            Place::S3(_) => {}
+        match config.storage.location(class) {
+            ClassLocation::File(place) => paths.write(&place.location),
+            ClassLocation::S3(_) => {}
         }
     }
     paths.write(&server.temp_dir);
-    paths.write(&run(&server.sock_file_dir));
+    paths.write(&resolve_var_run(&server.sock_file_dir));
     let system = config.logging.system_log.iter().filter_map(|to| match to {
         LogDestination::File(path) => Some(path),
         LogDestination::Stdout | LogDestination::Stderr => None,
@@ -218,7 +218,7 @@ fn service_paths(config: &Config, settings: &Around) -> String {
     let user = settings.user.as_deref().unwrap_or(USER);
     let group = settings.group.as_deref().unwrap_or(USER);
     let mut out = paths.text();
-    for log in logs.iter().filter_map(|log| root_makes(log)) {
+    for log in logs.iter().filter_map(|log| root_creates(log)) {
         let _ = writeln!(
             out,
             "ExecStartPre=+/bin/sh -c '[ -e {log} ] || install -o {user} -g {group} -m 0600 /dev/null {log}'"
@@ -231,14 +231,14 @@ fn service_paths(config: &Config, settings: &Around) -> String {
 ///
 /// SECURITY: root creates a file for the service's user, who may edit the gcfg: in any other directory that would be
 /// a privilege escalation. The name passes through a shell and a unit file.
-fn root_makes(log: &Path) -> Option<&str> {
+fn root_creates(log: &Path) -> Option<&str> {
     let name = log.strip_prefix("/var/log").ok()?.to_str()?.strip_suffix(".log")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if name.chars().all(plain) { log.to_str() } else { None }
 }
 
 /// Replaces `/var/run` by `/run`, which is the same with systemd and what `systemd-analyze verify` requires.
-fn run(path: &Path) -> PathBuf {
+fn resolve_var_run(path: &Path) -> PathBuf {
     path.strip_prefix("/var/run").map_or_else(|_| path.to_owned(), |rest| Path::new("/run").join(rest))
 }
 
@@ -252,21 +252,21 @@ impl Paths {
     fn write(&mut self, path: &Path) {
         // Subdirectories of an open path are open; the unit has a private /tmp; opening / would defeat the sandbox.
         let private = ["/", "/tmp", "/var/tmp"].iter().any(|whole| path == Path::new(whole));
-        if !private && expressible(path) && !self.write.iter().any(|open| path.starts_with(open)) {
+        if !private && is_expressible(path) && !self.write.iter().any(|open| path.starts_with(open)) {
             self.write.push(path.to_owned());
         }
     }
 
     fn read(&mut self, path: &Path) {
-        if expressible(path) {
+        if is_expressible(path) {
             self.read.push(path.to_owned());
         }
     }
 
     fn text(&self) -> String {
-        let mut out = format!("{ORIGIN}[Unit]\n");
+        let mut out = format!("{HEADER}[Unit]\n");
         for path in self.write.iter().chain(&self.read) {
-            let _ = writeln!(out, "RequiresMountsFor={}", quoted("", path));
+            let _ = writeln!(out, "RequiresMountsFor={}", quote("", path));
         }
         out.push_str("[Service]\n");
         for (paths, open, bind) in
@@ -277,7 +277,7 @@ impl Paths {
                 let hidden = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
                 let key = if hidden.iter().any(|root| path.starts_with(root)) { bind } else { open };
                 // The dash: a missing path must not prevent the start.
-                let _ = writeln!(out, "{key}={}", quoted("-", path));
+                let _ = writeln!(out, "{key}={}", quote("-", path));
             }
         }
         out
@@ -285,12 +285,12 @@ impl Paths {
 }
 
 /// Whether a unit file can name the path: it must be UTF-8 without control characters.
-fn expressible(path: &Path) -> bool {
+fn is_expressible(path: &Path) -> bool {
     path.to_str().is_some_and(|path| !path.chars().any(char::is_control))
 }
 
 /// Quotes a path for a unit file: `%` doubled, `\` and `"` escaped, the whole in quotes.
-fn quoted(prefix: &str, path: &Path) -> String {
+fn quote(prefix: &str, path: &Path) -> String {
     let path = path.to_string_lossy();
     format!("\"{prefix}{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))
 }
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use crate::config::parse;
 
-    fn made(gcfg: &str, settings: &Around) -> (Vec<File>, Vec<Rejected>) {
+    fn made(gcfg: &str, settings: &ServiceSettings) -> (Vec<File>, Vec<Rejection>) {
         files(&parse("f", gcfg.as_bytes(), []).expect("valid").config, settings)
     }
 
@@ -313,12 +313,13 @@ mod tests {
     }
 
     fn sockets_of(gcfg: &str) -> Vec<String> {
-        let text = content(&made(gcfg, &Around::default()).0, "rstudio-pm.service.d/10-sockets.conf");
+        let text =
+            content(&made(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/10-sockets.conf");
         text.lines().filter_map(|line| line.strip_prefix("Sockets=")).map(str::to_owned).collect()
     }
 
     fn paths_of(gcfg: &str) -> String {
-        content(&made(gcfg, &Around::default()).0, "rstudio-pm.service.d/20-paths.conf")
+        content(&made(gcfg, &ServiceSettings::default()).0, "rstudio-pm.service.d/20-paths.conf")
     }
 
     const ADMIN: &str = r"rstudio-pm-admin@run-rstudio\\x2dpm-rstudio\\x2dpm.sock.socket";
@@ -349,8 +350,8 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_is_left_to_the_server_and_said() {
-        let (files, rejected) = made("[HTTP]\nListen = localhost:4242\n", &Around::default());
+    fn a_host_name_is_left_to_the_server_and_reported() {
+        let (files, rejected) = made("[HTTP]\nListen = localhost:4242\n", &ServiceSettings::default());
         assert_eq!(rejected.len(), 1);
         assert!(rejected[0].starts_with("HTTP.Listen: systemd listens on addresses"), "{rejected:?}");
         assert!(!content(&files, "rstudio-pm.service.d/10-sockets.conf").contains("-http@"));
@@ -360,17 +361,20 @@ mod tests {
     fn links_are_made_only_for_a_service_that_is_enabled() {
         let link = r"sockets.target.wants/rstudio-pm-admin@srv-a\x20b-rstudio\x2dpm.sock.socket";
         let gcfg = "[Server]\nSockFileDir = /srv/a b\n";
-        let (files, _) = made(gcfg, &Around { enabled: true, ..Around::default() });
+        let (files, _) = made(gcfg, &ServiceSettings { enabled: true, ..ServiceSettings::default() });
         assert_eq!(content(&files, link), "/usr/lib/systemd/system/rstudio-pm-admin@.socket");
         let links = |files: &[File]| files.iter().filter(|f| matches!(f.content, Content::Link(_))).count();
         assert_eq!(links(&files), 3);
-        assert_eq!(links(&made(gcfg, &Around::default()).0), 0);
+        assert_eq!(links(&made(gcfg, &ServiceSettings::default()).0), 0);
     }
 
     #[test]
     fn the_admin_socket_follows_the_user_of_the_service() {
-        let settings =
-            Around { user: Some("deploy".to_owned()), group: Some("staff".to_owned()), enabled: false };
+        let settings = ServiceSettings {
+            user: Some("deploy".to_owned()),
+            group: Some("staff".to_owned()),
+            enabled: false,
+        };
         let (files, _) = made("[Server]\nServiceLog = /var/log/rstudio-pm.service.log\n", &settings);
         let path = r"rstudio-pm-admin@run-rstudio\x2dpm-rstudio\x2dpm.sock.socket.d/50-run-as.conf";
         assert!(content(&files, path).ends_with("[Socket]\nSocketUser=deploy\nSocketGroup=staff\n"));

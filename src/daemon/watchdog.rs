@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::herald::Herald;
+use super::notify::Notifier;
 
 /// The addresses to check.
-pub(super) struct Ways {
+pub(super) struct ProbeAddresses {
     /// The admin socket, which accepts connections even if network clients have reached the connection limit.
     pub(super) admin: PathBuf,
     /// Plain HTTP listeners, in case the admin socket's file was removed, which must not end the server.
@@ -20,27 +20,27 @@ pub(super) struct Ways {
 
 /// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
 /// no watchdog configured.
-pub(super) async fn run(addresses: Ways, herald: Herald) {
+pub(super) async fn run(addresses: ProbeAddresses, herald: Notifier) {
     // Also checks WATCHDOG_PID: the variable may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
     let mut next = tokio::time::interval(interval / 2);
     next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         next.tick().await;
-        match ask(&addresses, interval / 4).await {
-            Ok(()) => herald.alive(),
+        match probe(&addresses, interval / 4).await {
+            Ok(()) => herald.watchdog(),
             Err(error) => tracing::error!("watchdog: self-check failed: {error}"),
         }
     }
 }
 
 /// Tries the addresses in turn, each with a timeout of `patience`, until one responds.
-async fn ask(addresses: &Ways, patience: Duration) -> Result<()> {
-    let admin = async { answers(UnixStream::connect(&addresses.admin).await?).await };
-    let Err(mut error) = within(patience, admin).await else { return Ok(()) };
+async fn probe(addresses: &ProbeAddresses, patience: Duration) -> Result<()> {
+    let admin = async { ping(UnixStream::connect(&addresses.admin).await?).await };
+    let Err(mut error) = with_timeout(patience, admin).await else { return Ok(()) };
     for address in addresses.plain.iter().take(1) {
-        let plain = async { answers(TcpStream::connect(address).await?).await };
-        match within(patience, plain).await {
+        let plain = async { ping(TcpStream::connect(address).await?).await };
+        match with_timeout(patience, plain).await {
             Ok(()) => return Ok(()),
             Err(last) => error = last,
         }
@@ -48,12 +48,12 @@ async fn ask(addresses: &Ways, patience: Duration) -> Result<()> {
     Err(error)
 }
 
-async fn within(patience: Duration, asked: impl Future<Output = Result<()>>) -> Result<()> {
+async fn with_timeout(patience: Duration, asked: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::time::timeout(patience, asked).await?
 }
 
 /// Succeeds on any expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
-async fn answers(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
+async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer).await?;
@@ -72,7 +72,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(200);
 
     /// Sends an answer to the next client; `None` sends nothing.
-    async fn says(listener: &UnixListener, answer: Option<&str>) {
+    async fn respond(listener: &UnixListener, answer: Option<&str>) {
         let (mut stream, _) = listener.accept().await.expect("somebody asks");
         match answer {
             None => tokio::time::sleep(SOON * 3).await,
@@ -89,7 +89,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let admin = dir.path().join("sock");
         let listener = UnixListener::bind(&admin).expect("bound");
-        let addresses = Ways { admin, plain: Vec::new() };
+        let addresses = ProbeAddresses { admin, plain: Vec::new() };
         for (answer, good) in [
             (Some("HTTP/1.1 200 OK\r\n\r\n{}"), true),
             (Some("HTTP/1.1 503 Service Unavailable\r\n\r\n"), true),
@@ -98,7 +98,7 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            let (asked, ()) = tokio::join!(ask(&addresses, SOON), says(&listener, answer));
+            let (asked, ()) = tokio::join!(probe(&addresses, SOON), respond(&listener, answer));
             assert_eq!(asked.is_ok(), good, "{answer:?}: {asked:?}");
         }
     }
@@ -107,15 +107,15 @@ mod tests {
     async fn without_the_admin_socket_the_network_is_asked() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let plain = vec![listener.local_addr().expect("bound")];
-        let addresses = Ways { admin: PathBuf::from("/nonexistent/sock"), plain };
+        let addresses = ProbeAddresses { admin: PathBuf::from("/nonexistent/sock"), plain };
         let serve = async {
             let (mut stream, _) = listener.accept().await.expect("somebody asks");
             let mut asked = [0; 512];
             let _ = stream.read(&mut asked).await.expect("a question");
             stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("they listen");
         };
-        let (asked, ()) = tokio::join!(ask(&addresses, SOON), serve);
+        let (asked, ()) = tokio::join!(probe(&addresses, SOON), serve);
         assert!(asked.is_ok(), "{asked:?}");
-        assert!(ask(&Ways { plain: Vec::new(), ..addresses }, SOON).await.is_err());
+        assert!(probe(&ProbeAddresses { plain: Vec::new(), ..addresses }, SOON).await.is_err());
     }
 }

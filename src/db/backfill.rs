@@ -6,7 +6,7 @@ use crate::model::time::Timestamp;
 
 /// The request of a back-fill that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct PendingBackfill {
     /// The first instant of the oldest day.
     pub since: Timestamp,
     /// Maximum number of requests to the mirror per second.
@@ -14,35 +14,40 @@ pub struct Wish {
     /// The user who requested it.
     pub actor: String,
     /// When it was requested.
-    pub asked_at: Timestamp,
+    pub requested_at: Timestamp,
 }
 
 /// Writes the request of a source, replacing an earlier one.
-pub fn wish(c: &mut dyn Conn, source: SourceId, wish: &Wish) -> Result<(), DbError> {
+pub fn put(c: &mut dyn Conn, source: SourceId, request: &PendingBackfill) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO backfill (source_id, since, rate, actor, asked_at) VALUES (CAST($1 AS BIGINT), \
         CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT)) ON CONFLICT (source_id) DO UPDATE SET \
         since = excluded.since, rate = excluded.rate, actor = excluded.actor, asked_at = excluded.asked_at";
     let params = [
         source.into(),
-        wish.since.into(),
-        wish.rate.into(),
-        wish.actor.as_str().into(),
-        wish.asked_at.into(),
+        request.since.into(),
+        request.rate.into(),
+        request.actor.as_str().into(),
+        request.requested_at.into(),
     ];
     c.execute(PUT, &params).map(drop)
 }
 
 /// Returns the request of a source.
-pub fn wished(c: &mut dyn Conn, source: SourceId) -> Result<Option<Wish>, DbError> {
+pub fn get(c: &mut dyn Conn, source: SourceId) -> Result<Option<PendingBackfill>, DbError> {
     const GET: &str = "SELECT since, rate, actor, asked_at FROM backfill WHERE source_id = $1";
     let decode = |mut row: Row| {
-        Ok(Wish { since: row.time(0)?, rate: row.int(1)?, actor: row.text(2)?, asked_at: row.time(3)? })
+        Ok(PendingBackfill {
+            since: row.time(0)?,
+            rate: row.int(1)?,
+            actor: row.text(2)?,
+            requested_at: row.time(3)?,
+        })
     };
     c.query(GET, &[source.into()])?.into_iter().next().map(decode).transpose()
 }
 
 /// Deletes the request of a source; returns true if there was one.
-pub fn forget(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
+pub fn delete(c: &mut dyn Conn, source: SourceId) -> Result<bool, DbError> {
     Ok(c.execute("DELETE FROM backfill WHERE source_id = $1", &[source.into()])? == 1)
 }
 
@@ -59,23 +64,27 @@ pub struct Archive {
 
 /// The result of reading an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum DescriptionResult {
     /// Its index record, DCF text without the blank line that ends it.
     Record(Vec<u8>),
     /// Why there is none; reading the same file again would fail the same way.
-    Trouble(String),
+    Failure(String),
 }
 
 /// Writes results. At most 2,000 in one write.
-pub fn keep(c: &mut dyn Conn, source: SourceId, looks: &[(Archive, Look)]) -> Result<(), DbError> {
+pub fn put_descriptions(
+    c: &mut dyn Conn,
+    source: SourceId,
+    results: &[(Archive, DescriptionResult)],
+) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO backfill_record (source_id, file, size, published_at, stanza, trouble) \
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
         ON CONFLICT (source_id, file, size, published_at) \
         DO UPDATE SET stanza = excluded.stanza, trouble = excluded.trouble";
-    let row = |(archive, look): &(Archive, Look)| {
+    let row = |(archive, look): &(Archive, DescriptionResult)| {
         let (stanza, trouble): (&[u8], &str) = match look {
-            Look::Record(stanza) => (stanza, ""),
-            Look::Trouble(trouble) => (b"", trouble),
+            DescriptionResult::Record(stanza) => (stanza, ""),
+            DescriptionResult::Failure(trouble) => (b"", trouble),
         };
         let Archive { file, size, published_at } = archive;
         vec![
@@ -87,27 +96,34 @@ pub fn keep(c: &mut dyn Conn, source: SourceId, looks: &[(Archive, Look)]) -> Re
             trouble.into(),
         ]
     };
-    let rows: Vec<Vec<Value>> = looks.iter().map(row).collect();
+    let rows: Vec<Vec<Value>> = results.iter().map(row).collect();
     c.execute_many(PUT, &rows).map(drop)
 }
 
 /// Calls `each` for every stored result of a source, in unspecified order.
-pub fn kept(
+pub fn each_description(
     c: &mut dyn Conn,
     source: SourceId,
-    each: &mut dyn FnMut(Archive, Look) -> Result<(), DbError>,
+    each: &mut dyn FnMut(Archive, DescriptionResult) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
     const ALL: &str =
         "SELECT file, size, published_at, stanza, trouble FROM backfill_record WHERE source_id = $1";
     c.each(ALL, &[source.into()], &mut |mut row| {
         let archive = Archive { file: row.text(0)?, size: row.int(1)?, published_at: row.time(2)? };
         let (stanza, trouble) = (row.bytes(3)?, row.text(4)?);
-        each(archive, if trouble.is_empty() { Look::Record(stanza) } else { Look::Trouble(trouble) })
+        each(
+            archive,
+            if trouble.is_empty() {
+                DescriptionResult::Record(stanza)
+            } else {
+                DescriptionResult::Failure(trouble)
+            },
+        )
     })
 }
 
 /// Deletes up to `limit` stored results of a source and returns their number. Call it until that is 0.
-pub fn discard(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
+pub fn delete_descriptions(c: &mut dyn Conn, source: SourceId, limit: i64) -> Result<u64, DbError> {
     const SOME: &str =
         "SELECT source_id, file, size, published_at FROM backfill_record WHERE source_id = $1 LIMIT $2";
     const DELETE: &str = "DELETE FROM backfill_record WHERE source_id = $1 AND file = $2 AND size = $3 \

@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 
 /// A binary of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Build {
+pub struct Binary {
     /// The package.
     pub package: PackageId,
     /// The release.
@@ -20,10 +20,10 @@ pub struct Build {
     /// The platform: `4.5-noble/x86_64`, `4.5-noble/any`.
     pub platform: String,
     /// Its number, higher for each later binary of that platform.
-    pub build: i64,
+    pub number: i64,
     /// The file's name in URLs.
     pub name: String,
-    /// Its location on another server, see [`super::build_list::Offer::locator`]; empty if only this server has it.
+    /// Its location on another server, see [`super::binary_list::OfferedBinary::locator`]; empty if only this server has it.
     pub locator: String,
     /// Bytes.
     pub size: Option<i64>,
@@ -43,7 +43,7 @@ pub struct Build {
     pub stanza: Vec<u8>,
 }
 
-macro_rules! builds {
+macro_rules! binaries {
     ($rest:literal) => {
         concat!(
             "SELECT l.release_id, f.id, f.platform, f.build, f.name, f.size, f.sha256, f.state, b.class, s.at, \
@@ -58,13 +58,13 @@ macro_rules! builds {
     };
 }
 
-fn decode(mut row: Row) -> Result<Build, DbError> {
-    Ok(Build {
+fn decode(mut row: Row) -> Result<Binary, DbError> {
+    Ok(Binary {
         package: PackageId(row.int(11)?),
         release: ReleaseId(row.int(0)?),
         file: FileId(row.int(1)?),
         platform: row.text(2)?,
-        build: row.int(3)?,
+        number: row.int(3)?,
         name: row.text(4)?,
         locator: row.text(12)?,
         md5: row.opt_parsed(13, "a digest")?,
@@ -85,8 +85,8 @@ pub fn of_release(
     head: Seq,
     package: PackageId,
     release: ReleaseId,
-) -> Result<Vec<Build>, DbError> {
-    const OF: &str = builds!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
+) -> Result<Vec<Binary>, DbError> {
+    const OF: &str = binaries!("AND l.package_id = $3 AND l.release_id = $4 ORDER BY l.from_seq, f.build");
     c.query(OF, &[tree.into(), head.into(), package.into(), release.into()])?
         .into_iter()
         .map(decode)
@@ -99,14 +99,14 @@ pub fn of_package(
     tree: TreeId,
     head: Seq,
     package: PackageId,
-) -> Result<Vec<Build>, DbError> {
-    const OF: &str = builds!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
+) -> Result<Vec<Binary>, DbError> {
+    const OF: &str = binaries!("AND l.package_id = $3 ORDER BY l.from_seq, f.build");
     c.query(OF, &[tree.into(), head.into(), package.into()])?.into_iter().map(decode).collect()
 }
 
 /// Returns every binary in a tree up to a step, by release and oldest first.
-pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Build>, DbError> {
-    const ALL: &str = builds!("ORDER BY l.release_id, l.from_seq, f.build");
+pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Binary>, DbError> {
+    const ALL: &str = binaries!("ORDER BY l.release_id, l.from_seq, f.build");
     let mut rows = Vec::new();
     c.each(ALL, &[tree.into(), head.into()], &mut |row| {
         rows.push(decode(row)?);
@@ -142,14 +142,14 @@ pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, D
 
 /// A binary to insert.
 #[derive(Clone, Debug)]
-pub struct NewBuild<'a> {
+pub struct NewBinary<'a> {
     /// The package.
     pub package: PackageId,
     /// The release that it was built from.
     pub release: ReleaseId,
-    /// As [`Build::platform`].
+    /// As [`Binary::platform`].
     pub platform: &'a str,
-    /// As [`Build::name`].
+    /// As [`Binary::name`].
     pub name: &'a str,
     /// Bytes.
     pub size: i64,
@@ -157,12 +157,12 @@ pub struct NewBuild<'a> {
     pub md5: Md5,
     /// Digest of the bytes, which are in storage.
     pub sha256: Sha256,
-    /// As [`Build::stanza`].
+    /// As [`Binary::stanza`].
     pub stanza: &'a [u8],
 }
 
 /// Inserts a binary at the pending step of a tree; an earlier one of its platform stays for older snapshots.
-pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBuild<'_>) -> Result<(), DbError> {
+pub fn insert(c: &mut dyn Conn, tree: TreeId, pending: Seq, new: &NewBinary<'_>) -> Result<(), DbError> {
     const FILE: &str = "INSERT INTO file (id, release_id, role, platform, build, name, locator, size, md5, sha256, state) \
         VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), 'binary', $3, CAST($4 AS BIGINT), $5, '', \
         CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT))";

@@ -95,7 +95,7 @@ pub fn page(c: &mut dyn Conn, after: Option<Sha256>, limit: i64) -> Result<Vec<B
 }
 
 /// Returns at most `limit` blobs of a storage directory that were stored before `before`, after the digest `after`.
-pub fn on_shelf(
+pub fn in_directory(
     c: &mut dyn Conn,
     shelf: &str,
     before: Timestamp,
@@ -110,7 +110,7 @@ pub fn on_shelf(
 }
 
 /// Returns the storage directories that hold blobs.
-pub fn shelves(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
+pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     let rows = c.query("SELECT class FROM blob GROUP BY class", &[])?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 /// Size of the WAL, in pages of 4 kB, from which it is checkpointed.
-const ENOUGH: i32 = 1000;
+const THRESHOLD: i32 = 1000;
 
 #[derive(Default)]
 struct State {
@@ -18,12 +18,12 @@ struct State {
 
 /// Triggers the checkpoint thread; the writer notifies it after each commit.
 #[derive(Clone, Default)]
-pub(super) struct Bell(Arc<(Mutex<State>, Condvar)>);
+pub(super) struct Trigger(Arc<(Mutex<State>, Condvar)>);
 
-impl Bell {
+impl Trigger {
     /// Reports the size of the WAL in pages.
-    pub(super) fn wrote(&self, pages: i32) {
-        if pages >= ENOUGH {
+    pub(super) fn notify(&self, pages: i32) {
+        if pages >= THRESHOLD {
             self.0.0.lock().pages = pages;
             self.0.1.notify_one();
         }
@@ -32,28 +32,28 @@ impl Bell {
 
 /// The checkpoint thread.
 pub(super) struct Checkpointer {
-    bell: Bell,
+    trigger: Trigger,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Checkpointer {
     pub(super) fn start(file: &Path) -> std::io::Result<Checkpointer> {
-        let bell = Bell::default();
+        let bell = Trigger::default();
         let (ours, path) = (bell.clone(), file.to_owned());
         let thread = std::thread::Builder::new()
             .name("db-checkpoint".to_owned())
             .spawn(move || serve(&ours, &path))?;
-        Ok(Checkpointer { bell, thread: Mutex::new(Some(thread)) })
+        Ok(Checkpointer { trigger: bell, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) fn bell(&self) -> Bell {
-        self.bell.clone()
+    pub(super) fn trigger(&self) -> Trigger {
+        self.trigger.clone()
     }
 
     /// Stops the thread. SQLite checkpoints the rest when the last connection is closed.
     pub(super) fn close(&self) {
-        self.bell.0.0.lock().closed = true;
-        self.bell.0.1.notify_all();
+        self.trigger.0.0.lock().closed = true;
+        self.trigger.0.1.notify_all();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
@@ -66,12 +66,12 @@ impl Drop for Checkpointer {
     }
 }
 
-fn serve(bell: &Bell, path: &PathBuf) {
+fn serve(bell: &Trigger, path: &PathBuf) {
     let mut connection: Option<Connection> = None;
     loop {
         {
             let mut state = bell.0.0.lock();
-            while state.pages < ENOUGH && !state.closed {
+            while state.pages < THRESHOLD && !state.closed {
                 bell.0.1.wait(&mut state);
             }
             if state.closed {

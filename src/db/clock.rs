@@ -67,15 +67,15 @@ pub struct Published {
 
 /// Maximum lead of a publisher's clock over that of the database's host, in microseconds. Below [`skew::TOLERANCE`], so
 /// that a publish never moves the clock row so far ahead that nodes with a correct clock refuse to publish.
-const AHEAD: i64 = 240 * SECOND;
+const MAX_LEAD: i64 = 240 * SECOND;
 
 const _: () =
-    assert!(AHEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
+    assert!(MAX_LEAD < skew::TOLERANCE, "a publisher must not move the row beyond the tolerance of others");
 
 /// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
     let rows = c.query("SELECT tx, at, catalog FROM clock WHERE id = 1", &[])?;
-    let row = rows.first().ok_or_else(no_clock)?;
+    let row = rows.first().ok_or_else(missing_row)?;
     Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)? })
 }
 
@@ -109,11 +109,11 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
     const TICK: &str = "UPDATE clock SET tx = tx + CAST($1 AS BIGINT), \
         at = CASE WHEN at + CAST($1 AS BIGINT) > CAST($2 AS BIGINT) THEN at + CAST($1 AS BIGINT) \
         ELSE CAST($2 AS BIGINT) END, catalog = catalog + 1 WHERE id = 1 RETURNING tx, at";
-    not_ahead(c, now)?;
+    check_host_time(c, now)?;
     lock(c)?;
-    agrees(c, now)?;
+    check_skew(c, now)?;
     let rows = c.query(TICK, &[count.into(), now.into()])?;
-    let row = rows.first().ok_or_else(no_clock)?;
+    let row = rows.first().ok_or_else(missing_row)?;
     Ok((TxId(row.int(0)?), row.time(1)?))
 }
 
@@ -121,7 +121,7 @@ pub(super) fn advance(c: &mut dyn Conn, now: Timestamp, count: i64) -> Result<(T
 /// slow clock. Returns true if the day was still open.
 pub fn close_day(c: &mut dyn Conn, end: Timestamp) -> Result<bool, DbError> {
     const CLOSE: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1 AND at < CAST($1 AS BIGINT)";
-    not_ahead(c, end)?;
+    check_host_time(c, end)?;
     lock(c)?;
     // A clock row that is ahead has already closed the day.
     if let Some(found @ skew::Skew::Ahead { .. }) = skew::between(get(c)?.at, end) {
@@ -144,25 +144,25 @@ pub fn bump_catalog(c: &mut dyn Conn) -> Result<(), DbError> {
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`].
-pub fn trusted(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
-    not_ahead(c, now)?;
-    agrees(c, now)
+pub fn check(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+    check_host_time(c, now)?;
+    check_skew(c, now)
 }
 
-/// Refuses a clock that is over [`AHEAD`] ahead of that of the database's host. SQLite has no other host.
-pub(super) fn not_ahead(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+/// Refuses a clock that is over [`MAX_LEAD`] ahead of that of the database's host. SQLite has no other host.
+pub(super) fn check_host_time(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     match c.host_time()? {
-        Some(database) if now.0 > database.0.saturating_add(AHEAD) => {
-            Err(DbError::ClockAhead { now, database, minutes: AHEAD / (60 * SECOND) })
+        Some(database) if now.0 > database.0.saturating_add(MAX_LEAD) => {
+            Err(DbError::ClockAhead { now, database, minutes: MAX_LEAD / (60 * SECOND) })
         }
         Some(_) | None => Ok(()),
     }
 }
 
-fn agrees(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     skew::between(get(c)?.at, now).map_or(Ok(()), |found| Err(found.into()))
 }
 
-fn no_clock() -> DbError {
+fn missing_row() -> DbError {
     DbError::Shape { column: 0, found: "no row", wanted: "the clock" }
 }

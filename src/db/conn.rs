@@ -70,7 +70,7 @@ pub trait Conn {
 }
 
 impl Value {
-    fn word(&self) -> &'static str {
+    fn type_name(&self) -> &'static str {
         match self {
             Value::Null => "NULL",
             Value::Int(_) => "an integer",
@@ -140,7 +140,7 @@ from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TxId Seq);
 
 impl Row {
     fn shape(&self, column: usize, wanted: &'static str) -> DbError {
-        DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::word), wanted }
+        DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::type_name), wanted }
     }
 
     /// Returns an integer.

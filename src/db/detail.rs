@@ -41,7 +41,7 @@ pub fn descriptions(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Opti
 
 /// A listed release with an index record but no details.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undescribed {
+pub struct ReleaseWithoutDetail {
     /// The package's name.
     pub name: String,
     /// The version.
@@ -51,7 +51,11 @@ pub struct Undescribed {
 }
 
 /// Returns the listed releases of a tree at a step without details, except those in a sub-directory.
-pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undescribed>, DbError> {
+pub fn without_detail(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+) -> Result<Vec<ReleaseWithoutDetail>, DbError> {
     const MISSING: &str = "SELECT p.name, r.version, l.release_id FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         LEFT JOIN detail d ON d.release_id = l.release_id \
@@ -60,7 +64,7 @@ pub fn undescribed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Undes
     let mut rows = Vec::new();
     c.each(MISSING, &[tree.into(), seq.into()], &mut |mut row| {
         let (name, version) = (row.text(0)?, row.text(1)?);
-        rows.push(Undescribed { name, version, release: ReleaseId(row.int(2)?) });
+        rows.push(ReleaseWithoutDetail { name, version, release: ReleaseId(row.int(2)?) });
         Ok(())
     })?;
     Ok(rows)
@@ -81,8 +85,12 @@ pub struct StoredArchive {
     pub size: i64,
 }
 
-/// Like [`undescribed`], only releases whose source package is in storage, by name.
-pub fn undescribed_stored(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<StoredArchive>, DbError> {
+/// Like [`without_detail`], only releases whose source package is in storage, by name.
+pub fn stored_without_detail(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    seq: Seq,
+) -> Result<Vec<StoredArchive>, DbError> {
     const STORED: &str = "SELECT p.name, l.release_id, b.class, b.sha256, b.size FROM life l \
         JOIN package p ON p.id = l.package_id \
         JOIN file f ON f.release_id = l.release_id AND f.role = 'source' AND f.platform = '' AND f.state = 1 \
@@ -105,7 +113,7 @@ pub fn undescribed_stored(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Ve
 
 /// The DESCRIPTION of a release, read from its archive or from CRAN's package database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct ReleaseDescription {
     /// The release.
     pub release: ReleaseId,
     /// The fields of the DESCRIPTION, DCF.
@@ -115,7 +123,7 @@ pub struct Described {
 }
 
 /// Writes details of releases that have none; those read from an archive are kept. At most 2,000 in one write.
-pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> {
+pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";
     let rows: Vec<Vec<Value>> = details
@@ -129,7 +137,11 @@ pub fn describe(c: &mut dyn Conn, details: &[Described]) -> Result<(), DbError> 
 }
 
 /// Writes details read from the archive, replacing those from elsewhere.
-pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Result<(), DbError> {
+pub fn put_from_archive(
+    c: &mut dyn Conn,
+    read: &ReleaseDescription,
+    readme: Option<Sha256>,
+) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, readme_sha256, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (release_id) DO UPDATE SET \
         description = excluded.description, readme_sha256 = excluded.readme_sha256, \
@@ -139,8 +151,8 @@ pub fn learn(c: &mut dyn Conn, read: &Described, readme: Option<Sha256>) -> Resu
     c.execute(PUT, &params).map(drop)
 }
 
-/// Returns the names and system requirements of packages listed in a tree at a step, as written by [`describe`] or
-/// [`learn`]. For other packages see the index record.
+/// Returns the names and system requirements of packages listed in a tree at a step, as written by [`insert_missing`] or
+/// [`put_from_archive`]. For other packages see the index record.
 pub fn requirements(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<(String, String)>, DbError> {
     const FIND: &str = "SELECT p.name, d.system_requirements FROM life l \
         JOIN package p ON p.id = l.package_id JOIN detail d ON d.release_id = l.release_id \

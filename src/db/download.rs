@@ -174,7 +174,7 @@ pub fn put_aggregate(c: &mut dyn Conn, made: &Aggregate, now: Timestamp) -> Resu
 }
 
 /// Returns true if an aggregate has this digest.
-pub fn is_kept(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
+pub fn has_aggregate(c: &mut dyn Conn, sha256: Sha256) -> Result<bool, DbError> {
     const FIND: &str = "SELECT 1 FROM usage_aggregate WHERE sha256 = $1 LIMIT 1";
     Ok(!c.query(FIND, &[sha256.to_string().into()])?.is_empty())
 }
@@ -215,7 +215,7 @@ pub fn last_done(c: &mut dyn Conn, work: &str) -> Result<Option<Timestamp>, DbEr
 }
 
 /// Records that scheduled work was done.
-pub fn done(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
+pub fn record_done(c: &mut dyn Conn, work: &str, at: Timestamp) -> Result<(), DbError> {
     const DONE: &str = "INSERT INTO usage_work (name, at) VALUES ($1, CAST($2 AS BIGINT)) \
         ON CONFLICT (name) DO UPDATE SET at = excluded.at";
     c.execute(DONE, &[work.into(), at.into()]).map(drop)

@@ -43,7 +43,7 @@ impl FileState {
 
 /// Facts about a file, found by a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learnt {
+pub struct FetchedFacts {
     /// The file.
     pub file: FileId,
     /// Digest of its bytes; `None` keeps the known one.
@@ -70,21 +70,21 @@ pub fn name_of(c: &mut dyn Conn, sha256: Sha256) -> Result<Option<String>, DbErr
 }
 
 /// Writes facts about many files in one write.
-pub fn learn(c: &mut dyn Conn, learnt: &[Learnt]) -> Result<(), DbError> {
+pub fn update(c: &mut dyn Conn, facts: &[FetchedFacts]) -> Result<(), DbError> {
     const LEARN: &str = "UPDATE file SET sha256 = coalesce(CAST($1 AS TEXT), sha256), \
         size = coalesce(CAST($2 AS BIGINT), size), state = CAST($3 AS BIGINT), \
         facts = coalesce($4, facts) WHERE id = $5";
-    let row = |l: &Learnt| -> Vec<Value> {
+    let row = |l: &FetchedFacts| -> Vec<Value> {
         let facts = l.built.as_ref().map_or(Value::Null, |built| built.as_bytes().into());
         vec![Value::opt_text(l.sha256), l.size.into(), l.state.as_i64().into(), facts, l.file.into()]
     };
-    let rows: Vec<Vec<Value>> = learnt.iter().map(row).collect();
+    let rows: Vec<Vec<Value>> = facts.iter().map(row).collect();
     c.execute_many(LEARN, &rows).map(drop)
 }
 
 /// A source package whose digest is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undigested {
+pub struct FileWithoutDigest {
     /// The file.
     pub file: FileId,
     /// Its package.
@@ -102,13 +102,13 @@ pub struct Undigested {
 }
 
 /// Returns every source package of a source without a digest.
-pub fn undigested(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<Undigested>, DbError> {
+pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWithoutDigest>, DbError> {
     const FIND: &str = "SELECT f.id, p.name, f.name, f.locator, f.size, f.md5, f.state FROM file f \
         JOIN release r ON r.id = f.release_id JOIN package p ON p.id = r.package_id \
         WHERE f.sha256 IS NULL AND r.origin_id = $1 AND f.role = 'source' AND f.platform = ''";
     let mut found = Vec::new();
     c.each(FIND, &[origin.into()], &mut |mut row| {
-        found.push(Undigested {
+        found.push(FileWithoutDigest {
             file: FileId(row.int(0)?),
             package: row.text(1)?,
             name: row.text(2)?,
@@ -133,7 +133,7 @@ pub fn stored(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>
 
 /// A file found by its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SameBytes {
+pub struct DigestMatch {
     /// The file.
     pub file: FileId,
     /// Its release.
@@ -145,12 +145,12 @@ pub struct SameBytes {
 }
 
 /// Returns every file whose bytes have this digest, by id.
-pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<SameBytes>, DbError> {
+pub fn by_sha256(c: &mut dyn Conn, sha256: Sha256) -> Result<Vec<DigestMatch>, DbError> {
     const FIND: &str = "SELECT id, release_id, name, state FROM file WHERE sha256 = $1 ORDER BY id";
     let rows = c.query(FIND, &[sha256.to_string().into()])?;
     let decode = |mut r: super::Row| {
         let state = FileState::from_i64(3, r.int(3)?)?;
-        Ok(SameBytes { file: FileId(r.int(0)?), release: ReleaseId(r.int(1)?), name: r.text(2)?, state })
+        Ok(DigestMatch { file: FileId(r.int(0)?), release: ReleaseId(r.int(1)?), name: r.text(2)?, state })
     };
     rows.into_iter().map(decode).collect()
 }

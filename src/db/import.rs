@@ -10,7 +10,7 @@ use crate::model::language::Language;
 
 /// The target of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ImportTarget {
     /// The tree.
     pub tree: TreeId,
     /// The step being written, as returned by `tree::begin`.
@@ -23,7 +23,7 @@ pub struct Target {
 
 /// The ids of a new release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Introduced {
+pub struct NewReleaseIds {
     /// Its package.
     pub package: PackageId,
     /// The release.
@@ -54,7 +54,7 @@ pub(super) const LIFE: [&str; 10] = [
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a release already exists with its version and revision, or a life to close is not open.
-pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<Introduced>, DbError> {
+pub fn apply(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<Vec<NewReleaseIds>, DbError> {
     let new: Vec<(&NewRelease, LifeState, &str)> = changes
         .iter()
         .filter_map(|change| match change {
@@ -63,7 +63,7 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
         })
         .collect();
     let releases: Vec<&NewRelease> = new.iter().map(|(release, ..)| *release).collect();
-    let introduced = introduce(c, to, &releases)?;
+    let introduced = insert_releases(c, to, &releases)?;
     close(c, to, changes)?;
     record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
@@ -80,11 +80,11 @@ pub fn apply(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<Vec<In
 }
 
 /// Writes new releases without a life, and returns their ids.
-pub(super) fn introduce(
+pub(super) fn insert_releases(
     c: &mut dyn Conn,
-    to: &Target,
+    to: &ImportTarget,
     new: &[&NewRelease],
-) -> Result<Vec<Introduced>, DbError> {
+) -> Result<Vec<NewReleaseIds>, DbError> {
     if new.is_empty() {
         return Ok(Vec::new());
     }
@@ -105,7 +105,7 @@ pub(super) fn introduce(
     let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for (number, release) in (0..).zip(new) {
-        let known = Introduced {
+        let known = NewReleaseIds {
             package: packages[places[release.package.as_str()]],
             release: ReleaseId(releases + number),
             file: FileId(files + number),
@@ -135,7 +135,7 @@ pub(super) fn introduce(
     Ok(introduced)
 }
 
-fn file_row(known: Introduced, release: &NewRelease) -> Vec<Value> {
+fn file_row(known: NewReleaseIds, release: &NewRelease) -> Vec<Value> {
     let file = &release.file;
     let state = if file.stored { FileState::Stored } else { FileState::Known };
     vec![
@@ -154,7 +154,7 @@ fn file_row(known: Introduced, release: &NewRelease) -> Vec<Value> {
 }
 
 fn life(
-    to: &Target,
+    to: &ImportTarget,
     state: LifeState,
     package: PackageId,
     path: &str,
@@ -196,7 +196,7 @@ fn record(c: &mut dyn Conn, changes: &[Change]) -> Result<(), DbError> {
     Ok(())
 }
 
-fn close(c: &mut dyn Conn, to: &Target, changes: &[Change]) -> Result<(), DbError> {
+fn close(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<(), DbError> {
     // Only an open life is closed, so that a plan made from outdated rows cannot rewrite a published step.
     const CLOSE: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = $3 \
         AND package_id = $4 AND path = $5 AND from_seq = $6 AND release_id = $7 AND file_id = $8 AND to_seq = $9";

@@ -11,7 +11,7 @@ use crate::model::time::Timestamp;
 
 /// A record of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedRelease {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
@@ -26,11 +26,11 @@ pub struct Listed {
     pub stanza: Vec<u8>,
 }
 
-impl Listed {
+impl ListedRelease {
     /// Compares in the order of an index, the same for both databases: lower-case name, name, path, release.
     #[must_use]
-    pub fn order(&self, other: &Listed) -> Ordering {
-        let key = |l: &Listed| (l.release, l.package);
+    pub fn order(&self, other: &ListedRelease) -> Ordering {
+        let key = |l: &ListedRelease| (l.release, l.package);
         (&self.fold, &self.name, &self.path)
             .cmp(&(&other.fold, &other.name, &other.path))
             .then_with(|| key(self).cmp(&key(other)))
@@ -49,8 +49,8 @@ macro_rules! listed {
     };
 }
 
-fn listed_row(mut row: Row) -> Result<Listed, DbError> {
-    Ok(Listed {
+fn decode_listed(mut row: Row) -> Result<ListedRelease, DbError> {
+    Ok(ListedRelease {
         name: row.text(0)?,
         fold: row.text(1)?,
         path: row.text(2)?,
@@ -62,13 +62,13 @@ fn listed_row(mut row: Row) -> Result<Listed, DbError> {
 
 /// Returns the records listed in a tree at a step, in the order of [`Listed::order`]. Sorted here, because a sort in
 /// the database would also move the stanzas, and each database folds case differently.
-pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Listed>, DbError> {
+pub fn listed(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedRelease>, DbError> {
     let mut rows = Vec::new();
     c.each(listed!(""), &[tree.into(), seq.into()], &mut |row| {
-        rows.push(listed_row(row)?);
+        rows.push(decode_listed(row)?);
         Ok(())
     })?;
-    rows.sort_unstable_by(Listed::order);
+    rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
 
@@ -78,18 +78,19 @@ pub fn listed_of(
     tree: TreeId,
     seq: Seq,
     packages: &[PackageId],
-) -> Result<Vec<Listed>, DbError> {
+) -> Result<Vec<ListedRelease>, DbError> {
     let params: Vec<Vec<Value>> =
         packages.iter().map(|package| vec![tree.into(), seq.into(), (*package).into()]).collect();
     let answers = c.query_many(listed!("AND l.package_id = $3"), &params)?;
-    let mut rows: Vec<Listed> = answers.into_iter().flatten().map(listed_row).collect::<Result<_, _>>()?;
-    rows.sort_unstable_by(Listed::order);
+    let mut rows: Vec<ListedRelease> =
+        answers.into_iter().flatten().map(decode_listed).collect::<Result<_, _>>()?;
+    rows.sort_unstable_by(ListedRelease::order);
     Ok(rows)
 }
 
 /// A name listed in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct ListedName {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
@@ -103,7 +104,7 @@ pub struct Named {
 }
 
 /// Returns the names listed in a tree at a step, each once, by lower-case name and name.
-pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Named>, DbError> {
+pub fn names(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<ListedName>, DbError> {
     page(c, tree, seq, "", i64::MAX, 0)
 }
 
@@ -115,14 +116,14 @@ pub fn page(
     part: &str,
     limit: i64,
     offset: i64,
-) -> Result<Vec<Named>, DbError> {
+) -> Result<Vec<ListedName>, DbError> {
     const NAMES: &str = "SELECT p.name, p.fold, l.package_id, r.version, r.published_at, l.path FROM life l \
         JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
         WHERE l.tree_id = $1 AND l.state = 0 AND l.from_seq <= $2 AND l.to_seq > $2 \
         AND p.fold LIKE $3 ESCAPE '\\'";
-    let mut found: Vec<(Named, String)> = Vec::new();
+    let mut found: Vec<(ListedName, String)> = Vec::new();
     c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
-        let named = Named {
+        let named = ListedName {
             name: row.text(0)?,
             fold: row.text(1)?,
             package: PackageId(row.int(2)?),
@@ -156,7 +157,7 @@ fn pattern(part: &str) -> String {
 
 /// The source file of a release that is listed or archived at a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundFile {
+pub struct ReleaseFile {
     /// Listed or archived at that step.
     pub state: LifeState,
     /// Sub-directory of a second record, else empty.
@@ -206,8 +207,8 @@ macro_rules! found {
     };
 }
 
-fn found_row(mut row: Row) -> Result<FoundFile, DbError> {
-    Ok(FoundFile {
+fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
+    Ok(ReleaseFile {
         state: life_state(0, row.int(0)?)?,
         path: row.text(1)?,
         package: PackageId(row.int(2)?),
@@ -241,10 +242,10 @@ pub fn find_file(
     state: Option<LifeState>,
     package: &str,
     file: &str,
-) -> Result<Option<FoundFile>, DbError> {
+) -> Result<Option<ReleaseFile>, DbError> {
     let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
     let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
-    let found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
+    let found: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
     let wanted = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
     // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
     Ok(wanted.max_by(|a, b| {
@@ -260,9 +261,9 @@ pub fn package_detail(
     tree: TreeId,
     seq: Seq,
     package: &str,
-) -> Result<Vec<FoundFile>, DbError> {
+) -> Result<Vec<ReleaseFile>, DbError> {
     let rows = c.query(found!(""), &[tree.into(), seq.into(), package.into()])?;
-    let mut found: Vec<FoundFile> = rows.into_iter().map(found_row).collect::<Result<_, _>>()?;
+    let mut found: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
     found.sort_by(|a, b| {
         let newest = (b.published_at, b.revision, b.release).cmp(&(a.published_at, a.revision, a.release));
         a.state.cmp(&b.state).then(newest)
@@ -272,7 +273,7 @@ pub fn package_detail(
 
 /// A row of the tables under `Meta/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archived {
+pub struct FileInfo {
     /// The package's name.
     pub name: String,
     /// The name in lower case.
@@ -285,10 +286,10 @@ pub struct Archived {
     pub published_at: Option<Timestamp>,
 }
 
-impl Archived {
+impl FileInfo {
     /// Compares in the order of the tables under `Meta/`: lower-case name, name, publication, file name.
     #[must_use]
-    pub fn order(&self, other: &Archived) -> Ordering {
+    pub fn order(&self, other: &FileInfo) -> Ordering {
         (&self.fold, &self.name)
             .cmp(&(&other.fold, &other.name))
             .then(self.published_at.cmp(&other.published_at))
@@ -309,19 +310,19 @@ macro_rules! files {
 }
 
 /// Returns the archived files of a tree at a step, in the order of [`Archived::order`].
-pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
+pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 1"), tree, seq)
 }
 
 /// Returns the listed files of a tree at a step, except those in a sub-directory, in the order of [`Archived::order`].
-pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
+pub fn listed_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 0 AND l.path = ''"), tree, seq)
 }
 
-fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<Vec<Archived>, DbError> {
+fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     let mut rows = Vec::new();
     c.each(sql, &[tree.into(), seq.into()], &mut |mut row| {
-        rows.push(Archived {
+        rows.push(FileInfo {
             name: row.text(0)?,
             fold: row.text(1)?,
             file: row.text(2)?,
@@ -330,13 +331,13 @@ fn files(c: &mut dyn Conn, sql: &'static str, tree: TreeId, seq: Seq) -> Result<
         });
         Ok(())
     })?;
-    rows.sort_unstable_by(Archived::order);
+    rows.sort_unstable_by(FileInfo::order);
     Ok(rows)
 }
 
 /// A current life, for comparison with the declaration of upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Current {
+pub struct CurrentLife {
     /// The key of the row, for [`crate::model::change::Change::Close`].
     pub key: LifeKey,
     /// The package's name.
@@ -387,9 +388,9 @@ pub fn current(
     c: &mut dyn Conn,
     tree: TreeId,
     seq: Seq,
-    each: &mut dyn FnMut(Current) -> Result<(), DbError>,
+    each: &mut dyn FnMut(CurrentLife) -> Result<(), DbError>,
 ) -> Result<(), DbError> {
-    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(current_row(row)?))
+    c.each(current!(""), &[tree.into(), seq.into()], &mut |row| each(decode_current(row)?))
 }
 
 /// Returns the lives of one package in a tree at a step, in a time that does not depend on the size of the tree.
@@ -398,12 +399,12 @@ pub fn current_of(
     tree: TreeId,
     seq: Seq,
     package: PackageId,
-) -> Result<Vec<Current>, DbError> {
+) -> Result<Vec<CurrentLife>, DbError> {
     const OF: &str = current!("AND l.state IN (0, 1) AND l.package_id = $3");
-    c.query(OF, &[tree.into(), seq.into(), package.into()])?.into_iter().map(current_row).collect()
+    c.query(OF, &[tree.into(), seq.into(), package.into()])?.into_iter().map(decode_current).collect()
 }
 
-fn current_row(mut row: Row) -> Result<Current, DbError> {
+fn decode_current(mut row: Row) -> Result<CurrentLife, DbError> {
     let key = LifeKey {
         state: life_state(0, row.int(0)?)?,
         package: PackageId(row.int(1)?),
@@ -412,7 +413,7 @@ fn current_row(mut row: Row) -> Result<Current, DbError> {
         file: FileId(row.int(4)?),
         from_seq: row.int(5)?,
     };
-    Ok(Current {
+    Ok(CurrentLife {
         key,
         variant: row.int(6)?,
         name: row.text(7)?,

@@ -13,13 +13,13 @@ use super::target::Target;
 use super::{DbError, pgconnect, pgerror};
 
 /// Polling interval, used besides notifications, which a connection pooler may drop.
-const SLOW: Duration = Duration::from_secs(30);
-/// First pause before a lost connection is opened again; doubled up to [`SLOW`].
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// First pause before a lost connection is opened again; doubled up to [`POLL_INTERVAL`].
+const FIRST_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The thread that listens.
 pub(super) struct Listener {
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
     closing: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -32,12 +32,12 @@ impl Listener {
         let thread = std::thread::Builder::new().name("db-listen".to_owned()).spawn(move || {
             runtime.block_on(end.run_until_cancelled(serve(&target, &ring)));
         })?;
-        Ok(Listener { news, closing, thread: Mutex::new(Some(thread)) })
+        Ok(Listener { changed: news, closing, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Waits until another node may have published, [`SLOW`] at most. Spurious returns are possible.
-    pub(super) async fn heard(&self) {
-        self.news.notified().await;
+    /// Waits until another node may have published, [`POLL_INTERVAL`] at most. Spurious returns are possible.
+    pub(super) async fn wait(&self) {
+        self.changed.notified().await;
     }
 
     /// Stops the thread.
@@ -56,21 +56,24 @@ impl Drop for Listener {
 }
 
 /// Waits for the next poll where there is no listener.
-pub(super) async fn deaf() {
-    tokio::time::sleep(SLOW).await;
+pub(super) async fn poll_interval() {
+    tokio::time::sleep(POLL_INTERVAL).await;
 }
 
 async fn serve(target: &Target, news: &Notify) -> Infallible {
-    let mut pause = PAUSE;
+    let mut pause = FIRST_RETRY_PAUSE;
     loop {
         let began = tokio::time::Instant::now();
         let Err(error) = listen(target, news).await;
-        if began.elapsed() > SLOW {
-            pause = PAUSE;
+        if began.elapsed() > POLL_INTERVAL {
+            pause = FIRST_RETRY_PAUSE;
         }
-        tracing::warn!("LISTEN connection lost; polling other nodes every {} s: {error}", SLOW.as_secs());
+        tracing::warn!(
+            "LISTEN connection lost; polling other nodes every {} s: {error}",
+            POLL_INTERVAL.as_secs()
+        );
         tokio::time::sleep(pause).await;
-        pause = SLOW.min(pause * 2);
+        pause = POLL_INTERVAL.min(pause * 2);
         news.notify_one();
     }
 }
@@ -85,7 +88,7 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
     client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;
     // Publishes before LISTEN were not notified.
     news.notify_one();
-    let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + SLOW, SLOW);
+    let mut poll = tokio::time::interval_at(tokio::time::Instant::now() + POLL_INTERVAL, POLL_INTERVAL);
     loop {
         tokio::select! {
             schema = notifications.recv() => match schema {
@@ -100,7 +103,7 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
             _ = poll.tick() => {
                 news.notify_one();
                 // A query detects a connection that broke silently.
-                let answer = tokio::time::timeout(SLOW, client.batch_execute("SELECT 1")).await;
+                let answer = tokio::time::timeout(POLL_INTERVAL, client.batch_execute("SELECT 1")).await;
                 answer.map_err(|elapsed| DbError::Lost(elapsed.into()))?.map_err(failed)?;
             }
         }

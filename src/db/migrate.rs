@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::part::Part;
+use super::schema::Schema;
 use super::{Conn, DbError};
 
 /// A schema migration.
@@ -75,7 +75,7 @@ pub const USAGE: &[Migration] = &[Migration {
 }];
 
 /// A connection for migrations, inside a transaction that holds the lock.
-pub(super) trait Schema: Conn {
+pub(super) trait MigrationConn: Conn {
     /// Runs the statements of a script.
     fn script(&mut self, sql: &str) -> Result<(), DbError>;
     /// Returns true if the table exists.
@@ -90,14 +90,14 @@ pub(super) trait Schema: Conn {
 ///
 /// # Errors
 /// [`DbError::TooNew`] if a newer program migrated it and this one cannot work with the result.
-pub(super) fn level(c: &mut dyn Schema, part: Part) -> Result<i64, DbError> {
-    let ledger = part.ledger();
-    if !c.has_table(ledger.table)? {
+pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
+    let table = schema.migration_table();
+    if !c.has_table(table.name)? {
         return Ok(0);
     }
-    let known = part.migrations().last().map_or(0, |m| m.number);
+    let known = schema.migrations().last().map_or(0, |m| m.number);
     let (mut newest, mut too_new) = (0, None);
-    for mut row in c.query(ledger.seen, &[])? {
+    for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
         if newest > known && row.int(1)? == 0 {
             too_new = Some(row.text(2)?);
@@ -111,18 +111,18 @@ pub(super) fn level(c: &mut dyn Schema, part: Part) -> Result<i64, DbError> {
 
 /// Whether another program uses the database while it is migrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum MigrationMode {
     /// No other program uses it.
-    Alone,
+    Exclusive,
     /// An older program keeps using it.
-    Beside,
+    Online,
 }
 
 /// Returns the first missing migration above `level` that `rule` forbids. An empty database has no other users.
-fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'static str)> {
-    match rule {
-        Rule::Alone => None,
-        Rule::Beside => {
+fn not_online(all: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64, &'static str)> {
+    match mode {
+        MigrationMode::Exclusive => None,
+        MigrationMode::Online => {
             let missing = all.iter().filter(|m| level > 0 && m.number > level);
             missing.filter(|m| !m.expand_only).map(|m| (m.number, m.name)).next()
         }
@@ -130,21 +130,21 @@ fn not_online(all: &[Migration], level: i64, rule: Rule) -> Option<(i64, &'stati
 }
 
 /// Runs the missing migrations. The caller commits.
-pub(super) fn run(c: &mut dyn Schema, part: Part, rule: Rule) -> Result<(), DbError> {
-    let (level, ledger) = (level(c, part)?, part.ledger());
-    if let Some((number, name)) = not_online(part.migrations(), level, rule) {
+pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
+    let (level, table) = (level(c, schema)?, schema.migration_table());
+    if let Some((number, name)) = not_online(schema.migrations(), level, mode) {
         return Err(DbError::NotOnline { place: c.place(), number, name });
     }
     if level == 0 {
-        c.script(ledger.create)?;
+        c.script(table.create)?;
     }
-    for migration in part.migrations().iter().filter(|m| m.number > level) {
+    for migration in schema.migrations().iter().filter(|m| m.number > level) {
         c.script(c.pick(migration))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
         let version = env!("CARGO_PKG_VERSION").into();
         let (name, expand_only) = (migration.name.into(), migration.expand_only.into());
-        c.execute(ledger.done, &[migration.number.into(), name, now.into(), expand_only, version])?;
+        c.execute(table.insert, &[migration.number.into(), name, now.into(), expand_only, version])?;
     }
     Ok(())
 }
@@ -154,14 +154,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beside_an_older_program_only_what_it_can_bear_is_migrated() {
+    fn online_migrations_are_expand_only() {
         let migration =
             |number, name, expand_only| Migration { number, name, expand_only, sqlite: "", postgres: "" };
         let all = [migration(1, "a", false), migration(2, "b", true), migration(3, "c", false)];
-        assert_eq!(not_online(&all, 1, Rule::Alone), None);
-        assert_eq!(not_online(&all, 1, Rule::Beside), Some((3, "c")));
-        assert_eq!(not_online(&all[..2], 1, Rule::Beside), None);
-        assert_eq!(not_online(&all, 3, Rule::Beside), None);
-        assert_eq!(not_online(&all, 0, Rule::Beside), None, "an empty database has no users");
+        assert_eq!(not_online(&all, 1, MigrationMode::Exclusive), None);
+        assert_eq!(not_online(&all, 1, MigrationMode::Online), Some((3, "c")));
+        assert_eq!(not_online(&all[..2], 1, MigrationMode::Online), None);
+        assert_eq!(not_online(&all, 3, MigrationMode::Online), None);
+        assert_eq!(not_online(&all, 0, MigrationMode::Online), None, "an empty database has no users");
     }
 }

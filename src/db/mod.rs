@@ -3,40 +3,39 @@
 //! A file per noun holds free functions over `&mut dyn Conn`; only the two driver files depend on the database.
 
 pub mod backfill;
+pub mod backfill_write;
 pub mod binary;
+pub mod binary_list;
 pub mod bioconductor;
 pub mod blob;
-pub mod build_list;
 mod checkpoint;
 pub mod clock;
 pub mod conn;
 pub mod detail;
+pub mod discovered_binary;
 pub mod download;
 pub mod error;
 pub mod file;
-pub mod found_build;
 pub mod identity;
 pub mod ids;
 pub mod import;
-mod lanes;
 pub mod lease;
 pub mod life;
 mod listen;
 pub mod migrate;
 pub mod package;
-pub mod part;
 mod pgconnect;
 mod pgerror;
 mod pgwire;
-pub mod place;
 mod postgres;
-pub mod prepend;
 pub mod release;
 pub mod rendered;
 pub mod repo;
+pub mod schema;
 pub mod skew;
 pub mod source;
 mod sqlite;
+pub mod sqlite_dir;
 pub mod step;
 pub mod storage_class;
 pub mod sweep;
@@ -45,6 +44,7 @@ mod tls;
 pub mod tree;
 pub mod tx;
 pub mod upstream;
+mod workers;
 
 pub use conn::{Conn, Row, Value};
 pub use error::DbError;
@@ -59,12 +59,12 @@ use rusqlite::OpenFlags;
 use crate::config::{Config, Provider};
 use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
-use lanes::{Kind, Lane};
-use migrate::{Rule, Schema};
-use part::Part;
+use migrate::{MigrationConn, MigrationMode};
 use postgres::{PgSession, Postgres};
+use schema::Schema;
 use sqlite::Sqlite;
 use target::Target;
+use workers::{TransactionKind, WorkerPool};
 
 enum Engine {
     Sqlite(Sqlite),
@@ -84,7 +84,7 @@ impl Db {
     /// # Errors
     /// One variant for each problem that an administrator can fix; the text says how.
     pub fn open(config: &Config) -> Result<Db, DbError> {
-        Db::open_as(config, Part::Core, None, Rule::Alone)
+        Db::open_as(config, Schema::Core, None, MigrationMode::Exclusive)
     }
 
     /// Opens the database of usage data, which several processes may use at a time. Blocks.
@@ -92,7 +92,7 @@ impl Db {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_usage(config: &Config) -> Result<Db, DbError> {
-        Db::open_as(config, Part::Usage, None, Rule::Alone)
+        Db::open_as(config, Schema::Usage, None, MigrationMode::Exclusive)
     }
 
     /// Like [`Db::open`], while another process uses the database: only runs migrations that process can work with.
@@ -100,24 +100,35 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::open`], and [`DbError::NotOnline`].
-    pub fn open_beside(config: &Config, lock: Option<OwnedFd>) -> Result<Db, DbError> {
-        Db::open_as(config, Part::Core, lock, Rule::Beside)
+    pub fn open_online(config: &Config, lock: Option<OwnedFd>) -> Result<Db, DbError> {
+        Db::open_as(config, Schema::Core, lock, MigrationMode::Online)
     }
 
-    fn open_as(config: &Config, part: Part, held: Option<OwnedFd>, rule: Rule) -> Result<Db, DbError> {
+    fn open_as(
+        config: &Config,
+        schema: Schema,
+        inherited: Option<OwnedFd>,
+        mode: MigrationMode,
+    ) -> Result<Db, DbError> {
         let wait = config.database.connection_timeout;
         let engine = match config.database.provider {
             Provider::Sqlite => {
                 let dir = &config.sqlite.dir;
-                let lock = match part {
-                    Part::Core => Some(place::lock(dir, held)?),
-                    Part::Usage => None,
+                let lock = match schema {
+                    Schema::Core => Some(sqlite_dir::lock(dir, inherited)?),
+                    Schema::Usage => None,
                 };
-                Engine::Sqlite(Sqlite::open(part, &place::file(dir, part)?, lock, wait, rule)?)
+                Engine::Sqlite(Sqlite::open(
+                    schema,
+                    &sqlite_dir::create_file(dir, schema)?,
+                    lock,
+                    wait,
+                    mode,
+                )?)
             }
             Provider::Postgres => {
-                let target = Target::parse(&config.postgres, part, wait)?;
-                Engine::Postgres(Postgres::open(part, target, rule)?)
+                let target = Target::parse(&config.postgres, schema, wait)?;
+                Engine::Postgres(Postgres::open(schema, target, mode)?)
             }
         };
         Ok(Db { engine: Arc::new(engine) })
@@ -136,9 +147,9 @@ impl Db {
     }
 
     /// Releases the lock after another process has taken it over. The database stays open here.
-    pub fn give_up_lock(&self) {
+    pub fn release_lock(&self) {
         match &*self.engine {
-            Engine::Sqlite(engine) => engine.give_up_lock(),
+            Engine::Sqlite(engine) => engine.release_lock(),
             Engine::Postgres(_) => {}
         }
     }
@@ -149,7 +160,7 @@ impl Db {
     /// As [`Db::open`], except for the lock, which a running daemon holds. Also if the clock of this machine prevents
     /// publishing.
     pub fn check(config: &Config) -> Result<String, DbError> {
-        let found = Db::inspect(config, Part::Core)?.usable()?;
+        let found = Db::inspect(config, Schema::Core)?.usable()?;
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
         match found.published.and_then(|row| skew::between(row, now)) {
             Some(skew) => Err(skew.into()),
@@ -162,36 +173,36 @@ impl Db {
     /// # Errors
     /// As [`Db::open_usage`].
     pub fn check_usage(config: &Config) -> Result<String, DbError> {
-        Db::inspect(config, Part::Usage)?.usable().map(|found| found.line)
+        Db::inspect(config, Schema::Usage)?.usable().map(|found| found.line)
     }
 
     /// Returns the schema and the identity of the configured database without creating or changing anything. Blocks.
     ///
     /// # Errors
     /// As [`Db::check`].
-    pub fn at_rest(config: &Config) -> Result<AtRest, DbError> {
-        Db::inspect(config, Part::Core).map(|found| found.state)
+    pub fn database_state(config: &Config) -> Result<DatabaseState, DbError> {
+        Db::inspect(config, Schema::Core).map(|found| found.state)
     }
 
-    fn inspect(config: &Config, part: Part) -> Result<Inspected, DbError> {
+    fn inspect(config: &Config, schema: Schema) -> Result<Inspection, DbError> {
         let wait = config.database.connection_timeout;
         match config.database.provider {
-            Provider::Sqlite => look_at_file(&place::look(&config.sqlite.dir, part)?, part, wait),
+            Provider::Sqlite => inspect_file(&sqlite_dir::check(&config.sqlite.dir, schema)?, schema, wait),
             Provider::Postgres => {
-                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, part, wait)?));
+                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, schema, wait)?));
                 let place = format!("PostgreSQL database {}", session.target.place());
                 let target = Arc::clone(&session.target);
-                let connected = session.connected()?;
-                let refused = match part {
-                    Part::Core => {
+                let connected = session.connection()?;
+                let refused = match schema {
+                    Schema::Core => {
                         usable(connected, &target, Timestamp(jiff::Timestamp::now().as_microsecond()))
                     }
-                    Part::Usage => pgerror::writable(connected, &target),
+                    Schema::Usage => pgerror::writable(connected, &target),
                 };
-                let state = state(connected, part)?;
-                let published = published(connected, part, state.level)?;
+                let state = state(connected, schema)?;
+                let published = published(connected, schema, state.level)?;
                 let line = state_line(&place, state.level);
-                Ok(Inspected { line, state, published, refused: refused.err() })
+                Ok(Inspection { line, state, published, refused: refused.err() })
             }
         }
     }
@@ -211,7 +222,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.lane(Kind::Read).run(Kind::Read, f).await
+        self.pool(TransactionKind::Read).run(TransactionKind::Read, f).await
     }
 
     /// Runs `f` in one interactive write transaction: commit on `Ok`, roll back on `Err`. Interactive writes run one
@@ -221,7 +232,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.lane(Kind::Write).run(Kind::Write, f).await
+        self.pool(TransactionKind::Write).run(TransactionKind::Write, f).await
     }
 
     /// Like [`Db::write`], queued behind every interactive write: one chunk of at most 2,000 rows of a long import.
@@ -230,7 +241,7 @@ impl Db {
         T: Send + 'static,
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.lane(Kind::Bulk).run(Kind::Bulk, f).await
+        self.pool(TransactionKind::Bulk).run(TransactionKind::Bulk, f).await
     }
 
     /// Checks that the database answers, may be written, and would accept a publish at `now` by its host's clock.
@@ -250,54 +261,54 @@ impl Db {
 
     /// Waits until another node may have published: until a notification of PostgreSQL, half a minute at most. With
     /// SQLite there is no other node, and the future never completes. Only one waiting caller is woken.
-    pub async fn elsewhere(&self) {
+    pub async fn wait_for_remote_publish(&self) {
         match &*self.engine {
             Engine::Sqlite(_) => std::future::pending().await,
-            Engine::Postgres(engine) => engine.elsewhere().await,
+            Engine::Postgres(engine) => engine.wait_for_remote_publish().await,
         }
     }
 
     /// Updates the planner statistics after a long import, before the publish: for a minute PostgreSQL would still use
     /// the statistics of the empty tables.
-    pub async fn settle(&self) -> Result<(), DbError> {
+    pub async fn analyze(&self) -> Result<(), DbError> {
         const ANALYZE: [&str; 5] =
             ["ANALYZE package", "ANALYZE release", "ANALYZE record", "ANALYZE file", "ANALYZE life"];
         self.bulk(|c| ANALYZE.iter().try_for_each(|table| c.execute(table, &[]).map(drop))).await
     }
 
-    fn lane(&self, kind: Kind) -> &Lane {
+    fn pool(&self, kind: TransactionKind) -> &WorkerPool {
         match &*self.engine {
-            Engine::Sqlite(engine) => engine.lane(kind),
-            Engine::Postgres(engine) => engine.lane(kind),
+            Engine::Sqlite(engine) => engine.pool(kind),
+            Engine::Postgres(engine) => engine.pool(kind),
         }
     }
 }
 
 /// The state of a database before this program changes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AtRest {
+pub struct DatabaseState {
     /// The newest migration, 0 for an empty database.
     pub level: i64,
     /// Its identity, if the schema has one.
     pub identity: Option<Identity>,
     /// The recorded markers of storage classes.
-    pub classes: Vec<storage_class::Held>,
+    pub classes: Vec<storage_class::StorageClassRow>,
     /// Names of the storage directories with objects that its rows refer to.
-    pub shelves: Vec<String>,
+    pub directories: Vec<String>,
 }
 
-/// A [`AtRest`] with a line to print.
-struct Inspected {
+/// A [`DatabaseState`] with a line to print.
+struct Inspection {
     line: String,
-    state: AtRest,
+    state: DatabaseState,
     /// The time of the clock row: nothing can be published at or before it.
     published: Option<Timestamp>,
     /// Why PostgreSQL would refuse to be written, or a publish by this machine's clock.
     refused: Option<DbError>,
 }
 
-impl Inspected {
-    fn usable(mut self) -> Result<Inspected, DbError> {
+impl Inspection {
+    fn usable(mut self) -> Result<Inspection, DbError> {
         match self.refused.take() {
             Some(error) => Err(error),
             None => Ok(self),
@@ -308,14 +319,14 @@ impl Inspected {
 /// Checks that PostgreSQL may be written, and that a publish at `now` would not be ahead of its host's clock.
 fn usable(c: &mut dyn Conn, target: &Target, now: Timestamp) -> Result<(), DbError> {
     pgerror::writable(c, target)?;
-    clock::not_ahead(c, now)
+    clock::check_host_time(c, now)
 }
 
-fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
-    let level = migrate::level(c, part)?;
-    let mut state = AtRest { level, ..AtRest::default() };
-    if part == Part::Core && level > 0 {
-        state.shelves = blob::shelves(c)?;
+fn state(c: &mut dyn MigrationConn, schema: Schema) -> Result<DatabaseState, DbError> {
+    let level = migrate::level(c, schema)?;
+    let mut state = DatabaseState { level, ..DatabaseState::default() };
+    if schema == Schema::Core && level > 0 {
+        state.directories = blob::directories(c)?;
         if c.has_table("identity")? {
             state.identity = Some(identity::get(c)?);
         }
@@ -326,14 +337,15 @@ fn state(c: &mut dyn Schema, part: Part) -> Result<AtRest, DbError> {
     Ok(state)
 }
 
-fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, DbError> {
+fn inspect_file(file: &Path, schema: Schema, wait: Duration) -> Result<Inspection, DbError> {
     let place = format!("SQLite database {}", file.display());
-    let blank = |line| Ok(Inspected { line, state: AtRest::default(), published: None, refused: None });
+    let blank =
+        |line| Ok(Inspection { line, state: DatabaseState::default(), published: None, refused: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return blank(format!("{place} does not exist yet; it is created at the first start"));
         }
-        Err(error) => return Err(place::unwritable(file, error)),
+        Err(error) => return Err(sqlite_dir::unwritable(file, error)),
         Ok(found) if found.len() == 0 => return blank(state_line(&place, 0)),
         Ok(_) => {}
     }
@@ -342,15 +354,15 @@ fn look_at_file(file: &Path, part: Part, wait: Duration) -> Result<Inspected, Db
     let path =
         if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
-    session.call_it(file);
-    let state = state(&mut session, part)?;
-    let published = published(&mut session, part, state.level)?;
-    Ok(Inspected { line: state_line(&place, state.level), state, published, refused: None })
+    session.set_path(file);
+    let state = state(&mut session, schema)?;
+    let published = published(&mut session, schema, state.level)?;
+    Ok(Inspection { line: state_line(&place, state.level), state, published, refused: None })
 }
 
 /// Returns the time of the clock row, if there is one.
-fn published(c: &mut dyn Conn, part: Part, level: i64) -> Result<Option<Timestamp>, DbError> {
-    if part != Part::Core || level == 0 {
+fn published(c: &mut dyn Conn, schema: Schema, level: i64) -> Result<Option<Timestamp>, DbError> {
+    if schema != Schema::Core || level == 0 {
         return Ok(None);
     }
     Ok(Some(clock::get(c)?.at))

@@ -21,28 +21,33 @@ pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Clien
 }
 
 /// Receives the payloads of notifications.
-pub(super) type Heard = mpsc::UnboundedSender<String>;
+pub(super) type NotificationSender = mpsc::UnboundedSender<String>;
 
-/// Connects on the current runtime; `heard` receives the notifications of the session.
-pub(super) async fn open(target: &Target, heard: Option<Heard>) -> Result<Client, DbError> {
+/// Connects on the current runtime; `notifications` receives the notifications of the session.
+pub(super) async fn open(
+    target: &Target,
+    notifications: Option<NotificationSender>,
+) -> Result<Client, DbError> {
     let client = if target.is_local_socket() {
-        once(target, config::SslMode::Disable, &heard).await?
+        connect_once(target, config::SslMode::Disable, &notifications).await?
     } else {
         match target.ssl_mode {
-            SslMode::Disable => once(target, config::SslMode::Disable, &heard).await?,
-            SslMode::Allow => match once(target, config::SslMode::Disable, &heard).await {
+            SslMode::Disable => connect_once(target, config::SslMode::Disable, &notifications).await?,
+            SslMode::Allow => match connect_once(target, config::SslMode::Disable, &notifications).await {
                 // If pg_hba.conf admits only TLS, the login is refused.
-                Err(DbError::Authentication { .. }) => once(target, config::SslMode::Require, &heard).await?,
+                Err(DbError::Authentication { .. }) => {
+                    connect_once(target, config::SslMode::Require, &notifications).await?
+                }
                 other => other?,
             },
-            SslMode::Prefer => match once(target, config::SslMode::Prefer, &heard).await {
+            SslMode::Prefer => match connect_once(target, config::SslMode::Prefer, &notifications).await {
                 Err(DbError::Tls { .. } | DbError::Authentication { .. }) => {
-                    once(target, config::SslMode::Disable, &heard).await?
+                    connect_once(target, config::SslMode::Disable, &notifications).await?
                 }
                 other => other?,
             },
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                once(target, config::SslMode::Require, &heard).await?
+                connect_once(target, config::SslMode::Require, &notifications).await?
             }
         }
     };
@@ -50,7 +55,11 @@ pub(super) async fn open(target: &Target, heard: Option<Heard>) -> Result<Client
     Ok(client)
 }
 
-async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> Result<Client, DbError> {
+async fn connect_once(
+    target: &Target,
+    mode: config::SslMode,
+    notifications: &Option<NotificationSender>,
+) -> Result<Client, DbError> {
     let mut config = target.config.clone();
     config.ssl_mode(mode);
     let wait = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(30));
@@ -58,12 +67,12 @@ async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> 
     let connected = tokio::time::timeout(wait, async {
         if mode == config::SslMode::Disable {
             let (client, connection) = config.connect(NoTls).await.map_err(|e| connecting(target, e))?;
-            tokio::spawn(drive(connection, heard.clone()));
+            tokio::spawn(drive(connection, notifications.clone()));
             Ok(client)
         } else {
             let tls = MakeRustlsConnect::new(tls::client(target)?);
             let (client, connection) = config.connect(tls).await.map_err(|e| connecting(target, e))?;
-            tokio::spawn(drive(connection, heard.clone()));
+            tokio::spawn(drive(connection, notifications.clone()));
             Ok(client)
         }
     });
@@ -74,13 +83,13 @@ async fn once(target: &Target, mode: config::SslMode, heard: &Option<Heard>) -> 
 }
 
 /// Drives a connection until it ends.
-async fn drive<S, T>(mut connection: Connection<S, T>, heard: Option<Heard>)
+async fn drive<S, T>(mut connection: Connection<S, T>, notifications: Option<NotificationSender>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(notification), Some(sender)) = (message, &heard) {
+        if let (AsyncMessage::Notification(notification), Some(sender)) = (message, &notifications) {
             let _ = sender.send(notification.payload().to_owned());
         }
     }

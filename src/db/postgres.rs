@@ -9,12 +9,12 @@ use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
-use super::lanes::{Kind, Lane, Opener, Session, Work};
 use super::listen::{self, Listener};
-use super::migrate::{self, Migration, Rule, Schema};
-use super::part::Part;
+use super::migrate::{self, Migration, MigrationConn, MigrationMode};
 use super::pgerror::{map, retryable, writable};
+use super::schema::Schema;
 use super::target::Target;
+use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, Row, Value, pgconnect, pgwire};
 use crate::metrics;
 use crate::model::time::Timestamp;
@@ -26,32 +26,32 @@ const TRIES: u32 = 10;
 
 /// An open PostgreSQL database.
 pub(super) struct Postgres {
-    read: Lane,
-    write: Lane,
-    bulk: Lane,
+    read: WorkerPool,
+    write: WorkerPool,
+    bulk: WorkerPool,
     target: Arc<Target>,
-    /// Started by the first call of [`Postgres::elsewhere`].
+    /// Started by the first call of [`Postgres::wait_for_remote_publish`].
     listener: OnceLock<Option<Listener>>,
 }
 
 impl Postgres {
-    pub(super) fn open(part: Part, target: Target, rule: Rule) -> Result<Postgres, DbError> {
+    pub(super) fn open(schema: Schema, target: Target, mode: MigrationMode) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
         let ours = Arc::clone(&target);
-        let connected = first.connected()?;
+        let connected = first.connection()?;
         writable(connected, &target)?;
-        connected.migrate(part, rule)?;
+        connected.migrate(schema, mode)?;
         drop(first);
         let place = target.place();
         let opener: Opener =
             Arc::new(move || Ok(Box::new(PgSession::new(Arc::clone(&target))) as Box<dyn Session>));
         let start = |name, threads| {
-            Lane::start(name, threads, metrics::database_queue(part.as_str(), name), &opener)
+            WorkerPool::start(name, threads, metrics::database_queue(schema.as_str(), name), &opener)
                 .map_err(|e| DbError::Driver { place: place.clone(), source: e.into() })
         };
         Ok(Postgres {
-            read: start("read", part.readers())?,
+            read: start("read", schema.readers())?,
             write: start("write", 1)?,
             bulk: start("bulk", 1)?,
             target: ours,
@@ -60,18 +60,18 @@ impl Postgres {
     }
 
     /// Waits until another node may have published.
-    pub(super) async fn elsewhere(&self) {
+    pub(super) async fn wait_for_remote_publish(&self) {
         match self.listener.get_or_init(|| Listener::start(Arc::clone(&self.target)).ok()) {
-            Some(listener) => listener.heard().await,
-            None => listen::deaf().await,
+            Some(listener) => listener.wait().await,
+            None => listen::poll_interval().await,
         }
     }
 
-    pub(super) fn lane(&self, kind: Kind) -> &Lane {
+    pub(super) fn pool(&self, kind: TransactionKind) -> &WorkerPool {
         match kind {
-            Kind::Read => &self.read,
-            Kind::Write => &self.write,
-            Kind::Bulk => &self.bulk,
+            TransactionKind::Read => &self.read,
+            TransactionKind::Write => &self.write,
+            TransactionKind::Bulk => &self.bulk,
         }
     }
 
@@ -102,7 +102,7 @@ impl PgSession {
     }
 
     /// Returns the connection, reopened if it is known to be closed.
-    pub(super) fn connected(&mut self) -> Result<&mut PgConn, DbError> {
+    pub(super) fn connection(&mut self) -> Result<&mut PgConn, DbError> {
         if self.connection.as_ref().is_none_or(|c| c.client.is_closed()) {
             self.connection = None;
             let (runtime, client) = pgconnect::connect(&self.target)?;
@@ -114,8 +114,12 @@ impl PgSession {
     }
 
     /// Tries the transaction once. `Ok(None)` asks for another attempt.
-    fn attempt(&mut self, kind: Kind, work: &mut Work<'_>) -> Result<Option<()>, DbError> {
-        let c = self.connected()?;
+    fn attempt(
+        &mut self,
+        kind: TransactionKind,
+        work: &mut TransactionBody<'_>,
+    ) -> Result<Option<()>, DbError> {
+        let c = self.connection()?;
         let id = match c.begin(kind) {
             Ok(id) => id,
             // The server closed the idle connection: nothing was sent in this transaction yet.
@@ -129,24 +133,24 @@ impl PgSession {
                     self.connection = None;
                 }
                 let again = matches!(&error, DbError::Driver { source, .. } if retryable(source.as_ref()))
-                    || (kind == Kind::Read && matches!(error, DbError::Lost(_)));
+                    || (kind == TransactionKind::Read && matches!(error, DbError::Lost(_)));
                 return if again { Ok(None) } else { Err(error) };
             }
         }
-        match c.control("COMMIT") {
+        match c.execute_batch("COMMIT") {
             Ok(()) => Ok(Some(())),
-            Err(DbError::Lost(_)) if kind == Kind::Read => Ok(None),
-            Err(DbError::Lost(lost)) => self.outcome(id, lost),
+            Err(DbError::Lost(_)) if kind == TransactionKind::Read => Ok(None),
+            Err(DbError::Lost(lost)) => self.commit_outcome(id, lost),
             Err(DbError::Driver { source, .. }) if retryable(source.as_ref()) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Queries the outcome of a transaction whose COMMIT got no answer, by its transaction id.
-    fn outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
+    fn commit_outcome(&mut self, id: i64, lost: super::error::Source) -> Result<Option<()>, DbError> {
         const STATUS: &str = "SELECT txid_status(CAST($1 AS BIGINT))";
         for _ in 0..50 {
-            let status = match self.connected() {
+            let status = match self.connection() {
                 Ok(c) => c.query(STATUS, &[id.into()]),
                 Err(error) => Err(error),
             };
@@ -163,7 +167,7 @@ impl PgSession {
 }
 
 impl Session for PgSession {
-    fn run(&mut self, kind: Kind, mut work: Work<'_>) -> Result<(), DbError> {
+    fn run(&mut self, kind: TransactionKind, mut work: TransactionBody<'_>) -> Result<(), DbError> {
         for attempt in 1..TRIES {
             if let Some(()) = self.attempt(kind, &mut work)? {
                 return Ok(());
@@ -188,36 +192,38 @@ pub(super) struct PgConn {
 }
 
 impl PgConn {
-    fn control(&mut self, sql: &str) -> Result<(), DbError> {
+    fn execute_batch(&mut self, sql: &str) -> Result<(), DbError> {
         self.runtime.block_on(self.client.batch_execute(sql)).map_err(|e| map(&self.target, e))
     }
 
     /// Rolls back. Returns false if the transaction may still be open; the connection must be dropped then.
     fn rollback(&mut self) -> bool {
-        self.control("ROLLBACK").is_ok()
+        self.execute_batch("ROLLBACK").is_ok()
     }
 
     /// Begins a transaction and returns its server-side id, 0 for a read.
-    fn begin(&mut self, kind: Kind) -> Result<i64, DbError> {
+    fn begin(&mut self, kind: TransactionKind) -> Result<i64, DbError> {
         // Interactive writes run one at a time across all nodes, as on SQLite, so that a closure may write values that
         // depend on its reads. The lock is specific to this schema.
         const ALONE: &str =
             "SELECT txid_current() FROM pg_advisory_xact_lock(1381191757, hashtext(current_schema()))";
         const NUMBER: &str = "SELECT txid_current()";
         match kind {
-            Kind::Read => self.control("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map(|()| 0),
-            Kind::Write | Kind::Bulk => {
-                self.control("BEGIN")?;
-                let rows = self.query(if kind == Kind::Write { ALONE } else { NUMBER }, &[])?;
+            TransactionKind::Read => {
+                self.execute_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map(|()| 0)
+            }
+            TransactionKind::Write | TransactionKind::Bulk => {
+                self.execute_batch("BEGIN")?;
+                let rows = self.query(if kind == TransactionKind::Write { ALONE } else { NUMBER }, &[])?;
                 rows.first().map_or(Ok(0), |row| row.int(0))
             }
         }
     }
 
-    fn migrate(&mut self, part: Part, rule: Rule) -> Result<(), DbError> {
-        self.begin(Kind::Write)?;
-        match migrate::run(self, part, rule) {
-            Ok(()) => self.control("COMMIT"),
+    fn migrate(&mut self, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
+        self.begin(TransactionKind::Write)?;
+        match migrate::run(self, schema, mode) {
+            Ok(()) => self.execute_batch("COMMIT"),
             Err(error) => {
                 // If this fails: the caller drops the session, and the transaction with it.
                 self.rollback();
@@ -327,9 +333,9 @@ impl Conn for PgConn {
     }
 }
 
-impl Schema for PgConn {
+impl MigrationConn for PgConn {
     fn script(&mut self, sql: &str) -> Result<(), DbError> {
-        self.control(sql)
+        self.execute_batch(sql)
     }
 
     fn has_table(&mut self, name: &str) -> Result<bool, DbError> {

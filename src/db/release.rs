@@ -7,7 +7,7 @@ use crate::model::time::Timestamp;
 
 /// A release that was listed or archived in the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dormant {
+pub struct FormerRelease {
     /// The release.
     pub release: ReleaseId,
     /// Its package.
@@ -56,14 +56,14 @@ pub fn of_versions(
 }
 
 /// Returns the data of releases that upstream withdrew and may publish again. At most 2,000 in one call.
-pub fn dormant(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<Dormant>, DbError> {
+pub fn former(c: &mut dyn Conn, releases: &[ReleaseId]) -> Result<Vec<FormerRelease>, DbError> {
     const DORMANT: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.size, f.md5, \
         f.sha256, coalesce((SELECT min(c.variant) FROM record c WHERE c.release_id = r.id), 0) \
         FROM release r JOIN package p ON p.id = r.package_id \
         JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.id = $1";
     let params: Vec<Vec<Value>> = releases.iter().map(|release| vec![(*release).into()]).collect();
     let decode = |mut row: Row| {
-        Ok(Dormant {
+        Ok(FormerRelease {
             release: ReleaseId(row.int(0)?),
             package: PackageId(row.int(1)?),
             name: row.text(2)?,

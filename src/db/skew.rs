@@ -93,7 +93,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     const AHEAD: &str = "SELECT id, at FROM tx WHERE at > CAST($1 AS BIGINT) ORDER BY at";
     const LAST: &str = "SELECT COALESCE(MAX(at), 0) FROM tx WHERE at <= CAST($1 AS BIGINT)";
     const ROW: &str = "UPDATE clock SET at = CAST($1 AS BIGINT), catalog = catalog + 1 WHERE id = 1";
-    clock::not_ahead(c, now)?;
+    clock::check_host_time(c, now)?;
     clock::lock(c)?;
     let Some(skew) = between(clock::get(c)?.at, now) else { return Ok(None) };
     let rows = c.query(AHEAD, &[now.into()])?;
@@ -107,9 +107,9 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     let row = transactions.last().map_or(now, |(_, _, to)| now.max(*to));
     if !dry_run {
         for (id, _, to) in &transactions {
-            stamp(c, *id, *to)?;
+            set_time(c, *id, *to)?;
         }
-        release(c, now)?;
+        reset_future_times(c, now)?;
         c.execute(ROW, &[row.into()])?;
         c.announce()?;
     }
@@ -118,7 +118,7 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
 }
 
 /// Sets the time of a transaction and of everything it published.
-fn stamp(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
+fn set_time(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
     const STATEMENTS: [&str; 4] = [
         "UPDATE tx SET at = CAST($1 AS BIGINT) WHERE id = $2",
         "UPDATE tx SET started_at = CAST($1 AS BIGINT) WHERE started_at > CAST($1 AS BIGINT) AND id = $2",
@@ -129,7 +129,7 @@ fn stamp(c: &mut dyn Conn, id: TxId, at: Timestamp) -> Result<(), DbError> {
 }
 
 /// Resets rows with a time in the future: leases that no node renews, and times of last success, which delay schedules.
-fn release(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
+fn reset_future_times(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
     const LEASES: &str = "UPDATE lease SET until = 0, holder = '' WHERE until > CAST($1 AS BIGINT)";
     const FETCHED: &str =
         "UPDATE upstream SET fetched_at = CAST($1 AS BIGINT) WHERE fetched_at > CAST($1 AS BIGINT)";

@@ -12,17 +12,17 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::checkpoint::Checkpointer;
-use super::lanes::{Kind, Lane, Opener, Session, Work};
-use super::migrate::{self, Migration, Rule, Schema};
-use super::part::Part;
+use super::migrate::{self, Migration, MigrationConn, MigrationMode};
+use super::schema::Schema;
+use super::workers::{Opener, Session, TransactionBody, TransactionKind, WorkerPool};
 use super::{Conn, DbError, Row, Value};
 use crate::metrics;
 use crate::model::time::Timestamp;
 
 /// An open SQLite database.
 pub(super) struct Sqlite {
-    read: Lane,
-    write: Lane,
+    read: WorkerPool,
+    write: WorkerPool,
     checkpointer: Checkpointer,
     /// Held while the database is open, or until another process takes it over, so that only one process uses it. The
     /// usage data has no lock: it is written by the process that holds the lock of the packages' database, and for some
@@ -33,20 +33,20 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Opens and migrates `file`; its directory exists and can be written.
     pub(super) fn open(
-        part: Part,
+        schema: Schema,
         file: &Path,
         lock: Option<std::fs::File>,
         wait: Duration,
-        rule: Rule,
+        mode: MigrationMode,
     ) -> Result<Sqlite, DbError> {
         let mut first =
             connect(file, OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
-        first.migrate(part, rule)?;
+        first.migrate(schema, mode)?;
         drop(first);
         let wal = Arc::new(AtomicI32::new(0));
         let path = file.to_owned();
         let checkpointer = Checkpointer::start(file).map_err(|e| driver(file, e))?;
-        let hook = checkpointer.bell();
+        let hook = checkpointer.trigger();
         let writer: Opener = Arc::new(move || {
             let mut session = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
             let pages = Arc::clone(&wal);
@@ -55,7 +55,7 @@ impl Sqlite {
                 Ok(())
             };
             session.connection.wal_hook(Some(count)).map_err(|e| map(&path, e))?;
-            session.ring = Some((Arc::clone(&wal), hook.clone()));
+            session.checkpoint = Some((Arc::clone(&wal), hook.clone()));
             Ok(Box::new(session) as Box<dyn Session>)
         });
         let path = file.to_owned();
@@ -65,21 +65,21 @@ impl Sqlite {
             Ok(Box::new(session) as Box<dyn Session>)
         });
         let start = |name, threads, opener| {
-            let length = metrics::database_queue(part.as_str(), name);
-            Lane::start(name, threads, length, opener).map_err(|e| driver(file, e))
+            let length = metrics::database_queue(schema.as_str(), name);
+            WorkerPool::start(name, threads, length, opener).map_err(|e| driver(file, e))
         };
         Ok(Sqlite {
-            read: start("read", part.readers(), &reader)?,
+            read: start("read", schema.readers(), &reader)?,
             write: start("write", 1, &writer)?,
             checkpointer,
             lock: Mutex::new(lock),
         })
     }
 
-    pub(super) fn lane(&self, kind: Kind) -> &Lane {
+    pub(super) fn pool(&self, kind: TransactionKind) -> &WorkerPool {
         match kind {
-            Kind::Read => &self.read,
-            Kind::Write | Kind::Bulk => &self.write,
+            TransactionKind::Read => &self.read,
+            TransactionKind::Write | TransactionKind::Bulk => &self.write,
         }
     }
 
@@ -98,7 +98,7 @@ impl Sqlite {
     }
 
     /// Closes the descriptor without unlocking: the other process shares the lock and would lose it.
-    pub(super) fn give_up_lock(&self) {
+    pub(super) fn release_lock(&self) {
         self.lock.lock().take();
     }
 }
@@ -107,7 +107,7 @@ impl Sqlite {
 pub(super) struct SqliteConn {
     connection: Connection,
     path: PathBuf,
-    ring: Option<(Arc<AtomicI32>, super::checkpoint::Bell)>,
+    checkpoint: Option<(Arc<AtomicI32>, super::checkpoint::Trigger)>,
 }
 
 /// Opens a connection. `wait` is the timeout for locks of other processes; inside this process there are no lock waits,
@@ -119,7 +119,7 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
     connection.busy_timeout(wait).map_err(|e| map(file, e))?;
     // Without it, a statement is parsed and planned again whenever a parameter differs from the last one.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| map(file, e))?;
-    let session = SqliteConn { connection, path: file.to_owned(), ring: None };
+    let session = SqliteConn { connection, path: file.to_owned(), checkpoint: None };
     if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
         session.pragma("journal_mode", "WAL")?;
         session.pragma("synchronous", "FULL")?;
@@ -145,20 +145,20 @@ impl SqliteConn {
     }
 
     /// Sets the path that errors name.
-    pub(super) fn call_it(&mut self, path: &Path) {
+    pub(super) fn set_path(&mut self, path: &Path) {
         self.path = path.to_owned();
     }
 
-    fn control(&mut self, sql: &str) -> Result<(), DbError> {
+    fn execute_batch(&mut self, sql: &str) -> Result<(), DbError> {
         self.connection.execute_batch(sql).map_err(|e| map(&self.path, e))
     }
 
-    fn migrate(&mut self, part: Part, rule: Rule) -> Result<(), DbError> {
-        self.control("BEGIN EXCLUSIVE")?;
-        match migrate::run(self, part, rule) {
-            Ok(()) => self.control("COMMIT"),
+    fn migrate(&mut self, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
+        self.execute_batch("BEGIN EXCLUSIVE")?;
+        match migrate::run(self, schema, mode) {
+            Ok(()) => self.execute_batch("COMMIT"),
             Err(error) => {
-                let _ = self.control("ROLLBACK");
+                let _ = self.execute_batch("ROLLBACK");
                 Err(error)
             }
         }
@@ -166,17 +166,17 @@ impl SqliteConn {
 }
 
 impl Session for SqliteConn {
-    fn run(&mut self, kind: Kind, work: Work<'_>) -> Result<(), DbError> {
-        self.control(match kind {
-            Kind::Read => "BEGIN",
-            Kind::Write | Kind::Bulk => "BEGIN IMMEDIATE",
+    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), DbError> {
+        self.execute_batch(match kind {
+            TransactionKind::Read => "BEGIN",
+            TransactionKind::Write | TransactionKind::Bulk => "BEGIN IMMEDIATE",
         })?;
-        let done = work(self).and_then(|()| self.control("COMMIT"));
+        let done = work(self).and_then(|()| self.execute_batch("COMMIT"));
         if done.is_err() && !self.connection.is_autocommit() {
-            self.control("ROLLBACK")?;
+            self.execute_batch("ROLLBACK")?;
         }
-        if let Some((pages, bell)) = &self.ring {
-            bell.wrote(pages.load(Ordering::Relaxed));
+        if let Some((pages, bell)) = &self.checkpoint {
+            bell.notify(pages.load(Ordering::Relaxed));
         }
         done
     }
@@ -210,7 +210,7 @@ fn row(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
     Ok(Row(values))
 }
 
-fn ask(
+fn query_each(
     path: &Path,
     statement: &mut Statement<'_>,
     params: &[Value],
@@ -232,7 +232,7 @@ impl Conn for SqliteConn {
         row: &mut dyn FnMut(Row) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|e| map(&self.path, e))?;
-        ask(&self.path, &mut statement, params, row)
+        query_each(&self.path, &mut statement, params, row)
     }
 
     fn query_many(&mut self, sql: &'static str, params: &[Vec<Value>]) -> Result<Vec<Vec<Row>>, DbError> {
@@ -240,7 +240,7 @@ impl Conn for SqliteConn {
         let mut answers = Vec::with_capacity(params.len());
         for params in params {
             let mut rows = Vec::new();
-            ask(&self.path, &mut statement, params, &mut |row| {
+            query_each(&self.path, &mut statement, params, &mut |row| {
                 rows.push(row);
                 Ok(())
             })?;
@@ -284,9 +284,9 @@ impl Conn for SqliteConn {
     }
 }
 
-impl Schema for SqliteConn {
+impl MigrationConn for SqliteConn {
     fn script(&mut self, sql: &str) -> Result<(), DbError> {
-        self.control(sql)
+        self.execute_batch(sql)
     }
 
     fn has_table(&mut self, name: &str) -> Result<bool, DbError> {
@@ -316,7 +316,7 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
         }
         Some(Code::ConstraintViolation) => DbError::Conflict(error.to_string()),
         Some(Code::PermissionDenied | Code::ReadOnly | Code::CannotOpen) => {
-            super::place::unwritable(&path, std::io::Error::other(error.to_string()))
+            super::sqlite_dir::unwritable(&path, std::io::Error::other(error.to_string()))
         }
         Some(_) | None => DbError::Driver { place, source: error.into() },
     }

@@ -8,11 +8,11 @@ use crate::model::identity::Identity;
 
 /// Number of recorded generations: the storage may be restored from a backup that is up to this many starts and
 /// clean-ups old.
-const KEPT: usize = 64;
+const MAX_GENERATIONS: usize = 64;
 
 /// The row of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct StorageClassRow {
     /// The class.
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
@@ -25,7 +25,7 @@ pub struct Held {
     pub generations: Vec<Identity>,
 }
 
-impl Held {
+impl StorageClassRow {
     /// Returns the generation that the marker has or is about to get.
     #[must_use]
     pub fn newest(&self) -> Option<Identity> {
@@ -34,7 +34,7 @@ impl Held {
 
     /// Returns true if this database wrote a marker of this generation. Markers of older versions have no generation.
     #[must_use]
-    pub fn wrote(&self, generation: Option<Identity>) -> bool {
+    pub fn has_written(&self, generation: Option<Identity>) -> bool {
         generation.map_or(!self.marked, |generation| self.generations.contains(&generation))
     }
 }
@@ -45,13 +45,13 @@ macro_rules! select {
     };
 }
 
-fn decode(mut row: Row) -> Result<Held, DbError> {
+fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
     const WANTED: &str = "generations of a marker";
     let (adoption, generations) = (row.text(3)?, row.text(4)?);
     let token = |text: &str| {
         text.parse::<Identity>().map_err(|_| DbError::Shape { column: 4, found: "text", wanted: WANTED })
     };
-    Ok(Held {
+    Ok(StorageClassRow {
         class: row.text(0)?,
         place: row.text(1)?,
         marked: row.int(2)? != 0,
@@ -61,22 +61,27 @@ fn decode(mut row: Row) -> Result<Held, DbError> {
 }
 
 fn text(generations: &[Identity]) -> Value {
-    let kept = generations.iter().take(KEPT);
+    let kept = generations.iter().take(MAX_GENERATIONS);
     kept.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
 }
 
 /// Returns the rows of all classes that have one.
-pub fn all(c: &mut dyn Conn) -> Result<Vec<Held>, DbError> {
+pub fn all(c: &mut dyn Conn) -> Result<Vec<StorageClassRow>, DbError> {
     c.query(select!("ORDER BY class"), &[])?.into_iter().map(decode).collect()
 }
 
 /// Returns the row of a class.
-pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<Held>, DbError> {
+pub fn get(c: &mut dyn Conn, class: &str) -> Result<Option<StorageClassRow>, DbError> {
     c.query(select!("WHERE class = $1"), &[class.into()])?.into_iter().next().map(decode).transpose()
 }
 
 /// Returns the row of a class in `place`, created with this generation if missing. Call it before writing a marker.
-pub fn begin(c: &mut dyn Conn, class: &str, place: &str, generation: Identity) -> Result<Held, DbError> {
+pub fn begin(
+    c: &mut dyn Conn,
+    class: &str,
+    place: &str,
+    generation: Identity,
+) -> Result<StorageClassRow, DbError> {
     const NEW: &str = "INSERT INTO storage_class (class, place, marked, adoption, generations, removed, removed_since) \
         VALUES ($1, $2, 0, '', $3, 0, 0) ON CONFLICT (class) DO NOTHING";
     const MOVED: &str = "UPDATE storage_class SET place = $1, marked = 0 WHERE class = $2 AND place <> $1";
@@ -86,18 +91,18 @@ pub fn begin(c: &mut dyn Conn, class: &str, place: &str, generation: Identity) -
 }
 
 /// Records that the marker is in `place`. Call it after the marker was written.
-pub fn marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbError> {
+pub fn set_marked(c: &mut dyn Conn, class: &str, place: &str) -> Result<(), DbError> {
     const MARKED: &str = "UPDATE storage_class SET place = $1, marked = 1 WHERE class = $2";
     c.execute(MARKED, &[place.into(), class.into()]).map(drop)
 }
 
 /// Prepends a generation; returns false if another server of this database did so since `held` was read.
-pub fn renew(c: &mut dyn Conn, held: &Held, generation: Identity) -> Result<bool, DbError> {
+pub fn renew(c: &mut dyn Conn, row: &StorageClassRow, generation: Identity) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE storage_class SET generations = $1 WHERE class = $2 AND generations = $3";
     let mut generations = vec![generation];
-    generations.extend(&held.generations);
-    let class = held.class.as_str().into();
-    Ok(c.execute(RENEW, &[text(&generations), class, text(&held.generations)])? == 1)
+    generations.extend(&row.generations);
+    let class = row.class.as_str().into();
+    Ok(c.execute(RENEW, &[text(&generations), class, text(&row.generations)])? == 1)
 }
 
 /// Resets the row with an adoption token, which no copy of this database knows.

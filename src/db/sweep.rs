@@ -10,7 +10,7 @@ const DAYS: i64 = 60;
 
 /// Returns the number of objects of a class that were removed without a confirmation since the window began, at most a
 /// day ago.
-pub fn removed(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
+pub fn recent_removals(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbError> {
     const GET: &str = "SELECT removed FROM storage_class WHERE class = $1 AND removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT)";
     let since = Timestamp(now.0.saturating_sub(WINDOW));
@@ -19,16 +19,16 @@ pub fn removed(c: &mut dyn Conn, class: &str, now: Timestamp) -> Result<u64, DbE
 }
 
 /// Counts removed objects; a window that has ended or lies in the future is replaced by one that begins now.
-pub fn note_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestamp) -> Result<(), DbError> {
+pub fn record_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestamp) -> Result<(), DbError> {
     const ADD: &str = "UPDATE storage_class SET removed = $1, removed_since = CASE WHEN removed_since > CAST($2 AS BIGINT) \
         AND removed_since <= CAST($3 AS BIGINT) THEN removed_since ELSE CAST($3 AS BIGINT) END WHERE class = $4";
-    let total = i64::try_from(removed(c, class, now)?.saturating_add(objects)).unwrap_or(i64::MAX);
+    let total = i64::try_from(recent_removals(c, class, now)?.saturating_add(objects)).unwrap_or(i64::MAX);
     let since = Timestamp(now.0.saturating_sub(WINDOW));
     c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
 }
 
 /// Records that a clean-up runs on this day, counted from the epoch, and deletes old and future days.
-pub fn note_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
+pub fn record_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
     c.execute("INSERT INTO sweep_day (day) VALUES ($1) ON CONFLICT (day) DO NOTHING", &[today.into()])?;
     c.execute("DELETE FROM sweep_day WHERE day < $1 OR day > $2", &[(today - DAYS).into(), today.into()])
         .map(drop)

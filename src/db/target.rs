@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
 use super::DbError;
-use super::part::Part;
+use super::schema::Schema;
 use crate::config::{Postgres, Secret};
 
 /// libpq's `sslmode`.
@@ -62,21 +62,21 @@ pub(super) struct Target {
 
 /// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
 /// URL of its own, usage data is in the database of the packages.
-fn written(postgres: &Postgres, part: Part) -> (Option<&Secret>, Option<&Secret>, &'static str) {
+fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secret>, &'static str) {
     let Postgres { url, password, usage_data_url, usage_data_password } = postgres;
     let password = password.as_ref();
-    match (part, usage_data_url) {
-        (Part::Usage, Some(url)) => {
+    match (schema, usage_data_url) {
+        (Schema::Usage, Some(url)) => {
             (Some(url), usage_data_password.as_ref().or(password), "Postgres.UsageDataURL")
         }
-        (Part::Core, _) | (Part::Usage, None) => (url.as_ref(), password, "Postgres.URL"),
+        (Schema::Core, _) | (Schema::Usage, None) => (url.as_ref(), password, "Postgres.URL"),
     }
 }
 
 impl Target {
     /// Parses the URL of a database; its password property is used if the URL has none.
-    pub(super) fn parse(postgres: &Postgres, part: Part, wait: Duration) -> Result<Target, DbError> {
-        let (url, password, property) = written(postgres, part);
+    pub(super) fn parse(postgres: &Postgres, schema: Schema, wait: Duration) -> Result<Target, DbError> {
+        let (url, password, property) = url_of(postgres, schema);
         let bad = |reason: String| DbError::Url { property, reason };
         let Some(url) = url else {
             return Err(bad(
@@ -94,7 +94,7 @@ impl Target {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
             match key {
-                "sslmode" => ssl_mode = mode(&value).map_err(bad)?,
+                "sslmode" => ssl_mode = parse_mode(&value).map_err(bad)?,
                 "sslrootcert" if value != "system" => ssl_root = Some(PathBuf::from(value)),
                 "sslrootcert" => ssl_root = None,
                 "search_path" => search_path = Some(value).filter(|v| !v.trim().is_empty()),
@@ -150,7 +150,7 @@ impl Target {
     }
 }
 
-fn mode(word: &str) -> Result<SslMode, String> {
+fn parse_mode(word: &str) -> Result<SslMode, String> {
     let found = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
     let known = SslMode::ALL.map(|(_, name)| name).join(", ");
     let shown: String = word.chars().take(40).collect();
@@ -172,13 +172,13 @@ mod tests {
     }
 
     fn parse(url: &str, password: Option<&str>) -> Result<Target, DbError> {
-        Target::parse(&postgres(url, password), Part::Core, Duration::from_secs(1))
+        Target::parse(&postgres(url, password), Schema::Core, Duration::from_secs(1))
     }
 
     #[test]
-    fn usage_data_has_a_place_of_its_own_where_that_is_written_and_a_password_of_either() {
+    fn usage_data_has_its_own_url_if_set_and_either_password() {
         let usage = |written: &Postgres| {
-            let t = Target::parse(written, Part::Usage, Duration::from_secs(1)).expect("a URL");
+            let t = Target::parse(written, Schema::Usage, Duration::from_secs(1)).expect("a URL");
             let password = t.config.get_password().map(|p| String::from_utf8_lossy(p).into_owned());
             (t.database, t.search_path, password, t.property)
         };
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(usage(&written), ("usage".to_owned(), None, text("own"), "Postgres.UsageDataURL"));
         written.usage_data_password = None;
         assert_eq!(usage(&written).2, text("core"));
-        let core = Target::parse(&written, Part::Core, Duration::from_secs(1)).expect("a URL");
+        let core = Target::parse(&written, Schema::Core, Duration::from_secs(1)).expect("a URL");
         assert_eq!((core.database.as_str(), core.property), ("pm", "Postgres.URL"));
     }
 

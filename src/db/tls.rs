@@ -18,8 +18,8 @@ const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demand {
-    Anything,
+enum Verification {
+    Nothing,
     Authority,
     AuthorityAndName,
 }
@@ -27,10 +27,10 @@ enum Demand {
 /// Returns the TLS client configuration for this target.
 pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     let demand = match (target.ssl_mode, &target.ssl_root) {
-        (SslMode::VerifyFull, _) => Demand::AuthorityAndName,
+        (SslMode::VerifyFull, _) => Verification::AuthorityAndName,
         // Like libpq: a root certificate turns `require` into `verify-ca`.
-        (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Demand::Authority,
-        (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Demand::Anything,
+        (SslMode::VerifyCa, _) | (SslMode::Require, Some(_)) => Verification::Authority,
+        (SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require, _) => Verification::Nothing,
     };
     let bad = |reason: String| DbError::Tls {
         host: target.host.clone(),
@@ -40,8 +40,8 @@ pub(super) fn client(target: &Target) -> Result<ClientConfig, DbError> {
     };
     let provider = Arc::new(ring::default_provider());
     let inner = match demand {
-        Demand::Anything => None,
-        Demand::Authority | Demand::AuthorityAndName => {
+        Verification::Nothing => None,
+        Verification::Authority | Verification::AuthorityAndName => {
             let roots = Arc::new(roots(target.ssl_root.as_deref()).map_err(bad)?);
             let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             Some(built.map_err(|e| bad(e.to_string()))?)
@@ -71,7 +71,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
 
 #[derive(Debug)]
 struct Verifier {
-    demand: Demand,
+    demand: Verification,
     inner: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
 }
@@ -90,7 +90,7 @@ impl ServerCertVerifier for Verifier {
             // SECURITY: the name is checked last, after the chain, so only a wrong name is accepted.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.demand == Demand::Authority => Ok(ServerCertVerified::assertion()),
+            )) if self.demand == Verification::Authority => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

@@ -18,7 +18,7 @@ pub const FAILED: &str = "failed:";
 
 /// The validators and the digest of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct StoredValidators {
     /// `ETag`, as sent.
     pub etag: Option<String>,
     /// `Last-Modified`, as sent.
@@ -30,13 +30,13 @@ pub struct Seen {
 }
 
 /// Returns the stored response of a URL. The URL must not contain userinfo.
-pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<Seen>, DbError> {
+pub fn get(c: &mut dyn Conn, url: &str) -> Result<Option<StoredValidators>, DbError> {
     const GET: &str = "SELECT etag, modified, sha256, fetched_at FROM upstream WHERE url = $1";
     c.query(GET, &[url.into()])?.into_iter().next().map(decode).transpose()
 }
 
-fn decode(mut row: super::Row) -> Result<Seen, DbError> {
-    Ok(Seen {
+fn decode(mut row: super::Row) -> Result<StoredValidators, DbError> {
+    Ok(StoredValidators {
         etag: row.opt_text(0)?,
         modified: row.opt_text(1)?,
         sha256: row.parsed(2, "a digest")?,
@@ -45,7 +45,7 @@ fn decode(mut row: super::Row) -> Result<Seen, DbError> {
 }
 
 /// Returns the rows of stored advisories by address, without the prefix [`ADVISORIES`].
-pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, Seen)>, DbError> {
+pub fn advisories(c: &mut dyn Conn) -> Result<Vec<(String, StoredValidators)>, DbError> {
     const ALL: &str = "SELECT etag, modified, sha256, fetched_at, url FROM upstream \
         WHERE SUBSTR(url, 1, 6) = 'vulns:' ORDER BY url";
     let decode = |mut row: super::Row| {
@@ -66,17 +66,18 @@ pub fn failures(c: &mut dyn Conn) -> Result<Vec<(String, Timestamp)>, DbError> {
 }
 
 /// Stores a response. Write it in the publish that used it, so that a crash does not skip a change.
-pub fn put(c: &mut dyn Conn, url: &str, seen: &Seen) -> Result<(), DbError> {
+pub fn put(c: &mut dyn Conn, url: &str, validators: &StoredValidators) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO upstream (url, etag, modified, sha256, fetched_at) \
         VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT)) ON CONFLICT (url) DO UPDATE SET etag = excluded.etag, \
         modified = excluded.modified, sha256 = excluded.sha256, fetched_at = excluded.fetched_at";
-    let etag = Value::opt_text(seen.etag.as_ref());
-    let modified = Value::opt_text(seen.modified.as_ref());
-    let params = [url.into(), etag, modified, seen.sha256.to_string().into(), seen.fetched_at.into()];
+    let etag = Value::opt_text(validators.etag.as_ref());
+    let modified = Value::opt_text(validators.modified.as_ref());
+    let params =
+        [url.into(), etag, modified, validators.sha256.to_string().into(), validators.fetched_at.into()];
     c.execute(PUT, &params).map(drop)
 }
 
 /// Deletes a response, so that the next request is unconditional.
-pub fn forget(c: &mut dyn Conn, url: &str) -> Result<(), DbError> {
+pub fn delete(c: &mut dyn Conn, url: &str) -> Result<(), DbError> {
     c.execute("DELETE FROM upstream WHERE url = $1", &[url.into()]).map(drop)
 }

@@ -7,25 +7,25 @@ use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::binaries::{self, Asked};
+use super::base_url::RequestHead;
 use super::body::Body;
-use super::budget::{AnswerBudget, Client};
+use super::budget::{Client, ResponseBudget};
 use super::cran::Entry;
+use super::download_log::{self, Completion, DownloadRecorder, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
-use super::incoming::Incoming;
 use super::limits::Limits;
 use super::listener::Peer;
-use super::origin::Head;
-use super::response::{self, Site, Tongue};
+use super::platform_request::{self, PlatformRequest};
+use super::request_body::Incoming;
+use super::resolve_cache::{ResolveCache, Validity};
+use super::response::{self, ErrorFormat, SiteSettings};
 use super::route::{self, Route};
-use super::served::{self, Book, Named, Outcome, Served, Wish};
-use super::switch::tongue;
+use super::switch::error_format;
 use super::target::Query;
-use super::warm::{Moment, Warm};
-use super::{bioconductor, cran, home, public};
+use super::{bioconductor, cran, pages, public};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::r::bioconductor::NamedPart;
+use crate::r::bioconductor::PartName;
 use crate::r::layout::RPath;
 use crate::repo::Repo;
 use crate::state::State;
@@ -43,30 +43,36 @@ pub struct App {
     /// Download counters.
     pub usage: Usage,
     /// Common headers and the path prefix, shared with the context.
-    pub site: Arc<ArcSwap<Site>>,
+    pub site: Arc<ArcSwap<SiteSettings>>,
     /// Request limits.
     pub limits: Limits,
     /// Cache of resolved addresses.
-    pub warm: Warm,
+    pub resolve_cache: ResolveCache,
     /// Budget of public API responses that are held in memory for slow clients.
-    pub answers: AnswerBudget,
+    pub response_budget: ResponseBudget,
     /// Logs and counts requests for packages.
-    pub book: Book,
+    pub recorder: DownloadRecorder,
 }
 
 impl App {
     /// Handles a request from the network.
-    pub(super) async fn public(&self, head: &Head<'_>, body: Incoming) -> Response<Body> {
-        let Head { parts, path, began, .. } = *head;
+    pub(super) async fn public(&self, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
+        let RequestHead { parts, path, received_at: began, .. } = *head;
         let query = parts.uri.query();
-        if let Some(entry) = self.warm.get(&self.state, began, path, query) {
-            return cran::answer(self, &entry, &Asked::Nothing, parts, began).await;
+        if let Some(entry) = self.resolve_cache.get(&self.state, began, path, query) {
+            return cran::answer(self, &entry, &PlatformRequest::NoBinaries, parts, began).await;
         }
-        if let Some(chosen) = self.warm.chosen(&self.state, began, path, query, binaries::agent(parts)) {
-            return cran::answer(self, &chosen.entry, &chosen.asked(), parts, began).await;
+        if let Some(chosen) = self.resolve_cache.get_negotiated(
+            &self.state,
+            began,
+            path,
+            query,
+            platform_request::user_agent(parts),
+        ) {
+            return cran::answer(self, &chosen.entry, &chosen.platform_request(), parts, began).await;
         }
         match route::parse(&parts.method, path, query, self.limits.target_bytes) {
-            Err(failure) => response::failure(&failure, tongue(path)),
+            Err(failure) => response::failure(&failure, error_format(path)),
             Ok((Route::Admin(_), _)) => json(Failure::not_found("there is nothing at this address")),
             Ok((route, query)) => self.read(route, &query, head, body).await,
         }
@@ -77,36 +83,45 @@ impl App {
         &self,
         route: Route,
         query: &Query,
-        head: &Head<'_>,
+        head: &RequestHead<'_>,
         body: Incoming,
     ) -> Response<Body> {
-        let Head { parts, path, began, .. } = *head;
+        let RequestHead { parts, path, received_at: began, .. } = *head;
         let answered = match route {
             Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
             Route::Home => {
                 let site = self.site.load_full();
-                Ok(home::page(&self.state.catalog.get(), site.address.as_deref()))
+                Ok(pages::index_page(&self.state.catalog.get(), site.address.as_deref()))
             }
-            Route::Newest { repo, slash } => home::newest(&self.state.catalog.get(), &repo, slash),
+            Route::Latest { repo, trailing_slash: slash } => {
+                pages::redirect_to_latest(&self.state.catalog.get(), &repo, slash)
+            }
             Route::Repository { repo, snapshot, path: None, .. } => {
-                home::repository(self, &repo, snapshot, head).await
+                pages::repository_page(self, &repo, snapshot, head).await
             }
             Route::Versions { repo, snapshot } => bioconductor::versions(self, &repo, snapshot, parts).await,
             Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
                 let linux = linux.as_deref();
                 // Taken before anything is resolved.
-                let moment = Moment::of(&self.state, began);
-                match binaries::asked(self, linux, &wanted, parts, query) {
+                let moment = Validity::of(&self.state, began);
+                match platform_request::choose(self, linux, &wanted, parts, query) {
                     Err(failure) => {
-                        let wish = linux.map(|distro| binaries::unknown(distro, parts));
-                        self.missed(&wanted, wish, &failure, parts, began);
+                        let wish = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
+                        self.record_failure(&wanted, wish, &failure, parts, began);
                         Err(failure)
                     }
                     Ok(asked) => {
-                        let address = Address { repo: &repo, snapshot, part, wanted: &wanted, path, moment };
+                        let address =
+                            Address { repo: &repo, snapshot, part, r_path: &wanted, path, validity: moment };
                         let answered = self.repository(&address, &asked, parts, began).await;
                         if let Err(failure) = &answered {
-                            self.missed(&wanted, asked.wish(parts), failure, parts, began);
+                            self.record_failure(
+                                &wanted,
+                                asked.requested_binary(parts),
+                                failure,
+                                parts,
+                                began,
+                            );
                         }
                         answered
                     }
@@ -114,15 +129,15 @@ impl App {
             }
             Route::Public(route) => {
                 let answered = async {
-                    let reserved = self.answers.reserve(self.client(head.peer))?;
-                    reserved.count(public::answer(self, &route, query, head).await?)
+                    let reserved = self.response_budget.reserve(self.client(head.peer))?;
+                    reserved.charge(public::answer(self, &route, query, head).await?)
                 };
                 return answered.await.unwrap_or_else(json);
             }
-            Route::Posted(route) => {
+            Route::Post(route) => {
                 let answered = async {
-                    let reserved = self.answers.reserve(self.client(head.peer))?;
-                    reserved.count(public::posted(self, route, query, head, body).await?)
+                    let reserved = self.response_budget.reserve(self.client(head.peer))?;
+                    reserved.charge(public::answer_post(self, route, query, head, body).await?)
                 };
                 return answered.await.unwrap_or_else(json);
             }
@@ -141,12 +156,12 @@ impl App {
 struct Address<'a> {
     repo: &'a str,
     snapshot: Snapshot,
-    part: Option<NamedPart>,
-    wanted: &'a RPath,
+    part: Option<PartName>,
+    r_path: &'a RPath,
     /// The whole raw path.
     path: &'a str,
     /// What the resolution depends on, taken before it.
-    moment: Moment,
+    validity: Validity,
 }
 
 impl App {
@@ -154,54 +169,74 @@ impl App {
     async fn repository(
         &self,
         address: &Address<'_>,
-        asked: &Asked<'_>,
+        asked: &PlatformRequest<'_>,
         parts: &Parts,
         began: Timestamp,
     ) -> Result<Response<Body>, Failure> {
-        let Address { repo, snapshot, part, wanted, path, moment } = *address;
+        let Address { repo, snapshot, part, r_path: wanted, path, validity: moment } = *address;
         // Entries that depend on the address alone were looked up before it was parsed.
-        let (name, known) = match asked.name() {
+        let (name, known) = match asked.cache_key() {
             None => (Cow::Borrowed(path), None),
             Some(name) => {
                 let name = format!("{path} {name}");
-                let known = self.warm.get(&self.state, began, &name, None);
+                let known = self.resolve_cache.get(&self.state, began, &name, None);
                 (Cow::Owned(name), known)
             }
         };
         let entry = match known {
             Some(entry) => entry,
             None => {
-                let part = part.map(|part| bioconductor::part(self, repo, part, snapshot)).transpose()?;
-                let wanted = cran::find(self, repo, part, snapshot, wanted, asked).await?;
-                self.warm.keep(&name, Entry::new(moment, wanted))
+                let part =
+                    part.map(|part| bioconductor::resolve_part(self, repo, part, snapshot)).transpose()?;
+                let wanted = cran::resolve(self, repo, part, snapshot, wanted, asked).await?;
+                self.resolve_cache.insert(&name, Entry::new(moment, wanted))
             }
         };
-        self.warm.choose(moment, path, binaries::agent(parts), asked, &entry);
+        self.resolve_cache.insert_negotiated(
+            moment,
+            path,
+            platform_request::user_agent(parts),
+            asked,
+            &entry,
+        );
         Ok(cran::answer(self, &entry, asked, parts, began).await)
     }
 
     /// Records a request for a package file that failed before a file was found.
-    fn missed(
+    fn record_failure(
         &self,
         wanted: &RPath,
-        wish: Option<Wish<'_>>,
+        wish: Option<RequestedBinary<'_>>,
         failure: &Failure,
         parts: &Parts,
         began: Timestamp,
     ) {
-        let Some(named) = served::named(wanted).filter(|_| parts.method == Method::GET) else { return };
-        let Named { package, version, archived } = named;
+        let Some(named) = download_log::package_path(wanted).filter(|_| parts.method == Method::GET) else {
+            return;
+        };
+        let PackagePath { package, version, archived } = named;
         let service = failure.status.is_server_error();
         let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
-        let outcome = Outcome::Failed { service, error };
-        self.book.note(&Served { began, package, version, archived, wish, lost: None, outcome }, false);
+        let outcome = Completion::Failed { is_service_failure: service, error };
+        self.recorder.record(
+            &PackageRequest {
+                received_at: began,
+                package,
+                version,
+                archived,
+                requested_binary: wish,
+                missing_binary: None,
+                outcome,
+            },
+            false,
+        );
     }
 }
 
 fn text(failure: Failure) -> Response<Body> {
-    response::failure(&failure, Tongue::Text)
+    response::failure(&failure, ErrorFormat::Text)
 }
 
 fn json(failure: Failure) -> Response<Body> {
-    response::failure(&failure, Tongue::Json)
+    response::failure(&failure, ErrorFormat::Json)
 }

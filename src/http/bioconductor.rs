@@ -8,15 +8,15 @@ use http::{Method, Response};
 
 use super::app::App;
 use super::body::Body;
-use super::cran::{self, value};
+use super::cran::{self, header_value};
 use super::error::Failure;
-use super::response::{self, Card, Kind};
+use super::response::{self, Representation, RepresentationKind};
 use crate::api::public::status::BiocVersion;
 use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{Named, NamedPart, Part, Version};
+use crate::r::bioconductor::{Part, PartName, Version, VersionName};
 
 /// Answers `config.yaml`, as of the snapshot.
 ///
@@ -29,7 +29,7 @@ pub(super) async fn versions(
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    let found = app.repo.known(&catalog, repo)?;
+    let found = app.repo.repository(&catalog, repo)?;
     if found.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
@@ -38,9 +38,9 @@ pub(super) async fn versions(
             RepoKind::Bioconductor.label()
         )));
     }
-    let text = at(&catalog, snapshot)?.render();
-    let card = card(&text);
-    if let Some(refused) = cran::refused(&card, None, parts) {
+    let text = config_at(&catalog, snapshot)?.render();
+    let card = representation(&text);
+    if let Some(refused) = cran::check_preconditions(&card, None, parts) {
         return Ok(refused);
     }
     let size = text.len() as u64;
@@ -52,47 +52,52 @@ pub(super) async fn versions(
 ///
 /// # Errors
 /// 404 if there is no such repository, or the Bioconductor versions are not known yet.
-pub(super) fn part(app: &App, repo: &str, named: NamedPart, snapshot: Snapshot) -> Result<Part, Failure> {
-    let NamedPart { version, component } = named;
+pub(super) fn resolve_part(
+    app: &App,
+    repo: &str,
+    named: PartName,
+    snapshot: Snapshot,
+) -> Result<Part, Failure> {
+    let PartName { version, component } = named;
     let version = match version {
-        Named::Exactly(version) => version,
-        Named::Release | Named::Devel => {
+        VersionName::Exact(version) => version,
+        VersionName::Release | VersionName::Devel => {
             let catalog = app.state.catalog.get();
-            app.repo.known(&catalog, repo)?;
-            at(&catalog, snapshot)?.version(version)
+            app.repo.repository(&catalog, repo)?;
+            config_at(&catalog, snapshot)?.version(version)
         }
     };
-    Ok(Part::one(version, component))
+    Ok(Part::single(version, component))
 }
 
 /// The Bioconductor versions as of a snapshot.
-fn at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
+fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, Failure> {
     let Some(config) = &catalog.bioconductor else {
         let hint = "an administrator can fetch it with: rspm sync --type=bioconductor";
         return Err(Failure::not_found("Bioconductor has not been synced yet").with_hint(Some(hint)));
     };
     match snapshot {
         Snapshot::Latest => Ok(Cow::Borrowed(&**config)),
-        Snapshot::Date(day) => Ok(Cow::Owned(config.on(day))),
+        Snapshot::Date(day) => Ok(Cow::Owned(config.as_of(day))),
         Snapshot::Transaction(id) => match catalog.instant(id) {
-            Some(at) => Ok(Cow::Owned(config.on(at.day()))),
+            Some(at) => Ok(Cow::Owned(config.as_of(at.day()))),
             None => Err(Failure::not_found(format!("there is no transaction {id}"))),
         },
     }
 }
 
-fn card(text: &str) -> Card {
+fn representation(text: &str) -> Representation {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(text.as_bytes());
-    Card {
-        etag: Some(value(format!("\"{}\"", hex::encode(&digest[..16])))),
-        former: None,
+    Representation {
+        etag: Some(header_value(format!("\"{}\"", hex::encode(&digest[..16])))),
+        previous_etag: None,
         modified: None,
-        kind: Kind::Document {
-            media: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
+        kind: RepresentationKind::Document {
+            media_type: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
             // Bioconductor may change the day of a coming version.
             open: true,
-            ranges: false,
+            accept_ranges: false,
         },
     }
 }
@@ -101,7 +106,7 @@ fn card(text: &str) -> Card {
 ///
 /// # Errors
 /// 404 with a valid address.
-pub(super) fn without_part(app: &App, repo: &str) -> Result<(), Failure> {
+pub(super) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     let Some(found) = catalog.repo(repo).filter(|found| found.kind == RepoKind::Bioconductor) else {
         return Ok(());
@@ -129,6 +134,6 @@ pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
 
 /// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
 pub(super) fn cran_snapshot(config: &Config, version: Version) -> String {
-    let day = config.succeeded(version).or_else(|| config.frozen(version));
+    let day = config.successor_released(version).or_else(|| config.frozen(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
 }

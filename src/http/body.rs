@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use hyper::body::{Frame, SizeHint};
 
-use super::connections::Busy;
-use super::drain::UnderWay;
+use super::connections::RequestGuard;
+use super::drain::InProgress;
 
 /// Why a stream ended early. The connection is dropped (HTTP/1) or the stream reset (HTTP/2), so that no client takes a
 /// truncated body for a complete one.
@@ -30,15 +30,15 @@ pub struct Body {
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
     /// A field of its own, not one of `held`: every response has it, and it costs no allocation.
-    under_way: Option<(UnderWay, Option<Busy>)>,
+    guards: Option<(InProgress, Option<RequestGuard>)>,
     /// The app that made the response; it costs no allocation either.
     owner: Option<Arc<dyn Any + Send + Sync>>,
-    held: Option<Box<dyn Any + Send>>,
+    attached: Option<Box<dyn Any + Send>>,
 }
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, sent: 0, finish: None, under_way: None, owner: None, held: None }
+        Body { content, sent: 0, finish: None, guards: None, owner: None, attached: None }
     }
 
     /// An empty body.
@@ -61,18 +61,18 @@ impl Body {
     }
 
     /// Counts the request as in progress until the body is dropped.
-    pub(super) fn ends(&mut self, under_way: UnderWay, busy: Option<Busy>) {
-        self.under_way = Some((under_way, busy));
+    pub(super) fn set_guards(&mut self, under_way: InProgress, busy: Option<RequestGuard>) {
+        self.guards = Some((under_way, busy));
     }
 
     /// Keeps `owner` alive until the body is dropped, so that closing it can wait for its last response.
-    pub fn comes_from(&mut self, owner: Arc<dyn Any + Send + Sync>) {
+    pub fn set_owner(&mut self, owner: Arc<dyn Any + Send + Sync>) {
         self.owner = Some(owner);
     }
 
     /// Keeps a value alive until the body is dropped.
-    pub fn hold(&mut self, value: impl Send + 'static) {
-        self.held = match self.held.take() {
+    pub fn attach(&mut self, value: impl Send + 'static) {
+        self.attached = match self.attached.take() {
             None => Some(Box::new(value)),
             Some(before) => Some(Box::new((before, value))),
         };

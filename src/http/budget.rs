@@ -13,36 +13,36 @@ use super::error::Failure;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]
-pub(super) struct ReadingBudget(Arc<Inner>);
+pub(super) struct MemoryBudget(Arc<Inner>);
 
 struct Inner {
-    most: usize,
-    most_each: usize,
-    held: Mutex<Held>,
+    limit: usize,
+    address_limit: usize,
+    used: Mutex<UsedBytes>,
 }
 
 #[derive(Default)]
-struct Held {
-    all: usize,
+struct UsedBytes {
+    total: usize,
     /// Addresses without bytes have no entry.
-    each: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// Budget of responses that were made for one request each and are not sent yet: an index of packages as JSON has
 /// megabytes, and a client may request many and read none. Clones share it.
 #[derive(Clone)]
-pub struct AnswerBudget(ReadingBudget);
+pub struct ResponseBudget(MemoryBudget);
 
 /// Bytes of such responses in total.
-const ANSWERS: usize = 64 << 20;
+const RESPONSE_BYTES: usize = 64 << 20;
 /// Bytes of such responses of one client address.
-const ANSWERS_OF_ADDRESS: usize = 16 << 20;
+const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED: usize = 256 << 10;
 /// Responses up to this many bytes are not counted: the head of an open stream takes more.
-const SMALL: usize = 512;
+const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
-const RETRY: u64 = 5;
+const RETRY_AFTER: u64 = 5;
 
 /// What counts as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,27 +59,27 @@ pub enum Client {
 pub(super) struct Reservation(Option<Share>);
 
 /// Bytes, and their share of the budget.
-struct Counted {
+struct BudgetedBytes {
     bytes: Bytes,
     _share: Share,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for BudgetedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Default for AnswerBudget {
-    fn default() -> AnswerBudget {
-        AnswerBudget(ReadingBudget::new(ANSWERS, ANSWERS_OF_ADDRESS))
+impl Default for ResponseBudget {
+    fn default() -> ResponseBudget {
+        ResponseBudget(MemoryBudget::new(RESPONSE_BYTES, RESPONSE_BYTES_PER_ADDRESS))
     }
 }
 
-impl AnswerBudget {
+impl ResponseBudget {
     /// Reserves memory before a response is made; 503 if too much is in use.
     pub(super) fn reserve(&self, client: Client) -> Result<Reservation, Failure> {
-        let Some(reading) = self.0.of(client) else { return Ok(Reservation(None)) };
+        let Some(reading) = self.0.for_address(client) else { return Ok(Reservation(None)) };
         let mut share = reading.share();
         share.resize(RESERVED).then_some(Reservation(Some(share))).ok_or_else(too_many)
     }
@@ -87,75 +87,75 @@ impl AnswerBudget {
 
 impl Reservation {
     /// Counts the bytes of a response until they are dropped; 503 if too many are waiting.
-    pub(super) fn count(self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
-        response.body_mut().map_bytes(|bytes| self.hold(bytes))?;
+    pub(super) fn charge(self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
+        response.body_mut().map_bytes(|bytes| self.charge_bytes(bytes))?;
         Ok(response)
     }
 
     /// Counts bytes until they are dropped; 503 if too many are waiting.
-    pub(super) fn hold(self, bytes: Bytes) -> Result<Bytes, Failure> {
-        let Some(mut share) = self.0.filter(|_| bytes.len() > SMALL) else { return Ok(bytes) };
+    pub(super) fn charge_bytes(self, bytes: Bytes) -> Result<Bytes, Failure> {
+        let Some(mut share) = self.0.filter(|_| bytes.len() > UNCOUNTED_BYTES) else { return Ok(bytes) };
         if !share.resize(bytes.len()) {
             return Err(too_many());
         }
-        Ok(Bytes::from_owner(Counted { bytes, _share: share }))
+        Ok(Bytes::from_owner(BudgetedBytes { bytes, _share: share }))
     }
 }
 
 fn too_many() -> Failure {
-    Failure::unavailable("too many responses are waiting for slow clients", RETRY)
+    Failure::unavailable("too many responses are waiting for slow clients", RETRY_AFTER)
 }
 
 /// The budget of one client.
 #[derive(Clone)]
-pub(super) struct Reading {
-    budget: ReadingBudget,
+pub(super) struct AddressBudget {
+    budget: MemoryBudget,
     /// `None`: only the total is limited.
     address: Option<IpAddr>,
 }
 
 /// Bytes taken from the budget; returned when this is dropped.
 pub(super) struct Share {
-    reading: Reading,
+    budget: AddressBudget,
     bytes: usize,
 }
 
-impl ReadingBudget {
+impl MemoryBudget {
     /// A budget of `most` bytes in total and `most_each` for one address.
-    pub(super) fn new(most: usize, most_each: usize) -> ReadingBudget {
-        ReadingBudget(Arc::new(Inner { most, most_each, held: Mutex::default() }))
+    pub(super) fn new(most: usize, most_each: usize) -> MemoryBudget {
+        MemoryBudget(Arc::new(Inner { limit: most, address_limit: most_each, used: Mutex::default() }))
     }
 
     /// The budget for the requests of a client; `None` is no limit.
-    pub(super) fn of(&self, client: Client) -> Option<Reading> {
+    pub(super) fn for_address(&self, client: Client) -> Option<AddressBudget> {
         let address = match client {
             Client::Admin => return None,
             Client::Shared => None,
-            Client::Address(address) => Some(site(address)),
+            Client::Address(address) => Some(client_network(address)),
         };
-        Some(Reading { budget: self.clone(), address })
+        Some(AddressBudget { budget: self.clone(), address })
     }
 }
 
-impl Reading {
+impl AddressBudget {
     pub(super) fn share(&self) -> Share {
-        Share { reading: self.clone(), bytes: 0 }
+        Share { budget: self.clone(), bytes: 0 }
     }
 }
 
 impl Share {
     /// Takes more bytes; false if the budget is used up.
     pub(super) fn grow(&mut self, more: usize) -> bool {
-        let Reading { budget, address } = &self.reading;
-        let mut used = budget.0.held.lock();
+        let AddressBudget { budget, address } = &self.budget;
+        let mut used = budget.0.used.lock();
         let each = used.of(*address);
-        if used.all.saturating_add(more) > budget.0.most
+        if used.total.saturating_add(more) > budget.0.limit
             || each.saturating_add(more) > budget.0.most_of(*address)
         {
             return false;
         }
         used.set(*address, each + more);
-        used.all += more;
+        used.total += more;
         self.bytes += more;
         true
     }
@@ -163,15 +163,15 @@ impl Share {
     /// Changes the number of bytes; false if the budget is used up. A client that has nothing else may exceed its limit, and
     /// the total while nobody has anything else: a large response must be possible.
     fn resize(&mut self, bytes: usize) -> bool {
-        let Reading { budget, address } = &self.reading;
-        let mut used = budget.0.held.lock();
-        let (all, each) = (used.all - self.bytes, used.of(*address).saturating_sub(self.bytes));
-        let fits = all + bytes <= budget.0.most || all == 0;
+        let AddressBudget { budget, address } = &self.budget;
+        let mut used = budget.0.used.lock();
+        let (all, each) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
+        let fits = all + bytes <= budget.0.limit || all == 0;
         if bytes > self.bytes && !(fits && (each + bytes <= budget.0.most_of(*address) || each == 0)) {
             return false;
         }
         used.set(*address, each + bytes);
-        used.all = all + bytes;
+        used.total = all + bytes;
         self.bytes = bytes;
         true
     }
@@ -179,20 +179,20 @@ impl Share {
 
 impl Inner {
     fn most_of(&self, address: Option<IpAddr>) -> usize {
-        if address.is_some() { self.most_each } else { self.most }
+        if address.is_some() { self.address_limit } else { self.limit }
     }
 }
 
-impl Held {
+impl UsedBytes {
     /// The bytes of an address; 0 without one.
     fn of(&self, address: Option<IpAddr>) -> usize {
-        address.and_then(|address| self.each.get(&address).copied()).unwrap_or(0)
+        address.and_then(|address| self.by_address.get(&address).copied()).unwrap_or(0)
     }
 
     fn set(&mut self, address: Option<IpAddr>, bytes: usize) {
         match address {
-            Some(address) if bytes == 0 => drop(self.each.remove(&address)),
-            Some(address) => drop(self.each.insert(address, bytes)),
+            Some(address) if bytes == 0 => drop(self.by_address.remove(&address)),
+            Some(address) => drop(self.by_address.insert(address, bytes)),
             None => {}
         }
     }
@@ -205,7 +205,7 @@ impl Drop for Share {
 }
 
 /// The address that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
-pub(super) fn site(address: IpAddr) -> IpAddr {
+pub(super) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
         v4 => v4,
@@ -218,11 +218,11 @@ mod tests {
 
     #[test]
     fn a_client_has_few_responses_waiting_and_always_one() {
-        let budget = AnswerBudget(ReadingBudget::new(900 << 10, 600 << 10));
+        let budget = ResponseBudget(MemoryBudget::new(900 << 10, 600 << 10));
         let client = |text: &str| Client::Address(text.parse().unwrap());
         let answer = |client: Client, kilobytes: usize| {
             let reserved = budget.reserve(client)?;
-            reserved.count(Response::new(Body::full(vec![0; kilobytes << 10])))
+            reserved.charge(Response::new(Body::full(vec![0; kilobytes << 10])))
         };
         let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
         let huge = answer(one, 5000).expect("the only one");
@@ -239,21 +239,21 @@ mod tests {
         let shared: Vec<_> = (0..9).map_while(|_| answer(Client::Shared, 200).ok()).collect();
         assert_eq!(shared.len(), 4, "only the total is limited");
         drop(shared);
-        let held = budget.0.0.held.lock();
-        assert!(held.each.is_empty() && held.all == 0);
+        let held = budget.0.0.used.lock();
+        assert!(held.by_address.is_empty() && held.total == 0);
     }
 
     #[test]
     fn what_is_taken_is_bounded_for_each_and_for_all_and_comes_back() {
-        let budget = ReadingBudget::new(10, 6);
-        let of = |text: &str| budget.of(Client::Address(text.parse().unwrap())).unwrap().share();
+        let budget = MemoryBudget::new(10, 6);
+        let of = |text: &str| budget.for_address(Client::Address(text.parse().unwrap())).unwrap().share();
         let (mut a, mut again, mut b) = (of("192.0.2.1"), of("::ffff:192.0.2.1"), of("192.0.2.2"));
         assert!(a.grow(4) && again.grow(2) && !again.grow(1), "one address under two names");
         assert!(b.grow(4) && !b.grow(1), "all are taken");
         drop(a);
         assert!(b.grow(2) && !b.grow(1) && again.grow(2));
         drop((again, b));
-        assert!(budget.0.held.lock().each.is_empty() && budget.0.held.lock().all == 0);
+        assert!(budget.0.used.lock().by_address.is_empty() && budget.0.used.lock().total == 0);
         let (mut one, mut neighbour) = (of("2001:db8::1"), of("2001:db8::ffff:2"));
         assert!(one.grow(6) && !neighbour.grow(1), "one IPv6 network");
     }

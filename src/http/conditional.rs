@@ -13,14 +13,14 @@ pub struct Validators<'a> {
     /// The entity tag as it is sent: `"x"` or `W/"x"`; `None` while no digest of the bytes is known.
     pub etag: Option<&'a [u8]>,
     /// The tag that the same bytes had before; a condition that names it holds as well.
-    pub former: Option<&'a [u8]>,
+    pub previous_etag: Option<&'a [u8]>,
     /// `Last-Modified`, whole seconds since the epoch.
     pub modified: Option<i64>,
 }
 
 impl Validators<'_> {
-    fn any(&self, same: impl Fn(&[u8]) -> bool) -> bool {
-        self.etag.is_some_and(&same) || self.former.is_some_and(&same)
+    fn matches_any(&self, same: impl Fn(&[u8]) -> bool) -> bool {
+        self.etag.is_some_and(&same) || self.previous_etag.is_some_and(&same)
     }
 }
 
@@ -59,7 +59,7 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Precondition {
     if headers.contains_key(IF_MATCH) {
-        if !any_tag(headers, &IF_MATCH, |tag| current.any(|own| same_strong(tag, own))) {
+        if !any_tag(headers, &IF_MATCH, |tag| current.matches_any(|own| same_strong(tag, own))) {
             return Precondition::Failed;
         }
     } else if let (Some(since), Some(modified)) = (date(headers, &IF_UNMODIFIED_SINCE), current.modified)
@@ -68,7 +68,7 @@ pub fn precondition(headers: &HeaderMap, current: Validators<'_>) -> Preconditio
         return Precondition::Failed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
-        if any_tag(headers, &IF_NONE_MATCH, |tag| current.any(|own| same_weak(tag, own))) {
+        if any_tag(headers, &IF_NONE_MATCH, |tag| current.matches_any(|own| same_weak(tag, own))) {
             return Precondition::NotModified;
         }
     } else if let (Some(since), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), current.modified)
@@ -89,7 +89,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
     if let Some(condition) = headers.get(IF_RANGE) {
         let condition = condition.as_bytes();
         let holds = if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
-            current.any(|own| same_strong(condition, own))
+            current.matches_any(|own| same_strong(condition, own))
         } else {
             // A date is a strong validator only if it is equal (13.1.5).
             current.modified.is_some() && date(headers, &IF_RANGE) == current.modified
@@ -136,12 +136,12 @@ fn number(text: &str) -> Option<u64> {
     Some(text.parse().unwrap_or(u64::MAX))
 }
 
-fn opaque(tag: &[u8]) -> &[u8] {
+fn strip_weak(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
 fn same_weak(a: &[u8], b: &[u8]) -> bool {
-    opaque(a) == opaque(b)
+    strip_weak(a) == strip_weak(b)
 }
 
 fn same_strong(a: &[u8], b: &[u8]) -> bool {
@@ -246,7 +246,7 @@ mod tests {
             (&[("if-match", "\"abc\""), ("if-unmodified-since", BEFORE)], STRONG, Proceed),
         ];
         for (fields, etag, expected) in cases {
-            let current = Validators { etag: Some(etag), former: None, modified: Some(THEN) };
+            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(THEN) };
             assert_eq!(precondition(&headers(fields), current), *expected, "{fields:?}");
         }
     }
@@ -254,8 +254,8 @@ mod tests {
     #[test]
     fn a_former_tag_still_holds_and_no_tag_matches_only_the_star() {
         use Precondition::{Failed, NotModified, Proceed};
-        let renamed = Validators { etag: Some(b"\"new\""), former: Some(STRONG), modified: None };
-        let nameless = Validators { etag: None, former: None, modified: Some(THEN) };
+        let renamed = Validators { etag: Some(b"\"new\""), previous_etag: Some(STRONG), modified: None };
+        let nameless = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
         let cases: &[(Fields, Precondition, Precondition)] = &[
             (&[("if-none-match", "\"abc\"")], NotModified, Proceed),
             (&[("if-none-match", "\"new\"")], NotModified, Proceed),
@@ -298,7 +298,7 @@ mod tests {
             ("lines=1-2", Whole),
             ("junk", Whole),
         ];
-        let current = Validators { etag: Some(STRONG), former: None, modified: None };
+        let current = Validators { etag: Some(STRONG), previous_etag: None, modified: None };
         for (text, expected) in cases {
             assert_eq!(extent(&headers(&[("range", text)]), current, 100), *expected, "{text}");
         }
@@ -319,7 +319,7 @@ mod tests {
         ];
         for (value, etag, expected) in cases {
             let map = headers(&[("range", "bytes=0-0"), ("if-range", value)]);
-            let current = Validators { etag: Some(etag), former: None, modified: Some(THEN) };
+            let current = Validators { etag: Some(etag), previous_etag: None, modified: Some(THEN) };
             assert_eq!(extent(&map, current, 9), *expected, "{value}");
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::budget::site;
+use super::budget::client_network;
 
 /// The open connections of a process. Clones share it.
 #[derive(Clone)]
@@ -17,15 +17,15 @@ pub(super) struct Connections(Arc<Inner>);
 
 struct Inner {
     began: Instant,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
-    all: HashMap<u64, Arc<Activity>>,
+    by_number: HashMap<u64, Arc<Activity>>,
     /// Addresses without connections have no entry.
-    each: HashMap<IpAddr, usize>,
+    count_by_address: HashMap<IpAddr, usize>,
 }
 
 /// Activity of a connection.
@@ -33,12 +33,12 @@ pub(super) struct Activity {
     began: Instant,
     /// Requests in progress.
     requests: AtomicUsize,
-    /// When it was accepted or last answered, in milliseconds since `began`; [`LEAVING`] once it should close.
-    since: AtomicU64,
-    close: Notify,
+    /// When it was accepted or last answered, in milliseconds since `began`; [`CLOSING`] once it should close.
+    idle_since: AtomicU64,
+    close_notify: Notify,
 }
 
-const LEAVING: u64 = u64::MAX;
+const CLOSING: u64 = u64::MAX;
 
 /// An open connection; it ends when this is dropped.
 pub(super) struct Connection {
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 }
 
 /// A request of a connection; it ends when this is dropped.
-pub(super) struct Busy(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
 impl Default for Connections {
     fn default() -> Connections {
@@ -59,23 +59,23 @@ impl Default for Connections {
 
 impl Connections {
     /// Registers a new connection; `None` if its address already has `most`.
-    pub(super) fn open(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
-        let address = site(address);
+    pub(super) fn register(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
+        let address = client_network(address);
         let activity = Arc::new(Activity {
             began: self.0.began,
             requests: AtomicUsize::new(0),
-            since: AtomicU64::new(millis(self.0.began)),
-            close: Notify::new(),
+            idle_since: AtomicU64::new(millis(self.0.began)),
+            close_notify: Notify::new(),
         });
         let mut open = self.0.open.lock();
-        let count = open.each.entry(address).or_insert(0);
+        let count = open.count_by_address.entry(address).or_insert(0);
         if most.is_some_and(|most| *count >= most) {
             return None;
         }
         *count += 1;
         let number = open.next;
         open.next += 1;
-        open.all.insert(number, Arc::clone(&activity));
+        open.by_number.insert(number, Arc::clone(&activity));
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
@@ -84,22 +84,22 @@ impl Connections {
         let now = millis(self.0.began);
         let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let open = self.0.open.lock();
-        let idle = open.all.values().filter_map(|one| {
-            let since = one.since.load(Ordering::Acquire);
+        let idle = open.by_number.values().filter_map(|one| {
+            let since = one.idle_since.load(Ordering::Acquire);
             (one.is_idle() && since.saturating_add(pause) <= now).then_some((since, one))
         });
         let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) else { return false };
-        longest.since.store(LEAVING, Ordering::Release);
-        longest.close.notify_one();
+        longest.idle_since.store(CLOSING, Ordering::Release);
+        longest.close_notify.notify_one();
         true
     }
 }
 
 impl Activity {
     /// Counts a request until the returned value is dropped.
-    pub(super) fn request(activity: &Arc<Activity>) -> Busy {
+    pub(super) fn begin_request(activity: &Arc<Activity>) -> RequestGuard {
         activity.requests.fetch_add(1, Ordering::AcqRel);
-        Busy(Arc::clone(activity))
+        RequestGuard(Arc::clone(activity))
     }
 
     /// Whether no request is in progress.
@@ -108,15 +108,15 @@ impl Activity {
     }
 
     /// Returns when the connection should close.
-    pub(super) async fn closing(&self) {
-        self.close.notified().await;
+    pub(super) async fn close_requested(&self) {
+        self.close_notify.notified().await;
     }
 }
 
-impl Drop for Busy {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        if self.0.since.load(Ordering::Acquire) != LEAVING {
-            self.0.since.store(millis(self.0.began), Ordering::Release);
+        if self.0.idle_since.load(Ordering::Acquire) != CLOSING {
+            self.0.idle_since.store(millis(self.0.began), Ordering::Release);
         }
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
@@ -125,18 +125,18 @@ impl Drop for Busy {
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut open = self.inner.open.lock();
-        open.all.remove(&self.number);
-        if let Some(count) = open.each.get_mut(&self.address) {
+        open.by_number.remove(&self.number);
+        if let Some(count) = open.count_by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                open.each.remove(&self.address);
+                open.count_by_address.remove(&self.address);
             }
         }
     }
 }
 
 fn millis(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(LEAVING - 1)
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(CLOSING - 1)
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn an_address_has_at_most_the_given_number_of_connections() {
         let connections = Connections::default();
-        let open = |text: &str, most| connections.open(text.parse().unwrap(), most);
+        let open = |text: &str, most| connections.register(text.parse().unwrap(), most);
         let (first, second) = (open("192.0.2.1", Some(2)), open("192.0.2.1", Some(2)));
         assert!(first.is_some() && second.is_some() && open("192.0.2.1", Some(2)).is_none());
         assert!(open("192.0.2.2", Some(2)).is_some());
@@ -154,24 +154,27 @@ mod tests {
         drop(first);
         assert!(open("192.0.2.1", Some(2)).is_some());
         drop(second);
-        assert!(connections.0.open.lock().each.is_empty() && connections.0.open.lock().all.is_empty());
+        assert!(
+            connections.0.open.lock().count_by_address.is_empty()
+                && connections.0.open.lock().by_number.is_empty()
+        );
     }
 
     #[test]
     fn the_one_that_is_idle_longest_gives_way_and_a_busy_one_never() {
         let connections = Connections::default();
-        let open = || connections.open("127.0.0.1".parse().unwrap(), Some(9)).unwrap();
+        let open = || connections.register("127.0.0.1".parse().unwrap(), Some(9)).unwrap();
         let (oldest, busy, young) = (open(), open(), open());
-        oldest.activity.since.store(0, Ordering::Release);
-        busy.activity.since.store(0, Ordering::Release);
-        let request = Activity::request(&busy.activity);
+        oldest.activity.idle_since.store(0, Ordering::Release);
+        busy.activity.idle_since.store(0, Ordering::Release);
+        let request = Activity::begin_request(&busy.activity);
         assert!(!connections.close_idle(Duration::from_secs(3600)), "none has been idle that long");
-        young.activity.since.store(1, Ordering::Release);
+        young.activity.idle_since.store(1, Ordering::Release);
         std::thread::sleep(Duration::from_millis(3));
         assert!(connections.close_idle(Duration::from_millis(1)));
-        assert_eq!(oldest.activity.since.load(Ordering::Acquire), LEAVING);
+        assert_eq!(oldest.activity.idle_since.load(Ordering::Acquire), CLOSING);
         assert!(connections.close_idle(Duration::from_millis(1)));
-        assert_eq!(young.activity.since.load(Ordering::Acquire), LEAVING);
+        assert_eq!(young.activity.idle_since.load(Ordering::Acquire), CLOSING);
         assert!(!connections.close_idle(Duration::from_millis(1)), "one has a request, two are closing");
         drop(request);
     }

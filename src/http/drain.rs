@@ -15,11 +15,11 @@ use super::limits::Limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Serving.
-    Open,
+    Serving,
     /// Stopping: still accepting; responses have `Connection: close`, HTTP/2 connections get GOAWAY.
     Draining,
     /// Another process accepts; open connections are drained as above.
-    Left,
+    HandedOver,
     /// Not accepting; open connections close as soon as they are between requests.
     Closing,
 }
@@ -32,9 +32,9 @@ const SLOTS: usize = 600;
 struct Shared {
     phase: watch::Sender<Phase>,
     /// When the stop began; each request reads it without a lock.
-    stopping: OnceLock<Instant>,
+    stopping_since: OnceLock<Instant>,
     /// Requests in progress by when they began.
-    under_way: Vec<AtomicUsize>,
+    in_progress: Vec<AtomicUsize>,
     idle: tokio::sync::Notify,
     /// Connections, and the listeners that may accept more.
     connections: TaskTracker,
@@ -46,28 +46,28 @@ struct Shared {
 pub struct Drain(Arc<Shared>);
 
 /// A request in progress; it ends when this is dropped, after its body was sent or abandoned.
-pub struct UnderWay {
+pub struct InProgress {
     shared: Arc<Shared>,
     slot: usize,
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
-        if self.shared.under_way[self.slot].fetch_sub(1, Ordering::AcqRel) == 1
-            && self.shared.stopping.get().is_some()
+        if self.shared.in_progress[self.slot].fetch_sub(1, Ordering::AcqRel) == 1
+            && self.shared.stopping_since.get().is_some()
         {
             self.shared.idle.notify_waiters();
         }
     }
 }
 
-/// An accepting listener; see [`Drain::listening`].
-pub struct Listening {
+/// An accepting listener; see [`Drain::register_listener`].
+pub struct ListenerGuard {
     shared: Arc<Shared>,
     _token: TaskTrackerToken,
 }
 
-impl Drop for Listening {
+impl Drop for ListenerGuard {
     fn drop(&mut self) {
         self.shared.listeners.fetch_sub(1, Ordering::AcqRel);
     }
@@ -76,9 +76,9 @@ impl Drop for Listening {
 impl Default for Drain {
     fn default() -> Drain {
         Drain(Arc::new(Shared {
-            phase: watch::Sender::new(Phase::Open),
-            stopping: OnceLock::new(),
-            under_way: std::iter::repeat_with(AtomicUsize::default).take(SLOTS).collect(),
+            phase: watch::Sender::new(Phase::Serving),
+            stopping_since: OnceLock::new(),
+            in_progress: std::iter::repeat_with(AtomicUsize::default).take(SLOTS).collect(),
             idle: tokio::sync::Notify::new(),
             connections: TaskTracker::new(),
             listeners: AtomicUsize::new(0),
@@ -89,22 +89,22 @@ impl Default for Drain {
 impl Drain {
     /// Counts a request until the value is dropped.
     #[must_use]
-    pub fn begin(&self) -> UnderWay {
-        let slot = self.0.stopping.get().map_or(0, |since| 1 + slots_since(*since)).min(SLOTS - 1);
-        self.0.under_way[slot].fetch_add(1, Ordering::AcqRel);
-        UnderWay { shared: Arc::clone(&self.0), slot }
+    pub fn begin_request(&self) -> InProgress {
+        let slot = self.0.stopping_since.get().map_or(0, |since| 1 + slots_since(*since)).min(SLOTS - 1);
+        self.0.in_progress[slot].fetch_add(1, Ordering::AcqRel);
+        InProgress { shared: Arc::clone(&self.0), slot }
     }
 
     /// True once the stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.stopping.get().is_some()
+        self.0.stopping_since.get().is_some()
     }
 
     /// The number of requests in progress.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.begun_in(SLOTS)
+        self.count_in_slots(SLOTS)
     }
 
     /// The number of open connections.
@@ -116,9 +116,9 @@ impl Drain {
     /// Registers a listener until the value is dropped: without it a stop would not wait for a connection that is
     /// accepted at the last moment.
     #[must_use]
-    pub fn listening(&self) -> Listening {
+    pub fn register_listener(&self) -> ListenerGuard {
         self.0.listeners.fetch_add(1, Ordering::AcqRel);
-        Listening { shared: Arc::clone(&self.0), _token: self.0.connections.token() }
+        ListenerGuard { shared: Arc::clone(&self.0), _token: self.0.connections.token() }
     }
 
     /// Runs a connection as a task.
@@ -127,7 +127,7 @@ impl Drain {
     }
 
     /// Waits until the server is at `phase` or beyond.
-    pub async fn reached(&self, phase: Phase) {
+    pub async fn wait_for(&self, phase: Phase) {
         // The sender lives in `self`: the channel cannot close under us.
         let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
@@ -141,19 +141,19 @@ impl Drain {
     ///
     /// `others` is awaited like a request that began before the stop.
     pub async fn stop(&self, limits: &Limits, others: impl Future<Output = ()>) -> bool {
-        let deadline = Instant::now() + limits.drain;
+        let deadline = Instant::now() + limits.drain_timeout;
         // Leaves time for short requests that began late when the deadline aborts the long ones.
         let last_moment = deadline.checked_sub(limits.linger * 3).unwrap_or(deadline);
-        let since = *self.0.stopping.get_or_init(Instant::now);
+        let since = *self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::Draining);
         let begun_before = async {
             others.await;
-            self.begun_before_ended().await;
+            self.wait_for_earlier_requests().await;
         };
         let _ = tokio::time::timeout_at(last_moment, begun_before).await;
         tokio::time::sleep(limits.linger).await;
-        let quiet = (Instant::now() + limits.quiet).min(last_moment);
-        while Instant::now() < quiet && self.begun_in(slots_since(since)) > 0 {
+        let quiet = (Instant::now() + limits.quiet_wait).min(last_moment);
+        while Instant::now() < quiet && self.count_in_slots(slots_since(since)) > 0 {
             tokio::time::sleep(SLOT / 10).await;
         }
         self.close(deadline).await
@@ -162,18 +162,18 @@ impl Drain {
     /// Leaves the listeners to another process that has them too. Returns when every connection is closed,
     /// `limits.drain` after `hurry`, or `limits.handed_over` from now; true if no connection was aborted. Idle
     /// connections are kept open for their usual time.
-    pub async fn leave(&self, limits: &Limits, hurry: impl Future<Output = ()>) -> bool {
-        self.0.stopping.get_or_init(Instant::now);
-        self.advance(Phase::Left);
+    pub async fn hand_over(&self, limits: &Limits, hurry: impl Future<Output = ()>) -> bool {
+        self.0.stopping_since.get_or_init(Instant::now);
+        self.advance(Phase::HandedOver);
         self.0.connections.close();
         tokio::select! {
             () = self.0.connections.wait() => return true,
-            () = tokio::time::sleep(limits.handed_over) => {}
+            () = tokio::time::sleep(limits.hand_over_timeout) => {}
             () = hurry => {
                 // Must end before the process that waits for this one: when that ends, this one is killed.
-                let deadline = Instant::now() + limits.drain.saturating_sub(limits.linger * 3);
+                let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
-                let _ = tokio::time::timeout_at(last_moment, self.begun_before_ended()).await;
+                let _ = tokio::time::timeout_at(last_moment, self.wait_for_earlier_requests()).await;
                 tokio::time::sleep(limits.linger).await;
                 return self.close(deadline).await;
             }
@@ -188,7 +188,7 @@ impl Drain {
         tokio::time::timeout_at(deadline.max(soonest), self.0.connections.wait()).await.is_ok()
     }
 
-    /// Advances the phase, never back: a stop may begin after [`Phase::Left`].
+    /// Advances the phase, never back: a stop may begin after [`Phase::HandedOver`].
     fn advance(&self, to: Phase) {
         self.0.phase.send_if_modified(|now| {
             let later = to > *now;
@@ -198,17 +198,17 @@ impl Drain {
     }
 
     /// The number of requests in progress that began in the first `slots`.
-    fn begun_in(&self, slots: usize) -> usize {
-        self.0.under_way.iter().take(slots).map(|count| count.load(Ordering::Acquire)).sum()
+    fn count_in_slots(&self, slots: usize) -> usize {
+        self.0.in_progress.iter().take(slots).map(|count| count.load(Ordering::Acquire)).sum()
     }
 
-    async fn begun_before_ended(&self) {
+    async fn wait_for_earlier_requests(&self) {
         loop {
             let idle = self.0.idle.notified();
             tokio::pin!(idle);
             // Registered before the check, so that the end of the last request is not missed in between.
             idle.as_mut().enable();
-            if self.begun_in(1) == 0 {
+            if self.count_in_slots(1) == 0 {
                 break;
             }
             idle.await;

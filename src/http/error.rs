@@ -74,7 +74,7 @@ impl Failure {
 
     /// 405 with the allowed methods.
     #[must_use]
-    pub fn method(allow: &'static str) -> Failure {
+    pub fn method_not_allowed(allow: &'static str) -> Failure {
         let phrase = format!("method not allowed; this address supports {allow}");
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
     }

@@ -21,33 +21,33 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::budget::Reading;
+use super::budget::AddressBudget;
 use super::connections::{Activity, Connection};
 use super::drain::{Drain, Phase};
-use super::frames::{Traffic, Wire};
-use super::incoming::Incoming;
+use super::frame_socket::{FrameSocket, Traffic};
 use super::limits::Limits;
-use super::listener::{Answer, Peer};
-use super::room::{Room, Rooms};
-use super::sending::{Cut, Part, Patience, send};
+use super::listener::{Peer, Service};
+use super::request_body::Incoming;
+use super::send_body::{SendChunk, SendError, WindowTimeout, send};
+use super::send_budget::{SendBudget, SendBudgets};
 
 /// Interval of keep-alive pings to a silent client.
-const PING: Duration = Duration::from_secs(20);
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
-const QUESTION: u64 = 17;
+const PING_BYTES: u64 = 17;
 /// Factor on the limit of a stalled client, for a closing connection to take the bytes that `h2` still holds: the time
-/// the slowest client that is served takes for [`super::room::ROOM`].
-const LAST: u32 = 16;
+/// the slowest client that is served takes for [`super::room::CONNECTION_BYTES`].
+const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection to serve, and what it shares with the server.
 pub(super) struct Http2<'a> {
     pub(super) limits: &'a Arc<Limits>,
     pub(super) drain: &'a Drain,
     pub(super) connection: &'a Connection,
-    pub(super) reading: Option<Reading>,
-    pub(super) rooms: &'a Rooms,
+    pub(super) body_budget: Option<AddressBudget>,
+    pub(super) send_budgets: &'a SendBudgets,
     pub(super) accepted: Instant,
     pub(super) peer: Peer,
 }
@@ -57,10 +57,10 @@ impl Http2<'_> {
     pub(super) async fn serve<S, A>(self, io: S, answer: A)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Answer,
+        A: Service,
     {
         let (peer, limits) = (self.peer, self.limits);
-        let (wire, traffic) = Wire::new(io);
+        let (wire, traffic) = FrameSocket::new(io);
         let mut builder = h2::server::Builder::new();
         builder
             .initial_window_size(1 << 20)
@@ -71,23 +71,23 @@ impl Http2<'_> {
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(Some(128))
             .max_send_buffer_size(512 << 10);
-        let handshake = builder.handshake::<_, Part>(wire.clone());
-        let handshake = poll_with(&wire, handshake);
-        let mut connection = match tokio::time::timeout(limits.head, handshake).await {
+        let handshake = builder.handshake::<_, SendChunk>(wire.clone());
+        let handshake = poll_and_send(&wire, handshake);
+        let mut connection = match tokio::time::timeout(limits.head_timeout, handshake).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return tracing::debug!(?peer, "HTTP/2 handshake failed: {error}"),
             Err(_) => return tracing::debug!(?peer, "HTTP/2 handshake timed out"),
         };
         let streams = Arc::new(Streams::default());
-        let room = self.rooms.open();
-        let mut liveness = Alive { pings: connection.ping_pong(), bytes: 0, asked: false };
-        let mut ticks = tokio::time::interval_at(Instant::now() + PING, PING);
-        let mut goodbye = pin!(self.goodbye(&streams));
+        let room = self.send_budgets.for_connection();
+        let mut liveness = Liveness { pings: connection.ping_pong(), bytes: 0, pinged: false };
+        let mut ticks = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        let mut goodbye = pin!(self.wait_for_close(&streams));
         let mut leaving: Option<Instant> = None;
         let mut batch = Vec::new();
         loop {
             tokio::select! {
-                more = poll_fn(|context| requests(&mut connection, &wire, context, &mut batch)) => match more {
+                more = poll_fn(|context| poll_requests(&mut connection, &wire, context, &mut batch)) => match more {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
@@ -100,24 +100,24 @@ impl Http2<'_> {
                     connection.graceful_shutdown();
                 }
                 _ = ticks.tick() => {
-                    if !liveness.look(&traffic) {
+                    if !liveness.check(&traffic) {
                         tracing::debug!(?peer, "connection ended: the client does not answer pings");
                         break;
                     }
-                    wire.rest();
+                    wire.shrink_buffer();
                     // A client that stays after GOAWAY without a request in progress, or does not take the last bytes.
-                    let last = limits.stall * LAST;
+                    let last = limits.stall_timeout * CLOSE_STALL_FACTOR;
                     if leaving.is_some_and(|since| {
                         !connection.has_streams() || streams.idle() && since.elapsed() > last
                     }) {
                         break;
                     }
                 }
-                () = traffic.flooded.notified() => {
+                () = traffic.flood_notify.notified() => {
                     tracing::info!(?peer, "HTTP/2 connection closed: too many frames without content");
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    let closed = poll_with(&wire, poll_fn(|context| connection.poll_closed(context)));
-                    let _ = tokio::time::timeout(GOODBYE, async {
+                    let closed = poll_and_send(&wire, poll_fn(|context| connection.poll_closed(context)));
+                    let _ = tokio::time::timeout(CLOSE_TIMEOUT, async {
                         let _ = closed.await;
                         wire.discard().await;
                     })
@@ -130,18 +130,18 @@ impl Http2<'_> {
             for (request, respond) in batch.drain(..) {
                 let stream = Stream {
                     _open: Streams::open(&streams),
-                    under_way: self.drain.begin(),
-                    busy: Activity::request(&self.connection.activity),
+                    under_way: self.drain.begin_request(),
+                    busy: Activity::begin_request(&self.connection.activity),
                     limits: Arc::clone(limits),
-                    room: room.clone(),
+                    send_budget: room.clone(),
                 };
                 let (parts, body) = request.into_parts();
-                let body = Incoming::http2(body, &parts.headers, self.reading.clone());
+                let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
                 let request = Request::from_parts(parts, body);
                 let answer = answer.clone();
                 // The future of a handler is large, and done for most of a long transfer: boxed, so that it can be
                 // freed.
-                let answering = Box::pin(async move { answer.answer(peer, request).await });
+                let answering = Box::pin(async move { answer.handle(peer, request).await });
                 let mut task = Box::pin(stream.run(answering, respond));
                 // Most responses are ready at once and need no task. The others are polled again by their task, so that
                 // nothing depends on this waker.
@@ -153,21 +153,21 @@ impl Http2<'_> {
     }
 
     /// Returns when no more requests should be accepted.
-    async fn goodbye(&self, streams: &Streams) {
+    async fn wait_for_close(&self, streams: &Streams) {
         tokio::select! {
             () = async {
-                self.drain.reached(Phase::Draining).await;
+                self.drain.wait_for(Phase::Draining).await;
                 // GOAWAY before the first request would needlessly reject a client that connects during a stop.
-                let _ = tokio::time::timeout_at(self.accepted + self.limits.fresh, streams.first()).await;
+                let _ = tokio::time::timeout_at(self.accepted + self.limits.first_request_wait, streams.wait_for_first()).await;
             } => {}
-            () = streams.idle_for(self.limits.h2_idle) => {}
-            () = self.connection.activity.closing() => {}
+            () = streams.idle_for(self.limits.h2_idle_timeout) => {}
+            () = self.connection.activity.close_requested() => {}
         }
     }
 }
 
 /// Polls a future that writes to the wire, and sends what it wrote.
-async fn poll_with<S, F>(wire: &Wire<S>, future: F) -> F::Output
+async fn poll_and_send<S, F>(wire: &FrameSocket<S>, future: F) -> F::Output
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future,
@@ -183,11 +183,11 @@ where
 }
 
 /// Waits for requests and takes all that have arrived; false at the end of the connection.
-fn requests<S>(
-    connection: &mut h2::server::Connection<Wire<S>, Part>,
-    wire: &Wire<S>,
+fn poll_requests<S>(
+    connection: &mut h2::server::Connection<FrameSocket<S>, SendChunk>,
+    wire: &FrameSocket<S>,
     context: &mut Context<'_>,
-    batch: &mut Vec<(Request<RecvStream>, SendResponse<Part>)>,
+    batch: &mut Vec<(Request<RecvStream>, SendResponse<SendChunk>)>,
 ) -> Poll<Result<bool, Box<dyn std::error::Error + Send + Sync>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -208,22 +208,22 @@ where
 }
 
 /// Keep-alive check of a client.
-struct Alive {
+struct Liveness {
     pings: Option<PingPong>,
     bytes: u64,
-    asked: bool,
+    pinged: bool,
 }
 
-impl Alive {
+impl Liveness {
     /// Pings a client that neither sent nor took anything since the last check; false if it was pinged then.
-    fn look(&mut self, traffic: &Traffic) -> bool {
+    fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
         // The kernel of a client that is gone takes the ping itself, so its bytes do not count.
-        if bytes > self.bytes + if self.asked { QUESTION } else { 0 } {
-            (self.bytes, self.asked) = (bytes, false);
+        if bytes > self.bytes + if self.pinged { PING_BYTES } else { 0 } {
+            (self.bytes, self.pinged) = (bytes, false);
             return true;
         }
-        if self.asked {
+        if self.pinged {
             return false;
         }
         if let Some(pings) = &mut self.pings {
@@ -231,7 +231,7 @@ impl Alive {
             let _ = poll_fn(|context| pings.poll_pong(context)).now_or_never();
             let _ = pings.send_ping(Ping::opaque());
         }
-        (self.bytes, self.asked) = (bytes, true);
+        (self.bytes, self.pinged) = (bytes, true);
         true
     }
 }
@@ -239,15 +239,15 @@ impl Alive {
 /// A request in progress.
 struct Stream {
     _open: OpenStream,
-    under_way: super::drain::UnderWay,
-    busy: super::connections::Busy,
+    under_way: super::drain::InProgress,
+    busy: super::connections::RequestGuard,
     limits: Arc<Limits>,
-    room: Room,
+    send_budget: SendBudget,
 }
 
 impl Stream {
     /// Handles the request and sends the response.
-    async fn run<F>(self, mut answering: Pin<Box<F>>, mut respond: SendResponse<Part>)
+    async fn run<F>(self, mut answering: Pin<Box<F>>, mut respond: SendResponse<SendChunk>)
     where
         F: Future<Output = Response<Body>>,
     {
@@ -259,21 +259,21 @@ impl Stream {
         let Some(response) = answered.await else { return };
         drop(answering);
         let (mut head, mut body) = response.into_parts();
-        body.ends(self.under_way, Some(self.busy));
-        complete(&mut head.headers, &body);
+        body.set_guards(self.under_way, Some(self.busy));
+        complete_headers(&mut head.headers, &body);
         let ended = body.is_end_stream();
         let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return };
         if ended {
             return;
         }
-        let mut timeout = Patience::new(&self.limits);
-        match send(&mut stream, &mut body, &mut timeout, &self.room).await {
-            Ok(()) | Err(Cut::Gone) => {}
-            Err(Cut::Stalled) => {
+        let mut timeout = WindowTimeout::new(&self.limits);
+        match send(&mut stream, &mut body, &mut timeout, &self.send_budget).await {
+            Ok(()) | Err(SendError::ClientGone) => {}
+            Err(SendError::Stalled) => {
                 tracing::debug!("HTTP/2 stream reset: the client reads too slowly");
                 stream.send_reset(Reason::CANCEL);
             }
-            Err(Cut::Body(error)) => {
+            Err(SendError::Body(error)) => {
                 tracing::debug!("HTTP/2 stream reset: {error}");
                 stream.send_reset(Reason::INTERNAL_ERROR);
             }
@@ -282,7 +282,7 @@ impl Stream {
 }
 
 /// Sets the headers that hyper would set: `Date`, and `Content-Length` where the length is known.
-fn complete(headers: &mut HeaderMap, body: &Body) {
+fn complete_headers(headers: &mut HeaderMap, body: &Body) {
     headers.entry(header::DATE).or_insert_with(date);
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
@@ -308,8 +308,8 @@ fn date() -> HeaderValue {
 #[derive(Default)]
 struct Streams {
     open: AtomicUsize,
-    begun: AtomicUsize,
-    more: Notify,
+    begun_count: AtomicUsize,
+    opened: Notify,
 }
 
 struct OpenStream(Arc<Streams>);
@@ -323,8 +323,8 @@ impl Drop for OpenStream {
 impl Streams {
     fn open(streams: &Arc<Streams>) -> OpenStream {
         streams.open.fetch_add(1, Ordering::AcqRel);
-        streams.begun.fetch_add(1, Ordering::AcqRel);
-        streams.more.notify_one();
+        streams.begun_count.fetch_add(1, Ordering::AcqRel);
+        streams.opened.notify_one();
         OpenStream(Arc::clone(streams))
     }
 
@@ -333,18 +333,18 @@ impl Streams {
     }
 
     /// Returns when a stream has begun.
-    async fn first(&self) {
-        while self.begun.load(Ordering::Acquire) == 0 {
-            self.more.notified().await;
+    async fn wait_for_first(&self) {
+        while self.begun_count.load(Ordering::Acquire) == 0 {
+            self.opened.notified().await;
         }
     }
 
     /// Returns when no stream has been open and none has begun for between one and two times `pause`.
     async fn idle_for(&self, pause: Duration) {
         loop {
-            let before = self.begun.load(Ordering::Acquire);
+            let before = self.begun_count.load(Ordering::Acquire);
             tokio::time::sleep(pause).await;
-            if self.idle() && self.begun.load(Ordering::Acquire) == before {
+            if self.idle() && self.begun_count.load(Ordering::Acquire) == before {
                 return;
             }
         }

@@ -7,17 +7,17 @@ use std::time::Duration;
 pub struct Limits {
     /// Timeout for a complete request head, from the start of the connection or the end of the last response: bounds
     /// slow heads and idle keep-alive connections alike (hyper has one timer for both).
-    pub head: Duration,
+    pub head_timeout: Duration,
     /// Timeout of the TLS handshake.
-    pub handshake: Duration,
+    pub handshake_timeout: Duration,
     /// Cumulative time that writes may wait for a client, per [`Limits::stall_bytes`] it reads.
-    pub stall: Duration,
-    /// See [`Limits::stall`]: together they define the slowest reader that is served.
+    pub stall_timeout: Duration,
+    /// See [`Limits::stall_timeout`]: together they define the slowest reader that is served.
     pub stall_bytes: u64,
     /// Timeout between two pieces of a request body.
-    pub body_pause: Duration,
+    pub body_timeout: Duration,
     /// Timeout of an HTTP/2 connection without an open stream (keep-alive pings prove only that the client is alive).
-    pub h2_idle: Duration,
+    pub h2_idle_timeout: Duration,
     /// Maximum number of concurrent streams of one HTTP/2 connection.
     pub h2_streams: u32,
     /// Maximum size of a request head in bytes; larger ones get 431.
@@ -27,49 +27,49 @@ pub struct Limits {
     /// Maximum number of open connections of all listeners; further ones wait in the kernel's backlog.
     pub connections: usize,
     /// Maximum number of bytes of request bodies in memory; beyond it requests get 503.
-    pub bodies: usize,
+    pub body_bytes: usize,
     /// As `bodies`, for one client address.
-    pub bodies_of_address: usize,
+    pub body_bytes_per_address: usize,
     /// How long a closing server waits for the first request of a new connection.
-    pub fresh: Duration,
+    pub first_request_wait: Duration,
     /// Time for idle clients to see `Connection: close`, after the last request that began before the stop.
     pub linger: Duration,
     /// How long a stop, still accepting, may wait until no slow response is in progress.
-    pub quiet: Duration,
+    pub quiet_wait: Duration,
     /// Timeout of requests in progress after a stop began; five seconds below the unit's `TimeoutStopSec=`.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
     /// Timeout of requests in progress after another process took over.
-    pub handed_over: Duration,
+    pub hand_over_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            head: Duration::from_secs(30),
-            handshake: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
             stall_bytes: 64 << 10,
-            body_pause: Duration::from_secs(60),
-            h2_idle: Duration::from_secs(180),
+            body_timeout: Duration::from_secs(60),
+            h2_idle_timeout: Duration::from_secs(180),
             h2_streams: 128,
             // Allows a `User-Agent` of 64 kB, which is answered with a source package, as any other unknown one.
             head_bytes: 80 << 10,
             target_bytes: 4096,
             connections: 8192,
-            bodies: 32 << 20,
-            bodies_of_address: 8 << 20,
-            fresh: Duration::from_millis(250),
+            body_bytes: 32 << 20,
+            body_bytes_per_address: 8 << 20,
+            first_request_wait: Duration::from_millis(250),
             linger: Duration::from_millis(500),
-            quiet: Duration::from_secs(3),
-            drain: Duration::from_secs(40),
-            handed_over: Duration::from_secs(3600),
+            quiet_wait: Duration::from_secs(3),
+            drain_timeout: Duration::from_secs(40),
+            hand_over_timeout: Duration::from_secs(3600),
         }
     }
 }
 
 impl Limits {
     /// The connection limit of one client address: as configured, at most a quarter of [`Limits::connections`].
-    pub(super) fn for_address(&self, configured: Option<usize>) -> Option<usize> {
+    pub(super) fn connections_per_address(&self, configured: Option<usize>) -> Option<usize> {
         configured.map(|most| most.min((self.connections / 4).max(1)))
     }
 }
@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn one_address_never_takes_more_than_a_quarter_of_the_places() {
         let limits = |connections| Limits { connections, ..Limits::default() };
-        assert_eq!(limits(8192).for_address(Some(1024)), Some(1024));
-        assert_eq!(limits(512).for_address(Some(1024)), Some(128));
-        assert_eq!(limits(3).for_address(Some(1024)), Some(1));
-        assert_eq!(limits(512).for_address(None), None);
+        assert_eq!(limits(8192).connections_per_address(Some(1024)), Some(1024));
+        assert_eq!(limits(512).connections_per_address(Some(1024)), Some(128));
+        assert_eq!(limits(3).connections_per_address(Some(1024)), Some(1));
+        assert_eq!(limits(512).connections_per_address(None), None);
     }
 }

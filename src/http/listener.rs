@@ -20,16 +20,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::budget::{Client, Reading, ReadingBudget};
+use super::budget::{AddressBudget, Client, MemoryBudget};
 use super::connections::{Activity, Connection, Connections};
 use super::drain::{Drain, Phase};
 use super::http2::Http2;
-use super::incoming::Incoming;
 use super::limits::Limits;
-use super::response::Site;
-use super::room::Rooms;
-use super::stream::Patient;
+use super::request_body::Incoming;
+use super::response::SiteSettings;
+use super::send_budget::SendBudgets;
 use super::tls::Tls;
+use super::write_timeout::WriteTimeout;
 
 /// The client of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,43 +53,43 @@ pub enum Peer {
 }
 
 /// Handles requests: the public service, the admin service, the redirect.
-pub trait Answer: Clone + Send + Sync + 'static {
+pub trait Service: Clone + Send + Sync + 'static {
     /// Handles one request. A failure is a response too.
-    fn answer(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// State shared by all listeners of a process. Clones share it.
 #[derive(Clone)]
-pub struct House {
+pub struct HttpServer {
     limits: Arc<Limits>,
-    site: Arc<ArcSwap<Site>>,
+    site: Arc<ArcSwap<SiteSettings>>,
     drain: Drain,
-    places: Arc<Semaphore>,
+    connection_permits: Arc<Semaphore>,
     connections: Connections,
-    reading: ReadingBudget,
-    rooms: Rooms,
+    body_budget: MemoryBudget,
+    send_budgets: SendBudgets,
 }
 
 /// Interval of the search for an idle connection while the connection limit is reached.
-const LOOK: Duration = Duration::from_millis(50);
+const IDLE_SEARCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Timeout for the graceful close of an idle connection.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl House {
+impl HttpServer {
     /// A server with these limits and those of the active configuration, without connections.
     #[must_use]
-    pub fn new(limits: Limits, site: Arc<ArcSwap<Site>>) -> House {
-        let places = Arc::new(Semaphore::new(limits.connections));
+    pub fn new(limits: Limits, site: Arc<ArcSwap<SiteSettings>>) -> HttpServer {
+        let connection_permits = Arc::new(Semaphore::new(limits.connections));
         let connections = Connections::default();
-        let reading = ReadingBudget::new(limits.bodies, limits.bodies_of_address);
-        House {
+        let body_budget = MemoryBudget::new(limits.body_bytes, limits.body_bytes_per_address);
+        HttpServer {
             limits: Arc::new(limits),
             site,
             drain: Drain::default(),
-            places,
+            connection_permits,
             connections,
-            reading,
-            rooms: Rooms::default(),
+            body_budget,
+            send_budgets: SendBudgets::default(),
         }
     }
 
@@ -105,14 +105,14 @@ impl House {
         &self.drain
     }
 
-    /// Accepts TCP connections until [`Phase::Left`]. The listener is then dropped, never shut down: systemd or the
+    /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or the
     /// next process may hold the same socket.
-    pub async fn serve_tcp<A: Answer>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
-        let _listening = self.drain.listening();
-        let mut done = pin!(self.drain.reached(Phase::Left));
+    pub async fn serve_tcp<A: Service>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
+        let _listening = self.drain.register_listener();
+        let mut done = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
             let place = tokio::select! {
-                place = self.place() => place,
+                place = self.acquire_permit() => place,
                 () = &mut done => return,
             };
             let accepted = tokio::select! {
@@ -124,9 +124,9 @@ impl House {
                     // Else a response in two writes waits for the client's delayed ACK: 11 times slower.
                     let _ = socket.set_nodelay(true);
                     let most =
-                        self.site.load().connections_of(self.client(Peer::Tcp { address, tls: false }));
-                    let most = self.limits.for_address(most);
-                    let Some(connection) = self.connections.open(address.ip(), most) else {
+                        self.site.load().connection_limit(self.client(Peer::Tcp { address, tls: false }));
+                    let most = self.limits.connections_per_address(most);
+                    let Some(connection) = self.connections.register(address.ip(), most) else {
                         tracing::debug!(%address, "connection closed: connection limit of the address reached");
                         continue;
                     };
@@ -136,11 +136,11 @@ impl House {
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
-                                server.http1(socket, peer, Some(&connection), answer).await;
+                                server.serve_http1(socket, peer, Some(&connection), answer).await;
                             }
                             Some(tls) => match tls.acceptor() {
                                 Some(tls) => {
-                                    server.encrypted(socket, address, tls, &connection, answer).await
+                                    server.serve_tls(socket, address, tls, &connection, answer).await
                                 }
                                 // Without a certificate the client cannot be given the reason.
                                 None => tracing::debug!(%address, "connection closed: no TLS certificate"),
@@ -153,10 +153,10 @@ impl House {
         }
     }
 
-    /// Accepts connections on the admin socket until [`Phase::Left`].
-    pub async fn serve_unix<A: Answer>(self, listener: UnixListener, answer: A) {
-        let _listening = self.drain.listening();
-        let mut closing = pin!(self.drain.reached(Phase::Left));
+    /// Accepts connections on the admin socket until [`Phase::HandedOver`].
+    pub async fn serve_unix<A: Service>(self, listener: UnixListener, answer: A) {
+        let _listening = self.drain.register_listener();
+        let mut closing = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -167,7 +167,7 @@ impl House {
                     Ok(who) => {
                         let peer = Peer::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
                         let (server, answer) = (self.clone(), answer.clone());
-                        self.drain.spawn(async move { server.http1(socket, peer, None, answer).await });
+                        self.drain.spawn(async move { server.serve_http1(socket, peer, None, answer).await });
                     }
                     Err(error) => tracing::warn!("admin socket: SO_PEERCRED failed: {error}"),
                 },
@@ -178,28 +178,33 @@ impl House {
 
     /// Waits for a permit for one connection. While the limit is reached, idle connections are closed one by one, and
     /// new clients wait in the backlog.
-    async fn place(&self) -> OwnedSemaphorePermit {
+    async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            if let Ok(place) = Arc::clone(&self.connection_permits).try_acquire_owned() {
                 return place;
             }
-            self.connections.close_idle(self.limits.fresh);
-            if let Ok(place) = tokio::time::timeout(LOOK, Arc::clone(&self.places).acquire_owned()).await {
+            self.connections.close_idle(self.limits.first_request_wait);
+            if let Ok(place) = tokio::time::timeout(
+                IDLE_SEARCH_INTERVAL,
+                Arc::clone(&self.connection_permits).acquire_owned(),
+            )
+            .await
+            {
                 return place.expect("the semaphore is never closed");
             }
         }
     }
 
     /// The budget for request bodies of a client; clients of the admin socket have no limit.
-    fn reading(&self, peer: Peer) -> Option<Reading> {
-        self.reading.of(self.client(peer))
+    fn body_budget_of(&self, peer: Peer) -> Option<AddressBudget> {
+        self.body_budget.for_address(self.client(peer))
     }
 
     fn client(&self, peer: Peer) -> Client {
         self.site.load().client(peer)
     }
 
-    async fn encrypted<A: Answer>(
+    async fn serve_tls<A: Service>(
         self,
         socket: TcpStream,
         address: SocketAddr,
@@ -209,22 +214,30 @@ impl House {
     ) {
         let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
         let fd = socket.as_raw_fd();
-        let timed = Patient::new(socket, limits.stall, limits.stall_bytes);
-        let handshake = tokio::time::timeout(limits.handshake, tls.accept(timed));
+        let timed = WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes);
+        let handshake = tokio::time::timeout(limits.handshake_timeout, tls.accept(timed));
         let result = tokio::select! {
             result = handshake => result,
-            () = connection.activity.closing() => return,
+            () = connection.activity.close_requested() => return,
         };
         match result {
             Ok(Ok(stream)) => {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    let (limits, drain, rooms) = (&self.limits, &self.drain, &self.rooms);
-                    let reading = self.reading(peer);
-                    let http2 = Http2 { limits, drain, connection, reading, rooms, accepted, peer };
+                    let (limits, drain, rooms) = (&self.limits, &self.drain, &self.send_budgets);
+                    let reading = self.body_budget_of(peer);
+                    let http2 = Http2 {
+                        limits,
+                        drain,
+                        connection,
+                        body_budget: reading,
+                        send_budgets: rooms,
+                        accepted,
+                        peer,
+                    };
                     http2.serve(stream, answer).await;
                 } else {
-                    self.http1_on(stream, fd, accepted, peer, Some(connection), answer).await;
+                    self.serve_http1_on(stream, fd, accepted, peer, Some(connection), answer).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -232,19 +245,19 @@ impl House {
         }
     }
 
-    async fn http1<S, A>(self, socket: S, peer: Peer, connection: Option<&Connection>, answer: A)
+    async fn serve_http1<S, A>(self, socket: S, peer: Peer, connection: Option<&Connection>, answer: A)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
-        A: Answer,
+        A: Service,
     {
         let fd = socket.as_raw_fd();
-        let timed = Patient::new(socket, self.limits.stall, self.limits.stall_bytes);
-        self.http1_on(timed, fd, Instant::now(), peer, connection, answer).await;
+        let timed = WriteTimeout::new(socket, self.limits.stall_timeout, self.limits.stall_bytes);
+        self.serve_http1_on(timed, fd, Instant::now(), peer, connection, answer).await;
     }
 
     /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for
     /// clients that send nothing. `fd` is the socket below `io`.
-    async fn http1_on<S, A>(
+    async fn serve_http1_on<S, A>(
         self,
         io: S,
         fd: RawFd,
@@ -254,52 +267,52 @@ impl House {
         answer: A,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Answer,
+        A: Service,
     {
-        let reading = self.reading(peer);
+        let reading = self.body_budget_of(peer);
         let activity = open.map(|open| &open.activity);
         let drain = &self.drain;
         let spoke = AtomicBool::new(false);
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
-            let under_way = drain.begin();
-            let busy = activity.map(Activity::request);
+            let under_way = drain.begin_request();
+            let busy = activity.map(Activity::begin_request);
             spoke.store(true, Ordering::Release);
             let answer = answer.clone();
             let request = request.map(|body| Incoming::http1(body, reading.clone()));
             async move {
-                let mut response = answer.answer(peer, request).await;
+                let mut response = answer.handle(peer, request).await;
                 if drain.is_draining() {
                     let close = header::HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
-                response.body_mut().ends(under_way, busy);
+                response.body_mut().set_guards(under_way, busy);
                 Ok::<_, Infallible>(response)
             }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
         builder.max_buf_size(self.limits.head_bytes);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = async {
-                drain.reached(Phase::Closing).await;
+                drain.wait_for(Phase::Closing).await;
                 if !spoke.load(Ordering::Acquire) {
                     // Its first request may still arrive; the response then has `Connection: close`.
-                    tokio::time::sleep_until(accepted + self.limits.fresh).await;
+                    tokio::time::sleep_until(accepted + self.limits.first_request_wait).await;
                 }
                 // A request that the kernel has received but a busy machine has not read yet is answered too.
                 let latest = Instant::now() + self.limits.linger;
-                while unread(fd) && Instant::now() < latest {
+                while has_unread_bytes(fd) && Instant::now() < latest {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             } => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = gives_way(activity) => {
+            () = close_requested(activity) => {
                 connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(GOODBYE, connection.as_mut()).await {
+                match tokio::time::timeout(CLOSE_TIMEOUT, connection.as_mut()).await {
                     Ok(outcome) => outcome,
                     // Received nothing, or an incomplete head.
                     Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
@@ -307,24 +320,24 @@ impl House {
                 }
             }
         };
-        report(peer, outcome);
+        log_outcome(peer, outcome);
     }
 }
 
 /// Returns when the connection should close in favour of another.
-async fn gives_way(activity: Option<&Arc<Activity>>) {
+async fn close_requested(activity: Option<&Arc<Activity>>) {
     match activity {
-        Some(activity) => activity.closing().await,
+        Some(activity) => activity.close_requested().await,
         None => std::future::pending().await,
     }
 }
 
 /// Whether the kernel has bytes of the client that are not read yet.
-fn unread(fd: RawFd) -> bool {
+fn has_unread_bytes(fd: RawFd) -> bool {
     matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(1..))
 }
 
-fn report(peer: Peer, outcome: hyper::Result<()>) {
+fn log_outcome(peer: Peer, outcome: hyper::Result<()>) {
     let Err(error) = outcome else { return };
     if error.is_parse() {
         // hyper answered 400, 414 or 431 by itself; there is no parsed request for the access log.

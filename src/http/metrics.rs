@@ -2,53 +2,55 @@
 
 use http::{Method, Request, Response};
 
-use super::authority;
 use super::body::Body;
 use super::error::Failure;
-use super::incoming::Incoming;
-use super::listener::{Answer, House, Peer};
-use super::response::{self, Tongue};
+use super::host_header;
+use super::listener::{HttpServer, Peer, Service};
+use super::request_body::Incoming;
+use super::response::{self, ErrorFormat};
 use super::switch::Switch;
 use crate::metrics;
 
 /// Serves the metrics of the process. Clones share it.
 #[derive(Clone)]
-pub struct MetricsDoor {
+pub struct MetricsService {
     /// The server whose connections and requests are exported.
-    pub house: House,
+    pub server: HttpServer,
     /// The switch whose app's fetches are exported.
     pub switch: Switch,
 }
 
-impl MetricsDoor {
-    async fn gathered(&self, request: &Request<Incoming>) -> Response<Body> {
+impl MetricsService {
+    async fn metrics_response(&self, request: &Request<Incoming>) -> Response<Body> {
         match (request.uri().path(), request.method()) {
             ("/metrics", &Method::GET | &Method::HEAD) => {
-                let drain = self.house.drain();
-                metrics::inside(drain.connections(), drain.requests());
-                metrics::flights(self.switch.app().map_or(0, |app| app.repo.fetching()));
+                let drain = self.server.drain();
+                metrics::in_progress(drain.connections(), drain.requests());
+                metrics::fetches(self.switch.app().map_or(0, |app| app.repo.fetching()));
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),
                     Err(error) => {
                         tracing::error!("could not gather the metrics: {error}");
                         let failure = Failure::unavailable("the metrics could not be gathered", 5);
-                        response::failure(&failure, Tongue::Text)
+                        response::failure(&failure, ErrorFormat::Text)
                     }
                 }
             }
-            ("/metrics", _) => response::failure(&Failure::method("GET, HEAD"), Tongue::Text),
-            _ => response::failure(&Failure::not_found("the metrics are at /metrics"), Tongue::Text),
+            ("/metrics", _) => {
+                response::failure(&Failure::method_not_allowed("GET, HEAD"), ErrorFormat::Text)
+            }
+            _ => response::failure(&Failure::not_found("the metrics are at /metrics"), ErrorFormat::Text),
         }
     }
 }
 
-impl Answer for MetricsDoor {
-    async fn answer(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let mut response = match authority::settle(&mut request) {
-            Ok(()) => self.gathered(&request).await,
-            Err(failure) => response::failure(&failure, Tongue::Text),
+impl Service for MetricsService {
+    async fn handle(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let mut response = match host_header::normalise_host(&mut request) {
+            Ok(()) => self.metrics_response(&request).await,
+            Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
-        self.switch.porch().site.load().dress(false, &mut response);
+        self.switch.context().site.load().apply(false, &mut response);
         response
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Row {
     /// Media type and, for JSON, the schema's name.
     pub(super) body: Option<(&'static str, &'static str)>,
     /// Media type and the schema's name; `[Name]` is an array of it, an empty name any content.
-    pub(super) answer: Option<(&'static str, &'static str)>,
+    pub(super) response: Option<(&'static str, &'static str)>,
 }
 
 /// Builds an OpenAPI 3.1 document.
@@ -58,7 +58,7 @@ pub(super) fn document(
             operation = operation.request_body(Some(body(media, schema)));
         }
         let described = ResponseBuilder::new().description("Done");
-        let done = match row.answer {
+        let done = match row.response {
             Some((media, "")) => described.content(media, ContentBuilder::new().build()),
             Some((media, schema)) => {
                 described.content(media, ContentBuilder::new().schema(Some(named(schema))).build())

@@ -6,12 +6,12 @@ use crate::api::distribution::Distribution;
 use crate::api::public::status::{self, Platform};
 use crate::catalog::Catalog;
 use crate::config::platforms::{self, Os, Platforms};
-use crate::repo::builds;
+use crate::repo::binaries;
 
 /// The platforms of the status response.
 #[must_use]
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
-    let rows = platforms.distributions.iter().filter(|d| d.row);
+    let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
     let folders = |mac: &platforms::MacFolders| {
         let of = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
         let folders: BTreeMap<_, _> =
@@ -41,8 +41,8 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
         release: d.release.clone(),
         build_distribution: String::new(),
         sys_reqs: d.system_requirements,
-        binaries: builds::has(catalog, |label| label.ends_with(&end)),
-        hidden: d.hidden,
+        binaries: binaries::has_binary_list(catalog, |label| label.ends_with(&end)),
+        hidden: d.is_hidden,
         official_rspm: true,
         arch: d.architectures.clone(),
     }
@@ -51,9 +51,9 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
 /// The rows of `rspm list distributions`; names without a row of their own are listed as aliases.
 #[must_use]
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
-    let rows = platforms.distributions.iter().filter(|d| d.row);
+    let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
     let aliases = |d: &platforms::Distribution| {
-        let bare = |name: &&str| !platforms.distributions.iter().any(|o| o.row && o.name == *name);
+        let bare = |name: &&str| !platforms.distributions.iter().any(|o| o.has_status_row && o.name == *name);
         platforms.aliases(&d.name).filter(bare).map(str::to_owned).collect()
     };
     rows.map(|d| Distribution {
@@ -65,8 +65,8 @@ pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
         release: d.release.clone(),
         arch: d.architectures.clone(),
         r_version: d.r_version.clone(),
-        forced: d.forced,
-        hidden: d.hidden,
+        forced: d.is_r_version_forced,
+        hidden: d.is_hidden,
         aliases: aliases(d),
     })
     .collect()

@@ -6,17 +6,17 @@ use arc_swap::ArcSwap;
 use http::header::{HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
-use super::authority::{host_name, settle};
 use super::body::Body;
 use super::error::Failure;
-use super::incoming::Incoming;
-use super::listener::{Answer, Peer};
-use super::response::{self, Site, Tongue};
+use super::host_header::{host_name, normalise_host};
+use super::listener::{Peer, Service};
+use super::request_body::Incoming;
+use super::response::{self, ErrorFormat, SiteSettings};
 
 /// Answers with redirects. Clones share it.
 #[derive(Clone)]
 pub struct Redirect {
-    site: Arc<ArcSwap<Site>>,
+    site: Arc<ArcSwap<SiteSettings>>,
     /// Port of `HTTPS.Listen`.
     port: u16,
 }
@@ -25,7 +25,7 @@ impl Redirect {
     /// Redirects to the host of `Server.Address` where that is an `https://` address, else to the requested host at the
     /// port of `HTTPS.Listen`.
     #[must_use]
-    pub fn new(site: Arc<ArcSwap<Site>>, port: u16) -> Redirect {
+    pub fn new(site: Arc<ArcSwap<SiteSettings>>, port: u16) -> Redirect {
         Redirect { site, port }
     }
 
@@ -57,13 +57,13 @@ impl Redirect {
     }
 }
 
-impl Answer for Redirect {
-    async fn answer(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let settled = settle(&mut request);
+impl Service for Redirect {
+    async fn handle(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let settled = normalise_host(&mut request);
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let mut response = match settled.and_then(|()| self.location(host, target)) {
-            Err(failure) => response::failure(&failure, Tongue::Text),
+            Err(failure) => response::failure(&failure, ErrorFormat::Text),
             Ok(location) => {
                 // 308 keeps method and body; old clients know only 301.
                 let status = match *request.method() {
@@ -73,7 +73,7 @@ impl Answer for Redirect {
                 response::redirect(status, location)
             }
         };
-        self.site.load().dress(false, &mut response);
+        self.site.load().apply(false, &mut response);
         response
     }
 }

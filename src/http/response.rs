@@ -34,14 +34,14 @@ const CACHE_CLOSED: HeaderValue = HeaderValue::from_static("max-age=86400");
 const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
 
 /// Capacity for all headers of one response, so that the map is allocated once.
-const HEADERS: usize = 19;
+const HEADER_CAPACITY: usize = 19;
 
 /// Settings that apply to all responses.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct SiteSettings {
     server: HeaderValue,
     nosniff: bool,
-    permanent: bool,
+    hsts: bool,
     /// `Server.Address` without a trailing slash.
     pub address: Option<String>,
     /// The path of `Server.Address`: empty or `/prefix`.
@@ -49,29 +49,29 @@ pub struct Site {
     /// `Server.TrustedProxy`.
     proxies: Vec<IpNet>,
     /// `Server.ConnectionsPerAddress`.
-    connections: Option<usize>,
+    connections_per_address: Option<usize>,
 }
 
-impl Site {
+impl SiteSettings {
     /// The settings of a configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Site {
+    pub fn new(config: &Config) -> SiteSettings {
         let address = config.server.address.clone();
-        let prefix = address.as_deref().map(path_of).unwrap_or_default();
-        Site {
+        let prefix = address.as_deref().map(url_path).unwrap_or_default();
+        SiteSettings {
             server: HeaderValue::from_static(concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"))),
             nosniff: !config.server.content_type_sniffing,
-            permanent: config.https.permanent,
+            hsts: config.https.permanent,
             address,
             prefix,
             proxies: config.server.trusted_proxies.clone(),
-            connections: config.server.connections_per_address,
+            connections_per_address: config.server.connections_per_address,
         }
     }
 
     /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
     #[must_use]
-    pub fn trusts(&self, peer: Peer) -> bool {
+    pub fn is_trusted_proxy(&self, peer: Peer) -> bool {
         match peer {
             Peer::Tcp { address, .. } => self.is_proxy(address.ip()),
             Peer::Unix { .. } => false,
@@ -98,13 +98,13 @@ impl Site {
 
     /// Maximum number of open connections of a client; `None` is no limit.
     #[must_use]
-    pub fn connections_of(&self, client: Client) -> Option<usize> {
-        self.connections.filter(|_| matches!(client, Client::Address(_)))
+    pub fn connection_limit(&self, client: Client) -> Option<usize> {
+        self.connections_per_address.filter(|_| matches!(client, Client::Address(_)))
     }
 
     /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
     #[must_use]
-    pub fn strip<'a>(&self, path: &'a str) -> &'a str {
+    pub fn strip_prefix<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.prefix.as_str()) {
             Some("") if !self.prefix.is_empty() => "/",
             Some(rest) if rest.starts_with('/') => rest,
@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// Sets the headers that all responses have.
-    pub fn dress(&self, tls: bool, response: &mut Response<Body>) {
+    pub fn apply(&self, tls: bool, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.insert(header::SERVER, self.server.clone());
         headers.insert(X_REPOSITORY_TYPE, HeaderValue::from_static("RSPM"));
@@ -123,14 +123,14 @@ impl Site {
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         }
         // RFC 6797, 7.2: never over plain HTTP.
-        if self.permanent && tls {
+        if self.hsts && tls {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
         }
     }
 }
 
 /// The path of a URL without trailing slash.
-fn path_of(address: &str) -> String {
+fn url_path(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
 }
@@ -160,69 +160,69 @@ fn request_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens")
 }
 
-fn start(status: StatusCode, body: Body) -> Response<Body> {
+fn new_response(status: StatusCode, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    *response.headers_mut() = HeaderMap::with_capacity(HEADER_CAPACITY);
     response
 }
 
 /// The headers that the 200, 206 and 304 responses of a resource share.
 #[derive(Clone, Debug)]
-pub struct Card {
+pub struct Representation {
     /// `ETag`, where a digest of the bytes is known.
     pub etag: Option<HeaderValue>,
     /// The `ETag` that was sent before the present one was known; it stands for the same bytes.
-    pub former: Option<HeaderValue>,
+    pub previous_etag: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
     /// The kind of content.
-    pub kind: Kind,
+    pub kind: RepresentationKind,
 }
 
 /// The kind of a representation.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum RepresentationKind {
     /// An index or another generated document.
     Document {
         /// `Content-Type`.
-        media: HeaderValue,
+        media_type: HeaderValue,
         /// Whether it may still change.
         open: bool,
         /// Whether ranges are served: not for compressed forms, whose bytes may differ for the same content.
-        ranges: bool,
+        accept_ranges: bool,
     },
     /// A package.
-    Package(Parcel),
+    Package(PackageHeaders),
 }
 
 /// Headers of a package file.
 #[derive(Clone, Debug)]
-pub struct Parcel {
+pub struct PackageHeaders {
     /// `Content-Disposition`.
     pub disposition: HeaderValue,
     /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
-    pub tag: Option<HeaderValue>,
+    pub binary_tag: Option<HeaderValue>,
     /// Whether the `User-Agent` decided what is served.
     pub negotiated: bool,
     /// `Content-Location`: the permanent address of these bytes, relative to that of the request.
-    pub named: Option<HeaderValue>,
+    pub permanent_address: Option<HeaderValue>,
     /// Whether the address holds the digest of the bytes.
     pub immutable: bool,
 }
 
-impl Card {
+impl Representation {
     /// The validators for the conditions of a request; `modified` in seconds since the epoch.
     #[must_use]
     pub fn validators(&self, modified: Option<i64>) -> Validators<'_> {
         Validators {
             etag: self.etag.as_ref().map(HeaderValue::as_bytes),
-            former: self.former.as_ref().map(HeaderValue::as_bytes),
+            previous_etag: self.previous_etag.as_ref().map(HeaderValue::as_bytes),
             modified,
         }
     }
 
-    fn put(&self, response: &mut Response<Body>) {
+    fn set_cache_headers(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         if let Some(etag) = &self.etag {
             headers.insert(header::ETAG, etag.clone());
@@ -231,29 +231,30 @@ impl Card {
             headers.insert(header::LAST_MODIFIED, modified.clone());
         }
         let cache = match &self.kind {
-            Kind::Package(Parcel { immutable: true, .. }) => CACHE_IMMUTABLE,
-            Kind::Package(_) => CACHE_FILE,
-            Kind::Document { open: true, .. } => CACHE_OPEN,
-            Kind::Document { open: false, .. } => CACHE_CLOSED,
+            RepresentationKind::Package(PackageHeaders { immutable: true, .. }) => CACHE_IMMUTABLE,
+            RepresentationKind::Package(_) => CACHE_FILE,
+            RepresentationKind::Document { open: true, .. } => CACHE_OPEN,
+            RepresentationKind::Document { open: false, .. } => CACHE_CLOSED,
         };
         headers.insert(header::CACHE_CONTROL, cache);
-        if let Kind::Package(Parcel { named: Some(named), .. }) = &self.kind {
+        if let RepresentationKind::Package(PackageHeaders { permanent_address: Some(named), .. }) = &self.kind
+        {
             headers.insert(header::CONTENT_LOCATION, named.clone());
         }
         // RFC 9110, 12.5.5: else a shared cache serves one client's binary to another.
-        if matches!(&self.kind, Kind::Package(Parcel { negotiated: true, .. })) {
+        if matches!(&self.kind, RepresentationKind::Package(PackageHeaders { negotiated: true, .. })) {
             headers.insert(header::VARY, HeaderValue::from_static("User-Agent"));
         }
     }
 
-    fn describe(&self, response: &mut Response<Body>) {
+    fn set_content_headers(&self, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         let ranges = match &self.kind {
-            Kind::Document { media, ranges, .. } => {
+            RepresentationKind::Document { media_type: media, accept_ranges: ranges, .. } => {
                 headers.insert(header::CONTENT_TYPE, media.clone());
                 *ranges
             }
-            Kind::Package(Parcel { disposition, tag, .. }) => {
+            RepresentationKind::Package(PackageHeaders { disposition, binary_tag: tag, .. }) => {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
                 headers.insert(header::CONTENT_DISPOSITION, disposition.clone());
                 let kind = if tag.is_some() { "binary" } else { "source" };
@@ -271,18 +272,18 @@ impl Card {
 
 /// A 304 response.
 #[must_use]
-pub fn not_modified(card: &Card) -> Response<Body> {
-    let mut response = start(StatusCode::NOT_MODIFIED, Body::empty());
-    card.put(&mut response);
+pub fn not_modified(card: &Representation) -> Response<Body> {
+    let mut response = new_response(StatusCode::NOT_MODIFIED, Body::empty());
+    card.set_cache_headers(&mut response);
     response
 }
 
 /// A 200 response with the whole content; `size` where known. For HEAD `body` is empty.
 #[must_use]
-pub fn whole(card: &Card, size: Option<u64>, body: Body) -> Response<Body> {
-    let mut response = start(StatusCode::OK, body);
-    card.put(&mut response);
-    card.describe(&mut response);
+pub fn whole(card: &Representation, size: Option<u64>, body: Body) -> Response<Body> {
+    let mut response = new_response(StatusCode::OK, body);
+    card.set_cache_headers(&mut response);
+    card.set_content_headers(&mut response);
     if let Some(size) = size {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     }
@@ -291,10 +292,10 @@ pub fn whole(card: &Card, size: Option<u64>, body: Body) -> Response<Body> {
 
 /// A 206 response with the bytes of `range`, of `size`.
 #[must_use]
-pub fn part(card: &Card, range: &std::ops::Range<u64>, size: u64, body: Body) -> Response<Body> {
-    let mut response = start(StatusCode::PARTIAL_CONTENT, body);
-    card.put(&mut response);
-    card.describe(&mut response);
+pub fn part(card: &Representation, range: &std::ops::Range<u64>, size: u64, body: Body) -> Response<Body> {
+    let mut response = new_response(StatusCode::PARTIAL_CONTENT, body);
+    card.set_cache_headers(&mut response);
+    card.set_content_headers(&mut response);
     let headers = response.headers_mut();
     let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
     headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
@@ -304,9 +305,9 @@ pub fn part(card: &Card, range: &std::ops::Range<u64>, size: u64, body: Body) ->
 
 /// A 416 response for a resource of `size` bytes.
 #[must_use]
-pub fn unsatisfiable(card: &Card, size: u64) -> Response<Body> {
-    let mut response = start(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
-    card.put(&mut response);
+pub fn unsatisfiable(card: &Representation, size: u64) -> Response<Body> {
+    let mut response = new_response(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
+    card.set_cache_headers(&mut response);
     let text = format!("bytes */{size}");
     response.headers_mut().insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
     response
@@ -314,9 +315,9 @@ pub fn unsatisfiable(card: &Card, size: u64) -> Response<Body> {
 
 /// A 412 response.
 #[must_use]
-pub fn precondition_failed(card: &Card) -> Response<Body> {
-    let mut response = start(StatusCode::PRECONDITION_FAILED, Body::empty());
-    card.put(&mut response);
+pub fn precondition_failed(card: &Representation) -> Response<Body> {
+    let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
+    card.set_cache_headers(&mut response);
     response
 }
 
@@ -334,7 +335,7 @@ pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
 
 fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
     let size = bytes.len();
-    let mut response = start(status, Body::full(bytes));
+    let mut response = new_response(status, Body::full(bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -347,7 +348,7 @@ fn json_bytes(status: StatusCode, bytes: Bytes) -> Response<Body> {
 /// A response of JSON lines (`application/x-ndjson`), complete or streamed: a job's progress, a long list.
 #[must_use]
 pub fn json_lines(body: Body) -> Response<Body> {
-    let mut response = start(StatusCode::OK, body);
+    let mut response = new_response(StatusCode::OK, body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(header::CACHE_CONTROL, CACHE_NEVER);
@@ -358,7 +359,7 @@ pub fn json_lines(body: Body) -> Response<Body> {
 #[must_use]
 pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
     let size = text.len();
-    let mut response = start(StatusCode::OK, Body::full(text));
+    let mut response = new_response(StatusCode::OK, Body::full(text));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -370,7 +371,7 @@ pub fn text(media: &'static str, text: Vec<u8>) -> Response<Body> {
 #[must_use]
 pub fn page(html: String) -> Response<Body> {
     let size = html.len();
-    let mut response = start(StatusCode::OK, Body::full(html));
+    let mut response = new_response(StatusCode::OK, Body::full(html));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -383,7 +384,7 @@ pub fn page(html: String) -> Response<Body> {
 /// A redirect response.
 #[must_use]
 pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
-    let mut response = start(status, Body::empty());
+    let mut response = new_response(status, Body::empty());
     response.headers_mut().insert(header::LOCATION, location);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
@@ -391,7 +392,7 @@ pub fn redirect(status: StatusCode, location: HeaderValue) -> Response<Body> {
 
 /// The format of an error response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tongue {
+pub enum ErrorFormat {
     /// One line of text, for repository paths.
     Text,
     /// `{"code","error","payload"}`, for `/__api__`.
@@ -400,20 +401,20 @@ pub enum Tongue {
 
 /// The response for a failure.
 #[must_use]
-pub fn failure(failure: &Failure, tongue: Tongue) -> Response<Body> {
+pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
     let mut response = match tongue {
-        Tongue::Json => {
+        ErrorFormat::Json => {
             let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
             json(
                 failure.status,
                 &crate::api::error::Error { payload: failure.payload.as_deref().cloned(), ..error },
             )
         }
-        Tongue::Text => {
+        ErrorFormat::Text => {
             let mut text = failure.phrase.clone();
             text.push('\n');
             let size = text.len();
-            let mut response = start(failure.status, Body::full(text));
+            let mut response = new_response(failure.status, Body::full(text));
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -454,14 +455,14 @@ mod tests {
 
     #[test]
     fn clients_behind_proxies_and_loopback_addresses_share_their_limits() {
-        let site = Site {
+        let site = SiteSettings {
             server: HeaderValue::from_static("x"),
             nosniff: true,
-            permanent: false,
+            hsts: false,
             address: None,
             prefix: String::new(),
             proxies: vec!["198.51.100.0/24".parse().unwrap()],
-            connections: Some(7),
+            connections_per_address: Some(7),
         };
         let peer = |ip: &str| Peer::Tcp { address: (ip.parse::<IpAddr>().unwrap(), 1).into(), tls: true };
         for ip in ["127.0.0.9", "::1", "::ffff:127.0.0.1", "198.51.100.3", "::ffff:198.51.100.3"] {
@@ -469,27 +470,27 @@ mod tests {
         }
         let one = site.client(peer("203.0.113.5"));
         assert_eq!(one, Client::Address("203.0.113.5".parse().unwrap()));
-        assert_eq!((site.connections_of(one), site.connections_of(Client::Shared)), (Some(7), None));
+        assert_eq!((site.connection_limit(one), site.connection_limit(Client::Shared)), (Some(7), None));
         assert_eq!(site.client(Peer::Unix { uid: 0, gid: 0, pid: None }), Client::Admin);
     }
 
     #[test]
     fn the_prefix_of_the_address_is_taken_off_once() {
-        assert_eq!(path_of("https://h.example/rspm"), "/rspm");
-        assert_eq!(path_of("https://h.example/"), "");
-        assert_eq!(path_of("https://h.example"), "");
-        let site = Site {
+        assert_eq!(url_path("https://h.example/rspm"), "/rspm");
+        assert_eq!(url_path("https://h.example/"), "");
+        assert_eq!(url_path("https://h.example"), "");
+        let site = SiteSettings {
             server: HeaderValue::from_static("x"),
             nosniff: true,
-            permanent: false,
+            hsts: false,
             address: None,
             prefix: "/rspm".to_owned(),
             proxies: Vec::new(),
-            connections: None,
+            connections_per_address: None,
         };
-        assert_eq!(site.strip("/rspm/cran/latest"), "/cran/latest");
-        assert_eq!(site.strip("/rspm"), "/");
-        assert_eq!(site.strip("/rspmx/latest"), "/rspmx/latest");
-        assert_eq!(site.strip("/cran/latest"), "/cran/latest");
+        assert_eq!(site.strip_prefix("/rspm/cran/latest"), "/cran/latest");
+        assert_eq!(site.strip_prefix("/rspm"), "/");
+        assert_eq!(site.strip_prefix("/rspmx/latest"), "/rspmx/latest");
+        assert_eq!(site.strip_prefix("/cran/latest"), "/cran/latest");
     }
 }

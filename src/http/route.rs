@@ -5,7 +5,7 @@ use http::Method;
 use super::error::Failure;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::r::bioconductor::{self, Component, NamedPart};
+use crate::r::bioconductor::{self, Component, PartName};
 use crate::r::layout::{self, RPath};
 
 /// The resource that a request addresses.
@@ -16,11 +16,11 @@ pub enum Route {
     /// `/__ping__`: the liveness check.
     Ping,
     /// `/{repo}` and `/{repo}/`: redirects to the newest snapshot.
-    Newest {
+    Latest {
         /// As in the URL; may not exist.
         repo: String,
         /// The address ends in a slash.
-        slash: bool,
+        trailing_slash: bool,
     },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
     /// `packages/`.
@@ -33,7 +33,7 @@ pub enum Route {
         /// The snapshot of the repository.
         snapshot: Snapshot,
         /// The Bioconductor repository: `packages/{version}/{component}/` after the snapshot; `path` is below it.
-        part: Option<NamedPart>,
+        part: Option<PartName>,
         /// The path in the repository; `None` for the repository's own address, which is opened in a browser.
         path: Option<RPath>,
     },
@@ -45,9 +45,9 @@ pub enum Route {
         snapshot: Snapshot,
     },
     /// The public JSON API, by GET.
-    Public(Public),
+    Public(PublicRoute),
     /// The public JSON API, by POST.
-    Posted(Posted),
+    Post(PostRoute),
     /// `/__api__/admin/v1/…`, any method: served on the admin socket only. Holds the decoded path after the prefix,
     /// without a leading slash.
     Admin(String),
@@ -55,7 +55,7 @@ pub enum Route {
 
 /// `/__api__/…` by GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Public {
+pub enum PublicRoute {
     /// `status`
     Status,
     /// `repos`
@@ -69,7 +69,7 @@ pub enum Public {
     /// `repos/{r}/packages/{name}`
     Package(String, String),
     /// `repos/{r}/packages/{name}/builds`
-    PackageBuilds(String, String),
+    PackageBinaries(String, String),
     /// `repos/{r}/packages/{name}/binaries/logs`
     BuildLog(String, String),
     /// `repos/{r}/packages/{name}/sysreqs`
@@ -104,7 +104,7 @@ pub enum Public {
 
 /// `/__api__/…` by POST: the body holds the query, and nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Posted {
+pub enum PostRoute {
     /// `repos/{r}/sysreqs`: a DESCRIPTION.
     Sysreqs(String),
     /// `filter/packages`, or `repos/{r}/filter/packages`.
@@ -114,11 +114,11 @@ pub enum Posted {
 }
 
 /// The file that lists the Bioconductor versions.
-const CONFIG: &str = "config.yaml";
+const CONFIG_FILE: &str = "config.yaml";
 /// The directory of all Bioconductor versions.
 const PACKAGES: &str = "packages";
 
-const READS: &str = "GET, HEAD";
+const READ_METHODS: &str = "GET, HEAD";
 
 /// Parses a request's method, its raw path without the prefix of `Server.Address`, and its raw query.
 ///
@@ -139,9 +139,9 @@ pub fn parse(
         ["__ping__"] => Route::Ping,
         ["__api__", "admin", "v1", rest @ ..] => return Ok((Route::Admin(rest.join("/")), query)),
         ["__api__", rest @ ..] => return Ok((api(method, rest)?, query)),
-        [first, ..] if first.starts_with("__") => return Err(unknown()),
-        [repo] => Route::Newest { repo: (*repo).to_owned(), slash: false },
-        [repo, ""] => Route::Newest { repo: (*repo).to_owned(), slash: true },
+        [first, ..] if first.starts_with("__") => return Err(not_found()),
+        [repo] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: false },
+        [repo, ""] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
             repository(repo, Some(distribution), snapshot, rest)?
         }
@@ -150,14 +150,14 @@ pub fn parse(
                 "a URL for Linux binaries has the form /{repository}/__linux__/{distribution}/{snapshot}",
             ));
         }
-        [repo, CONFIG] => versions(repo, "latest")?,
-        [repo, snapshot, CONFIG] => versions(repo, snapshot)?,
+        [repo, CONFIG_FILE] => versions(repo, "latest")?,
+        [repo, snapshot, CONFIG_FILE] => versions(repo, snapshot)?,
         [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
-        [] => return Err(unknown()),
+        [] => return Err(not_found()),
     };
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Failure::method(READS));
+        return Err(Failure::method_not_allowed(READ_METHODS));
     }
     Ok((route, query))
 }
@@ -166,7 +166,7 @@ fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) ->
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
     let (part, rest) = match rest {
         [PACKAGES, below @ ..] => {
-            let (part, rest) = bioconductor::split(below).ok_or_else(no_part)?;
+            let (part, rest) = bioconductor::split_path(below).ok_or_else(unknown_part)?;
             (Some(part), rest)
         }
         rest => (None, rest),
@@ -185,7 +185,7 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
 
 /// 404 for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager requests in a container
 /// and does without on a 404.
-fn no_part() -> Failure {
+fn unknown_part() -> Failure {
     let components = Component::ALL.map(Component::path).join(", ");
     Failure::not_found(format!(
         "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers, \
@@ -195,56 +195,56 @@ fn no_part() -> Failure {
 
 fn api(method: &Method, names: &[&str]) -> Result<Route, Failure> {
     let names = names.strip_suffix(&[""]).unwrap_or(names);
-    match (method.as_str(), public(names), posted(names)) {
-        (_, None, None) => Err(unknown()),
+    match (method.as_str(), public_route(names), post_route(names)) {
+        (_, None, None) => Err(not_found()),
         ("GET" | "HEAD", Some(asked), _) => Ok(Route::Public(asked)),
-        ("POST", _, Some(asked)) => Ok(Route::Posted(asked)),
-        (_, Some(_), Some(_)) => Err(Failure::method("GET, HEAD, POST")),
-        (_, None, Some(_)) => Err(Failure::method("POST")),
-        (_, Some(_), None) => Err(Failure::method(READS)),
+        ("POST", _, Some(asked)) => Ok(Route::Post(asked)),
+        (_, Some(_), Some(_)) => Err(Failure::method_not_allowed("GET, HEAD, POST")),
+        (_, None, Some(_)) => Err(Failure::method_not_allowed("POST")),
+        (_, Some(_), None) => Err(Failure::method_not_allowed(READ_METHODS)),
     }
 }
 
-fn public(names: &[&str]) -> Option<Public> {
+fn public_route(names: &[&str]) -> Option<PublicRoute> {
     let own = |text: &&str| (*text).to_owned();
     Some(match names {
-        ["status"] => Public::Status,
-        ["repos"] => Public::Repos,
-        ["repos", r] => Public::Repo(own(r)),
-        ["repos", r, "sources"] => Public::RepoSources(own(r)),
-        ["repos", r, "packages"] => Public::Packages(own(r)),
-        ["repos", r, "packages", name] => Public::Package(own(r), own(name)),
-        ["repos", r, "packages", name, "builds"] => Public::PackageBuilds(own(r), own(name)),
-        ["repos", r, "packages", name, "binaries", "logs"] => Public::BuildLog(own(r), own(name)),
-        ["repos", r, "packages", name, "sysreqs"] => Public::PackageSysreqs(own(r), own(name)),
-        ["repos", r, "sysreqs"] => Public::Sysreqs(own(r)),
-        ["repos", r, "transaction-dates"] => Public::TransactionDates(own(r)),
-        ["repos", r, "first-transaction"] => Public::FirstTransaction(own(r)),
-        ["sources"] => Public::Sources,
-        ["sources", s] => Public::Source(own(s)),
-        ["sources", s, "transactions"] => Public::SourceTransactions(own(s)),
-        ["sources", s, "packages"] => Public::SourcePackages(own(s)),
-        ["sources", s, "packages", name, "releases"] => Public::SourceReleases(own(s), own(name)),
-        ["metrics", "packages"] => Public::MetricsPackages,
-        ["alerts"] => Public::Alerts,
-        ["verify-auth"] => Public::VerifyAuth,
-        ["swagger"] | ["swagger", "index.html"] => Public::Swagger,
-        ["swagger", "doc.json"] => Public::OpenApi,
+        ["status"] => PublicRoute::Status,
+        ["repos"] => PublicRoute::Repos,
+        ["repos", r] => PublicRoute::Repo(own(r)),
+        ["repos", r, "sources"] => PublicRoute::RepoSources(own(r)),
+        ["repos", r, "packages"] => PublicRoute::Packages(own(r)),
+        ["repos", r, "packages", name] => PublicRoute::Package(own(r), own(name)),
+        ["repos", r, "packages", name, "builds"] => PublicRoute::PackageBinaries(own(r), own(name)),
+        ["repos", r, "packages", name, "binaries", "logs"] => PublicRoute::BuildLog(own(r), own(name)),
+        ["repos", r, "packages", name, "sysreqs"] => PublicRoute::PackageSysreqs(own(r), own(name)),
+        ["repos", r, "sysreqs"] => PublicRoute::Sysreqs(own(r)),
+        ["repos", r, "transaction-dates"] => PublicRoute::TransactionDates(own(r)),
+        ["repos", r, "first-transaction"] => PublicRoute::FirstTransaction(own(r)),
+        ["sources"] => PublicRoute::Sources,
+        ["sources", s] => PublicRoute::Source(own(s)),
+        ["sources", s, "transactions"] => PublicRoute::SourceTransactions(own(s)),
+        ["sources", s, "packages"] => PublicRoute::SourcePackages(own(s)),
+        ["sources", s, "packages", name, "releases"] => PublicRoute::SourceReleases(own(s), own(name)),
+        ["metrics", "packages"] => PublicRoute::MetricsPackages,
+        ["alerts"] => PublicRoute::Alerts,
+        ["verify-auth"] => PublicRoute::VerifyAuth,
+        ["swagger"] | ["swagger", "index.html"] => PublicRoute::Swagger,
+        ["swagger", "doc.json"] => PublicRoute::OpenApi,
         _ => return None,
     })
 }
 
-fn posted(names: &[&str]) -> Option<Posted> {
+fn post_route(names: &[&str]) -> Option<PostRoute> {
     Some(match names {
-        ["repos", r, "sysreqs"] => Posted::Sysreqs((*r).to_owned()),
-        ["repos", r, "filter", "packages"] => Posted::Filter(Some((*r).to_owned())),
-        ["filter", "packages"] => Posted::Filter(None),
-        ["url"] => Posted::Url,
+        ["repos", r, "sysreqs"] => PostRoute::Sysreqs((*r).to_owned()),
+        ["repos", r, "filter", "packages"] => PostRoute::Filter(Some((*r).to_owned())),
+        ["filter", "packages"] => PostRoute::Filter(None),
+        ["url"] => PostRoute::Url,
         _ => return None,
     })
 }
 
-fn unknown() -> Failure {
+fn not_found() -> Failure {
     Failure::not_found("there is nothing at this address")
 }
 
@@ -256,9 +256,9 @@ mod tests {
         parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
     }
 
-    fn named(part: &str) -> Option<NamedPart> {
+    fn named(part: &str) -> Option<PartName> {
         let segments: Vec<&str> = part.split('/').collect();
-        bioconductor::split(&segments).map(|(part, _)| part)
+        bioconductor::split_path(&segments).map(|(part, _)| part)
     }
 
     fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
@@ -320,8 +320,8 @@ mod tests {
         let table = [
             ("/", Route::Home),
             ("/__ping__", Route::Ping),
-            ("/cran", Route::Newest { repo: s("cran"), slash: false }),
-            ("/cran/", Route::Newest { repo: s("cran"), slash: true }),
+            ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
+            ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
             ("/cran/latest", repository("cran", "latest", "")),
             ("/cran/latest/", repository("cran", "latest", "")),
             ("/cran/latest/src/contrib/PACKAGES", repository("cran", "latest", "src/contrib/PACKAGES")),
@@ -332,33 +332,42 @@ mod tests {
             ("/cran/2022-08-01+Y3JhbiwyOjQ1/", repository("cran", "2022-08-01", "")),
             ("/cran/2022-08-01%2BY3JhbiwyOjQ1", repository("cran", "2022-08-01", "")),
             ("/cran/5", repository("cran", "5", "")),
-            ("/__api__/status", Route::Public(Public::Status)),
-            ("/__api__/repos", Route::Public(Public::Repos)),
-            ("/__api__/repos/", Route::Public(Public::Repos)),
-            ("/__api__/repos/1", Route::Public(Public::Repo(s("1")))),
-            ("/__api__/repos/cran/sources", Route::Public(Public::RepoSources(s("cran")))),
-            ("/__api__/repos/cran/packages", Route::Public(Public::Packages(s("cran")))),
-            ("/__api__/repos/cran/packages/A3", Route::Public(Public::Package(s("cran"), s("A3")))),
-            ("/__api__/repos/1/transaction-dates", Route::Public(Public::TransactionDates(s("1")))),
-            ("/__api__/repos/1/first-transaction", Route::Public(Public::FirstTransaction(s("1")))),
-            ("/__api__/sources", Route::Public(Public::Sources)),
-            ("/__api__/sources/1", Route::Public(Public::Source(s("1")))),
-            ("/__api__/sources/1/transactions", Route::Public(Public::SourceTransactions(s("1")))),
-            ("/__api__/sources/1/packages", Route::Public(Public::SourcePackages(s("1")))),
-            ("/__api__/repos/1/packages/A3/builds", Route::Public(Public::PackageBuilds(s("1"), s("A3")))),
-            ("/__api__/repos/1/packages/A3/binaries/logs", Route::Public(Public::BuildLog(s("1"), s("A3")))),
-            ("/__api__/repos/1/packages/A3/sysreqs", Route::Public(Public::PackageSysreqs(s("1"), s("A3")))),
-            ("/__api__/repos/1/sysreqs", Route::Public(Public::Sysreqs(s("1")))),
+            ("/__api__/status", Route::Public(PublicRoute::Status)),
+            ("/__api__/repos", Route::Public(PublicRoute::Repos)),
+            ("/__api__/repos/", Route::Public(PublicRoute::Repos)),
+            ("/__api__/repos/1", Route::Public(PublicRoute::Repo(s("1")))),
+            ("/__api__/repos/cran/sources", Route::Public(PublicRoute::RepoSources(s("cran")))),
+            ("/__api__/repos/cran/packages", Route::Public(PublicRoute::Packages(s("cran")))),
+            ("/__api__/repos/cran/packages/A3", Route::Public(PublicRoute::Package(s("cran"), s("A3")))),
+            ("/__api__/repos/1/transaction-dates", Route::Public(PublicRoute::TransactionDates(s("1")))),
+            ("/__api__/repos/1/first-transaction", Route::Public(PublicRoute::FirstTransaction(s("1")))),
+            ("/__api__/sources", Route::Public(PublicRoute::Sources)),
+            ("/__api__/sources/1", Route::Public(PublicRoute::Source(s("1")))),
+            ("/__api__/sources/1/transactions", Route::Public(PublicRoute::SourceTransactions(s("1")))),
+            ("/__api__/sources/1/packages", Route::Public(PublicRoute::SourcePackages(s("1")))),
+            (
+                "/__api__/repos/1/packages/A3/builds",
+                Route::Public(PublicRoute::PackageBinaries(s("1"), s("A3"))),
+            ),
+            (
+                "/__api__/repos/1/packages/A3/binaries/logs",
+                Route::Public(PublicRoute::BuildLog(s("1"), s("A3"))),
+            ),
+            (
+                "/__api__/repos/1/packages/A3/sysreqs",
+                Route::Public(PublicRoute::PackageSysreqs(s("1"), s("A3"))),
+            ),
+            ("/__api__/repos/1/sysreqs", Route::Public(PublicRoute::Sysreqs(s("1")))),
             (
                 "/__api__/sources/1/packages/A3/releases",
-                Route::Public(Public::SourceReleases(s("1"), s("A3"))),
+                Route::Public(PublicRoute::SourceReleases(s("1"), s("A3"))),
             ),
-            ("/__api__/alerts", Route::Public(Public::Alerts)),
-            ("/__api__/verify-auth", Route::Public(Public::VerifyAuth)),
-            ("/__api__/swagger/", Route::Public(Public::Swagger)),
-            ("/__api__/swagger/index.html", Route::Public(Public::Swagger)),
-            ("/__api__/swagger/doc.json", Route::Public(Public::OpenApi)),
-            ("/__api__/metrics/packages", Route::Public(Public::MetricsPackages)),
+            ("/__api__/alerts", Route::Public(PublicRoute::Alerts)),
+            ("/__api__/verify-auth", Route::Public(PublicRoute::VerifyAuth)),
+            ("/__api__/swagger/", Route::Public(PublicRoute::Swagger)),
+            ("/__api__/swagger/index.html", Route::Public(PublicRoute::Swagger)),
+            ("/__api__/swagger/doc.json", Route::Public(PublicRoute::OpenApi)),
+            ("/__api__/metrics/packages", Route::Public(PublicRoute::MetricsPackages)),
             ("/__api__/admin/v1/repos/x", Route::Admin(s("repos/x"))),
         ];
         for (path, expected) in table {
@@ -372,13 +381,13 @@ mod tests {
             parse(&method, path, None, 4096).map(|(route, _)| route).map_err(|e| (e.status.as_u16(), e.allow))
         };
         let table = [
-            ("/__api__/repos/1/sysreqs", Posted::Sysreqs("1".to_owned()), "GET, HEAD, POST"),
-            ("/__api__/repos/cran/filter/packages", Posted::Filter(Some("cran".to_owned())), "POST"),
-            ("/__api__/filter/packages", Posted::Filter(None), "POST"),
-            ("/__api__/url", Posted::Url, "POST"),
+            ("/__api__/repos/1/sysreqs", PostRoute::Sysreqs("1".to_owned()), "GET, HEAD, POST"),
+            ("/__api__/repos/cran/filter/packages", PostRoute::Filter(Some("cran".to_owned())), "POST"),
+            ("/__api__/filter/packages", PostRoute::Filter(None), "POST"),
+            ("/__api__/url", PostRoute::Url, "POST"),
         ];
         for (path, expected, allowed) in table {
-            assert_eq!(asked(Method::POST, path), Ok(Route::Posted(expected)), "{path}");
+            assert_eq!(asked(Method::POST, path), Ok(Route::Post(expected)), "{path}");
             assert_eq!(asked(Method::PUT, path), Err((405, Some(allowed))), "{path}");
         }
         assert_eq!(asked(Method::GET, "/__api__/filter/packages"), Err((405, Some("POST"))));

@@ -10,7 +10,7 @@ use crate::db::DbError;
 use crate::model::time::Timestamp;
 
 /// Maximum length in characters; the log has the full error.
-const LONGEST: usize = 400;
+const MAX_CHARS: usize = 400;
 /// Timeout of the query that finds out whether the database answers.
 const DATABASE: Duration = Duration::from_secs(2);
 
@@ -42,21 +42,21 @@ pub async fn line(switch: &Switch, mode: &Mode) -> String {
         (Mode::Online, Some(app)) => Some(serves(&app).await),
         _ => None,
     };
-    told(switch, mode, serves.as_deref())
+    render(switch, mode, serves.as_deref())
 }
 
 /// The line without counts, since a start must not wait for them.
 #[must_use]
 pub fn brief(switch: &Switch, mode: &Mode) -> String {
-    told(switch, mode, None)
+    render(switch, mode, None)
 }
 
-fn told(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
-    let context = switch.porch();
+fn render(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
+    let context = switch.context();
     let line = match mode {
         Mode::Starting(_) => starting(mode),
         Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
-        Mode::Leaving => format!("Going offline, waiting for {}", context.control.work()),
+        Mode::GoingOffline => format!("Going offline, waiting for {}", context.control.work()),
         Mode::Offline => "Offline: every request gets 503; to serve again, run: rspm online".to_owned(),
         Mode::Broken(fault) if !fault.reachable => format!("Cannot serve: {}", fault.detail),
         Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
@@ -78,7 +78,7 @@ pub fn starting(mode: &Mode) -> String {
 
 async fn serves(app: &App) -> String {
     let catalog = app.state.catalog.get();
-    let repositories = several(catalog.repos.len(), "repository", "repositories");
+    let repositories = count_of(catalog.repos.len(), "repository", "repositories");
     let refused = match trouble(app).await {
         None => String::new(),
         Some(Trouble::Refuses(why)) => format!("; {why}"),
@@ -95,7 +95,7 @@ async fn serves(app: &App) -> String {
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!("{repositories}, {}, {synced}{skew}{refused}", several(packages, "package", "packages"))
+    format!("{repositories}, {}, {synced}{skew}{refused}", count_of(packages, "package", "packages"))
 }
 
 /// `2026-11-20 00:00 UTC`.
@@ -107,7 +107,7 @@ fn minute(at: Timestamp) -> String {
     }
 }
 
-fn several(n: usize, one: &str, many: &str) -> String {
+fn count_of(n: usize, one: &str, many: &str) -> String {
     let digits = n.to_string();
     let grouped: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
@@ -116,7 +116,7 @@ fn several(n: usize, one: &str, many: &str) -> String {
 
 fn one_line(text: &str) -> String {
     let flat = text.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    match flat.char_indices().nth(LONGEST) {
+    match flat.char_indices().nth(MAX_CHARS) {
         Some((at, _)) => format!("{}…", &flat[..at]),
         None => flat,
     }
@@ -128,14 +128,14 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_for_people() {
-        assert_eq!(several(1, "package", "packages"), "1 package");
-        assert_eq!(several(23_144, "package", "packages"), "23,144 packages");
+        assert_eq!(count_of(1, "package", "packages"), "1 package");
+        assert_eq!(count_of(23_144, "package", "packages"), "23,144 packages");
         assert_eq!(minute(Timestamp(1_795_132_800_000_000)), "2026-11-20 00:00 UTC");
     }
 
     #[test]
     fn the_line_is_one_line_and_short() {
         assert_eq!(one_line("a\n  b\n\nc"), "a b c");
-        assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), LONGEST + 1);
+        assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), MAX_CHARS + 1);
     }
 }

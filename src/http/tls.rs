@@ -42,7 +42,7 @@ pub enum TlsError {
     },
     /// The certificate has expired or is not valid yet.
     #[error("the certificate in HTTPS.Certificate '{}' {reason}: put a valid one in its place", path.display())]
-    NotNow {
+    NotValid {
         /// The certificate file.
         path: PathBuf,
         /// `has expired`, or `is not valid yet`.
@@ -106,7 +106,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     let Some((own, intermediates)) = chain.split_first() else {
         return Err(bad_certificate("holds no '-----BEGIN CERTIFICATE-----'".to_owned()));
     };
-    valid_now(certificate, own, intermediates, provider)?;
+    check_validity(certificate, own, intermediates, provider)?;
 
     let text = std::fs::read(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
     let private = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
@@ -128,7 +128,7 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
 
 /// Checks the validity period. rustls does not expose the dates; verification against an empty root store reports them
 /// before it reports the missing root.
-fn valid_now(
+fn check_validity(
     path: &Path,
     own: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
@@ -157,7 +157,7 @@ fn valid_now(
         // The signature is checked by clients.
         Ok(()) | Err(_) => return Ok(()),
     };
-    Err(TlsError::NotNow { path: path.to_owned(), reason })
+    Err(TlsError::NotValid { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -11,28 +11,28 @@ const TERM: i64 = 30 * 60 * SECOND;
 
 /// The right to do one job.
 pub struct Lease {
-    held: Option<(String, Fence)>,
+    fence: Option<(String, Fence)>,
     clock: Clock,
 }
 
 /// Checks in a transaction that the lease is still held, and renews it: the row is locked until the commit, so no
 /// other server can take over in between.
 pub struct Guard {
-    held: Option<(String, Fence)>,
+    fence: Option<(String, Fence)>,
     until: Timestamp,
 }
 
 /// The error with which a transaction is rolled back when the lease is lost.
 #[derive(Debug, thiserror::Error)]
 #[error("another server took over")]
-pub struct Lost;
+pub struct LeaseLost;
 
 /// Why a lease could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Another server has the lease with this name.
     #[error("another server has the lease {0}")]
-    Elsewhere(String),
+    HeldByOther(String),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -42,17 +42,17 @@ impl Lease {
     /// Claims the lease `name`.
     ///
     /// # Errors
-    /// [`ClaimError::Elsewhere`] while another server has it.
+    /// [`ClaimError::HeldByOther`] while another server has it.
     pub async fn claim(db: &Db, config: &Config, clock: &Clock, name: &str) -> Result<Lease, ClaimError> {
-        let mut lease = Lease { held: None, clock: clock.clone() };
+        let mut lease = Lease { fence: None, clock: clock.clone() };
         match config.database.provider {
             Provider::Sqlite => Ok(lease),
             Provider::Postgres => {
                 let (key, holder, now) = (name.to_owned(), holder(config), clock());
                 let until = Timestamp(now.0.saturating_add(TERM));
                 let fence = db.write(move |c| lease::claim(c, &key, &holder, now, until)).await?;
-                let fence = fence.ok_or_else(|| ClaimError::Elsewhere(name.to_owned()))?;
-                lease.held = Some((name.to_owned(), fence));
+                let fence = fence.ok_or_else(|| ClaimError::HeldByOther(name.to_owned()))?;
+                lease.fence = Some((name.to_owned(), fence));
                 Ok(lease)
             }
         }
@@ -62,15 +62,15 @@ impl Lease {
     #[must_use]
     pub fn guard(&self) -> Guard {
         let until = Timestamp((self.clock)().0.saturating_add(TERM));
-        Guard { held: self.held.clone(), until }
+        Guard { fence: self.fence.clone(), until }
     }
 
     /// Renews the lease, for work that does not write for a while.
     ///
     /// # Errors
-    /// [`Lost`], or the database failed.
+    /// [`LeaseLost`], or the database failed.
     pub async fn renew(&self, db: &Db) -> Result<(), DbError> {
-        if self.held.is_none() {
+        if self.fence.is_none() {
             return Ok(());
         }
         let guard = self.guard();
@@ -79,7 +79,7 @@ impl Lease {
 
     /// Releases the lease.
     pub async fn release(self, db: &Db) {
-        if let Some((name, fence)) = self.held {
+        if let Some((name, fence)) = self.fence {
             let key = name.clone();
             let released = db.write(move |c| lease::release(c, &key, fence)).await;
             if let Err(error) = released {
@@ -93,12 +93,12 @@ impl Guard {
     /// Renews the lease within the transaction.
     ///
     /// # Errors
-    /// [`Lost`], which rolls the transaction back, or the database failed.
+    /// [`LeaseLost`], which rolls the transaction back, or the database failed.
     pub fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
-        match &self.held {
+        match &self.fence {
             None => Ok(()),
             Some((name, fence)) if lease::renew(c, name, *fence, self.until)? => Ok(()),
-            Some(_) => Err(DbError::refuse(Lost)),
+            Some(_) => Err(DbError::refuse(LeaseLost)),
         }
     }
 }

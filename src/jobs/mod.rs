@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use crate::model::time::Timestamp;
 
 /// How long the result of a job can be queried after its end, for clients that poll slowly.
-const KEPT: Duration = Duration::from_secs(3600);
+const RETENTION: Duration = Duration::from_secs(3600);
 
 /// Maximum number of ended jobs; the oldest are removed first.
-const KEPT_AT_MOST: usize = 1000;
+const MAX_ENDED: usize = 1000;
 
 /// The progress of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Job {
 
 impl Job {
     /// Waits for the end and returns the message, or the reason of the failure.
-    pub async fn ended(&self) -> Result<String, String> {
+    pub async fn wait_end(&self) -> Result<String, String> {
         let mut state = self.state.clone();
         let end = state.wait_for(|state| !matches!(state, JobState::Running(_))).await;
         match end.as_deref() {
@@ -104,16 +104,16 @@ impl Reporter {
     }
 
     /// Returns when the job shall end at the next safe point.
-    pub async fn halted(&self) {
+    pub async fn wait_halted(&self) {
         tokio::select! {
-            () = set(&self.halt) => {}
-            () = set(&self.stop) => {}
+            () = wait_set(&self.halt) => {}
+            () = wait_set(&self.stop) => {}
         }
     }
 }
 
 /// Returns when the flag is set.
-async fn set(flag: &watch::Receiver<bool>) {
+async fn wait_set(flag: &watch::Receiver<bool>) {
     if flag.clone().wait_for(|set| *set).await.is_err() {
         // The registry is dropped: the flag can no longer change.
         std::future::pending::<()>().await;
@@ -148,7 +148,7 @@ pub struct Jobs {
 
 #[derive(Default)]
 struct Inner {
-    last: u64,
+    last_id: u64,
     running: HashMap<String, u64>,
     jobs: BTreeMap<u64, Entry>,
 }
@@ -157,16 +157,16 @@ struct Entry {
     job: Job,
     ended: Option<Instant>,
     stop: watch::Sender<bool>,
-    end: IfHalted,
+    after_halt: AfterHalt,
 }
 
 /// What a job does after a halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfHalted {
+pub enum AfterHalt {
     /// Restarts from the beginning: better to let it end.
-    BeginsAgain,
+    Restarts,
     /// Resumes where it was: no need to wait for its end.
-    GoesOn,
+    Resumes,
 }
 
 impl Jobs {
@@ -177,31 +177,31 @@ impl Jobs {
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
     {
-        self.start_as(IfHalted::BeginsAgain, key, now, work)
+        self.start_with(AfterHalt::Restarts, key, now, work)
     }
 
     /// Like [`Jobs::start`], and defines what the job does after a halt.
-    pub fn start_as<F, Fut>(&self, end: IfHalted, key: &str, now: Timestamp, work: F) -> Started
+    pub fn start_with<F, Fut>(&self, end: AfterHalt, key: &str, now: Timestamp, work: F) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
     {
         let mut inner = self.inner.lock();
-        inner.forget_old(Instant::now());
+        inner.remove_old(Instant::now());
         if let Some(entry) = inner.running.get(key).and_then(|id| inner.jobs.get(id)) {
             return Started::Attached(entry.job.clone());
         }
-        inner.last += 1;
-        let id = inner.last;
+        inner.last_id += 1;
+        let id = inner.last_id;
         let begun = Progress { phase: "starting".to_owned(), done: 0, total: None };
         let (sender, state) = watch::channel(JobState::Running(begun));
         let sender = Arc::new(sender);
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
         let (stop, stopped) = watch::channel(false);
-        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop, end });
+        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop, after_halt: end });
         drop(inner);
-        let guard = End { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
+        let guard = EndGuard { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
         let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
         tokio::spawn(async move {
             // Moved as a whole: captured field by field, it would be dropped before the task starts.
@@ -234,7 +234,7 @@ impl Jobs {
 
     /// The number of ended jobs, as a watch channel.
     #[must_use]
-    pub fn ends(&self) -> watch::Receiver<u64> {
+    pub fn end_count(&self) -> watch::Receiver<u64> {
         self.ended.subscribe()
     }
 
@@ -242,23 +242,23 @@ impl Jobs {
     #[must_use]
     pub fn get(&self, id: u64) -> Option<Job> {
         let mut inner = self.inner.lock();
-        inner.forget_old(Instant::now());
+        inner.remove_old(Instant::now());
         inner.jobs.get(&id).map(|entry| entry.job.clone())
     }
 
     /// Running jobs and those that ended within the last hour, the oldest first.
     #[must_use]
-    pub fn known(&self) -> Vec<Job> {
+    pub fn list(&self) -> Vec<Job> {
         let mut inner = self.inner.lock();
-        inner.forget_old(Instant::now());
+        inner.remove_old(Instant::now());
         inner.jobs.values().map(|entry| entry.job.clone()).collect()
     }
 
     /// Whether a job is running that would restart from the beginning after a halt.
     #[must_use]
-    pub fn is_worth_waiting(&self) -> bool {
+    pub fn has_restarting(&self) -> bool {
         let inner = self.inner.lock();
-        inner.jobs.values().any(|entry| entry.ended.is_none() && entry.end == IfHalted::BeginsAgain)
+        inner.jobs.values().any(|entry| entry.ended.is_none() && entry.after_halt == AfterHalt::Restarts)
     }
 
     /// Running jobs, the oldest first.
@@ -270,11 +270,11 @@ impl Jobs {
 }
 
 impl Inner {
-    fn forget_old(&mut self, now: Instant) {
-        let recent = |ended| now.saturating_duration_since(ended) < KEPT;
+    fn remove_old(&mut self, now: Instant) {
+        let recent = |ended| now.saturating_duration_since(ended) < RETENTION;
         self.jobs.retain(|_, entry| entry.ended.is_none_or(recent));
         let ended = self.jobs.values().filter(|entry| entry.ended.is_some()).count();
-        let mut surplus = ended.saturating_sub(KEPT_AT_MOST);
+        let mut surplus = ended.saturating_sub(MAX_ENDED);
         self.jobs.retain(|_, entry| {
             let goes = surplus > 0 && entry.ended.is_some();
             surplus -= usize::from(goes);
@@ -285,14 +285,14 @@ impl Inner {
 
 /// Records the end of a job when its task ends, is dropped or panics, so that waiting clients always return and the
 /// key is free again.
-struct End {
+struct EndGuard {
     jobs: Jobs,
     id: u64,
     sender: Arc<watch::Sender<JobState>>,
     outcome: Option<Result<String, String>>,
 }
 
-impl Drop for End {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut inner = self.jobs.inner.lock();
         if let Some(entry) = inner.jobs.get_mut(&self.id) {
@@ -331,10 +331,10 @@ mod tests {
         let second = jobs.start("sync:cran", Timestamp(2), |_| async { Ok(String::new()) });
         let other = jobs.start("sync:pypi", Timestamp(2), |_| async { Err("no".to_owned()) });
         assert_eq!((id(&first), id(&second), id(&other)), ((true, 1), (false, 1), (true, 2)));
-        assert_eq!(other.job().ended().await, Err("no".to_owned()));
+        assert_eq!(other.job().wait_end().await, Err("no".to_owned()));
         assert_eq!(jobs.running().len(), 1);
         go.send(()).expect("the job waits");
-        assert_eq!(second.job().ended().await, Ok("done".to_owned()));
+        assert_eq!(second.job().wait_end().await, Ok("done".to_owned()));
         assert!(jobs.running().is_empty() && jobs.get(1).is_some());
         assert_eq!(id(&jobs.start("sync:cran", Timestamp(3), |_| async { Ok(String::new()) })), (true, 3));
     }
@@ -344,35 +344,35 @@ mod tests {
         let jobs = Jobs::default();
         jobs.idle().await;
         let job = jobs.start("k", Timestamp(1), |report| async move {
-            report.halted().await;
+            report.wait_halted().await;
             Err(format!("halted: {}", report.is_halted()))
         });
         assert_eq!(jobs.running().len(), 1);
         jobs.halt(true);
         jobs.idle().await;
-        assert_eq!(job.job().ended().await, Err("halted: true".to_owned()));
-        assert_eq!(*jobs.ends().borrow(), 1);
+        assert_eq!(job.job().wait_end().await, Err("halted: true".to_owned()));
+        assert_eq!(*jobs.end_count().borrow(), 1);
         jobs.halt(false);
         let next = jobs.start("k", Timestamp(2), |report| async move { Ok(report.is_halted().to_string()) });
-        assert_eq!(next.job().ended().await, Ok("false".to_owned()));
+        assert_eq!(next.job().wait_end().await, Ok("false".to_owned()));
     }
 
     #[tokio::test]
     async fn one_job_can_be_stopped_and_the_others_go_on() {
         let jobs = Jobs::default();
         let work = |report: Reporter| async move {
-            report.halted().await;
+            report.wait_halted().await;
             Err(format!("{} {}", report.is_halted(), report.is_stopped()))
         };
         let one = jobs.start("one", Timestamp(1), work);
-        let other = jobs.start_as(IfHalted::GoesOn, "other", Timestamp(1), work);
-        assert!(jobs.is_worth_waiting());
+        let other = jobs.start_with(AfterHalt::Resumes, "other", Timestamp(1), work);
+        assert!(jobs.has_restarting());
         assert_eq!(jobs.stop("one").map(|job| job.id), Some(one.job().id));
-        assert_eq!(one.job().ended().await, Err("true true".to_owned()));
+        assert_eq!(one.job().wait_end().await, Err("true true".to_owned()));
         assert_eq!(jobs.stop("one").map(|job| job.id), None);
-        assert_eq!((jobs.running().len(), jobs.is_worth_waiting()), (1, false));
+        assert_eq!((jobs.running().len(), jobs.has_restarting()), (1, false));
         jobs.halt(true);
-        assert_eq!(other.job().ended().await, Err("true false".to_owned()));
+        assert_eq!(other.job().wait_end().await, Err("true false".to_owned()));
     }
 
     #[tokio::test]
@@ -388,14 +388,14 @@ mod tests {
         let want = JobState::Running(Progress { phase: "writing".to_owned(), done: 2, total: Some(5) });
         state.wait_for(|now| *now == want).await.expect("it runs");
         go.send(()).expect("it waits");
-        assert!(started.job().ended().await.is_ok());
+        assert!(started.job().wait_end().await.is_ok());
     }
 
     #[tokio::test]
     async fn a_job_that_panics_or_is_dropped_has_failed_and_frees_its_key() {
         let jobs = Jobs::default();
         let job = jobs.start("k", Timestamp(1), |_| async { panic!("a bug") }).job().clone();
-        assert_eq!(job.ended().await, Err(STOPPED.to_owned()));
+        assert_eq!(job.wait_end().await, Err(STOPPED.to_owned()));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let job = {
@@ -403,7 +403,7 @@ mod tests {
             jobs.start("k", Timestamp(2), |_| std::future::pending()).job().clone()
         };
         runtime.shutdown_background();
-        assert_eq!(job.ended().await, Err(STOPPED.to_owned()));
+        assert_eq!(job.wait_end().await, Err(STOPPED.to_owned()));
         assert!(jobs.running().is_empty());
     }
 
@@ -412,10 +412,10 @@ mod tests {
         let jobs = Jobs::default();
         for n in 0..1500 {
             let job = jobs.start(&n.to_string(), Timestamp(n), |_| async { Ok(String::new()) }).job().clone();
-            job.ended().await.expect("it ends");
+            job.wait_end().await.expect("it ends");
         }
         assert!(jobs.get(1).is_none() && jobs.get(1500).is_some());
-        jobs.inner.lock().forget_old(Instant::now() + KEPT);
+        jobs.inner.lock().remove_old(Instant::now() + RETENTION);
         assert!(jobs.get(1500).is_none());
     }
 }

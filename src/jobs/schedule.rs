@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use crate::model::time::{Clock, Timestamp};
 
 /// Maximum length of one sleep, so that a change of the clock or a suspend of the machine is noticed.
-const NAP: Duration = Duration::from_secs(30);
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
 /// A cron expression of five fields, in UTC.
 #[derive(Clone, Debug)]
@@ -22,16 +22,16 @@ pub struct Schedule {
     "'{text}' is not a schedule: give the five cron fields minute, hour, day, month and weekday, such as '0 0 * * *' \
      ({reason})"
 )]
-pub struct BadSchedule {
+pub struct InvalidSchedule {
     text: String,
     reason: String,
 }
 
 impl std::str::FromStr for Schedule {
-    type Err = BadSchedule;
+    type Err = InvalidSchedule;
 
-    fn from_str(text: &str) -> Result<Schedule, BadSchedule> {
-        let bad = |reason: String| BadSchedule { text: text.chars().take(80).collect(), reason };
+    fn from_str(text: &str) -> Result<Schedule, InvalidSchedule> {
+        let bad = |reason: String| InvalidSchedule { text: text.chars().take(80).collect(), reason };
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|e| bad(e.to_string()))?;
         Ok(Schedule { cron })
@@ -50,7 +50,7 @@ impl Schedule {
     /// Whether a run was due between the last success and `now`, because the server was down or that run failed. False
     /// if there was no success yet: a newly installed server must not contact mirrors unasked.
     #[must_use]
-    pub fn missed(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
+    pub fn is_missed(&self, last: Option<Timestamp>, now: Timestamp) -> bool {
         last.and_then(|last| self.next(last)).is_some_and(|due| due <= now)
     }
 }
@@ -82,7 +82,7 @@ pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     loop {
         let left = until.0.saturating_sub(clock().0);
         let Ok(left @ 1..) = u64::try_from(left) else { return };
-        tokio::time::sleep(Duration::from_micros(left).min(NAP)).await;
+        tokio::time::sleep(Duration::from_micros(left).min(MAX_SLEEP)).await;
     }
 }
 
@@ -123,11 +123,11 @@ mod tests {
     fn a_run_that_was_due_while_the_server_was_down_is_missed() {
         let nightly = schedule("0 0 * * *");
         let now = at("2026-03-02T09:00:00Z");
-        assert!(!nightly.missed(None, now));
-        assert!(nightly.missed(Some(at("2026-03-01T23:59:00Z")), now));
-        assert!(!nightly.missed(Some(at("2026-03-02T00:00:01Z")), now));
+        assert!(!nightly.is_missed(None, now));
+        assert!(nightly.is_missed(Some(at("2026-03-01T23:59:00Z")), now));
+        assert!(!nightly.is_missed(Some(at("2026-03-02T00:00:01Z")), now));
         // A clock that was set back must not sync in a loop.
-        assert!(!nightly.missed(Some(at("2026-03-05T00:00:00Z")), now));
+        assert!(!nightly.is_missed(Some(at("2026-03-05T00:00:00Z")), now));
     }
 
     #[tokio::test]

@@ -10,12 +10,12 @@ use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
 use super::open::SinkError;
-use super::sink::{Full, Sink};
-use super::stamp::{self, Form};
+use super::sink::{OnFull, Sink};
+use super::timestamp::{self, Form};
 use crate::config::AccessLogFormat;
 
 /// Maximum length of a field in bytes, before escaping; longer ones are truncated and end with `...`.
-pub(crate) const LONGEST_FIELD: usize = 4096;
+pub(crate) const MAX_FIELD: usize = 4096;
 
 /// A completed request. Fields are as the client sent them; the formatter escapes them.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,10 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The access log: formats records and writes them to its file; cloning shares it, and [`Access::switch`] affects all
+/// The access log: formats records and writes them to its file; cloning shares it, and [`AccessLog::switch`] affects all
 /// clones.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub struct AccessLog {
     current: Arc<ArcSwap<Current>>,
 }
 
@@ -56,7 +56,7 @@ struct Current {
     zone: TimeZone,
 }
 
-/// A file and format, ready for [`Access::switch`].
+/// A file and format, ready for [`AccessLog::switch`].
 #[derive(Debug)]
 pub struct NextAccess(Current);
 
@@ -65,31 +65,31 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Access {
+impl AccessLog {
     /// Opens the file, creating it with mode 0600. Times are in the system's time zone, with its offset.
     ///
     /// # Errors
     /// The file cannot be opened for appending.
-    pub fn open(path: &Path, format: AccessLogFormat) -> Result<Access, SinkError> {
-        let access = Access::off();
+    pub fn open(path: &Path, format: AccessLogFormat) -> Result<AccessLog, SinkError> {
+        let access = AccessLog::off();
         access.switch(access.prepare(path, format)?);
         Ok(access)
     }
 
-    /// An access log that writes nothing until [`Access::switch`].
+    /// An access log that writes nothing until [`AccessLog::switch`].
     #[must_use]
-    pub fn off() -> Access {
+    pub fn off() -> AccessLog {
         let off = Current { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
-        Access { current: Arc::new(ArcSwap::from_pointee(off)) }
+        AccessLog { current: Arc::new(ArcSwap::from_pointee(off)) }
     }
 
-    /// Opens the file for [`Access::switch`]; reuses the current one if the path is the same.
+    /// Opens the file for [`AccessLog::switch`]; reuses the current one if the path is the same.
     ///
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
     pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<NextAccess, SinkError> {
         let kept = self.current.load().sink.clone().filter(|sink| sink.path() == path);
-        let sink = kept.map_or_else(|| Sink::open(path, Full::Drop), Ok)?;
+        let sink = kept.map_or_else(|| Sink::open(path, OnFull::Drop), Ok)?;
         Ok(NextAccess(Current { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
@@ -146,7 +146,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
         None => line.push(b'-'),
     }
     line.extend_from_slice(b" [");
-    stamp::push(line, record.time, Form::Apache, zone);
+    timestamp::push(line, record.time, Form::Apache, zone);
     line.extend_from_slice(b"] \"");
     if record.method.is_empty() {
         line.push(b'-');
@@ -179,7 +179,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
 
 // SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
-    let shown = &field[..field.len().min(LONGEST_FIELD)];
+    let shown = &field[..field.len().min(MAX_FIELD)];
     for &byte in shown {
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
@@ -275,14 +275,14 @@ mod tests {
 
     #[test]
     fn an_over_long_field_is_cut() {
-        let long = vec![b'a'; LONGEST_FIELD + 1];
+        let long = vec![b'a'; MAX_FIELD + 1];
         let line = line(&Record { user_agent: Some(&long), ..record() }, AccessLogFormat::Combined);
-        assert!(line.ends_with("aaa...\"\n") && line.len() < LONGEST_FIELD + 300);
+        assert!(line.ends_with("aaa...\"\n") && line.len() < MAX_FIELD + 300);
     }
 
     #[test]
     fn an_access_log_that_is_off_does_nothing() {
-        let off = Access::off();
+        let off = AccessLog::off();
         off.log(&record());
         off.flush();
         assert!(off.reopen().is_ok());
@@ -294,7 +294,7 @@ mod tests {
         const EACH: u64 = 5000;
         let dir = tempfile::tempdir().expect("a directory");
         let paths = ["a.log", "b.log", "c.log"].map(|name| dir.path().join(name));
-        let access = Access::open(&paths[0], AccessLogFormat::Common).expect("opens");
+        let access = AccessLog::open(&paths[0], AccessLogFormat::Common).expect("opens");
         let writers: Vec<_> = (0..3)
             .map(|writer| {
                 let access = access.clone();

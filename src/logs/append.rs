@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::open::Left;
+use super::open::ReplacedFile;
 
 /// Minimum interval between reports while lines keep getting lost.
-const AGAIN: Duration = Duration::from_secs(60);
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The file of a log, used on its writer thread.
 pub(super) struct Appender<'a, F = File> {
@@ -20,20 +20,20 @@ pub(super) struct Appender<'a, F = File> {
     /// Whether the last write failed.
     failing: bool,
     /// How many lost lines were reported, and when.
-    told: (u64, Option<Instant>),
+    reported: (u64, Option<Instant>),
 }
 
 impl Appender<'_> {
     /// Switches to another file; returns the old one.
-    pub(super) fn change(&mut self, new: File) -> Left {
+    pub(super) fn replace_file(&mut self, new: File) -> ReplacedFile {
         let old = std::mem::replace(&mut self.file, new);
-        Left::new(old, &self.file)
+        ReplacedFile::new(old, &self.file)
     }
 }
 
 impl<'a, F: Write> Appender<'a, F> {
     pub(super) fn new(path: &'a Path, file: F) -> Appender<'a, F> {
-        Appender { path, file, rest: Vec::new(), failing: false, told: (0, None) }
+        Appender { path, file, rest: Vec::new(), failing: false, reported: (0, None) }
     }
 
     /// Writes whole lines; returns how many are lost. Of consecutive failures the first is reported.
@@ -42,20 +42,20 @@ impl<'a, F: Write> Appender<'a, F> {
         if let Err((written, error)) = self.write(&rest) {
             rest.drain(..written);
             self.rest = rest;
-            return self.fail(&error, lines);
+            return self.record_failure(&error, lines);
         }
         if let Err((written, error)) = self.write(lines) {
             let begun = written > 0 && lines[written - 1] != b'\n';
             let end = written + if begun { end_of_line(&lines[written..]) } else { 0 };
             self.rest = lines[written..end].to_vec();
-            return self.fail(&error, &lines[end..]);
+            return self.record_failure(&error, &lines[end..]);
         }
         // An empty write does not show that the disk works again.
         self.failing &= lines.is_empty() && rest.is_empty();
         0
     }
 
-    fn fail(&mut self, error: &io::Error, lost: &[u8]) -> u64 {
+    fn record_failure(&mut self, error: &io::Error, lost: &[u8]) -> u64 {
         if !std::mem::replace(&mut self.failing, true) {
             let path = self.path.display();
             tracing::error!(
@@ -67,20 +67,20 @@ impl<'a, F: Write> Appender<'a, F> {
     }
 
     /// Tries to write the rest of a line before the file is closed. Returns how many lines are lost.
-    pub(super) fn give_up(&mut self) -> u64 {
+    pub(super) fn finish(&mut self) -> u64 {
         let rest = std::mem::take(&mut self.rest);
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
     /// Reports how many lines were lost once lines are written again. `total` counts from the start and includes lines
     /// that did not fit in the queue; `more`: it has just increased.
-    pub(super) fn tell(&mut self, total: u64, more: bool) {
-        let (told, when) = self.told;
-        let often = when.is_some_and(|when| when.elapsed() < AGAIN);
+    pub(super) fn report(&mut self, total: u64, more: bool) {
+        let (told, when) = self.reported;
+        let often = when.is_some_and(|when| when.elapsed() < REPORT_INTERVAL);
         if total == told || self.failing || (more && often) {
             return;
         }
-        self.told = (total, Some(Instant::now()));
+        self.reported = (total, Some(Instant::now()));
         let (lines, path) = (total - told, self.path.display());
         tracing::warn!(
             target: "logs",
@@ -147,7 +147,7 @@ mod tests {
                 lost += appender.append(text.as_bytes());
             }
             appender.file.room = 100;
-            lost += appender.give_up();
+            lost += appender.finish();
             let text = String::from_utf8(appender.file.text).expect("text");
             let numbers: Vec<u64> = text
                 .lines()

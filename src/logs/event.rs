@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use super::stamp::{self, Form};
+use super::timestamp::{self, Form};
 use crate::config::LogFormat;
 
 /// The message and fields of an event.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct EventParts {
     message: String,
     fields: Vec<(&'static str, Value)>,
 }
 
-impl Parts {
+impl EventParts {
     /// An event with a message and no fields.
-    pub(super) fn message(text: &str) -> Parts {
-        Parts { message: clean(text.to_owned()), fields: Vec::new() }
+    pub(super) fn message(text: &str) -> EventParts {
+        EventParts { message: redact_urls(text.to_owned()), fields: Vec::new() }
     }
 
     fn push(&mut self, field: &Field, value: Value) {
@@ -31,12 +31,12 @@ impl Parts {
     }
 }
 
-impl Visit for Parts {
+impl Visit for EventParts {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.push(field, Value::String(clean(format!("{value:?}"))));
+        self.push(field, Value::String(redact_urls(format!("{value:?}"))));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, Value::String(clean(value.to_owned())));
+        self.push(field, Value::String(redact_urls(value.to_owned())));
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         let mut text = value.to_string();
@@ -49,7 +49,7 @@ impl Visit for Parts {
             }
             source = cause.source();
         }
-        self.push(field, Value::String(clean(text)));
+        self.push(field, Value::String(redact_urls(text)));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.push(field, value.into());
@@ -67,7 +67,7 @@ impl Visit for Parts {
 
 /// Replaces user and password in every URL of a text.
 // SECURITY: a safety net in case a caller forgets it; other secrets have a type that prints `***`.
-pub(super) fn clean(text: String) -> String {
+pub(super) fn redact_urls(text: String) -> String {
     const MARK: &str = "://";
     if !text.contains(MARK) {
         return text;
@@ -96,13 +96,13 @@ pub(super) fn render(
     line: &mut Vec<u8>,
     format: LogFormat,
     level: Level,
-    parts: &Parts,
+    parts: &EventParts,
     micros: i64,
     zone: &TimeZone,
 ) {
     match format {
         LogFormat::Text => {
-            stamp::push(line, micros, Form::Text, zone);
+            timestamp::push(line, micros, Form::Text, zone);
             line.push(b' ');
             text(line, level, parts);
         }
@@ -112,7 +112,7 @@ pub(super) fn render(
 }
 
 /// Like [`render`] for the journal: with the priority prefix of sd-daemon(3), without the time, which the journal adds.
-pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: Level, parts: &Parts) {
+pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: Level, parts: &EventParts) {
     line.extend_from_slice(match level {
         Level::ERROR => b"<3>",
         Level::WARN => b"<4>",
@@ -127,7 +127,7 @@ pub(super) fn render_for_journal(line: &mut Vec<u8>, format: LogFormat, level: L
 }
 
 /// Formats `INFO synced source=cran packages=12`.
-fn text(line: &mut Vec<u8>, level: Level, parts: &Parts) {
+fn text(line: &mut Vec<u8>, level: Level, parts: &EventParts) {
     let mut out = format!("{} ", level.as_str());
     push_one_line(&mut out, &parts.message);
     for (name, value) in &parts.fields {
@@ -159,7 +159,7 @@ fn push_one_line(out: &mut String, message: &str) {
 }
 
 /// Formats JSON with the keys that log processors expect: `level`, `msg`, `time` (UTC, milliseconds), then the fields.
-fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: Option<i64>) {
+fn json(line: &mut Vec<u8>, level: Level, parts: &EventParts, micros: Option<i64>) {
     let level = match level {
         Level::TRACE => "trace",
         Level::DEBUG => "debug",
@@ -172,7 +172,7 @@ fn json(line: &mut Vec<u8>, level: Level, parts: &Parts, micros: Option<i64>) {
     all.insert("msg".to_owned(), parts.message.as_str().into());
     if let Some(micros) = micros {
         let mut time = Vec::new();
-        stamp::push(&mut time, micros, Form::Iso, &TimeZone::UTC);
+        timestamp::push(&mut time, micros, Form::Iso, &TimeZone::UTC);
         let millis = micros.rem_euclid(1_000_000) / 1000;
         all.insert("time".to_owned(), format!("{}.{millis:03}Z", String::from_utf8_lossy(&time)).into());
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn line(format: LogFormat, level: Level, message: &str, fields: &[(&'static str, Value)]) -> String {
-        let parts = Parts { message: message.to_owned(), fields: fields.to_vec() };
+        let parts = EventParts { message: message.to_owned(), fields: fields.to_vec() };
         let mut line = Vec::new();
         render(&mut line, format, level, &parts, 1_511_876_519_042_000, &TimeZone::UTC);
         String::from_utf8(line).expect("UTF-8")
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_journal_gets_priorities_and_no_time() {
-        let parts = Parts { message: "over".to_owned(), fields: vec![("n", 1.into())] };
+        let parts = EventParts { message: "over".to_owned(), fields: vec![("n", 1.into())] };
         let line = |format, level| {
             let mut line = Vec::new();
             render_for_journal(&mut line, format, level, &parts);
@@ -252,7 +252,7 @@ mod tests {
             ("://", "://"),
             ("a@b.example", "a@b.example"),
         ] {
-            assert_eq!(clean(text.to_owned()), expected);
+            assert_eq!(redact_urls(text.to_owned()), expected);
         }
     }
 }

@@ -55,7 +55,7 @@ fn try_open(path: &Path) -> io::Result<File> {
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
     let file = match opened {
         Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
-            return Err(kind("a FIFO or a socket"));
+            return Err(wrong_type("a FIFO or a socket"));
         }
         opened => opened?,
     };
@@ -64,16 +64,16 @@ fn try_open(path: &Path) -> io::Result<File> {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     } else if of.is_fifo() {
         // Its reader could block the server by not reading.
-        return Err(kind("a FIFO"));
+        return Err(wrong_type("a FIFO"));
     } else if !of.is_file() {
-        return Err(kind("no file"));
+        return Err(wrong_type("no file"));
     }
     // The lock shows other processes that this one still writes to it, see `Left`. Not every file system has locks.
     let _ = file.try_lock_shared();
     Ok(file)
 }
 
-fn kind(kind: &str) -> io::Error {
+fn wrong_type(kind: &str) -> io::Error {
     io::Error::other(format!("it is {kind}, and must be a file"))
 }
 
@@ -91,25 +91,25 @@ fn check_link(path: &Path) -> io::Result<()> {
 
 /// The previous file of a log after a reopening.
 #[derive(Debug)]
-pub struct Left {
+pub struct ReplacedFile {
     file: Option<File>,
 }
 
-impl Left {
+impl ReplacedFile {
     /// `old` was replaced by `new`; both are the same file if nothing was renamed.
-    pub(super) fn new(old: File, new: &File) -> Left {
+    pub(super) fn new(old: File, new: &File) -> ReplacedFile {
         let same = match (old.metadata(), new.metadata()) {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
         // Without this, two processes would wait for each other forever.
         let _ = old.unlock();
-        Left { file: (!same).then_some(old) }
+        ReplacedFile { file: (!same).then_some(old) }
     }
 
     /// Whether no other process of this server writes to it any more. Always true on file systems without locks.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_unused(&self) -> bool {
         let Some(file) = &self.file else { return true };
         let quiet = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         let _ = file.unlock();
@@ -169,12 +169,12 @@ mod tests {
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (mine, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
         let again = open(&path).expect("opens");
-        assert!(Left::new(again, &mine).is_quiet(), "nothing was renamed");
+        assert!(ReplacedFile::new(again, &mine).is_unused(), "nothing was renamed");
         std::fs::rename(&path, rotated).expect("renamed");
-        let left = Left::new(mine, &open(&path).expect("opens"));
-        assert!(!left.is_quiet());
+        let left = ReplacedFile::new(mine, &open(&path).expect("opens"));
+        assert!(!left.is_unused());
         // The other process leaves it, too, and waits for this one, as this one does for it.
-        let others = Left::new(other, &open(&path).expect("opens"));
-        assert!(left.is_quiet() && others.is_quiet());
+        let others = ReplacedFile::new(other, &open(&path).expect("opens"));
+        assert!(left.is_unused() && others.is_unused());
     }
 }

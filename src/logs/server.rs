@@ -14,21 +14,21 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
-use super::event::{self, Parts};
+use super::event::{self, EventParts};
 use super::open::SinkError;
-use super::sink::{Full, Sink};
-use super::stream::{Stream, Which};
+use super::sink::{OnFull, Sink};
+use super::stream::{StandardStream, Stream};
 use crate::config::{LogDestination, LogFormat, LogLevel, Logging};
 
 /// Target prefix of this program's events. Events of libraries are only written from WARN on, whatever the level: at
 /// DEBUG some libraries print what they send.
-const OWN: &str = "rstudio_pm";
+const CRATE: &str = "rstudio_pm";
 
 /// Other targets of this program's events: its areas.
-const AREAS: [&str; 4] = [TROUBLE, "sync", "upstream", "usage"];
+const AREAS: [&str; 4] = [LOGGING, "sync", "upstream", "usage"];
 
 /// The area of errors of logging itself, which are also written to standard error.
-const TROUBLE: &str = "logs";
+const LOGGING: &str = "logs";
 
 /// The server log; cloning shares it.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ struct Outputs {
     zone: TimeZone,
     destinations: Vec<Output>,
     /// Events before the configuration is read, kept for the destinations that it names.
-    early: Option<Mutex<Vec<Early>>>,
+    buffered: Option<Mutex<Vec<BufferedEvent>>>,
 }
 
 enum Output {
@@ -57,14 +57,14 @@ enum Output {
 }
 
 /// An event that is kept until the configuration is read.
-struct Early {
+struct BufferedEvent {
     level: Level,
-    parts: Parts,
+    parts: EventParts,
     micros: i64,
 }
 
 /// Maximum number of buffered events.
-const MOST_EARLY: usize = 1000;
+const MAX_BUFFERED: usize = 1000;
 
 impl ServerLog {
     /// Installs the global log: text on standard error from INFO on, until [`ServerLog::configure`].
@@ -83,12 +83,12 @@ impl ServerLog {
         let outputs = Outputs {
             format: LogFormat::Text,
             zone: TimeZone::system(),
-            destinations: vec![Output::Stream(Stream::of(Which::Stderr))],
-            early: Some(Mutex::default()),
+            destinations: vec![Output::Stream(Stream::of(StandardStream::Stderr))],
+            buffered: Some(Mutex::default()),
         };
         let outputs = Arc::new(ArcSwap::from_pointee(outputs));
         let (filter, handle) = reload::Layer::new(targets(LogLevel::Info));
-        let subscriber = Registry::default().with(filter).with(Lines { outputs: Arc::clone(&outputs) });
+        let subscriber = Registry::default().with(filter).with(LineLayer { outputs: Arc::clone(&outputs) });
         (ServerLog { filter: handle, outputs }, subscriber)
     }
 
@@ -109,11 +109,11 @@ impl ServerLog {
         let mut failed = Vec::new();
         for destination in &logging.system_log {
             match destination {
-                LogDestination::Stdout => add_stream(&mut destinations, Which::Stdout),
-                LogDestination::Stderr => add_stream(&mut destinations, Which::Stderr),
+                LogDestination::Stdout => add_stream(&mut destinations, StandardStream::Stdout),
+                LogDestination::Stderr => add_stream(&mut destinations, StandardStream::Stderr),
                 LogDestination::File(path) => {
                     let kept = current.files().find(|sink| sink.path() == path).cloned();
-                    match kept.map_or_else(|| Sink::open(path, Full::Wait), Ok) {
+                    match kept.map_or_else(|| Sink::open(path, OnFull::Wait), Ok) {
                         Ok(sink) => destinations.push(Output::File(sink)),
                         Err(error) => failed.push(error),
                     }
@@ -121,10 +121,10 @@ impl ServerLog {
             }
         }
         if destinations.is_empty() {
-            add_stream(&mut destinations, Which::Stderr);
+            add_stream(&mut destinations, StandardStream::Stderr);
         }
         let zone = TimeZone::system();
-        let outputs = Outputs { format: logging.format, zone, destinations, early: None };
+        let outputs = Outputs { format: logging.format, zone, destinations, buffered: None };
         (NextLog { outputs, level: logging.level }, failed)
     }
 
@@ -134,9 +134,10 @@ impl ServerLog {
         let new = Arc::new(next.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
         self.set_level(next.level);
-        let unheard: Vec<&Output> = new.destinations.iter().filter(|output| !old.reaches(output)).collect();
-        let early = old.early.iter().flat_map(|early| std::mem::take(&mut *early.lock()));
-        for Early { level, parts, micros } in early.filter(|event| event.level <= filter(next.level)) {
+        let unheard: Vec<&Output> = new.destinations.iter().filter(|output| !old.contains(output)).collect();
+        let early = old.buffered.iter().flat_map(|early| std::mem::take(&mut *early.lock()));
+        for BufferedEvent { level, parts, micros } in early.filter(|event| event.level <= filter(next.level))
+        {
             let mut buffers = Buffers::default();
             unheard.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
         }
@@ -144,9 +145,9 @@ impl ServerLog {
     }
 
     /// Writes an error to the files only: standard error gets its own text.
-    pub fn note(&self, error: &str) {
+    pub fn log_to_files(&self, error: &str) {
         let outputs = self.outputs.load();
-        let (parts, micros) = (Parts::message(error), now());
+        let (parts, micros) = (EventParts::message(error), now());
         let mut buffers = Buffers::default();
         for output in outputs.destinations.iter().filter(|output| matches!(output, Output::File(_))) {
             outputs.write(output, &mut buffers, Level::ERROR, &parts, micros);
@@ -157,7 +158,7 @@ impl ServerLog {
     #[must_use]
     pub fn reaches_stderr(&self) -> bool {
         LINES.with(|lines| lines.try_borrow().is_ok())
-            && self.outputs.load().reaches(&Output::Stream(Stream::of(Which::Stderr)))
+            && self.outputs.load().contains(&Output::Stream(Stream::of(StandardStream::Stderr)))
     }
 
     /// The open files.
@@ -188,10 +189,10 @@ impl ServerLog {
     }
 }
 
-fn add_stream(destinations: &mut Vec<Output>, which: Which) {
+fn add_stream(destinations: &mut Vec<Output>, which: StandardStream) {
     let new = Output::Stream(Stream::of(which));
     // Standard output and error are often the same stream: write each line once.
-    if !destinations.iter().any(|output| output.is(&new)) {
+    if !destinations.iter().any(|output| output.is_same(&new)) {
         destinations.push(new);
     }
 }
@@ -208,9 +209,9 @@ struct Buffers {
 }
 
 impl Output {
-    fn is(&self, other: &Output) -> bool {
+    fn is_same(&self, other: &Output) -> bool {
         match (self, other) {
-            (Output::Stream(one), Output::Stream(two)) => one.is(two),
+            (Output::Stream(one), Output::Stream(two)) => one.is_same(two),
             (Output::File(one), Output::File(two)) => one.path() == two.path(),
             (Output::Stream(_), Output::File(_)) | (Output::File(_), Output::Stream(_)) => false,
         }
@@ -225,12 +226,12 @@ impl Outputs {
         })
     }
 
-    fn reaches(&self, place: &Output) -> bool {
-        self.destinations.iter().any(|output| output.is(place))
+    fn contains(&self, place: &Output) -> bool {
+        self.destinations.iter().any(|output| output.is_same(place))
     }
 
-    fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &Parts, micros: i64) {
-        let journal = matches!(output, Output::Stream(stream) if stream.journal);
+    fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &EventParts, micros: i64) {
+        let journal = matches!(output, Output::Stream(stream) if stream.is_journal);
         let line = if journal { &mut buffers.journal } else { &mut buffers.plain };
         if line.is_empty() {
             if journal {
@@ -258,11 +259,11 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 fn targets(level: LogLevel) -> Targets {
     let level = filter(level);
-    let own = AREAS.into_iter().chain([OWN]).map(|target| (target, level));
+    let own = AREAS.into_iter().chain([CRATE]).map(|target| (target, level));
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(own)
 }
 
-struct Lines {
+struct LineLayer {
     outputs: Arc<ArcSwap<Outputs>>,
 }
 
@@ -270,9 +271,9 @@ thread_local! {
     static LINES: RefCell<Buffers> = RefCell::default();
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LineLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut parts = Parts::default();
+        let mut parts = EventParts::default();
         event.record(&mut parts);
         let (level, micros) = (*event.metadata().level(), now());
         let outputs = self.outputs.load();
@@ -282,19 +283,19 @@ impl<S: Subscriber> Layer<S> for Lines {
             for output in &outputs.destinations {
                 outputs.write(output, buffers, level, &parts, micros);
             }
-            if event.metadata().target() == TROUBLE {
-                let stderr = Output::Stream(Stream::of(Which::Stderr));
-                if !outputs.reaches(&stderr) {
+            if event.metadata().target() == LOGGING {
+                let stderr = Output::Stream(Stream::of(StandardStream::Stderr));
+                if !outputs.contains(&stderr) {
                     outputs.write(&stderr, buffers, level, &parts, micros);
                 }
             }
         };
         // Events logged while writing to a destination find the buffers borrowed and are dropped.
         LINES.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
-        if let Some(early) = &outputs.early {
+        if let Some(early) = &outputs.buffered {
             let mut early = early.lock();
-            if early.len() < MOST_EARLY {
-                early.push(Early { level, parts, micros });
+            if early.len() < MAX_BUFFERED {
+                early.push(BufferedEvent { level, parts, micros });
             }
         }
     }
@@ -397,7 +398,7 @@ mod tests {
             log.configure(&Logging { level: LogLevel::Warn, ..to(&[&path], LogFormat::Json) });
             error!("three");
             log.configure(&to(&[&path, &other], LogFormat::Text));
-            log.note("only for files");
+            log.log_to_files("only for files");
             log.flush();
         });
         let text = read(&path);
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_opened_is_told_and_the_others_are_used() {
+    fn a_file_that_cannot_be_opened_is_reported_and_the_others_are_used() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
         let (log, subscriber) = ServerLog::new();

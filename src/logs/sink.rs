@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::append::Appender;
-use super::open::{Left, SinkError, open};
+use super::open::{ReplacedFile, SinkError, open};
 
 /// Number of queued bytes from which on they are written immediately.
-const LARGE: usize = 256 << 10;
-/// Maximum delay of a line with [`Full::Drop`].
-const DELAY: Duration = Duration::from_millis(200);
+const WAKE_THRESHOLD: usize = 256 << 10;
+/// Maximum delay of a line with [`OnFull::Drop`].
+const MAX_DELAY: Duration = Duration::from_millis(200);
 
 /// What to do when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum OnFull {
     /// Drop and count the line (access and service log: a slow disk must not slow down requests). Lines are collected
     /// for up to 200 ms.
     Drop,
@@ -30,13 +30,13 @@ pub enum Full {
     Wait,
 }
 
-impl Full {
+impl OnFull {
     /// Capacity of the queue in bytes. At the maximum of 100,000 requests per second the disk may stall for seconds
     /// before a line is dropped.
-    fn queue(self) -> usize {
+    fn capacity(self) -> usize {
         match self {
-            Full::Drop => 64 << 20,
-            Full::Wait => 4 << 20,
+            OnFull::Drop => 64 << 20,
+            OnFull::Wait => 4 << 20,
         }
     }
 }
@@ -44,11 +44,11 @@ impl Full {
 /// A handle to the writer of one file; cloning shares it. Dropping the last one writes the queued lines.
 #[derive(Clone, Debug)]
 pub struct Sink {
-    owner: Arc<Owner>,
+    writer: Arc<WriterThread>,
 }
 
 #[derive(Debug)]
-struct Owner {
+struct WriterThread {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,7 +56,7 @@ struct Owner {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    full: Full,
+    on_full: OnFull,
     state: Mutex<State>,
     /// Signals the thread that there is work.
     work: Condvar,
@@ -71,10 +71,10 @@ struct State {
     queue: Vec<u8>,
     dropped: u64,
     /// Number of requested flushes and reopenings, and how many are done.
-    asked: u64,
-    answered: u64,
+    requested: u64,
+    completed: u64,
     reopen: bool,
-    reopened: Option<Result<Left, SinkError>>,
+    reopened: Option<Result<ReplacedFile, SinkError>>,
     closed: bool,
 }
 
@@ -88,14 +88,14 @@ impl Sink {
     ///
     /// # Errors
     /// The file cannot be opened for appending, or the thread cannot be started.
-    pub fn open(path: &Path, full: Full) -> Result<Sink, SinkError> {
+    pub fn open(path: &Path, full: OnFull) -> Result<Sink, SinkError> {
         Sink::start(path, full, open(path)?)
     }
 
-    fn start(path: &Path, full: Full, file: File) -> Result<Sink, SinkError> {
+    fn start(path: &Path, full: OnFull, file: File) -> Result<Sink, SinkError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            full,
+            on_full: full,
             state: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
@@ -104,30 +104,30 @@ impl Sink {
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&writer, Appender::new(&writer.path, file)))
+            .spawn(move || run_writer(&writer, Appender::new(&writer.path, file)))
             .map_err(|source| SinkError { path: path.to_owned(), source })?;
-        Ok(Sink { owner: Arc::new(Owner { shared, thread: Some(thread) }) })
+        Ok(Sink { writer: Arc::new(WriterThread { shared, thread: Some(thread) }) })
     }
 
     /// Queues bytes that end with a line feed. They are written contiguously.
     pub fn write(&self, line: &[u8]) {
-        let shared = &*self.owner.shared;
+        let shared = &*self.writer.shared;
         let mut state = shared.state.lock();
         // An empty queue accepts any line: otherwise one longer than the queue would block forever.
-        while !state.queue.is_empty() && state.queue.len() + line.len() > shared.full.queue() {
-            match shared.full {
-                Full::Drop => {
+        while !state.queue.is_empty() && state.queue.len() + line.len() > shared.on_full.capacity() {
+            match shared.on_full {
+                OnFull::Drop => {
                     state.dropped += 1;
                     crate::metrics::log_lines_dropped(1);
                     return;
                 }
-                Full::Wait if WRITER.get() => break,
-                Full::Wait => shared.done.wait(&mut state),
+                OnFull::Wait if WRITER.get() => break,
+                OnFull::Wait => shared.done.wait(&mut state),
             }
         }
         let before = state.queue.len();
         state.queue.extend_from_slice(line);
-        let wake = before == 0 || (before < LARGE && state.queue.len() >= LARGE);
+        let wake = before == 0 || (before < WAKE_THRESHOLD && state.queue.len() >= WAKE_THRESHOLD);
         drop(state);
         if wake {
             shared.work.notify_one();
@@ -139,25 +139,25 @@ impl Sink {
     ///
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
-    pub fn reopen(&self) -> Result<Left, SinkError> {
-        let _alone = self.owner.shared.reopening.lock();
-        let mut state = self.ask(|state| state.reopen = true);
+    pub fn reopen(&self) -> Result<ReplacedFile, SinkError> {
+        let _alone = self.writer.shared.reopening.lock();
+        let mut state = self.request(|state| state.reopen = true);
         state.reopened.take().expect("the thread answers each request")
     }
 
     /// Writes the queued lines. Returns when that is done, without syncing the disk.
     pub fn flush(&self) {
-        drop(self.ask(|_| {}));
+        drop(self.request(|_| {}));
     }
 
-    fn ask(&self, wish: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
-        let shared = &*self.owner.shared;
+    fn request(&self, wish: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
+        let shared = &*self.writer.shared;
         let mut state = shared.state.lock();
         wish(&mut state);
-        state.asked += 1;
-        let mine = state.asked;
+        state.requested += 1;
+        let mine = state.requested;
         shared.work.notify_one();
-        while state.answered < mine {
+        while state.completed < mine {
             shared.done.wait(&mut state);
         }
         state
@@ -166,17 +166,17 @@ impl Sink {
     /// Number of lines dropped since the start because the queue was full or a write failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.owner.shared.state.lock().dropped
+        self.writer.shared.state.lock().dropped
     }
 
     /// The file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.owner.shared.path
+        &self.writer.shared.path
     }
 }
 
-impl Drop for Owner {
+impl Drop for WriterThread {
     fn drop(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.work.notify_one();
@@ -190,24 +190,24 @@ impl Drop for Owner {
 }
 
 /// Runs the thread until the last [`Sink`] is dropped and everything is written.
-fn write_all(shared: &Shared, mut file: Appender<'_>) {
+fn run_writer(shared: &Shared, mut file: Appender<'_>) {
     WRITER.set(true);
     let mut spare = Vec::new();
     let mut state = shared.state.lock();
     loop {
-        let urgent = |state: &State| state.closed || state.asked > state.answered;
+        let urgent = |state: &State| state.closed || state.requested > state.completed;
         while state.queue.is_empty() && !urgent(&state) {
             shared.work.wait(&mut state);
         }
-        if shared.full == Full::Drop {
-            let until = Instant::now() + DELAY;
-            while state.queue.len() < LARGE && !urgent(&state) {
+        if shared.on_full == OnFull::Drop {
+            let until = Instant::now() + MAX_DELAY;
+            while state.queue.len() < WAKE_THRESHOLD && !urgent(&state) {
                 if shared.work.wait_until(&mut state, until).timed_out() {
                     break;
                 }
             }
         }
-        let (asked, reopen, closed) = (state.asked, std::mem::take(&mut state.reopen), state.closed);
+        let (asked, reopen, closed) = (state.requested, std::mem::take(&mut state.reopen), state.closed);
         let dropped = state.dropped;
         std::mem::swap(&mut state.queue, &mut spare);
         drop(state);
@@ -217,14 +217,14 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
         let mut refused = file.append(&spare);
         spare.clear();
         // Releases the memory of a burst.
-        spare.shrink_to(LARGE);
+        spare.shrink_to(WAKE_THRESHOLD);
         if closed {
-            refused += file.give_up();
+            refused += file.finish();
         }
         let reopened = reopen.then(|| {
             let new = open(&shared.path)?;
-            refused += file.give_up();
-            Ok(file.change(new))
+            refused += file.finish();
+            Ok(file.replace_file(new))
         });
 
         state = shared.state.lock();
@@ -233,8 +233,8 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
         if reopened.is_some() {
             state.reopened = reopened;
         }
-        if state.answered < asked {
-            state.answered = asked;
+        if state.completed < asked {
+            state.completed = asked;
             shared.done.notify_all();
         }
         let total = state.dropped;
@@ -242,7 +242,7 @@ fn write_all(shared: &Shared, mut file: Appender<'_>) {
             return;
         }
         // Without the lock: the report is logged, possibly through this sink.
-        parking_lot::MutexGuard::unlocked(&mut state, || file.tell(total, total > dropped));
+        parking_lot::MutexGuard::unlocked(&mut state, || file.report(total, total > dropped));
     }
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
         for line in ["one\n", "two\n"] {
-            Sink::open(&path, Full::Drop).expect("opens").write(line.as_bytes());
+            Sink::open(&path, OnFull::Drop).expect("opens").write(line.as_bytes());
         }
         assert_eq!(lines(&path), ["one", "two"]);
         assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn lines_reach_the_file_by_themselves() {
-        for full in [Full::Drop, Full::Wait] {
+        for full in [OnFull::Drop, OnFull::Wait] {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join("a.log");
             let sink = Sink::open(&path, full).expect("opens");
@@ -285,7 +285,7 @@ mod tests {
         const EACH: usize = 5000;
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
-        let sink = Sink::open(&path, Full::Wait).expect("opens");
+        let sink = Sink::open(&path, OnFull::Wait).expect("opens");
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let sink = sink.clone();
@@ -324,7 +324,7 @@ mod tests {
     fn after_a_reopen_lines_go_to_the_new_file_only() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
-        let sink = Sink::open(&path, Full::Drop).expect("opens");
+        let sink = Sink::open(&path, OnFull::Drop).expect("opens");
         sink.write(b"before\n");
         std::fs::rename(&path, &old).expect("renamed");
         sink.write(b"between\n");
@@ -340,7 +340,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (folder, moved) = (dir.path().join("logs"), dir.path().join("moved"));
         std::fs::create_dir(&folder).expect("created");
-        let sink = Sink::open(&folder.join("a.log"), Full::Drop).expect("opens");
+        let sink = Sink::open(&folder.join("a.log"), OnFull::Drop).expect("opens");
         std::fs::rename(&folder, &moved).expect("renamed");
         let message = sink.reopen().expect_err("the directory is gone").to_string();
         assert!(message.contains("its directory must exist"), "{message}");
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let error = Sink::open(Path::new("/dev/null/a.log"), Full::Drop).expect_err("no directory");
+        let error = Sink::open(Path::new("/dev/null/a.log"), OnFull::Drop).expect_err("no directory");
         assert!(error.to_string().contains("/dev/null/a.log"), "{error}");
     }
 
@@ -360,9 +360,9 @@ mod tests {
     fn a_full_queue_drops_and_counts_instead_of_waiting() {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let file = File::from(std::os::fd::OwnedFd::from(writer));
-        let sink = Sink::start(Path::new("pipe"), Full::Drop, file).expect("starts");
+        let sink = Sink::start(Path::new("pipe"), OnFull::Drop, file).expect("starts");
         let line = [&[b'x'; 65_535][..], b"\n"].concat();
-        for _ in 0..(2 * Full::Drop.queue() / line.len()) {
+        for _ in 0..(2 * OnFull::Drop.capacity() / line.len()) {
             sink.write(&line);
         }
         assert!(sink.dropped() > 0);
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn lines_that_the_disk_refuses_are_counted() {
-        let sink = Sink::open(Path::new("/dev/full"), Full::Wait).expect("opens");
+        let sink = Sink::open(Path::new("/dev/full"), OnFull::Wait).expect("opens");
         sink.write(b"one\ntwo\n");
         sink.flush();
         assert_eq!(sink.dropped(), 2);

@@ -7,7 +7,7 @@ use nix::sys::stat::fstat;
 
 /// Standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum StandardStream {
     Stdout,
     Stderr,
 }
@@ -15,34 +15,34 @@ pub(super) enum Which {
 /// A standard stream as a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
-    which: Which,
+    which: StandardStream,
     /// Device and inode behind it.
     identity: Option<(u64, u64)>,
     /// Whether it is the journal: lines have a priority prefix and no time.
-    pub(super) journal: bool,
+    pub(super) is_journal: bool,
 }
 
 impl Stream {
     /// Inspects the stream.
-    pub(super) fn of(which: Which) -> Stream {
+    pub(super) fn of(which: StandardStream) -> Stream {
         let identity = match which {
-            Which::Stdout => identity(io::stdout().as_fd()),
-            Which::Stderr => identity(io::stderr().as_fd()),
+            StandardStream::Stdout => identity(io::stdout().as_fd()),
+            StandardStream::Stderr => identity(io::stderr().as_fd()),
         };
         let journal = std::env::var("JOURNAL_STREAM").ok().and_then(|text| journal_stream(&text));
-        Stream { which, identity, journal: identity.is_some() && identity == journal }
+        Stream { which, identity, is_journal: identity.is_some() && identity == journal }
     }
 
     /// Whether both streams are the same.
-    pub(super) fn is(&self, other: &Stream) -> bool {
+    pub(super) fn is_same(&self, other: &Stream) -> bool {
         self.which == other.which || (self.identity.is_some() && self.identity == other.identity)
     }
 
     /// Writes a line. Ignores errors: a closed terminal or pipe must not stop the server, and cannot be reported.
     pub(super) fn write(&self, line: &[u8]) {
         let _ = match self.which {
-            Which::Stdout => io::stdout().lock().write_all(line),
-            Which::Stderr => io::stderr().lock().write_all(line),
+            StandardStream::Stdout => io::stdout().lock().write_all(line),
+            StandardStream::Stderr => io::stderr().lock().write_all(line),
         };
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_journal_is_told_by_device_and_inode() {
+    fn the_journal_is_recognized_by_device_and_inode() {
         assert_eq!(journal_stream("8:1234"), Some((8, 1234)));
         for bad in ["", "8", "8:", ":1", "a:b", "8:1:2", "-1:4"] {
             assert_eq!(journal_stream(bad), None, "{bad}");

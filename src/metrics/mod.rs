@@ -28,9 +28,9 @@ const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds of response times in seconds: served from memory, from the disk, from a mirror.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
 
-static ALL: LazyLock<All> = LazyLock::new(All::new);
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
-struct All {
+struct Metrics {
     registry: Registry,
     /// Serializes [`text`]: process counters are reset and set.
     writing: Mutex<()>,
@@ -39,7 +39,7 @@ struct All {
     durations: [Histogram; METHODS.len()],
     sent: IntCounter,
     connections: IntGauge,
-    under_way: IntGauge,
+    in_flight: IntGauge,
     dropped_lines: IntCounter,
     database_queue: IntGaugeVec,
     sync_runs: IntCounterVec,
@@ -48,12 +48,12 @@ struct All {
     sync_duration: GaugeVec,
     upstream_requests: [IntCounter; STATUSES.len() + 1],
     upstream_bytes: IntCounter,
-    flights: IntGauge,
+    fetches: IntGauge,
     storage_time: GaugeVec,
     storage_size: GaugeVec,
     storage_free: GaugeVec,
     storage_used: GaugeVec,
-    routed_builds: IntCounterVec,
+    routed_binaries: IntCounterVec,
     routed_distros: IntCounterVec,
     routed_sources: IntCounterVec,
     usage_saved: IntCounter,
@@ -67,48 +67,48 @@ struct Process {
     virtual_size: IntGauge,
     threads: IntGauge,
     open: IntGauge,
-    most_open: IntGauge,
+    max_open: IntGauge,
 }
 
 /// Registers series as they are created.
-struct Making<'a>(&'a Registry);
+struct Registrar<'a>(&'a Registry);
 
-impl Making<'_> {
-    fn known<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+impl Registrar<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let made = made.expect("names and labels of this file are valid");
         self.0.register(Box::new(made.clone())).expect("names of this file are unique");
         made
     }
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.known(IntCounter::new(name, help))
+        self.register(IntCounter::new(name, help))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.known(IntCounterVec::new(Opts::new(name, help), labels))
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn level(&self, name: &str, help: &str) -> IntGauge {
-        self.known(IntGauge::new(name, help))
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
     }
 
-    fn levels(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.known(IntGaugeVec::new(Opts::new(name, help), labels))
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.known(GaugeVec::new(Opts::new(name, help), labels))
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), labels))
     }
 }
 
-impl All {
-    fn new() -> All {
+impl Metrics {
+    fn new() -> Metrics {
         let registry = Registry::new();
-        let make = Making(&registry);
+        let make = Registrar(&registry);
         let build =
-            make.levels("ppm_build_info", "Always 1; the label is the version of the server.", &["version"]);
+            make.gauges("ppm_build_info", "Always 1; the label is the version of the server.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let start = make.known(Gauge::new(
+        let start = make.register(Gauge::new(
             "process_start_time_seconds",
             "Start time of the process since the Unix epoch, in seconds.",
         ));
@@ -123,7 +123,7 @@ impl All {
             "ppm_http_request_duration_seconds",
             "Time from the head of a request to the last byte of its response, in seconds.",
         );
-        let durations = make.known(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
+        let durations = make.register(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
         let upstream = make.counters(
             "ppm_upstream_requests_total",
             "Requests to mirrors over HTTP, by status class; failed if there was no response.",
@@ -131,18 +131,18 @@ impl All {
         );
         let path = &["path"];
         let source = &["source"];
-        All {
+        Metrics {
             writing: Mutex::new(()),
             process: Process {
-                cpu: make.known(Counter::new(
+                cpu: make.register(Counter::new(
                     "process_cpu_seconds_total",
                     "User and system CPU time spent, in seconds.",
                 )),
-                resident: make.level("process_resident_memory_bytes", "Resident memory, in bytes."),
-                virtual_size: make.level("process_virtual_memory_bytes", "Virtual memory, in bytes."),
-                threads: make.level("process_threads", "Threads."),
-                open: make.level("process_open_fds", "Open file descriptors."),
-                most_open: make.level("process_max_fds", "Maximum number of open file descriptors."),
+                resident: make.gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
+                virtual_size: make.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
+                threads: make.gauge("process_threads", "Threads."),
+                open: make.gauge("process_open_fds", "Open file descriptors."),
+                max_open: make.gauge("process_max_fds", "Maximum number of open file descriptors."),
             },
             requests: METHODS
                 .map(|method| STATUSES.map(|status| requests.with_label_values(&[method, status]))),
@@ -151,8 +151,8 @@ impl All {
                 "ppm_http_response_bytes_total",
                 "Bytes of response bodies on the HTTP and HTTPS listeners.",
             ),
-            connections: make.level("ppm_http_connections", "Open connections on all listeners."),
-            under_way: make.level(
+            connections: make.gauge("ppm_http_connections", "Open connections on all listeners."),
+            in_flight: make.gauge(
                 "ppm_http_requests_in_flight",
                 "Requests in progress on all listeners, including the scrape itself.",
             ),
@@ -160,19 +160,19 @@ impl All {
                 "ppm_log_lines_dropped_total",
                 "Log lines dropped because the file could not be written in time.",
             ),
-            database_queue: make.levels(
+            database_queue: make.gauges(
                 "ppm_database_queue",
                 "Transactions that wait for a connection to the database or in a queue.",
                 &["database", "lane"],
             ),
             sync_runs: make.counters("ppm_sync_runs_total", "Completed syncs, successful or failed.", source),
             sync_failures: make.counters("ppm_sync_failures_total", "Failed syncs.", source),
-            sync_success: make.levels(
+            sync_success: make.gauges(
                 "ppm_sync_last_success_timestamp_seconds",
                 "Time of the last successful sync since the Unix epoch, in seconds.",
                 source,
             ),
-            sync_duration: make.gauges(
+            sync_duration: make.float_gauges(
                 "ppm_sync_last_duration_seconds",
                 "Duration of the last sync, in seconds.",
                 source,
@@ -183,24 +183,24 @@ impl All {
                 [one, two, three, four, five, of("failed")]
             },
             upstream_bytes: make.counter("ppm_upstream_bytes_total", "Bytes read from mirrors over HTTP."),
-            flights: make.level("ppm_flights", "Running fetches of package files from mirrors."),
-            storage_time: make.gauges(
+            fetches: make.gauge("ppm_flights", "Running fetches of package files from mirrors."),
+            storage_time: make.float_gauges(
                 "ppm_storage_calculation_time",
                 "Duration of the disk usage scan of a storage directory, in seconds.",
                 path,
             ),
-            storage_size: make.gauges(
+            storage_size: make.float_gauges(
                 "ppm_storage_size",
                 "Size of the file system of a storage directory, in bytes.",
                 path,
             ),
-            storage_free: make.gauges(
+            storage_free: make.float_gauges(
                 "ppm_storage_free",
                 "Free space for this server on the file system of a storage directory, in bytes.",
                 path,
             ),
-            storage_used: make.gauges("ppm_storage_used", "Size of the files in a storage directory, in bytes.", path),
-            routed_builds: make.counters(
+            storage_used: make.float_gauges("ppm_storage_used", "Size of the files in a storage directory, in bytes.", path),
+            routed_binaries: make.counters(
                 "ppm_binary_routing_binary",
                 "Requests for binaries that were answered with one, by how the version of R fits.",
                 &["match"],
@@ -220,7 +220,7 @@ impl All {
                 "ppm_usage_downloads_lost_total",
                 "Downloads missing from the usage data because the usage database was unavailable for too long.",
             ),
-            usage_waiting: make.level(
+            usage_waiting: make.gauge(
                 "ppm_usage_rows_waiting",
                 "Rows of usage data that wait to be written.",
             ),
@@ -230,16 +230,16 @@ impl All {
 }
 
 /// Creates the metrics; the start time of the process is that of the first call.
-pub fn begin() {
-    LazyLock::force(&ALL);
+pub fn init() {
+    LazyLock::force(&METRICS);
 }
 
 /// All metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
 #[must_use]
 pub fn text() -> Vec<u8> {
-    let _alone = ALL.writing.lock();
+    let _alone = METRICS.writing.lock();
     let facts = process::read();
-    let process = &ALL.process;
+    let process = &METRICS.process;
     process.cpu.reset();
     process.cpu.inc_by(facts.cpu.as_secs_f64());
     for (gauge, value) in [
@@ -247,18 +247,18 @@ pub fn text() -> Vec<u8> {
         (&process.virtual_size, facts.virtual_size),
         (&process.threads, facts.threads),
         (&process.open, facts.open),
-        (&process.most_open, facts.most_open),
+        (&process.max_open, facts.max_open),
     ] {
-        gauge.set(whole(value));
+        gauge.set(to_gauge_value(value));
     }
     let mut text = Vec::new();
-    if let Err(error) = TextEncoder::new().encode(&ALL.registry.gather(), &mut text) {
+    if let Err(error) = TextEncoder::new().encode(&METRICS.registry.gather(), &mut text) {
         tracing::error!("could not encode the metrics: {error}");
     }
     text
 }
 
-fn whole(value: u64) -> i64 {
+fn to_gauge_value(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -269,127 +269,127 @@ fn class(status: u16) -> usize {
 
 /// Records a completed request: `bytes` of its response body were sent, and it `took` this long from the end of its
 /// head.
-pub fn answered(method: &Method, status: u16, bytes: u64, took: Duration) {
+pub fn request_completed(method: &Method, status: u16, bytes: u64, took: Duration) {
     let method = match *method {
         Method::GET => 0,
         Method::HEAD => 1,
         Method::POST => 2,
         _ => 3,
     };
-    ALL.requests[method][class(status)].inc();
-    ALL.durations[method].observe(took.as_secs_f64());
-    ALL.sent.inc_by(bytes);
+    METRICS.requests[method][class(status)].inc();
+    METRICS.durations[method].observe(took.as_secs_f64());
+    METRICS.sent.inc_by(bytes);
 }
 
 /// Sets the numbers of open connections and of requests in progress.
-pub fn inside(connections: usize, requests: usize) {
-    ALL.connections.set(whole(connections as u64));
-    ALL.under_way.set(whole(requests as u64));
+pub fn in_progress(connections: usize, requests: usize) {
+    METRICS.connections.set(to_gauge_value(connections as u64));
+    METRICS.in_flight.set(to_gauge_value(requests as u64));
 }
 
 /// Counts lines that a log has lost.
 pub fn log_lines_dropped(lines: u64) {
-    ALL.dropped_lines.inc_by(lines);
+    METRICS.dropped_lines.inc_by(lines);
 }
 
 /// A gauge that is incremented and decremented; cloning shares it.
 #[derive(Clone)]
-pub struct Level(IntGauge);
+pub struct GaugeHandle(IntGauge);
 
-impl Level {
+impl GaugeHandle {
     /// Increments the gauge.
-    pub fn rise(&self) {
+    pub fn inc(&self) {
         self.0.inc();
     }
 
     /// Decrements the gauge.
-    pub fn fall(&self) {
+    pub fn dec(&self) {
         self.0.dec();
     }
 }
 
 /// The gauge of transactions that wait in a queue of a database.
 #[must_use]
-pub fn database_queue(database: &str, lane: &str) -> Level {
-    Level(ALL.database_queue.with_label_values(&[database, lane]))
+pub fn database_queue(database: &str, lane: &str) -> GaugeHandle {
+    GaugeHandle(METRICS.database_queue.with_label_values(&[database, lane]))
 }
 
 /// Records the end of a sync; `success` is its time if it succeeded.
-pub fn synced(source: &str, success: Option<Timestamp>, took: Duration) {
-    ALL.sync_runs.with_label_values(&[source]).inc();
-    ALL.sync_duration.with_label_values(&[source]).set(took.as_secs_f64());
+pub fn sync_ended(source: &str, success: Option<Timestamp>, took: Duration) {
+    METRICS.sync_runs.with_label_values(&[source]).inc();
+    METRICS.sync_duration.with_label_values(&[source]).set(took.as_secs_f64());
     match success {
-        Some(at) => succeeded(source, at),
-        None => ALL.sync_failures.with_label_values(&[source]).inc(),
+        Some(at) => set_last_success(source, at),
+        None => METRICS.sync_failures.with_label_values(&[source]).inc(),
     }
 }
 
 /// Creates the counters of a source, so that its first failure is an increase, and sets the time of its last success,
 /// which may precede the start of the process.
-pub fn sync_known(source: &str, last: Option<Timestamp>) {
-    let _ = ALL.sync_runs.with_label_values(&[source]);
-    let _ = ALL.sync_failures.with_label_values(&[source]);
+pub fn sync_registered(source: &str, last: Option<Timestamp>) {
+    let _ = METRICS.sync_runs.with_label_values(&[source]);
+    let _ = METRICS.sync_failures.with_label_values(&[source]);
     if let Some(at) = last {
-        succeeded(source, at);
+        set_last_success(source, at);
     }
 }
 
-fn succeeded(source: &str, at: Timestamp) {
-    ALL.sync_success.with_label_values(&[source]).set(at.0.div_euclid(SECOND));
+fn set_last_success(source: &str, at: Timestamp) {
+    METRICS.sync_success.with_label_values(&[source]).set(at.0.div_euclid(SECOND));
 }
 
 /// Counts a request to a mirror by the status of its response, or as failed.
-pub fn upstream_answered(status: Option<u16>) {
-    ALL.upstream_requests[status.map_or(STATUSES.len(), class)].inc();
+pub fn upstream_request_ended(status: Option<u16>) {
+    METRICS.upstream_requests[status.map_or(STATUSES.len(), class)].inc();
 }
 
 /// Counts bytes read from mirrors.
-pub fn upstream_sent(bytes: usize) {
-    ALL.upstream_bytes.inc_by(bytes as u64);
+pub fn upstream_bytes_read(bytes: usize) {
+    METRICS.upstream_bytes.inc_by(bytes as u64);
 }
 
 /// Sets the number of running fetches of package files.
-pub fn flights(count: usize) {
-    ALL.flights.set(whole(count as u64));
+pub fn fetches(count: usize) {
+    METRICS.fetches.set(to_gauge_value(count as u64));
 }
 
 /// Sets size and free space of the file system of a storage directory, in bytes.
 pub fn storage_space(path: &str, size: u64, free: u64) {
-    ALL.storage_size.with_label_values(&[path]).set(bytes(size));
-    ALL.storage_free.with_label_values(&[path]).set(bytes(free));
+    METRICS.storage_size.with_label_values(&[path]).set(bytes(size));
+    METRICS.storage_free.with_label_values(&[path]).set(bytes(free));
 }
 
 /// Sets the size of the files in a storage directory, in bytes, and how long the scan took.
 pub fn storage_used(path: &str, used: u64, took: Duration) {
-    ALL.storage_used.with_label_values(&[path]).set(bytes(used));
-    ALL.storage_time.with_label_values(&[path]).set(took.as_secs_f64());
+    METRICS.storage_used.with_label_values(&[path]).set(bytes(used));
+    METRICS.storage_time.with_label_values(&[path]).set(took.as_secs_f64());
 }
 
 /// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.
-pub fn build_sent(distro: &str, fit: &str) {
-    ALL.routed_builds.with_label_values(&[fit]).inc();
-    ALL.routed_distros.with_label_values(&[distro, "binary"]).inc();
+pub fn binary_sent(distro: &str, fit: &str) {
+    METRICS.routed_binaries.with_label_values(&[fit]).inc();
+    METRICS.routed_distros.with_label_values(&[distro, "binary"]).inc();
 }
 
 /// Counts a request for a binary that was answered with the source package.
 pub fn source_sent_instead(distro: &str, reason: &str) {
-    ALL.routed_sources.with_label_values(&[reason]).inc();
-    ALL.routed_distros.with_label_values(&[distro, "source"]).inc();
+    METRICS.routed_sources.with_label_values(&[reason]).inc();
+    METRICS.routed_distros.with_label_values(&[distro, "source"]).inc();
 }
 
 /// Counts downloads written to the usage data.
 pub fn usage_saved(downloads: u64) {
-    ALL.usage_saved.inc_by(downloads);
+    METRICS.usage_saved.inc_by(downloads);
 }
 
 /// Counts downloads that are missing from the usage data.
 pub fn usage_lost(downloads: u64) {
-    ALL.usage_lost.inc_by(downloads);
+    METRICS.usage_lost.inc_by(downloads);
 }
 
 /// Sets the number of rows of usage data that wait to be written.
 pub fn usage_waiting(rows: usize) {
-    ALL.usage_waiting.set(whole(rows as u64));
+    METRICS.usage_waiting.set(to_gauge_value(rows as u64));
 }
 
 #[allow(clippy::cast_precision_loss, reason = "Prometheus has only floats; beyond 9 PB they are not exact")]
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn every_series_has_a_help_and_a_type_and_its_lines_stand_together() {
-        answered(&Method::GET, 200, 1, Duration::ZERO);
+        request_completed(&Method::GET, 200, 1, Duration::ZERO);
         let mut known: Vec<String> = Vec::new();
         let mut helped = String::new();
         for line in lines() {
@@ -438,8 +438,8 @@ mod tests {
     #[test]
     fn answers_are_counted_by_method_and_class() {
         let before = value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}");
-        answered(&Method::HEAD, 404, 7, Duration::from_millis(3));
-        answered(&Method::PATCH, 999, 0, Duration::ZERO);
+        request_completed(&Method::HEAD, 404, 7, Duration::from_millis(3));
+        request_completed(&Method::PATCH, 999, 0, Duration::ZERO);
         assert_eq!(value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}"), before + 1.0);
         assert!(value("ppm_http_requests_total{method=\"other\",status=\"5xx\"}") >= 1.0);
         let under =
@@ -449,11 +449,11 @@ mod tests {
 
     #[test]
     fn a_first_failure_is_an_increase() {
-        sync_known("a", Some(Timestamp(4 * SECOND)));
+        sync_registered("a", Some(Timestamp(4 * SECOND)));
         assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"a\"}"), 4.0);
         assert_eq!(value("ppm_sync_failures_total{source=\"a\"}"), 0.0);
-        synced("a", Some(Timestamp(5 * SECOND)), Duration::from_secs(2));
-        synced("a", None, Duration::from_secs(3));
+        sync_ended("a", Some(Timestamp(5 * SECOND)), Duration::from_secs(2));
+        sync_ended("a", None, Duration::from_secs(3));
         assert_eq!(value("ppm_sync_failures_total{source=\"a\"}"), 1.0);
         assert_eq!(value("ppm_sync_runs_total{source=\"a\"}"), 2.0);
         assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"a\"}"), 5.0);
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_is_told() {
+    fn the_process_has_statistics() {
         for name in [
             "process_cpu_seconds_total",
             "process_resident_memory_bytes",

@@ -8,7 +8,7 @@ use nix::sys::time::TimeVal;
 
 /// Statistics of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct ProcessStats {
     /// User and system CPU time.
     pub(super) cpu: Duration,
     /// Resident memory in bytes.
@@ -20,24 +20,24 @@ pub(super) struct Facts {
     /// Number of open file descriptors.
     pub(super) open: u64,
     /// Limit of open file descriptors.
-    pub(super) most_open: u64,
+    pub(super) max_open: u64,
 }
 
 /// Reads the statistics of this process. The time is proportional to the number of open descriptors: some milliseconds
 /// for ten thousand.
-pub(super) fn read() -> Facts {
+pub(super) fn read() -> ProcessStats {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
     // One descriptor is that of the directory listing itself.
     let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
-    Facts {
+    ProcessStats {
         cpu: usage
             .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time())),
         resident: number(&status, "VmRSS:") * 1024,
         virtual_size: number(&status, "VmSize:") * 1024,
         threads: number(&status, "Threads:"),
         open: open as u64,
-        most_open: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
+        max_open: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         let before = read();
         let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").expect("there")).collect();
         let after = read();
-        assert!(after.open > before.open + 100 && after.most_open >= after.open, "{before:?} {after:?}");
+        assert!(after.open > before.open + 100 && after.max_open >= after.open, "{before:?} {after:?}");
         drop(files);
     }
 }

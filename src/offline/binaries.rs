@@ -1,26 +1,26 @@
 //! `get cran --include-binaries`: the binaries of each platform are a separate product.
 
 use super::args::Binaries;
-use super::copied;
 use super::cran::Setup;
-use super::declared::{Declared, Row};
-use super::error::{Ending, OfflineError};
+use super::error::{ExitStatus, OfflineError};
+use super::from_bundle;
+use super::inventory::{Inventory, UpstreamFile};
+use super::metadata::MetadataReader;
 use super::mirror::FORMS;
-use super::run::{Run, Wish};
-use super::told::Reader;
+use super::run::{Request, Run};
 use crate::bundle::{Product, seal};
 use crate::config::platforms::{Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
+use crate::r::binary_index::{FileLocation as At, indexed_binary};
 use crate::r::index;
 use crate::r::layout::RMinor;
-use crate::r::offered::{Place as At, offered};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::upstream::Mirror;
+use crate::upstream::binary_indexes::{Index, lists};
 use crate::upstream::bundle::Bundle;
-use crate::upstream::indexes::{Index, lists};
 
 /// Returns the requested platforms, each with the indexes that it may have on a mirror.
-pub(super) fn wanted(
+pub(super) fn selected_platforms(
     args: &Binaries,
     platforms: &Platforms,
 ) -> Result<Vec<(Platform, Vec<Index>)>, OfflineError> {
@@ -55,7 +55,7 @@ pub(super) fn wanted(
             return usage(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
         };
         for name in &args.distributions {
-            for platform in of(name, r, platforms)? {
+            for platform in platforms_of(name, r, platforms)? {
                 let is_selected = archs.is_empty() || archs.contains(&platform.arch);
                 if is_selected && !wanted.contains(&platform) {
                     wanted.push(platform);
@@ -81,7 +81,7 @@ pub(super) fn wanted(
 }
 
 /// Returns the platforms of a distribution, one per architecture.
-fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
+fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
     let each = |target: Target, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
     };
@@ -102,7 +102,7 @@ fn of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, Off
         let known = platforms
             .distributions
             .iter()
-            .filter(|d| d.os == Os::Linux && !d.hidden)
+            .filter(|d| d.os == Os::Linux && !d.is_hidden)
             .map(|d| d.name.as_str());
         return Err(OfflineError::Usage(format!(
             "--distributions: '{name}' is unknown; known are windows, macos, {}",
@@ -118,40 +118,40 @@ pub(super) async fn get(
     setup: &Setup,
     bundle: Option<&Bundle>,
     wanted: Vec<(Platform, Vec<Index>)>,
-) -> Result<Ending, OfflineError> {
-    let mut ending = Ending::Complete;
+) -> Result<ExitStatus, OfflineError> {
+    let mut ending = ExitStatus::Complete;
     // The publication time of binaries is unknown: all of them are fetched, for a difference too.
-    let request = Wish { from: None, ..setup.request.clone() };
+    let request = Request { from: None, ..setup.request.clone() };
     for (platform, indexes) in wanted {
         let product = Product::Binaries(platform.to_string());
         let run = Run {
             destination: &setup.destination,
             product: product.clone(),
             mirror: &setup.mirror,
-            source: bundle.cloned(),
-            own: setup.own.clone(),
+            source_bundle: bundle.cloned(),
+            own_bundle: setup.own_bundle.clone(),
             request: &request,
         };
-        let (indexes, product, reader) = (&indexes, &product, &Reader::new(&setup.mirror));
+        let (indexes, product, reader) = (&indexes, &product, &MetadataReader::new(&setup.mirror));
         let one = run
             .run(|_| async move {
                 let mut declared = match bundle {
-                    Some(bundle) => copied::declare(bundle, product, reader).await?,
+                    Some(bundle) => from_bundle::declare(bundle, product, reader).await?,
                     None => declare(reader, product, indexes).await?,
                 };
                 if let Some(names) = &setup.request.subset {
-                    declared.rows.retain(|row| names.contains(&row.name));
+                    declared.files.retain(|row| names.contains(&row.name));
                 }
                 Ok(declared)
             })
             .await;
         match one {
-            Ok(Ending::Complete) => {}
+            Ok(ExitStatus::Complete) => {}
             Ok(other) => ending = other,
             // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
                 setup.request.output.warn(&format!("binaries for {product}: {error}"));
-                ending = Ending::Incomplete;
+                ending = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
         }
@@ -161,10 +161,10 @@ pub(super) async fn get(
 
 /// Reads the binaries that a mirror has for a platform.
 async fn declare(
-    reader: &Reader<'_>,
+    reader: &MetadataReader<'_>,
     product: &Product,
     indexes: &[Index],
-) -> Result<Declared, OfflineError> {
+) -> Result<Inventory, OfflineError> {
     let mirror = reader.mirror();
     for index in indexes {
         for form in FORMS {
@@ -173,7 +173,7 @@ async fn declare(
             let address = format!("{}/{path}", mirror.address());
             let read = read(mirror, form, &bytes, index);
             let read = read.map_err(|reason| OfflineError::Refused(format!("{address}: {reason}")))?;
-            return Ok(Declared { told: reader.told(), ..read });
+            return Ok(Inventory { validators: reader.validators(), ..read });
         }
     }
     let folders: Vec<&str> = indexes.iter().map(|index| index.folder.as_str()).collect();
@@ -185,14 +185,14 @@ async fn declare(
     )))
 }
 
-fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Declared, String> {
+fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
     let text = index::text(form, bytes)?;
     let records = index::records(&text, &mut warnings)?;
-    let mut rows: Vec<Row> = Vec::with_capacity(records.len());
+    let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());
     for record in &records {
-        let binary = match offered(record, &from.platform, from.which) {
+        let binary = match indexed_binary(record, &from.platform, from.which) {
             Ok(Some(binary)) => binary,
             Ok(None) => continue,
             Err(reason) => {
@@ -200,9 +200,9 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
                 continue;
             }
         };
-        let path = match &binary.place {
-            At::Beside(file) => format!("{}/{file}", from.folder),
-            At::At(url) => match url.strip_prefix(&base) {
+        let path = match &binary.location {
+            At::NextToIndex(file) => format!("{}/{file}", from.folder),
+            At::Url(url) => match url.strip_prefix(&base) {
                 Some(path) => path.to_owned(),
                 None => {
                     warnings
@@ -211,7 +211,7 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
                 }
             },
         };
-        rows.push(Row {
+        rows.push(UpstreamFile {
             folder: None,
             name: binary.package,
             version: binary.version,
@@ -221,23 +221,23 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Decla
             published: None,
             md5: binary.md5,
             sha256: binary.sha256,
-            listed: true,
+            is_listed: true,
             index: Some(String::from_utf8_lossy(&binary.stanza).into_owned()),
-            told: None,
+            record: None,
         });
     }
     // Of several versions the first is listed, as clients read the index.
     let mut names = std::collections::HashSet::new();
     rows.retain(|row| names.insert(row.name.clone()));
     warnings.truncate(5);
-    Ok(Declared {
-        rows,
+    Ok(Inventory {
+        files: rows,
         events: Vec::new(),
-        complete: false,
-        dated: true,
+        is_complete: false,
+        has_dates: true,
         fingerprint: vec![seal::digest(bytes)],
         serial: None,
-        told: None,
+        validators: None,
         warnings,
     })
 }

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::args::{Check as CheckArgs, GetBioconductor};
-use super::cran::{Setup, chosen, client, conclude, removable, setup, share, wanted};
-use super::declared::Declared;
-use super::error::{Ending, OfflineError};
-use super::mirror::{FORMS, Span, Tree};
-use super::place::{self, Place};
-use super::progress::Voice;
+use super::cran::{
+    Setup, client, read_package_list, report_old_schemas, report_result, selected_packages, setup,
+    write_shared,
+};
+use super::destination::{self, Destination};
+use super::error::{ExitStatus, OfflineError};
+use super::inventory::Inventory;
+use super::metadata::MetadataReader;
+use super::mirror::{FORMS, HistorySpan, Tree};
+use super::progress::Output;
 use super::run::Run;
-use super::told::Reader;
-use super::validate::{Check, Report, is_begun};
-use super::{copied, subset};
-use crate::bundle::shared::{BioconductorConfig, Shared};
+use super::validate::{Check, Report, is_started};
+use super::{from_bundle, subset};
+use crate::bundle::shared::{BioconductorConfig, SharedFolder};
 use crate::bundle::{Product, layout, seal};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{BadName, Component, Version};
@@ -25,7 +28,7 @@ const CONFIG: &str = "config.yaml";
 /// The source of versions: a mirror or a bundle.
 struct Source<'a> {
     setup: &'a Setup,
-    reader: Reader<'a>,
+    reader: MetadataReader<'a>,
     /// Set if the source is a bundle.
     bundle: Option<Bundle>,
     config: Config,
@@ -34,69 +37,70 @@ struct Source<'a> {
 }
 
 /// `get bioconductor`.
-pub(super) async fn get(args: GetBioconductor, output: Voice) -> Result<Ending, OfflineError> {
+pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
-    let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
+    let named = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let source = Source::open(&setup).await?;
     let versions = source.versions(&args.versions).await?;
     let (text, bundle) = (source.text.clone(), source.bundle.clone());
-    let mut ending = Ending::Complete;
+    let mut ending = ExitStatus::Complete;
     for version in versions {
-        match one(&mut setup, bundle.as_ref(), version, named.as_ref()).await {
-            Ok(Ending::Complete) => {}
+        match get_version(&mut setup, bundle.as_ref(), version, named.as_ref()).await {
+            Ok(ExitStatus::Complete) => {}
             Ok(other) => ending = other,
             // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
                 output.warn(&format!("Bioconductor {version}: {error}"));
-                ending = Ending::Incomplete;
+                ending = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
         }
     }
-    if setup.request.dry {
+    if setup.request.is_dry_run {
         return Ok(ending);
     }
     let config = seal::seal(&BioconductorConfig { config_yaml: text });
     {
         let _lock = setup.destination.lock("bioc/v4", true)?;
-        setup.destination.keep(layout::BIOCONDUCTOR_CONFIG, &config)?;
+        setup.destination.put_if_changed(layout::BIOCONDUCTOR_CONFIG, &config)?;
     }
-    let rules = share(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
-    removable(&setup.destination, output)?;
-    Ok(conclude(output, ending, rules))
+    let rules = write_shared(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
+    report_old_schemas(&setup.destination, output)?;
+    Ok(report_result(output, ending, rules))
 }
 
-async fn one(
+async fn get_version(
     setup: &mut Setup,
     bundle: Option<&Bundle>,
     version: Version,
     named: Option<&BTreeSet<String>>,
-) -> Result<Ending, OfflineError> {
+) -> Result<ExitStatus, OfflineError> {
     let product = Product::Bioconductor(version.to_string());
     let mirror = setup.mirror.clone();
-    let reader = &Reader::new(&mirror);
-    let names = match chosen(&setup.own, &product, named.cloned(), setup.request.output).await? {
-        None => None,
-        Some(names) => {
-            let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
-            let (found, unknown) = subset::closure(&names, &declared);
-            if !unknown.is_empty() {
-                setup
-                    .request
-                    .output
-                    .say(&format!("Not in Bioconductor {version} (try get cran): {}", unknown.join(", ")));
+    let reader = &MetadataReader::new(&mirror);
+    let names =
+        match selected_packages(&setup.own_bundle, &product, named.cloned(), setup.request.output).await? {
+            None => None,
+            Some(names) => {
+                let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
+                let (found, unknown) = subset::closure(&names, &declared);
+                if !unknown.is_empty() {
+                    setup.request.output.info(&format!(
+                        "Not in Bioconductor {version} (try get cran): {}",
+                        unknown.join(", ")
+                    ));
+                }
+                Some(found)
             }
-            Some(found)
-        }
-    };
+        };
     setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let setup = &*setup;
     let run = Run {
         destination: &setup.destination,
         product,
         mirror: &setup.mirror,
-        source: bundle.cloned(),
-        own: setup.own.clone(),
+        source_bundle: bundle.cloned(),
+        own_bundle: setup.own_bundle.clone(),
         request: &setup.request,
     };
     let names = names.as_ref();
@@ -112,24 +116,24 @@ async fn one(
 
 /// Reads all repositories of a version.
 async fn declare(
-    reader: &Reader<'_>,
+    reader: &MetadataReader<'_>,
     bundle: Option<&Bundle>,
     version: Version,
-    span: Span,
-) -> Result<Declared, OfflineError> {
+    span: HistorySpan,
+) -> Result<Inventory, OfflineError> {
     if let Some(bundle) = bundle {
-        return copied::declare(bundle, &Product::Bioconductor(version.to_string()), reader).await;
+        return from_bundle::declare(bundle, &Product::Bioconductor(version.to_string()), reader).await;
     }
-    let mut all = Declared { dated: true, ..Declared::default() };
+    let mut all = Inventory { has_dates: true, ..Inventory::default() };
     for component in Component::ALL.into_iter().filter(|component| component.is_in(version)) {
         let prefix = format!("packages/{version}/{}/", component.path());
         let tree = Tree { reader, prefix, folder: Some(component.path().to_owned()) };
         match tree.declare(span).await? {
             Some(found) => {
-                all.rows.extend(found.rows);
+                all.files.extend(found.files);
                 all.fingerprint.extend(found.fingerprint);
                 all.warnings.extend(found.warnings);
-                all.dated &= found.dated;
+                all.has_dates &= found.has_dates;
             }
             None if component == Component::Software => {
                 return Err(OfflineError::Refused(format!(
@@ -141,16 +145,16 @@ async fn declare(
             None => {}
         }
     }
-    all.told = reader.told();
+    all.validators = reader.validators();
     Ok(all)
 }
 
 impl<'a> Source<'a> {
     async fn open(setup: &'a Setup) -> Result<Source<'a>, OfflineError> {
         let bundle = Bundle::at(setup.mirror.clone());
-        let reader = Reader::new(&setup.mirror);
+        let reader = MetadataReader::new(&setup.mirror);
         if let Some(found) = bundle.bioconductor().await? {
-            let config = parsed(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
+            let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
             return Ok(Source { setup, reader, bundle: Some(bundle), config, text: found.config_yaml });
         }
         let Some(bytes) = reader.get(CONFIG).await? else {
@@ -161,7 +165,7 @@ impl<'a> Source<'a> {
                 layout::BIOCONDUCTOR_CONFIG
             )));
         };
-        let config = parsed(setup, CONFIG, &bytes)?;
+        let config = parse_config(setup, CONFIG, &bytes)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Source { setup, reader, bundle: None, config, text })
     }
@@ -169,7 +173,7 @@ impl<'a> Source<'a> {
     async fn has(&self, version: Version) -> Result<bool, OfflineError> {
         if self.bundle.is_some() {
             let product = Product::Bioconductor(version.to_string());
-            return Ok(self.reader.get(&product.head()).await?.is_some());
+            return Ok(self.reader.get(&product.head_path()).await?.is_some());
         }
         for form in FORMS {
             let path = format!("packages/{version}/bioc/src/contrib/{form}");
@@ -218,7 +222,7 @@ impl<'a> Source<'a> {
     }
 }
 
-fn parsed(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, OfflineError> {
+fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, OfflineError> {
     Config::parse(bytes).map_err(|e| {
         OfflineError::Refused(format!(
             "{}/{file} {e}; give another mirror with --base-url",
@@ -229,14 +233,14 @@ fn parsed(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, OfflineErro
 
 /// `validate bioconductor`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
-    let destination = Place::at(&args.destination)?;
+    let destination = Destination::open(&args.destination)?;
     let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
     let mut check = Check::new(&destination, bundle, args.packages);
     check.bioconductor().await;
     let mut any = false;
-    for version in place::names(&destination.path("bioc/v4"))? {
+    for version in destination::names(&destination.path("bioc/v4"))? {
         let product = Product::Bioconductor(version.clone());
-        if layout::is_release(&version) && is_begun(&destination, &product)? {
+        if layout::is_bioconductor_version(&version) && is_started(&destination, &product)? {
             any = true;
             check.product(&product).await?;
         }
@@ -248,7 +252,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
         )));
     }
     let mut folders = vec!["bioc/v4".to_owned()];
-    for shared in Shared::ALL {
+    for shared in SharedFolder::ALL {
         check.shared(shared).await;
         folders.push(shared.folder().to_owned());
     }

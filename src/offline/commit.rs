@@ -4,84 +4,85 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::declared::{Declared, Row};
+use super::destination::{Destination, folder_of};
 use super::error::OfflineError;
-use super::journal::{Journal, Span};
-use super::place::{Place, folder_of};
+use super::inventory::{Inventory, UpstreamFile};
+use super::journal::{Journal, LineSpan};
 use super::plan::{self, Plan};
-use crate::bundle::record::{Event, Snapshot};
-use crate::bundle::segment::Lines;
+use crate::bundle::record::{PackageEvent, SnapshotRecord};
+use crate::bundle::segment::LinesWriter;
 use crate::bundle::{
-    Base, Earlier, Head, Product, Record, SegmentRef, State, Upstream, Ver, head, layout, seal, state,
+    DifferenceBase, EarlierHead, Head, Product, ProductOrigin, ProductState, Record, ReleaseRecord,
+    SegmentRef, head, layout, seal, state,
 };
 use crate::model::time::{Day, Timestamp};
 
 /// Number of records at which a segment is closed at the end of a day.
-const FULL: u64 = 10_000;
+const FULL_SEGMENT: u64 = 10_000;
 /// Number of earlier heads to keep.
-const HEADS: usize = 30;
+const MAX_EARLIER_HEADS: usize = 30;
 
 /// Fields of the new head besides its segments.
-pub(super) struct About {
+pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
     /// Start of a difference; ignored if there is a previous head.
     pub(super) from: Option<Day>,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: ProductOrigin,
     pub(super) now: Timestamp,
 }
 
 /// Summary of the new head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct CommitResult {
     pub(super) snapshot: Day,
     pub(super) packages: usize,
 }
 
 /// The commit of one product.
 pub(super) struct Commit<'a> {
-    pub(super) destination: &'a Place,
+    pub(super) destination: &'a Destination,
     pub(super) product: &'a Product,
     /// The previous head.
-    pub(super) before: Option<&'a Head>,
-    pub(super) about: About,
+    pub(super) previous: Option<&'a Head>,
+    pub(super) fields: HeadFields,
 }
 
 /// Sort key of records: day, rank within the day, time of publication, package and version.
-type Order = (Day, u8, Option<Timestamp>, String, String);
+type RecordOrder = (Day, u8, Option<Timestamp>, String, String);
 
 /// A record to write.
 enum Planned {
-    Noted(Span),
-    Is(Record),
+    Journaled(LineSpan),
+    Ready(Record),
 }
 
 impl Commit<'_> {
     fn today(&self) -> Day {
-        let today = self.about.now.day();
-        self.before.map_or(today, |head| today.max(head.snapshot))
+        let today = self.fields.now.day();
+        self.previous.map_or(today, |head| today.max(head.snapshot))
     }
 
     /// Returns the day of a record. Published snapshots never change: an event that is detected late is dated to the
     /// last one.
-    fn effective(&self, day: Day) -> Day {
-        let earliest = self.before.map_or(day, |head| head.snapshot);
+    fn effective_day(&self, day: Day) -> Day {
+        let earliest = self.previous.map_or(day, |head| head.snapshot);
         day.max(earliest).min(self.today())
     }
 
     /// Writes segments and head; returns `None` if nothing changed.
     pub(super) fn write(
         &self,
-        mut state: State,
-        declared: &Declared,
+        mut state: ProductState,
+        declared: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
-    ) -> Result<Option<Written>, OfflineError> {
+    ) -> Result<Option<CommitResult>, OfflineError> {
         let damaged = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
         let mut writer = Writer::new(self);
-        for planned in self.in_order(declared, plan, journal) {
+        for planned in self.ordered_records(declared, plan, journal) {
             let record = match planned {
-                Planned::Is(record) => record,
-                Planned::Noted(span) => self.placed(journal.read(span)?, &state),
+                Planned::Ready(record) => record,
+                Planned::Journaled(span) => self.release_record(journal.read(span)?, &state),
             };
             if is_new(&record, &state) {
                 state.apply(&record).map_err(damaged)?;
@@ -92,18 +93,21 @@ impl Commit<'_> {
             state.apply(&record).map_err(damaged)?;
             writer.push(record, journal)?;
         }
-        let listing = self.is_difference().then(|| difference(declared, &state));
-        let unchanged = self.before.is_some_and(|head| {
-            head.packages == state.listed() && head.subset == self.about.subset && listing.is_none()
+        let listing = self.is_difference().then(|| difference_listing(declared, &state));
+        let unchanged = self.previous.is_some_and(|head| {
+            head.packages == state.listed() && head.subset == self.fields.subset && listing.is_none()
         });
         if writer.is_empty() && unchanged {
             return Ok(None);
         }
         let snapshot = match listing {
-            None => {
-                Snapshot { day: self.today(), packages: state.listed(), state: state.digest(), listing: None }
-            }
-            Some(listing) => Snapshot {
+            None => SnapshotRecord {
+                day: self.today(),
+                packages: state.listed(),
+                state: state.digest(),
+                listing: None,
+            },
+            Some(listing) => SnapshotRecord {
                 day: self.today(),
                 packages: listing.len(),
                 state: state::listing_digest(&listing),
@@ -115,24 +119,24 @@ impl Commit<'_> {
         writer.close(journal)?;
         let head = self.head(writer.segments, packages);
         self.publish(&head)?;
-        Ok(Some(Written { snapshot: head.snapshot, packages }))
+        Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
     fn is_difference(&self) -> bool {
-        match self.before {
+        match self.previous {
             Some(head) => head.base.is_some(),
-            None => self.about.from.is_some(),
+            None => self.fields.from.is_some(),
         }
     }
 
     /// Returns all events by day; within a day publications are first, by their times.
-    fn in_order(&self, declared: &Declared, plan: &Plan, journal: &Journal) -> Vec<Planned> {
-        let mut order: Vec<(Order, Planned)> = Vec::new();
-        for (ver, span) in &journal.vers {
-            let key = (self.effective(ver.day), 0, ver.published, ver.name.clone(), ver.version.clone());
-            order.push((key, Planned::Noted(*span)));
+    fn ordered_records(&self, declared: &Inventory, plan: &Plan, journal: &Journal) -> Vec<Planned> {
+        let mut order: Vec<(RecordOrder, Planned)> = Vec::new();
+        for (ver, span) in &journal.entries {
+            let key = (self.effective_day(ver.day), 0, ver.published, ver.name.clone(), ver.version.clone());
+            order.push((key, Planned::Journaled(*span)));
         }
-        let names: HashSet<(&str, &str)> = declared.rows.iter().map(Row::key).collect();
+        let names: HashSet<(&str, &str)> = declared.files.iter().map(UpstreamFile::key).collect();
         for record in declared.events.iter().chain(&plan.indexed).chain(&plan.removed) {
             let (rank, day, name) = match record {
                 Record::Archive(event) | Record::Restore(event) => (1, event.day, &event.name),
@@ -147,18 +151,18 @@ impl Commit<'_> {
                 _ => true,
             };
             if known {
-                let key = (self.effective(day), rank, None, name.clone(), String::new());
-                order.push((key, Planned::Is(self.dated(record.clone()))));
+                let key = (self.effective_day(day), rank, None, name.clone(), String::new());
+                order.push((key, Planned::Ready(self.with_effective_day(record.clone()))));
             }
         }
         order.sort_by(|(a, _), (b, _)| a.cmp(b));
         order.into_iter().map(|(_, planned)| planned).collect()
     }
 
-    fn dated(&self, mut record: Record) -> Record {
+    fn with_effective_day(&self, mut record: Record) -> Record {
         match &mut record {
             Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
-                event.day = self.effective(event.day);
+                event.day = self.effective_day(event.day);
             }
             Record::Index(_) | Record::Ver(_) | Record::Snapshot(_) | Record::Unknown => {}
         }
@@ -166,10 +170,10 @@ impl Commit<'_> {
     }
 
     /// Returns the record of a release on its day; a release older than the listed one is archived from the start.
-    fn placed(&self, mut ver: Ver, state: &State) -> Record {
-        ver.day = self.effective(ver.day);
+    fn release_record(&self, mut ver: ReleaseRecord, state: &ProductState) -> Record {
+        ver.day = self.effective_day(ver.day);
         let package = state.package(ver.folder.as_deref().unwrap_or_default(), &ver.name);
-        let listed = package.and_then(state::Package::listed);
+        let listed = package.and_then(state::PackageState::listed);
         ver.archived |=
             listed.is_some_and(|listed| ver.published.is_some() && listed.published > ver.published);
         Record::Ver(Box::new(ver))
@@ -177,11 +181,11 @@ impl Commit<'_> {
 
     /// Returns the records that make the list equal to upstream's. If a file could not be fetched, the previously
     /// listed release stays listed.
-    fn corrections(&self, declared: &Declared, state: &State) -> Vec<Record> {
+    fn corrections(&self, declared: &Inventory, state: &ProductState) -> Vec<Record> {
         let day = self.today();
-        let listed: HashMap<(&str, &str), &Row> =
-            declared.rows.iter().filter(|row| row.listed).map(|row| (row.key(), row)).collect();
-        let event = |folder: &str, name: &str, release: Option<&state::Release>| Event {
+        let listed: HashMap<(&str, &str), &UpstreamFile> =
+            declared.files.iter().filter(|row| row.is_listed).map(|row| (row.key(), row)).collect();
+        let event = |folder: &str, name: &str, release: Option<&state::Release>| PackageEvent {
             folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
             name: name.to_owned(),
             version: release.map(|release| release.version.clone()),
@@ -190,7 +194,7 @@ impl Commit<'_> {
         };
         let mut records = Vec::new();
         for ((folder, name), row) in &listed {
-            let now = state.package(folder, name).and_then(state::Package::listed);
+            let now = state.package(folder, name).and_then(state::PackageState::listed);
             let other = |found: &&state::Release| {
                 now.is_none_or(|now| now.object != found.object || now.version != found.version)
             };
@@ -201,7 +205,7 @@ impl Commit<'_> {
         records.sort_unstable_by_key(|(folder, name, _)| (*folder, *name));
         let mut records: Vec<Record> = records.into_iter().map(|(_, _, record)| record).collect();
         for ((folder, name), package) in state.packages() {
-            if package.listed.is_some() && !listed.contains_key(&(folder.as_str(), name.as_str())) {
+            if package.listed_index.is_some() && !listed.contains_key(&(folder.as_str(), name.as_str())) {
                 records.push(Record::Archive(event(folder, name, None)));
             }
         }
@@ -210,29 +214,29 @@ impl Commit<'_> {
 
     fn head(&self, new: Vec<SegmentRef>, packages: usize) -> Head {
         let segments: Vec<SegmentRef> = self
-            .before
+            .previous
             .map(|head| head.segments.clone())
             .unwrap_or_default()
             .into_iter()
             .chain(new)
             .collect();
-        let base = match self.before {
+        let base = match self.previous {
             Some(head) => head.base.clone(),
-            None => self.about.from.map(|snapshot| Base { snapshot }),
+            None => self.fields.from.map(|snapshot| DifferenceBase { snapshot }),
         };
         Head {
             format: head::FORMAT.to_owned(),
             product: self.product.to_string(),
             schema: self.product.schema(),
-            min_reader: head::READER,
+            min_reader: head::READER_LEVEL,
             serial: segments.last().map_or(0, |last| last.serial),
             snapshot: self.today(),
-            created: self.about.now,
+            created: self.fields.now,
             packages,
-            subset: self.about.subset.clone(),
+            subset: self.fields.subset.clone(),
             base,
-            upstream: self.about.upstream.clone(),
-            earlier: self.earlier(),
+            upstream: self.fields.upstream.clone(),
+            earlier: self.earlier_heads(),
             chain: Head::chain_of(&segments),
             segments,
         }
@@ -244,17 +248,17 @@ impl Commit<'_> {
         if let Some((marker, text)) = self.product.marker() {
             // All versions of Bioconductor share the marker.
             let _lock = self.destination.lock(folder_of(marker), true)?;
-            self.destination.keep(marker, text.as_bytes())?;
+            self.destination.put_if_changed(marker, text.as_bytes())?;
         }
-        self.destination.put(&head.copy(self.product), &bytes)?;
-        self.destination.put(&self.product.head(), &bytes)?;
+        self.destination.put(&head.dated_path(self.product), &bytes)?;
+        self.destination.put(&self.product.head_path(), &bytes)?;
         // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
-        for old in self.before.iter().flat_map(|before| &before.earlier) {
+        for old in self.previous.iter().flat_map(|before| &before.earlier) {
             if head.earlier.iter().all(|kept| kept.path != old.path) {
                 let path = self.destination.path(&self.product.path(&old.path));
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(OfflineError::place("remove", &path, e));
+                        return Err(OfflineError::destination("remove", &path, e));
                     }
                     _ => {}
                 }
@@ -264,35 +268,35 @@ impl Commit<'_> {
     }
 
     /// Returns the earlier heads to keep: a difference needs the head of the bundle that it is copied over.
-    fn earlier(&self) -> Vec<Earlier> {
-        let Some(before) = self.before else { return Vec::new() };
+    fn earlier_heads(&self) -> Vec<EarlierHead> {
+        let Some(before) = self.previous else { return Vec::new() };
         let mut earlier = before.earlier.clone();
         if before.snapshot < self.today() {
             // Digests of the files on disk: the head in memory is joined with its bases.
             for is_difference in [false, true] {
-                let file = self.product.head_of(before.snapshot, is_difference);
+                let file = self.product.dated_head_path(before.snapshot, is_difference);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
-                    earlier.push(Earlier { path, sha256: seal::digest(&bytes) });
+                    earlier.push(EarlierHead { path, sha256: seal::digest(&bytes) });
                 }
             }
         }
-        let surplus = earlier.len().saturating_sub(HEADS);
+        let surplus = earlier.len().saturating_sub(MAX_EARLIER_HEADS);
         earlier.split_off(surplus)
     }
 }
 
 /// Returns the list of upstream, restricted to releases that the difference or its base has.
-fn difference(declared: &Declared, state: &State) -> Vec<String> {
-    let listed = declared.rows.iter().filter(|row| row.listed);
+fn difference_listing(declared: &Inventory, state: &ProductState) -> Vec<String> {
+    let listed = declared.files.iter().filter(|row| row.is_listed);
     // A file newer than the base that could not be fetched is in neither: the previously listed release stays.
     let mut lines: Vec<String> = listed
         .map(|row| {
             let (folder, name) = row.key();
-            let before = state.package(folder, name).and_then(state::Package::listed);
+            let before = state.package(folder, name).and_then(state::PackageState::listed);
             match (plan::release(row, state, true), before) {
-                (None, Some(before)) => state::line(folder, name, &before.version),
-                _ => state::line(folder, name, &row.version),
+                (None, Some(before)) => state::listing_line(folder, name, &before.version),
+                _ => state::listing_line(folder, name, &row.version),
             }
         })
         .collect();
@@ -301,7 +305,7 @@ fn difference(declared: &Declared, state: &State) -> Vec<String> {
 }
 
 /// Returns true if a record changes the state.
-fn is_new(record: &Record, state: &State) -> bool {
+fn is_new(record: &Record, state: &ProductState) -> bool {
     let package =
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
     match record {
@@ -312,7 +316,7 @@ fn is_new(record: &Record, state: &State) -> bool {
             package.releases.iter().any(same)
         }),
         Record::Archive(event) => {
-            package(&event.folder, &event.name).is_some_and(|package| package.listed.is_some())
+            package(&event.folder, &event.name).is_some_and(|package| package.listed_index.is_some())
         }
         Record::Restore(event) => package(&event.folder, &event.name).is_some_and(|package| {
             let version = event.version.as_deref();
@@ -333,11 +337,11 @@ fn is_new(record: &Record, state: &State) -> bool {
 struct Writer<'a> {
     commit: &'a Commit<'a>,
     segments: Vec<SegmentRef>,
-    open: Option<Open>,
+    open: Option<OpenSegment>,
 }
 
-struct Open {
-    lines: Lines,
+struct OpenSegment {
+    lines: LinesWriter,
     from: Day,
     to: Day,
     objects: u64,
@@ -355,13 +359,13 @@ impl<'a> Writer<'a> {
     }
 
     fn last(&self) -> Option<&SegmentRef> {
-        self.segments.last().or_else(|| self.commit.before.and_then(|head| head.segments.last()))
+        self.segments.last().or_else(|| self.commit.previous.and_then(|head| head.segments.last()))
     }
 
     /// Returns seconds since the epoch, or the last serial plus one if that is greater: later differences have greater
     /// serials.
     fn serial(&self) -> u64 {
-        let now = u64::try_from(self.commit.about.now.seconds()).unwrap_or_default();
+        let now = u64::try_from(self.commit.fields.now.seconds()).unwrap_or_default();
         self.last().map_or(now, |last| now.max(last.serial + 1))
     }
 
@@ -373,12 +377,12 @@ impl<'a> Writer<'a> {
             Record::Snapshot(snapshot) => snapshot.day,
             Record::Unknown => return Ok(()),
         };
-        if self.open.as_ref().is_some_and(|open| open.lines.records() >= FULL && open.to < day) {
+        if self.open.as_ref().is_some_and(|open| open.lines.records() >= FULL_SEGMENT && open.to < day) {
             self.close(journal)?;
         }
         let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
-        let open = self.open.get_or_insert_with(|| Open {
-            lines: Lines::segment(self.commit.product, serial, prev),
+        let open = self.open.get_or_insert_with(|| OpenSegment {
+            lines: LinesWriter::segment(self.commit.product, serial, prev),
             from: day,
             to: day,
             objects: 0,
@@ -400,8 +404,8 @@ impl<'a> Writer<'a> {
         let (serial, prev) = (self.serial(), self.last().map(|last| last.file.sha256));
         let product = self.commit.product;
         let root = self.commit.destination.path(&product.root());
-        let failed = |e| OfflineError::place("write a segment in", &root, e);
-        let mut texts = Lines::readmes();
+        let failed = |e| OfflineError::destination("write a segment in", &root, e);
+        let mut texts = LinesWriter::readmes();
         journal.each_readme(&open.readmes, |readme| texts.push(&readme))?;
         let readmes = if texts.records() > 0 {
             let (bytes, packed) = texts.pack(layout::READMES, serial).map_err(failed)?;
@@ -433,19 +437,19 @@ mod tests {
     use super::*;
 
     /// Commits a segment with that number, on that day.
-    fn commit(destination: &Place, number: i64) -> Head {
+    fn commit(destination: &Destination, number: i64) -> Head {
         let product = Product::Cran;
-        let head = std::fs::read(destination.path(&product.head())).ok();
+        let head = std::fs::read(destination.path(&product.head_path())).ok();
         let before = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
-        let upstream = Upstream { address: "https://cran.example".to_owned(), serial: None };
-        let about = About { subset: None, from: None, upstream, now };
-        let commit = Commit { destination, product: &product, before: before.as_ref(), about };
+        let upstream = ProductOrigin { address: "https://cran.example".to_owned(), serial: None };
+        let about = HeadFields { subset: None, from: None, upstream, now };
+        let commit = Commit { destination, product: &product, previous: before.as_ref(), fields: about };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,
             from: now.day(),
             to: now.day(),
-            file: crate::bundle::Packed {
+            file: crate::bundle::CompressedFile {
                 path: format!("log/{number}"),
                 size: 1,
                 sha256: seal::digest(b"1"),
@@ -465,20 +469,20 @@ mod tests {
     #[test]
     fn earlier_heads_are_removed_after_the_new_one_is_there_even_if_one_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let destination = Place::make(dir.path()).unwrap();
-        let days = i64::try_from(HEADS).unwrap() + 1;
+        let destination = Destination::create(dir.path()).unwrap();
+        let days = i64::try_from(MAX_EARLIER_HEADS).unwrap() + 1;
         let heads: Vec<Head> = (0..days).map(|day| commit(&destination, day)).collect();
-        let files = || crate::offline::place::names(&destination.path("v3/1/heads")).unwrap();
-        assert_eq!(files().len(), HEADS + 1);
+        let files = || crate::offline::destination::names(&destination.path("v3/1/heads")).unwrap();
+        assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
         // As after a run that was killed after writing the head, or in a copy without it.
-        let oldest = heads[0].copy(&Product::Cran);
+        let oldest = heads[0].dated_path(&Product::Cran);
         std::fs::remove_file(destination.path(&oldest)).unwrap();
         let newest = commit(&destination, days);
-        assert_eq!(newest.earlier.len(), HEADS);
-        assert_eq!(files().len(), HEADS + 1);
-        let before = std::fs::read(destination.path(&Product::Cran.head())).unwrap();
+        assert_eq!(newest.earlier.len(), MAX_EARLIER_HEADS);
+        assert_eq!(files().len(), MAX_EARLIER_HEADS + 1);
+        let before = std::fs::read(destination.path(&Product::Cran.head_path())).unwrap();
         assert_eq!(before, newest.bytes());
         commit(&destination, days + 1);
-        assert!(!destination.path(&heads[1].copy(&Product::Cran)).exists());
+        assert!(!destination.path(&heads[1].dated_path(&Product::Cran)).exists());
     }
 }

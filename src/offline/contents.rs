@@ -3,9 +3,9 @@
 use std::io::Read;
 
 use crate::bundle::Fields;
-use crate::r::archive::{self, Extent, Limits};
+use crate::r::archive::{self, Limits, ReadExtent};
 use crate::r::description::Description;
-use crate::r::name::FileName;
+use crate::r::name::SourceFileName;
 
 /// Contents of a package file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,14 +15,18 @@ pub(super) struct Contents {
     /// File name and text of the README.
     pub(super) readme: Option<(String, String)>,
     /// The reason why the archive could not be read.
-    pub(super) trouble: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// Reads the archive of a source package; `again` opens it. Old archives have many irregularities: if strict reading
 /// fails, only the DESCRIPTION is read; if that fails too, the file is kept without contents. An archive whose checksum
 /// matches the mirror's is read only up to the needed files.
-pub(super) fn read<R: Read>(again: impl Fn() -> std::io::Result<R>, file: &str, extent: Extent) -> Contents {
-    let named = FileName::parse_archived(file).ok();
+pub(super) fn read<R: Read>(
+    again: impl Fn() -> std::io::Result<R>,
+    file: &str,
+    extent: ReadExtent,
+) -> Contents {
+    let named = SourceFileName::parse_archived(file).ok();
     let open = || again().map_err(|e| e.to_string());
     let strict = open().and_then(|source| {
         archive::read_up_to(extent, source, named, Limits::default()).map_err(|e| e.to_string())
@@ -34,20 +38,21 @@ pub(super) fn read<R: Read>(again: impl Fn() -> std::io::Result<R>, file: &str, 
                 fields: Some(fields(&package.description)),
                 compiled: Some(package.needs_compilation),
                 readme: package.readme.map(|(name, bytes)| (name, text(bytes))),
-                trouble: None,
+                error: None,
             };
         }
         Err(reason) => reason,
     };
-    let lenient = open()
-        .and_then(|source| archive::identity(source, named, Limits::default()).map_err(|e| e.to_string()));
+    let lenient = open().and_then(|source| {
+        archive::read_identity(source, named, Limits::default()).map_err(|e| e.to_string())
+    });
     match lenient {
         Ok(identity) => Contents {
             compiled: identity.description.needs_compilation(),
             fields: Some(fields(&identity.description)),
             ..Contents::default()
         },
-        Err(_) => Contents { trouble: Some(reason), ..Contents::default() },
+        Err(_) => Contents { error: Some(reason), ..Contents::default() },
     }
 }
 

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::args::{Check as CheckArgs, Common, GetCran, Packages};
-use super::declared::Declared;
-use super::error::{Ending, OfflineError};
-use super::mirror::{Span, Tree};
-use super::place::{self, Place};
-use super::progress::Voice;
-use super::run::{Run, Wish};
-use super::shared::{self, Source};
-use super::told::Reader;
-use super::validate::{Check, Report, is_begun};
-use super::{binaries, copied, subset};
-use crate::bundle::shared::Shared;
+use super::destination::{self, Destination};
+use super::error::{ExitStatus, OfflineError};
+use super::inventory::Inventory;
+use super::metadata::MetadataReader;
+use super::mirror::{HistorySpan, Tree};
+use super::progress::Output;
+use super::run::{Request, Run};
+use super::shared::{self, RulesSource};
+use super::validate::{Check, Report, is_started};
+use super::{binaries, from_bundle, subset};
+use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Product, layout};
 use crate::config::{Config, Proxy, Secret};
 use crate::model::time::Timestamp;
@@ -43,49 +43,55 @@ pub(super) fn defaults() -> Result<std::sync::Arc<Config>, OfflineError> {
 pub(super) struct Setup {
     pub(super) upstream: Upstream,
     pub(super) mirror: Mirror,
-    pub(super) destination: Place,
-    pub(super) own: Bundle,
-    pub(super) request: Wish,
+    pub(super) destination: Destination,
+    pub(super) own_bundle: Bundle,
+    pub(super) request: Request,
 }
 
 pub(super) fn setup(
     common: Common,
     base_url: &str,
     packages: Option<&Packages>,
-    output: Voice,
+    output: Output,
 ) -> Result<Setup, OfflineError> {
     let upstream = client(common.outbound_proxy)?;
     let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
-    let destination =
-        if common.dryrun { Place::unmade(&common.destination)? } else { Place::make(&common.destination)? };
+    let destination = if common.dryrun {
+        Destination::open_read_only(&common.destination)?
+    } else {
+        Destination::create(&common.destination)?
+    };
     if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == destination.root()))
     {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
     let own = Bundle::at(upstream.mirror(&destination.url()?)?);
-    let request = Wish {
+    let request = Request {
         concurrency: common.concurrency.get(),
-        dry: common.dryrun,
+        is_dry_run: common.dryrun,
         from: packages.and_then(|packages| packages.starting_snapshot),
         accept_loss: packages.is_some_and(|packages| packages.accept_loss),
         subset: None,
         now: now(),
         output,
     };
-    Ok(Setup { upstream, mirror, destination, own, request })
+    Ok(Setup { upstream, mirror, destination, own_bundle: own, request })
 }
 
 /// `get cran`.
-pub(super) async fn get(args: GetCran, output: Voice) -> Result<Ending, OfflineError> {
-    let platforms = binaries::wanted(&args.binaries, &defaults()?.platforms)?;
+pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, OfflineError> {
+    let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = Bundle::at(setup.mirror.clone());
     let source = source.has(&Product::Cran).await?.then_some(source);
-    let named = args.packages.file_in.as_deref().map(wanted).transpose()?;
-    let upstream =
-        Declarer { reader: Reader::new(&setup.mirror), bundle: source.as_ref(), product: Product::Cran };
-    let names = match chosen(&setup.own, &Product::Cran, named, output).await? {
+    let named = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
+    let upstream = CranReader {
+        reader: MetadataReader::new(&setup.mirror),
+        bundle: source.as_ref(),
+        product: Product::Cran,
+    };
+    let names = match selected_packages(&setup.own_bundle, &Product::Cran, named, output).await? {
         None => None,
         Some(names) => Some(upstream.closure(&names, setup.request.now, output).await?),
     };
@@ -94,33 +100,33 @@ pub(super) async fn get(args: GetCran, output: Voice) -> Result<Ending, OfflineE
         destination: &setup.destination,
         product: Product::Cran,
         mirror: &setup.mirror,
-        source: source.clone(),
-        own: setup.own.clone(),
+        source_bundle: source.clone(),
+        own_bundle: setup.own_bundle.clone(),
         request: &setup.request,
     };
     let packages = run.run(|span| upstream.declare(span, names.as_ref())).await?;
     let binaries = binaries::get(&setup, source.as_ref(), platforms).await?;
-    let ending = if binaries == Ending::Complete { packages } else { binaries };
-    if setup.request.dry {
+    let ending = if binaries == ExitStatus::Complete { packages } else { binaries };
+    if setup.request.is_dry_run {
         return Ok(ending);
     }
-    let rules = share(&setup, source, args.packages.requirements_url.as_deref()).await?;
-    removable(&setup.destination, output)?;
-    Ok(conclude(output, ending, rules))
+    let rules = write_shared(&setup, source, args.packages.requirements_url.as_deref()).await?;
+    report_old_schemas(&setup.destination, output)?;
+    Ok(report_result(output, ending, rules))
 }
 
 /// Prints the last line of a `get` and returns its exit status: rules without an explicit URL may be outdated.
-pub(super) fn conclude(output: Voice, packages: Ending, rules: Rules) -> Ending {
+pub(super) fn report_result(output: Output, packages: ExitStatus, rules: Rules) -> ExitStatus {
     match (packages, rules) {
-        (Ending::Complete, Rules::Current) => {
-            output.say("complete");
-            Ending::Complete
+        (ExitStatus::Complete, Rules::Current) => {
+            output.info("complete");
+            ExitStatus::Complete
         }
-        (Ending::Complete, Rules::Unreachable { is_named }) => {
+        (ExitStatus::Complete, Rules::Unreachable { is_named }) => {
             output.warn("the packages are complete; the rules for system requirements were not updated");
-            if is_named { Ending::Incomplete } else { Ending::Complete }
+            if is_named { ExitStatus::Incomplete } else { ExitStatus::Complete }
         }
-        (incomplete @ (Ending::Incomplete | Ending::Damaged), _) => {
+        (incomplete @ (ExitStatus::Incomplete | ExitStatus::Damaged), _) => {
             output.warn("not complete: some of the requested packages could not be downloaded");
             incomplete
         }
@@ -128,7 +134,7 @@ pub(super) fn conclude(output: Voice, packages: Ending, rules: Rules) -> Ending 
 }
 
 /// Writes the data shared by CRAN and Bioconductor.
-pub(super) async fn share(
+pub(super) async fn write_shared(
     setup: &Setup,
     source: Option<Bundle>,
     url: Option<&str>,
@@ -137,10 +143,10 @@ pub(super) async fn share(
     let (now, output) = (setup.request.now, setup.request.output);
     shared::distributions(&setup.destination, &defaults.platforms, now)?;
     let rules = match (url, source) {
-        (Some("none"), _) => Source::None,
-        (Some(url), _) => Source::Url(url.to_owned()),
-        (None, Some(bundle)) => Source::Bundle(bundle),
-        (None, None) => Source::Url(defaults.requirements.url.clone()),
+        (Some("none"), _) => RulesSource::None,
+        (Some(url), _) => RulesSource::Url(url.to_owned()),
+        (None, Some(bundle)) => RulesSource::Bundle(bundle),
+        (None, None) => RulesSource::Url(defaults.requirements.url.clone()),
     };
     let is_read = shared::requirements(&setup.destination, &setup.upstream, &rules, now, output).await?;
     Ok(if is_read { Rules::Current } else { Rules::Unreachable { is_named: url.is_some() } })
@@ -156,19 +162,23 @@ pub(super) enum Rules {
 }
 
 /// Reader of CRAN's packages, from a mirror or a bundle.
-struct Declarer<'a> {
-    reader: Reader<'a>,
+struct CranReader<'a> {
+    reader: MetadataReader<'a>,
     bundle: Option<&'a Bundle>,
     product: Product,
 }
 
-impl Declarer<'_> {
-    async fn declare(&self, span: Span, names: Option<&BTreeSet<String>>) -> Result<Declared, OfflineError> {
+impl CranReader<'_> {
+    async fn declare(
+        &self,
+        span: HistorySpan,
+        names: Option<&BTreeSet<String>>,
+    ) -> Result<Inventory, OfflineError> {
         let mut declared = match self.bundle {
-            Some(bundle) => copied::declare(bundle, &self.product, &self.reader).await?,
+            Some(bundle) => from_bundle::declare(bundle, &self.product, &self.reader).await?,
             None => {
                 let tree = Tree { reader: &self.reader, prefix: String::new(), folder: None };
-                tree.declare(span).await?.ok_or_else(|| no_mirror(self.reader.mirror()))?
+                tree.declare(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
             }
         };
         if let Some(names) = names {
@@ -182,7 +192,7 @@ impl Declarer<'_> {
         &self,
         names: &BTreeSet<String>,
         now: Timestamp,
-        output: Voice,
+        output: Output,
     ) -> Result<BTreeSet<String>, OfflineError> {
         let declared = self.declare((None, now.day()), None).await?;
         let (found, unknown) = subset::closure(names, &declared);
@@ -201,11 +211,11 @@ impl Declarer<'_> {
 }
 
 /// Returns the packages requested now and by earlier runs for this bundle; `None` for all packages.
-pub(super) async fn chosen(
+pub(super) async fn selected_packages(
     own: &Bundle,
     product: &Product,
     named: Option<BTreeSet<String>>,
-    output: Voice,
+    output: Output,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
     let head = match own.head_or_difference(product).await {
         Ok(verified) => verified.head,
@@ -219,7 +229,7 @@ pub(super) async fn chosen(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
         ))),
         (None, Some(before)) => {
-            output.say(&format!(
+            output.info(&format!(
                 "Continuing with the subset of {} packages in {address}; all packages need another --destination",
                 before.len()
             ));
@@ -232,7 +242,7 @@ pub(super) async fn chosen(
     }
 }
 
-fn no_mirror(mirror: &Mirror) -> OfflineError {
+fn not_a_mirror(mirror: &Mirror) -> OfflineError {
     OfflineError::Refused(format!(
         "{} is neither a CRAN mirror (looked for src/contrib/PACKAGES.gz, PACKAGES.rds and PACKAGES) nor a bundle (looked for \
          v3/version.txt); give the address of one with --base-url",
@@ -248,20 +258,20 @@ fn is_directory(root: &Path) -> Result<(), OfflineError> {
 }
 
 /// Reads the package names in the file of `--file-in`.
-pub(super) fn wanted(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
+pub(super) fn read_package_list(file: &Path) -> Result<BTreeSet<String>, OfflineError> {
     let usage = |reason: String| OfflineError::Usage(format!("--file-in {}: {reason}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|e| usage(e.to_string()))?;
     subset::names(&text).map_err(usage)
 }
 
 /// Reports directories of older schemas; only an administrator removes them.
-pub(super) fn removable(destination: &Place, output: Voice) -> Result<(), OfflineError> {
+pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> Result<(), OfflineError> {
     for (parent, schema) in [("", layout::CRAN_SCHEMA), ("bioc", layout::BIOCONDUCTOR_SCHEMA)] {
-        for name in place::names(&destination.path(parent))? {
+        for name in destination::names(&destination.path(parent))? {
             let old = name.strip_prefix('v').and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < schema);
             if old {
                 let path = destination.path(parent).join(&name);
-                output.say(&format!("{} is of an older schema and can be removed", path.display()));
+                output.info(&format!("{} is of an older schema and can be removed", path.display()));
             }
         }
     }
@@ -270,19 +280,19 @@ pub(super) fn removable(destination: &Place, output: Voice) -> Result<(), Offlin
 
 /// `validate cran`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
-    let destination = Place::at(&args.destination)?;
+    let destination = Destination::open(&args.destination)?;
     let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
     let mut check = Check::new(&destination, bundle, args.packages);
     check.product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];
-    for tag in place::names(&destination.path("bindex"))? {
+    for tag in destination::names(&destination.path("bindex"))? {
         let product = Product::Binaries(tag);
-        if Product::parse(&product.to_string()).is_some() && is_begun(&destination, &product)? {
+        if Product::parse(&product.to_string()).is_some() && is_started(&destination, &product)? {
             check.product(&product).await?;
         }
     }
     folders.extend(["bindex", "bin"].map(str::to_owned));
-    for shared in Shared::ALL {
+    for shared in SharedFolder::ALL {
         check.shared(shared).await;
         folders.push(shared.folder().to_owned());
     }

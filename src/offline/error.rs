@@ -17,7 +17,7 @@ pub(super) enum OfflineError {
     Bundle(#[from] BundleError),
     /// An operation on a file of the destination failed.
     #[error("cannot {doing} {}: {source}{}", .path.display(), way_out(.source))]
-    Place { doing: &'static str, path: PathBuf, source: io::Error },
+    Destination { doing: &'static str, path: PathBuf, source: io::Error },
     /// The command refuses to continue.
     #[error("{0}")]
     Refused(String),
@@ -27,8 +27,8 @@ pub(super) enum OfflineError {
 }
 
 impl OfflineError {
-    pub(super) fn place(doing: &'static str, path: &Path, source: io::Error) -> OfflineError {
-        OfflineError::Place { doing, path: path.to_owned(), source }
+    pub(super) fn destination(doing: &'static str, path: &Path, source: io::Error) -> OfflineError {
+        OfflineError::Destination { doing, path: path.to_owned(), source }
     }
 }
 
@@ -47,7 +47,7 @@ fn way_out(error: &io::Error) -> &'static str {
 
 /// Result of a command, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum ExitStatus {
     /// Everything is present: 0.
     Complete,
     /// Files are missing and were reported: 1.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256 as Hasher};
 use tokio::sync::Semaphore;
 
-use super::body::{BUDGET, Body, Budget, Whole};
+use super::buffer::{BUDGET, Budget, CompleteFile, FileBuffer};
 use super::contents::{self, Contents};
-use super::place::{self, Place};
-use super::plan::Wanted;
+use super::destination::{self, Destination};
+use super::plan::PlannedFetch;
 use super::workers::processors;
 use crate::bundle::{Object, Product};
 use crate::model::digest::Sha256;
-use crate::r::archive::{Extent, Limits};
+use crate::r::archive::{Limits, ReadExtent};
 use crate::r::binary;
 use crate::r::layout::PackageFile;
 use crate::r::platform::Platform;
@@ -27,7 +27,7 @@ pub(super) enum Failure {
     /// The mirror failed: this file is skipped.
     Mirror(UpstreamError),
     /// The destination failed: the command ends.
-    Place(io::Error, PathBuf),
+    Destination(io::Error, PathBuf),
 }
 
 /// A fetched file.
@@ -40,49 +40,51 @@ pub(super) struct Fetched {
 }
 
 /// Target of downloaded files.
-pub(super) struct Landing<'a> {
-    destination: &'a Place,
+pub(super) struct FileTarget<'a> {
+    destination: &'a Destination,
     product: &'a Product,
     budget: Arc<Budget>,
     /// Limits concurrent inspections of files: more than the processors can handle only take memory.
-    looks: Arc<Semaphore>,
+    inspections: Arc<Semaphore>,
 }
 
-impl<'a> Landing<'a> {
-    pub(super) fn new(destination: &'a Place, product: &'a Product) -> Landing<'a> {
-        let looks = Arc::new(Semaphore::new(2 * processors()));
-        Landing { destination, product, budget: Budget::new(BUDGET), looks }
+impl<'a> FileTarget<'a> {
+    pub(super) fn new(destination: &'a Destination, product: &'a Product) -> FileTarget<'a> {
+        let inspections = Arc::new(Semaphore::new(2 * processors()));
+        FileTarget { destination, product, budget: Budget::new(BUDGET), inspections }
     }
 
     /// Fetches a file; a second time if it cannot be read and has no checksum.
-    pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
+    pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &PlannedFetch) -> Result<Fetched, Failure> {
         let first = self.fetch_once(mirror, wanted).await?;
-        if first.contents.trouble.is_none() || wanted.row.is_vouched_for() {
+        if first.contents.error.is_none() || wanted.file.is_verifiable() {
             return Ok(first);
         }
         // It may have been damaged in transit.
         let Ok(second) = self.fetch_once(mirror, wanted).await else { return Ok(first) };
         if second.object.sha256 != first.object.sha256 && first.is_new {
-            let path = self.destination.path(&self.product.object(first.object.sha256, &first.object.ext));
-            std::fs::remove_file(&path).map_err(|e| Failure::Place(e, path))?;
+            let path =
+                self.destination.path(&self.product.object_path(first.object.sha256, &first.object.ext));
+            std::fs::remove_file(&path).map_err(|e| Failure::Destination(e, path))?;
         }
         Ok(second)
     }
 
     /// Fetches a file from the first of its paths that has it.
-    async fn fetch_once(&self, mirror: &Mirror, wanted: &Wanted) -> Result<Fetched, Failure> {
-        let row = &wanted.row;
+    async fn fetch_once(&self, mirror: &Mirror, wanted: &PlannedFetch) -> Result<Fetched, Failure> {
+        let row = &wanted.file;
         let mut last = None;
         for path in &row.paths {
-            let mut body = Body::new(self.destination.path(&self.product.objects()), self.budget.clone());
-            match mirror.pull(path, row.size, &mut body).await {
-                Ok(_) => match self.land(body, wanted, path, mirror).await {
+            let mut body =
+                FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
+            match mirror.download(path, row.size, &mut body).await {
+                Ok(_) => match self.process(body, wanted, path, mirror).await {
                     // Index and file may be from different moments: the file may be at the next path.
                     Err(Failure::Mirror(error)) => last = Some(error),
                     landed => return landed,
                 },
-                Err(error) => match body.failed() {
-                    Some((error, dir)) => return Err(Failure::Place(error, dir)),
+                Err(error) => match body.take_error() {
+                    Some((error, dir)) => return Err(Failure::Destination(error, dir)),
                     None => {
                         let missing = matches!(error, UpstreamError::Missing(_));
                         let stop = matches!(error, UpstreamError::Unavailable { .. });
@@ -100,80 +102,84 @@ impl<'a> Landing<'a> {
         Err(Failure::Mirror(last.unwrap_or_else(none)))
     }
 
-    async fn land(
+    async fn process(
         &self,
-        body: Body,
-        wanted: &Wanted,
+        body: FileBuffer,
+        wanted: &PlannedFetch,
         path: &str,
         mirror: &Mirror,
     ) -> Result<Fetched, Failure> {
         let (destination, product, wanted) = (self.destination.clone(), self.product.clone(), wanted.clone());
         let url = format!("{}/{path}", mirror.address());
         // The semaphore is never closed.
-        let look = self.looks.clone().acquire_owned().await;
+        let look = self.inspections.clone().acquire_owned().await;
         let work = tokio::task::spawn_blocking(move || {
-            let settled = settle(body, &destination, &product, &wanted, url);
+            let settled = process_blocking(body, &destination, &product, &wanted, url);
             drop(look);
             settled
         });
-        work.await.unwrap_or_else(|e| Err(Failure::Place(io::Error::other(e), PathBuf::new())))
+        work.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
     }
 }
 
 /// Verifies a downloaded file, inspects it, and stores it under its digest.
-fn settle(
-    body: Body,
-    destination: &Place,
+fn process_blocking(
+    body: FileBuffer,
+    destination: &Destination,
     product: &Product,
-    wanted: &Wanted,
+    wanted: &PlannedFetch,
     url: String,
 ) -> Result<Fetched, Failure> {
-    let whole = body.end().map_err(|e| Failure::Place(e, destination.path(&product.objects())))?;
-    let row = &wanted.row;
+    let whole =
+        body.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
+    let row = &wanted.file;
     let object = Object { sha256: whole.sha256, size: whole.size, md5: whole.md5, ext: row.ext.clone() };
     if let Some(reason) = mismatch(&object, wanted) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
-    let look = row.told.is_none() && wanted.again.is_none();
+    let look = row.record.is_none() && wanted.expected.is_none();
     let contents = match product {
         Product::Binaries(tag) if look => {
-            is_build(&whole, tag, wanted)
+            check_binary(&whole, tag, wanted)
                 .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
             Contents::default()
         }
         Product::Cran | Product::Bioconductor(_) if look => {
-            let extent =
-                if row.md5.is_some() || row.sha256.is_some() { Extent::Decided } else { Extent::Whole };
+            let extent = if row.md5.is_some() || row.sha256.is_some() {
+                ReadExtent::Metadata
+            } else {
+                ReadExtent::Whole
+            };
             contents::read(|| whole.open(), &file_name(wanted), extent)
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
-    let path = destination.path(&product.object(object.sha256, &object.ext));
-    let is_new = store(whole, &path, &object, wanted).map_err(|e| Failure::Place(e, path))?;
+    let path = destination.path(&product.object_path(object.sha256, &object.ext));
+    let is_new = store(whole, &path, &object, wanted).map_err(|e| Failure::Destination(e, path))?;
     Ok(Fetched { object, contents, is_new })
 }
 
 /// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
-fn is_build(whole: &Whole, tag: &str, wanted: &Wanted) -> Result<(), String> {
+fn check_binary(whole: &CompleteFile, tag: &str, wanted: &PlannedFetch) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(wanted), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));
     };
     let name =
         PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
-    let checked = binary::require(|| whole.open(), name, &platform, Limits::default());
+    let checked = binary::check_file(|| whole.open(), name, &platform, Limits::default());
     checked.map(drop).map_err(|e| e.to_string())
 }
 
-fn file_name(wanted: &Wanted) -> String {
-    format!("{}_{}.{}", wanted.row.name, wanted.row.version, wanted.row.ext)
+fn file_name(wanted: &PlannedFetch) -> String {
+    format!("{}_{}.{}", wanted.file.name, wanted.file.version, wanted.file.ext)
 }
 
-fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
-    let row = &wanted.row;
+fn mismatch(object: &Object, wanted: &PlannedFetch) -> Option<String> {
+    let row = &wanted.file;
     if let Some(size) = row.size.filter(|size| *size != object.size) {
         return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
     }
-    if let Some(sha256) = wanted.again.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
+    if let Some(sha256) = wanted.expected.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
         return Some(format!(
             "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
             object.sha256
@@ -187,22 +193,22 @@ fn mismatch(object: &Object, wanted: &Wanted) -> Option<String> {
 }
 
 /// Stores a file; returns false if it already existed.
-fn store(whole: Whole, path: &Path, object: &Object, wanted: &Wanted) -> io::Result<bool> {
+fn store(whole: CompleteFile, path: &Path, object: &Object, wanted: &PlannedFetch) -> io::Result<bool> {
     // The same bytes may exist for another package.
     if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
-        && wanted.again.is_none()
-        && is_whole(path, object.sha256)
+        && wanted.expected.is_none()
+        && has_digest(path, object.sha256)
     {
         return Ok(false);
     }
     let file = whole.into_file(path.parent().unwrap_or(path))?;
-    place::date(file.as_file(), wanted.row.published);
-    place::finish(file, path)?;
+    destination::set_published_time(file.as_file(), wanted.file.published);
+    destination::persist(file, path)?;
     Ok(true)
 }
 
 /// Returns true if a file can be read and has this digest.
-pub(super) fn is_whole(path: &Path, sha256: Sha256) -> bool {
+pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
     digest_of(path).is_ok_and(|found| found == sha256)
 }
 

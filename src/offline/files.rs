@@ -5,12 +5,12 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::destination::Destination;
 use super::error::OfflineError;
-use super::place::Place;
 
 /// The kind of a file, from its directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FileKind {
     File,
     /// A symbolic link, whatever its target.
     Link,
@@ -24,18 +24,20 @@ pub(super) enum Found {
 }
 
 /// Result of a walk.
-pub(super) struct Walked {
+pub(super) struct WalkResult {
     /// By path relative to the bundle.
-    pub(super) files: BTreeMap<String, Found>,
+    pub(super) files: BTreeMap<String, FileKind>,
     /// Folders that cannot be read, with the reason.
-    pub(super) troubles: Vec<(String, String)>,
+    pub(super) unreadable_folders: Vec<(String, String)>,
 }
 
 /// Walks the folders; missing folders are skipped.
-pub(super) fn walk(destination: &Place, folders: &[String]) -> Result<Walked, OfflineError> {
-    let root =
-        destination.root().metadata().map_err(|e| OfflineError::place("read", destination.root(), e))?;
-    let mut walked = Walked { files: BTreeMap::new(), troubles: Vec::new() };
+pub(super) fn walk(destination: &Destination, folders: &[String]) -> Result<WalkResult, OfflineError> {
+    let root = destination
+        .root()
+        .metadata()
+        .map_err(|e| OfflineError::destination("read", destination.root(), e))?;
+    let mut walked = WalkResult { files: BTreeMap::new(), unreadable_folders: Vec::new() };
     let mut left: Vec<String> = folders.iter().rev().cloned().collect();
     while let Some(folder) = left.pop() {
         let dir = destination.path(&folder);
@@ -48,7 +50,7 @@ pub(super) fn walk(destination: &Place, folders: &[String]) -> Result<Walked, Of
             Err(_) => continue,
         }
         if let Err(reason) = list(&dir, &folder, &root, &mut walked, &mut left) {
-            walked.troubles.push((folder, reason.to_string()));
+            walked.unreadable_folders.push((folder, reason.to_string()));
         }
     }
     Ok(walked)
@@ -58,7 +60,7 @@ fn list(
     dir: &Path,
     folder: &str,
     root: &Metadata,
-    walked: &mut Walked,
+    walked: &mut WalkResult,
     left: &mut Vec<String>,
 ) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
@@ -75,17 +77,17 @@ fn list(
     Ok(())
 }
 
-fn kind(metadata: &Metadata, root: &Metadata) -> Found {
+fn kind(metadata: &Metadata, root: &Metadata) -> FileKind {
     if metadata.is_symlink() {
-        return Found::Link;
+        return FileKind::Link;
     }
     if !metadata.is_file() {
-        return Found::Other;
+        return FileKind::Other;
     }
     if readable(metadata.mode(), (metadata.uid(), metadata.gid()), (root.uid(), root.gid())) {
-        Found::File
+        FileKind::File
     } else {
-        Found::Unreadable { owner: root.uid() }
+        FileKind::Unreadable { owner: root.uid() }
     }
 }
 
@@ -114,12 +116,12 @@ mod tests {
     #[test]
     fn links_are_named_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let destination = Place::make(dir.path()).unwrap();
+        let destination = Destination::create(dir.path()).unwrap();
         destination.put("v3/1/obj/ab/x.tar.gz", b"1").unwrap();
         std::os::unix::fs::symlink("/etc", destination.path("v3/1/obj/cd")).unwrap();
         let walked = walk(&destination, &["v3".to_owned(), "none".to_owned()]).unwrap();
         let expected =
-            [("v3/1/obj/ab/x.tar.gz".to_owned(), Found::File), ("v3/1/obj/cd".to_owned(), Found::Link)];
+            [("v3/1/obj/ab/x.tar.gz".to_owned(), FileKind::File), ("v3/1/obj/cd".to_owned(), FileKind::Link)];
         assert_eq!(walked.files, expected.into());
     }
 }

@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::destination::Destination;
 use super::error::OfflineError;
-use super::place::Place;
 use crate::bundle::segment::ReadmeText;
-use crate::bundle::{Product, Record, Ver, seal};
+use crate::bundle::{Product, Record, ReleaseRecord, seal};
 use crate::model::digest::Sha256;
 
 /// Names of the journal's two files, in the folder of the product's head.
@@ -20,16 +20,16 @@ pub(super) struct Journal {
     releases: Lines,
     readmes: Lines,
     /// Digests of its READMEs.
-    known: HashSet<Sha256>,
+    known_readmes: HashSet<Sha256>,
     /// Start of the download that an earlier run did not finish, if the file system records it.
-    pub(super) began: Option<SystemTime>,
+    pub(super) started: Option<SystemTime>,
     /// Every release in it, without its long fields.
-    pub(super) vers: Vec<(Ver, Span)>,
+    pub(super) entries: Vec<(ReleaseRecord, LineSpan)>,
 }
 
 /// Position of a line in the file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct LineSpan {
     offset: u64,
     length: usize,
 }
@@ -43,23 +43,23 @@ struct Lines {
 impl Lines {
     fn open(path: PathBuf) -> Result<Lines, OfflineError> {
         let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = opened.map_err(|e| OfflineError::place("open", &path, e))?;
+        let file = opened.map_err(|e| OfflineError::destination("open", &path, e))?;
         Ok(Lines { path, file, end: 0 })
     }
 
     fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
         let path = self.path.clone();
-        move |e| OfflineError::place(doing, &path, e)
+        move |e| OfflineError::destination(doing, &path, e)
     }
 
     /// Reads line by line up to the first invalid one, where a writer was killed, and truncates the file there.
-    fn load(&mut self, mut line: impl FnMut(&[u8], Span) -> bool) -> Result<(), OfflineError> {
+    fn load(&mut self, mut line: impl FnMut(&[u8], LineSpan) -> bool) -> Result<(), OfflineError> {
         let mut reader = BufReader::new(&self.file);
         let (mut text, mut end) = (Vec::new(), 0);
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(self.failed("read"))?;
-            if length == 0 || text.last() != Some(&b'\n') || !line(&text, Span { offset: end, length }) {
+            if length == 0 || text.last() != Some(&b'\n') || !line(&text, LineSpan { offset: end, length }) {
                 break;
             }
             end += length as u64;
@@ -68,8 +68,8 @@ impl Lines {
         self.file.set_len(end).map_err(self.failed("cut"))
     }
 
-    fn push(&mut self, line: &[u8]) -> Result<Span, OfflineError> {
-        let span = Span { offset: self.end, length: line.len() };
+    fn push(&mut self, line: &[u8]) -> Result<LineSpan, OfflineError> {
+        let span = LineSpan { offset: self.end, length: line.len() };
         self.file.seek(SeekFrom::Start(self.end)).map_err(self.failed("write"))?;
         self.file.write_all(line).map_err(self.failed("write"))?;
         self.end += line.len() as u64;
@@ -84,14 +84,14 @@ fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Drops the fields that comparisons do not need; they are read again when the release is written to a segment.
-fn short(mut ver: Ver) -> Ver {
+fn without_description(mut ver: ReleaseRecord) -> ReleaseRecord {
     ver.desc = None;
     ver
 }
 
 impl Journal {
     /// Opens the journal of a product with the entries of an earlier run.
-    pub(super) fn open(destination: &Place, product: &Product) -> Result<Journal, OfflineError> {
+    pub(super) fn open(destination: &Destination, product: &Product) -> Result<Journal, OfflineError> {
         let folder = destination.folder(&product.root())?;
         let made =
             FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
@@ -109,32 +109,32 @@ impl Journal {
             Ok(Record::Ver(ver)) if ver.check().is_ok() => {
                 // Its README was written first; without it the file is fetched again.
                 if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
-                    vers.push((short(*ver), span));
+                    vers.push((without_description(*ver), span));
                 }
                 true
             }
             _ => false,
         })?;
-        Ok(Journal { releases, readmes, known, began, vers })
+        Ok(Journal { releases, readmes, known_readmes: known, started: began, entries: vers })
     }
 
     /// Appends a release whose file is stored.
-    pub(super) fn note(&mut self, ver: Ver, readme: Option<&str>) -> Result<(), OfflineError> {
+    pub(super) fn append(&mut self, ver: ReleaseRecord, readme: Option<&str>) -> Result<(), OfflineError> {
         if let (Some(named), Some(text)) = (&ver.readme, readme)
-            && self.known.insert(named.sha256)
+            && self.known_readmes.insert(named.sha256)
         {
             self.readmes.push(&line(&ReadmeText { sha256: named.sha256, text: text.to_owned() }))?;
         }
         let record = Record::Ver(Box::new(ver));
         let span = self.releases.push(&line(&record))?;
         if let Record::Ver(ver) = record {
-            self.vers.push((short(*ver), span));
+            self.entries.push((without_description(*ver), span));
         }
         Ok(())
     }
 
     /// Reads all fields of a release.
-    pub(super) fn read(&mut self, span: Span) -> Result<Ver, OfflineError> {
+    pub(super) fn read(&mut self, span: LineSpan) -> Result<ReleaseRecord, OfflineError> {
         let mut text = vec![0; span.length];
         let lines = &mut self.releases;
         lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.failed("read"))?;
@@ -167,7 +167,7 @@ impl Journal {
     /// Removes the journal once a head names all its entries.
     pub(super) fn remove(self) -> Result<(), OfflineError> {
         for lines in [self.releases, self.readmes] {
-            fs::remove_file(&lines.path).map_err(|e| OfflineError::place("remove", &lines.path, e))?;
+            fs::remove_file(&lines.path).map_err(|e| OfflineError::destination("remove", &lines.path, e))?;
         }
         Ok(())
     }
@@ -179,8 +179,8 @@ mod tests {
     use crate::bundle::{Object, Readme};
     use crate::model::digest::Md5;
 
-    fn ver(version: &str, readme: &str) -> Ver {
-        Ver {
+    fn ver(version: &str, readme: &str) -> ReleaseRecord {
+        ReleaseRecord {
             folder: None,
             name: "a1".to_owned(),
             version: version.to_owned(),
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn a_journal_cut_at_any_byte_keeps_every_whole_line() {
         let dir = tempfile::tempdir().unwrap();
-        let destination = Place::make(dir.path()).unwrap();
+        let destination = Destination::create(dir.path()).unwrap();
         let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
         for version in ["1.0", "1.1", "1.2"] {
-            journal.note(ver(version, version), Some(version)).unwrap();
+            journal.append(ver(version, version), Some(version)).unwrap();
         }
         let path = destination.path("v3/1/.releases.ndjson");
         let whole = fs::read(&path).unwrap();
@@ -211,8 +211,8 @@ mod tests {
             fs::write(&path, &whole[..cut]).unwrap();
             let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
             let kept = ends.iter().filter(|end| **end <= cut).count();
-            assert_eq!(journal.vers.len(), kept, "cut at {cut}");
-            if let Some((short, span)) = journal.vers.last().cloned() {
+            assert_eq!(journal.entries.len(), kept, "cut at {cut}");
+            if let Some((short, span)) = journal.entries.last().cloned() {
                 assert_eq!(journal.read(span).unwrap(), short);
             }
         }
@@ -222,9 +222,10 @@ mod tests {
         let text = fs::read(&readmes).unwrap();
         fs::write(&readmes, &text[..text.len() - 3]).unwrap();
         let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
-        assert_eq!(journal.vers.len(), 2);
+        assert_eq!(journal.entries.len(), 2);
         let mut texts = Vec::new();
-        let wanted = journal.vers.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();
+        let wanted =
+            journal.entries.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();
         journal.each_readme(&wanted, |readme| texts.push(readme.text)).unwrap();
         assert_eq!(texts, ["1.0", "1.1"]);
         journal.remove().unwrap();

@@ -5,32 +5,32 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::destination::{self, Destination};
 use super::error::OfflineError;
 use super::journal::Journal;
-use super::place::{self, Place};
-use crate::bundle::{Product, State, layout};
+use crate::bundle::{Product, ProductState, layout};
 use crate::model::digest::Sha256;
 use crate::upstream::bundle::Verified;
 
 /// Files that may be removed after the next head is written. Files older than the unfinished download are kept: they
 /// may be part of a copy.
 pub(super) struct Leftovers {
-    began: SystemTime,
+    started: SystemTime,
     /// Package files of the previous head.
-    known: HashSet<Sha256>,
+    previous_files: HashSet<Sha256>,
 }
 
 impl Leftovers {
     /// Creates the filter for downloads that began at a time, into a bundle with this state.
-    pub(super) fn since(began: SystemTime, before: &State) -> Leftovers {
-        let known = before.releases().map(|(_, release)| release.object.sha256).collect();
-        Leftovers { began, known }
+    pub(super) fn since(started: SystemTime, before: &ProductState) -> Leftovers {
+        let previous_files = before.releases().map(|(_, release)| release.object.sha256).collect();
+        Leftovers { started, previous_files }
     }
 
     /// Removes files that neither the head nor the journal names.
     pub(super) fn remove(
         &self,
-        destination: &Place,
+        destination: &Destination,
         product: &Product,
         head: &Verified,
         journal: &Journal,
@@ -44,32 +44,32 @@ impl Leftovers {
             .map(|file| file.path.as_str())
             .collect();
         for folder in [layout::SEGMENTS, layout::READMES] {
-            for name in place::names(&destination.path(&product.path(folder)))? {
+            for name in destination::names(&destination.path(&product.path(folder)))? {
                 let file = format!("{folder}/{name}");
                 if !named.contains(file.as_str()) {
                     self.remove_file(&destination.path(&product.path(&file)))?;
                 }
             }
         }
-        let journaled: HashSet<Sha256> = journal.vers.iter().map(|(ver, _)| ver.obj.sha256).collect();
-        for name in destination.objects(&product.objects())?.into_keys() {
+        let journaled: HashSet<Sha256> = journal.entries.iter().map(|(ver, _)| ver.obj.sha256).collect();
+        for name in destination.objects(&product.objects_dir())?.into_keys() {
             let Some((digest, extension)) = name.split_once('.') else { continue };
             let Ok(digest) = digest.parse::<Sha256>() else { continue };
-            if !self.known.contains(&digest) && !journaled.contains(&digest) {
-                self.remove_file(&destination.path(&product.object(digest, extension)))?;
+            if !self.previous_files.contains(&digest) && !journaled.contains(&digest) {
+                self.remove_file(&destination.path(&product.object_path(digest, extension)))?;
             }
         }
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), OfflineError> {
-        let failed = |e| OfflineError::place("remove", path, e);
+        let failed = |e| OfflineError::destination("remove", path, e);
         let metadata = path.symlink_metadata().map_err(failed)?;
         // The time of the inode's change: the time of modification is that of the publication.
         let (seconds, nanos) = (u64::try_from(metadata.ctime()), u32::try_from(metadata.ctime_nsec()));
         let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else { return Ok(()) };
         let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-        if metadata.is_file() && changed >= self.began {
+        if metadata.is_file() && changed >= self.started {
             std::fs::remove_file(path).map_err(failed)?;
         }
         Ok(())

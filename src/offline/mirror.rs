@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::declared::{Declared, Row};
 use super::error::OfflineError;
-use super::told::Reader;
-use crate::bundle::record::Event;
+use super::inventory::{Inventory, UpstreamFile};
+use super::metadata::MetadataReader;
+use crate::bundle::record::PackageEvent;
 use crate::bundle::{Record, seal};
 use crate::model::time::Day;
 use crate::r::history::events::Events;
-use crate::r::history::{Evidence, What, days};
+use crate::r::history::{ListingState, MirrorTables, reconstruct};
 use crate::r::layout::PackageFile;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
@@ -20,16 +20,16 @@ use crate::r::rds::{Limits, RdsError};
 use crate::r::{index, version};
 
 /// Maximum number of reads if the index changes while the tables are read.
-const ROUNDS: usize = 3;
+const MAX_READS: usize = 3;
 /// The forms of an index, in order of preference.
 pub(super) const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
 
 /// The day up to which history is known, and today.
-pub(super) type Span = (Option<Day>, Day);
+pub(super) type HistorySpan = (Option<Day>, Day);
 
 /// A tree of source packages on a mirror.
 pub(super) struct Tree<'a> {
-    pub(super) reader: &'a Reader<'a>,
+    pub(super) reader: &'a MetadataReader<'a>,
     /// The folder of `src/contrib`, with a trailing slash; empty for the mirror's root.
     pub(super) prefix: String,
     /// The folder of its releases.
@@ -37,7 +37,7 @@ pub(super) struct Tree<'a> {
 }
 
 /// Metadata files of a tree at one moment.
-struct Files {
+struct TreeFiles {
     form: &'static str,
     index: Bytes,
     current: Option<Bytes>,
@@ -51,13 +51,13 @@ impl Tree<'_> {
     }
 
     /// Reads the whole tree; `None` if it does not exist.
-    pub(super) async fn declare(&self, span: Span) -> Result<Option<Declared>, OfflineError> {
+    pub(super) async fn declare(&self, span: HistorySpan) -> Result<Option<Inventory>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.form));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
         let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
         let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
-        let read = read.map(|declared| Some(Declared { told: self.reader.told(), ..declared }));
+        let read = read.map(|declared| Some(Inventory { validators: self.reader.validators(), ..declared }));
         read.map_err(|reason| {
             OfflineError::Refused(format!(
                 "{address}: {reason}; try again later, or give another mirror with --base-url"
@@ -67,7 +67,7 @@ impl Tree<'_> {
 
     /// Reads the metadata files. CRAN writes the index most of a minute after the tables, so it is fetched again after
     /// them.
-    async fn files(&self) -> Result<Option<Files>, OfflineError> {
+    async fn files(&self) -> Result<Option<TreeFiles>, OfflineError> {
         let Some((form, mut index)) = self.index().await? else { return Ok(None) };
         let mut round = 1;
         loop {
@@ -83,8 +83,8 @@ impl Tree<'_> {
                 (None, None) => Some(index.clone()),
                 _ => self.get(form).await?,
             };
-            if again.as_ref() == Some(&index) || round == ROUNDS {
-                return Ok(Some(Files { form, index, current, archive, notes }));
+            if again.as_ref() == Some(&index) || round == MAX_READS {
+                return Ok(Some(TreeFiles { form, index, current, archive, notes }));
             }
             index = again.unwrap_or(index);
             round += 1;
@@ -127,7 +127,12 @@ fn table(
     }
 }
 
-fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result<Declared, String> {
+fn read(
+    files: &TreeFiles,
+    folder: Option<&str>,
+    prefix: &str,
+    span: HistorySpan,
+) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
     let text = index_text(files.form, &files.index)?;
     let records = index::records(&text, &mut warnings)?;
@@ -139,8 +144,8 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
         table("current", files.current.as_ref(), |b| read_current_meta(b, Limits::META), &mut warnings);
     let archive =
         table("archive", files.archive.as_ref(), |b| read_archive_meta(b, Limits::META), &mut warnings);
-    let mut rows = listed(&records, current.as_deref().unwrap_or_default(), folder, prefix);
-    archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut rows);
+    let mut rows = listed_files(&records, current.as_deref().unwrap_or_default(), folder, prefix);
+    add_archived(archive.as_deref().unwrap_or_default(), folder, prefix, &mut rows);
     let events = match (&current, &archive, folder) {
         (Some(current), Some(archive), None) => {
             let notes = files.notes.as_ref().and_then(|notes| Events::read(notes).ok()).unwrap_or_default();
@@ -149,27 +154,27 @@ fn read(files: &Files, folder: Option<&str>, prefix: &str, span: Span) -> Result
         _ => Vec::new(),
     };
     let metadata = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()];
-    Ok(Declared {
-        rows,
+    Ok(Inventory {
+        files: rows,
         events,
-        complete: archive.is_some(),
-        dated: current.is_some(),
+        is_complete: archive.is_some(),
+        has_dates: current.is_some(),
         fingerprint: metadata.into_iter().flatten().map(|bytes| seal::digest(bytes)).collect(),
         serial: None,
-        told: None,
+        validators: None,
         warnings,
     })
 }
 
 /// Returns the rows of an index; of a package with several versions the highest is listed.
-fn listed(
+fn listed_files(
     records: &[IndexRecord<'_>],
     current: &[MetaRow<String>],
     folder: Option<&str>,
     prefix: &str,
-) -> Vec<Row> {
+) -> Vec<UpstreamFile> {
     let facts: HashMap<&str, &MetaRow<String>> = current.iter().map(|row| (row.file.as_str(), row)).collect();
-    let mut rows: Vec<Row> = Vec::with_capacity(records.len());
+    let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let mut places: HashMap<(Option<&str>, &str), usize> = HashMap::new();
     for record in records {
         let usual = format!("{}_{}.tar.gz", record.package, record.version);
@@ -181,7 +186,7 @@ fn listed(
         if record.path.is_none() {
             paths.push(format!("{prefix}src/contrib/Archive/{}/{file}", record.package));
         }
-        let mut row = Row {
+        let mut row = UpstreamFile {
             folder: folder.or(record.path).map(str::to_owned),
             name: record.package.to_owned(),
             version: record.version.to_owned(),
@@ -191,9 +196,9 @@ fn listed(
             published: facts.map(|facts| facts.mtime),
             md5: record.md5,
             sha256: record.sha256,
-            listed: true,
+            is_listed: true,
             index: Some(String::from_utf8_lossy(record.stanza).into_owned()),
-            told: None,
+            record: None,
         };
         match places.get(&(record.path, record.package)) {
             None => {
@@ -202,10 +207,10 @@ fn listed(
             Some(place) => {
                 let before = &mut rows[*place];
                 if version::compare(&row.version, &before.version).is_gt() {
-                    before.listed = false;
+                    before.is_listed = false;
                     places.insert((record.path, record.package), rows.len());
                 } else {
-                    row.listed = false;
+                    row.is_listed = false;
                 }
             }
         }
@@ -215,10 +220,15 @@ fn listed(
 }
 
 /// Size in bytes and time of publication in seconds.
-type Facts = (Option<u64>, Option<i64>);
+type SizeAndTime = (Option<u64>, Option<i64>);
 
-fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, rows: &mut Vec<Row>) {
-    let mut known: HashMap<(String, String), Vec<Facts>> = HashMap::new();
+fn add_archived(
+    archive: &[MetaRow<String>],
+    folder: Option<&str>,
+    prefix: &str,
+    rows: &mut Vec<UpstreamFile>,
+) {
+    let mut known: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
     for row in rows.iter().filter(|row| row.folder.as_deref() == folder) {
         let facts = (row.size, row.published.map(|at| at.seconds()));
         known.entry((row.name.clone(), row.version.clone())).or_default().push(facts);
@@ -235,7 +245,7 @@ fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, row
         if !known.contains_key(&key) {
             paths.push(format!("{prefix}src/contrib/{}", found.file));
         }
-        rows.push(Row {
+        rows.push(UpstreamFile {
             folder: folder.map(str::to_owned),
             name: key.0,
             version: key.1,
@@ -245,39 +255,39 @@ fn archived(archive: &[MetaRow<String>], folder: Option<&str>, prefix: &str, row
             published: Some(found.mtime),
             md5: None,
             sha256: None,
-            listed: false,
+            is_listed: false,
             index: None,
-            told: None,
+            record: None,
         });
     }
 }
 
 /// Returns archivals and restores after `since`; publications follow from the files themselves.
-fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): Span) -> Vec<Record> {
+fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): HistorySpan) -> Vec<Record> {
     let first = current.iter().chain(archive).map(|row| row.mtime.day()).min();
     let Some(first) = first else { return Vec::new() };
-    let evidence = Evidence { archive, current, events: notes };
+    let evidence = MirrorTables { archive, current, events: notes };
     let since = since.unwrap_or(first);
     let mut events = Vec::new();
-    for of in days(&evidence, since, today.end().day()).days.iter().filter(|of| of.day > since) {
+    for of in reconstruct(&evidence, since, today.end().day()).days.iter().filter(|of| of.day > since) {
         for turned in &of.changes {
             let package = turned.file.package.as_str();
             let stays =
-                || of.changes.iter().any(|other| other.what.is_listed() && other.file.package == package);
-            let event = |version: Option<&str>| Event {
+                || of.changes.iter().any(|other| other.state.is_listed() && other.file.package == package);
+            let event = |version: Option<&str>| PackageEvent {
                 folder: None,
                 name: package.to_owned(),
                 version: version.map(str::to_owned),
                 sha256: None,
                 day: of.day,
             };
-            match turned.what {
-                What::Archived if !stays() => events.push(Record::Archive(event(None))),
-                What::Restored => {
+            match turned.state {
+                ListingState::Archived if !stays() => events.push(Record::Archive(event(None))),
+                ListingState::Restored => {
                     let version = PackageFile::parse(&turned.file.file).map(|file| file.version);
                     events.push(Record::Restore(event(version)));
                 }
-                What::Archived | What::Superseded | What::Listed => {}
+                ListingState::Archived | ListingState::Superseded | ListingState::Listed => {}
             }
         }
     }

@@ -3,31 +3,31 @@
 pub mod args;
 mod binaries;
 mod bioconductor;
-mod body;
+mod buffer;
 mod commit;
 mod contents;
-mod copied;
 mod cran;
-mod declared;
+mod destination;
 mod error;
 mod file;
 mod files;
-mod glance;
-mod hashing;
+mod from_bundle;
+mod incomplete;
+mod inventory;
 mod journal;
+mod last_run;
 mod leftovers;
+mod metadata;
 mod mirror;
-mod owed;
-mod place;
 mod plan;
 mod progress;
+mod replay;
 mod run;
-mod seen;
 mod shared;
 mod subset;
-mod sum;
-mod told;
+mod up_to_date;
 mod validate;
+mod verify_files;
 mod vulns;
 mod workers;
 
@@ -37,8 +37,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command, Get, Validate};
-use error::{Ending, OfflineError};
-use progress::{Voice, tell};
+use error::{ExitStatus, OfflineError};
+use progress::{Output, print_line};
 use validate::Report;
 
 /// Runs one command and returns its exit code: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged.
@@ -54,19 +54,19 @@ pub fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(requests).with_writer(std::io::stderr).init();
     }
     match run(cli) {
-        Ok(Ending::Complete) => ExitCode::SUCCESS,
-        Ok(Ending::Incomplete) => ExitCode::from(1),
-        Ok(Ending::Damaged) => ExitCode::from(3),
+        Ok(ExitStatus::Complete) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Incomplete) => ExitCode::from(1),
+        Ok(ExitStatus::Damaged) => ExitCode::from(3),
         Err(error) => {
             let red = anstyle::AnsiColor::Red.on_default().bold();
-            tell(&format!("{red}Error:{red:#} {error}"));
+            print_line(&format!("{red}Error:{red:#} {error}"));
             ExitCode::from(if matches!(error, OfflineError::Usage(_)) { 2 } else { 1 })
         }
     }
 }
 
-fn run(cli: Cli) -> Result<Ending, OfflineError> {
-    let output = Voice::new(cli.quiet);
+fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
+    let output = Output::new(cli.quiet);
     if let Command::Completion { shell } = cli.command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "rspm-offline-downloader", &mut script);
@@ -76,7 +76,7 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 Err(OfflineError::Refused(format!("writing the output: {error}")))
             }
-            Ok(()) | Err(_) => Ok(Ending::Complete),
+            Ok(()) | Err(_) => Ok(ExitStatus::Complete),
         };
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -96,7 +96,7 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
             Command::Validate(Validate::Vulns(args)) => {
                 vulns::check(args).await.and_then(|report| print(&report, output))
             }
-            Command::Completion { .. } => Ok(Ending::Complete),
+            Command::Completion { .. } => Ok(ExitStatus::Complete),
         }
     });
     let ending =
@@ -107,17 +107,17 @@ fn run(cli: Cli) -> Result<Ending, OfflineError> {
 }
 
 /// Prints findings on standard output, one per line, so that scripts can read them; the rest on standard error.
-fn print(report: &Report, output: Voice) -> Result<Ending, OfflineError> {
+fn print(report: &Report, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {
-        let written = writeln!(out, "{}\t{}\t{}", finding.wrong.word(), finding.file, finding.text);
+        let written = writeln!(out, "{}\t{}\t{}", finding.problem.as_str(), finding.file, finding.text);
         written.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
     }
-    report.summary.iter().for_each(|line| output.say(line));
-    output.say(match report.ending() {
-        Ending::Complete => "complete",
-        Ending::Incomplete => "not complete",
-        Ending::Damaged => "damaged files were found",
+    report.summary.iter().for_each(|line| output.info(line));
+    output.info(match report.exit_status() {
+        ExitStatus::Complete => "complete",
+        ExitStatus::Incomplete => "not complete",
+        ExitStatus::Damaged => "damaged files were found",
     });
-    Ok(report.ending())
+    Ok(report.exit_status())
 }

@@ -2,24 +2,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::declared::{Declared, Row};
-use crate::bundle::record::{Event, Indexed};
+use super::inventory::{Inventory, UpstreamFile};
+use crate::bundle::record::{IndexUpdate, PackageEvent};
 use crate::bundle::state::Release;
-use crate::bundle::{Record, State, seal};
+use crate::bundle::{ProductState, Record, seal};
 use crate::model::digest::Sha256;
 use crate::model::time::Day;
 
 /// If more known files than this have another time and the same size, the mirror was copied and times are ignored.
-const STORM: usize = 500;
+const MAX_TIME_CHANGES: usize = 500;
 /// A loss of fewer packages than this is accepted.
-const FEW: usize = 10;
+const MIN_LOSS: usize = 10;
 
 /// The destination before anything is fetched.
-pub(super) struct Known<'a> {
+pub(super) struct ExistingFiles<'a> {
     /// Releases of the segments.
-    pub(super) state: &'a State,
+    pub(super) state: &'a ProductState,
     /// Releases of the journal: their files exist, but no segment names them yet.
-    pub(super) pending: &'a State,
+    pub(super) pending: &'a ProductState,
     /// Object files by name, with their sizes.
     pub(super) objects: &'a HashMap<String, u64>,
     /// Files of releases before this day need not exist.
@@ -28,33 +28,33 @@ pub(super) struct Known<'a> {
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
-    pub(super) row: Row,
+pub(super) struct PlannedFetch {
+    pub(super) file: UpstreamFile,
     /// The digest of a known file that is missing: the fetched file must match it.
-    pub(super) again: Option<Sha256>,
+    pub(super) expected: Option<Sha256>,
 }
 
 /// The changes to make.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Plan {
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) fetches: Vec<PlannedFetch>,
     /// New index records of existing releases.
     pub(super) indexed: Vec<Record>,
     /// Removed releases.
     pub(super) removed: Vec<Record>,
     /// Number of releases that already exist.
-    pub(super) kept: usize,
+    pub(super) existing: usize,
 }
 
 impl Plan {
     /// Returns the bytes to fetch, as far as sizes are known.
     pub(super) fn size(&self) -> u64 {
-        self.wanted.iter().filter_map(|wanted| wanted.row.size).sum()
+        self.fetches.iter().filter_map(|wanted| wanted.file.size).sum()
     }
 }
 
-/// Returns the known release of a row. `calm` ignores times: see [`STORM`].
-pub(super) fn release<'a>(row: &Row, state: &'a State, calm: bool) -> Option<&'a Release> {
+/// Returns the known release of a row. `calm` ignores times: see [`MAX_TIME_CHANGES`].
+pub(super) fn release<'a>(row: &UpstreamFile, state: &'a ProductState, calm: bool) -> Option<&'a Release> {
     let (folder, name) = row.key();
     let releases = &state.package(folder, name)?.releases;
     releases.iter().rev().find(|known| {
@@ -71,7 +71,7 @@ pub(super) fn release<'a>(row: &Row, state: &'a State, calm: bool) -> Option<&'a
     })
 }
 
-fn same_time(row: &Row, known: &Release) -> bool {
+fn same_time(row: &UpstreamFile, known: &Release) -> bool {
     match (row.published, known.published) {
         (Some(now), Some(then)) => now.seconds() == then.seconds(),
         _ => true,
@@ -79,17 +79,18 @@ fn same_time(row: &Row, known: &Release) -> bool {
 }
 
 /// Compares upstream with the destination. `today` is the day of the run.
-pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
-    let restless =
-        |row: &&Row| release(row, known.state, false).is_none() && release(row, known.state, true).is_some();
-    let calm = declared.rows.iter().filter(restless).count() > STORM;
+pub(super) fn plan(declared: &Inventory, known: &ExistingFiles<'_>, today: Day) -> Plan {
+    let restless = |row: &&UpstreamFile| {
+        release(row, known.state, false).is_none() && release(row, known.state, true).is_some()
+    };
+    let calm = declared.files.iter().filter(restless).count() > MAX_TIME_CHANGES;
     let mut plan = Plan::default();
     let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
-    for row in &declared.rows {
+    for row in &declared.files {
         let found = release(row, known.state, calm).or_else(|| release(row, known.pending, calm));
         let Some(found) = found else {
-            if is_from(row.published.map(|at| at.day()), known.from) {
-                plan.wanted.push(Wanted { row: row.clone(), again: None });
+            if is_on_or_after(row.published.map(|at| at.day()), known.from) {
+                plan.fetches.push(PlannedFetch { file: row.clone(), expected: None });
             }
             continue;
         };
@@ -97,16 +98,16 @@ pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
         declared_objects.insert((folder, name, found.object.sha256));
         let file = format!("{}.{}", found.object.sha256, found.object.ext);
         let is_there = known.objects.get(&file) == Some(&found.object.size);
-        if !is_there && is_from(Some(found.day), known.from) {
+        if !is_there && is_on_or_after(Some(found.day), known.from) {
             let again = Some(found.object.sha256);
-            plan.wanted.push(Wanted { row: row.clone(), again });
+            plan.fetches.push(PlannedFetch { file: row.clone(), expected: again });
         } else {
-            plan.kept += 1;
+            plan.existing += 1;
         }
         if let Some(index) =
             row.index.as_ref().filter(|index| found.index != Some(seal::digest(index.as_bytes())))
         {
-            plan.indexed.push(Record::Index(Indexed {
+            plan.indexed.push(Record::Index(IndexUpdate {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
@@ -116,13 +117,13 @@ pub(super) fn plan(declared: &Declared, known: &Known<'_>, today: Day) -> Plan {
             }));
         }
     }
-    if declared.complete {
+    if declared.is_complete {
         plan.removed = removed(declared, known.state, &declared_objects, today);
     }
     plan
 }
 
-fn is_from(day: Option<Day>, from: Option<Day>) -> bool {
+fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
     match (day, from) {
         (Some(day), Some(from)) => day >= from,
         _ => true,
@@ -132,19 +133,19 @@ fn is_from(day: Option<Day>, from: Option<Day>) -> bool {
 /// Returns releases of declared packages that upstream no longer has at any path. A file that cannot be distinguished
 /// from another one of its version does not count as removed.
 fn removed(
-    declared: &Declared,
-    state: &State,
+    declared: &Inventory,
+    state: &ProductState,
     there: &HashSet<(&str, &str, Sha256)>,
     today: Day,
 ) -> Vec<Record> {
     let versions: HashSet<(&str, &str, &str)> =
-        declared.rows.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
+        declared.files.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
     let gone = state.releases().filter(|((folder, name), release)| {
         !there.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
             && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
     });
     gone.map(|((folder, name), release)| {
-        Record::Remove(Event {
+        Record::Remove(PackageEvent {
             folder: Some(folder.clone()).filter(|folder| !folder.is_empty()),
             name: name.clone(),
             version: Some(release.version.clone()),
@@ -156,9 +157,10 @@ fn removed(
 }
 
 /// Refuses an index that has lost a fifth of the listed packages, as a half-written mirror has.
-pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
-    let now: HashSet<(&str, &str)> = declared.rows.iter().filter(|row| row.listed).map(Row::key).collect();
-    let before = state.packages().filter(|(_, package)| package.listed.is_some());
+pub(super) fn check_loss(declared: &Inventory, state: &ProductState) -> Result<(), String> {
+    let now: HashSet<(&str, &str)> =
+        declared.files.iter().filter(|row| row.is_listed).map(UpstreamFile::key).collect();
+    let before = state.packages().filter(|(_, package)| package.listed_index.is_some());
     let (mut all, mut lost, mut example) = (0_usize, 0_usize, None);
     for ((folder, name), _) in before {
         all += 1;
@@ -167,7 +169,7 @@ pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
             example.get_or_insert(name.as_str());
         }
     }
-    if lost < FEW || lost * 5 < all {
+    if lost < MIN_LOSS || lost * 5 < all {
         return Ok(());
     }
     Err(format!(
@@ -180,12 +182,12 @@ pub(super) fn guard(declared: &Declared, state: &State) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Object, Ver};
+    use crate::bundle::{Object, ReleaseRecord};
     use crate::model::digest::Md5;
     use crate::model::time::{SECOND, Timestamp};
 
-    fn row(name: &str, version: &str, size: u64, seconds: i64) -> Row {
-        Row {
+    fn row(name: &str, version: &str, size: u64, seconds: i64) -> UpstreamFile {
+        UpstreamFile {
             folder: None,
             name: name.to_owned(),
             version: version.to_owned(),
@@ -195,16 +197,16 @@ mod tests {
             published: Some(Timestamp(seconds * SECOND)),
             md5: None,
             sha256: None,
-            listed: true,
+            is_listed: true,
             index: None,
-            told: None,
+            record: None,
         }
     }
 
-    fn state(rows: &[(&Row, u8)]) -> State {
-        let mut state = State::default();
+    fn state(rows: &[(&UpstreamFile, u8)]) -> ProductState {
+        let mut state = ProductState::default();
         for (row, byte) in rows {
-            let ver = Ver {
+            let ver = ReleaseRecord {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
@@ -231,10 +233,15 @@ mod tests {
         bytes.iter().map(|(byte, size)| (format!("{}.tar.gz", Sha256([*byte; 32])), *size)).collect()
     }
 
-    fn planned(rows: Vec<Row>, state: &State, objects: &HashMap<String, u64>, from: Option<&str>) -> Plan {
-        let declared = Declared { rows, complete: true, ..Declared::default() };
+    fn planned(
+        rows: Vec<UpstreamFile>,
+        state: &ProductState,
+        objects: &HashMap<String, u64>,
+        from: Option<&str>,
+    ) -> Plan {
+        let declared = Inventory { files: rows, is_complete: true, ..Inventory::default() };
         let from = from.map(|day| day.parse().expect("a day"));
-        let known = Known { state, pending: &State::default(), objects, from };
+        let known = ExistingFiles { state, pending: &ProductState::default(), objects, from };
         plan(&declared, &known, "2026-11-20".parse().expect("a day"))
     }
 
@@ -243,11 +250,11 @@ mod tests {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
         let state = state(&[(&old, 1)]);
         let all = planned(vec![old.clone(), new.clone()], &state, &objects(&[(1, 10)]), None);
-        assert_eq!(all.wanted, [Wanted { row: new.clone(), again: None }]);
-        assert_eq!((all.kept, all.removed.len()), (1, 0));
+        assert_eq!(all.fetches, [PlannedFetch { file: new.clone(), expected: None }]);
+        assert_eq!((all.existing, all.removed.len()), (1, 0));
         let lost = planned(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
-        assert_eq!(lost.wanted.len(), 2);
-        assert_eq!(lost.wanted[0].again, Some(Sha256([1; 32])), "a file that was cut is fetched again");
+        assert_eq!(lost.fetches.len(), 2);
+        assert_eq!(lost.fetches[0].expected, Some(Sha256([1; 32])), "a file that was cut is fetched again");
         let gone = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
         assert!(matches!(&gone.removed[..], [Record::Remove(event)] if event.name == "a1"));
     }
@@ -259,54 +266,59 @@ mod tests {
         for other in [
             row("a1", "1.0", 12, 0),
             row("a1", "1.0", 10, 5),
-            Row { md5: Some(Md5([9; 16])), ..known.clone() },
+            UpstreamFile { md5: Some(Md5([9; 16])), ..known.clone() },
         ] {
             let plan = planned(vec![known.clone(), other], &state, &objects(&[(1, 10)]), None);
-            assert_eq!((plan.wanted.len(), plan.kept), (1, 1));
+            assert_eq!((plan.fetches.len(), plan.existing), (1, 1));
         }
         // The index has a checksum of the bytes, so the time does not matter.
-        let moved = Row { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
-        assert_eq!(planned(vec![moved], &state, &objects(&[(1, 10)]), None).wanted, []);
+        let moved = UpstreamFile { md5: Some(Md5([1; 16])), ..row("a1", "1.0", 10, 99) };
+        assert_eq!(planned(vec![moved], &state, &objects(&[(1, 10)]), None).fetches, []);
     }
 
     #[test]
     fn times_of_a_mirror_that_was_copied_mean_nothing() {
-        let rows: Vec<Row> = (0..=STORM).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
-        let pairs: Vec<(&Row, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let rows: Vec<UpstreamFile> =
+            (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
         let state = state(&pairs);
-        let touched: Vec<Row> = (0..=STORM).map(|n| row(&format!("p{n}"), "1.0", 10, 77)).collect();
-        assert_eq!(planned(touched.clone(), &state, &objects(&[(1, 10)]), None).wanted, []);
-        assert_eq!(planned(touched[1..].to_vec(), &state, &objects(&[(1, 10)]), None).wanted.len(), STORM);
+        let touched: Vec<UpstreamFile> =
+            (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 77)).collect();
+        assert_eq!(planned(touched.clone(), &state, &objects(&[(1, 10)]), None).fetches, []);
+        assert_eq!(
+            planned(touched[1..].to_vec(), &state, &objects(&[(1, 10)]), None).fetches.len(),
+            MAX_TIME_CHANGES
+        );
     }
 
     #[test]
     fn a_difference_has_what_came_from_its_day_on() {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
         let from = Some("1970-01-02");
-        let plan = planned(vec![old.clone(), new.clone()], &State::default(), &objects(&[]), from);
-        assert_eq!(plan.wanted, [Wanted { row: new, again: None }]);
+        let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);
+        assert_eq!(plan.fetches, [PlannedFetch { file: new, expected: None }]);
         let carried = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
-        assert_eq!((carried.wanted.len(), carried.kept), (0, 1), "its file was moved to the server");
+        assert_eq!((carried.fetches.len(), carried.existing), (0, 1), "its file was moved to the server");
     }
 
     #[test]
     fn a_new_index_record_of_a_known_release_is_noted() {
-        let known = Row { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
+        let known = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
         let state = state(&[(&known, 1)]);
         assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).indexed, []);
-        let other = Row { index: Some("Package: a1\nLicense: X".to_owned()), ..known };
+        let other = UpstreamFile { index: Some("Package: a1\nLicense: X".to_owned()), ..known };
         let plan = planned(vec![other], &state, &objects(&[(1, 10)]), None);
         assert!(matches!(&plan.indexed[..], [Record::Index(index)] if index.sha256 == Sha256([1; 32])));
     }
 
     #[test]
     fn an_index_that_lost_a_fifth_is_refused() {
-        let rows: Vec<Row> = (0..50).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
-        let pairs: Vec<(&Row, u8)> = rows.iter().map(|row| (row, 1)).collect();
+        let rows: Vec<UpstreamFile> = (0..50).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
+        let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
         let state = state(&pairs);
-        let declared = |n: usize| Declared { rows: rows[..n].to_vec(), ..Declared::default() };
-        assert_eq!(guard(&declared(41), &state), Ok(()));
-        let message = guard(&declared(40), &state).expect_err("lost ten");
+        let declared = |n: usize| Inventory { files: rows[..n].to_vec(), ..Inventory::default() };
+        assert_eq!(check_loss(&declared(41), &state), Ok(()));
+        let message = check_loss(&declared(40), &state).expect_err("lost ten");
         assert!(message.contains("10 of 50") && message.contains("--accept-loss"), "{message}");
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
 /// Interval between progress lines in a log.
-const EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Output of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(super) enum Output {
     /// Standard error is a terminal.
     Terminal,
     /// It is a file or a pipe.
@@ -20,51 +20,51 @@ pub(super) enum Voice {
     Quiet,
 }
 
-impl Voice {
-    pub(super) fn new(quiet: bool) -> Voice {
+impl Output {
+    pub(super) fn new(quiet: bool) -> Output {
         match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Voice::Quiet,
-            (false, true) => Voice::Terminal,
-            (false, false) => Voice::Log,
+            (true, _) => Output::Quiet,
+            (false, true) => Output::Terminal,
+            (false, false) => Output::Log,
         }
     }
 
     /// Prints a message, unless quiet.
-    pub(super) fn say(self, text: &str) {
-        if self != Voice::Quiet {
-            tell(text);
+    pub(super) fn info(self, text: &str) {
+        if self != Output::Quiet {
+            print_line(text);
         }
     }
 
     /// Prints a warning, even if quiet.
     pub(super) fn warn(self, text: &str) {
-        tell(&format!("Warning: {text}"));
+        print_line(&format!("Warning: {text}"));
     }
 }
 
 /// Prints a line on standard error; a failed write cannot be reported.
-pub(super) fn tell(text: &str) {
+pub(super) fn print_line(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Counts of files and bytes.
 pub(super) struct Progress {
-    output: Voice,
+    output: Output,
     bar: ProgressBar,
     files: u64,
     size: u64,
     done: AtomicU64,
     bytes: AtomicU64,
-    began: Instant,
-    told: parking_lot::Mutex<Instant>,
+    started: Instant,
+    last_line: parking_lot::Mutex<Instant>,
 }
 
 impl Progress {
     /// Starts the progress of `files` with `size` bytes in total.
-    pub(super) fn new(output: Voice, files: u64, size: u64) -> Progress {
+    pub(super) fn new(output: Output, files: u64, size: u64) -> Progress {
         let bar = match output {
-            Voice::Terminal => ProgressBar::new(size),
-            Voice::Log | Voice::Quiet => ProgressBar::hidden(),
+            Output::Terminal => ProgressBar::new(size),
+            Output::Log | Output::Quiet => ProgressBar::hidden(),
         };
         let style = ProgressStyle::with_template(
             // The bar takes the rest of 80 columns, so that no other part is cut off.
@@ -75,13 +75,22 @@ impl Progress {
         }
         let now = Instant::now();
         let (done, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Progress { output, bar, files, size, done, bytes, began: now, told: parking_lot::Mutex::new(now) }
+        Progress {
+            output,
+            bar,
+            files,
+            size,
+            done,
+            bytes,
+            started: now,
+            last_line: parking_lot::Mutex::new(now),
+        }
     }
 
     /// Counts a finished file.
     pub(super) fn file(&self, bytes: u64) {
         if let Some(line) = self.count(bytes, Instant::now()) {
-            tell(&line);
+            print_line(&line);
         }
     }
 
@@ -90,7 +99,7 @@ impl Progress {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match self.output {
-            Voice::Terminal => {
+            Output::Terminal => {
                 // Files of unknown size make the total larger than planned.
                 self.bar.set_length(self.size.max(all));
                 self.bar.set_position(all);
@@ -98,28 +107,28 @@ impl Progress {
                 self.bar.set_message(format!("{done} of {files} files, "));
                 None
             }
-            Voice::Log => {
-                let mut last = self.told.lock();
-                if now.saturating_duration_since(*last) < EVERY {
+            Output::Log => {
+                let mut last = self.last_line.lock();
+                if now.saturating_duration_since(*last) < LOG_INTERVAL {
                     return None;
                 }
                 *last = now;
                 Some(self.line(done, all, now))
             }
-            Voice::Quiet => None,
+            Output::Quiet => None,
         }
     }
 
     fn line(&self, done: u64, bytes: u64, now: Instant) -> String {
-        line(done, self.files, bytes, self.size, now.saturating_duration_since(self.began))
+        line(done, self.files, bytes, self.size, now.saturating_duration_since(self.started))
     }
 
     /// Ends the bar and prints a summary.
-    pub(super) fn end(&self) {
+    pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
         let (done, bytes) = (self.done.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         if done > 0 {
-            self.output.say(&self.line(done, bytes, Instant::now()));
+            self.output.info(&self.line(done, bytes, Instant::now()));
         }
     }
 }
@@ -154,20 +163,20 @@ mod tests {
     fn a_log_gets_a_line_a_minute_and_the_others_none() {
         let lines = |output| {
             let progress = Progress::new(output, 10, 1000);
-            let at = |n: u64| progress.began + Duration::from_secs(20 * n);
+            let at = |n: u64| progress.started + Duration::from_secs(20 * n);
             (1..=10).filter_map(|n| progress.count(100, at(n))).collect::<Vec<_>>()
         };
-        let log = lines(Voice::Log);
+        let log = lines(Output::Log);
         assert_eq!(log.len(), 3, "{log:?}");
         for (line, begins) in log.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
             assert!(line.starts_with(begins) && line.ends_with(" left"), "{line}");
         }
         assert!(log[0].contains(", 5 B/s, 2 minutes left"), "{log:?}");
-        assert_eq!((lines(Voice::Quiet), lines(Voice::Terminal)), (Vec::new(), Vec::new()));
+        assert_eq!((lines(Output::Quiet), lines(Output::Terminal)), (Vec::new(), Vec::new()));
     }
 
     #[test]
-    fn a_line_tells_files_bytes_rate_and_the_time_that_is_left() {
+    fn a_line_has_files_bytes_rate_and_remaining_time() {
         let minute = Duration::from_secs(60);
         let text = line(1000, 2000, 600 << 20, 1200 << 20, minute);
         assert_eq!(text, "1,000 of 2,000 files, 600.00 MiB, 10.00 MiB/s, 60 seconds left");

@@ -7,102 +7,104 @@ use futures_util::{Stream, StreamExt, stream};
 use indicatif::{HumanBytes, HumanCount};
 use tokio::task::JoinHandle;
 
-use super::commit::{About, Commit};
-use super::copied;
-use super::declared::Declared;
-use super::error::{Ending, OfflineError};
-use super::file::{Failure, Fetched, Landing};
+use super::commit::{Commit, HeadFields};
+use super::destination::{Destination, Lock};
+use super::error::{ExitStatus, OfflineError};
+use super::file::{Failure, Fetched, FileTarget};
+use super::from_bundle;
+use super::incomplete::IncompleteFiles;
+use super::inventory::Inventory;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
-use super::mirror::Span;
-use super::owed::Owed;
-use super::place::{Lock, Place};
-use super::plan::{self, Known, Plan, Wanted};
-use super::progress::{Progress, Voice};
-use super::sum::sum;
-use crate::bundle::{Head, Product, Readme, Record, State, Upstream, Ver, layout, seal};
+use super::mirror::HistorySpan;
+use super::plan::{self, ExistingFiles, Plan, PlannedFetch};
+use super::progress::{Output, Progress};
+use super::replay::replay;
+use crate::bundle::{
+    Head, Product, ProductOrigin, ProductState, Readme, Record, ReleaseRecord, layout, seal,
+};
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Number of consecutive files without a response after which the mirror counts as unavailable.
-const AWAY: usize = 20;
+const MAX_UNAVAILABLE: usize = 20;
 /// Maximum number of rounds of fetching: after each but the last, upstream is read again. Changes during the last round
 /// are left to the next run.
-const ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 /// Bytes between background syncs to disk, so that the sync before the commit is short.
-const WRITTEN: u64 = 128 << 20;
+const SYNC_BYTES: u64 = 128 << 20;
 /// Maximum number of failures that are reported one by one.
-const TOLD: usize = 20;
+const MAX_REPORTED: usize = 20;
 
 /// Options of a download.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(super) struct Request {
     pub(super) concurrency: usize,
-    pub(super) dry: bool,
+    pub(super) is_dry_run: bool,
     pub(super) from: Option<Day>,
     pub(super) accept_loss: bool,
     /// Names of the packages of a subset with their dependencies; `None` for all packages.
     pub(super) subset: Option<Vec<String>>,
     pub(super) now: Timestamp,
-    pub(super) output: Voice,
+    pub(super) output: Output,
 }
 
 /// The download of one product.
 pub(super) struct Run<'a> {
-    pub(super) destination: &'a Place,
+    pub(super) destination: &'a Destination,
     pub(super) product: Product,
     pub(super) mirror: &'a Mirror,
     /// Set if the mirror is a bundle.
-    pub(super) source: Option<Bundle>,
-    pub(super) own: Bundle,
-    pub(super) request: &'a Wish,
+    pub(super) source_bundle: Option<Bundle>,
+    pub(super) own_bundle: Bundle,
+    pub(super) request: &'a Request,
 }
 
 /// The bundle at the destination before the run.
-struct Before {
+struct CurrentBundle {
     head: Option<Head>,
-    state: State,
+    state: ProductState,
 }
 
 impl Run<'_> {
     /// Runs the download. `declare` reads upstream; its argument is the day up to which history is known, and today.
-    pub(super) async fn run<F, Fut>(&self, declare: F) -> Result<Ending, OfflineError>
+    pub(super) async fn run<F, Fut>(&self, declare: F) -> Result<ExitStatus, OfflineError>
     where
-        F: Fn(Span) -> Fut,
-        Fut: Future<Output = Result<Declared, OfflineError>>,
+        F: Fn(HistorySpan) -> Fut,
+        Fut: Future<Output = Result<Inventory, OfflineError>>,
     {
         let (request, output) = (self.request, self.request.output);
         // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
         let is_new = !self.destination.path(&self.product.root()).exists();
-        let mut lock = if request.dry || is_new { None } else { Some(self.lock()?) };
-        let verified = match self.own.head_or_difference(&self.product).await {
+        let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
+        let verified = match self.own_bundle.head_or_difference(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        output.say(&self.announcement(verified.as_ref()));
-        let mut incomplete = Owed::read(self.destination, &self.product);
-        if let Some(verified) = verified.as_ref().filter(|_| !request.dry && incomplete.is_settled())
-            && self.nothing_is_new(verified).await?
+        output.info(&self.announcement(verified.as_ref()));
+        let mut incomplete = IncompleteFiles::read(self.destination, &self.product);
+        if let Some(verified) = verified.as_ref().filter(|_| !request.is_dry_run && incomplete.is_resolved())
+            && self.is_up_to_date(verified).await?
         {
-            output.say(&nothing_new(&self.product));
-            return Ok(Ending::Complete);
+            output.info(&nothing_new(&self.product));
+            return Ok(ExitStatus::Complete);
         }
         let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
         let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
         let (before, mut declared, mut objects) =
-            tokio::try_join!(self.before(verified), declare(span), existing)?;
+            tokio::try_join!(self.load_current(verified), declare(span), existing)?;
         declared.warnings.iter().for_each(|warning| output.warn(warning));
         self.check(&declared, &before)?;
-        if request.dry {
-            tell_plan(output, &self.plan(&declared, &before.state, &State::default(), &objects)?);
-            return Ok(Ending::Complete);
+        if request.is_dry_run {
+            print_plan(output, &self.plan(&declared, &before.state, &ProductState::default(), &objects)?);
+            return Ok(ExitStatus::Complete);
         }
         if lock.is_none() {
             lock = Some(self.lock()?);
-            let head = self.destination.path(&self.product.head());
+            let head = self.destination.path(&self.product.head_path());
             if head.exists() {
                 return Err(OfflineError::Refused(format!(
                     "another rspm-offline-downloader wrote {} in the meantime; run the command again",
@@ -113,14 +115,14 @@ impl Run<'_> {
         }
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
-        let leftovers = journal.began.map(|began| Leftovers::since(began, &before.state));
-        let mut plan = self.plan(&declared, &before.state, &pending(&journal)?, &objects)?;
-        plan.wanted.extend(doubted(&declared, &incomplete, &plan));
+        let leftovers = journal.started.map(|began| Leftovers::since(began, &before.state));
+        let mut plan = self.plan(&declared, &before.state, &journal_state(&journal)?, &objects)?;
+        plan.fetches.extend(unconfirmed_files(&declared, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
-        while !plan.wanted.is_empty() {
+        while !plan.fetches.is_empty() {
             // Every file of the committed inventory was requested: the next run revalidates that inventory.
             failures = self.fetch(&plan, &mut journal, &mut incomplete).await?;
-            if round == ROUNDS {
+            if round == MAX_ROUNDS {
                 break;
             }
             // Changes of upstream during the fetch are fetched too, so that the bundle is from one moment.
@@ -129,7 +131,7 @@ impl Run<'_> {
                 break;
             }
             (declared, round) = (current, round + 1);
-            plan = self.plan(&declared, &before.state, &pending(&journal)?, &self.objects().await?)?;
+            plan = self.plan(&declared, &before.state, &journal_state(&journal)?, &self.objects().await?)?;
             failures.clear();
         }
         let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
@@ -137,40 +139,42 @@ impl Run<'_> {
         // Before the head: a run killed after it must not leave a head without the note of its missing files. Those of the
         // earlier head are missing until the new one is there.
         incomplete.missing.extend(missing.clone());
-        incomplete.leave(self.destination, &self.product)?;
+        incomplete.save(self.destination, &self.product)?;
         self.commit(before, &declared, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
-            let head = self.own.head_or_difference(&self.product).await?;
+            let head = self.own_bundle.head_or_difference(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
         incomplete.missing = missing;
-        incomplete.leave(self.destination, &self.product)?;
+        incomplete.save(self.destination, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {
-            self.remember(declared.told)?;
+            self.save_last_run(declared.validators)?;
         }
-        Ok(self.told(&failures))
+        Ok(self.report_failures(&failures))
     }
 
     /// Locks the product and removes temporary files of killed writers.
     fn lock(&self) -> Result<Lock, OfflineError> {
         let lock = self.destination.lock(&self.product.root(), false)?;
         for folder in [layout::SEGMENTS, layout::READMES, layout::HEADS] {
-            self.destination.remove_unfinished(&self.product.path(folder))?;
+            self.destination.remove_temp_files(&self.product.path(folder))?;
         }
-        self.destination.remove_unfinished(&self.product.objects())?;
+        self.destination.remove_temp_files(&self.product.objects_dir())?;
         Ok(lock)
     }
 
-    async fn before(&self, verified: Option<Verified>) -> Result<Before, OfflineError> {
-        let Some(verified) = verified else { return Ok(Before { head: None, state: State::default() }) };
-        let state = sum(&self.own, &self.product, &verified, drop).await?;
-        Ok(Before { head: Some(verified.head), state })
+    async fn load_current(&self, verified: Option<Verified>) -> Result<CurrentBundle, OfflineError> {
+        let Some(verified) = verified else {
+            return Ok(CurrentBundle { head: None, state: ProductState::default() });
+        };
+        let state = replay(&self.own_bundle, &self.product, &verified, drop).await?;
+        Ok(CurrentBundle { head: Some(verified.head), state })
     }
 
     /// Returns the existing package files with their sizes.
     async fn objects(&self) -> Result<HashMap<String, u64>, OfflineError> {
-        let (destination, objects) = (self.destination.clone(), self.product.objects());
+        let (destination, objects) = (self.destination.clone(), self.product.objects_dir());
         let work = tokio::task::spawn_blocking(move || destination.objects(&objects)).await;
         work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
@@ -190,14 +194,14 @@ impl Run<'_> {
         }
     }
 
-    fn check(&self, declared: &Declared, before: &Before) -> Result<(), OfflineError> {
+    fn check(&self, declared: &Inventory, before: &CurrentBundle) -> Result<(), OfflineError> {
         if !self.request.accept_loss && self.request.subset.is_none() {
-            let guarded = plan::guard(declared, &before.state);
+            let guarded = plan::check_loss(declared, &before.state);
             guarded
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
         // With an existing head, new files are detected by comparison with it.
-        if self.request.from.is_some() && !declared.dated && before.head.is_none() {
+        if self.request.from.is_some() && !declared.has_dates && before.head.is_none() {
             return Err(OfflineError::Usage(format!(
                 "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
                  flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
@@ -210,15 +214,15 @@ impl Run<'_> {
 
     fn plan(
         &self,
-        declared: &Declared,
-        state: &State,
-        pending: &State,
+        declared: &Inventory,
+        state: &ProductState,
+        pending: &ProductState,
         objects: &HashMap<String, u64>,
     ) -> Result<Plan, OfflineError> {
-        let known = Known { state, pending, objects, from: self.request.from };
+        let known = ExistingFiles { state, pending, objects, from: self.request.from };
         let plan = plan::plan(declared, &known, self.request.now.day());
-        let (size, free) = (plan.size(), self.destination.free());
-        match free.filter(|free| !self.request.dry && *free < size) {
+        let (size, free) = (plan.size(), self.destination.free_space());
+        match free.filter(|free| !self.request.is_dry_run && *free < size) {
             None => Ok(plan),
             Some(free) => Err(OfflineError::Refused(format!(
                 "{} has {} of free space, but {} must be fetched: free space there or choose another --destination; \
@@ -235,14 +239,14 @@ impl Run<'_> {
         &self,
         plan: &Plan,
         journal: &mut Journal,
-        incomplete: &mut Owed,
+        incomplete: &mut IncompleteFiles,
     ) -> Result<Vec<(String, UpstreamError)>, OfflineError> {
-        let progress = Progress::new(self.request.output, plan.wanted.len() as u64, plan.size());
-        let readmes = match &self.source {
-            Some(source) if !plan.wanted.is_empty() => copied::readmes(source, &self.product).await?,
+        let progress = Progress::new(self.request.output, plan.fetches.len() as u64, plan.size());
+        let readmes = match &self.source_bundle {
+            Some(source) if !plan.fetches.is_empty() => from_bundle::readmes(source, &self.product).await?,
             _ => HashMap::new(),
         };
-        let target = &Landing::new(self.destination, &self.product);
+        let target = &FileTarget::new(self.destination, &self.product);
         let mut fetches = self.fetches(target, plan);
         let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
         let (mut unsynced, mut syncing) = (0, None);
@@ -252,63 +256,67 @@ impl Run<'_> {
                     unavailable = 0;
                     progress.file(fetched.object.size);
                     unsynced += fetched.object.size;
-                    if unsynced >= WRITTEN && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+                    if unsynced >= SYNC_BYTES && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
                         unsynced = 0;
                         let destination = self.destination.clone();
                         let next = tokio::task::spawn_blocking(move || destination.sync());
-                        written(syncing.replace(next)).await?;
+                        await_sync(syncing.replace(next)).await?;
                     }
-                    self.note(wanted, fetched, &readmes, journal, incomplete)?;
+                    self.record(wanted, fetched, &readmes, journal, incomplete)?;
                 }
-                Err(Failure::Place(error, path)) => return Err(OfflineError::place("write", &path, error)),
+                Err(Failure::Destination(error, path)) => {
+                    return Err(OfflineError::destination("write", &path, error));
+                }
                 Err(Failure::Mirror(error)) => {
                     unavailable =
                         if matches!(error, UpstreamError::Unavailable { .. }) { unavailable + 1 } else { 0 };
-                    if unavailable == AWAY {
-                        progress.end();
+                    if unavailable == MAX_UNAVAILABLE {
+                        progress.finish();
                         return Err(OfflineError::Refused(format!(
                             "the mirror no longer responds ({error}); fetched files are kept: run the command again \
                              to resume"
                         )));
                     }
-                    match wanted.row.path() {
+                    match wanted.file.path() {
                         // The existing file is kept.
-                        path if incomplete.doubts(path) => self.request.output.warn(&error.to_string()),
+                        path if incomplete.needs_confirmation(path) => {
+                            self.request.output.warn(&error.to_string())
+                        }
                         path => failures.push((path.to_owned(), error)),
                     }
                 }
             }
         }
-        written(syncing).await?;
-        progress.end();
+        await_sync(syncing).await?;
+        progress.finish();
         Ok(failures)
     }
 
     /// Returns a stream of the fetched files of a plan, with limited concurrency.
     fn fetches<'a>(
         &'a self,
-        target: &'a Landing<'a>,
+        target: &'a FileTarget<'a>,
         plan: &'a Plan,
-    ) -> impl Stream<Item = (&'a Wanted, Result<Fetched, Failure>)> + Send + Unpin {
+    ) -> impl Stream<Item = (&'a PlannedFetch, Result<Fetched, Failure>)> + Send + Unpin {
         let fetch = move |wanted| async move { (wanted, target.fetch(self.mirror, wanted).await) };
-        stream::iter(&plan.wanted).map(fetch).buffer_unordered(self.request.concurrency)
+        stream::iter(&plan.fetches).map(fetch).buffer_unordered(self.request.concurrency)
     }
 
-    fn note(
+    fn record(
         &self,
-        wanted: &Wanted,
+        wanted: &PlannedFetch,
         fetched: Fetched,
         readmes: &HashMap<Sha256, String>,
         journal: &mut Journal,
-        incomplete: &mut Owed,
+        incomplete: &mut IncompleteFiles,
     ) -> Result<(), OfflineError> {
-        if wanted.again.is_some() {
+        if wanted.expected.is_some() {
             return Ok(());
         }
-        let (row, Fetched { object, contents, .. }) = (&wanted.row, fetched);
-        if let Some(trouble) = &contents.trouble {
+        let (row, Fetched { object, contents, .. }) = (&wanted.file, fetched);
+        if let Some(trouble) = &contents.error {
             let name = row.path();
-            let then = if row.is_vouched_for() || incomplete.doubts(name) {
+            let then = if row.is_verifiable() || incomplete.needs_confirmation(name) {
                 ""
             } else {
                 "; the next run fetches it again"
@@ -317,22 +325,24 @@ impl Run<'_> {
                 "{name} is kept as it is, although it cannot be read as a package: {trouble}{then}"
             ));
         }
-        if !row.is_vouched_for() && !incomplete.came(row.path(), object.sha256, contents.trouble.is_none()) {
+        if !row.is_verifiable()
+            && !incomplete.record_archive(row.path(), object.sha256, contents.error.is_none())
+        {
             return Ok(());
         }
-        if contents.trouble.is_some() {
+        if contents.error.is_some() {
             // Before the journal names the file: a killed run must not leave it without the entry to fetch it again.
-            incomplete.leave(self.destination, &self.product)?;
+            incomplete.save(self.destination, &self.product)?;
         }
-        let ver = match &row.told {
-            Some(ver) => Ver { index: row.index.clone(), ..(**ver).clone() },
-            None => Ver {
+        let ver = match &row.record {
+            Some(ver) => ReleaseRecord { index: row.index.clone(), ..(**ver).clone() },
+            None => ReleaseRecord {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
                 day: row.published.unwrap_or(self.request.now).day(),
                 published: row.published,
-                archived: !row.listed && row.published.is_none(),
+                archived: !row.is_listed && row.published.is_none(),
                 obj: object,
                 index: row.index.clone(),
                 desc: contents.fields,
@@ -345,27 +355,27 @@ impl Run<'_> {
         };
         let copied = ver.readme.as_ref().and_then(|readme| readmes.get(&readme.sha256)).map(String::as_str);
         let readme = contents.readme.as_ref().map(|(_, text)| text.as_str()).or(copied);
-        journal.note(Ver { readme: ver.readme.filter(|_| readme.is_some()), ..ver }, readme)
+        journal.append(ReleaseRecord { readme: ver.readme.filter(|_| readme.is_some()), ..ver }, readme)
     }
 
     fn commit(
         &self,
-        before: Before,
-        declared: &Declared,
+        before: CurrentBundle,
+        declared: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<(), OfflineError> {
-        let about = About {
+        let about = HeadFields {
             subset: self.request.subset.clone(),
             from: self.request.from,
-            upstream: Upstream { address: self.mirror.address(), serial: declared.serial },
+            upstream: ProductOrigin { address: self.mirror.address(), serial: declared.serial },
             now: self.request.now,
         };
         let commit = Commit {
             destination: self.destination,
             product: &self.product,
-            before: before.head.as_ref(),
-            about,
+            previous: before.head.as_ref(),
+            fields: about,
         };
         let message = match commit.write(before.state, declared, plan, journal)? {
             None => nothing_new(&self.product),
@@ -374,19 +384,19 @@ impl Run<'_> {
                 format!("{}: snapshot {}, {packages} packages", self.product, written.snapshot)
             }
         };
-        self.request.output.say(&message);
+        self.request.output.info(&message);
         Ok(())
     }
 
     /// Reports the failures.
-    fn told(&self, failures: &[(String, UpstreamError)]) -> Ending {
+    fn report_failures(&self, failures: &[(String, UpstreamError)]) -> ExitStatus {
         let output = self.request.output;
         if failures.is_empty() {
-            return Ending::Complete;
+            return ExitStatus::Complete;
         }
-        failures.iter().take(TOLD).for_each(|(_, failure)| output.warn(&failure.to_string()));
-        if failures.len() > TOLD {
-            output.warn(&format!("and {} more files", failures.len() - TOLD));
+        failures.iter().take(MAX_REPORTED).for_each(|(_, failure)| output.warn(&failure.to_string()));
+        if failures.len() > MAX_REPORTED {
+            output.warn(&format!("and {} more files", failures.len() - MAX_REPORTED));
         }
         output.warn(&format!(
             "{} files could not be fetched from {}; the versions listed before stay listed. Run the command again later, \
@@ -394,22 +404,23 @@ impl Run<'_> {
             failures.len(),
             self.mirror.address()
         ));
-        Ending::Incomplete
+        ExitStatus::Incomplete
     }
 }
 
 /// Returns unreadable files of an earlier run to fetch once more, unless they are in the plan.
-fn doubted(declared: &Declared, incomplete: &Owed, plan: &Plan) -> Vec<Wanted> {
-    if !incomplete.has_doubts() {
+fn unconfirmed_files(declared: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
+    if !incomplete.has_unconfirmed() {
         return Vec::new();
     }
-    let rows = declared.rows.iter().filter(|row| incomplete.doubts(row.path()) && !row.is_vouched_for());
-    let again = rows.filter(|row| plan.wanted.iter().all(|wanted| wanted.row.path() != row.path()));
-    again.map(|row| Wanted { row: row.clone(), again: None }).collect()
+    let rows =
+        declared.files.iter().filter(|row| incomplete.needs_confirmation(row.path()) && !row.is_verifiable());
+    let again = rows.filter(|row| plan.fetches.iter().all(|wanted| wanted.file.path() != row.path()));
+    again.map(|row| PlannedFetch { file: row.clone(), expected: None }).collect()
 }
 
 /// Awaits the background sync; its error is reported only once, so it must not be dropped.
-async fn written(syncing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
+async fn await_sync(syncing: Option<JoinHandle<Result<(), OfflineError>>>) -> Result<(), OfflineError> {
     match syncing {
         None => Ok(()),
         Some(syncing) => syncing.await.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string()))),
@@ -420,19 +431,19 @@ fn nothing_new(product: &Product) -> String {
     format!("{product}: nothing is new")
 }
 
-fn tell_plan(output: Voice, plan: &Plan) {
-    output.say(&format!(
+fn print_plan(output: Output, plan: &Plan) {
+    output.info(&format!(
         "{} files, {}, would be fetched; {} already exist",
-        HumanCount(plan.wanted.len() as u64),
+        HumanCount(plan.fetches.len() as u64),
         HumanBytes(plan.size()),
-        HumanCount(plan.kept as u64)
+        HumanCount(plan.existing as u64)
     ));
 }
 
 /// Returns the entries of the journal as a state to compare with.
-fn pending(journal: &Journal) -> Result<State, OfflineError> {
-    let mut state = State::default();
-    for (ver, _) in &journal.vers {
+fn journal_state(journal: &Journal) -> Result<ProductState, OfflineError> {
+    let mut state = ProductState::default();
+    for (ver, _) in &journal.entries {
         let applied = state.apply(&Record::Ver(Box::new(ver.clone())));
         applied.map_err(OfflineError::Refused)?;
     }

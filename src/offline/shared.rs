@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::destination::Destination;
 use super::error::OfflineError;
-use super::place::Place;
-use super::progress::Voice;
-use super::seen::Seen;
-use super::told::Told;
-use crate::bundle::shared::{Shared, SharedHead};
-use crate::bundle::{Packed, layout, seal};
+use super::last_run::LastRun;
+use super::metadata::FileValidators;
+use super::progress::Output;
+use crate::bundle::shared::{SharedFolder, SharedHead};
+use crate::bundle::{CompressedFile, layout, seal};
 use crate::config::{Platforms, without_userinfo};
 use crate::model::time::Timestamp;
-use crate::r::sysreqs::Base;
+use crate::r::sysreqs::RuleBase;
 use crate::upstream::bundle::Bundle;
-use crate::upstream::rule_base::Look;
+use crate::upstream::rule_base::RuleBaseCheck;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// Compression level of zstd.
@@ -24,22 +24,22 @@ const LEVEL: i32 = 12;
 
 /// Writes the documents of a folder, unless they already exist.
 pub(super) fn write(
-    destination: &Place,
-    shared: Shared,
+    destination: &Destination,
+    shared: SharedFolder,
     documents: BTreeMap<String, (Vec<u8>, &'static str)>,
     now: Timestamp,
 ) -> Result<(), OfflineError> {
     let folder = shared.folder();
-    let failed = |e| OfflineError::place("write", &destination.path(folder), e);
+    let failed = |e| OfflineError::destination("write", &destination.path(folder), e);
     let mut files = BTreeMap::new();
     let mut bytes = Vec::new();
     for (name, (raw, extension)) in documents {
         let packed = zstd::bulk::compress(&raw, LEVEL).map_err(failed)?;
         let sha256 = seal::digest(&packed);
-        let path = layout::immutable("", &name, sha256, extension);
+        let path = layout::immutable_path("", &name, sha256, extension);
         let size = packed.len() as u64;
         bytes.push((format!("{folder}/{path}"), packed));
-        files.insert(name, Packed { path, size, sha256, raw_size: raw.len() as u64 });
+        files.insert(name, CompressedFile { path, size, sha256, raw_size: raw.len() as u64 });
     }
     let _lock = destination.lock(folder, true)?;
     let path = format!("{folder}/{}", layout::HEAD);
@@ -53,7 +53,7 @@ pub(super) fn write(
         return Ok(());
     }
     for (path, bytes) in &bytes {
-        destination.keep(path, bytes)?;
+        destination.put_if_changed(path, bytes)?;
     }
     let replaced: Vec<String> = before
         .into_iter()
@@ -71,7 +71,7 @@ pub(super) fn write(
 
 /// Writes the table of known platforms.
 pub(super) fn distributions(
-    destination: &Place,
+    destination: &Destination,
     platforms: &Platforms,
     now: Timestamp,
 ) -> Result<(), OfflineError> {
@@ -110,7 +110,7 @@ pub(super) fn distributions(
                 distribution: &d.system,
                 release: &d.release,
                 architectures: &d.architectures,
-                hidden: d.hidden,
+                hidden: d.is_hidden,
             })
             .collect(),
         r_versions: &platforms.r_versions,
@@ -124,29 +124,29 @@ pub(super) fn distributions(
     };
     let text = serde_json::to_vec(&document).expect("maps have texts for keys");
     let documents = BTreeMap::from([("distros".to_owned(), (text, "json.zst"))]);
-    write(destination, Shared::Distributions, documents, now)
+    write(destination, SharedFolder::Distributions, documents, now)
 }
 
 /// Writes the rules for system requirements; returns false, after a warning, if they cannot be read.
 pub(super) async fn requirements(
-    destination: &Place,
+    destination: &Destination,
     upstream: &Upstream,
-    source: &Source,
+    source: &RulesSource,
     now: Timestamp,
-    output: Voice,
+    output: Output,
 ) -> Result<bool, OfflineError> {
     let (read, request_key) = match source {
-        Source::None => return Ok(true),
-        Source::Url(url) => (by_url(destination, upstream, url).await, without_userinfo(url)),
-        Source::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
+        RulesSource::None => return Ok(true),
+        RulesSource::Url(url) => (by_url(destination, upstream, url).await, without_userinfo(url)),
+        RulesSource::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
     };
     match read {
         Ok(Some((base, validators))) => {
             let documents = BTreeMap::from([("rules".to_owned(), (base.document(), "json.zst"))]);
-            write(destination, Shared::Requirements, documents, now)?;
-            Seen::leave_shared(
+            write(destination, SharedFolder::Requirements, documents, now)?;
+            LastRun::save_shared(
                 destination,
-                Shared::Requirements,
+                SharedFolder::Requirements,
                 &request_key,
                 validators.map(|file| vec![file]),
             )?;
@@ -164,31 +164,33 @@ pub(super) async fn requirements(
 }
 
 /// The source of the rules.
-pub(super) enum Source {
+pub(super) enum RulesSource {
     None,
     Url(String),
     Bundle(Bundle),
 }
 
 /// Rules with their validators; `None` if they are unchanged or there are none.
-type Read = Result<Option<(Base, Option<Told>)>, OfflineError>;
+type RulesRead = Result<Option<(RuleBase, Option<FileValidators>)>, OfflineError>;
 
 /// Reads rules from a URL; `None` if they are unchanged since the last run.
-async fn by_url(destination: &Place, upstream: &Upstream, url: &str) -> Read {
+async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> RulesRead {
     let request_key = without_userinfo(url);
-    let last = Seen::of_shared(destination, Shared::Requirements, &request_key);
-    let known = last.and_then(|last_run| last_run.files.first().map(Told::validators));
+    let last = LastRun::read_shared(destination, SharedFolder::Requirements, &request_key);
+    let known = last.and_then(|last_run| last_run.files.first().map(FileValidators::validators));
     match upstream.rule_base(url, known).await? {
-        Look::Read(base, validators) => Ok(Some((*base, Told::of(&request_key, Some(&validators))))),
-        Look::Unchanged => Ok(None),
+        RuleBaseCheck::Read(base, validators) => {
+            Ok(Some((*base, FileValidators::new(&request_key, Some(&validators)))))
+        }
+        RuleBaseCheck::Unchanged => Ok(None),
     }
 }
 
 /// Reads rules from a bundle; `None` if it was made without rules.
-async fn by_bundle(bundle: &Bundle) -> Read {
-    let Some(head) = bundle.shared(Shared::Requirements).await? else { return Ok(None) };
+async fn by_bundle(bundle: &Bundle) -> RulesRead {
+    let Some(head) = bundle.shared(SharedFolder::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };
-    let text = bundle.shared_file(Shared::Requirements, packed).await?;
+    let text = bundle.shared_file(SharedFolder::Requirements, packed).await?;
     let refused = |reason: String| UpstreamError::Refused { url: bundle.mirror().address(), reason };
-    Ok(Some((Base::from_document(&text).map_err(|e| refused(e.to_string()))?, None)))
+    Ok(Some((RuleBase::from_document(&text).map_err(|e| refused(e.to_string()))?, None)))
 }

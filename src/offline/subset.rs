@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::declared::Declared;
+use super::inventory::Inventory;
 use crate::bundle::Record;
-use crate::r::dependency::Kind;
+use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::name;
 
 /// Kinds of dependencies that `R CMD INSTALL` needs.
-const NEEDED: [Kind; 3] = [Kind::Depends, Kind::Imports, Kind::LinkingTo];
+const NEEDED: [DependencyKind; 3] =
+    [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
 /// Parses a list of packages, one per line; of `package==version` and the like only the name is used; `#` begins a
 /// comment.
@@ -39,11 +40,11 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
 }
 
 /// Returns the named packages with their dependencies, as far as upstream has them, and those that it lacks.
-pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Declared) -> (BTreeSet<String>, Vec<String>) {
+pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Inventory) -> (BTreeSet<String>, Vec<String>) {
     let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
-    for row in &declared.rows {
+    for row in &declared.files {
         // Only the listed release has its dependencies in the index, and it decides.
-        needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.listed));
+        needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.is_listed));
     }
     let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
     let mut next: Vec<String> = wanted.iter().cloned().collect();
@@ -70,8 +71,8 @@ pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Declared) -> (BTreeS
 }
 
 /// Drops the files and events of all other packages.
-pub(super) fn restrict(declared: &mut Declared, names: &BTreeSet<String>) {
-    declared.rows.retain(|row| names.contains(&row.name));
+pub(super) fn restrict(declared: &mut Inventory, names: &BTreeSet<String>) {
+    declared.files.retain(|row| names.contains(&row.name));
     declared.events.retain(|record| match record {
         Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
             names.contains(&event.name)
@@ -82,11 +83,11 @@ pub(super) fn restrict(declared: &mut Declared, names: &BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::declared::Row;
+    use super::super::inventory::UpstreamFile;
     use super::*;
 
-    fn row(name: &str, fields: &str) -> Row {
-        Row {
+    fn row(name: &str, fields: &str) -> UpstreamFile {
+        UpstreamFile {
             folder: None,
             name: name.to_owned(),
             version: "1.0".to_owned(),
@@ -96,9 +97,9 @@ mod tests {
             published: None,
             md5: None,
             sha256: None,
-            listed: true,
+            is_listed: true,
             index: Some(format!("Package: {name}\nVersion: 1.0\n{fields}")),
-            told: None,
+            record: None,
         }
     }
 
@@ -119,12 +120,12 @@ mod tests {
             row("d4", ""),
             row("zz", ""),
         ];
-        let mut declared = Declared { rows, ..Declared::default() };
+        let mut declared = Inventory { files: rows, ..Inventory::default() };
         let wanted = ["a1", "missing"].map(str::to_owned).into();
         let (found, unknown) = closure(&wanted, &declared);
         assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
         assert_eq!(unknown, ["gone", "missing"]);
         restrict(&mut declared, &found);
-        assert_eq!(declared.rows.len(), 4);
+        assert_eq!(declared.files.len(), 4);
     }
 }

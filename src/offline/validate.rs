@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{Ending, OfflineError};
+use super::destination::{self, Destination, LOCK, TEMP_PREFIX};
+use super::error::{ExitStatus, OfflineError};
 use super::file::digest_of;
-use super::files::{Found, Walked, walk};
-use super::hashing::{Expected, look};
+use super::files::{FileKind, WalkResult, walk};
+use super::incomplete::{self, IncompleteFiles};
 use super::journal;
-use super::owed::{self, Owed};
-use super::place::{self, LOCK, Place, UNFINISHED};
-use super::seen;
-use crate::bundle::shared::Shared;
-use crate::bundle::{Head, Product, Record, State, layout, seal};
+use super::last_run;
+use super::verify_files::{Expected, verify};
+use crate::bundle::shared::SharedFolder;
+use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
 use crate::upstream::UpstreamError;
 use crate::upstream::bundle::{Bundle, BundleError, Verified};
 
 /// The problem of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wrong {
+pub(super) enum Problem {
     /// Its contents have changed.
     Damaged,
     /// It does not exist.
@@ -28,13 +28,13 @@ pub(super) enum Wrong {
     Extra,
 }
 
-impl Wrong {
-    pub(super) fn word(self) -> &'static str {
+impl Problem {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
-            Wrong::Damaged => "damaged",
-            Wrong::Missing => "missing",
-            Wrong::Unreadable => "unreadable",
-            Wrong::Extra => "extra",
+            Problem::Damaged => "damaged",
+            Problem::Missing => "missing",
+            Problem::Unreadable => "unreadable",
+            Problem::Extra => "extra",
         }
     }
 }
@@ -44,7 +44,7 @@ impl Wrong {
 pub(super) struct Finding {
     /// Relative to the bundle.
     pub(super) file: String,
-    pub(super) wrong: Wrong,
+    pub(super) problem: Problem,
     /// Details and the way out.
     pub(super) text: String,
 }
@@ -58,43 +58,43 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, file: impl Into<String>, wrong: Wrong, text: impl Into<String>) {
-        self.findings.push(Finding { file: file.into(), wrong, text: text.into() });
+    pub(super) fn add(&mut self, file: impl Into<String>, wrong: Problem, text: impl Into<String>) {
+        self.findings.push(Finding { file: file.into(), problem: wrong, text: text.into() });
     }
 
-    pub(super) fn ending(&self) -> Ending {
-        if self.findings.iter().any(|finding| finding.wrong == Wrong::Damaged) {
-            return Ending::Damaged;
+    pub(super) fn exit_status(&self) -> ExitStatus {
+        if self.findings.iter().any(|finding| finding.problem == Problem::Damaged) {
+            return ExitStatus::Damaged;
         }
-        if self.findings.is_empty() { Ending::Complete } else { Ending::Incomplete }
+        if self.findings.is_empty() { ExitStatus::Complete } else { ExitStatus::Incomplete }
     }
 }
 
 /// Returns true if a product has files: a folder with only a lock is from a download that found nothing on its mirror.
-pub(super) fn is_begun(destination: &Place, product: &Product) -> Result<bool, OfflineError> {
-    Ok(place::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
+pub(super) fn is_started(destination: &Destination, product: &Product) -> Result<bool, OfflineError> {
+    Ok(destination::names(&destination.path(&product.root()))?.iter().any(|name| name != LOCK))
 }
 
 /// A running check.
 pub(super) struct Check<'a> {
-    pub(super) destination: &'a Place,
+    pub(super) destination: &'a Destination,
     pub(super) bundle: Bundle,
     pub(super) packages: bool,
     pub(super) report: Report,
     /// Every file that belongs to the bundle.
-    known: BTreeSet<String>,
+    referenced: BTreeSet<String>,
     /// Package files by path.
     objects: BTreeMap<String, Expected>,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(destination: &'a Place, bundle: Bundle, packages: bool) -> Check<'a> {
+    pub(super) fn new(destination: &'a Destination, bundle: Bundle, packages: bool) -> Check<'a> {
         Check {
             destination,
             bundle,
             packages,
             report: Report::default(),
-            known: BTreeSet::new(),
+            referenced: BTreeSet::new(),
             objects: BTreeMap::new(),
         }
     }
@@ -102,28 +102,32 @@ impl<'a> Check<'a> {
     /// Checks a product's metadata and collects its package files.
     pub(super) async fn product(&mut self, product: &Product) -> Result<(), OfflineError> {
         if let Some((marker, text)) = product.marker() {
-            self.known.insert(marker.to_owned());
+            self.referenced.insert(marker.to_owned());
             match std::fs::read(self.destination.path(marker)) {
                 Ok(there) if there == text.as_bytes() => {}
                 Ok(_) => {
-                    self.report.add(marker, Wrong::Damaged, format!("the contents must be {}", text.trim()));
+                    self.report.add(
+                        marker,
+                        Problem::Damaged,
+                        format!("the contents must be {}", text.trim()),
+                    );
                 }
-                Err(_) => self.report.add(marker, Wrong::Missing, "copy it again"),
+                Err(_) => self.report.add(marker, Problem::Missing, "copy it again"),
             }
         }
-        self.known.insert(product.head());
+        self.referenced.insert(product.head_path());
         let verified = match self.bundle.head_or_difference(product).await {
             Ok(verified) => verified,
             Err(error) => {
-                self.trouble(&product.head(), &error);
+                self.report_error(&product.head_path(), &error);
                 return Ok(());
             }
         };
         self.heads(product, &verified)?;
         if let Some(base) = &verified.missing {
             self.report.add(
-                product.head_of(base.snapshot, false),
-                Wrong::Missing,
+                product.dated_head_path(base.snapshot, false),
+                Problem::Missing,
                 format!(
                     "the base is missing: this is a difference from {0}; copy it over the bundle whose snapshot is {0} or later",
                     base.snapshot
@@ -133,21 +137,21 @@ impl<'a> Check<'a> {
         let state = self.segments(product, &verified).await;
         let releases = state.releases().count();
         for ((folder, name), release) in state.releases() {
-            let path = product.object(release.object.sha256, &release.object.ext);
-            let label = crate::bundle::state::line(folder, name, &release.version);
+            let path = product.object_path(release.object.sha256, &release.object.ext);
+            let label = crate::bundle::state::listing_line(folder, name, &release.version);
             let (size, sha256) = (release.object.size, release.object.sha256);
             self.objects.insert(path, Expected { label, size, sha256 });
         }
         if verified.missing.is_none() {
-            for line in state.wanting() {
+            for line in state.missing() {
                 let text = format!("{line} is listed, but no segment has it: the base is the wrong one");
-                self.report.add(product.head(), Wrong::Missing, text);
+                self.report.add(product.head_path(), Problem::Missing, text);
             }
         }
-        let incomplete = Owed::read(self.destination, product);
+        let incomplete = IncompleteFiles::read(self.destination, product);
         for (path, why) in &incomplete.missing {
             let text = format!("the mirror lists it, but it could not be fetched ({why}); run get again");
-            self.report.add(path, Wrong::Missing, text);
+            self.report.add(path, Problem::Missing, text);
         }
         let mut summary = format!(
             "{product}: snapshot {}, {} packages, {releases} releases",
@@ -173,31 +177,31 @@ impl<'a> Check<'a> {
             .collect();
         let folder = product.path(layout::HEADS);
         let mut there = BTreeSet::new();
-        for name in place::names(&self.destination.path(&folder))? {
+        for name in destination::names(&self.destination.path(&folder))? {
             let file = format!("{folder}/{name}");
-            if name.starts_with(UNFINISHED) || !name.ends_with(".json") {
+            if name.starts_with(TEMP_PREFIX) || !name.ends_with(".json") {
                 continue;
             }
-            self.known.insert(file.clone());
+            self.referenced.insert(file.clone());
             let bytes = std::fs::read(self.destination.path(&file)).unwrap_or_default();
             match Head::read(&bytes, product) {
-                Err(broken) => self.report.add(&file, Wrong::Damaged, format!("{broken}; copy it again")),
-                Ok(head) if head.copy(product) != file => {
+                Err(broken) => self.report.add(&file, Problem::Damaged, format!("{broken}; copy it again")),
+                Ok(head) if head.dated_path(product) != file => {
                     self.report.add(
                         &file,
-                        Wrong::Damaged,
+                        Problem::Damaged,
                         format!("it is the head of {}; copy it again", head.snapshot),
                     );
                 }
                 Ok(head) if head.serial > verified.head.serial => {
                     let text =
                         format!("it is older than {file}: it was replaced by an older one; copy it again");
-                    self.report.add(product.head(), Wrong::Damaged, text);
+                    self.report.add(product.head_path(), Problem::Damaged, text);
                 }
                 Ok(_) if named.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
                     self.report.add(
                         &file,
-                        Wrong::Damaged,
+                        Problem::Damaged,
                         "it is not the one that the newest head names; copy it again",
                     );
                 }
@@ -206,50 +210,53 @@ impl<'a> Check<'a> {
             there.insert(file);
         }
         // Reads the file itself: joined with its bases, a difference looks complete.
-        let own = std::fs::read(self.destination.path(&product.head())).unwrap_or_default();
-        let newest = Head::read(&own, product).map_or_else(|_| product.head(), |head| head.copy(product));
-        for file in
-            named.keys().chain([&newest]).filter(|file| !there.contains(*file) && **file != product.head())
+        let own = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
+        let newest =
+            Head::read(&own, product).map_or_else(|_| product.head_path(), |head| head.dated_path(product));
+        for file in named
+            .keys()
+            .chain([&newest])
+            .filter(|file| !there.contains(*file) && **file != product.head_path())
         {
-            self.report.add(file, Wrong::Missing, "copy it again");
+            self.report.add(file, Problem::Missing, "copy it again");
         }
         if there.contains(&newest)
             && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != own)
         {
-            let text = format!("it is not the same as {}; copy it again", product.head());
-            self.report.add(newest, Wrong::Damaged, text);
+            let text = format!("it is not the same as {}; copy it again", product.head_path());
+            self.report.add(newest, Problem::Damaged, text);
         }
         Ok(())
     }
 
-    async fn segments(&mut self, product: &Product, verified: &Verified) -> State {
-        let mut state = State::default();
+    async fn segments(&mut self, product: &Product, verified: &Verified) -> ProductState {
+        let mut state = ProductState::default();
         let mut whole = true;
         for segment in verified.since(0) {
             let path = product.path(&segment.file.path);
-            self.known.insert(path.clone());
-            self.known.extend(segment.readmes.as_ref().map(|readmes| product.path(&readmes.path)));
+            self.referenced.insert(path.clone());
+            self.referenced.extend(segment.readmes.as_ref().map(|readmes| product.path(&readmes.path)));
             if let Err(error) = self.bundle.readmes(product, segment).await {
                 let file =
                     segment.readmes.as_ref().map_or(path.clone(), |readmes| product.path(&readmes.path));
-                self.trouble(&file, &error);
+                self.report_error(&file, &error);
             }
             match self.bundle.segment(product, segment).await {
                 Err(error) => {
                     whole = false;
-                    self.trouble(&path, &error);
+                    self.report_error(&path, &error);
                 }
                 Ok(records) => {
                     for record in records {
                         if let Record::Ver(ver) = &record {
-                            self.known.insert(product.object(ver.obj.sha256, &ver.obj.ext));
+                            self.referenced.insert(product.object_path(ver.obj.sha256, &ver.obj.ext));
                         }
                         // After a missing segment, which is reported, records no longer apply.
                         if let Err(reason) = state.apply(&record)
                             && whole
                             && verified.missing.is_none()
                         {
-                            self.report.add(&path, Wrong::Damaged, reason);
+                            self.report.add(&path, Problem::Damaged, reason);
                             whole = false;
                         }
                     }
@@ -262,104 +269,105 @@ impl<'a> Check<'a> {
     /// Checks the map of versions of Bioconductor.
     pub(super) async fn bioconductor(&mut self) {
         let file = layout::BIOCONDUCTOR_CONFIG;
-        self.known.insert(file.to_owned());
+        self.referenced.insert(file.to_owned());
         match self.bundle.bioconductor().await {
             Ok(Some(_)) => {}
-            Ok(None) => self.report.add(file, Wrong::Missing, "copy it again"),
-            Err(error) => self.trouble(file, &error),
+            Ok(None) => self.report.add(file, Problem::Missing, "copy it again"),
+            Err(error) => self.report_error(file, &error),
         }
     }
 
     /// Checks shared data.
-    pub(super) async fn shared(&mut self, shared: Shared) {
+    pub(super) async fn shared(&mut self, shared: SharedFolder) {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.bundle.shared(shared).await {
             Ok(None) => {
-                let folder = place::names(&self.destination.path(shared.folder())).unwrap_or_default();
+                let folder = destination::names(&self.destination.path(shared.folder())).unwrap_or_default();
                 if folder.iter().any(|name| !name.starts_with('.')) {
-                    self.report.add(file, Wrong::Missing, "copy it again");
+                    self.report.add(file, Problem::Missing, "copy it again");
                 }
             }
             Ok(Some(head)) => {
-                self.known.insert(file);
+                self.referenced.insert(file);
                 for packed in head.files.values() {
                     let path = format!("{}/{}", shared.folder(), packed.path);
                     if let Err(error) = self.bundle.shared_file(shared, packed).await {
-                        self.trouble(&path, &error);
+                        self.report_error(&path, &error);
                     }
-                    self.known.insert(path);
+                    self.referenced.insert(path);
                 }
             }
             Err(error) => {
-                self.known.insert(file.clone());
-                self.trouble(&file, &error);
+                self.referenced.insert(file.clone());
+                self.report_error(&file, &error);
             }
         }
     }
 
     /// Walks these folders: reads every package file and reports unreferenced files.
     pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
-        let Walked { files, troubles } = walk(self.destination, folders)?;
+        let WalkResult { files, unreadable_folders: troubles } = walk(self.destination, folders)?;
         for (file, text) in troubles {
-            self.report.add(file, Wrong::Unreadable, text);
+            self.report.add(file, Problem::Unreadable, text);
         }
         for (path, expected) in &self.objects {
             if self.packages && !files.contains_key(path) {
                 let text = format!("the file of {}; copy it again, or run get again", expected.label);
-                self.report.add(path, Wrong::Missing, text);
+                self.report.add(path, Problem::Missing, text);
             }
         }
         for (path, found) in &files {
-            self.one(path, found);
+            self.check_file(path, found);
         }
         if self.packages {
-            let there = self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(Found::File)));
-            let (looked, wrong) = look(self.destination, there.collect());
+            let there =
+                self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
+            let (looked, wrong) = verify(self.destination, there.collect());
             self.report.summary.push(looked);
             for (path, wrong, text) in wrong {
                 self.report.add(path, wrong, text);
             }
         }
         self.report.findings.sort();
-        self.report.findings.dedup_by(|a, b| a.file == b.file && a.wrong == b.wrong);
+        self.report.findings.dedup_by(|a, b| a.file == b.file && a.problem == b.problem);
         Ok(())
     }
 
-    fn one(&mut self, path: &str, found: &Found) {
+    fn check_file(&mut self, path: &str, found: &FileKind) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let belongs = self.known.contains(path);
+        let belongs = self.referenced.contains(path);
         match found {
-            Found::Link if belongs || self.packages => {
+            FileKind::Link if belongs || self.packages => {
                 let text = "it is a link; copy the file itself (cp -L, rsync -L)";
-                self.report.add(path, Wrong::Damaged, text);
+                self.report.add(path, Problem::Damaged, text);
             }
-            Found::Other if belongs || self.packages => {
-                self.report.add(path, Wrong::Damaged, "it is not a regular file; copy it again");
+            FileKind::Other if belongs || self.packages => {
+                self.report.add(path, Problem::Damaged, "it is not a regular file; copy it again");
             }
-            Found::Unreadable { owner } if belongs || self.packages => {
+            FileKind::Unreadable { owner } if belongs || self.packages => {
                 let text = format!(
                     "the owner of the directory (uid {owner}) cannot read it; chown -R it to the account of the server"
                 );
-                self.report.add(path, Wrong::Unreadable, text);
+                self.report.add(path, Problem::Unreadable, text);
             }
-            _ if belongs || [LOCK, seen::FILE, owed::FILE].contains(&name) => {}
+            _ if belongs || [LOCK, last_run::FILE, incomplete::FILE].contains(&name) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,
-                    Wrong::Extra,
+                    Problem::Extra,
                     "a download was not finished; run get again to resume it",
                 );
             }
-            _ if !self.packages || self.is_older(path) => {}
-            _ => self.report.add(path, Wrong::Extra, "nothing refers to it; it can be removed"),
+            _ if !self.packages || self.is_replaced(path) => {}
+            _ => self.report.add(path, Problem::Extra, "nothing refers to it; it can be removed"),
         }
     }
 
     /// Returns true for an intact file of shared data that was replaced since, as a copy over an older directory leaves
     /// it. The file name contains the digest.
-    fn is_older(&self, path: &str) -> bool {
+    fn is_replaced(&self, path: &str) -> bool {
         let digest = path.split_once('/').and_then(|(folder, name)| {
-            Shared::ALL.into_iter().find(|shared| shared.folder() == folder)?;
+            SharedFolder::ALL.into_iter().find(|shared| shared.folder() == folder)?;
             let (stem, ending) = name.split_once('.')?;
             let (_, digest) = stem.rsplit_once('-')?;
             (digest.len() == 16 && ["json.zst", "ndjson.zst"].contains(&ending)).then_some(digest)
@@ -369,16 +377,16 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn trouble(&mut self, file: &str, error: &BundleError) {
+    fn report_error(&mut self, file: &str, error: &BundleError) {
         let wrong = match error {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
-                Wrong::Missing
+                Problem::Missing
             }
             BundleError::Broken { .. } | BundleError::Upstream(UpstreamError::Refused { .. }) => {
-                Wrong::Damaged
+                Problem::Damaged
             }
-            BundleError::Upstream(UpstreamError::Missing(_)) => Wrong::Missing,
-            BundleError::Upstream(UpstreamError::Unavailable { .. }) => Wrong::Unreadable,
+            BundleError::Upstream(UpstreamError::Missing(_)) => Problem::Missing,
+            BundleError::Upstream(UpstreamError::Unavailable { .. }) => Problem::Unreadable,
         };
         self.report.add(file, wrong, error.to_string());
     }

@@ -4,41 +4,41 @@ use std::collections::BTreeMap;
 
 use super::args::{CheckVulns, GetVulns};
 use super::cran::{Setup, client, defaults, setup};
-use super::error::{Ending, OfflineError};
-use super::place::{self, LOCK, Place};
-use super::progress::Voice;
-use super::seen::Seen;
+use super::destination::{self, Destination, LOCK};
+use super::error::{ExitStatus, OfflineError};
+use super::last_run::LastRun;
+use super::metadata::FileValidators;
+use super::progress::Output;
 use super::shared::write;
-use super::told::Told;
 use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};
-use crate::bundle::shared::{Shared, SharedHead};
+use crate::bundle::shared::{SharedFolder, SharedHead};
 use crate::config::without_userinfo;
-use crate::upstream::advisories::{Feed, Look};
+use crate::upstream::advisories::{Feed, FeedCheck};
 use crate::upstream::bundle::Bundle;
 
 /// `get vulns`.
-pub(super) async fn get(args: GetVulns, output: Voice) -> Result<Ending, OfflineError> {
+pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
     let wanted = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
     let public = || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
     let url = args.base_url.map_or_else(public, Ok)?;
-    let setup = setup(args.common, place_of(&url), None, output)?;
+    let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;
-    output.say("Downloading advisories");
+    output.info("Downloading advisories");
     let source = Bundle::at(setup.mirror.clone());
     let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
-    let found = match source.shared(Shared::Advisories).await {
-        Ok(Some(head)) => Some((copied(&source, &setup.own, head, &names).await?, None)),
+    let found = match source.shared(SharedFolder::Advisories).await {
+        Ok(Some(head)) => Some((read_bundle(&source, &setup.own_bundle, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
         Ok(None) | Err(_) => {
-            let last = Seen::of_shared(&setup.destination, Shared::Advisories, &request_key);
-            collected(&setup, &url, &wanted, last.as_ref()).await?
+            let last = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
+            read_feeds(&setup, &url, &wanted, last.as_ref()).await?
         }
     };
     let Some((documents, files)) = found else {
-        output.say("advisories: nothing is new");
-        return Ok(Ending::Complete);
+        output.info("advisories: nothing is new");
+        return Ok(ExitStatus::Complete);
     };
     let counts: Vec<String> =
         documents.iter().map(|(name, (text, _))| format!("{name}: {} advisories", lines(text))).collect();
@@ -48,31 +48,31 @@ pub(super) async fn get(args: GetVulns, output: Voice) -> Result<Ending, Offline
             setup.mirror.address()
         )));
     }
-    if !setup.request.dry {
-        write(&setup.destination, Shared::Advisories, documents, now)?;
-        Seen::leave_shared(&setup.destination, Shared::Advisories, &request_key, files)?;
+    if !setup.request.is_dry_run {
+        write(&setup.destination, SharedFolder::Advisories, documents, now)?;
+        LastRun::save_shared(&setup.destination, SharedFolder::Advisories, &request_key, files)?;
     }
-    output.say(&counts.join(", "));
-    Ok(Ending::Complete)
+    output.info(&counts.join(", "));
+    Ok(ExitStatus::Complete)
 }
 
 /// `validate vulns`.
 pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
-    let destination = Place::at(&args.destination)?;
+    let destination = Destination::open(&args.destination)?;
     let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
-    let folder = Shared::Advisories.folder();
-    if place::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
+    let folder = SharedFolder::Advisories.folder();
+    if destination::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(
             "{} has no advisories: get them with rspm-offline-downloader get vulns",
             destination.root().display()
         )));
     }
     let mut check = Check::new(&destination, bundle.clone(), true);
-    check.shared(Shared::Advisories).await;
+    check.shared(SharedFolder::Advisories).await;
     check.files(&[folder.to_owned()])?;
-    if let Ok(Some(head)) = bundle.shared(Shared::Advisories).await {
+    if let Ok(Some(head)) = bundle.shared(SharedFolder::Advisories).await {
         for (name, packed) in &head.files {
-            if let Ok(text) = bundle.shared_file(Shared::Advisories, packed).await {
+            if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, packed).await {
                 check.report.summary.push(format!("{name}: {} advisories", lines(&text)));
             }
         }
@@ -88,22 +88,23 @@ fn lines(text: &[u8]) -> usize {
 type Documents = BTreeMap<String, (Vec<u8>, &'static str)>;
 
 /// Reads the advisories of another bundle; documents that the destination already has are not fetched again.
-async fn copied(
+async fn read_bundle(
     source: &Bundle,
     own: &Bundle,
     head: SharedHead,
     names: &[String],
 ) -> Result<Documents, OfflineError> {
-    let here = own.shared(Shared::Advisories).await.ok().flatten().map(|head| head.files).unwrap_or_default();
+    let here =
+        own.shared(SharedFolder::Advisories).await.ok().flatten().map(|head| head.files).unwrap_or_default();
     let mut documents = BTreeMap::new();
     for (name, packed) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
         let kept = match here.get(&name).filter(|kept| kept.sha256 == packed.sha256) {
-            Some(kept) => own.shared_file(Shared::Advisories, kept).await.ok(),
+            Some(kept) => own.shared_file(SharedFolder::Advisories, kept).await.ok(),
             None => None,
         };
         let text = match kept {
             Some(text) => text,
-            None => source.shared_file(Shared::Advisories, &packed).await?,
+            None => source.shared_file(SharedFolder::Advisories, &packed).await?,
         };
         documents.insert(name, (text, "ndjson.zst"));
     }
@@ -111,7 +112,7 @@ async fn copied(
 }
 
 /// Returns the folder of a URL that names a file, otherwise the URL.
-fn place_of(url: &str) -> &str {
+fn folder_of_url(url: &str) -> &str {
     match url.trim_end_matches('/').rsplit_once('/') {
         Some((folder, file))
             if [".zip", ".gz", ".ndjson", ".zst"].iter().any(|ending| file.ends_with(ending)) =>
@@ -124,49 +125,49 @@ fn place_of(url: &str) -> &str {
 
 /// Reads the advisories of all feeds of a URL, with validators; `None` if all are unchanged since the last run. Of
 /// changed public data, only new advisories are fetched.
-async fn collected(
+async fn read_feeds(
     setup: &Setup,
     url: &str,
     wanted: &[Ecosystem],
-    last: Option<&Seen>,
-) -> Result<Option<(Documents, Option<Vec<Told>>)>, OfflineError> {
+    last: Option<&LastRun>,
+) -> Result<Option<(Documents, Option<Vec<FileValidators>>)>, OfflineError> {
     let output = setup.request.output;
     let feeds = Feed::of(url, wanted);
     let before =
         |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
-    let kept = || async { if last.is_some() { kept(&setup.own).await } else { None } };
+    let kept = || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
     let mut looks = Vec::new();
     for feed in &feeds {
-        let known = before(feed).filter(|file| file.there).map(Told::validators);
+        let known = before(feed).filter(|file| file.exists).map(FileValidators::validators);
         looks.push(setup.upstream.advisories(feed, known, kept()).await?);
     }
-    let is_same = |(feed, look): (&Feed, &Look)| match look {
-        Look::Unchanged => true,
-        Look::Absent => before(feed).is_some_and(|file| !file.there),
-        Look::Read(..) => false,
+    let is_same = |(feed, look): (&Feed, &FeedCheck)| match look {
+        FeedCheck::Unchanged => true,
+        FeedCheck::Absent => before(feed).is_some_and(|file| !file.exists),
+        FeedCheck::Read(..) => false,
     };
     if feeds.iter().zip(&looks).all(is_same) {
         return Ok(None);
     }
     let (mut all, mut files) = (Batch::default(), Vec::new());
     for (feed, mut look) in feeds.iter().zip(looks) {
-        if matches!(look, Look::Unchanged) {
+        if matches!(look, FeedCheck::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
             look = setup.upstream.advisories(feed, None, kept()).await?;
         }
         match look {
-            Look::Read(batch, validators) => {
+            FeedCheck::Read(batch, validators) => {
                 all.merge(*batch);
-                files.push(Told::of(&feed.name(), Some(&validators)));
+                files.push(FileValidators::new(&feed.name(), Some(&validators)));
             }
-            Look::Unchanged => {}
-            Look::Absent => {
+            FeedCheck::Unchanged => {}
+            FeedCheck::Absent => {
                 output.warn(&format!("{} does not exist", feed.name()));
-                files.push(Told::of(&feed.name(), None));
+                files.push(FileValidators::new(&feed.name(), None));
             }
         }
     }
-    let (left_out, some) = all.left_out();
+    let (left_out, some) = all.skipped();
     for one in some.iter().take(5) {
         output.warn(&format!("skipped {}: {}", one.file, one.reason));
     }
@@ -181,11 +182,11 @@ async fn collected(
 }
 
 /// Reads the advisories of the destination.
-async fn kept(own: &Bundle) -> Option<Batch> {
+async fn stored_advisories(own: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
-    for (name, packed) in own.shared(Shared::Advisories).await.ok()??.files {
-        let text = own.shared_file(Shared::Advisories, &packed).await.ok()?;
-        batch.take_lines(&name, &text);
+    for (name, packed) in own.shared(SharedFolder::Advisories).await.ok()??.files {
+        let text = own.shared_file(SharedFolder::Advisories, &packed).await.ok()?;
+        batch.add_lines(&name, &text);
     }
-    batch.checked().ok()
+    batch.validate().ok()
 }

@@ -10,7 +10,7 @@ pub(super) fn processors() -> usize {
 
 /// Applies `work` to each of `items`; the results are in no particular order. The items are started in order, which is
 /// the order of a copy on disk.
-pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let some = || {
         let mut done = Vec::new();
@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn every_item_is_done_once() {
         let items: Vec<usize> = (0..10_000).collect();
-        let mut done = each(&items, |item| item + 1);
+        let mut done = parallel_map(&items, |item| item + 1);
         done.sort_unstable();
         assert_eq!(done, (1..=10_000).collect::<Vec<_>>());
-        assert_eq!(each(&[0; 0], |_| ()).len(), 0);
+        assert_eq!(parallel_map(&[0; 0], |_| ()).len(), 0);
     }
 }

@@ -6,23 +6,23 @@ use std::io::{Read, Seek, Write};
 
 use md5::Digest;
 
-use super::archive::read::Seen;
-use super::archive::{self, ArchiveError, Kind, Limits, Members, SourceArchive, links};
+use super::archive::read::ArchiveContent;
+use super::archive::{self, ArchiveError, Limits, MemberKind, Members, PackageArchive, links};
 use super::description::Built;
 use super::layout::{PackageFile, RMinor};
-use super::name::FileName;
+use super::name::SourceFileName;
 use super::platform::{Arch, Platform, Target};
-use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, Rewritten};
+use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, RewriteOutput};
 use super::user_agent::RVersion;
-use super::zip::{self, Written, Zip};
+use super::zip::{self, Zip, ZipDialect};
 
 /// The platform an archive declares, and its `Meta/package.rds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Build {
+pub struct BinaryInfo {
     /// The minor version of R.
     pub r: RMinor,
     /// The operating system, as far as the archive declares it.
-    pub system: System,
+    pub system: TargetSystem,
     /// The processor; `None` when it runs on any.
     pub arch: Option<Arch>,
     /// `Meta/package.rds`, which R reads instead of DESCRIPTION once the package is installed.
@@ -31,7 +31,7 @@ pub struct Build {
 
 /// The operating system of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum System {
+pub enum TargetSystem {
     /// Linux.
     Linux,
     /// macOS.
@@ -76,7 +76,7 @@ pub enum BinaryError {
         /// The minor version of R.
         r: RMinor,
         /// The system.
-        system: System,
+        system: TargetSystem,
         /// The processor in parentheses after a space, or empty.
         arch: String,
         /// The requested platform.
@@ -118,33 +118,33 @@ impl std::error::Error for OfBinary {
     }
 }
 
-impl System {
+impl TargetSystem {
     /// Whether a binary for this system runs on a target.
     #[must_use]
     pub fn runs_on(self, target: &Target) -> bool {
         match target {
-            Target::Linux(_) => matches!(self, System::Linux | System::Unix),
-            Target::MacOs => matches!(self, System::MacOs | System::Unix),
-            Target::Windows => self == System::Windows,
+            Target::Linux(_) => matches!(self, TargetSystem::Linux | TargetSystem::Unix),
+            Target::MacOs => matches!(self, TargetSystem::MacOs | TargetSystem::Unix),
+            Target::Windows => self == TargetSystem::Windows,
         }
     }
 }
 
-impl fmt::Display for System {
+impl fmt::Display for TargetSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            System::Linux => "Linux",
-            System::MacOs => "macOS",
-            System::Windows => "Windows",
-            System::Unix => "Linux or macOS",
+            TargetSystem::Linux => "Linux",
+            TargetSystem::MacOs => "macOS",
+            TargetSystem::Windows => "Windows",
+            TargetSystem::Unix => "Linux or macOS",
         })
     }
 }
 
 /// The platform of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Library {
-    For(System, Arch),
+enum LibraryPlatform {
+    For(TargetSystem, Arch),
     /// A macOS universal binary, with code for several processors.
     Universal,
     Other(&'static str),
@@ -154,14 +154,18 @@ enum Library {
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
-pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Result<Build, BinaryError> {
-    let built = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
+pub fn read_info(
+    source: impl Read,
+    checked: &PackageArchive,
+    limits: Limits,
+) -> Result<BinaryInfo, BinaryError> {
+    let built = BuiltPlatform::parse(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let mut members = Members::new(source, limits)?;
     let (mut rds, mut libraries) = (None, Vec::new());
     while let Some(member) = members.advance()? {
         let path = member.path()?;
         let inside = path.strip_prefix(checked.folder.as_str()).unwrap_or(&path).trim_start_matches('/');
-        if member.kind != Kind::File {
+        if member.kind != MemberKind::File {
             continue;
         }
         if inside == "Meta/package.rds" {
@@ -170,27 +174,27 @@ pub fn inspect(source: impl Read, checked: &SourceArchive, limits: Limits) -> Re
             return Err(BinaryError::HasSource(path));
         } else if is_library(inside) {
             let mut head = Vec::new();
-            while head.len() < HEAD
+            while head.len() < HEAD_LEN
                 && let Some(piece) = members.chunk()?
             {
-                head.extend_from_slice(&piece[..piece.len().min(HEAD)]);
+                head.extend_from_slice(&piece[..piece.len().min(HEAD_LEN)]);
             }
-            libraries.push((path, library(&head)));
+            libraries.push((path, library_platform(&head)));
         }
     }
     let package_rds =
         rds.ok_or_else(|| BinaryError::Missing(format!("{}/Meta/package.rds", checked.folder)))?;
-    let arch = built.agreed(&libraries)?;
-    Ok(Build { r: built.r, system: built.system, arch, package_rds })
+    let arch = built.checked_arch(&libraries)?;
+    Ok(BinaryInfo { r: built.r, system: built.system, arch, package_rds })
 }
 
 /// A zip file that passed every check.
 #[derive(Debug)]
 pub struct ZipPackage {
     /// The package.
-    pub checked: SourceArchive,
+    pub archive: PackageArchive,
     /// Its platform.
-    pub build: Build,
+    pub info: BinaryInfo,
     zip: Zip,
     /// Its `MD5` file.
     md5: Option<Vec<u8>>,
@@ -205,7 +209,7 @@ pub fn read_zip(
     name: Option<PackageFile<'_>>,
     limits: Limits,
 ) -> Result<ZipPackage, BinaryError> {
-    let zip = Zip::open(file, Written::Whole, limits)?;
+    let zip = Zip::open(file, ZipDialect::Plain, limits)?;
     let (mut folder, mut raw, mut rds, mut md5) = (None::<String>, None, None, None);
     let mut libraries = Vec::new();
     for member in &zip.members {
@@ -235,28 +239,29 @@ pub fn read_zip(
             None => {
                 let mut head = Vec::new();
                 member.contents(file, |piece| {
-                    head.extend_from_slice(&piece[..piece.len().min(HEAD.saturating_sub(head.len()))]);
+                    head.extend_from_slice(&piece[..piece.len().min(HEAD_LEN.saturating_sub(head.len()))]);
                     Ok(())
                 })?;
                 if is_library(inside) {
-                    libraries.push((path.clone(), library(&head)));
+                    libraries.push((path.clone(), library_platform(&head)));
                 }
             }
         }
     }
     let inflated_size = zip.members.iter().map(|member| member.size).sum();
-    let checked = Seen { folder, raw, has_src: false, readme: None, inflated_size }.settle(None)?;
+    let checked =
+        ArchiveContent { folder, raw, has_src: false, readme: None, inflated_size }.into_package(None)?;
     if let Some(file) =
         name.filter(|file| (file.package, file.version) != (checked.package(), checked.version()))
     {
         let (package, version) = (checked.package().to_owned(), checked.version().to_owned());
         return Err(ArchiveError::OtherFileName { package, version, file: file.name.to_owned() }.into());
     }
-    let built = Told::of(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
+    let built = BuiltPlatform::parse(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
-    let arch = built.agreed(&libraries)?;
-    let build = Build { r: built.r, system: built.system, arch, package_rds };
-    Ok(ZipPackage { checked, build, zip, md5 })
+    let arch = built.checked_arch(&libraries)?;
+    let build = BinaryInfo { r: built.r, system: built.system, arch, package_rds };
+    Ok(ZipPackage { archive: checked, info: build, zip, md5 })
 }
 
 impl ZipPackage {
@@ -272,9 +277,9 @@ impl ZipPackage {
         package_rds: &[u8],
         out: &mut impl Write,
         options: Options,
-    ) -> Result<Rewritten, RewriteError> {
-        let description = rewrite::description(&self.checked.description_raw, repository)?;
-        let within = |path: &str| format!("{}/{path}", self.checked.folder);
+    ) -> Result<RewriteOutput, RewriteError> {
+        let description = rewrite::description(&self.archive.description_raw, repository)?;
+        let within = |path: &str| format!("{}/{path}", self.archive.folder);
         let digest = |bytes: &[u8]| hex::encode(md5::Md5::digest(bytes));
         let mut replaced =
             vec![(within("DESCRIPTION"), description.clone()), (within(PACKAGE_RDS), package_rds.to_vec())];
@@ -283,7 +288,7 @@ impl ZipPackage {
             replaced.push((within("MD5"), rewrite::fix_md5(md5, PACKAGE_RDS, &digest(package_rds))));
         }
         zip::copy(file, &self.zip, &replaced, out, options)?;
-        Ok(Rewritten { description })
+        Ok(RewriteOutput { description })
     }
 }
 
@@ -292,7 +297,7 @@ impl ZipPackage {
 ///
 /// # Errors
 /// [`BinaryError`], one variant for each reason.
-pub fn require<R: Read + Seek>(
+pub fn check_file<R: Read + Seek>(
     open: impl Fn() -> std::io::Result<R>,
     name: PackageFile<'_>,
     platform: &Platform,
@@ -300,19 +305,19 @@ pub fn require<R: Read + Seek>(
 ) -> Result<Built, BinaryError> {
     let open = || open().map_err(ArchiveError::Io);
     let built = if name.extension == "zip" {
-        read_zip(&mut open()?, Some(name), limits)?.checked.built
+        read_zip(&mut open()?, Some(name), limits)?.archive.built
     } else {
-        let checked = archive::read(open()?, FileName::parse(name.name).ok(), limits)?;
-        inspect(open()?, &checked, limits)?;
+        let checked = archive::read(open()?, SourceFileName::parse(name.name).ok(), limits)?;
+        read_info(open()?, &checked, limits)?;
         checked.built
     };
     let built = built.ok_or(BinaryError::Source)?;
-    Told::of(&built)?.require(platform)?;
+    BuiltPlatform::parse(&built)?.check_platform(platform)?;
     Ok(built)
 }
 
 /// Bytes at the start of a library that identify its format; the PE header of Windows follows a short DOS program.
-const HEAD: usize = 1024;
+const HEAD_LEN: usize = 1024;
 
 /// Matches `libs/pkg.so`, `libs/x64/pkg.dll`; not the 32-bit `libs/i386` in Windows binaries before R 4.2.
 fn is_library(inside: &str) -> bool {
@@ -323,31 +328,31 @@ fn is_library(inside: &str) -> bool {
 
 /// The platform in a `Built` field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct BuiltPlatform {
     /// The minor version of R.
     pub r: RMinor,
     /// The system.
-    pub system: System,
+    pub system: TargetSystem,
     /// The processor of the triplet.
     pub arch: Option<Arch>,
     /// The triplet.
     platform: String,
 }
 
-impl Told {
+impl BuiltPlatform {
     /// Reads a `Built` field.
     ///
     /// # Errors
     /// Not a version of R, or an unsupported system or processor.
-    pub fn of(built: &Built) -> Result<Told, BinaryError> {
+    pub fn parse(built: &Built) -> Result<BuiltPlatform, BinaryError> {
         let shown = |text: &str| text.chars().take(80).collect::<String>();
         let r = RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(shown(&built.r)))?;
         let platform = built.platform.as_str();
         let system = match (built.os_type.as_str(), platform) {
-            ("windows", _) => System::Windows,
-            ("unix", "") => System::Unix,
-            ("unix", platform) if platform.contains("-darwin") => System::MacOs,
-            ("unix", platform) if platform.contains("-linux") => System::Linux,
+            ("windows", _) => TargetSystem::Windows,
+            ("unix", "") => TargetSystem::Unix,
+            ("unix", platform) if platform.contains("-darwin") => TargetSystem::MacOs,
+            ("unix", platform) if platform.contains("-linux") => TargetSystem::Linux,
             (other, platform) => return Err(BinaryError::BadSystem(shown(&format!("{platform}; {other}")))),
         };
         let arch = match platform {
@@ -357,14 +362,19 @@ impl Told {
                 Some(Arch::parse(first).ok_or_else(|| BinaryError::BadArch(shown(triplet)))?)
             }
         };
-        Ok(Told { r: RMinor { major: r.major, minor: r.minor }, system, arch, platform: platform.to_owned() })
+        Ok(BuiltPlatform {
+            r: RMinor { major: r.major, minor: r.minor },
+            system,
+            arch,
+            platform: platform.to_owned(),
+        })
     }
 
     /// Fails unless the binary runs on the platform.
     ///
     /// # Errors
     /// [`BinaryError::OtherPlatform`].
-    pub fn require(&self, wanted: &Platform) -> Result<(), BinaryError> {
+    pub fn check_platform(&self, wanted: &Platform) -> Result<(), BinaryError> {
         let fits = self.r == wanted.r
             && self.system.runs_on(&wanted.target)
             && self.arch.is_none_or(|arch| arch == wanted.arch);
@@ -376,18 +386,18 @@ impl Told {
     }
 
     /// Returns the processor if the libraries and DESCRIPTION agree on it.
-    fn agreed(&self, libraries: &[(String, Library)]) -> Result<Option<Arch>, BinaryError> {
+    fn checked_arch(&self, libraries: &[(String, LibraryPlatform)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
             let fits = match library {
-                Library::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
-                Library::Universal => self.system == System::MacOs,
-                Library::Other(_) => false,
+                LibraryPlatform::For(system, arch) => *system == self.system && Some(*arch) == self.arch,
+                LibraryPlatform::Universal => self.system == TargetSystem::MacOs,
+                LibraryPlatform::Other(_) => false,
             };
             if !fits {
                 let found = match library {
-                    Library::For(system, arch) => format!("{system} on {arch}"),
-                    Library::Universal => "macOS".to_owned(),
-                    Library::Other(what) => (*what).to_owned(),
+                    LibraryPlatform::For(system, arch) => format!("{system} on {arch}"),
+                    LibraryPlatform::Universal => "macOS".to_owned(),
+                    LibraryPlatform::Other(what) => (*what).to_owned(),
                 };
                 let built = self.platform.clone();
                 return Err(BinaryError::Library { path: path.chars().take(200).collect(), found, built });
@@ -398,32 +408,32 @@ impl Told {
 }
 
 /// Reads the platform from the first bytes of a library: ELF, Mach-O, or Portable Executable.
-fn library(head: &[u8]) -> Library {
+fn library_platform(head: &[u8]) -> LibraryPlatform {
     let half = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     const OTHER: &str = "a processor that is not supported";
     match head {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => match half(18) {
-            Some(62) => Library::For(System::Linux, Arch::X86_64),
-            Some(183) => Library::For(System::Linux, Arch::Arm64),
-            Some(_) | None => Library::Other(OTHER),
+            Some(62) => LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64),
+            Some(183) => LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64),
+            Some(_) | None => LibraryPlatform::Other(OTHER),
         },
-        [0x7f, b'E', b'L', b'F', ..] => Library::Other(OTHER),
+        [0x7f, b'E', b'L', b'F', ..] => LibraryPlatform::Other(OTHER),
         [0xcf, 0xfa, 0xed, 0xfe, ..] => match word(4) {
-            Some(0x0100_0007) => Library::For(System::MacOs, Arch::X86_64),
-            Some(0x0100_000c) => Library::For(System::MacOs, Arch::Arm64),
-            Some(_) | None => Library::Other(OTHER),
+            Some(0x0100_0007) => LibraryPlatform::For(TargetSystem::MacOs, Arch::X86_64),
+            Some(0x0100_000c) => LibraryPlatform::For(TargetSystem::MacOs, Arch::Arm64),
+            Some(_) | None => LibraryPlatform::Other(OTHER),
         },
-        [0xca, 0xfe, 0xba, 0xbe, ..] => Library::Universal,
+        [0xca, 0xfe, 0xba, 0xbe, ..] => LibraryPlatform::Universal,
         [b'M', b'Z', ..] => {
-            let header = word(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD);
+            let header = word(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
             match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| half(at + 4)) {
-                Some(0x8664) => Library::For(System::Windows, Arch::X86_64),
-                Some(0xaa64) => Library::For(System::Windows, Arch::Arm64),
-                Some(_) | None => Library::Other(OTHER),
+                Some(0x8664) => LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64),
+                Some(0xaa64) => LibraryPlatform::For(TargetSystem::Windows, Arch::Arm64),
+                Some(_) | None => LibraryPlatform::Other(OTHER),
             }
         }
-        _ => Library::Other("an unknown system"),
+        _ => LibraryPlatform::Other("an unknown system"),
     }
 }
 
@@ -440,20 +450,23 @@ mod tests {
     }
 
     #[test]
-    fn libraries_tell_system_and_processor() {
-        assert_eq!(library(&elf(62)), Library::For(System::Linux, Arch::X86_64));
-        assert_eq!(library(&elf(183)), Library::For(System::Linux, Arch::Arm64));
-        assert!(matches!(library(&elf(21)), Library::Other(_)));
-        assert!(matches!(library(b"\x7fELF\x01\x01"), Library::Other(_)), "32 bits");
+    fn libraries_have_a_system_and_a_processor() {
+        assert_eq!(library_platform(&elf(62)), LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64));
+        assert_eq!(library_platform(&elf(183)), LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64));
+        assert!(matches!(library_platform(&elf(21)), LibraryPlatform::Other(_)));
+        assert!(matches!(library_platform(b"\x7fELF\x01\x01"), LibraryPlatform::Other(_)), "32 bits");
         let macho = |cpu: u32| [0xfeed_facf_u32.to_le_bytes(), cpu.to_le_bytes()].concat();
-        assert_eq!(library(&macho(0x0100_000c)), Library::For(System::MacOs, Arch::Arm64));
+        assert_eq!(
+            library_platform(&macho(0x0100_000c)),
+            LibraryPlatform::For(TargetSystem::MacOs, Arch::Arm64)
+        );
         let mut pe = b"MZ".to_vec();
         pe.resize(0x3c, 0);
         pe.extend(0x40_u32.to_le_bytes());
         pe.extend(b"PE\0\0\x64\x86");
-        assert_eq!(library(&pe), Library::For(System::Windows, Arch::X86_64));
+        assert_eq!(library_platform(&pe), LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64));
         for hostile in [&b""[..], b"MZ", b"\x7fELF\x02\x01", b"MZ\xff\xff", &[0xcf, 0xfa, 0xed, 0xfe]] {
-            assert!(matches!(library(hostile), Library::Other(_)), "{hostile:?}");
+            assert!(matches!(library_platform(hostile), LibraryPlatform::Other(_)), "{hostile:?}");
         }
     }
 }

@@ -100,7 +100,7 @@ impl<'a> Value<'a> {
     /// The value as R reads the fields of [`KEEP_WHITE`]: only the blanks after the `:` are removed; lines joined by
     /// `\n`, a line ` .` as an empty one.
     #[must_use]
-    pub fn keep(self) -> Cow<'a, [u8]> {
+    pub fn keep_white(self) -> Cow<'a, [u8]> {
         let (first, mut rest) = split_line(self.0);
         let first = trim_start(first);
         if rest.is_empty() {
@@ -291,7 +291,7 @@ fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// The line width of `write.dcf` in characters, and the indent of continuation lines, which count without it.
-const FIRST: usize = 72;
+const LINE_WIDTH: usize = 72;
 const INDENT: usize = 8;
 
 /// Writes `tag: value` folded as `write.dcf` does, with a line end. Lines break only at white space, which is not
@@ -302,7 +302,7 @@ const INDENT: usize = 8;
 pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<()> {
     write!(out, "{tag}:")?;
     let mut column = tag.chars().count() + 1;
-    let mut limit = FIRST;
+    let mut limit = LINE_WIDTH;
     let mut sentence = false;
     let mut pause = false;
     for word in value.split([' ', '\t', '\n', '\r']) {
@@ -320,7 +320,7 @@ pub fn write_field(out: &mut impl Write, tag: &str, value: &str) -> io::Result<(
             column += gap + width;
         } else {
             write!(out, "\n{:INDENT$}", "")?;
-            (column, limit) = (width, FIRST - INDENT);
+            (column, limit) = (width, LINE_WIDTH - INDENT);
         }
         out.write_all(word.as_bytes())?;
         pause = false;
@@ -369,8 +369,11 @@ mod tests {
     #[test]
     fn fields_with_meaningful_white_space_can_be_kept() {
         let record = one(b"Author:  a\n   b  \n .\n  c\nBuilt:\n  y\n");
-        assert_eq!(record.get("Author").map(|v| v.keep().into_owned()), Some(b"a\n   b  \n\n  c".to_vec()));
-        assert_eq!(record.get("Built").map(|v| v.keep().into_owned()), Some(b"\n  y".to_vec()));
+        assert_eq!(
+            record.get("Author").map(|v| v.keep_white().into_owned()),
+            Some(b"a\n   b  \n\n  c".to_vec())
+        );
+        assert_eq!(record.get("Built").map(|v| v.keep_white().into_owned()), Some(b"\n  y".to_vec()));
     }
 
     #[test]
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_read_past_its_oddities() {
+    fn malformed_lines_of_a_description_are_ignored() {
         let text =
             b" stray\n# note\nPackage: a1\n\nVersion: 1.0\nno tag\n  goes on\nPackage: b2\n  x\nTitle: T\n";
         let record = description(text).expect("lenient");
@@ -467,7 +470,7 @@ mod tests {
         #[test]
         fn dcf_like_bytes_are_read_without_panic(text in "(A|B-x|[ \t.]|: ?|\n|\r\n|\r|é){0,60}") {
             for field in records(text.as_bytes()).flatten().flat_map(|r| r.fields) {
-                let _ = (field.value.fold(), field.value.keep());
+                let _ = (field.value.fold(), field.value.keep_white());
             }
         }
 

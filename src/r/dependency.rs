@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The field a dependency is in; the numbers are those of the public API's `links[].type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum DependencyKind {
     /// `Imports`: 0.
     Imports,
     /// `Depends`: 1.
@@ -20,20 +20,25 @@ pub enum Kind {
     Enhances,
 }
 
-impl Kind {
+impl DependencyKind {
     /// Every field, in the order of the numbers.
-    pub const ALL: [Kind; 5] =
-        [Kind::Imports, Kind::Depends, Kind::Suggests, Kind::LinkingTo, Kind::Enhances];
+    pub const ALL: [DependencyKind; 5] = [
+        DependencyKind::Imports,
+        DependencyKind::Depends,
+        DependencyKind::Suggests,
+        DependencyKind::LinkingTo,
+        DependencyKind::Enhances,
+    ];
 
     /// The DESCRIPTION field.
     #[must_use]
     pub fn field(self) -> &'static str {
         match self {
-            Kind::Imports => "Imports",
-            Kind::Depends => "Depends",
-            Kind::Suggests => "Suggests",
-            Kind::LinkingTo => "LinkingTo",
-            Kind::Enhances => "Enhances",
+            DependencyKind::Imports => "Imports",
+            DependencyKind::Depends => "Depends",
+            DependencyKind::Suggests => "Suggests",
+            DependencyKind::LinkingTo => "LinkingTo",
+            DependencyKind::Enhances => "Enhances",
         }
     }
 
@@ -41,11 +46,11 @@ impl Kind {
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
-            Kind::Imports => 0,
-            Kind::Depends => 1,
-            Kind::Suggests => 2,
-            Kind::LinkingTo => 3,
-            Kind::Enhances => 4,
+            DependencyKind::Imports => 0,
+            DependencyKind::Depends => 1,
+            DependencyKind::Suggests => 2,
+            DependencyKind::LinkingTo => 3,
+            DependencyKind::Enhances => 4,
         }
     }
 }
@@ -122,7 +127,7 @@ impl Requirement<'_> {
     /// Whether a version meets the requirement. A requirement that is not a version, such as a Subversion revision, is
     /// always met.
     #[must_use]
-    pub fn met_by(&self, candidate: &str) -> bool {
+    pub fn is_met_by(&self, candidate: &str) -> bool {
         !version::is_numeric(self.version) || self.operator.allows(version::compare(candidate, self.version))
     }
 }
@@ -146,23 +151,23 @@ impl fmt::Display for Dependency<'_> {
 }
 
 /// Iterates over the items of a list in order; empty items are skipped. White space is optional everywhere.
-pub fn list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
-    text.split(',').filter_map(item)
+pub fn parse_list(text: &str) -> impl Iterator<Item = Dependency<'_>> {
+    text.split(',').filter_map(parse_item)
 }
 
 /// The version requirements on R itself.
-pub fn on_r(depends: &str) -> impl Iterator<Item = Requirement<'_>> {
-    list(depends).filter(|d| d.name == "R").filter_map(|d| d.requirement)
+pub fn r_requirements(depends: &str) -> impl Iterator<Item = Requirement<'_>> {
+    parse_list(depends).filter(|d| d.name == "R").filter_map(|d| d.requirement)
 }
 
-fn item(text: &str) -> Option<Dependency<'_>> {
+fn parse_item(text: &str) -> Option<Dependency<'_>> {
     let text = text.trim();
     let (name, rest) = text.split_once('(').unwrap_or((text, ""));
     let name = name.trim_end();
-    (!name.is_empty()).then(|| Dependency { name, requirement: requirement(rest) })
+    (!name.is_empty()).then(|| Dependency { name, requirement: parse_requirement(rest) })
 }
 
-fn requirement(text: &str) -> Option<Requirement<'_>> {
+fn parse_requirement(text: &str) -> Option<Requirement<'_>> {
     let (inner, _) = text.split_once(')')?;
     let inner = inner.trim();
     let end = inner.find(|c: char| !matches!(c, '<' | '>' | '=' | '!'))?;
@@ -185,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn shown(text: &str) -> Vec<String> {
-        list(text).map(|d| d.to_string()).collect()
+        parse_list(text).map(|d| d.to_string()).collect()
     }
 
     #[test]
@@ -212,7 +217,7 @@ mod tests {
             (">", Operator::Greater),
         ] {
             let item = format!("a1 ({text} 1.0)");
-            let found = list(&item).next().and_then(|d| d.requirement).expect("a requirement");
+            let found = parse_list(&item).next().and_then(|d| d.requirement).expect("a requirement");
             assert_eq!((found.operator, found.version), (operator, "1.0"));
             assert_eq!(found.operator.as_str(), text);
         }
@@ -225,16 +230,16 @@ mod tests {
 
     #[test]
     fn requirements_on_r_may_be_several_and_a_revision_rules_nothing_out() {
-        let all: Vec<_> = on_r("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
+        let all: Vec<_> = r_requirements("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
         assert_eq!(all.len(), 3);
-        assert!(all.iter().all(|r| r.met_by("3.6.1")));
-        assert!(!all.iter().all(|r| r.met_by("4.2.2")));
+        assert!(all.iter().all(|r| r.is_met_by("3.6.1")));
+        assert!(!all.iter().all(|r| r.is_met_by("4.2.2")));
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in "\\PC{0,60}") {
-            for dependency in list(&text) {
+            for dependency in parse_list(&text) {
                 prop_assert!(!dependency.name.is_empty());
             }
         }

@@ -1,7 +1,7 @@
 //! A package's DESCRIPTION: its fields in order, decoded; and the index record made from it.
 
 use super::dcf::{self, DcfError};
-use super::dependency::{self, Dependency, Kind};
+use super::dependency::{self, Dependency, DependencyKind};
 use super::packages::SOURCE_FIELDS;
 use super::{encoding, version};
 use crate::model::digest::{Md5, Sha256};
@@ -46,7 +46,7 @@ impl Description {
             .map(|field| {
                 let tag = String::from_utf8_lossy(field.tag).into_owned();
                 let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
-                let value = if keep { field.value.keep() } else { field.value.fold() };
+                let value = if keep { field.value.keep_white() } else { field.value.fold() };
                 let value = encoding::decode(&value, declared.as_deref()).into_owned();
                 (tag, value)
             })
@@ -67,20 +67,20 @@ impl Description {
 
     /// As [`Description::get`], and `None` for an empty value.
     #[must_use]
-    pub fn filled(&self, tag: &str) -> Option<&str> {
+    pub fn non_empty(&self, tag: &str) -> Option<&str> {
         self.get(tag).filter(|value| !value.trim().is_empty())
     }
 
     /// `Package`.
     #[must_use]
     pub fn package(&self) -> Option<&str> {
-        self.filled("Package")
+        self.non_empty("Package")
     }
 
     /// `Version`.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
-        self.filled("Version")
+        self.non_empty("Version")
     }
 
     /// `NeedsCompilation`, case-insensitive; `None` when it is missing or neither yes nor no.
@@ -108,8 +108,8 @@ impl Description {
     }
 
     /// Iterates over the items of a dependency field.
-    pub fn dependencies(&self, kind: Kind) -> impl Iterator<Item = Dependency<'_>> {
-        dependency::list(self.get(kind.field()).unwrap_or_default())
+    pub fn dependencies(&self, kind: DependencyKind) -> impl Iterator<Item = Dependency<'_>> {
+        dependency::parse_list(self.get(kind.field()).unwrap_or_default())
     }
 
     /// Whether R accepts the version.
@@ -141,7 +141,7 @@ pub fn index_stanza(
 /// As [`index_stanza`], for a package of which only DESCRIPTION was read: without digests and size, and with
 /// `NeedsCompilation` only where DESCRIPTION has it.
 #[must_use]
-pub fn described_stanza(description: &Description) -> Vec<u8> {
+pub fn metadata_stanza(description: &Description) -> Vec<u8> {
     stanza(description, None, description.needs_compilation())
 }
 
@@ -152,8 +152,8 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     };
     // The last two, `MD5sum` and `NeedsCompilation`, are not taken from DESCRIPTION.
     for &tag in &SOURCE_FIELDS[..SOURCE_FIELDS.len() - 2] {
-        match (tag, description.filled(tag)) {
-            ("License", Some(value)) => write(tag, &even_license(value)),
+        match (tag, description.non_empty(tag)) {
+            ("License", Some(value)) => write(tag, &normalize_license(value)),
             (_, Some(value)) => write(tag, value),
             (_, None) => {}
         }
@@ -164,7 +164,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
     if let Some(needed) = needs_compilation {
         write("NeedsCompilation", if needed { "yes" } else { "no" });
     }
-    if let Some(value) = description.filled("SystemRequirements") {
+    if let Some(value) = description.non_empty("SystemRequirements") {
         write("SystemRequirements", value);
     }
     out
@@ -172,7 +172,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
 
 /// Appends the fields that mark a record as a binary and state its platform: `Built` as in DESCRIPTION, `Platform`,
 /// and the minor version of R.
-pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMinor) {
+pub fn write_built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMinor) {
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
     };
@@ -184,7 +184,7 @@ pub fn built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMino
 }
 
 /// Rewrites `GPL-2|GPL-3` as `GPL-2 | GPL-3` and `MIT+file LICENSE` as `MIT + file LICENSE`.
-fn even_license(value: &str) -> String {
+fn normalize_license(value: &str) -> String {
     let alternatives = value.split('|').map(|alternative| match alternative.split_once('+') {
         Some((name, file)) if file.trim_start().starts_with("file ") => {
             format!("{} + {}", name.trim(), file.trim())

@@ -7,7 +7,7 @@ use super::rds::Limits;
 use super::rds::packages::read_packages_matrix;
 
 /// Largest decompressed index in bytes: twenty times a full CRAN.
-const TEXT: u64 = 128 << 20;
+const MAX_TEXT: u64 = 128 << 20;
 
 /// Returns the index as text. `path` determines the format: `.rds`, else text, compressed or not.
 ///
@@ -15,7 +15,7 @@ const TEXT: u64 = 128 << 20;
 /// The bytes are not an index.
 pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     if !path.ends_with(".rds") {
-        return packages::text(bytes, TEXT).map_err(|e| e.to_string());
+        return packages::decode_text(bytes, MAX_TEXT).map_err(|e| e.to_string());
     }
     let table = read_packages_matrix(bytes, Limits::INDEX).map_err(|e| e.to_string())?;
     let mut text = Vec::new();

@@ -39,7 +39,7 @@ pub enum Tree {
     /// `bin/macosx/contrib/{r}` or `bin/macosx/{build}/contrib/{r}`
     MacOs {
         /// The flavour, such as `big-sur-arm64` (see [`Tree::macos`]); `None` for R's type `mac.binary`.
-        build: Option<Segment>,
+        flavour: Option<Segment>,
         /// The R version the packages are built for.
         r: RMinor,
     },
@@ -110,12 +110,12 @@ pub enum RPath {
     /// sources.
     Linux {
         /// The platform of the binaries.
-        build: LinuxBuild,
+        platform: LinuxPlatform,
         /// The path below it.
         path: Box<RPath>,
     },
     /// `builds/{platform}/{sha256}/{file}`: one exact binary, even after newer ones.
-    Build {
+    Binary {
         /// Its platform.
         platform: Platform,
         /// Digest of its bytes.
@@ -124,9 +124,9 @@ pub enum RPath {
         file: FileName,
     },
     /// `bin/linux/{r}-{distribution}/contrib/{r}/PACKAGES`: only the packages that have a binary.
-    Built {
+    BinaryIndex {
         /// The platform of the binaries.
-        build: LinuxBuild,
+        platform: LinuxPlatform,
         /// The file format.
         format: IndexFormat,
     },
@@ -134,7 +134,7 @@ pub enum RPath {
 
 /// The platform of Linux binaries, as it appears in paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LinuxBuild {
+pub struct LinuxPlatform {
     /// ASCII letters, digits and `_`; not necessarily a known distribution.
     pub distribution: Segment,
     /// The processor.
@@ -171,31 +171,33 @@ pub struct PackageFile<'a> {
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
     let shown = || path.chars().take(200).collect::<String>();
     let unknown = || BadPath::Unknown(shown());
-    if path.len() > MAX_PATH || !path.split('/').all(Segment::allows) {
+    if path.len() > MAX_PATH || !path.split('/').all(Segment::is_valid) {
         return Err(BadPath::Form(shown()));
     }
     let segments: Vec<&str> = path.split('/').collect();
     let (tree, rest) = match &segments[..] {
         ["src", "contrib", rest @ ..] => (Tree::Source, rest),
         ["web", "packages", "packages.rds"] => return Ok(RPath::PackageDatabase),
-        ["builds", platform, sha256, file] => return build(platform, sha256, file).ok_or_else(unknown),
+        ["builds", platform, sha256, file] => {
+            return parse_binary(platform, sha256, file).ok_or_else(unknown);
+        }
         ["bin", "linux", name, "contrib", r, file] => {
-            return LinuxBuild::listed(name, r, file).ok_or_else(unknown);
+            return LinuxPlatform::parse_index(name, r, file).ok_or_else(unknown);
         }
         ["bin", "linux", name, r, "src", "contrib", ..] => {
-            let build = LinuxBuild::named(name, r).ok_or_else(unknown)?;
+            let build = LinuxPlatform::parse(name, r).ok_or_else(unknown)?;
             let path = parse(&segments[4..].join("/")).map_err(|_| unknown())?;
-            return Ok(RPath::Linux { build, path: Box::new(path) });
+            return Ok(RPath::Linux { platform: build, path: Box::new(path) });
         }
         ["bin", "windows", "contrib", r, rest @ ..] => {
             (Tree::Windows { r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         ["bin", "macosx", "contrib", r, rest @ ..] => {
-            (Tree::MacOs { build: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+            (Tree::MacOs { flavour: None, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         ["bin", "macosx", build, "contrib", r, rest @ ..] => {
             let build = Some(Segment((*build).to_owned()));
-            (Tree::MacOs { build, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
+            (Tree::MacOs { flavour: build, r: RMinor::parse(r).ok_or_else(unknown)? }, rest)
         }
         _ => return Err(unknown()),
     };
@@ -220,16 +222,16 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
 }
 
 /// Parses the parts of a binary's own path, each in its canonical spelling only.
-fn build(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
+fn parse_binary(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
     let known = Platform::parse(platform).filter(|known| known.to_string() == platform)?;
     let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
-    Some(RPath::Build { platform: known, sha256: digest, file: FileName::parse(file)? })
+    Some(RPath::Binary { platform: known, sha256: digest, file: FileName::parse(file)? })
 }
 
 impl RPath {
     /// The relative path from this path's directory to the snapshot: `../../` from `src/contrib/{file}`.
     #[must_use]
-    pub fn up(&self) -> String {
+    pub fn path_to_root(&self) -> String {
         "../".repeat(self.path().matches('/').count())
     }
 
@@ -244,11 +246,11 @@ impl RPath {
             RPath::ArchiveMeta => "src/contrib/Meta/archive.rds".to_owned(),
             RPath::CurrentMeta => "src/contrib/Meta/current.rds".to_owned(),
             RPath::PackageDatabase => "web/packages/packages.rds".to_owned(),
-            RPath::Linux { build: LinuxBuild { distribution, arch, r }, path } => {
+            RPath::Linux { platform: LinuxPlatform { distribution, arch, r }, path } => {
                 format!("bin/linux/{distribution}-{arch}/{r}/{}", path.path())
             }
-            RPath::Build { platform, sha256, file } => format!("builds/{platform}/{sha256}/{file}"),
-            RPath::Built { build: LinuxBuild { distribution, arch, r }, format } => {
+            RPath::Binary { platform, sha256, file } => format!("builds/{platform}/{sha256}/{file}"),
+            RPath::BinaryIndex { platform: LinuxPlatform { distribution, arch, r }, format } => {
                 let arch = match arch {
                     Arch::X86_64 => String::new(),
                     Arch::Arm64 => format!("-{arch}"),
@@ -266,8 +268,8 @@ impl Tree {
         match self {
             Tree::Source => "src/contrib".to_owned(),
             Tree::Windows { r } => format!("bin/windows/contrib/{r}"),
-            Tree::MacOs { build: None, r } => format!("bin/macosx/contrib/{r}"),
-            Tree::MacOs { build: Some(build), r } => format!("bin/macosx/{build}/contrib/{r}"),
+            Tree::MacOs { flavour: None, r } => format!("bin/macosx/contrib/{r}"),
+            Tree::MacOs { flavour: Some(build), r } => format!("bin/macosx/{build}/contrib/{r}"),
         }
     }
 
@@ -275,24 +277,25 @@ impl Tree {
     #[must_use]
     pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
         let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
-        Some(Tree::MacOs { build: Some(build), r })
+        Some(Tree::MacOs { flavour: Some(build), r })
     }
 }
 
-impl LinuxBuild {
+impl LinuxPlatform {
     /// Parses `noble-x86_64` and `4.5`.
-    fn named(name: &str, r: &str) -> Option<LinuxBuild> {
+    fn parse(name: &str, r: &str) -> Option<LinuxPlatform> {
         let (distribution, arch) = name.rsplit_once('-')?;
         let distribution = Segment::parse(distribution).filter(|d| !d.as_str().contains('-'))?;
-        Some(LinuxBuild { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
+        Some(LinuxPlatform { distribution, arch: Arch::parse(arch)?, r: RMinor::parse(r)? })
     }
 
     /// Parses `4.5-noble` or `4.5-noble-arm64`, the same version again, and the name of an index.
-    fn listed(name: &str, r: &str, file: &str) -> Option<RPath> {
+    fn parse_index(name: &str, r: &str, file: &str) -> Option<RPath> {
         let (version, rest) = name.split_once('-')?;
-        let build = LinuxBuild::named(rest, r).or_else(|| LinuxBuild::named(&format!("{rest}-x86_64"), r))?;
+        let build =
+            LinuxPlatform::parse(rest, r).or_else(|| LinuxPlatform::parse(&format!("{rest}-x86_64"), r))?;
         let format = IndexFormat::parse(file)?;
-        (version == r).then_some(RPath::Built { build, format })
+        (version == r).then_some(RPath::BinaryIndex { platform: build, format })
     }
 }
 
@@ -333,7 +336,7 @@ impl Segment {
     /// Parses a plain name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Segment> {
-        Segment::allows(text).then(|| Segment(text.to_owned()))
+        Segment::is_valid(text).then(|| Segment(text.to_owned()))
     }
 
     /// The text.
@@ -342,7 +345,7 @@ impl Segment {
         &self.0
     }
 
-    fn allows(text: &str) -> bool {
+    fn is_valid(text: &str) -> bool {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'~' | b'-');
         (1..=MAX_SEGMENT).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
     }
@@ -384,7 +387,7 @@ impl SubDir {
     pub fn parse(text: &str) -> Option<SubDir> {
         let first = text.split('/').next().unwrap_or_default();
         let reserved = ["Archive", "archive", "Meta"].contains(&first);
-        let plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::allows);
+        let plain = text.len() <= MAX_PATH / 2 && text.split('/').all(Segment::is_valid);
         (plain && !reserved && text.split('/').count() <= 4).then(|| SubDir(text.to_owned()))
     }
 
@@ -409,7 +412,7 @@ impl<'a> PackageFile<'a> {
         })?;
         let letters = package.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
         let ends = package.starts_with(|c: char| c.is_ascii_alphabetic()) && !package.ends_with('.');
-        let good = Segment::allows(name) && Segment::allows(version) && letters && ends;
+        let good = Segment::is_valid(name) && Segment::is_valid(version) && letters && ends;
         good.then_some(PackageFile { name, package, version, extension })
     }
 }
@@ -478,7 +481,7 @@ mod tests {
             &format!("builds/4.5-win/{digest}/cli_3.6.6.zip"),
         ] {
             assert_eq!(parse(path).expect(path).path(), path);
-            let up = parse(path).expect(path).up();
+            let up = parse(path).expect(path).path_to_root();
             assert_eq!(up.matches("../").count(), path.split('/').count() - 1, "{path}");
         }
     }
@@ -585,9 +588,9 @@ mod tests {
                 RPath::File { tree: Tree::Windows { .. }, .. } => "windows",
                 RPath::File { tree: Tree::MacOs { .. }, .. } => "macos",
                 RPath::Linux { .. } => "linux",
-                RPath::Build { .. } => "build",
+                RPath::Binary { .. } => "build",
                 RPath::PackageDatabase => "database",
-                RPath::Built { .. } => "built",
+                RPath::BinaryIndex { .. } => "built",
                 other => panic!("{form}: {other:?}"),
             });
         }
@@ -658,11 +661,11 @@ mod tests {
 
     /// Distribution names as in the configuration: ASCII letters, digits and `_`; the names of other systems are
     /// reserved.
-    fn builds() -> impl Strategy<Value = LinuxBuild> {
+    fn builds() -> impl Strategy<Value = LinuxPlatform> {
         let distribution = "[a-zA-Z0-9_]{1,12}"
             .prop_filter("a distribution", |name| !["win", "macos"].contains(&name.as_str()))
             .prop_map(|name| Segment::parse(&name).expect("plain"));
-        (distribution, arches(), versions()).prop_map(|(distribution, arch, r)| LinuxBuild {
+        (distribution, arches(), versions()).prop_map(|(distribution, arch, r)| LinuxPlatform {
             distribution,
             arch,
             r,
@@ -670,7 +673,7 @@ mod tests {
     }
 
     fn platforms() -> impl Strategy<Value = Platform> {
-        (builds(), 0..3).prop_map(|(LinuxBuild { distribution, arch, r }, kind)| match kind {
+        (builds(), 0..3).prop_map(|(LinuxPlatform { distribution, arch, r }, kind)| match kind {
             0 => Platform { r, target: Target::Windows, arch: Arch::X86_64 },
             1 => Platform { r, target: Target::MacOs, arch },
             _ => Platform { r, target: Target::Linux(distribution.to_string()), arch },
@@ -682,13 +685,13 @@ mod tests {
         prop_oneof![
             Just(Tree::Source),
             r.clone().prop_map(|r| Tree::Windows { r }),
-            r.clone().prop_map(|r| Tree::MacOs { build: None, r }),
+            r.clone().prop_map(|r| Tree::MacOs { flavour: None, r }),
             (segments(), r).prop_filter_map("a flavour", |(build, r)| Tree::macos(&build, r)),
         ]
     }
 
     /// Paths below `src/contrib`.
-    fn of_sources() -> impl Strategy<Value = RPath> {
+    fn source_paths() -> impl Strategy<Value = RPath> {
         let dir = proptest::collection::vec(segments(), 1..6)
             .prop_filter_map("a folder", |dir| SubDir::parse(&dir.join("/")));
         prop_oneof![
@@ -704,17 +707,18 @@ mod tests {
 
     fn paths() -> impl Strategy<Value = RPath> {
         prop_oneof![
-            of_sources(),
+            source_paths(),
             Just(RPath::PackageDatabase),
             (trees(), formats()).prop_map(|(tree, format)| RPath::Index { tree, format }),
             (trees(), files()).prop_map(|(tree, file)| RPath::File { tree, file }),
-            (builds(), of_sources()).prop_map(|(build, path)| RPath::Linux { build, path: Box::new(path) }),
-            (platforms(), any::<[u8; 32]>(), files()).prop_map(|(platform, sha256, file)| RPath::Build {
+            (builds(), source_paths())
+                .prop_map(|(build, path)| RPath::Linux { platform: build, path: Box::new(path) }),
+            (platforms(), any::<[u8; 32]>(), files()).prop_map(|(platform, sha256, file)| RPath::Binary {
                 platform,
                 sha256: Sha256(sha256),
                 file
             }),
-            (builds(), formats()).prop_map(|(build, format)| RPath::Built { build, format }),
+            (builds(), formats()).prop_map(|(build, format)| RPath::BinaryIndex { platform: build, format }),
         ]
     }
 
@@ -728,8 +732,8 @@ mod tests {
             RPath::ArchiveMeta => 4,
             RPath::CurrentMeta => 5,
             RPath::Linux { .. } => 6,
-            RPath::Build { .. } => 7,
-            RPath::Built { .. } => 8,
+            RPath::Binary { .. } => 7,
+            RPath::BinaryIndex { .. } => 8,
             RPath::PackageDatabase => 9,
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod binary;
+pub mod binary_index;
 pub mod bioconductor;
 pub mod database;
 pub mod dcf;
@@ -13,7 +14,6 @@ pub mod history;
 pub mod index;
 pub mod layout;
 pub mod name;
-pub mod offered;
 pub mod packages;
 pub mod platform;
 pub mod rds;

@@ -82,33 +82,33 @@ impl Extension {
 
 /// The parts of `{package}_{version}.tar.gz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileName<'a> {
+pub struct SourceFileName<'a> {
     /// Before the first `_`.
     pub package: &'a str,
-    /// The rest without the extension; after [`FileName::parse`] a version R allows.
+    /// The rest without the extension; after [`SourceFileName::parse`] a version R allows.
     pub version: &'a str,
     /// The extension.
     pub extension: Extension,
 }
 
-impl<'a> FileName<'a> {
+impl<'a> SourceFileName<'a> {
     /// Parses the file name of a source package.
     ///
     /// # Errors
     /// [`BadFileName`].
-    pub fn parse(name: &'a str) -> Result<FileName<'a>, BadFileName> {
-        let file = FileName::parse_archived(name)?;
+    pub fn parse(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
+        let file = SourceFileName::parse_archived(name)?;
         if version::is_package_version(file.version) {
             return Ok(file);
         }
         Err(BadFileName::Version(excerpt(name)))
     }
 
-    /// As [`FileName::parse`], but also accepts the versions of old archives: see [`is_archived_version`].
+    /// As [`SourceFileName::parse`], but also accepts the versions of old archives: see [`is_archived_version`].
     ///
     /// # Errors
     /// [`BadFileName`].
-    pub fn parse_archived(name: &'a str) -> Result<FileName<'a>, BadFileName> {
+    pub fn parse_archived(name: &'a str) -> Result<SourceFileName<'a>, BadFileName> {
         let endings = [Extension::TarGz, Extension::Tgz, Extension::TarBz2, Extension::TarXz];
         let (stem, extension) = endings
             .into_iter()
@@ -121,7 +121,7 @@ impl<'a> FileName<'a> {
         if !is_archived_version(version) {
             return Err(BadFileName::Version(excerpt(name)));
         }
-        Ok(FileName { package, version, extension })
+        Ok(SourceFileName { package, version, extension })
     }
 }
 
@@ -158,12 +158,12 @@ mod tests {
 
     #[test]
     fn file_names_split_at_the_first_underscore() {
-        let file = FileName::parse("png_0.1-8.tar.gz").expect("a good name");
+        let file = SourceFileName::parse("png_0.1-8.tar.gz").expect("a good name");
         assert_eq!((file.package, file.version, file.extension), ("png", "0.1-8", Extension::TarGz));
-        let old = FileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
+        let old = SourceFileName::parse_archived("foo_0.9_2b.tgz").expect("an old name");
         assert_eq!((old.package, old.version, old.extension), ("foo", "0.9_2b", Extension::Tgz));
         for (ending, name) in [(Extension::TarBz2, "a1_1.0.tar.bz2"), (Extension::TarXz, "a1_1.0.tar.xz")] {
-            assert_eq!(FileName::parse(name).map(|f| f.extension), Ok(ending));
+            assert_eq!(SourceFileName::parse(name).map(|f| f.extension), Ok(ending));
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
             ("png_1.0b.tar.gz", BadFileName::Version("png_1.0b.tar.gz".into())),
         ];
         for (name, error) in cases {
-            assert_eq!(FileName::parse(name), Err(error));
+            assert_eq!(SourceFileName::parse(name), Err(error));
         }
     }
 

@@ -33,7 +33,7 @@ pub const BINARY_FIELDS: &[&str] = SOURCE_FIELDS.split_at(14).0;
 /// The order of packages in an index: by lower-case name, then by name. Sort with a stable sort, so that second records
 /// of a package (`Path`) follow its first and equal versions keep their order.
 #[must_use]
-pub fn order(a: &str, b: &str) -> Ordering {
+pub fn compare_names(a: &str, b: &str) -> Ordering {
     let lower = |b: u8| b.to_ascii_lowercase();
     a.bytes().map(lower).cmp(b.bytes().map(lower)).then_with(|| a.cmp(b))
 }
@@ -123,7 +123,7 @@ pub enum IndexError {
 ///
 /// # Errors
 /// [`IndexError`], except those of records.
-pub fn text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
+pub fn decode_text(bytes: &[u8], limit: u64) -> Result<Cow<'_, [u8]>, IndexError> {
     let text = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();
         let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes).take(limit.saturating_add(1));
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn packages_are_ordered_without_regard_to_case() {
         let mut names = ["zoo", "A3", "abc", "ABC", "R6", "r6", "a3x"];
-        names.sort_by(|a, b| order(a, b));
+        names.sort_by(|a, b| compare_names(a, b));
         assert_eq!(names, ["A3", "a3x", "ABC", "abc", "R6", "r6", "zoo"]);
     }
 
@@ -249,24 +249,24 @@ mod tests {
         let bytes = gz(b"Package: a1\n");
         assert_eq!(bytes, gz(b"Package: a1\n"));
         assert_eq!(&bytes[..8], b"\x1f\x8b\x08\x00\x00\x00\x00\x00");
-        assert_eq!(text(&bytes, 100).expect("an index"), &b"Package: a1\n"[..]);
+        assert_eq!(decode_text(&bytes, 100).expect("an index"), &b"Package: a1\n"[..]);
     }
 
     #[test]
     fn what_is_no_index_is_refused_by_name() {
-        assert!(matches!(text(b"\xef\xbb\xbf\n <!DOCTYPE html><html>", 1000), Err(IndexError::Html)));
-        assert!(matches!(text(&gz(b"<html>"), 1000), Err(IndexError::Html)));
-        assert!(matches!(text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
-        assert!(matches!(text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
-        assert!(matches!(text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
+        assert!(matches!(decode_text(b"\xef\xbb\xbf\n <!DOCTYPE html><html>", 1000), Err(IndexError::Html)));
+        assert!(matches!(decode_text(&gz(b"<html>"), 1000), Err(IndexError::Html)));
+        assert!(matches!(decode_text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
+        assert!(matches!(decode_text(b"Package: a1\n", 5), Err(IndexError::TooLarge { limit: 5 })));
+        assert!(matches!(decode_text(&gz(&[b'a'; 1 << 20]), 1000), Err(IndexError::TooLarge { .. })));
         let whole = gz(b"Package: a1\nVersion: 1.0\n");
         for cut in 2..whole.len() {
-            assert!(matches!(text(&whole[..cut], 1000), Err(IndexError::Truncated)), "cut at {cut}");
+            assert!(matches!(decode_text(&whole[..cut], 1000), Err(IndexError::Truncated)), "cut at {cut}");
         }
         let mut damaged = whole.clone();
         let crc = whole.len() - 8;
         damaged[crc] ^= 1;
-        assert!(matches!(text(&damaged, 1000), Err(IndexError::Gzip(_))));
+        assert!(matches!(decode_text(&damaged, 1000), Err(IndexError::Gzip(_))));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl fmt::Display for Arch {
 }
 
 /// Stands for the processor of a binary without compiled code.
-pub const ANY: &str = "any";
+pub const ANY_ARCH: &str = "any";
 
 /// The system that a binary runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,19 +77,19 @@ impl Platform {
             Some((target, arch)) => (target, Arch::parse(arch)?),
             None => (rest, Arch::X86_64),
         };
-        Platform::of(r, target, arch)
+        Platform::from_parts(r, target, arch)
     }
 
-    /// Parses the form of [`Platform::stored`]; `any` processor becomes `x86_64`.
+    /// Parses the form of [`Platform::to_stored`]; `any` processor becomes `x86_64`.
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Platform> {
         let (label, arch) = text.rsplit_once('/')?;
         let (r, target) = label.split_once('-')?;
-        let arch = if arch == ANY { Arch::X86_64 } else { Arch::parse(arch)? };
-        Platform::of(r, target, arch)
+        let arch = if arch == ANY_ARCH { Arch::X86_64 } else { Arch::parse(arch)? };
+        Platform::from_parts(r, target, arch)
     }
 
-    fn of(r: &str, target: &str, arch: Arch) -> Option<Platform> {
+    fn from_parts(r: &str, target: &str, arch: Arch) -> Option<Platform> {
         let target = match target {
             "win" => Target::Windows,
             "macos" => Target::MacOs,
@@ -103,8 +103,8 @@ impl Platform {
 
     /// The form in the database: the label, and the processor or `any`.
     #[must_use]
-    pub fn stored(&self, arch: Option<Arch>) -> String {
-        format!("{}/{}", self.label(), arch.map_or(ANY, Arch::as_str))
+    pub fn to_stored(&self, arch: Option<Arch>) -> String {
+        format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }
 
     /// The extension of its package files.
@@ -163,7 +163,7 @@ mod tests {
         }
         let arm = Platform::parse("4.5-noble-arm64").expect("a tag");
         assert_eq!(
-            (arm.stored(Some(Arch::Arm64)), arm.stored(None)),
+            (arm.to_stored(Some(Arch::Arm64)), arm.to_stored(None)),
             ("4.5-noble/arm64".into(), "4.5-noble/any".into())
         );
         assert_eq!(Platform::from_stored("4.5-noble/arm64"), Some(arm));

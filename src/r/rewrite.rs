@@ -1,6 +1,6 @@
 //! Rewrites an archive with another `Repository` field in DESCRIPTION and every other byte unchanged.
 
-use super::archive::{ArchiveError, Kind, Limits, Member, Members, SourceArchive};
+use super::archive::{ArchiveError, Limits, Member, MemberKind, Members, PackageArchive};
 use super::dcf;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
@@ -126,7 +126,7 @@ fn has_empty_line(mut text: &[u8]) -> bool {
 
 /// The result of a rewrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rewritten {
+pub struct RewriteOutput {
     /// DESCRIPTION in the new archive.
     pub description: Vec<u8>,
 }
@@ -140,19 +140,19 @@ pub struct Rewritten {
 /// [`RewriteError`].
 pub fn archive<W: Write>(
     source: impl Read,
-    checked: &SourceArchive,
+    checked: &PackageArchive,
     repository: &str,
     package_rds: Option<&[u8]>,
     out: W,
     options: Options,
-) -> Result<(Rewritten, W), RewriteError> {
+) -> Result<(RewriteOutput, W), RewriteError> {
     let description = description(&checked.description_raw, repository)?;
     let digest = hex::encode(Md5::digest(&description));
     let mut members = Members::new(source, options.limits)?;
     let mut out = output(out, options);
     let mut found = false;
     while let Some(mut member) = members.advance()? {
-        let file = member.kind == Kind::File;
+        let file = member.kind == MemberKind::File;
         if file && member.directly_in("DESCRIPTION").is_some() {
             if members.contents(&member, options.limits.description)? != checked.description_raw {
                 return Err(RewriteError::Changed);
@@ -197,7 +197,7 @@ pub fn archive<W: Write>(
     let encoder = out.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
     let file = encoder.finish().map_err(RewriteError::Write)?;
     let file = file.into_inner().map_err(|e| RewriteError::Write(e.into_error()))?;
-    Ok((Rewritten { description }, file))
+    Ok((RewriteOutput { description }, file))
 }
 
 type Output<W> = BufWriter<GzEncoder<BufWriter<W>>>;

@@ -8,7 +8,7 @@ use super::platform::Arch;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAgent {
     /// R, with the properties that select a binary.
-    R(Client),
+    R(RClient),
     /// The same form of another product, or without a valid version of R.
     NotR,
     /// Not of that form, or with an unsupported operating system.
@@ -17,11 +17,11 @@ pub enum UserAgent {
 
 /// The properties of an R client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct RClient {
     /// Its version.
     pub r: RVersion,
     /// Its operating system.
-    pub system: System,
+    pub system: ClientSystem,
     /// Its processor; `None` when unsupported or absent.
     pub arch: Option<Arch>,
 }
@@ -39,7 +39,7 @@ pub struct RVersion {
 
 /// Operating systems with binary packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum System {
+pub enum ClientSystem {
     /// Linux with the GNU C library.
     Linux,
     /// Linux with musl: cannot run binaries for the GNU C library.
@@ -55,7 +55,7 @@ impl RVersion {
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<RVersion> {
         let mut parts = text.splitn(4, |b| matches!(b, b'.' | b'-'));
-        let mut next = || parts.next().map(number);
+        let mut next = || parts.next().map(parse_number);
         let (major, minor) = (next()??, next()??);
         let patch = match next() {
             None => None,
@@ -72,7 +72,7 @@ impl std::fmt::Display for RVersion {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u16> {
+fn parse_number(digits: &[u8]) -> Option<u16> {
     if !(1..=3).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -90,7 +90,7 @@ pub fn parse(header: &[u8]) -> UserAgent {
     while let Some(before) = pieces.next() {
         let (Some(before), Some(inside)) = (before.strip_suffix(b"("), pieces.peek()) else { continue };
         let inside = inside.strip_suffix(b"(").or_else(|| inside.strip_suffix(b")")).unwrap_or(inside);
-        match group(last_word(before).unwrap_or_default(), inside) {
+        match parse_group(last_word(before).unwrap_or_default(), inside) {
             Some(UserAgent::R(client)) => return UserAgent::R(client),
             Some(other) if seen == UserAgent::Unsupported => seen = other,
             Some(_) | None => {}
@@ -113,11 +113,11 @@ fn last_word(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Parses a parenthesised group; `None` when it is not of R's form at all.
-fn group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
+fn parse_group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
     // The form has four words; a longer comment belongs to another product.
     let words: Vec<&[u8]> = words(inside).take(9).collect();
     let is_r = product == b"R" || product.starts_with(b"R/");
-    let system = words.iter().rev().find_map(|word| system(word));
+    let system = words.iter().rev().find_map(|word| parse_system(word));
     let version = words.first().and_then(|word| RVersion::parse(word));
     if !(is_r || (words.len() == 4 && version.is_some())) || words.len() > 8 {
         return None;
@@ -128,29 +128,29 @@ fn group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
         (true, Some(r), Some(system)) => {
             // The processor is a word of its own; the triplet before it also begins with it.
             let rest = words.get(1..).unwrap_or_default();
-            let alone = rest.iter().rev().find_map(|word| arch(word));
+            let alone = rest.iter().rev().find_map(|word| parse_arch(word));
             let arch =
-                alone.or_else(|| rest.iter().find_map(|word| arch(word.split(|b| *b == b'-').next()?)));
-            UserAgent::R(Client { r, system, arch })
+                alone.or_else(|| rest.iter().find_map(|word| parse_arch(word.split(|b| *b == b'-').next()?)));
+            UserAgent::R(RClient { r, system, arch })
         }
     })
 }
 
-fn arch(word: &[u8]) -> Option<Arch> {
+fn parse_arch(word: &[u8]) -> Option<Arch> {
     std::str::from_utf8(word).ok().and_then(Arch::parse)
 }
 
 /// Parses the system from a word: `linux-gnu`, `darwin20`, `mingw32`, or the end of a triplet.
-fn system(word: &[u8]) -> Option<System> {
+fn parse_system(word: &[u8]) -> Option<ClientSystem> {
     let parts: Vec<&[u8]> = word.split(|b| *b == b'-').take(5).collect();
     let at = |name: &[u8]| parts.iter().any(|part| part.starts_with(name));
     if at(b"linux") {
-        return Some(if at(b"musl") { System::LinuxMusl } else { System::Linux });
+        return Some(if at(b"musl") { ClientSystem::LinuxMusl } else { ClientSystem::Linux });
     }
     if at(b"darwin") {
-        return Some(System::MacOs);
+        return Some(ClientSystem::MacOs);
     }
-    (at(b"mingw") || at(b"ucrt")).then_some(System::Windows)
+    (at(b"mingw") || at(b"ucrt")).then_some(ClientSystem::Windows)
 }
 
 #[cfg(test)]
@@ -158,53 +158,56 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn r(version: &str, system: System, arch: Option<Arch>) -> UserAgent {
+    fn r(version: &str, system: ClientSystem, arch: Option<Arch>) -> UserAgent {
         let r = RVersion::parse(version.as_bytes()).expect("a version");
-        UserAgent::R(Client { r, system, arch })
+        UserAgent::R(RClient { r, system, arch })
     }
 
     #[test]
     fn every_form_of_a_client_is_read() {
         let (x86, arm) = (Some(Arch::X86_64), Some(Arch::Arm64));
         for (header, expected) in [
-            ("R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
-            ("R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
+            ("R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", ClientSystem::Linux, x86)),
+            ("R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", ClientSystem::Linux, x86)),
             (
                 "R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu) on GitHub Actions",
-                r("4.5.1", System::Linux, x86),
+                r("4.5.1", ClientSystem::Linux, x86),
             ),
             (
                 "RStudio Desktop (2022.7.1.554); R (4.1.1 x86_64-w64-mingw32 x86_64 mingw32)",
-                r("4.1.1", System::Windows, x86),
+                r("4.1.1", ClientSystem::Windows, x86),
             ),
             (
                 "RStudio Server (2026.1); R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
-                r("4.5.1", System::Linux, x86),
+                r("4.5.1", ClientSystem::Linux, x86),
             ),
-            ("posit.cloud R (4.6.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.6.1", System::Linux, x86)),
+            (
+                "posit.cloud R (4.6.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
+                r("4.6.1", ClientSystem::Linux, x86),
+            ),
             (
                 "renv (1.1.5); R/4.5.1 R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)",
-                r("4.5.1", System::Linux, x86),
+                r("4.5.1", ClientSystem::Linux, x86),
             ),
-            ("R (4.6.0 aarch64-pc-linux-gnu aarch64 linux-gnu)", r("4.6.0", System::Linux, arm)),
-            ("R (4.5.1 aarch64-unknown-linux-gnu aarch64 linux-gnu)", r("4.5.1", System::Linux, arm)),
-            ("R%20(4.6.1%20x86_64-w64-mingw32%20x86_64%20mingw32)", r("4.6.1", System::Windows, x86)),
-            ("R (4.5.0 x86_64-pc-linux-musl x86_64 linux-musl)", r("4.5.0", System::LinuxMusl, x86)),
-            ("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)", r("4.5.1", System::MacOs, arm)),
-            ("R (4.7.0 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.7.0", System::Linux, x86)),
-            ("R (4.4 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.4", System::Linux, x86)),
-            ("R (4.5.1 arm64 linux-gnu)", r("4.5.1", System::Linux, arm)),
-            ("R (4.5.1 i686-pc-linux-gnu i686 linux-gnu)", r("4.5.1", System::Linux, None)),
-            ("R (4.5.1 x86_64-pc-linux-gnu)", r("4.5.1", System::Linux, x86)),
-            ("R/4.5.1 (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", System::Linux, x86)),
-            ("x ((R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu", r("4.5.1", System::Linux, x86)),
+            ("R (4.6.0 aarch64-pc-linux-gnu aarch64 linux-gnu)", r("4.6.0", ClientSystem::Linux, arm)),
+            ("R (4.5.1 aarch64-unknown-linux-gnu aarch64 linux-gnu)", r("4.5.1", ClientSystem::Linux, arm)),
+            ("R%20(4.6.1%20x86_64-w64-mingw32%20x86_64%20mingw32)", r("4.6.1", ClientSystem::Windows, x86)),
+            ("R (4.5.0 x86_64-pc-linux-musl x86_64 linux-musl)", r("4.5.0", ClientSystem::LinuxMusl, x86)),
+            ("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)", r("4.5.1", ClientSystem::MacOs, arm)),
+            ("R (4.7.0 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.7.0", ClientSystem::Linux, x86)),
+            ("R (4.4 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.4", ClientSystem::Linux, x86)),
+            ("R (4.5.1 arm64 linux-gnu)", r("4.5.1", ClientSystem::Linux, arm)),
+            ("R (4.5.1 i686-pc-linux-gnu i686 linux-gnu)", r("4.5.1", ClientSystem::Linux, None)),
+            ("R (4.5.1 x86_64-pc-linux-gnu)", r("4.5.1", ClientSystem::Linux, x86)),
+            ("R/4.5.1 (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)", r("4.5.1", ClientSystem::Linux, x86)),
+            ("x ((R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu", r("4.5.1", ClientSystem::Linux, x86)),
         ] {
             assert_eq!(parse(header.as_bytes()), expected, "{header}");
         }
     }
 
     #[test]
-    fn what_is_not_r_is_told_apart_from_what_tells_nothing() {
+    fn other_clients_and_unknown_forms_are_distinguished() {
         for header in [
             "Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)",
             "(3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)",
@@ -257,7 +260,7 @@ mod tests {
         #[test]
         fn the_form_is_found_in_any_position(before in "[a-zA-Z0-9./; )]{0,40}", after in "[^%]{0,40}") {
             let header = format!("{before} R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu){after}");
-            prop_assert_eq!(parse(header.as_bytes()), r("4.5.1", System::Linux, Some(Arch::Arm64)));
+            prop_assert_eq!(parse(header.as_bytes()), r("4.5.1", ClientSystem::Linux, Some(Arch::Arm64)));
         }
     }
 }

@@ -14,35 +14,35 @@ use crate::r::platform::Platform;
 use crate::upstream::{Mirror, Upstream};
 
 /// The bundles of the current configuration, shared.
-pub(super) type Kept = ArcSwapOption<Bundles>;
+pub(super) type SharedBundles = ArcSwapOption<Bundles>;
 
 /// The bundles of a configuration.
 pub(super) struct Bundles {
     config: Arc<Config>,
     upstream: Arc<Upstream>,
-    cran: Side,
-    bioconductor: Side,
+    cran: BundleOrigin,
+    bioconductor: BundleOrigin,
 }
 
 /// Where the packages of one product come from.
-enum Side {
+enum BundleOrigin {
     /// A mirror over HTTP, or nothing.
-    Elsewhere,
+    Other,
     /// A directory that is not a bundle yet; a bundle may still be copied there.
-    Directory,
+    PlainDirectory,
     Bundle(Mirror),
 }
 
-impl Side {
-    fn of(upstream: &Upstream, url: &str) -> Side {
+impl BundleOrigin {
+    fn of(upstream: &Upstream, url: &str) -> BundleOrigin {
         if !url.starts_with("file:") {
-            return Side::Elsewhere;
+            return BundleOrigin::Other;
         }
         match upstream.mirror(url) {
-            Ok(mirror) if mirror.is_bundle() => Side::Bundle(mirror),
-            Ok(_) => Side::Directory,
+            Ok(mirror) if mirror.is_bundle() => BundleOrigin::Bundle(mirror),
+            Ok(_) => BundleOrigin::PlainDirectory,
             // A fetch from there reports the error.
-            Err(_) => Side::Elsewhere,
+            Err(_) => BundleOrigin::Other,
         }
     }
 }
@@ -54,7 +54,7 @@ impl Repo {
         if located.stored || located.sha256.is_none() || !self.may_be_fetched(located) {
             return None;
         }
-        self.bundle_for(located.tree().tree, located.built.as_ref())
+        self.bundle_for(located.tree().tree, located.platform.as_ref())
     }
 
     /// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.
@@ -67,14 +67,14 @@ impl Repo {
             (None, None) => (&bundles.cran, Product::Cran),
         };
         match side {
-            Side::Bundle(mirror) => Some((mirror.clone(), product)),
-            Side::Elsewhere | Side::Directory => None,
+            BundleOrigin::Bundle(mirror) => Some((mirror.clone(), product)),
+            BundleOrigin::Other | BundleOrigin::PlainDirectory => None,
         }
     }
 
     /// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
     #[must_use]
-    pub fn stays(&self, located: &Located) -> bool {
+    pub fn is_local(&self, located: &Located) -> bool {
         located.stored || self.bundle_of(located).is_some()
     }
 
@@ -87,12 +87,15 @@ impl Repo {
             return kept;
         }
         let bundles = Arc::new(Bundles {
-            cran: Side::of(&upstream, &config.cran.url),
-            bioconductor: Side::of(&upstream, &config.bioconductor.url),
+            cran: BundleOrigin::of(&upstream, &config.cran.url),
+            bioconductor: BundleOrigin::of(&upstream, &config.bioconductor.url),
             config: Arc::clone(&config),
             upstream: Arc::clone(&upstream),
         });
-        if ![&bundles.cran, &bundles.bioconductor].iter().any(|side| matches!(side, Side::Directory)) {
+        if ![&bundles.cran, &bundles.bioconductor]
+            .iter()
+            .any(|side| matches!(side, BundleOrigin::PlainDirectory))
+        {
             self.bundles.store(Some(Arc::clone(&bundles)));
         }
         bundles

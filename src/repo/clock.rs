@@ -31,7 +31,7 @@ impl Repo {
 
     /// Whether publishing is blocked because this machine's clock is ahead, by an amount that an outage may explain.
     #[must_use]
-    pub fn may_have_been_off(&self) -> bool {
+    pub fn has_outage_skew(&self) -> bool {
         self.state.catalog.get().skew((self.state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
     }
 
@@ -41,7 +41,7 @@ impl Repo {
     /// # Errors
     /// The database.
     pub async fn accept_clock(&self) -> Result<Option<Repair>, RepoError> {
-        if !self.may_have_been_off() {
+        if !self.has_outage_skew() {
             return Ok(None);
         }
         self.repair((self.state.clock)(), false).await

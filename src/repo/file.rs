@@ -6,16 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::flight::{self, Crew, Expected, FlightError, Landed, Outcome, Passenger, Ticket};
-use super::places::{self, Place};
+use super::candidates::{self, MirrorPath};
+use super::fetch::{
+    self, Delivery, FetchDeps, FetchError, FetchOutcome, FetchRequest, PackageForm, Subscriber,
+};
 use super::{Repo, RepoError, owner};
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::StorageClass;
 use crate::db;
+use crate::db::discovered_binary::DiscoveredBinary;
 use crate::db::file::FileState;
-use crate::db::found_build::Found;
-use crate::db::life::FoundFile;
+use crate::db::life::ReleaseFile;
 use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
@@ -49,11 +51,11 @@ pub struct Located {
     /// Publication time: `Last-Modified`.
     pub modified: Option<Timestamp>,
     /// The platform of a binary; `None` for a source package.
-    pub(super) built: Option<Platform>,
+    pub(super) platform: Option<Platform>,
     /// The tree that contains it.
     pub(super) tree: PointTree,
     /// The row of the file.
-    found: FoundFile,
+    row: ReleaseFile,
 }
 
 /// The body of an opened file.
@@ -78,34 +80,34 @@ pub struct OpenFile {
 
 /// Cache of located files that are in storage. A tree's step never changes and stored files stay stored, so entries
 /// never become invalid.
-pub(super) type Cache = quick_cache::sync::Cache<Wanted, Located>;
+pub(super) type Cache = quick_cache::sync::Cache<FileKey, Located>;
 
 /// Entries of the [`Cache`], some hundred bytes each.
 pub(super) const CACHED: usize = 20_000;
 
 /// The cache key of a located file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wanted {
+pub(super) struct FileKey {
     trees: Vec<PointTree>,
     file: String,
     archive: bool,
 }
 
 impl Located {
-    fn new(package: &str, tree: PointTree, found: FoundFile) -> Located {
+    fn new(package: &str, tree: PointTree, row: ReleaseFile) -> Located {
         Located {
             package: package.to_owned(),
-            version: found.version.clone(),
-            name: found.name.clone(),
-            archived: found.state == LifeState::Archived,
-            size: found.size.and_then(|size| u64::try_from(size).ok()),
-            sha256: found.sha256,
-            md5: found.md5,
-            stored: found.file_state == FileState::Stored,
-            modified: found.published_at,
-            built: None,
+            version: row.version.clone(),
+            name: row.name.clone(),
+            archived: row.state == LifeState::Archived,
+            size: row.size.and_then(|size| u64::try_from(size).ok()),
+            sha256: row.sha256,
+            md5: row.md5,
+            stored: row.file_state == FileState::Stored,
+            modified: row.published_at,
+            platform: None,
             tree,
-            found,
+            row,
         }
     }
 
@@ -118,7 +120,7 @@ impl Located {
     /// How often the same version was replaced by other bytes before.
     #[must_use]
     pub fn revision(&self) -> i64 {
-        self.found.revision
+        self.row.revision
     }
 
     /// The tree that contains it.
@@ -128,22 +130,22 @@ impl Located {
 
     /// The id of its file row.
     pub(super) fn file(&self) -> FileId {
-        self.found.file
+        self.row.file
     }
 
     /// The ids of its package and release.
     pub(super) fn release(&self) -> (PackageId, ReleaseId) {
-        (self.found.package, self.found.release)
+        (self.row.package, self.row.release)
     }
 
     /// Whether it may be fetched again: a binary without a locator was uploaded and exists only in storage.
     fn has_upstream(&self) -> bool {
-        self.built.is_none() || !self.found.locator.is_empty()
+        self.platform.is_none() || !self.row.locator.is_empty()
     }
 
     /// Replaces a source package by one of its binaries.
-    pub(super) fn built(&self, binary: &db::binary::Build, platform: &Platform) -> Located {
-        let found = FoundFile {
+    pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> Located {
+        let found = ReleaseFile {
             file: binary.file,
             name: binary.name.clone(),
             locator: binary.locator.clone(),
@@ -153,15 +155,15 @@ impl Located {
             file_state: binary.state,
             class: binary.class.clone(),
             published_at: Some(binary.at),
-            ..self.found.clone()
+            ..self.row.clone()
         };
         let located = Located::new(&self.package, self.tree, found);
-        Located { built: Some(platform.clone()), ..located }
+        Located { platform: Some(platform.clone()), ..located }
     }
 
     /// Replaces a source package by one of its binaries that is in no list yet.
-    pub(super) fn found_build(&self, binary: Found, platform: &Platform) -> Located {
-        let found = FoundFile {
+    pub(super) fn with_discovered_binary(&self, binary: DiscoveredBinary, platform: &Platform) -> Located {
+        let found = ReleaseFile {
             file: binary.file,
             name: binary.name,
             locator: binary.locator,
@@ -171,14 +173,14 @@ impl Located {
             file_state: binary.state,
             class: binary.class,
             published_at: None,
-            ..self.found.clone()
+            ..self.row.clone()
         };
-        Located { built: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
+        Located { platform: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
     }
 
     /// The key of the stored object; `None` when the row says that it is not stored.
     pub(super) fn key(&self) -> Option<Key> {
-        let class = self.found.class.as_deref()?;
+        let class = self.row.class.as_deref()?;
         let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
         self.sha256.filter(|_| self.stored).map(|digest| Key::Package(class, digest))
     }
@@ -199,8 +201,8 @@ impl Repo {
         file: &str,
         archive: bool,
     ) -> Result<Located, RepoError> {
-        let wanted = Wanted { trees: point.trees.clone(), file: file.to_owned(), archive };
-        if let Some(located) = self.located.get(&wanted) {
+        let wanted = FileKey { trees: point.trees.clone(), file: file.to_owned(), archive };
+        if let Some(located) = self.located_files.get(&wanted) {
             return Ok(located);
         }
         let (trees, name, path_and_file) = (point.trees.clone(), package.to_owned(), file.to_owned());
@@ -224,7 +226,7 @@ impl Repo {
         };
         let located = Located::new(package, tree, found);
         if located.stored {
-            self.located.insert(wanted, located.clone());
+            self.located_files.insert(wanted, located.clone());
         }
         Ok(located)
     }
@@ -245,24 +247,24 @@ impl Repo {
             }
             tracing::error!(file = %located.name, "{error}; fetching it again");
         }
-        if let Some(open) = self.open_in_place(located, range.as_ref()).await? {
+        if let Some(open) = self.open_in_bundle(located, range.as_ref()).await? {
             return Ok(open);
         }
-        let passenger = self.board(located)?;
-        let mut progress = passenger.flight.progress.clone();
+        let passenger = self.join_fetch(located)?;
+        let mut progress = passenger.fetch.progress.clone();
         let current = progress
             .wait_for(|p| p.can_answer())
             .await
             .map_err(|_| RepoError::Storage(StorageError::Other("the server is shutting down".to_owned())))?
             .clone();
         match current.outcome {
-            Some(Outcome::Failed(error)) => return Err(error.into()),
-            Some(Outcome::Landed(Landed::Stored(key))) => {
+            Some(FetchOutcome::Failed(error)) => return Err(error.into()),
+            Some(FetchOutcome::Done(Delivery::Stored(key))) => {
                 return self.read_stored(located, &key, range).await;
             }
-            Some(Outcome::Landed(Landed::Passed)) | None => {}
+            Some(FetchOutcome::Done(Delivery::SentOnly)) | None => {}
         }
-        Ok(from_flight(passenger, current.size, range))
+        Ok(open_fetch(passenger, current.size, range))
     }
 
     /// Checks for the errors of [`Repo::open`] that are known without reading the whole file and without a request to
@@ -279,8 +281,8 @@ impl Repo {
             None if !self.may_be_fetched(located) => return Ok(()),
             None => {}
         }
-        let (places, ..) = self.places(located)?;
-        Ok(self.flights.check(located.found.file, &places)?)
+        let (places, ..) = self.candidates(located)?;
+        Ok(self.fetches.check(located.row.file, &places)?)
     }
 
     /// Returns whether a file is fetched again because its object is missing or damaged. An object that is missing and
@@ -304,26 +306,26 @@ impl Repo {
         key: &Key,
         range: Option<Range<u64>>,
     ) -> Result<OpenFile, RepoError> {
-        self.prove(located, key).await?;
+        self.check_integrity(located, key).await?;
         self.read_stored(located, key, range).await
     }
 
     /// Checks that a stored file exists, has the recorded size and is not known to be damaged.
     async fn check_stored(&self, located: &Located, key: &Key) -> Result<(), RepoError> {
         if self.is_known_damaged(key) {
-            self.prove(located, key).await?;
+            self.check_integrity(located, key).await?;
         }
         match self.read_stored(located, key, Some(0..1)).await {
             Err(missing @ RepoError::Storage(StorageError::NotFound(_))) => {
                 // A damaged object that was set aside is reported as damaged.
-                self.prove(located, key).await?;
+                self.check_integrity(located, key).await?;
                 Err(missing)
             }
             read => read.map(drop),
         }
     }
 
-    /// Opens a stored file. One of another size than recorded is treated as [`Repo::prove`] does: read through again,
+    /// Opens a stored file. One of another size than recorded is treated as [`Repo::check_integrity`] does: read through again,
     /// and set aside if it is damaged.
     async fn read_stored(
         &self,
@@ -339,8 +341,8 @@ impl Repo {
         if let (Some(size), Some(recorded)) = (size, located.size)
             && size != recorded
         {
-            self.proofs.remove(key);
-            self.prove(located, key).await?;
+            self.integrity_checks.remove(key);
+            self.check_integrity(located, key).await?;
             let why = format!("the object {} has {size} bytes, not {recorded}", key.path());
             return Err(RepoError::Damaged { file: located.name.clone(), why });
         }
@@ -376,7 +378,10 @@ impl Repo {
     }
 
     /// The upstream candidates of a file, the storage class for it, and the expected kind of file.
-    fn places(&self, located: &Located) -> Result<(Vec<Place>, StorageClass, Expected), RepoError> {
+    fn candidates(
+        &self,
+        located: &Located,
+    ) -> Result<(Vec<MirrorPath>, StorageClass, PackageForm), RepoError> {
         let config = self.state.config.load();
         let upstream = self.state.upstream.load();
         let away = |source| RepoError::Upstream { source, retry_after: 60 };
@@ -384,89 +389,90 @@ impl Repo {
             let sha256 = located.sha256.filter(|_| !located.stored)?;
             let mirror = upstream.mirror(url).ok()?;
             let path = mirror.object(product, sha256, &located.name)?;
-            Some(Place { mirror, path })
+            Some(MirrorPath { mirror, path })
         };
-        Ok(match &located.built {
+        Ok(match &located.platform {
             None => {
                 let (root, url, class, product) =
                     match self.state.catalog.get().tree(located.tree.tree).and_then(Tree::part) {
                         Some(part) => {
                             let root = &config.bioconductor.url;
                             let product = Product::Bioconductor(part.version.to_string());
-                            (root, bioconductor::address(root, part), StorageClass::Bioconductor, product)
+                            (root, bioconductor::part_url(root, part), StorageClass::Bioconductor, product)
                         }
                         None => {
                             (&config.cran.url, config.cran.url.clone(), StorageClass::Cran, Product::Cran)
                         }
                     };
                 let mirror = upstream.mirror(&url).map_err(away)?;
-                let places = places::of_source(&mirror, &located.found, &located.package);
-                (places::and_object(places, object(root, &product)), class, Expected::Source)
+                let places = candidates::of_source(&mirror, &located.row, &located.package);
+                (candidates::with_object(places, object(root, &product)), class, PackageForm::Source)
             }
             Some(platform) => {
-                let locator = &located.found.locator;
-                let places = places::of_build(&upstream.binaries(&config.cran), &upstream, platform, locator);
+                let locator = &located.row.locator;
+                let places =
+                    candidates::of_binary(&upstream.binaries(&config.cran), &upstream, platform, locator);
                 let product = Product::Binaries(platform.to_string());
                 let object =
                     config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
                 let places = match (places, object) {
-                    (Ok(places), object) => places::and_object(places, object),
+                    (Ok(places), object) => candidates::with_object(places, object),
                     // It is not known yet whether the mirror is a bundle that contains binaries.
                     (Err(_), Some(object)) => vec![object],
                     (Err(error), None) => return Err(away(error)),
                 };
-                (places, StorageClass::Binaries, Expected::Build(platform.clone()))
+                (places, StorageClass::Binaries, PackageForm::Binary(platform.clone()))
             }
         })
     }
 
-    fn board(&self, located: &Located) -> Result<Passenger, RepoError> {
+    fn join_fetch(&self, located: &Located) -> Result<Subscriber, RepoError> {
         if !self.may_be_fetched(located) {
             let missing = format!("{}, which has no upstream,", located.name);
             return Err(RepoError::Storage(StorageError::NotFound(missing)));
         }
-        let (places, class, expected) = self.places(located)?;
-        let (stale, tree) = (self.stale.clone(), located.tree);
+        let (places, class, expected) = self.candidates(located)?;
+        let (stale, tree) = (self.mismatch_hook.clone(), located.tree);
         let ticket = || {
-            let crew = Crew {
+            let crew = FetchDeps {
                 state: self.state.clone(),
-                learner: self.learner.clone(),
-                proofs: self.proofs.clone(),
-                stale: Arc::new(move || stale.call(tree)),
-                landing: self.landing.clone(),
+                updates: self.file_updates.clone(),
+                integrity_checks: self.integrity_checks.clone(),
+                on_mismatch: Arc::new(move || stale.call(tree)),
+                blob_lock: self.blob_lock.clone(),
             };
-            Ticket::new(&located.found, expected, places, class, crew)
+            FetchRequest::new(&located.row, expected, places, class, crew)
         };
-        Ok(self.flights.board(located.found.file, ticket)?)
+        Ok(self.fetches.join(located.row.file, ticket)?)
     }
 }
 
 /// Opens a file that is being fetched. A range far beyond what was fetched so far is not waited for: the whole file is
 /// sent (RFC 9110 section 14.2 permits it).
-fn from_flight(passenger: Passenger, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
-    let range = range.filter(|range| size.is_some() && flight::near(&passenger.flight, range.start));
+fn open_fetch(passenger: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
+    let range = range.filter(|range| size.is_some() && fetch::is_near(&passenger.fetch, range.start));
     let wanted = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
-    let stream = flight::read(passenger, wanted).map_err(RepoError::from).boxed();
+    let stream = fetch::read(passenger, wanted).map_err(RepoError::from).boxed();
     OpenFile { size, range, body: FileBody::Stream(stream) }
 }
 
-impl From<FlightError> for RepoError {
-    fn from(error: FlightError) -> RepoError {
+impl From<FetchError> for RepoError {
+    fn from(error: FetchError) -> RepoError {
         match error {
-            FlightError::Missing(what) => RepoError::NotFound(what),
-            FlightError::Mismatch(reason) => RepoError::Upstream {
+            FetchError::Missing(what) => RepoError::NotFound(what),
+            FetchError::Mismatch(reason) => RepoError::Upstream {
                 source: UpstreamError::Refused { url: "the mirror".to_owned(), reason },
                 retry_after: 60,
             },
-            FlightError::Upstream(source) => {
+            FetchError::Upstream(source) => {
                 let retry_after = match &source {
                     UpstreamError::Unavailable { retry_after, .. } => retry_after.unwrap_or(30),
                     UpstreamError::Missing(_) | UpstreamError::Refused { .. } => 60,
                 };
                 RepoError::Upstream { source, retry_after }
             }
-            FlightError::Storage(reason) => RepoError::Storage(StorageError::Other(reason)),
-            FlightError::Deserted => RepoError::Storage(StorageError::Other(error.to_string())),
+            FetchError::Storage(reason) => RepoError::Storage(StorageError::Other(reason)),
+            FetchError::Cancelled => RepoError::Storage(StorageError::Other(error.to_string())),
         }
     }
 }

@@ -9,8 +9,8 @@ use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::builds::Builds;
-use super::render::{self, ENCODER, Encoded, RENDERER};
+use super::binaries::BinarySelector;
+use super::render::{self, ENCODER, EncodedDocument, RENDERER};
 use super::{Repo, RepoError};
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
@@ -45,25 +45,25 @@ pub enum Document {
     CurrentRds,
     /// `web/packages/packages.rds`: the details of all packages.
     PackageDatabase {
-        /// The value of [`State::described`](crate::state::State::described): details may be read after their packages
+        /// The value of [`PendingState::described`](crate::state::State::described): details may be read after their packages
         /// were published.
         described: u64,
     },
     /// The valid empty index of a binary tree without binaries, in one of three forms.
-    Empty(EmptyForm),
+    Empty(IndexEncoding),
     /// The index of a point with binaries.
-    Builds(BuildsIndex),
+    Binaries(BinaryIndex),
 }
 
 /// An index with binaries, and the state of the binary lists it is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BuildsIndex {
+pub struct BinaryIndex {
     /// The platform, and the instant that selects the binaries.
-    pub builds: Builds,
+    pub selector: BinarySelector,
     /// True to include packages without a binary, as source packages.
     pub full: bool,
     /// The form.
-    pub form: EmptyForm,
+    pub form: IndexEncoding,
     /// The head of each source's binary list.
     pub heads: Vec<(SourceId, TreeId, Seq)>,
 }
@@ -71,7 +71,7 @@ pub struct BuildsIndex {
 /// The forms of an index that is never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the variants are named after the index files")]
-pub enum EmptyForm {
+pub enum IndexEncoding {
     Text,
     Gz,
     Rds,
@@ -80,19 +80,19 @@ pub enum EmptyForm {
 /// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
 /// dates cannot evict `latest`.
 pub(super) struct Cache {
-    newest: Forms,
+    current: Forms,
     dated: Forms,
     /// Package databases: that of CRAN is a third as large as all its indexes together.
     databases: Forms,
     /// Concurrent renderings: each takes tens of megabytes for a short time.
     rendering: Semaphore,
     /// Concurrent renderings of package databases.
-    describing: Semaphore,
+    rendering_databases: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
 }
 
-type Forms = Weighted<String, Arc<Held>, ByBytes>;
+type Forms = Weighted<String, Arc<CachedDocument>, ByBytes>;
 
 /// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
 const NEWEST_BYTES: u64 = 24 << 20;
@@ -101,35 +101,35 @@ const DATABASE_BYTES: u64 = 16 << 20;
 /// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
 /// after the cache evicted them. Without a limit, a client that requests many dates and reads no answer keeps all their
 /// indexes in memory.
-const IN_MEMORY: usize = 176 << 20;
+const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
 const RESERVE: usize = 1 << 20;
 /// `Retry-After` in seconds.
-const RETRY: u64 = 5;
+const RETRY_AFTER: u64 = 5;
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<String, Arc<Held>> for ByBytes {
-    fn weight(&self, key: &String, held: &Arc<Held>) -> u64 {
+impl Weighter<String, Arc<CachedDocument>> for ByBytes {
+    fn weight(&self, key: &String, held: &Arc<CachedDocument>) -> u64 {
         (key.len() + held.encoded.bytes.len()) as u64 + 200
     }
 }
 
 /// A cached document.
-struct Held {
-    encoded: Encoded,
+struct CachedDocument {
+    encoded: EncodedDocument,
     /// True when it is in `rendered` and in storage, or never will be.
     stored: AtomicBool,
 }
 
 /// The bytes of a document, counted until the cache and all clients have dropped them.
-struct Counted {
+struct CountedBytes {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -137,7 +137,7 @@ impl AsRef<[u8]> for Counted {
 
 impl Default for Cache {
     fn default() -> Cache {
-        Cache::new(IN_MEMORY)
+        Cache::new(MAX_MEMORY)
     }
 }
 
@@ -152,11 +152,11 @@ impl Cache {
         };
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
-            newest: forms(NEWEST_BYTES),
+            current: forms(NEWEST_BYTES),
             dated: forms(DATED_BYTES),
             databases: forms(DATABASE_BYTES),
             rendering: Semaphore::new(threads),
-            describing: Semaphore::new(1),
+            rendering_databases: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
         }
     }
@@ -164,16 +164,16 @@ impl Cache {
     /// Fails while there is no memory for another document.
     fn check_memory(&self) -> Result<(), RepoError> {
         let free = self.memory.available_permits() << 10;
-        if free < RESERVE { Err(RepoError::Busy { retry_after: RETRY }) } else { Ok(()) }
+        if free < RESERVE { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
     }
 
     /// Counts the bytes of a document until the last clone of them is dropped.
-    fn count(&self, encoded: Encoded) -> Result<Encoded, RepoError> {
-        let Encoded { content, bytes } = encoded;
+    fn reserve_memory(&self, encoded: EncodedDocument) -> Result<EncodedDocument, RepoError> {
+        let EncodedDocument { content, bytes } = encoded;
         let kilobytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes);
-        let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY })?;
-        Ok(Encoded { content, bytes: Bytes::from_owner(Counted { bytes, _permit: permit }) })
+        let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
+        Ok(EncodedDocument { content, bytes: Bytes::from_owner(CountedBytes { bytes, _permit: permit }) })
     }
 }
 
@@ -213,7 +213,7 @@ impl DocumentRequest {
         DocumentRequest::new(self.point.clone(), twin)
     }
 
-    fn form(&self, encoded: &Encoded) -> IndexForm {
+    fn form(&self, encoded: &EncodedDocument) -> IndexForm {
         IndexForm { content: encoded.content, bytes: encoded.bytes.clone(), modified: self.point.modified }
     }
 }
@@ -223,7 +223,7 @@ impl Repo {
     /// counted in whole KiB.
     #[must_use]
     pub fn document_bytes(&self) -> usize {
-        IN_MEMORY - (self.indexes.memory.available_permits() << 10)
+        MAX_MEMORY - (self.indexes.memory.available_permits() << 10)
     }
 
     /// The content digest of a document if it is already known: enough to answer 304 without rendering.
@@ -233,7 +233,7 @@ impl Repo {
         }
         let twin = wanted.twin().key;
         for key in [&wanted.key, &twin] {
-            let Cache { newest, dated, databases, .. } = &*self.indexes;
+            let Cache { current: newest, dated, databases, .. } = &*self.indexes;
             let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
             if let Some(cached) = cached {
                 return Ok(Some(cached.encoded.content));
@@ -247,13 +247,13 @@ impl Repo {
         if let Document::Empty(_) = wanted.document {
             return Ok(wanted.form(&empty(&wanted.document)));
         }
-        let done = |held: &Arc<Held>| wanted.point.open || held.stored.load(Ordering::Relaxed);
+        let done = |held: &Arc<CachedDocument>| wanted.point.open || held.stored.load(Ordering::Relaxed);
         if let Some(held) = self.forms(wanted).get(&wanted.key).filter(done) {
             return Ok(wanted.form(&held.encoded));
         }
         // In a separate task: a client that disconnects must not cancel what others wait for.
         let (repo, task) = (self.clone(), wanted.clone());
-        match tokio::spawn(async move { repo.held(&task).await }).await {
+        match tokio::spawn(async move { repo.cached_document(&task).await }).await {
             Ok(held) => Ok(wanted.form(&held?.encoded)),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
@@ -261,7 +261,7 @@ impl Repo {
     }
 
     /// Returns the document from memory or storage, or renders it; once per key at a time.
-    async fn held(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
+    async fn cached_document(&self, wanted: &DocumentRequest) -> Result<Arc<CachedDocument>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
         let forms = self.forms(wanted);
         let cached = forms.get_or_insert_async(key.as_str(), self.produce(wanted)).await?;
@@ -274,31 +274,32 @@ impl Repo {
             cached.stored.store(true, Ordering::Relaxed);
             return Ok(cached);
         }
-        let encoded = Encoded { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
-        let stored = Arc::new(self.keep(key, encoded).await?);
+        let encoded =
+            EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
+        let stored = Arc::new(self.store_document(key, encoded).await?);
         forms.insert(key.clone(), stored.clone());
         Ok(stored)
     }
 
-    async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<Held>, RepoError> {
+    async fn produce(&self, wanted: &DocumentRequest) -> Result<Arc<CachedDocument>, RepoError> {
         let DocumentRequest { point, document, key } = wanted;
         self.indexes.check_memory()?;
         if *document == Document::Packages {
             // Only the compressed twin is rendered and stored.
             let gz = self.document_boxed(wanted.twin()).await?;
-            let packed = Encoded { content: gz.content, bytes: gz.bytes };
-            let encoded = self.indexes.count(off_thread(move || render::gunzip(&packed)).await?)?;
-            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(!point.open) }));
+            let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
+            let encoded = self.indexes.reserve_memory(off_thread(move || render::gunzip(&packed)).await?)?;
+            return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(!point.open) }));
         }
-        if let Some(encoded) = self.stored(key).await? {
-            let encoded = self.indexes.count(encoded)?;
-            return Ok(Arc::new(Held { encoded, stored: AtomicBool::new(true) }));
+        if let Some(encoded) = self.stored_document(key).await? {
+            let encoded = self.indexes.reserve_memory(encoded)?;
+            return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) }));
         }
-        let encoded = self.indexes.count(self.render(point, document).await?)?;
+        let encoded = self.indexes.reserve_memory(self.render(point, document).await?)?;
         let cached = if point.open {
-            Held { encoded, stored: AtomicBool::new(false) }
+            CachedDocument { encoded, stored: AtomicBool::new(false) }
         } else {
-            self.keep(key, encoded).await?
+            self.store_document(key, encoded).await?
         };
         Ok(Arc::new(cached))
     }
@@ -311,9 +312,9 @@ impl Repo {
         Box::pin(async move { self.document(&wanted).await })
     }
 
-    async fn render(&self, point: &Point, document: &Document) -> Result<Encoded, RepoError> {
+    async fn render(&self, point: &Point, document: &Document) -> Result<EncodedDocument, RepoError> {
         let permits = match document {
-            Document::PackageDatabase { .. } => &self.indexes.describing,
+            Document::PackageDatabase { .. } => &self.indexes.rendering_databases,
             _ => &self.indexes.rendering,
         };
         let _permit = permits.acquire().await.ok();
@@ -324,29 +325,29 @@ impl Repo {
     }
 
     /// Reads the document that was stored under `key` once its point was closed.
-    async fn stored(&self, key: &str) -> Result<Option<Encoded>, RepoError> {
+    async fn stored_document(&self, key: &str) -> Result<Option<EncodedDocument>, RepoError> {
         let wanted = key.to_owned();
         let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
             return Ok(None);
         };
-        let bytes = self.whole_and_sound(&Key::Index(row.sha256)).await?;
+        let bytes = self.read_sound(&Key::Index(row.sha256)).await?;
         if bytes.is_none() {
             tracing::warn!(
                 key,
                 "a stored index is missing or damaged in class persistent; rendering it again"
             );
         }
-        Ok(bytes.map(|bytes| Encoded { content: row.content, bytes }))
+        Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
     }
 
     /// Stores the document of a closed point permanently: object first, row second. The first node to do so decides the
     /// bytes. A storage error does not fail the request.
-    async fn keep(&self, key: &str, encoded: Encoded) -> Result<Held, RepoError> {
+    async fn store_document(&self, key: &str, encoded: EncodedDocument) -> Result<CachedDocument, RepoError> {
         use sha2::Digest;
         let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
         if let Err(error) = self.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
             tracing::warn!(key, %error, "could not store the index of a closed snapshot");
-            return Ok(Held { encoded, stored: AtomicBool::new(false) });
+            return Ok(CachedDocument { encoded, stored: AtomicBool::new(false) });
         }
         let row = Rendered {
             key: key.to_owned(),
@@ -357,11 +358,11 @@ impl Repo {
             created_at: (self.state.clock)(),
         };
         let first = self.state.db.write(move |c| db::rendered::put(c, &row)).await?;
-        let encoded = match if first { None } else { self.stored(key).await? } {
-            Some(stored) => self.indexes.count(stored)?,
+        let encoded = match if first { None } else { self.stored_document(key).await? } {
+            Some(stored) => self.indexes.reserve_memory(stored)?,
             None => encoded,
         };
-        Ok(Held { encoded, stored: AtomicBool::new(true) })
+        Ok(CachedDocument { encoded, stored: AtomicBool::new(true) })
     }
 
     /// Selects the cache of a document: current, dated, or package databases.
@@ -374,7 +375,7 @@ impl Repo {
         let newest = point.trees.iter().all(|tree| {
             catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
         });
-        if newest { &self.indexes.newest } else { &self.indexes.dated }
+        if newest { &self.indexes.current } else { &self.indexes.dated }
     }
 }
 
@@ -388,7 +389,7 @@ fn key(point: &Point, document: &Document) -> String {
     if let Document::PackageDatabase { described } = document {
         write!(key, "/{described}").expect("a String takes every write");
     }
-    if let Document::Builds(BuildsIndex { builds, full, form, heads }) = document {
+    if let Document::Binaries(BinaryIndex { selector: builds, full, form, heads }) = document {
         let what = if *full { "all" } else { "built" };
         write!(key, "/{}/{what}/{form:?}/{}", builds.platform, builds.until.0)
             .expect("a String takes every write");
@@ -408,17 +409,17 @@ fn name(document: &Document) -> &'static str {
         Document::CurrentRds => "current.rds",
         Document::PackageDatabase { .. } => "packages.rds",
         Document::Empty(_) => "empty",
-        Document::Builds(_) => "builds",
+        Document::Binaries(_) => "builds",
     }
 }
 
-fn empty(document: &Document) -> Encoded {
+fn empty(document: &Document) -> EncodedDocument {
     render::encode(document, &render::Rows::Listed(Vec::new())).expect("a Vec takes every write")
 }
 
-async fn off_thread<F>(work: F) -> Result<Encoded, RepoError>
+async fn off_thread<F>(work: F) -> Result<EncodedDocument, RepoError>
 where
-    F: FnOnce() -> std::io::Result<Encoded> + Send + 'static,
+    F: FnOnce() -> std::io::Result<EncodedDocument> + Send + 'static,
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(encoded)) => Ok(encoded),
@@ -436,14 +437,14 @@ mod tests {
     fn a_crawler_cannot_evict_current_documents() {
         let cache = Cache::default();
         let form = |bytes: usize| {
-            let encoded = Encoded { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
-            Arc::new(Held { encoded, stored: AtomicBool::new(true) })
+            let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
+            Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) })
         };
-        cache.newest.insert("latest".to_owned(), form(6 << 20));
+        cache.current.insert("latest".to_owned(), form(6 << 20));
         for date in 0..3000 {
             cache.dated.insert(format!("date {date}"), form(1 << 20));
         }
-        assert!(cache.newest.get("latest").is_some());
+        assert!(cache.current.get("latest").is_some());
         assert!(cache.dated.weight() <= DATED_BYTES, "{}", cache.dated.weight());
         assert!(cache.dated.len() >= 7);
     }
@@ -451,13 +452,14 @@ mod tests {
     #[test]
     fn documents_that_clients_hold_are_counted_after_they_left_the_cache() {
         let cache = Cache::new(3 << 20);
-        let encoded = || Encoded { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
-        let first = cache.count(encoded()).expect("two are free");
+        let encoded = || EncodedDocument { content: Sha256([0; 32]), bytes: vec![7; 1 << 20].into() };
+        let first = cache.reserve_memory(encoded()).expect("two are free");
         cache.check_memory().expect("two are free");
         let clone = first.bytes.clone();
-        let (second, third) = (cache.count(encoded()).unwrap(), cache.count(encoded()).unwrap());
-        assert!(matches!(cache.check_memory(), Err(RepoError::Busy { retry_after: RETRY })));
-        assert!(matches!(cache.count(encoded()), Err(RepoError::Busy { .. })));
+        let (second, third) =
+            (cache.reserve_memory(encoded()).unwrap(), cache.reserve_memory(encoded()).unwrap());
+        assert!(matches!(cache.check_memory(), Err(RepoError::Busy { retry_after: RETRY_AFTER })));
+        assert!(matches!(cache.reserve_memory(encoded()), Err(RepoError::Busy { .. })));
         drop(first);
         assert!(cache.check_memory().is_err(), "a client holds it");
         assert_eq!(clone.len(), 1 << 20);

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::inside::Closed;
+use super::archive_details::UnreadArchive;
 use super::{Repo, RepoError, find, owner};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
 use crate::config::StorageClass;
 use crate::db::file::FileState;
-use crate::db::life::FoundFile;
+use crate::db::life::ReleaseFile;
 use crate::db::tx::Tx;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
@@ -84,12 +84,12 @@ impl Repo {
         version: Option<&str>,
     ) -> Result<PackageDetail, RepoError> {
         let mut found = self.read_detail(point, name, version).await?;
-        if let Some(closed) = found.as_ref().and_then(|found| found.closed)
-            && self.look_inside(closed).await
+        if let Some(closed) = found.as_ref().and_then(|found| found.unread)
+            && self.read_archive_details(closed).await
         {
             found = self.read_detail(point, name, version).await?;
         }
-        let Some(Found { mut detail, readme, unfetched, .. }) = found else {
+        let Some(PackageFacts { mut detail, readme, unfetched, .. }) = found else {
             let name: String = name.chars().take(128).collect();
             return Err(RepoError::NotFound(format!("Package '{name}' not found")));
         };
@@ -108,11 +108,11 @@ impl Repo {
         point: &Point,
         name: &str,
         version: Option<&str>,
-    ) -> Result<Option<Found>, RepoError> {
+    ) -> Result<Option<PackageFacts>, RepoError> {
         let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
         let read = self.state.db.read(move |c| {
             let mut found = detail(c, &trees, &wanted, version.as_deref())?;
-            if let Some(Found { detail, .. }) = &mut found {
+            if let Some(PackageFacts { detail, .. }) = &mut found {
                 let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
                 let texts = db::detail::descriptions(c, &ids)?;
                 detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
@@ -147,7 +147,7 @@ impl Repo {
         if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
             return Ok(None);
         }
-        Ok(self.whole_and_sound(&key).await?.map(|text| text.to_vec()))
+        Ok(self.read_sound(&key).await?.map(|text| text.to_vec()))
     }
 
     /// Returns a source and a summary of its current content.
@@ -157,7 +157,7 @@ impl Repo {
         let (point, id) = (self.source_point(name)?, source.id);
         let packages = self.package_count(&point).await?;
         let last = self.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
-        let users = catalog.repos.iter().filter(|repo| repo.offers(id));
+        let users = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
         Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
     }
 
@@ -171,7 +171,7 @@ impl Repo {
     ///
     /// # Errors
     /// [`RepoError::NotFound`], which suggests the nearest name.
-    pub fn known<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
+    pub fn repository<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
         find::repo(catalog, repo)
     }
 
@@ -204,12 +204,12 @@ fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Da
 }
 
 /// The details of a package in the database.
-struct Found {
+struct PackageFacts {
     detail: PackageDetail,
     /// The digest of its README.
     readme: Option<Sha256>,
     /// Its stored archive, if that may contain more details.
-    closed: Option<Closed>,
+    unread: Option<UnreadArchive>,
     /// The digest of an archive that is not in storage.
     unfetched: Option<Sha256>,
 }
@@ -219,7 +219,7 @@ fn detail(
     trees: &[PointTree],
     name: &str,
     version: Option<&str>,
-) -> Result<Option<Found>, DbError> {
+) -> Result<Option<PackageFacts>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
     let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
     let mut seen = HashSet::new();
@@ -238,21 +238,21 @@ fn detail(
             records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
     }
     let others = all.into_iter().map(|file| release(name, file)).collect();
-    let closed = closed(&file).filter(|_| readme.is_none());
+    let closed = unread_archive(&file).filter(|_| readme.is_none());
     let unfetched = file.sha256.filter(|_| file.file_state != FileState::Stored);
     let release = release(name, file);
     let detail =
         PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
-    Ok(Some(Found { detail, readme, closed, unfetched }))
+    Ok(Some(PackageFacts { detail, readme, unread: closed, unfetched }))
 }
 
 /// The archive of a mirrored file that is in storage.
-fn closed(file: &FoundFile) -> Option<Closed> {
+fn unread_archive(file: &ReleaseFile) -> Option<UnreadArchive> {
     let class = StorageClass::ALL.into_iter().find(|class| Some(class.as_str()) == file.class.as_deref())?;
     match class {
         // Uploaded packages were read when they were added.
         StorageClass::Packages => None,
-        class => Some(Closed {
+        class => Some(UnreadArchive {
             release: file.release,
             key: Key::Package(class, file.sha256.filter(|_| file.file_state == FileState::Stored)?),
             size: file.size.and_then(|size| u64::try_from(size).ok())?,
@@ -260,7 +260,7 @@ fn closed(file: &FoundFile) -> Option<Closed> {
     }
 }
 
-fn release(name: &str, file: FoundFile) -> Release {
+fn release(name: &str, file: ReleaseFile) -> Release {
     Release {
         id: file.release,
         package: name.to_owned(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{Repo, RepoError};
-use crate::db::life::Named;
+use crate::db::life::ListedName;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
@@ -93,12 +93,12 @@ pub struct PackageRow {
 }
 
 /// Every name listed at a point, each from the first tree that lists it, by lower-case name.
-pub(super) struct Names(Vec<Owned>);
+pub(super) struct Names(Vec<OwnedName>);
 
 /// A listed name and the tree that owns it.
 #[derive(Clone)]
-struct Owned {
-    named: Named,
+struct OwnedName {
+    named: ListedName,
     tree: PointTree,
 }
 
@@ -134,19 +134,19 @@ impl Repo {
             let trees = point.trees.clone();
             Ok::<_, RepoError>(Arc::new(Names(self.state.db.read(move |c| names(c, &trees)).await?)))
         };
-        self.names.get_or_insert_async(&point.trees, read).await
+        self.name_lists.get_or_insert_async(&point.trees, read).await
     }
 }
 
 impl Names {
     /// Returns the number of matching packages, and those of the page.
-    fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<Owned>) {
+    fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
         let part = query.part.to_lowercase();
-        let fits = |owned: &&Owned| {
+        let fits = |owned: &&OwnedName| {
             owned.named.fold.contains(&part)
                 && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
         };
-        let mut fitting: Vec<&Owned> = self.0.iter().filter(fits).collect();
+        let mut fitting: Vec<&OwnedName> = self.0.iter().filter(fits).collect();
         match (query.sort, query.descending) {
             (SortBy::Name, false) => {}
             (SortBy::Name, true) => fitting.reverse(),
@@ -162,8 +162,8 @@ impl Names {
 }
 
 impl SortBy {
-    fn compare(self, a: &Owned, b: &Owned, trees: &[PointTree]) -> Ordering {
-        let place = |owned: &Owned| trees.iter().position(|tree| *tree == owned.tree);
+    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
+        let place = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
         match self {
             SortBy::Name => (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)),
             SortBy::Version => version::compare(&a.named.version, &b.named.version),
@@ -173,19 +173,19 @@ impl SortBy {
     }
 }
 
-fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<Owned>, DbError> {
+fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
     let mut seen: HashSet<String> = HashSet::new();
     let mut owned = Vec::new();
     for tree in trees {
         let names = db::life::names(c, tree.tree, tree.seq)?;
         let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
-        owned.extend(new.map(|named| Owned { named, tree: *tree }));
+        owned.extend(new.map(|named| OwnedName { named, tree: *tree }));
     }
     owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
     Ok(owned)
 }
 
-fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[Owned]) -> Result<Vec<PackageRow>, DbError> {
+fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
     let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(shown.len());
     for tree in trees {
         let of_tree = shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package);
@@ -200,7 +200,7 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[Owned]) -> Result<Vec<Pa
             texts.entry((tree.tree, record.package)).or_insert_with(|| known.unwrap_or(record.stanza));
         }
     }
-    let row = |Owned { named, tree }: &Owned| PackageRow {
+    let row = |OwnedName { named, tree }: &OwnedName| PackageRow {
         description: texts.remove(&(tree.tree, named.package)).unwrap_or_default(),
         name: named.name.clone(),
         version: named.version.clone(),
@@ -220,18 +220,18 @@ mod tests {
         PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
     }
 
-    fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> Owned {
-        let named = Named {
+    fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
+        let named = ListedName {
             name: name.to_owned(),
             fold: name.to_lowercase(),
             package: PackageId(1),
             version: version.to_owned(),
             published_at: published.map(Timestamp),
         };
-        Owned { named, tree: tree(source) }
+        OwnedName { named, tree: tree(source) }
     }
 
-    fn told(query: &PackageQuery) -> (usize, String) {
+    fn page_text(query: &PackageQuery) -> (usize, String) {
         let names = Names(vec![
             owned("abc", "1.10", Some(3), 2),
             owned("Shiny", "1.9", None, 1),
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn packages_are_sorted_by_the_requested_key() {
-        let by = |sort, descending| told(&PackageQuery { sort, descending, ..query() }).1;
+        let by = |sort, descending| page_text(&PackageQuery { sort, descending, ..query() }).1;
         assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
         assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
         assert_eq!(by(SortBy::Version, false), "shinyBS Shiny abc xshiny");
@@ -259,13 +259,13 @@ mod tests {
     #[test]
     fn a_part_of_the_name_is_found_and_pages_are_cut_from_what_fits() {
         let search = PackageQuery { part: "SHINY".to_owned(), ..query() };
-        assert_eq!(told(&search), (3, "Shiny shinyBS xshiny".to_owned()));
+        assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
         let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
-        assert_eq!(told(&last), (3, "xshiny".to_owned()));
+        assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
         let exact = PackageQuery { exact_first: true, descending: true, ..search };
-        assert_eq!(told(&exact).1, "Shiny xshiny shinyBS");
+        assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
         let named = PackageQuery { name: Some("abc".to_owned()), ..query() };
-        assert_eq!(told(&named), (1, "abc".to_owned()));
+        assert_eq!(page_text(&named), (1, "abc".to_owned()));
     }
 
     #[test]

@@ -1,41 +1,41 @@
 //! Repositories: indexes, files, lazy fetches and administrative edits. Contains no HTTP types.
 
-mod afar;
-pub mod build_rows;
-pub mod builds;
+mod archive_details;
+pub mod binaries;
+pub mod binary_rows;
+mod bundle_files;
 mod bundles;
+mod candidates;
 mod clock;
+pub mod dependency_graph;
 pub mod edit;
 pub mod error;
 pub mod explain;
+mod fetch;
 pub mod file;
+mod file_updates;
 mod find;
-mod flight;
-mod in_place;
 pub mod index;
 pub mod info;
-mod inside;
-mod learn;
-pub mod links;
+mod integrity;
 pub mod listing;
+mod maintenance;
+mod mismatch_hook;
 pub mod negotiate;
-mod nightly;
 mod owner;
 pub mod ownership;
-mod places;
 mod point;
-mod proof;
 mod readmes;
+mod remote_binaries;
 mod render;
 pub mod requirements;
 pub mod scrub;
-mod stale;
 pub mod sweep;
-mod vacant;
+mod unmarked;
 pub mod vulnerabilities;
 
 pub use error::RepoError;
-pub use flight::Patience;
+pub use fetch::FetchLimits;
 
 use std::sync::Arc;
 
@@ -46,66 +46,66 @@ use crate::state::State;
 pub struct Repo {
     state: Arc<State>,
     /// Serialises the closing of days; holds the time of the last failure.
-    closing: Arc<tokio::sync::Mutex<Option<crate::model::time::Timestamp>>>,
+    day_closing: Arc<tokio::sync::Mutex<Option<crate::model::time::Timestamp>>>,
     indexes: Arc<index::Cache>,
     uploads: Arc<edit::Uploads>,
-    located: Arc<file::Cache>,
-    proofs: Arc<proof::Cache>,
+    located_files: Arc<file::Cache>,
+    integrity_checks: Arc<integrity::Cache>,
     /// Bundles that packages are served from.
-    bundles: Arc<bundles::Kept>,
+    bundles: Arc<bundles::SharedBundles>,
     /// Bundle files whose digest was verified.
-    compared: Arc<in_place::Compared>,
-    afar: Arc<afar::Answers>,
-    links: Arc<links::Cache>,
-    names: Arc<listing::Cache>,
-    inside: Arc<inside::Cache>,
-    readmes: Arc<readmes::Read>,
+    verified_files: Arc<bundle_files::VerifiedFiles>,
+    binary_probes: Arc<remote_binaries::ProbeCache>,
+    dependency_graphs: Arc<dependency_graph::Cache>,
+    name_lists: Arc<listing::Cache>,
+    archives_read: Arc<archive_details::Cache>,
+    readmes: Arc<readmes::ReadmeCache>,
     /// Held while an archive, or the READMEs of a bundle, are read.
-    looking: Arc<tokio::sync::Mutex<()>>,
-    flights: flight::Flights,
-    learner: learn::Learner,
-    stale: stale::Stale,
+    archive_lock: Arc<tokio::sync::Mutex<()>>,
+    fetches: fetch::Fetches,
+    file_updates: file_updates::FileUpdater,
+    mismatch_hook: mismatch_hook::MismatchHook,
     /// Held shared while a blob and its row are written, exclusively while both are removed.
-    landing: Arc<tokio::sync::RwLock<()>>,
+    blob_lock: Arc<tokio::sync::RwLock<()>>,
     /// The last package whose digest the nightly scrub verified.
-    scrubbed: Arc<parking_lot::Mutex<Option<crate::model::digest::Sha256>>>,
+    scrub_position: Arc<parking_lot::Mutex<Option<crate::model::digest::Sha256>>>,
     /// Held while objects are moved to the trash or restored.
-    sweeping: Arc<tokio::sync::Mutex<()>>,
+    trash_lock: Arc<tokio::sync::Mutex<()>>,
     /// Held while storage markers are compared or written.
-    comparing: Arc<tokio::sync::Mutex<()>>,
+    marker_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Repo {
     /// Creates the handle. Must be called inside the runtime: it starts the task that records the results of fetches.
     #[must_use]
     pub fn new(state: Arc<State>) -> Repo {
-        Repo::with_patience(state, Patience::default())
+        Repo::with_limits(state, FetchLimits::default())
     }
 
     /// Like [`Repo::new`], with other limits for fetches.
     #[must_use]
-    pub fn with_patience(state: Arc<State>, patience: Patience) -> Repo {
+    pub fn with_limits(state: Arc<State>, patience: FetchLimits) -> Repo {
         Repo {
-            closing: Arc::default(),
+            day_closing: Arc::default(),
             indexes: Arc::default(),
             uploads: Arc::default(),
-            located: Arc::new(file::Cache::new(file::CACHED)),
-            proofs: Arc::new(proof::Cache::new(proof::CACHED)),
+            located_files: Arc::new(file::Cache::new(file::CACHED)),
+            integrity_checks: Arc::new(integrity::Cache::new(integrity::CACHED)),
             bundles: Arc::default(),
-            compared: Arc::default(),
-            afar: Arc::new(afar::Answers::new(afar::KEPT)),
-            links: Arc::new(links::Cache::new(links::CACHED)),
-            names: Arc::new(listing::Cache::new(listing::CACHED)),
-            inside: Arc::new(inside::Cache::new(inside::CACHED)),
+            verified_files: Arc::default(),
+            binary_probes: Arc::new(remote_binaries::ProbeCache::new(remote_binaries::CACHED)),
+            dependency_graphs: Arc::new(dependency_graph::Cache::new(dependency_graph::CACHED)),
+            name_lists: Arc::new(listing::Cache::new(listing::CACHED)),
+            archives_read: Arc::new(archive_details::Cache::new(archive_details::CACHED)),
             readmes: Arc::default(),
-            looking: Arc::default(),
-            flights: flight::Flights::new(patience),
-            learner: learn::Learner::start(state.db.clone()),
-            stale: stale::Stale::default(),
-            landing: Arc::default(),
-            scrubbed: Arc::new(parking_lot::Mutex::new(scrub::anywhere())),
-            sweeping: Arc::default(),
-            comparing: Arc::default(),
+            archive_lock: Arc::default(),
+            fetches: fetch::Fetches::new(patience),
+            file_updates: file_updates::FileUpdater::start(state.db.clone()),
+            mismatch_hook: mismatch_hook::MismatchHook::default(),
+            blob_lock: Arc::default(),
+            scrub_position: Arc::new(parking_lot::Mutex::new(scrub::random_start())),
+            trash_lock: Arc::default(),
+            marker_lock: Arc::default(),
             state,
         }
     }
@@ -113,12 +113,12 @@ impl Repo {
     /// The number of files being fetched from mirrors.
     #[must_use]
     pub fn fetching(&self) -> usize {
-        self.flights.under_way()
+        self.fetches.in_progress()
     }
 
     /// Sets the callback for a mirror that turns out to be newer, or older, than our index of it. It is called at most
     /// once a minute for each package list.
-    pub fn on_stale(&self, act: impl Fn(crate::model::point::PointTree) + Send + Sync + 'static) {
-        self.stale.set(Box::new(act));
+    pub fn on_mismatch(&self, act: impl Fn(crate::model::point::PointTree) + Send + Sync + 'static) {
+        self.mismatch_hook.set(Box::new(act));
     }
 }

@@ -3,15 +3,15 @@
 use crate::config::platforms::Distribution;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
-use crate::r::user_agent::{self, Client, RVersion, System, UserAgent};
+use crate::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
 
 /// How a client declares its platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked<'a> {
+pub enum ClientPlatform<'a> {
     /// By its `User-Agent`, if it sends one.
     Header(Option<&'a [u8]>),
     /// By the address, or by the parameters `r_version` and `arch`.
-    Plainly {
+    Explicit {
         /// The version of R.
         r: RVersion,
         /// The processor; `None` for an unsupported one.
@@ -21,16 +21,16 @@ pub enum Asked<'a> {
 
 /// The decision that precedes the search for a binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct PlatformChoice {
     /// The declared version of R, if any.
     pub r: Option<RVersion>,
     /// The platform of the binary to look for, or why there is none.
-    pub wanted: Result<(Platform, Match), Failed>,
+    pub platform: Result<(Platform, RVersionMatch), MatchFailure>,
 }
 
 /// How the version of R fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum RVersionMatch {
     /// It is the distribution's own, including the patch version.
     Exact,
     /// It is of the same minor version.
@@ -41,7 +41,7 @@ pub enum Match {
 
 /// Why the source package is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum MatchFailure {
     /// No `User-Agent`.
     NoAgent,
     /// It names no operating system that has binaries.
@@ -56,89 +56,100 @@ pub enum Failed {
     ForcedOther,
 }
 
-impl Match {
+impl RVersionMatch {
     /// The name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Match::Exact => "exact",
-            Match::Best => "best",
-            Match::Forced => "forced",
+            RVersionMatch::Exact => "exact",
+            RVersionMatch::Best => "best",
+            RVersionMatch::Forced => "forced",
         }
     }
 }
 
-impl Failed {
+impl MatchFailure {
     /// The name in the service log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Failed::NoAgent => "ua_error_none",
-            Failed::UnsupportedOs => "ua_error_unsupported_os",
-            Failed::NoR => "ua_error_no_r",
-            Failed::OtherSystem => "ua_error_distro_mismatch",
-            Failed::NoMatch => "match_error_no_best_match",
-            Failed::ForcedOther => "match_error_force_mismatch",
+            MatchFailure::NoAgent => "ua_error_none",
+            MatchFailure::UnsupportedOs => "ua_error_unsupported_os",
+            MatchFailure::NoR => "ua_error_no_r",
+            MatchFailure::OtherSystem => "ua_error_distro_mismatch",
+            MatchFailure::NoMatch => "match_error_no_best_match",
+            MatchFailure::ForcedOther => "match_error_force_mismatch",
         }
     }
 
     /// True when the `User-Agent` is the reason, not the version of R or the processor it declares.
     #[must_use]
-    pub fn is_the_agents(self) -> bool {
+    pub fn is_agent_error(self) -> bool {
         match self {
-            Failed::NoAgent | Failed::UnsupportedOs | Failed::NoR | Failed::OtherSystem => true,
-            Failed::NoMatch | Failed::ForcedOther => false,
+            MatchFailure::NoAgent
+            | MatchFailure::UnsupportedOs
+            | MatchFailure::NoR
+            | MatchFailure::OtherSystem => true,
+            MatchFailure::NoMatch | MatchFailure::ForcedOther => false,
         }
     }
 }
 
 /// Selects the platform. `built` is true for minor versions of R that the distribution may have binaries for.
 #[must_use]
-pub fn choose(distribution: &Distribution, asked: &Asked<'_>, built: impl Fn(RMinor) -> bool) -> Choice {
+pub fn choose(
+    distribution: &Distribution,
+    asked: &ClientPlatform<'_>,
+    built: impl Fn(RMinor) -> bool,
+) -> PlatformChoice {
     let client = match asked {
-        Asked::Plainly { r, arch } => Ok(Client { r: *r, system: own_system(distribution), arch: *arch }),
-        Asked::Header(None) => Err(Failed::NoAgent),
-        Asked::Header(Some(header)) => match user_agent::parse(header) {
+        ClientPlatform::Explicit { r, arch } => {
+            Ok(RClient { r: *r, system: own_system(distribution), arch: *arch })
+        }
+        ClientPlatform::Header(None) => Err(MatchFailure::NoAgent),
+        ClientPlatform::Header(Some(header)) => match user_agent::parse(header) {
             UserAgent::R(client) => Ok(client),
-            UserAgent::NotR => Err(Failed::NoR),
-            UserAgent::Unsupported => Err(Failed::UnsupportedOs),
+            UserAgent::NotR => Err(MatchFailure::NoR),
+            UserAgent::Unsupported => Err(MatchFailure::UnsupportedOs),
         },
     };
     match client {
-        Err(failed) => Choice { r: None, wanted: Err(failed) },
-        Ok(client) => Choice { r: Some(client.r), wanted: fit(distribution, &client, built) },
+        Err(failed) => PlatformChoice { r: None, platform: Err(failed) },
+        Ok(client) => {
+            PlatformChoice { r: Some(client.r), platform: match_platform(distribution, &client, built) }
+        }
     }
 }
 
 /// The system of a distribution: Alpine is the only supported one with musl as C library.
-fn own_system(distribution: &Distribution) -> System {
-    if distribution.system == "alpine" { System::LinuxMusl } else { System::Linux }
+fn own_system(distribution: &Distribution) -> ClientSystem {
+    if distribution.system == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
 }
 
-fn fit(
+fn match_platform(
     distribution: &Distribution,
-    client: &Client,
+    client: &RClient,
     built: impl Fn(RMinor) -> bool,
-) -> Result<(Platform, Match), Failed> {
+) -> Result<(Platform, RVersionMatch), MatchFailure> {
     if client.system != own_system(distribution) {
-        return Err(Failed::OtherSystem);
+        return Err(MatchFailure::OtherSystem);
     }
     let own = distribution.r_version.as_deref().and_then(|text| RVersion::parse(text.as_bytes()));
     let same_minor = |own: &RVersion| (own.major, own.minor) == (client.r.major, client.r.minor);
-    if distribution.forced && own.as_ref().is_some_and(|own| !same_minor(own)) {
-        return Err(Failed::ForcedOther);
+    if distribution.is_r_version_forced && own.as_ref().is_some_and(|own| !same_minor(own)) {
+        return Err(MatchFailure::ForcedOther);
     }
     let minor = RMinor { major: client.r.major, minor: client.r.minor };
     let known = |arch: &Arch| distribution.architectures.iter().any(|known| known == arch.as_str());
     let Some(arch) = client.arch.filter(|arch| known(arch) && built(minor)) else {
-        return Err(Failed::NoMatch);
+        return Err(MatchFailure::NoMatch);
     };
     let exact =
         own.is_some_and(|own| same_minor(&own) && own.patch.unwrap_or(0) == client.r.patch.unwrap_or(0));
-    let how = match (distribution.forced, exact) {
-        (true, _) => Match::Forced,
-        (false, true) => Match::Exact,
-        (false, false) => Match::Best,
+    let how = match (distribution.is_r_version_forced, exact) {
+        (true, _) => RVersionMatch::Forced,
+        (false, true) => RVersionMatch::Exact,
+        (false, false) => RVersionMatch::Best,
     };
     Ok((Platform { r: minor, target: Target::Linux(distribution.name.clone()), arch }, how))
 }
@@ -149,7 +160,7 @@ mod tests {
 
     const R451: &str = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
 
-    fn decide(lines: &str, asked: &Asked<'_>) -> Choice {
+    fn decide(lines: &str, asked: &ClientPlatform<'_>) -> PlatformChoice {
         let text = format!("[Distribution \"noble\"]\nHidden = false\n{lines}");
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
         let built = |minor: RMinor| config.platforms.r_versions.contains(&minor.to_string());
@@ -157,9 +168,9 @@ mod tests {
     }
 
     /// The tag and how it matches, or why it does not, and the version of R.
-    fn header(lines: &str, text: &str) -> (Result<(String, Match), Failed>, String) {
-        let choice = decide(lines, &Asked::Header(Some(text.as_bytes())));
-        let wanted = choice.wanted.map(|(platform, how)| (platform.to_string(), how));
+    fn header(lines: &str, text: &str) -> (Result<(String, RVersionMatch), MatchFailure>, String) {
+        let choice = decide(lines, &ClientPlatform::Header(Some(text.as_bytes())));
+        let wanted = choice.platform.map(|(platform, how)| (platform.to_string(), how));
         (wanted, choice.r.map(|r| r.to_string()).unwrap_or_default())
     }
 
@@ -168,24 +179,42 @@ mod tests {
         let tag = |tag: &str, how| Ok((tag.to_owned(), how));
         let r = |version: &str| format!("R ({version} x86_64-pc-linux-gnu x86_64 linux-gnu)");
         let s = str::to_owned;
-        assert_eq!(decide("", &Asked::Header(None)), Choice { r: None, wanted: Err(Failed::NoAgent) });
+        assert_eq!(
+            decide("", &ClientPlatform::Header(None)),
+            PlatformChoice { r: None, platform: Err(MatchFailure::NoAgent) }
+        );
         for (lines, agent, wanted, version) in [
-            ("", s("python-requests/2.9.1"), Err(Failed::UnsupportedOs), ""),
-            ("", s("libcurl/8.5.0"), Err(Failed::UnsupportedOs), ""),
-            ("", s("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), Err(Failed::NoR), ""),
-            ("", s("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)"), Err(Failed::OtherSystem), "4.5.1"),
-            ("", s("R (4.5.1 x86_64-w64-mingw32 x86_64 mingw32)"), Err(Failed::OtherSystem), "4.5.1"),
-            ("", s("R (4.5.1 x86_64-pc-linux-musl x86_64 linux-musl)"), Err(Failed::OtherSystem), "4.5.1"),
-            ("RVersion = 4.5.1", r("4.5.1"), tag("4.5-noble", Match::Exact), "4.5.1"),
-            ("RVersion = 4.5", r("4.5.0"), tag("4.5-noble", Match::Exact), "4.5.0"),
-            ("RVersion = 4.5.2", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
-            ("RVersion = 4.4.1", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
-            ("", r("4.5.1"), tag("4.5-noble", Match::Best), "4.5.1"),
-            ("", r("4.5"), tag("4.5-noble", Match::Best), "4.5"),
-            ("RVersion = 4.5\nForceRVersion = yes", r("4.5.2"), tag("4.5-noble", Match::Forced), "4.5.2"),
-            ("RVersion = 4.4\nForceRVersion = yes", r("4.5.2"), Err(Failed::ForcedOther), "4.5.2"),
-            ("", r("3.7.3"), Err(Failed::NoMatch), "3.7.3"),
-            ("", r("4.7.0"), Err(Failed::NoMatch), "4.7.0"),
+            ("", s("python-requests/2.9.1"), Err(MatchFailure::UnsupportedOs), ""),
+            ("", s("libcurl/8.5.0"), Err(MatchFailure::UnsupportedOs), ""),
+            ("", s("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), Err(MatchFailure::NoR), ""),
+            (
+                "",
+                s("R (4.5.1 aarch64-apple-darwin20 aarch64 darwin20)"),
+                Err(MatchFailure::OtherSystem),
+                "4.5.1",
+            ),
+            ("", s("R (4.5.1 x86_64-w64-mingw32 x86_64 mingw32)"), Err(MatchFailure::OtherSystem), "4.5.1"),
+            (
+                "",
+                s("R (4.5.1 x86_64-pc-linux-musl x86_64 linux-musl)"),
+                Err(MatchFailure::OtherSystem),
+                "4.5.1",
+            ),
+            ("RVersion = 4.5.1", r("4.5.1"), tag("4.5-noble", RVersionMatch::Exact), "4.5.1"),
+            ("RVersion = 4.5", r("4.5.0"), tag("4.5-noble", RVersionMatch::Exact), "4.5.0"),
+            ("RVersion = 4.5.2", r("4.5.1"), tag("4.5-noble", RVersionMatch::Best), "4.5.1"),
+            ("RVersion = 4.4.1", r("4.5.1"), tag("4.5-noble", RVersionMatch::Best), "4.5.1"),
+            ("", r("4.5.1"), tag("4.5-noble", RVersionMatch::Best), "4.5.1"),
+            ("", r("4.5"), tag("4.5-noble", RVersionMatch::Best), "4.5"),
+            (
+                "RVersion = 4.5\nForceRVersion = yes",
+                r("4.5.2"),
+                tag("4.5-noble", RVersionMatch::Forced),
+                "4.5.2",
+            ),
+            ("RVersion = 4.4\nForceRVersion = yes", r("4.5.2"), Err(MatchFailure::ForcedOther), "4.5.2"),
+            ("", r("3.7.3"), Err(MatchFailure::NoMatch), "3.7.3"),
+            ("", r("4.7.0"), Err(MatchFailure::NoMatch), "4.7.0"),
         ] {
             assert_eq!(header(lines, &agent), (wanted, s(version)), "{lines} {agent}");
         }
@@ -195,16 +224,17 @@ mod tests {
     fn a_processor_without_binaries_gets_the_source_and_never_anothers() {
         let arm = R451.replace("x86_64", "aarch64");
         assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
-        assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(Failed::NoMatch));
-        assert_eq!(header("", &R451.replace("x86_64", "ppc64le")).0, Err(Failed::NoMatch));
+        assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(MatchFailure::NoMatch));
+        assert_eq!(header("", &R451.replace("x86_64", "ppc64le")).0, Err(MatchFailure::NoMatch));
     }
 
     #[test]
     fn an_explicit_platform_needs_no_header() {
         let r = RVersion::parse(b"4.5").expect("a version");
-        let asked =
-            |arch| decide("", &Asked::Plainly { r, arch }).wanted.map(|(p, how)| (p.to_string(), how));
-        assert_eq!(asked(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), Match::Best)));
-        assert_eq!(asked(None), Err(Failed::NoMatch));
+        let asked = |arch| {
+            decide("", &ClientPlatform::Explicit { r, arch }).platform.map(|(p, how)| (p.to_string(), how))
+        };
+        assert_eq!(asked(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), RVersionMatch::Best)));
+        assert_eq!(asked(None), Err(MatchFailure::NoMatch));
     }
 }

@@ -9,20 +9,20 @@ use futures_util::future::join_all;
 use super::{Repo, RepoError};
 use crate::config::StorageClass;
 use crate::db;
-use crate::db::storage_class::Held;
+use crate::db::storage_class::StorageClassRow;
 use crate::model::identity::Identity;
-use crate::storage::{Mark, Marker, Standing};
+use crate::storage::{Marker, MarkerContent, Ownership};
 
 /// How often a marker that does not match is read: another server of this database may be writing it.
-const READINGS: usize = 3;
+const MAX_READS: usize = 3;
 /// The pause between two reads.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// The result of comparing a marker with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compared {
+pub enum MarkerComparison {
     /// There is no marker.
-    Vacant,
+    Unmarked,
     /// This database wrote it.
     Own {
         /// False for an earlier marker: the write of the newest was interrupted, or the class was restored from a
@@ -34,28 +34,28 @@ pub enum Compared {
     /// It is marked as used by two databases of one identity.
     Contested,
     /// This database did not write it.
-    Doubtful(Mark),
+    Unrecognised(MarkerContent),
     /// It names no database.
     Unreadable,
 }
 
 /// Compares a marker with the row of its class.
 #[must_use]
-pub fn compare(marker: Marker, identity: Identity, row: Option<&Held>) -> Compared {
+pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>) -> MarkerComparison {
     let mark = match marker {
-        Marker::None => return Compared::Vacant,
-        Marker::Unreadable => return Compared::Unreadable,
+        Marker::None => return MarkerComparison::Unmarked,
+        Marker::Unreadable => return MarkerComparison::Unreadable,
         Marker::Of(mark) => mark,
     };
-    let wrote = row.map_or(mark.generation.is_none(), |row| row.wrote(mark.generation));
+    let wrote = row.map_or(mark.generation.is_none(), |row| row.has_written(mark.generation));
     if mark.identity != identity || mark.adoption != row.and_then(|row| row.adoption) {
-        Compared::Foreign(mark.identity)
+        MarkerComparison::Foreign(mark.identity)
     } else if mark.contested {
-        Compared::Contested
+        MarkerComparison::Contested
     } else if wrote {
-        Compared::Own { newest: row.is_none_or(|row| row.newest() == mark.generation) }
+        MarkerComparison::Own { newest: row.is_none_or(|row| row.newest() == mark.generation) }
     } else {
-        Compared::Doubtful(mark)
+        MarkerComparison::Unrecognised(mark)
     }
 }
 
@@ -63,16 +63,18 @@ impl Repo {
     /// Compares every class with the database and records the result. A new class is marked for this database, and so
     /// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
     pub async fn claim_storage(&self) {
-        let _one = self.comparing.lock().await;
+        let _one = self.marker_lock.lock().await;
         let identity = self.state.db.read(db::identity::get).await.map_err(RepoError::from);
         join_all(StorageClass::ALL.map(|class| {
             let identity = identity.as_ref().map_err(ToString::to_string).copied();
             async move {
                 let standing = match identity {
-                    Ok(identity) => self.standing(class, identity).await.map_err(|error| error.to_string()),
+                    Ok(identity) => {
+                        self.determine_standing(class, identity).await.map_err(|error| error.to_string())
+                    }
                     Err(error) => Err(error),
                 };
-                self.note_standing(class, standing.unwrap_or_else(Standing::Unknown));
+                self.note_standing(class, standing.unwrap_or_else(Ownership::Unknown));
             }
         }))
         .await;
@@ -100,12 +102,12 @@ impl Repo {
     /// # Errors
     /// The stores.
     pub async fn adopt_storage(&self, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
-        let _still = self.sweeping.lock().await;
-        let _one = self.comparing.lock().await;
+        let _still = self.trash_lock.lock().await;
+        let _one = self.marker_lock.lock().await;
         let identity = self.state.db.read(db::identity::get).await?;
         let mut adopted = Vec::new();
         for class in classes.iter().copied() {
-            if !matches!(self.compared(class, identity).await?, (Compared::Own { .. }, _)) {
+            if !matches!(self.compare_marker(class, identity).await?, (MarkerComparison::Own { .. }, _)) {
                 let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
                 let place = self.state.storage.place_name(class);
                 let begun = self.state.db.write(move |c| {
@@ -113,12 +115,13 @@ impl Repo {
                 });
                 begun.await?;
                 let adoption = Some(adoption);
-                let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
+                let mark =
+                    MarkerContent { identity, adoption, generation: Some(generation), contested: false };
                 self.write_marker(class, &mark, true).await?;
                 tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
                 adopted.push(class);
             }
-            self.state.storage.set_standing(class, Standing::Own);
+            self.state.storage.set_ownership(class, Ownership::Own);
         }
         Ok(adopted)
     }
@@ -127,35 +130,37 @@ impl Repo {
     /// database notice it.
     pub(super) async fn renew_markers(&self) {
         self.claim_storage().await;
-        let _one = self.comparing.lock().await;
+        let _one = self.marker_lock.lock().await;
         for class in StorageClass::ALL.into_iter().filter(|class| self.state.storage.is_own(*class)) {
             if let Err(error) = self.renew(class).await {
-                self.note_standing(class, Standing::Unknown(error.to_string()));
+                self.note_standing(class, Ownership::Unknown(error.to_string()));
             }
         }
     }
 
     async fn renew(&self, class: StorageClass) -> Result<(), RepoError> {
         let identity = self.state.db.read(db::identity::get).await?;
-        let (Compared::Own { newest: true }, Some(row)) = self.compared(class, identity).await? else {
+        let (MarkerComparison::Own { newest: true }, Some(row)) =
+            self.compare_marker(class, identity).await?
+        else {
             return Ok(());
         };
         let (generation, adoption) = (Identity(rand::random()), row.adoption);
         let renewed = self.state.db.write(move |c| db::storage_class::renew(c, &row, generation));
         if renewed.await? {
-            let mark = Mark { identity, adoption, generation: Some(generation), contested: false };
-            self.state.storage.mark(class, &mark, true).await?;
+            let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
+            self.state.storage.write_marker(class, &mark, true).await?;
         }
         Ok(())
     }
 
     /// Compares the marker of a class with its row. A marker that does not match is read again: another server of this
     /// database writes the row first and the marker second.
-    async fn compared(
+    async fn compare_marker(
         &self,
         class: StorageClass,
         identity: Identity,
-    ) -> Result<(Compared, Option<Held>), RepoError> {
+    ) -> Result<(MarkerComparison, Option<StorageClassRow>), RepoError> {
         let mut readings = 0;
         loop {
             let marker = self.state.storage.marker(class).await?;
@@ -163,7 +168,7 @@ impl Repo {
             let compared = compare(marker, identity, row.as_ref());
             readings += 1;
             match compared {
-                Compared::Doubtful(_) | Compared::Foreign(_) if readings < READINGS => {
+                MarkerComparison::Unrecognised(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
                     tokio::time::sleep(PAUSE).await;
                 }
                 compared => return Ok((compared, row)),
@@ -171,53 +176,59 @@ impl Repo {
         }
     }
 
-    async fn standing(&self, class: StorageClass, identity: Identity) -> Result<Standing, RepoError> {
-        let (compared, row) = self.compared(class, identity).await?;
+    async fn determine_standing(
+        &self,
+        class: StorageClass,
+        identity: Identity,
+    ) -> Result<Ownership, RepoError> {
+        let (compared, row) = self.compare_marker(class, identity).await?;
         match compared {
-            Compared::Vacant => self.vacant(class, identity, row.as_ref()).await,
-            Compared::Foreign(owner) => Ok(Standing::Foreign(owner)),
-            Compared::Unreadable => Ok(Standing::Unreadable),
-            Compared::Contested => Ok(Standing::Contested),
-            Compared::Doubtful(mark) => {
+            MarkerComparison::Unmarked => self.unmarked_standing(class, identity, row.as_ref()).await,
+            MarkerComparison::Foreign(owner) => Ok(Ownership::Foreign(owner)),
+            MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
+            MarkerComparison::Contested => Ok(Ownership::Contested),
+            MarkerComparison::Unrecognised(mark) => {
                 // So that the other database, which knows its own generation, stops too.
-                let contested = Mark { contested: true, ..mark };
-                if let Err(error) = self.state.storage.mark(class, &contested, true).await {
+                let contested = MarkerContent { contested: true, ..mark };
+                if let Err(error) = self.state.storage.write_marker(class, &contested, true).await {
                     tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
                 }
-                Ok(Standing::Contested)
+                Ok(Ownership::Contested)
             }
-            Compared::Own { newest } => {
+            MarkerComparison::Own { newest } => {
                 let here = self.state.storage.place_name(class);
                 match row {
-                    Some(row) if newest && row.marked && row.place == here => Ok(Standing::Own),
-                    _ => self.mark(class, identity, true).await,
+                    Some(row) if newest && row.marked && row.place == here => Ok(Ownership::Own),
+                    _ => self.mark_class(class, identity, true).await,
                 }
             }
         }
     }
 
     /// Writes the marker of a class that belongs to this database.
-    pub(super) async fn mark(
+    pub(super) async fn mark_class(
         &self,
         class: StorageClass,
         identity: Identity,
         replaces: bool,
-    ) -> Result<Standing, RepoError> {
+    ) -> Result<Ownership, RepoError> {
         let (place, fresh) = (self.state.storage.place_name(class), Identity(rand::random()));
         let begun = self.state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
         let row = begun.await?;
         let (adoption, generation) = (row.adoption, row.newest());
-        let mark = Mark { identity, adoption, generation, contested: false };
+        let mark = MarkerContent { identity, adoption, generation, contested: false };
         if self.write_marker(class, &mark, replaces).await? == Marker::Of(mark) {
-            return Ok(Standing::Own);
+            return Ok(Ownership::Own);
         }
         // Another server of this or another database wrote it meanwhile.
-        Ok(match self.compared(class, identity).await?.0 {
-            Compared::Own { .. } => Standing::Own,
-            Compared::Foreign(owner) => Standing::Foreign(owner),
-            Compared::Unreadable => Standing::Unreadable,
-            Compared::Contested | Compared::Doubtful(_) => Standing::Contested,
-            Compared::Vacant => Standing::Unknown("the marker is missing after it was written".to_owned()),
+        Ok(match self.compare_marker(class, identity).await?.0 {
+            MarkerComparison::Own { .. } => Ownership::Own,
+            MarkerComparison::Foreign(owner) => Ownership::Foreign(owner),
+            MarkerComparison::Unreadable => Ownership::Unreadable,
+            MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => Ownership::Contested,
+            MarkerComparison::Unmarked => {
+                Ownership::Unknown("the marker is missing after it was written".to_owned())
+            }
         })
     }
 
@@ -225,20 +236,21 @@ impl Repo {
     async fn write_marker(
         &self,
         class: StorageClass,
-        mark: &Mark,
+        mark: &MarkerContent,
         replaces: bool,
     ) -> Result<Marker, RepoError> {
         let storage = &self.state.storage;
-        let (written, place) = (storage.mark(class, mark, replaces).await?, storage.place_name(class));
+        let (written, place) =
+            (storage.write_marker(class, mark, replaces).await?, storage.place_name(class));
         if written == Marker::Of(*mark) {
-            self.state.db.write(move |c| db::storage_class::marked(c, class.as_str(), &place)).await?;
+            self.state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &place)).await?;
         }
         Ok(written)
     }
 
-    fn note_standing(&self, class: StorageClass, standing: Standing) {
-        if self.state.storage.set_standing(class, standing.clone()) {
-            tell(class, &standing);
+    fn note_standing(&self, class: StorageClass, standing: Ownership) {
+        if self.state.storage.set_ownership(class, standing.clone()) {
+            log_standing(class, &standing);
         }
     }
 
@@ -247,49 +259,49 @@ impl Repo {
         let metrics = StorageClass::Metrics;
         let condition = self.state.storage.condition();
         let mut others = StorageClass::ALL.into_iter().filter(|class| *class != metrics);
-        if matches!(condition.standing(metrics), Standing::Unclaimed { .. })
-            && others.all(|class| condition.standing(class) == Standing::Own)
+        if matches!(condition.ownership(metrics), Ownership::Unclaimed { .. })
+            && others.all(|class| condition.ownership(class) == Ownership::Own)
         {
-            let marked = self.mark(metrics, identity, false).await;
-            self.note_standing(metrics, marked.unwrap_or_else(|error| Standing::Unknown(error.to_string())));
+            let marked = self.mark_class(metrics, identity, false).await;
+            self.note_standing(metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
         }
     }
 }
 
-fn tell(class: StorageClass, standing: &Standing) {
+fn log_standing(class: StorageClass, standing: &Ownership) {
     let class = class.as_str();
     match standing {
-        Standing::Own | Standing::Unchecked => {}
-        Standing::Foreign(owner) => tracing::warn!(
+        Ownership::Own | Ownership::Unchecked => {}
+        Ownership::Foreign(owner) => tracing::warn!(
             class,
             %owner,
             "the storage class belongs to another database; nothing is removed from it or stored in it; put that database \
              back, or make this one the owner with: rspm storage adopt --class={class}"
         ),
-        Standing::Contested => tracing::warn!(
+        Ownership::Contested => tracing::warn!(
             class,
             "another copy of this database has used the storage class, or this one is a restored backup; nothing is removed \
              from the class; stop the other server if there is one, then make this database the owner with: rspm storage \
              adopt --class={class}"
         ),
-        Standing::Unreadable => tracing::warn!(
+        Ownership::Unreadable => tracing::warn!(
             class,
             "the marker of the storage class names no database; nothing is removed from it; if this database is its owner, \
             run: rspm storage adopt --class={class}"
         ),
-        Standing::Missing => tracing::warn!(
+        Ownership::Missing => tracing::warn!(
             class,
             "the storage class has neither its marker nor the objects that this database names; it may not be mounted; \
              nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"
         ),
-        Standing::Unclaimed { objects, named } => tracing::warn!(
+        Ownership::Unclaimed { objects, named } => tracing::warn!(
             class,
             objects,
             named,
             "the storage class has no owner, and objects that this database does not name; nothing is removed from it or \
              stored in it; put the database back, or make this one the owner with: rspm storage adopt --class={class}"
         ),
-        Standing::Unknown(error) => tracing::warn!(
+        Ownership::Unknown(error) => tracing::warn!(
             class,
             error,
             "could not compare the storage class with the database; nothing is removed from it"

@@ -57,7 +57,7 @@ impl Repo {
         let catalog = self.state.catalog.get();
         let source = find::source(&catalog, source)?;
         let part = match source.kind {
-            SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::all),
+            SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::whole),
             _ => None,
         };
         if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
@@ -85,7 +85,7 @@ impl Repo {
     /// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
     /// open, which is slower for clients but correct.
     async fn close_day(&self, end: Timestamp) {
-        let mut failed = self.closing.lock().await;
+        let mut failed = self.day_closing.lock().await;
         let now = (self.state.clock)();
         let soon = failed.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
         if soon || self.state.catalog.get().is_closed(end) {
@@ -137,7 +137,7 @@ fn resolve_in(
 ) -> Result<Point, RepoError> {
     let repo = find::repo(catalog, repo)?;
     let part = match (repo.kind, part) {
-        (RepoKind::Bioconductor, None) => catalog.bioconductor_release().map(Part::all),
+        (RepoKind::Bioconductor, None) => catalog.bioconductor_release().map(Part::whole),
         (RepoKind::R | RepoKind::Python, Some(_)) => {
             return Err(RepoError::NotFound(format!(
                 "the repository '{}' is of type {}; packages/{{version}}/ is in those of type {}",

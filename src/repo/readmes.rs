@@ -7,14 +7,14 @@ use super::Repo;
 use super::info::README_LIMIT;
 use crate::model::digest::Sha256;
 use crate::model::ids::TreeId;
-use crate::storage::hot::Hot;
+use crate::storage::memory_cache::MemoryCache;
 
 /// Cached READMEs, and the last error.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ReadmeCache {
     /// READMEs by the digest of the package file; empty if it has none.
-    texts: Hot<Sha256, Bytes>,
-    trouble: Mutex<String>,
+    texts: MemoryCache<Sha256, Bytes>,
+    last_error: Mutex<String>,
 }
 
 impl Repo {
@@ -27,16 +27,16 @@ impl Repo {
             Some(text) => text,
             None => {
                 // One at a time: each occupies a processor for a while.
-                let _one = self.looking.lock().await;
+                let _one = self.archive_lock.lock().await;
                 match known() {
                     Some(text) => text,
                     None => {
                         let read = mirror.readme(&product, file).await;
-                        let read = read.map_err(|error| self.tell(&error.to_string())).ok()?;
+                        let read = read.map_err(|error| self.log_readme_error(&error.to_string())).ok()?;
                         let text = read.filter(|text| text.len() as u64 <= README_LIMIT);
                         // The allocation is exactly as large as the text.
                         let text = Bytes::from(text.unwrap_or_default().into_bytes().into_boxed_slice());
-                        self.readmes.texts.keep(file, text.clone());
+                        self.readmes.texts.insert(file, text.clone());
                         text
                     }
                 }
@@ -46,8 +46,8 @@ impl Repo {
     }
 
     /// Logs an error once, not for each package.
-    fn tell(&self, error: &str) {
-        let mut last = self.readmes.trouble.lock();
+    fn log_readme_error(&self, error: &str) {
+        let mut last = self.readmes.last_error.lock();
         if *last != error {
             tracing::warn!(error, "could not read READMEs of the bundle; packages are shown without them");
             error.clone_into(&mut last);

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::inside::Closed;
-use super::links::Links;
+use super::archive_details::UnreadArchive;
+use super::dependency_graph::DependencyGraph;
 use super::{Repo, RepoError};
 use crate::config::{Platforms, StorageClass};
 use crate::db::detail;
 use crate::model::point::{Point, PointTree};
-use crate::r::sysreqs::{Need, Rules, System};
+use crate::r::sysreqs::{MatchedRule, OsRelease, Rules};
 use crate::storage::Key;
 
 /// How long one request reads stored archives; the next request continues.
-const LOOKING: Duration = Duration::from_secs(5);
+const READ_TIME: Duration = Duration::from_secs(5);
 
 /// The data to answer requests for system requirements on one system.
 pub struct Requirements {
     rules: Arc<Rules>,
-    system: System,
-    links: Arc<Links>,
+    system: OsRelease,
+    links: Arc<DependencyGraph>,
 }
 
 impl Repo {
@@ -38,76 +38,76 @@ impl Repo {
         release: &str,
         roots: Option<&[String]>,
     ) -> Result<Requirements, RepoError> {
-        let system = find(&self.state.config.load().platforms, distribution, release)?;
-        let rules = self.state.rules.settled().await.ok_or(RepoError::NoRules)?;
-        let system = rules.settle(&system);
-        let mut links = self.links(point).await?;
+        let system = find_system(&self.state.config.load().platforms, distribution, release)?;
+        let rules = self.state.rules.wait().await.ok_or(RepoError::NoRules)?;
+        let system = rules.resolve_system(&system);
+        let mut links = self.dependency_graph(point).await?;
         let is_more = {
             let unknown: HashSet<&str> = match roots {
                 None => links.undescribed().collect(),
                 Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
             };
-            !unknown.is_empty() && self.look_into_stored(point, &unknown).await?
+            !unknown.is_empty() && self.read_stored_archives(point, &unknown).await?
         };
         if is_more {
-            links = self.links(point).await?;
+            links = self.dependency_graph(point).await?;
         }
         Ok(Requirements { rules, system, links })
     }
 
     /// Reads the stored archives of these packages; returns true when more is known now.
-    async fn look_into_stored(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
-        let (deadline, mut is_more) = (Instant::now() + LOOKING, false);
+    async fn read_stored_archives(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
+        let (deadline, mut is_more) = (Instant::now() + READ_TIME, false);
         for PointTree { tree, seq, .. } in point.trees.iter().copied() {
-            let stored = self.state.db.read(move |c| detail::undescribed_stored(c, tree, seq)).await?;
+            let stored = self.state.db.read(move |c| detail::stored_without_detail(c, tree, seq)).await?;
             for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
                 if Instant::now() > deadline {
                     break;
                 }
-                is_more |= match closed(one) {
-                    Some(closed) => self.look_inside(closed).await,
+                is_more |= match unread_archive(one) {
+                    Some(closed) => self.read_archive_details(closed).await,
                     None => false,
                 };
             }
         }
         if is_more {
             // The count must rise even for packages without requirements: they are known now.
-            self.state.described.fetch_add(1, Ordering::Release);
+            self.state.detail_updates.fetch_add(1, Ordering::Release);
         }
         Ok(is_more)
     }
 }
 
-fn closed(stored: &detail::StoredArchive) -> Option<Closed> {
+fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
     let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == stored.class)?;
     let size = u64::try_from(stored.size).ok()?;
-    Some(Closed { release: stored.release, key: Key::Package(class, stored.sha256), size })
+    Some(UnreadArchive { release: stored.release, key: Key::Package(class, stored.sha256), size })
 }
 
 impl Requirements {
     /// The system that the rules are applied to.
     #[must_use]
-    pub fn system(&self) -> &System {
+    pub fn system(&self) -> &OsRelease {
         &self.system
     }
 
     /// The requirements declared by a text.
     #[must_use]
-    pub fn of_text(&self, text: &str) -> Vec<Need<'_>> {
-        self.rules.needs(text, &self.system)
+    pub fn of_text(&self, text: &str) -> Vec<MatchedRule<'_>> {
+        self.rules.requirements(text, &self.system)
     }
 
     /// The packages that have requirements, by name. Takes some milliseconds of CPU time for all of CRAN.
-    pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
-        self.asked(self.links.requirements())
+    pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
+        self.with_needs(self.links.requirements())
     }
 
     /// Like [`Requirements::of_all`], for some packages and all they cannot be installed without.
     pub fn of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
-    ) -> impl Iterator<Item = (&str, Vec<Need<'_>>)> {
-        self.asked(self.links.requirements_of(roots))
+    ) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
+        self.with_needs(self.links.requirements_of(roots))
     }
 
     /// Packages whose requirements are unknown, by name: all of them, or those of [`Requirements::of`].
@@ -127,24 +127,28 @@ impl Requirements {
         self.links.lists(name)
     }
 
-    fn asked<'a>(
+    fn with_needs<'a>(
         &'a self,
         texts: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> impl Iterator<Item = (&'a str, Vec<Need<'a>>)> {
+    ) -> impl Iterator<Item = (&'a str, Vec<MatchedRule<'a>>)> {
         texts.map(|(name, text)| (name, self.of_text(text))).filter(|(_, needs)| !needs.is_empty())
     }
 }
 
 /// Finds a system among the distributions with known system requirements; the name of a distribution (`jammy`) may be
 /// given instead of its release.
-fn find(platforms: &Platforms, distribution: &str, release: &str) -> Result<System, RepoError> {
-    let rows = || platforms.distributions.iter().filter(|d| d.row && d.system_requirements);
-    for candidate in System::candidates(distribution, release) {
-        let row = &candidate.row;
+fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
+    let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.system_requirements);
+    for candidate in OsRelease::candidates(distribution, release) {
+        let row = &candidate.table_entry;
         let is = |release: &str, name: &str| release == row.release || name == row.release;
         if let Some(found) = rows().find(|d| d.system == row.distribution && is(&d.release, &d.name)) {
             let by_name = found.release != row.release;
-            return Ok(if by_name { System::new(&found.system, &found.release) } else { candidate.rules });
+            return Ok(if by_name {
+                OsRelease::new(&found.system, &found.release)
+            } else {
+                candidate.rules_entry
+            });
         }
     }
     let shown = |text: &str| text.chars().take(60).collect();
@@ -158,7 +162,7 @@ mod tests {
 
     fn found(text: &str, distribution: &str, release: &str) -> Option<String> {
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
-        let system = find(&config.platforms, distribution, release).ok()?;
+        let system = find_system(&config.platforms, distribution, release).ok()?;
         Some(format!("{} {}", system.distribution, system.release))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::proof::Proof;
+use super::integrity::IntegrityCheck;
 use super::{Repo, RepoError, sweep};
 use crate::db;
 use crate::jobs::lease::Lease;
@@ -14,22 +14,22 @@ const PAGE: i64 = 500;
 
 /// The limits of one night.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct ScrubLimits {
     /// Average bytes per second.
     pub rate: u64,
     /// The longest duration; the next night continues from there.
     pub longest: Duration,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { rate: 16 << 20, longest: Duration::from_secs(3600) }
+impl Default for ScrubLimits {
+    fn default() -> ScrubLimits {
+        ScrubLimits { rate: 16 << 20, longest: Duration::from_secs(3600) }
     }
 }
 
 /// The result of one night.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compared {
+pub struct ScrubResult {
     /// Packages with the right digest.
     pub sound: u64,
     /// Damaged packages, which were set aside.
@@ -43,13 +43,13 @@ impl Repo {
     ///
     /// # Errors
     /// The database or storage; [`RepoError::Conflict`] while another server that uses this database does it.
-    pub async fn scrub(&self, pace: Pace) -> Result<Compared, RepoError> {
-        let lease = self.lease("scrub", "is verifying stored packages").await?;
-        let mut compared = Compared::default();
-        let outcome = self.scrub_alone(pace, &lease, &mut compared).await;
+    pub async fn scrub(&self, pace: ScrubLimits) -> Result<ScrubResult, RepoError> {
+        let lease = self.claim_lease("scrub", "is verifying stored packages").await?;
+        let mut compared = ScrubResult::default();
+        let outcome = self.scrub_under_lease(pace, &lease, &mut compared).await;
         lease.release(&self.state.db).await;
         outcome?;
-        let Compared { sound, damaged, missing } = compared;
+        let ScrubResult { sound, damaged, missing } = compared;
         if damaged + missing > 0 {
             tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
         } else {
@@ -58,9 +58,14 @@ impl Repo {
         Ok(compared)
     }
 
-    async fn scrub_alone(&self, pace: Pace, lease: &Lease, compared: &mut Compared) -> Result<(), RepoError> {
+    async fn scrub_under_lease(
+        &self,
+        pace: ScrubLimits,
+        lease: &Lease,
+        compared: &mut ScrubResult,
+    ) -> Result<(), RepoError> {
         let begun = Instant::now();
-        let first = *self.scrubbed.lock();
+        let first = *self.scrub_position.lock();
         let (mut after, mut around) = (first, first.is_none());
         loop {
             lease.renew(&self.state.db).await?;
@@ -77,17 +82,17 @@ impl Repo {
                     return Ok(());
                 }
                 after = Some(blob.sha256);
-                let key = sweep::key(&blob.class, blob.sha256);
+                let key = sweep::object_key(&blob.class, blob.sha256);
                 if let Some(key @ Key::Package(class, _)) = key
                     && self.state.storage.is_own(class)
                 {
                     let one = Instant::now();
-                    self.compare(&key, compared).await?;
+                    self.scrub_object(&key, compared).await?;
                     let size = u64::try_from(blob.size).unwrap_or(0);
                     let due = Duration::from_secs_f64(size as f64 / pace.rate.max(1) as f64);
                     tokio::time::sleep(due.saturating_sub(one.elapsed())).await;
                 }
-                *self.scrubbed.lock() = after;
+                *self.scrub_position.lock() = after;
                 if begun.elapsed() > pace.longest {
                     return Ok(());
                 }
@@ -95,11 +100,11 @@ impl Repo {
         }
     }
 
-    async fn compare(&self, key: &Key, compared: &mut Compared) -> Result<(), RepoError> {
-        match self.read_through(key).await {
-            Ok(Proof::Sound) => compared.sound += 1,
-            Ok(damaged @ Proof::Damaged(_)) => {
-                self.proofs.insert(*key, damaged);
+    async fn scrub_object(&self, key: &Key, compared: &mut ScrubResult) -> Result<(), RepoError> {
+        match self.verify_digest(key).await {
+            Ok(IntegrityCheck::Sound) => compared.sound += 1,
+            Ok(damaged @ IntegrityCheck::Damaged(_)) => {
+                self.integrity_checks.insert(*key, damaged);
                 compared.damaged += 1;
             }
             Err(StorageError::NotFound(_)) => {
@@ -108,7 +113,7 @@ impl Repo {
                 if referenced {
                     compared.missing += 1;
                     if self.has_no_mirror(key).await? {
-                        self.state.storage.note_lost(key);
+                        self.state.storage.add_lost(key);
                     }
                 }
             }
@@ -119,6 +124,6 @@ impl Repo {
 }
 
 /// A random start for the first run of a process: so a server that restarts every day verifies all packages in time.
-pub(super) fn anywhere() -> Option<Sha256> {
+pub(super) fn random_start() -> Option<Sha256> {
     Some(Sha256(rand::random()))
 }

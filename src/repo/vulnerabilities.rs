@@ -20,7 +20,7 @@ pub struct Vulnerabilities {
 impl Repo {
     /// Returns the current advisories; waits while they are being loaded at the start.
     pub async fn vulnerabilities(&self) -> Vulnerabilities {
-        let index = self.state.advisories.settled().await;
+        let index = self.state.advisories.wait().await;
         Vulnerabilities { index, catalog: self.state.catalog.get(), now: (self.state.clock)() }
     }
 }

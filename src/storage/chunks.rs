@@ -19,70 +19,70 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
 /// Bytes of one chunk: large enough to amortize the switch to the blocking pool, small enough for the CPU's cache.
-pub(super) const PIECE: usize = 256 << 10;
+pub(super) const CHUNK_SIZE: usize = 256 << 10;
 /// Maximum number of pooled buffers (4 MB); others are freed.
-const SPARE: usize = 16;
+const MAX_SPARE_BUFFERS: usize = 16;
 /// Sizes of chunks, in bytes, while the total of chunks that are read and not sent is below a limit.
-const STEPS: [(usize, usize); 3] = [(16 << 20, PIECE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
+const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
 /// Bytes of a chunk above the last limit.
-const SMALLEST: usize = 4 << 10;
+const MIN_CHUNK_SIZE: usize = 4 << 10;
 /// Maximum total, in bytes, of objects held whole in memory; above it, objects are read in chunks.
-const WHOLES: usize = 64 << 20;
+const MAX_WHOLE_BYTES: usize = 64 << 20;
 /// Objects up to this size, in bytes, are always read whole: a chunk is no smaller.
-const SMALL: u64 = 4 << 10;
+const ALWAYS_WHOLE: u64 = 4 << 10;
 /// Maximum number of files that streams keep open.
-const FILES: usize = 256;
+const MAX_OPEN_FILES: usize = 256;
 
 /// Buffers for reuse: avoids zeroing and page faults for each chunk.
 static BUFFERS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 /// Bytes of chunks in memory.
-static PIECES: Total = Total(AtomicUsize::new(0));
+static CHUNK_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Bytes of whole objects in memory.
-static WHOLE: Total = Total(AtomicUsize::new(0));
+static WHOLE_BYTES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 /// Number of files that streams keep open.
-static OPEN: Total = Total(AtomicUsize::new(0));
+static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 
-/// A counter of resources in use; see [`Counted`].
-struct Total(AtomicUsize);
+/// A counter of resources in use; see [`CountGuard`].
+struct UsageCounter(AtomicUsize);
 
-/// An amount counted in a [`Total`] until it is dropped.
-struct Counted(&'static Total, usize);
+/// An amount counted in a [`UsageCounter`] until it is dropped.
+struct CountGuard(&'static UsageCounter, usize);
 
-impl Total {
-    fn now(&self) -> usize {
+impl UsageCounter {
+    fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&'static self, count: usize) -> Counted {
+    fn add(&'static self, count: usize) -> CountGuard {
         self.0.fetch_add(count, Ordering::Relaxed);
-        Counted(self, count)
+        CountGuard(self, count)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
 /// The first `length` bytes of a buffer, which returns to [`BUFFERS`] when the last `Bytes` of it is dropped.
-struct Piece {
+struct Chunk {
     buffer: Box<[u8]>,
     length: usize,
-    _counted: Counted,
+    _counted: CountGuard,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
 }
 
-impl Drop for Piece {
+impl Drop for Chunk {
     fn drop(&mut self) {
-        if self.buffer.len() == PIECE {
+        if self.buffer.len() == CHUNK_SIZE {
             let mut spare = BUFFERS.lock();
-            if spare.len() < SPARE {
+            if spare.len() < MAX_SPARE_BUFFERS {
                 spare.push(std::mem::take(&mut self.buffer));
             }
         }
@@ -90,9 +90,9 @@ impl Drop for Piece {
 }
 
 /// Bytes of an object that was read whole.
-struct Whole(Box<[u8]>, #[allow(dead_code, reason = "dropped with the bytes")] Counted);
+struct WholeObject(Box<[u8]>, #[allow(dead_code, reason = "dropped with the bytes")] CountGuard);
 
-impl AsRef<[u8]> for Whole {
+impl AsRef<[u8]> for WholeObject {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
@@ -100,30 +100,30 @@ impl AsRef<[u8]> for Whole {
 
 /// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
 #[must_use]
-pub fn piece_size() -> usize {
-    let waiting = PIECES.now();
-    STEPS.iter().find(|(below, _)| waiting < *below).map_or(SMALLEST, |(_, size)| *size)
+pub fn chunk_size() -> usize {
+    let waiting = CHUNK_BYTES.get();
+    CHUNK_SIZES.iter().find(|(below, _)| waiting < *below).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
 }
 
 /// Returns true if an object of `size` bytes may be read whole.
-pub(super) fn may_be_whole(size: u64) -> bool {
-    size <= SMALL || WHOLE.now() < WHOLES
+pub(super) fn may_read_whole(size: u64) -> bool {
+    size <= ALWAYS_WHOLE || WHOLE_BYTES.get() < MAX_WHOLE_BYTES
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.
-struct Wanted {
+struct ReadRequest {
     range: Range<u64>,
     length: usize,
     capacity: usize,
-    counted: Counted,
+    count: CountGuard,
 }
 
-impl Wanted {
-    fn new(range: Range<u64>) -> Wanted {
-        let length = usize::try_from(range.end - range.start).unwrap_or(PIECE).min(PIECE);
+impl ReadRequest {
+    fn new(range: Range<u64>) -> ReadRequest {
+        let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
         // A chunk of more than half a buffer uses a pooled buffer; a smaller one would waste most of it.
-        let capacity = if length > PIECE / 2 { PIECE } else { length };
-        Wanted { range, length, capacity, counted: PIECES.add(capacity) }
+        let capacity = if length > CHUNK_SIZE / 2 { CHUNK_SIZE } else { length };
+        ReadRequest { range, length, capacity, count: CHUNK_BYTES.add(capacity) }
     }
 
     /// Reads the chunk. Blocking.
@@ -134,7 +134,7 @@ impl Wanted {
         Ok(self.filled(piece))
     }
 
-    /// Like [`Wanted::read`], but never waits for a disk: `None` unless the page cache has the whole chunk.
+    /// Like [`ReadRequest::read`], but never waits for a disk: `None` unless the page cache has the whole chunk.
     fn read_cached(self, file: &File) -> Option<Bytes> {
         let mut piece = self.buffer();
         let mut parts = [IoSliceMut::new(&mut piece[..self.length])];
@@ -143,33 +143,33 @@ impl Wanted {
     }
 
     fn buffer(&self) -> Box<[u8]> {
-        let spare = if self.capacity == PIECE { BUFFERS.lock().pop() } else { None };
+        let spare = if self.capacity == CHUNK_SIZE { BUFFERS.lock().pop() } else { None };
         spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
     }
 
     fn filled(self, buffer: Box<[u8]>) -> Bytes {
-        Bytes::from_owner(Piece { buffer, length: self.length, _counted: self.counted })
+        Bytes::from_owner(Chunk { buffer, length: self.length, _counted: self.count })
     }
 }
 
 /// Counts a response of another server as one of the open files.
-pub(super) struct OpenBody(#[allow(dead_code, reason = "counted until it is dropped")] Counted);
+pub(super) struct OpenBody(#[allow(dead_code, reason = "counted until it is dropped")] CountGuard);
 
 /// Counts a response as open; `None` at the limit of files and responses that streams keep open.
 pub(super) fn open_body() -> Option<OpenBody> {
-    if OPEN.now() < most_files() { Some(OpenBody(OPEN.add(1))) } else { None }
+    if OPEN_FILES.get() < max_open_files() { Some(OpenBody(OPEN_FILES.add(1))) } else { None }
 }
 
 /// Counts bytes as a chunk that waits to be sent.
 pub(super) fn count(bytes: Bytes) -> Bytes {
-    let counted = PIECES.add(bytes.len());
+    let counted = CHUNK_BYTES.add(bytes.len());
     Bytes::from_owner(Received { bytes, _counted: counted })
 }
 
 /// A chunk received from another server.
 struct Received {
     bytes: Bytes,
-    _counted: Counted,
+    _counted: CountGuard,
 }
 
 impl AsRef<[u8]> for Received {
@@ -182,12 +182,12 @@ impl AsRef<[u8]> for Received {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
+pub fn read_whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
     let failed = |e: io::Error| StorageError::io("read", path, e);
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-    Ok(Bytes::from_owner(Whole(bytes, WHOLE.add(length))))
+    Ok(Bytes::from_owner(WholeObject(bytes, WHOLE_BYTES.add(length))))
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.
@@ -196,8 +196,8 @@ pub fn whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, Stor
 /// The file cannot be read.
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
     let length = range.end.saturating_sub(range.start);
-    if length <= PIECE as u64 && may_be_whole(length) {
-        return Ok(Content::Memory(whole(&file, path, &range)?));
+    if length <= CHUNK_SIZE as u64 && may_read_whole(length) {
+        return Ok(Content::Memory(read_whole(&file, path, &range)?));
     }
     let metadata = file.metadata().map_err(|e| StorageError::io("read", path, e))?;
     Ok(Content::Stream(stream(file, &metadata, path, range)))
@@ -208,35 +208,35 @@ struct Source {
     path: Box<Path>,
     /// Device and inode of the file that was opened first: the stream must not continue with another file.
     identity: (u64, u64),
-    kept: OnceLock<Kept>,
+    open: OnceLock<OpenHandle>,
 }
 
-struct Kept {
+struct OpenHandle {
     file: File,
-    _open: Counted,
+    _open: CountGuard,
 }
 
 impl Source {
     fn new(file: File, metadata: &Metadata, path: &Path) -> Source {
         let source =
-            Source { path: path.into(), identity: (metadata.dev(), metadata.ino()), kept: OnceLock::new() };
-        source.keep(file);
+            Source { path: path.into(), identity: (metadata.dev(), metadata.ino()), open: OnceLock::new() };
+        source.keep_open(file);
         source
     }
 
     /// Keeps the file open, unless too many are open; returns it then.
-    fn keep(&self, file: File) -> Option<File> {
-        if OPEN.now() >= most_files() {
+    fn keep_open(&self, file: File) -> Option<File> {
+        if OPEN_FILES.get() >= max_open_files() {
             return Some(file);
         }
         // A stream reads one chunk at a time, so there is no concurrent call.
-        let _ = self.kept.set(Kept { file, _open: OPEN.add(1) });
+        let _ = self.open.set(OpenHandle { file, _open: OPEN_FILES.add(1) });
         None
     }
 
     /// Reads a chunk. Blocking.
-    fn read(&self, wanted: Wanted) -> io::Result<Bytes> {
-        if let Some(kept) = self.kept.get() {
+    fn read(&self, wanted: ReadRequest) -> io::Result<Bytes> {
+        if let Some(kept) = self.open.get() {
             return wanted.read(&kept.file);
         }
         let file = File::open(&self.path)?;
@@ -244,7 +244,7 @@ impl Source {
         if (metadata.dev(), metadata.ino()) != self.identity {
             return Err(io::Error::other("the file was replaced while it was read"));
         }
-        match self.keep(file) {
+        match self.keep_open(file) {
             Some(file) => wanted.read(&file),
             None => self.read(wanted),
         }
@@ -252,11 +252,11 @@ impl Source {
 }
 
 /// Returns the maximum number of files that streams may keep open: a small share of the process's limit.
-fn most_files() -> usize {
+fn max_open_files() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
     *MOST.get_or_init(|| {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-        usize::try_from(soft / 8).unwrap_or(FILES).clamp(16, FILES)
+        usize::try_from(soft / 8).unwrap_or(MAX_OPEN_FILES).clamp(16, MAX_OPEN_FILES)
     })
 }
 
@@ -264,8 +264,8 @@ fn most_files() -> usize {
 struct Reader {
     source: Arc<Source>,
     /// The range from the chunk after `ahead` to the end.
-    rest: Range<u64>,
-    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    remaining: Range<u64>,
+    next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 /// Streams the bytes of `range`, which lies within the file and is not empty.
@@ -276,14 +276,14 @@ pub(super) fn stream(
     range: Range<u64>,
 ) -> BoxStream<'static, Result<Bytes, StorageError>> {
     let source = Arc::new(Source::new(file, metadata, path));
-    unfold(Some(Reader { source, rest: range, ahead: None }), |reader| async {
+    unfold(Some(Reader { source, remaining: range, next: None }), |reader| async {
         let mut reader = reader?;
-        let piece = match reader.ahead.take() {
+        let piece = match reader.next.take() {
             Some(ahead) => ahead,
-            None => match reader.cached(piece_size()) {
-                Some(piece) if reader.rest.is_empty() => return Some((Ok(piece), None)),
+            None => match reader.cached(chunk_size()) {
+                Some(piece) if reader.remaining.is_empty() => return Some((Ok(piece), None)),
                 Some(piece) => return Some((Ok(piece), Some(reader))),
-                None => reader.begin(piece_size()),
+                None => reader.start_read(chunk_size()),
             },
         };
         let failed = |e: io::Error| StorageError::io("read", &reader.source.path, e);
@@ -292,12 +292,12 @@ pub(super) fn stream(
             Ok(Err(e)) => return Some((Err(failed(e)), None)),
             Err(e) => return Some((Err(failed(io::Error::other(e))), None)),
         };
-        if reader.rest.is_empty() {
+        if reader.remaining.is_empty() {
             return Some((Ok(piece), None));
         }
-        let size = piece_size();
-        if size == PIECE {
-            reader.ahead = Some(reader.begin(size));
+        let size = chunk_size();
+        if size == CHUNK_SIZE {
+            reader.next = Some(reader.start_read(size));
         }
         Some((Ok(piece), Some(reader)))
     })
@@ -307,18 +307,18 @@ pub(super) fn stream(
 impl Reader {
     /// Returns the next chunk if the page cache has it: no waiting, and no thread to wake up.
     fn cached(&mut self, size: usize) -> Option<Bytes> {
-        let file = &self.source.kept.get()?.file;
-        let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));
-        let piece = Wanted::new(self.rest.start..end).read_cached(file)?;
-        self.rest.start = end;
+        let file = &self.source.open.get()?.file;
+        let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
+        let piece = ReadRequest::new(self.remaining.start..end).read_cached(file)?;
+        self.remaining.start = end;
         Some(piece)
     }
 
     /// Starts reading the next chunk.
-    fn begin(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
-        let end = self.rest.end.min(self.rest.start.saturating_add(size as u64));
-        let wanted = Wanted::new(self.rest.start..end);
-        self.rest.start = end;
+    fn start_read(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
+        let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
+        let wanted = ReadRequest::new(self.remaining.start..end);
+        self.remaining.start = end;
         let source = Arc::clone(&self.source);
         tokio::task::spawn_blocking(move || source.read(wanted))
     }
@@ -336,13 +336,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_range_comes_out_whole_and_in_order() {
-        let bytes: Vec<u8> = (0..PIECE * 3 + 17).map(|i| (i % 251) as u8).collect();
+    async fn any_range_is_read_whole_and_in_order() {
+        let bytes: Vec<u8> = (0..CHUNK_SIZE * 3 + 17).map(|i| (i % 251) as u8).collect();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
         std::fs::write(&path, &bytes).unwrap();
         let end = bytes.len();
-        for range in [0..end, 1..end - 1, 0..PIECE, PIECE - 1..PIECE + 1, end - 1..end, 0..PIECE * 2] {
+        for range in [
+            0..end,
+            1..end - 1,
+            0..CHUNK_SIZE,
+            CHUNK_SIZE - 1..CHUNK_SIZE + 1,
+            end - 1..end,
+            0..CHUNK_SIZE * 2,
+        ] {
             let wanted = range.start as u64..range.end as u64;
             let pieces: Vec<Bytes> = open(&path, wanted).try_collect().await.unwrap();
             assert_eq!(pieces.concat(), bytes[range.clone()], "{range:?}");
@@ -353,8 +360,8 @@ mod tests {
     async fn a_file_cut_while_it_is_read_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
-        std::fs::write(&path, vec![7; PIECE * 4]).unwrap();
-        let mut pieces = open(&path, 0..PIECE as u64 * 4);
+        std::fs::write(&path, vec![7; CHUNK_SIZE * 4]).unwrap();
+        let mut pieces = open(&path, 0..CHUNK_SIZE as u64 * 4);
         pieces.next().await.unwrap().unwrap();
         File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         let rest: Vec<_> = pieces.collect().await;
@@ -362,45 +369,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readers_that_take_nothing_cost_few_bytes_and_no_files() {
+    async fn idle_readers_cost_few_bytes_and_no_files() {
         const READERS: usize = 2_000;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
-        std::fs::write(&path, vec![7; PIECE * 8]).unwrap();
-        let mut streams: Vec<_> = (0..READERS).map(|_| open(&path, 0..PIECE as u64 * 8)).collect();
+        std::fs::write(&path, vec![7; CHUNK_SIZE * 8]).unwrap();
+        let mut streams: Vec<_> = (0..READERS).map(|_| open(&path, 0..CHUNK_SIZE as u64 * 8)).collect();
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-        assert!(OPEN.now() <= FILES && files() < FILES + 500, "{} files", files());
-        let unread = PIECES.now();
+        assert!(OPEN_FILES.get() <= MAX_OPEN_FILES && files() < MAX_OPEN_FILES + 500, "{} files", files());
+        let unread = CHUNK_BYTES.get();
         assert!(unread < 8 << 20, "{unread} bytes were read before the first poll");
         let mut held = Vec::new();
         for stream in &mut streams {
             held.push(stream.next().await.unwrap().unwrap());
         }
         // The limits of the steps, one chunk ahead for each reader of the first, and the smallest chunk for the others.
-        let most = (48 << 20) + (32 << 20) + READERS * SMALLEST;
-        assert!(PIECES.now() < most, "{} bytes for {READERS} readers", PIECES.now());
+        let most = (48 << 20) + (32 << 20) + READERS * MIN_CHUNK_SIZE;
+        assert!(CHUNK_BYTES.get() < most, "{} bytes for {READERS} readers", CHUNK_BYTES.get());
         let last = streams.pop().unwrap();
         let rest: Vec<Bytes> = last.try_collect().await.unwrap();
         let first = held.pop().unwrap().len();
-        assert_eq!(first + rest.iter().map(Bytes::len).sum::<usize>(), PIECE * 8, "no stream is truncated");
+        assert_eq!(
+            first + rest.iter().map(Bytes::len).sum::<usize>(),
+            CHUNK_SIZE * 8,
+            "no stream is truncated"
+        );
     }
 
     #[tokio::test]
-    async fn another_file_never_goes_on_in_the_place_of_the_first() {
+    async fn a_replaced_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("object");
-        std::fs::write(&path, vec![7; PIECE * 2]).unwrap();
+        std::fs::write(&path, vec![7; CHUNK_SIZE * 2]).unwrap();
         let metadata = path.metadata().unwrap();
         let source = Source {
             path: path.as_path().into(),
             identity: (metadata.dev(), metadata.ino()),
-            kept: OnceLock::new(),
+            open: OnceLock::new(),
         };
-        assert_eq!(source.read(Wanted::new(0..9)).unwrap().len(), 9);
+        assert_eq!(source.read(ReadRequest::new(0..9)).unwrap().len(), 9);
         let other = dir.path().join("other");
-        std::fs::write(&other, vec![8; PIECE * 2]).unwrap();
+        std::fs::write(&other, vec![8; CHUNK_SIZE * 2]).unwrap();
         std::fs::rename(&other, &path).unwrap();
-        let source = Source { kept: OnceLock::new(), ..source };
-        assert!(source.read(Wanted::new(0..9)).is_err());
+        let source = Source { open: OnceLock::new(), ..source };
+        assert!(source.read(ReadRequest::new(0..9)).is_err());
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::{Backend, Standing, Storage, StorageError, blocking};
+use super::{Backend, Ownership, Storage, StorageError, blocking};
 use crate::config::StorageClass;
 
 /// How long a store operation waits for a comparison with the database.
@@ -104,7 +104,7 @@ impl Storage {
 
     /// Requests a comparison and waits for it, if this process compares its classes.
     pub(super) async fn compare_again(&self) {
-        if self.0.waits.load(Ordering::Relaxed) {
+        if self.0.comparison_required.load(Ordering::Relaxed) {
             let mut ended = self.0.ended.subscribe();
             self.0.requested.notify_one();
             // After a timeout, the caller refuses with the current reason.
@@ -130,15 +130,23 @@ impl Storage {
         result
     }
 
+    /// Returns true if the directory of a class is another one than when its marker was last read.
+    pub(super) async fn is_replaced(&self, class: StorageClass) -> bool {
+        match self.backend(class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.is_replaced(class)).await.unwrap_or(false),
+            Backend::S3(_) => false,
+        }
+    }
+
     /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
     /// mounted.
     pub(super) async fn may_be_back(&self, class: StorageClass) -> bool {
-        let is_missing = self.0.condition.lock().standing(class) == Standing::Missing;
+        let is_missing = self.0.condition.lock().ownership(class) == Ownership::Missing;
         let look = move |disk: &Disk| match is_missing {
             true => disk.may_be_back(class),
             false => disk.is_replaced(class),
         };
-        match self.place(class) {
+        match self.backend(class) {
             Backend::Disk(disk) => blocking(disk, look).await.unwrap_or(false),
             Backend::S3(_) => false,
         }
@@ -146,7 +154,7 @@ impl Storage {
 
     /// Accepts the directory in which the marker of a class was last read.
     pub(super) fn accept(&self, class: StorageClass) {
-        if let Backend::Disk(disk) = self.place(class) {
+        if let Backend::Disk(disk) = self.backend(class) {
             disk.accept(class);
         }
     }

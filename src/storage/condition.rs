@@ -10,7 +10,7 @@ use crate::model::identity::Identity;
 
 /// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     /// Not compared yet.
     #[default]
     Unchecked,
@@ -36,38 +36,38 @@ pub enum Standing {
     Unknown(String),
 }
 
-impl Standing {
+impl Ownership {
     /// Returns why nothing may be stored in such a class: the object would be removed by another database's server, or
     /// be hidden as soon as the class is mounted again. In a contested class no server removes anything.
     #[must_use]
-    pub fn refuses(&self) -> Option<&'static str> {
+    pub fn refusal(&self) -> Option<&'static str> {
         match self {
-            Standing::Foreign(_) => Some("belongs to another database"),
-            Standing::Missing => Some("has lost its marker and its objects; it may not be mounted"),
-            Standing::Unclaimed { .. } => Some("has no owner, and objects that this database does not name"),
-            Standing::Unchecked
-            | Standing::Own
-            | Standing::Contested
-            | Standing::Unreadable
-            | Standing::Unknown(_) => None,
+            Ownership::Foreign(_) => Some("belongs to another database"),
+            Ownership::Missing => Some("has lost its marker and its objects; it may not be mounted"),
+            Ownership::Unclaimed { .. } => Some("has no owner, and objects that this database does not name"),
+            Ownership::Unchecked
+            | Ownership::Own
+            | Ownership::Contested
+            | Ownership::Unreadable
+            | Ownership::Unknown(_) => None,
         }
     }
 }
 
 /// A sweep that would remove more than a small share of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct PendingSweep {
     /// Objects it would remove.
     pub objects: u64,
     /// Objects in the class.
-    pub of: u64,
+    pub total: u64,
 }
 
-impl Waiting {
+impl PendingSweep {
     /// Returns how many objects of a class may be removed per day without confirmation: ten, or a twentieth of all.
     #[must_use]
-    pub fn limit(of: u64) -> u64 {
-        (of / 20).max(10)
+    pub fn daily_limit(total: u64) -> u64 {
+        (total / 20).max(10)
     }
 }
 
@@ -75,8 +75,8 @@ impl Waiting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// By class; a missing entry means not compared yet.
-    pub(super) standings: BTreeMap<StorageClass, Standing>,
-    pub(super) waiting: BTreeMap<StorageClass, Waiting>,
+    pub(super) ownerships: BTreeMap<StorageClass, Ownership>,
+    pub(super) pending_sweeps: BTreeMap<StorageClass, PendingSweep>,
     /// Objects that were moved to the damaged area and have not been stored again.
     pub(super) damaged: BTreeSet<Key>,
     /// Objects that rows refer to and that are neither in storage nor on a mirror.
@@ -88,14 +88,14 @@ pub struct Condition {
 impl Condition {
     /// Returns whether a class belongs to the database.
     #[must_use]
-    pub fn standing(&self, class: StorageClass) -> Standing {
-        self.standings.get(&class).cloned().unwrap_or_default()
+    pub fn ownership(&self, class: StorageClass) -> Ownership {
+        self.ownerships.get(&class).cloned().unwrap_or_default()
     }
 
     /// Returns the sweep of a class that awaits confirmation.
     #[must_use]
-    pub fn waiting(&self, class: StorageClass) -> Option<Waiting> {
-        self.waiting.get(&class).copied()
+    pub fn pending_sweep(&self, class: StorageClass) -> Option<PendingSweep> {
+        self.pending_sweeps.get(&class).copied()
     }
 
     /// Returns the damaged objects of a class that have not been stored again.
@@ -118,8 +118,8 @@ impl Condition {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let mut about = |problem: &dyn Fn(&Standing) -> bool, text: &str| {
-            let classes = StorageClass::ALL.into_iter().filter(|class| problem(&self.standing(*class)));
+        let mut about = |problem: &dyn Fn(&Ownership) -> bool, text: &str| {
+            let classes = StorageClass::ALL.into_iter().filter(|class| problem(&self.ownership(*class)));
             let classes: Vec<&str> = classes.map(StorageClass::as_str).collect();
             if !classes.is_empty() {
                 let names = classes.join(", ");
@@ -128,32 +128,32 @@ impl Condition {
             }
         };
         about(
-            &|standing| matches!(standing, Standing::Foreign(_)),
+            &|standing| matches!(standing, Ownership::Foreign(_)),
             "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; \
              restore the database, or make this one the owner with: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Standing::Contested,
+            &|standing| *standing == Ownership::Contested,
             "was used by another copy of this database, or by this one before it was restored from a backup: nothing is \
              swept there by either; stop the other server if there is one, then: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Standing::Missing,
+            &|standing| *standing == Ownership::Missing,
             "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
              there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
         about(
-            &|standing| matches!(standing, Standing::Unclaimed { .. }),
+            &|standing| matches!(standing, Ownership::Unclaimed { .. }),
             "has objects that this database does not name, and no owner: nothing is swept or stored there; restore the \
              database, or make this one the owner with: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Standing::Unreadable,
+            &|standing| *standing == Ownership::Unreadable,
             "has a marker that names no database: nothing is swept there; if this database is the right one: rspm \
              storage adopt",
         );
         about(
-            &|standing| matches!(standing, Standing::Unknown(_)),
+            &|standing| matches!(standing, Ownership::Unknown(_)),
             "could not be compared with the database: nothing is swept there; the server's log says why",
         );
         if !self.without_space.is_empty() {
@@ -165,7 +165,7 @@ impl Condition {
             );
             warnings.push(Warning { kind: "storage", name, message });
         }
-        for (class, Waiting { objects, of }) in &self.waiting {
+        for (class, PendingSweep { objects, total: of }) in &self.pending_sweeps {
             let class = class.as_str();
             warnings.push(Warning {
                 kind: "storage-sweep",
@@ -228,26 +228,30 @@ impl Storage {
 
     /// Records whether a class belongs to the database; returns true if that changed. A failed comparison does not lift
     /// a refusal of the previous one.
-    pub fn set_standing(&self, class: StorageClass, standing: Standing) -> bool {
-        let is_compared = !matches!(standing, Standing::Unchecked | Standing::Unknown(_));
-        if is_compared && standing.refuses().is_none() {
+    pub fn set_ownership(&self, class: StorageClass, standing: Ownership) -> bool {
+        let is_compared = !matches!(standing, Ownership::Unchecked | Ownership::Unknown(_));
+        if is_compared && standing.refusal().is_none() {
             self.accept(class);
         }
         let mut condition = self.0.condition.lock();
-        let before = condition.standing(class);
-        if matches!(standing, Standing::Unknown(_)) && before.refuses().is_some() {
+        let before = condition.ownership(class);
+        if matches!(standing, Ownership::Unknown(_)) && before.refusal().is_some() {
             return false;
         }
-        condition.standings.insert(class, standing.clone());
+        if standing == Ownership::Missing {
+            // The class is reported, not each of its objects.
+            condition.lost.retain(|key| key.class() != class);
+        }
+        condition.ownerships.insert(class, standing.clone());
         drop(condition);
-        self.0.compared.notify_waiters();
+        self.0.comparison_done.notify_waiters();
         before != standing
     }
 
     /// Makes store operations wait until their class was compared with the database, at the start and whenever
     /// [`Storage::comparison_requested`] returns.
-    pub fn wait_for_comparison(&self) {
-        self.0.waits.store(true, Ordering::Relaxed);
+    pub fn require_comparison(&self) {
+        self.0.comparison_required.store(true, Ordering::Relaxed);
     }
 
     /// Checks that this server may store objects in a class. A class in which nothing may be stored is compared again if
@@ -256,14 +260,14 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the remedy.
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
-        let standing = || self.0.condition.lock().standing(class);
-        if self.0.waits.load(Ordering::Relaxed) {
+        let standing = || self.0.condition.lock().ownership(class);
+        if self.0.comparison_required.load(Ordering::Relaxed) {
             let known = async {
                 loop {
-                    let news = self.0.compared.notified();
+                    let news = self.0.comparison_done.notified();
                     tokio::pin!(news);
                     news.as_mut().enable();
-                    if standing() != Standing::Unchecked {
+                    if standing() != Ownership::Unchecked {
                         return;
                     }
                     news.await;
@@ -283,25 +287,25 @@ impl Storage {
     /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.
     pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
         let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
-        let standing = self.0.condition.lock().standing(class);
-        if self.0.waits.load(Ordering::Relaxed) && standing == Standing::Unchecked {
+        let standing = self.0.condition.lock().ownership(class);
+        if self.0.comparison_required.load(Ordering::Relaxed) && standing == Ownership::Unchecked {
             return Err(refused("has not been compared with the database yet"));
         }
-        standing.refuses().map_or(Ok(()), |why| Err(refused(why)))
+        standing.refusal().map_or(Ok(()), |why| Err(refused(why)))
     }
 
     /// Returns true if the class belongs to the database: only then may objects be removed from it.
     #[must_use]
     pub fn is_own(&self, class: StorageClass) -> bool {
-        self.0.condition.lock().standings.get(&class) == Some(&Standing::Own)
+        self.0.condition.lock().ownerships.get(&class) == Some(&Ownership::Own)
     }
 
     /// Records the sweep that awaits confirmation, if any; returns true if that changed.
-    pub fn set_waiting(&self, class: StorageClass, waiting: Option<Waiting>) -> bool {
+    pub fn set_pending_sweep(&self, class: StorageClass, waiting: Option<PendingSweep>) -> bool {
         let mut condition = self.0.condition.lock();
         let before = match waiting {
-            Some(waiting) => condition.waiting.insert(class, waiting),
-            None => condition.waiting.remove(&class),
+            Some(waiting) => condition.pending_sweeps.insert(class, waiting),
+            None => condition.pending_sweeps.remove(&class),
         };
         before != waiting
     }
@@ -313,8 +317,12 @@ impl Storage {
     }
 
     /// Records the objects of a class that rows refer to and that are not in storage; returns true if they changed.
+    /// Ignored if the whole class is missing.
     pub fn set_lost(&self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
         let mut condition = self.0.condition.lock();
+        if condition.ownership(class) == Ownership::Missing {
+            return false;
+        }
         let news = !condition.lost(class).eq(&keys);
         condition.lost.retain(|key| key.class() != class);
         condition.lost.extend(keys);
@@ -323,9 +331,9 @@ impl Storage {
 
     /// Records a lost object: a row refers to it and no mirror has it. Ignored if its whole class is missing or the
     /// object is damaged.
-    pub fn note_lost(&self, key: &Key) {
+    pub fn add_lost(&self, key: &Key) {
         let mut condition = self.0.condition.lock();
-        let known = condition.damaged.contains(key) || condition.standing(key.class()) == Standing::Missing;
+        let known = condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing;
         if !known {
             condition.lost.insert(*key);
         }
@@ -361,14 +369,14 @@ mod tests {
     use crate::model::digest::Sha256;
 
     #[test]
-    fn warnings_name_classes_and_the_way_out_and_an_own_class_has_none() {
+    fn warnings_name_classes_and_remedies() {
         let mut condition = Condition::default();
-        condition.standings.insert(StorageClass::Cran, Standing::Own);
+        condition.ownerships.insert(StorageClass::Cran, Ownership::Own);
         assert_eq!(condition.warnings(), []);
         for class in [StorageClass::Packages, StorageClass::Binaries] {
-            condition.standings.insert(class, Standing::Foreign(Identity([1; 16])));
+            condition.ownerships.insert(class, Ownership::Foreign(Identity([1; 16])));
         }
-        condition.waiting.insert(StorageClass::Cran, Waiting { objects: 600, of: 1000 });
+        condition.pending_sweeps.insert(StorageClass::Cran, PendingSweep { objects: 600, total: 1000 });
         let lost = Key::Package(StorageClass::Cran, Sha256([1; 32]));
         condition.damaged.insert(lost);
         let warnings = condition.warnings();
@@ -382,5 +390,22 @@ mod tests {
         );
         condition.stored(&lost);
         assert_eq!(condition.warnings().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_missing_class_has_no_lost_objects_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = crate::config::Config::example(folder.path(), "").unwrap().config;
+        let storage = Storage::unprepared(&config.storage).await.unwrap();
+        let class = StorageClass::Packages;
+        let lost = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
+        assert!(storage.set_lost(class, lost()));
+        storage.set_ownership(class, Ownership::Missing);
+        let kinds = || storage.condition().warnings().iter().map(|w| w.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(), ["storage-owner"]);
+        assert!(!storage.set_lost(class, lost()));
+        assert_eq!(kinds(), ["storage-owner"]);
+        storage.set_ownership(class, Ownership::Own);
+        assert!(storage.set_lost(class, lost()));
     }
 }

@@ -1,7 +1,10 @@
 //! Objects in a directory, written so that a power cut leaves either the whole object or none.
 
 use super::compared::{self, ComparedDirectories};
-use super::{Area, Blob, Found, Key, Owner, Spool, StorageError, Stored, There, chunks, hot, spool, within};
+use super::{
+    Area, Blob, FoundObject, IfExists, Key, ListedObject, Owner, Spool, StorageError, chunks, clamp_range,
+    memory_cache, spool,
+};
 use crate::config::StorageClass;
 use crate::model::digest::Sha256;
 use parking_lot::Mutex;
@@ -15,7 +18,7 @@ use std::time::SystemTime;
 use tempfile::NamedTempFile;
 
 /// Subdirectory of unfinished files: on the same file system, so that a rename finishes them.
-pub(super) const SPOOLS: &str = ".spool";
+pub(super) const SPOOL_DIRECTORY: &str = ".spool";
 
 /// A directory of objects. All functions block.
 pub(super) struct Disk {
@@ -38,16 +41,16 @@ impl Disk {
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
             missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)?;
         }
-        let disk = Disk::unprepared(root);
+        let disk = Disk::open_read_only(root);
         spool::prepare(&disk.spools)?;
         Ok(disk)
     }
 
     /// Opens the directory for reading; creates nothing.
-    pub(super) fn unprepared(root: &Path) -> Disk {
+    pub(super) fn open_read_only(root: &Path) -> Disk {
         Disk {
             root: root.to_owned(),
-            spools: root.join(SPOOLS),
+            spools: root.join(SPOOL_DIRECTORY),
             durable: Mutex::default(),
             compared: ComparedDirectories::default(),
         }
@@ -77,20 +80,20 @@ impl Disk {
         spool::sweep(&self.spools)
     }
 
-    /// fsync, rename, fsync of the directory. With [`There::Stays`], an existing file of the same size stays; one of
+    /// fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of the same size stays; one of
     /// another size cannot have this digest, so it is replaced.
-    pub(super) fn commit(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
+    pub(super) fn commit(&self, spool: Spool, key: &Key, there: IfExists) -> Result<(), StorageError> {
         self.compared.check(&self.root, key.class())?;
-        let stays = (there == There::Stays).then(|| spool.written());
+        let stays = (there == IfExists::Keep).then(|| spool.written());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
-        match self.place(file, stays, key)? {
+        match self.install(file, stays, key)? {
             None => Ok(()),
             // The directory was removed while the server was running: create it again, once.
             Some(file) => {
                 self.compared.check(&self.root, key.class())?;
                 self.durable.lock().clear();
-                match self.place(file, stays, key)? {
+                match self.install(file, stays, key)? {
                     None => Ok(()),
                     Some(_) => {
                         Err(StorageError::Other(format!("the directory of {key} is removed repeatedly")))
@@ -102,14 +105,14 @@ impl Disk {
 
     /// Renames a synced file to its path, unless a file of size `stays` exists; returns the file if the directory does
     /// not exist.
-    fn place(
+    fn install(
         &self,
         file: NamedTempFile,
         stays: Option<u64>,
         key: &Key,
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
-        let directory = self.shelve(Area::Live, key)?;
+        let directory = self.object_directory(Area::Live, key)?;
         // The writer of an existing file may not have reached the fsync of the directory yet, so it is not skipped.
         if !stays.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
             match file.persist(&path) {
@@ -124,11 +127,11 @@ impl Disk {
     pub(super) fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
         let mut spool = self.spool(key.class())?;
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
-        self.commit(spool, key, There::Stays)
+        self.commit(spool, key, IfExists::Keep)
     }
 
-    /// Opens an object; small ones (up to [`hot::LARGEST`]) are read whole for any range, unless many are in memory.
-    pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<Found, StorageError> {
+    /// Opens an object; small ones (up to [`memory_cache::MAX_OBJECT_SIZE`]) are read whole for any range, unless many are in memory.
+    pub(super) fn get(&self, key: &Key, range: Option<&Range<u64>>) -> Result<FoundObject, StorageError> {
         let path = self.root.join(key.path());
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::NotFound => StorageError::NotFound(key.to_string()),
@@ -136,11 +139,11 @@ impl Disk {
         };
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        if size <= hot::LARGEST && chunks::may_be_whole(size) {
-            return Ok(Found::Whole(chunks::whole(&file, &path, &(0..size))?));
+        if size <= memory_cache::MAX_OBJECT_SIZE && chunks::may_read_whole(size) {
+            return Ok(FoundObject::Whole(chunks::read_whole(&file, &path, &(0..size))?));
         }
-        let range = within(range, size, key)?;
-        Ok(Found::Part(Blob { size, content: chunks::content(file, &path, range)? }))
+        let range = clamp_range(range, size, key)?;
+        Ok(FoundObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))
     }
 
     pub(super) fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
@@ -163,7 +166,7 @@ impl Disk {
 
     /// Moves an object to another area and sets its time to now; returns false if it does not exist. Not synced: after
     /// a power cut it is in one of the two.
-    pub(super) fn withdraw(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
+    pub(super) fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let (from, target) = (self.path(Area::Live, key), self.path(to, key));
         // The time is set first: with the old one, its grace period could be over at once.
         match File::open(&from).and_then(|file| file.set_modified(SystemTime::now())) {
@@ -171,7 +174,7 @@ impl Disk {
             Err(e) => return Err(StorageError::io("set the time of", &from, e)),
             Ok(()) => {}
         }
-        self.shelve(to, key)?;
+        self.object_directory(to, key)?;
         match std::fs::rename(&from, &target) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound && !from.exists() => Ok(false),
@@ -186,7 +189,7 @@ impl Disk {
         if target.exists() || !source.exists() {
             return Ok(false);
         }
-        let directory = self.shelve(Area::Live, key)?;
+        let directory = self.object_directory(Area::Live, key)?;
         match std::fs::rename(&source, &target) {
             Ok(()) => sync_directory(&directory).map(|()| true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -217,7 +220,7 @@ impl Disk {
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) fn owner(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(super) fn read_marker(&self, owner: Owner) -> Result<Option<Vec<u8>>, StorageError> {
         let path = self.root.join(owner.path());
         self.compared.reading(&self.root, owner.0, || match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -228,12 +231,17 @@ impl Disk {
 
     /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is set, an
     /// existing one stays.
-    pub(super) fn mark(&self, owner: Owner, bytes: &[u8], replaces: bool) -> Result<(), StorageError> {
-        let (folder, path) = (self.root.join(Owner::FOLDER), self.root.join(owner.path()));
+    pub(super) fn write_marker(
+        &self,
+        owner: Owner,
+        bytes: &[u8],
+        replaces: bool,
+    ) -> Result<(), StorageError> {
+        let (folder, path) = (self.root.join(Owner::DIRECTORY), self.root.join(owner.path()));
         if self.is_replaced(owner.0)? {
             return Err(compared::refused(owner.0));
         }
-        make(&folder)?;
+        create_directory(&folder)?;
         sync_directory(&self.root)?;
         let mut spool = self.unchecked_spool(owner.0)?;
         spool.write_all(bytes).map_err(|e| StorageError::io("write", spool.path(), e))?;
@@ -260,10 +268,10 @@ impl Disk {
         from: &Key,
         inclusive: bool,
         limit: usize,
-    ) -> Result<Vec<Stored>, StorageError> {
+    ) -> Result<Vec<ListedObject>, StorageError> {
         let mut found = Vec::new();
         for byte in from.digest().0[0]..=255 {
-            let directory = self.root.join(area.path(from.shelf())).join(format!("{byte:02x}"));
+            let directory = self.root.join(area.path(from.directory())).join(format!("{byte:02x}"));
             let failed = |e| StorageError::io("list", &directory, e);
             let entries = match std::fs::read_dir(&directory) {
                 Ok(entries) => entries,
@@ -281,7 +289,7 @@ impl Disk {
             for key in keys {
                 let path = self.path(area, &key);
                 match path.metadata().and_then(|m| Ok((m.len(), m.modified()?))) {
-                    Ok((size, modified)) => found.push(Stored { key, size, modified }),
+                    Ok((size, modified)) => found.push(ListedObject { key, size, modified }),
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(StorageError::io("read", &path, e)),
                 }
@@ -294,7 +302,7 @@ impl Disk {
     }
 
     /// Returns the directory of an object, created (0700) and durable. Costs nothing if it was used before.
-    fn shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
+    fn object_directory(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
         match self.try_shelve(area, key) {
             // A parent directory was removed while the server was running.
             Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -306,7 +314,7 @@ impl Disk {
     }
 
     fn try_shelve(&self, area: Area, key: &Key) -> Result<PathBuf, StorageError> {
-        let shelf = PathBuf::from(area.path(key.shelf()));
+        let shelf = PathBuf::from(area.path(key.directory()));
         let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
         let directory = self.root.join(&slot);
         // Held over the fsyncs: two writers of a new directory must both wait until it is durable.
@@ -316,11 +324,11 @@ impl Disk {
         }
         let above = self.root.join(&shelf);
         if !durable.contains(&shelf) {
-            if let Some(folder) = area.folder() {
-                make(&self.root.join(folder))?;
+            if let Some(folder) = area.directory() {
+                create_directory(&self.root.join(folder))?;
                 sync_directory(&self.root)?;
             }
-            make(&above)?;
+            create_directory(&above)?;
             sync_directory(above.parent().unwrap_or(&self.root))?;
             // An earlier process may have created directories here and ended before its fsync: one covers them all.
             let failed = |e| StorageError::io("list", &above, e);
@@ -330,7 +338,7 @@ impl Disk {
             durable.insert(shelf);
         }
         if !durable.contains(&slot) {
-            make(&directory)?;
+            create_directory(&directory)?;
             sync_directory(&above)?;
             durable.insert(slot);
         }
@@ -338,7 +346,7 @@ impl Disk {
     }
 }
 
-fn make(directory: &Path) -> Result<(), StorageError> {
+fn create_directory(directory: &Path) -> Result<(), StorageError> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
             Err(StorageError::io("create the directory", directory, e))

@@ -49,7 +49,7 @@ impl Key {
     /// Returns the first directory of the path. Each kind of object has its own, so that classes can share a location
     /// and still be listed separately.
     #[must_use]
-    pub fn shelf(&self) -> &'static str {
+    pub fn directory(&self) -> &'static str {
         match self {
             Key::Package(class, _) => class.as_str(),
             Key::Readme(_) => "readmes",
@@ -65,7 +65,7 @@ impl Key {
     #[must_use]
     pub fn path(&self) -> String {
         let digest = self.digest();
-        format!("{}/{:02x}/{digest}", self.shelf(), digest.0[0])
+        format!("{}/{:02x}/{digest}", self.directory(), digest.0[0])
     }
 
     /// Returns the media type (RFC 6838) that the object is stored with, if the backend supports it. The one sent to
@@ -83,7 +83,7 @@ impl Key {
 
     /// Returns a key for each directory of a class, with the smallest digest, in the order of listing.
     #[must_use]
-    pub fn shelves(class: StorageClass) -> Vec<Key> {
+    pub fn directories(class: StorageClass) -> Vec<Key> {
         let first = Sha256([0; 32]);
         let extra = match class {
             StorageClass::Packages => vec![Key::Readme(first)],
@@ -125,7 +125,7 @@ pub enum Area {
 
 impl Area {
     /// Returns the directory of the area; none for objects in service.
-    pub(super) fn folder(self) -> Option<&'static str> {
+    pub(super) fn directory(self) -> Option<&'static str> {
         match self {
             Area::Live => None,
             Area::Trash => Some("trash"),
@@ -136,7 +136,7 @@ impl Area {
     /// Returns a path in the area, below the class's location: `cran/3f/3fa9…`, `trash/cran/3f/3fa9…`.
     #[must_use]
     pub fn path(self, path: &str) -> String {
-        match self.folder() {
+        match self.directory() {
             None => path.to_owned(),
             Some(folder) => format!("{folder}/{path}"),
         }
@@ -149,12 +149,12 @@ pub struct Owner(pub StorageClass);
 
 impl Owner {
     /// The directory of markers. Classes may share a location, so each has its own file there.
-    pub(super) const FOLDER: &'static str = "owner";
+    pub(super) const DIRECTORY: &'static str = "owner";
 
     /// Returns the path below the class's location: `owner/cran`.
     #[must_use]
     pub fn path(self) -> String {
-        format!("{}/{}", Owner::FOLDER, self.0.as_str())
+        format!("{}/{}", Owner::DIRECTORY, self.0.as_str())
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn a_path_is_the_shelf_two_digits_and_the_digest() {
+    fn a_path_is_directory_two_digits_and_digest() {
         let digest = Sha256([0xab; 32]);
         let hex = "ab".repeat(32);
         assert_eq!(Key::Package(StorageClass::Cran, digest).path(), format!("cran/ab/{hex}"));
@@ -179,16 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn no_two_kinds_share_a_shelf_and_each_knows_its_class() {
+    fn each_kind_has_its_own_directory_and_class() {
         let mut seen = HashSet::new();
         for class in StorageClass::ALL {
-            for key in Key::shelves(class) {
+            for key in Key::directories(class) {
                 assert_eq!(key.class(), class);
-                assert!(seen.insert(key.shelf()), "{key}");
+                assert!(seen.insert(key.directory()), "{key}");
             }
         }
         assert_eq!(seen.len(), 14);
-        let others = [Some(Owner::FOLDER), Area::Trash.folder(), Area::Damaged.folder()];
+        let others = [Some(Owner::DIRECTORY), Area::Trash.directory(), Area::Damaged.directory()];
         assert!(others.into_iter().flatten().all(|folder| seen.insert(folder)));
     }
 }

@@ -10,14 +10,14 @@ pub enum Marker {
     /// There is none.
     None,
     /// It names the database that owns the objects.
-    Of(Mark),
+    Of(MarkerContent),
     /// It names no database.
     Unreadable,
 }
 
 /// The content of a marker: lines of text, the identity first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct MarkerContent {
     /// The database. A copy of it has the same identity.
     pub identity: Identity,
     /// The token of the last adoption. Copies of the database that were made earlier do not know it.
@@ -30,10 +30,10 @@ pub struct Mark {
 }
 
 impl Marker {
-    pub(super) fn read(bytes: &[u8]) -> Marker {
+    pub(super) fn parse(bytes: &[u8]) -> Marker {
         let mut lines = std::str::from_utf8(bytes).unwrap_or_default().lines();
         let Some(Ok(identity)) = lines.next().map(str::parse::<Identity>) else { return Marker::Unreadable };
-        let mut mark = Mark { identity, adoption: None, generation: None, contested: false };
+        let mut mark = MarkerContent { identity, adoption: None, generation: None, contested: false };
         for line in lines {
             let (word, value) = line.split_once(' ').unwrap_or((line, ""));
             match (word, value.parse::<Identity>()) {
@@ -47,7 +47,7 @@ impl Marker {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for MarkerContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.identity)?;
         for (word, token) in [("adoption", self.adoption), ("generation", self.generation)] {
@@ -66,21 +66,21 @@ mod tests {
     #[test]
     fn a_marker_survives_its_text_and_anything_else_is_unreadable() {
         let identity = Identity([0xab; 16]);
-        let bare = Mark { identity, adoption: None, generation: None, contested: false };
-        let full = Mark {
+        let bare = MarkerContent { identity, adoption: None, generation: None, contested: false };
+        let full = MarkerContent {
             adoption: Some(Identity([1; 16])),
             generation: Some(Identity([2; 16])),
             contested: true,
             ..bare
         };
         for mark in [bare, full] {
-            assert_eq!(Marker::read(mark.to_string().as_bytes()), Marker::Of(mark));
+            assert_eq!(Marker::parse(mark.to_string().as_bytes()), Marker::Of(mark));
         }
-        assert_eq!(Marker::read("ab".repeat(16).as_bytes()), Marker::Of(bare), "without a line end");
+        assert_eq!(Marker::parse("ab".repeat(16).as_bytes()), Marker::Of(bare), "without a line end");
         let (short, long) = (format!("{identity}\ngeneration 12\n"), "ab".repeat(17));
         for bad in ["", "ab", "not a marker", &long, &short, &format!("{identity}\nother\n")] {
-            assert_eq!(Marker::read(bad.as_bytes()), Marker::Unreadable, "{bad}");
+            assert_eq!(Marker::parse(bad.as_bytes()), Marker::Unreadable, "{bad}");
         }
-        assert_eq!(Marker::read(&[0xff; 32]), Marker::Unreadable);
+        assert_eq!(Marker::parse(&[0xff; 32]), Marker::Unreadable);
     }
 }

@@ -1,38 +1,38 @@
 //! Package bytes and rendered indexes by digest, on disk or S3, per storage class.
 
-mod aside;
+mod blocking_api;
 mod chunks;
 mod compared;
 pub mod condition;
 mod disk;
 pub mod error;
-mod here;
-pub mod hot;
 pub mod key;
 mod marker;
+pub mod memory_cache;
 mod probe;
 mod s3;
 pub mod space;
 mod spool;
 pub mod tls_provider;
+mod trash;
 
-pub use aside::{GRACE, Grace, day_of};
-pub use chunks::{content, piece_size, whole};
-pub use condition::{Condition, Standing};
+pub use chunks::{chunk_size, content, read_whole};
+pub use condition::{Condition, Ownership};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};
-pub use marker::{Mark, Marker};
+pub use marker::{Marker, MarkerContent};
 pub use probe::kernel_file_system;
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
+pub use trash::{GRACE, GracePeriod, day_of};
 
-use crate::config::{Place, StorageClass, StorageConfig};
+use crate::config::{ClassLocation, StorageClass, StorageConfig};
 use bytes::Bytes;
 use disk::Disk;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
-use hot::Hot;
+use memory_cache::MemoryCache;
 use parking_lot::Mutex;
 use s3::S3;
 use std::ops::Range;
@@ -47,16 +47,16 @@ pub struct Storage(Arc<Inner>);
 
 struct Inner {
     /// In the order of [`StorageClass::ALL`].
-    places: Vec<Backend>,
+    backends: Vec<Backend>,
     /// Objects are immutable, so an entry can never be stale.
-    hot: Hot<Key, Bytes>,
+    cache: MemoryCache<Key, Bytes>,
     /// The classes on each file system that was too full at the last check.
-    full: Mutex<Vec<Vec<StorageClass>>>,
+    full_file_systems: Mutex<Vec<Vec<StorageClass>>>,
     condition: Mutex<Condition>,
     /// Notified when a class was compared with the database.
-    compared: Notify,
+    comparison_done: Notify,
     /// Whether store operations wait for the first comparison.
-    waits: AtomicBool,
+    comparison_required: AtomicBool,
     /// Notified when all classes should be compared again.
     requested: Notify,
     /// Number of requested comparisons that ended.
@@ -87,7 +87,7 @@ pub enum Content {
 }
 
 /// An object as read by a backend.
-enum Found {
+enum FoundObject {
     /// A small object, whole, for the memory cache.
     Whole(Bytes),
     /// The requested part of a large object.
@@ -96,16 +96,16 @@ enum Found {
 
 /// What a commit does with an existing object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum There {
+enum IfExists {
     /// Keep it, unless its size differs: the same digest means the same bytes.
-    Stays,
+    Keep,
     /// Replace it: its bytes are not trusted.
-    Goes,
+    Replace,
 }
 
 /// An object found by [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct ListedObject {
     /// Its key.
     pub key: Key,
     /// Its size in bytes.
@@ -120,7 +120,7 @@ impl Storage {
     /// effective user and the command that fixes it. A directory whose disk or quota is full is opened, logged and
     /// recorded in [`Storage::condition`].
     pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
-        let places = probe::distinct(config);
+        let places = probe::distinct_locations(config);
         let opened = join_all(places.iter().map(|(place, classes)| open(place, classes, config))).await;
         let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
         let (mut failed, mut full) = (Vec::new(), Vec::new());
@@ -136,7 +136,7 @@ impl Storage {
         if !failed.is_empty() {
             return Err(StorageError::Unusable(failed));
         }
-        let storage = Storage::of(backends.into_iter().flatten().collect());
+        let storage = Storage::from_backends(backends.into_iter().flatten().collect());
         for (classes, unusable) in full {
             tracing::warn!("{unusable}");
             storage.set_without_space(classes, true);
@@ -149,25 +149,25 @@ impl Storage {
     ///
     /// # Errors
     /// The settings of a bucket are invalid.
-    pub async fn unprepared(config: &StorageConfig) -> Result<Storage, StorageError> {
+    pub async fn open_read_only(config: &StorageConfig) -> Result<Storage, StorageError> {
         let mut places = Vec::with_capacity(StorageClass::ALL.len());
         for class in StorageClass::ALL {
-            places.push(match config.place(class) {
-                Place::File(place) => Backend::Disk(Arc::new(Disk::unprepared(&place.location))),
-                Place::S3(place) => Backend::S3(Arc::new(S3::open(place, &config.spool_dir).await?)),
+            places.push(match config.location(class) {
+                ClassLocation::File(place) => Backend::Disk(Arc::new(Disk::open_read_only(&place.location))),
+                ClassLocation::S3(place) => Backend::S3(Arc::new(S3::open(place, &config.spool_dir).await?)),
             });
         }
-        Ok(Storage::of(places))
+        Ok(Storage::from_backends(places))
     }
 
-    fn of(places: Vec<Backend>) -> Storage {
+    fn from_backends(places: Vec<Backend>) -> Storage {
         Storage(Arc::new(Inner {
-            places,
-            hot: Hot::default(),
-            full: Mutex::default(),
+            backends: places,
+            cache: MemoryCache::default(),
+            full_file_systems: Mutex::default(),
             condition: Mutex::default(),
-            compared: Notify::new(),
-            waits: AtomicBool::new(false),
+            comparison_done: Notify::new(),
+            comparison_required: AtomicBool::new(false),
             requested: Notify::new(),
             ended: watch::Sender::new(0),
         }))
@@ -176,8 +176,9 @@ impl Storage {
     /// Returns the result of [`Storage::open`] for each class, in the order of [`StorageClass::ALL`], without creating
     /// a directory.
     pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
-        let places = probe::distinct(config);
-        let tried = join_all(places.iter().map(|(place, classes)| look(place, classes, config))).await;
+        let places = probe::distinct_locations(config);
+        let tried =
+            join_all(places.iter().map(|(place, classes)| probe_location(place, classes, config))).await;
         let mut all: Vec<_> = places
             .iter()
             .zip(tried)
@@ -191,7 +192,7 @@ impl Storage {
     /// Opens a spool for objects of `class`, if [`Storage::may_store`] allows it.
     pub async fn spool(&self, class: StorageClass) -> Result<Spool, StorageError> {
         self.may_store(class).await?;
-        match self.place(class) {
+        match self.backend(class) {
             Backend::Disk(disk) => {
                 let opened = blocking(disk, move |disk| disk.spool(class)).await;
                 if !self.is_compared_again(&opened).await {
@@ -208,20 +209,20 @@ impl Storage {
     /// An existing object stays (same digest, same bytes); only one of another size is replaced, as it must be damaged.
     /// On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
-        self.finish(spool, key, There::Stays).await
+        self.commit_spool(spool, key, IfExists::Keep).await
     }
 
     /// Like [`Storage::commit`], replacing an existing object: repairs an object that is damaged but has the right
     /// size. Readers of the old object are not affected.
     pub async fn replace(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
-        self.finish(spool, key, There::Goes).await
+        self.commit_spool(spool, key, IfExists::Replace).await
     }
 
-    async fn finish(&self, spool: Spool, key: &Key, there: There) -> Result<(), StorageError> {
+    async fn commit_spool(&self, spool: Spool, key: &Key, there: IfExists) -> Result<(), StorageError> {
         let key = *key;
-        spool.require(&key)?;
+        spool.check_class(&key)?;
         self.may_store(key.class()).await?;
-        match self.place(key.class()) {
+        match self.backend(key.class()) {
             Backend::Disk(disk) => {
                 let stored = blocking(disk, move |disk| disk.commit(spool, &key, there)).await;
                 if self.is_compared_again(&stored).await {
@@ -231,7 +232,7 @@ impl Storage {
             }
             Backend::S3(s3) => s3.commit(spool, &key, there).await?,
         }
-        self.changed(&key);
+        self.invalidate(&key);
         Ok(())
     }
 
@@ -239,7 +240,7 @@ impl Storage {
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         let key = *key;
         self.may_store(key.class()).await?;
-        match self.place(key.class()) {
+        match self.backend(key.class()) {
             Backend::Disk(disk) => {
                 let again = bytes.clone();
                 let stored = blocking(disk, move |disk| disk.put(&key, &bytes)).await;
@@ -252,7 +253,7 @@ impl Storage {
             }
             Backend::S3(s3) => s3.put(&key, bytes).await?,
         }
-        self.changed(&key);
+        self.invalidate(&key);
         Ok(())
     }
 
@@ -260,8 +261,8 @@ impl Storage {
     /// returned in memory, large ones as a stream. An object in the trash is restored first: the caller has a row that
     /// refers to it. An object that was recorded as lost is no longer lost once it is read.
     pub async fn get(&self, key: &Key, range: Option<Range<u64>>) -> Result<Blob, StorageError> {
-        if let Some(whole) = self.0.hot.get(key) {
-            return part(&whole, range.as_ref(), key);
+        if let Some(whole) = self.0.cache.get(key) {
+            return slice(&whole, range.as_ref(), key);
         }
         let found = match self.find(key, range.clone()).await {
             Err(StorageError::NotFound(_)) if self.restore(key).await? => {
@@ -272,22 +273,22 @@ impl Storage {
         };
         self.0.condition.lock().lost.remove(key);
         match found {
-            Found::Whole(whole) => {
-                self.0.hot.keep(*key, whole.clone());
-                part(&whole, range.as_ref(), key)
+            FoundObject::Whole(whole) => {
+                self.0.cache.insert(*key, whole.clone());
+                slice(&whole, range.as_ref(), key)
             }
-            Found::Part(blob) => Ok(blob),
+            FoundObject::Part(blob) => Ok(blob),
         }
     }
 
-    async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<Found, StorageError> {
+    async fn find(&self, key: &Key, range: Option<Range<u64>>) -> Result<FoundObject, StorageError> {
         let key = *key;
-        match self.place(key.class()) {
+        match self.backend(key.class()) {
             Backend::Disk(disk) => {
                 let found = blocking(disk, move |disk| disk.get(&key, range.as_ref())).await;
                 // So that a class that was unmounted is reported, not each of its objects.
                 if let Err(StorageError::NotFound(_)) = &found
-                    && blocking(disk, move |disk| disk.is_replaced(key.class())).await.unwrap_or(false)
+                    && self.is_replaced(key.class()).await
                 {
                     self.compare_again().await;
                 }
@@ -314,8 +315,15 @@ impl Storage {
     /// Returns the size of an object in bytes; `None` if it does not exist. Queries the backend, never the cache.
     pub async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
         let key = *key;
-        match self.place(key.class()) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.size(&key)).await,
+        match self.backend(key.class()) {
+            Backend::Disk(disk) => {
+                let size = blocking(disk, move |disk| disk.size(&key)).await?;
+                if size.is_none() && self.is_replaced(key.class()).await {
+                    // Without waiting: comparisons also query sizes.
+                    self.0.requested.notify_one();
+                }
+                Ok(size)
+            }
             Backend::S3(s3) => s3.size(&key).await,
         }
     }
@@ -332,7 +340,7 @@ impl Storage {
         class: StorageClass,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Stored>, StorageError> {
+    ) -> Result<Vec<ListedObject>, StorageError> {
         self.list_in(Area::Live, class, after, limit).await
     }
 
@@ -343,12 +351,12 @@ impl Storage {
         class: StorageClass,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<Stored>, StorageError> {
+    ) -> Result<Vec<ListedObject>, StorageError> {
         let mut found = Vec::new();
-        for first in Key::shelves(class) {
+        for first in Key::directories(class) {
             let (from, inclusive) = match after {
                 None => (first, true),
-                Some(after) if after.shelf() == first.shelf() => (*after, false),
+                Some(after) if after.directory() == first.directory() => (*after, false),
                 Some(after) if *after > first => continue,
                 Some(_) => (first, true),
             };
@@ -356,7 +364,7 @@ impl Storage {
             if more == 0 {
                 break;
             }
-            found.extend(match self.place(class) {
+            found.extend(match self.backend(class) {
                 Backend::Disk(disk) => {
                     blocking(disk, move |disk| disk.list(area, &from, inclusive, more)).await?
                 }
@@ -369,7 +377,7 @@ impl Storage {
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
         let mut removed = 0;
-        for place in &self.0.places {
+        for place in &self.0.backends {
             removed += match place {
                 Backend::Disk(disk) => blocking(disk, |disk| disk.sweep()).await?,
                 Backend::S3(s3) => blocking(s3, |s3| s3.sweep()).await?,
@@ -381,29 +389,29 @@ impl Storage {
     /// Returns the classes on each file system that is over [`space::FULL`] percent full, as of the last check of
     /// [`space::watch`].
     #[must_use]
-    pub fn full(&self) -> Vec<Vec<StorageClass>> {
-        self.0.full.lock().clone()
+    pub fn full_file_systems(&self) -> Vec<Vec<StorageClass>> {
+        self.0.full_file_systems.lock().clone()
     }
 
     /// Invalidates cached data after an object was written.
-    fn changed(&self, key: &Key) {
-        self.0.hot.forget(key);
+    fn invalidate(&self, key: &Key) {
+        self.0.cache.remove(key);
         self.0.condition.lock().stored(key);
     }
 
-    fn place(&self, class: StorageClass) -> &Backend {
-        &self.0.places[class as usize]
+    fn backend(&self, class: StorageClass) -> &Backend {
+        &self.0.backends[class as usize]
     }
 }
 
 /// Opens one location and probes it. The second value describes a location without space.
 async fn open(
-    place: &Place,
+    place: &ClassLocation,
     classes: &[StorageClass],
     config: &StorageConfig,
 ) -> Result<(Backend, Option<Unusable>), Unusable> {
     match place {
-        Place::File(place) => {
+        ClassLocation::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let opening = tokio::task::spawn_blocking(move || {
                 probe::stores(&place, &classes)?;
@@ -412,10 +420,10 @@ async fn open(
             });
             opening.await.expect("opening a directory does not panic")
         }
-        Place::S3(place) => {
-            let refused = |e: &StorageError| probe::refused_s3(place, classes, "", e);
+        ClassLocation::S3(place) => {
+            let refused = |e: &StorageError| probe::unusable_s3(place, classes, "", e);
             let s3 = Arc::new(S3::open(place, &config.spool_dir).await.map_err(|e| refused(&e))?);
-            s3.prepare().map_err(|e| probe::refused_spools(&config.spool_dir, classes, &e))?;
+            s3.prepare().map_err(|e| probe::unusable_spools(&config.spool_dir, classes, &e))?;
             probe::s3(place, classes, &s3).await?;
             Ok((Backend::S3(s3), None))
         }
@@ -423,31 +431,35 @@ async fn open(
 }
 
 /// Probes one location without creating directories.
-async fn look(place: &Place, classes: &[StorageClass], config: &StorageConfig) -> Result<(), Unusable> {
+async fn probe_location(
+    place: &ClassLocation,
+    classes: &[StorageClass],
+    config: &StorageConfig,
+) -> Result<(), Unusable> {
     match place {
-        Place::File(place) => {
+        ClassLocation::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let looking = tokio::task::spawn_blocking(move || probe::disk(&place, &classes, None));
             looking.await.expect("probing a directory does not panic")
         }
-        Place::S3(place) => {
+        ClassLocation::S3(place) => {
             let s3 = S3::open(place, &config.spool_dir).await;
-            let s3 = s3.map_err(|e| probe::refused_s3(place, classes, "", &e))?;
+            let s3 = s3.map_err(|e| probe::unusable_s3(place, classes, "", &e))?;
             probe::s3(place, classes, &Arc::new(s3)).await
         }
     }
 }
 
 /// Returns a part of an object in memory; shares its memory.
-fn part(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
+fn slice(whole: &Bytes, range: Option<&Range<u64>>, key: &Key) -> Result<Blob, StorageError> {
     let size = whole.len() as u64;
-    let Range { start, end } = within(range, size, key)?;
+    let Range { start, end } = clamp_range(range, size, key)?;
     let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
     Ok(Blob { size, content: Content::Memory(whole.slice(index(start)..index(end))) })
 }
 
 /// Returns the range to read of an object of `size` bytes.
-fn within(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>, StorageError> {
+fn clamp_range(range: Option<&Range<u64>>, size: u64, key: &Key) -> Result<Range<u64>, StorageError> {
     match range {
         None => Ok(0..size),
         Some(range) if range.start < range.end && range.start < size => Ok(range.start..range.end.min(size)),

@@ -1,9 +1,11 @@
 //! Probes locations for storage: whether they can be used as configured, and the remedy if not.
 
-use super::disk::{Disk, SPOOLS};
+use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
 use super::{Spool, StorageError, Unusable};
-use crate::config::{AFTER_A_NEW_PATH, FilePlace, Place, S3Place, StorageClass, StorageConfig};
+use crate::config::{
+    ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageClass, StorageConfig,
+};
 use bytes::Bytes;
 use nix::sys::statfs::{
     BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,
@@ -18,24 +20,24 @@ use std::path::{Path, PathBuf};
 const CONTENT: &[u8] = b"rstudio-pm checks that it can write here; this file can be removed\n";
 
 /// The effective user, for messages and commands.
-struct Me {
+struct EffectiveUser {
     name: String,
     uid: u32,
 }
 
-impl Me {
-    fn new() -> Me {
+impl EffectiveUser {
+    fn new() -> EffectiveUser {
         let uid = geteuid();
         let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        Me { name, uid: uid.as_raw() }
+        EffectiveUser { name, uid: uid.as_raw() }
     }
 }
 
 /// Returns the distinct locations, each with its classes, in their order.
-pub(super) fn distinct(config: &StorageConfig) -> Vec<(&Place, Vec<StorageClass>)> {
-    let mut places: Vec<(&Place, Vec<StorageClass>)> = Vec::new();
+pub(super) fn distinct_locations(config: &StorageConfig) -> Vec<(&ClassLocation, Vec<StorageClass>)> {
+    let mut places: Vec<(&ClassLocation, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let place = config.place(class);
+        let place = config.location(class);
         match places.iter_mut().find(|(known, _)| *known == place) {
             Some((_, classes)) => classes.push(class),
             None => places.push((place, vec![class])),
@@ -46,14 +48,14 @@ pub(super) fn distinct(config: &StorageConfig) -> Vec<(&Place, Vec<StorageClass>
 
 fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: String) -> Unusable {
     let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
-    let me = Me::new();
+    let me = EffectiveUser::new();
     let user = format!("user {} (uid {})", me.name, me.uid).into();
     Unusable { classes: classes.join(", "), place, user, problem, remedy, is_full: false }
 }
 
 /// Writes, reads and deletes a probe object in a directory that [`Disk::open`] has prepared. Blocking.
 pub(super) fn disk(
-    place: &FilePlace,
+    place: &DirectoryLocation,
     classes: &[StorageClass],
     opened: Option<&Disk>,
 ) -> Result<(), Unusable> {
@@ -61,13 +63,13 @@ pub(super) fn disk(
     stores(place, classes)?;
     let tried = match opened {
         Some(_) => write_and_read(location, classes[0]),
-        None => look(location),
+        None => check_writable(location),
     };
-    tried.map_err(|e| refused(place, classes, &e))
+    tried.map_err(|e| unusable_disk(place, classes, &e))
 }
 
 /// Refuses a directory on a file system that stores no files. Blocking.
-pub(super) fn stores(place: &FilePlace, classes: &[StorageClass]) -> Result<(), Unusable> {
+pub(super) fn stores(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
     let Some(kind) = kernel_file_system(&place.location) else { return Ok(()) };
     let shown = place.location.display().to_string();
     let problem = format!("it is on a file system of the kernel ({kind}), which stores no files");
@@ -101,15 +103,15 @@ pub fn kernel_file_system(location: &Path) -> Option<&'static str> {
 /// Prepares a directory and probes it. A directory without space for a probe object is opened nevertheless, because
 /// its objects can be read; the second value describes it then. Blocking.
 pub(super) fn open(
-    place: &FilePlace,
+    place: &DirectoryLocation,
     classes: &[StorageClass],
 ) -> Result<(Disk, Option<Unusable>), Unusable> {
     let opened = match Disk::open(&place.location) {
         // Only its directory of spools could not be created: the first store operation does so.
-        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::unprepared(&place.location)),
+        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::open_read_only(&place.location)),
         opened => opened,
     };
-    let opened = opened.map_err(|e| refused(place, classes, &e))?;
+    let opened = opened.map_err(|e| unusable_disk(place, classes, &e))?;
     match disk(place, classes, Some(&opened)) {
         Ok(()) => Ok((opened, None)),
         Err(full) if full.is_full => Ok((opened, Some(full))),
@@ -123,7 +125,11 @@ pub(super) fn has_space(location: &Path, class: StorageClass) -> bool {
 }
 
 /// Describes why a directory cannot be used.
-pub(super) fn refused(place: &FilePlace, classes: &[StorageClass], error: &StorageError) -> Unusable {
+pub(super) fn unusable_disk(
+    place: &DirectoryLocation,
+    classes: &[StorageClass],
+    error: &StorageError,
+) -> Unusable {
     let location = &place.location;
     let refused =
         unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error));
@@ -131,14 +137,14 @@ pub(super) fn refused(place: &FilePlace, classes: &[StorageClass], error: &Stora
 }
 
 /// Describes why unfinished files of classes on S3 cannot be kept.
-pub(super) fn refused_spools(spool_dir: &Path, classes: &[StorageClass], error: &StorageError) -> Unusable {
+pub(super) fn unusable_spools(spool_dir: &Path, classes: &[StorageClass], error: &StorageError) -> Unusable {
     let remedy = format!("{}, or set Server.TempDir", remedy(spool_dir, error));
     unusable(classes, spool_dir.display().to_string(), error.to_string(), remedy)
 }
 
 fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageError> {
     let failed = |action| move |e| StorageError::io(action, location, e);
-    let spools = location.join(SPOOLS);
+    let spools = location.join(SPOOL_DIRECTORY);
     let mut spool = Spool::create(&spools, class)?;
     spool.write_all(CONTENT).map_err(failed("write to"))?;
     let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
@@ -153,7 +159,7 @@ fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageErr
 }
 
 /// Checks that the directory, or its nearest existing ancestor, can be written, without leaving changes.
-fn look(location: &Path) -> Result<(), StorageError> {
+fn check_writable(location: &Path) -> Result<(), StorageError> {
     let mut at = location;
     loop {
         match at.metadata() {
@@ -183,7 +189,7 @@ fn look(location: &Path) -> Result<(), StorageError> {
 
 /// Returns the command that fixes a directory.
 fn remedy(location: &Path, error: &StorageError) -> String {
-    let me = Me::new();
+    let me = EffectiveUser::new();
     let (shown, user) = (quoted(location), &me.name);
     let kind = match error {
         StorageError::Full(_) => return format!("make room: df -h {shown}; df -i {shown}"),
@@ -192,12 +198,12 @@ fn remedy(location: &Path, error: &StorageError) -> String {
     };
     match kind {
         io::ErrorKind::ReadOnlyFilesystem if !location.exists() => {
-            format!("run: sudo install -d -o {user} -m 0700 {shown} && {AFTER_A_NEW_PATH}")
+            format!("run: sudo install -d -o {user} -m 0700 {shown} && {RESTART_COMMAND}")
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             format!(
                 "its file system is mounted read-only (findmnt -T {shown}), or the service may not write there yet: \
-                 {AFTER_A_NEW_PATH}"
+                 {RESTART_COMMAND}"
             )
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -238,7 +244,7 @@ fn quoted(path: &Path) -> String {
 /// Writes, looks up, reads, lists and deletes `temp/validate.<random>.txt` in a bucket, and begins and aborts a
 /// multipart upload.
 pub(super) async fn s3(
-    place: &S3Place,
+    place: &S3Location,
     classes: &[StorageClass],
     s3: &std::sync::Arc<S3>,
 ) -> Result<(), Unusable> {
@@ -263,17 +269,17 @@ pub(super) async fn s3(
         let removed = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
         tried = tried.and(removed);
     }
-    tried.map_err(|(permission, error)| refused_s3(place, classes, permission, &error))
+    tried.map_err(|(permission, error)| unusable_s3(place, classes, permission, &error))
 }
 
 /// Describes why a bucket cannot be used.
-pub(super) fn refused_s3(
-    place: &S3Place,
+pub(super) fn unusable_s3(
+    place: &S3Location,
     classes: &[StorageClass],
     permission: &str,
     error: &StorageError,
 ) -> Unusable {
-    let S3Place { bucket, prefix, .. } = place;
+    let S3Location { bucket, prefix, .. } = place;
     let problem = match error {
         StorageError::S3 { action, object, source } => {
             format!("cannot {action} {object}: {}", super::s3::chain(source.as_ref()))
@@ -309,12 +315,12 @@ pub(super) fn refused_s3(
 mod tests {
     use super::*;
 
-    fn place(location: &Path) -> FilePlace {
-        FilePlace { location: location.to_owned() }
+    fn place(location: &Path) -> DirectoryLocation {
+        DirectoryLocation { location: location.to_owned() }
     }
 
     #[test]
-    fn looking_leaves_no_trace() {
+    fn a_check_leaves_no_files() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran], None), Ok(()));
         assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran], None), Ok(()));

@@ -10,66 +10,66 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 
 use super::{Storage, probe};
-use crate::config::{Place, StorageClass, StorageConfig};
+use crate::config::{ClassLocation, StorageClass, StorageConfig};
 use crate::metrics;
 
 /// Interval between checks of the file systems, which cost one system call each.
-const LOOK: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum interval between scans of the directories.
-const WALK: Duration = Duration::from_secs(3600);
+const SCAN_INTERVAL: Duration = Duration::from_secs(3600);
 /// The interval is at least this many times the duration of the last scan.
-const SHARE: u32 = 20;
+const SCAN_PAUSE_FACTOR: u32 = 20;
 /// Timeout of the scan of a directory.
-const LONGEST: Duration = Duration::from_secs(300);
+const SCAN_TIMEOUT: Duration = Duration::from_secs(300);
 /// Percentage of used space above which a file system causes a warning.
 pub const FULL: u128 = 90;
 
 /// A directory, and the classes stored there.
-type Shelf = (PathBuf, Vec<StorageClass>);
+type StorageDirectory = (PathBuf, Vec<StorageClass>);
 
 /// Full file systems by device, with the classes on each.
-type Full = BTreeMap<u64, Vec<StorageClass>>;
+type FullFileSystems = BTreeMap<u64, Vec<StorageClass>>;
 
 /// Updates the metrics and [`Storage::full`], logs file systems that become full, and probes again directories that had
 /// no space when the storage was opened, until the task is dropped. With
 /// `scan`, also sums up the sizes of the files of each directory, for the metrics.
-pub async fn watch(storage: Storage, config: StorageConfig, add_up: bool) {
-    let shelves: Vec<Shelf> = probe::distinct(&config)
+pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
+    let shelves: Vec<StorageDirectory> = probe::distinct_locations(&config)
         .into_iter()
         .filter_map(|(place, classes)| match place {
-            Place::File(place) => Some((place.location.clone(), classes)),
-            Place::S3(_) => None,
+            ClassLocation::File(place) => Some((place.location.clone(), classes)),
+            ClassLocation::S3(_) => None,
         })
         .collect();
-    let stop = Stop::default();
-    let mut warned = Full::new();
+    let stop = StopGuard::default();
+    let mut warned = FullFileSystems::new();
     let mut walked: Option<(Instant, Duration)> = None;
     loop {
-        let due = walked.is_none_or(|(at, took)| at.elapsed() >= WALK.max(took * SHARE));
+        let due = walked.is_none_or(|(at, took)| at.elapsed() >= SCAN_INTERVAL.max(took * SCAN_PAUSE_FACTOR));
         let (shelves, stopped, was) = (shelves.clone(), Arc::clone(&stop.0), warned.clone());
         let probed = storage.clone();
         let looked = tokio::task::spawn_blocking(move || {
             probe_again(&probed, &shelves);
-            let now = look(&shelves, &was);
-            if add_up && due {
+            let now = check_file_systems(&shelves, &was);
+            if scan && due {
                 let since = Instant::now();
-                walk(&shelves, &stopped);
+                scan_directories(&shelves, &stopped);
                 return (now, Some(since.elapsed()));
             }
             (now, None)
         });
         // A panic has been logged; the next check may succeed.
         if let Ok((now, took)) = looked.await {
-            *storage.0.full.lock() = now.values().cloned().collect();
+            *storage.0.full_file_systems.lock() = now.values().cloned().collect();
             warned = now;
             walked = took.map(|took| (Instant::now(), took)).or(walked);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
 /// Probes the directories that had no space. Blocking.
-fn probe_again(storage: &Storage, shelves: &[Shelf]) {
+fn probe_again(storage: &Storage, shelves: &[StorageDirectory]) {
     for (path, classes) in shelves {
         if storage.is_without_space(classes) && probe::has_space(path, classes[0]) {
             tracing::info!("there is space again in {}", path.display());
@@ -80,18 +80,18 @@ fn probe_again(storage: &Storage, shelves: &[Shelf]) {
 
 /// Stops a running scan when the task that started it is dropped.
 #[derive(Default)]
-struct Stop(Arc<AtomicBool>);
+struct StopGuard(Arc<AtomicBool>);
 
-impl Drop for Stop {
+impl Drop for StopGuard {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// Checks the file systems; returns those that are full.
-fn look(shelves: &[Shelf], warned: &Full) -> Full {
+fn check_file_systems(shelves: &[StorageDirectory], warned: &FullFileSystems) -> FullFileSystems {
     let mut newly_full = Vec::new();
-    let (mut full, mut all) = (Full::new(), HashSet::new());
+    let (mut full, mut all) = (FullFileSystems::new(), HashSet::new());
     for (path, classes) in shelves {
         let Ok(found) = statvfs(path.as_path()) else { continue };
         let unit = found.fragment_size();
@@ -126,16 +126,16 @@ fn is_full(size: u64, free: u64) -> bool {
     u128::from(size.saturating_sub(free)) * 100 > u128::from(size) * FULL
 }
 
-fn walk(shelves: &[Shelf], stop: &AtomicBool) {
+fn scan_directories(shelves: &[StorageDirectory], stop: &AtomicBool) {
     for (path, _) in shelves {
         let since = Instant::now();
-        match add_up(path, since + LONGEST, stop) {
+        match disk_usage(path, since + SCAN_TIMEOUT, stop) {
             Some(used) => metrics::storage_used(&path.to_string_lossy(), used, since.elapsed()),
             None if stop.load(Ordering::Relaxed) => return,
             None => tracing::warn!(
                 "disk usage scan of {} timed out after {} s; ppm_storage_used keeps its value",
                 path.display(),
-                LONGEST.as_secs()
+                SCAN_TIMEOUT.as_secs()
             ),
         }
     }
@@ -143,7 +143,7 @@ fn walk(shelves: &[Shelf], stop: &AtomicBool) {
 
 /// Returns the bytes of all files below a directory; `None` on a timeout or stop. Links are not followed, and
 /// unreadable directories are skipped.
-fn add_up(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> {
+fn disk_usage(root: &Path, deadline: Instant, stop: &AtomicBool) -> Option<u64> {
     let mut bytes = 0_u64;
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -180,16 +180,16 @@ mod tests {
         std::os::unix::fs::symlink("/usr", dir.path().join("elsewhere")).expect("linked");
         std::os::unix::fs::symlink("..", dir.path().join("a/up")).expect("linked");
         let go_on = AtomicBool::new(false);
-        assert_eq!(add_up(dir.path(), later(), &go_on), Some(1234));
-        assert_eq!(add_up(&dir.path().join("missing"), later(), &go_on), Some(0));
+        assert_eq!(disk_usage(dir.path(), later(), &go_on), Some(1234));
+        assert_eq!(disk_usage(&dir.path().join("missing"), later(), &go_on), Some(0));
     }
 
     #[test]
     fn a_walk_ends_at_its_deadline_and_when_it_is_stopped() {
         let dir = tempfile::tempdir().expect("a directory");
         let past = Instant::now().checked_sub(Duration::from_millis(1)).expect("later than the boot");
-        assert_eq!(add_up(dir.path(), past, &AtomicBool::new(false)), None);
-        assert_eq!(add_up(dir.path(), later(), &AtomicBool::new(true)), None);
+        assert_eq!(disk_usage(dir.path(), past, &AtomicBool::new(false)), None);
+        assert_eq!(disk_usage(dir.path(), later(), &AtomicBool::new(true)), None);
     }
 
     #[test]
@@ -199,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn one_file_system_is_told_once_and_the_metrics_know_each_path() {
+    fn a_file_system_is_reported_once_and_the_metrics_have_each_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let classes = [vec![StorageClass::Cran], vec![StorageClass::Packages, StorageClass::Pypi]];
-        let shelves: Vec<Shelf> =
+        let shelves: Vec<StorageDirectory> =
             ["a", "b"].map(|name| dir.path().join(name)).into_iter().zip(classes).collect();
         shelves.iter().for_each(|(path, _)| std::fs::create_dir(path).expect("made"));
-        let full = look(&shelves, &Full::new());
+        let full = check_file_systems(&shelves, &FullFileSystems::new());
         assert!(full.len() <= 1, "both are on one: {full:?}");
         assert!(full.values().all(|classes| classes.len() == 3), "{full:?}");
         let text = String::from_utf8(metrics::text()).expect("text");

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 /// The prefix of the names of this process's spools. File locks alone do not identify them on NFS, where a process does
 /// not conflict with itself.
-static OURS: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
+static PREFIX: LazyLock<String> = LazyLock::new(|| format!("spool-{:016x}-", rand::random::<u64>()));
 
 /// A file being written that is not an object yet: in the class's own directory (disk) or in a local directory
 /// (S3). It is removed if dropped without [`super::Storage::commit`].
@@ -57,7 +57,7 @@ impl Spool {
     }
 
     /// Checks that the object is of the spool's class.
-    pub(super) fn require(&self, key: &Key) -> Result<(), StorageError> {
+    pub(super) fn check_class(&self, key: &Key) -> Result<(), StorageError> {
         if self.class == key.class() {
             return Ok(());
         }
@@ -70,7 +70,7 @@ impl Spool {
         let failed = |e| StorageError::io("create a file in", dir, e);
         loop {
             let file = tempfile::Builder::new()
-                .prefix(OURS.as_str())
+                .prefix(PREFIX.as_str())
                 .permissions(std::fs::Permissions::from_mode(0o600))
                 .tempfile_in(dir)
                 .map_err(failed)?;
@@ -123,7 +123,7 @@ pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with("spool-") && !name.starts_with(OURS.as_str()) && abandoned(&entry.path()) {
+        if name.starts_with("spool-") && !name.starts_with(PREFIX.as_str()) && is_abandoned(&entry.path()) {
             removed += usize::from(std::fs::remove_file(entry.path()).is_ok());
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn sweep(dir: &Path) -> Result<usize, StorageError> {
 
 /// Returns true if the writer of the file has ended. The lock taken here ends with the function; a process between
 /// creation and lock then finds its file deleted and creates another.
-fn abandoned(path: &Path) -> bool {
+fn is_abandoned(path: &Path) -> bool {
     const OLD: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let Ok(file) = File::open(path) else { return false };
     match file.try_lock() {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_takes_what_the_dead_left_and_nothing_else() {
+    fn a_sweep_deletes_only_abandoned_spools() {
         let dir = tempfile::tempdir().unwrap();
         let alive = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         std::fs::write(dir.path().join("spool-0000000000000000-dead"), "half").unwrap();

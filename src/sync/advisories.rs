@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
-use super::kept::Kept;
-use super::run::Cause;
+use super::run::SyncTrigger;
+use super::stored_document::StoredDocument;
 use super::{SyncError, blocking};
-use crate::advisory::{Batch, Ecosystem, Index, Part};
+use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
 use crate::config::Vulnerabilities;
-use crate::db::upstream::{self, ADVISORIES, Seen};
+use crate::db::upstream::{self, ADVISORIES, StoredValidators};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::model::language::Language;
@@ -20,9 +20,10 @@ use crate::model::time::Timestamp;
 use crate::state::State;
 use crate::storage::Key;
 use crate::upstream::Validators;
-use crate::upstream::advisories::{Feed, Look};
+use crate::upstream::advisories::{Feed, FeedCheck};
 
-const KEPT: Kept = Kept { all: "advisories about packages", counted: "advisories", kind: "vulns" };
+const STORED: StoredDocument =
+    StoredDocument { noun: "advisories about packages", counted_noun: "advisories", kind: "vulns" };
 /// The key of the row of the last success.
 pub(super) const SUCCESS: &str = "sync:vulns";
 /// Compression level of stored documents: at this one some hundred megabytes per second.
@@ -31,10 +32,10 @@ const LEVEL: i32 = 3;
 const DOCUMENT: u64 = 1 << 30;
 
 /// Rows of feeds, by address.
-type Rows = BTreeMap<String, Seen>;
+type Rows = BTreeMap<String, StoredValidators>;
 
 /// The result of refreshing one feed.
-enum Looked {
+enum FeedUpdate {
     Unchanged,
     /// The folder does not exist.
     Absent,
@@ -48,18 +49,18 @@ enum Looked {
 /// Loads the stored advisories. A failure is logged: a server without them reports no vulnerabilities and serves
 /// everything else.
 pub(super) async fn load(state: &State) {
-    KEPT.tell(kept(state).await);
+    STORED.log_load_error(load_stored(state).await);
 }
 
-async fn kept(state: &State) -> Result<(), SyncError> {
+async fn load_stored(state: &State) -> Result<(), SyncError> {
     let rows = rows(state).await?;
-    if rows.is_empty() && state.advisories.now().is_none() {
+    if rows.is_empty() && state.advisories.get().is_none() {
         return Ok(());
     }
     let mut parts = Vec::new();
     for (name, row) in rows {
         match document(state, row.sha256).await {
-            Ok(batch) => parts.push(Part { name, digest: row.sha256, batch }),
+            Ok(batch) => parts.push(AdvisoryFeed { name, digest: row.sha256, batch }),
             Err(error) => tracing::warn!(
                 target: "sync", %error,
                 "could not load the stored advisories of {name}; the next refresh fetches them again"
@@ -67,7 +68,7 @@ async fn kept(state: &State) -> Result<(), SyncError> {
         }
     }
     let index = blocking(move || Ok(Index::new(parts))).await?;
-    state.advisories.put(Arc::new(index));
+    state.advisories.set(Arc::new(index));
     Ok(())
 }
 
@@ -95,8 +96,8 @@ async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
         std::io::Read::read_to_end(&mut std::io::Read::take(decoder, DOCUMENT), &mut text)
             .map_err(|error| error.to_string())?;
         let mut batch = Batch::default();
-        batch.take_lines("the document in storage", &text);
-        batch.checked().map_err(|bad| bad.to_string())
+        batch.add_lines("the document in storage", &text);
+        batch.validate().map_err(|bad| bad.to_string())
     })
     .await
 }
@@ -104,25 +105,25 @@ async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
 /// Refreshes every feed. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
-    cause: &Cause,
+    cause: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
     tokio::select! {
-        said = all(state, cause, report, started_at) => said,
-        () = report.halted() => Err(SyncError::Halted),
+        said = refresh_all(state, cause, report, started_at) => said,
+        () = report.wait_halted() => Err(SyncError::Halted),
     }
 }
 
-async fn all(
+async fn refresh_all(
     state: &Arc<State>,
-    cause: &Cause,
+    cause: &SyncTrigger,
     report: &Reporter,
     started_at: Timestamp,
 ) -> Result<String, SyncError> {
-    let Vulnerabilities { written, .. } = state.config.load().vulnerabilities.clone();
+    let Vulnerabilities { is_configured: written, .. } = state.config.load().vulnerabilities.clone();
     let mut rows = rows(state).await?;
-    if !in_force(state, &rows).await {
+    if !is_loaded(state, &rows).await {
         // Another server that shares the database has stored others, or the configured feeds changed.
         load(state).await;
     }
@@ -132,10 +133,10 @@ async fn all(
         let (mut absent, places) = (0, feeds.len());
         for feed in feeds {
             report.progress(format!("reading the advisories of {}", feed.name()), 0, None);
-            match look(state, cause, &feed, &mut rows, started_at).await {
-                Ok(Looked::Unchanged) => {}
-                Ok(Looked::Absent) => absent += 1,
-                Ok(Looked::Read { replaced: others, left_out: bad }) => {
+            match refresh_feed(state, cause, &feed, &mut rows, started_at).await {
+                Ok(FeedUpdate::Unchanged) => {}
+                Ok(FeedUpdate::Absent) => absent += 1,
+                Ok(FeedUpdate::Read { replaced: others, left_out: bad }) => {
                     replaced |= others;
                     left_out += bad;
                 }
@@ -150,13 +151,14 @@ async fn all(
     if replaced {
         load(state).await;
     }
-    forget(state, &rows).await?;
+    delete_unused(state, &rows).await?;
     if !troubles.is_empty() {
         return Err(SyncError::Refused(troubles.join("; ")));
     }
-    let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
+    let row =
+        StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
-    let count = state.advisories.now().map_or(0, |index| index.len());
+    let count = state.advisories.get().map_or(0, |index| index.len());
     let said = match (count, replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
         (count, true) => format!("{count} advisories about packages are in force now"),
@@ -169,27 +171,27 @@ async fn all(
 }
 
 /// Returns whether the loaded index was made from these rows.
-async fn in_force(state: &State, rows: &Rows) -> bool {
-    match state.advisories.settled().await {
+async fn is_loaded(state: &State, rows: &Rows) -> bool {
+    match state.advisories.wait().await {
         None => rows.is_empty(),
         Some(index) => {
-            let parts = index.parts().iter().map(|(name, seen)| (name, seen.digest));
+            let parts = index.feeds().iter().map(|(name, seen)| (name, seen.digest));
             rows.iter().map(|(name, row)| (name, row.sha256)).eq(parts)
         }
     }
 }
 
-async fn look(
+async fn refresh_feed(
     state: &State,
-    cause: &Cause,
+    cause: &SyncTrigger,
     feed: &Feed,
     rows: &mut Rows,
     started_at: Timestamp,
-) -> Result<Looked, SyncError> {
+) -> Result<FeedUpdate, SyncError> {
     let name = feed.name();
-    let index = state.advisories.now();
+    let index = state.advisories.get();
     // A row is used only if its document is loaded.
-    let part = index.as_ref().and_then(|index| index.parts().get(&name));
+    let part = index.as_ref().and_then(|index| index.feeds().get(&name));
     let row = rows.get(&name).filter(|row| part.is_some_and(|part| part.digest == row.sha256));
     let known = row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
     let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
@@ -197,19 +199,24 @@ async fn look(
     let last = async { document(state, before?).await.ok() };
     let client = state.upstream.load_full();
     let (batch, validators) = match client.advisories(feed, known, last).await? {
-        Look::Unchanged => return Ok(Looked::Unchanged),
-        Look::Absent => return Ok(Looked::Absent),
-        Look::Read(batch, validators) => (batch, validators),
+        FeedCheck::Unchanged => return Ok(FeedUpdate::Unchanged),
+        FeedCheck::Absent => return Ok(FeedUpdate::Absent),
+        FeedCheck::Read(batch, validators) => (batch, validators),
     };
-    tell_left_out(&name, &batch);
-    KEPT.guard(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
-    let left_out = batch.left_out().0;
+    log_left_out(&name, &batch);
+    STORED.check_loss(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
+    let left_out = batch.skipped().0;
     let document = blocking(move || {
         zstd::encode_all(&batch.document()[..], LEVEL).map(Bytes::from).map_err(|error| error.to_string())
     });
     let document = document.await?;
     let sha256 = Sha256(sha2::Sha256::digest(&document).into());
-    let row = Seen { etag: validators.etag, modified: validators.modified, sha256, fetched_at: started_at };
+    let row = StoredValidators {
+        etag: validators.etag,
+        modified: validators.modified,
+        sha256,
+        fetched_at: started_at,
+    };
     // Bytes first, row second, memory last.
     if before != Some(sha256) {
         state.storage.put(&Key::Advisories(sha256), document).await?;
@@ -217,11 +224,11 @@ async fn look(
     let (key, written) = (format!("{ADVISORIES}{name}"), row.clone());
     state.db.write(move |c| upstream::put(c, &key, &written)).await?;
     rows.insert(name, row);
-    Ok(Looked::Read { replaced: before != Some(sha256), left_out })
+    Ok(FeedUpdate::Read { replaced: before != Some(sha256), left_out })
 }
 
-fn tell_left_out(name: &str, batch: &Batch) {
-    let (count, reasons) = batch.left_out();
+fn log_left_out(name: &str, batch: &Batch) {
+    let (count, reasons) = batch.skipped();
     for left_out in reasons {
         tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", left_out.file, left_out.reason);
     }
@@ -231,7 +238,7 @@ fn tell_left_out(name: &str, batch: &Batch) {
 }
 
 /// Deletes the rows of feeds that are no longer configured; the next clean-up removes the documents.
-async fn forget(state: &State, rows: &Rows) -> Result<(), SyncError> {
+async fn delete_unused(state: &State, rows: &Rows) -> Result<(), SyncError> {
     let all = state.db.read(|c| upstream::advisories(c)).await?;
     let gone: Vec<String> = all
         .into_iter()
@@ -241,7 +248,7 @@ async fn forget(state: &State, rows: &Rows) -> Result<(), SyncError> {
     if gone.is_empty() {
         return Ok(());
     }
-    Ok(state.db.write(move |c| gone.iter().try_for_each(|url| upstream::forget(c, url))).await?)
+    Ok(state.db.write(move |c| gone.iter().try_for_each(|url| upstream::delete(c, url))).await?)
 }
 
 #[cfg(test)]
@@ -250,10 +257,10 @@ mod tests {
 
     #[test]
     fn the_loss_of_most_advisories_is_for_an_administrator_to_accept() {
-        let guarded = |now, before, cause| KEPT.guard(now, before, &cause, "https://h/CRAN");
-        assert!(guarded(1, 0, Cause::Schedule).is_ok() && guarded(1, 2, Cause::Schedule).is_ok());
-        let said = guarded(1, 3, Cause::Schedule).expect_err("two of three are gone").to_string();
+        let guarded = |now, before, cause| STORED.check_loss(now, before, &cause, "https://h/CRAN");
+        assert!(guarded(1, 0, SyncTrigger::Schedule).is_ok() && guarded(1, 2, SyncTrigger::Schedule).is_ok());
+        let said = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
         assert!(said.contains("https://h/CRAN") && said.contains("rspm sync --type=vulns"), "{said}");
-        assert!(guarded(1, 100, Cause::Administrator("me".to_owned())).is_ok());
+        assert!(guarded(1, 100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::SyncError;
 use super::plan::Plan;
-use crate::db::import::Target;
+use crate::db::import::ImportTarget;
 use crate::db::{Conn, Db, DbError, clock, import, release, tree, tx, upstream};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -17,21 +17,21 @@ use crate::model::time::Timestamp;
 pub(super) const CHUNK: usize = 2_000;
 
 /// Above this many changes the planner statistics of the database are refreshed (`ANALYZE`).
-pub(super) const MANY: usize = 10_000;
+pub(super) const ANALYZE_ABOVE: usize = 10_000;
 
 /// Validators to store by URL; `None` deletes the row.
-pub(super) type Memory = Vec<(String, Option<upstream::Seen>)>;
+pub(super) type ValidatorUpdates = Vec<(String, Option<upstream::StoredValidators>)>;
 
 /// Writes validator updates.
-pub(super) fn remember(c: &mut dyn Conn, memory: &Memory) -> Result<(), DbError> {
+pub(super) fn store_validators(c: &mut dyn Conn, memory: &ValidatorUpdates) -> Result<(), DbError> {
     memory.iter().try_for_each(|(url, seen)| match seen {
         Some(seen) => upstream::put(c, url, seen),
-        None => upstream::forget(c, url),
+        None => upstream::delete(c, url),
     })
 }
 
 /// A sync transaction: trees that are written one by one and published together.
-pub(super) struct Work<'a> {
+pub(super) struct SyncTransaction<'a> {
     pub(super) db: &'a Db,
     pub(super) lease: &'a Lease,
     pub(super) source: SourceId,
@@ -39,12 +39,12 @@ pub(super) struct Work<'a> {
     pub(super) actor: &'a str,
     pub(super) comment: String,
     pub(super) report: &'a Reporter,
-    written: Written,
+    written: WriteTotals,
 }
 
 /// Totals of the rows written so far.
 #[derive(Default)]
-struct Written {
+struct WriteTotals {
     trees: Vec<TreeId>,
     counts: Counts,
     from: Option<Timestamp>,
@@ -52,7 +52,7 @@ struct Written {
     changes: usize,
 }
 
-impl<'a> Work<'a> {
+impl<'a> SyncTransaction<'a> {
     /// A transaction of a sync that started at `started_at`; nothing is written yet.
     pub(super) fn new(
         db: &'a Db,
@@ -61,9 +61,9 @@ impl<'a> Work<'a> {
         started_at: Timestamp,
         actor: &'a str,
         report: &'a Reporter,
-    ) -> Work<'a> {
-        let (comment, written) = (String::new(), Written::default());
-        Work { db, lease, source, started_at, actor, comment, report, written }
+    ) -> SyncTransaction<'a> {
+        let (comment, written) = (String::new(), WriteTotals::default());
+        SyncTransaction { db, lease, source, started_at, actor, comment, report, written }
     }
 
     /// Returns whether there is nothing to publish.
@@ -90,28 +90,32 @@ impl<'a> Work<'a> {
         written.from = [written.from, plan.published_from].into_iter().flatten().min();
         written.to = written.to.max(plan.published_to);
         written.changes += plan.changes.len();
-        let target = Target { tree, pending, origin: self.source, language: Language::R };
+        let target = ImportTarget { tree, pending, origin: self.source, language: Language::R };
         self.rows(target, plan.changes).await
     }
 
     /// Publishes the written rows as one transaction together with the validators of the mirror, so that a crash
     /// before the publish makes the next sync read the files again. On an error the written rows are removed.
-    pub(super) async fn publish(self, seen: Memory, now: Timestamp) -> Result<(TxId, Counts), SyncError> {
+    pub(super) async fn publish(
+        self,
+        seen: ValidatorUpdates,
+        now: Timestamp,
+    ) -> Result<(TxId, Counts), SyncError> {
         let counts = self.written.counts;
-        match self.published(seen, now).await {
+        match self.try_publish(seen, now).await {
             Ok(tx) => Ok((tx, counts)),
             // The commit may have succeeded: the next sync checks first.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
             Err(error) => {
-                self.give_up().await;
+                self.roll_back().await;
                 Err(error)
             }
         }
     }
 
-    async fn published(&self, seen: Memory, now: Timestamp) -> Result<TxId, SyncError> {
-        if self.written.changes >= MANY {
-            self.db.settle().await?;
+    async fn try_publish(&self, seen: ValidatorUpdates, now: Timestamp) -> Result<TxId, SyncError> {
+        if self.written.changes >= ANALYZE_ABOVE {
+            self.db.analyze().await?;
         }
         let publish = clock::Publish {
             now,
@@ -130,14 +134,14 @@ impl<'a> Work<'a> {
         let fence = self.lease.guard();
         let published = self.db.write(move |c| {
             fence.check(c)?;
-            remember(c, &seen)?;
+            store_validators(c, &seen)?;
             clock::publish(c, &publish)
         });
         Ok(published.await?.tx)
     }
 
     /// Removes the written rows.
-    pub(super) async fn give_up(&self) {
+    pub(super) async fn roll_back(&self) {
         for tree in &self.written.trees {
             if let Err(undo) = abandon(self.db, self.lease, self.source, *tree).await {
                 tracing::warn!(target: "sync", error = %undo, "could not remove the rows of a failed sync; the next sync removes them");
@@ -145,7 +149,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn rows(&self, target: Target, changes: Vec<Change>) -> Result<(), SyncError> {
+    async fn rows(&self, target: ImportTarget, changes: Vec<Change>) -> Result<(), SyncError> {
         let total = changes.len();
         let mut done = 0;
         let mut changes = changes.into_iter();

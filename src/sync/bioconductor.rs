@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::apply::{self, Memory};
-use super::fetch::{Answer, ask};
+use super::apply::{self, ValidatorUpdates};
+use super::fetch::{MirrorReply, request};
 use super::plan::Plan;
-use super::run::{Cause, List, Looked, Planned, Run, Share, success_key};
-use super::{SyncError, Turn, skew};
+use super::run::{Coverage, ListCheck, PackageList, PlannedStep, SyncContext, SyncTrigger, success_key};
+use super::{SourceLock, SyncError, skew};
 use crate::db::tree::{Axis, Role};
-use crate::db::upstream::{self, Seen};
+use crate::db::upstream::{self, StoredValidators};
 use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -18,7 +18,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 use crate::r::bioconductor::config::Config;
-use crate::r::bioconductor::{self as r, Component, Named, Part, Version};
+use crate::r::bioconductor::{self as r, Component, Part, Version, VersionName};
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -26,7 +26,7 @@ const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
 /// How long after its last build a version may still change, in microseconds.
-const SETTLES: i64 = 30 * 86_400 * SECOND;
+const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
 
 /// The key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
@@ -34,7 +34,7 @@ pub(super) fn key(part: Part) -> String {
 }
 
 /// The result of syncing a version.
-enum Outcome {
+enum VersionOutcome {
     /// The mirror does not have the version.
     Absent,
     /// No changes.
@@ -46,25 +46,25 @@ enum Outcome {
 /// Syncs one version, or every version that the mirror has. Returns a message for people.
 pub(super) async fn run(
     state: &Arc<State>,
-    cause: &Cause,
-    version: Option<Named>,
-    turn: &Turn,
+    cause: &SyncTrigger,
+    version: Option<VersionName>,
+    turn: &SourceLock,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     // One configuration for the whole run: a reload takes effect with the next run.
     let url = state.config.load().bioconductor.url.clone();
     let root = state.upstream.load().mirror(&url)?;
-    skew::agrees(state, &root, CONFIG).await?;
+    skew::check_clock(state, &root, CONFIG).await?;
     let (address, started_at) = (root.address(), (state.clock)());
     let config = tokio::select! {
-        config = declared(state, &root, report) => config?,
-        () = report.halted() => return Err(SyncError::Halted),
+        config = fetch_config(state, &root, report) => config?,
+        () = report.wait_halted() => return Err(SyncError::Halted),
     };
     let version = version.map(|named| config.version(named));
-    let mut summary = Told::new(address.clone());
-    for wanted in wanted(&config, version, &address)? {
-        if *cause == Cause::Schedule && is_settled(state, &config, &address, wanted).await? {
-            summary.same += 1;
+    let mut summary = RunSummary::new(address.clone());
+    for wanted in versions_to_sync(&config, version, &address)? {
+        if *cause == SyncTrigger::Schedule && is_settled(state, &config, &address, wanted).await? {
+            summary.unchanged += 1;
             continue;
         }
         let ended = {
@@ -72,22 +72,22 @@ pub(super) async fn run(
             let _turn = turn.lock().await;
             let config = state.config.load_full();
             let lease = Lease::claim(&state.db, &config, &state.clock, "sync:bioconductor").await?;
-            let run = Run { state, cause, report, lease: &lease };
-            let ended = Syncing { run: &run, url: &url, version: wanted }.sync().await;
+            let run = SyncContext { state, trigger: cause, report, lease: &lease };
+            let ended = VersionSync { run: &run, url: &url, version: wanted }.sync().await;
             lease.release(&state.db).await;
             ended
         };
-        summary.note(wanted, ended)?;
+        summary.record(wanted, ended)?;
     }
-    let message = summary.sentence(version)?;
+    let message = summary.message(version)?;
     let row = success(address, started_at);
     state.db.write(move |c| upstream::put(c, &success_key(SOURCE), &row)).await?;
     Ok(message)
 }
 
 /// Returns the row that records a successful sync of all versions.
-fn success(address: String, started_at: Timestamp) -> Seen {
-    Seen { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
+fn success(address: String, started_at: Timestamp) -> StoredValidators {
+    StoredValidators { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
 }
 
 /// Returns whether a version was read from this mirror long after its last build: it will not change.
@@ -98,15 +98,15 @@ async fn is_settled(
     version: Version,
 ) -> Result<bool, SyncError> {
     let Some(frozen) = config.frozen(version) else { return Ok(false) };
-    let software = Part::one(version, Component::Software);
+    let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
-    let from_here = r::address(address, software);
-    let since = frozen.end().0.saturating_add(SETTLES);
+    let from_here = r::part_url(address, software);
+    let since = frozen.end().0.saturating_add(SETTLING_TIME);
     Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&from_here) && row.fetched_at.0 >= since))
 }
 
 /// Reads `config.yaml` and stores it if it changed.
-async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Result<Config, SyncError> {
+async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Result<Config, SyncError> {
     report.progress("reading config.yaml", 0, None);
     let refused = |reason: &dyn std::fmt::Display| {
         SyncError::Refused(format!(
@@ -115,10 +115,10 @@ async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Res
             mirror.address()
         ))
     };
-    let bytes = match ask(mirror, CONFIG, None, &state.clock).await? {
-        Answer::Missing => return Err(refused(&"is not there")),
-        Answer::Unchanged(_) => return Err(refused(&"was answered with an unexpected 'not modified'")),
-        Answer::Body(bytes, _) => bytes,
+    let bytes = match request(mirror, CONFIG, None, &state.clock).await? {
+        MirrorReply::Missing => return Err(refused(&"is not there")),
+        MirrorReply::Unchanged(_) => return Err(refused(&"was answered with an unexpected 'not modified'")),
+        MirrorReply::Body(bytes, _) => bytes,
     };
     let config = Config::parse(&bytes).map_err(|error| refused(&error))?;
     if state.catalog.get().bioconductor.as_deref() != Some(&config) {
@@ -134,7 +134,11 @@ async fn declared(state: &Arc<State>, mirror: &Mirror, report: &Reporter) -> Res
 }
 
 /// Returns the versions to sync, newest first.
-fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Vec<Version>, SyncError> {
+fn versions_to_sync(
+    config: &Config,
+    version: Option<Version>,
+    address: &str,
+) -> Result<Vec<Version>, SyncError> {
     let all: Vec<Version> = config.newest_first().map(|row| row.version).collect();
     match version {
         None => Ok(all),
@@ -150,66 +154,70 @@ fn wanted(config: &Config, version: Option<Version>, address: &str) -> Result<Ve
 }
 
 /// The declaration of a version: each of its repositories, and its index files. Independent of where it was read from.
-struct Declared(Vec<(List, Looked)>);
+struct VersionDeclaration(Vec<(PackageList, ListCheck)>);
 
 /// The sync of one version.
-struct Syncing<'a> {
-    run: &'a Run<'a>,
+struct VersionSync<'a> {
+    run: &'a SyncContext<'a>,
     url: &'a str,
     version: Version,
 }
 
-impl Syncing<'_> {
-    async fn sync(&self) -> Result<Outcome, SyncError> {
+impl VersionSync<'_> {
+    async fn sync(&self) -> Result<VersionOutcome, SyncError> {
         let started_at = (self.run.state.clock)();
         self.recover().await?;
-        match self.look(started_at).await? {
+        match self.read_declaration(started_at).await? {
             Some(declared) => self.publish(declared, started_at).await,
-            None => Ok(Outcome::Absent),
+            None => Ok(VersionOutcome::Absent),
         }
     }
 
     /// Reads the declaration of the version; `None` if the mirror does not have it.
-    async fn look(&self, started_at: Timestamp) -> Result<Option<Declared>, SyncError> {
+    async fn read_declaration(&self, started_at: Timestamp) -> Result<Option<VersionDeclaration>, SyncError> {
         let mut declared = Vec::new();
         for component in Component::ALL.into_iter().filter(|component| component.is_in(self.version)) {
-            let part = Part::one(self.version, component);
+            let part = Part::single(self.version, component);
             self.run.report.progress(format!("reading Bioconductor {part}"), 0, None);
             let list = self.list(part).await?;
-            let look = self.run.look(&list, started_at).await?;
-            if component == Component::Software && matches!(look, Looked::Absent) {
+            let look = self.run.revalidate(&list, started_at).await?;
+            if component == Component::Software && matches!(look, ListCheck::Absent) {
                 // A version that was on the mirror before is half-written, or gone.
                 return match self.head(list.tree).await? {
-                    Some(_) => Err(gone(&list)),
+                    Some(_) => Err(vanished_index(&list)),
                     None => Ok(None),
                 };
             }
             declared.push((list, look));
         }
-        Ok(Some(Declared(declared)))
+        Ok(Some(VersionDeclaration(declared)))
     }
 
     /// Publishes the declaration of the version as one transaction, or leaves the version unchanged.
-    async fn publish(&self, declared: Declared, started_at: Timestamp) -> Result<Outcome, SyncError> {
-        let Run { state, report, .. } = self.run;
+    async fn publish(
+        &self,
+        declared: VersionDeclaration,
+        started_at: Timestamp,
+    ) -> Result<VersionOutcome, SyncError> {
+        let SyncContext { state, report, .. } = self.run;
         // Everything was read, and nothing is written yet.
-        let mut work = self.run.work(SOURCE, started_at);
+        let mut work = self.run.transaction(SOURCE, started_at);
         work.comment = format!("Bioconductor {}", self.version);
-        let mut memory = Memory::new();
+        let mut memory = ValidatorUpdates::new();
         let written = async {
             for (list, look) in declared.0 {
                 match look {
-                    Looked::Absent => {
-                        if let Some(planned) = self.missing(&list, started_at).await? {
-                            memory.extend(planned.memory);
+                    ListCheck::Absent => {
+                        if let Some(planned) = self.plan_absent(&list, started_at).await? {
+                            memory.extend(planned.validators);
                             work.write(list.tree, planned.plan).await?;
                         }
                     }
-                    Looked::Unchanged(seen) => memory.extend(seen),
-                    Looked::Changed(files) => {
+                    ListCheck::Unchanged(seen) => memory.extend(seen),
+                    ListCheck::Changed(files) => {
                         let planned = self.run.plan(&list, *files, started_at).await?;
                         let is_step = planned.is_step();
-                        memory.extend(planned.memory);
+                        memory.extend(planned.validators);
                         if is_step {
                             work.write(list.tree, planned.plan).await?;
                         }
@@ -220,17 +228,17 @@ impl Syncing<'_> {
         };
         let written: Result<(), SyncError> = written.await;
         if let Err(error) = written {
-            work.give_up().await;
+            work.roll_back().await;
             return Err(error);
         }
         if work.is_empty() {
-            self.run.remember(memory).await?;
-            return Ok(Outcome::Nothing);
+            self.run.store_validators(memory).await?;
+            return Ok(VersionOutcome::Nothing);
         }
         let (tx, counts) = work.publish(memory, (state.clock)()).await?;
         report.progress("publishing", 1, Some(1));
         state.catalog.refresh(&state.db).await?;
-        Ok(Outcome::Published(tx, counts))
+        Ok(VersionOutcome::Published(tx, counts))
     }
 
     /// Removes the pending rows of a sync that was killed.
@@ -242,8 +250,8 @@ impl Syncing<'_> {
     }
 
     /// Returns the list of packages of a part; the first sync creates its tree.
-    async fn list(&self, part: Part) -> Result<List, SyncError> {
-        let Run { state, lease, .. } = self.run;
+    async fn list(&self, part: Part) -> Result<PackageList, SyncError> {
+        let SyncContext { state, lease, .. } = self.run;
         let label = part.to_string();
         let trees = state.db.read(|c| tree::of_source(c, SOURCE)).await?;
         let tree = match trees.iter().find(|tree| tree.role == Role::Source && tree.label == label) {
@@ -257,7 +265,7 @@ impl Syncing<'_> {
                 made.await?
             }
         };
-        Ok(List {
+        Ok(PackageList {
             source: SOURCE,
             tree,
             key: key(part),
@@ -265,20 +273,24 @@ impl Syncing<'_> {
             command: command(part.version),
             mirror: mirror(state, self.url, part)?,
             delay: std::time::Duration::ZERO,
-            share: Share::Part,
+            coverage: Coverage::Part,
         })
     }
 
     /// Returns an empty step for a component that the mirror does not have, so that all lists of a version begin with
     /// the same step.
-    async fn missing(&self, list: &List, started_at: Timestamp) -> Result<Option<Planned>, SyncError> {
+    async fn plan_absent(
+        &self,
+        list: &PackageList,
+        started_at: Timestamp,
+    ) -> Result<Option<PlannedStep>, SyncError> {
         let Some(head) = self.head(list.tree).await? else {
             let memory = vec![list.success(started_at)];
-            return Ok(Some(Planned { plan: Plan::default(), memory, is_new: true }));
+            return Ok(Some(PlannedStep { plan: Plan::default(), validators: memory, is_new: true }));
         };
         let tree = list.tree;
         let listed = self.run.state.db.read(move |c| Ok(!life::names(c, tree, head)?.is_empty())).await?;
-        if listed { Err(gone(list)) } else { Ok(None) }
+        if listed { Err(vanished_index(list)) } else { Ok(None) }
     }
 
     /// Returns the newest published step of a tree.
@@ -293,7 +305,7 @@ pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
     Ok(trees.into_iter().filter(|tree| tree.pending.is_some()).map(|tree| tree.id).collect())
 }
 
-fn gone(list: &List) -> SyncError {
+fn vanished_index(list: &PackageList) -> SyncError {
     let address = list.mirror.address();
     SyncError::Refused(if list.mirror.is_bundle() {
         format!(
@@ -310,7 +322,7 @@ fn gone(list: &List) -> SyncError {
 
 /// Returns the mirror whose `src/contrib` holds a part of Bioconductor.
 fn mirror(state: &State, url: &str, part: Part) -> Result<Mirror, SyncError> {
-    Ok(state.upstream.load().mirror(&r::address(url, part))?)
+    Ok(state.upstream.load().mirror(&r::part_url(url, part))?)
 }
 
 fn command(version: Version) -> String {
@@ -318,26 +330,30 @@ fn command(version: Version) -> String {
 }
 
 /// Collects the results of a run for its message.
-struct Told {
+struct RunSummary {
     /// Address of the mirror.
     address: String,
     synced: Vec<String>,
-    same: usize,
+    unchanged: usize,
     absent: Vec<Version>,
     failed: Vec<String>,
 }
 
-impl Told {
-    fn new(address: String) -> Told {
-        Told { address, synced: Vec::new(), same: 0, absent: Vec::new(), failed: Vec::new() }
+impl RunSummary {
+    fn new(address: String) -> RunSummary {
+        RunSummary { address, synced: Vec::new(), unchanged: 0, absent: Vec::new(), failed: Vec::new() }
     }
 
     /// Records the result for a version; an error that concerns all versions ends the run.
-    fn note(&mut self, version: Version, ended: Result<Outcome, SyncError>) -> Result<(), SyncError> {
+    fn record(
+        &mut self,
+        version: Version,
+        ended: Result<VersionOutcome, SyncError>,
+    ) -> Result<(), SyncError> {
         match ended {
-            Ok(Outcome::Absent) => self.absent.push(version),
-            Ok(Outcome::Nothing) => self.same += 1,
-            Ok(Outcome::Published(tx, counts)) => self.synced.push(format!(
+            Ok(VersionOutcome::Absent) => self.absent.push(version),
+            Ok(VersionOutcome::Nothing) => self.unchanged += 1,
+            Ok(VersionOutcome::Published(tx, counts)) => self.synced.push(format!(
                 "Bioconductor {version} was synced (transaction {tx}): {} packages added, {} updated, {} removed",
                 counts.added, counts.updated, counts.removed
             )),
@@ -355,7 +371,7 @@ impl Told {
     }
 
     /// Returns a line for each changed version, and one for the others.
-    fn sentence(mut self, requested: Option<Version>) -> Result<String, SyncError> {
+    fn message(mut self, requested: Option<Version>) -> Result<String, SyncError> {
         let address = &self.address;
         if let (Some(version), false) = (requested, self.absent.is_empty()) {
             self.failed.push(format!(
@@ -363,7 +379,7 @@ impl Told {
                  packages/{version}/bioc/src/contrib/PACKAGES; use another mirror or another version"
             ));
         }
-        let nothing = self.synced.is_empty() && self.same == 0;
+        let nothing = self.synced.is_empty() && self.unchanged == 0;
         if requested.is_none() && nothing && self.failed.is_empty() {
             self.failed.push(format!(
                 "{address} has none of the versions that its config.yaml names: looked for \
@@ -375,7 +391,7 @@ impl Told {
             return Err(SyncError::Refused(self.failed.join("\n")));
         }
         let mut said = self.synced;
-        match (said.is_empty(), self.same, requested) {
+        match (said.is_empty(), self.unchanged, requested) {
             (true, _, Some(version)) => {
                 said.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }

@@ -105,9 +105,9 @@ async fn directory(
         &["config.yaml"]
     };
     for file in files {
-        match mirror.lend(file).await {
+        match mirror.open_in_place(file).await {
             Ok(lent) => {
-                let age = age(moment(lent.metadata.modified()), now);
+                let age = age(to_timestamp(lent.metadata.modified()), now);
                 return Ok(format!("{path} is a mirror of {section}; its {file} is {age} old"));
             }
             Err(UpstreamError::Missing(_)) => {}
@@ -131,7 +131,7 @@ fn sentence(product: &Product, head: &Head, now: Timestamp) -> String {
     )
 }
 
-fn moment(time: std::io::Result<SystemTime>) -> Timestamp {
+fn to_timestamp(time: std::io::Result<SystemTime>) -> Timestamp {
     let since =
         time.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

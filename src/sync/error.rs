@@ -25,7 +25,7 @@ pub enum SyncError {
     NotSynced(crate::model::source::SourceKind),
     /// The kind of source cannot be back-filled.
     #[error("back-fill is not supported for sources of type {0}; it is for cran")]
-    NoPast(crate::model::source::SourceKind),
+    NotBackfillable(crate::model::source::SourceKind),
     /// Another node of the cluster runs this sync, or took it over.
     #[error("another server that uses this database is syncing {0}; its result will be visible here as well")]
     Elsewhere(String),
@@ -42,7 +42,7 @@ pub enum SyncError {
 impl From<ClaimError> for SyncError {
     fn from(error: ClaimError) -> SyncError {
         match error {
-            ClaimError::Elsewhere(name) => SyncError::Elsewhere(name),
+            ClaimError::HeldByOther(name) => SyncError::Elsewhere(name),
             ClaimError::Db(error) => SyncError::Db(error),
         }
     }

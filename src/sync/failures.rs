@@ -4,24 +4,24 @@
 use std::time::Instant;
 
 use super::SyncError;
-use crate::db::upstream::{self, FAILED, Seen};
+use crate::db::upstream::{self, FAILED, StoredValidators};
 use crate::metrics;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
 /// A running sync whose result is recorded at its end.
-pub(super) struct SyncRun<'a> {
+pub(super) struct MeasuredSync<'a> {
     state: &'a State,
     source: &'static str,
     since: Instant,
     began: Timestamp,
 }
 
-impl<'a> SyncRun<'a> {
+impl<'a> MeasuredSync<'a> {
     /// Starts the measurement.
-    pub(super) fn begin(state: &'a State, source: &'static str) -> SyncRun<'a> {
-        SyncRun { state, source, since: Instant::now(), began: (state.clock)() }
+    pub(super) fn begin(state: &'a State, source: &'static str) -> MeasuredSync<'a> {
+        MeasuredSync { state, source, since: Instant::now(), began: (state.clock)() }
     }
 
     /// Records the result in the metrics and in the database. A halted sync resumes later, and a sync that another
@@ -29,25 +29,25 @@ impl<'a> SyncRun<'a> {
     pub(super) async fn end<T>(&self, ended: &Result<T, SyncError>) {
         let failed = match ended {
             Ok(_) => {
-                metrics::synced(self.source, Some((self.state.clock)()), self.since.elapsed());
+                metrics::sync_ended(self.source, Some((self.state.clock)()), self.since.elapsed());
                 false
             }
             Err(SyncError::Halted) => return,
             Err(error) => {
-                metrics::synced(self.source, None, self.since.elapsed());
+                metrics::sync_ended(self.source, None, self.since.elapsed());
                 if matches!(error, SyncError::Elsewhere(_) | SyncError::Stopping) {
                     return;
                 }
                 true
             }
         };
-        if let Err(error) = self.remember(failed).await {
+        if let Err(error) = self.record_failure(failed).await {
             tracing::warn!(target: "sync", source = self.source, %error, "could not record how the sync ended");
         }
     }
 
     /// The row holds the start time of the first failed run since the last success; it is written on a change only.
-    async fn remember(&self, failed: bool) -> Result<(), crate::db::DbError> {
+    async fn record_failure(&self, failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED}sync:{}", self.source);
         let known = {
             let key = key.clone();
@@ -56,10 +56,15 @@ impl<'a> SyncRun<'a> {
         let began = self.began;
         match (failed, known) {
             (true, false) => {
-                let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: began };
+                let row = StoredValidators {
+                    etag: None,
+                    modified: None,
+                    sha256: Sha256([0; 32]),
+                    fetched_at: began,
+                };
                 self.state.db.write(move |c| upstream::put(c, &key, &row)).await
             }
-            (false, true) => self.state.db.write(move |c| upstream::forget(c, &key)).await,
+            (false, true) => self.state.db.write(move |c| upstream::delete(c, &key)).await,
             (true, true) | (false, false) => Ok(()),
         }
     }

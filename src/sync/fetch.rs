@@ -6,11 +6,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
-use crate::db::upstream::Seen;
+use crate::db::upstream::StoredValidators;
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::model::time::Clock;
-use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 
 /// The forms of the index in order of preference: R's own mirrors have all three, and a truncated text index cannot be
 /// detected.
@@ -30,131 +30,131 @@ const ROUNDS: usize = 3;
 
 /// A file of the mirror.
 #[derive(Clone, Debug)]
-pub(super) struct File {
+pub(super) struct IndexFile {
     /// Path relative to the mirror.
     pub(super) path: &'static str,
     pub(super) bytes: Bytes,
-    pub(super) seen: Seen,
+    pub(super) validators: StoredValidators,
 }
 
 /// A consistent set of files.
 #[derive(Clone, Debug)]
-pub(super) struct Files {
-    pub(super) index: File,
-    pub(super) current: Option<File>,
-    pub(super) archive: Option<File>,
+pub(super) struct IndexFiles {
+    pub(super) index: IndexFile,
+    pub(super) current: Option<IndexFile>,
+    pub(super) archive: Option<IndexFile>,
     /// Warnings for the administrator.
     pub(super) warnings: Vec<String>,
 }
 
 /// The result of revalidating a list.
-pub(super) enum Look {
+pub(super) enum Revalidation {
     /// The mirror has no index there.
     Absent,
     /// No changes; new validators to store.
-    Unchanged(Vec<(&'static str, Seen)>),
-    Changed(Box<Files>),
+    Unchanged(Vec<(&'static str, StoredValidators)>),
+    Changed(Box<IndexFiles>),
 }
 
 /// Reads the files of a list.
 pub(super) struct Reader<'a> {
     pub(super) mirror: &'a Mirror,
     /// Validators of the last successful sync from this mirror.
-    pub(super) remembered: HashMap<&'static str, Seen>,
+    pub(super) known: HashMap<&'static str, StoredValidators>,
     pub(super) clock: &'a Clock,
     pub(super) report: &'a Reporter,
 }
 
 /// The result of fetching one file.
-enum Got {
+enum FileCheck {
     Missing,
     /// Not read, because it is unchanged.
-    Unchanged(&'static str, Seen),
-    Read(File),
+    Unchanged(&'static str, StoredValidators),
+    Read(IndexFile),
 }
 
-impl Got {
+impl FileCheck {
     fn path(&self) -> Option<&'static str> {
         match self {
-            Got::Missing => None,
-            Got::Unchanged(path, _) => Some(path),
-            Got::Read(file) => Some(file.path),
+            FileCheck::Missing => None,
+            FileCheck::Unchanged(path, _) => Some(path),
+            FileCheck::Read(file) => Some(file.path),
         }
     }
 
     fn sha256(&self) -> Option<Sha256> {
         match self {
-            Got::Missing => None,
-            Got::Unchanged(_, seen) => Some(seen.sha256),
-            Got::Read(file) => Some(file.seen.sha256),
+            FileCheck::Missing => None,
+            FileCheck::Unchanged(_, seen) => Some(seen.sha256),
+            FileCheck::Read(file) => Some(file.validators.sha256),
         }
     }
 }
 
 impl Reader<'_> {
-    pub(super) async fn look(&self) -> Result<Look, SyncError> {
+    pub(super) async fn revalidate(&self) -> Result<Revalidation, SyncError> {
         self.report.progress("reading the index", 0, Some(3));
         let mut warnings = Vec::new();
         let mut index = self.index().await?;
-        if matches!(index, Got::Missing) {
-            return Ok(Look::Absent);
+        if matches!(index, FileCheck::Missing) {
+            return Ok(Revalidation::Absent);
         }
         let mut current = self.meta(CURRENT, 1, &mut warnings).await?;
         let mut archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
-        let same = |got: &Got, paths: &[&'static str]| {
+        let same = |got: &FileCheck, paths: &[&'static str]| {
             let known = match got.path() {
-                Some(path) => self.remembered.get(path),
-                None => paths.iter().find_map(|path| self.remembered.get(path)),
+                Some(path) => self.known.get(path),
+                None => paths.iter().find_map(|path| self.known.get(path)),
             };
             got.sha256() == known.map(|seen| seen.sha256)
         };
         if same(&index, &INDEXES) && same(&current, &[CURRENT]) && same(&archive, &[ARCHIVE]) {
             let read = [index, current, archive].into_iter().filter_map(|got| match got {
-                Got::Read(file) => Some((file.path, file.seen)),
-                Got::Missing | Got::Unchanged(..) => None,
+                FileCheck::Read(file) => Some((file.path, file.validators)),
+                FileCheck::Missing | FileCheck::Unchanged(..) => None,
             });
-            return Ok(Look::Unchanged(read.collect()));
+            return Ok(Revalidation::Unchanged(read.collect()));
         }
         // Something changed, so all files are needed in a consistent state: the index is written most of a minute
         // after `Meta/`.
         for _ in 0..ROUNDS {
             let before = index.sha256();
-            let read = self.whole(index).await?;
-            current = self.whole(current).await?;
-            archive = self.whole(archive).await?;
-            index = self.again(read).await?;
+            let read = self.with_bytes(index).await?;
+            current = self.with_bytes(current).await?;
+            archive = self.with_bytes(archive).await?;
+            index = self.recheck_index(read).await?;
             if index.sha256() == before {
                 break;
             }
             current = self.meta(CURRENT, 1, &mut warnings).await?;
             archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
         }
-        let index = self.whole(index).await?;
-        let file = |got: Got| match got {
-            Got::Read(file) => Some(file),
-            Got::Missing | Got::Unchanged(..) => None,
+        let index = self.with_bytes(index).await?;
+        let file = |got: FileCheck| match got {
+            FileCheck::Read(file) => Some(file),
+            FileCheck::Missing | FileCheck::Unchanged(..) => None,
         };
-        let current = file(self.whole(current).await?);
-        let archive = file(self.whole(archive).await?);
-        let Got::Read(index) = index else { return Ok(Look::Absent) };
-        Ok(Look::Changed(Box::new(Files { index, current, archive, warnings })))
+        let current = file(self.with_bytes(current).await?);
+        let archive = file(self.with_bytes(archive).await?);
+        let FileCheck::Read(index) = index else { return Ok(Revalidation::Absent) };
+        Ok(Revalidation::Changed(Box::new(IndexFiles { index, current, archive, warnings })))
     }
 
-    async fn index(&self) -> Result<Got, SyncError> {
+    async fn index(&self) -> Result<FileCheck, SyncError> {
         for path in INDEXES {
-            match self.get(path, self.remembered.get(path)).await? {
-                Got::Missing => {}
+            match self.get(path, self.known.get(path)).await? {
+                FileCheck::Missing => {}
                 found => return Ok(found),
             }
         }
-        Ok(Got::Missing)
+        Ok(FileCheck::Missing)
     }
 
     /// Revalidates the index: it may have been replaced meanwhile.
-    async fn again(&self, got: Got) -> Result<Got, SyncError> {
-        let Got::Read(file) = got else { return Ok(got) };
-        match self.get(file.path, Some(&file.seen)).await? {
-            Got::Unchanged(..) => Ok(Got::Read(file)),
+    async fn recheck_index(&self, got: FileCheck) -> Result<FileCheck, SyncError> {
+        let FileCheck::Read(file) = got else { return Ok(got) };
+        match self.get(file.path, Some(&file.validators)).await? {
+            FileCheck::Unchanged(..) => Ok(FileCheck::Read(file)),
             found => Ok(found),
         }
     }
@@ -166,67 +166,72 @@ impl Reader<'_> {
         path: &'static str,
         done: u64,
         warnings: &mut Vec<String>,
-    ) -> Result<Got, SyncError> {
+    ) -> Result<FileCheck, SyncError> {
         self.report.progress("reading the index", done, Some(3));
-        match self.get(path, self.remembered.get(path)).await {
+        match self.get(path, self.known.get(path)).await {
             Err(SyncError::Upstream(error @ UpstreamError::Refused { .. })) => {
                 warnings.push(format!("could not read {path}, continuing without it: {error}"));
-                Ok(Got::Missing)
+                Ok(FileCheck::Missing)
             }
             other => other,
         }
     }
 
-    async fn whole(&self, got: Got) -> Result<Got, SyncError> {
+    async fn with_bytes(&self, got: FileCheck) -> Result<FileCheck, SyncError> {
         match got {
-            Got::Unchanged(path, _) => self.get(path, None).await,
-            Got::Missing | Got::Read(_) => Ok(got),
+            FileCheck::Unchanged(path, _) => self.get(path, None).await,
+            FileCheck::Missing | FileCheck::Read(_) => Ok(got),
         }
     }
 
-    async fn get(&self, path: &'static str, known: Option<&Seen>) -> Result<Got, SyncError> {
-        Ok(match ask(self.mirror, path, known, self.clock).await? {
-            Answer::Missing => Got::Missing,
-            Answer::Unchanged(seen) => Got::Unchanged(path, seen),
-            Answer::Body(bytes, seen) => Got::Read(File { path, bytes, seen }),
+    async fn get(
+        &self,
+        path: &'static str,
+        known: Option<&StoredValidators>,
+    ) -> Result<FileCheck, SyncError> {
+        Ok(match request(self.mirror, path, known, self.clock).await? {
+            MirrorReply::Missing => FileCheck::Missing,
+            MirrorReply::Unchanged(seen) => FileCheck::Unchanged(path, seen),
+            MirrorReply::Body(bytes, seen) => FileCheck::Read(IndexFile { path, bytes, validators: seen }),
         })
     }
 }
 
 /// The reply of a mirror for a path.
-pub(super) enum Answer {
+pub(super) enum MirrorReply {
     Missing,
     /// Unchanged since the known validators.
-    Unchanged(Seen),
-    Body(Bytes, Seen),
+    Unchanged(StoredValidators),
+    Body(Bytes, StoredValidators),
 }
 
 /// Fetches a file, conditionally if there are validators.
-pub(super) async fn ask(
+pub(super) async fn request(
     mirror: &Mirror,
     path: &str,
-    known: Option<&Seen>,
+    known: Option<&StoredValidators>,
     clock: &Clock,
-) -> Result<Answer, SyncError> {
-    let validators = |seen: &Seen| Validators { etag: seen.etag.clone(), modified: seen.modified.clone() };
+) -> Result<MirrorReply, SyncError> {
+    let validators =
+        |seen: &StoredValidators| Validators { etag: seen.etag.clone(), modified: seen.modified.clone() };
     let usable = known.filter(|seen| seen.etag.is_some() || seen.modified.is_some());
-    let fetch = Fetch { path, known: usable.map(validators), limit: LIMIT };
+    let fetch = FileRequest { path, known: usable.map(validators), limit: LIMIT };
     match (mirror.fetch(fetch).await, known) {
-        (Ok(Fetched::Unchanged), Some(seen)) => Ok(Answer::Unchanged(seen.clone())),
-        (Ok(Fetched::Unchanged), None) => Err(SyncError::Refused(format!(
+        (Ok(FileResponse::Unchanged), Some(seen)) => Ok(MirrorReply::Unchanged(seen.clone())),
+        (Ok(FileResponse::Unchanged), None) => Err(SyncError::Refused(format!(
             "{}/{path}: the mirror answered an unconditional request with 'not modified'",
             mirror.address()
         ))),
-        (Ok(Fetched::Body { bytes, validators }), _) => {
-            let seen = Seen {
+        (Ok(FileResponse::Body { bytes, validators }), _) => {
+            let seen = StoredValidators {
                 etag: validators.etag,
                 modified: validators.modified,
                 sha256: Sha256(Hasher::digest(&bytes).into()),
                 fetched_at: clock(),
             };
-            Ok(Answer::Body(bytes, seen))
+            Ok(MirrorReply::Body(bytes, seen))
         }
-        (Err(UpstreamError::Missing(_)), _) => Ok(Answer::Missing),
+        (Err(UpstreamError::Missing(_)), _) => Ok(MirrorReply::Missing),
         (Err(error), _) => Err(error.into()),
     }
 }

@@ -3,24 +3,24 @@
 mod advisories;
 mod apply;
 pub mod backfill;
+mod binaries;
 mod bioconductor;
-mod builds;
-mod describe;
-mod digests;
+mod bundle_digests;
+mod declared;
+mod descriptions;
 pub mod directories;
 pub mod error;
+pub mod existing;
 mod failures;
 mod fetch;
-mod kept;
-pub mod known;
+mod index_files;
 mod package;
 pub mod plan;
-mod read;
 mod requirements;
 mod run;
-mod scheduled;
+mod schedule;
 mod skew;
-mod wanted;
+mod stored_document;
 
 pub use error::SyncError;
 
@@ -37,68 +37,68 @@ use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
-use crate::r::bioconductor::Named;
+use crate::r::bioconductor::VersionName;
 use crate::state::State;
-use builds::Built;
-use failures::SyncRun;
-use run::{Cause, Outcome};
+use binaries::BinarySyncSummary;
+use failures::MeasuredSync;
+use run::{SyncSummary, SyncTrigger};
 
 /// Serialises the writers of one source.
-type Turn = tokio::sync::Mutex<()>;
+type SourceLock = tokio::sync::Mutex<()>;
 
 /// Syncs sources with their mirrors; clones share one state.
 #[derive(Clone)]
 pub struct Sync {
     state: Arc<State>,
     /// Halted syncs with their trigger, to be resumed.
-    halted: Arc<Mutex<Vec<Halted>>>,
+    halted: Arc<Mutex<Vec<HaltedSync>>>,
     /// Held by a writer of CRAN: a sync, or the final phase of a back-fill.
-    turn: Arc<Turn>,
+    cran_lock: Arc<SourceLock>,
     /// Notified when the schedule of CRAN changes.
-    rescheduled: Arc<Notify>,
+    cran_rescheduled: Arc<Notify>,
     /// Notified when the schedule of Bioconductor changes.
     bioconductor_rescheduled: Arc<Notify>,
     /// Held while a version of Bioconductor is synced.
-    bioconductor_turn: Arc<Turn>,
+    bioconductor_lock: Arc<SourceLock>,
     /// Notified when the schedule of the system requirement rules changes.
     rules_rescheduled: Arc<Notify>,
     /// Notified when the schedule of the advisories changes.
     advisories_rescheduled: Arc<Notify>,
     /// Error of the last failed advisory refresh; logged only when it changes.
-    trouble: Arc<Mutex<Option<String>>>,
+    last_advisory_error: Arc<Mutex<Option<String>>>,
 }
 
 /// A halted sync that can be resumed.
 #[derive(Clone, Debug)]
-pub struct Halted {
-    what: What,
-    cause: Cause,
+pub struct HaltedSync {
+    target: SyncTarget,
+    trigger: SyncTrigger,
 }
 
 /// The target of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum SyncTarget {
     Cran,
     /// One version, or all.
-    Bioconductor(Option<Named>),
+    Bioconductor(Option<VersionName>),
 }
 
-impl Halted {
+impl HaltedSync {
     /// The kind of source, and the Bioconductor version if the sync was of one.
     #[must_use]
-    pub fn what(&self) -> (SourceKind, Option<Named>) {
-        match self.what {
-            What::Cran => (SourceKind::Cran, None),
-            What::Bioconductor(version) => (SourceKind::Bioconductor, version),
+    pub fn target(&self) -> (SourceKind, Option<VersionName>) {
+        match self.target {
+            SyncTarget::Cran => (SourceKind::Cran, None),
+            SyncTarget::Bioconductor(version) => (SourceKind::Bioconductor, version),
         }
     }
 
     /// The administrator who started it. Syncs with another trigger are started again automatically.
     #[must_use]
     pub fn administrator(&self) -> Option<&str> {
-        match &self.cause {
-            Cause::Administrator(actor) => Some(actor),
-            Cause::Schedule | Cause::Mismatch => None,
+        match &self.trigger {
+            SyncTrigger::Administrator(actor) => Some(actor),
+            SyncTrigger::Schedule | SyncTrigger::Mismatch => None,
         }
     }
 }
@@ -110,13 +110,13 @@ impl Sync {
         Sync {
             state,
             halted: Arc::default(),
-            turn: Arc::default(),
-            rescheduled: Arc::default(),
+            cran_lock: Arc::default(),
+            cran_rescheduled: Arc::default(),
             bioconductor_rescheduled: Arc::default(),
-            bioconductor_turn: Arc::default(),
+            bioconductor_lock: Arc::default(),
             rules_rescheduled: Arc::default(),
             advisories_rescheduled: Arc::default(),
-            trouble: Arc::default(),
+            last_advisory_error: Arc::default(),
         }
     }
 
@@ -132,14 +132,14 @@ impl Sync {
     pub fn start_by(
         &self,
         kind: SourceKind,
-        version: Option<Named>,
+        version: Option<VersionName>,
         actor: &str,
     ) -> Result<Started, SyncError> {
-        let cause = Cause::Administrator(actor.to_owned());
+        let cause = SyncTrigger::Administrator(actor.to_owned());
         match kind {
-            SourceKind::Bioconductor => Ok(self.begin(What::Bioconductor(version), cause)),
+            SourceKind::Bioconductor => Ok(self.begin(SyncTarget::Bioconductor(version), cause)),
             SourceKind::Cran => match version {
-                None => Ok(self.begin(What::Cran, cause)),
+                None => Ok(self.begin(SyncTarget::Cran, cause)),
                 Some(_) => Err(SyncError::Refused(
                     "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
                 )),
@@ -157,13 +157,16 @@ impl Sync {
 
     /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,
     /// this never confirms an index that shrank. Ignores sources without a mirror.
-    pub fn mismatch(&self, tree: PointTree) {
+    pub fn report_mismatch(&self, tree: PointTree) {
         if tree.source == SourceId::CRAN {
-            self.begin(What::Cran, Cause::Mismatch);
+            self.begin(SyncTarget::Cran, SyncTrigger::Mismatch);
         } else if tree.source == SourceId::BIOCONDUCTOR {
             let part = self.state.catalog.get().tree(tree.tree).and_then(Tree::part);
             if let Some(part) = part {
-                self.begin(What::Bioconductor(Some(Named::Exactly(part.version))), Cause::Mismatch);
+                self.begin(
+                    SyncTarget::Bioconductor(Some(VersionName::Exact(part.version))),
+                    SyncTrigger::Mismatch,
+                );
             }
         }
     }
@@ -175,21 +178,21 @@ impl Sync {
     /// Database errors.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
-        let (tree, lists) = state.db.read(|c| Ok((run::cran_tree(c)?, builds::pending(c)?))).await?;
+        let (tree, lists) = state.db.read(|c| Ok((run::cran_tree(c)?, binaries::pending(c)?))).await?;
         let bioconductor = state.db.read(bioconductor::pending).await?;
         if !bioconductor.is_empty() {
-            self.undo("sync:bioconductor", SourceId::BIOCONDUCTOR, &bioconductor).await?;
+            self.roll_back("sync:bioconductor", SourceId::BIOCONDUCTOR, &bioconductor).await?;
         }
         if tree.pending.is_none() && lists.is_empty() {
             return Ok(());
         }
         match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
             // Another server is writing now.
-            Err(ClaimError::Elsewhere(_)) => Ok(()),
+            Err(ClaimError::HeldByOther(_)) => Ok(()),
             Err(error) => Err(error.into()),
             Ok(lease) => {
                 let undone = async {
-                    builds::abandon(&state.db, &lease, lists).await?;
+                    binaries::abandon(&state.db, &lease, lists).await?;
                     apply::abandon(&state.db, &lease, SourceId::CRAN, tree.id).await
                 };
                 let undone = undone.await;
@@ -200,10 +203,10 @@ impl Sync {
     }
 
     /// Rolls back pending rows of trees, unless another server is writing now.
-    async fn undo(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
+    async fn roll_back(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
         let state = &self.state;
         let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
-            Err(ClaimError::Elsewhere(_)) => return Ok(()),
+            Err(ClaimError::HeldByOther(_)) => return Ok(()),
             claimed => claimed?,
         };
         let mut undone = Ok(());
@@ -219,10 +222,10 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
-        self.succeeded(run::success_key(SourceId::CRAN)).await
+        self.success_time(run::success_key(SourceId::CRAN)).await
     }
 
-    async fn succeeded(&self, key: String) -> Result<Option<Timestamp>, SyncError> {
+    async fn success_time(&self, key: String) -> Result<Option<Timestamp>, SyncError> {
         let row = self.state.db.read(move |c| upstream::get(c, &key)).await?;
         Ok(row.map(|row| row.fetched_at))
     }
@@ -243,7 +246,7 @@ impl Sync {
     /// dropped, readers of the rules wait.
     pub fn load_rules(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
-        let coming = state.rules.coming();
+        let coming = state.rules.begin_load();
         async move {
             requirements::load(&state).await;
             drop(coming);
@@ -253,7 +256,7 @@ impl Sync {
     /// As [`Sync::load_rules`], for the advisories.
     pub fn load_advisories(&self) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
-        let coming = state.advisories.coming();
+        let coming = state.advisories.begin_load();
         async move {
             advisories::load(&state).await;
             drop(coming);
@@ -263,90 +266,94 @@ impl Sync {
     /// Starts (or attaches to) a refresh of the system requirement rules and the package database.
     #[must_use]
     pub fn start_requirements(&self, actor: &str) -> Started {
-        self.begin_requirements(Cause::Administrator(actor.to_owned()))
+        self.begin_requirements(SyncTrigger::Administrator(actor.to_owned()))
     }
 
     /// Starts (or attaches to) a refresh of the package advisories.
     #[must_use]
     pub fn start_advisories(&self, actor: &str) -> Started {
-        self.begin_advisories(Cause::Administrator(actor.to_owned()))
+        self.begin_advisories(SyncTrigger::Administrator(actor.to_owned()))
     }
 
     fn is_bioconductor_offered(&self) -> bool {
-        self.state.catalog.get().repos.iter().any(|repo| repo.offers(SourceId::BIOCONDUCTOR))
+        self.state.catalog.get().repos.iter().any(|repo| repo.subscribes_to(SourceId::BIOCONDUCTOR))
     }
 
     /// Takes the syncs that were halted since the last call.
     #[must_use]
-    pub fn halted(&self) -> Vec<Halted> {
+    pub fn take_halted(&self) -> Vec<HaltedSync> {
         std::mem::take(&mut self.halted.lock())
     }
 
     /// Resumes a halted sync, possibly one of another `Sync`.
-    pub fn go_on(&self, halted: Halted) {
-        self.begin(halted.what, halted.cause);
+    pub fn resume(&self, halted: HaltedSync) {
+        self.begin(halted.target, halted.trigger);
     }
 
-    fn begin(&self, what: What, cause: Cause) -> Started {
+    fn begin(&self, what: SyncTarget, cause: SyncTrigger) -> Started {
         let (sync, now) = (self.clone(), (self.state.clock)());
         let (source, key) = match what {
-            What::Cran => ("cran", "sync:cran".to_owned()),
-            What::Bioconductor(None) => ("bioconductor", "sync:bioconductor".to_owned()),
-            What::Bioconductor(Some(version)) => ("bioconductor", format!("sync:bioconductor:{version}")),
+            SyncTarget::Cran => ("cran", "sync:cran".to_owned()),
+            SyncTarget::Bioconductor(None) => ("bioconductor", "sync:bioconductor".to_owned()),
+            SyncTarget::Bioconductor(Some(version)) => {
+                ("bioconductor", format!("sync:bioconductor:{version}"))
+            }
         };
         self.state.jobs.start(&key, now, |report| async move {
             let state = &sync.state;
-            let run = SyncRun::begin(state, source);
+            let run = MeasuredSync::begin(state, source);
             let ended = match what {
-                What::Cran => {
+                SyncTarget::Cran => {
                     // The final phase of a back-fill takes seconds.
-                    let _alone = sync.turn.lock().await;
+                    let _alone = sync.cran_lock.lock().await;
                     let ended = run::cran(state, &cause, &report).await;
-                    ended.map(|(outcome, built)| sentence(&outcome, &built))
+                    ended.map(|(outcome, built)| summary(&outcome, &built))
                 }
-                What::Bioconductor(None) if cause == Cause::Schedule && !sync.is_bioconductor_offered() => {
+                SyncTarget::Bioconductor(None)
+                    if cause == SyncTrigger::Schedule && !sync.is_bioconductor_offered() =>
+                {
                     return Ok("no repository offers Bioconductor; nothing to sync".to_owned());
                 }
-                What::Bioconductor(version) => {
-                    bioconductor::run(state, &cause, version, &sync.bioconductor_turn, &report).await
+                SyncTarget::Bioconductor(version) => {
+                    bioconductor::run(state, &cause, version, &sync.bioconductor_lock, &report).await
                 }
             };
             run.end(&ended).await;
             if let Err(SyncError::Halted) = ended {
-                sync.halted.lock().push(Halted { what, cause });
+                sync.halted.lock().push(HaltedSync { target: what, trigger: cause });
             }
-            ended.map(|said| log_end(source, said)).map_err(|error| failed(source, &error))
+            ended.map(|said| log_success(source, said)).map_err(|error| log_failure(source, &error))
         })
     }
 
-    fn begin_requirements(&self, cause: Cause) -> Started {
+    fn begin_requirements(&self, cause: SyncTrigger) -> Started {
         let state = self.state.clone();
         let now = (state.clock)();
         self.state.jobs.start("sync:sysreqs", now, |report| async move {
-            let run = SyncRun::begin(&state, "sysreqs");
+            let run = MeasuredSync::begin(&state, "sysreqs");
             let ended = requirements::refresh(&state, &cause, &report).await;
             run.end(&ended).await;
-            ended.map(|said| log_end("sysreqs", said)).map_err(|error| failed("sysreqs", &error))
+            ended.map(|said| log_success("sysreqs", said)).map_err(|error| log_failure("sysreqs", &error))
         })
     }
 
-    fn begin_advisories(&self, cause: Cause) -> Started {
-        let (state, trouble) = (self.state.clone(), self.trouble.clone());
+    fn begin_advisories(&self, cause: SyncTrigger) -> Started {
+        let (state, trouble) = (self.state.clone(), self.last_advisory_error.clone());
         let now = (state.clock)();
         self.state.jobs.start("sync:vulns", now, |report| async move {
-            let run = SyncRun::begin(&state, "vulns");
+            let run = MeasuredSync::begin(&state, "vulns");
             let ended = advisories::refresh(&state, &cause, &report).await;
             run.end(&ended).await;
             if let Err(error @ SyncError::Halted) = &ended {
-                return Err(failed("vulns", error));
+                return Err(log_failure("vulns", error));
             }
             let said = ended.as_ref().err().map(ToString::to_string);
             let before = std::mem::replace(&mut *trouble.lock(), said.clone());
             match (&ended, said, before) {
                 // Without internet the same error would be logged every ten minutes.
                 (Err(_), Some(said), Some(before)) if said == before => Err(said),
-                (Err(error), _, _) if state.config.load().vulnerabilities.written => {
-                    Err(failed("vulns", error))
+                (Err(error), _, _) if state.config.load().vulnerabilities.is_configured => {
+                    Err(log_failure("vulns", error))
                 }
                 (Err(error), _, _) => {
                     tracing::warn!(
@@ -376,7 +383,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn failed(source: &str, error: &SyncError) -> String {
+fn log_failure(source: &str, error: &SyncError) -> String {
     match error {
         SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
         error => {
@@ -389,7 +396,7 @@ fn failed(source: &str, error: &SyncError) -> String {
 }
 
 /// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
-fn log_end(source: &str, said: String) -> String {
+fn log_success(source: &str, said: String) -> String {
     for line in said.lines() {
         tracing::info!(target: "sync", source, "{line}");
     }
@@ -397,13 +404,13 @@ fn log_end(source: &str, said: String) -> String {
 }
 
 /// The result of a sync for the log and the CLI.
-fn sentence(outcome: &Outcome, built: &Built) -> String {
+fn summary(outcome: &SyncSummary, built: &BinarySyncSummary) -> String {
     let (said, held) = match outcome {
-        Outcome::Nothing(held) if built.tx.is_some() => {
+        SyncSummary::Nothing(held) if built.tx.is_some() => {
             ("cran is up to date; no package changed".to_owned(), *held)
         }
-        Outcome::Nothing(held) => ("cran is up to date; nothing changed".to_owned(), *held),
-        Outcome::Published(tx, counts, held) => (
+        SyncSummary::Nothing(held) => ("cran is up to date; nothing changed".to_owned(), *held),
+        SyncSummary::Published(tx, counts, held) => (
             format!(
                 "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
                 counts.added, counts.updated, counts.removed, counts.archived
@@ -424,7 +431,7 @@ fn sentence(outcome: &Outcome, built: &Built) -> String {
             built.unknown
         ));
     }
-    for trouble in &built.troubles {
+    for trouble in &built.errors {
         said.push_str("; ");
         said.push_str(trouble);
     }

@@ -2,30 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::known::{KnownLife, KnownPackage, KnownRelease};
-use super::wanted::{Declaration, Wanted};
+use super::declared::{DeclaredLife, PackageDeclaration};
+use super::existing::{ExistingPackage, ExistingRelease, OpenLife};
 use crate::model::change::{Change, Counts, LifeState, NewFile, NewRelease};
 use crate::model::time::Timestamp;
 use crate::r::dcf;
 
 /// One package to compare.
-pub(super) struct Work<'a> {
-    pub(super) declared: Declaration<'a>,
-    pub(super) known: &'a KnownPackage,
+pub(super) struct PackageComparison<'a> {
+    pub(super) declared: PackageDeclaration<'a>,
+    pub(super) existing: &'a ExistingPackage,
     /// Whether the mirror has a `Meta/archive.rds`.
     pub(super) has_archive: bool,
     /// Whether differing times are ignored.
-    pub(super) storm: bool,
+    pub(super) ignores_times: bool,
 }
 
 /// The result of comparing one package.
 #[derive(Default)]
-pub(super) struct Outcome {
+pub(super) struct PackageCounts {
     pub(super) counts: Counts,
     /// Number of known versions with another time and the same size.
     pub(super) touched: usize,
     /// The index lists the package more than once.
-    pub(super) doubled: bool,
+    pub(super) has_duplicates: bool,
 }
 
 /// Whether a declared file is a known release.
@@ -37,21 +37,21 @@ enum Match {
     Other,
 }
 
-impl<'a> Work<'a> {
+impl<'a> PackageComparison<'a> {
     /// Appends the changes of the package.
-    pub(super) fn compare(&self, changes: &mut Vec<Change>) -> Outcome {
-        let mut outcome = Outcome::default();
-        let (wanted, doubled) = self.declared.wanted();
-        outcome.doubled = doubled;
+    pub(super) fn compare(&self, changes: &mut Vec<Change>) -> PackageCounts {
+        let mut outcome = PackageCounts::default();
+        let (wanted, doubled) = self.declared.declared_lives();
+        outcome.has_duplicates = doubled;
 
         let begin = changes.len();
-        let mut claims = Hold::new(self.known);
+        let mut claims = ClaimedReleases::new(self.existing);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
         for want in wanted.iter().filter(|want| want.state == LifeState::Listed) {
-            self.settle(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
+            self.match_release(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
         }
         for want in wanted.iter().filter(|want| want.state == LifeState::Archived) {
-            self.settle(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
+            self.match_release(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
         }
         self.keep_superseded(&wanted, &mut claims, changes);
         let closed = self.close_rest(&claims, changes);
@@ -60,17 +60,17 @@ impl<'a> Work<'a> {
     }
 
     /// Finds the known release of a declaration and keeps or opens its life, or introduces a new release.
-    fn settle(
+    fn match_release(
         &self,
-        want: &Wanted<'a>,
-        claims: &mut Hold,
+        want: &DeclaredLife<'a>,
+        claims: &mut ClaimedReleases,
         revisions: &mut BTreeMap<&'a str, i64>,
         touched: &mut usize,
         changes: &mut Vec<Change>,
     ) {
         let mut best: Option<(usize, (bool, bool, i64))> = None;
         let mut only_touched = false;
-        for (place, release) in self.known.releases.iter().enumerate() {
+        for (place, release) in self.existing.releases.iter().enumerate() {
             if claims.claimed[place] || &*release.version != want.version {
                 continue;
             }
@@ -95,7 +95,7 @@ impl<'a> Work<'a> {
                 self.open(want, place, claims, changes);
             }
             None if self.is_stale(want) => {
-                let fresh = Wanted { size: None, mtime: None, ..want.clone() };
+                let fresh = DeclaredLife { size: None, mtime: None, ..want.clone() };
                 changes.push(self.introduce(&fresh, revisions));
             }
             None => {
@@ -107,10 +107,10 @@ impl<'a> Work<'a> {
 
     /// Returns whether the MD5 is new but size and time are those of the known file: `Meta/current.rds` is older than
     /// the index, and its size would make the new file look damaged.
-    fn is_stale(&self, want: &Wanted<'a>) -> bool {
+    fn is_stale(&self, want: &DeclaredLife<'a>) -> bool {
         want.md5.is_some()
             && want.mtime.is_some()
-            && self.known.releases.iter().any(|release| {
+            && self.existing.releases.iter().any(|release| {
                 &*release.version == want.version
                     && release.md5.is_some()
                     && release.md5 != want.md5
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
             })
     }
 
-    fn matches(&self, want: &Wanted<'a>, release: &KnownRelease) -> Match {
+    fn matches(&self, want: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
         if let (Some(declared), Some(known)) = (want.md5, release.md5) {
             return if declared == known { Match::Same } else { Match::Other };
@@ -133,16 +133,22 @@ impl<'a> Work<'a> {
         }
         let seconds = |time: Option<Timestamp>| time.map(Timestamp::seconds);
         if differ(seconds(want.mtime), seconds(release.published_at)) {
-            return if self.storm { Match::Same } else { Match::Touched };
+            return if self.ignores_times { Match::Same } else { Match::Touched };
         }
         Match::Same
     }
 
-    fn open(&self, want: &Wanted<'a>, place: usize, claims: &mut Hold, changes: &mut Vec<Change>) {
-        let release = &self.known.releases[place];
+    fn open(
+        &self,
+        want: &DeclaredLife<'a>,
+        place: usize,
+        claims: &mut ClaimedReleases,
+        changes: &mut Vec<Change>,
+    ) {
+        let release = &self.existing.releases[place];
         let open = |variant| Change::Open {
             state: want.state,
-            package: self.known.id,
+            package: self.existing.id,
             release: release.id,
             variant,
             path: want.path.to_owned(),
@@ -165,9 +171,9 @@ impl<'a> Work<'a> {
         changes.push(open(variant));
     }
 
-    fn introduce(&self, want: &Wanted<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
+    fn introduce(&self, want: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
         let next = revisions.entry(want.version).or_insert_with(|| {
-            let known = self.known.releases.iter().filter(|release| &*release.version == want.version);
+            let known = self.existing.releases.iter().filter(|release| &*release.version == want.version);
             known.map(|release| release.revision + 1).max().unwrap_or(0)
         });
         let revision = *next;
@@ -195,14 +201,20 @@ impl<'a> Work<'a> {
     /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
     /// `Meta/archive.rds` a superseded release counts as archived, and also while `Meta/` lags behind the index. Of
     /// one version only the newest revision is kept: a file in `Archive/` has one name.
-    fn keep_superseded(&self, wanted: &[Wanted<'a>], claims: &mut Hold, changes: &mut Vec<Change>) {
+    fn keep_superseded(
+        &self,
+        wanted: &[DeclaredLife<'a>],
+        claims: &mut ClaimedReleases,
+        changes: &mut Vec<Change>,
+    ) {
         let listed = self.declared.newest_listed();
         let mut taken: BTreeSet<&str> =
             wanted.iter().filter(|want| want.state == LifeState::Archived).map(|want| want.version).collect();
-        let mut places: Vec<usize> = (0..self.known.releases.len()).filter(|p| !claims.claimed[*p]).collect();
-        places.sort_by_key(|place| std::cmp::Reverse(self.known.releases[*place].revision));
+        let mut places: Vec<usize> =
+            (0..self.existing.releases.len()).filter(|p| !claims.claimed[*p]).collect();
+        places.sort_by_key(|place| std::cmp::Reverse(self.existing.releases[*place].revision));
         for place in places {
-            let release = &self.known.releases[place];
+            let release = &self.existing.releases[place];
             let replaced = listed.is_none_or(|listed| *listed == *release.version);
             if (self.has_archive && (replaced || !self.declared.has_current(&release.version)))
                 || taken.contains(&*release.version)
@@ -216,7 +228,7 @@ impl<'a> Work<'a> {
                 taken.insert(&release.version);
                 changes.push(Change::Open {
                     state: LifeState::Archived,
-                    package: self.known.id,
+                    package: self.existing.id,
                     release: release.id,
                     variant: release.variant,
                     path: String::new(),
@@ -226,13 +238,13 @@ impl<'a> Work<'a> {
     }
 
     /// Closes every life that was not kept; returns the number of listed ones.
-    fn close_rest(&self, claims: &Hold, changes: &mut Vec<Change>) -> usize {
+    fn close_rest(&self, claims: &ClaimedReleases, changes: &mut Vec<Change>) -> usize {
         let mut listed = 0;
-        for (place, release) in self.known.releases.iter().enumerate() {
+        for (place, release) in self.existing.releases.iter().enumerate() {
             for life in &release.lives {
                 if !claims.keeps(place, life) {
                     listed += usize::from(life.state == LifeState::Listed);
-                    changes.push(Change::Close(release.key(self.known.id, life)));
+                    changes.push(Change::Close(release.key(self.existing.id, life)));
                 }
             }
         }
@@ -247,14 +259,14 @@ impl<'a> Work<'a> {
         let opened = changes.iter().any(|change| opens(change, LifeState::Listed));
         let archived = changes.iter().filter(|change| match change {
             Change::Open { state: LifeState::Archived, release, .. } => {
-                let known = self.known.releases.iter().find(|known| known.id == *release);
+                let known = self.existing.releases.iter().find(|known| known.id == *release);
                 known.is_some_and(|known| known.listed("").is_some())
             }
             Change::Open { .. } | Change::Introduce { .. } | Change::Record { .. } | Change::Close(_) => {
                 false
             }
         });
-        let (before, after) = (self.known.is_listed(), !self.declared.listed.is_empty());
+        let (before, after) = (self.existing.is_listed(), !self.declared.listed.is_empty());
         Counts {
             added: i64::from(!before && after),
             updated: i64::from(before && after && (opened || closed > 0)),
@@ -265,32 +277,34 @@ impl<'a> Work<'a> {
 }
 
 /// The known releases that a declaration claimed, and the lives that stay open.
-struct Hold {
+struct ClaimedReleases {
     claimed: Vec<bool>,
-    kept: Vec<(usize, LifeState, String)>,
+    open_lives: Vec<(usize, LifeState, String)>,
 }
 
-impl Hold {
-    fn new(known: &KnownPackage) -> Hold {
-        Hold { claimed: vec![false; known.releases.len()], kept: Vec::new() }
+impl ClaimedReleases {
+    fn new(known: &ExistingPackage) -> ClaimedReleases {
+        ClaimedReleases { claimed: vec![false; known.releases.len()], open_lives: Vec::new() }
     }
 
     fn keep(&mut self, place: usize, state: LifeState, path: &str) {
-        self.kept.push((place, state, path.to_owned()));
+        self.open_lives.push((place, state, path.to_owned()));
     }
 
-    fn keeps(&self, place: usize, life: &KnownLife) -> bool {
-        self.kept.iter().any(|(p, state, path)| *p == place && *state == life.state && **path == *life.path)
+    fn keeps(&self, place: usize, life: &OpenLife) -> bool {
+        self.open_lives
+            .iter()
+            .any(|(p, state, path)| *p == place && *state == life.state && **path == *life.path)
     }
 }
 
 /// Returns whether two records are equal field by field, ignoring order and line breaks, so that an index written by
 /// another version of R, or read in another of its three forms, changes nothing.
 pub(super) fn same_record(a: &[u8], b: &[u8]) -> bool {
-    a == b || said(a) == said(b)
+    a == b || normalized_fields(a) == normalized_fields(b)
 }
 
-fn said(stanza: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn normalized_fields(stanza: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let Some(Ok(record)) = dcf::records(stanza).next() else { return BTreeMap::new() };
     let words = |value: &[u8]| {
         let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());

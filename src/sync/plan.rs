@@ -4,25 +4,25 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::known::{Known, KnownPackage};
-use super::package::Work;
-use super::wanted::{Declaration, Facts, Sizes};
+use super::declared::{CurrentFiles, FileStat, PackageDeclaration};
+use super::existing::{ExistingPackage, ExistingSource};
+use super::package::PackageComparison;
 use crate::model::change::{Change, Counts, LifeState};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
-use crate::upstream::shown::Shown;
+use crate::upstream::mirror_view::MirrorView;
 
 /// More known versions than this with another time and the same size in one sync mean that the mirror was copied, not
 /// that the versions were published again.
-pub const STORM: usize = 500;
+pub const COPY_THRESHOLD: usize = 500;
 
 /// Fewer lost packages than this are never suspicious, whatever their share: small repositories are tidied up.
 const FEW: usize = 10;
 
 /// The declaration of a mirror.
 #[derive(Clone, Debug, Default)]
-pub struct Declared<'a> {
+pub struct MirrorDeclaration<'a> {
     /// The records of its index.
     pub listed: Vec<IndexRecord<'a>>,
     /// `Meta/current.rds`, if the mirror has a readable one.
@@ -30,7 +30,7 @@ pub struct Declared<'a> {
     /// `Meta/archive.rds`, if the mirror has a readable one. `None` means unknown, never that nothing is archived.
     pub archive: Option<Vec<MetaRow<String>>>,
     /// The files, if the mirror is a bundle, which declares the digest of each.
-    pub shown: Option<Arc<Shown>>,
+    pub shown: Option<Arc<MirrorView>>,
     /// Releases published after this time are held back (`CRAN.DelaySyncDuration`); `None` takes all.
     pub until: Option<Timestamp>,
 }
@@ -49,7 +49,7 @@ pub struct Plan {
     /// Warnings for the administrator.
     pub warnings: Vec<String>,
     /// Number of packages that stay unchanged because a new release is too young.
-    pub held: usize,
+    pub held_back: usize,
 }
 
 /// The number of packages, or archived files, that a declaration lost.
@@ -71,7 +71,7 @@ impl Loss {
 
 /// Counts the listed packages that a new index lacks.
 #[must_use]
-pub fn lost_packages(known: &Known, listed: &[IndexRecord<'_>]) -> Loss {
+pub fn lost_packages(known: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss {
     let now: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
     let before = known.packages.iter().filter(|(_, package)| package.is_listed());
     let mut loss = Loss { before: 0, lost: 0 };
@@ -84,7 +84,7 @@ pub fn lost_packages(known: &Known, listed: &[IndexRecord<'_>]) -> Loss {
 
 /// Counts the packages with archived releases that a new `Meta/archive.rds` lacks.
 #[must_use]
-pub fn lost_archives(known: &Known, archive: &[MetaRow<String>]) -> Loss {
+pub fn lost_archives(known: &ExistingSource, archive: &[MetaRow<String>]) -> Loss {
     let now: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
     let mut loss = Loss { before: 0, lost: 0 };
     for (name, package) in &known.packages {
@@ -98,12 +98,12 @@ pub fn lost_archives(known: &Known, archive: &[MetaRow<String>]) -> Loss {
 
 /// Computes the changes. The result does not depend on the order of records or rows, and is empty once it is applied.
 #[must_use]
-pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
-    let grouped = Grouped::new(declared);
+pub fn plan(known: &ExistingSource, declared: &MirrorDeclaration<'_>) -> Plan {
+    let grouped = DeclarationByPackage::new(declared);
     let names: BTreeSet<&str> =
         known.packages.keys().map(String::as_str).chain(grouped.names.iter().copied()).collect();
     let (plan, touched) = compare(known, &grouped, &names, false);
-    if touched <= STORM {
+    if touched <= COPY_THRESHOLD {
         return plan;
     }
     let (mut calm, _) = compare(known, &grouped, &names, true);
@@ -114,33 +114,38 @@ pub fn plan(known: &Known, declared: &Declared<'_>) -> Plan {
     calm
 }
 
-fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: bool) -> (Plan, usize) {
-    let none = KnownPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
+fn compare(
+    known: &ExistingSource,
+    grouped: &DeclarationByPackage<'_>,
+    names: &BTreeSet<&str>,
+    storm: bool,
+) -> (Plan, usize) {
+    let none = ExistingPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
     // A first sync declares hundreds of thousands of releases: a growing vector would hold them twice for a moment.
     let known_releases: usize = known.packages.values().map(|package| package.releases.len()).sum();
-    let changes = Vec::with_capacity(grouped.declared.saturating_sub(known_releases));
+    let changes = Vec::with_capacity(grouped.row_count.saturating_sub(known_releases));
     let mut plan = Plan { changes, ..Plan::default() };
     let (mut touched, mut doubled) = (0, 0);
     for name in names {
-        let declared = Declaration {
+        let declared = PackageDeclaration {
             name,
             listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
             archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
             sizes: &grouped.sizes,
             shown: grouped.shown,
         };
-        let work = Work {
+        let work = PackageComparison {
             declared,
-            known: known.packages.get(*name).unwrap_or(&none),
+            existing: known.packages.get(*name).unwrap_or(&none),
             has_archive: grouped.has_archive,
-            storm,
+            ignores_times: storm,
         };
         let begin = plan.changes.len();
         let mut outcome = work.compare(&mut plan.changes);
         // Held packages count too: a copied mirror looks like one with only young releases.
         touched += outcome.touched;
         if plan.changes[begin..].iter().any(|change| grouped.is_too_young(change)) {
-            plan.held += 1;
+            plan.held_back += 1;
             plan.changes.truncate(begin);
             if known.packages.contains_key(*name) {
                 continue;
@@ -148,14 +153,14 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
             // For a package that is new here, archived releases that are old enough are available meanwhile.
             let is_old = |row: &&MetaRow<String>| grouped.until.is_none_or(|until| row.mtime <= until);
             let old: Vec<&MetaRow<String>> = work.declared.archived.iter().copied().filter(is_old).collect();
-            let declared = Declaration { listed: &[], archived: &old, ..work.declared };
-            outcome = Work { declared, ..work }.compare(&mut plan.changes);
+            let declared = PackageDeclaration { listed: &[], archived: &old, ..work.declared };
+            outcome = PackageComparison { declared, ..work }.compare(&mut plan.changes);
         }
         plan.counts.added += outcome.counts.added;
         plan.counts.updated += outcome.counts.updated;
         plan.counts.archived += outcome.counts.archived;
         plan.counts.removed += outcome.counts.removed;
-        doubled += usize::from(outcome.doubled);
+        doubled += usize::from(outcome.has_duplicates);
     }
     let dates = plan.changes.iter().filter_map(|change| match change {
         Change::Introduce { release, .. } => release.published_at,
@@ -182,20 +187,20 @@ fn compare(known: &Known, grouped: &Grouped<'_>, names: &BTreeSet<&str>, storm: 
 }
 
 /// The declaration by package.
-struct Grouped<'a> {
+struct DeclarationByPackage<'a> {
     names: BTreeSet<&'a str>,
     /// Number of records and rows.
-    declared: usize,
+    row_count: usize,
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
-    sizes: Sizes<'a>,
-    shown: Option<&'a Shown>,
+    sizes: CurrentFiles<'a>,
+    shown: Option<&'a MirrorView>,
     has_archive: bool,
     has_current: bool,
     until: Option<Timestamp>,
 }
 
-impl<'a> Grouped<'a> {
+impl<'a> DeclarationByPackage<'a> {
     /// Returns whether a change adds a release that is held back. One that the index has and `Meta/current.rds` does
     /// not is newer than that table. Second records have no times, and appear with a release that does.
     fn is_too_young(&self, change: &Change) -> bool {
@@ -208,10 +213,10 @@ impl<'a> Grouped<'a> {
         }
     }
 
-    fn new(declared: &'a Declared<'a>) -> Grouped<'a> {
-        let mut grouped = Grouped {
+    fn new(declared: &'a MirrorDeclaration<'a>) -> DeclarationByPackage<'a> {
+        let mut grouped = DeclarationByPackage {
             names: BTreeSet::new(),
-            declared: declared.listed.len() + declared.archive.as_ref().map_or(0, Vec::len),
+            row_count: declared.listed.len() + declared.archive.as_ref().map_or(0, Vec::len),
             listed: HashMap::new(),
             archived: HashMap::new(),
             sizes: HashMap::new(),
@@ -229,7 +234,7 @@ impl<'a> Grouped<'a> {
             grouped.archived.entry(&row.package).or_default().push(row);
         }
         for row in declared.current.iter().flatten() {
-            grouped.sizes.insert(&row.file, Facts::of(row));
+            grouped.sizes.insert(&row.file, FileStat::of(row));
         }
         grouped
     }

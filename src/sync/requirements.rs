@@ -6,31 +6,34 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
-use super::describe::{self, Described};
-use super::kept::Kept;
-use super::run::Cause;
+use super::descriptions::{self, DescriptionsUpdate};
+use super::run::SyncTrigger;
+use super::stored_document::StoredDocument;
 use super::{SyncError, blocking};
 use crate::config::without_userinfo;
-use crate::db::upstream::{self, RULES, Seen};
+use crate::db::upstream::{self, RULES, StoredValidators};
 use crate::jobs::Reporter;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
-use crate::r::sysreqs::{Base, Rules};
+use crate::r::sysreqs::{RuleBase, Rules};
 use crate::state::State;
 use crate::storage::Key;
 use crate::upstream::Validators;
-use crate::upstream::rule_base::Look;
+use crate::upstream::rule_base::RuleBaseCheck;
 
-const KEPT: Kept =
-    Kept { all: "rules of system requirements", counted: "rules of system requirements", kind: "sysreqs" };
+const STORED: StoredDocument = StoredDocument {
+    noun: "rules of system requirements",
+    counted_noun: "rules of system requirements",
+    kind: "sysreqs",
+};
 /// The key of the row of the last success.
 pub(super) const SUCCESS: &str = "sync:sysreqs";
 /// The key of the row with the validators of the last check.
-const LOOKED: &str = "sysreqs:looked";
+const VALIDATORS_KEY: &str = "sysreqs:looked";
 
 /// The result of refreshing the rules; number of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum RulesUpdate {
     /// The rules did not change.
     Unchanged(usize),
     /// New rules were loaded.
@@ -40,99 +43,107 @@ enum Outcome {
 /// Loads the stored rules, if any. A failure is logged: a server without rules reports an error to requests for them,
 /// and serves everything else.
 pub(super) async fn load(state: &State) {
-    KEPT.tell(kept(state).await);
+    STORED.log_load_error(load_stored(state).await);
 }
 
-async fn kept(state: &State) -> Result<(), SyncError> {
+async fn load_stored(state: &State) -> Result<(), SyncError> {
     let Some(row) = state.db.read(|c| upstream::get(c, RULES)).await? else { return Ok(()) };
     let document = state.storage.whole(&Key::Rules(row.sha256)).await?;
-    let base = blocking(move || Base::from_document(&document).map_err(|error| error.to_string())).await?;
-    let rules = compiled(base).await?;
-    state.rules.put(Arc::new(rules));
+    let base =
+        blocking(move || RuleBase::from_document(&document).map_err(|error| error.to_string())).await?;
+    let rules = compile(base).await?;
+    state.rules.set(Arc::new(rules));
     Ok(())
 }
 
 /// Refreshes the rules and the descriptions. Returns a message for people.
 pub(super) async fn refresh(
     state: &Arc<State>,
-    cause: &Cause,
+    cause: &SyncTrigger,
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
     let outcome = tokio::select! {
-        outcome = rules(state, cause, report, started_at) => outcome?,
-        () = report.halted() => return Err(SyncError::Halted),
+        outcome = refresh_rules(state, cause, report, started_at) => outcome?,
+        () = report.wait_halted() => return Err(SyncError::Halted),
     };
     let described = tokio::select! {
-        described = describe::cran(state, report) => described?,
-        () = report.halted() => return Err(SyncError::Halted),
+        described = descriptions::update_cran(state, report) => described?,
+        () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let row = Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
+    let row =
+        StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
     let said = match outcome {
-        Outcome::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
-        Outcome::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
+        RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
+        RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
     };
     Ok(match described {
-        Described::Packages(0) => said,
-        Described::Packages(some) => {
+        DescriptionsUpdate::Packages(0) => said,
+        DescriptionsUpdate::Packages(some) => {
             format!("{said}; {some} packages of cran were described by its package database")
         }
-        Described::NoDatabase { address, packages } => format!(
+        DescriptionsUpdate::NoDatabase { address, packages } => format!(
             "{said}; there is no package database at {address}: requirements of cran packages are known once \
              their files are fetched ({packages} are not)"
         ),
     })
 }
 
-async fn rules(
+async fn refresh_rules(
     state: &State,
-    cause: &Cause,
+    cause: &SyncTrigger,
     report: &Reporter,
     started_at: Timestamp,
-) -> Result<Outcome, SyncError> {
+) -> Result<RulesUpdate, SyncError> {
     report.progress("reading the rules", 0, None);
     let url = state.config.load().requirements.url.clone();
     let address = without_userinfo(&url);
-    let (row, looked) = state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, LOOKED)?))).await?;
-    if row.as_ref().map(|row| row.sha256) != in_force(state).await? {
+    let (row, looked) =
+        state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, VALIDATORS_KEY)?))).await?;
+    if row.as_ref().map(|row| row.sha256) != loaded_digest(state).await? {
         // Another server that shares the database has stored other rules.
         load(state).await;
     }
-    let have = in_force(state).await?;
-    let before = state.rules.now().as_ref().map_or(0, |rules| rules.len());
+    let have = loaded_digest(state).await?;
+    let before = state.rules.get().as_ref().map_or(0, |rules| rules.len());
     let current = row.filter(|row| Some(row.sha256) == have && row.etag.as_ref() == Some(&address));
     let known = current.as_ref().and(looked).map(|row| Validators { etag: row.etag, modified: row.modified });
     let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
     let (base, validators) = match state.upstream.load_full().rule_base(&url, known).await? {
-        Look::Unchanged => return Ok(Outcome::Unchanged(before)),
-        Look::Read(base, validators) => (*base, validators),
+        RuleBaseCheck::Unchanged => return Ok(RulesUpdate::Unchanged(before)),
+        RuleBaseCheck::Read(base, validators) => (*base, validators),
     };
     let document = Bytes::from(base.document());
     let sha256 = digest(&document);
-    let looked =
-        Seen { etag: validators.etag, modified: validators.modified, sha256, fetched_at: started_at };
-    let row = Seen { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
+    let looked = StoredValidators {
+        etag: validators.etag,
+        modified: validators.modified,
+        sha256,
+        fetched_at: started_at,
+    };
+    let row =
+        StoredValidators { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
     if Some(sha256) == have {
-        remember(state, row, looked).await?;
-        return Ok(Outcome::Unchanged(before));
+        store_rows(state, row, looked).await?;
+        return Ok(RulesUpdate::Unchanged(before));
     }
-    let rules = compiled(base).await?;
-    KEPT.guard(rules.len(), before, cause, &address)?;
-    for left_out in rules.left_out() {
+    let rules = compile(base).await?;
+    STORED.check_loss(rules.len(), before, cause, &address)?;
+    for left_out in rules.invalid_patterns() {
         tracing::warn!(target: "sync", "skipped a pattern of the system requirements: {left_out}");
     }
     // Bytes first, row second.
     state.storage.put(&Key::Rules(sha256), document).await?;
-    remember(state, row, looked).await?;
+    store_rows(state, row, looked).await?;
     let count = rules.len();
-    state.rules.put(Arc::new(rules));
-    Ok(Outcome::Replaced(count))
+    state.rules.set(Arc::new(rules));
+    Ok(RulesUpdate::Replaced(count))
 }
 
 /// Returns the digest that identifies the loaded rules.
-async fn in_force(state: &State) -> Result<Option<Sha256>, SyncError> {
-    let Some(rules) = state.rules.settled().await else { return Ok(None) };
+async fn loaded_digest(state: &State) -> Result<Option<Sha256>, SyncError> {
+    let Some(rules) = state.rules.wait().await else { return Ok(None) };
     blocking(move || Ok(Some(digest(&rules.base().document())))).await
 }
 
@@ -140,16 +151,16 @@ fn digest(document: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(document).into())
 }
 
-async fn remember(state: &State, row: Seen, looked: Seen) -> Result<(), SyncError> {
+async fn store_rows(state: &State, row: StoredValidators, looked: StoredValidators) -> Result<(), SyncError> {
     let write = state.db.write(move |c| {
         upstream::put(c, RULES, &row)?;
-        upstream::put(c, LOOKED, &looked)
+        upstream::put(c, VALIDATORS_KEY, &looked)
     });
     Ok(write.await?)
 }
 
 /// Compiles rules, which takes milliseconds of CPU: not on an async thread.
-async fn compiled(base: Base) -> Result<Rules, SyncError> {
+async fn compile(base: RuleBase) -> Result<Rules, SyncError> {
     blocking(move || Rules::new(base).map_err(|error| error.to_string())).await
 }
 
@@ -160,11 +171,11 @@ mod tests {
     #[test]
     fn the_loss_of_most_rules_is_for_an_administrator_to_accept() {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
-        let rules = Rules::new(Base::from_document(document).expect("a base")).expect("rules");
-        let guarded = |before, cause| KEPT.guard(rules.len(), before, &cause, "https://h/x.tar.gz");
-        assert!(guarded(0, Cause::Schedule).is_ok() && guarded(2, Cause::Schedule).is_ok());
-        let said = guarded(3, Cause::Schedule).expect_err("two of three are gone").to_string();
+        let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
+        let guarded = |before, cause| STORED.check_loss(rules.len(), before, &cause, "https://h/x.tar.gz");
+        assert!(guarded(0, SyncTrigger::Schedule).is_ok() && guarded(2, SyncTrigger::Schedule).is_ok());
+        let said = guarded(3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
         assert!(said.contains("https://h/x.tar.gz") && said.contains("rspm sync --type=sysreqs"), "{said}");
-        assert!(guarded(100, Cause::Administrator("me".to_owned())).is_ok());
+        assert!(guarded(100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SyncError;
-use super::apply::{self, Memory, Work};
-use super::builds::{self, Built};
-use super::digests;
-use super::fetch::{FILES, File, Files, Look, Reader, no_index};
-use super::known::Known;
-use super::plan::{Declared, Plan, plan};
-use super::read::{self, Shrunk, Trust};
+use super::apply::{self, SyncTransaction, ValidatorUpdates};
+use super::binaries::{self, BinarySyncSummary};
+use super::bundle_digests;
+use super::existing::ExistingSource;
+use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
+use super::index_files::{self, ShrinkPolicy, ShrunkIndex};
+use super::plan::{MirrorDeclaration, Plan, plan};
 use super::skew;
-use crate::db::upstream::Seen;
+use crate::db::upstream::StoredValidators;
 use crate::db::{Conn, DbError, source, tree, upstream};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -25,11 +25,11 @@ use crate::r::index;
 use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
-use crate::upstream::shown::Shown;
+use crate::upstream::mirror_view::MirrorView;
 
 /// The trigger of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum SyncTrigger {
     /// The schedule, or a missed run.
     Schedule,
     /// A package file that differs from the index.
@@ -38,19 +38,19 @@ pub(super) enum Cause {
     Administrator(String),
 }
 
-impl Cause {
+impl SyncTrigger {
     pub(super) fn actor(&self) -> &str {
         match self {
-            Cause::Schedule => "schedule",
-            Cause::Mismatch => "a package that differs from the index",
-            Cause::Administrator(actor) => actor,
+            SyncTrigger::Schedule => "schedule",
+            SyncTrigger::Mismatch => "a package that differs from the index",
+            SyncTrigger::Administrator(actor) => actor,
         }
     }
 }
 
 /// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum SyncSummary {
     /// No changes, nothing published; number of packages held back.
     Nothing(usize),
     /// One transaction; number of packages held back.
@@ -58,8 +58,8 @@ pub(super) enum Outcome {
 }
 
 /// Stored validators of a list.
-struct Remembered {
-    files: HashMap<&'static str, Seen>,
+struct ListValidators {
+    files: HashMap<&'static str, StoredValidators>,
     /// Digest of the last declaration that was refused because it had shrunk.
     refused: Option<Sha256>,
 }
@@ -72,17 +72,17 @@ pub(super) fn success_key(source: SourceId) -> String {
 /// Syncs the built-in CRAN source.
 pub(super) async fn cran(
     state: &Arc<State>,
-    cause: &Cause,
+    cause: &SyncTrigger,
     report: &Reporter,
-) -> Result<(Outcome, Built), SyncError> {
+) -> Result<(SyncSummary, BinarySyncSummary), SyncError> {
     // One configuration for the whole run: a reload takes effect with the next run.
     let config = state.config.load_full();
     let mirror = state.upstream.load().mirror(&config.cran.url)?;
-    skew::agrees(state, &mirror, "src/contrib/PACKAGES.gz").await?;
+    skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
     let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
-    let run = Run { state, cause, report, lease: &lease };
+    let run = SyncContext { state, trigger: cause, report, lease: &lease };
     let outcome = async {
-        let list = List {
+        let list = PackageList {
             source: SourceId::CRAN,
             tree: state.db.read(cran_tree).await?.id,
             key: success_key(SourceId::CRAN),
@@ -90,10 +90,10 @@ pub(super) async fn cran(
             command: "rspm sync".to_owned(),
             mirror,
             delay: config.cran.delay,
-            share: Share::Whole,
+            coverage: Coverage::Whole,
         };
         let sources = run.sync(&list).await?;
-        Ok((sources, builds::run(&run).await?))
+        Ok((sources, binaries::run(&run).await?))
     };
     let outcome = outcome.await;
     lease.release(&state.db).await;
@@ -109,7 +109,7 @@ pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
 }
 
 /// A list of packages of a mirror.
-pub(super) struct List {
+pub(super) struct PackageList {
     /// Its source.
     pub(super) source: SourceId,
     /// The tree that stores it.
@@ -125,19 +125,19 @@ pub(super) struct List {
     /// Minimum age of new releases.
     pub(super) delay: Duration,
     /// Which part of its source it is.
-    pub(super) share: Share,
+    pub(super) coverage: Coverage,
 }
 
 /// Which part of its source a list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
+pub(super) enum Coverage {
     /// The whole source. A mirror without packages is an error.
     Whole,
     /// One of several lists that share releases; it may be empty if it always was.
     Part,
 }
 
-impl List {
+impl PackageList {
     fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.mirror.address())
     }
@@ -147,21 +147,22 @@ impl List {
     }
 
     /// Returns the validators to store once the changes are in the database.
-    fn memory(&self, files: &Files, started_at: Timestamp) -> Memory {
-        let read: Vec<&File> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
+    fn validator_updates(&self, files: &IndexFiles, started_at: Timestamp) -> ValidatorUpdates {
+        let read: Vec<&IndexFile> = [Some(&files.index), files.current.as_ref(), files.archive.as_ref()]
             .into_iter()
             .flatten()
             .collect();
-        let seen = |path: &str| read.iter().find(|file| file.path == path).map(|file| file.seen.clone());
-        let mut memory: Memory = FILES.map(|path| (self.url(path), seen(path))).into();
+        let seen =
+            |path: &str| read.iter().find(|file| file.path == path).map(|file| file.validators.clone());
+        let mut memory: ValidatorUpdates = FILES.map(|path| (self.url(path), seen(path))).into();
         memory.push(self.success(started_at));
         memory.push((self.refused_key(), None));
         memory
     }
 
     /// Returns the row that records a successful sync from this mirror.
-    pub(super) fn success(&self, started_at: Timestamp) -> (String, Option<Seen>) {
-        let row = Seen {
+    pub(super) fn success(&self, started_at: Timestamp) -> (String, Option<StoredValidators>) {
+        let row = StoredValidators {
             etag: Some(self.mirror.address()),
             modified: None,
             sha256: Sha256([0; 32]),
@@ -176,166 +177,178 @@ impl List {
 }
 
 /// The result of revalidating a list.
-pub(super) enum Looked {
+pub(super) enum ListCheck {
     /// The mirror does not have it.
     Absent,
     /// Unchanged; the validators to store.
-    Unchanged(Memory),
+    Unchanged(ValidatorUpdates),
     /// Changed files to compare.
-    Changed(Box<Files>),
+    Changed(Box<IndexFiles>),
 }
 
 /// The changes of a list, and the validators to store with them.
-pub(super) struct Planned {
+pub(super) struct PlannedStep {
     pub(super) plan: Plan,
-    pub(super) memory: Memory,
+    pub(super) validators: ValidatorUpdates,
     /// The list was never published.
     pub(super) is_new: bool,
 }
 
-impl Planned {
+impl PlannedStep {
     /// Returns whether there is a step to publish.
     pub(super) fn is_step(&self) -> bool {
         self.is_new || !self.plan.changes.is_empty()
     }
 }
 
-pub(super) struct Run<'a> {
+pub(super) struct SyncContext<'a> {
     pub(super) state: &'a Arc<State>,
-    pub(super) cause: &'a Cause,
+    pub(super) trigger: &'a SyncTrigger,
     pub(super) report: &'a Reporter,
     pub(super) lease: &'a Lease,
 }
 
-impl Run<'_> {
-    async fn sync(&self, list: &List) -> Result<Outcome, SyncError> {
+impl SyncContext<'_> {
+    async fn sync(&self, list: &PackageList) -> Result<SyncSummary, SyncError> {
         let state = self.state;
         let started_at = (state.clock)();
         list.mirror.check().await?;
-        let files = match self.look(list, started_at).await? {
-            Looked::Absent => return Err(no_index(&list.mirror)),
-            Looked::Unchanged(memory) => {
-                self.remember(memory).await?;
-                return Ok(Outcome::Nothing(0));
+        let files = match self.revalidate(list, started_at).await? {
+            ListCheck::Absent => return Err(no_index(&list.mirror)),
+            ListCheck::Unchanged(memory) => {
+                self.store_validators(memory).await?;
+                return Ok(SyncSummary::Nothing(0));
             }
-            Looked::Changed(files) => *files,
+            ListCheck::Changed(files) => *files,
         };
         let planned = self.plan(list, files, started_at).await?;
-        let held = planned.plan.held;
+        let held = planned.plan.held_back;
         if planned.plan.changes.is_empty() {
-            self.remember(planned.memory).await?;
-            return Ok(Outcome::Nothing(held));
+            self.store_validators(planned.validators).await?;
+            return Ok(SyncSummary::Nothing(held));
         }
-        let mut work = self.work(list.source, started_at);
+        let mut work = self.transaction(list.source, started_at);
         if let Err(error) = work.write(list.tree, planned.plan).await {
-            work.give_up().await;
+            work.roll_back().await;
             return Err(error);
         }
-        let (tx, counts) = work.publish(planned.memory, (state.clock)()).await?;
+        let (tx, counts) = work.publish(planned.validators, (state.clock)()).await?;
         self.report.progress("publishing", 1, Some(1));
         state.catalog.refresh(&state.db).await?;
-        Ok(Outcome::Published(tx, counts, held))
+        Ok(SyncSummary::Published(tx, counts, held))
     }
 
     /// Returns an empty transaction.
-    pub(super) fn work(&self, source: SourceId, started_at: Timestamp) -> Work<'_> {
-        Work::new(&self.state.db, self.lease, source, started_at, self.cause.actor(), self.report)
+    pub(super) fn transaction(&self, source: SourceId, started_at: Timestamp) -> SyncTransaction<'_> {
+        SyncTransaction::new(
+            &self.state.db,
+            self.lease,
+            source,
+            started_at,
+            self.trigger.actor(),
+            self.report,
+        )
     }
 
     /// Revalidates the files of a list. Until something is written, every await point is a safe point to halt.
-    pub(super) async fn look(&self, list: &List, started_at: Timestamp) -> Result<Looked, SyncError> {
-        let remembered = self.remembered(list).await?;
+    pub(super) async fn revalidate(
+        &self,
+        list: &PackageList,
+        started_at: Timestamp,
+    ) -> Result<ListCheck, SyncError> {
+        let remembered = self.list_validators(list).await?;
         let reader = Reader {
             mirror: &list.mirror,
-            remembered: remembered.files,
+            known: remembered.files,
             clock: &self.state.clock,
             report: self.report,
         };
         let look = tokio::select! {
-            look = reader.look() => look?,
-            () = self.report.halted() => return Err(SyncError::Halted),
+            look = reader.revalidate() => look?,
+            () = self.report.wait_halted() => return Err(SyncError::Halted),
         };
         Ok(match look {
-            Look::Absent => Looked::Absent,
-            Look::Unchanged(moved) => {
+            Revalidation::Absent => ListCheck::Absent,
+            Revalidation::Unchanged(moved) => {
                 let moved = moved.into_iter().map(|(path, seen)| (list.url(path), Some(seen)));
-                Looked::Unchanged(moved.chain([list.success(started_at)]).collect())
+                ListCheck::Unchanged(moved.chain([list.success(started_at)]).collect())
             }
-            Look::Changed(files) => Looked::Changed(files),
+            Revalidation::Changed(files) => ListCheck::Changed(files),
         })
     }
 
     /// Compares the declaration of a mirror with the database.
     pub(super) async fn plan(
         &self,
-        list: &List,
-        files: Files,
+        list: &PackageList,
+        files: IndexFiles,
         started_at: Timestamp,
-    ) -> Result<Planned, SyncError> {
+    ) -> Result<PlannedStep, SyncError> {
         let state = self.state;
-        let shown = list.mirror.shown().await?;
+        let shown = list.mirror.view().await?;
         if let Some(shown) = &shown {
-            digests::learn(&state.db, self.lease, list.source, shown).await?;
+            bundle_digests::set_in_releases(&state.db, self.lease, list.source, shown).await?;
         }
         let of = self.tree(list).await?;
         self.report.progress("comparing with the database", 0, None);
         let (source, is_new) = (list.source, of.head.is_none());
-        let (files, among) = match list.share {
-            Share::Whole => (files, None),
-            Share::Part => {
+        let (files, among) = match list.coverage {
+            Coverage::Whole => (files, None),
+            Coverage::Part => {
                 let named = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
                 let (among, files) = named.map_err(|_| SyncError::Stopping)?;
                 (files, among.map_err(|reason| list.refuse(&reason))?)
             }
         };
-        let known = state.db.read(move |c| Known::load(c, source, &of, among.as_deref())).await?;
-        let refused = self.remembered(list).await?.refused;
+        let known = state.db.read(move |c| ExistingSource::load(c, source, &of, among.as_deref())).await?;
+        let refused = self.list_validators(list).await?.refused;
         let digest = digest(&files);
-        let confirmed = matches!(self.cause, Cause::Administrator(_)) && refused == Some(digest);
-        let trust = if confirmed { Trust::Confirmed } else { Trust::Suspicious };
-        let mut memory = list.memory(&files, started_at);
+        let confirmed = matches!(self.trigger, SyncTrigger::Administrator(_)) && refused == Some(digest);
+        let trust = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let mut memory = list.validator_updates(&files, started_at);
         let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
-        let believe = Believe {
+        let believe = Acceptance {
             trust,
             until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
-            share: list.share,
+            coverage: list.coverage,
             command: list.command.clone(),
         };
         // Takes seconds of CPU: not on an async thread.
         let files_shown = shown.clone();
         let planned =
-            tokio::task::spawn_blocking(move || planned(&known, files, files_shown, &believe)).await;
+            tokio::task::spawn_blocking(move || parse_and_plan(&known, files, files_shown, &believe)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
                 if let Some(shown) = &shown {
-                    digests::of_plan(&mut plan, shown);
+                    bundle_digests::set_in_plan(&mut plan, shown);
                 }
                 plan
             }
-            Err(Reason::Refused(reason)) => return Err(list.refuse(&reason)),
-            Err(Reason::Shrunk(Shrunk(reason))) => {
-                let row = Seen { etag: None, modified: None, sha256: digest, fetched_at: started_at };
-                self.remember(vec![(list.refused_key(), Some(row))]).await?;
+            Err(PlanError::Refused(reason)) => return Err(list.refuse(&reason)),
+            Err(PlanError::Shrunk(ShrunkIndex(reason))) => {
+                let row =
+                    StoredValidators { etag: None, modified: None, sha256: digest, fetched_at: started_at };
+                self.store_validators(vec![(list.refused_key(), Some(row))]).await?;
                 return Err(list.refuse(&reason));
             }
         };
         for warning in &plan.warnings {
             tracing::warn!(target: "sync", source = list.name, "{warning}");
         }
-        if plan.held > 0 {
-            tracing::info!(target: "sync", source = list.name, packages = plan.held, "new releases are held back by CRAN.DelaySyncDuration");
+        if plan.held_back > 0 {
+            tracing::info!(target: "sync", source = list.name, packages = plan.held_back, "new releases are held back by CRAN.DelaySyncDuration");
             // They become old enough without a change of the mirror, so the next sync must read all files.
             memory
                 .iter_mut()
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
                 .for_each(|row| row.1 = None);
         }
-        Ok(Planned { plan, memory, is_new })
+        Ok(PlannedStep { plan, validators: memory, is_new })
     }
 
     /// Returns the tree of a list without pending rows: syncs of a source exclude each other, so pending rows belong
     /// to a dead process.
-    async fn tree(&self, list: &List) -> Result<tree::Tree, SyncError> {
+    async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
         let read = move |c: &mut dyn Conn| {
             let missing = DbError::Shape { column: 0, found: "no row", wanted: "a tree" };
@@ -349,7 +362,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    async fn remembered(&self, list: &List) -> Result<Remembered, SyncError> {
+    async fn list_validators(&self, list: &PackageList) -> Result<ListValidators, SyncError> {
         let (address, key, refused_key) = (list.mirror.address(), list.key.clone(), list.refused_key());
         let urls = FILES.map(|path| (path, list.url(path)));
         let read = self.state.db.read(move |c| {
@@ -364,17 +377,17 @@ impl Run<'_> {
                     }
                 }
             }
-            Ok(Remembered { files, refused })
+            Ok(ListValidators { files, refused })
         });
         Ok(read.await?)
     }
 
     /// Writes validators.
-    pub(super) async fn remember(&self, memory: Memory) -> Result<(), SyncError> {
+    pub(super) async fn store_validators(&self, memory: ValidatorUpdates) -> Result<(), SyncError> {
         let fence = self.lease.guard();
         let write = self.state.db.write(move |c| {
             fence.check(c)?;
-            apply::remember(c, &memory)
+            apply::store_validators(c, &memory)
         });
         Ok(write.await?)
     }
@@ -382,7 +395,7 @@ impl Run<'_> {
 
 /// Returns the packages and versions of an index, the whole declaration of a list without an archive; `None` if there
 /// is one.
-fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
+fn versions(files: &IndexFiles) -> Result<Option<Vec<(String, String)>>, String> {
     if files.archive.is_some() {
         return Ok(None);
     }
@@ -397,48 +410,48 @@ fn versions(files: &Files) -> Result<Option<Vec<(String, String)>>, String> {
 }
 
 /// Returns the digest that identifies a repeated declaration.
-fn digest(files: &Files) -> Sha256 {
+fn digest(files: &IndexFiles) -> Sha256 {
     use sha2::{Digest, Sha256 as Hasher};
     let mut hasher = Hasher::new();
-    hasher.update(files.index.seen.sha256.0);
-    hasher.update(files.archive.as_ref().map_or([0; 32], |file| file.seen.sha256.0));
+    hasher.update(files.index.validators.sha256.0);
+    hasher.update(files.archive.as_ref().map_or([0; 32], |file| file.validators.sha256.0));
     Sha256(hasher.finalize().into())
 }
 
 /// The conditions under which a declaration is accepted.
-struct Believe {
-    trust: Trust,
+struct Acceptance {
+    trust: ShrinkPolicy,
     until: Option<Timestamp>,
-    share: Share,
+    coverage: Coverage,
     command: String,
 }
 
 /// Why there is no plan.
-enum Reason {
+enum PlanError {
     Refused(String),
-    Shrunk(Shrunk),
+    Shrunk(ShrunkIndex),
 }
 
-fn planned(
-    known: &Known,
-    files: Files,
-    shown: Option<Arc<Shown>>,
-    believe: &Believe,
-) -> Result<Plan, Reason> {
+fn parse_and_plan(
+    known: &ExistingSource,
+    files: IndexFiles,
+    shown: Option<Arc<MirrorView>>,
+    believe: &Acceptance,
+) -> Result<Plan, PlanError> {
     let mut warnings = files.warnings;
-    let refused = |reason: String| Reason::Refused(format!("{}: {reason}", files.index.path));
+    let refused = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
     let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let declared = Declared {
+    let declared = MirrorDeclaration {
         listed: index::records(&text, &mut warnings).map_err(refused)?,
-        current: read::current(files.current, &mut warnings),
-        archive: read::archive(files.archive, &mut warnings),
+        current: index_files::current(files.current, &mut warnings),
+        archive: index_files::archive(files.archive, &mut warnings),
         shown,
         until: believe.until,
     };
-    if declared.listed.is_empty() && believe.share == Share::Whole {
+    if declared.listed.is_empty() && believe.coverage == Coverage::Whole {
         return Err(refused("the index lists no package".to_owned()));
     }
-    read::guard(known, &declared, believe.trust, &believe.command).map_err(Reason::Shrunk)?;
+    index_files::check_loss(known, &declared, believe.trust, &believe.command).map_err(PlanError::Shrunk)?;
     let mut plan = plan(known, &declared);
     warnings.append(&mut plan.warnings);
     plan.warnings = warnings;

@@ -17,12 +17,12 @@ const NEAR: i64 = 86_400 * SECOND;
 ///
 /// # Errors
 /// [`DbError::Skew`].
-pub(super) async fn agrees(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
+pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> Result<(), SyncError> {
     let now = (state.clock)();
     let row = state.db.read(db::clock::get).await?.at;
     let Some(found) = skew::between(row, now) else { return Ok(()) };
     let vouched = match found {
-        Skew::Ahead { .. } => told(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= NEAR),
+        Skew::Ahead { .. } => mirror_time(mirror, path).await.is_some_and(|at| (at.0 - now.0).abs() <= NEAR),
         Skew::Behind { .. } => false,
     };
     if !vouched {
@@ -39,7 +39,7 @@ pub(super) async fn agrees(state: &State, mirror: &Mirror, path: &str) -> Result
 }
 
 /// Returns the mirror's time: the `Date` header of a HEAD request.
-async fn told(mirror: &Mirror, path: &str) -> Option<Timestamp> {
+async fn mirror_time(mirror: &Mirror, path: &str) -> Option<Timestamp> {
     let headers = mirror.head(path).await.ok()?;
     let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
     let since: Duration = date.duration_since(UNIX_EPOCH).ok()?;

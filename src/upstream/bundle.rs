@@ -8,10 +8,12 @@
 
 use bytes::Bytes;
 
-use super::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use super::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 use crate::bundle::segment::{self, ReadmeText};
-use crate::bundle::shared::{BioconductorConfig, Shared, SharedHead};
-use crate::bundle::{Base, Broken, Head, Packed, Product, Record, SegmentRef, layout, seal};
+use crate::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
+use crate::bundle::{
+    CompressedFile, DifferenceBase, FormatError, Head, Product, Record, SegmentRef, layout, seal,
+};
 use crate::model::time::Day;
 
 /// Size limit of a head, in bytes.
@@ -56,7 +58,7 @@ pub enum BundleError {
         /// The file.
         file: String,
         /// The kind of damage.
-        broken: Broken,
+        broken: FormatError,
     },
     /// A difference without its base.
     #[error(
@@ -87,12 +89,12 @@ impl BundleError {
 }
 
 /// The unpacked text of a file, as a stream.
-pub(super) type Unpacking<'a> = &'a mut dyn std::io::BufRead;
+pub(super) type UnpackedText<'a> = &'a mut dyn std::io::BufRead;
 
 /// Reads the text to its end.
-fn whole(text: Unpacking<'_>) -> Result<Vec<u8>, Broken> {
+fn whole(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
-    text.read_to_end(&mut bytes).map_err(segment::broken)?;
+    text.read_to_end(&mut bytes).map_err(segment::format_error)?;
     Ok(bytes)
 }
 
@@ -102,7 +104,7 @@ pub struct Verified {
     /// The newest head with the segments of all heads, oldest first; a missing base is still named.
     pub head: Head,
     /// The missing base.
-    pub missing: Option<Base>,
+    pub missing: Option<DifferenceBase>,
 }
 
 impl Verified {
@@ -115,7 +117,7 @@ impl Verified {
 }
 
 /// The result of reading the newest head.
-pub(super) enum Newest {
+pub(super) enum HeadCheck {
     /// Unchanged since the given validators.
     Unchanged,
     /// The head, and its validators; none for a difference.
@@ -124,13 +126,13 @@ pub(super) enum Newest {
 
 /// The result of checking shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SharedLook {
+pub enum SharedCheck {
     /// The bundle does not have it.
     Absent,
     /// Unchanged since the given validators.
     Unchanged,
     /// The files, to be read with [`Bundle::shared_file`], and the new validators.
-    Changed(Vec<Packed>, Validators),
+    Changed(Vec<CompressedFile>, Validators),
 }
 
 /// A bundle; cloning is cheap.
@@ -158,7 +160,7 @@ impl Bundle {
     /// The bundle cannot be read.
     pub async fn has(&self, product: &Product) -> Result<bool, BundleError> {
         let Some((file, _)) = product.marker() else {
-            return Ok(self.get(&product.head(), HEAD_LIMIT).await?.is_some());
+            return Ok(self.get(&product.head_path(), HEAD_LIMIT).await?.is_some());
         };
         // A web server may answer every path with a page.
         let found = self.get(file, HEAD_LIMIT).await?;
@@ -170,18 +172,22 @@ impl Bundle {
     /// # Errors
     /// The head is missing, damaged, or of another version.
     pub async fn head(&self, product: &Product) -> Result<Verified, BundleError> {
-        self.joined(product, self.head_or_difference(product).await?)
+        self.require_bases(product, self.head_or_difference(product).await?)
     }
 
     /// Returns the head, or an error if a base is missing.
-    pub(super) fn joined(&self, product: &Product, verified: Verified) -> Result<Verified, BundleError> {
+    pub(super) fn require_bases(
+        &self,
+        product: &Product,
+        verified: Verified,
+    ) -> Result<Verified, BundleError> {
         match verified.missing {
             None => Ok(verified),
-            Some(Base { snapshot }) => Err(BundleError::NoBase {
+            Some(DifferenceBase { snapshot }) => Err(BundleError::NoBase {
                 address: self.mirror.address(),
                 product: product.to_string(),
                 snapshot,
-                file: product.head_of(snapshot, false),
+                file: product.dated_head_path(snapshot, false),
             }),
         }
     }
@@ -191,10 +197,10 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::head`].
     pub async fn head_or_difference(&self, product: &Product) -> Result<Verified, BundleError> {
-        match self.newest(product, None).await? {
-            Newest::Read { verified, .. } => Ok(*verified),
+        match self.check_head(product, None).await? {
+            HeadCheck::Read { verified, .. } => Ok(*verified),
             // The request was unconditional.
-            Newest::Unchanged => Err(self.absent(product)),
+            HeadCheck::Unchanged => Err(self.absent(product)),
         }
     }
 
@@ -202,16 +208,16 @@ impl Bundle {
     ///
     /// # Errors
     /// As [`Bundle::head`].
-    pub(super) async fn newest(
+    pub(super) async fn check_head(
         &self,
         product: &Product,
         known: Option<Validators>,
-    ) -> Result<Newest, BundleError> {
-        let file = product.head();
-        let fetch = Fetch { path: &file, known, limit: HEAD_LIMIT };
+    ) -> Result<HeadCheck, BundleError> {
+        let file = product.head_path();
+        let fetch = FileRequest { path: &file, known, limit: HEAD_LIMIT };
         let (bytes, validators) = match self.mirror.fetch(fetch).await {
-            Ok(Fetched::Body { bytes, validators }) => (bytes, validators),
-            Ok(Fetched::Unchanged) => return Ok(Newest::Unchanged),
+            Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
+            Ok(FileResponse::Unchanged) => return Ok(HeadCheck::Unchanged),
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
             Err(error) => return Err(error.into()),
         };
@@ -236,11 +242,11 @@ impl Bundle {
         }
         newest.base.clone_from(&before.base);
         newest.chain = Head::chain_of(&newest.segments);
-        Ok(Newest::Read { verified: Box::new(Verified { head: newest, missing }), validators })
+        Ok(HeadCheck::Read { verified: Box::new(Verified { head: newest, missing }), validators })
     }
 
     fn absent(&self, product: &Product) -> BundleError {
-        let (address, file) = (self.mirror.address(), product.head());
+        let (address, file) = (self.mirror.address(), product.head_path());
         BundleError::Absent { address, product: product.to_string(), file }
     }
 
@@ -248,7 +254,7 @@ impl Bundle {
     async fn base(
         &self,
         product: &Product,
-        base: &Base,
+        base: &DifferenceBase,
         difference: &Head,
     ) -> Result<Option<Head>, BundleError> {
         let serial = difference.segments.first().map_or(0, |first| first.serial);
@@ -257,7 +263,7 @@ impl Bundle {
             if day > difference.snapshot {
                 break;
             }
-            for file in [false, true].map(|is_difference| product.head_of(day, is_difference)) {
+            for file in [false, true].map(|is_difference| product.dated_head_path(day, is_difference)) {
                 let Some(bytes) = self.get(&file, HEAD_LIMIT).await? else { continue };
                 let head = self.read(&file, Head::read(&bytes, product))?;
                 let newer = found.as_ref().is_none_or(|found: &Head| found.serial < head.serial);
@@ -277,7 +283,7 @@ impl Bundle {
     pub async fn segment(&self, product: &Product, segment: &SegmentRef) -> Result<Vec<Record>, BundleError> {
         let (product, serial) = (product.clone(), segment.serial);
         let path = product.path(&segment.file.path);
-        self.unpacked(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
+        self.read_packed(&path, &segment.file, move |text| segment::records(text, &product, serial)).await
     }
 
     /// Passes the records of a segment to `take`, one by one, on a blocking thread; returns `into`.
@@ -292,10 +298,10 @@ impl Bundle {
         take: fn(&mut T, Record) -> Result<(), String>,
     ) -> Result<T, BundleError> {
         let (of, serial) = (product.clone(), segment.serial);
-        let parse = move |text: Unpacking<'_>| {
-            segment::each(text, &of, serial, |record| take(&mut into, record)).map(|()| into)
+        let parse = move |text: UnpackedText<'_>| {
+            segment::for_each_record(text, &of, serial, |record| take(&mut into, record)).map(|()| into)
         };
-        self.unpacked(&product.path(&segment.file.path), &segment.file, parse).await
+        self.read_packed(&product.path(&segment.file.path), &segment.file, parse).await
     }
 
     /// Returns the READMEs of a segment.
@@ -308,14 +314,14 @@ impl Bundle {
         segment: &SegmentRef,
     ) -> Result<Vec<ReadmeText>, BundleError> {
         let Some(packed) = &segment.readmes else { return Ok(Vec::new()) };
-        self.unpacked(&product.path(&packed.path), packed, |text| segment::readmes(text)).await
+        self.read_packed(&product.path(&packed.path), packed, |text| segment::readmes(text)).await
     }
 
     /// Returns the head of shared data; `None` if the bundle does not have it.
     ///
     /// # Errors
     /// The head is damaged.
-    pub async fn shared(&self, shared: Shared) -> Result<Option<SharedHead>, BundleError> {
+    pub async fn shared(&self, shared: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.get(&file, HEAD_LIMIT).await? {
             None => Ok(None),
@@ -327,27 +333,32 @@ impl Bundle {
     ///
     /// # Errors
     /// The head is damaged.
-    pub async fn shared_look<'a>(
+    pub async fn check_shared<'a>(
         &self,
-        shared: Shared,
+        shared: SharedFolder,
         names: impl IntoIterator<Item = &'a str>,
         known: Option<&Validators>,
-    ) -> Result<SharedLook, BundleError> {
-        let Some(head) = self.shared(shared).await? else { return Ok(SharedLook::Absent) };
-        let files: Vec<Packed> = names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
+    ) -> Result<SharedCheck, BundleError> {
+        let Some(head) = self.shared(shared).await? else { return Ok(SharedCheck::Absent) };
+        let files: Vec<CompressedFile> =
+            names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
         // Files are named by digest: equal digests mean equal data.
         let digests: Vec<String> = files.iter().map(|packed| packed.sha256.to_string()).collect();
         let validators = Validators { etag: Some(digests.join(" ")), modified: None };
         let unchanged = known == Some(&validators);
-        Ok(if unchanged { SharedLook::Unchanged } else { SharedLook::Changed(files, validators) })
+        Ok(if unchanged { SharedCheck::Unchanged } else { SharedCheck::Changed(files, validators) })
     }
 
     /// Returns an unpacked file of shared data.
     ///
     /// # Errors
     /// As [`Bundle::segment`].
-    pub async fn shared_file(&self, shared: Shared, packed: &Packed) -> Result<Vec<u8>, BundleError> {
-        self.unpacked(&format!("{}/{}", shared.folder(), packed.path), packed, whole).await
+    pub async fn shared_file(
+        &self,
+        shared: SharedFolder,
+        packed: &CompressedFile,
+    ) -> Result<Vec<u8>, BundleError> {
+        self.read_packed(&format!("{}/{}", shared.folder(), packed.path), packed, whole).await
     }
 
     /// Returns the Bioconductor versions; `None` if the bundle was made without them.
@@ -361,30 +372,33 @@ impl Bundle {
         }
     }
 
-    pub(super) async fn unpacked<T: Send + 'static>(
+    pub(super) async fn read_packed<T: Send + 'static>(
         &self,
         path: &str,
-        packed: &Packed,
-        parse: impl FnOnce(Unpacking<'_>) -> Result<T, Broken> + Send + 'static,
+        packed: &CompressedFile,
+        parse: impl FnOnce(UnpackedText<'_>) -> Result<T, FormatError> + Send + 'static,
     ) -> Result<T, BundleError> {
         let Some(bytes) = self.get(path, PACKED_LIMIT).await? else {
             return Err(BundleError::Missing { address: self.mirror.address(), file: path.to_owned() });
         };
         let packed = packed.clone();
-        let work = move || parse(&mut segment::unpacking(&bytes, &packed)?);
+        let work = move || parse(&mut segment::unpack_reader(&bytes, &packed)?);
         let done = tokio::task::spawn_blocking(work).await;
-        self.read(path, done.unwrap_or_else(|_| Err(Broken::Damaged("reading was cancelled".to_owned()))))
+        self.read(
+            path,
+            done.unwrap_or_else(|_| Err(FormatError::Damaged("reading was cancelled".to_owned()))),
+        )
     }
 
-    fn read<T>(&self, file: &str, read: Result<T, Broken>) -> Result<T, BundleError> {
+    fn read<T>(&self, file: &str, read: Result<T, FormatError>) -> Result<T, BundleError> {
         let address = self.mirror.address();
         read.map_err(|broken| BundleError::Broken { address, file: file.to_owned(), broken })
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {
-        match self.mirror.fetch(Fetch { path, known: None, limit }).await {
-            Ok(Fetched::Body { bytes, .. }) => Ok(Some(bytes)),
-            Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
+        match self.mirror.fetch(FileRequest { path, known: None, limit }).await {
+            Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
+            Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -9,15 +9,15 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 
-use super::behind::{self, Behind};
 use super::bundle::BundleError;
-use super::bundled::Bundled;
-use super::client::Web;
+use super::bundle_cache::BundleCache;
+use super::bundle_mirror::BundleMirror;
+use super::dir_mirror::{self, DirMirror};
 use super::error::UpstreamError;
-use super::folder::{self, Folder};
-use super::recalled::Recalled;
-use super::remote::{Guise, Remote};
-use super::shown::Shown;
+use super::http_client::HttpClient;
+use super::http_mirror::{ClientIdentity, HttpMirror};
+use super::mirror_view::MirrorView;
+use super::probe::{self, Probe};
 use crate::bundle::{Head, Product};
 use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
@@ -34,7 +34,7 @@ pub struct Validators {
 
 /// A request for a small file.
 #[derive(Clone, Debug)]
-pub struct Fetch<'a> {
+pub struct FileRequest<'a> {
     /// Path relative to the mirror's root: `src/contrib/PACKAGES.gz`.
     pub path: &'a str,
     /// Validators for a conditional request.
@@ -45,7 +45,7 @@ pub struct Fetch<'a> {
 
 /// The result of a conditional request.
 #[derive(Clone, Debug)]
-pub enum Fetched {
+pub enum FileResponse {
     /// 304, or the file did not change.
     Unchanged,
     /// The whole body.
@@ -58,7 +58,7 @@ pub enum Fetched {
 }
 
 /// A package file being read.
-pub struct Opened {
+pub struct FileStream {
     /// Size of the whole file, if the mirror declares it.
     pub size: Option<u64>,
     /// Offset of the stream: the requested one, or 0 if the mirror did not resume.
@@ -71,7 +71,7 @@ pub struct Opened {
 
 /// A part of a package file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct FilePart {
     /// The bytes from the requested offset.
     pub bytes: Bytes,
     /// Size of the whole file, if the mirror declares it.
@@ -81,7 +81,7 @@ pub struct Piece {
 }
 
 /// An open file of a directory, to be served in place.
-pub struct Lent {
+pub struct InPlaceFile {
     /// The file.
     pub file: File,
     /// Metadata at the time it was opened.
@@ -93,23 +93,23 @@ pub struct Lent {
 /// A CRAN-like mirror; cloning is cheap.
 #[derive(Clone)]
 pub struct Mirror {
-    place: Arc<Place>,
+    backend: Arc<MirrorBackend>,
 }
 
-enum Place {
+enum MirrorBackend {
     /// Over HTTP: a mirror, or the files of a bundle.
-    Remote(Remote),
+    Http(HttpMirror),
     /// Over HTTP, not yet known whether a mirror or a bundle.
-    Site(Remote, Box<Behind>),
-    Folder(Folder),
-    Bundle(Bundled),
+    HttpOrBundle(HttpMirror, Box<Probe>),
+    Dir(DirMirror),
+    Bundle(BundleMirror),
 }
 
 impl Mirror {
     pub(super) fn at(
         written: &str,
-        web: &Arc<Web>,
-        recalled: &Arc<Recalled>,
+        web: &Arc<HttpClient>,
+        recalled: &Arc<BundleCache>,
     ) -> Result<Mirror, UpstreamError> {
         let refused = |reason: &str| UpstreamError::Refused {
             url: redacted(written),
@@ -123,53 +123,56 @@ impl Mirror {
         }
         let place = match url.scheme() {
             "http" | "https" => {
-                let (root, within) = behind::root(url.as_str().trim_end_matches('/'));
+                let (root, within) = probe::root(url.as_str().trim_end_matches('/'));
                 let root = url::Url::parse(root).map_err(|e| refused(&format!("is not a URL ({e})")))?;
-                let files = Mirror { place: Arc::new(Place::Remote(Remote::new(root, web.clone()))) };
-                let behind = Box::new(Behind::new(files, within, recalled));
-                Place::Site(Remote::new(url, web.clone()), behind)
+                let files =
+                    Mirror { backend: Arc::new(MirrorBackend::Http(HttpMirror::new(root, web.clone()))) };
+                let behind = Box::new(Probe::new(files, within, recalled));
+                MirrorBackend::HttpOrBundle(HttpMirror::new(url, web.clone()), behind)
             }
             "file" => {
                 let root = url.to_file_path().map_err(|()| refused("names another host"))?;
-                match folder::bundle_around(&root) {
+                match dir_mirror::bundle_around(&root) {
                     Some((bundle, within)) => {
-                        let files = Mirror { place: Arc::new(Place::Folder(Folder::new(bundle))) };
-                        Place::Bundle(Bundled::new(files, &within, Arc::clone(recalled)))
+                        let files = Mirror { backend: Arc::new(MirrorBackend::Dir(DirMirror::new(bundle))) };
+                        MirrorBackend::Bundle(BundleMirror::new(files, &within, Arc::clone(recalled)))
                     }
-                    None => Place::Folder(Folder::new(root)),
+                    None => MirrorBackend::Dir(DirMirror::new(root)),
                 }
             }
             _ => return Err(refused("has another scheme")),
         };
-        Ok(Mirror { place: Arc::new(place) })
+        Ok(Mirror { backend: Arc::new(place) })
     }
 
     /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
     #[must_use]
     pub fn host(&self) -> &str {
-        match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => remote.host(),
-            Place::Folder(_) | Place::Bundle(_) => "file",
+        match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => remote.host(),
+            MirrorBackend::Dir(_) | MirrorBackend::Bundle(_) => "file",
         }
     }
 
     /// Returns the address for messages and keys: without user, password and trailing slash.
     #[must_use]
     pub fn address(&self) -> String {
-        match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => remote.shown().to_owned(),
-            Place::Folder(folder) => format!("file://{}", folder.root().display()),
-            Place::Bundle(bundle) => bundle.address(),
+        match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => {
+                remote.display_url().to_owned()
+            }
+            MirrorBackend::Dir(folder) => format!("file://{}", folder.root().display()),
+            MirrorBackend::Bundle(bundle) => bundle.address(),
         }
     }
 
     /// Returns the directory of a `file://` mirror.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
-        match &*self.place {
-            Place::Remote(_) | Place::Site(..) => None,
-            Place::Folder(folder) => Some(folder.root()),
-            Place::Bundle(bundle) => bundle.files().directory(),
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::HttpOrBundle(..) => None,
+            MirrorBackend::Dir(folder) => Some(folder.root()),
+            MirrorBackend::Bundle(bundle) => bundle.files().directory(),
         }
     }
 
@@ -177,14 +180,14 @@ impl Mirror {
     /// after its index was requested.
     #[must_use]
     pub fn is_bundle(&self) -> bool {
-        self.bundled().is_some()
+        self.bundle().is_some()
     }
 
-    fn bundled(&self) -> Option<&Bundled> {
-        match &*self.place {
-            Place::Remote(_) | Place::Folder(_) => None,
-            Place::Site(_, behind) => behind.seen(),
-            Place::Bundle(bundle) => Some(bundle),
+    fn bundle(&self) -> Option<&BundleMirror> {
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::Dir(_) => None,
+            MirrorBackend::HttpOrBundle(_, behind) => behind.bundle(),
+            MirrorBackend::Bundle(bundle) => Some(bundle),
         }
     }
 
@@ -192,18 +195,18 @@ impl Mirror {
     ///
     /// # Errors
     /// The bundle is missing, incomplete, or of another version.
-    pub async fn shown(&self) -> Result<Option<Arc<Shown>>, UpstreamError> {
-        match self.bundled() {
+    pub async fn view(&self) -> Result<Option<Arc<MirrorView>>, UpstreamError> {
+        match self.bundle() {
             None => Ok(None),
-            Some(bundle) => bundle.here().await,
+            Some(bundle) => bundle.view().await,
         }
     }
 
     /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if it is not one.
     pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
-        match &*self.place {
-            Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Vec::new(),
-            Place::Bundle(bundle) => bundle.heads().await,
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::HttpOrBundle(..) | MirrorBackend::Dir(_) => Vec::new(),
+            MirrorBackend::Bundle(bundle) => bundle.heads().await,
         }
     }
 
@@ -213,9 +216,9 @@ impl Mirror {
     /// # Errors
     /// The bundle is incomplete.
     pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
-        match &*self.place {
-            Place::Remote(_) | Place::Site(..) | Place::Folder(_) => Ok(None),
-            Place::Bundle(bundle) => bundle.readme(product, file).await,
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::HttpOrBundle(..) | MirrorBackend::Dir(_) => Ok(None),
+            MirrorBackend::Bundle(bundle) => bundle.readme(product, file).await,
         }
     }
 
@@ -223,10 +226,10 @@ impl Mirror {
     /// unprobed HTTP address may be one.
     #[must_use]
     pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
-        match &*self.place {
-            Place::Remote(_) | Place::Folder(_) => None,
-            Place::Site(..) | Place::Bundle(_) => {
-                Some(product.object(sha256, super::bundled::extension(name)?))
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::Dir(_) => None,
+            MirrorBackend::HttpOrBundle(..) | MirrorBackend::Bundle(_) => {
+                Some(product.object_path(sha256, super::bundle_mirror::extension(name)?))
             }
         }
     }
@@ -235,25 +238,25 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`Mirror::open`]; a mirror over HTTP has no files to open.
-    pub async fn lend(&self, path: &str) -> Result<Lent, UpstreamError> {
-        match &*self.place {
-            Place::Remote(_) | Place::Site(..) => {
+    pub async fn open_in_place(&self, path: &str) -> Result<InPlaceFile, UpstreamError> {
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::HttpOrBundle(..) => {
                 let reason = "is not in a directory".to_owned();
                 Err(UpstreamError::Refused { url: self.address(), reason })
             }
-            Place::Folder(folder) => folder.lend(path).await,
-            Place::Bundle(bundle) => Box::pin(bundle.files().lend(path)).await,
+            MirrorBackend::Dir(folder) => folder.open_in_place(path).await,
+            MirrorBackend::Bundle(bundle) => Box::pin(bundle.files().open_in_place(path)).await,
         }
     }
 
     /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
     /// passes: only its first file can tell.
     pub async fn check(&self) -> Result<(), UpstreamError> {
-        match &*self.place {
-            Place::Remote(_) | Place::Site(..) => Ok(()),
-            Place::Folder(folder) => folder.check().await,
+        match &*self.backend {
+            MirrorBackend::Http(_) | MirrorBackend::HttpOrBundle(..) => Ok(()),
+            MirrorBackend::Dir(folder) => folder.check().await,
             // Each product has a head, which is checked when it is read.
-            Place::Bundle(_) => Ok(()),
+            MirrorBackend::Bundle(_) => Ok(()),
         }
     }
 
@@ -263,7 +266,7 @@ impl Mirror {
     /// # Errors
     /// A directory cannot choose by client.
     pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
-        let (Place::Remote(remote) | Place::Site(remote, _)) = &*self.place else {
+        let (MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _)) = &*self.backend else {
             let reason = "is a directory, and cannot choose between binaries and sources".to_owned();
             return Err(UpstreamError::Refused { url: self.address(), reason });
         };
@@ -271,11 +274,11 @@ impl Mirror {
             Arch::X86_64 => ("x86_64-pc-linux-gnu", "x86_64"),
             Arch::Arm64 => ("aarch64-unknown-linux-gnu", "aarch64"),
         };
-        let guise = Guise {
+        let guise = ClientIdentity {
             agent: format!("R/{r}.0 R ({r}.0 {triplet} {processor} linux-gnu)"),
             query: format!("r_version={r}&arch={arch}"),
         };
-        Ok(Mirror { place: Arc::new(Place::Remote(remote.disguised(guise))) })
+        Ok(Mirror { backend: Arc::new(MirrorBackend::Http(remote.with_identity(guise))) })
     }
 
     /// Sends a HEAD request and returns the headers. No retry.
@@ -283,27 +286,27 @@ impl Mirror {
     /// # Errors
     /// As [`Mirror::open`]; a directory has no headers.
     pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
-        match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => remote.head(path).await,
-            Place::Folder(_) | Place::Bundle(_) => Ok(HeaderMap::new()),
+        match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => remote.head(path).await,
+            MirrorBackend::Dir(_) | MirrorBackend::Bundle(_) => Ok(HeaderMap::new()),
         }
     }
 
     /// Returns the time limits of requests; none for a directory.
-    pub(super) fn web_limits(&self) -> Option<&super::Limits> {
-        match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => Some(remote.limits()),
-            Place::Folder(_) | Place::Bundle(_) => None,
+    pub(super) fn http_limits(&self) -> Option<&super::Limits> {
+        match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => Some(remote.limits()),
+            MirrorBackend::Dir(_) | MirrorBackend::Bundle(_) => None,
         }
     }
 
     /// Reads a small file whole, with retries and back-off.
-    pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, UpstreamError> {
-        match &*self.place {
-            Place::Remote(remote) => remote.fetch(&fetch).await,
-            Place::Site(remote, behind) => Box::pin(behind.fetch(remote, &fetch)).await,
-            Place::Folder(folder) => folder.fetch(&fetch).await,
-            Place::Bundle(bundle) => Box::pin(bundle.fetch(&fetch)).await,
+    pub async fn fetch(&self, fetch: FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        match &*self.backend {
+            MirrorBackend::Http(remote) => remote.fetch(&fetch).await,
+            MirrorBackend::HttpOrBundle(remote, behind) => Box::pin(behind.fetch(remote, &fetch)).await,
+            MirrorBackend::Dir(folder) => folder.fetch(&fetch).await,
+            MirrorBackend::Bundle(bundle) => Box::pin(bundle.fetch(&fetch)).await,
         }
     }
 
@@ -312,39 +315,47 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`Mirror::open`].
-    pub async fn piece(&self, path: &str, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
-        if let Some(bundle) = self.bundled() {
+    pub async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
+        if let Some(bundle) = self.bundle() {
             let path = bundle.locate(path).await?;
-            return Box::pin(bundle.files().piece(&path, offset, length)).await;
+            return Box::pin(bundle.files().read_part(&path, offset, length)).await;
         }
-        let opened = match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => remote.range(path, offset, length).await?,
+        let opened = match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => {
+                remote.range(path, offset, length).await?
+            }
             // From its start: there are no validators to resume with.
-            Place::Folder(folder) => folder.open(path, None).await?,
-            Place::Bundle(bundle) => Box::pin(bundle.files().open(path, None)).await?,
+            MirrorBackend::Dir(folder) => folder.open(path, None).await?,
+            MirrorBackend::Bundle(bundle) => Box::pin(bundle.files().open(path, None)).await?,
         };
-        opened.piece(offset, length).await
+        opened.read_part(offset, length).await
     }
 
     /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more
     /// attempts.
-    pub async fn open(&self, path: &str, resume: Option<(u64, Validators)>) -> Result<Opened, UpstreamError> {
-        if let Some(bundle) = self.bundled() {
+    pub async fn open(
+        &self,
+        path: &str,
+        resume: Option<(u64, Validators)>,
+    ) -> Result<FileStream, UpstreamError> {
+        if let Some(bundle) = self.bundle() {
             let path = bundle.locate(path).await?;
             return Box::pin(bundle.files().open(&path, resume)).await;
         }
-        match &*self.place {
-            Place::Remote(remote) | Place::Site(remote, _) => remote.open(path, resume).await,
-            Place::Folder(folder) => folder.open(path, resume).await,
-            Place::Bundle(bundle) => Box::pin(bundle.files().open(path, resume)).await,
+        match &*self.backend {
+            MirrorBackend::Http(remote) | MirrorBackend::HttpOrBundle(remote, _) => {
+                remote.open(path, resume).await
+            }
+            MirrorBackend::Dir(folder) => folder.open(path, resume).await,
+            MirrorBackend::Bundle(bundle) => Box::pin(bundle.files().open(path, resume)).await,
         }
     }
 }
 
-impl Opened {
+impl FileStream {
     /// Reads at most `length` bytes from `offset`, and drops the rest of the stream.
-    async fn piece(self, offset: u64, length: u64) -> Result<Piece, UpstreamError> {
-        let Opened { size, offset: mut at, mut body, .. } = self;
+    async fn read_part(self, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
+        let FileStream { size, offset: mut at, mut body, .. } = self;
         let end = offset.saturating_add(length);
         let mut bytes = BytesMut::new();
         while at < end {
@@ -357,7 +368,7 @@ impl Opened {
         }
         // A body that ended early is the end of the file; one of exactly this length only if the size says so.
         let is_last = at < end || size.is_some_and(|size| end >= size);
-        Ok(Piece { bytes: bytes.freeze(), size, is_last })
+        Ok(FilePart { bytes: bytes.freeze(), size, is_last })
     }
 }
 

@@ -2,38 +2,38 @@
 //! conditional requests, retries, proxy. Uses no store.
 
 pub mod advisories;
-mod behind;
+pub mod binary_indexes;
 pub mod bundle;
-pub mod bundled;
-mod client;
+mod bundle_cache;
+pub mod bundle_mirror;
+mod decompress;
+mod dir_mirror;
+mod download;
 pub mod error;
-mod folder;
-pub mod indexes;
+mod http_client;
+mod http_mirror;
 pub mod mirror;
-mod pull;
+pub mod mirror_view;
+mod probe;
 mod readmes;
-mod recalled;
-mod remote;
 pub mod retry;
 pub mod rule_base;
-pub mod shown;
-mod unpacked;
 
-pub use client::Limits;
+pub use download::ByteSink;
 pub use error::UpstreamError;
-pub use mirror::{Fetch, Fetched, Mirror, Opened, Piece, Validators};
-pub use pull::Taker;
+pub use http_client::Limits;
+pub use mirror::{FilePart, FileRequest, FileResponse, FileStream, Mirror, Validators};
 
 use std::sync::Arc;
 
-use client::Web;
-use recalled::Recalled;
+use bundle_cache::BundleCache;
+use http_client::HttpClient;
 
 /// The client for all mirrors; clones share its connections and its cache of bundles.
 #[derive(Clone)]
 pub struct Upstream {
-    web: Arc<Web>,
-    recalled: Arc<Recalled>,
+    http: Arc<HttpClient>,
+    bundle_cache: Arc<BundleCache>,
 }
 
 impl Upstream {
@@ -45,11 +45,11 @@ impl Upstream {
 
     /// As [`Upstream::new`] with other time limits.
     pub fn with_limits(proxy: &crate::config::Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
-        Ok(Upstream { web: Arc::new(Web::new(proxy, limits)?), recalled: Arc::default() })
+        Ok(Upstream { http: Arc::new(HttpClient::new(proxy, limits)?), bundle_cache: Arc::default() })
     }
 
     /// Returns the mirror at `url` (`https://`, `http://`, `file://`) without accessing it: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
-        Mirror::at(url, &self.web, &self.recalled)
+        Mirror::at(url, &self.http, &self.bundle_cache)
     }
 }

@@ -2,13 +2,13 @@
 
 use memchr::memmem;
 
-use super::bundle::{Bundle, BundleError, Unpacking, Verified};
-use crate::bundle::segment::{ReadmeText, broken};
-use crate::bundle::{Broken, Head, Product, Record, seal};
+use super::bundle::{Bundle, BundleError, UnpackedText, Verified};
+use crate::bundle::segment::{ReadmeText, format_error};
+use crate::bundle::{FormatError, Head, Product, Record, seal};
 use crate::model::digest::Sha256;
 
 /// The first half of a digest; collisions are infeasible.
-type Short = [u8; 16];
+type ShortDigest = [u8; 16];
 
 /// Locations of the READMEs of a product: about 36 bytes each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,16 +16,16 @@ pub(super) struct Directory {
     /// The segments that were read, oldest first.
     segments: Vec<Sha256>,
     /// Package file, README, and index of the segment; sorted by package file.
-    places: Vec<(Short, Short, u32)>,
+    entries: Vec<(ShortDigest, ShortDigest, u32)>,
 }
 
 /// A directory to which the records of one segment are added.
-struct Growing {
-    places: Vec<(Short, Short, u32)>,
+struct DirectoryBuilder {
+    places: Vec<(ShortDigest, ShortDigest, u32)>,
     segment: u32,
 }
 
-impl Growing {
+impl DirectoryBuilder {
     fn take(&mut self, record: Record) -> Result<(), String> {
         if let Record::Ver(ver) = record
             && let Some(readme) = ver.readme
@@ -38,7 +38,7 @@ impl Growing {
 
 impl Directory {
     /// Returns the directory for a head; only new segments are read.
-    pub(super) async fn brought_to(
+    pub(super) async fn updated(
         &self,
         bundle: &Bundle,
         product: &Product,
@@ -49,12 +49,12 @@ impl Directory {
         for segment in &verified.head.segments[known..] {
             let segment_number = u32::try_from(next.segments.len()).unwrap_or(u32::MAX);
             if segment.readmes.is_some() {
-                let growing = Growing { places: next.places, segment: segment_number };
-                next.places = bundle.gather(product, segment, growing, Growing::take).await?.places;
+                let growing = DirectoryBuilder { places: next.entries, segment: segment_number };
+                next.entries = bundle.gather(product, segment, growing, DirectoryBuilder::take).await?.places;
             }
             next.segments.push(segment.file.sha256);
         }
-        next.places.sort_unstable();
+        next.entries.sort_unstable();
         Ok(next)
     }
 
@@ -65,7 +65,7 @@ impl Directory {
     }
 
     /// Returns whether it is the directory of a head.
-    pub(super) fn is_of(&self, head: &Head) -> bool {
+    pub(super) fn is_current(&self, head: &Head) -> bool {
         self.segments.len() == head.segments.len() && self.known(head) == head.segments.len()
     }
 
@@ -78,30 +78,33 @@ impl Directory {
         file: Sha256,
     ) -> Result<Option<String>, BundleError> {
         let file = short(file);
-        let at = self.places.partition_point(|(known, ..)| *known < file);
-        let Some((_, readme, segment)) = self.places.get(at).filter(|(known, ..)| *known == file) else {
+        let at = self.entries.partition_point(|(known, ..)| *known < file);
+        let Some((_, readme, segment)) = self.entries.get(at).filter(|(known, ..)| *known == file) else {
             return Ok(None);
         };
         let segment = usize::try_from(*segment).ok().and_then(|place| head.segments.get(place));
         let Some(packed) = segment.and_then(|segment| segment.readmes.as_ref()) else { return Ok(None) };
         let wanted = *readme;
-        bundle.unpacked(&product.path(&packed.path), packed, move |text| found(text, wanted)).await.map(Some)
+        bundle
+            .read_packed(&product.path(&packed.path), packed, move |text| find_readme(text, wanted))
+            .await
+            .map(Some)
     }
 }
 
-fn short(digest: Sha256) -> Short {
-    let mut short = Short::default();
-    short.copy_from_slice(&digest.0[..size_of::<Short>()]);
+fn short(digest: Sha256) -> ShortDigest {
+    let mut short = ShortDigest::default();
+    short.copy_from_slice(&digest.0[..size_of::<ShortDigest>()]);
     short
 }
 
 /// Returns the README with this digest prefix from a file of READMEs. Stops reading there: the rest is not checked.
-fn found(text: Unpacking<'_>, wanted: Short) -> Result<String, Broken> {
+fn find_readme(text: UnpackedText<'_>, wanted: ShortDigest) -> Result<String, FormatError> {
     let digits = hex::encode(wanted);
     let mut line = Vec::new();
     while {
         line.clear();
-        text.read_until(b'\n', &mut line).map_err(broken)? > 0
+        text.read_until(b'\n', &mut line).map_err(format_error)? > 0
     } {
         // Another README may contain this digest in its text.
         let speaks = memmem::find(&line, digits.as_bytes()).is_some();
@@ -110,15 +113,15 @@ fn found(text: Unpacking<'_>, wanted: Short) -> Result<String, Broken> {
         if seal::digest(readme.text.as_bytes()) == readme.sha256 {
             return Ok(readme.text);
         }
-        return Err(Broken::Damaged("a text does not match its sha256".to_owned()));
+        return Err(FormatError::Damaged("a text does not match its sha256".to_owned()));
     }
-    Err(Broken::Damaged(format!("it lacks a README that its segment names: {digits}…")))
+    Err(FormatError::Damaged(format!("it lacks a README that its segment names: {digits}…")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::segment::Lines;
+    use crate::bundle::segment::LinesWriter;
 
     fn readme(text: &str) -> ReadmeText {
         ReadmeText { sha256: seal::digest(text.as_bytes()), text: text.to_owned() }
@@ -128,20 +131,20 @@ mod tests {
     fn a_readme_is_found_by_its_digest_and_is_what_that_says() {
         let wanted = readme("# wanted\n");
         let speaks = readme(&format!("see {}", wanted.sha256));
-        let mut lines = Lines::readmes();
+        let mut lines = LinesWriter::readmes();
         lines.push(&speaks);
         lines.push(&wanted);
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        let found = |wanted| super::found(&mut &text[..], wanted);
+        let found = |wanted| super::find_readme(&mut &text[..], wanted);
         assert_eq!(found(short(wanted.sha256)), Ok(wanted.text.clone()));
         assert_eq!(found(short(speaks.sha256)), Ok(speaks.text));
         assert!(found([7; 16]).expect_err("not there").to_string().contains("it lacks a README"));
-        let mut lines = Lines::readmes();
+        let mut lines = LinesWriter::readmes();
         lines.push(&ReadmeText { text: "# another\n".to_owned(), ..wanted.clone() });
         let (bytes, packed) = lines.pack("doc", 1).expect("memory");
         let text = crate::bundle::segment::unpack(&bytes, &packed).expect("whole");
-        let found = |wanted| super::found(&mut &text[..], wanted);
+        let found = |wanted| super::find_readme(&mut &text[..], wanted);
         assert!(found(short(wanted.sha256)).is_err(), "a wrong text is none");
     }
 }

@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 use super::{Limits, UpstreamError};
 
 /// Time of the last bytes from a mirror.
-pub(super) struct Heard(Mutex<Instant>);
+pub(super) struct LastActivity(Mutex<Instant>);
 
-impl Heard {
-    pub(super) fn new() -> Heard {
-        Heard(Mutex::new(Instant::now()))
+impl LastActivity {
+    pub(super) fn new() -> LastActivity {
+        LastActivity(Mutex::new(Instant::now()))
     }
 
     /// Records that bytes were received now.
-    pub(super) fn now(&self) {
+    pub(super) fn touch(&self) {
         *self.0.lock() = Instant::now();
     }
 
@@ -29,7 +29,7 @@ impl Heard {
 pub(super) async fn with_retries<T, F, Fut>(
     limits: &Limits,
     what: &str,
-    activity: &Heard,
+    activity: &LastActivity,
     work: F,
 ) -> Result<T, UpstreamError>
 where
@@ -49,7 +49,7 @@ where
         })
         .adjust(|error, pause| {
             let pause = pause.filter(|pause| activity.elapsed() + *pause < limits.silence);
-            after(error, pause, limits.patience)
+            pause_after(error, pause, limits.patience)
         });
     match tokio::time::timeout(limits.total, tries).await {
         Ok(answer) => answer,
@@ -62,7 +62,7 @@ where
 }
 
 /// Returns the pause after `error`: as planned, or the mirror's `Retry-After`; `None` if that is too long.
-pub(super) fn after(
+pub(super) fn pause_after(
     error: &UpstreamError,
     planned: Option<Duration>,
     patience: Duration,
@@ -105,14 +105,14 @@ mod tests {
             retries: 5,
             ..Limits::default()
         };
-        let (activity, tries) = (Heard::new(), Mutex::new(0));
+        let (activity, tries) = (LastActivity::new(), Mutex::new(0));
         for (speaks, expected) in [(false, 1..=2), (true, 6..=6)] {
-            activity.now();
+            activity.touch();
             *tries.lock() = 0;
             let work = || async {
                 *tries.lock() += 1;
                 if speaks {
-                    activity.now();
+                    activity.touch();
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
                 }
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn the_mirror_decides_about_the_pause_within_our_patience() {
         let (second, minute) = (Some(Duration::from_secs(1)), Duration::from_secs(60));
-        assert_eq!(after(&busy(None), second, minute), second);
-        assert_eq!(after(&busy(Some(7)), second, minute), Some(Duration::from_secs(7)));
-        assert_eq!(after(&busy(Some(0)), second, minute), second);
-        assert_eq!(after(&busy(Some(3600)), second, minute), None);
-        assert_eq!(after(&busy(Some(7)), None, minute), None);
+        assert_eq!(pause_after(&busy(None), second, minute), second);
+        assert_eq!(pause_after(&busy(Some(7)), second, minute), Some(Duration::from_secs(7)));
+        assert_eq!(pause_after(&busy(Some(0)), second, minute), second);
+        assert_eq!(pause_after(&busy(Some(3600)), second, minute), None);
+        assert_eq!(pause_after(&busy(Some(7)), None, minute), None);
     }
 
     #[test]

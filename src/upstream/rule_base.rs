@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::bundle::{Bundle, SharedLook};
-use super::unpacked::{self, Bounds};
-use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
+use super::bundle::{Bundle, SharedCheck};
+use super::decompress::{self, Bounds};
+use super::{FileRequest, FileResponse, Mirror, Upstream, UpstreamError, Validators};
 use crate::bundle::layout;
-use crate::bundle::shared::Shared;
-use crate::r::sysreqs::Base;
+use crate::bundle::shared::SharedFolder;
+use crate::r::sysreqs::RuleBase;
 
 /// Size limit of a fetched archive or document, in bytes: about forty times the real size.
 const FETCHED: u64 = 32 << 20;
@@ -20,11 +20,11 @@ const FILES: usize = 20_000;
 
 /// The result of checking the rule base.
 #[derive(Clone, Debug)]
-pub enum Look {
+pub enum RuleBaseCheck {
     /// Unchanged since the given validators.
     Unchanged,
     /// The rule base, and its new validators.
-    Read(Box<Base>, Validators),
+    Read(Box<RuleBase>, Validators),
 }
 
 /// The format of the rules.
@@ -58,7 +58,11 @@ impl Upstream {
     ///
     /// # Errors
     /// It cannot be fetched, or is invalid.
-    pub async fn rule_base(&self, url: &str, known: Option<Validators>) -> Result<Look, UpstreamError> {
+    pub async fn rule_base(
+        &self,
+        url: &str,
+        known: Option<Validators>,
+    ) -> Result<RuleBaseCheck, UpstreamError> {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
         let Some(form) = Form::of(file) else {
@@ -68,7 +72,7 @@ impl Upstream {
                     of_bundle(&Bundle::at(self.mirror(folder)?), known).await
                 }
                 Some(root) => folder_of(&mirror, root).await,
-                None if file == Shared::Requirements.folder() => {
+                None if file == SharedFolder::Requirements.folder() => {
                     of_bundle(&Bundle::at(self.mirror(folder)?), known).await
                 }
                 None => Err(refused(
@@ -80,11 +84,14 @@ impl Upstream {
             };
         };
         let mirror = self.mirror(folder)?;
-        match mirror.fetch(Fetch { path: file, known, limit: FETCHED }).await? {
-            Fetched::Unchanged => Ok(Look::Unchanged),
-            Fetched::Body { bytes, validators } => {
-                let base = unpacked::aside(move || unpack(form, &bytes)).await;
-                Ok(Look::Read(Box::new(base.map_err(|reason| refused(&mirror, reason))?), validators))
+        match mirror.fetch(FileRequest { path: file, known, limit: FETCHED }).await? {
+            FileResponse::Unchanged => Ok(RuleBaseCheck::Unchanged),
+            FileResponse::Body { bytes, validators } => {
+                let base = decompress::run_blocking(move || unpack(form, &bytes)).await;
+                Ok(RuleBaseCheck::Read(
+                    Box::new(base.map_err(|reason| refused(&mirror, reason))?),
+                    validators,
+                ))
             }
         }
     }
@@ -94,7 +101,7 @@ impl Upstream {
 ///
 /// # Errors
 /// The form is unknown, or the rule base invalid.
-pub fn of_file(file: &str, bytes: &[u8]) -> Result<Base, String> {
+pub fn parse_file(file: &str, bytes: &[u8]) -> Result<RuleBase, String> {
     unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
 }
 
@@ -102,37 +109,37 @@ fn refused(mirror: &Mirror, reason: String) -> UpstreamError {
     UpstreamError::Refused { url: mirror.address(), reason }
 }
 
-fn unpack(form: Form, bytes: &[u8]) -> Result<Base, String> {
+fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
     match form {
         Form::Archive => {
             let mut files = Vec::new();
             let bounds = Bounds { all: ALL, file: FILE, files: FILES as u64 };
-            unpacked::tar(bytes, bounds, Base::takes, |path, bytes| files.push((path, bytes)))
+            decompress::tar(bytes, bounds, RuleBase::accepts, |path, bytes| files.push((path, bytes)))
                 .map_err(|error| error.to_string())?;
-            Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
+            RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
         }
-        Form::Document => Base::from_document(bytes),
-        Form::Compressed => Base::from_document(&unpacked::zstd(bytes, ALL)?),
+        Form::Document => RuleBase::from_document(bytes),
+        Form::Compressed => RuleBase::from_document(&decompress::zstd(bytes, ALL)?),
     }
     .map_err(|error| error.to_string())
 }
 
-async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<Look, UpstreamError> {
+async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<RuleBaseCheck, UpstreamError> {
     let refused = |reason: String| refused(bundle.mirror(), reason);
-    let shared = Shared::Requirements;
-    let look = bundle.shared_look(shared, ["rules"], known.as_ref()).await;
+    let shared = SharedFolder::Requirements;
+    let look = bundle.check_shared(shared, ["rules"], known.as_ref()).await;
     let (packed, validators) = match look.map_err(|error| refused(error.to_string()))? {
-        SharedLook::Unchanged => return Ok(Look::Unchanged),
-        SharedLook::Changed(mut files, validators) => (files.pop(), validators),
-        SharedLook::Absent => (None, Validators::default()),
+        SharedCheck::Unchanged => return Ok(RuleBaseCheck::Unchanged),
+        SharedCheck::Changed(mut files, validators) => (files.pop(), validators),
+        SharedCheck::Absent => (None, Validators::default()),
     };
     let packed = packed.ok_or_else(|| refused(format!("the head of {} names no rules", shared.folder())))?;
     let document = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
-    let base = Base::from_document(&document).map_err(|error| refused(error.to_string()))?;
-    Ok(Look::Read(Box::new(base), validators))
+    let base = RuleBase::from_document(&document).map_err(|error| refused(error.to_string()))?;
+    Ok(RuleBaseCheck::Read(Box::new(base), validators))
 }
 
-async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> {
+async fn folder_of(mirror: &Mirror, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
     let rules = root.join("rules");
     let listed = tokio::task::spawn_blocking(move || {
         let names = std::fs::read_dir(&rules)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -141,7 +148,7 @@ async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> 
     let reason = match listed.await {
         Ok(Ok(names)) => {
             let paths = names.iter().filter_map(|name| Some(format!("rules/{}", name.to_str()?)));
-            let mut paths: Vec<String> = paths.filter(|path| Base::takes(path)).collect();
+            let mut paths: Vec<String> = paths.filter(|path| RuleBase::accepts(path)).collect();
             paths.push("systems.json".to_owned());
             return read_all(mirror, paths).await;
         }
@@ -151,12 +158,12 @@ async fn folder_of(mirror: &Mirror, root: &Path) -> Result<Look, UpstreamError> 
     Err(refused(mirror, format!("has no folder 'rules' that can be read ({reason})")))
 }
 
-async fn read_all(mirror: &Mirror, paths: Vec<String>) -> Result<Look, UpstreamError> {
+async fn read_all(mirror: &Mirror, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
     let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
     for path in paths {
-        match mirror.fetch(Fetch { path: &path, known: None, limit: FILE }).await? {
-            Fetched::Unchanged => {}
-            Fetched::Body { bytes, .. } => {
+        match mirror.fetch(FileRequest { path: &path, known: None, limit: FILE }).await? {
+            FileResponse::Unchanged => {}
+            FileResponse::Body { bytes, .. } => {
                 size += bytes.len() as u64;
                 if size > ALL {
                     return Err(refused(mirror, format!("has more than {ALL} bytes of rules")));
@@ -165,9 +172,9 @@ async fn read_all(mirror: &Mirror, paths: Vec<String>) -> Result<Look, UpstreamE
             }
         }
     }
-    let base = Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
+    let base = RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
     let base = base.map_err(|error| refused(mirror, error.to_string()))?;
-    Ok(Look::Read(Box::new(base), Validators::default()))
+    Ok(RuleBaseCheck::Read(Box::new(base), Validators::default()))
 }
 
 #[cfg(test)]

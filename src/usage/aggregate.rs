@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::db::download::PackageCount;
 
 /// Maximum size of a decompressed day in bytes.
-const LARGEST: usize = 64 << 20;
+const MAX_SIZE: usize = 64 << 20;
 
 /// Renders a day: lines of `language`, `source`, `package`, `count`, separated by tabs, in a Zstandard frame. Equal
 /// counts give equal bytes.
@@ -21,7 +21,7 @@ pub(super) fn render(counts: &[PackageCount]) -> Vec<u8> {
 
 /// Parses the output of [`render`]; `None` if it is damaged.
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
-    let text = String::from_utf8(zstd::bulk::decompress(bytes, LARGEST).ok()?).ok()?;
+    let text = String::from_utf8(zstd::bulk::decompress(bytes, MAX_SIZE).ok()?).ok()?;
     let line = |line: &str| {
         let mut parts = line.split('\t');
         let mut part = || parts.next().map(str::to_owned);

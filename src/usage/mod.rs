@@ -1,14 +1,14 @@
 //! Usage data: download counts of packages, in a separate database.
 //!
-//! Requests count in memory ([`tally`]); a task writes the counts every few seconds and at a stop ([`saver`]); nightly
-//! work aggregates finished days into storage and removes old ones ([`night`]). Nothing about clients is recorded.
+//! Requests count in memory ([`tally`]); a task writes the counts every few seconds and at a stop ([`writer`]); nightly
+//! work aggregates finished days into storage and removes old ones ([`rollup`]). Nothing about clients is recorded.
 
 mod aggregate;
-mod book;
-mod night;
-mod saver;
+mod database;
+mod rollup;
 mod summary;
 mod tally;
+mod writer;
 
 pub use summary::UsageError;
 pub use tally::Download;
@@ -21,15 +21,15 @@ use tokio::sync::Notify;
 use crate::metrics;
 use crate::model::ids::SourceId;
 use crate::state::State;
-use book::Book;
-use saver::Saver;
+use database::UsageDb;
 use summary::Summaries;
 use tally::Tally;
+use writer::UsageWriter;
 
 /// Shutdown timeout for flushing usage counters.
-const LAST: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout of queries for the counts of a few packages, which are a detail of a response, and for opening the database.
-const PATIENCE: Duration = Duration::from_millis(500);
+const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The download counter; cloning shares it. If `Server.UsageDataEnabled` is false, it counts nothing and opens no
 /// database.
@@ -39,12 +39,12 @@ pub struct Usage(Option<Arc<Inner>>);
 struct Inner {
     state: Arc<State>,
     tally: Tally,
-    book: Book,
+    database: UsageDb,
     summaries: Summaries,
     /// Notifies the task to write the remaining counts and end.
     stop: Notify,
     /// The task that writes.
-    saver: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Usage {
@@ -59,13 +59,13 @@ impl Usage {
         let inner = Arc::new(Inner {
             state: Arc::clone(state),
             tally: Tally::default(),
-            book: Book::new(config),
+            database: UsageDb::new(config),
             summaries: Summaries::default(),
             stop: Notify::new(),
-            saver: tokio::sync::Mutex::default(),
+            writer: tokio::sync::Mutex::default(),
         });
-        let task = tokio::spawn(Saver::new(Arc::clone(&inner)).run());
-        *inner.saver.try_lock().expect("nobody else has it yet") = Some(task);
+        let task = tokio::spawn(UsageWriter::new(Arc::clone(&inner)).run());
+        *inner.writer.try_lock().expect("nobody else has it yet") = Some(task);
         Usage(Some(inner))
     }
 
@@ -94,7 +94,7 @@ impl Usage {
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
         let none = vec![0; packages.len()];
         let Some(inner) = &self.0 else { return none };
-        let Some(db) = inner.book.at_hand() else { return none };
+        let Some(db) = inner.database.available() else { return none };
         let catalog = inner.state.catalog.get();
         let named = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
             Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),
@@ -102,20 +102,20 @@ impl Usage {
         };
         let wanted: Vec<_> = packages.iter().map(named).collect();
         let asked = db.read(move |c| crate::db::download::totals(c, &wanted));
-        tokio::time::timeout(PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or(none)
+        tokio::time::timeout(QUERY_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(none)
     }
 
     /// Writes the remaining counts, within two seconds, and closes the database.
     pub async fn close(&self) {
         let Some(inner) = &self.0 else { return };
         inner.stop.notify_one();
-        if let Some(mut task) = inner.saver.lock().await.take()
-            && tokio::time::timeout(LAST, &mut task).await.is_err()
+        if let Some(mut task) = inner.writer.lock().await.take()
+            && tokio::time::timeout(FLUSH_TIMEOUT, &mut task).await.is_err()
         {
             task.abort();
             tracing::warn!(target: "usage", "could not write the last downloads in time; they are not counted");
         }
-        inner.book.close().await;
+        inner.database.close().await;
     }
 }
 

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Inner, PATIENCE, Usage, aggregate, day_number};
+use super::{Inner, QUERY_TIMEOUT, Usage, aggregate, day_number};
 use crate::db::download::{self, PackageCount};
 use crate::db::{Db, DbError};
 use crate::storage::{Key, StorageError};
 
 /// Lifetime of cached results: they are expensive, and any client can request them.
-const FRESH: Duration = Duration::from_secs(30);
+const CACHE_LIFETIME: Duration = Duration::from_secs(30);
 /// Maximum number of cached results, one per number of days.
-const REMEMBERED: usize = 16;
+const MAX_CACHED: usize = 16;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum UsageError {
     Off,
     /// The database is unavailable.
     #[error("usage data is temporarily unavailable")]
-    Away,
+    Unavailable,
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -41,15 +41,15 @@ impl Usage {
     /// Downloads are not counted, or the stores failed.
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Off)?;
-        let db = inner.book.within_reach(PATIENCE).await.ok_or(UsageError::Away)?;
+        let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
         let mut made = inner.summaries.lock().await;
         if let Some((at, known)) = made.get(&days)
-            && at.elapsed() < FRESH
+            && at.elapsed() < CACHE_LIFETIME
         {
             return Ok(Arc::clone(known));
         }
         let fresh = inner.summary(&db, days).await?;
-        if made.len() >= REMEMBERED {
+        if made.len() >= MAX_CACHED {
             made.clear();
         }
         made.insert(days, (Instant::now(), Arc::clone(&fresh)));

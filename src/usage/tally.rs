@@ -17,9 +17,9 @@ use crate::model::time::Timestamp;
 /// Number of shards; each thread uses one, so that threads rarely wait for each other.
 const SHARDS: usize = 8;
 /// Maximum number of counters, of some hundred bytes each; further ones are lost while the database is unavailable.
-const MOST: usize = 100_000;
+const MAX_COUNTERS: usize = 100_000;
 /// Maximum length of a name in bytes.
-const LONGEST: usize = 1024;
+const MAX_NAME: usize = 1024;
 
 /// A download of a package file.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ impl Tally {
     /// Counts a download; false if there is no room.
     pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
         KEY.with_borrow_mut(|key| {
-            if write(key, language, source, download).is_none() {
+            if encode_key(key, language, source, download).is_none() {
                 return false;
             }
             let mut shard = self.shards[SHARD.with(|shard| *shard)].lock();
@@ -64,7 +64,7 @@ impl Tally {
                 *count += 1;
                 return true;
             }
-            if self.waiting.load(Ordering::Relaxed) >= MOST {
+            if self.waiting.load(Ordering::Relaxed) >= MAX_COUNTERS {
                 return false;
             }
             self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl Tally {
                 *all.entry(key).or_default() += count;
             }
         }
-        all.into_iter().filter_map(|(key, count)| read(&key, count)).collect()
+        all.into_iter().filter_map(|(key, count)| decode_key(&key, count)).collect()
     }
 
     /// Number of counters.
@@ -93,31 +93,31 @@ impl Tally {
 }
 
 /// Encodes a key with length-prefixed parts, which keeps it unambiguous. `None` if a part is too long.
-fn write(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
+fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
     key.clear();
     key.extend_from_slice(&day_number(of.at).to_be_bytes());
     for text in [language.as_str(), source, of.package, of.version] {
-        part(key, |key| key.extend_from_slice(text.as_bytes()))?;
+        push_part(key, |key| key.extend_from_slice(text.as_bytes()))?;
     }
-    part(key, |key| match of.platform {
+    push_part(key, |key| match of.platform {
         None => key.extend_from_slice(b"source"),
         // Writing to memory cannot fail.
         Some(platform) => drop(write!(key, "{platform}")),
     })
 }
 
-fn part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
+fn push_part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
     let length = key.len();
     key.extend_from_slice(&[0; 2]);
     let begin = key.len();
     write(key);
-    let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= LONGEST)?;
+    let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= MAX_NAME)?;
     key[length..begin].copy_from_slice(&written.to_be_bytes());
     Some(())
 }
 
 /// Decodes a key of [`write`].
-fn read(key: &[u8], count: i64) -> Option<Count> {
+fn decode_key(key: &[u8], count: i64) -> Option<Count> {
     let (day, mut rest) = key.split_first_chunk()?;
     let mut part = || {
         let (length, text) = rest.split_first_chunk()?;
@@ -200,13 +200,13 @@ mod tests {
     #[test]
     fn when_there_is_no_room_known_ones_are_still_counted() {
         let tally = Tally::default();
-        let names: Vec<String> = (0..=MOST).map(|n| n.to_string()).collect();
+        let names: Vec<String> = (0..=MAX_COUNTERS).map(|n| n.to_string()).collect();
         let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
-        assert_eq!(counted, MOST);
-        assert!(count(&tally, &download("0", "1")) && !count(&tally, &download(&names[MOST], "1")));
-        assert_eq!(tally.take().iter().map(|n| n.count).sum::<i64>(), MOST as i64 + 1);
+        assert_eq!(counted, MAX_COUNTERS);
+        assert!(count(&tally, &download("0", "1")) && !count(&tally, &download(&names[MAX_COUNTERS], "1")));
+        assert_eq!(tally.take().iter().map(|n| n.count).sum::<i64>(), MAX_COUNTERS as i64 + 1);
         assert!(count(&tally, &download("x", "1")));
-        assert!(!count(&tally, &download(&"x".repeat(LONGEST + 1), "1")));
+        assert!(!count(&tally, &download(&"x".repeat(MAX_NAME + 1), "1")));
     }
 
     proptest! {

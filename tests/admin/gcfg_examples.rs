@@ -1,12 +1,16 @@
 //! Do configurations that administrators already have read clean?
 
-use rstudio_pm::config::{About, Loaded, Place, StorageClass, parse};
+use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, StorageClass, parse};
 
 /// Without errors, and without a name that is not known.
 fn clean(text: &str) -> Loaded {
     let loaded =
         parse("rstudio-pm.gcfg", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}\n{error}"));
-    assert_eq!(loaded.warnings.iter().find(|warning| warning.about == About::Name), None, "{text}");
+    assert_eq!(
+        loaded.warnings.iter().find(|warning| warning.category == NoticeCategory::Name),
+        None,
+        "{text}"
+    );
     loaded
 }
 
@@ -38,7 +42,9 @@ fn five_classes_in_directories_of_their_own() {
         (StorageClass::Cran, "packages"),
         (StorageClass::Pypi, "packages"),
     ] {
-        let Place::File(place) = config.storage.place(class) else { panic!("{class:?} is on disk") };
+        let ClassLocation::File(place) = config.storage.location(class) else {
+            panic!("{class:?} is on disk")
+        };
         assert_eq!(place.location, std::path::Path::new(&format!("/mnt/rstudio-pm-{followed}")));
     }
 }
@@ -49,14 +55,18 @@ fn all_classes_on_s3_with_an_override() {
         Binaries = s3\n\n; Default S3 settings.\n[S3Storage]\nBucket = your-s3-bucket\n\n[S3Storage \"packages\"]\n\
         Bucket = another-s3-bucket\nPrefix = rspm-packages\nProfile = dev-rspm\nRegion = us-west-1\nEnableSharedConfig = true\n";
     let loaded = clean(text);
-    let Place::S3(packages) = loaded.config.storage.place(StorageClass::Packages) else { panic!("is on S3") };
+    let ClassLocation::S3(packages) = loaded.config.storage.location(StorageClass::Packages) else {
+        panic!("is on S3")
+    };
     assert_eq!((packages.bucket.as_str(), packages.prefix.as_str()), ("another-s3-bucket", "rspm-packages"));
     assert_eq!(
         (packages.profile.as_deref(), packages.region.as_deref()),
         (Some("dev-rspm"), Some("us-west-1"))
     );
     assert!(packages.enable_shared_config);
-    let Place::S3(cache) = loaded.config.storage.place(StorageClass::Cache) else { panic!("is on S3") };
+    let ClassLocation::S3(cache) = loaded.config.storage.location(StorageClass::Cache) else {
+        panic!("is on S3")
+    };
     assert_eq!((cache.bucket.as_str(), cache.enable_shared_config), ("your-s3-bucket", false));
     assert_eq!(loaded.warnings, []);
 }

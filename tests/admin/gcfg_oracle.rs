@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gix_config::parse::{EventRef, Events};
 use gix_config::value::normalize;
 use proptest::prelude::*;
-use rstudio_pm::config::{About, ConfigError};
+use rstudio_pm::config::{ConfigError, NoticeCategory};
 
 /// Section, sub-name and property, without case where there is none, to its values.
 type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
@@ -55,7 +55,11 @@ fn theirs(text: &str) -> Option<Values> {
 fn ours(text: &str) -> Option<Values> {
     match rstudio_pm::config::parse("f", text.as_bytes(), []) {
         Ok(loaded) => {
-            assert_eq!(loaded.warnings.iter().find(|warning| warning.about == About::Name), None, "{text:?}");
+            assert_eq!(
+                loaded.warnings.iter().find(|warning| warning.category == NoticeCategory::Name),
+                None,
+                "{text:?}"
+            );
             let mut values = Values::new();
             for setting in loaded.settings.iter() {
                 for value in &setting.values {
@@ -66,7 +70,7 @@ fn ours(text: &str) -> Option<Values> {
             Some(values)
         }
         Err(ConfigError::Invalid { errors, .. }) => {
-            assert!(errors.iter().all(|error| error.about == About::Syntax), "{errors:?}");
+            assert!(errors.iter().all(|error| error.category == NoticeCategory::Syntax), "{errors:?}");
             None
         }
         Err(ConfigError::Unreadable { .. }) => panic!("nothing was opened"),

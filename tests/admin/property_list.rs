@@ -148,7 +148,7 @@ fn good(kind: Kind) -> &'static str {
         Kind::Schedule => "0 0 * * *",
         Kind::Listen => "127.0.0.1:0",
         Kind::Network => "192.0.2.0/24",
-        Kind::Url(rstudio_pm::config::address::UrlFor::Postgres) => "postgres://u@h/d",
+        Kind::Url(rstudio_pm::config::address::UrlPurpose::Postgres) => "postgres://u@h/d",
         Kind::Url(_) => "https://h.example",
         Kind::Choice(words) => words[0],
         Kind::LogDestination => "STDERR",

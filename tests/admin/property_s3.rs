@@ -1,6 +1,6 @@
 //! `[S3Storage]`: each property changed, and what the S3 server sees then.
 
-use rstudio_pm::config::S3Place;
+use rstudio_pm::config::S3Location;
 
 use crate::support::ended::end;
 use crate::support::relay::Relay;
@@ -26,7 +26,7 @@ pub(super) fn builder() -> Builder {
 }
 
 /// `[S3Storage]` for a bucket of the test server.
-pub(super) fn lines(place: &S3Place) -> String {
+pub(super) fn lines(place: &S3Location) -> String {
     format!(
         "[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {}\nPathStyle = {}\n",
         place.bucket,
@@ -36,7 +36,7 @@ pub(super) fn lines(place: &S3Place) -> String {
 }
 
 /// All classes in a new bucket behind a relay that tells what was asked.
-fn watched() -> (S3Place, Relay, Builder) {
+fn watched() -> (S3Location, Relay, Builder) {
     let relay = Relay::to(s3::server());
     let place = s3::bucket(relay.address);
     let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&place)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 
-use rstudio_pm::advisory::{Advisory, Batch, Ecosystem, Index, Part, base_score};
+use rstudio_pm::advisory::{Advisory, AdvisoryFeed, Batch, Ecosystem, Index, base_score};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
@@ -18,7 +18,7 @@ async fn database(path: &str) -> Batch {
 }
 
 fn index(batch: &Batch) -> Index {
-    Index::new(vec![Part { name: "data".to_owned(), digest: Sha256([0; 32]), batch: batch.clone() }])
+    Index::new(vec![AdvisoryFeed { name: "data".to_owned(), digest: Sha256([0; 32]), batch: batch.clone() }])
 }
 
 fn affected(index: &Index, ecosystem: Ecosystem, name: &str, version: &str) -> BTreeSet<String> {
@@ -52,7 +52,7 @@ fn listed_versions_are_affected(batch: &Batch, index: &Index) -> usize {
 async fn the_advisories_of_the_r_consortium() {
     let batch = database("advisories/cran").await;
     let written = data::advisories();
-    assert_eq!((batch.len(), batch.left_out().0), (written.len(), 0), "{:?}", batch.left_out());
+    assert_eq!((batch.len(), batch.skipped().0), (written.len(), 0), "{:?}", batch.skipped());
     let index = index(&batch);
     let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
     assert_eq!(index.packages(Ecosystem::Cran), written.iter().map(name).collect::<BTreeSet<_>>().len());
@@ -88,7 +88,7 @@ async fn the_advisories_of_the_python_packaging_authority() {
             scores += lines("  score: ");
         }
     }
-    assert_eq!((batch.len(), batch.left_out().0), (written, 0), "{:?}", batch.left_out());
+    assert_eq!((batch.len(), batch.skipped().0), (written, 0), "{:?}", batch.skipped());
     assert!(written > 2_600, "{written}");
     let index = index(&batch);
     assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));
@@ -109,7 +109,7 @@ async fn the_advisories_of_the_python_packaging_authority() {
 async fn what_is_kept_of_a_database_is_all_of_it() {
     let batch = database("advisories/pypi-advisories.tar.gz").await;
     let mut again = Batch::default();
-    again.take_lines("kept", &batch.document());
+    again.add_lines("kept", &batch.document());
     assert_eq!(again.document(), batch.document());
     assert!(again.advisories().eq(batch.advisories()));
 }

@@ -8,7 +8,7 @@ mod told;
 
 use rstudio_pm::advisory::{Batch, Ecosystem};
 use rstudio_pm::storage::install_tls_provider;
-use rstudio_pm::upstream::advisories::{Feed, Look};
+use rstudio_pm::upstream::advisories::{Feed, FeedCheck};
 use rstudio_pm::upstream::{Upstream, UpstreamError, Validators};
 
 use crate::support::syncing::limits;
@@ -28,7 +28,7 @@ fn feed(url: &str) -> Feed {
 /// Looks for the first time.
 async fn first(url: &str) -> Result<(Batch, Validators), UpstreamError> {
     match upstream().advisories(&feed(url), None, std::future::ready(None)).await? {
-        Look::Read(batch, validators) => Ok((*batch, validators)),
+        FeedCheck::Read(batch, validators) => Ok((*batch, validators)),
         other => panic!("{url}: {other:?}"),
     }
 }

@@ -105,11 +105,11 @@ async fn a_list_that_is_none_and_an_advisory_that_is_none_say_so() {
         format!("2030-01-01T00:00:00Z,RSEC-1\n{}", crate::support::advisories::listing(&records[1..]));
     mirror.put("osv/CRAN/modified_id.csv", newer);
     mirror.put("osv/CRAN/RSEC-1.json", "{\"id\":");
-    let rstudio_pm::upstream::advisories::Look::Read(batch, _) =
+    let rstudio_pm::upstream::advisories::FeedCheck::Read(batch, _) =
         upstream().advisories(&feed, None, std::future::ready(None)).await.expect("the others")
     else {
         panic!("not read");
     };
-    assert_eq!((batch.len(), batch.left_out().0), (19, 1), "what was known of it stays");
-    assert_eq!(Format::of("RSEC-1.json"), Some(Format::Json));
+    assert_eq!((batch.len(), batch.skipped().0), (19, 1), "what was known of it stays");
+    assert_eq!(Format::from_path("RSEC-1.json"), Some(Format::Json));
 }

@@ -143,7 +143,7 @@ fn before_the_first_sync_clients_read_that_there_is_nothing_and_administrators_w
         let said = answer.text();
         assert!(answer.status == 404 && !said.contains("rspm"), "{path}: {said}");
         assert!(
-            said.contains("is not on this server") || said.contains("nothing is known"),
+            said.contains("is not on this server") || said.contains("has not been synced yet"),
             "{path}: {said}"
         );
     }

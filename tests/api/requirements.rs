@@ -228,7 +228,7 @@ fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() 
     server.call("POST", "/repos", &json!({ "name": "team" }));
     server.call("POST", "/repos/team/sources", &json!({ "source": "cran" }));
     let said = server.sync_of("sysreqs").expect("the rules");
-    assert!(said.contains("(3 were not)"), "{said}");
+    assert!(said.contains("(3 are not)"), "{said}");
     let ask = || get(&server, &format!("pkgname=web&pkgname=plain&{JAMMY}"));
     let before = ask();
     assert_eq!((names(&before), &before["unknown_count"]), (String::new(), &json!(2)));

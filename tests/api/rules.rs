@@ -149,7 +149,7 @@ fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
     assert_eq!(server.get("/__api__/repos/team/packages/alpha").json()["title"], json!(null));
     let said = server.sync_of("sysreqs").expect("no database");
     assert!(
-        said.contains("/mirror/web/packages/packages.rds: what packages") && said.ends_with("(1 were not)"),
+        said.contains("/mirror/web/packages/packages.rds: requirements of") && said.ends_with("(1 are not)"),
         "{said}"
     );
     assert_eq!(server.get(ASKED).json()["requirements"], json!([]));

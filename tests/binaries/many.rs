@@ -62,7 +62,7 @@ fn installed(package: &str) -> (String, String) {
         .unwrap_or_else(|e| panic!("{package} is not in {LIBRARY} ({e}): run tests/setup"));
     let description =
         rstudio_pm::r::description::Description::from_bytes(text.as_bytes()).expect("R installed it");
-    let field = |tag: &str| description.filled(tag).map(|value| value.replace('\n', " "));
+    let field = |tag: &str| description.non_empty(tag).map(|value| value.replace('\n', " "));
     let needs: Vec<String> = ["Depends", "Imports", "LinkingTo"]
         .into_iter()
         .filter_map(|tag| field(tag).map(|value| format!("{tag}: {value}")))

@@ -79,7 +79,7 @@ fn the_port_of_the_running_server_is_no_fault() {
     std::fs::write(server.config_file(), gcfg.replace("127.0.0.1:0", &port)).expect("written");
     let (code, text) = check(&server, &[]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("in use, by rstudio-pm"), "{text}");
+    assert!(text.contains("in use, probably by a running rstudio-pm"), "{text}");
     assert_eq!(server.get("/__ping__").status, 200);
 }
 

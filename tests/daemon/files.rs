@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 use rstudio_pm::config;
-use rstudio_pm::daemon::files::table::{Is, Keeper, Otherwise, ROWS, Row, What, paths};
+use rstudio_pm::daemon::files::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
 use crate::support::again;
 use crate::support::ended::end;
@@ -30,10 +30,10 @@ enum Follows {
     Mended,
 }
 
-fn otherwise(row: &Row) -> Follows {
-    match row.otherwise {
-        Otherwise::Refuse => Follows::NoStart,
-        Otherwise::Warn => Follows::Warning,
+fn otherwise(row: &PathRule) -> Follows {
+    match row.on_violation {
+        OnViolation::Refuse => Follows::NoStart,
+        OnViolation::Warn => Follows::Warning,
     }
 }
 
@@ -48,30 +48,30 @@ fn own(path: &Path) {
 }
 
 /// Makes what a row asks for, as it should be.
-fn make(path: &Path, row: &Row) {
-    match row.is {
+fn make(path: &Path, row: &PathRule) {
+    match row.file_type {
         _ if path.exists() => {}
-        Is::Directory => fs::create_dir_all(path).expect("a directory"),
-        Is::File => fs::write(path, "").expect("a file"),
-        Is::Socket => drop(UnixListener::bind(path).expect("a socket")),
+        FileType::Directory => fs::create_dir_all(path).expect("a directory"),
+        FileType::File => fs::write(path, "").expect("a file"),
+        FileType::Socket => drop(UnixListener::bind(path).expect("a socket")),
     }
     own(path);
     fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("ours");
 }
 
 /// A server whose paths are all there and good, and the first path of a row.
-fn furnished(row: &Row) -> (Server, PathBuf) {
+fn furnished(row: &PathRule) -> (Server, PathBuf) {
     let server = Builder::default().gcfg(GCFG).arguments(&["--user", &me().name]).prepare();
     fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).expect("ours");
     Pair::new().write(server.dir());
     let config = config::load(&server.config_file(), []).expect("a good one").config;
     let mut chosen = None;
-    for each in ROWS {
-        let found = paths(each.what, &server.config_file(), &config);
+    for each in RULES {
+        let found = paths(each.kind, &server.config_file(), &config);
         assert!(!found.is_empty(), "{each:?} has no path here");
         // SQLite's own files beside the database come and go.
         make(&found[0], each);
-        if each.what == row.what {
+        if each.kind == row.kind {
             chosen = Some(found[0].clone());
         }
     }
@@ -83,10 +83,10 @@ fn furnished(row: &Row) -> (Server, PathBuf) {
 fn every_path(
     what: &str,
     text: &str,
-    spoil: impl Fn(&Path, &Row),
-    follows: impl Fn(&Row) -> Option<Follows>,
+    spoil: impl Fn(&Path, &PathRule),
+    follows: impl Fn(&PathRule) -> Option<Follows>,
 ) {
-    for row in ROWS {
+    for row in RULES {
         let Some(expected) = follows(row) else { continue };
         let (mut server, path) = furnished(row);
         spoil(&path, row);
@@ -111,8 +111,8 @@ fn every_path(
                 if expected == Follows::Mended {
                     let now = fs::metadata(&path).expect("there").mode() & 0o777;
                     // The socket and the PID file are made anew.
-                    let made = [What::Socket, What::Pid].contains(&row.what);
-                    assert_eq!(now, if made { row.mode } else { row.most }, "{what} {row:?}");
+                    let made = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
+                    assert_eq!(now, if made { row.mode } else { row.max_mode }, "{what} {row:?}");
                 }
             }
         }
@@ -121,50 +121,51 @@ fn every_path(
 
 #[test]
 fn every_path_of_another_owner() {
-    let spoil = |path: &Path, _: &Row| {
+    let spoil = |path: &Path, _: &PathRule| {
         lchown(path, Some(STRANGER), Some(STRANGER)).expect("root may give away");
         // Readable all the same: the owner is the fault.
         let mode = if path.is_dir() { 0o777 } else { 0o666 };
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
     };
     every_path("owner", "belongs to user nobody, not to postgres; fix it with: chown ", spoil, |row| {
-        Some(match (row.what, row.keeper) {
-            (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Follows::Warning,
-            (_, Keeper::Daemon) => otherwise(row),
+        Some(match (row.kind, row.fixed_by) {
+            (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => Follows::Warning,
+            (_, FixedBy::Daemon) => otherwise(row),
         })
     });
 }
 
 #[test]
 fn every_path_that_everybody_may_write() {
-    let spoil =
-        |path: &Path, _: &Row| fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root may");
+    let spoil = |path: &Path, _: &PathRule| {
+        fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root may")
+    };
     every_path("mode", "had mode 0777; changed to 0", spoil, |row| {
-        (row.keeper == Keeper::Daemon).then_some(Follows::Mended)
+        (row.fixed_by == FixedBy::Daemon).then_some(Follows::Mended)
     });
     every_path("mode", "is writable by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
-        (row.keeper == Keeper::Administrator).then_some(otherwise(row))
+        (row.fixed_by == FixedBy::Administrator).then_some(otherwise(row))
     });
 }
 
 #[test]
 fn every_path_of_another_type() {
-    let spoil = |path: &Path, row: &Row| match row.is {
-        Is::Directory => {
+    let spoil = |path: &Path, row: &PathRule| match row.file_type {
+        FileType::Directory => {
             fs::remove_dir_all(path).expect("removed");
             fs::write(path, "").expect("a file");
             own(path);
         }
-        Is::File | Is::Socket => {
+        FileType::File | FileType::Socket => {
             fs::remove_file(path).expect("removed");
             fs::create_dir(path).expect("a directory");
             own(path);
         }
     };
     // The configuration itself is told by who reads it.
-    every_path("type", "is not a ", spoil, |row| (row.what != What::Gcfg).then_some(otherwise(row)));
-    let (server, path) = furnished(&ROWS[0]);
-    spoil(&path, &ROWS[0]);
+    every_path("type", "is not a ", spoil, |row| (row.kind != PathKind::Gcfg).then_some(otherwise(row)));
+    let (server, path) = furnished(&RULES[0]);
+    spoil(&path, &RULES[0]);
     let ended = end(server.command(DAEMON).args(["--user", &me().name]));
     let words = format!("cannot read the configuration file {}: Is a directory", path.display());
     assert!(ended.code == Some(1) && ended.err.contains(&words), "{ended:?}");
@@ -172,7 +173,7 @@ fn every_path_of_another_type() {
 
 #[test]
 fn every_path_that_is_a_link_of_somebody_else() {
-    let spoil = |path: &Path, _: &Row| {
+    let spoil = |path: &Path, _: &PathRule| {
         let real = path.with_extension("real");
         fs::rename(path, &real).expect("moved");
         symlink(&real, path).expect("a link");
@@ -184,8 +185,15 @@ fn every_path_that_is_a_link_of_somebody_else() {
 
 #[test]
 fn a_link_of_ones_own_or_of_root_is_followed() {
-    for what in [What::DataDir, What::SqliteDir, What::Storage, What::LogDir, What::Certificate, What::Key] {
-        let row = ROWS.iter().find(|row| row.what == what).expect("a row");
+    for what in [
+        PathKind::DataDir,
+        PathKind::SqliteDir,
+        PathKind::Storage,
+        PathKind::LogDir,
+        PathKind::Certificate,
+        PathKind::Key,
+    ] {
+        let row = RULES.iter().find(|row| row.kind == what).expect("a row");
         for of_root in [true, false] {
             let (mut server, path) = furnished(row);
             let real = path.with_extension("real");
@@ -203,7 +211,7 @@ fn a_link_of_ones_own_or_of_root_is_followed() {
 
 #[test]
 fn a_database_directory_that_is_closed_to_its_own_user_is_opened() {
-    let row = ROWS.iter().find(|row| row.what == What::SqliteDir).expect("a row");
+    let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
     let (mut server, path) = furnished(row);
     fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("root may");
     server.launch();
@@ -227,7 +235,7 @@ fn a_configuration_file_with_a_password_that_everybody_may_read_is_warned_of() {
 
 #[test]
 fn a_key_that_others_may_read_is_warned_of_with_the_command() {
-    let row = ROWS.iter().find(|row| row.what == What::Key).expect("a row");
+    let row = RULES.iter().find(|row| row.kind == PathKind::Key).expect("a row");
     let (mut server, path) = furnished(row);
     fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("root may");
     server.launch();
@@ -239,7 +247,7 @@ fn a_key_that_others_may_read_is_warned_of_with_the_command() {
 
 #[test]
 fn check_config_tells_what_a_start_would_refuse() {
-    let row = ROWS.iter().find(|row| row.what == What::SqliteDir).expect("a row");
+    let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
     let (server, path) = furnished(row);
     lchown(&path, Some(STRANGER), None).expect("root may give away");
     // As root it answers for the owner of the file, whom the daemon would become.

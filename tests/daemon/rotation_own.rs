@@ -14,7 +14,7 @@ use jiff::{ToSpan, Zoned};
 use rstudio_pm::config::AccessLogFormat;
 use rstudio_pm::logs::rotation::plan::Scheme;
 use rstudio_pm::logs::rotation::{LogFile, Rotation};
-use rstudio_pm::logs::{Access, Full, Record, Sink};
+use rstudio_pm::logs::{AccessLog, OnFull, Record, Sink};
 
 use crate::support::again;
 use crate::support::furnish::until;
@@ -73,8 +73,8 @@ fn five_and_twenty_nights_under_load_lose_and_double_no_line() {
     const NIGHTS: i64 = 25;
     let (dir, root) = (bare(), bare());
     let (server, access) = (dir.path().join("server.log"), dir.path().join("access.log"));
-    let log = Access::open(&access, AccessLogFormat::Common).expect("opens");
-    let sink = Sink::open(&server, Full::Wait).expect("opens");
+    let log = AccessLog::open(&access, AccessLogFormat::Common).expect("opens");
+    let sink = Sink::open(&server, OnFull::Wait).expect("opens");
     let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let writers: Vec<_> = (0..3)
         .map(|_| {

@@ -27,7 +27,7 @@ async fn builds_for_windows_are_a_product_of_their_own() {
     let builds = data::cran().builds;
     assert_eq!(state.listed(), builds.len());
     let glue = state.package("", "glue").and_then(|package| package.listed()).expect("glue");
-    let path = to.join(product.object(glue.object.sha256, "zip"));
+    let path = to.join(product.object_path(glue.object.sha256, "zip"));
     let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().build("glue"));
     assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());
     assert!(records.len() == builds.len() + 1, "{}", records.len());

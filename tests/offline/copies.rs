@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rstudio_pm::bundle::{Product, State};
+use rstudio_pm::bundle::{Product, ProductState};
 use rstudio_pm::upstream::bundle::{Bundle, BundleError};
 
 use crate::support::downloader::{got_cran, mirror, reader, tree};
@@ -11,7 +11,7 @@ use crate::support::downloader::{got_cran, mirror, reader, tree};
 /// What a server would apply: all metadata of the head, or why not.
 async fn applied(bundle: &Bundle) -> Result<Vec<String>, BundleError> {
     let verified = bundle.head(&Product::Cran).await?;
-    let mut state = State::default();
+    let mut state = ProductState::default();
     for segment in verified.since(0) {
         for record in bundle.segment(&Product::Cran, segment).await? {
             state.apply(&record).expect("what is verified adds up");

@@ -49,7 +49,7 @@ async fn a_difference_copied_over_its_base_is_the_whole() {
     is_whole(&base);
     let (_, _, state) = read(&base, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (shelf.listing(), 5));
-    assert_eq!(state.wanting().len(), 0);
+    assert_eq!(state.missing().len(), 0);
 }
 
 #[tokio::test]

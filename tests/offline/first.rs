@@ -36,7 +36,7 @@ async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
     assert_eq!((desc.get("Package"), desc.get("Encoding")), (Some("R6"), Some("UTF-8")));
     assert!(r6.index.as_ref().is_some_and(|index| index.contains("MD5sum: ")));
     // The bytes are the mirror's.
-    let path = dir.path().join(Product::Cran.object(r6.obj.sha256, &r6.obj.ext));
+    let path = dir.path().join(Product::Cran.object_path(r6.obj.sha256, &r6.obj.ext));
     let bytes = std::fs::read(mirror.join("src/contrib").join(cran.file("R6"))).unwrap();
     assert_eq!(
         (std::fs::read(&path).unwrap(), Sha256(sha2::Sha256::digest(&bytes).into())),
@@ -166,7 +166,7 @@ fn quiet_says_nothing_when_all_is_well() {
 #[tokio::test]
 async fn rules_and_distributions_lie_beside_the_packages() {
     use crate::support::rules;
-    use rstudio_pm::bundle::shared::Shared;
+    use rstudio_pm::bundle::shared::SharedFolder;
     let dir = tempfile::tempdir().unwrap();
     let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
@@ -175,12 +175,12 @@ async fn rules_and_distributions_lie_beside_the_packages() {
     got_cran(&shelf.url(), &to, &["--requirements-url", &rules_url]);
     is_whole(&to);
     let bundle = reader(&to);
-    let head = bundle.shared(Shared::Requirements).await.unwrap().expect("rules");
-    let text = bundle.shared_file(Shared::Requirements, &head.files["rules"]).await.unwrap();
-    let base = rstudio_pm::r::sysreqs::Base::from_document(&text).unwrap();
+    let head = bundle.shared(SharedFolder::Requirements).await.unwrap().expect("rules");
+    let text = bundle.shared_file(SharedFolder::Requirements, &head.files["rules"]).await.unwrap();
+    let base = rstudio_pm::r::sysreqs::RuleBase::from_document(&text).unwrap();
     assert!(base.rules.contains_key("libcurl"));
-    let head = bundle.shared(Shared::Distributions).await.unwrap().expect("distributions");
-    let text = bundle.shared_file(Shared::Distributions, &head.files["distros"]).await.unwrap();
+    let head = bundle.shared(SharedFolder::Distributions).await.unwrap().expect("distributions");
+    let text = bundle.shared_file(SharedFolder::Distributions, &head.files["distros"]).await.unwrap();
     assert!(String::from_utf8(text).unwrap().contains("\"noble\""));
     // The same again changes nothing, and rules that cannot be had are told and keep what is there.
     let before = tree(&to);

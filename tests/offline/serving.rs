@@ -46,7 +46,7 @@ async fn object(bundle: &Path, name: &str, version: &str) -> PathBuf {
     let (_, _, state) = read(bundle, &Product::Cran).await;
     let package = state.package("", name).expect("a package");
     let release = package.releases.iter().find(|release| release.version == version).expect("a release");
-    bundle.join(Product::Cran.object(release.object.sha256, &release.object.ext))
+    bundle.join(Product::Cran.object_path(release.object.sha256, &release.object.ext))
 }
 
 fn stored(server: &Server) -> Vec<String> {
@@ -334,7 +334,7 @@ async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedul
     got_cran(&mirror, &bundle, &flags);
     let (tree, seq) = server.head().expect("published");
     // Nobody asked by hand.
-    server.sync.mismatch(PointTree { source: SourceId::CRAN, tree, seq });
+    server.sync.report_mismatch(PointTree { source: SourceId::CRAN, tree, seq });
     let ended = server.sync().await.expect("the same job");
     assert!(
         ended.contains("binaries were synced")

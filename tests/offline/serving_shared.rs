@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rstudio_pm::config::Proxy;
-use rstudio_pm::upstream::{Fetch, Fetched, Mirror, Upstream, Validators};
+use rstudio_pm::upstream::{FileRequest, FileResponse, Mirror, Upstream, Validators};
 
 use crate::support::downloader::{self, got_cran, run};
 use crate::support::shelf::{Shelf, file_url};
@@ -19,9 +19,9 @@ async fn fetch(
     path: &str,
     known: Option<Validators>,
 ) -> Result<Option<(String, Validators)>, String> {
-    match mirror.fetch(Fetch { path, known, limit: 1 << 20 }).await {
-        Ok(Fetched::Unchanged) => Ok(None),
-        Ok(Fetched::Body { bytes, validators }) => {
+    match mirror.fetch(FileRequest { path, known, limit: 1 << 20 }).await {
+        Ok(FileResponse::Unchanged) => Ok(None),
+        Ok(FileResponse::Body { bytes, validators }) => {
             Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), validators)))
         }
         Err(error) => Err(error.to_string()),

@@ -1,6 +1,6 @@
 //! `get vulns`: advisories, from wherever a server could read them.
 
-use rstudio_pm::bundle::shared::Shared;
+use rstudio_pm::bundle::shared::SharedFolder;
 
 use crate::support::advisories::{all_zip, changed, lines, listing, record};
 use crate::support::data;
@@ -15,8 +15,8 @@ fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {
 
 async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
     let bundle = reader(root);
-    let head = bundle.shared(Shared::Advisories).await.unwrap().expect("advisories");
-    let text = bundle.shared_file(Shared::Advisories, &head.files[ecosystem]).await.unwrap();
+    let head = bundle.shared(SharedFolder::Advisories).await.unwrap().expect("advisories");
+    let text = bundle.shared_file(SharedFolder::Advisories, &head.files[ecosystem]).await.unwrap();
     let id = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
     };

@@ -19,7 +19,7 @@ fn the_templates_are_those_the_generator_instantiates() {
         b"[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTP]\nListen = :80\n[HTTPRedirect]\nListen = :81\n",
         [],
     );
-    let around = rstudio_pm::daemon::units::Around { enabled: true, ..Default::default() };
+    let around = rstudio_pm::daemon::units::ServiceSettings { enabled: true, ..Default::default() };
     let (files, rejected) = rstudio_pm::daemon::units::files(&made.unwrap().config, &around);
     assert_eq!(rejected, Vec::<String>::new());
     let mut links = 0;
@@ -52,6 +52,6 @@ fn the_service_is_of_a_type_that_every_systemd_knows() {
 fn the_drain_ends_before_systemd_kills() {
     let unit = file("units/rstudio-pm.service");
     let stop: u64 = value(&unit, "TimeoutStopSec").parse().unwrap();
-    let drain = rstudio_pm::http::Limits::default().drain;
+    let drain = rstudio_pm::http::Limits::default().drain_timeout;
     assert!(drain.as_secs() + 5 <= stop, "a drain of {drain:?} and TimeoutStopSec={stop}");
 }

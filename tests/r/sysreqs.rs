@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use rstudio_pm::r::sysreqs::{Base, Rules, System};
+use rstudio_pm::r::sysreqs::{OsRelease, RuleBase, Rules};
 
 use crate::support::{data, rscript};
 
 /// What R finds and these rules do not: place in the sample, rule. Hits that only these rules have count too.
 const DIFFERENCES: &[(usize, &str)] = &[];
 
-fn base() -> Base {
+fn base() -> RuleBase {
     let root = data::path("sysreqs");
     let mut files = vec![("systems.json".to_owned(), std::fs::read(root.join("systems.json")).unwrap())];
     for entry in std::fs::read_dir(root.join("rules")).unwrap() {
@@ -18,7 +18,7 @@ fn base() -> Base {
         let name = path.file_name().unwrap().to_str().unwrap();
         files.push((format!("rules/{name}"), std::fs::read(&path).unwrap()));
     }
-    Base::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))).unwrap()
+    RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()))).unwrap()
 }
 
 fn texts() -> Vec<String> {
@@ -30,10 +30,10 @@ fn texts() -> Vec<String> {
 #[test]
 fn every_file_of_the_rule_base_is_read_and_every_pattern_compiles() {
     let rules = Rules::new(base()).unwrap();
-    assert_eq!(rules.left_out(), [""; 0]);
+    assert_eq!(rules.invalid_patterns(), [""; 0]);
     let files = std::fs::read_dir(data::path("sysreqs/rules")).unwrap().count();
     assert!(rules.len() == files && files > 50, "{} of {files}", rules.len());
-    assert_eq!(Base::from_document(&rules.base().document()).as_ref(), Ok(rules.base()));
+    assert_eq!(RuleBase::from_document(&rules.base().document()).as_ref(), Ok(rules.base()));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn rules_fire_where_r_finds_their_patterns() {
         .collect();
     let rules = Rules::new(base.clone()).unwrap();
     let fired = |(place, text): (usize, &String)| {
-        rules.fired(text).map(|rule| (place, rule.to_owned())).collect::<Vec<_>>()
+        rules.matching_rules(text).map(|rule| (place, rule.to_owned())).collect::<Vec<_>>()
     };
     let ours: Vec<(usize, String)> = texts.iter().enumerate().flat_map(fired).collect();
     let ours: BTreeSet<(usize, &str)> = ours.iter().map(|(place, rule)| (*place, rule.as_str())).collect();
@@ -77,13 +77,13 @@ fn rules_fire_where_r_finds_their_patterns() {
 fn so_many_packages_of_the_sample_need_something_on_each_system() {
     let (rules, texts) = (Rules::new(base()).unwrap(), texts());
     let needy = |distribution: &str, release: &str| {
-        let system = System::new(distribution, release);
-        texts.iter().filter(|text| !rules.needs(text, &system).is_empty()).count()
+        let system = OsRelease::new(distribution, release);
+        texts.iter().filter(|text| !rules.requirements(text, &system).is_empty()).count()
     };
     let systems =
         [("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12"), ("opensuse", "15.6"), ("redhat", "9")];
     let mut ours: Vec<usize> = systems.iter().map(|(name, release)| needy(name, release)).collect();
-    ours.push(texts.iter().filter(|text| rules.fired(text).count() == 0).count());
+    ours.push(texts.iter().filter(|text| rules.matching_rules(text).count() == 0).count());
     // Counted by another program on the same data.
     let counted = std::process::Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/r/sysreqs.py"))
@@ -102,7 +102,7 @@ fn so_many_packages_of_the_sample_need_something_on_each_system() {
 fn well_known_packages_need_what_they_are_known_to_need() {
     let rules = Rules::new(base()).unwrap();
     let told = |text: &str, distribution: &str, release: &str| {
-        let needs = rules.needs(text, &rules.settle(&System::new(distribution, release)));
+        let needs = rules.requirements(text, &rules.resolve_system(&OsRelease::new(distribution, release)));
         let needs: Vec<String> =
             needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
         needs.join("; ")
@@ -116,13 +116,13 @@ fn well_known_packages_need_what_they_are_known_to_need() {
         assert!(on_ubuntu.contains(part), "{on_ubuntu}");
     }
     assert!(told(sf, "centos", "8").contains("gdal: gdal-devel gdal sqlite-devel"));
-    let java = rules.needs("Java JDK 1.2 or higher", &System::new("ubuntu", "22.04"));
+    let java = rules.requirements("Java JDK 1.2 or higher", &OsRelease::new("ubuntu", "22.04"));
     assert_eq!(java[0].packages, ["default-jdk"]);
     assert_eq!(java[0].post_install[0].command.as_deref(), Some("R CMD javareconf"));
     assert_eq!(told("Java", "opensuse", "15"), "java: java-11-openjdk-devel", "the newest of its parts");
     assert_eq!(told("gdal", "ubuntu", "16.04"), "gdal: libgdal-dev gdal-bin");
     assert_eq!(
-        rules.needs("gdal", &System::new("ubuntu", "16.04"))[0].pre_install.len(),
+        rules.requirements("gdal", &OsRelease::new("ubuntu", "16.04"))[0].pre_install.len(),
         3,
         "the special one first"
     );

@@ -3,17 +3,17 @@
 use std::io::Cursor;
 
 use rstudio_pm::r::archive::{ArchiveError, Limits};
-use rstudio_pm::r::zip::{Written, Zip};
+use rstudio_pm::r::zip::{Zip, ZipDialect};
 
 use crate::support::data;
 use crate::support::zip::{streamed, zip};
 
 /// Opens a zip file and reads all its contents.
 fn whole(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
-    read(bytes, Written::Whole)
+    read(bytes, ZipDialect::Plain)
 }
 
-fn read(bytes: &[u8], written: Written) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+fn read(bytes: &[u8], written: ZipDialect) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
     let zip = Zip::open(&mut file, written, Limits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
@@ -86,31 +86,31 @@ fn files_written_as_a_stream_are_read_where_that_is_said() {
         .map(|(name, text)| if name.ends_with('/') { (name, Vec::new()) } else { (name, text.into_bytes()) })
         .collect();
     let bytes = streamed(&members);
-    assert_eq!(read(&bytes, Written::Streamed).expect("sound"), members);
+    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("sound"), members);
     assert!(whole(&bytes).is_err(), "no package is written like this");
-    assert_eq!(read(&zip(&members), Written::Streamed).expect("plain ones too"), members);
+    assert_eq!(read(&zip(&members), ZipDialect::Streamed).expect("plain ones too"), members);
     let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
     let bytes = streamed(&many);
-    assert_eq!(read(&bytes, Written::Streamed).expect("a zip64 end").len(), 66_000);
+    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("a zip64 end").len(), 66_000);
     assert!(whole(&bytes).is_err());
 }
 
 #[test]
 fn of_files_written_as_a_stream_none_is_read_in_two_ways() {
     for (name, bytes) in folder("reject") {
-        assert!(read(&bytes, Written::Streamed).is_err(), "{name}");
+        assert!(read(&bytes, ZipDialect::Streamed).is_err(), "{name}");
     }
     let sound = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
-    let expected = read(&sound, Written::Streamed).expect("sound");
+    let expected = read(&sound, ZipDialect::Streamed).expect("sound");
     for length in 0..sound.len() {
-        assert!(read(&sound[..length], Written::Streamed).is_err(), "cut at {length}");
+        assert!(read(&sound[..length], ZipDialect::Streamed).is_err(), "cut at {length}");
     }
     for at in 0..sound.len() {
         for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
             let mut other = sound.clone();
             other[at] = value;
             // What is left is in names and times, which nothing else says.
-            if let Ok(found) = read(&other, Written::Streamed) {
+            if let Ok(found) = read(&other, ZipDialect::Streamed) {
                 let contents =
                     |members: &[(String, Vec<u8>)]| members.iter().map(|m| m.1.clone()).collect::<Vec<_>>();
                 assert_eq!(contents(&found), contents(&expected), "{value} at {at}");

@@ -1,6 +1,6 @@
 //! Several sources in one repository: the earlier wins a name, in every place a client could look.
 
-use rstudio_pm::repo::edit::{OnExisting, Scope};
+use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::Document;
 
 use super::{archived, index, told};
@@ -44,9 +44,9 @@ async fn an_outsiders_higher_version_loses_everywhere() {
 #[tokio::test]
 async fn a_name_goes_to_the_next_subscription_only_when_the_first_has_none_of_it() {
     let world = two().await;
-    world.repo.remove("team", "internalpkg", Scope::Current, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "internalpkg", RemoveScope::Current, "", &actor()).await.expect("removed");
     assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
-    world.repo.remove("team", "internalpkg", Scope::All, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
     assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rstudio_pm::repo::edit::{OnExisting, Scope};
-use rstudio_pm::repo::sweep::Asked;
+use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
+use rstudio_pm::repo::sweep::SweepOptions;
 use rstudio_pm::sync::Sync;
 
 use super::told;
@@ -43,7 +43,7 @@ async fn without_the_replaced(world: World) -> World {
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
-    assert_eq!(world.repo.sweep(&Asked::default()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 1);
     assert_eq!(objects(&persistent).len(), 1);
     world.restarted().await
 }
@@ -74,7 +74,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let all = stored(&packages, 3).await;
     make_old(&all);
 
-    world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+    world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(objects(&packages), all, "an upload that waits to be added is wanted");
 
     let world = world.restarted().await;
@@ -82,7 +82,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     world.upload(&fresh).await.expect("an upload");
     stored(&packages, 5).await;
     let world = world.restarted().await;
-    let swept = world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+    let swept = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(swept.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(wanted.iter().all(|path| path.exists()));
@@ -96,12 +96,12 @@ async fn a_removed_package_keeps_its_bytes_for_older_snapshots() {
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
     assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
-    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     let kept =
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
     assert!(kept.iter().all(|files| !files.is_empty()));
     make_old(&kept.concat());
-    assert_eq!(world.repo.sweep(&Asked::default()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
     assert!(kept.concat().iter().all(|path| path.exists()));
 }
 
@@ -112,12 +112,12 @@ async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
     let world = World::on(Stores { gcfg }).await;
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
-        let looked = Sync::new(world.state.clone()).start_requirements("test").job().ended().await;
+        let looked = Sync::new(world.state.clone()).start_requirements("test").job().wait_end().await;
         assert!(looked.expect("rules").contains("are in force now"));
     }
     let world = without_the_replaced(world).await;
     Sync::new(world.state.clone()).load_rules().await;
-    assert_eq!(world.state.rules.now().as_ref().map(|rules| rules.len()), Some(2));
+    assert_eq!(world.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,10 +127,10 @@ async fn advisories_that_were_replaced_are_removed_and_those_in_force_stay() {
     let world = World::on(Stores { gcfg }).await;
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
-        let looked = Sync::new(world.state.clone()).start_advisories("test").job().ended().await;
+        let looked = Sync::new(world.state.clone()).start_advisories("test").job().wait_end().await;
         assert!(looked.expect("advisories").contains("are in force now"));
     }
     let world = without_the_replaced(world).await;
     Sync::new(world.state.clone()).load_advisories().await;
-    assert_eq!(world.state.advisories.now().as_ref().map(|index| index.len()), Some(2));
+    assert_eq!(world.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }

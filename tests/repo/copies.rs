@@ -7,8 +7,8 @@ use rstudio_pm::config::StorageClass;
 use rstudio_pm::db::{DbError, storage_class};
 use rstudio_pm::model::identity::Identity;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::sweep::{Asked, Swept};
-use rstudio_pm::storage::{Key, Mark, Marker, Standing, StorageError};
+use rstudio_pm::repo::sweep::{SweepOptions, SweepResult};
+use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
 
 use super::everywhere::{Bytes, fetched, stores};
 use super::owners::{at_once, count, filled, serves_everything};
@@ -20,14 +20,14 @@ use crate::support::world::{Stores, World};
 
 const CLASS: StorageClass = StorageClass::Packages;
 
-fn standing(world: &World) -> Standing {
-    world.state.storage.condition().standing(CLASS)
+fn standing(world: &World) -> Ownership {
+    world.state.storage.condition().ownership(CLASS)
 }
 
 /// Everything belongs to this database.
 fn all_own(world: &World) -> bool {
     let condition = world.state.storage.condition();
-    StorageClass::ALL.into_iter().all(|class| condition.standing(class) == Standing::Own)
+    StorageClass::ALL.into_iter().all(|class| condition.ownership(class) == Ownership::Own)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -66,10 +66,10 @@ async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(p
 
     // The first server was started after the copy was made: the copy does not know what that wrote.
     let other = world.beside_on(of_the_copy(&world)).await;
-    assert_eq!(other.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
-    assert_eq!(standing(&other), Standing::Contested);
-    let confirmed = Asked { confirmed: vec![CLASS], ..at_once() };
-    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), Swept::default());
+    assert_eq!(other.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(standing(&other), Ownership::Contested);
+    let confirmed = SweepOptions { confirmed: vec![CLASS], ..at_once() };
+    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(count(&world).await, stored);
     let warnings = other.state.storage.condition().warnings();
     assert!(
@@ -78,11 +78,11 @@ async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(p
     );
     // The first one learns of it, goes on, and removes nothing either.
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Standing::Contested);
+    assert_eq!(standing(&world), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
     add(&world, 9..10).await;
     assert_eq!(count(&world).await, stored + 2);
 
@@ -90,8 +90,8 @@ async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(p
     assert_eq!(world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), Swept::default());
-    assert!(matches!(standing(&other), Standing::Foreign(_)), "{:?}", standing(&other));
+    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
+    assert!(matches!(standing(&other), Ownership::Foreign(_)), "{:?}", standing(&other));
     assert!(refused(&other).await);
     assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads go on");
     world.repo.claim_storage().await;
@@ -105,15 +105,15 @@ async fn a_copy_that_was_used_first_is_found_too(place: Bytes) {
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
     world.repo.claim_storage().await;
     let other = world.beside_on(of_the_copy(&world)).await;
-    other.repo.sweep(&Asked { only_refillable: true, ..at_once() }).await.expect("a start");
+    other.repo.sweep(&SweepOptions { only_refillable: true, ..at_once() }).await.expect("a start");
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Standing::Contested);
+    assert_eq!(standing(&world), Ownership::Contested);
     other.repo.claim_storage().await;
-    assert_eq!(standing(&other), Standing::Contested);
+    assert_eq!(standing(&other), Ownership::Contested);
     // The one that is kept may be either.
     other.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     world.repo.claim_storage().await;
-    assert!(matches!(standing(&world), Standing::Foreign(_)) && refused(&world).await);
+    assert!(matches!(standing(&world), Ownership::Foreign(_)) && refused(&world).await);
     other.repo.claim_storage().await;
     assert!(all_own(&other));
 }
@@ -137,7 +137,7 @@ async fn a_class_that_is_gone_is_not_taken_for_a_new_one(place: Bytes) {
         world = world.restarted_on(Stores { gcfg }).await;
     }
     world.repo.sweep(&at_once()).await.expect("a clean-up");
-    assert_eq!(standing(&world), Standing::Missing);
+    assert_eq!(standing(&world), Ownership::Missing);
     assert_eq!(world.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
     assert!(refused(&world).await);
     let warnings = world.state.storage.condition().warnings();
@@ -191,7 +191,7 @@ async fn a_class_that_is_gone_for_good_is_adopted_and_what_is_lost_is_said() {
         .restarted_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
         .await;
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Standing::Missing);
+    assert_eq!(standing(&world), Ownership::Missing);
     world.repo.adopt_storage(&[CLASS]).await.expect("adopted");
     world.noon("2024-03-02");
     world.repo.sweep(&at_once()).await.expect("a clean-up");
@@ -277,12 +277,17 @@ async fn directories_that_are_restored_together_and_older_storage_alone_need_no_
             std::fs::rename(folder.join("newer"), folder.join("data/packages")).expect("moved");
         })
         .await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
-    assert_eq!(standing(&world), Standing::Contested);
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(standing(&world), Ownership::Contested);
     assert!(!refused(&world).await);
     world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     assert_eq!(
-        world.repo.sweep(&Asked { age: Duration::ZERO, ..at_once() }).await.expect("a clean-up").objects,
+        world
+            .repo
+            .sweep(&SweepOptions { age: Duration::ZERO, ..at_once() })
+            .await
+            .expect("a clean-up")
+            .objects,
         3
     );
 }
@@ -299,19 +304,22 @@ async fn an_interrupted_renewal_and_a_marker_of_before_are_completed() {
     world.repo.claim_storage().await;
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
-    assert!(matches!(marker, Marker::Of(Mark { generation: Some(Identity([7, ..])), .. })), "{marker:?}");
+    assert!(
+        matches!(marker, Marker::Of(MarkerContent { generation: Some(Identity([7, ..])), .. })),
+        "{marker:?}"
+    );
     // As written before there were generations.
     let Marker::Of(mark) = marker else { panic!("{marker:?}") };
     let forgotten = world.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
     forgotten.await.expect("forgotten");
     for class in StorageClass::ALL {
-        let old = Mark { generation: None, ..mark };
-        world.state.storage.mark(class, &old, true).await.expect("written");
+        let old = MarkerContent { generation: None, ..mark };
+        world.state.storage.write_marker(class, &old, true).await.expect("written");
     }
     world.repo.sweep(&at_once()).await.expect("a clean-up");
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
-    assert!(matches!(marker, Marker::Of(Mark { generation: Some(_), .. })), "{marker:?}");
+    assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
+use rstudio_pm::repo::edit::{AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::repo::file::FileBody;
 use rstudio_pm::repo::index::{Document, IndexForm};
-use rstudio_pm::repo::sweep::Asked;
+use rstudio_pm::repo::sweep::SweepOptions;
 
 use super::{archived, index, point, told};
 use crate::support::tarball::Tarball;
@@ -113,7 +113,7 @@ async fn story(stores: Stores) {
         Tarball::new("internalpkg", "1.1").with("README.md", "# internal\n"),
     ];
     let added = world.try_add("team", &some, OnExisting::Replace).await.expect("added");
-    assert_eq!(added, [Added::Replaced, Added::New, Added::New]);
+    assert_eq!(added, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
     assert_eq!(told(&world, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
     let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
     assert_eq!(archived(&world, "all", "latest").await, old);
@@ -126,7 +126,8 @@ async fn story(stores: Stores) {
     for number in 0..9 {
         world.add("team", "internalpkg", &format!("2.{number}")).await;
     }
-    let removed = world.repo.remove("team", "internalpkg", Scope::All, "", &actor()).await.expect("removed");
+    let removed =
+        world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
     assert_eq!(removed.len(), 12);
     assert_eq!(told(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     world = world.restarted().await;
@@ -142,7 +143,7 @@ async fn story(stores: Stores) {
     let team = "team".parse().expect("a name");
     let again = world.repo.create_source(&team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+    world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Edits at the same time lose nothing.

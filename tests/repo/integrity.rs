@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{Added, OnExisting};
+use rstudio_pm::repo::edit::{AddStatus, OnExisting};
 use rstudio_pm::repo::file::OpenFile;
 use rstudio_pm::repo::index::Document;
-use rstudio_pm::repo::scrub::{Compared, Pace};
+use rstudio_pm::repo::scrub::{ScrubLimits, ScrubResult};
 use rstudio_pm::storage::Area;
 
 use super::clean_up::objects;
@@ -138,7 +138,7 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
         }
         std::fs::remove_file(slot).expect("removed");
         let again = world.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
-        assert_eq!(again.expect("added"), [Added::Existing]);
+        assert_eq!(again.expect("added"), [AddStatus::Existing]);
         assert!(object.is_file(), "{object:?}");
     }
 }
@@ -179,10 +179,10 @@ async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
 async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     let (world, object) = stored().await;
     assert!(open(&world).await.is_ok());
-    let quick = Pace { rate: u64::MAX, longest: Duration::from_secs(60) };
+    let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(
         world.repo.scrub(quick).await.expect("compared"),
-        Compared { sound: 1, ..Compared::default() }
+        ScrubResult { sound: 1, ..ScrubResult::default() }
     );
     let world = world.restarted().await;
     world.repo.claim_storage().await;
@@ -192,13 +192,13 @@ async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     let world = world.restarted().await;
     world.repo.claim_storage().await;
     let found = world.repo.scrub(quick).await.expect("compared");
-    assert_eq!(found, Compared { damaged: 1, ..Compared::default() });
+    assert_eq!(found, ScrubResult { damaged: 1, ..ScrubResult::default() });
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     assert!(!object.exists());
     // What a row names and storage lacks is counted.
     let found = world.repo.scrub(quick).await.expect("compared");
-    assert_eq!(found, Compared { missing: 1, ..Compared::default() });
+    assert_eq!(found, ScrubResult { missing: 1, ..ScrubResult::default() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,8 +7,8 @@ use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::scrub::Pace;
-use rstudio_pm::repo::sweep::Asked;
+use rstudio_pm::repo::scrub::ScrubLimits;
+use rstudio_pm::repo::sweep::SweepOptions;
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 
 use super::clean_up::objects;
@@ -32,14 +32,14 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_ba
     let packages = in_area(&world, Area::Live, CLASS).await;
     let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
     let [trashed, gone, ..] = archives.as_slice() else { panic!("{archives:?}") };
-    assert!(world.state.storage.discard(trashed).await.expect("moved"));
+    assert!(world.state.storage.move_to_trash(trashed).await.expect("moved"));
     let kept = world.state.storage.whole(gone).await.expect("bytes");
     world.state.storage.delete(gone).await.expect("removed");
 
     // Already at the start.
     let world = world.restarted().await;
     world.noon("2024-03-02");
-    world.repo.sweep(&Asked { only_refillable: true, ..at_once() }).await.expect("a start");
+    world.repo.sweep(&SweepOptions { only_refillable: true, ..at_once() }).await.expect("a start");
     assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [gone]);
     assert_eq!(count(&world).await, 9, "what was in the trash is back");
     let warnings = world.state.storage.condition().warnings();
@@ -51,7 +51,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_ba
 
     // The comparison of the night notes it as well.
     world.state.storage.delete(gone).await.expect("removed");
-    let quick = Pace { rate: u64::MAX, longest: Duration::from_secs(60) };
+    let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(world.repo.scrub(quick).await.expect("compared").missing, 1);
     assert_eq!(kinds(&world), ["storage-lost"]);
 }
@@ -98,17 +98,17 @@ async fn a_package_that_is_lost_soon_after_it_was_added_is_found_by_the_next_cle
         let world = filled(engine, Bytes::Disk).await;
         let object = object_of(&world, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
-        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
         let lost = world.state.storage.condition().lost(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
         assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
         world.noon("2024-03-02");
-        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
         assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
         let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
         world.upload(&again).await.expect("an upload");
-        world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+        world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
         assert!(kinds(&world).is_empty(), "{engine:?}");
     }
 }
@@ -121,7 +121,7 @@ async fn a_clock_that_is_not_trusted_removes_nothing() {
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
     world.noon("2025-04-05");
-    let at_any_age = Asked { grace: Duration::ZERO, ..at_once() };
+    let at_any_age = SweepOptions { grace: Duration::ZERO, ..at_once() };
     match world.repo.sweep(&at_any_age).await {
         Err(RepoError::Conflict(why)) => {
             assert!(why.contains("nothing is removed") && why.contains("2025-04-05"))
@@ -167,8 +167,10 @@ async fn what_is_in_the_trash_ages_by_the_days_of_clean_ups_too() {
         assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 0);
     }
     // As after a week of nights.
-    let noted =
-        world.state.db.write(move |c| (1..=7).try_for_each(|day| db::sweep::note_day(c, day_of(ago) + day)));
+    let noted = world
+        .state
+        .db
+        .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
     noted.await.expect("noted");
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 1);
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rstudio_pm::control::{Control, Logs, Mode};
-use rstudio_pm::http::budget::AnswerBudget;
-use rstudio_pm::http::response::Site;
-use rstudio_pm::http::served::Book;
-use rstudio_pm::http::warm::Warm;
-use rstudio_pm::http::{App, House, Limits, Porch, PublicDoor, Switch};
-use rstudio_pm::logs::{Access, ServiceLog};
+use rstudio_pm::control::{Control, LogControl, Mode};
+use rstudio_pm::http::budget::ResponseBudget;
+use rstudio_pm::http::download_log::DownloadRecorder;
+use rstudio_pm::http::resolve_cache::ResolveCache;
+use rstudio_pm::http::response::SiteSettings;
+use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
+use rstudio_pm::logs::{AccessLog, ServiceLog};
 use rstudio_pm::repo::edit::OnExisting;
 use rstudio_pm::repo::index::Document;
 use rstudio_pm::sync::Sync;
@@ -29,7 +29,7 @@ const REPOSITORIES: usize = 14;
 
 struct NoLogs;
 
-impl Logs for NoLogs {
+impl LogControl for NoLogs {
     fn reopen(&self) -> Result<Vec<PathBuf>, String> {
         Ok(Vec::new())
     }
@@ -42,15 +42,15 @@ impl Logs for NoLogs {
 /// Serves a world on a port of this machine: its address.
 async fn served(world: &World) -> String {
     let state = Arc::clone(&world.state);
-    let site = Arc::new(ArcSwap::from_pointee(Site::new(&state.config.load())));
+    let site = Arc::new(ArcSwap::from_pointee(SiteSettings::new(&state.config.load())));
     let (control, _orders) = Control::new(Arc::new(NoLogs));
-    control.enter(Mode::Online);
+    control.set_mode(Mode::Online);
     let limits = Limits::default();
-    let switch = Switch::new(Porch {
+    let switch = Switch::new(ServerContext {
         control,
         site: Arc::clone(&site),
-        access: Access::off(),
-        service: ServiceLog::default(),
+        access_log: AccessLog::off(),
+        service_log: ServiceLog::default(),
         limits: limits.clone(),
         clock: state.clock.clone(),
         remark: ArcSwapOption::empty(),
@@ -61,15 +61,15 @@ async fn served(world: &World) -> String {
         usage: Usage::default(),
         site: Arc::clone(&site),
         limits: limits.clone(),
-        warm: Warm::default(),
-        answers: AnswerBudget::default(),
-        book: Book::new(ServiceLog::default(), Usage::default()),
+        resolve_cache: ResolveCache::default(),
+        response_budget: ResponseBudget::default(),
+        recorder: DownloadRecorder::new(ServiceLog::default(), Usage::default()),
         state,
     };
-    switch.open(Arc::new(app));
+    switch.set_app(Arc::new(app));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(House::new(limits, site).serve_tcp(listener, None, PublicDoor(switch)));
+    tokio::spawn(HttpServer::new(limits, site).serve_tcp(listener, None, PublicService(switch)));
     format!("http://{address}")
 }
 

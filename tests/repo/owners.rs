@@ -8,8 +8,8 @@ use rstudio_pm::db;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::OnExisting;
-use rstudio_pm::repo::sweep::{Asked, Swept};
-use rstudio_pm::storage::{Area, Key, Standing};
+use rstudio_pm::repo::sweep::{SweepOptions, SweepResult};
+use rstudio_pm::storage::{Area, Key, Ownership};
 
 use super::clean_up::{make_old, objects};
 use super::everywhere::{Bytes, fetched, stores};
@@ -62,8 +62,8 @@ on_every_pair! {
 }
 
 /// Everything counts as old.
-pub(super) fn at_once() -> Asked {
-    Asked { age: Duration::ZERO, ..Asked::default() }
+pub(super) fn at_once() -> SweepOptions {
+    SweepOptions { age: Duration::ZERO, ..SweepOptions::default() }
 }
 
 /// The same bytes, and another database that nobody used yet.
@@ -116,10 +116,10 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, bytes: Byte
     // The database moved away and an empty one in its place; a second server is the same.
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), Swept::default());
+    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(count(&world).await, stored);
     let condition = world.state.storage.condition();
-    assert!(matches!(condition.standing(StorageClass::Packages), Standing::Foreign(_)), "{condition:?}");
+    assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     let warnings = condition.warnings();
     assert!(warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")));
 
@@ -139,7 +139,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, bytes: Byte
     let world = world.restarted_on(own).await;
     world.repo.claim_storage().await;
     let condition = world.state.storage.condition();
-    assert!(matches!(condition.standing(StorageClass::Packages), Standing::Foreign(_)), "{condition:?}");
+    assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     assert_eq!(world.repo.restore_trash(StorageClass::Packages).await.expect("brought back"), stored as u64);
     serves_everything(&world).await;
 }
@@ -159,8 +159,8 @@ async fn storage_of_before_markers_belongs_to_the_database_that_names_its_object
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
-    let standing = world.state.storage.condition().standing(StorageClass::Packages);
-    assert_eq!(standing, Standing::Unclaimed { objects: 5, named: 0 });
+    let standing = world.state.storage.condition().ownership(StorageClass::Packages);
+    assert_eq!(standing, Ownership::Unclaimed { objects: 5, named: 0 });
     let world = world.restarted_on(own).await;
     assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
     assert!(world.state.storage.is_own(StorageClass::Packages));
@@ -186,7 +186,7 @@ async fn a_sweep_of_more_than_a_small_share_waits_for_a_confirmation(engine: Eng
     );
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
-    let confirmed = Asked { confirmed: vec![class], ..at_once() };
+    let confirmed = SweepOptions { confirmed: vec![class], ..at_once() };
     assert_eq!(world.repo.sweep(&confirmed).await.expect("a clean-up").objects, 11);
     assert_eq!(world.state.storage.condition().warnings(), []);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 11);
@@ -220,7 +220,7 @@ async fn a_removed_object_comes_back_when_it_is_needed_and_is_deleted_after_the_
     let unnamed = Key::Package(class, digest);
     storage.put(&unnamed, content.clone().into()).await.expect("stored");
     for key in all.iter().chain([&unnamed]) {
-        assert!(storage.discard(key).await.expect("moved"));
+        assert!(storage.move_to_trash(key).await.expect("moved"));
         assert_eq!(storage.size(key).await.expect("an answer"), None);
     }
     // Asked for by a row, it is found again.
@@ -232,11 +232,11 @@ async fn a_removed_object_comes_back_when_it_is_needed_and_is_deleted_after_the_
     assert!(!storage.restore(&unnamed).await.expect("an answer"), "one is in service");
     storage.delete(&unnamed).await.expect("removed");
 
-    let swept = world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+    let swept = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     // On PostgreSQL the rows are too young to be compared.
     let left = if engine == Engine::Sqlite { 1 } else { 6 };
     assert_eq!((swept.deleted, world.repo.trash(class).await.expect("a trash").objects), (0, left));
-    let past = Asked { grace: Duration::ZERO, ..Asked::default() };
+    let past = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
     assert_eq!(world.repo.sweep(&past).await.expect("a clean-up").deleted, 1);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 0);
     assert_eq!(count(&world).await, 10, "what rows name was brought back instead");
@@ -250,7 +250,7 @@ async fn at_start_nothing_is_swept_that_no_mirror_can_give_again() {
         let (content, digest) = bytes(50, class as u64);
         world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
-    let start = Asked { only_refillable: true, ..at_once() };
+    let start = SweepOptions { only_refillable: true, ..at_once() };
     assert_eq!(world.repo.sweep(&start).await.expect("a clean-up").objects, 1);
     for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
         assert_eq!(in_area(&world, Area::Live, class).await.len(), left, "{class:?}");
@@ -283,7 +283,7 @@ async fn more_unreferenced_blobs_than_one_page_go_in_one_night_and_rows_of_no_cl
     world.repo.claim_storage().await;
     let strange = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
     old_rows(&world, strange.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
-    let confirmed = Asked { confirmed: vec![StorageClass::Cran], ..Asked::default() };
+    let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
     world.repo.sweep(&confirmed).await.expect("a clean-up");
     let left = world.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
     assert_eq!(left.len(), 1200, "those of class cran are gone");
@@ -308,7 +308,7 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     assert_eq!(upload.sha256, sha256);
     make_old(&files);
     let other = world.beside().await;
-    assert_eq!(other.repo.sweep(&Asked::default()).await.expect("a clean-up").objects, 0);
+    assert_eq!(other.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
     world.repo.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
     assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
 }
@@ -320,8 +320,8 @@ async fn two_servers_never_clean_up_at_once() {
     let until = rstudio_pm::model::time::Timestamp(now.0 + 60_000_000);
     let claimed = world.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
-    let refused = world.repo.sweep(&Asked::default()).await;
+    let refused = world.repo.sweep(&SweepOptions::default()).await;
     assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
     world.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("given back");
-    world.repo.sweep(&Asked::default()).await.expect("a clean-up");
+    world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
 }

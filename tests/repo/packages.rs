@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{Added, OnExisting, Scope};
+use rstudio_pm::repo::edit::{AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::repo::index::Document;
 
 use sha2::Digest;
@@ -56,7 +56,7 @@ async fn several_versions_in_one_call_are_one_transaction() {
     let versions = ["1.0", "3.0", "2.0"].map(|version| Tarball::new("alpha", version));
     let before = world.state.catalog.get().transactions.len();
     let added = world.try_add("team", &versions, OnExisting::Fail).await.expect("added");
-    assert_eq!(added, [Added::New; 3]);
+    assert_eq!(added, [AddStatus::New; 3]);
     assert_eq!(world.state.catalog.get().transactions.len(), before + 1);
     assert_eq!(told(&world, "all", "latest").await, "alpha 3.0");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]);
@@ -73,16 +73,16 @@ async fn a_version_that_is_there_is_refused_left_or_replaced_as_asked() {
 
     let before = index(&world, "all", "latest", Document::Packages).await.content;
     let left = world.try_add("team", &other[..1], OnExisting::Succeed).await.expect("left");
-    assert_eq!(left, [Added::Existing]);
+    assert_eq!(left, [AddStatus::Existing]);
     assert_eq!(index(&world, "all", "latest", Document::Packages).await.content, before);
 
     let replaced = world.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
-    assert_eq!(replaced, [Added::Replaced, Added::New]);
+    assert_eq!(replaced, [AddStatus::Replaced, AddStatus::New]);
     assert_ne!(index(&world, "all", "latest", Document::Packages).await.content, before);
     assert_eq!(told(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert!(archived(&world, "all", "latest").await.is_empty());
     let same = world.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
-    assert_eq!(same, [Added::Existing; 2]);
+    assert_eq!(same, [AddStatus::Existing; 2]);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn the_same_version_twice_in_one_call_is_taken_in_order() {
     let twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
     assert!(matches!(world.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
     let added = world.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
-    assert_eq!(added, [Added::New, Added::Replaced]);
+    assert_eq!(added, [AddStatus::New, AddStatus::Replaced]);
     let last = world.upload(&twice[1]).await.expect("an upload").sha256.to_string();
     let text = index(&world, "all", "latest", Document::Packages).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains(&last));
@@ -103,19 +103,19 @@ async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
     for version in ["1.0", "1.1", "2.0"] {
         world.add("team", "alpha", version).await;
     }
-    let remove = |scope: Scope| world.repo.remove("team", "alpha", scope, "why", &ACTOR);
+    let remove = |scope: RemoveScope| world.repo.remove("team", "alpha", scope, "why", &ACTOR);
     static ACTOR: std::sync::LazyLock<rstudio_pm::repo::edit::Actor> = std::sync::LazyLock::new(actor);
-    assert_eq!(remove(Scope::Current).await.expect("removed"), ["2.0"]);
+    assert_eq!(remove(RemoveScope::Current).await.expect("removed"), ["2.0"]);
     assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
-    let missing = remove(Scope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
+    let missing = remove(RemoveScope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
     assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
-    assert_eq!(remove(Scope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
+    assert_eq!(remove(RemoveScope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
     assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
     world.add("team", "alpha", "1.0").await;
-    assert_eq!(remove(Scope::All).await.expect("removed"), ["1.1", "1.0"]);
+    assert_eq!(remove(RemoveScope::All).await.expect("removed"), ["1.1", "1.0"]);
     assert_eq!(told(&world, "all", "latest").await, "");
-    let gone = remove(Scope::All).await.expect_err("gone").to_string();
+    let gone = remove(RemoveScope::All).await.expect_err("gone").to_string();
     assert_eq!(gone, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
 }
 
@@ -125,11 +125,11 @@ async fn a_removed_package_comes_back_as_the_release_it_was() {
     world.add("team", "alpha", "1.0").await;
     let before = point(&world, "all", "latest").await;
     let release = world.repo.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
-    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     world.add("team", "alpha", "1.0").await;
     let after = point(&world, "all", "latest").await;
     assert_eq!(world.repo.package_detail(&after, "alpha", None).await.expect("alpha").release.id, release);
-    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "x")];
     world.try_add("team", &other, OnExisting::Fail).await.expect("added");
     let other = point(&world, "all", "latest").await;

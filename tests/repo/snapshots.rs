@@ -2,7 +2,7 @@
 
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{OnExisting, Scope};
+use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
 use super::{index, point, told};
@@ -49,7 +49,7 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     for number in 0..9 {
         world.add("team", "alpha", &format!("2.{number}")).await;
     }
-    world.repo.remove("team", "alpha", Scope::All, "", &actor()).await.expect("removed");
+    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     same(&before, &forms(&world, "2024-03-01").await);
     world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
@@ -234,12 +234,12 @@ async fn requests_at_the_same_time_share_one_rendering() {
 
 #[tokio::test]
 async fn empty_forms_are_valid_for_platforms_nothing_serves() {
-    use rstudio_pm::repo::index::EmptyForm;
+    use rstudio_pm::repo::index::IndexEncoding;
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
-    let text = index(&world, "all", "latest", Document::Empty(EmptyForm::Text)).await;
+    let text = index(&world, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
     assert!(text.bytes.is_empty());
-    let rds = index(&world, "all", "latest", Document::Empty(EmptyForm::Rds)).await;
+    let rds = index(&world, "all", "latest", Document::Empty(IndexEncoding::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
@@ -252,7 +252,7 @@ async fn the_night_makes_the_indexes_of_yesterday() {
     world.repository("empty", &[]).await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    world.repo.night().await;
+    world.repo.run_night().await;
     let world = world.restarted().await;
     let yesterday = point(&world, "all", "2024-03-01").await;
     assert!(!yesterday.open);

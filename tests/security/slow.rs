@@ -10,18 +10,18 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response};
 use rstudio_pm::http::body::Body;
-use rstudio_pm::http::incoming::Incoming;
-use rstudio_pm::http::listener::Answer;
-use rstudio_pm::http::response::Site;
+use rstudio_pm::http::listener::Service;
+use rstudio_pm::http::request_body::Incoming;
+use rstudio_pm::http::response::SiteSettings;
 use rstudio_pm::http::tls::Tls;
-use rstudio_pm::http::{House, Limits, Peer};
+use rstudio_pm::http::{HttpServer, Limits, Peer};
 
 /// Answers `/endless` with bytes for ever, everything else with one.
 #[derive(Clone)]
 struct Simple;
 
-impl Answer for Simple {
-    async fn answer(&self, _: Peer, request: Request<Incoming>) -> Response<Body> {
+impl Service for Simple {
+    async fn handle(&self, _: Peer, request: Request<Incoming>) -> Response<Body> {
         Response::new(match request.uri().path() {
             "/endless" => {
                 let piece = Bytes::from(vec![0; 64 << 10]);
@@ -43,9 +43,9 @@ impl Answer for Simple {
 
 pub(super) fn limits() -> Limits {
     Limits {
-        head: Duration::from_millis(400),
-        handshake: Duration::from_millis(400),
-        stall: Duration::from_millis(400),
+        head_timeout: Duration::from_millis(400),
+        handshake_timeout: Duration::from_millis(400),
+        stall_timeout: Duration::from_millis(400),
         ..Limits::default()
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn limits() -> Limits {
 /// A house on a port of its own, in a runtime that lives as long as the value.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
-    house: House,
+    house: HttpServer,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let config = rstudio_pm::config::parse("f", b"", []).expect("the defaults are valid").config;
-    let house = House::new(limits, Arc::new(ArcSwap::from_pointee(Site::new(&config))));
+    let house = HttpServer::new(limits, Arc::new(ArcSwap::from_pointee(SiteSettings::new(&config))));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("bound");
     runtime.spawn(house.clone().serve_tcp(listener, tls.cloned(), Simple));
@@ -193,7 +193,8 @@ fn beyond_the_connection_limit_clients_wait_and_are_served_when_others_leave() {
 #[test]
 fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
     let patient = Duration::from_secs(300);
-    let running = run(Limits { connections: 8, head: patient, stall: patient, ..limits() }, None);
+    let running =
+        run(Limits { connections: 8, head_timeout: patient, stall_timeout: patient, ..limits() }, None);
     let mut busy = busy(&running, 2);
     let first_words: [&[u8]; 4] =
         [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"];
@@ -215,7 +216,7 @@ fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
 
 #[test]
 fn a_thousand_idle_connections_do_not_keep_a_new_client_waiting() {
-    let running = run(Limits { head: Duration::from_secs(30), ..limits() }, None);
+    let running = run(Limits { head_timeout: Duration::from_secs(30), ..limits() }, None);
     let idle: Vec<_> = (0..1000).map(|_| running.connect()).collect();
     let began = Instant::now();
     running.works();
@@ -238,9 +239,9 @@ fn an_answer_that_breaks_is_never_taken_for_whole() {
 fn a_stop_cuts_what_does_not_end_and_says_so() {
     let running = run(
         Limits {
-            drain: Duration::from_millis(300),
+            drain_timeout: Duration::from_millis(300),
             linger: Duration::from_millis(50),
-            stall: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             ..limits()
         },
         None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rstudio_pm::bundle::{Product, Record, State};
+use rstudio_pm::bundle::{Product, ProductState, Record};
 use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::Upstream;
 use rstudio_pm::upstream::bundle::{Bundle, Verified};
@@ -99,10 +99,10 @@ pub(crate) fn reader_of(url: &str) -> Bundle {
 }
 
 /// Everything a product has: its head, its records in order, and what they add up to.
-pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, State) {
+pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, ProductState) {
     let bundle = reader(root);
     let verified = bundle.head(product).await.expect("a head");
-    let (mut all, mut state) = (Vec::new(), State::default());
+    let (mut all, mut state) = (Vec::new(), ProductState::default());
     for segment in verified.since(0) {
         for record in bundle.segment(product, segment).await.expect("a segment") {
             state.apply(&record).expect("fits");

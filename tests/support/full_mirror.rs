@@ -85,7 +85,7 @@ struct Package {
 /// Real packages first, made-up ones up to `count`.
 fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result<Vec<Package>> {
     let bytes = index.map(fs::read).transpose()?.unwrap_or_default();
-    let text = packages::text(&bytes, 1 << 30).map_err(io::Error::other)?;
+    let text = packages::decode_text(&bytes, 1 << 30).map_err(io::Error::other)?;
     let mut listed = Vec::with_capacity(count);
     let mut names = BTreeSet::new();
     for record in packages::records(&text).take(count) {

@@ -8,10 +8,10 @@ use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Day, SECOND, Timestamp};
 use rstudio_pm::r::archive::{self, Limits};
-use rstudio_pm::r::description::{Description, described_stanza};
+use rstudio_pm::r::description::{Description, metadata_stanza};
 use rstudio_pm::r::packages;
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
-use rstudio_pm::sync::backfill::Asked;
+use rstudio_pm::sync::backfill::BackfillRequest;
 use sha2::Digest;
 
 use super::syncing::Server;
@@ -119,9 +119,10 @@ impl Cran {
     pub(crate) fn tables(&self) -> Vec<(String, Vec<u8>)> {
         let mut index = String::new();
         for release in self.listed.values() {
-            let (_, raw) = archive::description(&release.bytes[..], Limits::default()).expect("a package");
+            let (_, raw) =
+                archive::read_description(&release.bytes[..], Limits::default()).expect("a package");
             let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
-            index.push_str(&String::from_utf8(described_stanza(&description)).expect("text"));
+            index.push_str(&String::from_utf8(metadata_stanza(&description)).expect("text"));
             index.push_str(&format!("MD5sum: {}\n\n", hex::encode(md5::Md5::digest(&release.bytes))));
         }
         let mut gz = packages::gzip(Vec::new());
@@ -182,12 +183,12 @@ pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
     let (tree, seq) = (tree.id, tree.steps.get(place.checked_sub(1)?)?.seq);
     let (listed, archived) =
         server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived(c, tree, seq)?))).await;
-    let stanza = |listed: life::Listed| {
+    let stanza = |listed: life::ListedRelease| {
         let text = String::from_utf8(listed.stanza).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with("MD5sum: "));
         lines.map(|line| format!("{line}\n")).collect::<String>()
     };
-    let line = |row: life::Archived| {
+    let line = |row: life::FileInfo| {
         format!("{} {} {}", row.file, row.size.unwrap_or(-1), row.published_at.map_or(-1, Timestamp::seconds))
     };
     let mut archive: Vec<String> = archived.into_iter().map(line).collect();
@@ -198,10 +199,10 @@ pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
 /// Fills in the past by hand, as fast as it goes.
 pub(crate) async fn backfill(server: &Server, since: Day) -> Result<String, String> {
     let job = server.sync.backfill(&asked(since)).await.unwrap_or_else(|e| panic!("{e}"));
-    job.job().ended().await
+    job.job().wait_end().await
 }
 
 /// What that asks for.
-pub(crate) fn asked(since: Day) -> Asked {
-    Asked { kind: SourceKind::Cran, since, rate: 1000, dry_run: false, actor: "a test".to_owned() }
+pub(crate) fn asked(since: Day) -> BackfillRequest {
+    BackfillRequest { kind: SourceKind::Cran, since, rate: 1000, dry_run: false, actor: "a test".to_owned() }
 }

@@ -1,7 +1,7 @@
 //! A real S3 server for tests: `moto_server`, one for all test processes that run at a time.
 
 use super::again;
-use rstudio_pm::config::{Place, S3Place};
+use rstudio_pm::config::{ClassLocation, S3Location};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -112,21 +112,21 @@ fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
 }
 
 /// A new, empty bucket, reached at `address` (the server itself, or something in front of it).
-pub(crate) fn bucket(address: SocketAddr) -> S3Place {
+pub(crate) fn bucket(address: SocketAddr) -> S3Location {
     let bucket = format!("test-{:016x}", rand::random::<u64>());
     assert_eq!(ask("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
-    S3Place {
+    S3Location {
         bucket,
         prefix: "some/prefix".into(),
         endpoint: Some(format!("http://{address}")),
         path_style: true,
-        ..S3Place::default()
+        ..S3Location::default()
     }
 }
 
 /// All nine classes in one bucket.
-pub(crate) fn places(place: &S3Place) -> [Place; 9] {
-    std::array::from_fn(|_| Place::S3(place.clone()))
+pub(crate) fn places(place: &S3Location) -> [ClassLocation; 9] {
+    std::array::from_fn(|_| ClassLocation::S3(place.clone()))
 }
 
 /// Runs the current test again with AWS credentials in a file of its own ([`credentials_file`]); false in that run.

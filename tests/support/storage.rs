@@ -1,6 +1,6 @@
 //! Storage for tests: a configuration for all nine classes, and bytes to put there.
 
-use rstudio_pm::config::{FilePlace, Place, StorageClass, StorageConfig};
+use rstudio_pm::config::{ClassLocation, DirectoryLocation, StorageClass, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::storage::{Blob, Content, StorageError};
 use sha2::Digest;
@@ -8,8 +8,9 @@ use std::path::Path;
 
 /// All classes on disk, below `root`, as in a default configuration.
 pub(crate) fn on_disk(root: &Path) -> StorageConfig {
-    let place = |class: StorageClass| Place::File(FilePlace { location: root.join(class.as_str()) });
-    StorageConfig { places: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
+    let place =
+        |class: StorageClass| ClassLocation::File(DirectoryLocation { location: root.join(class.as_str()) });
+    StorageConfig { locations: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
 }
 
 /// Bytes that differ everywhere, and their digest.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rstudio_pm::catalog::Live;
+use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config::{BinaryUrl, Config};
 use rstudio_pm::db::{Conn, Db, DbError, life, tx};
 use rstudio_pm::jobs::Jobs;
@@ -101,10 +101,10 @@ impl Server {
                 Upstream::with_limits(&ours.proxy, limits()).unwrap_or_else(|e| panic!("{e}")),
             )
             .into(),
-            catalog: Live::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
+            catalog: CatalogHandle::open(&db).await.unwrap_or_else(|e| panic!("{e}")),
             rules: Default::default(),
             advisories: Default::default(),
-            described: Default::default(),
+            detail_updates: Default::default(),
             jobs: Jobs::default(),
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
             config: ours.into(),
@@ -129,7 +129,7 @@ impl Server {
     /// Syncs CRAN by hand.
     pub(crate) async fn sync(&self) -> Result<String, String> {
         let started = self.sync.start(SourceKind::Cran).expect("cran is synced");
-        started.job().ended().await
+        started.job().wait_end().await
     }
 
     pub(crate) async fn read<T: Send + 'static>(

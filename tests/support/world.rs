@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::StreamExt;
-use rstudio_pm::catalog::Live;
+use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::Db;
 use rstudio_pm::jobs::Jobs;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
-use rstudio_pm::repo::edit::{Actor, Added, OnExisting, Upload};
+use rstudio_pm::repo::edit::{Actor, AddStatus, OnExisting, Upload};
 use rstudio_pm::repo::{Repo, RepoError};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
@@ -72,7 +72,7 @@ impl World {
             .expect("a database");
         let storage = Storage::open(&config.storage).await.expect("a storage");
         let upstream = Upstream::new(&config.proxy).expect("a client");
-        let catalog = Live::open(&db).await.expect("a catalog");
+        let catalog = CatalogHandle::open(&db).await.expect("a catalog");
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
         let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
@@ -162,7 +162,7 @@ impl World {
         source: &str,
         tarballs: &[Tarball],
         existing: OnExisting,
-    ) -> Result<Vec<Added>, RepoError> {
+    ) -> Result<Vec<AddStatus>, RepoError> {
         let mut ids = Vec::new();
         for tarball in tarballs {
             ids.push(self.upload(tarball).await?.id);
@@ -174,6 +174,6 @@ impl World {
     /// Adds one package that is not there.
     pub(crate) async fn add(&self, source: &str, package: &str, version: &str) {
         let added = self.try_add(source, &[Tarball::new(package, version)], OnExisting::Fail).await;
-        assert_eq!(added.expect("a package"), [Added::New]);
+        assert_eq!(added.expect("a package"), [AddStatus::New]);
     }
 }

@@ -98,7 +98,7 @@ on_both! {
         assert_eq!((days[0], days[7]), ("2025-10-09", "2025-10-18"));
         assert!(rows.windows(2).all(|pair| pair[0].at > pair[1].at));
         assert_eq!(rows[8].at.to_string(), "2025-10-09T23:59:59Z");
-        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none(), "done");
+        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none(), "done");
         assert!(looks(&server).await.is_empty(), "the rows have it");
         let again = backfill(&server, day(0)).await.expect("nothing to do");
         assert!(again.contains("begins on 2025-10-09 already"), "{again}");
@@ -227,7 +227,7 @@ on_both! {
         cran.serve(&web);
         server.sync().await.expect("a good mirror");
         assert_eq!(state(&server, day(9)).await, None, "the back-fill is under way");
-        job.job().ended().await.expect("a good mirror");
+        job.job().wait_end().await.expect("a good mirror");
         is_the_past_of_cran(&server).await;
         assert_eq!(listed(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
         assert_eq!(listed(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
@@ -247,8 +247,8 @@ on_both! {
         }
         let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert!(told.contains("was stopped"), "{told}");
-        assert!(job.job().ended().await.expect_err("stopped").contains("was stopped"));
-        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none(), "it does not go on by itself");
+        assert!(job.job().wait_end().await.expect_err("stopped").contains("was stopped"));
+        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none(), "it does not go on by itself");
         let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(told, "No back-fill of cran is under way.");
         web.always(path, Fault::Also("X: y"));
@@ -320,7 +320,7 @@ on_both! {
         cran.serve(&web);
         let told = backfill(&server, day(40)).await.expect("nothing to do");
         assert!(told.contains("begins on 2025-10-19 already"), "{told}");
-        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none());
+        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none());
     }
 
     async fn without_notes_a_package_left_the_day_after_its_last_release(engine) {
@@ -338,9 +338,9 @@ on_both! {
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         web.asked();
-        let dry = rstudio_pm::sync::backfill::Asked { dry_run: true, rate: 2, ..asked(day(0)) };
+        let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..asked(day(0)) };
         let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
-        let told = job.job().ended().await.expect("a good mirror");
+        let told = job.job().wait_end().await.expect("a good mirror");
         assert_eq!(
             told,
             "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be filled in; 5 archives have to be \
@@ -348,7 +348,7 @@ on_both! {
         );
         assert_eq!((server.transactions().await, looks(&server).await.len()), (1, 0));
         assert!(!web.asked().iter().any(|asked| asked.path.contains("/Archive/")));
-        assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_none());
+        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none());
     }
 }
 
@@ -367,14 +367,14 @@ async fn another_server_on_the_same_database_waits_and_sees_it() {
     }
     let told = backfill(&twin, day(0)).await.expect_err("the first one does it");
     assert!(told.contains("another server"), "{told}");
-    job.job().ended().await.expect("a good mirror");
+    job.job().wait_end().await.expect("a good mirror");
     twin.state.catalog.refresh(&twin.state.db).await.unwrap_or_else(|e| panic!("{e}"));
     is_the_past_of_cran(&twin).await;
 }
 
 /// The number of releases of CRAN whose digests are not known.
 async fn undigested(server: &Server) -> usize {
-    server.read(|c| file::undigested(c, SourceId::CRAN)).await.len()
+    server.read(|c| file::without_digest(c, SourceId::CRAN)).await.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -392,13 +392,13 @@ async fn digests_that_cannot_be_stored_do_not_take_the_result_back_and_are_store
     assert!(told.contains("were filled in (transactions"), "{told}");
     is_the_past_of_cran(&server).await;
     assert!(undigested(&server).await > 0);
-    assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some(), "it is repeated");
+    assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some(), "it is repeated");
 
     server.state.db.write(|c| c.execute("DROP TRIGGER refuse", &[])).await.unwrap_or_else(|e| panic!("{e}"));
     let sync = server.sync.clone();
     let task = tokio::spawn(async move { sync.run_backfills().await });
     let begun = Instant::now();
-    while server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some() {
+    while server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -411,7 +411,7 @@ async fn looks(server: &Server) -> Vec<String> {
     server
         .read(|c| {
             let mut files = Vec::new();
-            kept::kept(c, SourceId::CRAN, &mut |archive, _| {
+            kept::each_description(c, SourceId::CRAN, &mut |archive, _| {
                 files.push(archive.file);
                 Ok(())
             })?;

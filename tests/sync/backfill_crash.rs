@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rstudio_pm::db::{backfill as kept, import, life, prepend, tree};
+use rstudio_pm::db::{backfill as kept, backfill_write, import, life, tree};
 use rstudio_pm::model::change::LifeState;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::language::Language;
@@ -53,7 +53,7 @@ async fn looks(server: &Server) -> BTreeSet<String> {
     server
         .read(|c| {
             let mut files = BTreeSet::new();
-            kept::kept(c, SourceId::CRAN, &mut |archive, _| {
+            kept::each_description(c, SourceId::CRAN, &mut |archive, _| {
                 files.insert(archive.file);
                 Ok(())
             })?;
@@ -124,17 +124,17 @@ on_both! {
             let first = found.first.expect("synced");
             let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
             let target =
-                import::Target { tree: found.id, pending: first, origin: SourceId::CRAN, language: Language::R };
-            let past = prepend::Past {
-                release: prepend::PastRelease::Known {
+                import::ImportTarget { tree: found.id, pending: first, origin: SourceId::CRAN, language: Language::R };
+            let past = backfill_write::ReleaseHistory {
+                release: backfill_write::PastRelease::Known {
                     package: known[0].key.package,
                     release: known[0].key.release,
                     variant: known[0].variant,
                     record: None,
                 },
-                lives: vec![prepend::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
+                lives: vec![backfill_write::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
             };
-            prepend::write(c, &target, &[past])
+            backfill_write::write(c, &target, &[past])
         });
         died.await.unwrap_or_else(|e| panic!("{e}"));
         let before = told(&server).await;
@@ -154,9 +154,9 @@ async fn a_halted_one_ends_soon_and_goes_on() {
     let server = synced(Engine::Sqlite, &format!("file://{}", folder.path().display())).await;
     let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     server.state.jobs.halt(true);
-    let ended = tokio::time::timeout(Duration::from_secs(10), job.job().ended()).await.expect("soon");
+    let ended = tokio::time::timeout(Duration::from_secs(10), job.job().wait_end()).await.expect("soon");
     assert!(ended.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
-    assert!(server.read(|c| kept::wished(c, SourceId::CRAN)).await.is_some());
+    assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some());
     backfill(&server, day(0)).await.expect("a good mirror");
 }

@@ -33,7 +33,7 @@ fn published(mirror: &Path) -> (Published, usize) {
     let (mut published, mut undated) = (Published::new(), 0);
     for path in paths {
         let file = std::fs::File::open(&path).expect("readable");
-        let (_, raw) = archive::description(file, Limits::default()).expect("a package");
+        let (_, raw) = archive::read_description(file, Limits::default()).expect("a package");
         let description = Description::from_bytes(&raw).expect("a DESCRIPTION");
         let stamp = description.get("Date/Publication").unwrap_or_default();
         // `2025-02-15 00:50:02 UTC`, and without the zone in older ones.

@@ -47,7 +47,7 @@ fn mirror() -> Upstream {
 async fn sync(server: &Server, version: Option<&str>) -> Result<String, String> {
     let version = version.map(|text| text.parse().expect("a version"));
     let started = server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced");
-    started.job().ended().await
+    started.job().wait_end().await
 }
 
 fn head(server: &Server, label: &str) -> Option<(TreeId, Seq)> {
@@ -181,7 +181,7 @@ on_both! {
         let shown = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
             let rows = server.read(move |c| life::listed(c, tree, seq)).await;
-            let text = |row: &life::Listed| String::from_utf8_lossy(&row.stanza).contains("Title");
+            let text = |row: &life::ListedRelease| String::from_utf8_lossy(&row.stanza).contains("Title");
             rows.iter().map(|row| (row.name.clone(), row.release, text(row))).collect::<Vec<_>>()
         };
         let (old, new) = (shown("3.19/data/annotation").await, shown("3.20/data/annotation").await);
@@ -339,7 +339,7 @@ async fn two_servers_on_one_database_do_not_sync_at_once_and_see_what_the_other_
     }
     let refused = sync(&two, Some("3.19")).await.expect_err("the other one has the lease");
     assert!(refused.contains("another server"), "{refused}");
-    first.job().ended().await.expect("a good mirror");
+    first.job().wait_end().await.expect("a good mirror");
     two.state.catalog.refresh(&two.state.db).await.expect("read");
     assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
     let said = sync(&two, None).await.expect("the lease is free again");
@@ -357,13 +357,13 @@ async fn a_sync_that_is_halted_goes_on_with_the_versions_that_are_left() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     server.state.jobs.halt(true);
-    let error = started.job().ended().await.expect_err("it was halted");
+    let error = started.job().wait_end().await.expect_err("it was halted");
     assert!(error.contains("the server goes offline"), "{error}");
     assert_eq!((count(&server, "3.20/bioc").await, count(&server, "3.19/bioc").await), (PACKAGES, 0));
     server.state.jobs.halt(false);
-    let halted = server.sync.halted();
+    let halted = server.sync.take_halted();
     assert_eq!(halted.iter().map(|halted| halted.administrator()).collect::<Vec<_>>(), [Some("somebody")]);
-    halted.into_iter().for_each(|halted| server.sync.go_on(halted));
+    halted.into_iter().for_each(|halted| server.sync.resume(halted));
     server.state.jobs.idle().await;
     assert_eq!(count(&server, "3.19/bioc").await, PACKAGES);
     assert_eq!(server.transactions().await, 2);
@@ -379,7 +379,7 @@ async fn versions_asked_for_at_the_same_time_wait_for_each_other() {
     };
     let both = [start("3.19"), start("3.20")];
     for started in &both {
-        started.job().ended().await.expect("a good mirror");
+        started.job().wait_end().await.expect("a good mirror");
     }
     // Most releases are those of both.
     assert_eq!((count(&server, "3.19/bioc").await, count(&server, "3.20/bioc").await), (PACKAGES, PACKAGES));

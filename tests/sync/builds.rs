@@ -1,7 +1,7 @@
 //! Lists of builds on both databases: written in chunks, published at once, asked for conditionally, undone when killed.
 
 use rstudio_pm::config::{BinaryStyle, BinaryUrl};
-use rstudio_pm::db::build_list::{self, BuildChange, Offer};
+use rstudio_pm::db::binary_list::{self, BinaryChange, OfferedBinary};
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{binary, clock, life, package, tree, tx};
 use rstudio_pm::model::change::Counts;
@@ -44,7 +44,7 @@ async fn list(server: &Server) -> (TreeId, Option<Seq>) {
 
 async fn listed(server: &Server) -> Vec<(String, String)> {
     let (tree, _) = list(server).await;
-    let open = server.read(move |c| build_list::open(c, tree)).await;
+    let open = server.read(move |c| binary_list::listed(c, tree)).await;
     open.into_iter()
         .map(|open| (open.platform, open.sha256.map(|d| d.to_string()).unwrap_or_default()))
         .collect()
@@ -109,8 +109,8 @@ on_both! {
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
             let packages = life::listed(c, TreeId(1), Seq(1))?;
             let pending = tree::begin(c, tree, 7)?;
-            let open = build_list::open(c, tree)?;
-            let mut changes: Vec<BuildChange> = packages.iter().map(|row| BuildChange::List(Offer {
+            let open = binary_list::listed(c, tree)?;
+            let mut changes: Vec<BinaryChange> = packages.iter().map(|row| BinaryChange::List(OfferedBinary {
                 package: row.package,
                 release: row.release,
                 platform: "4.5-noble/x86_64".to_owned(),
@@ -121,13 +121,13 @@ on_both! {
                 sha256: Some(Sha256([9; 32])),
                 stanza: b"Package: x".to_vec(),
             })).collect();
-            changes.extend(open.iter().map(|open| BuildChange::End {
+            changes.extend(open.iter().map(|open| BinaryChange::End {
                 package: open.package,
                 release: open.release,
                 file: open.file,
                 from_seq: open.from_seq,
             }));
-            build_list::apply(c, tree, pending, &changes)
+            binary_list::apply(c, tree, pending, &changes)
         };
         server.state.db.write(lives).await.expect("half an import");
         let server = server.restarted(&mirror.url()).await;
@@ -149,7 +149,7 @@ on_both! {
         let head = head.expect("published");
         let now = (server.state.clock)();
         let removed = server.state.db.write(move |c| {
-            let open = build_list::open(c, tree)?.remove(0);
+            let open = binary_list::listed(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
             binary::remove(c, tree, pending, (open.package, open.release), &[open.file])?;
             clock::publish(c, &clock::Publish {

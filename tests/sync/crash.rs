@@ -18,7 +18,7 @@ async fn half_an_import(server: &Server, packages: usize) {
         let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
         let pending = tree::begin(c, found.id, 7)?;
         let target =
-            import::Target { tree: found.id, pending, origin: SourceId::CRAN, language: Language::R };
+            import::ImportTarget { tree: found.id, pending, origin: SourceId::CRAN, language: Language::R };
         let introduce = |n: usize| Change::Introduce {
             release: NewRelease {
                 package: format!("p{n}"),

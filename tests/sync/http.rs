@@ -3,7 +3,9 @@
 use futures_util::TryStreamExt;
 use rstudio_pm::config::Proxy;
 use rstudio_pm::storage::install_tls_provider;
-use rstudio_pm::upstream::{Fetch, Fetched, Mirror, Opened, Upstream as Client, UpstreamError, Validators};
+use rstudio_pm::upstream::{
+    FileRequest, FileResponse, FileStream, Mirror, Upstream as Client, UpstreamError, Validators,
+};
 
 use crate::support::syncing::limits;
 use crate::support::upstream::{Fault, Upstream};
@@ -24,7 +26,7 @@ fn serving() -> (Upstream, Vec<u8>) {
     (upstream, bytes)
 }
 
-async fn read(opened: Opened) -> Result<Vec<u8>, UpstreamError> {
+async fn read(opened: FileStream) -> Result<Vec<u8>, UpstreamError> {
     let chunks: Vec<bytes::Bytes> = opened.body.try_collect().await?;
     Ok(chunks.concat())
 }
@@ -98,11 +100,11 @@ async fn a_missing_file_is_missing_and_a_busy_mirror_is_not() {
 async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says() {
     let (upstream, _) = serving();
     let mirror = mirror(&upstream);
-    let fetch = |limit| Fetch { path: FILE, known: None, limit };
+    let fetch = |limit| FileRequest { path: FILE, known: None, limit };
     let error = mirror.fetch(fetch(299_999)).await.expect_err("too large");
     assert!(matches!(error, UpstreamError::Refused { .. }), "{error}");
     assert!(
-        matches!(mirror.fetch(fetch(300_000)).await, Ok(Fetched::Body { bytes, .. }) if bytes.len() == 300_000)
+        matches!(mirror.fetch(fetch(300_000)).await, Ok(FileResponse::Body { bytes, .. }) if bytes.len() == 300_000)
     );
 }
 
@@ -129,7 +131,7 @@ async fn requests_go_through_the_proxy_with_its_password() {
     };
     let client = Client::with_limits(&settings, limits()).expect("a proxy");
     let mirror = client.mirror("http://cran.invalid").expect("a URL");
-    let fetched = mirror.fetch(Fetch { path: "src/contrib/PACKAGES", known: None, limit: 100 }).await;
-    assert!(matches!(fetched, Ok(Fetched::Body { .. })), "{fetched:?}");
+    let fetched = mirror.fetch(FileRequest { path: "src/contrib/PACKAGES", known: None, limit: 100 }).await;
+    assert!(matches!(fetched, Ok(FileResponse::Body { .. })), "{fetched:?}");
     assert_eq!(proxy.asked()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
 }

@@ -179,7 +179,7 @@ async fn an_index_that_moves_while_meta_is_read_is_read_again() {
     let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
     text.push_str("\nPackage: justnow\nVersion: 1.0\n");
     mirror.put(INDEX, gz(text));
-    started.job().ended().await.expect("a good mirror");
+    started.job().wait_end().await.expect("a good mirror");
     assert!(server.listed().await.contains(&"justnow_1.0".to_owned()));
 }
 
@@ -218,7 +218,7 @@ async fn two_servers_on_one_database_do_not_sync_at_once() {
     }
     let refused = two.sync().await.expect_err("the other one has the lease");
     assert!(refused.contains("another server"), "{refused}");
-    first.job().ended().await.expect("a good mirror");
+    first.job().wait_end().await.expect("a good mirror");
     two.sync().await.expect("the lease is free again");
     assert_eq!(one.transactions().await, 1);
 }

@@ -8,8 +8,8 @@ use rstudio_pm::model::ids::{FileId, PackageId, ReleaseId};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::packages::IndexRecord;
 use rstudio_pm::r::rds::archive_meta::MetaRow;
-use rstudio_pm::sync::known::{Known, KnownLife, KnownPackage, KnownRelease};
-use rstudio_pm::sync::plan::{Declared, Plan, plan};
+use rstudio_pm::sync::existing::{ExistingPackage, ExistingRelease, ExistingSource, OpenLife};
+use rstudio_pm::sync::plan::{MirrorDeclaration, Plan, plan};
 
 /// A mirror's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn meta(rows: &[Row]) -> Vec<MetaRow<String>> {
 /// What is known, as rows would tell it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
-    pub(crate) known: Known,
+    pub(crate) known: ExistingSource,
     records: BTreeMap<(ReleaseId, i64), Vec<u8>>,
     seq: i64,
     ids: i64,
@@ -86,7 +86,7 @@ impl Tables {
             size: None,
             stanza: stanza.as_bytes(),
         });
-        let declared = Declared {
+        let declared = MirrorDeclaration {
             listed: listed.collect(),
             current: mirror.current.as_deref().map(meta),
             archive: mirror.archive.as_deref().map(meta),
@@ -114,13 +114,15 @@ impl Tables {
                         self.records.insert((ReleaseId(id), 0), stanza.clone());
                     }
                     let package = self.known.packages.entry(release.package.clone());
-                    let package = package
-                        .or_insert_with(|| KnownPackage { id: PackageId(1000 + id), releases: Vec::new() });
-                    let twin = |known: &KnownRelease| {
+                    let package = package.or_insert_with(|| ExistingPackage {
+                        id: PackageId(1000 + id),
+                        releases: Vec::new(),
+                    });
+                    let twin = |known: &ExistingRelease| {
                         *known.version == *release.version && known.revision == release.revision
                     };
                     assert!(!package.releases.iter().any(twin), "the database would refuse {release:?}");
-                    package.releases.push(KnownRelease {
+                    package.releases.push(ExistingRelease {
                         id: ReleaseId(id),
                         version: release.version.clone().into_boxed_str(),
                         revision: release.revision,
@@ -163,11 +165,11 @@ impl Tables {
             LifeState::Archived => None,
         };
         let from_seq = self.seq;
-        let life = KnownLife { state, path: path.into(), file: FileId(0), from_seq, stanza };
+        let life = OpenLife { state, path: path.into(), file: FileId(0), from_seq, stanza };
         self.release(release).lives.push(life);
     }
 
-    fn release(&mut self, id: ReleaseId) -> &mut KnownRelease {
+    fn release(&mut self, id: ReleaseId) -> &mut ExistingRelease {
         let mut all = self.known.packages.values_mut().flat_map(|package| package.releases.iter_mut());
         all.find(|release| release.id == id).expect("a release that exists")
     }

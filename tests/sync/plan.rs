@@ -302,16 +302,16 @@ fn moved_on(mut mirror: Mirror, until: i64) -> Mirror {
 fn young_releases_wait_and_their_packages_stay_as_they_are() {
     let (mut tables, mirror) = first();
     let plan = tables.sync(&moved_on(mirror.clone(), 250));
-    assert_eq!((plan.held, plan.changes.len()), (3, 0), "{:?}", plan.changes);
+    assert_eq!((plan.held_back, plan.changes.len()), (3, 0), "{:?}", plan.changes);
     let plan = tables.sync(&moved_on(mirror.clone(), 310));
-    assert_eq!(plan.held, 2);
+    assert_eq!(plan.held_back, 2);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "cc 0.1"], "old releases of a new package can be had");
     assert_eq!(counts(&plan), (0, 1, 1, 0));
     tables.sync(&moved_on(mirror.clone(), 415));
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     let plan = tables.sync(&moved_on(mirror, 500));
-    assert_eq!(plan.held, 0);
+    assert_eq!(plan.held_back, 0);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.2", "cc 0.2"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "bb 2.0", "bb 2.1", "cc 0.1"]);
 }
@@ -333,11 +333,11 @@ fn what_the_table_of_current_files_does_not_have_yet_is_young() {
     mirror.until = Some(1_000);
     mirror.listed[0] = record("aa", "1.1", 3);
     mirror.listed.push(Record { path: Some("4.6.0/Recommended"), ..record("bb", "1.9", 4) });
-    assert_eq!(tables.sync(&mirror).held, 1);
+    assert_eq!(tables.sync(&mirror).held_back, 1);
     assert_eq!(tables.listed(), ["aa 1.0", "bb 1.9 at 4.6.0/Recommended", "bb 2.0"]);
     mirror.current = None;
     let plan = tables.sync(&mirror);
-    assert_eq!(plan.held, 0);
+    assert_eq!(plan.held_back, 0);
     assert!(plan.warnings[0].contains("CRAN.DelaySyncDuration"), "{:?}", plan.warnings);
     assert!(tables.listed().contains(&"aa 1.1".to_owned()));
 }

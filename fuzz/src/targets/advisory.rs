@@ -1,6 +1,6 @@
 //! Targets for advisories: OSV as JSON and YAML, archives, scores.
 
-use rstudio_pm::advisory::{Batch, Ecosystem, Format, Index, Part, base_score, normalized};
+use rstudio_pm::advisory::{AdvisoryFeed, Batch, Ecosystem, Format, Index, base_score, normalize_pypi_name};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::upstream::advisories;
@@ -8,31 +8,31 @@ use rstudio_pm::upstream::advisories;
 /// An advisory as JSON.
 pub fn json(data: &[u8]) {
     let mut batch = Batch::default();
-    batch.take("X-1.json", Format::Json, data);
-    known(batch);
+    batch.add_file("X-1.json", Format::Json, data);
+    check_batch(batch);
 }
 
 /// An advisory as YAML.
 pub fn yaml(data: &[u8]) {
     let mut batch = Batch::default();
-    batch.take("X-1.yaml", Format::Yaml, data);
-    known(batch);
+    batch.add_file("X-1.yaml", Format::Yaml, data);
+    check_batch(batch);
 }
 
 /// A file with many advisories.
 pub fn file(data: &[u8]) {
     const NAMES: [&str; 4] = ["x.tar.gz", "x.zip", "x.jsonl", "x.ndjson.zst"];
     let (form, rest) = super::choice(data);
-    if let Ok(batch) = advisories::of_file(NAMES[usize::from(form) % NAMES.len()], rest) {
-        known(batch);
+    if let Ok(batch) = advisories::parse_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+        check_batch(batch);
     }
 }
 
 /// Stored advisories are read back unchanged, and lookups of their packages succeed.
-fn known(batch: Batch) {
+fn check_batch(batch: Batch) {
     let document = batch.document();
     let mut again = Batch::default();
-    again.take_lines("again", &document);
+    again.add_lines("again", &document);
     assert_eq!(again.document(), document);
     let mut names: Vec<(Ecosystem, String, Option<String>)> = Vec::new();
     for affected in batch.advisories().flat_map(|advisory| &advisory.affected).take(16) {
@@ -41,7 +41,7 @@ fn known(batch: Batch) {
         }
     }
     let (count, now) = (batch.len(), Timestamp(1_800_000_000 * SECOND));
-    let index = Index::new(vec![Part { name: "one".to_owned(), digest: Sha256([0; 32]), batch }]);
+    let index = Index::new(vec![AdvisoryFeed { name: "one".to_owned(), digest: Sha256([0; 32]), batch }]);
     assert_eq!(index.len(), count);
     for (ecosystem, name, version) in names {
         let of = index.of(ecosystem, &name).expect("an advisory is about it");
@@ -57,5 +57,5 @@ pub fn score(data: &[u8]) {
     if let Some(score) = base_score(&text) {
         assert!((0.0..=10.0).contains(&score), "{score}");
     }
-    assert_eq!(normalized(&normalized(&text)), normalized(&text));
+    assert_eq!(normalize_pypi_name(&normalize_pypi_name(&text)), normalize_pypi_name(&text));
 }

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::rewrite::{self, Options};
-use rstudio_pm::r::zip::{self, Written, Zip};
+use rstudio_pm::r::zip::{self, Zip, ZipDialect};
 use rstudio_pm::r::{binary, packages};
 
 /// Small limits that are reached quickly.
@@ -31,7 +31,7 @@ pub fn decoder(data: &[u8]) {
 pub fn package(data: &[u8]) {
     let (form, rest) = super::choice(data);
     if form == 0 {
-        return taken(rest);
+        return check_archive(rest);
     }
     let mut tar = rest.to_vec();
     for block in tar.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
@@ -41,14 +41,14 @@ pub fn package(data: &[u8]) {
     }
     let mut gzip = packages::gzip(Vec::new());
     gzip.write_all(&tar).expect("a Vec takes it");
-    taken(&gzip.finish().expect("a Vec takes it"));
+    check_archive(&gzip.finish().expect("a Vec takes it"));
 }
 
-fn taken(archive: &[u8]) {
-    let _ = (archive::identity(archive, None, LIMITS), archive::description(archive, LIMITS));
+fn check_archive(archive: &[u8]) {
+    let _ = (archive::read_identity(archive, None, LIMITS), archive::read_description(archive, LIMITS));
     let Ok(checked) = archive::read(archive, None, LIMITS) else { return };
     if checked.built.is_some() {
-        let _ = binary::inspect(archive, &checked, LIMITS);
+        let _ = binary::read_info(archive, &checked, LIMITS);
     }
     let options = Options { limits: LIMITS, ..Options::default() };
     let Ok((_, rewritten)) =
@@ -65,17 +65,17 @@ fn taken(archive: &[u8]) {
 /// A zip file. A copy has the same members and contents.
 pub fn zip(data: &[u8]) {
     let mut file = Cursor::new(data);
-    if let Ok(zip) = Zip::open(&mut file, Written::Streamed, LIMITS) {
+    if let Ok(zip) = Zip::open(&mut file, ZipDialect::Streamed, LIMITS) {
         for member in &zip.members {
             let _ = member.read(&mut file, LIMITS.description);
         }
     }
-    let Ok(whole) = Zip::open(&mut file, Written::Whole, LIMITS) else { return };
+    let Ok(whole) = Zip::open(&mut file, ZipDialect::Plain, LIMITS) else { return };
     let mut copy = Vec::new();
     zip::copy(&mut file, &whole, &[], &mut copy, Options::default()).expect("nothing is replaced");
     assert!(copy.len() <= data.len());
     let mut copied = Cursor::new(&copy[..]);
-    let again = Zip::open(&mut copied, Written::Whole, LIMITS).expect("as good as before");
+    let again = Zip::open(&mut copied, ZipDialect::Plain, LIMITS).expect("as good as before");
     assert_eq!(again.members.len(), whole.members.len());
     for (one, other) in whole.members.iter().zip(&again.members) {
         assert_eq!(one.name, other.name);
@@ -88,20 +88,20 @@ pub fn zip(data: &[u8]) {
 /// reach the code behind these checks.
 pub fn zip_package(data: &[u8]) {
     let mut bytes = data.to_vec();
-    right_checksums(&mut bytes);
+    set_checksums(&mut bytes);
     let mut file = Cursor::new(&bytes[..]);
     let Ok(read) = binary::read_zip(&mut file, None, LIMITS) else { return };
     let mut copy = Vec::new();
     let options = Options { limits: LIMITS, ..Options::default() };
-    if read.copy(&mut file, "some/repository", &read.build.package_rds, &mut copy, options).is_err() {
+    if read.copy(&mut file, "some/repository", &read.info.package_rds, &mut copy, options).is_err() {
         return;
     }
     let again = binary::read_zip(&mut Cursor::new(&copy[..]), None, LIMITS).expect("as good as before");
-    assert_eq!(again.checked.description.get("Repository"), Some("some/repository"));
+    assert_eq!(again.archive.description.get("Repository"), Some("some/repository"));
 }
 
 /// Sets the CRC of stored members in local records and in the directory, which must have the same order.
-fn right_checksums(bytes: &mut [u8]) {
+fn set_checksums(bytes: &mut [u8]) {
     let word = |bytes: &[u8], at: usize| {
         u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     };

@@ -1,7 +1,7 @@
 //! Targets for the files of a bundle.
 
-use rstudio_pm::bundle::shared::{BioconductorConfig, Shared, SharedHead};
-use rstudio_pm::bundle::{Head, Packed, Product, State, layout, seal, segment};
+use rstudio_pm::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
+use rstudio_pm::bundle::{CompressedFile, Head, Product, ProductState, layout, seal, segment};
 
 /// Appends the digest, so that mutations reach the code behind its check.
 fn sealed(body: &[u8]) -> Vec<u8> {
@@ -17,9 +17,9 @@ pub fn head(data: &[u8]) {
     for bytes in [body.to_vec(), sealed(body)] {
         if let Ok(head) = Head::read(&bytes, &product) {
             assert_eq!(Head::read(&head.bytes(), &product).as_ref(), Ok(&head));
-            assert!(layout::is_inside(&head.copy(&product)));
+            assert!(layout::is_safe_path(&head.dated_path(&product)));
         }
-        for shared in Shared::ALL {
+        for shared in SharedFolder::ALL {
             if let Ok(head) = SharedHead::read(&bytes, shared) {
                 assert_eq!(SharedHead::read(&seal::seal(&head), shared), Ok(head));
             }
@@ -30,14 +30,14 @@ pub fn head(data: &[u8]) {
 
 /// The records of a segment and the state after them.
 pub fn segment(data: &[u8]) {
-    let mut state = State::default();
-    let _ = segment::each(data, &Product::Cran, 1, |record| state.apply(&record));
+    let mut state = ProductState::default();
+    let _ = segment::for_each_record(data, &Product::Cran, 1, |record| state.apply(&record));
     assert_eq!(state.listing().len(), state.listed());
     let _ = (state.digest(), state.day(), state.releases().count());
     let _ = segment::readmes(data);
     for raw_size in [data.len() as u64, 1 << 20] {
         let sha256 = seal::digest(data);
-        let packed = Packed { path: String::new(), size: data.len() as u64, sha256, raw_size };
+        let packed = CompressedFile { path: String::new(), size: data.len() as u64, sha256, raw_size };
         if let Ok(text) = segment::unpack(data, &packed) {
             assert_eq!(text.len() as u64, raw_size);
         }

@@ -3,7 +3,7 @@
 use rstudio_pm::config;
 use rstudio_pm::model::time::Timestamp;
 use rstudio_pm::r::bioconductor::config::Config;
-use rstudio_pm::r::sysreqs::{Base, Rules, System};
+use rstudio_pm::r::sysreqs::{OsRelease, RuleBase, Rules};
 use rstudio_pm::upstream::rule_base;
 
 /// A valid configuration has no faults to salvage.
@@ -12,7 +12,7 @@ pub fn gcfg(data: &[u8]) {
     let (_, faults) = config::salvage("fuzz.gcfg", data);
     if let Ok(loaded) = &parsed {
         assert!(faults.is_empty());
-        let _ = loaded.settings.shown();
+        let _ = loaded.settings.effective_properties();
     }
     let _ = config::checks(&parsed);
     if let Err(error) = parsed {
@@ -28,7 +28,7 @@ pub fn bioconductor(data: &[u8]) {
     for row in config.newest_first() {
         let _ = (config.status(row.version), config.frozen(row.version));
         let day = row.released.unwrap_or_else(|| Timestamp(0).day());
-        let then = config.on(day);
+        let then = config.as_of(day);
         assert!(then.get(then.release).is_some());
     }
 }
@@ -36,8 +36,8 @@ pub fn bioconductor(data: &[u8]) {
 /// Rules in a single document.
 pub fn sysreqs_rules(data: &[u8]) {
     let (asked, document) = super::line(data);
-    if let Ok(base) = Base::from_document(document) {
-        assert_eq!(Base::from_document(&base.document()).as_ref(), Ok(&base));
+    if let Ok(base) = RuleBase::from_document(document) {
+        assert_eq!(RuleBase::from_document(&base.document()).as_ref(), Ok(&base));
         rules(base, &String::from_utf8_lossy(asked));
     }
 }
@@ -46,16 +46,16 @@ pub fn sysreqs_rules(data: &[u8]) {
 pub fn sysreqs_file(data: &[u8]) {
     const NAMES: [&str; 3] = ["rules.tar.gz", "rules.json", "rules.json.zst"];
     let (form, rest) = super::choice(data);
-    if let Ok(base) = rule_base::of_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+    if let Ok(base) = rule_base::parse_file(NAMES[usize::from(form) % NAMES.len()], rest) {
         rules(base, "libcurl (>= 7.0), GNU make");
     }
 }
 
-fn rules(base: Base, text: &str) {
+fn rules(base: RuleBase, text: &str) {
     let Ok(rules) = Rules::new(base) else { return };
     for (distribution, release) in [("ubuntu", "24.04"), ("redhat", "9"), ("", "")] {
-        let system = rules.settle(&System::new(distribution, release));
-        assert!(rules.needs(text, &system).len() <= rules.len());
+        let system = rules.resolve_system(&OsRelease::new(distribution, release));
+        assert!(rules.requirements(text, &system).len() <= rules.len());
     }
-    assert!(rules.fired(text).count() <= rules.len());
+    assert!(rules.matching_rules(text).count() <= rules.len());
 }

@@ -10,7 +10,7 @@ pub fn dcf(data: &[u8]) {
         assert_eq!(&data[record.offset..record.offset + record.raw.len()], record.raw);
         for field in &record.fields {
             assert!(field.start <= field.end && field.end <= data.len());
-            let _ = (field.value.keep(), field.value.raw());
+            let _ = (field.value.keep_white(), field.value.raw());
             let (Ok(tag), Ok(value)) =
                 (std::str::from_utf8(field.tag), std::str::from_utf8(&field.value.fold()).map(str::to_owned))
             else {
@@ -35,14 +35,14 @@ pub fn dcf(data: &[u8]) {
 pub fn description(data: &[u8]) {
     let Ok(read) = Description::from_bytes(data) else { return };
     let _ = (read.built(), read.has_valid_version(), read.needs_compilation());
-    for kind in dependency::Kind::ALL {
+    for kind in dependency::DependencyKind::ALL {
         let _ = read.dependencies(kind).count();
     }
     let stanza = description::index_stanza(&read, Md5([1; 16]), Sha256([2; 32]), 3, true);
     assert!(stanza.len() <= 64 * data.len() + 1024);
     let record = dcf::records(&stanza).next().expect("a record").expect("good DCF");
     assert_eq!(record.get("Filesize").map(|value| value.fold().into_owned()), Some(b"3".to_vec()));
-    let _ = description::described_stanza(&read);
+    let _ = description::metadata_stanza(&read);
     let rewritten = rewrite::description(data, "some/repository").expect("a value that can be written");
     let again = Description::from_bytes(&rewritten).expect("as good as before");
     assert_eq!(again.get("Repository"), Some("some/repository"));

@@ -5,7 +5,7 @@ use rstudio_pm::r::rds::archive_meta::{
 };
 use rstudio_pm::r::rds::matrix::write_matrix;
 use rstudio_pm::r::rds::packages::{PackageTable, read_packages_matrix};
-use rstudio_pm::r::rds::{Limits, read, stamp};
+use rstudio_pm::r::rds::{Limits, package_rds, read};
 
 const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
 
@@ -50,7 +50,7 @@ pub fn meta(data: &[u8]) {
 
 /// Setting `Repository` in the description of an installed package is idempotent.
 pub fn description(data: &[u8]) {
-    let Ok(once) = stamp::repository(data, "some/repository") else { return };
-    let twice = stamp::repository(&once, "some/repository").expect("what is written can be read");
+    let Ok(once) = package_rds::set_repository(data, "some/repository") else { return };
+    let twice = package_rds::set_repository(&once, "some/repository").expect("what is written can be read");
     assert_eq!(once, twice);
 }

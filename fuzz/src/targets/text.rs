@@ -7,9 +7,9 @@ use rstudio_pm::model::digest::{Md5, Sha256};
 use rstudio_pm::model::name::Name;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
-use rstudio_pm::r::bioconductor::{Named, Part};
+use rstudio_pm::r::bioconductor::{Part, VersionName};
 use rstudio_pm::r::layout::{self, PackageFile, RMinor};
-use rstudio_pm::r::name::FileName;
+use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::platform::Platform;
 use rstudio_pm::r::user_agent::{self, RVersion, UserAgent};
 use rstudio_pm::r::{dependency, encoding, readme, version};
@@ -46,17 +46,17 @@ pub fn layout(data: &[u8]) {
         let written = path.path();
         assert!(!written.split('/').any(|segment| matches!(segment, "" | "." | "..")), "{written:?}");
         assert_eq!(layout::parse(&written).as_ref(), Ok(&path));
-        assert_eq!(path.up().len() / 3, written.matches('/').count());
+        assert_eq!(path.path_to_root().len() / 3, written.matches('/').count());
     }
     if let Some(file) = PackageFile::parse(&text) {
         assert_eq!(format!("{}_{}.{}", file.package, file.version, file.extension), text);
     }
-    if let Ok(file) = FileName::parse_archived(&text) {
+    if let Ok(file) = SourceFileName::parse_archived(&text) {
         assert_eq!(format!("{}_{}{}", file.package, file.version, file.extension.as_str()), text);
     }
     if let Some(platform) = Platform::parse(&text) {
         assert_eq!(Platform::parse(&platform.to_string()).as_ref(), Some(&platform));
-        assert_eq!(Platform::from_stored(&platform.stored(Some(platform.arch))), Some(platform));
+        assert_eq!(Platform::from_stored(&platform.to_stored(Some(platform.arch))), Some(platform));
     }
     if let Some(r) = RMinor::parse(&text) {
         assert_eq!(RMinor::parse(&r.to_string()), Some(r));
@@ -73,7 +73,7 @@ pub fn layout(data: &[u8]) {
     if let Ok(digest) = text.parse::<Md5>() {
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
-    let _ = (text.parse::<Named>(), readme::rank(&text));
+    let _ = (text.parse::<VersionName>(), readme::rank(&text));
 }
 
 /// Written times are read back unchanged, and a time is within its day.
@@ -97,24 +97,24 @@ pub fn time(data: &[u8]) {
         }
         let _ = Timestamp(i64::from_le_bytes(eight)).to_string();
     }
-    let _ = rstudio_pm::advisory::instant(&text).map(|at| at.to_string());
+    let _ = rstudio_pm::advisory::parse_time(&text).map(|at| at.to_string());
     let _ = retry_after(&text, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
 }
 
 /// A written item is read back unchanged.
 pub fn dependency(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    for item in dependency::list(&text) {
+    for item in dependency::parse_list(&text) {
         let written = item.to_string();
-        let mut again = dependency::list(&written);
+        let mut again = dependency::parse_list(&written);
         if !item.name.contains(')') {
             assert_eq!(again.next(), Some(item), "{written:?}");
         }
         if let Some(requirement) = item.requirement {
-            let _ = requirement.met_by("1.2.3");
+            let _ = requirement.is_met_by("1.2.3");
         }
     }
-    assert!(dependency::on_r(&text).count() <= dependency::list(&text).count());
+    assert!(dependency::r_requirements(&text).count() <= dependency::parse_list(&text).count());
 }
 
 /// A written version of R is read back unchanged, and decoding has bounded output.

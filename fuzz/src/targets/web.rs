@@ -3,7 +3,7 @@
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use rstudio_pm::api::public::filter::Filter;
-use rstudio_pm::api::public::url::Moment;
+use rstudio_pm::api::public::url::SnapshotQuery;
 use rstudio_pm::http::conditional::{self, Extent, Validators};
 use rstudio_pm::http::route::{self, Route};
 use rstudio_pm::http::target::segments;
@@ -42,7 +42,7 @@ pub fn conditional(data: &[u8]) {
         [(None, None), (Some(&b"\"a\""[..]), None), (Some(&b"W/\"b\""[..]), Some(&b"\"a\""[..]))]
     {
         for modified in [None, Some(1_700_000_000)] {
-            let current = Validators { etag, former, modified };
+            let current = Validators { etag, previous_etag: former, modified };
             let _ = (conditional::is_conditional(&headers), conditional::precondition(&headers, current));
             for size in [0, 1, 1000, u64::MAX] {
                 if let Extent::Part(part) = conditional::extent(&headers, current, size) {
@@ -58,7 +58,7 @@ pub fn conditional(data: &[u8]) {
 
 /// Bodies of the public API.
 pub fn api_body(data: &[u8]) {
-    let _ = serde_json::from_slice::<Moment>(data);
+    let _ = serde_json::from_slice::<SnapshotQuery>(data);
     if let Ok(filter) = serde_json::from_slice::<Filter>(data) {
         let written = serde_json::to_vec(&filter).expect("maps have texts for keys");
         assert_eq!(serde_json::from_slice::<Filter>(&written).expect("what is written can be read"), filter);

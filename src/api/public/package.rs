@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::vulnerability::{Known, Vulnerability};
+use super::vulnerability::{ArchivedVulnerability, Vulnerability};
 
 /// A package; without `links`, `archived` and `readme_data` in lists. `null` if DESCRIPTION has no such field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -194,7 +194,7 @@ pub struct Archived {
     /// The blocking rule.
     pub blocking_rule: Option<String>,
     /// Known vulnerabilities of the version, newest first.
-    pub vulns: Vec<Known>,
+    pub vulns: Vec<ArchivedVulnerability>,
 }
 
 /// One dependency.

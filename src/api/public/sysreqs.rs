@@ -62,7 +62,7 @@ pub struct Requirements {
     pub unknown: Vec<String>,
 }
 
-/// One entry of [`Posted`] and [`OfPackage`].
+/// One entry of [`DescriptionRequirements`] and [`PackageRequirements`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dependency {
     /// The R package, or the rule.
@@ -74,7 +74,7 @@ pub struct Dependency {
 
 /// Response to `POST /repos/{r}/sysreqs`: requirements of the package of a DESCRIPTION and its dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Posted {
+pub struct DescriptionRequirements {
     /// The package itself first, then its dependencies by name; those without requirements are omitted.
     pub dependencies: Vec<Dependency>,
     /// All commands of `dependencies`, each once.
@@ -94,7 +94,7 @@ pub struct Posted {
 
 /// Response to `GET /repos/{r}/packages/{name}/sysreqs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct OfPackage {
+pub struct PackageRequirements {
     /// The R package.
     pub name: String,
     /// Files of the matching rules.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// The request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Moment {
+pub struct SnapshotQuery {
     /// The repository.
     pub repo: String,
     /// The time, in UTC: `2022-01-04T00:00:00Z`, or a day.

@@ -90,7 +90,7 @@ fn a_part_is_made_of_its_own_lists_and_of_what_is_layered_on_software() {
 }
 
 #[test]
-fn what_is_not_here_says_how_it_comes() {
+fn an_unpublished_part_has_a_hint() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     for label in ["3.21/bioc", "3.20/books"] {
         let error = ask(&all, part(label), "latest").expect_err("not here");

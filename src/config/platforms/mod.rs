@@ -33,13 +33,13 @@ pub struct Distribution {
     /// Whether system requirements are known for it.
     pub system_requirements: bool,
     /// Hidden from listings, but served.
-    pub hidden: bool,
+    pub is_hidden: bool,
     /// The R version it is meant for, `4.4` or `4.4.2`.
     pub r_version: Option<String>,
     /// Whether binaries are served only to clients with that R version.
-    pub forced: bool,
+    pub is_r_version_forced: bool,
     /// Whether it is a row of the status response; false for a mere alias.
-    pub row: bool,
+    pub has_status_row: bool,
 }
 
 /// Operating systems of R packages.

@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use super::{Distribution, MacFolders, Os, Platforms};
 use crate::config::merged::{Settings, merge};
-use crate::config::problem::About;
+use crate::config::problem::NoticeCategory;
 use crate::config::reader::Reader;
 use crate::config::table::{self, Section};
 use crate::config::value;
-use crate::config::written::Written;
+use crate::config::written::ParsedFile;
 
 /// The embedded table.
 static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
-    let written = Written::read("the embedded platform table", include_bytes!("table.gcfg"));
+    let written = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
     let (settings, unknown) = merge(&written);
     assert!(
         written.errors.is_empty() && unknown.is_empty(),
@@ -25,7 +25,7 @@ static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
 const DISTRIBUTION: &str = "Distribution";
 const MACOS: &str = "MacOS";
 /// Maximum length of a distribution's name in bytes: it is a part of URLs and of labels.
-const LONGEST: usize = 40;
+const MAX_NAME_LENGTH: usize = 40;
 
 impl Platforms {
     /// Reads the embedded table, overridden by the sections of the file.
@@ -91,22 +91,22 @@ fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
 
 fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !plain || name.is_empty() || name.len() > LONGEST {
+    if !plain || name.is_empty() || name.len() > MAX_NAME_LENGTH {
         let at = any_property(reader, DISTRIBUTION, name);
         let message = format!(
-            "is set for an invalid name: use 1 to {LONGEST} letters, digits and `_` (clients split URLs at `-`)"
+            "is set for an invalid name: use 1 to {MAX_NAME_LENGTH} letters, digits and `_` (clients split URLs at `-`)"
         );
-        reader.error(About::Settings, DISTRIBUTION, Some(name), at, &message);
+        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), at, &message);
     }
     let alias = text(reader, DISTRIBUTION, name, "Alias");
     let r_version = text(reader, DISTRIBUTION, name, "RVersion");
     if let Some(problem) = r_version.as_deref().and_then(|text| r_version_problem(text, true)) {
-        reader.error(About::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
+        reader.error(NoticeCategory::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
     }
     let forced = flag(reader, name, "ForceRVersion");
     if forced && r_version.is_none() && alias.is_none() {
         let message = "needs the R version that is forced; add `RVersion = 4.5`";
-        reader.error(About::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
+        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
     }
     let os = match text(reader, DISTRIBUTION, name, "OS") {
         Some(word) if word.eq_ignore_ascii_case("windows") => Os::Windows,
@@ -127,14 +127,14 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
         name: name.to_owned(),
         os,
         display: text(reader, DISTRIBUTION, name, "Display").unwrap_or_else(|| name.to_owned()),
-        row: alias.is_none() || system.is_some(),
+        has_status_row: alias.is_none() || system.is_some(),
         system: system.unwrap_or_else(|| name.to_owned()),
         release: or(name, "all"),
         architectures,
         system_requirements: flag(reader, name, "SystemRequirements"),
-        hidden: flag(reader, name, "Hidden"),
+        is_hidden: flag(reader, name, "Hidden"),
         r_version,
-        forced,
+        is_r_version_forced: forced,
         alias,
     }
 }
@@ -150,7 +150,7 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
             let hint =
                 near.map_or_else(|| "`rspm list distributions` lists all".to_owned(), table::did_you_mean);
             let message = format!("is not a Linux distribution of its own; {hint}");
-            reader.error(About::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
+            reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
             continue;
         };
         for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
@@ -158,19 +158,19 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
                 let message = format!(
                     "cannot be combined with `Alias`: {alias} determines it; set it there, or remove `Alias`"
                 );
-                reader.error(About::Settings, DISTRIBUTION, Some(&other.name), property, &message);
+                reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&other.name), property, &message);
             }
         }
         other.architectures.clone_from(&target.architectures);
         other.r_version.clone_from(&target.r_version);
-        other.forced = target.forced;
+        other.is_r_version_forced = target.is_r_version_forced;
     }
 }
 
 fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
     let versions = texts(reader, "Platforms", None, "RVersion");
     if let Some(problem) = versions.iter().find_map(|text| r_version_problem(text, false)) {
-        reader.error(About::Syntax, "Platforms", None, "RVersion", problem);
+        reader.error(NoticeCategory::Syntax, "Platforms", None, "RVersion", problem);
     }
     versions
 }
@@ -194,14 +194,14 @@ fn folders(reader: &mut Reader<'_>, name: &str) -> MacFolders {
     if name != "default" && r_version_problem(name, false).is_some() {
         let at = any_property(reader, MACOS, name);
         let message = "is not set for a minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
-        reader.error(About::Settings, MACOS, Some(name), at, message);
+        reader.error(NoticeCategory::Settings, MACOS, Some(name), at, message);
     }
     let mut folder = |property: &str| {
         let text = text(reader, MACOS, name, property)?;
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if !plain || text.starts_with('.') || text.len() > LONGEST {
+        if !plain || text.starts_with('.') || text.len() > MAX_NAME_LENGTH {
             let message = "is not a plain folder name; write it as big-sur-arm64";
-            reader.error(About::Settings, MACOS, Some(name), property, message);
+            reader.error(NoticeCategory::Settings, MACOS, Some(name), property, message);
         }
         // R's type `mac.binary` has no folder between `macosx` and `contrib`.
         Some(if text == "contrib" { String::new() } else { text })
@@ -234,7 +234,7 @@ mod tests {
             assert!(!d.architectures.is_empty() && !d.display.is_empty(), "{d:?}");
             assert!(d.alias.as_deref().is_none_or(|alias| all.linux(alias).is_some()), "{d:?}");
         }
-        let rows: Vec<_> = all.distributions.iter().filter(|d| d.row).collect();
+        let rows: Vec<_> = all.distributions.iter().filter(|d| d.has_status_row).collect();
         for d in &rows {
             let same = |o: &&&Distribution| (&o.system, &o.release) == (&d.system, &d.release);
             let twins = rows.iter().filter(same).count();
@@ -281,16 +281,19 @@ mod tests {
             ("fedora42", "x86_64 arm64".into())
         );
         let jammy = all.linux("jammy").expect("known");
-        assert!(jammy.hidden && jammy.forced && jammy.system_requirements);
+        assert!(jammy.is_hidden && jammy.is_r_version_forced && jammy.system_requirements);
         assert_eq!((jammy.r_version.as_deref(), jammy.release.as_str()), (Some("4.4.2"), "22.04"));
         assert_eq!(all.r_versions, ["4.7", "4.6"]);
         assert_eq!(all.macos.last().and_then(|m| m.arm64.as_deref()), Some("tahoe-arm64"));
         assert_eq!(all.aliases("fedora42").collect::<Vec<_>>(), ["ours"]);
-        assert!(!all.distributions.iter().any(|d| d.name == "ours" && d.row), "a name alone is no row");
+        assert!(
+            !all.distributions.iter().any(|d| d.name == "ours" && d.has_status_row),
+            "a name alone is no row"
+        );
     }
 
     #[test]
-    fn mistakes_are_told_with_their_line_and_the_way_out() {
+    fn errors_name_their_line_and_the_way_out() {
         for (text, said) in [
             ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
             (

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{Is, Keeper, Otherwise, ROWS, Row, What};
+use super::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES};
 
 /// The table in Markdown.
 #[must_use]
@@ -10,26 +10,26 @@ pub fn text() -> String {
     let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by everybody | \
                    wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
-    for row in ROWS {
-        let is = match row.is {
-            Is::Directory => "directory",
-            Is::File => "file",
-            Is::Socket => "socket",
+    for row in RULES {
+        let is = match row.file_type {
+            FileType::Directory => "directory",
+            FileType::File => "file",
+            FileType::Socket => "socket",
         };
         let word = |otherwise| match otherwise {
-            Otherwise::Refuse => "no start",
-            Otherwise::Warn => "warning",
+            OnViolation::Refuse => "no start",
+            OnViolation::Warn => "warning",
         };
-        let otherwise = word(row.otherwise);
-        let ours = row.keeper == Keeper::Daemon;
+        let otherwise = word(row.on_violation);
+        let ours = row.fixed_by == FixedBy::Daemon;
         let _ = writeln!(
             out,
             "| {} | {} | {is} | {:04o} | {:04o} | {} | {} | {} | {otherwise} |",
             title(row),
-            default(row.what),
+            default(row.kind),
             row.mode,
-            row.most,
-            word(row.of_another_owner()),
+            row.max_mode,
+            word(row.on_foreign_owner()),
             if ours { "fixed" } else { "warning" },
             if ours { "fixed" } else { otherwise },
         );
@@ -37,25 +37,25 @@ pub fn text() -> String {
     out
 }
 
-fn title(row: &Row) -> String {
+fn title(row: &PathRule) -> String {
     if row.name.contains('.') { format!("`{}`", row.name) } else { row.name.to_owned() }
 }
 
-fn default(what: What) -> &'static str {
+fn default(what: PathKind) -> &'static str {
     match what {
-        What::Gcfg => "`/etc/rstudio-pm/rstudio-pm.gcfg`",
-        What::Certificate | What::Key => "none",
-        What::DataDir => "`/var/lib/rstudio-pm`",
-        What::SqliteDir => "`/var/lib/rstudio-pm/db`",
-        What::Database => {
+        PathKind::Gcfg => "`/etc/rstudio-pm/rstudio-pm.gcfg`",
+        PathKind::Certificate | PathKind::Key => "none",
+        PathKind::DataDir => "`/var/lib/rstudio-pm`",
+        PathKind::SqliteDir => "`/var/lib/rstudio-pm/db`",
+        PathKind::Database => {
             "`/var/lib/rstudio-pm/db/rstudio-pm.db`, `…-wal`, `…-shm`, `….lock`; `usage.db`, `…-wal`, `…-shm`"
         }
-        What::Storage => "`/var/lib/rstudio-pm/<class>`",
-        What::TempDir => "`/tmp`",
-        What::LogDir => "`/var/log/rstudio/rstudio-pm`",
-        What::Log => "`rstudio-pm.log`, `rstudio-pm.access.log` in it",
-        What::SockFileDir => "`/var/run/rstudio-pm`",
-        What::Socket => "`/var/run/rstudio-pm/rstudio-pm.sock`",
-        What::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`",
+        PathKind::Storage => "`/var/lib/rstudio-pm/<class>`",
+        PathKind::TempDir => "`/tmp`",
+        PathKind::LogDir => "`/var/log/rstudio/rstudio-pm`",
+        PathKind::Log => "`rstudio-pm.log`, `rstudio-pm.access.log` in it",
+        PathKind::SockFileDir => "`/var/run/rstudio-pm`",
+        PathKind::Socket => "`/var/run/rstudio-pm/rstudio-pm.sock`",
+        PathKind::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`",
     }
 }

@@ -2,27 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, LogDestination, Place, Provider, StorageClass};
+use crate::config::{ClassLocation, Config, LogDestination, Provider, StorageClass};
 use crate::daemon::sockets;
-use crate::db::place;
+use crate::db::sqlite_dir;
 
 /// The rule for one kind of path.
 #[derive(Debug)]
-pub struct Row {
+pub struct PathRule {
     /// The kind of path.
-    pub what: What,
+    pub kind: PathKind,
     /// Its name in messages: the property, if there is one.
     pub name: &'static str,
     /// The required file type.
-    pub is: Is,
+    pub file_type: FileType,
     /// The mode to create it with.
     pub mode: u32,
     /// The most permission bits that are allowed; [`STICKY`] makes a world-writable directory safe.
-    pub most: u32,
+    pub max_mode: u32,
     /// Who fixes its mode.
-    pub keeper: Keeper,
+    pub fixed_by: FixedBy,
     /// What to do if others can change it and that cannot be fixed.
-    pub otherwise: Otherwise,
+    pub on_violation: OnViolation,
 }
 
 /// The sticky bit: only the owner of an entry can remove it from the directory.
@@ -31,7 +31,7 @@ pub const STICKY: u32 = 0o1000;
 /// The kinds of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is described by its row")]
-pub enum What {
+pub enum PathKind {
     Gcfg,
     Certificate,
     Key,
@@ -50,7 +50,7 @@ pub enum What {
 /// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "their names say it")]
-pub enum Is {
+pub enum FileType {
     Directory,
     File,
     Socket,
@@ -58,7 +58,7 @@ pub enum Is {
 
 /// Who fixes a wrong mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeper {
+pub enum FixedBy {
     /// The daemon, if the file belongs to its user.
     Daemon,
     /// The administrator; the daemon reports it.
@@ -67,101 +67,109 @@ pub enum Keeper {
 
 /// What to do about an unsafe path that cannot be fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Otherwise {
+pub enum OnViolation {
     /// The daemon does not start.
     Refuse,
     /// It logs a warning and continues.
     Warn,
 }
 
-impl Row {
+impl PathRule {
     /// What to do if it belongs to another ordinary user.
     #[must_use]
-    pub fn of_another_owner(&self) -> Otherwise {
-        match (self.what, self.keeper) {
+    pub fn on_foreign_owner(&self) -> OnViolation {
+        match (self.kind, self.fixed_by) {
             // systemd passes the socket, and its directory may still belong to the user of the distribution package.
             // Without systemd the socket is created again, or creating it fails.
-            (What::SockFileDir | What::Socket, _) | (_, Keeper::Administrator) => Otherwise::Warn,
-            (_, Keeper::Daemon) => self.otherwise,
+            (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => OnViolation::Warn,
+            (_, FixedBy::Daemon) => self.on_violation,
         }
     }
 }
 
-const fn row(
-    what: What,
+const fn rule(
+    what: PathKind,
     name: &'static str,
-    is: Is,
+    is: FileType,
     modes: (u32, u32),
-    keeper: Keeper,
-    otherwise: Otherwise,
-) -> Row {
-    Row { what, name, is, mode: modes.0, most: modes.1, keeper, otherwise }
+    keeper: FixedBy,
+    otherwise: OnViolation,
+) -> PathRule {
+    PathRule {
+        kind: what,
+        name,
+        file_type: is,
+        mode: modes.0,
+        max_mode: modes.1,
+        fixed_by: keeper,
+        on_violation: otherwise,
+    }
 }
 
 /// All rules, in the order in which the paths are checked.
 #[rustfmt::skip]
-pub static ROWS: &[Row] = &[
-    row(What::Gcfg, "the configuration file", Is::File, (0o640, 0o664), Keeper::Administrator, Otherwise::Refuse),
-    row(What::Certificate, "HTTPS.Certificate", Is::File, (0o644, 0o664), Keeper::Administrator, Otherwise::Refuse),
-    row(What::Key, "HTTPS.Key", Is::File, (0o600, 0o660), Keeper::Administrator, Otherwise::Refuse),
-    row(What::DataDir, "Server.DataDir", Is::Directory, (0o700, 0o700), Keeper::Daemon, Otherwise::Refuse),
-    row(What::SqliteDir, "SQLite.Dir", Is::Directory, (0o700, 0o700), Keeper::Daemon, Otherwise::Refuse),
-    row(What::Database, "the database file", Is::File, (0o600, 0o600), Keeper::Daemon, Otherwise::Refuse),
-    row(What::Storage, "FileStorage.Location", Is::Directory, (0o700, 0o775), Keeper::Daemon, Otherwise::Refuse),
-    row(What::TempDir, "Server.TempDir", Is::Directory, (0o1777, 0o775), Keeper::Administrator, Otherwise::Warn),
-    row(What::LogDir, "the log directory", Is::Directory, (0o750, 0o755), Keeper::Daemon, Otherwise::Warn),
-    row(What::Log, "the log", Is::File, (0o600, 0o640), Keeper::Daemon, Otherwise::Warn),
-    row(What::SockFileDir, "Server.SockFileDir", Is::Directory, (0o755, 0o755), Keeper::Daemon, Otherwise::Refuse),
-    row(What::Socket, "the administration socket", Is::Socket, (0o660, 0o660), Keeper::Daemon, Otherwise::Refuse),
-    row(What::Pid, "the PID file", Is::File, (0o600, 0o644), Keeper::Daemon, Otherwise::Warn),
+pub static RULES: &[PathRule] = &[
+    rule(PathKind::Gcfg, "the configuration file", FileType::File, (0o640, 0o664), FixedBy::Administrator, OnViolation::Refuse),
+    rule(PathKind::Certificate, "HTTPS.Certificate", FileType::File, (0o644, 0o664), FixedBy::Administrator, OnViolation::Refuse),
+    rule(PathKind::Key, "HTTPS.Key", FileType::File, (0o600, 0o660), FixedBy::Administrator, OnViolation::Refuse),
+    rule(PathKind::DataDir, "Server.DataDir", FileType::Directory, (0o700, 0o700), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::SqliteDir, "SQLite.Dir", FileType::Directory, (0o700, 0o700), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::Database, "the database file", FileType::File, (0o600, 0o600), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::Storage, "FileStorage.Location", FileType::Directory, (0o700, 0o775), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::TempDir, "Server.TempDir", FileType::Directory, (0o1777, 0o775), FixedBy::Administrator, OnViolation::Warn),
+    rule(PathKind::LogDir, "the log directory", FileType::Directory, (0o750, 0o755), FixedBy::Daemon, OnViolation::Warn),
+    rule(PathKind::Log, "the log", FileType::File, (0o600, 0o640), FixedBy::Daemon, OnViolation::Warn),
+    rule(PathKind::SockFileDir, "Server.SockFileDir", FileType::Directory, (0o755, 0o755), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::Socket, "the administration socket", FileType::Socket, (0o660, 0o660), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::Pid, "the PID file", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
 ];
 
 /// The paths of this kind in a configuration.
 #[must_use]
-pub fn paths(what: What, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
+pub fn paths(what: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
     let tls = config.https.listen.is_some();
     let sqlite = config.database.provider == Provider::Sqlite;
     let one = |path: &Path| vec![path.to_owned()];
     let socket_dir = &config.server.sock_file_dir;
     match what {
-        What::Gcfg => one(gcfg),
-        What::Certificate => config.https.certificate.iter().filter(|_| tls).cloned().collect(),
-        What::Key => config.https.key.iter().filter(|_| tls).cloned().collect(),
-        What::DataDir => one(&config.server.data_dir),
-        What::SqliteDir => {
+        PathKind::Gcfg => one(gcfg),
+        PathKind::Certificate => config.https.certificate.iter().filter(|_| tls).cloned().collect(),
+        PathKind::Key => config.https.key.iter().filter(|_| tls).cloned().collect(),
+        PathKind::DataDir => one(&config.server.data_dir),
+        PathKind::SqliteDir => {
             if sqlite {
                 one(&config.sqlite.dir)
             } else {
                 Vec::new()
             }
         }
-        What::Database => {
-            let names: &[&str] = if sqlite { &place::FILES } else { &[] };
+        PathKind::Database => {
+            let names: &[&str] = if sqlite { &sqlite_dir::FILES } else { &[] };
             names.iter().map(|name| config.sqlite.dir.join(name)).collect()
         }
-        What::Storage => {
+        PathKind::Storage => {
             let mut found: Vec<PathBuf> = Vec::new();
             for class in StorageClass::ALL {
-                match config.storage.place(class) {
-                    Place::File(place) if !found.contains(&place.location) => {
+                match config.storage.location(class) {
+                    ClassLocation::File(place) if !found.contains(&place.location) => {
                         found.push(place.location.clone())
                     }
-                    Place::File(_) | Place::S3(_) => {}
+                    ClassLocation::File(_) | ClassLocation::S3(_) => {}
                 }
             }
             found
         }
-        What::TempDir => one(&config.server.temp_dir),
-        What::LogDir => {
+        PathKind::TempDir => one(&config.server.temp_dir),
+        PathKind::LogDir => {
             let mut found: Vec<PathBuf> =
                 logs(config).filter_map(|log| log.parent()).map(Path::to_owned).collect();
             found.dedup();
             found
         }
-        What::Log => logs(config).map(Path::to_owned).collect(),
-        What::SockFileDir => one(socket_dir),
-        What::Socket => one(&sockets::admin_path(config)),
-        What::Pid => one(&socket_dir.join("rstudio-pm.pid")),
+        PathKind::Log => logs(config).map(Path::to_owned).collect(),
+        PathKind::SockFileDir => one(socket_dir),
+        PathKind::Socket => one(&sockets::admin_path(config)),
+        PathKind::Pid => one(&socket_dir.join("rstudio-pm.pid")),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Upgrades without dropped connections: on SIGUSR2 the running server starts the installed program, passes it the
-//! listening sockets and finishes its requests ([`giving`]); the new server serves once it is ready ([`taking`]).
+//! listening sockets and finishes its requests ([`outgoing`]); the new server serves once it is ready ([`incoming`]).
 //!
-//! They communicate over a socket pair ([`words`]), at first the standard input of the new server. At any time at
+//! They communicate over a socket pair ([`protocol`]), at first the standard input of the new server. At any time at
 //! least one process accepts connections, one is the main process for systemd, and at most one runs background tasks.
 
-pub(super) mod giving;
-pub(super) mod taking;
-mod words;
+pub(super) mod incoming;
+pub(super) mod outgoing;
+mod protocol;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(super) struct Program {
 
 impl Program {
     /// The command line of this process; to be read at its start, while its file still exists.
-    pub(super) fn started() -> Program {
+    pub(super) fn current() -> Program {
         let mut given = std::env::args_os();
         let path = given.next().map(PathBuf::from).filter(|path| path.is_absolute());
         let path = path.or_else(|| std::env::current_exe().ok());
@@ -61,7 +61,7 @@ impl Program {
 
 /// Starts the process that serves, with the standard streams of this one, without waiting for it.
 pub(super) fn detach() -> ExitCode {
-    match Program::started().command("serve").spawn() {
+    match Program::current().command("serve").spawn() {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => super::fail(&format!("could not start the new program: {error}")),
     }

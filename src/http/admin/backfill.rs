@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::job::wire;
-use super::{Answered, Call, ok};
+use super::{AdminResult, Call, ok};
 use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -13,7 +13,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::{BadDay, Day};
 use crate::repo::RepoError;
 use crate::sync::SyncError;
-use crate::sync::backfill::{Asked, RATE};
+use crate::sync::backfill::{BackfillRequest, RATE};
 
 /// The kind of an existing source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
@@ -30,11 +30,11 @@ fn failure(error: SyncError) -> Failure {
 }
 
 /// `POST /backfill`.
-pub(super) async fn start(call: Call<'_>) -> Answered {
+pub(super) async fn start(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (StartBackfill, _) = call.json().await?;
     let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
-    let asked = Asked {
+    let asked = BackfillRequest {
         kind: kind(app, &body.source)?,
         since,
         rate: body.rate.unwrap_or(RATE),
@@ -49,9 +49,9 @@ pub(super) async fn start(call: Call<'_>) -> Answered {
 }
 
 /// `DELETE /backfill/{source}`.
-pub(super) async fn stop(call: Call<'_>, source: &str) -> Answered {
+pub(super) async fn stop(call: Call<'_>, source: &str) -> AdminResult {
     if kind(call.app, source)? != SourceKind::Cran {
-        return Err(failure(SyncError::NoPast(kind(call.app, source)?)));
+        return Err(failure(SyncError::NotBackfillable(kind(call.app, source)?)));
     }
     let message = call.app.sync.stop_backfill().await.map_err(failure)?;
     ok(&StoppedBackfill { message })

@@ -1,19 +1,19 @@
 //! Binaries: add uploads as binaries of a source's releases, list, remove.
 
-use super::package::{chosen, outcome};
-use super::{Answered, Call, ok};
+use super::package::{existing_policy, outcome};
+use super::{AdminResult, Call, ok};
 use crate::api::binary::{
-    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBuild,
+    AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
 };
-use crate::http::built;
 use crate::http::error::Failure;
-use crate::r::platform::{ANY, Arch};
+use crate::http::wire_binary;
+use crate::r::platform::{ANY_ARCH, Arch};
 
 /// `POST /sources/{name}/binaries`.
-pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddBinaries, _) = call.json().await?;
-    let existing = chosen(body.replace, body.succeed_on_existing)?;
+    let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) =
         app.repo.add_binaries(name, &body.distribution, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|build| AddedBinary {
@@ -22,7 +22,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
         version: build.upload.version,
         distribution: body.distribution.clone(),
         r_version: build.r_version,
-        arch: build.arch.map_or(ANY, Arch::as_str).to_owned(),
+        arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: build.upload.sha256.to_string(),
         size: build.upload.size,
         outcome: outcome(build.outcome),
@@ -31,22 +31,22 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
 }
 
 /// `GET /sources/{name}/binaries?package=`.
-pub(super) async fn list(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
     let package = call.query.get("package").filter(|package| !package.is_empty());
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
-    let rows = call.app.repo.builds_in_source(name, package).await?;
-    ok(&rows.into_iter().map(built::wire).collect::<Vec<Binary>>())
+    let rows = call.app.repo.binaries_in_source(name, package).await?;
+    ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
 }
 
 /// `POST /sources/{name}/binaries/remove`.
-pub(super) async fn remove(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemoveBinary, _) = call.json().await?;
     let of = (body.name.as_str(), body.version.as_str());
-    let (platform, removed) = app.repo.remove_build(name, of, &body.platform, &body.comment, &actor).await?;
-    let builds = removed.into_iter().map(|build| RemovedBuild {
-        arch: build.arch.map_or(ANY, Arch::as_str).to_owned(),
+    let (platform, removed) = app.repo.remove_binary(name, of, &body.platform, &body.comment, &actor).await?;
+    let builds = removed.into_iter().map(|build| RemovedBinaryFile {
+        arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: build.sha256.map(|digest| digest.to_string()),
     });
     ok(&RemovedBinary {

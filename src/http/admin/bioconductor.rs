@@ -1,13 +1,13 @@
 //! Bioconductor versions: those declared, and what is synced of each.
 
-use super::{Answered, Call, ok};
+use super::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
 use crate::http::bioconductor::cran_snapshot;
 use crate::model::time::Timestamp;
 use crate::repo::RepoError;
 
 /// `GET /bioconductor/versions`.
-pub(super) async fn versions(call: Call<'_>) -> Answered {
+pub(super) async fn versions(call: Call<'_>) -> AdminResult {
     let (repo, catalog) = (&call.app.repo, call.app.state.catalog.get());
     let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
     let mut versions = Vec::new();

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Answered, json, log, ok};
+use super::{AdminResult, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
-use crate::control::{self, Command, Done, Refused};
+use crate::control::{self, Command, CommandError, CommandResult};
 use crate::http::App;
 use crate::http::error::Failure;
-use crate::http::incoming::Incoming;
+use crate::http::request_body::Incoming;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;
 
 /// Maximum timeout of `offline`.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
-const DATABASE: Duration = Duration::from_secs(2);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a control request addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Noun {
+pub(super) enum ControlTarget {
     Status,
     Nodes,
     Online,
@@ -33,67 +33,80 @@ pub(super) enum Noun {
 }
 
 /// Parses the addresses that are served in every mode.
-pub(super) fn noun(segments: &[&str]) -> Option<Noun> {
+pub(super) fn parse(segments: &[&str]) -> Option<ControlTarget> {
     match segments {
-        ["status"] => Some(Noun::Status),
-        ["nodes"] => Some(Noun::Nodes),
-        ["online"] => Some(Noun::Online),
-        ["offline"] => Some(Noun::Offline),
-        ["reload"] => Some(Noun::Reload),
-        ["log", "level"] => Some(Noun::LogLevel),
-        ["log", "reopen"] => Some(Noun::ReopenLogs),
+        ["status"] => Some(ControlTarget::Status),
+        ["nodes"] => Some(ControlTarget::Nodes),
+        ["online"] => Some(ControlTarget::Online),
+        ["offline"] => Some(ControlTarget::Offline),
+        ["reload"] => Some(ControlTarget::Reload),
+        ["log", "level"] => Some(ControlTarget::LogLevel),
+        ["log", "reopen"] => Some(ControlTarget::ReopenLogs),
         _ => None,
     }
 }
 
 /// Handles a control request.
-pub(super) async fn answer(switch: &Switch, method: &Method, noun: Noun, body: Incoming) -> Answered {
-    let control = &switch.porch().control;
-    let pause = switch.porch().limits.body_pause;
+pub(super) async fn answer(
+    switch: &Switch,
+    method: &Method,
+    noun: ControlTarget,
+    body: Incoming,
+) -> AdminResult {
+    let control = &switch.context().control;
+    let pause = switch.context().limits.body_timeout;
     match (noun, method) {
-        (Noun::Status, &Method::GET) => ok(&node(switch).await),
-        (Noun::Nodes, &Method::GET) => ok(&[node(switch).await]),
-        (Noun::Online, &Method::POST) => {
-            let done = control.order(Command::Online).await.map_err(refused)?;
-            ok(&moved(node(switch).await, done))
+        (ControlTarget::Status, &Method::GET) => ok(&node(switch).await),
+        (ControlTarget::Nodes, &Method::GET) => ok(&[node(switch).await]),
+        (ControlTarget::Online, &Method::POST) => {
+            let done = control.run(Command::Online).await.map_err(conflict)?;
+            ok(&with_message(node(switch).await, done))
         }
-        (Noun::Offline, &Method::POST) => {
+        (ControlTarget::Offline, &Method::POST) => {
             let asked: GoOffline = json(body, pause).await?;
-            let timeout = Duration::from_secs(asked.timeout).min(LONGEST);
-            let done = control.order(Command::Offline { timeout }).await.map_err(refused)?;
-            ok(&moved(node(switch).await, done))
+            let timeout = Duration::from_secs(asked.timeout).min(MAX_OFFLINE_TIMEOUT);
+            let done = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
+            ok(&with_message(node(switch).await, done))
         }
-        (Noun::Reload, &Method::POST) => match control.order(Command::Reload).await.map_err(refused)? {
-            Done::Reloaded(reloaded) => ok(&wire(reloaded)),
-            Done::Moved(sentence) => ok(&Reload {
-                applied: Vec::new(),
-                ignored: Vec::new(),
-                restart: Vec::new(),
-                warnings: vec![sentence],
-            }),
-        },
-        (Noun::LogLevel, &Method::PUT) => {
+        (ControlTarget::Reload, &Method::POST) => {
+            match control.run(Command::Reload).await.map_err(conflict)? {
+                CommandResult::Reloaded(reloaded) => ok(&wire(reloaded)),
+                CommandResult::ModeChanged(sentence) => ok(&Reload {
+                    applied: Vec::new(),
+                    ignored: Vec::new(),
+                    restart: Vec::new(),
+                    warnings: vec![sentence],
+                }),
+            }
+        }
+        (ControlTarget::LogLevel, &Method::PUT) => {
             let asked: LogLevel = json(body, pause).await?;
             let level =
                 control.set_log_level(&asked.level).map_err(|why| Failure::bad_request(why.to_string()))?;
             ok(&LogLevel { level })
         }
-        (Noun::ReopenLogs, &Method::POST) => log::reopen(control).await,
-        (Noun::Status | Noun::Nodes, _) => Err(Failure::method("GET")),
-        (Noun::Online | Noun::Offline | Noun::Reload | Noun::ReopenLogs, _) => Err(Failure::method("POST")),
-        (Noun::LogLevel, _) => Err(Failure::method("PUT")),
+        (ControlTarget::ReopenLogs, &Method::POST) => log::reopen(control).await,
+        (ControlTarget::Status | ControlTarget::Nodes, _) => Err(Failure::method_not_allowed("GET")),
+        (
+            ControlTarget::Online
+            | ControlTarget::Offline
+            | ControlTarget::Reload
+            | ControlTarget::ReopenLogs,
+            _,
+        ) => Err(Failure::method_not_allowed("POST")),
+        (ControlTarget::LogLevel, _) => Err(Failure::method_not_allowed("PUT")),
     }
 }
 
 /// Sets the message of a finished command.
-fn moved(node: Node, done: Done) -> Node {
+fn with_message(node: Node, done: CommandResult) -> Node {
     match done {
-        Done::Moved(message) => Node { message, ..node },
-        Done::Reloaded(_) => node,
+        CommandResult::ModeChanged(message) => Node { message, ..node },
+        CommandResult::Reloaded(_) => node,
     }
 }
 
-fn refused(why: Refused) -> Failure {
+fn conflict(why: CommandError) -> Failure {
     Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, why.to_string())
 }
 
@@ -113,7 +126,7 @@ fn wire(reloaded: control::Reloaded) -> Reload {
 }
 
 async fn node(switch: &Switch) -> Node {
-    let control = &switch.porch().control;
+    let control = &switch.context().control;
     let mode = control.mode();
     let work = control.work();
     let (jobs, warnings) = match switch.app() {
@@ -136,7 +149,7 @@ async fn node(switch: &Switch) -> Node {
         mode: match mode {
             control::Mode::Starting(_) => Mode::Starting,
             control::Mode::Online => Mode::Online,
-            control::Mode::Leaving => Mode::Leaving,
+            control::Mode::GoingOffline => Mode::Leaving,
             control::Mode::Offline => Mode::Offline,
             control::Mode::Broken(_) => Mode::Broken,
         },
@@ -156,7 +169,7 @@ async fn schedules(app: &App) -> Vec<Schedule> {
         all.extend(app.usage.schedule().await);
         all
     };
-    let all = tokio::time::timeout(DATABASE, read).await.unwrap_or_default();
+    let all = tokio::time::timeout(DATABASE_TIMEOUT, read).await.unwrap_or_default();
     let wire = |status: ScheduleStatus| Schedule {
         name: status.name.to_owned(),
         cron: status.cron,

@@ -1,13 +1,13 @@
 //! Explains which file a client gets and why.
 
-use super::{Answered, Call, ok, version};
-use crate::api::explain::{About, Explanation, Given, Step};
+use super::{AdminResult, Call, ok, version};
+use crate::api::explain::{Explanation, ServedFile, Step, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::repo::explain::{self, Question};
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
-pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
     let text = |parameter: &str| call.query.get(parameter).map(str::to_owned);
     let package = text("package").filter(|package| !package.is_empty());
     let package = package.ok_or_else(|| Failure::bad_request("the parameter package is missing"))?;
@@ -26,30 +26,30 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> Answered {
         repo: name.to_owned(),
         package,
         steps: explained.steps.into_iter().map(step).collect(),
-        file: explained.outcome.file.map(given),
+        file: explained.outcome.file.map(served_file),
         failed: explained.outcome.failed.map(str::to_owned),
         answer: explained.outcome.answer,
     })
 }
 
 fn step(step: explain::Step) -> Step {
-    let explain::Step { about, subject, found, wins, rule } = step;
+    let explain::Step { topic: about, subject, found, is_selected: wins, rule } = step;
     let about = match about {
-        explain::About::Snapshot => About::Snapshot,
-        explain::About::Source => About::Source,
-        explain::About::Release => About::Release,
-        explain::About::Distribution => About::Distribution,
-        explain::About::Client => About::Client,
-        explain::About::Match => About::Match,
-        explain::About::Build => About::Build,
-        explain::About::File => About::File,
+        explain::Topic::Snapshot => Topic::Snapshot,
+        explain::Topic::Source => Topic::Source,
+        explain::Topic::Release => Topic::Release,
+        explain::Topic::Distribution => Topic::Distribution,
+        explain::Topic::Client => Topic::Client,
+        explain::Topic::Match => Topic::Match,
+        explain::Topic::Binary => Topic::Build,
+        explain::Topic::File => Topic::File,
     };
     Step { about, subject, found, wins, rule }
 }
 
-fn given(given: explain::Given) -> Given {
-    let explain::Given { source, located, platform, url } = given;
-    Given {
+fn served_file(given: explain::ServedFile) -> ServedFile {
+    let explain::ServedFile { source, located, platform, url } = given;
+    ServedFile {
         source,
         name: located.package,
         version: located.version,

@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 
-use super::{Answered, Call, ok};
+use super::{AdminResult, Call, ok};
 use crate::api::job::{Job, JobStatus, StartSync};
 use crate::http::body::Body;
 use crate::http::error::Failure;
@@ -31,7 +31,7 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
 }
 
 /// `POST /sync`.
-pub(super) async fn sync(call: Call<'_>) -> Answered {
+pub(super) async fn sync(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StartSync, _) = call.json().await?;
     let version = body.version.as_deref().map(str::parse).transpose();
@@ -63,7 +63,7 @@ pub(super) fn running(call: &Call<'_>) -> Response<Body> {
 }
 
 /// `GET /jobs/{id}`.
-pub(super) fn get(call: &Call<'_>, id: &str) -> Answered {
+pub(super) fn get(call: &Call<'_>, id: &str) -> AdminResult {
     let job = id.parse().ok().and_then(|id| call.app.state.jobs.get(id));
     match job {
         Some(job) => ok(&wire(&job, false)),

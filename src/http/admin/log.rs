@@ -2,16 +2,16 @@
 
 use http::StatusCode;
 
-use super::{Answered, ok};
+use super::{AdminResult, ok};
 use crate::api::error::Code;
 use crate::api::log::Reopened;
-use crate::control::{Control, Refused};
+use crate::control::{CommandError, Control};
 use crate::http::error::Failure;
 
 /// Reopens the log files. Answers once no process of this server writes to the previous files.
-pub(super) async fn reopen(control: &Control) -> Answered {
+pub(super) async fn reopen(control: &Control) -> AdminResult {
     let failed =
-        |why: Refused| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why.to_string());
+        |why: CommandError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why.to_string());
     let files = control.reopen_logs().await.map_err(failed)?;
     ok(&Reopened { files: files.iter().map(|file| file.display().to_string()).collect() })
 }

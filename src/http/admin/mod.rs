@@ -30,11 +30,11 @@ use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
 use super::platforms;
-use super::request;
-use super::response::{self, Tongue};
-use super::switch::{self, Hearer, Switch};
+use super::read_body;
+use super::response::{self, ErrorFormat};
+use super::switch::{self, Audience, Switch};
 use super::target::Query;
-use crate::http::incoming::Incoming;
+use crate::http::request_body::Incoming;
 use crate::r::bioconductor::{BadVersion, Version};
 use crate::repo::edit::{Actor, OnExisting};
 
@@ -49,7 +49,7 @@ struct Call<'a> {
     body: Incoming,
 }
 
-type Answered = Result<Response<Body>, Failure>;
+type AdminResult = Result<Response<Body>, Failure>;
 
 /// Handles an admin request; `path` is decoded and without the prefix: `repos/cran`. Without an app only requests about
 /// the process itself are served.
@@ -62,21 +62,21 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let (Parts { method, .. }, body) = request.into_parts();
     let writes = method != Method::GET && method != Method::HEAD;
-    let actor = Actor(if writes { who(peer).await } else { String::new() });
+    let actor = Actor(if writes { user_of(peer).await } else { String::new() });
     let named = actor.0.clone();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let refused = |failure: Failure| response::failure(&failure.for_administrator(), Tongue::Json);
-    let response = match control::noun(&segments) {
+    let refused = |failure: Failure| response::failure(&failure.for_administrator(), ErrorFormat::Json);
+    let response = match control::parse(&segments) {
         // Must not hold the app meanwhile: going offline waits until it is released.
         Some(noun) => control::answer(switch, &method, noun, body).await.unwrap_or_else(refused),
         None => match switch.app() {
             Some(app) => {
                 let answered = dispatch(&method, &segments, Call { app: &app, query, actor, body }).await;
                 let mut response = answered.unwrap_or_else(refused);
-                response.body_mut().comes_from(app);
+                response.body_mut().set_owner(app);
                 response
             }
-            None => refused(switch::shut(&switch.porch().control.mode(), Hearer::Administrator)),
+            None => refused(switch::unavailable(&switch.context().control.mode(), Audience::Administrator)),
         },
     };
     if writes {
@@ -85,7 +85,7 @@ pub(super) async fn answer(
     response
 }
 
-async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answered {
+async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> AdminResult {
     match (method.as_str(), segments) {
         ("GET", ["sources"]) => source::list(call).await,
         ("POST", ["sources"]) => source::create(call).await,
@@ -122,31 +122,31 @@ async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> Answere
         ("GET", ["jobs", id]) => job::get(&call, id),
         ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
         ("GET", ["openapi.json"]) => Ok(response::json(StatusCode::OK, &openapi::document())),
-        (_, known) => Err(unknown(known)),
+        (_, known) => Err(not_found(known)),
     }
 }
 
 /// 405 if the address has other methods, else 404.
-fn unknown(segments: &[&str]) -> Failure {
+fn not_found(segments: &[&str]) -> Failure {
     match segments {
-        ["sources"] | ["repos"] => Failure::method("GET, POST"),
-        ["sources", _] | ["repos", _] => Failure::method("GET, PATCH, DELETE"),
-        ["sources", _, "packages" | "binaries"] => Failure::method("GET, POST"),
-        ["repos", _, "sources"] => Failure::method("POST, PUT"),
-        ["repos", _, "sources", _] | ["backfill", _] => Failure::method("DELETE"),
+        ["sources"] | ["repos"] => Failure::method_not_allowed("GET, POST"),
+        ["sources", _] | ["repos", _] => Failure::method_not_allowed("GET, PATCH, DELETE"),
+        ["sources", _, "packages" | "binaries"] => Failure::method_not_allowed("GET, POST"),
+        ["repos", _, "sources"] => Failure::method_not_allowed("POST, PUT"),
+        ["repos", _, "sources", _] | ["backfill", _] => Failure::method_not_allowed("DELETE"),
         ["uploads"]
         | ["sync"]
         | ["backfill"]
         | ["repair", "clock"]
         | ["sources", _, "packages" | "binaries", "remove"]
-        | ["storage", "adopt" | "sweep" | "restore"] => Failure::method("POST"),
+        | ["storage", "adopt" | "sweep" | "restore"] => Failure::method_not_allowed("POST"),
         ["repos", _, "packages" | "explain"]
         | ["jobs"]
         | ["jobs", _]
         | ["bioconductor", "versions"]
         | ["distributions"]
         | ["storage"]
-        | ["openapi.json"] => Failure::method("GET"),
+        | ["openapi.json"] => Failure::method_not_allowed("GET"),
         _ => Failure::not_found(
             "the admin API has nothing at this address; rspm and server may differ in version",
         ),
@@ -154,15 +154,16 @@ fn unknown(segments: &[&str]) -> Failure {
 }
 
 /// How long a user name is cached: an `rspm` command makes several requests.
-const NAMED: Duration = Duration::from_secs(5);
+const USER_CACHE_TIME: Duration = Duration::from_secs(5);
 
 /// Cache of the last user lookup: user id, time and name.
-static LAST: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(None);
+static LAST_USER: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(None);
 
 /// The user of a request by its peer credentials: `alice (uid 1000)`.
-async fn who(peer: Peer) -> String {
+async fn user_of(peer: Peer) -> String {
     let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
-    let known = LAST.lock().clone().filter(|(last, at, _)| *last == uid && at.elapsed() < NAMED);
+    let known =
+        LAST_USER.lock().clone().filter(|(last, at, _)| *last == uid && at.elapsed() < USER_CACHE_TIME);
     let name = match known {
         Some((.., name)) => name,
         None => {
@@ -171,7 +172,7 @@ async fn who(peer: Peer) -> String {
                 nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
             });
             let name = lookup.await.ok().flatten();
-            *LAST.lock() = Some((uid, Instant::now(), name.clone()));
+            *LAST_USER.lock() = Some((uid, Instant::now(), name.clone()));
             name
         }
     };
@@ -181,21 +182,21 @@ async fn who(peer: Peer) -> String {
     }
 }
 
-fn ok<T: Serialize>(value: &T) -> Answered {
+fn ok<T: Serialize>(value: &T) -> AdminResult {
     Ok(response::json(StatusCode::OK, value))
 }
 
 impl Call<'_> {
     /// Reads the JSON body of the request.
     async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
-        let value = json(self.body, self.app.limits.body_pause).await?;
+        let value = json(self.body, self.app.limits.body_timeout).await?;
         Ok((value, self.actor))
     }
 }
 
 /// Reads a JSON body.
 async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
-    let bytes = request::read(body, JSON_LIMIT, pause).await?;
+    let bytes = read_body::read(body, JSON_LIMIT, pause).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }

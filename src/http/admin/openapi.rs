@@ -230,7 +230,7 @@ pub fn document() -> OpenApi {
             "*" => ("application/octet-stream", ""),
             name => (JSON, name),
         }),
-        answer: answer.map(|name| (JSON, name)),
+        response: answer.map(|name| (JSON, name)),
     });
     let info = InfoBuilder::new()
         .title("rstudio-pm admin API")

@@ -1,34 +1,36 @@
 //! Packages: list in pages, add uploads to a source, remove.
 
-use super::{Answered, Call, ok, version};
+use super::{AdminResult, Call, ok, version};
 use crate::api::package::{Package, Packages};
-use crate::api::source::{AddPackages, AddedPackage, AddedPackages, Outcome, RemovePackage, RemovedPackage};
+use crate::api::source::{
+    AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,
+};
 use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
-use crate::repo::edit::{Added, OnExisting, Scope};
+use crate::repo::edit::{AddStatus, OnExisting, RemoveScope};
 use crate::repo::listing::PackageQuery;
 
 /// Maximum page size.
-const MOST: usize = 10_000;
+const MAX_PAGE_SIZE: usize = 10_000;
 
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn of_source(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn of_source(call: Call<'_>, name: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
     let point = call.app.repo.source_point_of(name, version)?;
     page(&call, &point).await
 }
 
 /// `GET /repos/{name}/packages?version=&search=&count=&page=`.
-pub(super) async fn of_repo(call: Call<'_>, name: &str) -> Answered {
-    let part = call.query.get("version").map(version).transpose()?.map(Part::all);
+pub(super) async fn of_repo(call: Call<'_>, name: &str) -> AdminResult {
+    let part = call.query.get("version").map(version).transpose()?.map(Part::whole);
     let point = call.app.repo.point_of(name, part, Snapshot::Latest).await?;
     page(&call, &point).await
 }
 
-async fn page(call: &Call<'_>, point: &Point) -> Answered {
-    let count = call.query.number("count", MOST)?.unwrap_or(100).max(1);
+async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
+    let count = call.query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
     let page = call.query.number("page", usize::MAX)?.unwrap_or(1).max(1);
     let query = PackageQuery {
         part: call.query.get("search").unwrap_or_default().to_owned(),
@@ -54,10 +56,10 @@ async fn page(call: &Call<'_>, point: &Point) -> Answered {
 }
 
 /// `POST /sources/{name}/packages`.
-pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
-    let existing = chosen(body.replace, body.succeed_on_existing)?;
+    let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) = app.repo.add(name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, added)| AddedPackage {
         file: upload.file,
@@ -71,7 +73,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> Answered {
 }
 
 /// Resolves the two flags of an add request.
-pub(super) fn chosen(replace: bool, succeed_on_existing: bool) -> Result<OnExisting, Failure> {
+pub(super) fn existing_policy(replace: bool, succeed_on_existing: bool) -> Result<OnExisting, Failure> {
     match (replace, succeed_on_existing) {
         (false, false) => Ok(OnExisting::Fail),
         (false, true) => Ok(OnExisting::Succeed),
@@ -81,22 +83,22 @@ pub(super) fn chosen(replace: bool, succeed_on_existing: bool) -> Result<OnExist
 }
 
 /// Converts an outcome to its wire type.
-pub(super) fn outcome(added: Added) -> Outcome {
+pub(super) fn outcome(added: AddStatus) -> AddOutcome {
     match added {
-        Added::New => Outcome::Added,
-        Added::Replaced => Outcome::Replaced,
-        Added::Existing => Outcome::Existing,
+        AddStatus::New => AddOutcome::Added,
+        AddStatus::Replaced => AddOutcome::Replaced,
+        AddStatus::Existing => AddOutcome::Existing,
     }
 }
 
 /// `POST /sources/{name}/packages/remove`.
-pub(super) async fn remove(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemovePackage, _) = call.json().await?;
     let scope = match body.scope.as_str() {
-        "all" => Scope::All,
-        "current" => Scope::Current,
-        version => Scope::Version(version.to_owned()),
+        "all" => RemoveScope::All,
+        "current" => RemoveScope::Current,
+        version => RemoveScope::Version(version.to_owned()),
     };
     let versions = app.repo.remove(name, &body.name, scope, &body.comment, &actor).await?;
     ok(&RemovedPackage { name: body.name, versions })

@@ -1,13 +1,13 @@
 //! Repair commands.
 
-use super::{Answered, Call, ok};
+use super::{AdminResult, Call, ok};
 use crate::api::repair::{RepairClock, RepairedClock, Restamped};
 use crate::db::skew::{Repair, Skew};
 use crate::http::error::Failure;
 use crate::model::time::{BadDay, Day};
 
 /// `POST /repair/clock`.
-pub(super) async fn clock(call: Call<'_>) -> Answered {
+pub(super) async fn clock(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (RepairClock, _) = call.json().await?;
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;

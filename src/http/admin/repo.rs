@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Answered, Call, name, ok, on_existing, version};
+use super::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
 use crate::http::app::App;
@@ -34,30 +34,30 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     let catalog = app.state.catalog.get();
-    Ok(wire(app, &catalog, app.repo.known(&catalog, name)?))
+    Ok(wire(app, &catalog, app.repo.repository(&catalog, name)?))
 }
 
 /// Checks that there is such a repository.
-pub(super) fn known(app: &App, name: &str) -> Result<(), Failure> {
-    Ok(app.repo.known(&app.state.catalog.get(), name).map(drop)?)
+pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
+    Ok(app.repo.repository(&app.state.catalog.get(), name).map(drop)?)
 }
 
 /// `GET /repos?source=`.
-pub(super) async fn list(call: Call<'_>) -> Answered {
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let catalog = app.state.catalog.get();
     let source = match call.query.get("source") {
         None => None,
         Some(name) => Some(app.repo.source_info(name).await?.source.id),
     };
-    let wanted = |repo: &&Repository| source.is_none_or(|id| repo.offers(id));
+    let wanted = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
     let repos: Vec<Repo> =
         catalog.repos.iter().filter(wanted).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
 }
 
 /// `POST /repos`.
-pub(super) async fn create(call: Call<'_>) -> Answered {
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (CreateRepo, _) = call.json().await?;
     let name = name(&body.name)?;
@@ -68,12 +68,12 @@ pub(super) async fn create(call: Call<'_>) -> Answered {
 }
 
 /// `GET /repos/{name}`.
-pub(super) async fn info(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
     ok(&show(call.app, name)?)
 }
 
 /// `PATCH /repos/{name}`.
-pub(super) async fn edit(call: Call<'_>, old: &str) -> Answered {
+pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
     let (body, _): (EditRepo, _) = call.json().await?;
     let new = body.new_name.as_deref().map(name).transpose()?;
@@ -84,13 +84,13 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> Answered {
 }
 
 /// `DELETE /repos/{name}`.
-pub(super) async fn delete(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
     call.app.repo.delete_repo(name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }
 
 /// `POST /repos/{name}/sources`.
-pub(super) async fn subscribe(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (Subscribe, _) = call.json().await?;
     let version = body.version.as_deref().map(version).transpose()?;
@@ -100,14 +100,14 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> Answered {
 }
 
 /// `DELETE /repos/{name}/sources/{source}?version=`.
-pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> Answered {
+pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
     call.app.repo.unsubscribe_from(name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 
 /// `PUT /repos/{name}/sources`.
-pub(super) async fn reorder(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn reorder(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (Reorder, _) = call.json().await?;
     app.repo.reorder(name, &body.sources, &actor).await?;

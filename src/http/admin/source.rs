@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Answered, Call, name, ok, on_existing};
+use super::{AdminResult, Call, name, ok, on_existing};
 use crate::api::source::{CreateSource, EditSource, Source, Transaction};
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -38,11 +38,11 @@ async fn show(app: &App, name: &str) -> Result<Source, Failure> {
 }
 
 /// `GET /sources?repo=&type=`.
-pub(super) async fn list(call: Call<'_>) -> Answered {
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let wanted = call.query.get("type").map(kind).transpose()?;
     let repo = call.query.get("repo");
     if let Some(repo) = repo {
-        super::repo::known(call.app, repo)?;
+        super::repo::check_exists(call.app, repo)?;
     }
     let catalog = call.app.state.catalog.get();
     let mut sources = Vec::new();
@@ -56,7 +56,7 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
 }
 
 /// `POST /sources`.
-pub(super) async fn create(call: Call<'_>) -> Answered {
+pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (CreateSource, _) = call.json().await?;
     let name = name(&body.name)?;
@@ -65,12 +65,12 @@ pub(super) async fn create(call: Call<'_>) -> Answered {
 }
 
 /// `GET /sources/{name}`.
-pub(super) async fn info(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn info(call: Call<'_>, name: &str) -> AdminResult {
     ok(&show(call.app, name).await?)
 }
 
 /// `PATCH /sources/{name}`.
-pub(super) async fn edit(call: Call<'_>, old: &str) -> Answered {
+pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
     let (body, _): (EditSource, _) = call.json().await?;
     let new = name(&body.new_name)?;
@@ -79,7 +79,7 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> Answered {
 }
 
 /// `DELETE /sources/{name}`.
-pub(super) async fn delete(call: Call<'_>, name: &str) -> Answered {
+pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
     call.app.repo.delete_source(name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use http::StatusCode;
 
 use super::job::wire;
-use super::{Answered, Call, ok};
+use super::{AdminResult, Call, ok};
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
@@ -16,11 +16,11 @@ use crate::http::response;
 use crate::jobs::Started;
 use crate::model::time::Timestamp;
 use crate::repo::RepoError;
-use crate::repo::sweep::Asked;
-use crate::storage::{GRACE, Standing};
+use crate::repo::sweep::SweepOptions;
+use crate::storage::{GRACE, Ownership};
 
 /// `GET /storage`.
-pub(super) async fn list(call: Call<'_>) -> Answered {
+pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
     app.repo.claim_storage().await;
     let database = app.state.db.read(db::identity::get).await?;
@@ -28,15 +28,15 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
         let trash = app.repo.trash(class).await?;
-        let (owner, other) = match condition.standing(class) {
-            Standing::Unchecked => (StorageOwner::Unchecked, None),
-            Standing::Own => (StorageOwner::Own, None),
-            Standing::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
-            Standing::Contested => (StorageOwner::Contested, None),
-            Standing::Missing => (StorageOwner::Missing, None),
-            Standing::Unreadable => (StorageOwner::Unreadable, None),
-            Standing::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
-            Standing::Unknown(_) => (StorageOwner::Unknown, None),
+        let (owner, other) = match condition.ownership(class) {
+            Ownership::Unchecked => (StorageOwner::Unchecked, None),
+            Ownership::Own => (StorageOwner::Own, None),
+            Ownership::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
+            Ownership::Contested => (StorageOwner::Contested, None),
+            Ownership::Missing => (StorageOwner::Missing, None),
+            Ownership::Unreadable => (StorageOwner::Unreadable, None),
+            Ownership::Unclaimed { .. } => (StorageOwner::Unclaimed, None),
+            Ownership::Unknown(_) => (StorageOwner::Unknown, None),
         };
         classes.push(StorageState {
             class: class.as_str().to_owned(),
@@ -51,14 +51,14 @@ pub(super) async fn list(call: Call<'_>) -> Answered {
             }),
             damaged: condition.damaged(class).count() as u64,
             lost: condition.lost(class).count() as u64,
-            waiting: condition.waiting(class).map(|w| WaitingSweep { objects: w.objects, of: w.of }),
+            waiting: condition.pending_sweep(class).map(|w| WaitingSweep { objects: w.objects, of: w.total }),
         });
     }
     ok(&Storage { database: database.to_string(), grace_days: GRACE.as_secs() / 86_400, classes })
 }
 
 /// `POST /storage/adopt`.
-pub(super) async fn adopt(call: Call<'_>) -> Answered {
+pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
     let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await;
@@ -71,10 +71,10 @@ pub(super) async fn adopt(call: Call<'_>) -> Answered {
 }
 
 /// `POST /storage/sweep`.
-pub(super) async fn sweep(call: Call<'_>) -> Answered {
+pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (SweepStorage, _) = call.json().await?;
-    let confirmed = named(&body.confirm)?;
+    let confirmed = parse_classes(&body.confirm)?;
     let key = match body.confirm.is_empty() {
         true => "storage:sweep".to_owned(),
         false => format!("storage:sweep:{}", body.confirm.join(",")),
@@ -82,7 +82,7 @@ pub(super) async fn sweep(call: Call<'_>) -> Answered {
     let (repo, usage, storage) = (app.repo.clone(), app.usage.clone(), app.state.storage.clone());
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |_| async move {
         let metrics = confirmed.contains(&StorageClass::Metrics);
-        let swept = repo.sweep(&Asked { confirmed, ..Asked::default() }).await;
+        let swept = repo.sweep(&SweepOptions { confirmed, ..SweepOptions::default() }).await;
         let swept = swept.map_err(|error| error.to_string())?;
         let usage = usage.sweep(metrics).await.map_err(|error| error.to_string())?;
         let mut text = format!(
@@ -99,7 +99,7 @@ pub(super) async fn sweep(call: Call<'_>) -> Answered {
 }
 
 /// `POST /storage/restore`.
-pub(super) async fn restore(call: Call<'_>) -> Answered {
+pub(super) async fn restore(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
     let classes = selected(&body.classes)?;
@@ -117,7 +117,7 @@ pub(super) async fn restore(call: Call<'_>) -> Answered {
     accepted(&started)
 }
 
-fn accepted(started: &Started) -> Answered {
+fn accepted(started: &Started) -> AdminResult {
     let job = match started {
         Started::New(job) => wire(job, false),
         Started::Attached(job) => wire(job, true),
@@ -129,11 +129,11 @@ fn accepted(started: &Started) -> Answered {
 fn selected(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     match names {
         [] => Ok(StorageClass::ALL.to_vec()),
-        names => named(names),
+        names => parse_classes(names),
     }
 }
 
-fn named(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
+fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
             let known = StorageClass::ALL.map(StorageClass::as_str).join(", ");

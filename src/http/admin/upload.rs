@@ -3,20 +3,20 @@
 
 use http::StatusCode;
 
-use super::{Answered, Call};
+use super::{AdminResult, Call};
 use crate::api::upload::Upload;
 use crate::http::error::Failure;
-use crate::http::{request, response};
+use crate::http::{read_body, response};
 
 /// Maximum size of an archive, in bytes.
-const LIMIT: u64 = 10 << 30;
+const MAX_BYTES: u64 = 10 << 30;
 
 /// `POST /uploads?file=&type=`.
-pub(super) async fn take(call: Call<'_>) -> Answered {
+pub(super) async fn take(call: Call<'_>) -> AdminResult {
     let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file is missing: the name of the uploaded file")
     })?;
-    let body = request::stream(call.body, LIMIT, call.app.limits.body_pause);
+    let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
     let upload = match call.query.get("type") {
         None | Some("source") => call.app.repo.upload(file, body).await?,
         Some("binary") => call.app.repo.upload_binary(file, body).await?,

@@ -19,11 +19,11 @@ use crate::storage::space::FULL;
 ///
 /// # Errors
 /// A failure of the database.
-pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
+pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
     let recorded = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
-    let mut alerts = failures(&app.state.jobs.known(), recorded);
-    if app.state.config.load().storage_alerts.shown {
-        alerts.extend(app.state.storage.full().iter().map(|classes| full(classes)));
+    let mut alerts = failures(&app.state.jobs.list(), recorded);
+    if app.state.config.load().storage_alerts.is_enabled {
+        alerts.extend(app.state.storage.full_file_systems().iter().map(|classes| full_alert(classes)));
     }
     let warnings = app.state.storage.condition().warnings();
     alerts.extend(warnings.into_iter().map(|Warning { kind, name, message }| Alert {
@@ -40,8 +40,8 @@ pub(super) async fn now(app: &App) -> Result<Vec<Alert>, Failure> {
         message: skew.to_string(),
         since: None,
     }));
-    let rules = app.state.rules.now();
-    let left_out = rules.as_ref().map_or(0, |rules| rules.left_out().len());
+    let rules = app.state.rules.get();
+    let left_out = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
     if left_out > 0 {
         alerts.push(Alert {
             kind: "system-requirements".to_owned(),
@@ -77,7 +77,7 @@ fn refused(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
 }
 
 /// The alert of a file system that is too full, named by its storage classes.
-fn full(classes: &[StorageClass]) -> Alert {
+fn full_alert(classes: &[StorageClass]) -> Alert {
     let names = classes.iter().map(|class| class.as_str()).collect::<Vec<_>>().join(", ");
     Alert {
         kind: "storage".to_owned(),
@@ -120,13 +120,13 @@ mod tests {
         let jobs = Jobs::default();
         let run = async |key: &str, outcome: Result<String, String>| {
             let started = jobs.start(key, Timestamp(0), |_| async move { outcome });
-            let _ = started.job().ended().await;
+            let _ = started.job().wait_end().await;
         };
         run("backfill:cran", Err("mirror http://secret.example is gone".to_owned())).await;
         run("other", Err("gone".to_owned())).await;
         run("other", Ok("fine".to_owned())).await;
         run("sync:pypi", Err("another server does it".to_owned())).await;
-        let alerts = failures(&jobs.known(), Vec::new());
+        let alerts = failures(&jobs.list(), Vec::new());
         assert_eq!(alerts.iter().map(|alert| alert.name.as_str()).collect::<Vec<_>>(), ["backfill:cran"]);
         assert!(!alerts[0].message.contains("secret"), "{alerts:?}");
         assert_eq!(alerts[0].since.as_deref(), Some("1970-01-01T00:00:00Z"));
@@ -139,7 +139,7 @@ mod tests {
         let recorded =
             vec![("sync:cran".to_owned(), Timestamp(-1_000_000)), ("sync:vulns".to_owned(), Timestamp(0))];
         assert_eq!(
-            since(failures(&jobs.known(), recorded)),
+            since(failures(&jobs.list(), recorded)),
             [
                 "backfill:cran 1970-01-01T00:00:00Z",
                 "sync:cran 1969-12-31T23:59:59Z",

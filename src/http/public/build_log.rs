@@ -3,26 +3,26 @@
 
 use crate::catalog::Catalog;
 use crate::http::app::App;
-use crate::http::cran::shown;
+use crate::http::cran::truncate;
 use crate::http::error::Failure;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
-use crate::repo::build_rows::target;
+use crate::repo::binary_rows::target;
 
 /// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
 ///
 /// SECURITY: open to all clients, so the server that the binaries of a source come from is not named.
-pub(super) async fn none(
+pub(super) async fn failure(
     app: &App,
     catalog: &Catalog,
     point: &Point,
     package: &str,
     query: &Query,
 ) -> Failure {
-    match why(app, catalog, point, package, query).await {
+    match reason(app, catalog, point, package, query).await {
         Ok(why) => {
             Failure::not_found(format!("this server does not build binaries, so it has no build logs: {why}"))
         }
@@ -30,7 +30,7 @@ pub(super) async fn none(
     }
 }
 
-async fn why(
+async fn reason(
     app: &App,
     catalog: &Catalog,
     point: &Point,
@@ -47,7 +47,7 @@ async fn why(
     let r = RMinor::parse(r).ok_or_else(|| {
         Failure::bad_request(format!(
             "the parameter r_version: '{}' is not a minor version of R: write two numbers, such as 4.5",
-            shown(r)
+            truncate(r)
         ))
     })?;
     let arch = given("arch").unwrap_or(Arch::X86_64.as_str());
@@ -57,18 +57,19 @@ async fn why(
             "the parameter arch: {} has {}, not '{}'",
             distribution.name,
             distribution.architectures.join(" and "),
-            shown(arch)
+            truncate(arch)
         ))
     })?;
     let asked = vec![(package.to_owned(), given("version").map(str::to_owned))];
     let found = app.repo.package_details(point, asked).await?.into_iter().next().flatten();
-    let found = found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", shown(package))))?;
+    let found =
+        found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &found.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let builds = app.repo.builds_at(point, package).await?;
+    let builds = app.repo.binaries_at(point, package).await?;
     let build = builds.into_iter().find(|build| {
         let place = (&build.platform.r, &build.platform.target) == (&platform.r, &platform.target);
-        build.version == *version && place && (build.any || build.platform.arch == platform.arch)
+        build.version == *version && place && (build.any_arch || build.platform.arch == platform.arch)
     });
     let Some(build) = build else {
         return Ok(format!(
@@ -83,6 +84,6 @@ async fn why(
     };
     Ok(format!(
         "the binary of {package} {version} for {platform} {came} on {}; its builder has the log",
-        build.at.day()
+        build.listed_at.day()
     ))
 }

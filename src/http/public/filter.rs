@@ -17,13 +17,13 @@ use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
-use crate::http::budget::{AnswerBudget, Client};
+use crate::http::budget::{Client, ResponseBudget};
 use crate::http::error::Failure;
 use crate::http::listener::Peer;
 use crate::http::response;
 use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::r::dependency::Kind;
+use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::name;
 use crate::repo::Repo;
@@ -32,11 +32,11 @@ use crate::repo::vulnerabilities::Vulnerabilities;
 use crate::usage::Usage;
 
 /// Maximum number of names in a request.
-const MOST: usize = 10_000;
+const MAX_NAMES: usize = 10_000;
 /// Names looked up at a time, so that a long request holds neither a database connection nor much memory.
 const CHUNK: usize = 100;
 /// Limits the chunks that are produced concurrently, of all requests: long requests leave processors to short ones.
-static TURNS: Semaphore = Semaphore::const_new(2);
+static CHUNK_PERMITS: Semaphore = Semaphore::const_new(2);
 
 /// A line of the response.
 #[derive(serde::Serialize)]
@@ -50,14 +50,14 @@ enum Line {
 type Specification = (String, Option<String>);
 
 /// The rest of a response that is not produced yet.
-struct Rows {
+struct PendingRows {
     repo: Repo,
     usage: Usage,
     point: Point,
-    asked: Arc<Filter>,
-    known: Option<Arc<Vulnerabilities>>,
-    wanted: std::vec::IntoIter<Result<Specification, String>>,
-    answers: AnswerBudget,
+    filter: Arc<Filter>,
+    vulnerabilities: Option<Arc<Vulnerabilities>>,
+    specifications: std::vec::IntoIter<Result<Specification, String>>,
+    answers: ResponseBudget,
     client: Client,
 }
 
@@ -73,9 +73,9 @@ pub(super) async fn answer(
     let repo = repo.or(asked.repo.as_deref());
     let repo =
         repo.ok_or_else(|| Failure::bad_request("the body names no repository: \"repo\": \"cran\""))?;
-    if asked.names.len() > MOST {
+    if asked.names.len() > MAX_NAMES {
         return Err(Failure::bad_request(format!(
-            "more than {MOST} names in one request; send them in parts"
+            "more than {MAX_NAMES} names in one request; send them in parts"
         )));
     }
     let snapshot = asked.snapshot.as_deref().filter(|text| !text.is_empty()).unwrap_or("latest");
@@ -85,24 +85,24 @@ pub(super) async fn answer(
     let point = app.repo.point(name.as_str(), snapshot).await?;
     let known = if asked.vulns { Some(Arc::new(app.repo.vulnerabilities().await)) } else { None };
     let wanted = distinct(&std::mem::take(&mut asked.names));
-    let mut rows = Rows {
+    let mut rows = PendingRows {
         repo: app.repo.clone(),
         usage: app.usage.clone(),
         point,
-        asked: Arc::new(asked),
-        known,
-        wanted: wanted.into_iter(),
-        answers: app.answers.clone(),
+        filter: Arc::new(asked),
+        vulnerabilities: known,
+        specifications: wanted.into_iter(),
+        answers: app.response_budget.clone(),
         client: app.client(peer),
     };
     // The first chunk is produced before the head is sent, so that most errors still become an error response.
-    if rows.wanted.len() <= CHUNK {
+    if rows.specifications.len() <= CHUNK {
         return Ok(response::json_lines(Body::full(rows.next().await?.unwrap_or_default())));
     }
     let first = rows.chunk().await?.unwrap_or_default();
     // The other chunks are produced once the client has read the previous ones.
     let mut body_of_answer = Body::stream(rows.stream(first), None);
-    body_of_answer.hold(body);
+    body_of_answer.attach(body);
     Ok(response::json_lines(body_of_answer))
 }
 
@@ -113,15 +113,15 @@ fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
     all.filter(|one| seen.insert(one.clone())).collect()
 }
 
-impl Rows {
+impl PendingRows {
     /// Produces the lines of the next packages; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let part: Vec<_> = self.wanted.by_ref().take(CHUNK).collect();
+        let part: Vec<_> = self.specifications.by_ref().take(CHUNK).collect();
         if part.is_empty() {
             return Ok(None);
         }
         // The semaphore is never closed.
-        let _turn = TURNS.acquire().await.ok();
+        let _turn = CHUNK_PERMITS.acquire().await.ok();
         let (mut wanted, mut lines) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
         for one in part {
             match one {
@@ -131,13 +131,13 @@ impl Rows {
         }
         let found = self.repo.package_details(&self.point, wanted).await?;
         let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
-        let counts = if self.asked.omit_downloads || self.asked.omit_package_details {
+        let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
             vec![None; found.len()]
         } else {
             let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
             self.usage.totals(&of).await.into_iter().map(Some).collect()
         };
-        let (asked, known) = (Arc::clone(&self.asked), self.known.clone());
+        let (asked, known) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
         let encoded = tokio::task::spawn_blocking(move || {
             let rows = found.iter().zip(counts);
             lines.extend(rows.map(|(one, downloads)| {
@@ -155,7 +155,7 @@ impl Rows {
     /// Produces the next chunk in the budget of responses; `None` at the end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let reserved = self.answers.reserve(self.client)?;
-        self.next().await?.map(|bytes| reserved.hold(bytes)).transpose()
+        self.next().await?.map(|bytes| reserved.charge_bytes(bytes)).transpose()
     }
 
     /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
@@ -221,7 +221,7 @@ fn filtered(
 }
 
 fn details(found: &PackageDetail, described: Option<&Description>) -> Details {
-    let field = |tag: &str| described.and_then(|described| described.filled(tag)).map(str::to_owned);
+    let field = |tag: &str| described.and_then(|described| described.non_empty(tag)).map(str::to_owned);
     let license = field("License");
     let licenses = license.as_deref().map(alternatives).unwrap_or_default();
     let mut families: Vec<String> = licenses.iter().map(|license| family(license)).collect();
@@ -243,16 +243,16 @@ fn details(found: &PackageDetail, described: Option<&Description>) -> Details {
 }
 
 fn dependencies(described: &Description) -> Dependencies {
-    let of = |kind: Kind| {
+    let of = |kind: DependencyKind| {
         let text = |dependency: crate::r::dependency::Dependency<'_>| dependency.to_string();
         described.dependencies(kind).map(text).collect()
     };
     Dependencies {
-        depends: of(Kind::Depends),
-        imports: of(Kind::Imports),
-        linking_to: of(Kind::LinkingTo),
-        suggests: of(Kind::Suggests),
-        enhances: of(Kind::Enhances),
+        depends: of(DependencyKind::Depends),
+        imports: of(DependencyKind::Imports),
+        linking_to: of(DependencyKind::LinkingTo),
+        suggests: of(DependencyKind::Suggests),
+        enhances: of(DependencyKind::Enhances),
     }
 }
 

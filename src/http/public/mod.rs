@@ -19,24 +19,24 @@ use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::app::App;
+use super::base_url::{self, RequestHead};
 use super::bioconductor;
 use super::body::Body;
-use super::built;
-use super::cran::shown;
+use super::cran::truncate;
 use super::error::Failure;
-use super::origin::{self, Head};
 use super::platforms;
-use super::request;
+use super::read_body;
 use super::response;
-use super::route::{Posted, Public};
+use super::route::{PostRoute, PublicRoute};
 use super::target::Query;
+use super::wire_binary;
 use crate::api::error::Code;
 use crate::api::public::repo::{Repo, TransactionDate};
 use crate::api::public::source::{Source, Transaction};
 use crate::api::public::status::Status;
 use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
-use crate::http::incoming::Incoming;
+use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
@@ -45,12 +45,12 @@ use crate::model::time::Day;
 use crate::r::bioconductor::{BadVersion, Part, Version};
 
 /// Maximum number of transactions in a response: old clients request ten thousand.
-const MOST_TRANSACTIONS: usize = 100_000;
+const MAX_TRANSACTIONS: usize = 100_000;
 
 /// Maximum size of a request body, in bytes: a DESCRIPTION, or some thousand names.
-const BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 /// Timeout of a request body, ample for a megabyte.
-const ASKING: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Handles a GET request.
 ///
@@ -58,13 +58,13 @@ const ASKING: Duration = Duration::from_secs(30);
 /// 400, 404, or a failure of the stores.
 pub async fn answer(
     app: &App,
-    asked: &Public,
+    asked: &PublicRoute,
     query: &Query,
-    head: &Head<'_>,
+    head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     Ok(match asked {
-        Public::Status => {
+        PublicRoute::Status => {
             let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
             ok(&Status {
                 metrics_enabled: app.usage.is_on(),
@@ -72,62 +72,64 @@ pub async fn answer(
                 ..Status::new(cran_repo(&catalog), platforms)
             })
         }
-        Public::Repos => {
+        PublicRoute::Repos => {
             let kind = query.get("type");
             let wanted = |repo: &&Repository| {
                 !repo.hidden && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
             };
             ok(&catalog.repos.iter().filter(wanted).map(wire_repo).collect::<Vec<_>>())
         }
-        Public::Repo(name) => ok(&wire_repo(repository(&catalog, name)?)),
-        Public::RepoSources(name) => {
+        PublicRoute::Repo(name) => ok(&wire_repo(repository(&catalog, name)?)),
+        PublicRoute::RepoSources(name) => {
             let subscribed = repository(&catalog, name)?.sources();
             let sources = subscribed.iter().filter_map(|id| catalog.source_by_id(*id));
             ok(&sources.map(wire_source).collect::<Vec<_>>())
         }
-        Public::TransactionDates(name) => {
+        PublicRoute::TransactionDates(name) => {
             let repo = repository(&catalog, name)?;
             ok(&dates(repo, &app.repo.snapshot_days(repo.name.as_str())?, query)?)
         }
-        Public::FirstTransaction(name) => {
+        PublicRoute::FirstTransaction(name) => {
             let repo = repository(&catalog, name)?;
             let first = app.repo.snapshot_days(repo.name.as_str())?.pop();
             let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
             ok(&wire_date(repo, first.to_string(), first))
         }
-        Public::Sources => ok(&catalog.sources.iter().map(wire_source).collect::<Vec<_>>()),
-        Public::Source(name) => ok(&wire_source(source(&catalog, name)?)),
-        Public::Packages(name) => {
-            let point = newest(app, &catalog, name, query).await?;
+        PublicRoute::Sources => ok(&catalog.sources.iter().map(wire_source).collect::<Vec<_>>()),
+        PublicRoute::Source(name) => ok(&wire_source(source(&catalog, name)?)),
+        PublicRoute::Packages(name) => {
+            let point = newest_point(app, &catalog, name, query).await?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
-        Public::Package(name, package) => {
-            let point = newest(app, &catalog, name, query).await?;
+        PublicRoute::Package(name, package) => {
+            let point = newest_point(app, &catalog, name, query).await?;
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
-        Public::PackageBuilds(name, package) => {
+        PublicRoute::PackageBinaries(name, package) => {
             let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
-            let rows = app.repo.builds_at(&point, package).await?;
-            ok(&rows.into_iter().map(built::wire).collect::<Vec<_>>())
+            let rows = app.repo.binaries_at(&point, package).await?;
+            ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
-        Public::BuildLog(name, package) => {
-            let point = newest(app, &catalog, name, query).await?;
-            return Err(build_log::none(app, &catalog, &point, package, query).await);
+        PublicRoute::BuildLog(name, package) => {
+            let point = newest_point(app, &catalog, name, query).await?;
+            return Err(build_log::failure(app, &catalog, &point, package, query).await);
         }
-        Public::PackageSysreqs(name, package) => ok(&sysreqs::of_package(app, name, package, query).await?),
-        Public::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
-        Public::SourcePackages(name) => {
+        PublicRoute::PackageSysreqs(name, package) => {
+            ok(&sysreqs::of_package(app, name, package, query).await?)
+        }
+        PublicRoute::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
+        PublicRoute::SourcePackages(name) => {
             let version = bioconductor_version(query)?;
             let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
-        Public::SourceReleases(name, package) => {
+        PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
             let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::releases(app, &point, package).await?)
         }
-        Public::Alerts => ok(&alerts::now(app).await?),
-        Public::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
+        PublicRoute::Alerts => ok(&alerts::current(app).await?),
+        PublicRoute::VerifyAuth => match head.parts.headers.contains_key(AUTHORIZATION) {
             // Reading needs no token, and no token can be valid.
             true => {
                 return Err(Failure::new(
@@ -138,17 +140,17 @@ pub async fn answer(
             }
             false => ok(&serde_json::json!({})),
         },
-        Public::Swagger => swagger::page(),
-        Public::OpenApi => ok(&openapi::document_of(origin::base(&app.site.load(), head))),
-        Public::SourceTransactions(name) => {
+        PublicRoute::Swagger => swagger::page(),
+        PublicRoute::OpenApi => ok(&openapi::document_with_base(base_url::base_url(&app.site.load(), head))),
+        PublicRoute::SourceTransactions(name) => {
             let source = source(&catalog, name)?.id;
-            let limit = query.number("_limit", MOST_TRANSACTIONS)?.unwrap_or(1000);
-            let page = query.number("_page", MOST_TRANSACTIONS / limit.max(1))?.unwrap_or(1).max(1);
+            let limit = query.number("_limit", MAX_TRANSACTIONS)?.unwrap_or(1000);
+            let page = query.number("_page", MAX_TRANSACTIONS / limit.max(1))?.unwrap_or(1).max(1);
             let rows = app.repo.source_transactions(source, limit * page).await?;
             let rows = rows.iter().skip(limit * (page - 1));
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
-        Public::MetricsPackages => ok(&usage::packages(app, query).await?),
+        PublicRoute::MetricsPackages => ok(&usage::packages(app, query).await?),
     })
 }
 
@@ -156,22 +158,22 @@ pub async fn answer(
 ///
 /// # Errors
 /// 400, 404, 408, 413, or a failure of the stores.
-pub async fn posted(
+pub async fn answer_post(
     app: &App,
-    asked: Posted,
+    asked: PostRoute,
     query: &Query,
-    head: &Head<'_>,
+    head: &RequestHead<'_>,
     body: Incoming,
 ) -> Result<Response<Body>, Failure> {
-    let read = request::read(body, BODY, app.limits.body_pause);
-    let body = tokio::time::timeout(ASKING, read).await.map_err(|_| Failure {
+    let read = read_body::read(body, MAX_BODY_BYTES, app.limits.body_timeout);
+    let body = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,
         ..Failure::bad_request("the request body timed out")
     })??;
     match asked {
-        Posted::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
-        Posted::Filter(repo) => filter::answer(app, repo.as_deref(), json(&body)?, body, head.peer).await,
-        Posted::Url => Ok(ok(&url::answer(app, &json(&body)?, head).await?)),
+        PostRoute::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
+        PostRoute::Filter(repo) => filter::answer(app, repo.as_deref(), json(&body)?, body, head.peer).await,
+        PostRoute::Url => Ok(ok(&url::answer(app, &json(&body)?, head).await?)),
     }
 }
 
@@ -189,11 +191,11 @@ fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
 }
 
 /// The newest point of a repository, or of a Bioconductor version in it.
-async fn newest(app: &App, catalog: &Catalog, asked: &str, query: &Query) -> Result<Point, Failure> {
+async fn newest_point(app: &App, catalog: &Catalog, asked: &str, query: &Query) -> Result<Point, Failure> {
     let found = repository(catalog, asked)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
-    Ok(app.repo.point_of(found.name.as_str(), version.map(Part::all), Snapshot::Latest).await?)
+    Ok(app.repo.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
@@ -211,7 +213,7 @@ fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
 /// Finds a repository by number or name; hidden ones too.
 fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
     let found = catalog.repo_by_name_or_id(asked);
-    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", shown(asked))))
+    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(asked))))
 }
 
 fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, Failure> {
@@ -219,7 +221,7 @@ fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, 
     catalog
         .source(asked)
         .or_else(|| catalog.source_by_id(SourceId(number?)))
-        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", shown(asked))))
+        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(asked))))
 }
 
 fn wire_repo(repo: &Repository) -> Repo {
@@ -274,7 +276,7 @@ fn wire_transaction(source: SourceId, tx: &Tx) -> Transaction {
 /// The repository that clients may use as CRAN: the first listed R repository that subscribes to it.
 fn cran_repo(catalog: &Catalog) -> Option<String> {
     let mut repos = catalog.repos.iter().filter(|repo| !repo.hidden && repo.kind == RepoKind::R);
-    repos.find(|repo| repo.offers(SourceId::CRAN)).map(|repo| repo.name.to_string())
+    repos.find(|repo| repo.subscribes_to(SourceId::CRAN)).map(|repo| repo.name.to_string())
 }
 
 /// Rows for `days`, which are sorted newest first; reversed with `_order=asc`. `latest` is the alias of the newest.

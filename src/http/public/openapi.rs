@@ -9,7 +9,7 @@ use crate::api::error::Error;
 use crate::api::public::{alert, filter, package, repo, source, status, sysreqs, url, usage};
 use crate::http::openapi::{self, JSON, Row, Schemas};
 
-const LIST: &[(&str, &str)] = &[
+const LIST_PARAMETERS: &[(&str, &str)] = &[
     ("_limit", "rows per page, at most 1000"),
     ("_page", "page number, from 1"),
     ("_sort", "name, version, date_publication or source"),
@@ -37,7 +37,7 @@ const VERSION: &[(&str, &str)] = &[
     ("version", "a version other than the listed one"),
     ("bioc_version", "the version of a Bioconductor repository"),
 ];
-const BUILD: &[(&str, &str)] = &[
+const BUILD_LOG_PARAMETERS: &[(&str, &str)] = &[
     ("distribution", "as in rspm list distributions"),
     ("r_version", "a minor version of R: 4.5"),
     ("arch", "x86_64 (default) or arm64"),
@@ -60,7 +60,7 @@ fn get(
     query: &'static [(&'static str, &'static str)],
     schema: &'static str,
 ) -> Row {
-    Row { method: HttpMethod::Get, path, summary, query, body: None, answer: Some((JSON, schema)) }
+    Row { method: HttpMethod::Get, path, summary, query, body: None, response: Some((JSON, schema)) }
 }
 
 fn post(
@@ -70,7 +70,7 @@ fn post(
     body: (&'static str, &'static str),
     answer: (&'static str, &'static str),
 ) -> Row {
-    Row { method: HttpMethod::Post, path, summary, query, body: Some(body), answer: Some(answer) }
+    Row { method: HttpMethod::Post, path, summary, query, body: Some(body), response: Some(answer) }
 }
 
 fn rows() -> Vec<Row> {
@@ -82,7 +82,7 @@ fn rows() -> Vec<Row> {
         get("/repos", "Repositories that are not hidden", KIND, "[Repo]"),
         get("/repos/{repo}", "One repository, by its number or name, as below", &[], "Repo"),
         get("/repos/{repo}/sources", "Its sources in their order", &[], "[Source]"),
-        get("/repos/{repo}/packages", "Its listed packages", LIST, "[Package]"),
+        get("/repos/{repo}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
         get(
             "/repos/{repo}/packages/{name}",
             "One package with links and archived versions",
@@ -98,14 +98,14 @@ fn rows() -> Vec<Row> {
         get(
             "/repos/{repo}/packages/{name}/binaries/logs",
             "The log of a build: always 404, with the origin of the binary; this server builds none",
-            BUILD,
+            BUILD_LOG_PARAMETERS,
             "",
         ),
         get(
             "/repos/{repo}/packages/{name}/sysreqs",
             "System requirements of one package and its dependencies",
             SYSTEM,
-            "OfPackage",
+            "PackageRequirements",
         ),
         get(
             "/repos/{repo}/sysreqs",
@@ -118,7 +118,7 @@ fn rows() -> Vec<Row> {
             "System requirements of the package of a DESCRIPTION and its dependencies",
             POSTED_SYSTEM,
             ("text/plain", ""),
-            (JSON, "Posted"),
+            (JSON, "DescriptionRequirements"),
         ),
         post(
             "/repos/{repo}/filter/packages",
@@ -144,7 +144,7 @@ fn rows() -> Vec<Row> {
         get("/sources", "Sources", &[], "[Source]"),
         get("/sources/{source}", "One source, by its number or name, as below", &[], "Source"),
         get("/sources/{source}/transactions", "Its transactions, newest first", PAGES, "[Transaction]"),
-        get("/sources/{source}/packages", "Its listed packages", LIST, "[Package]"),
+        get("/sources/{source}/packages", "Its listed packages", LIST_PARAMETERS, "[Package]"),
         get(
             "/sources/{source}/packages/{name}/releases",
             "The listed and the archived versions",
@@ -157,7 +157,7 @@ fn rows() -> Vec<Row> {
             DOWNLOADS,
             "[PackageDownloads]",
         ),
-        post("/url", "The snapshot at a given time", &[], (JSON, "Moment"), (JSON, "Snapshot")),
+        post("/url", "The snapshot at a given time", &[], (JSON, "SnapshotQuery"), (JSON, "Snapshot")),
     ]
 }
 
@@ -182,10 +182,10 @@ pub fn document() -> OpenApi {
         .with::<source::Source>()
         .with::<source::Transaction>()
         .with::<status::Status>()
-        .with::<sysreqs::OfPackage>()
-        .with::<sysreqs::Posted>()
+        .with::<sysreqs::PackageRequirements>()
+        .with::<sysreqs::DescriptionRequirements>()
         .with::<sysreqs::Requirements>()
-        .with::<url::Moment>()
+        .with::<url::SnapshotQuery>()
         .with::<url::Snapshot>()
         .with::<usage::PackageDownloads>();
     openapi::document(info, "/__api__", rows().into_iter(), schemas.build())
@@ -193,7 +193,7 @@ pub fn document() -> OpenApi {
 
 /// The document with the base URL of a server.
 #[must_use]
-pub fn document_of(base: String) -> OpenApi {
+pub fn document_with_base(base: String) -> OpenApi {
     let mut document = document();
     document.servers = Some(vec![Server::new(base)]);
     document
@@ -218,7 +218,7 @@ mod tests {
             };
             let path = format!("/__api__{}", row.path.replace(['{', '}'], ""));
             let answered = route::parse(&method, &path, None, 4096).map(|(route, _)| route);
-            assert!(matches!(answered, Ok(Route::Public(_) | Route::Posted(_))), "{path}: {answered:?}");
+            assert!(matches!(answered, Ok(Route::Public(_) | Route::Post(_))), "{path}: {answered:?}");
         }
     }
 }

@@ -10,17 +10,17 @@ use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
-use crate::r::dependency::{Kind, Operator};
+use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
+use crate::repo::dependency_graph::DependencyGraph;
 use crate::repo::info::Release;
-use crate::repo::links::Links;
 use crate::repo::listing::{PackageQuery, UnknownSort};
 use crate::repo::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
-const PAGE: usize = 1000;
+const MAX_ROWS: usize = 1000;
 /// Maximum page number; later pages are always empty.
-const LAST_PAGE: usize = 1_000_000;
+const MAX_PAGE: usize = 1_000_000;
 
 /// A page of packages: `_limit`, `_page`, `_sort`, `_order`, `name`, `name_like` or `name_search`, `exact_first`.
 pub(super) async fn list(
@@ -29,8 +29,8 @@ pub(super) async fn list(
     point: &Point,
     query: &Query,
 ) -> Result<Vec<Package>, Failure> {
-    let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
-    let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
+    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
+    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
     let sort = query.get("_sort").filter(|text| !text.is_empty());
     let sort = sort.map(str::parse).transpose();
     let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
@@ -65,7 +65,7 @@ pub(super) async fn detail(
     let version = query.get("version").filter(|version| !version.is_empty());
     let found = app.repo.package_detail(point, name, version).await?;
     let described = Description::from_bytes(&found.description).ok();
-    let among = app.repo.links(point).await?;
+    let among = app.repo.dependency_graph(point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
@@ -96,7 +96,7 @@ fn package(
     published: Option<Timestamp>,
 ) -> Package {
     let described = Description::from_bytes(text).ok();
-    let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
+    let field = |tag: &str| described.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let part = catalog.tree(tree).and_then(Tree::part);
     Package {
         source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
@@ -132,8 +132,8 @@ fn package(
     }
 }
 
-fn forward(described: &Description, among: &Links) -> Vec<Link> {
-    let all = Kind::ALL.into_iter().flat_map(|kind| {
+fn forward(described: &Description, among: &DependencyGraph) -> Vec<Link> {
+    let all = DependencyKind::ALL.into_iter().flat_map(|kind| {
         described.dependencies(kind).map(move |dependency| {
             let requirement = dependency.requirement.map(|r| (r.operator, r.version));
             let linked = among.lists(dependency.name);
@@ -143,11 +143,11 @@ fn forward(described: &Description, among: &Links) -> Vec<Link> {
     all.collect()
 }
 
-fn reverse(name: &str, among: &Links) -> impl Iterator<Item = Link> {
+fn reverse(name: &str, among: &DependencyGraph) -> impl Iterator<Item = Link> {
     among.reverse(name).map(|by| Link { reverse: true, ..link(by.kind, by.name, by.requirement, true) })
 }
 
-fn link(kind: Kind, name: &str, requirement: Option<(Operator, &str)>, linked: bool) -> Link {
+fn link(kind: DependencyKind, name: &str, requirement: Option<(Operator, &str)>, linked: bool) -> Link {
     Link {
         package_id: 0,
         kind: i64::from(kind.code()),
@@ -161,7 +161,7 @@ fn link(kind: Kind, name: &str, requirement: Option<(Operator, &str)>, linked: b
 
 fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Archived {
     let described = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
-    let field = |tag: &str| described.as_ref().and_then(|d| d.filled(tag)).map(ToOwned::to_owned);
+    let field = |tag: &str| described.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     Archived {
         source_id: source.0,
         name: release.package.clone(),
@@ -172,7 +172,7 @@ fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Arc
         vulns: known
             .of(source, &release.package, &release.version)
             .iter()
-            .map(vulnerabilities::known)
+            .map(vulnerabilities::wire_archived)
             .collect(),
         ..Archived::default()
     }

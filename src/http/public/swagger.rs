@@ -8,12 +8,12 @@ use utoipa::openapi::{PathItem, RefOr, Schema};
 
 use super::openapi;
 use crate::http::body::Body;
-use crate::http::home::{document, escape};
+use crate::http::pages::{escape, html_page};
 use crate::http::response;
 
 /// The API page.
 pub(super) fn page() -> Response<Body> {
-    response::page(document("Public API", &text()))
+    response::page(html_page("Public API", &text()))
 }
 
 fn text() -> String {

@@ -7,18 +7,20 @@ use bytes::Bytes;
 
 use super::repository;
 use crate::api::public::sysreqs::Requirements as Answer;
-use crate::api::public::sysreqs::{Action, Dependency, Needs, OfPackage, Posted, Requirement};
+use crate::api::public::sysreqs::{
+    Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,
+};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::target::Query;
 use crate::model::snapshot::Snapshot;
-use crate::r::dependency::Kind;
+use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
-use crate::r::sysreqs::{Need, base};
+use crate::r::sysreqs::{MatchedRule, base};
 use crate::repo::requirements::Requirements;
 
 /// Maximum number of names of packages with unknown requirements in a response.
-const NAMED: usize = 100;
+const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: of all packages, or of the named ones and their dependencies.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
@@ -30,12 +32,12 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
         ));
     }
     let roots = (!all).then(|| named.clone());
-    let known = known(app, repo, query, roots.as_deref()).await?;
-    let (unknown_count, unknown) = unknown(&known, roots.as_deref());
+    let known = load_requirements(app, repo, query, roots.as_deref()).await?;
+    let (unknown_count, unknown) = unknown_names(&known, roots.as_deref());
     // Takes milliseconds for all of CRAN: not on an async thread.
     let answered = tokio::task::spawn_blocking(move || {
         let installer = known.system().installer();
-        let wire = |(name, needs): (&str, Vec<Need<'_>>)| Requirement {
+        let wire = |(name, needs): (&str, Vec<MatchedRule<'_>>)| Requirement {
             name: name.to_owned(),
             requirements: wire(&needs, installer),
         };
@@ -46,9 +48,9 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
         };
         let each = || requirements.iter().map(|one| &one.requirements);
         Answer {
-            install_scripts: once(each().flat_map(|needs| &needs.install_scripts)),
-            pre_install: once(each().flat_map(|needs| &needs.pre_install)),
-            post_install: once(each().flat_map(|needs| &needs.post_install)),
+            install_scripts: distinct(each().flat_map(|needs| &needs.install_scripts)),
+            pre_install: distinct(each().flat_map(|needs| &needs.pre_install)),
+            post_install: distinct(each().flat_map(|needs| &needs.post_install)),
             requirements,
             unknown_count,
             unknown,
@@ -63,24 +65,24 @@ pub(super) async fn of_package(
     repo: &str,
     name: &str,
     query: &Query,
-) -> Result<OfPackage, Failure> {
+) -> Result<PackageRequirements, Failure> {
     let roots = [name.to_owned()];
-    let known = known(app, repo, query, Some(&roots)).await?;
+    let known = load_requirements(app, repo, query, Some(&roots)).await?;
     if !known.lists(name) {
         let name: String = name.chars().take(128).collect();
         return Err(Failure::not_found(format!("Package '{name}' not found")));
     }
-    let (unknown_count, unknown) = unknown(&known, Some(&roots));
+    let (unknown_count, unknown) = unknown_names(&known, Some(&roots));
     let installer = known.system().installer();
-    let mut found: Vec<(&str, Vec<Need<'_>>)> = known.of([name]).collect();
+    let mut found: Vec<(&str, Vec<MatchedRule<'_>>)> = known.of([name]).collect();
     // The package's own first; the sort is stable for the others.
     found.sort_by_key(|(of, _)| *of != name);
     let mut seen = HashSet::new();
-    let rules: Vec<Need<'_>> =
+    let rules: Vec<MatchedRule<'_>> =
         found.into_iter().flat_map(|(_, needs)| needs).filter(|need| seen.insert(need.rule)).collect();
     let dependency =
-        |need: &Need<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
-    Ok(OfPackage {
+        |need: &MatchedRule<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
+    Ok(PackageRequirements {
         name: name.to_owned(),
         source_files: rules.iter().map(|need| format!("{}.json", need.rule)).collect(),
         dependencies: rules.iter().map(dependency).collect(),
@@ -96,39 +98,44 @@ pub(super) async fn of_description(
     repo: &str,
     query: &Query,
     body: &Bytes,
-) -> Result<Posted, Failure> {
+) -> Result<DescriptionRequirements, Failure> {
     let read = Description::from_bytes(body).map_err(|error| error.to_string());
     let read = read.and_then(|read| {
         if read.fields().next().is_some() { Ok(read) } else { Err("it has no field".to_owned()) }
     });
     let read =
         read.map_err(|error| Failure::bad_request(format!("the body is not a valid DESCRIPTION: {error}")))?;
-    let kinds: &[Kind] = if query.flag("suggests") {
-        &[Kind::Depends, Kind::Imports, Kind::LinkingTo, Kind::Suggests]
+    let kinds: &[DependencyKind] = if query.flag("suggests") {
+        &[
+            DependencyKind::Depends,
+            DependencyKind::Imports,
+            DependencyKind::LinkingTo,
+            DependencyKind::Suggests,
+        ]
     } else {
-        &[Kind::Depends, Kind::Imports, Kind::LinkingTo]
+        &[DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo]
     };
     let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind));
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
-    let known = known(app, repo, query, Some(&roots)).await?;
-    let (unknown_count, unknown) = unknown(&known, Some(&roots));
-    let own = known.of_text(read.filled("SystemRequirements").unwrap_or_default());
+    let known = load_requirements(app, repo, query, Some(&roots)).await?;
+    let (unknown_count, unknown) = unknown_names(&known, Some(&roots));
+    let own = known.of_text(read.non_empty("SystemRequirements").unwrap_or_default());
     let package = read.package().unwrap_or_default();
     let mut all = vec![(package, own)];
     // Circular dependencies lead back to the package itself.
     all.extend(known.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     all.retain(|(_, needs)| !needs.is_empty());
     let installer = known.system().installer();
-    let dependency = |(name, needs): &(&str, Vec<Need<'_>>)| Dependency {
+    let dependency = |(name, needs): &(&str, Vec<MatchedRule<'_>>)| Dependency {
         name: (*name).to_owned(),
         needs: wire(needs, installer),
     };
     let dependencies: Vec<Dependency> = all.iter().map(dependency).collect();
     let each = || dependencies.iter().map(|one| &one.needs);
-    Ok(Posted {
-        install_scripts: once(each().flat_map(|needs| &needs.install_scripts)),
-        pre_install: once(each().flat_map(|needs| &needs.pre_install)),
-        post_install: once(each().flat_map(|needs| &needs.post_install)),
+    Ok(DescriptionRequirements {
+        install_scripts: distinct(each().flat_map(|needs| &needs.install_scripts)),
+        pre_install: distinct(each().flat_map(|needs| &needs.pre_install)),
+        post_install: distinct(each().flat_map(|needs| &needs.post_install)),
         dependencies,
         unknown_count,
         unknown,
@@ -136,16 +143,16 @@ pub(super) async fn of_description(
 }
 
 /// The number of packages with unknown requirements, and the first names.
-fn unknown(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
+fn unknown_names(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
     let mut names = known.unknown(roots);
     let count = names.len();
-    names.truncate(NAMED);
+    names.truncate(MAX_UNKNOWN_NAMES);
     (count, names)
 }
 
 /// The requirements of packages at the newest point of a repository, on the system of `distribution` and `release`: of
 /// `roots` and their dependencies, or of all.
-async fn known(
+async fn load_requirements(
     app: &App,
     repo: &str,
     query: &Query,
@@ -165,24 +172,24 @@ async fn known(
     Ok(app.repo.requirements(&point, distribution, release, roots).await?)
 }
 
-fn wire(needs: &[Need<'_>], installer: &str) -> Needs {
-    let packages: Vec<String> = once(needs.iter().flat_map(|need| need.packages));
+fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
+    let packages: Vec<String> = distinct(needs.iter().flat_map(|need| need.packages));
     let action =
         |action: &base::Action| Action { command: action.command.clone(), script: action.script.clone() };
     Needs {
         install_scripts: packages.iter().map(|name| format!("{installer} {name}")).collect(),
         packages,
-        pre_install: once(
+        pre_install: distinct(
             needs.iter().flat_map(|need| need.pre_install).map(action).collect::<Vec<_>>().iter(),
         ),
-        post_install: once(
+        post_install: distinct(
             needs.iter().flat_map(|need| need.post_install).map(action).collect::<Vec<_>>().iter(),
         ),
     }
 }
 
 /// Each value once, at its first position.
-fn once<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
+fn distinct<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
     let mut seen = HashSet::new();
     values.filter(|value| seen.insert(*value)).cloned().collect()
 }
@@ -190,7 +197,7 @@ fn once<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::r::sysreqs::{Base, Rules, System};
+    use crate::r::sysreqs::{OsRelease, RuleBase, Rules};
 
     #[test]
     fn an_answer_has_a_command_for_each_package_and_nothing_twice() {
@@ -199,9 +206,9 @@ mod tests {
                 "pre_install":[{"command":"epel"}],"post_install":[{"script":"after.sh"}]}]},
             "geos":{"patterns":["geos"],"dependencies":[{"packages":["geos-devel","gdal"],"constraints":[{"os":"linux"}],
                 "pre_install":[{"command":"epel"}]}]}}}"#;
-        let rules = Rules::new(Base::from_document(document).expect("a base")).expect("rules");
-        let system = System::new("centos", "7");
-        let needs = wire(&rules.needs("gdal, geos", &system), system.installer());
+        let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
+        let system = OsRelease::new("centos", "7");
+        let needs = wire(&rules.requirements("gdal, geos", &system), system.installer());
         assert_eq!(needs.packages, ["gdal-devel", "gdal", "geos-devel"]);
         assert_eq!(needs.install_scripts[2], "yum install -y geos-devel");
         assert_eq!(

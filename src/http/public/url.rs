@@ -1,22 +1,26 @@
 //! `POST /url`: the snapshot at a given time.
 
 use super::repository;
-use crate::api::public::url::{Moment, Snapshot as Answer};
+use crate::api::public::url::{Snapshot as Answer, SnapshotQuery};
 use crate::http::app::App;
+use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
-use crate::http::origin::{self, Head};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 
 /// Returns the snapshot of the day of the requested time.
-pub(super) async fn answer(app: &App, asked: &Moment, head: &Head<'_>) -> Result<Answer, Failure> {
+pub(super) async fn answer(
+    app: &App,
+    asked: &SnapshotQuery,
+    head: &RequestHead<'_>,
+) -> Result<Answer, Failure> {
     let day = day(&asked.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
     // Fails if there is none: scripts go back day by day until one exists.
     app.repo.point(name.as_str(), Snapshot::Date(day)).await?;
-    let base = origin::base(&app.site.load(), head);
+    let base = base_url::base_url(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }
 

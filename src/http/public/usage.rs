@@ -8,13 +8,13 @@ use crate::model::language::Language;
 use crate::usage::UsageError;
 
 /// Maximum number of rows in a response.
-const PAGE: usize = 1000;
+const MAX_ROWS: usize = 1000;
 /// Maximum page number; later pages are always empty.
-const LAST_PAGE: usize = 1_000_000;
+const MAX_PAGE: usize = 1_000_000;
 /// Default of `_days`.
-const DAYS: usize = 7;
+const DEFAULT_DAYS: usize = 7;
 /// Maximum of `_days`.
-const MOST_DAYS: usize = 366;
+const MAX_DAYS: usize = 366;
 
 /// Packages by their downloads, most first: `_sourceType`, `_days`, `_limit`, `_page`.
 pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDownloads>, Failure> {
@@ -22,9 +22,9 @@ pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDown
         None | Some("") => None,
         Some(text) => Some(language(text)?),
     };
-    let days = query.number("_days", MOST_DAYS)?.unwrap_or(DAYS).max(1);
-    let limit = query.number("_limit", PAGE)?.unwrap_or(PAGE);
-    let page = query.number("_page", LAST_PAGE)?.unwrap_or(1).max(1);
+    let days = query.number("_days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS).max(1);
+    let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
+    let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
     let all = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
     let wanted = all.iter().filter(|row| language.is_none_or(|language| row.language == language.as_str()));
     let rows = wanted.skip(limit * (page - 1)).take(limit).map(|row| PackageDownloads {
@@ -47,7 +47,7 @@ impl From<UsageError> for Failure {
     fn from(error: UsageError) -> Failure {
         match error {
             UsageError::Off => Failure::not_found("downloads are not counted on this server"),
-            UsageError::Away => Failure::unavailable(error.to_string(), 30),
+            UsageError::Unavailable => Failure::unavailable(error.to_string(), 30),
             UsageError::Db(error) => error.into(),
             UsageError::Storage(error) => crate::repo::RepoError::from(error).into(),
         }

@@ -1,7 +1,9 @@
 //! Known vulnerabilities in the form of the public API.
 
 use crate::advisory::{self, EventKind, Finding, base_score};
-use crate::api::public::vulnerability::{CalculatedScore, Event, Known, Range, Severity, Vulnerability};
+use crate::api::public::vulnerability::{
+    ArchivedVulnerability, CalculatedScore, Event, Range, Severity, Vulnerability,
+};
 use crate::model::time::Timestamp;
 
 /// The full record.
@@ -18,8 +20,8 @@ pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
 }
 
 /// The short record of an archived version; the full one is in the detail of that version.
-pub(super) fn known(finding: &Finding<'_>) -> Known {
-    Known {
+pub(super) fn wire_archived(finding: &Finding<'_>) -> ArchivedVulnerability {
+    ArchivedVulnerability {
         id: finding.id.to_owned(),
         summary: finding.summary.map(str::to_owned),
         published: time(finding.published),

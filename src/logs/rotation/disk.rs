@@ -9,13 +9,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 
-use super::plan::{Step, replaced, temporary};
+use super::plan::{Step, replaced_name, temporary_name};
 
 /// Executes one step.
 ///
 /// # Errors
 /// An I/O error, or another process still writes to a file that is to be compressed.
-pub(super) fn carry_out(folder: &Path, step: &Step) -> io::Result<()> {
+pub(super) fn execute(folder: &Path, step: &Step) -> io::Result<()> {
     match step {
         Step::Rename { from, to } => rename(&folder.join(from), &folder.join(to)),
         Step::Remove(name) => std::fs::remove_file(folder.join(name)),
@@ -42,7 +42,7 @@ fn compress(folder: &Path, name: &str) -> io::Result<()> {
     if let Err(TryLockError::WouldBlock) = source.try_lock() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process still writes to it"));
     }
-    let (temporary, replaced) = (folder.join(temporary(name)), folder.join(replaced(name)));
+    let (temporary, replaced) = (folder.join(temporary_name(name)), folder.join(replaced_name(name)));
     if let Err(error) = write(&source, &temporary) {
         // Frees the space on a full disk. If this fails, too, the next rotation removes the file.
         let _ = std::fs::remove_file(&temporary);
@@ -78,7 +78,7 @@ mod tests {
         std::fs::write(dir.path().join("a"), "a").expect("written");
         std::fs::write(dir.path().join("b"), "b").expect("written");
         let step = Step::Rename { from: "a".to_owned(), to: "b".to_owned() };
-        let error = carry_out(dir.path(), &step).expect_err("taken");
+        let error = execute(dir.path(), &step).expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(dir.path().join("b")).expect("there"), b"b");
     }
@@ -95,11 +95,11 @@ mod tests {
 
         let writer = File::options().append(true).open(&plain).expect("there");
         writer.lock_shared().expect("a lock");
-        let busy = carry_out(dir.path(), &step).expect_err("somebody writes to it");
+        let busy = execute(dir.path(), &step).expect_err("somebody writes to it");
         assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
         drop(writer);
 
-        carry_out(dir.path(), &step).expect("compressed");
+        execute(dir.path(), &step).expect("compressed");
         let names: Vec<_> = std::fs::read_dir(dir.path())
             .expect("readable")
             .map(|e| e.expect("readable").file_name())
@@ -117,6 +117,6 @@ mod tests {
     fn a_link_is_not_followed() {
         let dir = tempfile::tempdir().expect("a directory");
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("a.log.2")).expect("a link");
-        assert!(carry_out(dir.path(), &Step::Compress { from: "a.log.2".to_owned() }).is_err());
+        assert!(execute(dir.path(), &Step::Compress { from: "a.log.2".to_owned() }).is_err());
     }
 }

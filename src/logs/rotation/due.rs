@@ -5,15 +5,15 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan, Zoned};
 
 /// Maximum interval between checks, because the clock may be set.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, however the clock is set.
-const SOONEST: Duration = Duration::from_secs(12 * 3600);
+const MIN_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
 /// Whether a file is to be rotated: it was begun before this day. `rotated` is the time since this process last rotated
 /// it, by the monotonic clock.
 #[must_use]
 pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool {
-    if rotated.is_some_and(|ago| ago < SOONEST) {
+    if rotated.is_some_and(|ago| ago < MIN_INTERVAL) {
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
@@ -26,8 +26,8 @@ pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool 
 #[must_use]
 pub fn pause(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
-    let left = next.map_or(LONGEST, |next| now.duration_until(&next).unsigned_abs());
-    left.clamp(Duration::from_secs(1), LONGEST)
+    let left = next.map_or(MAX_PAUSE, |next| now.duration_until(&next).unsigned_abs());
+    left.clamp(Duration::from_secs(1), MAX_PAUSE)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     loop {
         match (patterns.next(), names.next()) {
             (None, None) => return true,
-            (Some(pattern), Some(name)) if component(pattern, name) => {}
+            (Some(pattern), Some(name)) if match_component(pattern, name) => {}
             _ => return false,
         }
     }
@@ -17,13 +17,13 @@ pub fn matches(pattern: &str, path: &str) -> bool {
 
 /// Splits a pattern into the directory before the first component with a special character, and the rest.
 #[must_use]
-pub fn fixed(pattern: &str) -> (&str, &str) {
+pub fn split_fixed(pattern: &str) -> (&str, &str) {
     let special = pattern.find(['*', '?', '[', '\\']).unwrap_or(pattern.len());
     let slash = pattern[..special].rfind('/').map_or(0, |at| at + 1);
     pattern.split_at(slash)
 }
 
-fn component(pattern: &str, name: &str) -> bool {
+fn match_component(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     if name.first() == Some(&'.') && !matches!(pattern.first(), Some('.' | '\\')) {
         return false;
@@ -38,7 +38,7 @@ fn component(pattern: &str, name: &str) -> bool {
                 continue;
             }
             Some('?') => Some(p + 1),
-            Some('[') => match set(&pattern[p..], name[n]) {
+            Some('[') => match match_set(&pattern[p..], name[n]) {
                 Some((size, true)) => Some(p + size),
                 Some((_, false)) => None,
                 None => (name[n] == '[').then_some(p + 1),
@@ -61,7 +61,7 @@ fn component(pattern: &str, name: &str) -> bool {
 
 /// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
 /// the bracket is not closed.
-fn set(pattern: &[char], c: char) -> Option<(usize, bool)> {
+fn match_set(pattern: &[char], c: char) -> Option<(usize, bool)> {
     let negated = matches!(pattern.get(1), Some('!' | '^'));
     let first = if negated { 2 } else { 1 };
     // A closing bracket in the first position is a member of the set.
@@ -108,9 +108,9 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
         }
-        assert_eq!(fixed("/var/log/*/a"), ("/var/log/", "*/a"));
-        assert_eq!(fixed("/var/log/a.log"), ("/var/log/", "a.log"));
-        assert_eq!(fixed("*"), ("", "*"));
+        assert_eq!(split_fixed("/var/log/*/a"), ("/var/log/", "*/a"));
+        assert_eq!(split_fixed("/var/log/a.log"), ("/var/log/", "a.log"));
+        assert_eq!(split_fixed("*"), ("", "*"));
     }
 
     proptest! {
@@ -118,7 +118,7 @@ mod tests {
         fn anything_is_compared_without_a_panic_and_a_literal_matches_itself(
             pattern in "[a*?\\[\\]!^\\\\./-]{0,12}", path in "[ab./\\[]{0,12}", literal in "[a-z/-]{0,12}",
         ) {
-            let _ = (matches(&pattern, &path), fixed(&pattern));
+            let _ = (matches(&pattern, &path), split_fixed(&pattern));
             prop_assert!(matches(&literal, &literal));
         }
     }

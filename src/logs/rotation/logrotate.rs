@@ -2,7 +2,7 @@
 
 /// The paths in one configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct LogrotateFile {
     /// Paths with wildcards, as written.
     pub patterns: Vec<String>,
     /// Included files and directories.
@@ -39,7 +39,7 @@ const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastactio
 
 /// The context of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Inside {
+enum Position {
     /// Top level: paths and global settings.
     Nothing,
     /// In a block of braces.
@@ -50,42 +50,42 @@ enum Inside {
 
 /// Parses any text; invalid parts yield no paths.
 #[must_use]
-pub fn parse(text: &str) -> Named {
-    let mut named = Named::default();
-    let mut inside = Inside::Nothing;
+pub fn parse(text: &str) -> LogrotateFile {
+    let mut named = LogrotateFile::default();
+    let mut inside = Position::Nothing;
     for line in text.lines() {
         let mut rest = line.trim();
         while !rest.is_empty() && !rest.starts_with('#') {
             let first = rest.split_whitespace().next().unwrap_or_default();
             match inside {
-                Inside::Script { block } => {
+                Position::Script { block } => {
                     if first == "endscript" {
-                        inside = if block { Inside::Block } else { Inside::Nothing };
+                        inside = if block { Position::Block } else { Position::Nothing };
                     }
                     rest = "";
                 }
-                Inside::Block | Inside::Nothing if SCRIPTS.contains(&first) => {
-                    inside = Inside::Script { block: inside == Inside::Block };
+                Position::Block | Position::Nothing if SCRIPTS.contains(&first) => {
+                    inside = Position::Script { block: inside == Position::Block };
                     rest = "";
                 }
-                Inside::Block => match rest.find('}') {
+                Position::Block => match rest.find('}') {
                     Some(at) => {
-                        inside = Inside::Nothing;
+                        inside = Position::Nothing;
                         rest = rest[at + 1..].trim_start();
                     }
                     None => rest = "",
                 },
-                Inside::Nothing if first == "include" => {
+                Position::Nothing if first == "include" => {
                     named.includes.extend(paths(rest["include".len()..].trim()).0);
                     rest = "";
                 }
-                Inside::Nothing => {
+                Position::Nothing => {
                     let is_path = rest.starts_with(['/', '"', '\'', '~', '*', '{']) || rest.contains('{');
                     let (patterns, block) = if is_path { paths(rest) } else { (Vec::new(), None) };
                     named.patterns.extend(patterns);
                     rest = match block {
                         Some(after) => {
-                            inside = Inside::Block;
+                            inside = Position::Block;
                             after.trim_start()
                         }
                         None => "",

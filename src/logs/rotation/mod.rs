@@ -17,11 +17,11 @@ use jiff::{Timestamp, Zoned};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use owner::{Found, Owner, Why};
+use owner::{LogFileState, Owner, RotationReason};
 use plan::{Plan, Scheme};
 
 /// Number of rotated files that are kept of each log.
-const KEPT: u32 = 30;
+const MAX_ROTATED: u32 = 30;
 
 /// A log file of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +36,14 @@ pub struct LogFile {
 #[derive(Debug)]
 pub struct Rotation {
     root: PathBuf,
-    told: BTreeMap<PathBuf, Owner>,
+    owners: BTreeMap<PathBuf, Owner>,
     /// Start times of files on file systems without creation times.
-    begun: BTreeMap<PathBuf, Timestamp>,
-    rotated: BTreeMap<PathBuf, Instant>,
+    start_times: BTreeMap<PathBuf, Timestamp>,
+    rotated_at: BTreeMap<PathBuf, Instant>,
 }
 
 /// A log file that this server rotates, and the steps to do so.
-struct Work {
+struct RotationTask {
     folder: PathBuf,
     real: PathBuf,
     plan: Plan,
@@ -54,14 +54,14 @@ impl Rotation {
     #[must_use]
     pub fn new(root: &Path) -> Rotation {
         let root = root.to_owned();
-        Rotation { root, told: BTreeMap::new(), begun: BTreeMap::new(), rotated: BTreeMap::new() }
+        Rotation { root, owners: BTreeMap::new(), start_times: BTreeMap::new(), rotated_at: BTreeMap::new() }
     }
 
     /// Determines who rotates each file, logs changes of that, and rotates the server's files that are due. `reopen` is
     /// called after the renames and returns when no process writes to the old files any more. Blocks.
     pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
         let claims = probe::probe(&self.root);
-        let mut works: BTreeMap<PathBuf, Work> = BTreeMap::new();
+        let mut works: BTreeMap<PathBuf, RotationTask> = BTreeMap::new();
         let mut missing = false;
         let names: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
@@ -71,17 +71,18 @@ impl Rotation {
                 continue;
             };
             let owner = owner(&file.path, &real, &claims, &names);
-            self.tell(&file.path, &owner);
+            self.log_owner(&file.path, &owner);
             if !matches!(owner, Owner::Server(_)) || works.contains_key(&real) {
                 continue;
             }
             match self.plan(&real, file.scheme, now) {
                 Ok(work) => drop(works.insert(real, work)),
-                Err(error) => complain(&file.path, "cannot be rotated", &error),
+                Err(error) => log_error(&file.path, "cannot be rotated", &error),
             }
         }
-        works.retain(|_, work| self.carry_out_before(work, now));
-        let works: Vec<Work> = works.into_values().filter(|work| work.plan != Plan::default()).collect();
+        works.retain(|_, work| self.execute_before(work, now));
+        let works: Vec<RotationTask> =
+            works.into_values().filter(|work| work.plan != Plan::default()).collect();
         if works.is_empty() && !missing {
             return;
         }
@@ -89,17 +90,17 @@ impl Rotation {
             tracing::error!(target: "logs", "after a rotation: {error}");
             return;
         }
-        for Work { folder, real, plan } in works {
+        for RotationTask { folder, real, plan } in works {
             for step in &plan.after {
-                if let Err(error) = disk::carry_out(&folder, step) {
-                    complain(&real, "cannot be compressed", &error);
+                if let Err(error) = disk::execute(&folder, step) {
+                    log_error(&real, "cannot be compressed", &error);
                     break;
                 }
             }
         }
     }
 
-    fn plan(&mut self, real: &Path, scheme: Scheme, now: &Zoned) -> io::Result<Work> {
+    fn plan(&mut self, real: &Path, scheme: Scheme, now: &Zoned) -> io::Result<RotationTask> {
         let (Some(folder), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str()))
         else {
             return Err(io::ErrorKind::InvalidFilename.into());
@@ -112,21 +113,21 @@ impl Rotation {
         let time = |time: io::Result<std::time::SystemTime>| Timestamp::try_from(time.ok()?).ok();
         let begun = time(about.created()).unwrap_or_else(|| {
             let written = time(about.modified()).unwrap_or(now.timestamp());
-            *self.begun.entry(real.to_owned()).or_insert(written)
+            *self.start_times.entry(real.to_owned()).or_insert(written)
         });
-        let rotated = self.rotated.get(real).map(Instant::elapsed);
+        let rotated = self.rotated_at.get(real).map(Instant::elapsed);
         let rotate = about.len() > 0 && due::is_due(begun, now, rotated);
-        let plan = plan::plan(name, &names, scheme, KEPT, rotate);
-        Ok(Work { folder: folder.to_owned(), real: real.to_owned(), plan })
+        let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
+        Ok(RotationTask { folder: folder.to_owned(), real: real.to_owned(), plan })
     }
 
     /// Executes the steps before the reopening. Returns false on an error, after which the file is skipped.
-    fn carry_out_before(&mut self, work: &Work, now: &Zoned) -> bool {
+    fn execute_before(&mut self, work: &RotationTask, now: &Zoned) -> bool {
         for step in &work.plan.before {
-            if let Err(error) = disk::carry_out(&work.folder, step) {
-                complain(&work.real, "cannot be rotated", &error);
+            if let Err(error) = disk::execute(&work.folder, step) {
+                log_error(&work.real, "cannot be rotated", &error);
                 // Prevents a retry at each check.
-                self.rotated.insert(work.real.clone(), Instant::now());
+                self.rotated_at.insert(work.real.clone(), Instant::now());
                 return false;
             }
         }
@@ -136,18 +137,18 @@ impl Rotation {
             plan::Step::Compress { .. } | plan::Step::Remove(_) => false,
         });
         if rotated {
-            self.rotated.insert(work.real.clone(), Instant::now());
-            self.begun.insert(work.real.clone(), now.timestamp());
+            self.rotated_at.insert(work.real.clone(), Instant::now());
+            self.start_times.insert(work.real.clone(), now.timestamp());
             tracing::info!("rotated the log file {}", work.real.display());
         }
         true
     }
 
-    fn tell(&mut self, path: &Path, owner: &Owner) {
-        if self.told.get(path) == Some(owner) {
+    fn log_owner(&mut self, path: &Path, owner: &Owner) {
+        if self.owners.get(path) == Some(owner) {
             return;
         }
-        self.told.insert(path.to_owned(), owner.clone());
+        self.owners.insert(path.to_owned(), owner.clone());
         let path = path.display();
         match owner {
             Owner::Logrotate { file, run_by } => {
@@ -156,38 +157,38 @@ impl Rotation {
                     file.display()
                 );
             }
-            Owner::Server(Why::NotNamed) => {
+            Owner::Server(RotationReason::NotConfigured) => {
                 tracing::info!("{path} is rotated by this server: no logrotate configuration names it");
             }
-            Owner::Server(Why::NotRun) => {
+            Owner::Server(RotationReason::NotScheduled) => {
                 tracing::info!("{path} is rotated by this server: nothing runs logrotate");
             }
-            Owner::NoFile => {}
+            Owner::Device => {}
             Owner::Nobody(why) => tracing::warn!("{path} is not rotated: {why}"),
         }
     }
 }
 
-fn complain(path: &Path, what: &str, error: &io::Error) {
+fn log_error(path: &Path, what: &str, error: &io::Error) {
     tracing::error!(target: "logs", "the log file {} {what}: {error}", path.display());
 }
 
-fn owner(path: &Path, real: &Path, claims: &owner::Claims, all: &[PathBuf]) -> Owner {
+fn owner(path: &Path, real: &Path, claims: &owner::LogrotateState, all: &[PathBuf]) -> Owner {
     let link = path.symlink_metadata().is_ok_and(|about| about.is_symlink());
     let file = real.metadata().is_ok_and(|about| about.is_file());
-    let owner = owner::decide(Found { path, real, link, file }, claims);
+    let owner = owner::decide(LogFileState { path, real, is_link: link, is_file: file }, claims);
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let mut siblings = all.iter().filter(|other| other.parent() == real.parent());
-    match siblings.find(|other| plan::belongs(&name(real), &name(other), KEPT)) {
+    match siblings.find(|other| plan::is_rotation_of(&name(real), &name(other), MAX_ROTATED)) {
         Some(other) if matches!(owner, Owner::Server(_)) => {
             Owner::Nobody(format!("{} has the name of one of its rotated files", other.display()))
         }
-        _ => writable(real, owner),
+        _ => require_writable(real, owner),
     }
 }
 
 /// Downgrades the decision if the server cannot create files in the directory.
-fn writable(real: &Path, owner: Owner) -> Owner {
+fn require_writable(real: &Path, owner: Owner) -> Owner {
     let Owner::Server(why) = owner else { return owner };
     let folder = real.parent().unwrap_or(real);
     let mode = AccessFlags::W_OK | AccessFlags::X_OK;
@@ -195,8 +196,8 @@ fn writable(real: &Path, owner: Owner) -> Owner {
         Ok(()) => owner,
         Err(error) => {
             let reason = match why {
-                Why::NotNamed => "no logrotate configuration names it",
-                Why::NotRun => "nothing runs logrotate",
+                RotationReason::NotConfigured => "no logrotate configuration names it",
+                RotationReason::NotScheduled => "nothing runs logrotate",
             };
             let folder = folder.display();
             Owner::Nobody(format!(

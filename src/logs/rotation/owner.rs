@@ -7,7 +7,7 @@ use super::glob;
 
 /// The state of logrotate on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claims {
+pub struct LogrotateState {
     /// Absolute patterns, each with its configuration file.
     pub patterns: Vec<(String, PathBuf)>,
     /// Configuration files that this user cannot read.
@@ -27,44 +27,44 @@ pub enum Owner {
         run_by: String,
     },
     /// This server, with the reason.
-    Server(Why),
+    Server(RotationReason),
     /// Nobody, with the reason.
     Nobody(String),
     /// Not needed: it is a device.
-    NoFile,
+    Device,
 }
 
 /// Why this server rotates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum RotationReason {
     /// No logrotate configuration names it.
-    NotNamed,
+    NotConfigured,
     /// Nothing runs logrotate.
-    NotRun,
+    NotScheduled,
 }
 
 /// A log file on disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct LogFileState<'a> {
     /// The configured path.
     pub path: &'a Path,
     /// The canonical path.
     pub real: &'a Path,
     /// Whether the last component of `path` is a symbolic link, which logrotate refuses.
-    pub link: bool,
+    pub is_link: bool,
     /// Whether it is a regular file, not a device.
-    pub file: bool,
+    pub is_file: bool,
 }
 
 /// Decides who rotates a file. An unreadable configuration may name it; then nobody does, because two owners would be
 /// worse than none.
 #[must_use]
-pub fn decide(found: Found<'_>, claims: &Claims) -> Owner {
-    if !found.file {
-        return Owner::NoFile;
+pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
+    if !found.is_file {
+        return Owner::Device;
     }
-    let Some(run_by) = &claims.run_by else { return Owner::Server(Why::NotRun) };
-    let names = [(!found.link).then_some(found.path), Some(found.real)];
+    let Some(run_by) = &claims.run_by else { return Owner::Server(RotationReason::NotScheduled) };
+    let names = [(!found.is_link).then_some(found.path), Some(found.real)];
     let named = |pattern: &str| {
         let matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
         names.iter().flatten().any(|path| matches(path))
@@ -74,7 +74,7 @@ pub fn decide(found: Found<'_>, claims: &Claims) -> Owner {
         (None, Some(file)) => {
             Owner::Nobody(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))
         }
-        (None, None) => Owner::Server(Why::NotNamed),
+        (None, None) => Owner::Server(RotationReason::NotConfigured),
     }
 }
 
@@ -82,12 +82,12 @@ pub fn decide(found: Found<'_>, claims: &Claims) -> Owner {
 mod tests {
     use super::*;
 
-    fn found(path: &Path) -> Found<'_> {
-        Found { path, real: path, link: false, file: true }
+    fn found(path: &Path) -> LogFileState<'_> {
+        LogFileState { path, real: path, is_link: false, is_file: true }
     }
 
-    fn claims(pattern: &str) -> Claims {
-        Claims {
+    fn claims(pattern: &str) -> LogrotateState {
+        LogrotateState {
             patterns: vec![(pattern.to_owned(), "/etc/logrotate.d/x".into())],
             unreadable: Vec::new(),
             run_by: Some("logrotate.timer".to_owned()),
@@ -102,28 +102,28 @@ mod tests {
     fn logrotate_owns_what_it_names_when_it_runs() {
         let path = Path::new("/var/log/a.log");
         assert_eq!(decide(found(path), &claims("/var/log/*.log")), logrotate());
-        assert_eq!(decide(found(path), &claims("/srv/*.log")), Owner::Server(Why::NotNamed));
-        let idle = Claims { run_by: None, ..claims("/var/log/*.log") };
-        assert_eq!(decide(found(path), &idle), Owner::Server(Why::NotRun));
+        assert_eq!(decide(found(path), &claims("/srv/*.log")), Owner::Server(RotationReason::NotConfigured));
+        let idle = LogrotateState { run_by: None, ..claims("/var/log/*.log") };
+        assert_eq!(decide(found(path), &idle), Owner::Server(RotationReason::NotScheduled));
     }
 
     #[test]
     fn a_link_is_the_servers_unless_logrotate_names_what_it_leads_to() {
         let (path, real) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
-        let link = Found { real, link: true, ..found(path) };
-        assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(Why::NotNamed));
+        let link = LogFileState { real, is_link: true, ..found(path) };
+        assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(RotationReason::NotConfigured));
         assert_eq!(decide(link, &claims("/srv/*.log")), logrotate());
         // The link is the directory.
-        assert_eq!(decide(Found { link: false, ..link }, &claims("/var/log/*.log")), logrotate());
+        assert_eq!(decide(LogFileState { is_link: false, ..link }, &claims("/var/log/*.log")), logrotate());
     }
 
     #[test]
     fn in_doubt_there_is_one_owner_at_most() {
         let path = Path::new("/var/log/a.log");
-        let hidden = Claims { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
+        let hidden = LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
         let Owner::Nobody(why) = decide(found(path), &hidden) else { panic!("an owner") };
         assert!(why.contains("chmod a+r /etc/logrotate.d/y"), "{why}");
-        let device = Found { file: false, ..found(Path::new("/dev/null")) };
-        assert_eq!(decide(device, &claims("/dev/*")), Owner::NoFile);
+        let device = LogFileState { is_file: false, ..found(Path::new("/dev/null")) };
+        assert_eq!(decide(device, &claims("/dev/*")), Owner::Device);
     }
 }

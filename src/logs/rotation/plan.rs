@@ -17,7 +17,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// The lowest number that is compressed.
-    fn first(self) -> u32 {
+    fn first_compressed(self) -> u32 {
         match self {
             Scheme::AllButNewest => 2,
             Scheme::All => 1,
@@ -54,12 +54,12 @@ pub struct Plan {
 }
 
 /// Temporary name of the compressed file during a compression.
-pub(super) fn temporary(plain: &str) -> String {
+pub(super) fn temporary_name(plain: &str) -> String {
     format!("{plain}.gz.tmp")
 }
 
 /// Name of the plain file while the compressed one replaces it.
-pub(super) fn replaced(plain: &str) -> String {
+pub(super) fn replaced_name(plain: &str) -> String {
     format!("{plain}.gz.old")
 }
 
@@ -86,7 +86,7 @@ impl Slot {
 
 /// Whether rotations of `log` use the name `name`.
 #[must_use]
-pub fn belongs(log: &str, name: &str, keep: u32) -> bool {
+pub fn is_rotation_of(log: &str, name: &str, keep: u32) -> bool {
     let end = name.strip_prefix(log).and_then(|end| end.strip_prefix('.'));
     end.is_some_and(|end| {
         let end = end.strip_suffix(".tmp").or_else(|| end.strip_suffix(".old")).unwrap_or(end);
@@ -112,7 +112,7 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
         }
     }
     for plain in unfinished.into_iter().filter(|slot| !slot.compressed) {
-        let old = replaced(&plain.name(log));
+        let old = replaced_name(&plain.name(log));
         if slots.contains(&Slot { compressed: true, ..plain }) {
             plan.before.push(Step::Remove(old));
         } else if !slots.contains(&plain) {
@@ -146,7 +146,7 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
         slots.insert(0, Slot { number: 1, compressed: false });
     }
 
-    for slot in slots.iter().filter(|slot| !slot.compressed && slot.number >= scheme.first()) {
+    for slot in slots.iter().filter(|slot| !slot.compressed && slot.number >= scheme.first_compressed()) {
         if !slots.contains(&Slot { compressed: true, ..*slot }) {
             plan.after.push(Step::Compress { from: slot.name(log) });
         }
@@ -201,8 +201,10 @@ mod tests {
         let all = names(&[&["a.log"][..], &strange].concat());
         let plan = plan("a.log", &all, Scheme::All, 30, true);
         assert_eq!(plan.before, [rename("a.log", "a.log.1")]);
-        assert!(strange.iter().all(|name| !belongs("a.log", name, 30)));
-        assert!(["a.log.1", "a.log.30.gz", "a.log.2.gz.tmp"].iter().all(|name| belongs("a.log", name, 30)));
+        assert!(strange.iter().all(|name| !is_rotation_of("a.log", name, 30)));
+        assert!(
+            ["a.log.1", "a.log.30.gz", "a.log.2.gz.tmp"].iter().all(|name| is_rotation_of("a.log", name, 30))
+        );
     }
 
     #[test]
@@ -247,7 +249,8 @@ mod tests {
                     Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
                     Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
                     Step::Compress { from } => {
-                        let (tmp, old, gz) = (temporary(&from), replaced(&from), format!("{from}.gz"));
+                        let (tmp, old, gz) =
+                            (temporary_name(&from), replaced_name(&from), format!("{from}.gz"));
                         let copy = {
                             let (from, tmp) = (from.clone(), tmp.clone());
                             move |f: &mut Folder| {

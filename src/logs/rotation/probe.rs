@@ -4,34 +4,34 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::owner::Claims;
+use super::owner::LogrotateState;
 use super::{glob, logrotate};
 
 /// Maximum size of a configuration file in bytes; larger ones are ignored.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 /// Maximum nesting of includes.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Reads `/etc/logrotate.conf` with its includes, and `/etc/logrotate.d`, below `root` (`/` except in tests).
 #[must_use]
-pub fn probe(root: &Path) -> Claims {
-    let mut claims = Claims { run_by: run_by(root), ..Claims::default() };
+pub fn probe(root: &Path) -> LogrotateState {
+    let mut claims = LogrotateState { run_by: run_by(root), ..LogrotateState::default() };
     let mut seen = Vec::new();
     read(&root.join("etc/logrotate.conf"), root, &mut claims, &mut seen, 0);
     read(&root.join("etc/logrotate.d"), root, &mut claims, &mut seen, 0);
     claims
 }
 
-fn read(path: &Path, root: &Path, claims: &mut Claims, seen: &mut Vec<PathBuf>, depth: usize) {
-    if depth > DEEPEST || seen.iter().any(|before| before == path) {
+fn read(path: &Path, root: &Path, claims: &mut LogrotateState, seen: &mut Vec<PathBuf>, depth: usize) {
+    if depth > MAX_DEPTH || seen.iter().any(|before| before == path) {
         return;
     }
     seen.push(path.to_owned());
     let outcome = match path.metadata() {
         Ok(about) if about.is_dir() => read_folder(path, root, claims, seen, depth),
-        Ok(about) if about.is_file() && about.len() <= LARGEST => std::fs::read(path).map(|bytes| {
+        Ok(about) if about.is_file() && about.len() <= MAX_FILE_SIZE => std::fs::read(path).map(|bytes| {
             let named = logrotate::parse(&String::from_utf8_lossy(&bytes));
-            let patterns = named.patterns.into_iter().flat_map(|pattern| spellings(pattern, root));
+            let patterns = named.patterns.into_iter().flat_map(|pattern| pattern_variants(pattern, root));
             claims.patterns.extend(patterns.map(|pattern| (pattern, path.to_owned())));
             for include in named.includes {
                 read(&root.join(include.trim_start_matches('/')), root, claims, seen, depth + 1);
@@ -49,7 +49,7 @@ fn read(path: &Path, root: &Path, claims: &mut Claims, seen: &mut Vec<PathBuf>, 
 fn read_folder(
     path: &Path,
     root: &Path,
-    claims: &mut Claims,
+    claims: &mut LogrotateState,
     seen: &mut Vec<PathBuf>,
     depth: usize,
 ) -> io::Result<()> {
@@ -63,8 +63,8 @@ fn read_folder(
 }
 
 /// The pattern, and the pattern with its directory canonicalized if that differs.
-fn spellings(pattern: String, root: &Path) -> Vec<String> {
-    let (folder, rest) = glob::fixed(&pattern);
+fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
+    let (folder, rest) = glob::split_fixed(&pattern);
     let real = root.join(folder.trim_start_matches('/')).canonicalize();
     let real = real.ok().and_then(|real| Some(format!("{}/{rest}", real.to_str()?.trim_end_matches('/'))));
     let other = real.filter(|real| *real != pattern);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_a_link_is_told_by_its_other_name_too() {
+    fn a_directory_that_is_a_link_is_listed_by_its_other_name_too() {
         let root = machine(&[
             ("srv/logs/", ""),
             ("logs", "-> srv/logs"),

@@ -30,8 +30,8 @@ pub struct Decoder<R: Read> {
     stream: Stream<R>,
     limits: Limits,
     buffer: Box<[u8]>,
-    at: usize,
-    filled: usize,
+    position: usize,
+    buffered: usize,
     produced: u64,
 }
 
@@ -42,14 +42,14 @@ pub struct Decoder<R: Read> {
 pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, ArchiveError> {
     let mut head = Vec::with_capacity(512);
     source.by_ref().take(512).read_to_end(&mut head).map_err(ArchiveError::Io)?;
-    let compression = recognise(&head)?;
-    let source = Source {
+    let compression = detect(&head)?;
+    let source = CompressedSource {
         inner: BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source)),
-        taken: 0,
+        consumed: 0,
         failed: false,
     };
     let stream = match compression {
-        Compression::Gzip => Stream::Gzip(Gunzip::Member(Box::new(GzDecoder::new(source)))),
+        Compression::Gzip => Stream::Gzip(GzipMembers::Member(Box::new(GzDecoder::new(source)))),
         Compression::Bzip2 => Stream::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(source))),
         Compression::Xz => {
             let flags = liblzma::stream::CONCATENATED;
@@ -63,10 +63,10 @@ pub fn decoder<R: Read>(mut source: R, limits: Limits) -> Result<Decoder<R>, Arc
             Stream::Zstd(Box::new(decoder))
         }
     };
-    Ok(Decoder { stream, limits, buffer: vec![0; BUFFER].into(), at: 0, filled: 0, produced: 0 })
+    Ok(Decoder { stream, limits, buffer: vec![0; BUFFER].into(), position: 0, buffered: 0, produced: 0 })
 }
 
-fn recognise(head: &[u8]) -> Result<Compression, ArchiveError> {
+fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
     match head {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
         [b'B', b'Z', b'h', ..] => Ok(Compression::Bzip2),
@@ -96,12 +96,12 @@ impl<R: Read> Decoder<R> {
     /// # Errors
     /// Damage, truncation, and the limits.
     pub fn take(&mut self, max: usize) -> Result<&[u8], ArchiveError> {
-        if self.at == self.filled && max > 0 {
+        if self.position == self.buffered && max > 0 {
             self.refill()?;
         }
-        let start = self.at;
-        self.at += max.min(self.filled - self.at);
-        Ok(&self.buffer[start..self.at])
+        let start = self.position;
+        self.position += max.min(self.buffered - self.position);
+        Ok(&self.buffer[start..self.position])
     }
 
     /// Reads to the end, to verify every checksum of the compressed stream.
@@ -114,27 +114,27 @@ impl<R: Read> Decoder<R> {
     }
 
     fn refill(&mut self) -> Result<(), ArchiveError> {
-        (self.at, self.filled) = (0, 0);
+        (self.position, self.buffered) = (0, 0);
         let read = loop {
             match self.stream.read(&mut self.buffer) {
                 Ok(read) => break read,
-                Err(Fault::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
-                Err(Fault::Io(e)) if self.stream.source().is_some_and(|s| s.failed) => {
+                Err(StreamError::Io(e)) if e.kind() == ErrorKind::Interrupted => {}
+                Err(StreamError::Io(e)) if self.stream.source().is_some_and(|s| s.failed) => {
                     return Err(ArchiveError::Io(e));
                 }
-                Err(Fault::Io(e)) if e.kind() == ErrorKind::UnexpectedEof => {
+                Err(StreamError::Io(e)) if e.kind() == ErrorKind::UnexpectedEof => {
                     return Err(ArchiveError::Truncated);
                 }
-                Err(Fault::Io(e)) => return Err(ArchiveError::Damaged(e)),
-                Err(Fault::Trailing) => return Err(ArchiveError::TrailingBytes),
+                Err(StreamError::Io(e)) => return Err(ArchiveError::Damaged(e)),
+                Err(StreamError::Trailing) => return Err(ArchiveError::TrailingBytes),
             }
         };
-        self.filled = read;
+        self.buffered = read;
         self.produced += read as u64;
         if self.produced > self.limits.inflated {
             return Err(ArchiveError::TooLarge { limit: self.limits.inflated });
         }
-        let taken = self.stream.source().map_or(0, |s| s.taken);
+        let taken = self.stream.source().map_or(0, |s| s.consumed);
         if self.produced > RATIO_FROM && self.produced / self.limits.ratio.max(1) > taken {
             return Err(ArchiveError::Bomb { ratio: self.limits.ratio });
         }
@@ -143,13 +143,13 @@ impl<R: Read> Decoder<R> {
 }
 
 /// The compressed bytes: counts those consumed and records whether the underlying reader failed.
-struct Source<R> {
+struct CompressedSource<R> {
     inner: BufReader<Chain<Cursor<Vec<u8>>, R>>,
-    taken: u64,
+    consumed: u64,
     failed: bool,
 }
 
-impl<R: Read> Read for Source<R> {
+impl<R: Read> Read for CompressedSource<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let have = self.fill_buf()?;
         let n = have.len().min(out.len());
@@ -159,7 +159,7 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
-impl<R: Read> BufRead for Source<R> {
+impl<R: Read> BufRead for CompressedSource<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.inner.fill_buf() {
             Ok(bytes) => Ok(bytes),
@@ -171,31 +171,31 @@ impl<R: Read> BufRead for Source<R> {
     }
 
     fn consume(&mut self, n: usize) {
-        self.taken += n as u64;
+        self.consumed += n as u64;
         self.inner.consume(n);
     }
 }
 
-enum Fault {
+enum StreamError {
     Io(io::Error),
     Trailing,
 }
 
-impl From<io::Error> for Fault {
-    fn from(e: io::Error) -> Fault {
-        Fault::Io(e)
+impl From<io::Error> for StreamError {
+    fn from(e: io::Error) -> StreamError {
+        StreamError::Io(e)
     }
 }
 
 enum Stream<R: Read> {
-    Gzip(Gunzip<R>),
-    Bzip2(Box<bzip2::bufread::MultiBzDecoder<Source<R>>>),
-    Xz(Box<liblzma::bufread::XzDecoder<Source<R>>>),
-    Zstd(Box<zstd::Decoder<'static, Source<R>>>),
+    Gzip(GzipMembers<R>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<CompressedSource<R>>>),
+    Xz(Box<liblzma::bufread::XzDecoder<CompressedSource<R>>>),
+    Zstd(Box<zstd::Decoder<'static, CompressedSource<R>>>),
 }
 
 impl<R: Read> Stream<R> {
-    fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, StreamError> {
         match self {
             Stream::Gzip(inner) => inner.read(out),
             Stream::Bzip2(inner) => Ok(inner.read(out)?),
@@ -204,10 +204,10 @@ impl<R: Read> Stream<R> {
         }
     }
 
-    fn source(&self) -> Option<&Source<R>> {
+    fn source(&self) -> Option<&CompressedSource<R>> {
         match self {
-            Stream::Gzip(Gunzip::Member(inner)) => Some(inner.get_ref()),
-            Stream::Gzip(Gunzip::Done(source)) => source.as_deref(),
+            Stream::Gzip(GzipMembers::Member(inner)) => Some(inner.get_ref()),
+            Stream::Gzip(GzipMembers::Done(source)) => source.as_deref(),
             Stream::Bzip2(inner) => Some(inner.get_ref()),
             Stream::Xz(inner) => Some(inner.get_ref()),
             Stream::Zstd(inner) => Some(inner.get_ref()),
@@ -217,15 +217,15 @@ impl<R: Read> Stream<R> {
 
 /// A gzip stream of one or more members (RFC 1952, 2.2); zeros after the last are padding, as for `gzip`; anything else
 /// is an error.
-enum Gunzip<R: Read> {
-    Member(Box<GzDecoder<Source<R>>>),
-    Done(Option<Box<Source<R>>>),
+enum GzipMembers<R: Read> {
+    Member(Box<GzDecoder<CompressedSource<R>>>),
+    Done(Option<Box<CompressedSource<R>>>),
 }
 
-impl<R: Read> Gunzip<R> {
-    fn read(&mut self, out: &mut [u8]) -> Result<usize, Fault> {
+impl<R: Read> GzipMembers<R> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, StreamError> {
         loop {
-            let Gunzip::Member(member) = self else { return Ok(0) };
+            let GzipMembers::Member(member) = self else { return Ok(0) };
             let read = member.read(out)?;
             if read > 0 {
                 return Ok(read);
@@ -239,14 +239,16 @@ impl<R: Read> Gunzip<R> {
                         let zeros = 1 + rest.iter().take_while(|&&b| b == 0).count();
                         source.consume(zeros);
                     }
-                    _ => return Err(Fault::Trailing),
+                    _ => return Err(StreamError::Trailing),
                 }
             };
-            let Gunzip::Member(member) = std::mem::replace(self, Gunzip::Done(None)) else { return Ok(0) };
+            let GzipMembers::Member(member) = std::mem::replace(self, GzipMembers::Done(None)) else {
+                return Ok(0);
+            };
             let source = member.into_inner();
             *self = match next {
-                true => Gunzip::Member(Box::new(GzDecoder::new(source))),
-                false => Gunzip::Done(Some(Box::new(source))),
+                true => GzipMembers::Member(Box::new(GzDecoder::new(source))),
+                false => GzipMembers::Done(Some(Box::new(source))),
             };
         }
     }

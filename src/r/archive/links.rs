@@ -27,9 +27,9 @@ fn is_absolute(text: &str) -> bool {
 }
 
 /// Checks a symbolic link: `..` is allowed only at the beginning, and must not lead above the package's folder. With
-/// [`Tree::check`] (no member below a link) this also holds for chains of links.
+/// [`LinkCheck::check`] (no member below a link) this also holds for chains of links.
 pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
-    let outside = || outside(path, target);
+    let outside = || link_outside(path, target);
     let text = std::str::from_utf8(target).map_err(|_| outside())?;
     if text.is_empty() || text.contains('\0') || is_absolute(text) {
         return Err(outside());
@@ -50,19 +50,19 @@ pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), Archi
 
 /// Checks a hard link: its target is a path in the archive, below the same top-level folder.
 pub(in crate::r) fn check_hard_link(path: &str, target: &[u8]) -> Result<(), ArchiveError> {
-    let inside = checked_path(target).map_err(|_| outside(path, target))?;
+    let inside = checked_path(target).map_err(|_| link_outside(path, target))?;
     let top = |p: &str| p.split('/').next().map(str::to_owned);
-    if inside.contains('/') && top(&inside) == top(path) { Ok(()) } else { Err(outside(path, target)) }
+    if inside.contains('/') && top(&inside) == top(path) { Ok(()) } else { Err(link_outside(path, target)) }
 }
 
-fn outside(path: &str, target: &[u8]) -> ArchiveError {
+fn link_outside(path: &str, target: &[u8]) -> ArchiveError {
     let target = String::from_utf8_lossy(target).escape_debug().take(200).collect();
     ArchiveError::LinkOutside { path: path.chars().take(200).collect(), target }
 }
 
 /// The folders and links of an archive, to detect members that would be written through a link.
 #[derive(Default)]
-pub(in crate::r) struct Tree {
+pub(in crate::r) struct LinkCheck {
     folders: HashSet<String>,
     links: HashSet<String>,
     bytes: usize,
@@ -71,9 +71,9 @@ pub(in crate::r) struct Tree {
 /// Largest total length of names in bytes; real packages need some ten kilobytes.
 const MAX_NAMES: usize = 16 << 20;
 
-impl Tree {
+impl LinkCheck {
     /// Adds a member; returns false when the names exceed the limit.
-    pub(in crate::r) fn note(&mut self, path: &str, is_link: bool) -> bool {
+    pub(in crate::r) fn add(&mut self, path: &str, is_link: bool) -> bool {
         if is_link && self.links.insert(path.to_owned()) {
             self.bytes += path.len();
         }
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn a_member_below_a_link_is_found_in_either_order() {
         for order in [[("a1/l", true), ("a1/l/x/y", false)], [("a1/l/x/y", false), ("a1/l", true)]] {
-            let mut tree = Tree::default();
-            assert!(order.iter().all(|(path, link)| tree.note(path, *link)));
+            let mut tree = LinkCheck::default();
+            assert!(order.iter().all(|(path, link)| tree.add(path, *link)));
             assert!(matches!(tree.check(), Err(ArchiveError::ThroughLink(p)) if p == "a1/l"));
         }
     }

@@ -7,7 +7,7 @@ use std::io::Read;
 
 /// The type of a member, with the unchanged targets of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MemberKind {
     /// A plain file.
     File,
     /// A folder.
@@ -23,7 +23,7 @@ pub struct Member {
     /// The unchanged name.
     pub name: Vec<u8>,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// The size of the contents in bytes.
     pub size: u64,
     /// The unchanged blocks of the extended headers before its own.
@@ -59,11 +59,11 @@ const MAX_EXTENSION: u64 = 1 << 20;
 pub struct Members<R: Read> {
     decoder: Decoder<R>,
     /// Unread bytes of the current member's contents, and of the padding after them.
-    left: u64,
+    remaining: u64,
     padding: u64,
     count: u64,
     offset: u64,
-    ended: bool,
+    is_finished: bool,
 }
 
 impl<R: Read> Members<R> {
@@ -73,7 +73,7 @@ impl<R: Read> Members<R> {
     /// As [`super::decoder`].
     pub fn new(source: R, limits: Limits) -> Result<Members<R>, ArchiveError> {
         let decoder = super::decoder(source, limits)?;
-        Ok(Members { decoder, left: 0, padding: 0, count: 0, offset: 0, ended: false })
+        Ok(Members { decoder, remaining: 0, padding: 0, count: 0, offset: 0, is_finished: false })
     }
 
     /// Advances to the next member; skips unread contents of the previous one. `None` at the end of the archive:
@@ -82,26 +82,26 @@ impl<R: Read> Members<R> {
     /// # Errors
     /// A damaged archive, a member of a type that packages do not have, a limit.
     pub fn advance(&mut self) -> Result<Option<Member>, ArchiveError> {
-        if self.ended {
+        if self.is_finished {
             return Ok(None);
         }
         while self.chunk()?.is_some() {}
         self.padding()?;
         let mut extensions = Vec::new();
-        let mut known = Extended::default();
+        let mut known = ExtendedHeader::default();
         loop {
             let offset = self.offset;
             let bad = |what| ArchiveError::Tar { offset, what };
             let Some(block) = self.block()? else {
                 if extensions.is_empty() && self.count > 0 {
                     // No end mark: old tars omit it, and the compressed stream was intact.
-                    self.ended = true;
+                    self.is_finished = true;
                     return Ok(None);
                 }
                 return Err(if self.count == 0 { ArchiveError::Empty } else { ArchiveError::Truncated });
             };
             if block.iter().all(|&b| b == 0) {
-                self.ended = true;
+                self.is_finished = true;
                 return if self.count == 0 { Err(ArchiveError::Empty) } else { Ok(None) };
             }
             let header = Header::new(block).ok_or_else(|| bad("the header's checksum is wrong"))?;
@@ -112,7 +112,7 @@ impl<R: Read> Members<R> {
                 }
                 extensions.extend_from_slice(&header.0);
                 let begin = extensions.len();
-                self.padded(size, &mut extensions)?;
+                self.read_padded(size, &mut extensions)?;
                 known.read(header.kind(), &extensions[begin..begin + size as usize]).map_err(bad)?;
                 continue;
             }
@@ -129,22 +129,22 @@ impl<R: Read> Members<R> {
             let name = known.path.unwrap_or_else(|| header.name());
             let link = known.link.unwrap_or_else(|| header.link());
             let kind = match header.kind() {
-                b'0' | 0 | b'7' if known.sparse => return Err(special(&name, b'S')),
-                b'0' | 0 if name.ends_with(b"/") => Kind::Folder,
-                b'0' | 0 | b'7' => Kind::File,
-                b'1' => Kind::HardLink(link),
-                b'2' => Kind::Symlink(link),
-                b'5' => Kind::Folder,
-                other => return Err(special(&name, other)),
+                b'0' | 0 | b'7' if known.sparse => return Err(special_member(&name, b'S')),
+                b'0' | 0 if name.ends_with(b"/") => MemberKind::Folder,
+                b'0' | 0 | b'7' => MemberKind::File,
+                b'1' => MemberKind::HardLink(link),
+                b'2' => MemberKind::Symlink(link),
+                b'5' => MemberKind::Folder,
+                other => return Err(special_member(&name, other)),
             };
-            if kind != Kind::File && size > 0 {
+            if kind != MemberKind::File && size > 0 {
                 // Readers differ on whether contents follow: data to one is a member to another.
                 return Err(bad("a link or folder declares contents"));
             }
             if size > self.decoder.limits().inflated {
                 return Err(ArchiveError::TooLarge { limit: self.decoder.limits().inflated });
             }
-            self.left = size;
+            self.remaining = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
             return Ok(Some(Member { name, kind, size, extensions, header, extended_size }));
         }
@@ -155,14 +155,14 @@ impl<R: Read> Members<R> {
     /// # Errors
     /// A damaged archive or a limit.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>, ArchiveError> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Ok(None);
         }
-        let bytes = self.decoder.take(usize::try_from(self.left).unwrap_or(usize::MAX))?;
+        let bytes = self.decoder.take(usize::try_from(self.remaining).unwrap_or(usize::MAX))?;
         if bytes.is_empty() {
             return Err(ArchiveError::Truncated);
         }
-        self.left -= bytes.len() as u64;
+        self.remaining -= bytes.len() as u64;
         self.offset += bytes.len() as u64;
         Ok(Some(bytes))
     }
@@ -242,7 +242,7 @@ impl<R: Read> Members<R> {
         Ok(Some(block))
     }
 
-    fn padded(&mut self, size: u64, out: &mut Vec<u8>) -> Result<(), ArchiveError> {
+    fn read_padded(&mut self, size: u64, out: &mut Vec<u8>) -> Result<(), ArchiveError> {
         for _ in 0..size.div_ceil(BLOCK as u64) {
             out.extend_from_slice(&self.block()?.ok_or(ArchiveError::Truncated)?);
         }
@@ -250,7 +250,7 @@ impl<R: Read> Members<R> {
     }
 }
 
-fn special(name: &[u8], kind: u8) -> ArchiveError {
+fn special_member(name: &[u8], kind: u8) -> ArchiveError {
     ArchiveError::Special {
         path: String::from_utf8_lossy(name).chars().take(200).collect(),
         kind: kind.escape_ascii().to_string(),
@@ -259,14 +259,14 @@ fn special(name: &[u8], kind: u8) -> ArchiveError {
 
 /// The properties that extended headers give the next member.
 #[derive(Default)]
-struct Extended {
+struct ExtendedHeader {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
 }
 
-impl Extended {
+impl ExtendedHeader {
     fn read(&mut self, kind: u8, data: &[u8]) -> Result<(), &'static str> {
         let text = |data: &[u8]| data.strip_suffix(b"\0").unwrap_or(data).to_vec();
         match kind {

@@ -9,8 +9,10 @@ pub(in crate::r) mod read;
 
 pub use decode::{Compression, decoder};
 pub use error::ArchiveError;
-pub use members::{Kind, Member, Members};
-pub use read::{Extent, Identity, SourceArchive, description, identity, read, read_up_to};
+pub use members::{Member, MemberKind, Members};
+pub use read::{
+    PackageArchive, PackageIdentity, ReadExtent, read, read_description, read_identity, read_up_to,
+};
 
 /// Resource limits of an archive. Sizes are in bytes after decompression unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

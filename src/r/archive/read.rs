@@ -1,16 +1,16 @@
 //! Reads a package from an archive: fully checked, or its identity only.
 
-use super::links::{self, Tree};
-use super::{ArchiveError, Kind, Limits, Member, Members};
+use super::links::{self, LinkCheck};
+use super::{ArchiveError, Limits, Member, MemberKind, Members};
 use crate::r::description::{Built, Description};
-use crate::r::name::{self, FileName};
+use crate::r::name::{self, SourceFileName};
 use crate::r::readme::{self, Rank};
 use crate::r::version;
 use std::io::Read;
 
 /// A package archive that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceArchive {
+pub struct PackageArchive {
     /// The top-level folder: the package's name.
     pub folder: String,
     /// The fields of DESCRIPTION.
@@ -27,7 +27,7 @@ pub struct SourceArchive {
     pub inflated_size: u64,
 }
 
-impl SourceArchive {
+impl PackageArchive {
     /// `Package`.
     #[must_use]
     pub fn package(&self) -> &str {
@@ -53,26 +53,26 @@ impl SourceArchive {
 }
 
 /// Reads and checks a whole archive in one pass; `file` is the file name that must match, if any. Nothing is unpacked.
-/// Accepts binary packages too: see [`SourceArchive::require_source`].
+/// Accepts binary packages too: see [`PackageArchive::require_source`].
 ///
 /// # Errors
 /// [`ArchiveError`], one variant for each reason.
 pub fn read(
     source: impl Read,
-    file: Option<FileName<'_>>,
+    file: Option<SourceFileName<'_>>,
     limits: Limits,
-) -> Result<SourceArchive, ArchiveError> {
-    read_up_to(Extent::Whole, source, file, limits)
+) -> Result<PackageArchive, ArchiveError> {
+    read_up_to(ReadExtent::Whole, source, file, limits)
 }
 
 /// How much of an archive is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum ReadExtent {
     /// The whole archive, fully checked.
     Whole,
     /// Until the result is final: DESCRIPTION with `NeedsCompilation` and `README.md` were read. The rest is neither
-    /// read nor checked, nor counted in [`SourceArchive::inflated_size`]: only for bytes that were verified before.
-    Decided,
+    /// read nor checked, nor counted in [`PackageArchive::inflated_size`]: only for bytes that were verified before.
+    Metadata,
 }
 
 /// As [`read`], but stops at `extent`.
@@ -80,44 +80,44 @@ pub enum Extent {
 /// # Errors
 /// As [`read`], for the part that was read.
 pub fn read_up_to(
-    extent: Extent,
+    extent: ReadExtent,
     source: impl Read,
-    file: Option<FileName<'_>>,
+    file: Option<SourceFileName<'_>>,
     limits: Limits,
-) -> Result<SourceArchive, ArchiveError> {
+) -> Result<PackageArchive, ArchiveError> {
     let mut members = Members::new(source, limits)?;
-    let mut tree = Tree::default();
+    let mut tree = LinkCheck::default();
     let mut folder: Option<String> = None;
     let mut has_src = false;
     let mut raw: Option<Vec<u8>> = None;
     let mut best: Option<(Rank, String, Vec<u8>)> = None;
     while let Some(member) = members.advance()? {
         let path = member.path()?;
-        if path.is_empty() && member.kind == Kind::Folder {
+        if path.is_empty() && member.kind == MemberKind::Folder {
             continue;
         }
         let (top, inside) = path.split_once('/').unwrap_or((&path, ""));
-        same_folder(&mut folder, top, inside, &member)?;
+        check_folder(&mut folder, top, inside, &member)?;
         match &member.kind {
-            Kind::File | Kind::Folder => {}
-            Kind::Symlink(target) => links::check_symlink(&path, target)?,
-            Kind::HardLink(target) => links::check_hard_link(&path, target)?,
+            MemberKind::File | MemberKind::Folder => {}
+            MemberKind::Symlink(target) => links::check_symlink(&path, target)?,
+            MemberKind::HardLink(target) => links::check_hard_link(&path, target)?,
         }
-        if !tree.note(&path, matches!(member.kind, Kind::Symlink(_))) {
+        if !tree.add(&path, matches!(member.kind, MemberKind::Symlink(_))) {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
         }
-        has_src |= inside.starts_with("src/") || (inside == "src" && member.kind == Kind::Folder);
+        has_src |= inside.starts_with("src/") || (inside == "src" && member.kind == MemberKind::Folder);
         if inside.eq_ignore_ascii_case("DESCRIPTION") {
             // On a case-insensitive file system, `description` would overwrite it.
             let exact = inside == "DESCRIPTION";
-            if exact && member.kind != Kind::File {
+            if exact && member.kind != MemberKind::File {
                 return Err(ArchiveError::DescriptionNotAFile(path));
             }
             if raw.is_some() || !exact {
                 return Err(ArchiveError::TwoDescriptions(path));
             }
             raw = Some(members.contents(&member, limits.description)?);
-        } else if let Some(rank) = readme::rank(&path).filter(|_| member.kind == Kind::File)
+        } else if let Some(rank) = readme::rank(&path).filter(|_| member.kind == MemberKind::File)
             && best.as_ref().is_none_or(|(have, ..)| rank > *have)
             && member.size <= readme::MAX_README
         {
@@ -125,22 +125,27 @@ pub fn read_up_to(
         } else {
             continue;
         }
-        if extent == Extent::Decided && is_decided(raw.as_deref(), best.as_ref().map(|(rank, ..)| *rank)) {
+        if extent == ReadExtent::Metadata && is_final(raw.as_deref(), best.as_ref().map(|(rank, ..)| *rank)) {
             break;
         }
     }
     let inflated_size = match extent {
-        Extent::Whole => members.finish()?,
-        Extent::Decided => members.produced(),
+        ReadExtent::Whole => members.finish()?,
+        ReadExtent::Metadata => members.produced(),
     };
     tree.check()?;
-    let seen =
-        Seen { folder, raw, has_src, readme: best.map(|(_, name, bytes)| (name, bytes)), inflated_size };
-    seen.settle(file)
+    let seen = ArchiveContent {
+        folder,
+        raw,
+        has_src,
+        readme: best.map(|(_, name, bytes)| (name, bytes)),
+        inflated_size,
+    };
+    seen.into_package(file)
 }
 
 /// Whether no later member can change the result.
-fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
+fn is_final(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
     let is_known = |raw: &[u8]| {
         Description::from_bytes(raw).is_ok_and(|description| description.needs_compilation().is_some())
     };
@@ -148,22 +153,25 @@ fn is_decided(raw: Option<&[u8]>, readme: Option<Rank>) -> bool {
 }
 
 /// The content collected from an archive.
-pub(in crate::r) struct Seen {
+pub(in crate::r) struct ArchiveContent {
     /// The top-level folder.
     pub folder: Option<String>,
     /// The bytes of DESCRIPTION.
     pub raw: Option<Vec<u8>>,
     /// Whether there is a folder `src`.
     pub has_src: bool,
-    /// As [`SourceArchive::readme`].
+    /// As [`PackageArchive::readme`].
     pub readme: Option<(String, Vec<u8>)>,
-    /// As [`SourceArchive::inflated_size`].
+    /// As [`PackageArchive::inflated_size`].
     pub inflated_size: u64,
 }
 
-impl Seen {
+impl ArchiveContent {
     /// Returns the package if folder, DESCRIPTION and file name agree.
-    pub(in crate::r) fn settle(self, file: Option<FileName<'_>>) -> Result<SourceArchive, ArchiveError> {
+    pub(in crate::r) fn into_package(
+        self,
+        file: Option<SourceFileName<'_>>,
+    ) -> Result<PackageArchive, ArchiveError> {
         let folder = self.folder.ok_or(ArchiveError::Empty)?;
         let raw = self.raw.ok_or_else(|| ArchiveError::NoDescription(folder.clone()))?;
         let description = Description::from_bytes(&raw)?;
@@ -174,7 +182,7 @@ impl Seen {
         if let Some(file) = file.filter(|file| file.package != package || file.version != version) {
             return Err(other_file_name(package, version, file));
         }
-        Ok(SourceArchive {
+        Ok(PackageArchive {
             needs_compilation: description.needs_compilation().unwrap_or(self.has_src),
             built: description.built(),
             readme: self.readme,
@@ -186,13 +194,13 @@ impl Seen {
     }
 }
 
-fn same_folder(
+fn check_folder(
     folder: &mut Option<String>,
     top: &str,
     inside: &str,
     member: &Member,
 ) -> Result<(), ArchiveError> {
-    if inside.is_empty() && member.kind != Kind::Folder {
+    if inside.is_empty() && member.kind != MemberKind::Folder {
         return Err(ArchiveError::FileAtTop(top.to_owned()));
     }
     match folder {
@@ -218,7 +226,7 @@ fn valid_names(description: &Description) -> Result<(&str, &str), ArchiveError> 
     Ok((package, version))
 }
 
-fn other_file_name(package: &str, version: &str, file: FileName<'_>) -> ArchiveError {
+fn other_file_name(package: &str, version: &str, file: SourceFileName<'_>) -> ArchiveError {
     ArchiveError::OtherFileName {
         package: package.to_owned(),
         version: version.to_owned(),
@@ -228,7 +236,7 @@ fn other_file_name(package: &str, version: &str, file: FileName<'_>) -> ArchiveE
 
 /// The name and version that an archived release declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct PackageIdentity {
     /// `Package`, or `Bundle` for the bundles of old archives.
     pub name: String,
     /// `Version`.
@@ -245,16 +253,16 @@ pub struct Identity {
 ///
 /// # Errors
 /// A damaged stream, no DESCRIPTION, or a file name that is another package's.
-pub fn identity(
+pub fn read_identity(
     source: impl Read,
-    file: Option<FileName<'_>>,
+    file: Option<SourceFileName<'_>>,
     limits: Limits,
-) -> Result<Identity, ArchiveError> {
+) -> Result<PackageIdentity, ArchiveError> {
     let mut members = Members::new(source, limits)?;
-    let (_, raw) = first_description(&mut members, limits)?;
+    let (_, raw) = find_description(&mut members, limits)?;
     members.finish()?;
     let description = Description::from_bytes(&raw)?;
-    let name = description.package().or_else(|| description.filled("Bundle"));
+    let name = description.package().or_else(|| description.non_empty("Bundle"));
     let name = name.ok_or(ArchiveError::NoField("Package"))?.to_owned();
     let version = description.version().ok_or(ArchiveError::NoField("Version"))?.to_owned();
     if let Some(file) = file {
@@ -263,7 +271,7 @@ pub fn identity(
             return Err(other_file_name(&name, &version, file));
         }
     }
-    Ok(Identity { name, version, description, description_raw: raw })
+    Ok(PackageIdentity { name, version, description, description_raw: raw })
 }
 
 /// Reads up to the first `{folder}/DESCRIPTION` and returns `(folder, bytes)`. The rest of the stream is neither read
@@ -271,17 +279,17 @@ pub fn identity(
 ///
 /// # Errors
 /// A damaged beginning, or no DESCRIPTION.
-pub fn description(source: impl Read, limits: Limits) -> Result<(String, Vec<u8>), ArchiveError> {
-    first_description(&mut Members::new(source, limits)?, limits)
+pub fn read_description(source: impl Read, limits: Limits) -> Result<(String, Vec<u8>), ArchiveError> {
+    find_description(&mut Members::new(source, limits)?, limits)
 }
 
-fn first_description<R: Read>(
+fn find_description<R: Read>(
     members: &mut Members<R>,
     limits: Limits,
 ) -> Result<(String, Vec<u8>), ArchiveError> {
     let mut folder = String::new();
     while let Some(member) = members.advance()? {
-        if let Some(found) = member.directly_in("DESCRIPTION").filter(|_| member.kind == Kind::File) {
+        if let Some(found) = member.directly_in("DESCRIPTION").filter(|_| member.kind == MemberKind::File) {
             let folder = String::from_utf8_lossy(found).into_owned();
             return Ok((folder, members.contents(&member, limits.description)?));
         }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{Named, Version};
+use super::{Version, VersionName};
 use crate::model::time::Day;
 use crate::r::layout::RMinor;
 
@@ -16,12 +16,12 @@ pub struct Config {
     /// The version in development.
     pub devel: Version,
     /// Every version, oldest first, including release and devel.
-    versions: Vec<Row>,
+    versions: Vec<VersionRow>,
 }
 
 /// A row of the table of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct VersionRow {
     /// The version.
     pub version: Version,
     /// The version of R it is for.
@@ -29,7 +29,7 @@ pub struct Row {
     /// The day on which it became the release; unknown for some versions, and for devel.
     pub released: Option<Day>,
     /// The day of its last build, after which its packages no longer change.
-    pub frozen: Option<Day>,
+    pub last_built: Option<Day>,
 }
 
 /// Why a file is not a `config.yaml` of Bioconductor.
@@ -37,10 +37,10 @@ pub struct Row {
 pub enum BadConfig {
     /// It is an HTML page.
     #[error("is an HTML page, not a config.yaml")]
-    Page,
+    Html,
     /// A required line is missing or malformed.
     #[error("has no line that begins with {0}")]
-    Lacks(&'static str),
+    MissingLine(&'static str),
     /// Release or devel is not in the map.
     #[error("has {0} as the release or devel version, but not in r_ver_for_bioc_ver")]
     Unmapped(Version),
@@ -57,34 +57,39 @@ impl Config {
     pub fn parse(bytes: &[u8]) -> Result<Config, BadConfig> {
         let text = String::from_utf8_lossy(bytes);
         if text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
-            return Err(BadConfig::Page);
+            return Err(BadConfig::Html);
         }
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         let single = |key: &'static str, shown: &'static str| {
             let value = lines.iter().find_map(|line| line.strip_prefix(key));
-            value.and_then(|value| plain(value).parse().ok()).ok_or(BadConfig::Lacks(shown))
+            value.and_then(|value| unquote(value).parse().ok()).ok_or(BadConfig::MissingLine(shown))
         };
         let release: Version = single("release_version:", "release_version: \"")?;
         let devel: Version = single("devel_version:", "devel_version: \"")?;
         let dates = |key: &str| -> Vec<(Version, Day)> {
-            let rows = block(&lines, key);
-            rows.filter_map(|(version, date)| Some((version.parse().ok()?, day(date)?))).collect()
+            let rows = map_rows(&lines, key);
+            rows.filter_map(|(version, date)| Some((version.parse().ok()?, parse_us_date(date)?))).collect()
         };
         let (released, frozen) = (dates("release_dates:"), dates("release_last_built_dates:"));
         let of = |dates: &[(Version, Day)], version| {
             dates.iter().find(|(known, _)| *known == version).map(|(_, day)| *day)
         };
-        let mut versions: Vec<Row> = block(&lines, MAP)
+        let mut versions: Vec<VersionRow> = map_rows(&lines, MAP)
             .filter_map(|(version, r)| {
                 let version = version.parse().ok()?;
                 let r = RMinor::parse(r)?;
-                Some(Row { version, r, released: of(&released, version), frozen: of(&frozen, version) })
+                Some(VersionRow {
+                    version,
+                    r,
+                    released: of(&released, version),
+                    last_built: of(&frozen, version),
+                })
             })
             .collect();
         versions.sort_by_key(|row| row.version);
         versions.dedup_by_key(|row| row.version);
         if versions.is_empty() {
-            return Err(BadConfig::Lacks(MAP));
+            return Err(BadConfig::MissingLine(MAP));
         }
         let config = Config { release, devel, versions };
         match [release, devel].into_iter().find(|version| config.get(*version).is_none()) {
@@ -95,22 +100,22 @@ impl Config {
 
     /// The row of a version.
     #[must_use]
-    pub fn get(&self, version: Version) -> Option<&Row> {
+    pub fn get(&self, version: Version) -> Option<&VersionRow> {
         self.versions.iter().find(|row| row.version == version)
     }
 
     /// Resolves the name of a version.
     #[must_use]
-    pub fn version(&self, named: Named) -> Version {
+    pub fn version(&self, named: VersionName) -> Version {
         match named {
-            Named::Exactly(version) => version,
-            Named::Release => self.release,
-            Named::Devel => self.devel,
+            VersionName::Exact(version) => version,
+            VersionName::Release => self.release,
+            VersionName::Devel => self.devel,
         }
     }
 
     /// Every version, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &Row> {
+    pub fn newest_first(&self) -> impl Iterator<Item = &VersionRow> {
         self.versions.iter().rev()
     }
 
@@ -133,14 +138,14 @@ impl Config {
         if version >= self.release {
             return None;
         }
-        let own = self.get(version).and_then(|row| row.frozen);
-        own.or_else(|| self.succeeded(version))
+        let own = self.get(version).and_then(|row| row.last_built);
+        own.or_else(|| self.successor_released(version))
     }
 
     /// The day on which the next version became the release, which also determines the CRAN packages that permanently
     /// belong to a version.
     #[must_use]
-    pub fn succeeded(&self, version: Version) -> Option<Day> {
+    pub fn successor_released(&self, version: Version) -> Option<Day> {
         if version >= self.release {
             return None;
         }
@@ -150,8 +155,8 @@ impl Config {
     /// Returns the configuration as of a day: a version is not the release before its release date. Where dates are
     /// missing, the present configuration applies.
     #[must_use]
-    pub fn on(&self, day: Day) -> Config {
-        let is_out = |row: &&Row| row.released.is_some_and(|released| released <= day);
+    pub fn as_of(&self, day: Day) -> Config {
+        let is_out = |row: &&VersionRow| row.released.is_some_and(|released| released <= day);
         let old = self.versions.iter().filter(|row| row.version < self.release);
         let release = match self.get(self.release).filter(|row| row.released.is_none_or(|at| at <= day)) {
             Some(row) => row.version,
@@ -166,7 +171,7 @@ impl Config {
         versions.retain(|row| row.version <= devel);
         for row in &mut versions {
             row.released = row.released.filter(|released| *released <= day);
-            row.frozen = row.frozen.filter(|frozen| *frozen <= day);
+            row.last_built = row.last_built.filter(|frozen| *frozen <= day);
         }
         Config { release, devel, versions }
     }
@@ -190,39 +195,39 @@ impl Config {
         for row in &self.versions {
             let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, row.r);
         }
-        self.dates(&mut out, "release_dates:", |row| row.released);
-        self.dates(&mut out, "release_last_built_dates:", |row| row.frozen);
+        self.render_dates(&mut out, "release_dates:", |row| row.released);
+        self.render_dates(&mut out, "release_last_built_dates:", |row| row.last_built);
         // pkgcache requires a line after each map.
         out.push_str("end_of_maps: \"true\"\n");
         out
     }
 
-    fn dates(&self, out: &mut String, header: &str, of: fn(&Row) -> Option<Day>) {
+    fn render_dates(&self, out: &mut String, header: &str, of: fn(&VersionRow) -> Option<Day>) {
         let _ = writeln!(out, "{header}");
         for row in &self.versions {
             if let Some(day) = of(row) {
-                let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, american(day));
+                let _ = writeln!(out, "  \"{}\": \"{}\"", row.version, us_date(day));
             }
         }
     }
 }
 
 /// A value without quotes, surrounding blanks, and a comment after ` #`.
-fn plain(value: &str) -> &str {
+fn unquote(value: &str) -> &str {
     let value = value.split_once(" #").map_or(value, |(value, _)| value);
     value.trim().trim_matches(['"', '\''])
 }
 
 /// The keys and values of the indented lines after a header line at column 0.
-fn block<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let from = lines.iter().position(|line| plain(line) == header).map_or(lines.len(), |at| at + 1);
+fn map_rows<'a>(lines: &'a [&'a str], header: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let from = lines.iter().position(|line| unquote(line) == header).map_or(lines.len(), |at| at + 1);
     let indented =
         lines.iter().skip(from).take_while(|line| line.is_empty() || line.starts_with([' ', '\t']));
-    indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (plain(key), plain(value)))
+    indented.filter_map(|line| line.split_once(": ")).map(|(key, value)| (unquote(key), unquote(value)))
 }
 
 /// Parses `10/30/2024`, with or without leading zeros.
-fn day(text: &str) -> Option<Day> {
+fn parse_us_date(text: &str) -> Option<Day> {
     let mut parts = text.split('/').map(|part| part.parse::<u16>().ok());
     let (month, day, year) = (parts.next()??, parts.next()??, parts.next()??);
     if parts.next().is_some() {
@@ -231,7 +236,7 @@ fn day(text: &str) -> Option<Day> {
     format!("{year:04}-{month:02}-{day:02}").parse().ok()
 }
 
-fn american(day: Day) -> String {
+fn us_date(day: Day) -> String {
     let text = day.to_string();
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next(), parts.next(), parts.next());
@@ -292,9 +297,10 @@ mirrors:
         assert_eq!(config.get(version("3.19")).and_then(|row| row.released), Some(date("2024-05-01")));
         assert_eq!(config.frozen(version("3.17")), Some(date("2023-10-24")));
         assert_eq!(config.frozen(version("3.18")), Some(date("2024-05-01")), "when the next was released");
-        assert_eq!(config.succeeded(version("3.17")), Some(date("2023-10-25")));
-        assert_eq!((config.frozen(config.release), config.succeeded(config.devel)), (None, None));
-        let named = [Named::Exactly(version("1.6")), Named::Release, Named::Devel].map(|n| config.version(n));
+        assert_eq!(config.successor_released(version("3.17")), Some(date("2023-10-25")));
+        assert_eq!((config.frozen(config.release), config.successor_released(config.devel)), (None, None));
+        let named = [VersionName::Exact(version("1.6")), VersionName::Release, VersionName::Devel]
+            .map(|n| config.version(n));
         assert_eq!(named, [version("1.6"), version("3.19"), version("3.20")]);
     }
 
@@ -320,13 +326,13 @@ mirrors:
     #[test]
     fn a_day_before_a_release_has_the_release_of_that_day() {
         let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
-        assert_eq!(config.on(date("2024-05-01")), config);
-        let before = config.on(date("2024-04-30"));
+        assert_eq!(config.as_of(date("2024-05-01")), config);
+        let before = config.as_of(date("2024-04-30"));
         assert_eq!((before.release, before.devel), (version("3.18"), version("3.19")));
         assert_eq!(before.get(version("3.20")), None, "not known on that day");
         assert_eq!(before.get(version("3.19")).expect("it was devel").released, None);
-        assert_eq!(config.on(date("2023-10-20")).release, version("1.6"), "no later release has a date");
-        assert_eq!(config.on(date("2000-01-01")), config, "no date is that early");
+        assert_eq!(config.as_of(date("2023-10-20")).release, version("1.6"), "no later release has a date");
+        assert_eq!(config.as_of(date("2000-01-01")), config, "no date is that early");
     }
 
     #[test]

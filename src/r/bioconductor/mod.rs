@@ -33,9 +33,9 @@ impl fmt::Display for Version {
 
 /// A version as named in URLs and commands; `config.yaml` defines `release` and `devel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Named {
+pub enum VersionName {
     /// `3.20`
-    Exactly(Version),
+    Exact(Version),
     /// `release`: the current release.
     Release,
     /// `devel`: the version in development.
@@ -47,24 +47,24 @@ pub enum Named {
 #[error("'{0}' is not a version of Bioconductor: write two numbers, such as 3.20, or release or devel")]
 pub struct BadName(pub String);
 
-impl FromStr for Named {
+impl FromStr for VersionName {
     type Err = BadName;
 
-    fn from_str(text: &str) -> Result<Named, BadName> {
+    fn from_str(text: &str) -> Result<VersionName, BadName> {
         match text {
-            "release" => Ok(Named::Release),
-            "devel" => Ok(Named::Devel),
-            text => text.parse().map(Named::Exactly).map_err(|BadVersion(text)| BadName(text)),
+            "release" => Ok(VersionName::Release),
+            "devel" => Ok(VersionName::Devel),
+            text => text.parse().map(VersionName::Exact).map_err(|BadVersion(text)| BadName(text)),
         }
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for VersionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Named::Exactly(version) => version.fmt(f),
-            Named::Release => f.write_str("release"),
-            Named::Devel => f.write_str("devel"),
+            VersionName::Exact(version) => version.fmt(f),
+            VersionName::Release => f.write_str("release"),
+            VersionName::Devel => f.write_str("devel"),
         }
     }
 }
@@ -141,13 +141,13 @@ pub struct Part {
 impl Part {
     /// All repositories of a version.
     #[must_use]
-    pub fn all(version: Version) -> Part {
+    pub fn whole(version: Version) -> Part {
         Part { version, component: None }
     }
 
     /// One repository of a version.
     #[must_use]
-    pub fn one(version: Version, component: Component) -> Part {
+    pub fn single(version: Version, component: Component) -> Part {
         Part { version, component: Some(component) }
     }
 
@@ -155,8 +155,8 @@ impl Part {
     #[must_use]
     pub fn parse(label: &str) -> Option<Part> {
         match label.split_once('/') {
-            None => Some(Part::all(label.parse().ok()?)),
-            Some((version, path)) => Some(Part::one(version.parse().ok()?, Component::parse(path)?)),
+            None => Some(Part::whole(label.parse().ok()?)),
+            Some((version, path)) => Some(Part::single(version.parse().ok()?, Component::parse(path)?)),
         }
     }
 
@@ -179,27 +179,27 @@ impl fmt::Display for Part {
 
 /// A part as named in a URL: `3.20/data/annotation`, `release/bioc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NamedPart {
+pub struct PartName {
     /// The version.
-    pub version: Named,
+    pub version: VersionName,
     /// Its repository.
     pub component: Component,
 }
 
 /// The URL of a part on a mirror of Bioconductor at `root`.
 #[must_use]
-pub fn address(root: &str, part: Part) -> String {
+pub fn part_url(root: &str, part: Part) -> String {
     format!("{root}/packages/{part}")
 }
 
 /// Splits the segments after `packages/` into the part and the rest.
 #[must_use]
-pub fn split<'s, 'a>(segments: &'s [&'a str]) -> Option<(NamedPart, &'s [&'a str])> {
+pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;
     let version = version.parse().ok()?;
     let named = |length: usize| {
         let (path, rest) = rest.split_at_checked(length)?;
-        Some((NamedPart { version, component: Component::parse(&path.join("/"))? }, rest))
+        Some((PartName { version, component: Component::parse(&path.join("/"))? }, rest))
     };
     named(1).or_else(|| named(2))
 }
@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn a_version_may_be_named_by_what_it_is() {
         for text in ["3.20", "release", "devel"] {
-            assert_eq!(text.parse::<Named>().expect(text).to_string(), text);
+            assert_eq!(text.parse::<VersionName>().expect(text).to_string(), text);
         }
         for bad in ["Release", "releases", "latest", ""] {
-            let said = bad.parse::<Named>().expect_err(bad).to_string();
+            let said = bad.parse::<VersionName>().expect_err(bad).to_string();
             assert!(said.contains("or release or devel"), "{said}");
         }
     }
@@ -261,7 +261,7 @@ mod tests {
     fn a_path_below_packages_is_split() {
         let of = |path: &str| {
             let segments: Vec<&str> = path.split('/').collect();
-            split(&segments).map(|(NamedPart { version, component }, rest)| {
+            split_path(&segments).map(|(PartName { version, component }, rest)| {
                 format!("{version}/{} {}", component.path(), rest.join("/"))
             })
         };

@@ -7,7 +7,7 @@ use crate::r::dcf::{self, DcfError};
 
 /// A change of a package as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turn {
+pub enum IndexEvent {
     /// It left the index: archived, removed, renamed, replaced.
     Left,
     /// It returned: unarchived, unorphaned, restored, reinstated.
@@ -20,16 +20,16 @@ pub struct Event {
     /// The day at whose end the change is in effect.
     pub day: Day,
     /// The change.
-    pub turn: Turn,
+    pub kind: IndexEvent,
 }
 
 /// Largest number of events of a package; packages of CRAN have a dozen at most.
-pub const MOST: usize = 1000;
+pub const MAX_EVENTS: usize = 1000;
 
 /// The events by package.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
-    by: HashMap<String, Vec<Event>>,
+    by_package: HashMap<String, Vec<Event>>,
 }
 
 impl Events {
@@ -45,7 +45,7 @@ impl Events {
                 |tag| record.get(tag).map(|value| String::from_utf8_lossy(&value.fold()).into_owned());
             let Some(package) = field("Package") else { continue };
             for tag in ["X-CRAN-History", "X-CRAN-Comment"] {
-                let found = field(tag).map(|text| sentences(&text)).unwrap_or_default();
+                let found = field(tag).map(|text| parse_events(&text)).unwrap_or_default();
                 for event in found {
                     events.add(&package, event);
                 }
@@ -54,11 +54,11 @@ impl Events {
         Ok(events)
     }
 
-    /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MOST`].
+    /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MAX_EVENTS`].
     pub fn add(&mut self, package: &str, event: Event) {
-        let of = self.by.entry(package.to_owned()).or_default();
+        let of = self.by_package.entry(package.to_owned()).or_default();
         if let Err(place) = of.binary_search(&event)
-            && of.len() < MOST
+            && of.len() < MAX_EVENTS
         {
             of.insert(place, event);
         }
@@ -67,42 +67,42 @@ impl Events {
     /// The events of a package, by day.
     #[must_use]
     pub fn of(&self, package: &str) -> &[Event] {
-        self.by.get(package).map_or(&[], Vec::as_slice)
+        self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
     /// The number of packages with events.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by.len()
+        self.by_package.len()
     }
 
     /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by.is_empty()
+        self.by_package.is_empty()
     }
 }
 
 /// The meaning of a verb.
 #[derive(Clone, Copy)]
 enum Verb {
-    Turn(Turn),
+    Change(IndexEvent),
     /// Orphaned: without a maintainer, but still listed.
-    Stays,
+    NoChange,
 }
 
 /// Extracts the events of a text: a verb, and the first day after it in the same sentence.
-fn sentences(text: &str) -> Vec<Event> {
+fn parse_events(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;
     for word in text.split_whitespace() {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if let Some(said) = meaning(bare) {
+        if let Some(said) = parse_verb(bare) {
             verb = Some(said);
         } else if let Ok(day) = bare.parse::<Day>() {
             match verb.take() {
-                Some(Verb::Turn(turn)) => events.push(Event { day, turn }),
-                Some(Verb::Stays) | None => {}
+                Some(Verb::Change(turn)) => events.push(Event { day, kind: turn }),
+                Some(Verb::NoChange) | None => {}
             }
         }
         if word.ends_with(['.', ';']) {
@@ -112,14 +112,14 @@ fn sentences(text: &str) -> Vec<Event> {
     events
 }
 
-fn meaning(word: &str) -> Option<Verb> {
+fn parse_verb(word: &str) -> Option<Verb> {
     let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
     if is(&["archived", "removed", "renamed", "replaced"]) {
-        Some(Verb::Turn(Turn::Left))
+        Some(Verb::Change(IndexEvent::Left))
     } else if is(&["unarchived", "unorphaned", "restored", "reinstated"]) {
-        Some(Verb::Turn(Turn::Back))
+        Some(Verb::Change(IndexEvent::Back))
     } else if is(&["orphaned"]) {
-        Some(Verb::Stays)
+        Some(Verb::NoChange)
     } else {
         None
     }
@@ -130,9 +130,9 @@ mod tests {
     use super::*;
     use crate::model::time::Timestamp;
 
-    fn told(text: &str) -> Vec<String> {
-        let line = |event: Event| format!("{:?} {}", event.turn, event.day);
-        sentences(text).into_iter().map(line).collect()
+    fn parsed(text: &str) -> Vec<String> {
+        let line = |event: Event| format!("{:?} {}", event.kind, event.day);
+        parse_events(text).into_iter().map(line).collect()
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             ("Was never archived. See 2020-01-05", &[]),
             ("", &[]),
         ] {
-            assert_eq!(told(text), events, "{text}");
+            assert_eq!(parsed(text), events, "{text}");
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
             Package: c\nLicense_restricts_use: yes\n";
         let events = Events::read(text).expect("a text");
         let days = |package: &str| {
-            events.of(package).iter().map(|e| format!("{:?} {}", e.turn, e.day)).collect::<Vec<_>>()
+            events.of(package).iter().map(|e| format!("{:?} {}", e.kind, e.day)).collect::<Vec<_>>()
         };
         assert_eq!(days("a"), ["Left 2020-01-02"]);
         assert_eq!(days("b"), ["Back 2020-05-06", "Left 2021-01-02"], "by day, each once");
@@ -179,15 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_costs_no_time_without_end() {
+    fn the_number_of_events_is_bounded() {
         let days = (0..200_000_i64).map(|n| Timestamp(n * 86_400_000_000).day());
         let text: String = days.map(|day| format!(" Archived on {day}.")).collect();
         let events = Events::read(format!("Package: a\nX-CRAN-Comment:{text}\n").as_bytes()).expect("a text");
-        assert_eq!(events.of("a").len(), MOST);
+        assert_eq!(events.of("a").len(), MAX_EVENTS);
     }
 
     #[test]
-    fn a_page_for_people_tells_nothing() {
+    fn an_html_page_has_no_events() {
         assert!(
             Events::read(b"<html><body>not found</body></html>").map_or(true, |events| events.is_empty())
         );

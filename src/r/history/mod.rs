@@ -9,17 +9,17 @@ mod package;
 use std::collections::BTreeMap;
 
 use self::events::Events;
-use self::package::Files;
+use self::package::PackageFiles;
 use super::rds::archive_meta::MetaRow;
 use crate::model::time::Day;
 
 /// More files than this with the time of one day were copied rather than published on it. CRAN publishes at most some
 /// 300 a day.
-pub const CROWD: usize = 500;
+pub const BULK_COPY_FILES: usize = 500;
 
 /// The data on a mirror.
 #[derive(Clone, Copy, Debug)]
-pub struct Evidence<'a> {
+pub struct MirrorTables<'a> {
     /// Every archived file: `Meta/archive.rds`.
     pub archive: &'a [MetaRow<String>],
     /// The listed file of every package at the end of the history, some time on the day after the last:
@@ -31,7 +31,7 @@ pub struct Evidence<'a> {
 
 /// The state of a file from a day on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum What {
+pub enum ListingState {
     /// In the archive, because a later file of its package replaced it on that day.
     Superseded,
     /// In the archive, because its package left the index.
@@ -42,74 +42,75 @@ pub enum What {
     Restored,
 }
 
-impl What {
+impl ListingState {
     /// Whether the file is in the index from then on; else it is in the archive.
     #[must_use]
     pub fn is_listed(self) -> bool {
         match self {
-            What::Listed | What::Restored => true,
-            What::Superseded | What::Archived => false,
+            ListingState::Listed | ListingState::Restored => true,
+            ListingState::Superseded | ListingState::Archived => false,
         }
     }
 }
 
 /// A change of a file's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turned<'a> {
+pub struct Transition<'a> {
     /// The file, a row of one of the tables.
     pub file: &'a MetaRow<String>,
     /// Its state from this day on.
-    pub what: What,
+    pub state: ListingState,
 }
 
 /// A day with changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DayOf<'a> {
+pub struct HistoryDay<'a> {
     /// The day, in UTC.
     pub day: Day,
     /// The changes by package; files that leave the index before those that enter it.
-    pub changes: Vec<Turned<'a>>,
+    pub changes: Vec<Transition<'a>>,
 }
 
 /// The history of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History<'a> {
     /// The days with changes, oldest first. The first has the whole state at its end.
-    pub days: Vec<DayOf<'a>>,
+    pub days: Vec<HistoryDay<'a>>,
     /// Number of packages that left the index on an unknown day: they count as listed on the day of their last
     /// publication, and as archived from the next day on.
     pub undated: usize,
-    /// The day with the most publications, if they are more than [`CROWD`].
-    pub crowded: Option<(Day, usize)>,
+    /// The day with the most publications, if they are more than [`BULK_COPY_FILES`].
+    pub bulk_copy: Option<(Day, usize)>,
 }
 
 /// Returns the history from `since` up to, not including, `until`. Earlier publications are part of the first day.
 #[must_use]
-pub fn days<'a>(evidence: &Evidence<'a>, since: Day, until: Day) -> History<'a> {
+pub fn reconstruct<'a>(evidence: &MirrorTables<'a>, since: Day, until: Day) -> History<'a> {
     if since >= until {
         return History::default();
     }
-    let mut packages: BTreeMap<&str, Files<'a>> = BTreeMap::new();
+    let mut packages: BTreeMap<&str, PackageFiles<'a>> = BTreeMap::new();
     for row in evidence.archive {
         packages.entry(&row.package).or_default().archived.push(row);
     }
     for row in evidence.current {
         packages.entry(&row.package).or_default().current.push(row);
     }
-    let mut days: BTreeMap<Day, Vec<Turned<'a>>> = BTreeMap::new();
+    let mut days: BTreeMap<Day, Vec<Transition<'a>>> = BTreeMap::new();
     let mut published: BTreeMap<Day, usize> = BTreeMap::new();
     let mut undated = 0;
     for (name, files) in &packages {
         let timeline = files.timeline(evidence.events.of(name), until);
-        undated += usize::from(timeline.undated);
-        timeline.walk(since, |day, turned| days.entry(day).or_default().push(turned));
+        undated += usize::from(timeline.is_undated);
+        timeline.report(since, |day, turned| days.entry(day).or_default().push(turned));
         for day in timeline.published().filter(|day| *day > since) {
             *published.entry(day).or_default() += 1;
         }
     }
-    let crowded = published.into_iter().max_by_key(|(_, files)| *files).filter(|(_, files)| *files > CROWD);
-    let days = days.into_iter().map(|(day, changes)| DayOf { day, changes }).collect();
-    History { days, undated, crowded }
+    let crowded =
+        published.into_iter().max_by_key(|(_, files)| *files).filter(|(_, files)| *files > BULK_COPY_FILES);
+    let days = days.into_iter().map(|(day, changes)| HistoryDay { day, changes }).collect();
+    History { days, undated, bulk_copy: crowded }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::events::{Event, Events, Turn};
+use super::events::{Event, Events, IndexEvent};
 use super::*;
 use crate::model::time::{SECOND, Timestamp};
 
@@ -26,34 +26,34 @@ fn row(package: &str, version: &str, size: u64, day: i64, hour: i64) -> MetaRow<
     }
 }
 
-fn events(of: &[(&str, i64, Turn)]) -> Events {
+fn events(of: &[(&str, i64, IndexEvent)]) -> Events {
     let mut events = Events::default();
     for (package, at, turn) in of {
-        events.add(package, Event { day: day(*at), turn: *turn });
+        events.add(package, Event { day: day(*at), kind: *turn });
     }
     events
 }
 
 /// Formats the changes as `3: -a_1.0 +a_1.1`: `+` listed, `*` restored, `-` superseded, `x` archived.
-fn told(
+fn transitions(
     archive: &[MetaRow<String>],
     current: &[MetaRow<String>],
     events: &Events,
     from: i64,
     to: i64,
 ) -> Vec<String> {
-    let evidence = Evidence { archive, current, events };
-    let history = days(&evidence, day(from), day(to));
-    let words = |turned: &Turned<'_>| {
-        let sign = match turned.what {
-            What::Listed => '+',
-            What::Restored => '*',
-            What::Superseded => '-',
-            What::Archived => 'x',
+    let evidence = MirrorTables { archive, current, events };
+    let history = reconstruct(&evidence, day(from), day(to));
+    let words = |turned: &Transition<'_>| {
+        let sign = match turned.state {
+            ListingState::Listed => '+',
+            ListingState::Restored => '*',
+            ListingState::Superseded => '-',
+            ListingState::Archived => 'x',
         };
         format!("{sign}{}", turned.file.file.trim_end_matches(".tar.gz"))
     };
-    let line = |of: &DayOf<'_>| {
+    let line = |of: &HistoryDay<'_>| {
         format!("{}: {}", number(of.day), of.changes.iter().map(words).collect::<Vec<_>>().join(" "))
     };
     history.days.iter().map(line).collect()
@@ -65,11 +65,14 @@ fn a_file_is_listed_from_its_own_time_to_that_of_the_next() {
     let current = [row("a", "2.0", 20, 12, 5)];
     let none = Events::default();
     assert_eq!(
-        told(&archive, &current, &none, 1, 20),
+        transitions(&archive, &current, &none, 1, 20),
         ["3: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]
     );
-    assert_eq!(told(&archive, &current, &none, 10, 20), ["10: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]);
-    assert_eq!(told(&archive, &current, &none, 4, 12), ["4: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2"]);
+    assert_eq!(
+        transitions(&archive, &current, &none, 10, 20),
+        ["10: -a_1.0 -a_1.1 +a_1.2", "12: -a_1.2 +a_2.0"]
+    );
+    assert_eq!(transitions(&archive, &current, &none, 4, 12), ["4: +a_1.0", "9: -a_1.0 -a_1.1 +a_1.2"]);
 }
 
 #[test]
@@ -77,10 +80,10 @@ fn the_time_decides_and_not_the_number() {
     let archive = [row("a", "2.0", 20, 3, 0)];
     let current = [row("a", "1.9", 19, 5, 0)];
     let none = Events::default();
-    assert_eq!(told(&archive, &current, &none, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
+    assert_eq!(transitions(&archive, &current, &none, 1, 9), ["3: +a_2.0", "5: -a_2.0 +a_1.9"]);
     // At equal times the version decides.
     let archive = [row("a", "1.10", 1, 3, 0), row("a", "1.9", 2, 3, 0)];
-    assert_eq!(told(&archive, &[row("a", "2", 1, 4, 0)], &none, 3, 9)[0], "3: -a_1.9 +a_1.10");
+    assert_eq!(transitions(&archive, &[row("a", "2", 1, 4, 0)], &none, 3, 9)[0], "3: -a_1.9 +a_1.10");
 }
 
 #[test]
@@ -88,92 +91,99 @@ fn a_version_published_twice_is_two_files() {
     let archive = [row("lmeInfo", "0.3.2", 65124, 3, 0)];
     let current = [row("lmeInfo", "0.3.2", 65532, 7, 0)];
     let none = Events::default();
-    let lines = told(&archive, &current, &none, 1, 9);
+    let lines = transitions(&archive, &current, &none, 1, 9);
     assert_eq!(lines, ["3: +lmeInfo_0.3.2", "7: -lmeInfo_0.3.2 +lmeInfo_0.3.2"]);
-    let evidence = Evidence { archive: &archive, current: &current, events: &none };
+    let evidence = MirrorTables { archive: &archive, current: &current, events: &none };
     let sizes: Vec<u64> =
-        days(&evidence, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
+        reconstruct(&evidence, day(1), day(9)).days[1].changes.iter().map(|t| t.file.size).collect();
     assert_eq!(sizes, [65124, 65532]);
 }
 
 #[test]
 fn a_file_in_both_trees_is_one_file() {
     let both = [row("a", "1.0", 10, 3, 0)];
-    assert_eq!(told(&both, &both.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
+    assert_eq!(transitions(&both, &both.clone(), &Events::default(), 1, 9), ["3: +a_1.0"]);
 }
 
 #[test]
 fn a_package_that_left_is_listed_up_to_that_day_and_what_came_back_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
-    let left = events(&[("a", 8, Turn::Left)]);
-    assert_eq!(told(&archive, &[], &left, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
-    let back = events(&[("a", 8, Turn::Left), ("a", 10, Turn::Back), ("a", 15, Turn::Left)]);
+    let left = events(&[("a", 8, IndexEvent::Left)]);
+    assert_eq!(transitions(&archive, &[], &left, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
+    let back =
+        events(&[("a", 8, IndexEvent::Left), ("a", 10, IndexEvent::Back), ("a", 15, IndexEvent::Left)]);
     assert_eq!(
-        told(&archive, &[], &back, 6, 20),
+        transitions(&archive, &[], &back, 6, 20),
         ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]
     );
     // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
-    assert_eq!(told(&archive, &current, &left, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
+    assert_eq!(transitions(&archive, &current, &left, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // It was published again on the day it left.
-    let same = events(&[("a", 12, Turn::Left)]);
-    assert_eq!(told(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
+    let same = events(&[("a", 12, IndexEvent::Left)]);
+    assert_eq!(transitions(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
 
 #[test]
-fn without_a_word_a_package_left_the_day_after_its_last_file() {
+fn without_an_event_a_package_left_the_day_after_its_last_file() {
     let archive = [row("a", "1.0", 10, 3, 0), row("b", "1.0", 10, 4, 0)];
     let none = Events::default();
-    assert_eq!(told(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
-    let evidence = Evidence { archive: &archive, current: &[], events: &none };
-    assert_eq!(days(&evidence, day(1), day(20)).undated, 2);
+    assert_eq!(transitions(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
+    let evidence = MirrorTables { archive: &archive, current: &[], events: &none };
+    assert_eq!(reconstruct(&evidence, day(1), day(20)).undated, 2);
     // An event before the last file does not determine the end.
-    let early = events(&[("a", 3, Turn::Left), ("b", 2, Turn::Left)]);
-    assert_eq!(told(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
+    let early = events(&[("a", 3, IndexEvent::Left), ("b", 2, IndexEvent::Left)]);
+    assert_eq!(transitions(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
 }
 
 #[test]
-fn a_listed_package_whose_return_nobody_noted_counts_as_if_it_had_stayed() {
+fn a_listed_package_without_a_return_counts_as_never_gone() {
     let current = [row("a", "1.0", 10, 3, 0)];
-    let left = events(&[("a", 8, Turn::Left)]);
-    assert_eq!(told(&[], &current, &left, 1, 20), ["3: +a_1.0"]);
+    let left = events(&[("a", 8, IndexEvent::Left)]);
+    assert_eq!(transitions(&[], &current, &left, 1, 20), ["3: +a_1.0"]);
     // A later file was withdrawn, and the one before it is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
     assert_eq!(
-        told(&archive, &current, &Events::default(), 1, 20),
+        transitions(&archive, &current, &Events::default(), 1, 20),
         ["3: +a_1.0", "6: -a_1.0 +a_1.1", "7: -a_1.1 *a_1.0"]
     );
     // Published again on the day the history ends: that was the return.
     let late = [row("a", "2.0", 11, 20, 0)];
-    assert_eq!(told(&current, &late, &left, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
-    assert_eq!(told(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
+    assert_eq!(transitions(&current, &late, &left, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
+    assert_eq!(transitions(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
 }
 
 #[test]
-fn what_happened_on_the_day_the_history_ends_tells_of_the_days_before() {
+fn events_on_the_last_day_determine_earlier_days() {
     let file = [row("a", "1.0", 10, 3, 0)];
     // Left on day 9, on which the mirror was read.
-    assert_eq!(told(&file, &[], &events(&[("a", 9, Turn::Left)]), 1, 9), ["3: +a_1.0"]);
+    assert_eq!(transitions(&file, &[], &events(&[("a", 9, IndexEvent::Left)]), 1, 9), ["3: +a_1.0"]);
     // Left on day 5 and returned on day 9, by an event or a new file.
-    let back = events(&[("a", 5, Turn::Left), ("a", 9, Turn::Back)]);
-    assert_eq!(told(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
+    let back = events(&[("a", 5, IndexEvent::Left), ("a", 9, IndexEvent::Back)]);
+    assert_eq!(transitions(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new = [row("a", "2.0", 20, 9, 0)];
-    assert_eq!(told(&file, &new, &events(&[("a", 5, Turn::Left)]), 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
+    assert_eq!(
+        transitions(&file, &new, &events(&[("a", 5, IndexEvent::Left)]), 1, 9),
+        ["3: +a_1.0", "5: xa_1.0"]
+    );
 }
 
 #[test]
-fn a_crowd_of_files_of_one_day_is_told() {
-    let archive: Vec<_> = (0..=CROWD).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
+fn a_bulk_copy_is_reported() {
+    let archive: Vec<_> = (0..=BULK_COPY_FILES).map(|n| row(&format!("p{n}"), "1.0", 1, 7, 0)).collect();
     let none = Events::default();
-    let evidence = Evidence { archive: &[], current: &archive, events: &none };
-    assert_eq!(days(&evidence, day(1), day(9)).crowded, Some((day(7), CROWD + 1)));
-    assert_eq!(days(&evidence, day(7), day(9)).crowded, None, "that is the state on the first day");
-    assert_eq!(days(&Evidence { current: &archive[1..], ..evidence }, day(1), day(9)).crowded, None);
+    let evidence = MirrorTables { archive: &[], current: &archive, events: &none };
+    assert_eq!(reconstruct(&evidence, day(1), day(9)).bulk_copy, Some((day(7), BULK_COPY_FILES + 1)));
+    assert_eq!(reconstruct(&evidence, day(7), day(9)).bulk_copy, None, "that is the state on the first day");
+    assert_eq!(
+        reconstruct(&MirrorTables { current: &archive[1..], ..evidence }, day(1), day(9)).bulk_copy,
+        None
+    );
 }
 
 /// A change of a package on a day.
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum Action {
     /// A new version.
     Publish,
     /// The same version with different bytes.
@@ -187,7 +197,7 @@ type Keys = Vec<(String, u64)>;
 
 /// A simulated mirror that records each day.
 #[derive(Default)]
-struct World {
+struct SimulatedMirror {
     listed: BTreeMap<&'static str, MetaRow<String>>,
     archive: Vec<MetaRow<String>>,
     notes: BTreeMap<&'static str, String>,
@@ -196,18 +206,18 @@ struct World {
     days: Vec<(Keys, Keys)>,
 }
 
-impl World {
-    fn live(&mut self, today: i64, package: &'static str, act: Act) {
+impl SimulatedMirror {
+    fn apply(&mut self, today: i64, package: &'static str, act: Action) {
         self.sizes += 1;
         let newest =
             self.archive.iter().filter(|row| row.package == package).max_by_key(|row| row.mtime).cloned();
         match (act, self.listed.get(package).cloned()) {
-            (Act::Publish, old) => {
+            (Action::Publish, old) => {
                 let version = format!("1.{}", self.sizes);
                 self.archive.extend(old);
                 self.listed.insert(package, row(package, &version, self.sizes, today, 12));
             }
-            (Act::Again, Some(old)) => {
+            (Action::Again, Some(old)) => {
                 let again =
                     MetaRow { size: self.sizes, mtime: row("a", "1", 0, today, 12).mtime, ..old.clone() };
                 // An archive has one file per name: the older one of equal name would be overwritten.
@@ -216,19 +226,19 @@ impl World {
                     self.listed.insert(package, again);
                 }
             }
-            (Act::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
+            (Action::Archive, Some(old)) if !self.archive.iter().any(|row| row.file == old.file) => {
                 self.archive.push(old);
                 self.listed.remove(package);
                 self.note(package, "Archived", today);
             }
-            (Act::Restore, None) => {
+            (Action::Restore, None) => {
                 if let Some(newest) = newest {
                     self.archive.retain(|row| *row != newest);
                     self.listed.insert(package, newest);
                     self.note(package, "Unarchived", today);
                 }
             }
-            (Act::Again | Act::Archive | Act::Restore, _) => {}
+            (Action::Again | Action::Archive | Action::Restore, _) => {}
         }
     }
 
@@ -247,25 +257,25 @@ impl World {
     }
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        4 => Just(Act::Publish),
-        1 => Just(Act::Again),
-        2 => Just(Act::Archive),
-        2 => Just(Act::Restore),
+        4 => Just(Action::Publish),
+        1 => Just(Action::Again),
+        2 => Just(Action::Archive),
+        2 => Just(Action::Restore),
     ]
 }
 
 proptest! {
     #[test]
-    fn what_a_mirror_left_tells_each_of_its_days(
-        acts in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), act(), 0..3), 1..40),
+    fn a_history_is_reconstructed_from_its_files(
+        acts in prop::collection::vec(prop::collection::btree_map(prop::sample::select(&["a", "B", "c.d"][..]), action(), 0..3), 1..40),
         since in 0..40_i64,
         before in 0..40_i64,
     ) {
-        let mut world = World::default();
+        let mut world = SimulatedMirror::default();
         for (today, acts) in (0..).zip(&acts) {
-            acts.iter().for_each(|(package, act)| world.live(today, package, *act));
+            acts.iter().for_each(|(package, act)| world.apply(today, package, *act));
             world.end_of_day();
         }
         let length = world.days.len() as i64;
@@ -276,15 +286,15 @@ proptest! {
         let ends = &world.days[(until - 1) as usize].0;
         let all: Vec<MetaRow<String>> = world.archive.iter().chain(world.listed.values()).cloned().collect();
         let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();
-        let history = days(&Evidence { archive: &all, current: &current, events: &events }, day(since), day(until));
+        let history = reconstruct(&MirrorTables { archive: &all, current: &current, events: &events }, day(since), day(until));
         let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
         let mut changed_days = history.days.iter().peekable();
         for today in since..until {
             if let Some(changes) = changed_days.next_if(|of| of.day == day(today)) {
                 for turned in &changes.changes {
                     let key = (turned.file.file.clone(), turned.file.size);
-                    let before = state.insert(key, turned.what.is_listed());
-                    prop_assert_ne!(before, Some(turned.what.is_listed()), "a change that changes nothing");
+                    let before = state.insert(key, turned.state.is_listed());
+                    prop_assert_ne!(before, Some(turned.state.is_listed()), "a change that changes nothing");
                 }
             }
             let at = |listed: bool| state.iter().filter(|(_, now)| **now == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();

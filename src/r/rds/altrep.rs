@@ -4,7 +4,7 @@ use super::item::{Data, Item, Pair, Strings};
 
 /// A compact form of package `base` that expands without running R code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum CompactForm {
     /// Integers that ascend or descend by one.
     IntegerSequence,
     /// The same as doubles.
@@ -15,34 +15,36 @@ pub(super) enum Form {
     Wrapper,
 }
 
-impl Form {
+impl CompactForm {
     /// Parses the class name and package of an ALTREP item.
-    pub(super) fn of(info: &Item) -> Option<Form> {
+    pub(super) fn of(info: &Item) -> Option<CompactForm> {
         let Data::Pairs(nodes) = &info.data else { return None };
         let [Pair { value: class, .. }, Pair { value: package, .. }, ..] = &nodes[..] else { return None };
         let (Data::Symbol(class), Data::Symbol(package)) = (&class.data, &package.data) else { return None };
         match (&**package, &**class) {
-            ("base", "compact_intseq") => Some(Form::IntegerSequence),
-            ("base", "compact_realseq") => Some(Form::RealSequence),
-            ("base", "deferred_string") => Some(Form::DeferredString),
+            ("base", "compact_intseq") => Some(CompactForm::IntegerSequence),
+            ("base", "compact_realseq") => Some(CompactForm::RealSequence),
+            ("base", "deferred_string") => Some(CompactForm::DeferredString),
             (
                 "base",
                 "wrap_integer" | "wrap_real" | "wrap_logical" | "wrap_string" | "wrap_raw" | "wrap_complex"
                 | "wrap_list",
-            ) => Some(Form::Wrapper),
+            ) => Some(CompactForm::Wrapper),
             _ => None,
         }
     }
 
     /// The number of elements of the expanded vector that are not in the stream.
-    pub(super) fn unfolds(self, state: &Item) -> usize {
+    pub(super) fn expanded_len(self, state: &Item) -> usize {
         match self {
-            Form::IntegerSequence | Form::RealSequence => sequence(state).map_or(0, |(n, _, _)| n),
-            Form::DeferredString => match inner(state).map(|item| &item.data) {
+            CompactForm::IntegerSequence | CompactForm::RealSequence => {
+                sequence(state).map_or(0, |(n, _, _)| n)
+            }
+            CompactForm::DeferredString => match wrapped_vector(state).map(|item| &item.data) {
                 Some(Data::Integer(numbers)) => numbers.len(),
                 _ => 0,
             },
-            Form::Wrapper => 0,
+            CompactForm::Wrapper => 0,
         }
     }
 
@@ -52,9 +54,9 @@ impl Form {
         clippy::cast_possible_truncation,
         reason = "the length is at most i32::MAX, and integers are checked to fit i32"
     )]
-    pub(super) fn value(self, state: Item) -> Option<Item> {
+    pub(super) fn expand(self, state: Item) -> Option<Item> {
         match self {
-            Form::IntegerSequence => {
+            CompactForm::IntegerSequence => {
                 let (n, start, step) = sequence(&state)?;
                 let whole = start.fract() == 0.0;
                 let last = start + step * (n.saturating_sub(1) as f64);
@@ -65,13 +67,13 @@ impl Form {
                 let numbers = (0..n).map(|i| (start + step * i as f64) as i32).collect();
                 Some(Item::plain(Data::Integer(numbers)))
             }
-            Form::RealSequence => {
+            CompactForm::RealSequence => {
                 let (n, start, step) = sequence(&state)?;
                 Some(Item::plain(Data::Real((0..n).map(|i| start + step * i as f64).collect())))
             }
-            Form::DeferredString => {
+            CompactForm::DeferredString => {
                 // Doubles would need R's formatting with 15 significant digits; no index has them.
-                let Data::Integer(numbers) = &inner(&state)?.data else { return None };
+                let Data::Integer(numbers) = &wrapped_vector(&state)?.data else { return None };
                 let mut strings = Strings::default();
                 for number in numbers {
                     let text = (*number != super::item::NA_INT).then(|| number.to_string());
@@ -79,7 +81,7 @@ impl Form {
                 }
                 Some(Item::plain(Data::Text(strings)))
             }
-            Form::Wrapper => match state.data {
+            CompactForm::Wrapper => match state.data {
                 Data::Pairs(nodes) if nodes.len() == 2 => nodes.into_iter().next().map(|node| node.value),
                 Data::List(items) if items.len() == 2 => items.into_iter().next(),
                 _ => None,
@@ -102,7 +104,7 @@ fn sequence(state: &Item) -> Option<(usize, f64, f64)> {
 }
 
 /// The vector in a state: the first of a dotted pair or of a list of two.
-fn inner(state: &Item) -> Option<&Item> {
+fn wrapped_vector(state: &Item) -> Option<&Item> {
     match &state.data {
         Data::Pairs(nodes) if nodes.len() == 2 => nodes.first().map(|node| &node.value),
         Data::List(items) if items.len() == 2 => items.first(),

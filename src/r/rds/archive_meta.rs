@@ -39,7 +39,7 @@ pub fn write_archive_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
     writer.vector(LIST | HAS_ATTRIBUTES, packages().count())?;
     let mut name = String::new();
     for rows in packages() {
-        frame(&mut writer, rows, |writer, row| {
+        write_frame(&mut writer, rows, |writer, row| {
             name.clear();
             name.extend([row.package.as_ref(), "/", row.file.as_ref()]);
             writer.string(name.as_bytes())
@@ -58,12 +58,12 @@ pub fn write_archive_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) 
 /// Those of `out`.
 pub fn write_current_meta<W: Write, S: AsRef<str>>(out: W, rows: &[MetaRow<S>]) -> io::Result<()> {
     let mut writer = Writer::new(out);
-    frame(&mut writer, rows, |writer, row| writer.string(row.file.as_ref().as_bytes()))?;
+    write_frame(&mut writer, rows, |writer, row| writer.string(row.file.as_ref().as_bytes()))?;
     writer.finish()
 }
 
 /// Writes a data frame like that of `file.info()`.
-fn frame<W: Write, S: AsRef<str>>(
+fn write_frame<W: Write, S: AsRef<str>>(
     writer: &mut Writer<W>,
     rows: &[MetaRow<S>],
     mut row_name: impl FnMut(&mut Writer<W>, &MetaRow<S>) -> io::Result<()>,
@@ -115,21 +115,21 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
     let mut decoder = Decoder::open(file, limits)?;
     let flags = decoder.flags()?;
     if flags.code() != LIST_CODE {
-        let Data::List(frames) = decoder.item_of(flags, 0)?.data else {
+        let Data::List(frames) = decoder.item_with_flags(flags, 0)?.data else {
             return Err(shape(ARCHIVE, "not a list"));
         };
         for frame in &frames {
-            take_rows(frame, ARCHIVE, archived, &mut rows)?;
+            read_rows(frame, ARCHIVE, parse_archived_name, &mut rows)?;
         }
     } else {
         let packages = decoder.length(4)?;
         for _ in 0..packages {
-            let (mark, before) = (decoder.input.held(), rows.len());
+            let (mark, before) = (decoder.input.reserved(), rows.len());
             let frame = decoder.item(1)?;
-            take_rows(&frame, ARCHIVE, archived, &mut rows)?;
+            read_rows(&frame, ARCHIVE, parse_archived_name, &mut rows)?;
             drop(frame);
             decoder.input.release_to(mark);
-            decoder.input.hold((rows.len() - before).saturating_mul(ROW_COST))?;
+            decoder.input.reserve((rows.len() - before).saturating_mul(ROW_COST))?;
         }
         if flags.has_attributes() {
             decoder.attributes(1)?;
@@ -146,7 +146,7 @@ pub fn read_archive_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<
 /// Every [`RdsError`]; `Shape` when the object is not a data frame.
 pub fn read_current_meta(file: impl Read, limits: Limits) -> Result<Vec<MetaRow<String>>, RdsError> {
     let mut rows = Vec::new();
-    take_rows(&read(file, limits)?, CURRENT, PackageFile::parse, &mut rows)?;
+    read_rows(&read(file, limits)?, CURRENT, PackageFile::parse, &mut rows)?;
     Ok(rows)
 }
 
@@ -159,12 +159,12 @@ fn shape(expected: &'static str, found: &str) -> RdsError {
     RdsError::Shape { expected, found: found.to_owned() }
 }
 
-fn archived(row_name: &str) -> Option<PackageFile<'_>> {
+fn parse_archived_name(row_name: &str) -> Option<PackageFile<'_>> {
     let (package, file) = row_name.split_once('/')?;
     PackageFile::parse(file).filter(|file| file.package == package)
 }
 
-fn take_rows<'f>(
+fn read_rows<'f>(
     frame: &'f Item,
     expected: &'static str,
     parse: impl Fn(&'f str) -> Option<PackageFile<'f>>,

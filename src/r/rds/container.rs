@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 
 /// The compression around a stream, by its magic bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
+pub enum RdsCompression {
     /// No compression.
     Plain,
     /// gzip, one or more members.
@@ -23,16 +23,16 @@ const DECODER_MEMORY: u64 = 128 << 20;
 /// The binary logarithm of the largest zstd window: 64 MiB.
 const ZSTD_WINDOW_LOG: u32 = 26;
 
-impl Container {
+impl RdsCompression {
     /// Detects the compression from the first bytes (six are enough).
     #[must_use]
-    pub fn of(magic: &[u8]) -> Option<Container> {
+    pub fn detect(magic: &[u8]) -> Option<RdsCompression> {
         match magic {
-            [0x1f, 0x8b, ..] => Some(Container::Gzip),
-            [b'B', b'Z', b'h', ..] => Some(Container::Bzip2),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Container::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Container::Zstd),
-            [b'X' | b'A' | b'B', b'\n', ..] => Some(Container::Plain),
+            [0x1f, 0x8b, ..] => Some(RdsCompression::Gzip),
+            [b'B', b'Z', b'h', ..] => Some(RdsCompression::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(RdsCompression::Xz),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(RdsCompression::Zstd),
+            [b'X' | b'A' | b'B', b'\n', ..] => Some(RdsCompression::Plain),
             _ => None,
         }
     }
@@ -43,23 +43,23 @@ pub(super) fn open<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, R
     let damaged = |source| RdsError::Damaged { offset: 0, source };
     let mut magic = Vec::with_capacity(6);
     file.by_ref().take(6).read_to_end(&mut magic).map_err(damaged)?;
-    let container = Container::of(&magic);
+    let container = RdsCompression::detect(&magic);
     if magic.is_empty() {
         return Err(RdsError::Truncated { offset: 0 });
     }
     let Some(container) = container else { return Err(RdsError::NotRds(magic)) };
     let whole = Cursor::new(magic).chain(file);
     Ok(match container {
-        Container::Plain => Box::new(whole),
-        Container::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        Container::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
-        Container::Xz => {
+        RdsCompression::Plain => Box::new(whole),
+        RdsCompression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        RdsCompression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        RdsCompression::Xz => {
             let stream =
                 liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY, liblzma::stream::CONCATENATED)
                     .map_err(|e| damaged(e.into()))?;
             Box::new(liblzma::read::XzDecoder::new_stream(whole, stream))
         }
-        Container::Zstd => {
+        RdsCompression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(whole).map_err(damaged)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged)?;
             Box::new(decoder)

@@ -15,13 +15,13 @@ pub(super) struct Input<'a> {
     offset: u64,
     limits: Limits,
     /// Memory of the current result in bytes.
-    held: u64,
+    reserved: u64,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn new(inner: Box<dyn Read + 'a>, limits: Limits) -> Input<'a> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Input { inner, buffer, start: 0, end: 0, offset: 0, limits, held: 0 }
+        Input { inner, buffer, start: 0, end: 0, offset: 0, limits, reserved: 0 }
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -33,22 +33,22 @@ impl<'a> Input<'a> {
     }
 
     /// Counts memory before it is allocated.
-    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), RdsError> {
-        self.held = self.held.saturating_add(bytes as u64);
-        if self.held > self.limits.memory { Err(RdsError::TooLarge(self.limits.memory)) } else { Ok(()) }
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), RdsError> {
+        self.reserved = self.reserved.saturating_add(bytes as u64);
+        if self.reserved > self.limits.memory { Err(RdsError::TooLarge(self.limits.memory)) } else { Ok(()) }
     }
 
     /// Memory counted so far; pass it to [`Input::release_to`] after dropping everything read since.
-    pub(super) fn held(&self) -> u64 {
-        self.held
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
     }
 
     pub(super) fn release_to(&mut self, mark: u64) {
-        self.held = mark;
+        self.reserved = mark;
     }
 
     /// Fails for a length beyond the limit of the stream, before anything is allocated.
-    pub(super) fn expect(&self, count: usize, each: u64) -> Result<(), RdsError> {
+    pub(super) fn check_len(&self, count: usize, each: u64) -> Result<(), RdsError> {
         let wanted = (count as u64).saturating_mul(each).saturating_add(self.offset);
         if wanted > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
     }

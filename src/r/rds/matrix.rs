@@ -4,7 +4,7 @@
 //! column, a second copies each row's values to their positions. Both passes are sequential, and the matrix is written
 //! into memory that is allocated once.
 
-use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, MISSING, STRING, TEXT, UTF8, Writer, text};
+use super::write::{ASCII, HAS_ATTRIBUTES, INTEGER, LIST, MISSING, STRING, TEXT, UTF8, Writer, r_string};
 use memchr::{memchr, memchr_iter};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,9 +12,9 @@ use std::io::{self, Write};
 
 const OPTIONAL_FIELDS: [&[u8]; 2] = [b"File", b"Path"];
 /// Records have their fields in nearly the same order: the number of columns to compare before the map lookup.
-const NEAR: usize = 8;
+const NEARBY_COLUMNS: usize = 8;
 /// Approximate number of fields in a record.
-const FIELDS: usize = 12;
+const TYPICAL_FIELDS: usize = 12;
 /// Largest number of columns. Each costs eight bytes in every row, so a record with many bogus fields must not inflate
 /// the index.
 const MAX_COLUMNS: usize = 256;
@@ -34,7 +34,7 @@ const PIECE: usize = 8 << 20;
 pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<u8>> {
     let matrix = Matrix::read(fields, stanzas)?;
     let Frame { head, middle, tail } = matrix.frame()?;
-    let (cells, names) = (matrix.size(&matrix.shown), matrix.names());
+    let (cells, names) = (matrix.size(&matrix.output_columns), matrix.names_size());
     let mut out = vec![0; head.len() + cells + middle.len() + names + tail.len()];
     let mut at = 0;
     let mut put = |out: &mut [u8], bytes: &[u8], length| {
@@ -44,7 +44,7 @@ pub fn matrix<S: AsRef<[u8]>>(fields: &[&str], stanzas: &[S]) -> io::Result<Vec<
     put(&mut out, &head, cells);
     put(&mut out, &middle, names);
     put(&mut out, &tail, 0);
-    matrix.fill(&matrix.shown, &mut out[head.len()..head.len() + cells]);
+    matrix.fill(&matrix.output_columns, &mut out[head.len()..head.len() + cells]);
     let names = head.len() + cells + middle.len()..out.len() - tail.len();
     matrix.fill_names(&mut out[names]);
     Ok(out)
@@ -59,7 +59,7 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanz
     let Frame { head, middle, tail } = matrix.frame()?;
     out.write_all(&head)?;
     let mut piece = Vec::new();
-    let mut rest = &matrix.shown[..];
+    let mut rest = &matrix.output_columns[..];
     while !rest.is_empty() {
         let fits = (2..=rest.len()).take_while(|count| matrix.size(&rest[..*count]) <= PIECE).count();
         let (columns, others) = rest.split_at(1 + fits);
@@ -69,7 +69,7 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanz
         rest = others;
     }
     out.write_all(&middle)?;
-    piece.resize(matrix.names(), 0);
+    piece.resize(matrix.names_size(), 0);
     matrix.fill_names(&mut piece);
     out.write_all(&piece)?;
     out.write_all(&tail)
@@ -79,7 +79,7 @@ pub fn write_matrix<W: Write, S: AsRef<[u8]>>(mut out: W, fields: &[&str], stanz
 struct Matrix<'s> {
     columns: Columns<'s>,
     /// The columns to be written, in order.
-    shown: Vec<usize>,
+    output_columns: Vec<usize>,
     rows: Vec<Row<'s>>,
     /// The cells of all rows in order.
     cells: Vec<Cell>,
@@ -107,11 +107,11 @@ struct Cell {
     /// Its offset in its record or in [`Matrix::texts`].
     start: u32,
     column: u16,
-    form: Form,
+    form: CellForm,
 }
 
 #[derive(Clone, Copy)]
-enum Form {
+enum CellForm {
     /// One line of ASCII without NUL, unchanged in its record.
     Plain,
     /// ASCII in [`Matrix::texts`].
@@ -121,7 +121,7 @@ enum Form {
 }
 
 /// A field of the current record: the range of its value with all continuation lines.
-struct Found {
+struct FieldBytes {
     column: usize,
     start: usize,
     end: usize,
@@ -134,40 +134,40 @@ impl<'s> Matrix<'s> {
         let bytes = stanzas.iter().map(|stanza| stanza.as_ref().len()).sum();
         let mut matrix = Matrix {
             columns: Columns::new(fields),
-            shown: Vec::new(),
+            output_columns: Vec::new(),
             rows: Vec::with_capacity(stanzas.len()),
-            cells: Vec::with_capacity(stanzas.len().saturating_mul(FIELDS)),
+            cells: Vec::with_capacity(stanzas.len().saturating_mul(TYPICAL_FIELDS)),
             texts: Vec::with_capacity(bytes),
         };
-        let mut reading = Reading::default();
+        let mut reading = RecordFields::default();
         for stanza in stanzas {
             reading.read(&mut matrix.columns, stanza.as_ref());
-            matrix.take(&reading, stanza.as_ref())?;
+            matrix.add_record(&reading, stanza.as_ref())?;
         }
         let asked = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
         let optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
         let list = &matrix.columns.list;
         let is_shown = |at: &usize| asked(&list[*at]) || !optional(&list[*at]) || list[*at].is_used;
-        matrix.shown = (0..list.len()).filter(is_shown).collect();
+        matrix.output_columns = (0..list.len()).filter(is_shown).collect();
         Ok(matrix)
     }
 
     /// Adds the values of a record, unless it has no `Package`.
-    fn take(&mut self, reading: &Reading, stanza: &'s [u8]) -> io::Result<()> {
+    fn add_record(&mut self, reading: &RecordFields, stanza: &'s [u8]) -> io::Result<()> {
         if !reading.fields.iter().any(|found| found.column == self.columns.package) {
             return Ok(());
         }
         for found in &reading.fields {
             let raw = &stanza[found.start..found.end];
-            let (start, length, form) = if found.has_one_line && reading.is_plain {
-                (found.start, raw.len(), Form::Plain)
+            let (start, length, form) = if found.has_one_line && reading.is_ascii_text {
+                (found.start, raw.len(), CellForm::Plain)
             } else {
                 let start = self.texts.len();
                 unfold(raw, &mut self.texts);
-                if reading.is_plain {
-                    (start, self.texts.len() - start, Form::Ascii)
+                if reading.is_ascii_text {
+                    (start, self.texts.len() - start, CellForm::Ascii)
                 } else {
-                    self.settle(start)
+                    self.finish_text(start)
                 }
             };
             let column = &mut self.columns.list[found.column];
@@ -185,14 +185,14 @@ impl<'s> Matrix<'s> {
     }
 
     /// Converts the end of [`Matrix::texts`] from `start` on to an R string; returns its offset, length and form.
-    fn settle(&mut self, start: usize) -> (usize, usize, Form) {
-        let (length, changed) = match text(&self.texts[start..]) {
+    fn finish_text(&mut self, start: usize) -> (usize, usize, CellForm) {
+        let (length, changed) = match r_string(&self.texts[start..]) {
             Cow::Borrowed(value) => (value.len(), None),
             Cow::Owned(value) => (value.len(), Some(value)),
         };
         self.texts.truncate(start + if changed.is_some() { 0 } else { length });
         self.texts.extend(changed.into_iter().flatten());
-        let form = if self.texts[start..].is_ascii() { Form::Ascii } else { Form::Utf8 };
+        let form = if self.texts[start..].is_ascii() { CellForm::Ascii } else { CellForm::Utf8 };
         (start, length, form)
     }
 
@@ -202,7 +202,7 @@ impl<'s> Matrix<'s> {
     }
 
     /// Size of the row names in bytes.
-    fn names(&self) -> usize {
+    fn names_size(&self) -> usize {
         if self.rows.is_empty() { 0 } else { self.size(&[self.columns.package]) }
     }
 
@@ -214,12 +214,12 @@ impl<'s> Matrix<'s> {
 
     fn frame(&self) -> io::Result<Frame> {
         let mut writer = Writer::new(Vec::new());
-        writer.vector(TEXT | HAS_ATTRIBUTES, self.rows.len().saturating_mul(self.shown.len()))?;
-        let head = writer.taken();
+        writer.vector(TEXT | HAS_ATTRIBUTES, self.rows.len().saturating_mul(self.output_columns.len()))?;
+        let head = writer.take_bytes();
         writer.attribute("dim")?;
         writer.vector(INTEGER, 2)?;
         writer.length(self.rows.len())?;
-        writer.length(self.shown.len())?;
+        writer.length(self.output_columns.len())?;
         writer.attribute("dimnames")?;
         writer.vector(LIST, 2)?;
         if self.rows.is_empty() {
@@ -227,19 +227,19 @@ impl<'s> Matrix<'s> {
         } else {
             writer.vector(TEXT, self.rows.len())?
         }
-        let middle = writer.taken();
-        writer.vector(TEXT, self.shown.len())?;
-        self.shown.iter().try_for_each(|at| writer.string(self.columns.list[*at].name))?;
+        let middle = writer.take_bytes();
+        writer.vector(TEXT, self.output_columns.len())?;
+        self.output_columns.iter().try_for_each(|at| writer.string(self.columns.list[*at].name))?;
         writer.null()?;
-        Ok(Frame { head, middle, tail: writer.taken() })
+        Ok(Frame { head, middle, tail: writer.take_bytes() })
     }
 
     /// Writes columns consecutively into [`Matrix::size`] bytes.
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
-        let mut places = vec![Place::NONE; self.columns.list.len()];
+        let mut places = vec![WritePosition::NONE; self.columns.list.len()];
         let mut at = 0;
         for column in columns {
-            places[*column] = Place { at, row: 0 };
+            places[*column] = WritePosition { at, row: 0 };
             at += self.size(&[*column]);
         }
         let mut begin = 0;
@@ -249,11 +249,11 @@ impl<'s> Matrix<'s> {
                 if place.at == usize::MAX {
                     continue;
                 }
-                place.missing_up_to(number, out);
+                place.fill_missing(number, out);
                 let (flags, source) = match cell.form {
-                    Form::Plain => (STRING | ASCII, row.stanza),
-                    Form::Ascii => (STRING | ASCII, &self.texts[..]),
-                    Form::Utf8 => (STRING | UTF8, &self.texts[..]),
+                    CellForm::Plain => (STRING | ASCII, row.stanza),
+                    CellForm::Ascii => (STRING | ASCII, &self.texts[..]),
+                    CellForm::Utf8 => (STRING | UTF8, &self.texts[..]),
                 };
                 let start = cell.start as usize;
                 place.put(out, flags, &source[start..start + cell.length as usize]);
@@ -261,28 +261,28 @@ impl<'s> Matrix<'s> {
             begin = row.end;
         }
         for column in columns {
-            places[*column].missing_up_to(self.rows.len(), out);
+            places[*column].fill_missing(self.rows.len(), out);
         }
     }
 }
 
 /// The write position of a column.
 #[derive(Clone, Copy)]
-struct Place {
+struct WritePosition {
     /// The offset of its next value.
     at: usize,
     /// The row of that value.
     row: usize,
 }
 
-impl Place {
+impl WritePosition {
     /// A column that is not written.
-    const NONE: Place = Place { at: usize::MAX, row: 0 };
+    const NONE: WritePosition = WritePosition { at: usize::MAX, row: 0 };
 
-    fn missing_up_to(&mut self, row: usize, out: &mut [u8]) {
+    fn fill_missing(&mut self, row: usize, out: &mut [u8]) {
         let end = self.at + (row - self.row) * MISSING.len();
         out[self.at..end].chunks_exact_mut(MISSING.len()).for_each(|value| value.copy_from_slice(&MISSING));
-        *self = Place { at: end, row };
+        *self = WritePosition { at: end, row };
     }
 
     fn put(&mut self, out: &mut [u8], flags: u32, value: &[u8]) {
@@ -291,7 +291,7 @@ impl Place {
         #[allow(clippy::cast_possible_truncation, reason = "a cell's length is a u32")]
         head[4..].copy_from_slice(&(value.len() as u32).to_be_bytes());
         body.copy_from_slice(value);
-        *self = Place { at: self.at + head.len() + body.len(), row: self.row + 1 };
+        *self = WritePosition { at: self.at + head.len() + body.len(), row: self.row + 1 };
     }
 }
 
@@ -348,7 +348,7 @@ impl<'s> Columns<'s> {
             let name = self.list[*at].name;
             line.get(name.len()) == Some(&b':') && !name.is_empty() && line.starts_with(name)
         };
-        let near = (before + 1..self.list.len()).take(NEAR);
+        let near = (before + 1..self.list.len()).take(NEARBY_COLUMNS);
         let found = [self.list[before].follower].into_iter().chain(near).find(is_it);
         let (column, begin) = match found {
             Some(column) => (column, self.list[column].name.len() + 1),
@@ -364,18 +364,18 @@ impl<'s> Columns<'s> {
 
 /// The fields of the current record.
 #[derive(Default)]
-struct Reading {
-    fields: Vec<Found>,
+struct RecordFields {
+    fields: Vec<FieldBytes>,
     /// Whether the whole record is ASCII without NUL.
-    is_plain: bool,
+    is_ascii_text: bool,
     /// Number of records so far.
     records: usize,
 }
 
-impl Reading {
+impl RecordFields {
     fn read<'s>(&mut self, columns: &mut Columns<'s>, stanza: &'s [u8]) {
         self.fields.clear();
-        self.is_plain = stanza.is_ascii() && memchr(0, stanza).is_none();
+        self.is_ascii_text = stanza.is_ascii() && memchr(0, stanza).is_none();
         self.records += 1;
         let mut at = 0;
         // The column of the previous field, and the index of the field that a continuation line belongs to.
@@ -395,13 +395,13 @@ impl Reading {
             let value = trim(&line[begin..]);
             let blanks = line[begin..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
             let start = start + begin + blanks;
-            let found = Found { column, start, end: start + value.len(), has_one_line: true };
-            last = Some(self.note(&mut columns.list[column].last, found));
+            let found = FieldBytes { column, start, end: start + value.len(), has_one_line: true };
+            last = Some(self.add_field(&mut columns.list[column].last, found));
         }
     }
 
     /// Adds a field, or replaces an earlier one of the same name; returns its index among the fields.
-    fn note(&mut self, known: &mut (usize, usize), found: Found) -> usize {
+    fn add_field(&mut self, known: &mut (usize, usize), found: FieldBytes) -> usize {
         if known.0 == self.records {
             self.fields[known.1] = found;
         } else {

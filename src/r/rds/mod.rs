@@ -11,9 +11,9 @@ pub mod container;
 mod input;
 pub mod item;
 pub mod matrix;
+pub mod package_rds;
 pub mod packages;
 pub mod read;
-pub mod stamp;
 pub mod write;
 
 /// Resource limits for reading an untrusted file.

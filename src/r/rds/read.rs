@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Largest nesting depth of lists; R's own tables need four.
 const MAX_DEPTH: u32 = 64;
 /// Largest number of elements that the compact forms of a file may expand to: they are not backed by bytes in the file.
-const MAX_UNFOLDED: usize = 1 << 20;
+const MAX_EXPANDED: usize = 1 << 20;
 
 /// Largest number of symbols in a file; R's tables have under ten.
 const MAX_SYMBOLS: usize = 1 << 16;
@@ -22,7 +22,7 @@ pub(super) struct Decoder<'a> {
     symbols: Vec<Arc<str>>,
     /// The encoding of strings without an encoding flag, if the file declares one (version 3) other than ASCII.
     native: Option<&'static Encoding>,
-    unfolded: usize,
+    expanded: usize,
 }
 
 /// The word before each item: its type and flags.
@@ -81,7 +81,7 @@ impl<'a> Decoder<'a> {
             }
             other => return Err(RdsError::Version(other)),
         };
-        Ok(Decoder { input, symbols: Vec::new(), native, unfolded: 0 })
+        Ok(Decoder { input, symbols: Vec::new(), native, expanded: 0 })
     }
 
     /// Requires the end of the stream, where the decompressor verifies its checksums.
@@ -96,11 +96,11 @@ impl<'a> Decoder<'a> {
 
     pub(super) fn item(&mut self, depth: u32) -> Result<Item, RdsError> {
         let flags = self.flags()?;
-        self.item_of(flags, depth)
+        self.item_with_flags(flags, depth)
     }
 
     /// Reads an item whose flags were read.
-    pub(super) fn item_of(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
+    pub(super) fn item_with_flags(&mut self, flags: Flags, depth: u32) -> Result<Item, RdsError> {
         if depth > MAX_DEPTH {
             return Err(self.input.malformed("lists nested too deep"));
         }
@@ -117,7 +117,7 @@ impl<'a> Decoder<'a> {
             16 => Data::Text(self.strings()?),
             LIST | 20 => Data::List(self.list(depth)?),
             24 => Data::Raw(self.bytes()?),
-            code => return Err(refusal(code, self.input.offset())),
+            code => return Err(refused_type(code, self.input.offset())),
         };
         let attributes = if flags.has_attributes() { self.attributes(depth)? } else { Vec::new() };
         Ok(Item { data, attributes })
@@ -128,13 +128,13 @@ impl<'a> Decoder<'a> {
         let length = self.input.int()?;
         let length = usize::try_from(length)
             .map_err(|_| self.input.malformed("a negative length, or more than 2^31-1 elements"))?;
-        self.input.expect(length, each)?;
+        self.input.check_len(length, each)?;
         Ok(length)
     }
 
     fn ints(&mut self) -> Result<Vec<i32>, RdsError> {
         let n = self.length(4)?;
-        self.input.hold(n.saturating_mul(4))?;
+        self.input.reserve(n.saturating_mul(4))?;
         let mut values = Vec::new();
         self.input.pieces(n.saturating_mul(4), 4, |piece| {
             let numbers = piece.chunks_exact(4);
@@ -145,7 +145,7 @@ impl<'a> Decoder<'a> {
 
     fn reals(&mut self, each: usize) -> Result<Vec<f64>, RdsError> {
         let n = self.length(8 * each as u64)?.saturating_mul(8 * each);
-        self.input.hold(n)?;
+        self.input.reserve(n)?;
         let mut values = Vec::new();
         self.input.pieces(n, 8, |piece| {
             let numbers = piece.chunks_exact(8);
@@ -156,7 +156,7 @@ impl<'a> Decoder<'a> {
 
     fn bytes(&mut self) -> Result<Vec<u8>, RdsError> {
         let n = self.length(1)?;
-        self.input.hold(n)?;
+        self.input.reserve(n)?;
         let mut values = Vec::new();
         self.input.pieces(n, 1, |piece| values.extend_from_slice(piece))?;
         Ok(values)
@@ -182,19 +182,19 @@ impl<'a> Decoder<'a> {
         let too_long = |_| RdsError::TooLarge(u64::from(u32::MAX / 2));
         let length = self.input.int()?;
         if length == -1 {
-            self.input.hold(4)?;
+            self.input.reserve(4)?;
             return into.push(None).map_err(too_long);
         }
         let n = usize::try_from(length).map_err(|_| self.input.malformed("a string of negative length"))?;
-        self.input.expect(n, 1)?;
+        self.input.check_len(n, 1)?;
         let long;
         let native = self.native;
         let bytes = if n <= 32 << 10 {
-            self.input.hold(n + 4)?;
+            self.input.reserve(n + 4)?;
             self.input.take(n)?
         } else {
             // Twice: the bytes and their decoded form are in memory at once.
-            self.input.hold(n.saturating_mul(2))?;
+            self.input.reserve(n.saturating_mul(2))?;
             let mut gathered = Vec::new();
             self.input.pieces(n, 1, |piece| gathered.extend_from_slice(piece))?;
             long = gathered;
@@ -206,14 +206,14 @@ impl<'a> Decoder<'a> {
         let text = decode(bytes, flags, native);
         let grown = text.len().saturating_sub(n);
         into.push(Some(&text)).map_err(too_long)?;
-        self.input.hold(grown)
+        self.input.reserve(grown)
     }
 
     fn list(&mut self, depth: u32) -> Result<Vec<Item>, RdsError> {
         let n = self.length(4)?;
         let mut items = Vec::new();
         for _ in 0..n {
-            self.input.hold(size_of::<Item>())?;
+            self.input.reserve(size_of::<Item>())?;
             items.push(self.item(depth + 1)?);
         }
         Ok(items)
@@ -233,7 +233,7 @@ impl<'a> Decoder<'a> {
                 if self.symbols.len() >= MAX_SYMBOLS {
                     return Err(self.input.malformed("too many symbols"));
                 }
-                self.input.hold(64)?;
+                self.input.reserve(64)?;
                 self.symbols.push(Arc::clone(&symbol));
                 Ok(symbol)
             }
@@ -252,9 +252,9 @@ impl<'a> Decoder<'a> {
         let mut nodes = Vec::new();
         let mut flags = first;
         loop {
-            self.input.hold(size_of::<Pair>())?;
+            self.input.reserve(size_of::<Pair>())?;
             if flags.code() != PAIRLIST {
-                nodes.push(Pair { tag: None, value: self.item_of(flags, depth + 1)? });
+                nodes.push(Pair { tag: None, value: self.item_with_flags(flags, depth + 1)? });
                 return Ok(nodes);
             }
             if flags.has_attributes() {
@@ -277,10 +277,10 @@ impl<'a> Decoder<'a> {
     /// Reads the attributes that follow an item.
     pub(super) fn attributes(&mut self, depth: u32) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
         let item = self.item(depth + 1)?;
-        self.named(item)
+        self.tagged_items(item)
     }
 
-    fn named(&self, item: Item) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
+    fn tagged_items(&self, item: Item) -> Result<Vec<(Arc<str>, Item)>, RdsError> {
         let without_tag = || self.input.malformed("attributes that are not a tagged list");
         match item.data {
             Data::Null => Ok(Vec::new()),
@@ -296,14 +296,15 @@ impl<'a> Decoder<'a> {
         let info = self.item(depth + 1)?;
         let state = self.item(depth + 1)?;
         let attributes = self.attributes(depth)?;
-        let form = altrep::Form::of(&info).ok_or_else(|| self.input.malformed("an unknown compact form"))?;
-        let unfolds = form.unfolds(&state);
-        self.unfolded = self.unfolded.saturating_add(unfolds);
-        if self.unfolded > MAX_UNFOLDED {
-            return Err(RdsError::TooLarge(MAX_UNFOLDED as u64));
+        let form =
+            altrep::CompactForm::of(&info).ok_or_else(|| self.input.malformed("an unknown compact form"))?;
+        let unfolds = form.expanded_len(&state);
+        self.expanded = self.expanded.saturating_add(unfolds);
+        if self.expanded > MAX_EXPANDED {
+            return Err(RdsError::TooLarge(MAX_EXPANDED as u64));
         }
-        self.input.hold(unfolds.saturating_mul(16))?;
-        let value = form.value(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
+        self.input.reserve(unfolds.saturating_mul(16))?;
+        let value = form.expand(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
         let kept = if attributes.is_empty() { value.attributes } else { attributes };
         Ok(Item { data: value.data, attributes: kept })
     }
@@ -337,7 +338,7 @@ fn native_encoding(name: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// The error for a type that is refused.
-fn refusal(code: u8, offset: u64) -> RdsError {
+fn refused_type(code: u8, offset: u64) -> RdsError {
     let what = match code {
         3 => "a function",
         4 => "an environment",

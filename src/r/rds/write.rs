@@ -33,7 +33,7 @@ const PIECE: usize = 64 << 10;
 
 /// Converts bytes to a valid R string. R rejects a whole file for one NUL, so a NUL ends the string; bytes that are not
 /// UTF-8 are decoded as Latin-1.
-pub(super) fn text(value: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn r_string(value: &[u8]) -> Cow<'_, [u8]> {
     let value = memchr::memchr(0, value).map_or(value, |end| &value[..end]);
     if value.is_ascii() || std::str::from_utf8(value).is_ok() {
         return Cow::Borrowed(value);
@@ -52,7 +52,7 @@ pub(super) struct Writer<W: Write> {
 
 impl Writer<Vec<u8>> {
     /// Takes the bytes written since the last call.
-    pub(super) fn taken(&mut self) -> Vec<u8> {
+    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
         self.out.append(&mut self.buffer);
         std::mem::take(&mut self.out)
     }
@@ -69,7 +69,7 @@ impl<W: Write> Writer<W> {
         Writer { out, buffer, symbols: Vec::new() }
     }
 
-    fn spill(&mut self) -> io::Result<()> {
+    fn write_full_pieces(&mut self) -> io::Result<()> {
         if self.buffer.len() >= PIECE {
             self.out.write_all(&self.buffer)?;
             self.buffer.clear();
@@ -84,7 +84,7 @@ impl<W: Write> Writer<W> {
 
     pub(super) fn word(&mut self, word: u32) -> io::Result<()> {
         self.buffer.extend_from_slice(&word.to_be_bytes());
-        self.spill()
+        self.write_full_pieces()
     }
 
     pub(super) fn length(&mut self, length: usize) -> io::Result<()> {
@@ -101,21 +101,21 @@ impl<W: Write> Writer<W> {
 
     pub(super) fn real(&mut self, value: f64) -> io::Result<()> {
         self.buffer.extend_from_slice(&value.to_be_bytes());
-        self.spill()
+        self.write_full_pieces()
     }
 
     pub(super) fn missing(&mut self) -> io::Result<()> {
         self.buffer.extend_from_slice(&MISSING);
-        self.spill()
+        self.write_full_pieces()
     }
 
     /// Writes a string, converted by [`text`].
     pub(super) fn string(&mut self, value: &[u8]) -> io::Result<()> {
-        let value = text(value);
+        let value = r_string(value);
         self.word(STRING | if value.is_ascii() { ASCII } else { UTF8 })?;
         self.length(value.len())?;
         self.buffer.extend_from_slice(&value);
-        self.spill()
+        self.write_full_pieces()
     }
 
     /// Writes a character vector.
@@ -190,7 +190,7 @@ impl<W: Write> Writer<W> {
                 self.vector(RAW | flags, bytes.len())?;
                 for piece in bytes.chunks(PIECE) {
                     self.buffer.extend_from_slice(piece);
-                    self.spill()?;
+                    self.write_full_pieces()?;
                 }
             }
         }

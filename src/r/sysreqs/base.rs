@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// The rules by name, and the systems they are for. Unused fields are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Base {
+pub struct RuleBase {
     /// By name, the file name without `.json`, which is also the order in every response.
     pub rules: BTreeMap<String, Rule>,
     /// The systems with rules.
-    pub systems: Vec<Systems>,
+    pub systems: Vec<SystemRow>,
 }
 
 /// The operating system packages of a library or program.
@@ -65,7 +65,7 @@ pub struct Constraint {
 
 /// A row of `systems.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Systems {
+pub struct SystemRow {
     /// `linux`, `windows`.
     pub os: String,
     /// `ubuntu`.
@@ -79,57 +79,60 @@ pub struct Systems {
 /// The files are not a valid rule base; none of them is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file} of the system requirements is invalid: {reason}")]
-pub struct BadBase {
+pub struct BadRuleBase {
     /// The invalid file.
     pub file: String,
     /// The reason.
     pub reason: String,
 }
 
-impl BadBase {
-    pub(super) fn new(file: &str, reason: impl std::fmt::Display) -> BadBase {
-        BadBase { file: file.chars().take(200).collect(), reason: reason.to_string() }
+impl BadRuleBase {
+    pub(super) fn new(file: &str, reason: impl std::fmt::Display) -> BadRuleBase {
+        BadRuleBase { file: file.chars().take(200).collect(), reason: reason.to_string() }
     }
 }
 
 /// The name of the file that lists systems.
 const SYSTEMS: &str = "systems.json";
 
-impl Base {
+impl RuleBase {
     /// Whether a file in a directory or an archive belongs to a rule base: `rules/*.json` or `systems.json`, at the top
     /// level or in one directory (as in archives of a repository).
     #[must_use]
-    pub fn takes(path: &str) -> bool {
+    pub fn accepts(path: &str) -> bool {
         path_of(path).is_some()
     }
 
-    /// Parses the files that [`Base::takes`], each with its path; others are ignored.
+    /// Parses the files that [`RuleBase::accepts`], each with its path; others are ignored.
     ///
     /// # Errors
     /// A malformed or missing file.
-    pub fn from_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Base, BadBase> {
-        let mut base = Base::default();
+    pub fn from_files<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<RuleBase, BadRuleBase> {
+        let mut base = RuleBase::default();
         for (path, bytes) in files {
-            let wrong = |error: serde_json::Error| BadBase::new(path, error);
+            let wrong = |error: serde_json::Error| BadRuleBase::new(path, error);
             match path_of(path) {
-                Some(Path::Systems) => base.systems = serde_json::from_slice(bytes).map_err(wrong)?,
-                Some(Path::Rule(name)) => {
+                Some(BasePath::Systems) => base.systems = serde_json::from_slice(bytes).map_err(wrong)?,
+                Some(BasePath::Rule(name)) => {
                     let rule = serde_json::from_slice(bytes).map_err(wrong)?;
                     base.rules.insert(name.to_owned(), rule);
                 }
                 None => {}
             }
         }
-        base.checked()
+        base.validate()
     }
 
     /// Parses a single document: `{"rules": {"libcurl": {…}}, "systems": […]}`.
     ///
     /// # Errors
     /// The document is malformed, or has no rules or no systems.
-    pub fn from_document(bytes: &[u8]) -> Result<Base, BadBase> {
-        let base: Base = serde_json::from_slice(bytes).map_err(|e| BadBase::new("the document", e))?;
-        base.checked()
+    pub fn from_document(bytes: &[u8]) -> Result<RuleBase, BadRuleBase> {
+        let base: RuleBase =
+            serde_json::from_slice(bytes).map_err(|e| BadRuleBase::new("the document", e))?;
+        base.validate()
     }
 
     /// Serializes the rule base to a single document; equal rule bases give equal bytes.
@@ -138,28 +141,28 @@ impl Base {
         serde_json::to_vec(self).expect("maps have names for keys")
     }
 
-    fn checked(self) -> Result<Base, BadBase> {
+    fn validate(self) -> Result<RuleBase, BadRuleBase> {
         if self.rules.is_empty() {
-            return Err(BadBase::new("rules/", "no rules found"));
+            return Err(BadRuleBase::new("rules/", "no rules found"));
         }
         if self.systems.is_empty() {
-            return Err(BadBase::new(SYSTEMS, "no systems found"));
+            return Err(BadRuleBase::new(SYSTEMS, "no systems found"));
         }
         Ok(self)
     }
 }
 
-enum Path<'a> {
+enum BasePath<'a> {
     Systems,
     Rule(&'a str),
 }
 
-fn path_of(path: &str) -> Option<Path<'_>> {
+fn path_of(path: &str) -> Option<BasePath<'_>> {
     let segments: Vec<&str> = path.trim_start_matches("./").split('/').collect();
     match segments.as_slice() {
-        [SYSTEMS] | [_, SYSTEMS] => Some(Path::Systems),
+        [SYSTEMS] | [_, SYSTEMS] => Some(BasePath::Systems),
         ["rules", file] | [_, "rules", file] => {
-            file.strip_suffix(".json").filter(|n| !n.is_empty()).map(Path::Rule)
+            file.strip_suffix(".json").filter(|n| !n.is_empty()).map(BasePath::Rule)
         }
         _ => None,
     }
@@ -177,33 +180,37 @@ mod tests {
     #[test]
     fn files_and_one_document_are_the_same_base() {
         let files = [("top/rules/geos.json", RULE), ("top/systems.json", LIST), ("top/README.md", b"#")];
-        let base = Base::from_files(files).expect("a base");
-        assert_eq!(Base::from_document(&base.document()), Ok(base.clone()));
+        let base = RuleBase::from_files(files).expect("a base");
+        assert_eq!(RuleBase::from_document(&base.document()), Ok(base.clone()));
         assert_eq!(base.document(), base.clone().document());
         assert_eq!((base.rules.len(), base.systems.len()), (1, 2));
-        assert_eq!(base, Base::from_files([("rules/geos.json", RULE), ("systems.json", LIST)]).expect("one"));
+        assert_eq!(
+            base,
+            RuleBase::from_files([("rules/geos.json", RULE), ("systems.json", LIST)]).expect("one")
+        );
     }
 
     #[test]
     fn only_the_files_of_a_base_are_taken() {
         for good in ["rules/a.json", "./rules/a.json", "x/rules/a.json", "systems.json", "x/systems.json"] {
-            assert!(Base::takes(good), "{good}");
+            assert!(RuleBase::accepts(good), "{good}");
         }
         for other in
             ["rules/a.txt", "rules/.json", "a/b/rules/c.json", "test/sysreqs.json", "a/b/systems.json"]
         {
-            assert!(!Base::takes(other), "{other}");
+            assert!(!RuleBase::accepts(other), "{other}");
         }
     }
 
     #[test]
     fn what_is_no_base_is_refused_with_the_file() {
-        let message =
-            |files: &[(&str, &[u8])]| Base::from_files(files.iter().copied()).expect_err("bad").to_string();
+        let message = |files: &[(&str, &[u8])]| {
+            RuleBase::from_files(files.iter().copied()).expect_err("bad").to_string()
+        };
         assert!(message(&[("systems.json", LIST)]).contains("rules/"));
         assert!(message(&[("rules/a.json", RULE)]).contains("systems.json"));
         assert!(message(&[("rules/a.json", b"<html>"), ("systems.json", LIST)]).contains("rules/a.json"));
         assert!(message(&[("rules/a.json", b"{}"), ("systems.json", LIST)]).contains("patterns"));
-        assert!(Base::from_document(b"{}").is_err());
+        assert!(RuleBase::from_document(b"{}").is_err());
     }
 }

@@ -4,29 +4,29 @@ use std::collections::BTreeMap;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::base::{Action, BadBase, Base, Block, Constraint};
-use super::system::System;
+use super::base::{Action, BadRuleBase, Block, Constraint, RuleBase};
+use super::system::OsRelease;
 
 /// Largest number of patterns, and largest length of a pattern in bytes: far above real ones, far below harmful ones.
-const PATTERNS: usize = 20_000;
-const LONGEST: usize = 2_000;
+const MAX_PATTERNS: usize = 20_000;
+const MAX_PATTERN_LEN: usize = 2_000;
 /// Largest size of the compiled patterns in bytes.
-const COMPILED: usize = 32 << 20;
+const MAX_COMPILED_SIZE: usize = 32 << 20;
 
 /// A compiled rule base.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    base: Base,
+    base: RuleBase,
     names: Vec<String>,
     set: RegexSet,
     /// The rule of each pattern, as an index into `names`.
     rule_of: Vec<usize>,
-    left_out: Vec<String>,
+    invalid_patterns: Vec<String>,
 }
 
 /// A rule that applies, and its requirements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need<'a> {
+pub struct MatchedRule<'a> {
     /// The rule.
     pub rule: &'a str,
     /// Packages of the operating system.
@@ -43,13 +43,13 @@ impl Rules {
     ///
     /// # Errors
     /// Too many patterns, or no valid one.
-    pub fn new(base: Base) -> Result<Rules, BadBase> {
+    pub fn new(base: RuleBase) -> Result<Rules, BadRuleBase> {
         let names: Vec<String> = base.rules.keys().cloned().collect();
         let all = base.rules.values().enumerate();
         let all: Vec<(usize, &str)> =
             all.flat_map(|(rule, one)| one.patterns.iter().map(move |p| (rule, p.as_str()))).collect();
-        if all.len() > PATTERNS {
-            return Err(BadBase::new("rules/", format!("there are more than {PATTERNS} patterns")));
+        if all.len() > MAX_PATTERNS {
+            return Err(BadRuleBase::new("rules/", format!("there are more than {MAX_PATTERNS} patterns")));
         }
         let mut left_out = Vec::new();
         let mut used = all.clone();
@@ -64,19 +64,19 @@ impl Rules {
                         false
                     }
                 });
-                compile(&used).map_err(|reason| BadBase::new("rules/", reason))?
+                compile(&used).map_err(|reason| BadRuleBase::new("rules/", reason))?
             }
         };
         if used.is_empty() {
-            return Err(BadBase::new("rules/", "no pattern is valid"));
+            return Err(BadRuleBase::new("rules/", "no pattern is valid"));
         }
         let rule_of = used.into_iter().map(|(rule, _)| rule).collect();
-        Ok(Rules { base, names, set, rule_of, left_out })
+        Ok(Rules { base, names, set, rule_of, invalid_patterns: left_out })
     }
 
     /// The rule base that was compiled.
     #[must_use]
-    pub fn base(&self) -> &Base {
+    pub fn base(&self) -> &RuleBase {
         &self.base
     }
 
@@ -94,37 +94,38 @@ impl Rules {
 
     /// The invalid patterns, each with its rule and the reason.
     #[must_use]
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
+    pub fn invalid_patterns(&self) -> &[String] {
+        &self.invalid_patterns
     }
 
     /// The names of the rules that match a text, in order, for any system.
-    pub fn fired(&self, text: &str) -> impl Iterator<Item = &str> {
-        self.matching(text).into_iter().map(|place| self.names[place].as_str())
+    pub fn matching_rules(&self, text: &str) -> impl Iterator<Item = &str> {
+        self.matching_indexes(text).into_iter().map(|place| self.names[place].as_str())
     }
 
     /// The requirements of a `SystemRequirements` text on a system, by rule.
     #[must_use]
-    pub fn needs(&self, text: &str, system: &System) -> Vec<Need<'_>> {
+    pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
         let need = |place: usize| {
             let name = self.names[place].as_str();
             let block = self.base.rules.get(name)?.dependencies.iter().find(|block| is_for(block, system))?;
-            Some(Need {
+            Some(MatchedRule {
                 rule: name,
                 packages: &block.packages,
                 pre_install: &block.pre_install,
                 post_install: &block.post_install,
             })
         };
-        self.matching(text).into_iter().filter_map(need).collect()
+        self.matching_indexes(text).into_iter().filter_map(need).collect()
     }
 
     /// Returns the system to look up in the rules. If they have only minor versions of its release (`15.5` and `15.6`,
     /// not `15`), this is the newest of those.
     #[must_use]
-    pub fn settle(&self, system: &System) -> System {
+    pub fn resolve_system(&self, system: &OsRelease) -> OsRelease {
         let rows = || {
-            let of = |row: &&super::base::Systems| row.distribution.as_deref() == Some(&system.distribution);
+            let of =
+                |row: &&super::base::SystemRow| row.distribution.as_deref() == Some(&system.distribution);
             self.base.systems.iter().filter(of).flat_map(|row| &row.versions)
         };
         if rows().any(|version| *version == system.release) {
@@ -136,13 +137,13 @@ impl Rules {
         };
         let newest = rows().filter_map(|version| part(&version).map(|n| (n, version))).max();
         match newest {
-            Some((_, version)) => System::new(&system.distribution, version),
+            Some((_, version)) => OsRelease::new(&system.distribution, version),
             None => system.clone(),
         }
     }
 
     /// The distinct indexes of the rules that match a text, in order.
-    fn matching(&self, text: &str) -> Vec<usize> {
+    fn matching_indexes(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
         let places: BTreeMap<usize, ()> =
             self.set.matches(line.as_bytes()).iter().map(|pattern| (self.rule_of[pattern], ())).collect();
@@ -152,23 +153,23 @@ impl Rules {
 
 /// SECURITY: this engine takes time linear in the text for any pattern; both are untrusted.
 fn compile(patterns: &[(usize, &str)]) -> Result<RegexSet, String> {
-    if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > LONGEST) {
+    if let Some((_, long)) = patterns.iter().find(|(_, pattern)| pattern.len() > MAX_PATTERN_LEN) {
         return Err(format!("a pattern of {} bytes is too long", long.len()));
     }
     // Letters and word boundaries are those of ASCII, as the authors of the rules assume.
     let built = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| pattern))
         .case_insensitive(true)
         .unicode(false)
-        .size_limit(COMPILED)
+        .size_limit(MAX_COMPILED_SIZE)
         .build();
     built.map_err(|error| error.to_string())
 }
 
-fn is_for(block: &Block, system: &System) -> bool {
+fn is_for(block: &Block, system: &OsRelease) -> bool {
     block.constraints.iter().any(|constraint| fits(constraint, system))
 }
 
-fn fits(constraint: &Constraint, system: &System) -> bool {
+fn fits(constraint: &Constraint, system: &OsRelease) -> bool {
     constraint.os == "linux"
         && constraint.distribution.as_ref().is_none_or(|name| *name == system.distribution)
         && constraint.versions.as_ref().is_none_or(|versions| versions.contains(&system.release))
@@ -181,7 +182,8 @@ mod tests {
     fn rules(text: &str) -> Rules {
         let systems = r#"[{"os":"linux","distribution":"ubuntu","versions":["16.04","22.04"]},
             {"os":"linux","distribution":"opensuse","versions":["15.6","15.10","15.5"]},{"os":"windows"}]"#;
-        let base = Base::from_document(format!("{{\"rules\":{{{text}}},\"systems\":{systems}}}").as_bytes());
+        let base =
+            RuleBase::from_document(format!("{{\"rules\":{{{text}}},\"systems\":{systems}}}").as_bytes());
         Rules::new(base.expect("a base")).expect("rules")
     }
 
@@ -197,8 +199,8 @@ mod tests {
         )
     }
 
-    fn told(rules: &Rules, text: &str, distribution: &str, release: &str) -> String {
-        let needs = rules.needs(text, &System::new(distribution, release));
+    fn requirements_text(rules: &Rules, text: &str, distribution: &str, release: &str) -> String {
+        let needs = rules.requirements(text, &OsRelease::new(distribution, release));
         let needs: Vec<String> =
             needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
         needs.join("; ")
@@ -208,36 +210,44 @@ mod tests {
     fn the_first_block_for_a_system_counts_and_rules_come_by_name() {
         let rules = gdal();
         assert_eq!(
-            told(&rules, "GDAL (>= 2.0.1) and zlib", "ubuntu", "22.04"),
+            requirements_text(&rules, "GDAL (>= 2.0.1) and zlib", "ubuntu", "22.04"),
             "Zlib: z; gdal: libgdal-dev gdal-bin"
         );
-        assert_eq!(told(&rules, "libGDAL", "ubuntu", "16.04"), "gdal: old");
-        assert_eq!(rules.needs("gdal", &System::new("ubuntu", "16.04"))[0].pre_install.len(), 1);
-        assert_eq!(told(&rules, "gdal and zlib", "alpine", "3.20"), "Zlib: z");
-        assert_eq!(told(&rules, "libgdal2, xgdal", "ubuntu", "22.04"), "", "words, not parts of words");
-        assert_eq!(rules.fired("gdal\nlibgdal ZLIB").collect::<Vec<_>>(), ["Zlib", "gdal"], "each once");
+        assert_eq!(requirements_text(&rules, "libGDAL", "ubuntu", "16.04"), "gdal: old");
+        assert_eq!(rules.requirements("gdal", &OsRelease::new("ubuntu", "16.04"))[0].pre_install.len(), 1);
+        assert_eq!(requirements_text(&rules, "gdal and zlib", "alpine", "3.20"), "Zlib: z");
+        assert_eq!(
+            requirements_text(&rules, "libgdal2, xgdal", "ubuntu", "22.04"),
+            "",
+            "words, not parts of words"
+        );
+        assert_eq!(
+            rules.matching_rules("gdal\nlibgdal ZLIB").collect::<Vec<_>>(),
+            ["Zlib", "gdal"],
+            "each once"
+        );
     }
 
     #[test]
     fn a_line_break_is_a_blank() {
         let rules = rules(r#""make":{"patterns":["gnu make"],"dependencies":[]}"#);
-        assert_eq!(rules.fired("needs GNU\nmake").count(), 1);
+        assert_eq!(rules.matching_rules("needs GNU\nmake").count(), 1);
     }
 
     #[test]
-    fn a_pattern_of_another_engine_is_left_out_and_told() {
+    fn a_pattern_of_another_engine_is_skipped_and_reported() {
         let rules = rules(
             r#""a":{"patterns":["(?<!x)a","plain"],"dependencies":[]},"b":{"patterns":["b("],"dependencies":[]}"#,
         );
-        assert_eq!(rules.fired("plain a b(").collect::<Vec<_>>(), ["a"]);
-        assert_eq!(rules.left_out().len(), 2);
-        assert!(rules.left_out()[1].starts_with("rule b: "), "{:?}", rules.left_out());
+        assert_eq!(rules.matching_rules("plain a b(").collect::<Vec<_>>(), ["a"]);
+        assert_eq!(rules.invalid_patterns().len(), 2);
+        assert!(rules.invalid_patterns()[1].starts_with("rule b: "), "{:?}", rules.invalid_patterns());
     }
 
     #[test]
     fn a_release_without_parts_is_the_newest_of_its_parts() {
         let rules = gdal();
-        let settled = |release| rules.settle(&System::new("opensuse", release)).release;
+        let settled = |release| rules.resolve_system(&OsRelease::new("opensuse", release)).release;
         assert_eq!(
             (settled("15").as_str(), settled("15.5").as_str(), settled("42").as_str()),
             ("15.10", "15.5", "42")
@@ -247,7 +257,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_matched_without_panic(text in "\\PC{0,200}") {
-            let _ = gdal().needs(&text, &System::new("ubuntu", "22.04"));
+            let _ = gdal().requirements(&text, &OsRelease::new("ubuntu", "22.04"));
         }
     }
 }

@@ -5,6 +5,6 @@ pub mod base;
 pub mod matching;
 pub mod system;
 
-pub use base::{Action, BadBase, Base};
-pub use matching::{Need, Rules};
-pub use system::{Candidate, System};
+pub use base::{Action, BadRuleBase, RuleBase};
+pub use matching::{MatchedRule, Rules};
+pub use system::{Candidate, OsRelease};

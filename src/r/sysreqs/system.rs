@@ -2,7 +2,7 @@
 
 /// A release of a distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct System {
+pub struct OsRelease {
     /// `ubuntu`, lower case.
     pub distribution: String,
     /// `22.04`.
@@ -13,16 +13,16 @@ pub struct System {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The system in the table of distributions.
-    pub row: System,
+    pub table_entry: OsRelease,
     /// The system in the rule base.
-    pub rules: System,
+    pub rules_entry: OsRelease,
 }
 
-impl System {
+impl OsRelease {
     /// A system from distribution and release.
     #[must_use]
-    pub fn new(distribution: &str, release: &str) -> System {
-        System { distribution: distribution.to_owned(), release: release.to_owned() }
+    pub fn new(distribution: &str, release: &str) -> OsRelease {
+        OsRelease { distribution: distribution.to_owned(), release: release.to_owned() }
     }
 
     /// Returns the candidates in the table, best first. Clients pass names and versions verbatim from
@@ -31,11 +31,11 @@ impl System {
     #[must_use]
     pub fn candidates(distribution: &str, release: &str) -> Vec<Candidate> {
         let (distribution, release) = (distribution.trim().to_lowercase(), release.trim().to_lowercase());
-        let distribution = synonym(&distribution);
+        let distribution = canonical_name(&distribution);
         let major = release.split('.').next().unwrap_or_default();
         let same = |distribution: &str, release: &str| {
-            let system = System::new(distribution, release);
-            Candidate { row: system.clone(), rules: system }
+            let system = OsRelease::new(distribution, release);
+            Candidate { table_entry: system.clone(), rules_entry: system }
         };
         let mut found = vec![same(distribution, &release)];
         match distribution {
@@ -49,8 +49,9 @@ impl System {
                 found.push(same(distribution, &short.join(".")));
             }
             "opensuse" | "sle" => {
-                let rules = System::new(distribution, &release);
-                found.push(Candidate { row: System::new(distribution, major), rules });
+                let rules = OsRelease::new(distribution, &release);
+                found
+                    .push(Candidate { table_entry: OsRelease::new(distribution, major), rules_entry: rules });
             }
             _ => {}
         }
@@ -72,7 +73,7 @@ impl System {
 }
 
 /// The rule base's name of a distribution.
-fn synonym(distribution: &str) -> &str {
+fn canonical_name(distribution: &str) -> &str {
     match distribution {
         "rhel" | "redhatenterprise" | "redhatenterpriselinux" => "redhat",
         "rocky" | "alma" | "almalinux" | "ol" | "oracle" | "oraclelinux" => "rockylinux",
@@ -87,14 +88,15 @@ mod tests {
     use super::*;
 
     fn rows(distribution: &str, release: &str) -> Vec<String> {
-        let of = |c: Candidate| format!("{} {}", c.row.distribution, c.row.release);
-        let mut rows: Vec<String> = System::candidates(distribution, release).into_iter().map(of).collect();
+        let of = |c: Candidate| format!("{} {}", c.table_entry.distribution, c.table_entry.release);
+        let mut rows: Vec<String> =
+            OsRelease::candidates(distribution, release).into_iter().map(of).collect();
         rows.dedup();
         rows
     }
 
     #[test]
-    fn what_clients_say_leads_to_what_the_table_says() {
+    fn names_of_clients_map_to_names_of_the_table() {
         assert_eq!(rows("Ubuntu", "24.04.1"), ["ubuntu 24.04.1", "ubuntu 24.04"]);
         assert_eq!(rows("debian", "12.5"), ["debian 12.5", "debian 12"]);
         assert_eq!(rows("almalinux", "9.3"), ["rockylinux 9.3", "rockylinux 9", "centos 9", "redhat 9"]);
@@ -105,15 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_service_pack_is_asked_for_by_its_own_number() {
-        let found = System::candidates("sles", "15.3");
-        assert_eq!(found[1].row, System::new("sle", "15"));
-        assert_eq!(found[1].rules, System::new("sle", "15.3"));
+    fn a_service_pack_is_looked_up_by_its_own_number() {
+        let found = OsRelease::candidates("sles", "15.3");
+        assert_eq!(found[1].table_entry, OsRelease::new("sle", "15"));
+        assert_eq!(found[1].rules_entry, OsRelease::new("sle", "15.3"));
     }
 
     #[test]
     fn each_distribution_has_its_installer() {
-        let installer = |d, r| System::new(d, r).installer();
+        let installer = |d, r| OsRelease::new(d, r).installer();
         assert_eq!(installer("ubuntu", "22.04"), "apt-get install -y");
         assert_eq!(
             (installer("centos", "7"), installer("centos", "8")),

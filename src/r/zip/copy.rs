@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::{CENTRAL_LEN, END, LOCAL, Zip, bad};
+use super::{CENTRAL_LEN, END, LOCAL, Zip, form_error};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
@@ -19,7 +19,7 @@ pub fn copy(
 ) -> Result<(), RewriteError> {
     let mut directory = Vec::new();
     let mut place = 0_u64;
-    let too_long = || RewriteError::Archive(bad(0, "it would be longer than 4 GiB"));
+    let too_long = || RewriteError::Archive(form_error(0, "it would be longer than 4 GiB"));
     for member in &zip.members {
         let start = u32::try_from(place).map_err(|_| too_long())?;
         let mut central = member.central.clone();

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{ArchiveError, Written, bad, half, read_at, word};
+use super::{ArchiveError, ZipDialect, form_error, read_at, u16_at, u32_at};
 
 pub(super) const END: [u8; 4] = *b"PK\x05\x06";
 const END_LEN: usize = 22;
@@ -12,7 +12,7 @@ const END64: [u8; 4] = *b"PK\x06\x06";
 const END64_LEN: u64 = 56;
 
 /// The properties of the central directory.
-pub(super) struct End {
+pub(super) struct EndRecord {
     /// The offset where the directory must end.
     pub(super) at: u64,
     /// The number of members.
@@ -27,48 +27,50 @@ pub(super) struct End {
 pub(super) fn find(
     file: &mut (impl Read + Seek),
     length: u64,
-    written: Written,
-) -> Result<End, ArchiveError> {
-    let (at, end) = record(file, length)?;
-    if [half(&end, 4), half(&end, 6)] != [0, 0] || half(&end, 8) != half(&end, 10) {
-        return Err(bad(at, "it is part of a multi-disk archive"));
+    written: ZipDialect,
+) -> Result<EndRecord, ArchiveError> {
+    let (at, end) = find_record(file, length)?;
+    if [u16_at(&end, 4), u16_at(&end, 6)] != [0, 0] || u16_at(&end, 8) != u16_at(&end, 10) {
+        return Err(form_error(at, "it is part of a multi-disk archive"));
     }
-    let (count, size, start) = (half(&end, 10), word(&end, 12), word(&end, 16));
+    let (count, size, start) = (u16_at(&end, 10), u32_at(&end, 12), u32_at(&end, 16));
     if count != u16::MAX && size != u32::MAX && start != u32::MAX {
-        return Ok(End { at, count: u64::from(count), size: u64::from(size), start: u64::from(start) });
+        return Ok(EndRecord { at, count: u64::from(count), size: u64::from(size), start: u64::from(start) });
     }
     match written {
-        Written::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => large(file, at),
-        Written::Streamed | Written::Whole => Err(bad(at, "it is a zip64 file")),
+        ZipDialect::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => zip64_end(file, at),
+        ZipDialect::Streamed | ZipDialect::Plain => Err(form_error(at, "it is a zip64 file")),
     }
 }
 
 /// Reads the zip64 end record right before the end record, which then holds no values itself.
-fn large(file: &mut (impl Read + Seek), end_at: u64) -> Result<End, ArchiveError> {
-    let missing = || bad(end_at, "its zip64 end record is missing");
+fn zip64_end(file: &mut (impl Read + Seek), end_at: u64) -> Result<EndRecord, ArchiveError> {
+    let missing = || form_error(end_at, "its zip64 end record is missing");
     let at = end_at.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing)?;
     let bytes = read_at(file, at, END64_LEN + LOCATOR_LEN)?;
     let (end, locator) = bytes.split_at(END64_LEN as usize);
-    let locates =
-        locator[..4] == LOCATOR && word(locator, 4) == 0 && long(locator, 8) == at && word(locator, 16) == 1;
+    let locates = locator[..4] == LOCATOR
+        && u32_at(locator, 4) == 0
+        && u64_at(locator, 8) == at
+        && u32_at(locator, 16) == 1;
     // The size field of the record does not count its first twelve bytes.
     let sound = end[..4] == END64
-        && long(end, 4) == END64_LEN - 12
-        && word(end, 16) == 0
-        && word(end, 20) == 0
-        && long(end, 24) == long(end, 32);
+        && u64_at(end, 4) == END64_LEN - 12
+        && u32_at(end, 16) == 0
+        && u32_at(end, 20) == 0
+        && u64_at(end, 24) == u64_at(end, 32);
     if !locates || !sound {
         return Err(missing());
     }
-    Ok(End { at, count: long(end, 32), size: long(end, 40), start: long(end, 48) })
+    Ok(EndRecord { at, count: u64_at(end, 32), size: u64_at(end, 40), start: u64_at(end, 48) })
 }
 
-fn long(bytes: &[u8], at: usize) -> u64 {
-    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
 /// Finds the end record and its offset; there must be exactly one candidate.
-fn record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
+fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail, tail)?;
     let mut found = None;
@@ -78,15 +80,15 @@ fn record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), 
         }
         // Programs disagree on which record applies when a comment contains a second one.
         if found.is_some() {
-            return Err(bad(length - tail + at as u64, "it has two end records"));
+            return Err(form_error(length - tail + at as u64, "it has two end records"));
         }
         found = Some(at);
     }
-    let at =
-        found.ok_or_else(|| bad(length, "its end record is missing; copy or download the file again"))?;
+    let at = found
+        .ok_or_else(|| form_error(length, "its end record is missing; copy or download the file again"))?;
     let record = bytes.get(at..).filter(|record| record.len() >= END_LEN).ok_or(ArchiveError::Truncated)?;
-    if record.len() != END_LEN + usize::from(half(record, 20)) || !record[END_LEN..].is_ascii() {
-        return Err(bad(length, "other bytes follow its end record"));
+    if record.len() != END_LEN + usize::from(u16_at(record, 20)) || !record[END_LEN..].is_ascii() {
+        return Err(form_error(length, "other bytes follow its end record"));
     }
     Ok((length - tail + at as u64, record[..END_LEN].to_vec()))
 }

@@ -37,9 +37,9 @@ pub struct Zip {
 
 /// The accepted forms of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum ZipDialect {
     /// Checksum and sizes are in each local record, as R writes them.
-    Whole,
+    Plain,
     /// Also written as a stream: checksum and sizes in a data descriptor (with signature) after the contents, and a
     /// zip64 end record where there are too many members for the plain one.
     Streamed,
@@ -53,11 +53,11 @@ pub struct ZipMember {
     /// The size of the contents in bytes.
     pub size: u64,
     crc: u32,
-    deflated: bool,
-    packed: u64,
+    is_deflated: bool,
+    compressed_size: u64,
     /// The offsets of its local record, of its contents, and of the next member.
     start: u64,
-    data: u64,
+    data_start: u64,
     end: u64,
     /// Its record in the central directory, with a zero offset.
     central: Vec<u8>,
@@ -71,15 +71,15 @@ impl ZipMember {
     }
 }
 
-fn bad(offset: u64, what: &'static str) -> ArchiveError {
+fn form_error(offset: u64, what: &'static str) -> ArchiveError {
     ArchiveError::ZipForm { offset, what }
 }
 
-fn half(bytes: &[u8], at: usize) -> u16 {
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
@@ -90,13 +90,13 @@ impl Zip {
     /// [`ArchiveError::ZipForm`] unless the file is exactly one zip file; limits.
     pub fn open(
         file: &mut (impl Read + Seek),
-        written: Written,
+        written: ZipDialect,
         limits: Limits,
     ) -> Result<Zip, ArchiveError> {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
-        let end::End { at: end_at, count, size, start } = end::find(file, length, written)?;
+        let end::EndRecord { at: end_at, count, size, start } = end::find(file, length, written)?;
         if start.checked_add(size) != Some(end_at) || size > MAX_DIRECTORY {
-            return Err(bad(end_at, "the directory is not right before the end record"));
+            return Err(form_error(end_at, "the directory is not right before the end record"));
         }
         if count > limits.members {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
@@ -108,9 +108,9 @@ impl Zip {
         let mut names = HashSet::new();
         for _ in 0..count {
             let offset = start + at as u64;
-            let (member, next) = central(&directory, at, offset, written)?;
+            let (member, next) = read_central(&directory, at, offset, written)?;
             at = next;
-            let member = local(file, member, place)?;
+            let member = read_local(file, member, place)?;
             place = member.end;
             inflated = inflated.saturating_add(member.size);
             if inflated > limits.inflated {
@@ -118,12 +118,12 @@ impl Zip {
             }
             // On Windows both are one file.
             if !names.insert(member.name.to_lowercase()) {
-                return Err(bad(offset, "two members have the same name"));
+                return Err(form_error(offset, "two members have the same name"));
             }
             zip.members.push(member);
         }
         if at != directory.len() || place != start {
-            return Err(bad(place, "other bytes are between its records"));
+            return Err(form_error(place, "other bytes are between its records"));
         }
         if inflated > (64 << 20) && inflated / limits.ratio.max(1) > length {
             return Err(ArchiveError::Bomb { ratio: limits.ratio });
@@ -142,11 +142,11 @@ impl ZipMember {
         file: &mut (impl Read + Seek),
         mut each: impl FnMut(&[u8]) -> Result<(), ArchiveError>,
     ) -> Result<(), ArchiveError> {
-        file.seek(SeekFrom::Start(self.data)).map_err(ArchiveError::Io)?;
-        let packed = file.take(self.packed);
+        file.seek(SeekFrom::Start(self.data_start)).map_err(ArchiveError::Io)?;
+        let packed = file.take(self.compressed_size);
         let mut stored;
         let mut inflating;
-        let source: &mut dyn Read = if self.deflated {
+        let source: &mut dyn Read = if self.is_deflated {
             inflating = flate2::read::DeflateDecoder::new(packed);
             &mut inflating
         } else {
@@ -165,13 +165,13 @@ impl ZipMember {
             if read == 0 {
                 break;
             }
-            let wrong = || bad(self.start, "the size of a member is wrong");
+            let wrong = || form_error(self.start, "the size of a member is wrong");
             left = left.checked_sub(read as u64).ok_or_else(wrong)?;
             crc.update(&buffer[..read]);
             each(&buffer[..read])?;
         }
         if left != 0 || crc.sum() != self.crc {
-            return Err(bad(self.start, "the checksum of a member is wrong"));
+            return Err(form_error(self.start, "the checksum of a member is wrong"));
         }
         Ok(())
     }
@@ -202,38 +202,38 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> Result<Vec<u8
 }
 
 /// Parses a record of the central directory; also returns the position of the next.
-fn central(
+fn read_central(
     directory: &[u8],
     at: usize,
     offset: u64,
-    written: Written,
+    written: ZipDialect,
 ) -> Result<(ZipMember, usize), ArchiveError> {
-    let short = || bad(offset, "the directory is cut short");
+    let short = || form_error(offset, "the directory is cut short");
     let record =
         directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(short)?;
-    let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(half(record, at)));
+    let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(record, at)));
     let length = CENTRAL_LEN + name + extra + comment;
     let record = record.get(..length).ok_or_else(short)?;
-    let (flags, method, disk) = (half(record, 8), half(record, 10), half(record, 34));
+    let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
     let streamed = match written {
-        Written::Whole => 0,
-        Written::Streamed => STREAMED,
+        ZipDialect::Plain => 0,
+        ZipDialect::Streamed => STREAMED,
     };
     if flags & !(1 << 11 | 0b110 | streamed) != 0 {
-        return Err(bad(
+        return Err(form_error(
             offset,
             "a member is encrypted, has a data descriptor, or has another unsupported flag",
         ));
     }
     if !matches!(method, 0 | 8) {
-        return Err(bad(offset, "a member has an unsupported compression method"));
+        return Err(form_error(offset, "a member has an unsupported compression method"));
     }
     if comment != 0 || disk != 0 {
-        return Err(bad(offset, "a member has a comment or is on another disk"));
+        return Err(form_error(offset, "a member has a comment or is on another disk"));
     }
-    extras(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
+    check_extra_fields(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
     // On Unix the upper half of the attributes is the file mode.
-    let link = record[5] == 3 && word(record, 38) >> 16 & 0o170_000 == 0o120_000;
+    let link = record[5] == 3 && u32_at(record, 38) >> 16 & 0o170_000 == 0o120_000;
     let bytes = &record[CENTRAL_LEN..CENTRAL_LEN + name];
     let name = String::from_utf8(bytes.to_vec()).map_err(|_| {
         ArchiveError::NotUtf8(String::from_utf8_lossy(bytes).escape_debug().take(200).collect())
@@ -248,20 +248,20 @@ fn central(
             kind: "link".to_owned(),
         });
     }
-    let (packed, size) = (u64::from(word(record, 20)), u64::from(word(record, 24)));
+    let (packed, size) = (u64::from(u32_at(record, 20)), u64::from(u32_at(record, 24)));
     if (method == 0 && packed != size) || (name.ends_with('/') && size != 0) {
-        return Err(bad(offset, "the size of a member is wrong"));
+        return Err(form_error(offset, "the size of a member is wrong"));
     }
     let mut central = record.to_vec();
     central[42..46].fill(0);
     let member = ZipMember {
         name,
         size,
-        crc: word(record, 16),
-        deflated: method == 8,
-        packed,
-        start: u64::from(word(record, 42)),
-        data: 0,
+        crc: u32_at(record, 16),
+        is_deflated: method == 8,
+        compressed_size: packed,
+        start: u64::from(u32_at(record, 42)),
+        data_start: 0,
         end: 0,
         central,
     };
@@ -269,45 +269,49 @@ fn central(
 }
 
 /// Reads the local record of a member, which must begin at `place` and agree with the directory.
-fn local(file: &mut (impl Read + Seek), member: ZipMember, place: u64) -> Result<ZipMember, ArchiveError> {
+fn read_local(
+    file: &mut (impl Read + Seek),
+    member: ZipMember,
+    place: u64,
+) -> Result<ZipMember, ArchiveError> {
     if member.start != place {
-        return Err(bad(place, "other bytes are between its records"));
+        return Err(form_error(place, "other bytes are between its records"));
     }
     let head = read_at(file, place, LOCAL_LEN)?;
-    let (name, extra) = (u64::from(half(&head, 26)), u64::from(half(&head, 28)));
+    let (name, extra) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
     let rest = read_at(file, place + LOCAL_LEN, name + extra)?;
     let known = &member.central;
-    let streamed = half(known, 8) & STREAMED != 0;
+    let streamed = u16_at(known, 8) & STREAMED != 0;
     // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
     let same = head[..4] == LOCAL
         && head[6..14] == known[8..16]
         && (head[14..26] == known[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
         && rest.starts_with(member.name.as_bytes());
     if !same || name != member.name.len() as u64 {
-        return Err(bad(place, "a member's two records disagree"));
+        return Err(form_error(place, "a member's two records disagree"));
     }
-    extras(&rest[member.name.len()..], place)?;
+    check_extra_fields(&rest[member.name.len()..], place)?;
     let data = place + LOCAL_LEN + name + extra;
-    let packed_end = data + member.packed;
+    let packed_end = data + member.compressed_size;
     if !streamed {
-        return Ok(ZipMember { data, end: packed_end, ..member });
+        return Ok(ZipMember { data_start: data, end: packed_end, ..member });
     }
     let behind = read_at(file, packed_end, DESCRIPTOR_LEN)?;
     if behind[..4] != DESCRIPTOR || behind[4..] != known[16..28] {
-        return Err(bad(packed_end, "a member's data descriptor disagrees with the directory"));
+        return Err(form_error(packed_end, "a member's data descriptor disagrees with the directory"));
     }
-    Ok(ZipMember { data, end: packed_end + DESCRIPTOR_LEN, ..member })
+    Ok(ZipMember { data_start: data, end: packed_end + DESCRIPTOR_LEN, ..member })
 }
 
 /// Accepts only extra fields with times and user numbers, which are unambiguous; others may change the name or size.
-fn extras(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
+fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
-        let malformed = || bad(offset, "an extra field is malformed");
+        let malformed = || form_error(offset, "an extra field is malformed");
         let (head, rest) = bytes.split_at_checked(4).ok_or_else(malformed)?;
-        if !matches!(half(head, 0), 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
-            return Err(bad(offset, "a member has an extra field that is not a time"));
+        if !matches!(u16_at(head, 0), 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
+            return Err(form_error(offset, "a member has an extra field that is not a time"));
         }
-        bytes = rest.get(usize::from(half(head, 2))..).ok_or_else(malformed)?;
+        bytes = rest.get(usize::from(u16_at(head, 2))..).ok_or_else(malformed)?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Adds uploaded source packages to a local source, in one transaction.
 
-use super::plan::{Incoming, settle};
-use super::uploads::Held;
-use super::{Actor, Added, OnExisting, Refused, Upload, publish};
+use super::plan::{IncomingRelease, plan_changes};
+use super::uploads::StagedUpload;
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
 use crate::catalog::{Catalog, Source};
 use crate::db::clock::Publish;
-use crate::db::life::Current;
+use crate::db::life::CurrentLife;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
@@ -36,36 +36,40 @@ impl Repo {
         uploads: &[u64],
         existing: OnExisting,
         actor: &Actor,
-    ) -> Result<(Option<TxId>, Vec<(Upload, Added)>), RepoError> {
+    ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
         let now = (self.state.clock)();
         let source = find::source(&self.state.catalog.get(), source)?.clone();
         let tree = local_tree(&self.state.catalog.get(), &source)?;
         let staged = self.uploads.get(uploads, now)?;
-        if let Some(staged) = staged.iter().find(|staged| staged.built.is_some()) {
+        if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
             return Err(RepoError::Invalid(format!(
                 "'{}' is a binary package; add it with rspm add binary",
                 staged.upload.file
             )));
         }
-        let work =
-            Work { source, tree, existing, publish: publish(TxKind::Add, now, Counts::default(), actor) };
+        let work = AddTransaction {
+            source,
+            tree,
+            existing,
+            publish: publish(TxKind::Add, now, Counts::default(), actor),
+        };
         let (input, catalog) = (staged.clone(), self.state.catalog.clone());
         let write = self.state.db.write(move |c| {
             let written = work.write(c, &input)?;
             let is_published = matches!(written, Ok((Some(_), _)));
-            Ok((written, if is_published { catalog.left_by(c)? } else { None }))
+            Ok((written, if is_published { catalog.read_in_write(c)? } else { None }))
         });
         let (written, catalog) = write.await?;
         if let Err(RepoError::Storage(_)) = &written {
             // They were not stored and must be uploaded again: there may be room then.
-            self.uploads.forget(uploads);
+            self.uploads.remove(uploads);
         }
         let (tx, outcomes) = written?;
         match catalog {
-            Some(catalog) => self.state.catalog.accept(catalog),
-            None => self.seen().await?,
+            Some(catalog) => self.state.catalog.install(catalog),
+            None => self.refresh_catalog().await?,
         }
-        self.uploads.forget(uploads);
+        self.uploads.remove(uploads);
         Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
     }
 }
@@ -98,26 +102,26 @@ pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, R
 }
 
 /// The transaction (`None` when nothing changed), and the result for each upload.
-type Outcome = (Option<TxId>, Vec<Added>);
+type AddResult = (Option<TxId>, Vec<AddStatus>);
 
-struct Work {
+struct AddTransaction {
     source: Source,
     tree: TreeId,
     existing: OnExisting,
     publish: Publish,
 }
 
-impl Work {
-    fn write(&self, c: &mut dyn Conn, staged: &[Held]) -> Result<Refused<Outcome>, DbError> {
+impl AddTransaction {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
         let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
-        let mut outcomes = vec![Added::Existing; staged.len()];
+        let mut outcomes = vec![AddStatus::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
-        for package in packages(staged) {
+        for package in package_names(staged) {
             let places: Vec<usize> =
                 (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
-            let mut one = Package::read(c, self, pending, package)?;
+            let mut one = PackagePlan::read(c, self, pending, package)?;
             for place in places {
-                match one.take(c, &staged[place], self)? {
+                match one.plan_upload(c, &staged[place], self)? {
                     Ok(outcome) => outcomes[place] = outcome,
                     Err(refusal) => {
                         db::tree::release(c, self.tree)?;
@@ -125,13 +129,14 @@ impl Work {
                     }
                 }
             }
-            let gone = one.gone;
-            let (some, count) = settle(&one.alive, |life| !gone.contains(&life.key.release), one.incoming);
+            let gone = one.removed;
+            let (some, count) =
+                plan_changes(&one.current, |life| !gone.contains(&life.key.release), one.incoming);
             changes.extend(some);
-            counts = sum(counts, count);
+            counts = add_counts(counts, count);
         }
         // Also of existing releases: an upload of the same bytes replaces a damaged or lost object.
-        if let Err(error) = staged.iter().try_for_each(Held::landed) {
+        if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
             db::tree::release(c, self.tree)?;
             return Ok(Err(error.into()));
         }
@@ -139,11 +144,13 @@ impl Work {
             db::tree::release(c, self.tree)?;
             return Ok(Ok((None, outcomes)));
         }
-        for (staged, _) in staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != Added::Existing) {
-            write_blobs(c, staged, self.publish.now)?;
+        for (staged, _) in
+            staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != AddStatus::Existing)
+        {
+            insert_blobs(c, staged, self.publish.now)?;
         }
         let language = Language::R;
-        let target = db::import::Target { tree: self.tree, pending, origin: self.source.id, language };
+        let target = db::import::ImportTarget { tree: self.tree, pending, origin: self.source.id, language };
         for chunk in changes.chunks(CHUNK) {
             db::import::apply(c, &target, chunk)?;
         }
@@ -154,7 +161,7 @@ impl Work {
 }
 
 /// The distinct package names of the uploads, in order of first occurrence.
-fn packages(staged: &[Held]) -> Vec<&str> {
+fn package_names(staged: &[StagedUpload]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for staged in staged {
         if !names.contains(&staged.upload.package.as_str()) {
@@ -164,7 +171,7 @@ fn packages(staged: &[Held]) -> Vec<&str> {
     names
 }
 
-pub(super) fn sum(a: Counts, b: Counts) -> Counts {
+pub(super) fn add_counts(a: Counts, b: Counts) -> Counts {
     Counts {
         added: a.added + b.added,
         updated: a.updated + b.updated,
@@ -174,17 +181,22 @@ pub(super) fn sum(a: Counts, b: Counts) -> Counts {
 }
 
 /// One package of the source, and the changes planned for it.
-struct Package {
+struct PackagePlan {
     id: Option<PackageId>,
-    alive: Vec<Current>,
-    gone: Vec<ReleaseId>,
-    incoming: Vec<Incoming>,
+    current: Vec<CurrentLife>,
+    removed: Vec<ReleaseId>,
+    incoming: Vec<IncomingRelease>,
     /// Version and digest of each entry of `incoming`, in the same order.
     digests: Vec<(String, Sha256)>,
 }
 
-impl Package {
-    fn read(c: &mut dyn Conn, work: &Work, pending: Seq, name: &str) -> Result<Package, DbError> {
+impl PackagePlan {
+    fn read(
+        c: &mut dyn Conn,
+        work: &AddTransaction,
+        pending: Seq,
+        name: &str,
+    ) -> Result<PackagePlan, DbError> {
         let id = db::package::by_name(c, Language::R, name)?;
         let mut alive = match id {
             Some(id) => db::life::current_of(c, work.tree, Seq(pending.0 - 1), id)?,
@@ -198,13 +210,20 @@ impl Package {
                 }
             }
         }
-        Ok(Package { id, alive, gone: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
+        Ok(PackagePlan { id, current: alive, removed: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
     }
 
-    fn take(&mut self, c: &mut dyn Conn, staged: &Held, work: &Work) -> Result<Refused<Added>, DbError> {
+    fn plan_upload(
+        &mut self,
+        c: &mut dyn Conn,
+        staged: &StagedUpload,
+        work: &AddTransaction,
+    ) -> Result<EditResult<AddStatus>, DbError> {
         let Upload { package, version, sha256, .. } = &staged.upload;
-        let present =
-            self.alive.iter().find(|life| life.version == *version && !self.gone.contains(&life.key.release));
+        let present = self
+            .current
+            .iter()
+            .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
         let arriving = self.digests.iter().position(|(other, _)| other == version);
         let bytes = match (present, arriving) {
             (_, Some(place)) => Some(Some(self.digests[place].1)),
@@ -213,53 +232,60 @@ impl Package {
         };
         match (bytes, work.existing) {
             (None, _) => {
-                let new = self.incoming(c, staged, work)?;
+                let new = self.incoming_release(c, staged, work)?;
                 self.push(version, *sha256, new);
-                Ok(Ok(Added::New))
+                Ok(Ok(AddStatus::New))
             }
             (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
                 "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
                  --succeed-on-existing to leave it",
                 work.source.name
             )))),
-            (Some(_), OnExisting::Succeed) => Ok(Ok(Added::Existing)),
-            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(Added::Existing)),
+            (Some(_), OnExisting::Succeed) => Ok(Ok(AddStatus::Existing)),
+            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(AddStatus::Existing)),
             (Some(_), OnExisting::Replace) => {
                 if let Some(place) = arriving {
                     self.incoming.remove(place);
                     self.digests.remove(place);
                 } else if let Some(life) = present {
-                    self.gone.push(life.key.release);
+                    self.removed.push(life.key.release);
                 }
-                let new = self.incoming(c, staged, work)?;
+                let new = self.incoming_release(c, staged, work)?;
                 self.push(version, *sha256, new);
-                Ok(Ok(Added::Replaced))
+                Ok(Ok(AddStatus::Replaced))
             }
         }
     }
 
-    fn push(&mut self, version: &str, sha256: Sha256, new: Incoming) {
+    fn push(&mut self, version: &str, sha256: Sha256, new: IncomingRelease) {
         self.incoming.push(new);
         self.digests.push((version.to_owned(), sha256));
     }
 
     /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the
     /// next revision.
-    fn incoming(&self, c: &mut dyn Conn, staged: &Held, work: &Work) -> Result<Incoming, DbError> {
+    fn incoming_release(
+        &self,
+        c: &mut dyn Conn,
+        staged: &StagedUpload,
+        work: &AddTransaction,
+    ) -> Result<IncomingRelease, DbError> {
         let version = &staged.upload.version;
-        let Some(package) = self.id else { return Ok(Incoming::New(release(staged, 0, work.publish.now))) };
-        let Some((release_id, revision)) = newest(c, work.source.id, package, version)? else {
-            return Ok(Incoming::New(release(staged, 0, work.publish.now)));
+        let Some(package) = self.id else {
+            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
+        };
+        let Some((release_id, revision)) = newest_revision(c, work.source.id, package, version)? else {
+            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
         };
         let same = db::file::by_sha256(c, staged.upload.sha256)?;
         if same.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
-            return Ok(Incoming::Known { package, release: release_id, version: version.clone() });
+            return Ok(IncomingRelease::Existing { package, release: release_id, version: version.clone() });
         }
-        Ok(Incoming::New(release(staged, revision + 1, work.publish.now)))
+        Ok(IncomingRelease::New(new_release(staged, revision + 1, work.publish.now)))
     }
 }
 
-fn newest(
+fn newest_revision(
     c: &mut dyn Conn,
     origin: SourceId,
     package: PackageId,
@@ -268,7 +294,7 @@ fn newest(
     db::life::newest_revision(c, origin, package, version)
 }
 
-fn release(staged: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
+fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewRelease> {
     let upload = &staged.upload;
     Box::new(NewRelease {
         package: upload.package.clone(),
@@ -290,12 +316,12 @@ fn release(staged: &Held, revision: i64, now: Timestamp) -> Box<NewRelease> {
 }
 
 /// Inserts the rows of the stored objects: the archive, and its README, which has its own shelf.
-pub(super) fn write_blobs(c: &mut dyn Conn, staged: &Held, now: Timestamp) -> Result<(), DbError> {
+pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
     let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
     for (key, size) in [Some(archive), readme].into_iter().flatten() {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let class = key.shelf().to_owned();
+        let class = key.directory().to_owned();
         db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;
     }
     Ok(())

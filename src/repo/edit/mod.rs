@@ -4,20 +4,20 @@
 //! request sees it.
 
 mod add;
-mod binary;
-mod landing;
-mod make;
+mod add_binary;
+mod durability;
 mod plan;
+mod prepare;
 mod remove;
-mod remove_build;
+mod remove_binary;
 mod repo;
 mod source;
 mod subscription;
 mod upload;
 mod uploads;
 
-pub use binary::AddedBuild;
-pub use remove_build::RemovedBuild;
+pub use add_binary::AddedBinary;
+pub use remove_binary::RemovedBinary;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;
@@ -44,7 +44,7 @@ pub enum OnExisting {
 
 /// The result of adding one upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
+pub enum AddStatus {
     /// New in the source.
     New,
     /// The version existed and was replaced.
@@ -55,7 +55,7 @@ pub enum Added {
 
 /// The releases selected by `rspm remove`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum RemoveScope {
     /// `@all`: listed and archived.
     All,
     /// `@current`: the listed one.
@@ -76,24 +76,24 @@ pub struct RepoEdit {
 }
 
 /// The result of a write that may be refused; a refused write changes nothing.
-type Refused<T> = Result<T, RepoError>;
+type EditResult<T> = Result<T, RepoError>;
 
 impl Repo {
     /// Refreshes the catalog, so that the next request sees the edit.
-    async fn seen(&self) -> Result<(), RepoError> {
+    async fn refresh_catalog(&self) -> Result<(), RepoError> {
         Ok(self.state.catalog.refresh(&self.state.db).await?)
     }
 }
 
 /// Maps the conflict of a name that was taken between the check and the write.
-fn taken(error: DbError, noun: &str, name: &Name) -> RepoError {
+fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
     match error {
-        DbError::Conflict(_) => already(noun, name.as_str()),
+        DbError::Conflict(_) => exists_already(noun, name.as_str()),
         other => other.into(),
     }
 }
 
-fn already(noun: &str, name: &str) -> RepoError {
+fn exists_already(noun: &str, name: &str) -> RepoError {
     RepoError::Conflict(format!(
         "the {noun} '{name}' exists already; choose another name, or use --succeed-on-existing"
     ))

@@ -4,18 +4,18 @@
 //! is listed, all others are in `Archive/`. So an older version goes directly to the archive, and when the listed one
 //! is removed the next lower one is listed again. No package has archived versions only.
 
-use crate::db::life::Current;
+use crate::db::life::CurrentLife;
 use crate::model::change::{Change, Counts, LifeState, NewRelease};
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::r::version;
 
 /// A release to be added to a package.
 #[derive(Clone, Debug)]
-pub(super) enum Incoming {
+pub(super) enum IncomingRelease {
     /// A version that never had these bytes.
     New(Box<NewRelease>),
     /// A release that was removed and is added again with the same bytes.
-    Known {
+    Existing {
         /// The package.
         package: PackageId,
         /// The release.
@@ -25,19 +25,19 @@ pub(super) enum Incoming {
     },
 }
 
-impl Incoming {
+impl IncomingRelease {
     fn version(&self) -> &str {
         match self {
-            Incoming::New(release) => &release.version,
-            Incoming::Known { version, .. } => version,
+            IncomingRelease::New(release) => &release.version,
+            IncomingRelease::Existing { version, .. } => version,
         }
     }
 
     fn change(self, state: LifeState) -> Change {
         let path = String::new();
         match self {
-            Incoming::New(release) => Change::Introduce { release: *release, state, path },
-            Incoming::Known { package, release, .. } => {
+            IncomingRelease::New(release) => Change::Introduce { release: *release, state, path },
+            IncomingRelease::Existing { package, release, .. } => {
                 Change::Open { state, package, release, variant: 0, path }
             }
         }
@@ -46,14 +46,14 @@ impl Incoming {
 
 /// Returns the changes after which a package has the releases of `alive` that `kept` selects, and those of `incoming`,
 /// in this order; and the counts of the transaction.
-pub(super) fn settle(
-    alive: &[Current],
-    kept: impl Fn(&Current) -> bool,
-    incoming: Vec<Incoming>,
+pub(super) fn plan_changes(
+    alive: &[CurrentLife],
+    kept: impl Fn(&CurrentLife) -> bool,
+    incoming: Vec<IncomingRelease>,
 ) -> (Vec<Change>, Counts) {
     let mut versions: Vec<&str> =
         alive.iter().filter(|life| kept(life)).map(|life| life.version.as_str()).collect();
-    versions.extend(incoming.iter().map(Incoming::version));
+    versions.extend(incoming.iter().map(IncomingRelease::version));
     // Of equal versions the last one wins: `max_by` returns it.
     let listed = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
     let was = alive.iter().find(|life| life.key.state == LifeState::Listed);
@@ -110,9 +110,9 @@ mod tests {
     use crate::model::change::{LifeKey, NewFile};
     use crate::model::ids::FileId;
 
-    fn life(release: i64, version: &str, state: LifeState) -> Current {
+    fn life(release: i64, version: &str, state: LifeState) -> CurrentLife {
         let (package, release) = (PackageId(1), ReleaseId(release));
-        Current {
+        CurrentLife {
             key: LifeKey { state, package, path: String::new(), release, file: FileId(0), from_seq: 1 },
             name: "pkg".to_owned(),
             version: version.to_owned(),
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    fn new(version: &str) -> Incoming {
+    fn new(version: &str) -> IncomingRelease {
         let file = NewFile {
             name: String::new(),
             locator: String::new(),
@@ -139,7 +139,7 @@ mod tests {
             sha256: None,
             stored: true,
         };
-        Incoming::New(Box::new(NewRelease {
+        IncomingRelease::New(Box::new(NewRelease {
             package: "pkg".to_owned(),
             version: version.to_owned(),
             revision: 0,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     /// The package after the changes: versions with their states.
-    fn after(alive: &[Current], changes: &[Change]) -> Vec<(String, LifeState)> {
+    fn after(alive: &[CurrentLife], changes: &[Change]) -> Vec<(String, LifeState)> {
         let mut lives: Vec<(ReleaseId, String, LifeState)> =
             alive.iter().map(|l| (l.key.release, l.version.clone(), l.key.state)).collect();
         for change in changes {
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn counts_say_what_a_listing_shows() {
-        let counts = |alive: &[Current], gone: i64, incoming: Vec<Incoming>| {
-            let (_, c) = settle(alive, |life| life.key.release.0 != gone, incoming);
+        let counts = |alive: &[CurrentLife], gone: i64, incoming: Vec<IncomingRelease>| {
+            let (_, c) = plan_changes(alive, |life| life.key.release.0 != gone, incoming);
             (c.added, c.updated, c.archived, c.removed)
         };
         let listed = life(1, "1.0", LifeState::Listed);
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn of_equal_versions_the_later_is_listed() {
-        let (changes, _) = settle(&[life(1, "1.0-1", LifeState::Listed)], |_| true, vec![new("1.0.1")]);
+        let (changes, _) = plan_changes(&[life(1, "1.0-1", LifeState::Listed)], |_| true, vec![new("1.0.1")]);
         let lives = after(&[life(1, "1.0-1", LifeState::Listed)], &changes);
         assert!(lives.contains(&("1.0.1".to_owned(), LifeState::Listed)), "{lives:?}");
     }
@@ -202,13 +202,13 @@ mod tests {
             let versions: Vec<String> = versions.into_iter().collect();
             let top = (0..versions.len()).max_by(|a, b| version::compare(&versions[*a], &versions[*b]));
             let state = |i| if Some(i) == top { LifeState::Listed } else { LifeState::Archived };
-            let alive: Vec<Current> =
+            let alive: Vec<CurrentLife> =
                 versions.iter().enumerate().map(|(i, v)| life(i as i64, v, state(i))).collect();
-            let kept = |life: &Current| !gone[life.key.release.0 as usize];
-            let incoming: Vec<Incoming> = incoming.iter().map(|version| new(version)).collect();
+            let kept = |life: &CurrentLife| !gone[life.key.release.0 as usize];
+            let incoming: Vec<IncomingRelease> = incoming.iter().map(|version| new(version)).collect();
             let untouched = incoming.is_empty() && alive.iter().all(kept);
             let expected = alive.iter().filter(|life| kept(life)).count() + incoming.len();
-            let (changes, _) = settle(&alive, kept, incoming);
+            let (changes, _) = plan_changes(&alive, kept, incoming);
             prop_assert!(!untouched || changes.is_empty());
             let lives = after(&alive, &changes);
             prop_assert_eq!(lives.len(), expected);

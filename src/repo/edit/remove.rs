@@ -1,10 +1,10 @@
 //! Removes releases from a local source; older snapshots still serve them.
 
 use super::add::{EDIT_JOB, local_tree};
-use super::plan::settle;
-use super::{Actor, Refused, Scope, publish};
+use super::plan::plan_changes;
+use super::{Actor, EditResult, RemoveScope, publish};
 use crate::db::clock::Publish;
-use crate::db::life::Current;
+use crate::db::life::CurrentLife;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, LifeState};
@@ -22,7 +22,7 @@ impl Repo {
         &self,
         source: &str,
         package: &str,
-        scope: Scope,
+        scope: RemoveScope,
         comment: &str,
         actor: &Actor,
     ) -> Result<Vec<String>, RepoError> {
@@ -35,24 +35,24 @@ impl Repo {
         publish.comment = comment.to_owned();
         (publish.published_from, publish.published_to) = (None, None);
         let (package, name) = (package.to_owned(), source.name.to_string());
-        let work = Work { tree, origin: source.id, source: name, package, scope, publish };
+        let work = RemoveTransaction { tree, origin: source.id, source: name, package, scope, publish };
         let versions = self.state.db.write(move |c| work.write(c)).await??;
-        self.seen().await?;
+        self.refresh_catalog().await?;
         Ok(versions)
     }
 }
 
-struct Work {
+struct RemoveTransaction {
     tree: TreeId,
     origin: SourceId,
     source: String,
     package: String,
-    scope: Scope,
+    scope: RemoveScope,
     publish: Publish,
 }
 
-impl Work {
-    fn write(&self, c: &mut dyn Conn) -> Result<Refused<Vec<String>>, DbError> {
+impl RemoveTransaction {
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<String>>, DbError> {
         let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
         let mut alive = match db::package::by_name(c, Language::R, &self.package)? {
             Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
@@ -60,29 +60,29 @@ impl Work {
         };
         alive.sort_by_key(|life| life.key.release);
         let mut versions: Vec<String> =
-            alive.iter().filter(|life| self.means(life)).map(|life| life.version.clone()).collect();
+            alive.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
         if versions.is_empty() {
             db::tree::release(c, self.tree)?;
-            return Ok(Err(self.nothing(&alive)));
+            return Ok(Err(self.nothing_to_remove(&alive)));
         }
-        let (changes, counts) = settle(&alive, |life| !self.means(life), Vec::new());
+        let (changes, counts) = plan_changes(&alive, |life| !self.selects(life), Vec::new());
         let target =
-            db::import::Target { tree: self.tree, pending, origin: self.origin, language: Language::R };
+            db::import::ImportTarget { tree: self.tree, pending, origin: self.origin, language: Language::R };
         db::import::apply(c, &target, &changes)?;
         db::clock::publish(c, &Publish { counts, ..self.publish.clone() })?;
         versions.sort_by(|a, b| crate::r::version::compare(b, a));
         Ok(Ok(versions))
     }
 
-    fn means(&self, life: &Current) -> bool {
+    fn selects(&self, life: &CurrentLife) -> bool {
         match &self.scope {
-            Scope::All => true,
-            Scope::Current => life.key.state == LifeState::Listed,
-            Scope::Version(version) => life.version == *version,
+            RemoveScope::All => true,
+            RemoveScope::Current => life.key.state == LifeState::Listed,
+            RemoveScope::Version(version) => life.version == *version,
         }
     }
 
-    fn nothing(&self, alive: &[Current]) -> RepoError {
+    fn nothing_to_remove(&self, alive: &[CurrentLife]) -> RepoError {
         let (package, source) = (&self.package, &self.source);
         let package: String = package.chars().take(128).collect();
         let mut present: Vec<&str> = alive.iter().map(|life| life.version.as_str()).collect();
@@ -91,10 +91,10 @@ impl Work {
             (_, []) => format!(
                 "the source '{source}' has no package '{package}'; rspm list packages --source={source} shows all"
             ),
-            (Scope::Version(version), present) => {
+            (RemoveScope::Version(version), present) => {
                 format!("the source '{source}' has no {package} {version}; it has {}", present.join(", "))
             }
-            (Scope::All | Scope::Current, present) => {
+            (RemoveScope::All | RemoveScope::Current, present) => {
                 format!("the source '{source}' lists no {package}; it has {}", present.join(", "))
             }
         })

@@ -1,6 +1,6 @@
 //! Creates, changes and deletes repositories.
 
-use super::{Actor, OnExisting, RepoEdit, already, publish, taken};
+use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish};
 use crate::db;
 use crate::db::clock::NewRepoStep;
 use crate::db::repo::Subscription;
@@ -24,16 +24,16 @@ impl Repo {
         existing: OnExisting,
         actor: &Actor,
     ) -> Result<(), RepoError> {
-        can_be_made(kind)?;
+        check_kind(kind)?;
         if let Some(present) = self.state.catalog.get().repo(name.as_str()) {
             return match existing {
                 OnExisting::Succeed if present.kind == kind => Ok(()),
                 OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
-                    Err(already("repository", name.as_str()))
+                    Err(exists_already("repository", name.as_str()))
                 }
             };
         }
-        let description = described(description)?;
+        let description = checked_description(description)?;
         let new =
             db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
         let now = (self.state.clock)();
@@ -51,22 +51,22 @@ impl Repo {
                 }
             }
         });
-        created.await.map_err(|error| taken(error, "repository", name))?;
-        self.seen().await
+        created.await.map_err(|error| name_conflict(error, "repository", name))?;
+        self.refresh_catalog().await
     }
 
     /// Changes a repository's name, description or visibility.
     pub async fn edit_repo(&self, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
         let repo = find::repo(&self.state.catalog.get(), name)?.clone();
-        let description = edit.description.as_deref().map(described).transpose()?;
+        let description = edit.description.as_deref().map(checked_description).transpose()?;
         let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
         let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
         let edited = self.state.db.write(move |c| {
             db::repo::edit(c, repo.id, &edit)?;
             db::clock::bump_catalog(c)
         });
-        edited.await.map_err(|error| taken(error, "repository", &new_name))?;
-        self.seen().await
+        edited.await.map_err(|error| name_conflict(error, "repository", &new_name))?;
+        self.refresh_catalog().await
     }
 
     /// Deletes a repository with its subscriptions. Its sources stay.
@@ -77,11 +77,11 @@ impl Repo {
             db::clock::bump_catalog(c)
         });
         deleted.await?;
-        self.seen().await
+        self.refresh_catalog().await
     }
 }
 
-fn can_be_made(kind: RepoKind) -> Result<(), RepoError> {
+fn check_kind(kind: RepoKind) -> Result<(), RepoError> {
     match kind {
         RepoKind::R | RepoKind::Bioconductor => Ok(()),
         RepoKind::Python => Err(RepoError::Invalid(format!(
@@ -91,7 +91,7 @@ fn can_be_made(kind: RepoKind) -> Result<(), RepoError> {
 }
 
 /// Checks and trims a description: one line that a listing can show.
-fn described(text: &str) -> Result<String, RepoError> {
+fn checked_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
         let wanted = "a description is one line of at most 1000 bytes, without control characters";
         return Err(RepoError::Invalid(wanted.to_owned()));

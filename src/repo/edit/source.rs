@@ -1,6 +1,6 @@
 //! Creates, renames and deletes sources.
 
-use super::{OnExisting, Refused, already, taken};
+use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::tree::{Axis, Role};
 use crate::model::name::Name;
@@ -21,12 +21,12 @@ impl Repo {
         kind: SourceKind,
         existing: OnExisting,
     ) -> Result<(), RepoError> {
-        can_be_made(kind)?;
+        check_kind(kind)?;
         if let Some(present) = self.state.catalog.get().source(name.as_str()) {
             return match existing {
                 OnExisting::Succeed if present.kind == kind => Ok(()),
                 OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
-                    Err(already("source", name.as_str()))
+                    Err(exists_already("source", name.as_str()))
                 }
             };
         }
@@ -36,14 +36,14 @@ impl Repo {
             db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
             db::clock::bump_catalog(c)
         });
-        created.await.map_err(|error| taken(error, "source", name))?;
-        self.seen().await
+        created.await.map_err(|error| name_conflict(error, "source", name))?;
+        self.refresh_catalog().await
     }
 
     /// Renames a source.
     pub async fn rename_source(&self, name: &str, new_name: &Name) -> Result<(), RepoError> {
         let source = find::source(&self.state.catalog.get(), name)?.clone();
-        if let Some(word) = built_in(source.kind) {
+        if let Some(word) = built_in_label(source.kind) {
             return Err(RepoError::Invalid(format!("'{name}' is {word} and keeps its name")));
         }
         if source.name == *new_name {
@@ -54,8 +54,8 @@ impl Repo {
             db::source::rename(c, source.id, &new)?;
             db::clock::bump_catalog(c)
         });
-        renamed.await.map_err(|error| taken(error, "source", new_name))?;
-        self.seen().await
+        renamed.await.map_err(|error| name_conflict(error, "source", new_name))?;
+        self.refresh_catalog().await
     }
 
     /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
@@ -65,7 +65,7 @@ impl Repo {
     /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
     pub async fn delete_source(&self, name: &str) -> Result<(), RepoError> {
         let source = find::source(&self.state.catalog.get(), name)?.clone();
-        if let Some(word) = built_in(source.kind) {
+        if let Some(word) = built_in_label(source.kind) {
             return Err(RepoError::Invalid(format!(
                 "'{name}' is {word} and cannot be deleted; unsubscribe the repositories that should not offer it"
             )));
@@ -80,25 +80,25 @@ impl Repo {
                 }
             }
             if !users.is_empty() {
-                return Ok(subscribed(source.name.as_str(), &users));
+                return Ok(still_subscribed(source.name.as_str(), &users));
             }
             db::source::delete(c, source.id, now)?;
             db::clock::bump_catalog(c)?;
             Ok(Ok(()))
         });
         deleted.await??;
-        self.seen().await
+        self.refresh_catalog().await
     }
 }
 
-fn subscribed(source: &str, repos: &[String]) -> Refused<()> {
+fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
     let (names, first) = (repos.join("', '"), repos.first().map_or("", String::as_str));
     Err(RepoError::Conflict(format!(
         "the source '{source}' is subscribed to by '{names}'; first run: rspm unsubscribe --repo={first} --source={source}"
     )))
 }
 
-fn can_be_made(kind: SourceKind) -> Result<(), RepoError> {
+fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
     match kind {
         SourceKind::Local => Ok(()),
         SourceKind::Cran | SourceKind::Bioconductor => Err(RepoError::Invalid(format!(
@@ -118,7 +118,7 @@ fn can_be_made(kind: SourceKind) -> Result<(), RepoError> {
 }
 
 /// How error texts call a built-in source; `None` for other sources.
-fn built_in(kind: SourceKind) -> Option<&'static str> {
+fn built_in_label(kind: SourceKind) -> Option<&'static str> {
     match kind {
         SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => Some("a built-in source"),
         SourceKind::CranSnapshot

@@ -1,6 +1,6 @@
 //! The ordered subscriptions of a repository; on a name conflict the earlier source wins.
 
-use super::{Actor, OnExisting, Refused, publish};
+use super::{Actor, EditResult, OnExisting, publish};
 use crate::catalog::{Catalog, Repository, Source};
 use crate::db::clock::NewRepoStep;
 use crate::db::repo::Subscription;
@@ -44,10 +44,10 @@ impl Repo {
     ) -> Result<(), RepoError> {
         let catalog = self.state.catalog.get();
         let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
-        speaks(&repo, &source)?;
-        versioned(&catalog, &repo, &source, version)?;
+        check_language(&repo, &source)?;
+        check_version(&catalog, &repo, &source, version)?;
         let name = repo.name.clone();
-        let new = Subscription { source: source.id, label: label(version) };
+        let new = Subscription { source: source.id, label: subscription_label(version) };
         self.change_list(repo.id, actor, move |list| {
             if list.contains(&new) {
                 return match existing {
@@ -88,7 +88,7 @@ impl Repo {
         let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
         let name = repo.name.clone();
         let is_meant = move |entry: &Subscription| {
-            entry.source == source.id && (version.is_none() || entry.label == label(version))
+            entry.source == source.id && (version.is_none() || entry.label == subscription_label(version))
         };
         self.change_list(repo.id, actor, move |list| {
             if !list.iter().any(&is_meant) {
@@ -117,7 +117,7 @@ impl Repo {
             order.push(id);
         }
         self.change_list(repo.id, actor, move |list| {
-            let named = |ids: &mut dyn Iterator<Item = &SourceId>| names(&catalog, ids);
+            let named = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
             let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
             for entry in list {
                 if !have.contains(&entry.source) {
@@ -150,7 +150,7 @@ impl Repo {
     /// Replaces the subscriptions of a repository by the result of `change`, in one transaction; `None` keeps them.
     async fn change_list<F>(&self, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
     where
-        F: Fn(&[Subscription]) -> Refused<Option<Vec<Subscription>>> + Send + 'static,
+        F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
     {
         let now = (self.state.clock)();
         let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
@@ -170,16 +170,16 @@ impl Repo {
             Ok(Ok(()))
         });
         changed.await??;
-        self.seen().await
+        self.refresh_catalog().await
     }
 }
 
 /// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.
-fn label(version: Option<Version>) -> String {
+fn subscription_label(version: Option<Version>) -> String {
     version.map(|version| version.to_string()).unwrap_or_default()
 }
 
-fn speaks(repo: &Repository, source: &Source) -> Result<(), RepoError> {
+fn check_language(repo: &Repository, source: &Source) -> Result<(), RepoError> {
     if repo.kind.language() == source.kind.language() {
         return Ok(());
     }
@@ -193,7 +193,7 @@ fn speaks(repo: &Repository, source: &Source) -> Result<(), RepoError> {
 }
 
 /// Checks the version: only Bioconductor has one, and an R repository can offer only one of its versions.
-fn versioned(
+fn check_version(
     catalog: &Catalog,
     repo: &Repository,
     source: &Source,
@@ -219,9 +219,9 @@ fn versioned(
                  --source={1} --version={other}",
                 repo.name, source.name
             )),
-            None => known(catalog, version),
+            None => check_version_exists(catalog, version),
         },
-        (RepoKind::Bioconductor, _, _) => known(catalog, version),
+        (RepoKind::Bioconductor, _, _) => check_version_exists(catalog, version),
         (RepoKind::R | RepoKind::Python, _, None) => Ok(()),
         (RepoKind::R | RepoKind::Python, _, Some(_)) => refused(format!(
             "--version names a version of Bioconductor; '{}' has none, and neither has the repository '{}'",
@@ -231,7 +231,7 @@ fn versioned(
 }
 
 /// Checks that the version exists; not possible before the first sync.
-fn known(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
+fn check_version_exists(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
     let Some((version, config)) = version.zip(catalog.bioconductor.as_deref()) else { return Ok(()) };
     if config.get(version).is_some() {
         return Ok(());
@@ -242,7 +242,7 @@ fn known(catalog: &Catalog, version: Option<Version>) -> Result<(), RepoError> {
     )))
 }
 
-fn names(catalog: &Catalog, ids: &mut dyn Iterator<Item = &SourceId>) -> String {
+fn source_names(catalog: &Catalog, ids: &mut dyn Iterator<Item = &SourceId>) -> String {
     let name = |id: &SourceId| {
         catalog.source_by_id(*id).map_or_else(|| id.to_string(), |source| source.name.to_string())
     };

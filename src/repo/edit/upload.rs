@@ -9,9 +9,9 @@ use futures_util::stream::BoxStream;
 use sha2::Digest;
 use tokio::sync::oneshot;
 
-use super::landing::Landing;
-use super::make::{Made, make};
-use super::uploads::{Arriving, Upload};
+use super::durability::PendingWrite;
+use super::prepare::{PreparedPackage, prepare};
+use super::uploads::{DigestReservation, Upload};
 use crate::config::{Provider, Server, StorageClass};
 use crate::db::{self, blob::Blob};
 use crate::model::digest::Sha256;
@@ -22,7 +22,7 @@ use crate::repo::{Repo, RepoError};
 use crate::storage::{Key, Spool, StorageError};
 
 /// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
-const PIECE: usize = 512 << 10;
+const WRITE_SIZE: usize = 512 << 10;
 
 impl Repo {
     /// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a
@@ -35,7 +35,7 @@ impl Repo {
         file: &str,
         body: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Upload, RepoError> {
-        self.take_in(file, body, What::Source).await
+        self.receive_upload(file, body, UploadKind::Source).await
     }
 
     /// Like [`Repo::upload`], for a binary; see [`Repo::add_binaries`].
@@ -47,27 +47,28 @@ impl Repo {
         file: &str,
         body: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Upload, RepoError> {
-        self.take_in(file, body, What::Binary).await
+        self.receive_upload(file, body, UploadKind::Binary).await
     }
 
-    async fn take_in(
+    async fn receive_upload(
         &self,
         file: &str,
         body: BoxStream<'static, Result<Bytes, io::Error>>,
-        what: What,
+        what: UploadKind,
     ) -> Result<Upload, RepoError> {
         let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-        let given = self.receive(&file, body, what.class()).await?;
+        let given = self.receive_body(&file, body, what.class()).await?;
         let since = (self.state.clock)();
         self.state.storage.may_store(what.class()).await?;
         let (answer, taken) = oneshot::channel();
         let repo = self.clone();
-        tokio::task::spawn_blocking(move || repo.take(&file, &given, what, since, answer));
-        let Apart { made, out, kept: _kept } = match taken.await.map_err(|_| stopping())?? {
-            Taken::Held(upload) => return Ok(upload),
-            Taken::Apart(apart) => *apart,
-        };
-        self.reserve(what.class(), &made).await?;
+        tokio::task::spawn_blocking(move || repo.check_upload(&file, &given, what, since, answer));
+        let UnstoredPackage { package: made, out, reservation: _kept } =
+            match taken.await.map_err(|_| shutting_down())?? {
+                CheckedUpload::Staged(upload) => return Ok(upload),
+                CheckedUpload::Unstored(apart) => *apart,
+            };
+        self.reserve_blobs(what.class(), &made).await?;
         let key = Key::Package(what.class(), made.upload.sha256);
         let readme = async {
             match &made.readme {
@@ -78,64 +79,69 @@ impl Repo {
         // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
         let (package, readme) = tokio::join!(self.state.storage.replace(out, &key), readme);
         package.and(readme)?;
-        self.proofs.remove(&key);
-        Ok(self.uploads.keep(made.held(Vec::new(), since)))
+        self.integrity_checks.remove(&key);
+        Ok(self.uploads.insert(made.into_staged(Vec::new(), since)))
     }
 
     /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
     /// then made so; adding it waits for that. Blocks.
-    fn take(
+    fn check_upload(
         &self,
         file: &str,
-        given: &Given,
-        what: What,
+        given: &UploadBody,
+        what: UploadKind,
         since: Timestamp,
-        answer: oneshot::Sender<Result<Taken, RepoError>>,
+        answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
     ) {
         // The client may have disconnected.
-        let apart = match self.make(file, given, what) {
+        let apart = match self.prepare_upload(file, given, what) {
             Ok(apart) => apart,
             Err(error) => return drop(answer.send(Err(error))),
         };
         let storage = self.state.storage.clone();
         let is_alone = self.state.config.load().database.provider == Provider::Sqlite;
-        let is_small = matches!(given, Given::Small(_));
-        if !is_alone || !is_small || what == What::Binary || !storage.is_on_disk(what.class()) {
-            return drop(answer.send(Ok(Taken::Apart(Box::new(apart)))));
+        let is_small = matches!(given, UploadBody::Small(_));
+        if !is_alone || !is_small || what == UploadKind::Binary || !storage.is_on_disk(what.class()) {
+            return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(apart)))));
         }
-        let Apart { made, out, kept } = apart;
-        let (landing, package) = Landing::begin();
+        let UnstoredPackage { package: made, out, reservation: kept } = apart;
+        let (landing, package) = PendingWrite::begin();
         let mut landings = vec![landing];
         if let Some((sha256, text)) = made.readme.clone() {
-            let (landing, readme) = Landing::begin();
+            let (landing, readme) = PendingWrite::begin();
             landings.push(landing);
             let storage = storage.clone();
             tokio::task::spawn_blocking(move || {
                 let key = Key::Readme(sha256);
-                readme.end(logged(&key, storage.put_here(&key, &text)));
+                readme.complete(logged(&key, storage.put_blocking(&key, &text)));
             });
         }
         let key = Key::Package(what.class(), made.upload.sha256);
-        let upload = self.uploads.keep(made.held(landings, since));
+        let upload = self.uploads.insert(made.into_staged(landings, since));
         // From now on the upload itself holds the digests.
         drop(kept);
-        drop(answer.send(Ok(Taken::Held(upload))));
-        let stored = logged(&key, storage.replace_here(out, &key));
-        self.proofs.remove(&key);
-        package.end(stored);
+        drop(answer.send(Ok(CheckedUpload::Staged(upload))));
+        let stored = logged(&key, storage.replace_blocking(out, &key));
+        self.integrity_checks.remove(&key);
+        package.complete(stored);
     }
 
-    fn make(&self, file: &str, given: &Given, what: What) -> Result<Apart, RepoError> {
+    fn prepare_upload(
+        &self,
+        file: &str,
+        given: &UploadBody,
+        what: UploadKind,
+    ) -> Result<UnstoredPackage, RepoError> {
         let config = self.state.config.load();
-        let out = self.state.storage.spool_here(what.class())?;
-        let (made, out) = make(file, given, out, options(&config.server), what)?;
+        let out = self.state.storage.spool_blocking(what.class())?;
+        let (made, out) = prepare(file, given, out, options(&config.server), what)?;
         let readme = made.readme.as_ref().map(|readme| readme.0);
-        let kept = self.uploads.arriving([Some(made.upload.sha256), readme].into_iter().flatten().collect());
-        Ok(Apart { made, out, kept })
+        let kept = self.uploads.reserve([Some(made.upload.sha256), readme].into_iter().flatten().collect());
+        Ok(UnstoredPackage { package: made, out, reservation: kept })
     }
 
     /// Reserves the blobs of an upload in the database: the clean-up of other servers does not know uploads in memory.
-    async fn reserve(&self, class: StorageClass, made: &Made) -> Result<(), RepoError> {
+    async fn reserve_blobs(&self, class: StorageClass, made: &PreparedPackage) -> Result<(), RepoError> {
         match self.state.config.load().database.provider {
             Provider::Sqlite => return Ok(()),
             Provider::Postgres => {}
@@ -147,7 +153,7 @@ impl Repo {
             .chain(readme)
             .map(|(key, size)| Blob {
                 sha256: *key.digest(),
-                class: key.shelf().to_owned(),
+                class: key.directory().to_owned(),
                 size: i64::try_from(size).unwrap_or(i64::MAX),
                 created_at,
             })
@@ -158,13 +164,13 @@ impl Repo {
     }
 
     /// Reads a request body: a small one into memory, a larger one into a spool.
-    async fn receive(
+    async fn receive_body(
         &self,
         file: &str,
         mut body: BoxStream<'static, Result<Bytes, io::Error>>,
         class: StorageClass,
-    ) -> Result<Given, RepoError> {
-        let mut spooled: Option<Spooled> = None;
+    ) -> Result<UploadBody, RepoError> {
+        let mut spooled: Option<SpooledUpload> = None;
         let mut waiting = BytesMut::new();
         loop {
             let piece = body.next().await;
@@ -174,18 +180,19 @@ impl Repo {
                     |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
                 waiting.extend_from_slice(&piece.map_err(cut)?);
             }
-            if waiting.len() >= PIECE || (last && spooled.is_some() && !waiting.is_empty()) {
+            if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
                 let spool = match spooled {
                     Some(spool) => spool,
-                    None => {
-                        Spooled { spool: self.state.storage.spool(class).await?, digest: sha2::Sha256::new() }
-                    }
+                    None => SpooledUpload {
+                        spool: self.state.storage.spool(class).await?,
+                        digest: sha2::Sha256::new(),
+                    },
                 };
                 spooled = Some(spool.append(waiting.split().freeze()).await?);
             }
             match spooled {
-                Some(spooled) if last => return Ok(Given::Spooled(spooled)),
-                None if last => return Ok(Given::Small(waiting.freeze())),
+                Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
+                None if last => return Ok(UploadBody::Small(waiting.freeze())),
                 Some(_) | None => {}
             }
         }
@@ -194,37 +201,37 @@ impl Repo {
 
 /// The expected kind of package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum UploadKind {
     Source,
     Binary,
 }
 
-impl What {
+impl UploadKind {
     fn class(self) -> StorageClass {
         match self {
-            What::Source => StorageClass::Packages,
-            What::Binary => StorageClass::Binaries,
+            UploadKind::Source => StorageClass::Packages,
+            UploadKind::Binary => StorageClass::Binaries,
         }
     }
 }
 
 /// The uploaded bytes.
-pub(super) enum Given {
-    /// Less than [`PIECE`].
+pub(super) enum UploadBody {
+    /// Less than [`WRITE_SIZE`].
     Small(Bytes),
-    Spooled(Spooled),
+    Spooled(SpooledUpload),
 }
 
 /// A reader with random access.
-pub(super) trait Seekable: Read + Seek {}
-impl<T: Read + Seek> Seekable for T {}
+pub(super) trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
 
-impl Given {
+impl UploadBody {
     /// Opens the bytes for sequential reading, with a buffer of `buffer` bytes.
     pub(super) fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
         match self {
-            Given::Small(bytes) => Ok(Box::new(bytes.as_ref())),
-            Given::Spooled(Spooled { spool, .. }) => {
+            UploadBody::Small(bytes) => Ok(Box::new(bytes.as_ref())),
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
                 let opened = File::open(spool.path());
                 let file = opened.map_err(|error| StorageError::io("read", spool.path(), error))?;
                 Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
@@ -233,10 +240,10 @@ impl Given {
     }
 
     /// Opens the bytes for random access.
-    pub(super) fn seek(&self) -> Result<Box<dyn Seekable + '_>, RepoError> {
+    pub(super) fn seek(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
         match self {
-            Given::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
-            Given::Spooled(Spooled { spool, .. }) => {
+            UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
                 let opened = File::open(spool.path());
                 Ok(Box::new(opened.map_err(|error| StorageError::io("read", spool.path(), error))?))
             }
@@ -245,20 +252,20 @@ impl Given {
 
     pub(super) fn sha256(&self) -> Sha256 {
         Sha256(match self {
-            Given::Small(bytes) => sha2::Sha256::digest(bytes).into(),
-            Given::Spooled(Spooled { digest, .. }) => digest.clone().finalize().into(),
+            UploadBody::Small(bytes) => sha2::Sha256::digest(bytes).into(),
+            UploadBody::Spooled(SpooledUpload { digest, .. }) => digest.clone().finalize().into(),
         })
     }
 }
 
-pub(super) struct Spooled {
+pub(super) struct SpooledUpload {
     spool: Spool,
     digest: sha2::Sha256,
 }
 
-impl Spooled {
+impl SpooledUpload {
     /// Writes and hashes off the async threads.
-    async fn append(mut self, piece: Bytes) -> Result<Spooled, RepoError> {
+    async fn append(mut self, piece: Bytes) -> Result<SpooledUpload, RepoError> {
         let written = tokio::task::spawn_blocking(move || {
             self.digest.update(&piece);
             self.spool
@@ -269,26 +276,26 @@ impl Spooled {
         match written.await {
             Ok(spooled) => spooled,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(stopping().into()),
+            Err(_) => Err(shutting_down().into()),
         }
     }
 }
 
 /// The result of checking a package.
-enum Taken {
+enum CheckedUpload {
     /// It was accepted, and its objects are being written to storage.
-    Held(Upload),
+    Staged(Upload),
     /// It must still be stored: other servers share the database, it is a binary or large, or its class is not on a
     /// disk.
-    Apart(Box<Apart>),
+    Unstored(Box<UnstoredPackage>),
 }
 
 /// A prepared package with the bytes of its object.
-struct Apart {
-    made: Made,
+struct UnstoredPackage {
+    package: PreparedPackage,
     out: Spool,
     /// Protects its objects from the clean-up.
-    kept: Arriving,
+    reservation: DigestReservation,
 }
 
 /// Logs a failure after the client was answered: the client may never add the upload.
@@ -299,7 +306,7 @@ fn logged(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageErro
     stored
 }
 
-fn stopping() -> StorageError {
+fn shutting_down() -> StorageError {
     StorageError::Other("the server is shutting down".to_owned())
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::landing::Landing;
+use super::durability::PendingWrite;
 use crate::config::StorageClass;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::{SECOND, Timestamp};
-use crate::r::binary::System;
+use crate::r::binary::TargetSystem;
 use crate::r::layout::RMinor;
 use crate::r::platform::Arch;
 use crate::repo::RepoError;
@@ -36,7 +36,7 @@ pub struct Upload {
 
 /// An upload with everything that is written to the database when it is added.
 #[derive(Clone, Debug)]
-pub(in crate::repo) struct Held {
+pub(in crate::repo) struct StagedUpload {
     pub upload: Upload,
     /// The index record, with MD5, SHA-256 and size of the stored bytes.
     pub stanza: Vec<u8>,
@@ -44,45 +44,45 @@ pub(in crate::repo) struct Held {
     pub description: Vec<u8>,
     pub md5: Md5,
     /// The platform of a binary; `None` for a source package.
-    pub built: Option<BuiltFor>,
+    pub binary_target: Option<BinaryTarget>,
     pub readme: Option<(Sha256, u64)>,
     /// Objects that may not be durable yet; to be awaited before a row names them.
-    pub landings: Vec<Landing>,
-    pub since: Timestamp,
+    pub pending_writes: Vec<PendingWrite>,
+    pub received_at: Timestamp,
 }
 
 /// The platform a binary was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::repo) struct BuiltFor {
+pub(in crate::repo) struct BinaryTarget {
     pub r: RMinor,
-    pub system: System,
+    pub system: TargetSystem,
     /// `None` for any.
     pub arch: Option<Arch>,
 }
 
-impl Held {
+impl StagedUpload {
     /// Waits until all its objects are durable. Blocks.
-    pub(super) fn landed(&self) -> Result<(), StorageError> {
-        self.landings.iter().try_for_each(Landing::wait)
+    pub(super) fn wait_durable(&self) -> Result<(), StorageError> {
+        self.pending_writes.iter().try_for_each(PendingWrite::wait)
     }
 
     /// The storage class of the archive.
     pub(super) fn class(&self) -> StorageClass {
-        if self.built.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
+        if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
     }
 }
 
 /// Uploads that are not added yet. They are held in memory: after a restart the file must be uploaded again.
 #[derive(Default)]
 pub struct Uploads {
-    held: Mutex<Registry>,
+    registry: Mutex<Registry>,
 }
 
 struct Registry {
     next: u64,
-    by_id: HashMap<u64, Held>,
+    by_id: HashMap<u64, StagedUpload>,
     /// Digests of objects being written to storage.
-    arriving: Vec<Sha256>,
+    reserved: Vec<Sha256>,
 }
 
 impl Default for Registry {
@@ -90,18 +90,18 @@ impl Default for Registry {
     /// Numbers are exact as JSON numbers.
     fn default() -> Registry {
         let next = u64::from(rand::random::<u32>()) << 16;
-        Registry { next, by_id: HashMap::new(), arriving: Vec::new() }
+        Registry { next, by_id: HashMap::new(), reserved: Vec::new() }
     }
 }
 
 /// Lifetime of an upload, in microseconds.
-const KEPT: i64 = 3600 * SECOND;
+const LIFETIME: i64 = 3600 * SECOND;
 
 impl Uploads {
-    pub(super) fn keep(&self, mut staged: Held) -> Upload {
-        let mut registry = self.held.lock();
-        let old = staged.since.0.saturating_sub(KEPT);
-        registry.by_id.retain(|_, staged| staged.since.0 > old);
+    pub(super) fn insert(&self, mut staged: StagedUpload) -> Upload {
+        let mut registry = self.registry.lock();
+        let old = staged.received_at.0.saturating_sub(LIFETIME);
+        registry.by_id.retain(|_, staged| staged.received_at.0 > old);
         registry.next += 1;
         staged.upload.id = registry.next;
         let upload = staged.upload.clone();
@@ -110,18 +110,19 @@ impl Uploads {
     }
 
     /// Returns the uploads with these numbers, in this order.
-    pub(in crate::repo) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<Held>, RepoError> {
-        let registry = self.held.lock();
+    pub(in crate::repo) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<StagedUpload>, RepoError> {
+        let registry = self.registry.lock();
         let held = |id: &u64| {
-            let found = registry.by_id.get(id).filter(|held| held.since.0 > now.0.saturating_sub(KEPT));
+            let found =
+                registry.by_id.get(id).filter(|held| held.received_at.0 > now.0.saturating_sub(LIFETIME));
             found.cloned().ok_or(RepoError::NoUpload(*id))
         };
         ids.iter().map(held).collect()
     }
 
     /// Removes uploads that were added.
-    pub(in crate::repo) fn forget(&self, ids: &[u64]) {
-        let mut registry = self.held.lock();
+    pub(in crate::repo) fn remove(&self, ids: &[u64]) {
+        let mut registry = self.registry.lock();
         for id in ids {
             registry.by_id.remove(id);
         }
@@ -129,31 +130,31 @@ impl Uploads {
 
     /// True while an upload needs the object with this digest.
     pub(in crate::repo) fn needs(&self, sha256: &Sha256) -> bool {
-        let registry = self.held.lock();
-        let of = |held: &Held| {
+        let registry = self.registry.lock();
+        let of = |held: &StagedUpload| {
             held.upload.sha256 == *sha256 || held.readme.is_some_and(|(readme, _)| readme == *sha256)
         };
-        registry.arriving.contains(sha256) || registry.by_id.values().any(of)
+        registry.reserved.contains(sha256) || registry.by_id.values().any(of)
     }
 
-    pub(super) fn arriving(self: &Arc<Uploads>, digests: Vec<Sha256>) -> Arriving {
-        self.held.lock().arriving.extend(&digests);
-        Arriving { uploads: Arc::clone(self), digests }
+    pub(super) fn reserve(self: &Arc<Uploads>, digests: Vec<Sha256>) -> DigestReservation {
+        self.registry.lock().reserved.extend(&digests);
+        DigestReservation { uploads: Arc::clone(self), digests }
     }
 }
 
 /// Protects objects from the clean-up until it is dropped.
-pub(super) struct Arriving {
+pub(super) struct DigestReservation {
     uploads: Arc<Uploads>,
     digests: Vec<Sha256>,
 }
 
-impl Drop for Arriving {
+impl Drop for DigestReservation {
     fn drop(&mut self) {
-        let mut registry = self.uploads.held.lock();
+        let mut registry = self.uploads.registry.lock();
         for digest in &self.digests {
-            if let Some(place) = registry.arriving.iter().position(|other| other == digest) {
-                registry.arriving.swap_remove(place);
+            if let Some(place) = registry.reserved.iter().position(|other| other == digest) {
+                registry.reserved.swap_remove(place);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Explains step by step what a client gets for a package, by running the functions that serve it. Nothing is
 //! fetched; servers that negotiate binaries are queried.
 
-mod builds;
+mod binaries;
+mod sentences;
 mod sources;
-mod words;
 
 use super::file::Located;
 use super::{Repo, RepoError};
@@ -32,7 +32,7 @@ pub struct Question {
 
 /// The topic of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum About {
+pub enum Topic {
     /// The resolved snapshot.
     Snapshot,
     /// A subscribed source.
@@ -46,7 +46,7 @@ pub enum About {
     /// The platform that fits the client.
     Match,
     /// A binary of the release.
-    Build,
+    Binary,
     /// A file that may be served.
     File,
 }
@@ -55,22 +55,22 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Its topic.
-    pub about: About,
+    pub topic: Topic,
     /// Its subject: a source, a platform, a file.
     pub subject: String,
     /// What was found.
     pub found: String,
     /// True when it is selected for the next step.
-    pub wins: bool,
+    pub is_selected: bool,
     /// The rule that decided.
     pub rule: String,
 }
 
 /// What a client would get.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct ExplainResult {
     /// The file, if the client gets one.
-    pub file: Option<Given>,
+    pub file: Option<ServedFile>,
     /// Why it is not the binary that fits, or no file at all: the error name of the service log.
     pub failed: Option<&'static str>,
     /// The result in one sentence.
@@ -79,7 +79,7 @@ pub struct Outcome {
 
 /// A file that a client gets.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct ServedFile {
     /// The source it comes from.
     pub source: String,
     /// The located file.
@@ -96,7 +96,7 @@ pub struct Explanation {
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What the client would get.
-    pub outcome: Outcome,
+    pub outcome: ExplainResult,
 }
 
 impl Repo {
@@ -107,13 +107,13 @@ impl Repo {
     /// [`RepoError::Invalid`] for an unknown distribution; the database.
     pub async fn explain(&self, question: &Question) -> Result<Explanation, RepoError> {
         let mut steps = Vec::new();
-        let outcome = match self.released(question, &mut steps).await? {
-            Err(answer) => Outcome { file: None, failed: None, answer },
+        let outcome = match self.explain_release(question, &mut steps).await? {
+            Err(answer) => ExplainResult { file: None, failed: None, answer },
             Ok(release) => {
                 let (advisories, located) = (self.vulnerabilities().await, &release.located);
                 let found = advisories.of(located.tree.source, &located.package, &located.version);
-                steps.extend(found.iter().map(words::vulnerable));
-                self.built(question, &release, &mut steps).await?
+                steps.extend(found.iter().map(sentences::advisory_step));
+                self.explain_file(question, &release, &mut steps).await?
             }
         };
         Ok(Explanation { steps, outcome })

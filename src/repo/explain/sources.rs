@@ -1,10 +1,10 @@
 //! Explains the step from the snapshot to the release: the ordered sources, the owner of the name, the version.
 
-use super::words::{self, moment};
-use super::{About, Question, Step};
+use super::sentences::{self, format_time};
+use super::{Question, Step, Topic};
 use crate::catalog::resolve::subscriptions;
 use crate::catalog::{Catalog, Repository, Subscription, Tree};
-use crate::db::life::Current;
+use crate::db::life::CurrentLife;
 use crate::db::{self, DbError};
 use crate::model::change::LifeState;
 use crate::model::language::Language;
@@ -16,10 +16,10 @@ use crate::repo::file::Located;
 use crate::repo::{Repo, RepoError, find, owner};
 
 /// The maximum number of archived versions that are named.
-const TOLD: usize = 12;
+const MAX_VERSIONS: usize = 12;
 
 /// A release found at the snapshot.
-pub(super) struct Release {
+pub(super) struct ExplainedRelease {
     /// The name of its source.
     pub(super) source: String,
     /// Its source package.
@@ -31,25 +31,25 @@ pub(super) struct Release {
 }
 
 /// A tree of a point, and the package's lives in it.
-struct Seen {
+struct TreeLives {
     tree: PointTree,
-    lives: Vec<Current>,
+    lives: Vec<CurrentLife>,
 }
 
 impl Repo {
     /// Finds the requested release, or explains why there is none.
-    pub(super) async fn released(
+    pub(super) async fn explain_release(
         &self,
         question: &Question,
         steps: &mut Vec<Step>,
-    ) -> Result<Result<Release, String>, RepoError> {
+    ) -> Result<Result<ExplainedRelease, String>, RepoError> {
         let Question { repo, package, version, snapshot, .. } = question;
-        let part = question.bioconductor.map(Part::all);
+        let part = question.bioconductor.map(Part::whole);
         let point = self.point_of(repo, part, *snapshot).await?;
         let catalog = self.state.catalog.get();
         let repository = find::repo(&catalog, repo)?;
-        steps.push(words::snapshot(*snapshot, &point));
-        let (owner, lives_by_tree) = self.seen_in(&point, package).await?;
+        steps.push(sentences::snapshot(*snapshot, &point));
+        let (owner, lives_by_tree) = self.lives_in(&point, package).await?;
         // `owner` returns a single tree unchecked; it may not have the name.
         let owner = owner.filter(|owner| {
             lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty())
@@ -61,7 +61,7 @@ impl Repo {
         let source = source_name(&catalog, owner);
         let lives =
             lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
-        let Some(life) = chosen(lives, version.as_deref()) else {
+        let Some(life) = select_life(lives, version.as_deref()) else {
             let answer = match version {
                 Some(version) => {
                     format!("404: {source} owns the name {package} and has no version {version}")
@@ -82,27 +82,27 @@ impl Repo {
             folder => format!("{folder}/{}", life.file_name),
         };
         let located = self.locate(&point, package, &life.version, &name, archived).await?;
-        steps.push(words::release(&located, version.is_some()));
+        steps.push(sentences::release(&located, version.is_some()));
         let part = match repository.kind {
             RepoKind::R | RepoKind::Python => None,
             RepoKind::Bioconductor => self.part_of(&catalog, owner, question.bioconductor),
         };
-        Ok(Ok(Release { source, located, part, path }))
+        Ok(Ok(ExplainedRelease { source, located, part, path }))
     }
 
     /// The Bioconductor repository that shows a tree's packages; those of other sources are shown among its software.
     fn part_of(&self, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
         let own = catalog.tree(owner.tree).and_then(Tree::part);
         own.or_else(|| {
-            Some(Part::one(asked.or_else(|| catalog.bioconductor_release())?, Component::Software))
+            Some(Part::single(asked.or_else(|| catalog.bioconductor_release())?, Component::Software))
         })
     }
 
-    async fn seen_in(
+    async fn lives_in(
         &self,
         point: &Point,
         package: &str,
-    ) -> Result<(Option<PointTree>, Vec<Seen>), RepoError> {
+    ) -> Result<(Option<PointTree>, Vec<TreeLives>), RepoError> {
         let (trees, name) = (point.trees.clone(), package.to_owned());
         let lives_by_tree = self.state.db.read(move |c| {
             let owner = owner::owner(c, &trees, &name)?;
@@ -112,7 +112,7 @@ impl Repo {
             let mut lives_by_tree = Vec::with_capacity(trees.len());
             for tree in &trees {
                 let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
-                lives_by_tree.push(Seen { tree: *tree, lives });
+                lives_by_tree.push(TreeLives { tree: *tree, lives });
             }
             Ok::<_, DbError>((owner, lives_by_tree))
         });
@@ -126,7 +126,7 @@ impl Repo {
         repository: &Repository,
         question: &Question,
         point: &Point,
-        lives_by_tree: &[Seen],
+        lives_by_tree: &[TreeLives],
         owner: Option<PointTree>,
     ) -> Vec<Step> {
         let subscribed = subscriptions(catalog, repository, question.snapshot, (self.state.clock)());
@@ -155,10 +155,10 @@ impl Repo {
             if trees.is_empty() {
                 let found = "nothing was published yet".to_owned();
                 steps.push(Step {
-                    about: About::Source,
+                    topic: Topic::Source,
                     subject: name.clone(),
                     found,
-                    wins: false,
+                    is_selected: false,
                     rule: String::new(),
                 });
             }
@@ -170,7 +170,8 @@ impl Repo {
                 let of = catalog.tree(tree.tree);
                 let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
                 let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
-                let state = at.map(|step| format!(" (state of {})", moment(step.at))).unwrap_or_default();
+                let state =
+                    at.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
                 let wins = owner == Some(*tree);
                 let rule = match (wins, lives.is_empty(), listed_by_owner, is_owned) {
                     (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
@@ -183,10 +184,10 @@ impl Repo {
                 };
                 is_owned |= wins;
                 steps.push(Step {
-                    about: About::Source,
+                    topic: Topic::Source,
                     subject: format!("{name}{part}"),
-                    found: format!("{}{state}", told(lives)),
-                    wins,
+                    found: format!("{}{state}", describe_versions(lives)),
+                    is_selected: wins,
                     rule: rule.to_owned(),
                 });
             }
@@ -201,12 +202,12 @@ fn source_name(catalog: &Catalog, tree: PointTree) -> String {
         .map_or_else(|| tree.source.to_string(), |source| source.name.to_string())
 }
 
-fn is_listed(life: &Current) -> bool {
+fn is_listed(life: &CurrentLife) -> bool {
     life.key.state == LifeState::Listed
 }
 
 /// Selects the requested version, else the listed one; a record without a path wins over one in a folder.
-fn chosen<'a>(lives: &'a [Current], version: Option<&str>) -> Option<&'a Current> {
+fn select_life<'a>(lives: &'a [CurrentLife], version: Option<&str>) -> Option<&'a CurrentLife> {
     let wanted = lives.iter().filter(|life| match version {
         Some(version) => life.version == version,
         None => is_listed(life),
@@ -215,17 +216,17 @@ fn chosen<'a>(lives: &'a [Current], version: Option<&str>) -> Option<&'a Current
 }
 
 /// `lists 1.2; in the archive: 1.1, 1.0`.
-fn told(lives: &[Current]) -> String {
+fn describe_versions(lives: &[CurrentLife]) -> String {
     let versions = |state| {
-        let mut of: Vec<&Current> = lives.iter().filter(|life| life.key.state == state).collect();
+        let mut of: Vec<&CurrentLife> = lives.iter().filter(|life| life.key.state == state).collect();
         of.sort_by(|a, b| {
             (b.published_at, b.revision, b.key.release).cmp(&(a.published_at, a.revision, a.key.release))
         });
         of.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
     };
     let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
-    let named = archived.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
-    let more = archived.len().saturating_sub(TOLD);
+    let named = archived.iter().take(MAX_VERSIONS).copied().collect::<Vec<_>>().join(", ");
+    let more = archived.len().saturating_sub(MAX_VERSIONS);
     let archive = match (archived.is_empty(), more) {
         (true, _) => None,
         (false, 0) => Some(format!("in the archive: {named}")),
@@ -240,7 +241,7 @@ fn told(lives: &[Current]) -> String {
 }
 
 /// The path of the file below the snapshot.
-fn path(package: &str, life: &Current) -> Option<RPath> {
+fn path(package: &str, life: &CurrentLife) -> Option<RPath> {
     let file = FileName::parse(&life.file_name)?;
     Some(match (life.key.state, life.key.path.as_str()) {
         (LifeState::Archived, _) => RPath::Archive { package: Segment::parse(package)?, file },

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::objects::Walk;
-use super::{PAGE, Run, key};
+use super::objects::ClassScan;
+use super::{PAGE, SweepRun, object_key};
 use crate::config::{Provider, StorageClass};
 use crate::db;
 use crate::model::digest::Sha256;
@@ -13,9 +13,9 @@ use crate::repo::{Repo, RepoError};
 use crate::storage::Key;
 
 /// The maximum number of lost objects that are counted per class.
-const MOST: usize = 10_000;
+const MAX_COUNTED: usize = 10_000;
 /// The maximum number of lost objects that are logged by name.
-const NAMED: usize = 100;
+const MAX_NAMED: usize = 100;
 /// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
 const VISIBLE: Duration = Duration::from_secs(600);
 
@@ -25,34 +25,34 @@ impl Repo {
     pub(super) async fn find_lost(
         &self,
         class: StorageClass,
-        found: &Walk,
-        run: &Run<'_>,
+        found: &ClassScan,
+        run: &SweepRun<'_>,
     ) -> Result<(), RepoError> {
         let (before, mut lost, mut fetched_again) = (self.compared_before(run), BTreeSet::new(), 0_u64);
-        'shelves: for shelf in Key::shelves(class).iter().map(Key::shelf) {
+        'shelves: for shelf in Key::directories(class).iter().map(Key::directory) {
             let mut after: Option<Sha256> = None;
             loop {
                 run.lease.renew(&self.state.db).await?;
                 let rows =
-                    self.state.db.read(move |c| db::blob::on_shelf(c, shelf, before, after, PAGE as i64));
+                    self.state.db.read(move |c| db::blob::in_directory(c, shelf, before, after, PAGE as i64));
                 let rows = rows.await?;
                 let Some(last) = rows.last() else { break };
                 after = Some(*last);
-                let keys = rows.iter().filter_map(|digest| key(shelf, *digest));
-                for key in keys.filter(|key| !found.saw(key)) {
+                let keys = rows.iter().filter_map(|digest| object_key(shelf, *digest));
+                for key in keys.filter(|key| !found.contains(key)) {
                     match self.is_lost(&key).await? {
                         Some(true) => drop(lost.insert(key)),
                         Some(false) => fetched_again += 1,
                         None => {}
                     }
-                    if lost.len() == MOST {
+                    if lost.len() == MAX_COUNTED {
                         break 'shelves;
                     }
                 }
             }
         }
         let count = lost.len();
-        let names = self.file_names(lost.iter().copied().take(NAMED).collect()).await?;
+        let names = self.file_names(lost.iter().copied().take(MAX_NAMED).collect()).await?;
         let class_name = class.as_str();
         if self.state.storage.set_lost(class, lost) && count > 0 {
             tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
@@ -70,10 +70,10 @@ impl Repo {
     /// Rows written at or after this instant are not compared. A row that refers to an object is written after the
     /// object is durable, so on a single server every row can be compared. Another server's object may not be visible
     /// yet on a network file system that caches directories.
-    fn compared_before(&self, run: &Run<'_>) -> Timestamp {
+    fn compared_before(&self, run: &SweepRun<'_>) -> Timestamp {
         let age = match self.state.config.load().database.provider {
             Provider::Sqlite => return Timestamp(i64::MAX),
-            Provider::Postgres => run.asked.age.min(VISIBLE),
+            Provider::Postgres => run.options.age.min(VISIBLE),
         };
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         Timestamp((self.state.clock)().0.saturating_sub(age))

@@ -4,7 +4,7 @@ use super::PAGE;
 use crate::config::StorageClass;
 use crate::jobs::lease::Lease;
 use crate::repo::{Repo, RepoError};
-use crate::storage::{Area, Key, Stored};
+use crate::storage::{Area, Key, ListedObject};
 
 /// A cursor over the objects of a class in an area, in listing order.
 pub(super) struct Pages<'a> {
@@ -27,7 +27,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Returns the next page; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Stored>>, RepoError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<ListedObject>>, RepoError> {
         let state = &self.repo.state;
         if let Some(lease) = self.lease {
             lease.renew(&state.db).await?;

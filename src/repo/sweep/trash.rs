@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::pages::Pages;
-use super::{Run, Swept, is_known};
+use super::{SweepResult, SweepRun, is_referenced};
 use crate::config::StorageClass;
 use crate::repo::{Repo, RepoError};
 use crate::storage::Area;
 
 /// The maximum number of damaged objects that are counted per class.
-const DAMAGED: usize = 10_000;
+const MAX_DAMAGED: usize = 10_000;
 
 /// A summary of the trash of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trash {
+pub struct TrashSummary {
     /// The number of objects.
     pub objects: u64,
     /// Their total size in bytes.
@@ -28,8 +28,8 @@ impl Repo {
     ///
     /// # Errors
     /// The storage.
-    pub async fn trash(&self, class: StorageClass) -> Result<Trash, RepoError> {
-        let mut trash = Trash::default();
+    pub async fn trash(&self, class: StorageClass) -> Result<TrashSummary, RepoError> {
+        let mut trash = TrashSummary::default();
         let mut pages = Pages::of(self, Area::Trash, class);
         while let Some(page) = pages.next().await? {
             for object in &page {
@@ -46,7 +46,7 @@ impl Repo {
     /// # Errors
     /// The storage.
     pub async fn restore_trash(&self, class: StorageClass) -> Result<u64, RepoError> {
-        let _one = self.sweeping.lock().await;
+        let _one = self.trash_lock.lock().await;
         let mut restored = 0;
         let mut pages = Pages::of(self, Area::Trash, class);
         while let Some(page) = pages.next().await? {
@@ -62,8 +62,8 @@ impl Repo {
     pub(super) async fn empty_trash(
         &self,
         class: StorageClass,
-        swept: &mut Swept,
-        run: &Run<'_>,
+        swept: &mut SweepResult,
+        run: &SweepRun<'_>,
     ) -> Result<(), RepoError> {
         let storage = &self.state.storage;
         for area in [Area::Trash, Area::Damaged] {
@@ -71,7 +71,7 @@ impl Repo {
             while let Some(page) = pages.next().await? {
                 for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
                     let key = object.key;
-                    if self.state.db.read(move |c| is_known(c, &key)).await? {
+                    if self.state.db.read(move |c| is_referenced(c, &key)).await? {
                         let in_service = match area {
                             Area::Trash if storage.restore(&key).await? => {
                                 tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
@@ -96,10 +96,10 @@ impl Repo {
     pub(in crate::repo) async fn review_damaged(&self) -> Result<(), RepoError> {
         let storage = &self.state.storage;
         let mut missing = BTreeSet::new();
-        for class in super::SWEPT {
-            for object in storage.list_in(Area::Damaged, class, None, DAMAGED).await? {
+        for class in super::SWEPT_CLASSES {
+            for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
                 let key = object.key;
-                let named = self.state.db.read(move |c| is_known(c, &key)).await?;
+                let named = self.state.db.read(move |c| is_referenced(c, &key)).await?;
                 if named && storage.size(&key).await?.is_none() {
                     missing.insert(key);
                 }

@@ -3,7 +3,7 @@
 
 use super::S3;
 use crate::storage::chunks::{self, OpenBody};
-use crate::storage::{StorageError, hot};
+use crate::storage::{StorageError, memory_cache};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt, unfold};
 use object_store::path::Path as ObjectPath;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Maximum number of further requests for the rest of one body. The client library resumes by itself only within its
 /// retry timeout, and large objects on slow connections take longer.
-const RESUMES: u32 = 5;
+const MAX_RESUMES: u32 = 5;
 
 type Pieces = BoxStream<'static, object_store::Result<Bytes>>;
 
@@ -23,16 +23,16 @@ struct Body {
     path: ObjectPath,
     etag: Option<String>,
     /// The range of the object not received yet.
-    rest: Range<u64>,
+    remaining: Range<u64>,
     /// The open response; `None` at the limit of open responses.
     open: Option<(Pieces, Option<OpenBody>)>,
-    resumed: u32,
+    resumes: u32,
 }
 
 impl S3 {
     /// Requests an object or a part of it; returns the size of the whole object and a body that resumes. With `etag`,
     /// only that state of the object is accepted.
-    pub(super) async fn begin(
+    pub(super) async fn get_body(
         self: &Arc<S3>,
         path: &ObjectPath,
         range: Option<GetRange>,
@@ -41,11 +41,11 @@ impl S3 {
         let (size, etag, rest, pieces) = self.request(path, range, etag).await?;
         // Small objects are read at once. Dropping the response closes its connection.
         let open = match chunks::open_body() {
-            None if size <= hot::LARGEST => Some((pieces, None)),
+            None if size <= memory_cache::MAX_OBJECT_SIZE => Some((pieces, None)),
             None => None,
             counted => Some((pieces, counted)),
         };
-        let body = Body { s3: Arc::clone(self), path: path.clone(), etag, rest, open, resumed: 0 };
+        let body = Body { s3: Arc::clone(self), path: path.clone(), etag, remaining: rest, open, resumes: 0 };
         let stream = unfold(Some(body), |body| async {
             let mut body = body?;
             match body.next().await {
@@ -109,12 +109,13 @@ impl Body {
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
         loop {
             let Some((pieces, _)) = &mut self.open else {
-                if self.rest.is_empty() {
+                if self.remaining.is_empty() {
                     return Ok(None);
                 }
                 match chunks::open_body() {
                     counted @ Some(_) => {
-                        let pieces = self.s3.part(&self.path, self.rest.clone(), self.etag.clone()).await?;
+                        let pieces =
+                            self.s3.part(&self.path, self.remaining.clone(), self.etag.clone()).await?;
                         self.open = Some((pieces, counted));
                     }
                     None => return self.piece().await.map(Some),
@@ -124,19 +125,19 @@ impl Body {
             let failed = match pieces.next().await {
                 Some(Ok(piece)) if piece.is_empty() => continue,
                 Some(Ok(piece)) => return self.count(piece).map(Some),
-                None if self.rest.is_empty() => return Ok(None),
+                None if self.remaining.is_empty() => return Ok(None),
                 None => None,
                 Some(Err(e)) => Some(e),
             };
-            if self.resumed == RESUMES {
+            if self.resumes == MAX_RESUMES {
                 return Err(match failed {
                     Some(e) => self.s3.error("read", &self.path, e),
-                    None => self.wrong(0),
+                    None => self.length_error(0),
                 });
             }
-            tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumed)).await;
-            self.resumed += 1;
-            let resumed = self.s3.part(&self.path, self.rest.clone(), self.etag.clone()).await?;
+            tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumes)).await;
+            self.resumes += 1;
+            let resumed = self.s3.part(&self.path, self.remaining.clone(), self.etag.clone()).await?;
             if let Some((pieces, _)) = &mut self.open {
                 *pieces = resumed;
             }
@@ -145,35 +146,35 @@ impl Body {
 
     /// Reads the next chunk with a range request.
     async fn piece(&mut self) -> Result<Bytes, StorageError> {
-        let length = (chunks::piece_size() as u64).min(self.rest.end - self.rest.start);
+        let length = (chunks::chunk_size() as u64).min(self.remaining.end - self.remaining.start);
         loop {
-            let wanted = self.rest.start..self.rest.start + length;
+            let wanted = self.remaining.start..self.remaining.start + length;
             let failed = match self.s3.collect_part(&self.path, wanted, self.etag.clone()).await {
                 Ok(bytes) if bytes.len() as u64 == length => return self.count(chunks::count(bytes)),
-                Ok(bytes) => self.wrong(bytes.len() as u64),
+                Ok(bytes) => self.length_error(bytes.len() as u64),
                 Err(e) => e,
             };
-            if self.resumed == RESUMES {
+            if self.resumes == MAX_RESUMES {
                 return Err(failed);
             }
-            tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumed)).await;
-            self.resumed += 1;
+            tokio::time::sleep(Duration::from_millis(100) * 2u32.pow(self.resumes)).await;
+            self.resumes += 1;
         }
     }
 
     fn count(&mut self, piece: Bytes) -> Result<Bytes, StorageError> {
         let length = piece.len() as u64;
-        if length > self.rest.end - self.rest.start {
-            return Err(self.wrong(length));
+        if length > self.remaining.end - self.remaining.start {
+            return Err(self.length_error(length));
         }
-        self.rest.start += length;
+        self.remaining.start += length;
         Ok(piece)
     }
 
-    fn wrong(&self, got: u64) -> StorageError {
+    fn length_error(&self, got: u64) -> StorageError {
         StorageError::Length {
             object: self.s3.rest_of(&self.path),
-            expected: self.rest.end - self.rest.start,
+            expected: self.remaining.end - self.remaining.start,
             got,
         }
     }

@@ -1,7 +1,7 @@
 //! Creates the client of a configured bucket, with bounded retries and no limit on the duration of a transfer.
 
 use super::credentials::Credentials;
-use crate::config::S3Place;
+use crate::config::S3Location;
 use crate::storage::{StorageError, install_tls_provider};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
@@ -23,7 +23,7 @@ fn retries() -> RetryConfig {
 }
 
 pub(super) async fn connect(
-    place: &S3Place,
+    place: &S3Location,
     credentials: Arc<Credentials>,
 ) -> Result<AmazonS3, StorageError> {
     install_tls_provider();
@@ -63,7 +63,7 @@ pub(super) async fn connect(
 }
 
 /// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.
-fn address(endpoint: &str, place: &S3Place) -> Result<String, String> {
+fn address(endpoint: &str, place: &S3Location) -> Result<String, String> {
     let bad = |why: &dyn std::fmt::Display| {
         format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {why}")
     };
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_bucket_is_in_the_host_unless_path_style_is_asked_for() {
-        let mut place = S3Place { bucket: "b1b".into(), path_style: true, ..S3Place::default() };
+        let mut place = S3Location { bucket: "b1b".into(), path_style: true, ..S3Location::default() };
         assert_eq!(address("http://s3.local:9000/", &place), Ok("http://s3.local:9000".into()));
         place.path_style = false;
         assert_eq!(address("https://s3.local:9000", &place), Ok("https://b1b.s3.local:9000".into()));

@@ -1,6 +1,6 @@
 //! AWS credentials and region by the standard chain, cached until shortly before they expire.
 
-use crate::config::S3Place;
+use crate::config::S3Location;
 use async_trait::async_trait;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -28,12 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// once.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    place: S3Place,
-    held: Mutex<Option<Held>>,
+    place: S3Location,
+    cached: Mutex<Option<CachedCredentials>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedCredentials {
     credential: Arc<AwsCredential>,
     expires: Option<SystemTime>,
     loaded: Instant,
@@ -44,9 +44,9 @@ struct Held {
 #[error("{0}")]
 pub(super) struct NoCredentials(pub(super) String);
 
-impl Held {
+impl CachedCredentials {
     /// Returns true if the credentials can be used without loading them again.
-    fn good(&self) -> bool {
+    fn is_valid(&self) -> bool {
         let left = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         match left {
             None => true,
@@ -54,21 +54,21 @@ impl Held {
         }
     }
 
-    fn expired(&self) -> bool {
+    fn is_expired(&self) -> bool {
         self.expires.is_some_and(|at| at <= SystemTime::now())
     }
 }
 
 impl Credentials {
-    pub(super) fn new(place: S3Place) -> Credentials {
-        Credentials { place, held: Mutex::new(None) }
+    pub(super) fn new(place: S3Location) -> Credentials {
+        Credentials { place, cached: Mutex::new(None) }
     }
 
     /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
     /// loading them again is pointless and would only burden the issuer. `certain` means that the server reported them
     /// as expired; otherwise it gave no reason.
-    pub(super) async fn refused(&self, begun: Instant, certain: bool) -> bool {
-        let mut held = self.held.lock().await;
+    pub(super) async fn drop_refused(&self, begun: Instant, certain: bool) -> bool {
+        let mut held = self.cached.lock().await;
         match held.as_ref() {
             // Another request was refused, too, and has already renewed them.
             Some(now) if now.loaded > begun => true,
@@ -88,7 +88,7 @@ impl Credentials {
             .build()
     }
 
-    async fn load(&self) -> Result<Held, NoCredentials> {
+    async fn load(&self) -> Result<CachedCredentials, NoCredentials> {
         let failed = |e: &dyn std::error::Error| NoCredentials(super::chain(e));
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -117,7 +117,11 @@ impl Credentials {
             secret_key: found.secret_access_key().to_owned(),
             token: found.session_token().map(str::to_owned),
         };
-        Ok(Held { credential: Arc::new(credential), expires: found.expiry(), loaded: Instant::now() })
+        Ok(CachedCredentials {
+            credential: Arc::new(credential),
+            expires: found.expiry(),
+            loaded: Instant::now(),
+        })
     }
 
     /// Returns the region: as configured, else of the environment, of the profile, else `us-east-1` for a server that
@@ -150,8 +154,8 @@ impl CredentialProvider for Credentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut held = self.held.lock().await;
-        if let Some(now) = held.as_ref().filter(|now| now.good()) {
+        let mut held = self.cached.lock().await;
+        if let Some(now) = held.as_ref().filter(|now| now.is_valid()) {
             return Ok(Arc::clone(&now.credential));
         }
         let loaded = tokio::time::timeout(PATIENCE, self.load()).await.unwrap_or_else(|_| {
@@ -160,7 +164,7 @@ impl CredentialProvider for Credentials {
         match (loaded, held.as_ref()) {
             (Ok(new), _) => Ok(Arc::clone(&held.insert(new).credential)),
             // Early renewal failed; the cached credentials are still valid.
-            (Err(_), Some(old)) if !old.expired() => Ok(Arc::clone(&old.credential)),
+            (Err(_), Some(old)) if !old.is_expired() => Ok(Arc::clone(&old.credential)),
             (Err(e), _) => Err(object_store::Error::Generic { store: "S3", source: Box::new(e) }),
         }
     }
@@ -170,7 +174,7 @@ impl CredentialProvider for Credentials {
 mod tests {
     use super::*;
 
-    fn held(left: Option<i64>, age: u64) -> Held {
+    fn held(left: Option<i64>, age: u64) -> CachedCredentials {
         let now = SystemTime::now();
         let expires = left.map(|s| match u64::try_from(s) {
             Ok(s) => now + Duration::from_secs(s),
@@ -178,25 +182,25 @@ mod tests {
         });
         let credential = AwsCredential { key_id: "k".into(), secret_key: "s".into(), token: None };
         let loaded = Instant::now().checked_sub(Duration::from_secs(age)).unwrap();
-        Held { credential: Arc::new(credential), expires, loaded }
+        CachedCredentials { credential: Arc::new(credential), expires, loaded }
     }
 
     #[test]
     fn credentials_are_renewed_five_minutes_before_they_expire() {
-        assert!(held(None, 1_000).good());
-        assert!(held(Some(310), 60).good());
-        assert!(!held(Some(290), 60).good());
-        assert!(held(Some(60), 1).good(), "short-lived ones are not loaded at every request");
-        assert!(!held(Some(-1), 1).good() && held(Some(-1), 1).expired());
+        assert!(held(None, 1_000).is_valid());
+        assert!(held(Some(310), 60).is_valid());
+        assert!(!held(Some(290), 60).is_valid());
+        assert!(held(Some(60), 1).is_valid(), "short-lived ones are not loaded at every request");
+        assert!(!held(Some(-1), 1).is_valid() && held(Some(-1), 1).is_expired());
     }
 
     #[tokio::test]
     async fn young_credentials_are_renewed_only_when_the_server_calls_them_expired() {
-        let credentials = Credentials::new(S3Place::default());
-        *credentials.held.lock().await = Some(held(None, 1));
+        let credentials = Credentials::new(S3Location::default());
+        *credentials.cached.lock().await = Some(held(None, 1));
         let begun = Instant::now();
-        assert!(!credentials.refused(begun, false).await);
-        assert!(credentials.refused(begun, true).await);
-        assert!(credentials.held.lock().await.is_none());
+        assert!(!credentials.drop_refused(begun, false).await);
+        assert!(credentials.drop_refused(begun, true).await);
+        assert!(credentials.cached.lock().await.is_none());
     }
 }

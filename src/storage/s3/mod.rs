@@ -5,8 +5,11 @@ mod connect;
 mod credentials;
 mod upload;
 
-use super::{Area, Blob, Content, Found, Key, Owner, Spool, StorageError, Stored, hot, spool, within};
-use crate::config::{S3Place, StorageClass};
+use super::{
+    Area, Blob, Content, FoundObject, Key, ListedObject, Owner, Spool, StorageError, clamp_range,
+    memory_cache, spool,
+};
+use crate::config::{S3Location, StorageClass};
 use crate::model::digest::Sha256;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
@@ -31,7 +34,7 @@ pub(super) struct S3 {
 
 impl S3 {
     /// Creates the client without sending a request. Spools are in a directory of this user below `spool_dir`.
-    pub(super) async fn open(place: &S3Place, spool_dir: &Path) -> Result<S3, StorageError> {
+    pub(super) async fn open(place: &S3Location, spool_dir: &Path) -> Result<S3, StorageError> {
         let spools = spool_dir.join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
         let credentials = Arc::new(Credentials::new(place.clone()));
         let store = connect::connect(place, Arc::clone(&credentials)).await?;
@@ -66,29 +69,29 @@ impl S3 {
         self: &Arc<S3>,
         key: &Key,
         range: Option<Range<u64>>,
-    ) -> Result<Found, StorageError> {
+    ) -> Result<FoundObject, StorageError> {
         if range.as_ref().is_some_and(Range::is_empty) {
             // S3 has no empty ranges.
             let size = self.size(key).await?.ok_or_else(|| StorageError::NotFound(key.to_string()))?;
-            within(range.as_ref(), size, key)?;
-            return Ok(Found::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
+            clamp_range(range.as_ref(), size, key)?;
+            return Ok(FoundObject::Part(Blob { size, content: Content::Memory(Bytes::new()) }));
         }
         let path = self.path(&key.path());
-        let answer = self.begin(&path, range.clone().map(GetRange::Bounded), None).await;
+        let answer = self.get_body(&path, range.clone().map(GetRange::Bounded), None).await;
         let (size, body) = match answer {
             Ok(found) => found,
             // S3 answers 416 to a range beyond the end; the error needs the size.
             Err(e) if range.is_some() && !matches!(e, StorageError::NotFound(_)) => {
                 let size = self.size(key).await?.unwrap_or(u64::MAX);
-                within(range.as_ref(), size, key)?;
+                clamp_range(range.as_ref(), size, key)?;
                 return Err(e);
             }
             Err(e) => return Err(e),
         };
-        if range.is_none() && size <= hot::LARGEST {
-            return Ok(Found::Whole(collect(size, body).await?));
+        if range.is_none() && size <= memory_cache::MAX_OBJECT_SIZE {
+            return Ok(FoundObject::Whole(collect(size, body).await?));
         }
-        Ok(Found::Part(Blob { size, content: Content::Stream(body) }))
+        Ok(FoundObject::Part(Blob { size, content: Content::Stream(body) }))
     }
 
     pub(super) async fn size(&self, key: &Key) -> Result<Option<u64>, StorageError> {
@@ -110,7 +113,7 @@ impl S3 {
     }
 
     /// Returns the bytes of a class's marker; `None` if there is none.
-    pub(super) async fn owner(self: &Arc<S3>, owner: Owner) -> Result<Option<Bytes>, StorageError> {
+    pub(super) async fn read_marker(self: &Arc<S3>, owner: Owner) -> Result<Option<Bytes>, StorageError> {
         match self.read_small(&self.path(&owner.path())).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StorageError::NotFound(_)) => Ok(None),
@@ -132,11 +135,11 @@ impl S3 {
         from: &Key,
         inclusive: bool,
         limit: usize,
-    ) -> Result<Vec<Stored>, StorageError> {
-        let shelf = self.path(&area.path(from.shelf()));
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        let shelf = self.path(&area.path(from.directory()));
         // The name of the fan-out directory alone sorts before every object in it.
         let offset = match inclusive {
-            true => self.path(&area.path(&format!("{}/{:02x}", from.shelf(), from.digest().0[0]))),
+            true => self.path(&area.path(&format!("{}/{:02x}", from.directory(), from.digest().0[0]))),
             false => self.path(&area.path(&from.path())),
         };
         let page = || async {
@@ -147,7 +150,7 @@ impl S3 {
                     let key = digest.map(|digest| from.with_digest(digest));
                     // The prefix may contain other objects; only those of this server are listed.
                     let key = key.filter(|key| self.path(&area.path(&key.path())) == object.location);
-                    Ok(key.map(|key| Stored {
+                    Ok(key.map(|key| ListedObject {
                         key,
                         size: object.size,
                         modified: SystemTime::from(object.last_modified),
@@ -162,9 +165,13 @@ impl S3 {
 
     /// Reads a small object at `path`.
     pub(super) async fn read_small(self: &Arc<S3>, path: &ObjectPath) -> Result<Bytes, StorageError> {
-        let (size, body) = self.begin(path, None, None).await?;
-        if size > hot::LARGEST {
-            return Err(StorageError::Length { object: self.name(path), expected: hot::LARGEST, got: size });
+        let (size, body) = self.get_body(path, None, None).await?;
+        if size > memory_cache::MAX_OBJECT_SIZE {
+            return Err(StorageError::Length {
+                object: self.name(path),
+                expected: memory_cache::MAX_OBJECT_SIZE,
+                got: size,
+            });
         }
         collect(size, body).await
     }
@@ -218,8 +225,8 @@ impl S3 {
             Err(e) => e,
         };
         let renewed = match refusal(&error) {
-            Refusal::Expired => self.credentials.refused(begun, true).await,
-            Refusal::Unsaid => self.credentials.refused(begun, false).await,
+            Refusal::Expired => self.credentials.drop_refused(begun, true).await,
+            Refusal::Unspecified => self.credentials.drop_refused(begun, false).await,
             Refusal::None => false,
         };
         match renewed {
@@ -242,13 +249,14 @@ impl S3 {
     }
 }
 
-/// Collects a body of at most [`hot::LARGEST`] bytes.
+/// Collects a body of at most [`memory_cache::MAX_OBJECT_SIZE`] bytes.
 async fn collect(
     size: u64,
     mut body: BoxStream<'static, Result<Bytes, StorageError>>,
 ) -> Result<Bytes, StorageError> {
     let mut whole = Vec::with_capacity(
-        usize::try_from(size.min(hot::LARGEST)).expect("at most the size of a cached object"),
+        usize::try_from(size.min(memory_cache::MAX_OBJECT_SIZE))
+            .expect("at most the size of a cached object"),
     );
     while let Some(piece) = body.try_next().await? {
         whole.extend_from_slice(&piece);
@@ -262,7 +270,7 @@ enum Refusal {
     /// They are expired or revoked.
     Expired,
     /// Access was denied without a reason: the response to HEAD has no body.
-    Unsaid,
+    Unspecified,
     /// The error has another cause.
     None,
 }
@@ -275,9 +283,9 @@ fn refusal(error: &Error) -> Refusal {
         return Refusal::Expired;
     }
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Unsaid,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Refusal::Unspecified,
         // S3 answers a HEAD with expired credentials with a 400 without a body.
-        _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unsaid,
+        _ if text.contains("400 Bad Request") && !text.contains("<Code>") => Refusal::Unspecified,
         _ => Refusal::None,
     }
 }

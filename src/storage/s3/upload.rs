@@ -1,7 +1,7 @@
 //! Writes objects to a bucket: one conditional put for small ones, a multipart upload for large ones.
 
 use super::S3;
-use crate::storage::{Key, Owner, Spool, StorageError, There};
+use crate::storage::{IfExists, Key, Owner, Spool, StorageError};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use object_store::path::Path as ObjectPath;
@@ -13,12 +13,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Largest object, in bytes, that is written with one put; a commit needs this much memory, or two parts.
-const SINGLE: u64 = 8 << 20;
+const MAX_SINGLE_PUT: u64 = 8 << 20;
 /// Minimum size of a part, in bytes, and maximum number of parts of an upload, both set by S3.
-const PART: u64 = 5 << 20;
-const PARTS: u64 = 10_000;
+const MIN_PART_SIZE: u64 = 5 << 20;
+const MAX_PARTS: u64 = 10_000;
 /// Number of parts of one upload that are sent in parallel.
-const AT_ONCE: usize = 2;
+const PARALLEL_PARTS: usize = 2;
 
 impl S3 {
     /// Stores a spool. Returns only when S3 has acknowledged an object of the spool's length.
@@ -26,21 +26,21 @@ impl S3 {
         &self,
         spool: Spool,
         key: &Key,
-        there: There,
+        there: IfExists,
     ) -> Result<(), StorageError> {
         let path = self.path(&key.path());
         let length = spool.written();
         let file = spool.file().try_clone().map_err(|e| StorageError::io("read", spool.path(), e))?;
         let file = Arc::new(file);
-        if length <= SINGLE {
+        if length <= MAX_SINGLE_PUT {
             let bytes =
                 read(&file, 0, length).await.map_err(|e| StorageError::io("read", spool.path(), e))?;
             return match there {
-                There::Stays => self.put(key, bytes).await,
-                There::Goes => self.overwrite(&path, bytes, key.media_type()).await,
+                IfExists::Keep => self.put(key, bytes).await,
+                IfExists::Replace => self.overwrite(&path, bytes, key.media_type()).await,
             };
         }
-        if there == There::Stays && self.length(&path).await? == Some(length) {
+        if there == IfExists::Keep && self.length(&path).await? == Some(length) {
             return Ok(());
         }
         let upload = || self.multipart(&path, &file, length, key.media_type());
@@ -54,7 +54,7 @@ impl S3 {
     }
 
     /// Writes a class's marker. Unless `replaces` is set, an existing one stays.
-    pub(in crate::storage) async fn mark(
+    pub(in crate::storage) async fn write_marker(
         &self,
         owner: Owner,
         bytes: Bytes,
@@ -67,10 +67,10 @@ impl S3 {
             false => {
                 let create = || self.put_once(&path, bytes.clone(), TEXT, PutMode::Create);
                 match self.attempt("write", &path, create).await {
-                    Err(failed) => match Refused::of(&failed) {
-                        Refused::Exists => Ok(()),
-                        Refused::Unclear => self.overwrite(&path, bytes, TEXT).await,
-                        Refused::Finally => Err(failed),
+                    Err(failed) => match PutFailure::of(&failed) {
+                        PutFailure::Exists => Ok(()),
+                        PutFailure::Unclear => self.overwrite(&path, bytes, TEXT).await,
+                        PutFailure::Permanent => Err(failed),
                     },
                     Ok(()) => Ok(()),
                 }
@@ -90,12 +90,12 @@ impl S3 {
             Ok(()) => return Ok(()),
             Err(e) => e,
         };
-        match Refused::of(&failed) {
+        match PutFailure::of(&failed) {
             // "Exists" is also the response to a put that raced with a deletion, and to a retried put whose first
             // response was lost. An object of another length cannot have this digest: it is damaged.
-            Refused::Exists if self.length(path).await? == Some(length) => return Ok(()),
-            Refused::Exists | Refused::Unclear => {}
-            Refused::Finally => return Err(failed),
+            PutFailure::Exists if self.length(path).await? == Some(length) => return Ok(()),
+            PutFailure::Exists | PutFailure::Unclear => {}
+            PutFailure::Permanent => return Err(failed),
         }
         self.overwrite(path, bytes, media_type).await
     }
@@ -132,7 +132,7 @@ impl S3 {
         let options =
             PutMultipartOptions { attributes: attributes(media_type), ..PutMultipartOptions::default() };
         let mut upload = Upload(Some(self.store.put_multipart_opts(path, options).await?));
-        let part = PART.max(length.div_ceil(PARTS));
+        let part = MIN_PART_SIZE.max(length.div_ceil(MAX_PARTS));
         let mut under_way = FuturesUnordered::new();
         let mut from = 0;
         while from < length {
@@ -140,7 +140,7 @@ impl S3 {
             let piece = piece.map_err(|e| Error::Generic { store: "spool", source: Box::new(e) })?;
             from += piece.len() as u64;
             under_way.push(upload.parts().put_part(piece.into()));
-            if under_way.len() == AT_ONCE {
+            if under_way.len() == PARALLEL_PARTS {
                 under_way.next().await.unwrap_or(Ok(()))?;
             }
         }
@@ -187,26 +187,26 @@ impl Drop for Upload {
 }
 
 /// The meaning of a failed conditional put.
-enum Refused {
+enum PutFailure {
     /// The object exists.
     Exists,
     /// The connection was lost (the client library only repeats requests that were certainly not sent), or the server
     /// does not support conditions.
     Unclear,
     /// Any other response, after retries.
-    Finally,
+    Permanent,
 }
 
-impl Refused {
-    fn of(error: &StorageError) -> Refused {
-        let StorageError::S3 { source, .. } = error else { return Refused::Finally };
+impl PutFailure {
+    fn of(error: &StorageError) -> PutFailure {
+        let StorageError::S3 { source, .. } = error else { return PutFailure::Permanent };
         if let Error::AlreadyExists { .. } = **source {
-            return Refused::Exists;
+            return PutFailure::Exists;
         }
         let text = super::chain(source.as_ref());
         match !text.contains("Server returned") || text.contains("501 Not Implemented") {
-            true => Refused::Unclear,
-            false => Refused::Finally,
+            true => PutFailure::Unclear,
+            false => PutFailure::Permanent,
         }
     }
 }

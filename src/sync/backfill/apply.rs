@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::past::Assembled;
-use crate::db::import::Target;
-use crate::db::prepend::{self, Past};
+use super::rows::BackfillRows;
+use crate::db::backfill_write::{self, ReleaseHistory};
+use crate::db::import::ImportTarget;
 use crate::db::{Db, DbError};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
@@ -13,13 +13,13 @@ use crate::model::ids::{PackageId, Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::time::Timestamp;
 use crate::sync::SyncError;
-use crate::sync::apply::{CHUNK, MANY};
+use crate::sync::apply::{ANALYZE_ABOVE, CHUNK};
 
 /// Number of packages whose unpublished history is removed per write.
 const PACKAGES: i64 = 200;
 
 /// The transaction of a back-fill.
-pub(super) struct Work<'a> {
+pub(super) struct BackfillTransaction<'a> {
     pub(super) db: &'a Db,
     /// The lease of syncs: no other writer of the source may run.
     pub(super) lease: &'a Lease,
@@ -32,12 +32,16 @@ pub(super) struct Work<'a> {
     pub(super) report: &'a Reporter,
 }
 
-impl Work<'_> {
+impl BackfillTransaction<'_> {
     /// Publishes one transaction per day; returns the first and the last. On an error the written rows are removed.
-    pub(super) async fn publish(&self, past: Assembled, now: Timestamp) -> Result<(TxId, TxId), SyncError> {
+    pub(super) async fn publish(
+        &self,
+        past: BackfillRows,
+        now: Timestamp,
+    ) -> Result<(TxId, TxId), SyncError> {
         // Rows of a back-fill that was killed.
         abandon(self.db, self.lease, self.tree).await?;
-        match self.write_and_publish(past, now).await {
+        match self.try_publish(past, now).await {
             Ok(published) => Ok(published),
             // The commit may have succeeded: the next run checks first.
             Err(error @ SyncError::Db(DbError::UnknownOutcome(_))) => Err(error),
@@ -50,14 +54,14 @@ impl Work<'_> {
         }
     }
 
-    async fn write_and_publish(&self, past: Assembled, now: Timestamp) -> Result<(TxId, TxId), SyncError> {
-        let many = past.pasts.len() >= MANY;
-        self.write(past.pasts).await?;
+    async fn try_publish(&self, past: BackfillRows, now: Timestamp) -> Result<(TxId, TxId), SyncError> {
+        let many = past.releases.len() >= ANALYZE_ABOVE;
+        self.write(past.releases).await?;
         if many {
-            self.db.settle().await?;
+            self.db.analyze().await?;
         }
         self.report.progress("publishing", 1, Some(1));
-        let publish = prepend::Publish {
+        let publish = backfill_write::BackfillPublish {
             now,
             source: self.source,
             tree: self.tree,
@@ -69,20 +73,20 @@ impl Work<'_> {
         let fence = self.lease.guard();
         let published = self.db.write(move |c| {
             fence.check(c)?;
-            prepend::publish(c, &publish)
+            backfill_write::publish(c, &publish)
         });
         Ok(published.await?)
     }
 
-    async fn write(&self, pasts: Vec<Past>) -> Result<(), SyncError> {
+    async fn write(&self, pasts: Vec<ReleaseHistory>) -> Result<(), SyncError> {
         let total = pasts.len() as u64;
         let target =
-            Target { tree: self.tree, pending: self.first, origin: self.source, language: Language::R };
+            ImportTarget { tree: self.tree, pending: self.first, origin: self.source, language: Language::R };
         let mut done = 0;
         let mut pasts = pasts.into_iter();
         loop {
             // Most releases have two lives.
-            let chunk: Arc<[Past]> = pasts.by_ref().take(CHUNK / 2).collect();
+            let chunk: Arc<[ReleaseHistory]> = pasts.by_ref().take(CHUNK / 2).collect();
             if chunk.is_empty() {
                 return Ok(());
             }
@@ -95,7 +99,7 @@ impl Work<'_> {
             let fence = self.lease.guard();
             let written = self.db.bulk(move |c| {
                 fence.check(c)?;
-                prepend::write(c, &target, &chunk)
+                backfill_write::write(c, &target, &chunk)
             });
             written.await?;
         }
@@ -110,7 +114,7 @@ pub(super) async fn abandon(db: &Db, lease: &Lease, tree: TreeId) -> Result<(), 
         let fence = lease.guard();
         let some = db.bulk(move |c| {
             fence.check(c)?;
-            prepend::abandon(c, tree, from, PACKAGES)
+            backfill_write::abandon(c, tree, from, PACKAGES)
         });
         after = some.await?;
     }

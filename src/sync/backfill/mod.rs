@@ -6,38 +6,38 @@
 //! them again.
 
 mod apply;
-mod evidence;
-mod look;
-mod pace;
-mod past;
+mod fetch_descriptions;
+mod files;
 mod plan;
+mod rate_limit;
+mod rows;
 mod run;
 mod tables;
 
 use std::time::Duration;
 
 use super::{Sync, SyncError};
-use crate::db::backfill::{self, Wish};
-use crate::jobs::{IfHalted, Started};
+use crate::db::backfill::{self, PendingBackfill};
+use crate::jobs::{AfterHalt, Started};
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Day;
 use crate::upstream::UpstreamError;
-use run::Run;
+use run::BackfillRun;
 
 /// Default number of requests per second: about two per connection.
 pub const RATE: u32 = 8;
 /// The highest rate that can be requested.
-pub const FASTEST: u32 = 1000;
+pub const MAX_RATE: u32 = 1000;
 
 /// Delay before the retry of a back-fill that failed because the mirror or the database was unavailable.
-const AGAIN: Duration = Duration::from_secs(600);
+const RETRY_DELAY: Duration = Duration::from_secs(600);
 /// The key of the job; a dry run appends `:dry`.
 const KEY: &str = "backfill:cran";
 
 /// The request for a back-fill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct BackfillRequest {
     /// The source.
     pub kind: SourceKind,
     /// The oldest day to fill in.
@@ -55,16 +55,16 @@ impl Sync {
     /// server until it is complete or stopped.
     ///
     /// # Errors
-    /// [`SyncError::NoPast`] for kinds other than CRAN; database errors.
-    pub async fn backfill(&self, request: &Asked) -> Result<Started, SyncError> {
+    /// [`SyncError::NotBackfillable`] for kinds other than CRAN; database errors.
+    pub async fn backfill(&self, request: &BackfillRequest) -> Result<Started, SyncError> {
         if request.kind != SourceKind::Cran {
-            return Err(SyncError::NoPast(request.kind));
+            return Err(SyncError::NotBackfillable(request.kind));
         }
-        let wish = Wish {
+        let wish = PendingBackfill {
             since: request.since.start(),
-            rate: i64::from(request.rate.clamp(1, FASTEST)),
+            rate: i64::from(request.rate.clamp(1, MAX_RATE)),
             actor: request.actor.clone(),
-            asked_at: (self.state.clock)(),
+            requested_at: (self.state.clock)(),
         };
         if request.dry_run {
             return Ok(self.begin_backfill(wish, true));
@@ -72,7 +72,7 @@ impl Sync {
         let busy = self.state.jobs.running().iter().any(|job| job.key == KEY);
         if !busy {
             let stored = wish.clone();
-            self.state.db.write(move |c| backfill::wish(c, SourceId::CRAN, &stored)).await?;
+            self.state.db.write(move |c| backfill::put(c, SourceId::CRAN, &stored)).await?;
         }
         Ok(self.begin_backfill(wish, false))
     }
@@ -83,18 +83,18 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn stop_backfill(&self) -> Result<String, SyncError> {
-        let forgotten = self.state.db.write(|c| backfill::forget(c, SourceId::CRAN)).await?;
+        let forgotten = self.state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await?;
         let stopped = self.state.jobs.stop(KEY);
         if let Some(job) = &stopped {
             // The job may have ended before the stop reached it.
-            if let Ok(sentence) = job.ended().await {
+            if let Ok(sentence) = job.wait_end().await {
                 return Ok(sentence);
             }
         }
         if !forgotten && stopped.is_none() {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
-        run::abandon(&self.state, &self.turn).await?;
+        run::abandon(&self.state, &self.cran_lock).await?;
         Ok("The back-fill of cran was stopped. What was read is kept; the same command resumes it."
             .to_owned())
     }
@@ -102,38 +102,38 @@ impl Sync {
     /// Resumes a requested back-fill that is not complete, until the task is dropped.
     pub async fn run_backfills(&self) {
         loop {
-            match self.state.db.read(|c| backfill::wished(c, SourceId::CRAN)).await {
+            match self.state.db.read(|c| backfill::get(c, SourceId::CRAN)).await {
                 Ok(None) => {}
                 Ok(Some(wish)) => {
                     // The result is in the log.
-                    let _ = self.begin_backfill(wish, false).job().ended().await;
+                    let _ = self.begin_backfill(wish, false).job().wait_end().await;
                 }
                 Err(error) => {
                     tracing::warn!(target: "sync", %error, "could not read the pending back-fill");
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 
-    fn begin_backfill(&self, wish: Wish, dry_run: bool) -> Started {
-        let (state, turn) = (self.state.clone(), self.turn.clone());
+    fn begin_backfill(&self, wish: PendingBackfill, dry_run: bool) -> Started {
+        let (state, turn) = (self.state.clone(), self.cran_lock.clone());
         let now = (self.state.clock)();
         let key = if dry_run { format!("{KEY}:dry") } else { KEY.to_owned() };
-        self.state.jobs.start_as(IfHalted::GoesOn, &key, now, |report| async move {
-            let run = Run { state: &state, turn: &turn, wish: &wish, report: &report, dry_run };
+        self.state.jobs.start_with(AfterHalt::Resumes, &key, now, |report| async move {
+            let run = BackfillRun { state: &state, source_lock: &turn, request: &wish, report: &report, dry_run };
             let ended = run.run().await;
             let is_over = match &ended {
                 Ok(ended) => !ended.lacks_digests,
                 Err(error) => is_final(error),
             };
             if !dry_run && is_over {
-                let forgotten = state.db.write(|c| backfill::forget(c, SourceId::CRAN)).await;
+                let forgotten = state.db.write(|c| backfill::delete(c, SourceId::CRAN)).await;
                 if let Err(error) = forgotten {
                     tracing::warn!(target: "sync", source = "cran", %error, "could not remove the request of a back-fill that is over; it is repeated within ten minutes");
                 }
             }
-            ended.map(|ended| ended.outcome.to_string()).map_err(|error| failed(&error, report.is_stopped()))
+            ended.map(|ended| ended.outcome.to_string()).map_err(|error| log_failure(&error, report.is_stopped()))
         })
     }
 }
@@ -143,7 +143,7 @@ fn is_final(error: &SyncError) -> bool {
     match error {
         SyncError::Refused(_)
         | SyncError::NotSynced(_)
-        | SyncError::NoPast(_)
+        | SyncError::NotBackfillable(_)
         | SyncError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => true,
         SyncError::Upstream(UpstreamError::Unavailable { .. })
         | SyncError::Db(_)
@@ -155,7 +155,7 @@ fn is_final(error: &SyncError) -> bool {
 }
 
 /// The reason of a failure, for people.
-fn failed(error: &SyncError, stopped: bool) -> String {
+fn log_failure(error: &SyncError, stopped: bool) -> String {
     let message = match error {
         SyncError::Halted if stopped => {
             "the back-fill was stopped; what was read is kept: the same command resumes it".to_owned()

@@ -3,43 +3,43 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::evidence::{self, Files, Ledger, key};
-use super::look::Wanted;
-use super::past::{Assembled, Identity, assemble};
-use super::run::Known;
+use super::fetch_descriptions::PendingArchive;
+use super::files::{self, Files, SourceState, key};
+use super::rows::{BackfillRows, FileRecord, assemble};
+use super::run::CranState;
 use super::tables::Tables;
-use crate::db::backfill::{Archive, Look};
+use crate::db::backfill::{Archive, DescriptionResult};
 use crate::model::change::LifeState;
 use crate::model::ids::{ReleaseId, Seq, TreeId};
 use crate::model::time::Day;
-use crate::r::history::{CROWD, Evidence, History, days};
+use crate::r::history::{BULK_COPY_FILES, History, MirrorTables, reconstruct};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
 
 /// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]
-pub(super) enum Planned {
+pub(super) enum PlanOutcome {
     /// The mirror has no older history; why.
     Nothing(String),
-    Past(Past),
+    Plan(BackfillPlan),
 }
 
 /// The plan of a back-fill.
-pub(super) struct Past {
+pub(super) struct BackfillPlan {
     pub(super) tree: TreeId,
     /// The first step of the tree, below which the history is written.
     pub(super) first: Seq,
-    pub(super) size: Size,
+    pub(super) size: BackfillSize,
     /// Archives whose descriptions are missing.
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) missing: Vec<PendingArchive>,
     /// The rows, if they were requested and no description is missing.
-    pub(super) rows: Option<Rows>,
+    pub(super) rows: Option<PlannedRows>,
     pub(super) warnings: Vec<String>,
 }
 
 /// The rows to write.
-pub(super) struct Rows {
-    pub(super) assembled: Assembled,
+pub(super) struct PlannedRows {
+    pub(super) rows: BackfillRows,
     /// Files that should be listed but cannot be, with the reason.
     pub(super) left_out: Vec<(String, String)>,
 }
@@ -48,35 +48,35 @@ pub(super) struct Rows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To find missing descriptions, and the size.
-    Look,
+    Measure,
     /// To write the rows.
     Write,
 }
 
 /// The size of a back-fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
+pub(super) struct BackfillSize {
     /// The first and the last day.
     pub(super) span: (Day, Day),
     /// Number of days with changes.
     pub(super) days: usize,
     pub(super) releases: usize,
     /// Number of archives to read.
-    pub(super) looks: usize,
+    pub(super) archives: usize,
 }
 
 /// Plans the days from `since` up to that of the first step.
 pub(super) fn plan(
-    mut known: Known,
+    mut known: CranState,
     tables: &Tables,
     since: Day,
     purpose: Purpose,
-) -> Result<Planned, String> {
-    let until = known.ledger.first_at.day();
+) -> Result<PlanOutcome, String> {
+    let until = known.source.first_at.day();
     if since >= until {
-        return Ok(Planned::Nothing(format!("the history of cran begins on {until} already")));
+        return Ok(PlanOutcome::Nothing(format!("the history of cran begins on {until} already")));
     }
-    let lost = evidence::lost(&known.ledger, tables);
+    let lost = files::archive_loss(&known.source, tables);
     if lost.is_suspicious() {
         return Err(format!(
             "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what a half-written \
@@ -84,98 +84,110 @@ pub(super) fn plan(
             lost.lost, lost.before
         ));
     }
-    let files = evidence::gather(&known.ledger, tables);
-    let evidence = Evidence { archive: &files.archive, current: &files.current, events: &tables.events };
-    let history = days(&evidence, since, until);
+    let files = files::collect_files(&known.source, tables);
+    let evidence = MirrorTables { archive: &files.archive, current: &files.current, events: &tables.events };
+    let history = reconstruct(&evidence, since, until);
     let (Some(first), Some(last)) = (history.days.first(), history.days.last()) else {
-        return Ok(Planned::Nothing(format!(
+        return Ok(PlanOutcome::Nothing(format!(
             "the mirror has no release from before {until}, where history begins"
         )));
     };
-    let wanted = wanted(&history, &known, &files);
+    let wanted = missing_descriptions(&history, &known, &files);
     let turned = history.days.iter().flat_map(|day| &day.changes);
     let releases: HashSet<*const MetaRow<String>> =
         turned.map(|turned| std::ptr::from_ref(turned.file)).collect();
-    let size = Size {
+    let size = BackfillSize {
         span: (first.day, last.day),
         days: history.days.len(),
         releases: releases.len(),
-        looks: wanted.len(),
+        archives: wanted.len(),
     };
     let warnings = warnings(&history, tables, &files);
     let rows = (purpose == Purpose::Write && wanted.is_empty()).then(|| {
-        let looks = std::mem::take(&mut known.looks);
-        let mut identify = Identify::new(&known, looks, &files);
-        let assembled = assemble(&history, known.first, |row| identify.of(row));
-        let left_out = left_out(&assembled, &identify.looks);
-        Rows { assembled, left_out }
+        let looks = std::mem::take(&mut known.descriptions);
+        let mut identify = FileIdentifier::new(&known, looks, &files);
+        let assembled = assemble(&history, known.first, |row| identify.identify(row));
+        let left_out = left_out(&assembled, &identify.descriptions);
+        PlannedRows { rows: assembled, left_out }
     });
-    Ok(Planned::Past(Past { tree: known.tree, first: known.first, size, wanted, rows, warnings }))
+    Ok(PlanOutcome::Plan(BackfillPlan {
+        tree: known.tree,
+        first: known.first,
+        size,
+        missing: wanted,
+        rows,
+        warnings,
+    }))
 }
 
 /// Returns the files that are listed on some day but have neither a record nor a stored description.
-fn wanted(history: &History<'_>, known: &Known, files: &Files) -> Vec<Wanted> {
+fn missing_descriptions(history: &History<'_>, known: &CranState, files: &Files) -> Vec<PendingArchive> {
     let mut seen: HashSet<Archive> = HashSet::new();
     let mut wanted = Vec::new();
-    let turned = history.days.iter().flat_map(|day| &day.changes).filter(|turned| turned.what.is_listed());
+    let turned = history.days.iter().flat_map(|day| &day.changes).filter(|turned| turned.state.is_listed());
     for row in turned.map(|turned| turned.file) {
         let key = key(row);
         let Some(origin) = files.origins.get(&key) else { continue };
-        let has_record = origin.known.is_some_and(|place| known.ledger.releases[place].variant.is_some());
-        if !has_record && !known.looks.contains_key(&key) && seen.insert(key) {
-            wanted.push(Wanted { row: row.clone(), origin: origin.clone() });
+        let has_record = origin.known.is_some_and(|place| known.source.releases[place].variant.is_some());
+        if !has_record && !known.descriptions.contains_key(&key) && seen.insert(key) {
+            wanted.push(PendingArchive { row: row.clone(), origin: origin.clone() });
         }
     }
     wanted
 }
 
 /// Identifies files with releases in the database.
-struct Identify<'a> {
-    ledger: &'a Ledger,
+struct FileIdentifier<'a> {
+    source: &'a SourceState,
     /// Records are moved out: each is needed once, and they are many.
-    looks: HashMap<Archive, Look>,
+    descriptions: HashMap<Archive, DescriptionResult>,
     files: &'a Files,
     /// The variant of each release that is listed at the first step.
-    shown: HashMap<ReleaseId, i64>,
+    listed_variants: HashMap<ReleaseId, i64>,
     /// The next revision of each known version.
     revisions: HashMap<(&'a str, &'a str), i64>,
     /// The next revision of each unknown version.
-    fresh: HashMap<String, i64>,
+    new_revisions: HashMap<String, i64>,
 }
 
-impl<'a> Identify<'a> {
-    fn new(known: &'a Known, looks: HashMap<Archive, Look>, files: &'a Files) -> Identify<'a> {
-        let listed = known.ledger.alive.iter().filter(|alive| alive.state == LifeState::Listed);
+impl<'a> FileIdentifier<'a> {
+    fn new(
+        known: &'a CranState,
+        descriptions: HashMap<Archive, DescriptionResult>,
+        files: &'a Files,
+    ) -> FileIdentifier<'a> {
+        let listed = known.source.alive.iter().filter(|alive| alive.state == LifeState::Listed);
         let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
-        for release in &known.ledger.releases {
+        for release in &known.source.releases {
             let next = revisions.entry((&release.name, &release.version)).or_default();
             *next = (*next).max(release.revision + 1);
         }
-        Identify {
-            ledger: &known.ledger,
-            looks,
+        FileIdentifier {
+            source: &known.source,
+            descriptions,
             files,
-            shown: listed.map(|alive| (alive.release, alive.variant)).collect(),
+            listed_variants: listed.map(|alive| (alive.release, alive.variant)).collect(),
             revisions,
-            fresh: HashMap::new(),
+            new_revisions: HashMap::new(),
         }
     }
 
-    fn of(&mut self, row: &MetaRow<String>) -> Identity {
+    fn identify(&mut self, row: &MetaRow<String>) -> FileRecord {
         let key = key(row);
         let origin = self.files.origins.get(&key);
-        let release = origin.and_then(|origin| origin.known).map(|place| &self.ledger.releases[place]);
-        let variant = release.and_then(|known| self.shown.get(&known.release).copied().or(known.variant));
-        let stanza = match self.looks.get_mut(&key) {
-            Some(Look::Record(stanza)) if variant.is_none() => Some(std::mem::take(stanza)),
-            Some(Look::Record(_) | Look::Trouble(_)) | None => None,
+        let release = origin.and_then(|origin| origin.known).map(|place| &self.source.releases[place]);
+        let variant =
+            release.and_then(|known| self.listed_variants.get(&known.release).copied().or(known.variant));
+        let stanza = match self.descriptions.get_mut(&key) {
+            Some(DescriptionResult::Record(stanza)) if variant.is_none() => Some(std::mem::take(stanza)),
+            Some(DescriptionResult::Record(_) | DescriptionResult::Failure(_)) | None => None,
         };
         let locator = match origin.is_none_or(|origin| origin.is_archived) {
             true => format!("Archive/{}/{}", row.package, row.file),
             false => row.file.clone(),
         };
         let revision = if release.is_some() { 0 } else { self.revision(row) };
-        Identity {
+        FileRecord {
             known: release.map(|known| (known.package, known.release)),
             variant,
             stanza,
@@ -186,7 +198,7 @@ impl<'a> Identify<'a> {
 
     fn revision(&mut self, row: &MetaRow<String>) -> i64 {
         let version = PackageFile::parse(&row.file).map_or("", |file| file.version);
-        let next = self.fresh.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
+        let next = self.new_revisions.entry(format!("{}_{version}", row.package)).or_insert_with(|| {
             self.revisions.get(&(row.package.as_str(), version)).copied().unwrap_or_default()
         });
         *next += 1;
@@ -194,12 +206,12 @@ impl<'a> Identify<'a> {
     }
 }
 
-fn left_out(assembled: &Assembled, looks: &HashMap<Archive, Look>) -> Vec<(String, String)> {
+fn left_out(assembled: &BackfillRows, looks: &HashMap<Archive, DescriptionResult>) -> Vec<(String, String)> {
     let troubles: HashMap<&str, &str> = looks
         .iter()
         .filter_map(|(archive, look)| match look {
-            Look::Trouble(trouble) => Some((archive.file.as_str(), trouble.as_str())),
-            Look::Record(_) => None,
+            DescriptionResult::Failure(trouble) => Some((archive.file.as_str(), trouble.as_str())),
+            DescriptionResult::Record(_) => None,
         })
         .collect();
     let mut left_out: Vec<(String, String)> = assembled
@@ -220,9 +232,9 @@ fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String
             history.undated
         ));
     }
-    if let Some((day, files)) = history.crowded {
+    if let Some((day, files)) = history.bulk_copy {
         warnings.push(format!(
-            "{files} releases have the time of {day}, more than the {CROWD} of any real day: they were copied then, so \
+            "{files} releases have the time of {day}, more than the {BULK_COPY_FILES} of any real day: they were copied then, so \
              earlier days lack them"
         ));
     }

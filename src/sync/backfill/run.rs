@@ -5,22 +5,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply::Work;
-use super::evidence::Ledger;
-use super::look::{CONNECTIONS, Looker};
-use super::pace::Pace;
-use super::plan::{Planned, Purpose, Rows, Size, plan};
+use super::apply::BackfillTransaction;
+use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher};
+use super::files::SourceState;
+use super::plan::{BackfillSize, PlanOutcome, PlannedRows, Purpose, plan};
+use super::rate_limit::RateLimit;
 use super::tables::{self, Tables};
-use crate::db::backfill::{self, Look, Wish};
-use crate::db::{Conn, DbError, prepend, step, tree};
+use crate::db::backfill::{self, DescriptionResult, PendingBackfill};
+use crate::db::{Conn, DbError, backfill_write, step, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::{ClaimError, Lease};
 use crate::model::ids::{Seq, SourceId, TxId};
 use crate::model::time::Day;
 use crate::state::State;
-use crate::sync::digests;
+use crate::sync::bundle_digests;
 use crate::sync::run::cran_tree;
-use crate::sync::{SyncError, Turn};
+use crate::sync::{SourceLock, SyncError};
 use crate::upstream::Mirror;
 
 /// Number of stored descriptions deleted per write.
@@ -31,23 +31,23 @@ const WAIT: Duration = Duration::from_secs(5);
 const NAMED: usize = 10;
 
 /// The context of a back-fill.
-pub(super) struct Run<'a> {
+pub(super) struct BackfillRun<'a> {
     pub(super) state: &'a Arc<State>,
-    pub(super) turn: &'a Turn,
-    pub(super) wish: &'a Wish,
+    pub(super) source_lock: &'a SourceLock,
+    pub(super) request: &'a PendingBackfill,
     pub(super) report: &'a Reporter,
     pub(super) dry_run: bool,
 }
 
 /// The result of a back-fill; displayed as a sentence for people.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum BackfillSummary {
     /// There is no older history; why.
     Nothing(String),
     /// The size of a dry run, and the rate in requests per second.
-    Dry(Size, Option<u32>),
+    DryRun(BackfillSize, Option<u32>),
     Published {
-        size: Size,
+        size: BackfillSize,
         transactions: (TxId, TxId),
         left_out: Vec<(String, String)>,
     },
@@ -55,19 +55,19 @@ pub(super) enum Outcome {
 
 /// The end of a back-fill.
 pub(super) struct Ended {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: BackfillSummary,
     /// Set if the digests of the releases could not be stored: a repetition stores them.
     pub(super) lacks_digests: bool,
 }
 
-impl Run<'_> {
+impl BackfillRun<'_> {
     pub(super) async fn run(&self) -> Result<Ended, SyncError> {
         // One configuration for the whole run: a reload takes effect with the next run.
         let config = self.state.config.load_full();
         let mirror = self.state.upstream.load().mirror(&config.cran.url)?;
         if self.dry_run {
             let tables = self.tables(&mirror).await?;
-            let outcome = self.sized(&tables, &mirror).await?;
+            let outcome = self.measure(&tables, &mirror).await?;
             return Ok(Ended { outcome, lacks_digests: false });
         }
         let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
@@ -83,7 +83,7 @@ impl Run<'_> {
     /// Stores the digests of the published releases, also of those of an earlier run that could not; returns false, and
     /// logs why, if that fails.
     async fn has_digests(&self, mirror: &Mirror, lease: &Lease) -> bool {
-        let Err(error) = self.learn_digests(mirror, lease).await else { return true };
+        let Err(error) = self.set_digests(mirror, lease).await else { return true };
         tracing::warn!(
             target: "sync",
             source = "cran",
@@ -94,9 +94,9 @@ impl Run<'_> {
     }
 
     /// Stores the digests of the published releases, which a bundle declares.
-    async fn learn_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
-        if let Some(shown) = mirror.shown().await? {
-            digests::learn(&self.state.db, lease, SourceId::CRAN, &shown).await?;
+    async fn set_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
+        if let Some(shown) = mirror.view().await? {
+            bundle_digests::set_in_releases(&self.state.db, lease, SourceId::CRAN, &shown).await?;
         }
         Ok(())
     }
@@ -105,62 +105,62 @@ impl Run<'_> {
         self.report.progress("reading the mirror's file tables", 0, None);
         tokio::select! {
             tables = tables::read(mirror) => tables.map(Arc::new),
-            () = self.report.halted() => Err(SyncError::Halted),
+            () = self.report.wait_halted() => Err(SyncError::Halted),
         }
     }
 
     /// The request rate; unlimited for directories.
     fn rate(&self, mirror: &Mirror) -> Option<u32> {
-        let rate = u32::try_from(self.wish.rate).unwrap_or(super::FASTEST);
+        let rate = u32::try_from(self.request.rate).unwrap_or(super::MAX_RATE);
         mirror.directory().is_none().then_some(rate)
     }
 
-    async fn sized(&self, tables: &Arc<Tables>, mirror: &Mirror) -> Result<Outcome, SyncError> {
-        Ok(match self.plan(tables, Purpose::Look).await? {
-            Planned::Nothing(why) => Outcome::Nothing(why),
-            Planned::Past(past) => Outcome::Dry(past.size, self.rate(mirror)),
+    async fn measure(&self, tables: &Arc<Tables>, mirror: &Mirror) -> Result<BackfillSummary, SyncError> {
+        Ok(match self.plan(tables, Purpose::Measure).await? {
+            PlanOutcome::Nothing(why) => BackfillSummary::Nothing(why),
+            PlanOutcome::Plan(past) => BackfillSummary::DryRun(past.size, self.rate(mirror)),
         })
     }
 
-    async fn fill(&self, mirror: &Mirror, lease: &Lease) -> Result<Outcome, SyncError> {
+    async fn fill(&self, mirror: &Mirror, lease: &Lease) -> Result<BackfillSummary, SyncError> {
         let tables = self.tables(mirror).await?;
         let mut warned = false;
         loop {
-            let past = match self.plan(&tables, Purpose::Look).await? {
-                Planned::Nothing(why) => return Ok(Outcome::Nothing(why)),
-                Planned::Past(past) => past,
+            let past = match self.plan(&tables, Purpose::Measure).await? {
+                PlanOutcome::Nothing(why) => return Ok(BackfillSummary::Nothing(why)),
+                PlanOutcome::Plan(past) => past,
             };
             for warning in past.warnings.iter().filter(|_| !warned) {
                 tracing::warn!(target: "sync", source = "cran", "{warning}");
             }
             warned = true;
-            if !past.wanted.is_empty() {
-                let looker = Looker {
+            if !past.missing.is_empty() {
+                let looker = DescriptionFetcher {
                     mirror,
-                    pace: Pace::new(self.rate(mirror)),
+                    rate_limit: RateLimit::new(self.rate(mirror)),
                     db: &self.state.db,
                     lease,
                     source: SourceId::CRAN,
                     report: self.report,
                 };
-                looker.look(past.wanted).await?;
+                looker.fetch_all(past.missing).await?;
             }
             if let Some(outcome) = self.publish(&tables).await? {
-                self.forget_looks().await?;
+                self.delete_descriptions().await?;
                 return Ok(outcome);
             }
         }
     }
 
     /// Publishes the plan if it needs no further descriptions; `None` if a sync meanwhile added releases that do.
-    async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<Outcome>, SyncError> {
+    async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<BackfillSummary>, SyncError> {
         self.report.progress("waiting for the running sync", 0, None);
         let alone = tokio::select! {
-            alone = self.turn.lock() => alone,
-            () = self.report.halted() => return Err(SyncError::Halted),
+            alone = self.source_lock.lock() => alone,
+            () = self.report.wait_halted() => return Err(SyncError::Halted),
         };
         let lease = self.sync_lease().await?;
-        let published = self.publish_alone(tables, &lease).await;
+        let published = self.publish_locked(tables, &lease).await;
         lease.release(&self.state.db).await;
         drop(alone);
         published
@@ -171,95 +171,103 @@ impl Run<'_> {
         loop {
             let config = self.state.config.load_full();
             match Lease::claim(&self.state.db, &config, &self.state.clock, "sync:cran").await {
-                Err(ClaimError::Elsewhere(_)) => {}
+                Err(ClaimError::HeldByOther(_)) => {}
                 claimed => return Ok(claimed?),
             }
             tokio::select! {
                 () = tokio::time::sleep(WAIT) => {}
-                () = self.report.halted() => return Err(SyncError::Halted),
+                () = self.report.wait_halted() => return Err(SyncError::Halted),
             }
         }
     }
 
-    async fn publish_alone(&self, tables: &Arc<Tables>, lease: &Lease) -> Result<Option<Outcome>, SyncError> {
+    async fn publish_locked(
+        &self,
+        tables: &Arc<Tables>,
+        lease: &Lease,
+    ) -> Result<Option<BackfillSummary>, SyncError> {
         let past = match self.plan(tables, Purpose::Write).await? {
-            Planned::Nothing(why) => return Ok(Some(Outcome::Nothing(why))),
-            Planned::Past(past) => past,
+            PlanOutcome::Nothing(why) => return Ok(Some(BackfillSummary::Nothing(why))),
+            PlanOutcome::Plan(past) => past,
         };
-        let Some(Rows { assembled, left_out }) = past.rows else { return Ok(None) };
+        let Some(PlannedRows { rows: assembled, left_out }) = past.rows else { return Ok(None) };
         for (file, reason) in &left_out {
             tracing::warn!(target: "sync", source = "cran", file, "not in the index of older days: {reason}");
         }
-        let work = Work {
+        let work = BackfillTransaction {
             db: &self.state.db,
             lease,
             source: SourceId::CRAN,
             tree: past.tree,
             first: past.first,
-            started_at: self.wish.asked_at,
-            actor: &self.wish.actor,
+            started_at: self.request.requested_at,
+            actor: &self.request.actor,
             report: self.report,
         };
         let transactions = work.publish(assembled, (self.state.clock)()).await?;
         self.state.catalog.refresh(&self.state.db).await?;
-        Ok(Some(Outcome::Published { size: past.size, transactions, left_out }))
+        Ok(Some(BackfillSummary::Published { size: past.size, transactions, left_out }))
     }
 
-    async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<Planned, SyncError> {
+    async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<PlanOutcome, SyncError> {
         self.report.progress("computing the days", 0, None);
-        let Some(known) = self.state.db.read(known).await? else {
+        let Some(known) = self.state.db.read(load_state).await? else {
             return Err(SyncError::Refused("cran was never synced; run `rspm sync` first".to_owned()));
         };
-        let (tables, since) = (Arc::clone(tables), self.wish.since.day());
+        let (tables, since) = (Arc::clone(tables), self.request.since.day());
         // Takes seconds of CPU: not on an async thread.
         let planned = tokio::task::spawn_blocking(move || plan(known, &tables, since, purpose)).await;
         planned.map_err(|_| SyncError::Stopping)?.map_err(SyncError::Refused)
     }
 
     /// Deletes stored descriptions, which are now in the rows.
-    async fn forget_looks(&self) -> Result<(), SyncError> {
-        while self.state.db.bulk(|c| backfill::discard(c, SourceId::CRAN, FORGET)).await? > 0 {}
+    async fn delete_descriptions(&self) -> Result<(), SyncError> {
+        while self.state.db.bulk(|c| backfill::delete_descriptions(c, SourceId::CRAN, FORGET)).await? > 0 {}
         Ok(())
     }
 }
 
 /// The state of CRAN in the database.
-pub(super) struct Known {
+pub(super) struct CranState {
     pub(super) tree: crate::model::ids::TreeId,
     pub(super) first: Seq,
-    pub(super) ledger: Ledger,
-    pub(super) looks: HashMap<backfill::Archive, Look>,
+    pub(super) source: SourceState,
+    pub(super) descriptions: HashMap<backfill::Archive, DescriptionResult>,
 }
 
 /// Reads the state; `None` before the first sync.
-fn known(c: &mut dyn Conn) -> Result<Option<Known>, DbError> {
+fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
     let tree::Tree { id, first, .. } = cran_tree(c)?;
     let first = match first {
         None => return Ok(None),
         Some(first) => first,
     };
     let Some(step) = step::get(c, id, first)? else { return Ok(None) };
-    let mut ledger = Ledger { releases: Vec::new(), alive: prepend::alive(c, id, first)?, first_at: step.at };
-    prepend::releases(c, SourceId::CRAN, &mut |release| {
+    let mut ledger = SourceState {
+        releases: Vec::new(),
+        alive: backfill_write::live_releases(c, id, first)?,
+        first_at: step.at,
+    };
+    backfill_write::releases(c, SourceId::CRAN, &mut |release| {
         ledger.releases.push(release);
         Ok(())
     })?;
     let mut looks = HashMap::new();
-    backfill::kept(c, SourceId::CRAN, &mut |archive, look| {
+    backfill::each_description(c, SourceId::CRAN, &mut |archive, look| {
         looks.insert(archive, look);
         Ok(())
     })?;
     // The plan must not depend on the order of rows.
     ledger.releases.sort_unstable_by_key(|known| known.release);
     ledger.alive.sort_unstable_by_key(|alive| (alive.release, alive.state));
-    Ok(Some(Known { tree: id, first, ledger, looks }))
+    Ok(Some(CranState { tree: id, first, source: ledger, descriptions: looks }))
 }
 
 /// Removes the rows of an unfinished back-fill; does nothing while another server writes.
-pub(super) async fn abandon(state: &Arc<State>, turn: &Turn) -> Result<(), SyncError> {
+pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(), SyncError> {
     let _alone = turn.lock().await;
     let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
-        Err(ClaimError::Elsewhere(_)) => return Ok(()),
+        Err(ClaimError::HeldByOther(_)) => return Ok(()),
         claimed => claimed?,
     };
     let tree = state.db.read(cran_tree).await;
@@ -271,18 +279,19 @@ pub(super) async fn abandon(state: &Arc<State>, turn: &Turn) -> Result<(), SyncE
     undone
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for BackfillSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Nothing(why) => f.write_str(why),
-            Outcome::Dry(size, rate) => {
+            BackfillSummary::Nothing(why) => f.write_str(why),
+            BackfillSummary::DryRun(size, rate) => {
                 write!(f, "{size} would be filled in; ")?;
-                match (size.looks, rate) {
+                match (size.archives, rate) {
                     (0, _) => f.write_str("nothing more has to be read from the mirror"),
                     (looks, None) => write!(f, "{looks} archives have to be read"),
                     (looks, Some(rate)) => {
                         let minutes = looks.div_ceil(*rate as usize).div_ceil(60);
-                        let megabytes = (looks * super::look::FIRST as usize).div_ceil(1_000_000);
+                        let megabytes =
+                            (looks * super::fetch_descriptions::FIRST_READ as usize).div_ceil(1_000_000);
                         write!(
                             f,
                             "{looks} archives have to be read, which at {rate} requests a second over \
@@ -293,7 +302,7 @@ impl fmt::Display for Outcome {
                     }
                 }
             }
-            Outcome::Published { size, transactions: (first, last), left_out } => {
+            BackfillSummary::Published { size, transactions: (first, last), left_out } => {
                 write!(f, "{size} were filled in (transactions {first} to {last})")?;
                 if left_out.is_empty() {
                     return Ok(());
@@ -312,7 +321,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for BackfillSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, last): (Day, Day) = self.span;
         write!(f, "{} days of cran from {first} to {last}, {} releases,", self.days, self.releases)

@@ -7,7 +7,7 @@ use crate::r::packages;
 use crate::r::rds::Limits;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::sync::SyncError;
-use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError};
+use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError};
 
 const ARCHIVE: &str = "src/contrib/Meta/archive.rds";
 const CURRENT: &str = "src/contrib/Meta/current.rds";
@@ -66,7 +66,7 @@ fn parse(
             .push(format!("could not read {address}/{CURRENT}, continuing without it: {error}")),
     }
     let read = |bytes: Bytes| {
-        let text = packages::text(&bytes, LIMIT).map_err(|e| e.to_string())?;
+        let text = packages::decode_text(&bytes, LIMIT).map_err(|e| e.to_string())?;
         Events::read(&text).map_err(|e| e.to_string())
     };
     match events.map(read).transpose() {
@@ -81,9 +81,9 @@ fn parse(
 }
 
 async fn whole(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, SyncError> {
-    match mirror.fetch(Fetch { path, known: None, limit: LIMIT }).await {
-        Ok(Fetched::Body { bytes, .. }) => Ok(Some(bytes)),
-        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
+    match mirror.fetch(FileRequest { path, known: None, limit: LIMIT }).await {
+        Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
+        Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

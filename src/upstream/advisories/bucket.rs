@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::packed::Packing;
-use super::{FETCHED, Look, file_at, refused};
-use crate::advisory::{Batch, Ecosystem, instant, is_id};
+use super::{FETCHED, FeedCheck, file_at, refused};
+use crate::advisory::{Batch, Ecosystem, is_id, parse_time};
 use crate::model::time::Timestamp;
-use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 
 /// With more changes than this all advisories are fetched.
-const SINGLY: usize = 100;
+const MAX_SINGLE: usize = 100;
 /// Parallel requests.
 const AT_ONCE: usize = 4;
 
@@ -24,14 +24,14 @@ impl Listing {
     fn read(bytes: &[u8]) -> Option<Listing> {
         let row = |line: &str| {
             let (time, id) = line.trim().split_once(',')?;
-            is_id(id).then_some((id.to_owned(), instant(time)?))
+            is_id(id).then_some((id.to_owned(), parse_time(time)?))
         };
         let rows: BTreeMap<_, _> = std::str::from_utf8(bytes).ok()?.lines().filter_map(row).collect();
         (!rows.is_empty()).then_some(Listing(rows))
     }
 
     /// Removes advisories that are no longer listed, and returns the ids to fetch.
-    fn differs(&self, batch: &mut Batch) -> Vec<String> {
+    fn reconcile(&self, batch: &mut Batch) -> Vec<String> {
         batch.retain(|id| self.0.contains_key(id));
         let newer = |(id, at): &(&String, &Timestamp)| batch.modified(id).is_none_or(|known| known < **at);
         self.0.iter().filter(newer).map(|(id, _)| id.clone()).collect()
@@ -39,21 +39,21 @@ impl Listing {
 }
 
 /// Checks the folder of an ecosystem.
-pub(super) async fn look(
+pub(super) async fn check(
     mirror: &Mirror,
     ecosystem: Ecosystem,
     known: Option<Validators>,
     stored: impl Future<Output = Option<Batch>> + Send,
-) -> Result<Look, UpstreamError> {
+) -> Result<FeedCheck, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
     let (bytes, validators) =
-        match mirror.fetch(Fetch { path: &path, known: known.clone(), limit: FETCHED }).await {
-            Ok(Fetched::Unchanged) => return Ok(Look::Unchanged),
-            Ok(Fetched::Body { bytes, validators }) => (bytes, validators),
+        match mirror.fetch(FileRequest { path: &path, known: known.clone(), limit: FETCHED }).await {
+            Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
+            Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             // A copy without the list of changes.
             Err(UpstreamError::Missing(_)) => {
                 return match whole(mirror, ecosystem, known).await {
-                    Err(UpstreamError::Missing(_)) => Ok(Look::Absent),
+                    Err(UpstreamError::Missing(_)) => Ok(FeedCheck::Absent),
                     other => other,
                 };
             }
@@ -63,46 +63,47 @@ pub(super) async fn look(
     let listing = listing.ok_or_else(|| refused(mirror, &path, "is not a list of advisories".to_owned()))?;
     let mut batch = match stored.await {
         Some(stored) => stored,
-        None => everything(mirror, ecosystem).await?,
+        None => fetch_all(mirror, ecosystem).await?,
     };
-    let mut changed = listing.differs(&mut batch);
-    if changed.len() > SINGLY {
-        batch = everything(mirror, ecosystem).await?;
-        changed = listing.differs(&mut batch);
+    let mut changed = listing.reconcile(&mut batch);
+    if changed.len() > MAX_SINGLE {
+        batch = fetch_all(mirror, ecosystem).await?;
+        changed = listing.reconcile(&mut batch);
     }
     // The file may be older than the list. More changes than these are left to the next check, which compares again.
-    let validators = if changed.len() > SINGLY { Validators::default() } else { validators };
-    let fetched = stream::iter(changed.into_iter().take(SINGLY)).map(|id| one(mirror, ecosystem, id));
+    let validators = if changed.len() > MAX_SINGLE { Validators::default() } else { validators };
+    let fetched =
+        stream::iter(changed.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(mirror, ecosystem, id));
     let fetched: Vec<Batch> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
     fetched.into_iter().for_each(|one| batch.merge(one));
-    let batch = batch.checked().map_err(|bad| refused(mirror, &path, bad.to_string()))?;
-    Ok(Look::Read(Box::new(batch), validators))
+    let batch = batch.validate().map_err(|bad| refused(mirror, &path, bad.to_string()))?;
+    Ok(FeedCheck::Read(Box::new(batch), validators))
 }
 
 async fn whole(
     mirror: &Mirror,
     ecosystem: Ecosystem,
     known: Option<Validators>,
-) -> Result<Look, UpstreamError> {
+) -> Result<FeedCheck, UpstreamError> {
     file_at(mirror, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known).await
 }
 
-async fn everything(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
+async fn fetch_all(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
     match whole(mirror, ecosystem, None).await? {
-        Look::Read(batch, _) => Ok(*batch),
+        FeedCheck::Read(batch, _) => Ok(*batch),
         // Not possible for an unconditional request of an existing file.
-        Look::Unchanged | Look::Absent => Ok(Batch::default()),
+        FeedCheck::Unchanged | FeedCheck::Absent => Ok(Batch::default()),
     }
 }
 
 /// Fetches one advisory; returns none if it was removed since it was listed.
-async fn one(mirror: &Mirror, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
+async fn fetch_one(mirror: &Mirror, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();
-    let fetch = Fetch { path: &path, known: None, limit: crate::advisory::FILE };
+    let fetch = FileRequest { path: &path, known: None, limit: crate::advisory::MAX_FILE_SIZE };
     match mirror.fetch(fetch).await {
-        Ok(Fetched::Body { bytes, .. }) => batch.take(&path, crate::advisory::Format::Json, &bytes),
-        Ok(Fetched::Unchanged) | Err(UpstreamError::Missing(_)) => {}
+        Ok(FileResponse::Body { bytes, .. }) => batch.add_file(&path, crate::advisory::Format::Json, &bytes),
+        Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => {}
         Err(error) => return Err(error),
     }
     Ok(batch)
@@ -122,11 +123,11 @@ mod tests {
             let record = format!(
                 r#"{{"id":"{id}","modified":"{modified}","affected":[{{"package":{{"ecosystem":"CRAN","name":"a"}}}}]}}"#
             );
-            batch.take("A.json", Format::Json, record.as_bytes());
+            batch.add_file("A.json", Format::Json, record.as_bytes());
         }
         let csv = b"2024-01-03T00:00:00Z,A-4\r\n2024-01-02T03:04:05.678901234Z,A-2\n2024-01-01T00:00:00.5Z,A-1\nmodified,id\n2024-01-01T00:00:00Z,../x\n";
         let listing = Listing::read(csv).expect("a list");
-        assert_eq!(listing.differs(&mut batch), ["A-1", "A-4"]);
+        assert_eq!(listing.reconcile(&mut batch), ["A-1", "A-4"]);
         assert_eq!(batch.len(), 2, "A-3 is not listed");
         for bad in [&b""[..], b"<html>\n<title>x, y</title>", b"\xff,A-1"] {
             assert!(Listing::read(bad).is_none());

@@ -5,16 +5,16 @@ use std::path::Path;
 use sha2::Digest;
 
 use super::packed::{self, Packing};
-use super::{BOUNDS, FETCHED, Look, refused};
+use super::{BOUNDS, FETCHED, FeedCheck, refused};
 use crate::advisory::{Batch, Ecosystem, Format};
-use crate::upstream::unpacked;
-use crate::upstream::{Fetch, Fetched, Mirror, UpstreamError, Validators};
+use crate::upstream::decompress;
+use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 
 /// Maximum depth of folders.
 const DEPTH: usize = 8;
 
 /// The contents of a folder.
-struct Listed {
+struct FolderListing {
     /// Paths of advisories relative to the folder, sorted.
     files: Vec<String>,
     /// Changes when one of the files does.
@@ -22,20 +22,20 @@ struct Listed {
 }
 
 /// Checks a folder.
-pub(super) async fn look(
+pub(super) async fn check(
     mirror: &Mirror,
     wanted: &[Ecosystem],
     known: Option<Validators>,
-) -> Result<Look, UpstreamError> {
+) -> Result<FeedCheck, UpstreamError> {
     let Some(root) = mirror.directory().map(Path::to_owned) else {
         return Err(refused(mirror, "", "is not a folder".to_owned()));
     };
     if !root.exists() {
-        return Ok(Look::Absent);
+        return Ok(FeedCheck::Absent);
     }
     let zips: Vec<String> =
         wanted.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
-    let listed = unpacked::aside(move || {
+    let listed = decompress::run_blocking(move || {
         let there = |path: String| {
             let stamp = stamp(&root.join(&path))?;
             Some((path, stamp))
@@ -48,15 +48,15 @@ pub(super) async fn look(
         let mut digest = sha2::Sha256::new();
         found.iter().for_each(|(path, stamp)| digest.update(format!("{path}\n{stamp}\n")));
         let files = found.into_iter().map(|(path, _)| path).collect();
-        Ok(Listed { files, fingerprint: hex::encode(digest.finalize()) })
+        Ok(FolderListing { files, fingerprint: hex::encode(digest.finalize()) })
     });
-    let Listed { files, fingerprint } = listed.await.map_err(|reason| refused(mirror, "", reason))?;
+    let FolderListing { files, fingerprint } = listed.await.map_err(|reason| refused(mirror, "", reason))?;
     let validators = Validators { etag: Some(fingerprint), modified: None };
     if known.as_ref() == Some(&validators) {
-        return Ok(Look::Unchanged);
+        return Ok(FeedCheck::Unchanged);
     }
-    let batch = read(mirror, files).await?.checked();
-    Ok(Look::Read(Box::new(batch.map_err(|bad| refused(mirror, "", bad.to_string()))?), validators))
+    let batch = read(mirror, files).await?.validate();
+    Ok(FeedCheck::Read(Box::new(batch.map_err(|bad| refused(mirror, "", bad.to_string()))?), validators))
 }
 
 /// Reads files one by one.
@@ -64,10 +64,10 @@ async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamErro
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {
         let (fetch, packing) = match Packing::of(&path) {
-            Some(packing) => (Fetch { path: &path, known: None, limit: FETCHED }, Some(packing)),
-            None => (Fetch { path: &path, known: None, limit: BOUNDS.file }, None),
+            Some(packing) => (FileRequest { path: &path, known: None, limit: FETCHED }, Some(packing)),
+            None => (FileRequest { path: &path, known: None, limit: BOUNDS.file }, None),
         };
-        let Fetched::Body { bytes, .. } = mirror.fetch(fetch).await? else { continue };
+        let FileResponse::Body { bytes, .. } = mirror.fetch(fetch).await? else { continue };
         size += bytes.len() as u64;
         if size > BOUNDS.all {
             return Err(refused(mirror, "", format!("has more than {} bytes of advisories", BOUNDS.all)));
@@ -76,7 +76,7 @@ async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamErro
             None => packed::take(&mut batch, &path, &bytes),
             Some(packing) => {
                 let name = path.clone();
-                let unpacked = unpacked::aside(move || packed::unpack(packing, &name, &bytes)).await;
+                let unpacked = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
                 batch.merge(unpacked.map_err(|reason| refused(mirror, &path, reason))?);
             }
         }
@@ -96,7 +96,7 @@ fn walk(root: &Path, below: &str, depth: usize, found: &mut Vec<(String, String)
         if is_folder && depth > 0 && !name.starts_with('.') {
             walk(root, &path, depth - 1, found)?;
         } else if !is_folder
-            && Format::of(&path).is_some()
+            && Format::from_path(&path).is_some()
             && let Some(stamp) = stamp(&entry.path())
         {
             found.push((path, stamp));

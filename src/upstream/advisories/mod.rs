@@ -6,18 +6,18 @@ mod folder;
 mod packed;
 
 use super::bundle::Bundle;
-use super::unpacked::{self, Bounds};
-use super::{Fetch, Fetched, Mirror, Upstream, UpstreamError, Validators};
+use super::decompress::{self, Bounds};
+use super::{FileRequest, FileResponse, Mirror, Upstream, UpstreamError, Validators};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::layout;
-use crate::bundle::shared::Shared;
+use crate::bundle::shared::SharedFolder;
 use crate::config::without_userinfo;
 use packed::Packing;
 
 /// Size limit of a fetched file, in bytes: ten times all advisories for PyPI.
 const FETCHED: u64 = 256 << 20;
 /// Limits of all advisories of a feed, in bytes and in number.
-const BOUNDS: Bounds = Bounds { all: 512 << 20, file: crate::advisory::FILE, files: 500_000 };
+const BOUNDS: Bounds = Bounds { all: 512 << 20, file: crate::advisory::MAX_FILE_SIZE, files: 500_000 };
 
 /// A source of advisories with validators of its own.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ enum Form {
 
 /// The result of checking a feed.
 #[derive(Debug)]
-pub enum Look {
+pub enum FeedCheck {
     /// Unchanged since the given validators.
     Unchanged,
     /// The folder does not exist.
@@ -60,7 +60,7 @@ impl Feed {
         let file = url.rsplit('/').next().unwrap_or_default();
         let form = match Packing::of(file) {
             Some(packing) => Form::File(packing),
-            None if file == Shared::Advisories.folder() && !url.starts_with("file:") => {
+            None if file == SharedFolder::Advisories.folder() && !url.starts_with("file:") => {
                 Form::Bundle(wanted.to_vec())
             }
             None if url.starts_with("file:") => Form::Folder(wanted.to_vec()),
@@ -75,7 +75,7 @@ impl Feed {
 
     /// Returns whether a folder belongs to a bundle.
     fn is_bundle(&self, folder: &Mirror) -> bool {
-        let named = self.url.rsplit('/').next() == Some(Shared::Advisories.folder());
+        let named = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
         named && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
 
@@ -101,20 +101,20 @@ impl Upstream {
         feed: &Feed,
         known: Option<Validators>,
         stored: impl Future<Output = Option<Batch>> + Send,
-    ) -> Result<Look, UpstreamError> {
+    ) -> Result<FeedCheck, UpstreamError> {
         match &feed.form {
             Form::File(packing) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
                 file_at(&self.mirror(folder)?, file, *packing, known).await
             }
             Form::Bucket(ecosystem) => {
-                bucket::look(&self.mirror(&feed.url)?, *ecosystem, known, stored).await
+                bucket::check(&self.mirror(&feed.url)?, *ecosystem, known, stored).await
             }
-            Form::Bundle(wanted) => bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await,
+            Form::Bundle(wanted) => bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await,
             Form::Folder(wanted) if feed.is_bundle(&self.mirror(&feed.url)?) => {
-                bundle::look(&self.bundle_of(&feed.url)?, wanted, known).await
+                bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await
             }
-            Form::Folder(wanted) => folder::look(&self.mirror(&feed.url)?, wanted, known).await,
+            Form::Folder(wanted) => folder::check(&self.mirror(&feed.url)?, wanted, known).await,
         }
     }
 }
@@ -131,7 +131,7 @@ impl Upstream {
 ///
 /// # Errors
 /// The form is unknown, or the file damaged.
-pub fn of_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
+pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
     packed::unpack(Packing::of(file).ok_or("not a file of advisories")?, file, bytes)
 }
 
@@ -141,14 +141,14 @@ async fn file_at(
     path: &str,
     packing: Packing,
     known: Option<Validators>,
-) -> Result<Look, UpstreamError> {
-    match mirror.fetch(Fetch { path, known, limit: FETCHED }).await? {
-        Fetched::Unchanged => Ok(Look::Unchanged),
-        Fetched::Body { bytes, validators } => {
+) -> Result<FeedCheck, UpstreamError> {
+    match mirror.fetch(FileRequest { path, known, limit: FETCHED }).await? {
+        FileResponse::Unchanged => Ok(FeedCheck::Unchanged),
+        FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();
-            let unpacked = unpacked::aside(move || packed::unpack(packing, &name, &bytes)).await;
-            let batch = unpacked.and_then(|batch| batch.checked().map_err(|bad| bad.to_string()));
-            Ok(Look::Read(Box::new(batch.map_err(|reason| refused(mirror, path, reason))?), validators))
+            let unpacked = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
+            let batch = unpacked.and_then(|batch| batch.validate().map_err(|bad| bad.to_string()));
+            Ok(FeedCheck::Read(Box::new(batch.map_err(|reason| refused(mirror, path, reason))?), validators))
         }
     }
 }

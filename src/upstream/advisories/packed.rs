@@ -5,8 +5,8 @@ use std::io::Cursor;
 use super::BOUNDS;
 use crate::advisory::{Batch, Format};
 use crate::r::archive::{ArchiveError, Limits};
-use crate::r::zip::{Written, Zip};
-use crate::upstream::unpacked;
+use crate::r::zip::{Zip, ZipDialect};
+use crate::upstream::decompress;
 
 /// The format of a file of advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
     let mut batch = Batch::default();
     match packing {
         Packing::Tar => {
-            let takes = |path: &str| Format::of(path).is_some();
-            unpacked::tar(bytes, BOUNDS, takes, |path, bytes| take(&mut batch, &path, &bytes))
+            let takes = |path: &str| Format::from_path(path).is_some();
+            decompress::tar(bytes, BOUNDS, takes, |path, bytes| take(&mut batch, &path, &bytes))
                 .map_err(|error| error.to_string())?;
         }
         Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
@@ -54,26 +54,26 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
             }
             other => other.to_string(),
         })?,
-        Packing::Lines => batch.take_lines(name, bytes),
-        Packing::CompressedLines => batch.take_lines(name, &unpacked::zstd(bytes, BOUNDS.all)?),
+        Packing::Lines => batch.add_lines(name, bytes),
+        Packing::CompressedLines => batch.add_lines(name, &decompress::zstd(bytes, BOUNDS.all)?),
     }
     Ok(batch)
 }
 
 /// Parses a file if its name is that of an advisory.
 pub(super) fn take(batch: &mut Batch, path: &str, bytes: &[u8]) {
-    if let Some(format) = Format::of(path) {
-        batch.take(path, format, bytes);
+    if let Some(format) = Format::from_path(path) {
+        batch.add_file(path, format, bytes);
     }
 }
 
 fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
     let mut file = Cursor::new(bytes);
     let limits = Limits { inflated: BOUNDS.all, members: BOUNDS.files, ..Limits::default() };
-    let zip = Zip::open(&mut file, Written::Streamed, limits)?;
-    for member in zip.members.iter().filter(|member| Format::of(&member.name).is_some()) {
+    let zip = Zip::open(&mut file, ZipDialect::Streamed, limits)?;
+    for member in zip.members.iter().filter(|member| Format::from_path(&member.name).is_some()) {
         if member.size > BOUNDS.file {
-            batch.leave_out(&member.name, format!("it has {} bytes", member.size));
+            batch.skip(&member.name, format!("it has {} bytes", member.size));
         } else {
             take(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
         }

@@ -151,7 +151,12 @@ fn a_repair_ends_leases_and_successes_of_the_future(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, later(400), &[]));
     let until = Timestamp(later(400).0 + 60 * SECOND);
     db.write(move |c| lease::claim(c, "sync:cran", "a server that is gone", later(400), until));
-    let seen = upstream::Seen { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: later(400) };
+    let seen = upstream::StoredValidators {
+        etag: None,
+        modified: None,
+        sha256: Sha256([0; 32]),
+        fetched_at: later(400),
+    };
     db.write(move |c| upstream::put(c, "sync:1", &seen));
     assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
     db.write(|c| skew::repair(c, NEW_YEAR, false));

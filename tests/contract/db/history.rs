@@ -1,6 +1,6 @@
 //! Steps and lives: what a step answers is settled when it is published.
 
-use rstudio_pm::db::life::{self, Named};
+use rstudio_pm::db::life::{self, ListedName};
 use rstudio_pm::db::{DbError, clock, file, import, tree};
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::ids::Seq;
@@ -141,7 +141,7 @@ fn names_are_in_one_order_and_found_by_part(db: &mut Fresh) {
     let all = ["b", "A3", "a_x", "abc", "ABC", "Zoo", "a.b", "data.table", "ä"];
     db.write(move |c| change(c, CRAN, NEW_YEAR, &all.map(|n| introduce(n, "1", LifeState::Listed))));
     let ordered = ["a.b", "A3", "a_x", "ABC", "abc", "b", "data.table", "Zoo", "ä"];
-    let only = |found: Vec<Named>| found.into_iter().map(|n| n.name).collect::<Vec<_>>();
+    let only = |found: Vec<ListedName>| found.into_iter().map(|n| n.name).collect::<Vec<_>>();
     assert_eq!(only(db.read(|c| life::names(c, CRAN, Seq(1)))), ordered);
     let index: Vec<_> = db.read(|c| life::listed(c, CRAN, Seq(1))).into_iter().map(|l| l.name).collect();
     assert_eq!(index, ordered);
@@ -182,9 +182,9 @@ fn facts_learnt_late_do_not_change_an_index(db: &mut Fresh) {
     let digest = "ab".repeat(32).parse().expect("a digest");
     db.write(move |c| {
         let stored = file::FileState::Stored;
-        file::learn(
+        file::update(
             c,
-            &[file::Learnt {
+            &[file::FetchedFacts {
                 file: known.file,
                 sha256: Some(digest),
                 size: None,

@@ -69,7 +69,7 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
             let apply = db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk));
             apply.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
         }
-        db.db.settle().await.unwrap_or_else(|e| panic!("{e} {e:?}"));
+        db.db.analyze().await.unwrap_or_else(|e| panic!("{e} {e:?}"));
         db.db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))).await.expect("a publish");
         done.store(true, Ordering::Relaxed);
         begun.elapsed()

@@ -188,21 +188,21 @@ fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
     };
     assert_eq!(unreferenced(db, 1), [digest(1)]);
     assert!(unreferenced(db, 0).is_empty(), "too young");
-    let learn = move |state| file::Learnt {
+    let learn = move |state| file::FetchedFacts {
         file: known.file,
         sha256: Some(digest(1)),
         size: Some(5),
         state,
         built: None,
     };
-    db.write(move |c| file::learn(c, &[learn(file::FileState::Stored)]));
+    db.write(move |c| file::update(c, &[learn(file::FileState::Stored)]));
     assert!(unreferenced(db, 1).is_empty());
     assert_eq!(
         (db.read(|c| blob::references(c, digest(1))), db.read(|c| blob::references(c, digest(2)))),
         (1, 1)
     );
     assert!(!db.write(|c| blob::delete(c, digest(1), later(1))));
-    db.write(move |c| file::learn(c, &[learn(file::FileState::Evicted)]));
+    db.write(move |c| file::update(c, &[learn(file::FileState::Evicted)]));
     assert!(db.write(|c| blob::delete(c, digest(1), later(1))));
     assert_eq!(db.read(|c| blob::get(c, digest(1))), None);
     assert_eq!(db.read(|c| blob::get(c, digest(2))).map(|b| b.size), Some(5));
@@ -256,7 +256,7 @@ fn a_rendered_index_is_recorded_once(db: &mut Fresh) {
 }
 
 fn answers_of_upstreams_are_remembered_and_forgotten(db: &mut Fresh) {
-    let seen = |n: u8| upstream::Seen {
+    let seen = |n: u8| upstream::StoredValidators {
         etag: Some(format!("\"{n}\"")),
         modified: None,
         sha256: digest(n),
@@ -266,7 +266,7 @@ fn answers_of_upstreams_are_remembered_and_forgotten(db: &mut Fresh) {
         db.write(move |c| upstream::put(c, "http://mirror/PACKAGES", &seen(n)));
     }
     assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), Some(seen(2)));
-    db.write(|c| upstream::forget(c, "http://mirror/PACKAGES"));
+    db.write(|c| upstream::delete(c, "http://mirror/PACKAGES"));
     assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), None);
 }
 

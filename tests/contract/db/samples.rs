@@ -1,7 +1,7 @@
 //! Changes and publishes to test with.
 
 use rstudio_pm::db::clock::{Publish, Published};
-use rstudio_pm::db::import::{self, Introduced, Target};
+use rstudio_pm::db::import::{self, ImportTarget, NewReleaseIds};
 use rstudio_pm::db::tx::TxKind;
 use rstudio_pm::db::{Conn, DbError, clock, life, tree};
 use rstudio_pm::model::change::{Change, Counts, LifeKey, LifeState, NewFile, NewRelease};
@@ -42,8 +42,8 @@ pub(crate) fn introduce(package: &str, version: &str, state: LifeState) -> Chang
 }
 
 /// Where to write them.
-pub(crate) fn target(tree: TreeId, pending: Seq) -> Target {
-    Target { tree, pending, origin: SourceId::CRAN, language: Language::R }
+pub(crate) fn target(tree: TreeId, pending: Seq) -> ImportTarget {
+    ImportTarget { tree, pending, origin: SourceId::CRAN, language: Language::R }
 }
 
 /// A publish of trees.
@@ -70,7 +70,7 @@ pub(crate) fn change(
     tree: TreeId,
     now: Timestamp,
     changes: &[Change],
-) -> Result<(Vec<Introduced>, Published), DbError> {
+) -> Result<(Vec<NewReleaseIds>, Published), DbError> {
     let pending = tree::begin(c, tree, 7)?;
     let introduced = import::apply(c, &target(tree, pending), changes)?;
     Ok((introduced, clock::publish(c, &publish_of(&[tree], now))?))

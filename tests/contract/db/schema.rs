@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rstudio_pm::db::migrate::MIGRATIONS;
-use rstudio_pm::db::part::Part;
+use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::{Db, DbError};
 
 use crate::support::db::{Engine, Fresh};
@@ -75,13 +75,13 @@ fn both_databases_have_the_same_tables_and_columns() {
 #[test]
 fn migrations_are_numbered_from_one_and_each_is_a_pair() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations");
-    for (part, folder) in [(Part::Core, folder.clone()), (Part::Usage, folder.join("usage"))] {
+    for (part, folder) in [(Schema::Core, folder.clone()), (Schema::Usage, folder.join("usage"))] {
         let all = part.migrations();
         for (number, migration) in (1..).zip(all) {
             assert_eq!(migration.number, number, "{}", migration.name);
             assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
             // Two processes count while one takes over from the other.
-            assert!(part == Part::Core || migration.expand_only, "{}", migration.name);
+            assert!(part == Schema::Core || migration.expand_only, "{}", migration.name);
         }
         let files = std::fs::read_dir(folder).expect("migrations").flatten();
         let files: Vec<_> = files.filter(|f| f.path().is_file()).map(|f| f.file_name()).collect();

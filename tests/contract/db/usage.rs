@@ -100,8 +100,8 @@ fn what_was_counted_for_a_day_is_told_per_package(fresh: &mut Fresh) {
     rest.sort();
     assert_eq!(rest, [package("a", 5), package("b", 9)]);
     assert_eq!(write(fresh, &db, |c| download::aggregates(c, 10, 13)), [aggregate(10, 4)]);
-    assert!(write(fresh, &db, |c| download::is_kept(c, Sha256([7; 32]))));
-    assert!(!write(fresh, &db, |c| download::is_kept(c, Sha256([8; 32]))));
+    assert!(write(fresh, &db, |c| download::has_aggregate(c, Sha256([7; 32]))));
+    assert!(!write(fresh, &db, |c| download::has_aggregate(c, Sha256([8; 32]))));
 }
 
 fn a_day_in_storage_is_forgotten_when_more_is_counted_for_it(fresh: &mut Fresh) {
@@ -130,8 +130,8 @@ fn a_day_goes_with_all_that_is_known_of_it_and_the_sums_stay(fresh: &mut Fresh) 
 fn scheduled_work_and_writers_are_remembered(fresh: &mut Fresh) {
     let db = open(fresh);
     assert_eq!(write(fresh, &db, |c| download::last_done(c, "night")), None);
-    write(fresh, &db, |c| download::done(c, "night", Timestamp(5)));
-    write(fresh, &db, |c| download::done(c, "night", Timestamp(9)));
+    write(fresh, &db, |c| download::record_done(c, "night", Timestamp(5)));
+    write(fresh, &db, |c| download::record_done(c, "night", Timestamp(9)));
     assert_eq!(write(fresh, &db, |c| download::last_done(c, "night")), Some(Timestamp(9)));
     add(fresh, &db, "old", 1, Vec::new());
     add(fresh, &db, "new", 2, Vec::new());

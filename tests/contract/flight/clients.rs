@@ -78,7 +78,7 @@ async fn a_large_file_that_everybody_left_is_stopped_and_resumed_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_that_nobody_comes_back_for_is_given_up() {
     let big = Entry::new("big", "1.0", 1000 * KB);
-    let patience = rstudio_pm::repo::Patience { kept: Duration::from_millis(50), ..impatient() };
+    let patience = rstudio_pm::repo::FetchLimits { resume_window: Duration::from_millis(50), ..impatient() };
     let field = Field::on(Mirror::of(std::slice::from_ref(&big), &[]), patience, "").await;
     field.mirror.set(&big.listed(), |page| page.open = 300 * KB);
     sip(field.open(&big, None).await.expect("open"), 100 * KB).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rstudio_pm::repo::Patience;
+use rstudio_pm::repo::FetchLimits;
 
 use super::{Field, KB, impatient, read};
 use crate::support::mirror::{Entry, Mirror};
@@ -18,7 +18,7 @@ async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
     let huge = Entry::new("huge", "1.0", 4000 * KB);
     let mirror = Mirror::of(&[big.clone(), small.clone(), huge.clone()], &[old.clone(), cut.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", full.display());
-    let patience = Patience { memory: 2 << 20, ..impatient() };
+    let patience = FetchLimits { memory: 2 << 20, ..impatient() };
     let field = Field::on(mirror, patience, &gcfg).await;
 
     let (one, two) = tokio::join!(field.get(&big), field.get(&big));
@@ -68,7 +68,7 @@ async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
     // Piece by piece, so that the room is looked at before the end.
     mirror.set(&endless.listed(), |page| page.open = 600 * KB);
-    let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
+    let field = Field::on(mirror, FetchLimits { memory: 1 << 10, ..impatient() }, &gcfg).await;
     let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("there is no room").to_string();
     assert!(error.contains("the index does not declare its size") && bytes.len() < 600 * KB, "{error}");
@@ -86,7 +86,7 @@ async fn a_file_whose_size_the_answer_alone_tells_is_refused_before_its_first_by
     }
     mirror.bare_index(&[large.clone(), fits.clone()]);
     let gcfg = format!("[FileStorage \"cran\"]\nLocation = {}\n", disk.display());
-    let field = Field::on(mirror, Patience { memory: 1 << 10, ..impatient() }, &gcfg).await;
+    let field = Field::on(mirror, FetchLimits { memory: 1 << 10, ..impatient() }, &gcfg).await;
     let error = match field.open(&large, None).await {
         Ok(open) => {
             let (bytes, error) = read(open).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rstudio_pm::repo::{Patience, RepoError};
+use rstudio_pm::repo::{FetchLimits, RepoError};
 
 use super::{Field, KB, impatient, is_refused, is_unavailable, read};
 use crate::support::mirror::{Entry, Mirror};
@@ -126,7 +126,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_is_given_up_in_time() {
     mirror.set(&mute.listed(), |page| page.mute = true);
     mirror.set(&stuck.listed(), |page| page.open = 0);
     mirror.set(&slow.listed(), |page| page.open = 200 * KB);
-    let patience = Patience { silence: Duration::from_millis(400), ..impatient() };
+    let patience = FetchLimits { silence: Duration::from_millis(400), ..impatient() };
     let field = Field::on(mirror, patience, "").await;
     // The default limits of one request are longer than that.
     let all = async {
@@ -155,7 +155,7 @@ async fn a_file_without_a_size_is_bounded_and_one_with_a_size_is_not() {
     }
     mirror.bare_index(&[endless.clone(), sized.clone()]);
     mirror.set(&endless.listed(), |page| page.length = false);
-    let patience = Patience { unsized_file: 500 << 10, ..impatient() };
+    let patience = FetchLimits { max_unsized: 500 << 10, ..impatient() };
     let field = Field::on(mirror, patience, "").await;
     let (bytes, error) = read(field.open(&endless, None).await.expect("it begins")).await;
     let error = error.expect("it is too long").to_string();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::repo::file::{FileBody, Located, OpenFile};
-use rstudio_pm::repo::{Patience, Repo, RepoError};
+use rstudio_pm::repo::{FetchLimits, Repo, RepoError};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
@@ -33,13 +33,13 @@ struct Field {
 }
 
 /// Limits a test can wait for.
-fn impatient() -> Patience {
-    Patience {
-        deserted: Duration::from_millis(50),
-        small: 100 << 10,
-        pause: Duration::from_millis(5),
-        missing: Duration::from_millis(600),
-        ..Patience::default()
+fn impatient() -> FetchLimits {
+    FetchLimits {
+        without_clients: Duration::from_millis(50),
+        always_finished: 100 << 10,
+        retry_delay: Duration::from_millis(5),
+        failure_ttl: Duration::from_millis(600),
+        ..FetchLimits::default()
     }
 }
 
@@ -48,14 +48,14 @@ impl Field {
         Field::on(mirror, impatient(), "").await
     }
 
-    async fn on(mirror: Mirror, patience: Patience, gcfg: &str) -> Field {
+    async fn on(mirror: Mirror, patience: FetchLimits, gcfg: &str) -> Field {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
         let world = World::on(Stores { gcfg }).await;
         world.repository("all", &["cran"]).await;
-        let repo = Repo::with_patience(world.state.clone(), patience);
+        let repo = Repo::with_limits(world.state.clone(), patience);
         let stale = Arc::new(AtomicUsize::new(0));
         let count = stale.clone();
-        repo.on_stale(move |_| {
+        repo.on_mismatch(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
         let field = Field { mirror, world, repo, stale };
@@ -65,7 +65,7 @@ impl Field {
 
     async fn sync(&self) -> String {
         let started = Sync::new(self.world.state.clone()).start(SourceKind::Cran).expect("cran is synced");
-        started.job().ended().await.expect("a sync")
+        started.job().wait_end().await.expect("a sync")
     }
 
     async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {

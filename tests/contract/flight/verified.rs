@@ -2,8 +2,8 @@
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::model::identity::Identity;
-use rstudio_pm::repo::{Patience, Repo};
-use rstudio_pm::storage::Standing;
+use rstudio_pm::repo::{FetchLimits, Repo};
+use rstudio_pm::storage::Ownership;
 
 use super::{Field, KB, impatient, is_refused, read};
 use crate::support::mirror::{Entry, Mirror};
@@ -195,17 +195,17 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
 async fn in_a_class_that_takes_nothing_packages_pass_through_and_are_stored_once_it_does() {
     let (entry, huge) = (Entry::new("alpha", "1.0", 300 * KB), Entry::new("huge", "1.0", 1500 * KB));
     let mirror = Mirror::of(&[entry.clone(), huge.clone()], &[]);
-    let field = Field::on(mirror, Patience { memory: 1 << 20, ..impatient() }, "").await;
+    let field = Field::on(mirror, FetchLimits { memory: 1 << 20, ..impatient() }, "").await;
     let storage = &field.world.state.storage;
-    for standing in [Standing::Missing, Standing::Foreign(Identity([1; 16]))] {
-        storage.set_standing(StorageClass::Cran, standing);
+    for standing in [Ownership::Missing, Ownership::Foreign(Identity([1; 16]))] {
+        storage.set_ownership(StorageClass::Cran, standing);
         assert!(field.get(&entry).await.expect("passed through") == entry.bytes);
         assert!(!field.stored(&entry).await);
         let why = field.get(&huge).await.expect_err("more than the memory reserved").to_string();
         assert!(why.contains("rspm storage adopt --class=cran") && !why.contains("disk"), "{why}");
     }
     assert!(super::walk(&field.world.folder().join("data/cran")).is_empty());
-    storage.set_standing(StorageClass::Cran, Standing::Own);
+    storage.set_ownership(StorageClass::Cran, Ownership::Own);
     let again = async {
         while !field.stored(&entry).await {
             assert!(field.get(&entry).await.expect("fetched") == entry.bytes);

@@ -139,7 +139,7 @@ async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it(
     let cran = &places[StorageClass::Cran as usize];
     let path = root.join("cran").display().to_string();
     assert_eq!(cran.classes, "'cran'");
-    assert_eq!(cran.user, format!("user {name} (uid {uid})"));
+    assert_eq!(*cran.user, format!("user {name} (uid {uid})"));
     assert!(cran.problem.contains("Permission denied"), "{cran}");
     assert_eq!(cran.remedy, format!("run: sudo chown -R {name} {path} && sudo chmod 0700 {path}"));
     let pypi = &places[StorageClass::Pypi as usize];
@@ -157,7 +157,7 @@ async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it(
 async fn classes_that_share_a_directory_do_not_mix() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = on_disk(folder.path());
-    config.places[StorageClass::Cran as usize] = config.places[StorageClass::Packages as usize].clone();
+    config.locations[StorageClass::Cran as usize] = config.locations[StorageClass::Packages as usize].clone();
     let storage = Storage::open(&config).await.unwrap();
     let digest = Sha256([4; 32]);
     storage.put(&cran(digest), "cran".into()).await.unwrap();

@@ -4,7 +4,7 @@
 use crate::support::faulty::{Fault, Faulty};
 use crate::support::s3;
 use crate::support::storage::{bytes, read};
-use rstudio_pm::config::{S3Place, StorageClass, StorageConfig};
+use rstudio_pm::config::{S3Location, StorageClass, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::storage::{Key, Storage, StorageError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 struct Bench {
     storage: Storage,
     proxy: Faulty,
-    place: S3Place,
+    place: S3Location,
     config: StorageConfig,
     _folder: tempfile::TempDir,
 }
@@ -22,7 +22,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let proxy = Faulty::start(s3::server()).await;
         let place = s3::bucket(proxy.address);
-        let config = StorageConfig { places: s3::places(&place), spool_dir: folder.path().to_owned() };
+        let config = StorageConfig { locations: s3::places(&place), spool_dir: folder.path().to_owned() };
         let storage = Storage::open(&config).await.unwrap();
         Bench { storage, proxy, place, config, _folder: folder }
     }
@@ -302,8 +302,8 @@ mod tests {
     }
 
     pub(super) async fn a_missing_bucket_is_told_with_the_command_that_makes_it(bench: Bench) {
-        let place = S3Place { bucket: "not-there".into(), ..bench.place.clone() };
-        let config = StorageConfig { places: s3::places(&place), ..bench.config.clone() };
+        let place = S3Location { bucket: "not-there".into(), ..bench.place.clone() };
+        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(
             refused.contains("NoSuchBucket") && refused.contains("aws s3 mb s3://not-there"),
@@ -334,8 +334,8 @@ mod tests {
 
     pub(super) async fn an_unreachable_server_is_named(bench: Bench) {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = S3Place { endpoint: Some(format!("http://{free}")), ..bench.place.clone() };
-        let config = StorageConfig { places: s3::places(&place), ..bench.config.clone() };
+        let place = S3Location { endpoint: Some(format!("http://{free}")), ..bench.place.clone() };
+        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
         let begun = Instant::now();
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(refused.contains(&format!("check that http://{free} can be reached")), "{refused}");
@@ -343,8 +343,8 @@ mod tests {
     }
 
     pub(super) async fn a_named_profile_is_used(bench: Bench) {
-        let place = S3Place { profile: Some("other".into()), ..bench.place.clone() };
-        let config = StorageConfig { places: s3::places(&place), ..bench.config.clone() };
+        let place = S3Location { profile: Some("other".into()), ..bench.place.clone() };
+        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
         let before = bench.proxy.heads().len();
         Storage::open(&config).await.unwrap();
         let heads = bench.proxy.heads().split_off(before);
@@ -363,8 +363,8 @@ mod tests {
         .unwrap();
         for (enable_shared_config, region) in [(false, "us-east-1"), (true, "eu-test-1")] {
             let place =
-                S3Place { profile: Some("shared".into()), enable_shared_config, ..bench.place.clone() };
-            let config = StorageConfig { places: s3::places(&place), ..bench.config.clone() };
+                S3Location { profile: Some("shared".into()), enable_shared_config, ..bench.place.clone() };
+            let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
             let before = bench.proxy.heads().len();
             Storage::open(&config).await.unwrap();
             let head = &bench.proxy.heads()[before];

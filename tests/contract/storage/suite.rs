@@ -28,7 +28,7 @@ impl Bench {
     pub(super) async fn s3() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let place = s3::bucket(s3::server());
-        let config = StorageConfig { places: s3::places(&place), spool_dir: folder.path().to_owned() };
+        let config = StorageConfig { locations: s3::places(&place), spool_dir: folder.path().to_owned() };
         let spools = folder.path().join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
         Bench { storage: Storage::open(&config).await.unwrap(), config, spools, _folder: folder }
     }

@@ -28,7 +28,7 @@ fn ours(text: &[u8]) -> String {
             let tag = String::from_utf8_lossy(tag).into_owned();
             let value = record.get(&tag).expect("a tag of the record");
             let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
-            let value = if keep { value.keep() } else { value.fold() };
+            let value = if keep { value.keep_white() } else { value.fold() };
             let value = String::from_utf8_lossy(&value).replace('\\', "\\\\").replace('\n', "\\n");
             writeln!(shown, "{}|{tag}|{value}|", n + 1).expect("a String takes it");
         }
@@ -95,7 +95,7 @@ fn a_full_size_index_is_read_as_r_reads_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("PACKAGES");
     let packed = std::fs::read(data::path("cran-index-full/PACKAGES.gz")).expect("the index");
-    let text = rstudio_pm::r::packages::text(&packed, 1 << 30).expect("an index");
+    let text = rstudio_pm::r::packages::decode_text(&packed, 1 << 30).expect("an index");
     std::fs::write(&file, &text).expect("a file");
     let script = r#"
         x <- read.dcf(commandArgs(TRUE))

@@ -38,7 +38,7 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
             refused.push(item);
             continue;
         };
-        let mut ours = dependency::list(item);
+        let mut ours = dependency::parse_list(item);
         let found = ours.next().unwrap_or_else(|| panic!("{item}: nothing"));
         assert_eq!(ours.next(), None, "{item}");
         assert_eq!(found.name, name, "{item}");
@@ -53,6 +53,6 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     let fields = std::fs::read_to_string(fields).expect("the fields");
     for field in fields.lines() {
         let commas = field.split(',').filter(|item| !item.trim().is_empty()).count();
-        assert_eq!(dependency::list(field).count(), commas, "{field}");
+        assert_eq!(dependency::parse_list(field).count(), commas, "{field}");
     }
 }

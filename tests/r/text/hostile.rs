@@ -2,11 +2,11 @@
 
 use super::tar::{Tar, description, gz, header, source, sum};
 use crate::support::data;
-use rstudio_pm::r::archive::{ArchiveError, Limits, Members, SourceArchive, identity, read};
-use rstudio_pm::r::name::FileName;
+use rstudio_pm::r::archive::{ArchiveError, Limits, Members, PackageArchive, read, read_identity};
+use rstudio_pm::r::name::SourceFileName;
 use std::io::Write;
 
-fn check(bytes: &[u8]) -> Result<SourceArchive, ArchiveError> {
+fn check(bytes: &[u8]) -> Result<PackageArchive, ArchiveError> {
     read(bytes, None, Limits::default())
 }
 
@@ -42,7 +42,7 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
 fn a_plain_package_is_taken_with_all_there_is_to_know() {
     let bytes =
         source("a1", "1.0-2", &[("src/x.c", b"int x;\n"), ("README", b"no"), ("readme.md", b"# yes\n")]);
-    let file = FileName::parse("a1_1.0-2.tar.gz").expect("a name");
+    let file = SourceFileName::parse("a1_1.0-2.tar.gz").expect("a name");
     let archive = read(&bytes[..], Some(file), Limits::default()).expect("a package");
     assert_eq!((archive.package(), archive.version()), ("a1", "1.0-2"));
     assert!(archive.needs_compilation && archive.built.is_none());
@@ -187,7 +187,7 @@ fn names_and_versions_must_agree_and_be_valid() {
     refused!(with("a1", "Package: a1\0\nVersion: 1.0\n"), ArchiveError::Dcf(_));
     let bytes = base().gz();
     for name in ["b2_1.0.tar.gz", "a1_1.1.tar.gz", "a1_1-0.tar.gz"] {
-        let file = FileName::parse(name).expect("a name");
+        let file = SourceFileName::parse(name).expect("a name");
         let result = read(&bytes[..], Some(file), Limits::default());
         assert!(matches!(result, Err(ArchiveError::OtherFileName { .. })), "{name}");
     }
@@ -269,25 +269,25 @@ fn a_bomb_is_refused_after_a_little_work() {
     }
     let bomb = encoder.finish().expect("a Vec takes it");
     refused!(bomb, ArchiveError::Bomb { .. });
-    assert!(matches!(identity(&bomb[..], None, Limits::default()), Err(ArchiveError::Bomb { .. })));
+    assert!(matches!(read_identity(&bomb[..], None, Limits::default()), Err(ArchiveError::Bomb { .. })));
 }
 
 #[test]
 fn an_archived_release_is_identified_past_what_a_new_one_may_not_have() {
     let odd = base().member(b'0', b"a1/\xff", b"", b"").gz();
-    let file = FileName::parse_archived("a1_1-0.tar.gz").expect("a name");
-    let found = identity(&odd[..], Some(file), Limits::default()).expect("a release");
+    let file = SourceFileName::parse_archived("a1_1-0.tar.gz").expect("a name");
+    let found = read_identity(&odd[..], Some(file), Limits::default()).expect("a release");
     assert_eq!((found.name.as_str(), found.version.as_str()), ("a1", "1.0"));
     let bundle =
         Tar::default().file("VR/DESCRIPTION", b"Bundle: VR\nVersion: 7.2-49\nContains: MASS nnet\n").gz();
-    assert_eq!(identity(&bundle[..], None, Limits::default()).expect("a bundle").name, "VR");
-    let other = FileName::parse("b2_1.0.tar.gz").expect("a name");
-    let wrong = identity(&odd[..], Some(other), Limits::default());
+    assert_eq!(read_identity(&bundle[..], None, Limits::default()).expect("a bundle").name, "VR");
+    let other = SourceFileName::parse("b2_1.0.tar.gz").expect("a name");
+    let wrong = read_identity(&odd[..], Some(other), Limits::default());
     assert!(matches!(wrong, Err(ArchiveError::OtherFileName { .. })));
     let mut damaged = odd.clone();
     let at = damaged.len() - 6;
     damaged[at] ^= 1;
-    assert!(matches!(identity(&damaged[..], None, Limits::default()), Err(ArchiveError::Damaged(_))));
+    assert!(matches!(read_identity(&damaged[..], None, Limits::default()), Err(ArchiveError::Damaged(_))));
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn a_real_package_cut_at_any_offset_is_refused_and_never_panics() {
         assert!(check(&bytes[..cut]).is_err(), "cut at {cut}");
     }
     for cut in (0..bytes.len()).step_by(11) {
-        assert!(identity(&bytes[..cut], None, Limits::default()).is_err(), "cut at {cut}");
+        assert!(read_identity(&bytes[..cut], None, Limits::default()).is_err(), "cut at {cut}");
     }
 }
 
@@ -346,7 +346,7 @@ fn members_are_read_in_order_with_their_contents() {
 
 #[test]
 fn an_archive_is_read_no_further_than_to_what_decides_where_its_bytes_are_known() {
-    use rstudio_pm::r::archive::{Extent, read_up_to};
+    use rstudio_pm::r::archive::{ReadExtent, read_up_to};
     let description = |more: &str| format!("Package: a1\nVersion: 1.0\nTitle: T\n{more}").into_bytes();
     let built = |more: &str, readme: &str| {
         let tar = Tar::default().file("a1/DESCRIPTION", &description(more)).file(readme, b"# one\n");
@@ -360,14 +360,18 @@ fn an_archive_is_read_no_further_than_to_what_decides_where_its_bytes_are_known(
         Ok::<_, ArchiveError>((package.description, package.needs_compilation, package.readme))
     };
     let decided = built("NeedsCompilation: yes\n", "a1/README.md");
-    assert_eq!(told(&decided, Extent::Decided).unwrap(), told(&decided, Extent::Whole).unwrap());
+    assert_eq!(told(&decided, ReadExtent::Metadata).unwrap(), told(&decided, ReadExtent::Whole).unwrap());
     // Only the beginning was looked at.
     let cut = &decided[..decided.len() / 2];
-    assert!(told(cut, Extent::Whole).is_err() && told(cut, Extent::Decided).is_ok());
+    assert!(told(cut, ReadExtent::Whole).is_err() && told(cut, ReadExtent::Metadata).is_ok());
     // Nothing is decided while a better README, or whether there is a folder `src`, may follow.
     for (more, readme) in [("NeedsCompilation: yes\n", "a1/README"), ("", "a1/README.md")] {
         let bytes = built(more, readme);
-        assert_eq!(told(&bytes, Extent::Decided).unwrap(), told(&bytes, Extent::Whole).unwrap(), "{readme}");
-        assert!(told(&bytes[..bytes.len() / 2], Extent::Decided).is_err(), "{readme}");
+        assert_eq!(
+            told(&bytes, ReadExtent::Metadata).unwrap(),
+            told(&bytes, ReadExtent::Whole).unwrap(),
+            "{readme}"
+        );
+        assert!(told(&bytes[..bytes.len() / 2], ReadExtent::Metadata).is_err(), "{readme}");
     }
 }

@@ -4,7 +4,7 @@ use crate::support::{data, rscript};
 use md5::{Digest, Md5};
 use rstudio_pm::model::digest;
 use rstudio_pm::r::archive::{self, Limits};
-use rstudio_pm::r::name::FileName;
+use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::{description, packages};
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ fn records_of_real_packages_are_those_of_write_packages() {
         let name = file_name(&path);
         std::os::unix::fs::symlink(&path, folder.path().join(&name)).expect("a link");
         let bytes = std::fs::read(&path).expect("a tarball");
-        let file = FileName::parse(&name).expect("a file name");
+        let file = SourceFileName::parse(&name).expect("a file name");
         let found = archive::read(&bytes[..], Some(file), Limits::default())
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         found.require_source().expect("a source package");
@@ -85,7 +85,7 @@ fn r_reads_our_index_as_its_own() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let text = std::fs::read(data::path("cran-mirror/src/contrib/PACKAGES")).expect("R's index");
     let mut records: Vec<_> = packages::records(&text).map(|r| r.expect("a record")).collect();
-    records.sort_by(|a, b| packages::order(a.package, b.package));
+    records.sort_by(|a, b| packages::compare_names(a.package, b.package));
     let mut out = packages::gzip(Vec::new());
     packages::render(&mut out, records.iter().map(|r| r.stanza)).expect("a Vec takes it");
     let packed = out.finish().expect("a Vec takes it");

@@ -3,10 +3,10 @@
 use super::index::{file_name, tarballs};
 use super::tar::{Tar, description, gz, header, source};
 use crate::support::{data, rscript};
-use rstudio_pm::r::archive::{self, Limits, Members, SourceArchive};
+use rstudio_pm::r::archive::{self, Limits, Members, PackageArchive};
 use rstudio_pm::r::rewrite::{self, Options, RewriteError};
 
-fn read(bytes: &[u8]) -> SourceArchive {
+fn read(bytes: &[u8]) -> PackageArchive {
     archive::read(bytes, None, Limits::default()).expect("a package")
 }
 
@@ -53,7 +53,7 @@ fn every_real_package_keeps_everything_but_description_and_its_checksum() {
         assert!(differing.iter().all(|d| allowed.contains(d)), "{name}: {differing:?}");
         assert_eq!(differing.len(), 2, "{name}: {differing:?}");
         // The fields differ in Repository alone.
-        let others = |archive: &SourceArchive| -> Vec<(String, String)> {
+        let others = |archive: &PackageArchive| -> Vec<(String, String)> {
             let fields = archive.description.fields().filter(|(tag, _)| *tag != "Repository");
             fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect()
         };

@@ -100,7 +100,7 @@ impl Conn for Counting<'_> {
     }
 }
 
-fn held(package: &str, version: &str, seed: u64) -> Held {
+fn staged(package: &str, version: &str, seed: u64) -> StagedUpload {
     let mut sha256 = Sha256([0; 32]);
     sha256.0[..8].copy_from_slice(&seed.to_be_bytes());
     let upload = Upload {
@@ -114,12 +114,21 @@ fn held(package: &str, version: &str, seed: u64) -> Held {
     };
     let stanza = format!("Package: {package}\nVersion: {version}\n").into_bytes();
     let (description, md5, since) = (stanza.clone(), Md5([0; 16]), Timestamp(0));
-    Held { upload, stanza, description, md5, built: None, readme: None, landings: Vec::new(), since }
+    StagedUpload {
+        upload,
+        stanza,
+        description,
+        md5,
+        binary_target: None,
+        readme: None,
+        pending_writes: Vec::new(),
+        received_at: since,
+    }
 }
 
 struct Bench {
     db: Db,
-    live: crate::catalog::Live,
+    live: crate::catalog::CatalogHandle,
     cost: Arc<Cost>,
     _folder: tempfile::TempDir,
 }
@@ -139,18 +148,18 @@ impl Bench {
             db::clock::bump_catalog(c)
         });
         made.await.expect("a source");
-        let live = crate::catalog::Live::open(&db).await.expect("a catalog");
+        let live = crate::catalog::CatalogHandle::open(&db).await.expect("a catalog");
         Bench { db, live, cost: Arc::default(), _folder: folder }
     }
 
     /// Adds uploads; returns the number of statements and rows.
-    async fn add(&self, uploads: Vec<Held>) -> (u64, u64) {
+    async fn add(&self, uploads: Vec<StagedUpload>) -> (u64, u64) {
         let catalog = self.live.get();
         let source = catalog.source("team").expect("the source").clone();
         let tree = local_tree(&catalog, &source).expect("a tree");
         let actor = Actor("test".to_owned());
         let publish = publish(TxKind::Add, Timestamp(1), Counts::default(), &actor);
-        let work = Work { source, tree, existing: OnExisting::Fail, publish };
+        let work = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
         let cost = self.cost.clone();
         let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));
         written.await.expect("a write").expect("added");
@@ -170,13 +179,14 @@ impl Bench {
 #[tokio::test]
 async fn an_add_costs_the_same_in_a_large_source() {
     let bench = Bench::new().await;
-    bench.add(vec![held("first", "1.0", 1)]).await;
-    bench.add(vec![held("second", "1.0", 2)]).await;
-    let small = (bench.add(vec![held("new", "1.0", 3)]).await, bench.add(vec![held("new", "1.1", 4)]).await);
-    let many = (0..3000).map(|i| held(&format!("pkg{i}"), "1.0", 100 + i)).collect();
+    bench.add(vec![staged("first", "1.0", 1)]).await;
+    bench.add(vec![staged("second", "1.0", 2)]).await;
+    let small =
+        (bench.add(vec![staged("new", "1.0", 3)]).await, bench.add(vec![staged("new", "1.1", 4)]).await);
+    let many = (0..3000).map(|i| staged(&format!("pkg{i}"), "1.0", 100 + i)).collect();
     bench.add(many).await;
     let large =
-        (bench.add(vec![held("other", "1.0", 5)]).await, bench.add(vec![held("other", "1.1", 6)]).await);
+        (bench.add(vec![staged("other", "1.0", 5)]).await, bench.add(vec![staged("other", "1.1", 6)]).await);
     assert_eq!(small, large, "statements and rows of a new package, and of a new version");
     assert!(small.1.0 <= 30, "{} statements", small.1.0);
 }

@@ -1,0 +1,219 @@
+//! Shared handle of the newest catalog: read at start and again after each publish.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::modified::seconds;
+use super::{Catalog, RepoStep, Repository, Source, Step, Subscription, Tree};
+use crate::db::{self, Conn, Db, DbError};
+use crate::model::ids::{Seq, TreeId, TxId};
+use crate::r::bioconductor::config::Config;
+
+/// A handle of the newest catalog; clones share it.
+#[derive(Clone)]
+pub struct CatalogHandle {
+    current: Arc<ArcSwap<Catalog>>,
+    changed: Arc<watch::Sender<i64>>,
+    coalescer: Arc<RefreshCoalescer>,
+}
+
+/// Coalesces concurrent refreshes: callers that arrive during one read share the next.
+#[derive(Default)]
+struct RefreshCoalescer {
+    /// Number of calls so far.
+    calls: AtomicU64,
+    /// The last call that is covered by a read begun after it.
+    covered: tokio::sync::Mutex<u64>,
+}
+
+impl CatalogHandle {
+    /// Reads the catalog from the database.
+    pub async fn open(db: &Db) -> Result<CatalogHandle, DbError> {
+        let live =
+            CatalogHandle { current: Arc::default(), changed: Arc::default(), coalescer: Arc::default() };
+        live.refresh(db).await?;
+        Ok(live)
+    }
+
+    /// Returns the newest catalog. Cheap.
+    #[must_use]
+    pub fn get(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Returns a watch of the newest catalog's version.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<i64> {
+        self.changed.subscribe()
+    }
+
+    /// Reads the catalog again if `clock.catalog` moved, and swaps it. Called after every publish, before the answer:
+    /// changes committed before the call are in the catalog after it. Concurrent calls share one read.
+    pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
+        let mine = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut answered = self.coalescer.covered.lock().await;
+        if *answered >= mine {
+            return Ok(());
+        }
+        let reading = self.coalescer.calls.load(Ordering::SeqCst);
+        let known = self.get();
+        if let Some(newer) = db.read(move |c| read_newer(c, &known)).await? {
+            self.install(newer);
+        }
+        *answered = reading;
+        Ok(())
+    }
+
+    /// Reads the catalog at the end of a write, in its transaction, for [`CatalogHandle::install`] after the commit. Saves a
+    /// publish the wait for another connection.
+    pub fn read_in_write(&self, c: &mut dyn Conn) -> Result<Option<Catalog>, DbError> {
+        read_newer(c, &self.get())
+    }
+
+    /// Installs `newer`, unless the current catalog is newer.
+    pub fn install(&self, newer: Catalog) {
+        let (version, newer) = (newer.version, Arc::new(newer));
+        let before = self
+            .current
+            .rcu(|current| Arc::clone(if newer.version >= current.version { &newer } else { current }));
+        if version >= before.version {
+            self.changed.send_replace(version);
+        }
+    }
+
+    /// Refreshes the catalog whenever another node on the same database publishes, until the future is dropped.
+    pub async fn follow(&self, db: &Db) {
+        let mut failing = false;
+        loop {
+            db.wait_for_remote_publish().await;
+            let refreshed = self.refresh(db).await;
+            if let Err(error) = &refreshed
+                && !failing
+            {
+                tracing::warn!("could not refresh the catalog after a publish of another node: {error}");
+            }
+            failing = refreshed.is_err();
+        }
+    }
+}
+
+/// Reads the current catalog; `None` if `known` is current. Steps and transactions of `known` are not read again, so
+/// that the cost of an `rspm add` does not grow with the number of earlier ones.
+fn read_newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> {
+    let clock = db::clock::get(c)?;
+    if known.clock_at == Some(clock.at) && known.version == clock.catalog {
+        return Ok(None);
+    }
+    // The clock moves back only in a repair, which also changes the times of known steps.
+    let rewritten = Catalog::default();
+    let known = if known.clock_at > Some(clock.at) { &rewritten } else { known };
+    let last = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let mut transactions = known.transactions.clone();
+    transactions.extend(db::tx::instants(c, last)?);
+    Ok(Some(Catalog {
+        version: clock.catalog,
+        clock_at: Some(clock.at),
+        sources: sources(c)?,
+        trees: trees(c, known, last)?,
+        repos: repos(c)?,
+        seconds: seconds(&transactions),
+        transactions,
+        bioconductor: bioconductor(c, known)?,
+    }))
+}
+
+fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
+    let rows = db::source::list(c)?;
+    let source = |row: db::source::Source| {
+        Some(Source { id: row.id, name: row.name.parse().ok()?, kind: row.kind, created_at: row.created_at })
+    };
+    Ok(rows.into_iter().filter_map(source).collect())
+}
+
+fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbError> {
+    let mut fresh = db::step::since(c, last)?.into_iter().peekable();
+    let mut trees = Vec::new();
+    for row in db::tree::list(c)? {
+        let mut steps = known.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
+        while let Some((_, step)) = fresh.next_if(|(tree, _)| *tree == row.id) {
+            steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
+        }
+        // A back-fill publishes steps below the known ones.
+        steps.sort_unstable_by_key(|step| step.seq);
+        if !spans(&steps, row.first, row.head) {
+            steps = read_steps(c, row.id)?;
+        }
+        let role = match row.role {
+            db::tree::Role::Source => super::SOURCE_ROLE,
+            db::tree::Role::Binary => super::BINARY_ROLE,
+        };
+        trees.push(Tree { id: row.id, source: row.source, label: row.label, role: role.to_owned(), steps });
+    }
+    Ok(trees)
+}
+
+/// Returns true if `steps` span the tree's first step to its head; otherwise its history was rewritten (cleared).
+fn spans(steps: &[Step], first: Option<Seq>, head: Option<Seq>) -> bool {
+    steps.first().map(|step| step.seq) == first && steps.last().map(|step| step.seq) == head
+}
+
+fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
+    let rows = db::step::list(c, tree)?;
+    Ok(rows.into_iter().map(|step| Step { seq: step.seq, at: step.at, tx: step.tx }).collect())
+}
+
+/// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
+fn bioconductor(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
+    let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
+    let config = Config::parse(text.as_bytes()).ok();
+    let same = known.bioconductor.clone().filter(|known| Some(&**known) == config.as_ref());
+    Ok(same.or_else(|| config.map(Arc::new)))
+}
+
+fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
+    let mut steps = db::repo::steps(c)?.into_iter().peekable();
+    let mut repos = Vec::new();
+    for row in db::repo::list(c)? {
+        let mut lists = Vec::new();
+        while let Some(step) = steps.next_if(|step| step.repo <= row.id) {
+            if step.repo == row.id {
+                let list = step
+                    .subscriptions
+                    .into_iter()
+                    .map(|entry| Subscription { source: entry.source, version: entry.label.parse().ok() });
+                lists.push(RepoStep { seq: Seq(step.seq), at: step.at, tx: step.tx, list: list.collect() });
+            }
+        }
+        let Ok(name) = row.name.parse() else { continue };
+        repos.push(Repository {
+            id: row.id,
+            name,
+            kind: row.kind,
+            description: row.description,
+            hidden: row.hidden,
+            authenticated: row.authenticated,
+            created_at: row.created_at,
+            steps: lists,
+        });
+    }
+    Ok(repos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_catalog_never_replaces_a_newer_one() {
+        let live =
+            CatalogHandle { current: Arc::default(), changed: Arc::default(), coalescer: Arc::default() };
+        let changes = live.changes();
+        for (version, shown) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
+            live.install(Catalog { version, ..Catalog::default() });
+            assert_eq!((live.get().version, *changes.borrow()), (shown, shown), "after {version}");
+        }
+    }
+}

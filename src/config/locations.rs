@@ -1,0 +1,135 @@
+//! Resolves `[Storage]`, `[FileStorage "class"]` and `[S3Storage …]` to one location per class.
+
+use super::address::{self, UrlPurpose};
+use super::problem::NoticeCategory;
+use super::reader::Reader;
+use super::storage::{ClassLocation, DirectoryLocation, S3Location, StorageClass};
+use super::value;
+
+/// Returns the location of every class, in the order of [`StorageClass::ALL`].
+pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; 9] {
+    let on_s3 = StorageClass::ALL.map(|class| is_on_s3(reader, class));
+    report_missing_bucket(reader, on_s3);
+    report_unused(reader, on_s3);
+    StorageClass::ALL.map(|class| {
+        if on_s3[class as usize] {
+            ClassLocation::S3(s3(reader, class))
+        } else {
+            ClassLocation::File(DirectoryLocation { location: location(reader, class) })
+        }
+    })
+}
+
+/// Returns the name of the class's property in `[Storage]`.
+fn property(class: StorageClass) -> &'static str {
+    match class {
+        StorageClass::Cache => "Cache",
+        StorageClass::Launcher => "Launcher",
+        StorageClass::Metrics => "Metrics",
+        StorageClass::Packages => "Packages",
+        StorageClass::Binaries => "Binaries",
+        StorageClass::Cran => "CRAN",
+        StorageClass::Bioconductor => "Bioconductor",
+        StorageClass::Pypi => "PyPI",
+        StorageClass::Persistent => "Persistent",
+    }
+}
+
+fn is_on_s3(reader: &Reader<'_>, class: StorageClass) -> bool {
+    reader.value("Storage", property(class), |text| value::choice(text, &["file", "s3"])) == "s3"
+}
+
+/// Returns the sub-names whose settings a class uses, in order of precedence: its own, then `packages` for files of
+/// mirrors.
+fn setting_names(class: StorageClass) -> &'static [&'static str] {
+    match class {
+        StorageClass::Cache => &["cache"],
+        StorageClass::Launcher => &["launcher"],
+        StorageClass::Metrics => &["metrics"],
+        StorageClass::Packages => &["packages"],
+        StorageClass::Binaries => &["binaries"],
+        StorageClass::Cran => &["cran", "packages"],
+        StorageClass::Bioconductor => &["bioconductor", "packages"],
+        StorageClass::Pypi => &["pypi", "packages"],
+        StorageClass::Persistent => &["persistent"],
+    }
+}
+
+fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
+    let set =
+        setting_names(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
+    let set = set.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
+    set.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
+}
+
+/// Returns the value of an S3 property for a class: from its own section, the sections it follows, or the unnamed one.
+fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<String> {
+    let sections = setting_names(class).iter().copied().map(Some).chain([None]);
+    let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));
+    settings
+        .next()
+        .and_then(|setting| setting.values.last())
+        .map(|value| value.text.clone())
+        .filter(|text| !text.is_empty())
+}
+
+fn s3(reader: &Reader<'_>, class: StorageClass) -> S3Location {
+    let text = |name: &str| s3_text(reader, class, name);
+    let switch = |name: &str| text(name).and_then(|text| value::boolean(&text).ok());
+    let disable_ssl = switch("DisableSSL").unwrap_or(false);
+    let endpoint = text("Endpoint").and_then(|text| address::url(&text, UrlPurpose::S3).ok());
+    let with_scheme = |endpoint: String| match endpoint.contains("://") {
+        true => endpoint,
+        false => format!("{}://{endpoint}", if disable_ssl { "http" } else { "https" }),
+    };
+    S3Location {
+        bucket: text("Bucket").unwrap_or_default(),
+        prefix: text("Prefix").map(|prefix| prefix.trim_matches('/').to_owned()).unwrap_or_default(),
+        profile: text("Profile"),
+        region: text("Region"),
+        enable_shared_config: switch("EnableSharedConfig").unwrap_or(false),
+        endpoint: endpoint.map(with_scheme),
+        disable_ssl,
+        path_style: switch("PathStyle").or_else(|| switch("S3ForcePathStyle")).unwrap_or(false),
+        key_id: text("KeyID"),
+        skip_validation: switch("SkipValidation").unwrap_or(false),
+    }
+}
+
+fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
+    let without: Vec<&str> = StorageClass::ALL
+        .into_iter()
+        .filter(|&class| on_s3[class as usize] && s3_text(reader, class, "Bucket").is_none())
+        .map(StorageClass::as_str)
+        .collect();
+    if !without.is_empty() {
+        let message = format!("must be set: the storage of {} is s3", without.join(", "));
+        reader.error(NoticeCategory::Settings, "S3Storage", None, "Bucket", &message);
+    }
+}
+
+/// Warns of locations that are configured but not used.
+fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
+    for class in StorageClass::ALL {
+        let sub = class.as_str();
+        // The location of `packages` may be used by a class that follows it.
+        let used = |s3: bool| {
+            StorageClass::ALL
+                .into_iter()
+                .any(|user| on_s3[user as usize] == s3 && setting_names(user).contains(&sub))
+        };
+        let file = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
+        if file && !used(false) {
+            let message = format!("has no effect: Storage.{} is s3", property(class));
+            reader.warning(NoticeCategory::Effect, "FileStorage", Some(sub), "Location", &message);
+        }
+        let s3 = reader
+            .settings
+            .iter()
+            .find(|setting| setting.section.name == "S3Storage" && setting.sub.as_deref() == Some(sub));
+        if let Some(name) = s3.map(|setting| setting.property.name).filter(|_| !used(true)) {
+            let message = format!("has no effect: Storage.{} is file", property(class));
+            reader.warning(NoticeCategory::Effect, "S3Storage", Some(sub), name, &message);
+        }
+    }
+}

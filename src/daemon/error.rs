@@ -1,0 +1,104 @@
+//! Errors that keep the daemon from serving: in full for the log, as a phrase for clients.
+
+use super::bind::SocketError;
+use super::files::{CreateError, UnsafePaths};
+use super::privileges::PrivilegeError;
+use crate::config::ConfigError;
+use crate::control::BrokenReason;
+use crate::db::DbError;
+use crate::http::tls::TlsError;
+use crate::storage::StorageError;
+use crate::sync::SyncError;
+use crate::upstream::UpstreamError;
+
+/// An error that keeps the daemon from serving.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("Unable to initialize the configuration:\n{0}")]
+    Config(#[from] ConfigError),
+    /// A listening socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// No listener that serves packages.
+    #[error("{0}")]
+    NoListener(String),
+    /// Certificate or key.
+    #[error("Could not initialize the HTTPS listener: {0}")]
+    Tls(#[from] TlsError),
+    /// The change of user.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// Unsafe files.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafePaths),
+    /// A directory that cannot be created.
+    #[error(transparent)]
+    Directory(#[from] CreateError),
+    /// The database.
+    #[error("Unable to connect to the database: {0}")]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The client for mirrors.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The clean-up after a crashed sync.
+    #[error("could not clean up after a crashed sync: {0}")]
+    Sync(#[from] SyncError),
+    /// The running server cancelled the hand-over or is stopping.
+    #[error("the running server cancelled the hand-over")]
+    Cancelled,
+    /// A hand-over.
+    #[error("could not prepare a hand-over: {0}")]
+    HandOver(std::io::Error),
+    /// The threads.
+    #[error("could not start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Logs an error as one entry per line: within an entry a line feed would be escaped.
+pub(super) fn log_lines(error: &str) {
+    for line in error.lines() {
+        tracing::error!("{line}");
+    }
+}
+
+impl StartError {
+    /// The fault as shown to clients (a phrase) and to administrators (the whole error).
+    #[must_use]
+    pub fn fault(&self) -> BrokenReason {
+        let reachable = !matches!(self, StartError::NoListener(_));
+        let phrase = match self {
+            StartError::Config(_) => "its configuration file cannot be used",
+            StartError::Socket(_) | StartError::NoListener(_) => "a listening socket cannot be used",
+            StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
+            StartError::Privilege(_) => "the server cannot become its user",
+            StartError::Unsafe(files) => {
+                let mut names: Vec<&str> = files.0.iter().map(|(name, _)| *name).collect();
+                names.dedup();
+                return BrokenReason {
+                    phrase: format!("{} cannot be used", names.join(", ")),
+                    detail: self.to_string(),
+                    reachable,
+                };
+            }
+            StartError::Directory(unmade) => {
+                return BrokenReason {
+                    phrase: format!("{} cannot be used", unmade.name),
+                    detail: self.to_string(),
+                    reachable,
+                };
+            }
+            StartError::Db(_) | StartError::Sync(_) => {
+                "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"
+            }
+            StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
+            StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
+            StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",
+            StartError::Runtime(_) => "the server's threads cannot be started",
+        };
+        BrokenReason { phrase: phrase.to_owned(), detail: self.to_string(), reachable }
+    }
+}

@@ -1,0 +1,307 @@
+//! Decides what to do about a path from its type, owner and mode. Pure.
+
+use super::table::{FileType, FixedBy, OnViolation, PathRule, STICKY};
+
+/// What exists at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathState {
+    /// The owner of the symbolic link, if the path is one.
+    pub link: Option<u32>,
+    /// The file at the path, or the target of the link.
+    pub target: PathTarget,
+}
+
+/// See [`PathState`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathTarget {
+    /// Nothing exists.
+    Missing,
+    /// A file of a type that no rule names: a device, a pipe.
+    OtherType,
+    /// A directory, file or socket.
+    Found {
+        /// The file type.
+        file_type: FileType,
+        /// The owner.
+        uid: u32,
+        /// The permission bits of the mode.
+        mode: u32,
+    },
+}
+
+/// A way in which a path violates its rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A symbolic link of another ordinary user, who can redirect it.
+    ForeignLink(u32),
+    /// A dangling symbolic link.
+    DeadLink,
+    /// Wrong file type.
+    Type,
+    /// Owned by another ordinary user.
+    Owner(u32),
+    /// Writable by everybody.
+    WorldWritable(u32),
+    /// The mode has more permission bits than the rule allows.
+    TooOpen(u32),
+    /// The mode lacks permission bits that the owner needs.
+    TooClosed(u32),
+}
+
+/// The decision about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The path conforms.
+    Conforms,
+    /// Set this mode.
+    Repair(Violation, u32),
+    /// Log a warning.
+    Warn(Violation),
+    /// Report the error and do not start.
+    Refuse(Violation),
+}
+
+/// Decides about a path for a process of the user `me`. `secrets`: the file must not be readable by others although
+/// the rule allows it.
+#[must_use]
+pub fn decide(row: &PathRule, seen: PathState, me: u32, secrets: bool) -> Decision {
+    let otherwise = |fault| match row.on_violation {
+        OnViolation::Refuse => Decision::Refuse(fault),
+        OnViolation::Warn => Decision::Warn(fault),
+    };
+    // root can change everything anyway.
+    let foreign = |uid: u32| uid != me && uid != 0;
+    if let Some(uid) = seen.link.filter(|uid| foreign(*uid)) {
+        return otherwise(Violation::ForeignLink(uid));
+    }
+    let (is, uid, mode) = match seen.target {
+        PathTarget::Missing if seen.link.is_some() => return otherwise(Violation::DeadLink),
+        PathTarget::Missing => return Decision::Conforms,
+        // An administrator may pass a file through a pipe or a device.
+        PathTarget::OtherType
+            if row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File =>
+        {
+            return Decision::Conforms;
+        }
+        PathTarget::OtherType => return otherwise(Violation::Type),
+        PathTarget::Found { file_type: is, uid, mode } => (is, uid, mode),
+    };
+    if is != row.file_type {
+        return otherwise(Violation::Type);
+    }
+    if foreign(uid) {
+        return match row.on_foreign_owner() {
+            OnViolation::Refuse => Decision::Refuse(Violation::Owner(uid)),
+            OnViolation::Warn => Decision::Warn(Violation::Owner(uid)),
+        };
+    }
+    let ours = uid == me && row.fixed_by == FixedBy::Daemon;
+    let sticky = is == FileType::Directory && mode & STICKY != 0;
+    let most = if secrets { row.max_mode & !0o007 } else { row.max_mode };
+    let excess = mode & 0o777 & !most;
+    if excess != 0 && !sticky {
+        let fault =
+            if excess & 0o002 != 0 { Violation::WorldWritable(mode) } else { Violation::TooOpen(mode) };
+        return match fault {
+            _ if ours => Decision::Repair(fault, mode & (most | !0o777)),
+            Violation::WorldWritable(_) => otherwise(fault),
+            // `/var/log` of root may be writable by the group of the system's logger.
+            _ if uid != me && row.on_violation == OnViolation::Warn => Decision::Conforms,
+            _ => Decision::Warn(fault),
+        };
+    }
+    let least = match is {
+        FileType::Directory => 0o700,
+        FileType::File | FileType::Socket => 0o600,
+    };
+    if ours && mode & least != least {
+        return Decision::Repair(Violation::TooClosed(mode), mode | least);
+    }
+    Decision::Conforms
+}
+
+/// Softens the decision about a path on a network file system: its server may map owners and modes, and chown or
+/// chmod may have no effect.
+#[must_use]
+pub fn relax_on_network(verdict: Decision) -> Decision {
+    match verdict {
+        Decision::Refuse(
+            fault @ (Violation::Owner(_) | Violation::WorldWritable(_) | Violation::ForeignLink(_)),
+        ) => Decision::Warn(fault),
+        Decision::Refuse(
+            Violation::DeadLink | Violation::Type | Violation::TooOpen(_) | Violation::TooClosed(_),
+        )
+        | Decision::Conforms
+        | Decision::Repair(..)
+        | Decision::Warn(_) => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{PathKind, RULES};
+    use super::*;
+
+    const ME: u32 = 7;
+    const OTHER: u32 = 8;
+
+    fn row(what: PathKind) -> &'static PathRule {
+        RULES.iter().find(|row| row.kind == what).expect("every path has a row")
+    }
+
+    fn seen(is: FileType, uid: u32, mode: u32) -> PathState {
+        PathState { link: None, target: PathTarget::Found { file_type: is, uid, mode } }
+    }
+
+    fn other_type(is: FileType) -> FileType {
+        match is {
+            FileType::Directory | FileType::Socket => FileType::File,
+            FileType::File => FileType::Directory,
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_or_missing_is_good() {
+        for row in RULES {
+            for uid in [ME, 0] {
+                assert_eq!(
+                    decide(row, seen(row.file_type, uid, row.mode), ME, false),
+                    Decision::Conforms,
+                    "{row:?}"
+                );
+                let linked = PathState { link: Some(uid), ..seen(row.file_type, ME, row.mode) };
+                assert_eq!(decide(row, linked, ME, false), Decision::Conforms, "{row:?}");
+            }
+            let missing = PathState { link: None, target: PathTarget::Missing };
+            assert_eq!(decide(row, missing, ME, false), Decision::Conforms, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_or_link_is_never_good() {
+        for row in RULES {
+            let cases = [
+                (seen(other_type(row.file_type), ME, row.mode), Violation::Type),
+                (PathState { link: Some(ME), target: PathTarget::Missing }, Violation::DeadLink),
+                (
+                    PathState { link: Some(OTHER), ..seen(row.file_type, ME, row.mode) },
+                    Violation::ForeignLink(OTHER),
+                ),
+            ];
+            for (seen, fault) in cases {
+                let expected = match row.on_violation {
+                    OnViolation::Refuse => Decision::Refuse(fault),
+                    OnViolation::Warn => Decision::Warn(fault),
+                };
+                assert_eq!(decide(row, seen, ME, false), expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_good_only_where_an_administrator_hands_a_file_over() {
+        for row in RULES {
+            let handed = row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File;
+            let verdict = decide(row, PathState { link: None, target: PathTarget::OtherType }, ME, false);
+            assert_eq!(verdict == Decision::Conforms, handed, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn another_owner_is_refused_where_it_is_the_daemons() {
+        for row in RULES {
+            let socket = matches!(row.kind, PathKind::SockFileDir | PathKind::Socket);
+            let expected = match (row.fixed_by, row.on_violation) {
+                (FixedBy::Daemon, OnViolation::Refuse) if !socket => {
+                    Decision::Refuse(Violation::Owner(OTHER))
+                }
+                _ => Decision::Warn(Violation::Owner(OTHER)),
+            };
+            for me in [ME, 0] {
+                assert_eq!(decide(row, seen(row.file_type, OTHER, row.mode), me, false), expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_everybody_may_write_is_repaired_where_it_is_ours_and_never_good() {
+        for row in RULES {
+            for uid in [ME, 0] {
+                let verdict = decide(row, seen(row.file_type, uid, 0o777), ME, false);
+                let fault = Violation::WorldWritable(0o777);
+                let expected = match (row.fixed_by, row.on_violation) {
+                    (FixedBy::Daemon, _) if uid == ME => Decision::Repair(fault, row.max_mode),
+                    (_, OnViolation::Refuse) => Decision::Refuse(fault),
+                    (_, OnViolation::Warn) => Decision::Warn(fault),
+                };
+                assert_eq!(verdict, expected, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn on_a_network_owner_and_mode_are_warnings_and_a_wrong_type_is_refused() {
+        let data = row(PathKind::DataDir);
+        let there = |seen| relax_on_network(decide(data, seen, ME, false));
+        assert_eq!(there(seen(FileType::Directory, OTHER, 0o700)), Decision::Warn(Violation::Owner(OTHER)));
+        assert_eq!(
+            there(seen(FileType::Directory, 0, 0o777)),
+            Decision::Warn(Violation::WorldWritable(0o777))
+        );
+        assert_eq!(there(seen(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
+    }
+
+    #[test]
+    fn a_repair_leaves_nothing_to_repair() {
+        for row in RULES {
+            for mode in 0..0o1000 {
+                if let Decision::Repair(_, now) = decide(row, seen(row.file_type, ME, mode), ME, false) {
+                    let again = decide(row, seen(row.file_type, ME, now), ME, false);
+                    let last = match again {
+                        Decision::Repair(Violation::TooClosed(_), last) => last,
+                        _ => now,
+                    };
+                    assert_eq!(
+                        decide(row, seen(row.file_type, ME, last), ME, false),
+                        Decision::Conforms,
+                        "{row:?} {mode:o}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shared_directory_with_the_sticky_bit_is_good() {
+        for what in [PathKind::TempDir, PathKind::SockFileDir] {
+            assert_eq!(
+                decide(row(what), seen(FileType::Directory, 0, 0o1777), ME, false),
+                Decision::Conforms
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_directory_of_root_may_be_open_to_a_group_and_ours_may_not() {
+        let logs = row(PathKind::LogDir);
+        assert_eq!(decide(logs, seen(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
+        let repaired = Decision::Repair(Violation::TooOpen(0o775), 0o755);
+        assert_eq!(decide(logs, seen(FileType::Directory, ME, 0o775), ME, false), repaired);
+    }
+
+    #[test]
+    fn a_configuration_file_with_secrets_must_not_be_read_by_everybody() {
+        let gcfg = row(PathKind::Gcfg);
+        assert_eq!(decide(gcfg, seen(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
+        let warned = Decision::Warn(Violation::TooOpen(0o644));
+        assert_eq!(decide(gcfg, seen(FileType::File, 0, 0o644), ME, true), warned);
+        assert_eq!(decide(row(PathKind::Key), seen(FileType::File, ME, 0o644), ME, false), warned);
+    }
+
+    #[test]
+    fn what_its_user_cannot_use_is_opened() {
+        let data = row(PathKind::DataDir);
+        let verdict = decide(data, seen(FileType::Directory, ME, 0o500), ME, false);
+        assert_eq!(verdict, Decision::Repair(Violation::TooClosed(0o500), 0o700));
+    }
+}

@@ -1,0 +1,62 @@
+//! Creates, as root, the directories and logs that the target user cannot create, before switching to that user.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+
+use super::directories;
+use super::table::{PathKind, paths};
+use crate::config::Config;
+
+/// Creates missing directories and logs below directories of root, owned by the target user; returns the errors.
+/// Below directories of other users nothing is created: the target user creates these later or reports the error.
+///
+/// SECURITY: root creates nothing where another user can write: a symbolic link there would redirect it anywhere.
+pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut note = |path: &Path, made: io::Result<()>| {
+        if let Err(error) = made {
+            failed.push(format!("could not create '{}' for the server's user: {error}", path.display()));
+        }
+    };
+    let before = umask(Mode::from_bits_truncate(0o022));
+    for (row, path) in directories(gcfg, config) {
+        note(&path, directory(&path, row.mode, uid, gid));
+    }
+    for path in paths(PathKind::Log, gcfg, config) {
+        note(&path, log(&path, uid, gid));
+    }
+    umask(before);
+    failed
+}
+
+/// Whether only root can change the entries of a directory.
+fn is_root_only(dir: &Path) -> bool {
+    dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
+}
+
+fn directory(path: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
+    let missing: Vec<PathBuf> =
+        path.ancestors().take_while(|at| at.symlink_metadata().is_err()).map(Path::to_owned).collect();
+    let Some(above) = missing.last().and_then(|first| first.parent()) else { return Ok(()) };
+    if !above.ancestors().all(is_root_only) {
+        return Ok(());
+    }
+    for between in missing.iter().skip(1).rev() {
+        DirBuilder::new().mode(0o755).create(between)?;
+    }
+    DirBuilder::new().mode(mode).create(path)?;
+    lchown(path, Some(uid), Some(gid))
+}
+
+fn log(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let above_is_roots = path.parent().is_some_and(|above| above.ancestors().all(is_root_only));
+    if !above_is_roots || path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    lchown(path, Some(uid), Some(gid))
+}

@@ -1,0 +1,200 @@
+//! The new server's side of a hand-over: receives the sockets, serves on request, and waits for the old server's end.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::protocol::{self, Channel, Message, SyncRestart};
+use crate::catalog::CatalogHandle;
+use crate::db::Db;
+
+/// Polling interval for publications of the old server, whose running edits it still completes.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the old server passed.
+pub(in crate::daemon) struct Received {
+    stream: UnixStream,
+    pid: i32,
+    /// Listening sockets by name.
+    pub(in crate::daemon) sockets: Vec<(String, OwnedFd)>,
+    /// Whether this process removes the file of the admin socket.
+    pub(in crate::daemon) own_admin: bool,
+    /// The file that locks the database.
+    pub(in crate::daemon) lock: Option<OwnedFd>,
+}
+
+/// Receives sockets and lock over standard input, which becomes `/dev/null`. To be called before threads are started.
+///
+/// # Errors
+/// Standard input is not the socket of a hand-over.
+pub(in crate::daemon) fn receive() -> Result<Received, String> {
+    let bad =
+        |error: std::io::Error| format!("only a running server can start this step, on SIGUSR2: {error}");
+    let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(bad)?);
+    let (word, descriptors) = protocol::receive_first(&stream).map_err(bad)?;
+    let Message::Take { names, pid, own_admin } = word else {
+        return Err("unexpected message from the running server".to_owned());
+    };
+    let null = File::open("/dev/null").map_err(bad)?;
+    nix::unistd::dup2_stdin(&null).map_err(|error| bad(error.into()))?;
+    protocol::send_blocking(&stream, &Message::Begun { pid: std::process::id() }).map_err(bad)?;
+    let mut taken = Received { stream, pid, sockets: Vec::new(), own_admin, lock: None };
+    for (name, descriptor) in names.into_iter().zip(descriptors) {
+        match name.as_str() {
+            "lock" => taken.lock = Some(descriptor),
+            _ => taken.sockets.push((name, descriptor)),
+        }
+    }
+    Ok(taken)
+}
+
+impl Received {
+    /// A handle to report a failed start to the old server.
+    pub(in crate::daemon) fn reply(&self) -> Option<Reply> {
+        self.stream.try_clone().ok().map(Reply)
+    }
+
+    /// Opens the message channel. Needs the runtime.
+    pub(in crate::daemon) fn connect(self) -> std::io::Result<(PredecessorChannel, Predecessor)> {
+        let (stops, stop_requests) = mpsc::channel(4);
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let waiting = PredecessorChannel {
+            channel: Channel::new(self.stream)?,
+            pid: self.pid,
+            stops: stop_requests,
+            stage,
+        };
+        Ok((waiting, Predecessor { stops, stage: stages }))
+    }
+}
+
+/// Reports a failed start to the old server.
+pub(in crate::daemon) struct Reply(UnixStream);
+
+impl Reply {
+    /// Reports the reason. Blocks briefly.
+    pub(in crate::daemon) fn refuse(&self, why: &str) {
+        let _ = protocol::send_blocking(&self.0, &Message::Refused { why: why.to_owned() });
+    }
+}
+
+/// The channel to the old server until this process has taken over.
+pub(in crate::daemon) struct PredecessorChannel {
+    channel: Channel,
+    pid: i32,
+    stops: mpsc::Receiver<()>,
+    stage: watch::Sender<Stage>,
+}
+
+impl PredecessorChannel {
+    /// Process ID of the old server.
+    pub(in crate::daemon) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Reports that everything is open. Returns true when this process shall accept connections, false if the hand-over
+    /// is cancelled.
+    pub(in crate::daemon) async fn report_prepared(&mut self) -> bool {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        if self.channel.send(&Message::Prepared { version }).await.is_err() {
+            return false;
+        }
+        loop {
+            match self.channel.receive().await {
+                Some(Message::Go) => return true,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+
+    /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
+    /// to restart. If the old server has exited by then, this process has everything.
+    pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
+        let mut again = Vec::new();
+        // If sending fails, receiving ends, too.
+        let _ = self.channel.send(&Message::Ready).await;
+        while let Some(word) = self.channel.receive().await {
+            if let Message::Yours { syncs } = word {
+                again = syncs;
+                break;
+            }
+        }
+        self.stage.send_replace(Stage::Finishing);
+        tokio::spawn(self.follow());
+        again
+    }
+
+    async fn follow(mut self) {
+        loop {
+            tokio::select! {
+                word = self.channel.receive() => {
+                    if word.is_none() {
+                        break;
+                    }
+                }
+                Some(()) = self.stops.recv() => {
+                    let _ = self.channel.send(&Message::Stop).await;
+                }
+            }
+        }
+        self.stage.send_replace(Stage::Exited);
+    }
+}
+
+/// The progress of the old server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It is still the main process.
+    Serving,
+    Finishing,
+    Exited,
+}
+
+/// The old server while it finishes; cloning shares it.
+#[derive(Clone)]
+pub(in crate::daemon) struct Predecessor {
+    stops: mpsc::Sender<()>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Predecessor {
+    /// No old server.
+    pub(in crate::daemon) fn none() -> Predecessor {
+        Predecessor { stops: mpsc::channel(1).0, stage: watch::channel(Stage::Exited).1 }
+    }
+
+    fn is_finishing(&self) -> bool {
+        *self.stage.borrow() == Stage::Finishing
+    }
+
+    /// Returns when it is no longer the main process.
+    pub(in crate::daemon) async fn wait_handed_over(&self) {
+        let _ = self.stage.clone().wait_for(|stage| *stage >= Stage::Finishing).await;
+    }
+
+    /// Returns when it has exited.
+    pub(in crate::daemon) async fn wait_exit(&self) {
+        // A closed channel means the same.
+        let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Exited).await;
+    }
+
+    /// Requests that it exits within the deadline of a stop.
+    pub(in crate::daemon) async fn stop(&self) {
+        if self.is_finishing() {
+            let _ = self.stops.send(()).await;
+        }
+    }
+
+    /// Refreshes the catalog with what the old server publishes, until it has exited.
+    pub(in crate::daemon) async fn follow_catalog(&self, catalog: &CatalogHandle, db: &Db) {
+        while *self.stage.borrow() != Stage::Exited {
+            let _ = catalog.refresh(db).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, self.wait_exit()).await;
+        }
+        let _ = catalog.refresh(db).await;
+    }
+}

@@ -1,0 +1,291 @@
+//! The old server's side of a hand-over: pauses background tasks, starts the new server and finishes once it serves.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Program;
+use super::protocol::{self, Channel, Message, SyncRestart};
+use crate::control::{CommandError, Control, Mode};
+use crate::daemon::notify::Notifier;
+use crate::daemon::sockets::Sockets;
+use crate::daemon::supervisor::Supervisor;
+use crate::db::Db;
+
+/// Time for running jobs to end, then time for them to stop at a safe point.
+const JOB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(7));
+/// Timeout for the new program to open everything, including migrations.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of each of the last, short steps.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a successor gets: a duplicate of each listening socket, and the command line of this process.
+pub(in crate::daemon) struct Handover {
+    program: Program,
+    sockets: Vec<(&'static str, OwnedFd)>,
+    own_admin: bool,
+}
+
+impl Handover {
+    /// Duplicates the listening sockets.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub(in crate::daemon) fn of(sockets: &Sockets) -> std::io::Result<Handover> {
+        let mut named = Vec::new();
+        for (name, listeners) in [
+            ("http", &sockets.http),
+            ("https", &sockets.https),
+            ("redirect", &sockets.redirect),
+            ("metrics", &sockets.metrics),
+        ] {
+            for listener in listeners {
+                named.push((name, listener.try_clone()?.into()));
+            }
+        }
+        named.push(("admin", sockets.admin.try_clone()?.into()));
+        Ok(Handover { program: Program::current(), sockets: named, own_admin: sockets.admin_path.is_some() })
+    }
+
+    /// Adds duplicates of listeners that were opened later.
+    pub(in crate::daemon) fn add(&mut self, opened: Vec<(&'static str, OwnedFd)>) {
+        self.sockets.extend(opened);
+    }
+
+    /// Starts the installed program; returns when it is ready to serve.
+    async fn start_successor(&self, lock: Option<OwnedFd>) -> Result<Prepared, String> {
+        let broken = |error: std::io::Error| format!("could not connect to the new program: {error}");
+        let (ours, theirs) = UnixStream::pair().map_err(broken)?;
+        let names = self.sockets.iter().map(|(name, _)| (*name).to_owned());
+        let names = names.chain(lock.iter().map(|_| "lock".to_owned())).collect();
+        let descriptors: Vec<BorrowedFd<'_>> =
+            self.sockets.iter().map(|(_, fd)| fd).chain(&lock).map(AsFd::as_fd).collect();
+        let word = Message::Take { names, pid: nix::unistd::getpid().as_raw(), own_admin: self.own_admin };
+        protocol::send_first(&ours, &word, &descriptors).map_err(broken)?;
+        let program = self.program.clone();
+        let started = tokio::task::spawn_blocking(move || launch(&program, theirs)).await;
+        started.map_err(|error| error.to_string())??;
+        let mut prepared =
+            Prepared { channel: Channel::new(ours).map_err(broken)?, pid: None, version: String::new() };
+        let deadline = Instant::now() + START_TIMEOUT;
+        let why = loop {
+            match timeout_at(deadline, prepared.channel.receive()).await {
+                Err(_) => {
+                    break format!("the new program was not ready after {} seconds", START_TIMEOUT.as_secs());
+                }
+                Ok(None) => break "the new program exited before it was ready; see its log".to_owned(),
+                Ok(Some(Message::Begun { pid })) => prepared.pid = Some(pid),
+                Ok(Some(Message::Refused { why })) => break why,
+                Ok(Some(Message::Prepared { version })) => {
+                    prepared.version = version;
+                    return Ok(prepared);
+                }
+                Ok(Some(
+                    Message::Take { .. }
+                    | Message::Go
+                    | Message::Ready
+                    | Message::Yours { .. }
+                    | Message::Stop
+                    | Message::Unknown,
+                )) => {}
+            }
+        };
+        prepared.kill();
+        Err(why)
+    }
+}
+
+/// Runs the intermediate process, which exits at once. Blocks.
+fn launch(program: &Program, theirs: UnixStream) -> Result<(), String> {
+    let path = program.path.display();
+    let mut child = program
+        .command("detach")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()
+        .map_err(|error| format!("could not start {path}: {error}"))?;
+    let deadline = std::time::Instant::now() + STEP_TIMEOUT;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(format!("{path} failed: {status}")),
+            Ok(None) if std::time::Instant::now() < deadline => std::thread::sleep(POLL_INTERVAL),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("{path} does not support hand-overs"));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// A new server that is ready to serve. Dropping it closes its connection, and it exits.
+pub(in crate::daemon) struct Prepared {
+    channel: Channel,
+    pid: Option<u32>,
+    version: String,
+}
+
+impl Prepared {
+    /// Lets it serve and become the main process. Not cancel-safe.
+    ///
+    /// # Errors
+    /// It failed and was killed; nothing has changed here.
+    pub(in crate::daemon) async fn commit(
+        mut self,
+        herald: &Notifier,
+        db: &Db,
+        syncs: Vec<SyncRestart>,
+    ) -> Result<Successor, String> {
+        let why = "the new program failed while taking over";
+        let pid = self.pid.ok_or(why)?;
+        let ready = async {
+            self.channel.send(&Message::Go).await.ok()?;
+            while self.channel.receive().await? != Message::Ready {}
+            Some(())
+        };
+        if timeout(STEP_TIMEOUT, ready).await.ok().flatten().is_none() {
+            self.kill();
+            return Err(why.to_owned());
+        }
+        herald.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
+        herald.flush();
+        db.release_lock();
+        // If it has exited by now, systemd has noticed.
+        let _ = self.channel.send(&Message::Yours { syncs }).await;
+        Ok(Successor { line: self.channel, pid, version: self.version })
+    }
+
+    /// Kills it: a process that is not the main one must not keep the sockets.
+    fn kill(self) {
+        if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// The new main process.
+pub(in crate::daemon) struct Successor {
+    line: Channel,
+    /// Process ID.
+    pub(in crate::daemon) pid: u32,
+    /// Program version.
+    pub(in crate::daemon) version: String,
+}
+
+impl Successor {
+    /// Receives its messages until it exits, after which this process still finishes its requests. A stop of the
+    /// successor stops this process, too.
+    pub(in crate::daemon) async fn relay_stop(mut self, control: Control) {
+        while let Some(word) = self.line.receive().await {
+            match word {
+                Message::Stop => control.stop(),
+                Message::Take { .. }
+                | Message::Begun { .. }
+                | Message::Refused { .. }
+                | Message::Prepared { .. }
+                | Message::Go
+                | Message::Ready
+                | Message::Yours { .. }
+                | Message::Unknown => {}
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// Pauses background tasks and starts the installed program; on an error the server continues as before.
+    pub(in crate::daemon) async fn hand_over(&mut self) -> Result<Prepared, CommandError> {
+        let control = self.context.switch.context().control.clone();
+        let mode = control.mode();
+        let (Some(life), Mode::Online) = (&mut self.running, &mode) else {
+            return Err(self.refuse(&format!("the server is {}", mode.word())));
+        };
+        self.context.notifier.status("Starting the installed version");
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!("version {version}, process {}, starts its successor", std::process::id());
+        life.pause();
+        let db = life.app.state.db.clone();
+        let jobs = self.context.jobs.clone();
+        let by_itself = Instant::now() + JOB_TIMEOUTS.0;
+        while Instant::now() < by_itself && jobs.has_restarting() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        jobs.halt(true);
+        let deadline = Instant::now() + JOB_TIMEOUTS.1;
+        while Instant::now() < deadline && !jobs.running().is_empty() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        let started = match jobs.running().first() {
+            Some(job) => Err(format!("{} is still running", job.key)),
+            None => match db.lock() {
+                Ok(lock) => self.context.handover.start_successor(lock).await,
+                Err(error) => Err(error.to_string()),
+            },
+        };
+        started.map_err(|why| self.cancel_hand_over(&why))
+    }
+
+    /// Makes a successor the main process.
+    ///
+    /// # Errors
+    /// The reason why it failed.
+    pub(in crate::daemon) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
+        let Some(life) = &self.running else { return Err("the server is not serving".to_owned()) };
+        let halted = life.app.sync.take_halted();
+        // Scheduled jobs start again by themselves.
+        let again = halted.iter().filter_map(|halted| {
+            let (kind, version) = halted.target();
+            let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
+            Some(SyncRestart { kind, version, actor: halted.administrator()?.to_owned() })
+        });
+        let committed = prepared.commit(&self.context.notifier, &life.app.state.db, again.collect()).await;
+        if committed.is_err() {
+            self.halted = halted;
+        }
+        committed
+    }
+
+    /// Restarts the syncs that the old server halted for the hand-over.
+    pub(in crate::daemon) fn restart_syncs(&self, again: &[SyncRestart]) {
+        let Some(life) = &self.running else { return };
+        for SyncRestart { kind, version, actor } in again {
+            let version = version.as_ref().map(|version| version.parse()).transpose();
+            if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
+                // Fails only for a source that is never synced, which the old server cannot name.
+                let _ = life.app.sync.start_by(kind, version, actor);
+            }
+        }
+    }
+
+    /// Loads what was published during the start.
+    pub(in crate::daemon) async fn refresh(&self) {
+        if let Some(life) = &self.running
+            && let Err(error) = life.app.state.catalog.refresh(&life.app.state.db).await
+        {
+            tracing::warn!("could not load the latest publications: {error}");
+        }
+    }
+
+    /// Continues to serve after a failed hand-over and reports the reason.
+    pub(in crate::daemon) fn cancel_hand_over(&mut self, why: &str) -> CommandError {
+        self.resume();
+        self.refuse(why)
+    }
+
+    fn refuse(&self, why: &str) -> CommandError {
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::error!("upgrade refused, version {version} continues to serve: {why}");
+        self.context
+            .notifier
+            .status(&format!("upgrade refused, version {version} continues to serve: {why}"));
+        CommandError(why.to_owned())
+    }
+}

@@ -1,0 +1,193 @@
+//! The protocol of a hand-over: JSON messages, one per line; the first carries the file descriptors.
+
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+/// Maximum number of descriptors; more than any configuration needs.
+const MAX_DESCRIPTORS: usize = 64;
+/// Maximum length of the first line in bytes.
+const MAX_LINE: usize = 64 << 10;
+
+/// A sync to restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::daemon) struct SyncRestart {
+    /// Kind of the source.
+    pub(in crate::daemon) kind: String,
+    /// Version of Bioconductor, for a sync of one version.
+    pub(in crate::daemon) version: Option<String>,
+    /// The administrator who started it.
+    pub(in crate::daemon) actor: String,
+}
+
+/// A message. Unknown messages of other program versions are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "word", rename_all = "lowercase")]
+pub(super) enum Message {
+    /// First message, from the old server: the names of the descriptors, in order; `lock` is the lock of the database.
+    Take {
+        /// `http`, `https`, `redirect`, `metrics`, `admin`, `lock`.
+        names: Vec<String>,
+        /// Process ID of the old server.
+        pid: i32,
+        /// Whether the last server removes the file of the admin socket at its end.
+        own_admin: bool,
+    },
+    /// From the new server: it has started.
+    Begun {
+        /// Its process ID.
+        pid: u32,
+    },
+    /// From the new server: it cannot serve.
+    Refused {
+        /// The reason.
+        why: String,
+    },
+    /// From the new server: everything is open, it can accept connections.
+    Prepared {
+        /// Program version.
+        version: String,
+    },
+    /// From the old server: accept connections.
+    Go,
+    /// From the new server: it accepts connections.
+    Ready,
+    /// From the old server: systemd is notified; the new server is the main process.
+    Yours {
+        /// Syncs of administrators that were halted for the hand-over and are to be restarted.
+        #[serde(default)]
+        syncs: Vec<SyncRestart>,
+    },
+    /// From the new server: it was asked to stop; exit within the same deadline.
+    Stop,
+    /// A message of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+fn encode(word: &Message) -> Vec<u8> {
+    let mut line = serde_json::to_vec(word).expect("strings and numbers");
+    line.push(b'\n');
+    line
+}
+
+/// Sends the first message, with descriptors. Blocking, but a short line always fits the socket buffer.
+pub(super) fn send_first(to: &UnixStream, word: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Error::new(ErrorKind::InvalidInput, "too many sockets to hand over"));
+    }
+    let line = encode(word);
+    let sent = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    // The rest, if any, needs no descriptors.
+    (&mut &*to).write_all(line.get(sent..).unwrap_or_default())
+}
+
+/// Receives the first message. Blocks.
+pub(super) fn receive_first(from: &UnixStream) -> Result<(Message, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; MAX_LINE];
+    let heard = recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    bytes.truncate(heard.bytes);
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(given) = message {
+            descriptors.extend(given);
+        }
+    }
+    let mut byte = [0];
+    while !bytes.ends_with(b"\n") && bytes.len() < MAX_LINE {
+        (&mut &*from).read_exact(&mut byte)?;
+        bytes.push(byte[0]);
+    }
+    Ok((serde_json::from_slice(&bytes)?, descriptors))
+}
+
+/// Sends a message. Blocks.
+pub(super) fn send_blocking(to: &UnixStream, word: &Message) -> Result<()> {
+    (&mut &*to).write_all(&encode(word))
+}
+
+/// One end of the channel, after the first message.
+pub(super) struct Channel {
+    // Not split: dropping the write half would shut the socket down and prevent a last message.
+    stream: BufReader<tokio::net::UnixStream>,
+    buffer: Vec<u8>,
+}
+
+impl Channel {
+    /// Wraps the stream. Needs the runtime.
+    pub(super) fn new(stream: UnixStream) -> Result<Channel> {
+        stream.set_nonblocking(true)?;
+        let stream = tokio::net::UnixStream::from_std(stream)?;
+        Ok(Channel { stream: BufReader::new(stream), buffer: Vec::new() })
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// The other process has exited.
+    pub(super) async fn send(&mut self, word: &Message) -> Result<()> {
+        self.stream.get_mut().write_all(&encode(word)).await
+    }
+
+    /// Receives the next message; `None` when the other process has exited. Cancel-safe.
+    pub(super) async fn receive(&mut self) -> Option<Message> {
+        loop {
+            // After a cancellation the bytes read so far stay in `heard`.
+            match self.stream.read_until(b'\n', &mut self.buffer).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+            let word = serde_json::from_slice(&self.buffer);
+            self.buffer.clear();
+            match word {
+                Ok(Message::Unknown) | Err(_) => {}
+                Ok(word) => return Some(word),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn descriptors_arrive_with_their_names() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (a, b) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (a, b) = (a.expect("a port"), b.expect("a port"));
+        let word =
+            Message::Take { names: vec!["http".to_owned(), "https".to_owned()], pid: 1, own_admin: true };
+        send_first(&ours, &word, &[a.as_fd(), b.as_fd()]).expect("given");
+        let (heard, given) = receive_first(&theirs).expect("taken");
+        assert_eq!(heard, word);
+        let addresses: Vec<_> =
+            given.into_iter().map(|fd| TcpListener::from(fd).local_addr().expect("bound")).collect();
+        assert_eq!(addresses, [a.local_addr().expect("bound"), b.local_addr().expect("bound")]);
+    }
+
+    #[tokio::test]
+    async fn words_of_another_version_are_passed_over_and_an_end_is_heard() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let mut line = Channel::new(theirs).expect("a line");
+        (&mut &ours).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");
+        send_blocking(&ours, &Message::Go).expect("said");
+        assert_eq!(line.receive().await, Some(Message::Go));
+        drop(ours);
+        assert_eq!(line.receive().await, None);
+    }
+}

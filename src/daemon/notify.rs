@@ -1,0 +1,159 @@
+//! Sends notifications to systemd, in order, from a separate thread, so that the server never waits for systemd.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Capacity of the queue; further messages are dropped.
+const CAPACITY: usize = 64;
+
+/// A notification.
+enum Notification {
+    /// The server is ready, or a reload has ended.
+    Ready(String),
+    /// A reload has started.
+    Reloading,
+    /// Another process is the main process now, and ready.
+    Main(u32, String),
+    Stopping(String),
+    Status(String),
+    /// The server responds (watchdog).
+    Watchdog,
+    /// Extends the start timeout by this time from now on.
+    ExtendTimeout(Duration, String),
+    /// Signals the sender once all earlier messages are sent.
+    Flush(SyncSender<()>),
+}
+
+/// Notifies systemd; does nothing outside systemd. Cloning shares it.
+#[derive(Clone)]
+pub(super) struct Notifier {
+    sender: Option<SyncSender<Notification>>,
+    /// Whether this is the main process: systemd rejects messages of others and logs a warning for each.
+    main: Arc<AtomicBool>,
+}
+
+impl Notifier {
+    /// Starts the thread if `NOTIFY_SOCKET` is set. `main`: this is the service's main process.
+    pub(super) fn start(main: bool) -> Notifier {
+        let main = Arc::new(AtomicBool::new(main));
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Notifier { sender: None, main };
+        }
+        let (news, inbox) = sync_channel(CAPACITY);
+        let thread = std::thread::Builder::new().name("notify".to_owned());
+        match thread.spawn(move || run(&inbox)) {
+            Ok(_) => Notifier { sender: Some(news), main },
+            Err(error) => {
+                tracing::warn!("cannot notify systemd: {error}");
+                Notifier { sender: None, main }
+            }
+        }
+    }
+
+    /// Makes this the main process: its messages are sent from now on.
+    pub(super) fn become_main(&self) {
+        self.main.store(true, Ordering::Release);
+    }
+
+    /// Sends `READY=1`.
+    pub(super) fn ready(&self, status: &str) {
+        self.send_if_main(Notification::Ready(status.to_owned()));
+    }
+
+    /// Sends `RELOADING=1`; [`Notifier::ready`] ends it.
+    pub(super) fn reloading(&self) {
+        self.send_if_main(Notification::Reloading);
+    }
+
+    /// Sends `MAINPID=` and `READY=1`: the last message that systemd accepts from this process.
+    pub(super) fn hand_over_main(&self, pid: u32, status: &str) {
+        self.send_if_main(Notification::Main(pid, status.to_owned()));
+        self.main.store(false, Ordering::Release);
+    }
+
+    /// Sends `STOPPING=1`.
+    pub(super) fn stopping(&self, status: &str) {
+        self.send_if_main(Notification::Stopping(status.to_owned()));
+    }
+
+    /// Sends `STATUS=`.
+    pub(super) fn status(&self, status: &str) {
+        self.send_if_main(Notification::Status(status.to_owned()));
+    }
+
+    /// Sends `WATCHDOG=1`.
+    pub(super) fn watchdog(&self) {
+        self.send_if_main(Notification::Watchdog);
+    }
+
+    /// Sends `EXTEND_TIMEOUT_USEC=`.
+    pub(super) fn extend_timeout(&self, more: Duration, status: &str) {
+        self.send_if_main(Notification::ExtendTimeout(more, status.to_owned()));
+    }
+
+    /// Waits until all messages are sent, for 200 ms at most. Blocks.
+    pub(super) fn flush(&self) {
+        let (sent, done) = sync_channel(1);
+        self.enqueue(Notification::Flush(sent));
+        let _ = done.recv_timeout(Duration::from_millis(200));
+    }
+
+    fn send_if_main(&self, news: Notification) {
+        if self.main.load(Ordering::Acquire) {
+            self.enqueue(news);
+        }
+    }
+
+    fn enqueue(&self, news: Notification) {
+        if let Some(sender) = &self.sender {
+            // If the queue is full, systemd does not read; the server must not wait for it.
+            let _ = sender.try_send(news);
+        }
+    }
+}
+
+fn run(inbox: &Receiver<Notification>) {
+    let mut said = false;
+    while let Ok(news) = inbox.recv() {
+        let outcome = match &news {
+            Notification::Ready(status) => {
+                sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+            }
+            // systemd requires both in one datagram.
+            Notification::Reloading => NotifyState::monotonic_usec_now()
+                .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+            // In one datagram: systemd rejects the new process's messages before it and the old one's after it.
+            Notification::Main(pid, status) => sd_notify::notify(&[
+                NotifyState::MainPid(*pid),
+                NotifyState::Ready,
+                NotifyState::Status(status),
+            ]),
+            Notification::Stopping(status) => {
+                sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)])
+            }
+            Notification::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+            Notification::Watchdog => sd_notify::notify(&[NotifyState::Watchdog]),
+            Notification::ExtendTimeout(more, status) => {
+                let micros = u32::try_from(more.as_micros()).unwrap_or(u32::MAX);
+                sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(status)])
+            }
+            Notification::Flush(waiting) => {
+                let _ = waiting.try_send(());
+                Ok(())
+            }
+        };
+        match outcome {
+            Ok(()) => said = false,
+            // Logged once per failure in a row: a removed socket must not fill the log.
+            Err(error) if !said => {
+                said = true;
+                tracing::warn!("cannot notify systemd: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+}

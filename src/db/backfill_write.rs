@@ -1,0 +1,313 @@
+//! Writes steps below a tree's first one: invisible rows, then one short publish that lowers the first step.
+//!
+//! A life written here ends at the first step at the latest, and no reader uses a step below it, so that earlier
+//! results stay valid.
+
+use std::collections::HashSet;
+
+use super::import::{ImportTarget, LIFE, insert_releases};
+use super::{Conn, DbError, Value, clock, step, tree};
+use crate::model::change::{Counts, LifeState, NewRelease};
+use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
+use crate::model::time::Timestamp;
+
+/// The number of the record that a back-fill adds to a known release without one. Syncs count down from 0, so none of
+/// them reaches this number.
+pub const BACKFILL_VARIANT: i64 = -(1 << 40);
+
+/// A release of a source, alive or not, for matching with files of the past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRelease {
+    /// The release.
+    pub release: ReleaseId,
+    /// Its package.
+    pub package: PackageId,
+    /// The package's name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The revision.
+    pub revision: i64,
+    /// When it was published upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// The file's name in URLs.
+    pub file: String,
+    /// Bytes, if known.
+    pub size: Option<i64>,
+    /// The number of its first index record, if it has one.
+    pub variant: Option<i64>,
+}
+
+/// Calls `each` for every release of a source, in unspecified order.
+pub fn releases(
+    c: &mut dyn Conn,
+    origin: SourceId,
+    each: &mut dyn FnMut(StoredRelease) -> Result<(), DbError>,
+) -> Result<(), DbError> {
+    const ALL: &str = "SELECT r.id, r.package_id, p.name, r.version, r.revision, r.published_at, f.name, f.size, \
+        (SELECT max(c.variant) FROM record c WHERE c.release_id = r.id AND c.variant <= 0) \
+        FROM release r JOIN package p ON p.id = r.package_id \
+        JOIN file f ON f.release_id = r.id AND f.role = 'source' AND f.platform = '' WHERE r.origin_id = $1";
+    c.each(ALL, &[origin.into()], &mut |mut row| {
+        each(StoredRelease {
+            release: ReleaseId(row.int(0)?),
+            package: PackageId(row.int(1)?),
+            name: row.text(2)?,
+            version: row.text(3)?,
+            revision: row.int(4)?,
+            published_at: row.opt_time(5)?,
+            file: row.text(6)?,
+            size: row.opt_int(7)?,
+            variant: row.opt_int(8)?,
+        })
+    })
+}
+
+/// A release alive at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRelease {
+    /// The release.
+    pub release: ReleaseId,
+    /// Listed or archived.
+    pub state: LifeState,
+    /// The record shown.
+    pub variant: i64,
+}
+
+/// Returns the releases alive in a tree at a step, except second records in sub-directories.
+pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
+    const ALIVE: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
+        AND from_seq <= $2 AND to_seq > $2 AND path = ''";
+    let mut alive = Vec::new();
+    c.each(ALIVE, &[tree.into(), seq.into()], &mut |row| {
+        let state = if row.int(1)? == 0 { LifeState::Listed } else { LifeState::Archived };
+        alive.push(LiveRelease { release: ReleaseId(row.int(0)?), state, variant: row.int(2)? });
+        Ok(())
+    })?;
+    Ok(alive)
+}
+
+/// A release and its lives before the first step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseHistory {
+    /// The release.
+    pub release: PastRelease,
+    /// Its lives, which do not overlap.
+    pub lives: Vec<PastLife>,
+}
+
+/// The release of a [`ReleaseHistory`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "the values are held only while they are written")]
+pub enum PastRelease {
+    /// A new release; its listed lives show its own record.
+    New(NewRelease),
+    /// A known release.
+    Known {
+        /// Its package.
+        package: PackageId,
+        /// The release.
+        release: ReleaseId,
+        /// The record that its listed lives show.
+        variant: i64,
+        /// That record if it is new; its number is [`BACKFILL_VARIANT`] then.
+        record: Option<Vec<u8>>,
+    },
+}
+
+/// One life of a [`ReleaseHistory`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastLife {
+    /// Listed or archived.
+    pub state: LifeState,
+    /// The step that began it.
+    pub from: Seq,
+    /// The step that ended it.
+    pub to: Seq,
+}
+
+/// Writes releases with their lives: at most 2,000 in one write. `to.pending` is the tree's first step.
+///
+/// # Errors
+/// [`DbError::Conflict`] if a [`PastRelease::New`] already exists.
+pub fn write(c: &mut dyn Conn, to: &ImportTarget, past: &[ReleaseHistory]) -> Result<(), DbError> {
+    // An existing record was written by an earlier window, with the same content.
+    const RECORD: &str = "INSERT INTO record (release_id, variant, stanza) \
+        VALUES (CAST($1 AS BIGINT), CAST($2 AS BIGINT), $3) ON CONFLICT (release_id, variant) DO NOTHING";
+    let new: Vec<&NewRelease> = past
+        .iter()
+        .filter_map(|past| match &past.release {
+            PastRelease::New(release) => Some(release),
+            PastRelease::Known { .. } => None,
+        })
+        .collect();
+    let mut introduced = insert_releases(c, to, &new)?.into_iter();
+    let (mut lives, mut records): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
+    for past in past {
+        let (package, release, variant) = match &past.release {
+            PastRelease::New(_) => {
+                let known = introduced.next().ok_or(DbError::Shape {
+                    column: 0,
+                    found: "no row",
+                    wanted: "the release just written",
+                })?;
+                (known.package, known.release, 0)
+            }
+            PastRelease::Known { package, release, variant, record } => {
+                if let Some(stanza) = record {
+                    records.push(vec![(*release).into(), BACKFILL_VARIANT.into(), stanza.as_slice().into()]);
+                }
+                (*package, *release, *variant)
+            }
+        };
+        for life in &past.lives {
+            lives.push(vec![
+                to.tree.into(),
+                life.state.as_i64().into(),
+                package.into(),
+                "".into(),
+                life.from.into(),
+                life.to.into(),
+                release.into(),
+                variant.into(),
+                0.into(),
+                0.into(),
+            ]);
+        }
+    }
+    c.execute_many(RECORD, &records)?;
+    c.batch_insert("life", &LIFE, &lives)
+}
+
+/// Deletes lives below a tree's first step, left by an interrupted back-fill: those of up to `packages` packages after
+/// `after`. Returns the last package; call it with that until it returns `None`.
+pub fn abandon(
+    c: &mut dyn Conn,
+    tree: TreeId,
+    after: PackageId,
+    packages: i64,
+) -> Result<Option<PackageId>, DbError> {
+    const SOME: &str = "SELECT id FROM package WHERE id > $1 ORDER BY id LIMIT $2";
+    const DELETE: &str = "DELETE FROM life WHERE tree_id = $1 AND state = $2 AND package_id > $3 \
+        AND package_id <= $4 AND from_seq < $5";
+    let Some(first) = tree::get(c, tree)?.and_then(|found| found.first) else { return Ok(None) };
+    let some = c.query(SOME, &[after.into(), packages.into()])?;
+    let Some(last) = some.last().map(|row| row.int(0)).transpose()?.map(PackageId) else { return Ok(None) };
+    for state in [LifeState::Listed, LifeState::Archived] {
+        c.execute(DELETE, &[tree.into(), state.as_i64().into(), after.into(), last.into(), first.into()])?;
+    }
+    Ok(Some(last))
+}
+
+/// A step to prepend, for one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastStep {
+    /// The instant of the step, within the day.
+    pub at: Timestamp,
+    /// The oldest publication date of the new releases.
+    pub published_from: Option<Timestamp>,
+    /// The newest publication date of the new releases.
+    pub published_to: Option<Timestamp>,
+    /// Numbers of changed packages.
+    pub counts: Counts,
+    /// Free text.
+    pub comment: String,
+}
+
+/// A publish of prepended steps: one transaction for each step.
+#[derive(Clone, Debug)]
+pub struct BackfillPublish {
+    /// The publisher's clock.
+    pub now: Timestamp,
+    /// The source.
+    pub source: SourceId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The tree's first step, before which the steps are inserted.
+    pub first: Seq,
+    /// When the work began.
+    pub started_at: Timestamp,
+    /// The user who requested it.
+    pub actor: String,
+    /// Oldest first.
+    pub steps: Vec<PastStep>,
+}
+
+const TX: [&str; 14] = [
+    "id",
+    "at",
+    "source_id",
+    "repo_id",
+    "kind",
+    "started_at",
+    "published_from",
+    "published_to",
+    "added",
+    "updated",
+    "archived",
+    "removed",
+    "actor",
+    "comment",
+];
+
+/// Publishes steps before the first one, each with a transaction whose id is above every other and whose instant is the
+/// step's, so that a snapshot of the transaction is that state. Call it last in the closure: it blocks other
+/// publishers. Returns the first and the last transaction.
+///
+/// # Errors
+/// [`DbError::ClockAhead`]; [`DbError::Conflict`] if the tree's first step has changed meanwhile, or a step is not
+/// earlier than it.
+pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), DbError> {
+    const LOWER: &str = "UPDATE tree SET first = CAST($1 AS BIGINT) WHERE id = $2 AND first = $3";
+    let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
+    let (last, _) = clock::advance(c, p.now, count)?;
+    c.announce()?;
+    let taken = taken_instants(c, p)?;
+    let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
+    let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
+    for (number, step) in (0..).zip(&p.steps) {
+        let tx = first_tx + number;
+        // Every transaction has a distinct instant.
+        let mut at = step.at;
+        while taken.contains(&at) {
+            at.0 -= 1;
+        }
+        txs.push(vec![
+            tx.into(),
+            at.into(),
+            p.source.into(),
+            Value::Null,
+            super::tx::TxKind::Backfill.as_str().into(),
+            p.started_at.into(),
+            step.published_from.into(),
+            step.published_to.into(),
+            step.counts.added.into(),
+            step.counts.updated.into(),
+            step.counts.archived.into(),
+            step.counts.removed.into(),
+            p.actor.as_str().into(),
+            step.comment.as_str().into(),
+        ]);
+        steps.push(vec![p.tree.into(), (lowest + number).into(), at.into(), tx.into()]);
+    }
+    c.batch_insert("tx", &TX, &txs)?;
+    c.batch_insert("step", &["tree_id", "seq", "at", "tx_id"], &steps)?;
+    let lowered = c.execute(LOWER, &[Seq(lowest).into(), p.tree.into(), p.first.into()])?;
+    let in_order = p.steps.windows(2).all(|pair| pair[0].at < pair[1].at);
+    if lowered != 1 || !in_order || !is_before(c, p)? {
+        return Err(DbError::Conflict(format!("the history of tree {} does not begin where it did", p.tree)));
+    }
+    Ok((TxId(first_tx), last))
+}
+
+/// Returns the instants of transactions before the first step, which belong to other sources.
+fn taken_instants(c: &mut dyn Conn, p: &BackfillPublish) -> Result<HashSet<Timestamp>, DbError> {
+    let Some(first) = step::get(c, p.tree, p.first)? else { return Ok(HashSet::new()) };
+    c.query("SELECT at FROM tx WHERE at < $1", &[first.at.into()])?.iter().map(|row| row.time(0)).collect()
+}
+
+/// Returns true if the last new step is earlier than the previous first step.
+fn is_before(c: &mut dyn Conn, p: &BackfillPublish) -> Result<bool, DbError> {
+    let first = step::get(c, p.tree, p.first)?;
+    Ok(first.zip(p.steps.last()).is_some_and(|(first, last)| last.at < first.at))
+}

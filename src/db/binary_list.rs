@@ -1,0 +1,205 @@
+//! Lists of binaries of another server: reads those listed in a tree and applies changes in bulk.
+
+use std::collections::HashMap;
+
+use super::file::FileState;
+use super::import::{FILE, LIFE, RECORD};
+use super::{Conn, DbError, Row, Value, ids};
+use crate::model::change::LifeState;
+use crate::model::digest::{Md5, Sha256};
+use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, TreeId};
+
+/// A binary that a tree lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedBinary {
+    /// The package.
+    pub package: PackageId,
+    /// The release.
+    pub release: ReleaseId,
+    /// The file.
+    pub file: FileId,
+    /// The step that began its life.
+    pub from_seq: Seq,
+    /// As `binary::Build::platform`.
+    pub platform: String,
+    /// MD5 that the other server's index declared.
+    pub md5: Option<Md5>,
+    /// Digest that the index declared, or that of the fetched bytes.
+    pub sha256: Option<Sha256>,
+    /// Its index record.
+    pub stanza: Vec<u8>,
+}
+
+/// Returns the binaries listed in a tree, by file id.
+pub fn listed(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<ListedBinary>, DbError> {
+    const OPEN: &str = "SELECT l.package_id, l.release_id, l.file_id, l.from_seq, f.platform, f.md5, f.sha256, r.stanza \
+        FROM life l JOIN file f ON f.id = l.file_id \
+        JOIN record r ON r.release_id = l.release_id AND r.variant = l.variant \
+        WHERE l.tree_id = $1 AND l.state = 0 AND l.to_seq = $2";
+    let mut rows = Vec::new();
+    c.each(OPEN, &[tree.into(), Seq::OPEN.into()], &mut |mut row: Row| {
+        rows.push(ListedBinary {
+            package: PackageId(row.int(0)?),
+            release: ReleaseId(row.int(1)?),
+            file: FileId(row.int(2)?),
+            from_seq: Seq(row.int(3)?),
+            platform: row.text(4)?,
+            md5: row.opt_parsed(5, "a digest")?,
+            sha256: row.opt_parsed(6, "a digest")?,
+            stanza: row.bytes(7)?,
+        });
+        Ok(())
+    })?;
+    rows.sort_unstable_by_key(|row| row.file);
+    Ok(rows)
+}
+
+/// Releases by package and version.
+pub type Releases = HashMap<String, Vec<(String, PackageId, ReleaseId)>>;
+
+/// Returns the listed and archived releases of a source tree at a step, by package and version; of several revisions
+/// the newest.
+pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, DbError> {
+    const RELEASES: &str = "SELECT p.name, r.version, l.package_id, l.release_id FROM life l \
+        JOIN package p ON p.id = l.package_id JOIN release r ON r.id = l.release_id \
+        WHERE l.tree_id = $1 AND l.state IN (0, 1) AND l.from_seq <= $2 AND l.to_seq > $2";
+    let mut found = Releases::new();
+    c.each(RELEASES, &[tree.into(), seq.into()], &mut |mut row: Row| {
+        let (version, release) = (row.text(1)?, ReleaseId(row.int(3)?));
+        let of = found.entry(row.text(0)?).or_default();
+        match of.iter_mut().find(|(known, ..)| *known == version) {
+            // Later revisions have higher ids.
+            Some(known) => known.2 = known.2.max(release),
+            None => of.push((version, PackageId(row.int(2)?), release)),
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A binary to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferedBinary {
+    /// The package.
+    pub package: PackageId,
+    /// The release that it was built from.
+    pub release: ReleaseId,
+    /// As `binary::Build::platform`.
+    pub platform: String,
+    /// Its name in the URLs of this server.
+    pub name: String,
+    /// Its location on the other server: a path below that server's address, or a URL.
+    pub locator: String,
+    /// Bytes.
+    pub size: Option<i64>,
+    /// MD5 of the bytes.
+    pub md5: Option<Md5>,
+    /// Digest of the bytes.
+    pub sha256: Option<Sha256>,
+    /// Its index record.
+    pub stanza: Vec<u8>,
+}
+
+/// A change of a list of binaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BinaryChange {
+    /// Lists a binary from now on.
+    List(OfferedBinary),
+    /// Removes a binary from the list; clients that saw it listed are still served.
+    End {
+        /// The package.
+        package: PackageId,
+        /// The release.
+        release: ReleaseId,
+        /// The file.
+        file: FileId,
+        /// The step that began its life.
+        from_seq: Seq,
+    },
+}
+
+/// Writes changes at the pending step of a tree, invisible before the publish. At most 2,000 in one call.
+///
+/// # Errors
+/// [`DbError::Conflict`] if a binary to remove is not listed.
+pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChange]) -> Result<(), DbError> {
+    const END: &str = "UPDATE life SET to_seq = CAST($1 AS BIGINT) WHERE tree_id = $2 AND state = 0 \
+        AND package_id = $3 AND release_id = $4 AND file_id = $5 AND from_seq = $6 AND to_seq = $7";
+    let (mut ends, mut offers): (Vec<Vec<Value>>, Vec<&OfferedBinary>) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            BinaryChange::List(offer) => offers.push(offer),
+            BinaryChange::End { package, release, file, from_seq } => ends.push(vec![
+                pending.into(),
+                tree.into(),
+                (*package).into(),
+                (*release).into(),
+                (*file).into(),
+                (*from_seq).into(),
+                Seq::OPEN.into(),
+            ]),
+        }
+    }
+    let touched = if ends.is_empty() { 0 } else { c.execute_many(END, &ends)? };
+    if touched != ends.len() as u64 {
+        let gone = ends.len() as u64 - touched;
+        return Err(DbError::Conflict(format!(
+            "{gone} of the binaries to end in tree {tree} are not listed"
+        )));
+    }
+    if offers.is_empty() {
+        return Ok(());
+    }
+    let first = ids::reserve(c, ids::Sequence::File, i64::try_from(offers.len()).unwrap_or(i64::MAX))?;
+    let known = FileState::Known.as_i64();
+    let (mut files, mut records, mut lives) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, offer) in (first..).zip(offers) {
+        // One number for file, binary and variant, as in `binary::insert`.
+        files.push(vec![
+            number.into(),
+            offer.release.into(),
+            "binary".into(),
+            offer.platform.as_str().into(),
+            number.into(),
+            offer.name.as_str().into(),
+            offer.locator.as_str().into(),
+            offer.size.into(),
+            Value::opt_text(offer.md5),
+            Value::opt_text(offer.sha256),
+            known.into(),
+        ]);
+        records.push(vec![offer.release.into(), number.into(), offer.stanza.as_slice().into()]);
+        lives.push(vec![
+            tree.into(),
+            LifeState::Listed.as_i64().into(),
+            offer.package.into(),
+            "".into(),
+            pending.into(),
+            Seq::OPEN.into(),
+            offer.release.into(),
+            number.into(),
+            number.into(),
+            0.into(),
+        ]);
+    }
+    c.batch_insert("file", &FILE, &files)?;
+    c.batch_insert("record", &RECORD, &records)?;
+    c.batch_insert("life", &LIFE, &lives)
+}
+
+/// Deletes up to `limit` files of binaries that no tree lists, left by an abandoned import, and returns their number.
+/// Call it until that is 0, and only while nothing is pending in any list of the source.
+pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
+    // They have the highest ids, so the search begins there. A binary discovered on request is not listed yet and has
+    // the number 0.
+    const LOST: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
+        AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
+        ORDER BY f.id DESC LIMIT $1";
+    let lost: Vec<Vec<Value>> = c.query(LOST, &[limit.into()])?.into_iter().map(|row| row.0).collect();
+    if lost.is_empty() {
+        return Ok(0);
+    }
+    let files: Vec<Vec<Value>> = lost.iter().map(|row| row[1..].to_vec()).collect();
+    c.execute_many("DELETE FROM record WHERE release_id = $1 AND variant = $2", &lost)?;
+    c.execute_many("DELETE FROM file WHERE id = $1", &files)
+}

@@ -1,0 +1,79 @@
+//! The two database schemas of a server, packages and usage data. They may share a PostgreSQL database.
+
+use super::migrate::Migration;
+
+/// A set of tables with its own migrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Sources, packages, repositories, history.
+    Core,
+    /// Download counts. Nothing else depends on it: a server works without it.
+    Usage,
+}
+
+/// The table of migrations that were run. Each schema has its own, so that both can share a PostgreSQL database.
+pub(super) struct MigrationTable {
+    /// The table's name.
+    pub(super) name: &'static str,
+    pub(super) create: &'static str,
+    pub(super) select: &'static str,
+    pub(super) insert: &'static str,
+}
+
+impl Schema {
+    /// Returns the name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Schema::Core => "core",
+            Schema::Usage => "usage",
+        }
+    }
+
+    /// Returns the name of the SQLite file in `SQLite.Dir`.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Schema::Core => "rstudio-pm.db",
+            Schema::Usage => "usage.db",
+        }
+    }
+
+    /// Returns its migrations, in order.
+    #[must_use]
+    pub fn migrations(self) -> &'static [Migration] {
+        match self {
+            Schema::Core => super::migrate::MIGRATIONS,
+            Schema::Usage => super::migrate::USAGE,
+        }
+    }
+
+    /// Returns the number of reading connections. Usage data is read rarely.
+    pub(super) fn readers(self) -> usize {
+        match self {
+            Schema::Core => std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
+            Schema::Usage => 1,
+        }
+    }
+
+    pub(super) fn migration_table(self) -> &'static MigrationTable {
+        match self {
+            Schema::Core => &MigrationTable {
+                name: "migration",
+                create: "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
+                         expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
+                select: "SELECT number, expand_only, version FROM migration ORDER BY number",
+                insert: "INSERT INTO migration (number, name, at, expand_only, version) \
+                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+            },
+            Schema::Usage => &MigrationTable {
+                name: "usage_migration",
+                create: "CREATE TABLE usage_migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at BIGINT NOT NULL, \
+                         expand_only BIGINT NOT NULL, version TEXT NOT NULL)",
+                select: "SELECT number, expand_only, version FROM usage_migration ORDER BY number",
+                insert: "INSERT INTO usage_migration (number, name, at, expand_only, version) \
+                       VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5)",
+            },
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `SQLite.Dir`: checks of its file system and permissions, the lock and the files in it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+use nix::unistd::{AccessFlags, User, access, geteuid};
+
+use super::DbError;
+use super::schema::Schema;
+use crate::config::RESTART_COMMAND;
+
+const LOCK: &str = "rstudio-pm.db.lock";
+
+/// Every file in `SQLite.Dir`, including those of SQLite.
+pub const FILES: [&str; 7] = [
+    "rstudio-pm.db",
+    "rstudio-pm.db-wal",
+    "rstudio-pm.db-shm",
+    LOCK,
+    "usage.db",
+    "usage.db-wal",
+    "usage.db-shm",
+];
+
+/// Returns the kind of a file system with unreliable locks, by its magic number: statfs(2) lists the numbers.
+#[must_use]
+pub fn remote_kind(magic: i64) -> Option<&'static str> {
+    // The type of f_type differs between architectures and may be sign-extended.
+    match magic & 0xffff_ffff {
+        0x6969 => Some("NFS"),
+        0x517b => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x6573_5546 => Some("FUSE"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        _ => None,
+    }
+}
+
+/// Refuses a directory (or, before it exists, its nearest existing ancestor) on a file system with unreliable locks.
+pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
+    let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
+    match statfs(existing) {
+        Ok(found) => {
+            #[allow(
+                clippy::unnecessary_cast,
+                clippy::cast_possible_wrap,
+                reason = "the type of f_type differs between architectures"
+            )]
+            let magic = found.filesystem_type().0 as i64;
+            remote_kind(magic)
+                .map_or(Ok(()), |kind| Err(DbError::RemoteFileSystem { path: dir.to_owned(), kind }))
+        }
+        Err(error) => Err(unwritable(dir, error.into())),
+    }
+}
+
+fn io_error(dir: &Path, error: io::Error) -> DbError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            DbError::Full { place: dir.display().to_string(), source: error.into() }
+        }
+        _ => unwritable(dir, error),
+    }
+}
+
+/// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process, unless `held` is
+/// that lock already. Returns the lock.
+pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
+    let bad = |error| io_error(dir, error);
+    create_directory(dir)?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
+    let mut lock = lock.map_err(bad)?;
+    if let Some(held) = inherited.map(File::from)
+        && is_same_file(&held, &lock).map_err(bad)?
+    {
+        lock = held;
+    }
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: dir.join(Schema::Core.file()) }),
+        Err(TryLockError::Error(error)) => Err(bad(error)),
+    }
+}
+
+fn create_directory(dir: &Path) -> Result<(), DbError> {
+    refuse_remote(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| io_error(dir, error))
+}
+
+/// Creates the database file (mode 0600) and its directory if missing; returns its path.
+pub(super) fn create_file(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
+    create_directory(dir)?;
+    let path = dir.join(schema.file());
+    // Created here and not by SQLite, which would take the mode from the umask; the WAL and its index copy it. Opened
+    // only if missing: closing a second descriptor of an open database would drop SQLite's locks.
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(io_error(dir, error)),
+    }
+    access(&path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| unwritable(&path, errno.into()))?;
+    Ok(path)
+}
+
+fn is_same_file(a: &File, b: &File) -> io::Result<bool> {
+    let (a, b) = (a.metadata()?, b.metadata()?);
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+/// Checks the conditions of [`file`] without creating anything. Returns the path of the file, which may be missing.
+pub(super) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
+    refuse_remote(dir)?;
+    let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        return Err(unwritable(dir, io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|e| unwritable(dir, e.into()))?;
+    Ok(dir.join(schema.file()))
+}
+
+/// Returns the error for a path that cannot be written, with the command that fixes it.
+pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
+    let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    let mend = if read_only && path.exists() {
+        RESTART_COMMAND.to_owned()
+    } else if read_only {
+        format!("install -d -m 0700 -o {user} {quoted} && {RESTART_COMMAND}")
+    } else if path.extension().is_some_and(|e| e == "db") {
+        format!("chown {user} {quoted} && chmod 0600 {quoted}")
+    } else {
+        format!("install -d -m 0700 -o {user} {quoted}")
+    };
+    DbError::Unwritable { path: path.to_owned(), user, mend, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_with_untrustworthy_locks_are_known_by_number() {
+        for (magic, kind) in [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "CIFS"),
+            (i64::from(0xff53_4d42_u32 as i32), "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x6573_5546, "FUSE"),
+        ] {
+            assert_eq!(remote_kind(magic), Some(kind), "{magic:x}");
+        }
+        for (magic, name) in
+            [(0xef53, "ext4"), (0x5846_5342, "xfs"), (0x0102_1994, "tmpfs"), (0x9123_683e, "btrfs")]
+        {
+            assert_eq!(remote_kind(magic), None, "{name}");
+        }
+    }
+
+    fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
+        let lock = lock(dir, held)?;
+        Ok((create_file(dir, Schema::Core)?, lock))
+    }
+
+    #[test]
+    fn the_directory_is_private_and_locked() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = tempfile::tempdir().expect("a directory");
+        let dir = above.path().join("a/db");
+        let (file, lock) = prepare(&dir, None).expect("a place");
+        let mode = |p: &Path| std::fs::metadata(p).expect("a file").permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+        assert!(matches!(prepare(&dir, None), Err(DbError::Locked { .. })));
+        let given = lock.try_clone().expect("a second handle");
+        let (_, taken) = prepare(&dir, Some(given.into())).expect("the inherited lock is held");
+        drop(lock);
+        assert!(
+            matches!(prepare(&dir, None), Err(DbError::Locked { .. })),
+            "dropping one duplicate keeps the lock"
+        );
+        drop(taken);
+        assert!(prepare(&dir, None).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_names_the_command() {
+        let above = tempfile::tempdir().expect("a directory");
+        let file = above.path().join("file");
+        std::fs::write(&file, b"").expect("a file");
+        let error = prepare(&file.join("db"), None).expect_err("no directory below a file").to_string();
+        assert!(error.contains("install -d -m 0700"), "{error}");
+        assert!(check(&file.join("db"), Schema::Core).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Worker threads that run the closures of transactions, interactive ones before bulk.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Conn, DbError};
+use crate::metrics::GaugeHandle;
+
+/// The kind of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransactionKind {
+    /// One consistent snapshot, no writes.
+    Read,
+    /// An interactive write.
+    Write,
+    /// A chunk of a long import.
+    Bulk,
+}
+
+/// The body of one transaction. It may be called again after a roll-back.
+pub(super) type TransactionBody<'a> = &'a mut dyn FnMut(&mut dyn Conn) -> Result<(), DbError>;
+
+/// A connection that runs transactions, on the thread that created it.
+pub(super) trait Session {
+    /// Begins, calls `work`, commits on `Ok`, rolls back on `Err`.
+    fn run(&mut self, kind: TransactionKind, work: TransactionBody<'_>) -> Result<(), DbError>;
+}
+
+/// Opens a session on the thread that will use it.
+pub(super) type Opener = Arc<dyn Fn() -> Result<Box<dyn Session>, DbError> + Send + Sync>;
+
+type Job = Box<dyn FnOnce(Result<&mut dyn Session, DbError>) + Send>;
+
+#[derive(Default)]
+struct PendingJobs {
+    interactive: VecDeque<Job>,
+    bulk: VecDeque<Job>,
+    closed: bool,
+}
+
+struct Queue {
+    pending: Mutex<PendingJobs>,
+    available: Condvar,
+    /// Number of queued jobs, for the metrics.
+    length: GaugeHandle,
+}
+
+/// Two job queues, served by a number of threads with one session each.
+pub(super) struct WorkerPool {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl WorkerPool {
+    /// Starts `threads` threads; each opens its session for its first job. `length` follows the number of queued jobs.
+    pub(super) fn start(
+        name: &str,
+        threads: usize,
+        length: GaugeHandle,
+        open: &Opener,
+    ) -> std::io::Result<WorkerPool> {
+        let queue = Arc::new(Queue { pending: Mutex::default(), available: Condvar::new(), length });
+        let lane = WorkerPool { queue: Arc::clone(&queue), threads: Mutex::new(Vec::new()) };
+        for _ in 0..threads {
+            let (queue, open) = (Arc::clone(&queue), Arc::clone(open));
+            let thread = std::thread::Builder::new().name(format!("db-{name}"));
+            lane.threads.lock().push(thread.spawn(move || run_worker(&queue, &open))?);
+        }
+        Ok(lane)
+    }
+
+    /// Queues a job and waits for its result.
+    pub(super) async fn run<T, F>(&self, kind: TransactionKind, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            let result = session.and_then(|session| {
+                let mut out = None;
+                session.run(kind, &mut |c| {
+                    out = Some(f(c)?);
+                    Ok(())
+                })?;
+                out.ok_or(DbError::Closed)
+            });
+            // A caller that was dropped does not need the result; a committed transaction stays.
+            let _ = answer.send(result);
+        });
+        {
+            let mut waiting = self.queue.pending.lock();
+            if waiting.closed {
+                return Err(DbError::Closed);
+            }
+            match kind {
+                TransactionKind::Read | TransactionKind::Write => waiting.interactive.push_back(job),
+                TransactionKind::Bulk => waiting.bulk.push_back(job),
+            }
+            self.queue.length.inc();
+        }
+        self.queue.available.notify_one();
+        answered.await.unwrap_or(Err(DbError::Closed))
+    }
+
+    /// Waits until the threads have finished the queued jobs and ended.
+    pub(super) fn close(&self) {
+        self.queue.pending.lock().closed = true;
+        self.queue.available.notify_all();
+        let here = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        // The last handle may be dropped by a closure on one of these very threads.
+        for thread in threads.into_iter().filter(|t| t.thread().id() != here) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn run_worker(queue: &Queue, open: &Opener) {
+    let mut session: Option<Box<dyn Session>> = None;
+    while let Some(job) = next_job(queue) {
+        if session.is_none() {
+            match open() {
+                Ok(opened) => session = Some(opened),
+                Err(error) => {
+                    job(Err(error));
+                    continue;
+                }
+            }
+        }
+        if let Some(opened) = &mut session {
+            // A panicking closure loses its result and the session, whose transaction is rolled back with it; the
+            // thread continues with the other jobs.
+            if catch_unwind(AssertUnwindSafe(|| job(Ok(opened.as_mut())))).is_err() {
+                session = None;
+            }
+        }
+    }
+}
+
+fn next_job(queue: &Queue) -> Option<Job> {
+    let mut waiting = queue.pending.lock();
+    loop {
+        let interactive = waiting.interactive.pop_front();
+        if let Some(job) = interactive.or_else(|| waiting.bulk.pop_front()) {
+            queue.length.dec();
+            return Some(job);
+        }
+        if waiting.closed {
+            return None;
+        }
+        queue.available.wait(&mut waiting);
+    }
+}

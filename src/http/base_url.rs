@@ -1,0 +1,163 @@
+//! The base URL of this server as the client sees it: `Server.Address`, else the headers of a trusted proxy, else the
+//! request itself.
+
+use http::header::{HOST, HeaderMap};
+use http::request::Parts;
+use http::uri::{Authority, Scheme, Uri};
+
+use super::listener::Peer;
+use super::response::SiteSettings;
+use crate::model::time::Timestamp;
+
+/// The absolute URL that the client requested, as proxies configured for the original send it.
+const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
+
+/// A request without its body.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// The client.
+    pub peer: Peer,
+    /// Method, target and fields.
+    pub parts: &'a Parts,
+    /// The raw path without the prefix of `Server.Address`.
+    pub path: &'a str,
+    /// When the request arrived.
+    pub received_at: Timestamp,
+}
+
+/// Scheme, authority and path prefix, without a trailing slash.
+#[must_use]
+pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
+    if let Some(address) = &site.address {
+        return address.clone();
+    }
+    let headers = &head.parts.headers;
+    // SECURITY: any client can send these headers. They are used from trusted proxies only.
+    let forwarded = site.is_trusted_proxy(head.peer).then_some(headers);
+    if let Some(base) = forwarded.and_then(|headers| original_base(headers, head.path)) {
+        return base;
+    }
+    let field = |name| forwarded.and_then(|headers| first_value(headers, name));
+    let tls = matches!(head.peer, Peer::Tcp { tls: true, .. });
+    let scheme = field("x-forwarded-proto").and_then(scheme).unwrap_or(if tls { "https" } else { "http" });
+    let host = field("x-forwarded-host").and_then(authority).or_else(|| request_host(head.parts));
+    let host = host.unwrap_or_else(|| Authority::from_static("localhost"));
+    let port = field("x-forwarded-port").and_then(|text| text.parse::<u16>().ok());
+    let usual = if scheme == "https" { 443 } else { 80 };
+    match port.filter(|port| host.port().is_none() && *port != usual) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    }
+}
+
+/// The part before `path` in the URL that the client requested from the proxy.
+fn original_base(headers: &HeaderMap, path: &str) -> Option<String> {
+    let url: Uri = headers.get(ORIGINAL_URL_HEADER)?.to_str().ok()?.parse().ok()?;
+    let scheme = scheme(url.scheme().map(Scheme::as_str)?)?;
+    let host = authority(url.authority()?.as_str())?;
+    // No prefix if the path differs: a proxy that rewrites paths needs `Server.Address`.
+    let prefix = url.path().strip_suffix(path).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let prefix = if prefix.bytes().all(plain) { prefix.trim_end_matches('/') } else { "" };
+    Some(format!("{scheme}://{host}{prefix}"))
+}
+
+/// The first value of a list: each further proxy appends its own.
+fn first_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let text = headers.get(name)?.to_str().ok()?;
+    text.split(',').next().map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    ["https", "http"].into_iter().find(|known| known.eq_ignore_ascii_case(text))
+}
+
+fn authority(text: &str) -> Option<Authority> {
+    text.parse().ok().filter(|host: &Authority| !host.as_str().contains('@') && !host.host().is_empty())
+}
+
+/// The host of the request itself; HTTP/2 has it in the target.
+fn request_host(parts: &Parts) -> Option<Authority> {
+    let target = parts.uri.authority().map(Authority::as_str);
+    target.or_else(|| parts.headers.get(HOST)?.to_str().ok()).and_then(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// The base of a request for `/cran/latest/` from an address with these fields.
+    fn base_of(gcfg: &str, address: &str, tls: bool, fields: &[(&str, &str)]) -> String {
+        let config = config::parse("f", gcfg.as_bytes(), []).expect("valid").config;
+        let mut request = http::Request::get("/cran/latest/").header(HOST, "own.example:4242");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).expect("good").into_parts();
+        let peer = Peer::Tcp { address: address.parse().expect("an address"), tls };
+        base_url(
+            &SiteSettings::new(&config),
+            &RequestHead { peer, parts: &parts, path: "/cran/latest/", received_at: Timestamp(0) },
+        )
+    }
+
+    const LOCAL: &str = "127.0.0.1:9";
+    const FAR: &str = "192.0.2.7:9";
+
+    #[test]
+    fn without_a_proxy_it_is_what_the_connection_says() {
+        assert_eq!(base_of("", LOCAL, false, &[]), "http://own.example:4242");
+        assert_eq!(base_of("", FAR, true, &[]), "https://own.example:4242");
+        let own = "[Server]\nAddress = https://pm.example/x";
+        let forged = [("X-Forwarded-Host", "evil.example")];
+        assert_eq!(base_of(own, LOCAL, false, &forged), "https://pm.example/x");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_scheme_host_and_port() {
+        let of = |fields: &[(&str, &str)]| base_of("", LOCAL, false, fields);
+        assert_eq!(of(&[("X-Forwarded-Proto", "https")]), "https://own.example:4242");
+        let all = [("X-Forwarded-Proto", "HTTPS, http"), ("X-Forwarded-Host", "pm.example, inner")];
+        assert_eq!(of(&all), "https://pm.example");
+        let port = |port| [all[0], all[1], ("X-Forwarded-Port", port)];
+        assert_eq!(of(&port("8443")), "https://pm.example:8443");
+        assert_eq!(of(&port("443")), "https://pm.example");
+        assert_eq!(of(&port("x")), "https://pm.example");
+        let bad = [("X-Forwarded-Proto", "javascript"), ("X-Forwarded-Host", "user@evil/\"><script>")];
+        assert_eq!(of(&bad), "http://own.example:4242");
+    }
+
+    #[test]
+    fn the_url_that_was_asked_for_tells_the_prefix_too() {
+        let of = |url| base_of("", LOCAL, false, &[("X-RSPM-Request", url), ("X-Forwarded-Proto", "http")]);
+        assert_eq!(of("https://pm.example/packages/cran/latest/"), "https://pm.example/packages");
+        assert_eq!(of("https://pm.example/cran/latest/?x=1"), "https://pm.example");
+        assert_eq!(of("https://pm.example/elsewhere"), "https://pm.example");
+        assert_eq!(of("https://pm.example/a%22b/cran/latest/"), "https://pm.example");
+        for bad in ["/cran/latest/", "ftp://pm.example/cran/latest/", "https://u@pm.example/", "x y"] {
+            assert_eq!(of(bad), "http://own.example:4242", "{bad}");
+        }
+    }
+
+    #[test]
+    fn strangers_say_nothing() {
+        let fields = [
+            ("X-RSPM-Request", "https://evil.example/cran/latest/"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Port", "1"),
+        ];
+        let own = "http://own.example:4242";
+        assert_eq!(base_of("", FAR, false, &fields), own);
+        assert_eq!(base_of("", "[::ffff:127.0.0.1]:9", false, &fields), "https://evil.example");
+        assert_eq!(base_of("", "[::1]:9", false, &fields), "https://evil.example");
+        let no_proxy = "[Server]\nTrustedProxy =";
+        assert_eq!(base_of(no_proxy, LOCAL, false, &fields), own);
+        let net = "[Server]\nTrustedProxy = 192.0.2.0/24\nTrustedProxy = 2001:db8::1";
+        assert_eq!(base_of(net, FAR, false, &fields), "https://evil.example");
+        assert_eq!(base_of(net, "[2001:db8::1]:9", false, &fields), "https://evil.example");
+        assert_eq!(base_of(net, "[2001:db8::2]:9", false, &fields), own);
+        assert_eq!(base_of(net, LOCAL, false, &fields), own);
+    }
+}

@@ -1,0 +1,342 @@
+//! Logging and counting of package downloads: every request for a package file is recorded here once it is answered or
+//! has failed.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use http::StatusCode;
+
+use crate::logs::{BinaryDetails, ServiceError, ServiceLine, ServiceLog};
+use crate::metrics;
+use crate::model::ids::SourceId;
+use crate::model::time::Timestamp;
+use crate::r::layout::RPath;
+use crate::r::platform::Platform;
+use crate::r::user_agent::RVersion;
+use crate::repo::negotiate::{MatchFailure, RVersionMatch};
+use crate::usage::{Download, Usage};
+
+/// A GET of a package file, answered or failed.
+#[derive(Clone, Debug)]
+pub struct PackageRequest<'a> {
+    /// When the request arrived.
+    pub received_at: Timestamp,
+    /// The package.
+    pub package: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Whether it is archived in that snapshot.
+    pub archived: bool,
+    /// The requested binary; `None` for a request for a source package.
+    pub requested_binary: Option<RequestedBinary<'a>>,
+    /// Why no binary is sent, although one was looked up.
+    pub missing_binary: Option<(ServiceError, &'a str)>,
+    /// How the request ended.
+    pub outcome: Completion<'a>,
+}
+
+/// A request for a binary.
+#[derive(Clone, Debug)]
+pub struct RequestedBinary<'a> {
+    /// The distribution as the address names it; `windows` and `macos` for theirs.
+    pub distro: &'a str,
+    /// The version of R, where the request names one.
+    pub r: Option<RVersion>,
+    /// How the version of R matches, or why no binary was looked up. `None` where the address itself names the
+    /// platform.
+    pub match_result: Result<Option<RVersionMatch>, MatchFailure>,
+    /// The `User-Agent`.
+    pub agent: Option<&'a [u8]>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+pub enum Completion<'a> {
+    /// The file exists.
+    Sent {
+        /// The source it comes from.
+        source: SourceId,
+        /// The platform of the binary; `None` for a source package.
+        platform: Option<&'a Platform>,
+        /// 200, 206, 304, 412 or 416.
+        status: StatusCode,
+        /// Offset of the first byte sent.
+        offset: u64,
+    },
+    /// The file does not exist or cannot be read.
+    Failed {
+        /// Whether it is a failure of the service, not of the request.
+        is_service_failure: bool,
+        /// The reason, with the detail that an administrator needs.
+        error: &'a str,
+    },
+}
+
+/// Logs and counts requests for package files.
+#[derive(Clone)]
+pub struct DownloadRecorder {
+    log: ServiceLog,
+    usage: Usage,
+}
+
+impl DownloadRecorder {
+    /// A recorder that writes to `log` and counts in `usage`.
+    #[must_use]
+    pub fn new(log: ServiceLog, usage: Usage) -> DownloadRecorder {
+        DownloadRecorder { log, usage }
+    }
+
+    /// Records a request; called once for each. Counts the download, and logs it where the service log is on.
+    ///
+    /// With `body_follows` the line is written when the returned value is dropped with the body, since the request may
+    /// fail until then.
+    pub fn record(&self, served: &PackageRequest<'_>, body_follows: bool) -> Option<PendingRecord> {
+        self.count(served);
+        if !self.log.is_on() {
+            return None;
+        }
+        let line = log_line(served);
+        if body_follows {
+            return Some(PendingRecord { log: self.log.clone(), line: line.into_owned() });
+        }
+        self.log.log(&line);
+        None
+    }
+
+    /// Counts a download. Only a response that starts at the first byte counts: the rest of an interrupted download
+    /// belongs to the same download.
+    fn count(&self, served: &PackageRequest<'_>) {
+        let Completion::Sent { source, platform: build, status, offset: from } = served.outcome else {
+            return;
+        };
+        if let Some(wish) = &served.requested_binary {
+            match (build, wish.match_result) {
+                (Some(_), fit) => {
+                    let fit = fit.ok().flatten().map_or("address", RVersionMatch::as_str);
+                    metrics::binary_sent(wish.distro, fit);
+                }
+                (None, Err(failed)) => metrics::source_sent_instead(wish.distro, failed.as_str()),
+                (None, Ok(_)) => {
+                    let lost = served.missing_binary.map_or(ServiceError::Fetch, |(error, _)| error);
+                    metrics::source_sent_instead(wish.distro, lost.as_str());
+                }
+            }
+        }
+        if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && from == 0) {
+            let PackageRequest { received_at: began, package, version, .. } = *served;
+            let platform = build.map(|build| build as &dyn Display);
+            self.usage.count(&Download { at: began, source, package, version, platform });
+        }
+    }
+}
+
+/// The log line of a request whose body is being sent; written when this is dropped.
+pub struct PendingRecord {
+    log: ServiceLog,
+    line: ServiceLine<'static>,
+}
+
+impl PendingRecord {
+    /// Records that the body could not be sent completely.
+    pub fn fail(&mut self, error: &dyn Display) {
+        self.line.failed = Some(Cow::Owned(error.to_string()));
+        self.line.failed_service.get_or_insert(ServiceError::Fetch);
+    }
+}
+
+impl Drop for PendingRecord {
+    fn drop(&mut self) {
+        self.log.log(&self.line);
+    }
+}
+
+fn log_line<'a>(served: &PackageRequest<'a>) -> ServiceLine<'a> {
+    let (failed, to_blame) = match served.outcome {
+        Completion::Failed { is_service_failure: service, error } => (Some(Cow::Borrowed(error)), service),
+        // The client's own conditions, or a range that the file does not have.
+        Completion::Sent { status, .. } if status.is_client_error() => {
+            (Some(Cow::Owned(status.to_string())), false)
+        }
+        Completion::Sent { .. } => (None, false),
+    };
+    let lost = served
+        .missing_binary
+        .filter(|_| served.requested_binary.as_ref().is_some_and(|wish| wish.match_result.is_ok()));
+    ServiceLine {
+        time: served.received_at.0,
+        name: served.package.into(),
+        version: served.version.into(),
+        archived: served.archived,
+        binary: served.requested_binary.as_ref().map(binary_part),
+        error: lost.map(|(_, error)| error.into()),
+        failed_service: lost.map(|(error, _)| error).or(to_blame.then_some(ServiceError::Fetch)),
+        failed,
+    }
+}
+
+fn binary_part<'a>(wish: &RequestedBinary<'a>) -> BinaryDetails<'a> {
+    let failed = wish.match_result.err();
+    let by_agent = failed.is_some_and(MatchFailure::is_agent_error);
+    BinaryDetails {
+        distro: wish.distro.into(),
+        r_version: wish.r.map(|r| r.to_string()),
+        match_type: wish.match_result.ok().flatten().map(RVersionMatch::as_str),
+        failed_match: failed.filter(|_| !by_agent).map(MatchFailure::as_str),
+        failed_ua: failed.filter(|_| by_agent).map(MatchFailure::as_str),
+        user_agent: wish.agent.filter(|_| by_agent).map(Cow::Borrowed),
+    }
+}
+
+/// The package file that an address names; it may not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PackagePath<'a> {
+    /// The package.
+    pub(super) package: &'a str,
+    /// The version.
+    pub(super) version: &'a str,
+    /// Whether it is below `Archive/`.
+    pub(super) archived: bool,
+}
+
+/// Returns the package file that an address names; `None` for indexes, and for files that are not packages.
+pub(super) fn package_path(path: &RPath) -> Option<PackagePath<'_>> {
+    let (file, archived) = match path {
+        RPath::File { file, .. } | RPath::SubFile { file, .. } | RPath::Binary { file, .. } => (file, false),
+        RPath::Archive { file, .. } => (file, true),
+        RPath::Linux { path, .. } => return package_path(path),
+        RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::PackageDatabase
+        | RPath::BinaryIndex { .. } => return None,
+    };
+    let parts = file.package_file()?;
+    Some(PackagePath { package: parts.package, version: parts.version, archived })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::r::layout;
+
+    fn served(
+        wish: Option<RequestedBinary<'static>>,
+        outcome: Completion<'static>,
+    ) -> PackageRequest<'static> {
+        PackageRequest {
+            received_at: Timestamp(1),
+            package: "a",
+            version: "1.0",
+            archived: false,
+            requested_binary: wish,
+            missing_binary: None,
+            outcome,
+        }
+    }
+
+    fn sent(status: StatusCode) -> Completion<'static> {
+        Completion::Sent { source: SourceId(1), platform: None, status, offset: 0 }
+    }
+
+    fn wish(fit: Result<Option<RVersionMatch>, MatchFailure>) -> Option<RequestedBinary<'static>> {
+        Some(RequestedBinary {
+            distro: "noble",
+            r: RVersion::parse(b"4.5.1"),
+            match_result: fit,
+            agent: Some(b"agent"),
+        })
+    }
+
+    #[test]
+    fn each_reason_for_a_source_has_its_own_field() {
+        for (failed, field, word) in [
+            (MatchFailure::NoAgent, "ua", "ua_error_none"),
+            (MatchFailure::UnsupportedOs, "ua", "ua_error_unsupported_os"),
+            (MatchFailure::NoR, "ua", "ua_error_no_r"),
+            (MatchFailure::OtherSystem, "ua", "ua_error_distro_mismatch"),
+            (MatchFailure::NoMatch, "match", "match_error_no_best_match"),
+            (MatchFailure::ForcedOther, "match", "match_error_force_mismatch"),
+        ] {
+            let line = log_line(&served(wish(Err(failed)), sent(StatusCode::OK)));
+            let binary = line.binary.expect("a binary was requested");
+            let expected = if field == "ua" { (Some(word), None) } else { (None, Some(word)) };
+            assert_eq!((binary.failed_ua, binary.failed_match), expected);
+            assert_eq!(
+                binary.user_agent.is_some(),
+                field == "ua",
+                "the header is logged if it is the reason"
+            );
+            assert_eq!((binary.match_type, line.failed_service, line.failed), (None, None, None));
+        }
+    }
+
+    #[test]
+    fn a_lost_build_is_told_beside_the_match_and_is_no_failure() {
+        let lost = Some((ServiceError::Ash, "damaged"));
+        let line = log_line(&PackageRequest {
+            missing_binary: lost,
+            ..served(wish(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
+        });
+        assert_eq!(line.binary.expect("a binary").match_type, Some("best"));
+        assert_eq!((line.error.as_deref(), line.failed_service), (Some("damaged"), Some(ServiceError::Ash)));
+        assert_eq!(line.failed, None);
+    }
+
+    #[test]
+    fn what_failed_says_so_and_whether_the_service_is_to_blame() {
+        let failed = |service| {
+            let line =
+                log_line(&served(None, Completion::Failed { is_service_failure: service, error: "why" }));
+            (line.failed.map(Cow::into_owned), line.failed_service)
+        };
+        assert_eq!(failed(true), (Some("why".to_owned()), Some(ServiceError::Fetch)));
+        assert_eq!(failed(false), (Some("why".to_owned()), None));
+        let message = |status| log_line(&served(None, sent(status))).failed.map(Cow::into_owned);
+        assert_eq!(message(StatusCode::NOT_MODIFIED), None);
+        assert_eq!(message(StatusCode::PARTIAL_CONTENT), None);
+        assert_eq!(message(StatusCode::PRECONDITION_FAILED), Some("412 Precondition Failed".to_owned()));
+    }
+
+    #[test]
+    fn an_ending_is_written_once_with_what_went_wrong() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("service.log");
+        let log = ServiceLog::default();
+        log.switch(log.prepare(Some(&path)).expect("opens"));
+        let recorder = DownloadRecorder::new(log.clone(), Usage::default());
+        let of = served(None, sent(StatusCode::OK));
+        assert!(recorder.record(&of, false).is_none());
+        drop(recorder.record(&of, true).expect("the log is on"));
+        recorder.record(&of, true).expect("the log is on").fail(&"the mirror lies");
+        log.switch(None);
+        let text = std::fs::read_to_string(&path).expect("is there");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0] == lines[1] && lines[0].ends_with("\"message\":\"ok\"}"), "{text}");
+        let end = "\"failed_service\":\"service_error_fetch\",\"message\":\"the mirror lies\"}";
+        assert!(lines[2].ends_with(end), "{text}");
+        assert!(recorder.record(&of, true).is_none(), "it is off");
+    }
+
+    #[test]
+    fn only_names_of_packages_are_requests_for_packages() {
+        let of = |path: &str| {
+            let path = layout::parse(path).expect("a path");
+            package_path(&path).map(|n| format!("{} {} {}", n.package, n.version, n.archived))
+        };
+        for (path, expected) in [
+            ("src/contrib/tally_0.2.1.tar.gz", Some("tally 0.2.1 false")),
+            ("src/contrib/4.6.0/Recommended/Matrix_1.7.tar.gz", Some("Matrix 1.7 false")),
+            ("src/contrib/Archive/tally/tally_0.2.1.tar.gz", Some("tally 0.2.1 true")),
+            ("bin/linux/noble-x86_64/4.5/src/contrib/tally_0.2.1.tar.gz", Some("tally 0.2.1 false")),
+            ("bin/linux/noble-x86_64/4.5/src/contrib/Archive/a/a_1.tar.gz", Some("a 1 true")),
+            ("bin/windows/contrib/4.5/tally_0.2.1.zip", Some("tally 0.2.1 false")),
+            ("src/contrib/PACKAGES.gz", None),
+            ("src/contrib/Meta/archive.rds", None),
+            ("src/contrib/readme.txt", None),
+            ("bin/linux/4.5-noble/contrib/4.5/PACKAGES", None),
+        ] {
+            assert_eq!(of(path).as_deref(), expected, "{path}");
+        }
+    }
+}

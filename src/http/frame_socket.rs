@@ -1,0 +1,302 @@
+//! Limit of the frames without content that an HTTP/2 client may send: `h2` answers or ignores WINDOW_UPDATE, PRIORITY,
+//! PING, SETTINGS and unknown frames without limit.
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+/// Burst of frames without content, and the upper bound of the allowance.
+const BURST: u64 = 4_000;
+/// Allowance added by each request: clients send priorities and windows for each.
+const PER_REQUEST: u64 = 16;
+/// Allowance added by each second.
+const PER_SECOND: u64 = 100;
+/// Bytes sent per additional frame: a client that reads opens the windows of its stream and of its connection.
+const BYTES_PER_FRAME: u64 = 2 << 10;
+
+/// Bytes of frames that are collected before they are encrypted: four frames of 16 kB with their heads.
+const BUFFER_BYTES: usize = 4 * ((16 << 10) + 9);
+
+/// Maximum number of reads of 16 kB after the last frame.
+const MAX_DISCARD_READS: usize = 256;
+
+const PREFACE: usize = 24;
+const HEAD: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+
+/// Traffic counters of a connection.
+#[derive(Default)]
+pub(super) struct Traffic {
+    bytes: AtomicU64,
+    /// Notified once, when the client has sent too many frames without content.
+    pub(super) flood_notify: Notify,
+}
+
+impl Traffic {
+    /// Bytes received and sent so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The socket of a connection. Counts the client's frames, and reads nothing more once there were too many. Collects
+/// the server's frames until [`FrameSocket::poll_send`], since `h2` flushes after each frame and each flush costs a system
+/// call. Clones share it.
+pub(super) struct FrameSocket<S>(Arc<Mutex<SocketState<S>>>);
+
+impl<S> Clone for FrameSocket<S> {
+    fn clone(&self) -> FrameSocket<S> {
+        FrameSocket(Arc::clone(&self.0))
+    }
+}
+
+/// `h2` and the task of the connection lock it in turn, so there is never contention.
+struct SocketState<S> {
+    inner: S,
+    frames: Frames,
+    traffic: Arc<Traffic>,
+    /// Bytes sent that are not added to the allowance yet.
+    uncredited: u64,
+    flooded: bool,
+    buffer: Vec<u8>,
+    /// Bytes of `collected` that are written to `inner`.
+    written: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
+    pub(super) fn new(inner: S) -> (FrameSocket<S>, Arc<Traffic>) {
+        let traffic = Arc::new(Traffic::default());
+        let ends = SocketState {
+            inner,
+            frames: Frames::new(),
+            traffic: Arc::clone(&traffic),
+            uncredited: 0,
+            flooded: false,
+            buffer: Vec::new(),
+            written: 0,
+        };
+        (FrameSocket(Arc::new(Mutex::new(ends))), traffic)
+    }
+
+    /// Writes the collected frames.
+    pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut ends = self.0.lock();
+        ready!(ends.write_buffer(context))?;
+        Pin::new(&mut ends.inner).poll_flush(context)
+    }
+
+    /// Reads and drops the client's remaining bytes until it closes: if bytes are unread when a socket is closed, the
+    /// kernel resets the connection and the peer may lose what was sent.
+    pub(super) async fn discard(&self) {
+        let mut bytes = vec![0; 16 << 10];
+        for _ in 0..MAX_DISCARD_READS {
+            let read = poll_fn(|context| {
+                let mut buffer = ReadBuf::new(&mut bytes);
+                let ends = &mut *self.0.lock();
+                ready!(Pin::new(&mut ends.inner).poll_read(context, &mut buffer))?;
+                Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
+            });
+            if !matches!(read.await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
+    /// Frees the buffer of collected frames, if it is empty.
+    pub(super) fn shrink_buffer(&self) {
+        let mut ends = self.0.lock();
+        if ends.buffer.is_empty() {
+            ends.buffer = Vec::new();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> SocketState<S> {
+    fn write_buffer(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        while self.written < self.buffer.len() {
+            let sent = ready!(Pin::new(&mut self.inner).poll_write(context, &self.buffer[self.written..]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.written += sent;
+            self.traffic.bytes.fetch_add(sent as u64, Ordering::Relaxed);
+            self.uncredited += sent as u64;
+            self.frames.allow(self.uncredited / BYTES_PER_FRAME);
+            self.uncredited %= BYTES_PER_FRAME;
+        }
+        self.buffer.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FrameSocket<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let ends = &mut *self.0.lock();
+        if ends.flooded {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut ends.inner).poll_read(context, buffer))?;
+        let bytes = &buffer.filled()[before..];
+        ends.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !ends.frames.count(bytes) {
+            ends.flooded = true;
+            ends.traffic.flood_notify.notify_one();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameSocket<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let ends = &mut *self.0.lock();
+        if ends.buffer.len() >= BUFFER_BYTES {
+            ready!(ends.write_buffer(context))?;
+        }
+        pieces.iter().for_each(|piece| ends.buffer.extend_from_slice(piece));
+        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let ends = &mut *self.0.lock();
+        ready!(ends.write_buffer(context))?;
+        Pin::new(&mut ends.inner).poll_shutdown(context)
+    }
+}
+
+/// Counts the client's frames by their heads (RFC 9113, 4.1). Bytes that are not HTTP/2 are rejected by `h2`.
+struct Frames {
+    /// Bytes of the preface or of a payload still to skip.
+    skip: usize,
+    head: [u8; HEAD],
+    filled: usize,
+    allowance: u64,
+    since: Instant,
+}
+
+impl Frames {
+    fn new() -> Frames {
+        Frames { skip: PREFACE, head: [0; HEAD], filled: 0, allowance: BURST, since: Instant::now() }
+    }
+
+    fn allow(&mut self, more: u64) {
+        self.allowance = (self.allowance + more).min(BURST);
+    }
+
+    /// Counts the frames in these bytes; false when there are too many.
+    fn count(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let passed = self.skip.min(bytes.len());
+            self.skip -= passed;
+            bytes = &bytes[passed..];
+            let part = (HEAD - self.filled).min(bytes.len());
+            self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
+            self.filled += part;
+            bytes = &bytes[part..];
+            if self.filled == HEAD {
+                self.filled = 0;
+                if !self.count_frame() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Counts the frame whose head is complete.
+    fn count_frame(&mut self) -> bool {
+        let [a, b, c, kind, ..] = self.head;
+        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        match kind {
+            HEADERS => self.allow(PER_REQUEST),
+            DATA if self.skip > 0 => {}
+            _ => {
+                if self.allowance == 0 {
+                    let seconds = self.since.elapsed().as_secs();
+                    self.allow(seconds.saturating_mul(PER_SECOND));
+                    self.since = Instant::now();
+                }
+                if self.allowance == 0 {
+                    return false;
+                }
+                self.allowance -= 1;
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, 0, 0, 0, 0, 1];
+        bytes.resize(HEAD + payload, 7);
+        bytes
+    }
+
+    fn flood(kind: u8, payload: usize, count: usize, piece: usize) -> bool {
+        let mut bytes = vec![b'x'; PREFACE];
+        (0..count).for_each(|_| bytes.extend(frame(kind, payload)));
+        let mut frames = Frames::new();
+        bytes.chunks(piece).all(|piece| frames.count(piece))
+    }
+
+    #[test]
+    fn frames_without_content_are_counted_however_they_are_cut() {
+        for (kind, payload) in [(2, 5), (4, 0), (6, 8), (8, 4), (0, 0), (3, 4), (99, 300)] {
+            for piece in [1, 7, 4096] {
+                assert!(flood(kind, payload, 4_000, piece), "{kind}");
+                assert!(!flood(kind, payload, 4_001, piece), "{kind}");
+            }
+        }
+        assert!(flood(DATA, 1, 20_000, 1000) && flood(HEADERS, 30, 20_000, 1000));
+    }
+
+    #[test]
+    fn who_asks_or_reads_may_send_more() {
+        let mut frames = Frames::new();
+        assert!(frames.count(&[b'x'; PREFACE]));
+        for _ in 0..20_000 {
+            let request = [frame(HEADERS, 40), frame(8, 4), frame(8, 4), frame(2, 5)].concat();
+            assert!(frames.count(&request));
+        }
+        // Two windows opened for each 16 kB read.
+        for _ in 0..20_000 {
+            frames.allow((16 << 10) / BYTES_PER_FRAME);
+            assert!(frames.count(&[frame(8, 4), frame(8, 4)].concat()));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Reads request bodies with a size limit and a timeout.
+
+use std::io::{Error, ErrorKind};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+
+use super::budget::Share;
+use super::error::Failure;
+use super::request_body::Incoming;
+
+/// `Retry-After` in seconds when the budget of request bodies is used up.
+const RETRY_AFTER: u64 = 5;
+
+/// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes and with `TimedOut` after a `pause`.
+#[must_use]
+pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
+    let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
+        let (mut body, left) = state?;
+        loop {
+            return match tokio::time::timeout(pause, body.frame()).await {
+                Err(_) => Some((Err(Error::new(ErrorKind::TimedOut, "the request body stalled")), None)),
+                Ok(None) => None,
+                Ok(Some(Err(error))) => Some((Err(Error::other(error)), None)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    // Trailers.
+                    Err(_) => continue,
+                    Ok(data) => match left.checked_sub(data.len() as u64) {
+                        Some(left) => Some((Ok(data), Some((body, left)))),
+                        None => Some((Err(ErrorKind::FileTooLarge.into()), None)),
+                    },
+                },
+            };
+        }
+    });
+    pieces.boxed()
+}
+
+/// A body in memory, with its share of the budget.
+struct BudgetedBody {
+    bytes: BytesMut,
+    _share: Option<Share>,
+}
+
+impl AsRef<[u8]> for BudgetedBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads the whole body, at most `limit` bytes.
+///
+/// # Errors
+/// 413 if it is larger (by `Content-Length` before anything is read), 408 if it stalls, 400 if it fails, 503 if the
+/// budget of this client or of all is used up.
+pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Failure> {
+    let most = limit as u64;
+    if body.size_hint().lower() > most {
+        return Err(Failure::body_too_large(most));
+    }
+    let mut share = body.share();
+    let mut pieces = stream(body, most, pause);
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| body_failure(&error, most))?;
+        if share.as_mut().is_some_and(|share| !share.grow(piece.len())) {
+            return Err(Failure::unavailable("too many request bodies are being read", RETRY_AFTER));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Bytes::from_owner(BudgetedBody { bytes, _share: share }))
+}
+
+/// The failure for an error of [`stream`].
+#[must_use]
+pub fn body_failure(error: &Error, limit: u64) -> Failure {
+    match error.kind() {
+        ErrorKind::FileTooLarge => Failure::body_too_large(limit),
+        ErrorKind::TimedOut => Failure {
+            status: http::StatusCode::REQUEST_TIMEOUT,
+            ..Failure::bad_request("the request body stalled")
+        },
+        _ => Failure::bad_request("the request body is incomplete"),
+    }
+}

@@ -1,0 +1,88 @@
+//! The body of an HTTP/1 or HTTP/2 request, and the budget for its bytes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::body::BodyError;
+use super::budget::{AddressBudget, Share};
+
+/// An unread request body.
+pub struct Incoming {
+    body: HttpBody,
+    /// `None` on the admin socket, whose clients have no limit.
+    budget: Option<AddressBudget>,
+}
+
+enum HttpBody {
+    Http1(hyper::body::Incoming),
+    Http2 {
+        stream: RecvStream,
+        /// `Content-Length`; h2 resets a stream that sends another number of bytes.
+        content_length: Option<u64>,
+    },
+}
+
+impl Incoming {
+    /// The body of an HTTP/1 request.
+    pub(super) fn http1(body: hyper::body::Incoming, budget: Option<AddressBudget>) -> Incoming {
+        Incoming { body: HttpBody::Http1(body), budget }
+    }
+
+    /// The body of an HTTP/2 request with these headers.
+    pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
+        let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Incoming { body: HttpBody::Http2 { stream, content_length: declared }, budget }
+    }
+
+    /// An empty share of the budget for the bytes of this body.
+    pub(super) fn share(&self) -> Option<Share> {
+        self.budget.as_ref().map(AddressBudget::share)
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.body {
+            HttpBody::Http1(body) => {
+                Pin::new(body).poll_frame(context).map(|frame| Some(frame?.map_err(BodyError::from)))
+            }
+            // Trailers are not read: no request uses them.
+            HttpBody::Http2 { stream, .. } => Poll::Ready(match ready!(stream.poll_data(context)) {
+                None => None,
+                Some(Err(error)) => Some(Err(error.into())),
+                Some(Ok(bytes)) => {
+                    // Opens the window for the next bytes; the reader of the body counts these.
+                    let released = stream.flow_control().release_capacity(bytes.len());
+                    Some(released.map(|()| Frame::data(bytes)).map_err(BodyError::from))
+                }
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            HttpBody::Http1(body) => body.is_end_stream(),
+            HttpBody::Http2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            HttpBody::Http1(body) => body.size_hint(),
+            HttpBody::Http2 { content_length: declared, .. } => {
+                declared.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Writes the access log line and the metrics of a request: at once if the size of the response is known, else when its
+//! body ends.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{Method, Response, Version};
+
+use super::body::Body;
+use super::listener::Peer;
+use crate::logs::{AccessLog, MAX_FIELD, Record};
+use crate::metrics;
+
+/// When a request arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    /// Microseconds since the epoch.
+    pub(super) time: i64,
+    /// The same by the monotonic clock.
+    pub(super) since: Instant,
+}
+
+/// The fields of a request in the access log.
+struct LoggedRequest<'a> {
+    method: Method,
+    version: Version,
+    target: Cow<'a, str>,
+    referer: Option<Cow<'a, [u8]>>,
+    user_agent: Option<Cow<'a, [u8]>>,
+}
+
+/// Logs the request, now or when the body of the response ends.
+pub(super) fn log(
+    access: &AccessLog,
+    peer: Peer,
+    arrival: Arrival,
+    parts: Parts,
+    response: &mut Response<Body>,
+) {
+    let remote = match peer {
+        Peer::Tcp { address, .. } => address.ip().to_canonical(),
+        Peer::Unix { .. } => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let status = response.status().as_u16();
+    match response.body().known_size() {
+        Some(bytes) => write_line(access, remote, arrival, &LoggedRequest::of(&parts), status, bytes),
+        None => {
+            let (access, asked) = (access.clone(), LoggedRequest::of(&parts).into_truncated());
+            response
+                .body_mut()
+                .on_finish(move |bytes| write_line(&access, remote, arrival, &asked, status, bytes));
+        }
+    }
+}
+
+impl<'a> LoggedRequest<'a> {
+    fn of(parts: &'a Parts) -> LoggedRequest<'a> {
+        let field = |name| parts.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes()));
+        LoggedRequest {
+            method: parts.method.clone(),
+            version: parts.version,
+            target: parts.uri.path_and_query().map_or("*", |target| target.as_str()).into(),
+            referer: field(http::header::REFERER),
+            user_agent: field(http::header::USER_AGENT),
+        }
+    }
+
+    /// An owned copy for the duration of the body, truncated: the head of a request may be twenty times as long.
+    fn into_truncated(self) -> LoggedRequest<'static> {
+        // One byte more than is written, so that the log shows that the field is truncated.
+        let copy = |text: Cow<'_, [u8]>| Cow::Owned(text[..text.len().min(MAX_FIELD + 1)].to_vec());
+        LoggedRequest {
+            method: self.method,
+            version: self.version,
+            target: Cow::Owned(self.target.into_owned()),
+            referer: self.referer.map(copy),
+            user_agent: self.user_agent.map(copy),
+        }
+    }
+}
+
+fn write_line(
+    access: &AccessLog,
+    remote: IpAddr,
+    arrival: Arrival,
+    asked: &LoggedRequest<'_>,
+    status: u16,
+    bytes: u64,
+) {
+    metrics::request_completed(&asked.method, status, bytes, arrival.since.elapsed());
+    access.log(&Record {
+        remote,
+        user: None,
+        time: arrival.time,
+        method: asked.method.as_str(),
+        target: &asked.target,
+        version: match asked.version {
+            Version::HTTP_09 => "HTTP/0.9",
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            Version::HTTP_3 => "HTTP/3.0",
+            _ => "HTTP/1.1",
+        },
+        status,
+        bytes,
+        referer: asked.referer.as_deref(),
+        user_agent: asked.user_agent.as_deref(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_long_body_is_what_the_line_shows() {
+        let long = "a".repeat(60_000);
+        let request = http::Request::get("/x?y=1").header("user-agent", &long).header("cookie", &long);
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let kept = LoggedRequest::of(&parts).into_truncated();
+        assert_eq!((&*kept.target, kept.referer), ("/x?y=1", None));
+        assert_eq!(kept.user_agent.expect("sent").len(), MAX_FIELD + 1);
+    }
+}

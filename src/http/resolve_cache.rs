@@ -1,0 +1,170 @@
+//! Cache of resolved addresses, by path, or by path and `User-Agent` where that decides. An entry is valid until
+//! something is published, the configuration is reloaded or the UTC day ends.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quick_cache::sync::Cache;
+
+use super::cran::Entry;
+use super::platform_request::PlatformRequest;
+use crate::model::time::{SECOND, Timestamp};
+use crate::repo::negotiate::PlatformChoice;
+use crate::state::State;
+
+/// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.
+const MAX_ENTRIES: usize = 4096;
+/// Maximum length of a cached path or header, in bytes; longer ones are resolved each time.
+const MAX_KEY_BYTES: usize = 256;
+
+/// The versions and the day that an entry depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Value of `clock.catalog`.
+    pub catalog: i64,
+    /// Number of the active configuration, [`State::reloads`].
+    pub configuration: u64,
+    /// Days since the epoch.
+    pub day: i64,
+}
+
+impl Validity {
+    /// The newest catalog and configuration, at `now`. Must be taken before resolving, so that a change in the meantime
+    /// invalidates the entry.
+    #[must_use]
+    pub fn of(state: &State, now: Timestamp) -> Validity {
+        Validity {
+            configuration: state.reloads.load(Ordering::Acquire),
+            catalog: state.catalog.get().version,
+            day: now.0.div_euclid(86_400 * SECOND),
+        }
+    }
+}
+
+/// Cache of resolved addresses.
+pub struct ResolveCache {
+    entries: Cache<Box<str>, Arc<Entry>>,
+    /// SECURITY: separate from `entries`, so that a client that sends a thousand headers cannot evict those.
+    negotiated: Cache<Box<str>, Arc<NegotiatedEntry>>,
+}
+
+impl Default for ResolveCache {
+    fn default() -> ResolveCache {
+        ResolveCache { entries: Cache::new(MAX_ENTRIES), negotiated: Cache::new(MAX_ENTRIES) }
+    }
+}
+
+/// The binary chosen for a `User-Agent` at an address.
+pub struct NegotiatedEntry {
+    /// The file.
+    pub entry: Arc<Entry>,
+    distro: Box<str>,
+    choice: PlatformChoice,
+    /// What the choice depends on.
+    validity: Validity,
+}
+
+impl NegotiatedEntry {
+    /// The platform request with the cached choice.
+    #[must_use]
+    pub fn platform_request(&self) -> PlatformRequest<'_> {
+        PlatformRequest::BinaryOrSource {
+            distro: &self.distro,
+            choice: Cow::Borrowed(&self.choice),
+            negotiated: true,
+        }
+    }
+}
+
+/// The cache key of address and header; `None` for those that are not cached.
+fn cache_key(path: &str, agent: Option<&[u8]>) -> Option<String> {
+    let agent = std::str::from_utf8(agent?).ok()?;
+    let fits = path.len() <= MAX_KEY_BYTES && agent.len() <= MAX_KEY_BYTES && path.contains("/__linux__/");
+    // Neither a path nor a header can contain a line break.
+    fits.then(|| [path, agent].join("\n"))
+}
+
+/// SECURITY: only one spelling of a path is cached, so that a client cannot fill the cache with spellings of one
+/// address.
+fn is_canonical(path: &str) -> bool {
+    !path.contains(['%', '+']) && !path.contains("//")
+}
+
+impl ResolveCache {
+    /// The entry of a raw path, if it is still valid. A path with a query is never cached.
+    #[must_use]
+    pub fn get(&self, state: &State, now: Timestamp, path: &str, query: Option<&str>) -> Option<Arc<Entry>> {
+        if query.is_some() || path.len() > MAX_KEY_BYTES {
+            return None;
+        }
+        self.entries.get(path).filter(|entry| entry.validity == Validity::of(state, now))
+    }
+
+    /// Inserts an entry if it may be cached.
+    #[must_use]
+    pub fn insert(&self, path: &str, entry: Entry) -> Arc<Entry> {
+        let entry = Arc::new(entry);
+        if entry.is_cacheable() && path.len() <= MAX_KEY_BYTES && is_canonical(path) {
+            self.entries.insert(path.into(), Arc::clone(&entry));
+        }
+        entry
+    }
+
+    /// The cached choice for this header at this address, if it is still valid.
+    #[must_use]
+    pub fn get_negotiated(
+        &self,
+        state: &State,
+        now: Timestamp,
+        path: &str,
+        query: Option<&str>,
+        agent: Option<&[u8]>,
+    ) -> Option<Arc<NegotiatedEntry>> {
+        let known = query
+            .is_none()
+            .then(|| cache_key(path, agent))
+            .flatten()
+            .and_then(|key| self.negotiated.get(&*key))?;
+        let now = Validity::of(state, now);
+        (known.validity == now && known.entry.validity == now).then_some(known)
+    }
+
+    /// Inserts the choice made by a header, if its entry may be cached.
+    pub fn insert_negotiated(
+        &self,
+        moment: Validity,
+        path: &str,
+        agent: Option<&[u8]>,
+        asked: &PlatformRequest<'_>,
+        entry: &Arc<Entry>,
+    ) {
+        let PlatformRequest::BinaryOrSource { distro, choice, negotiated: true } = asked else { return };
+        let Some(key) = cache_key(path, agent).filter(|_| entry.is_cacheable() && is_canonical(path)) else {
+            return;
+        };
+        let chosen = NegotiatedEntry {
+            entry: Arc::clone(entry),
+            distro: (*distro).into(),
+            choice: choice.clone().into_owned(),
+            validity: moment,
+        };
+        self.negotiated.insert(key.into(), Arc::new(chosen));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_spellings_of_an_address_are_not_kept() {
+        assert!(
+            is_canonical("/cran/latest/src/contrib/PACKAGES")
+                && is_canonical("/cran/latest/src/contrib/a_1.tar.gz source")
+        );
+        for path in ["//cran/latest", "/cran/latest//src/contrib/PACKAGES", "/cr%61n/latest", "/cran/5+x"] {
+            assert!(!is_canonical(path), "{path}");
+        }
+    }
+}

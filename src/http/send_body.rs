@@ -1,0 +1,194 @@
+//! Sends a body on an HTTP/2 stream: the body is polled only when the stream has window, and a client that reads
+//! nothing has a time limit.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use h2::SendStream;
+use hyper::body::Body as _;
+use tokio::time::Instant;
+
+use super::body::{Body, BodyError};
+use super::limits::Limits;
+use super::send_budget::{Reservation, SendBudget, UNIT_BYTES};
+
+/// Maximum number of bytes passed to `h2` in one call.
+const MAX_CHUNK: usize = 128 << 10;
+/// How long a [`Reservation`] is kept while the body is not ready.
+const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream and
+/// connection, so they wait for the socket alone, which has its own timeout ([`super::stream::WriteTimeout`]).
+pub(super) struct SendChunk {
+    bytes: Bytes,
+    _reservation: Option<Reservation>,
+}
+
+impl Buf for SendChunk {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// Why a response was not sent completely.
+pub(super) enum SendError {
+    /// The client reset the stream, or the connection ended.
+    ClientGone,
+    /// The client took nothing for too long.
+    Stalled,
+    /// The body failed.
+    Body(BodyError),
+}
+
+impl From<h2::Error> for SendError {
+    fn from(_: h2::Error) -> SendError {
+        SendError::ClientGone
+    }
+}
+
+/// Sends a body, polling it only when the stream has window and the connection has room for its bytes.
+pub(super) async fn send(
+    stream: &mut SendStream<SendChunk>,
+    body: &mut Body,
+    timeout: &mut WindowTimeout,
+    room: &SendBudget,
+) -> Result<(), SendError> {
+    let at_hand = body.known_size();
+    // Needs no room: it is in memory already, at most one per stream.
+    let small = at_hand.is_some_and(|size| size <= UNIT_BYTES as u64);
+    loop {
+        let mut reservation = None;
+        let next = if at_hand.is_some() {
+            next_bytes(stream, body).await?
+        } else {
+            wait_for_window(stream, 1, timeout).await?;
+            reservation = Some(timeout.wait(room.reserve(UNIT_BYTES)).await?);
+            match tokio::time::timeout(RESERVATION_TIMEOUT, next_bytes(stream, body)).await {
+                Ok(next) => next?,
+                // The body is slow, such as a fetch from upstream: other streams may send meanwhile.
+                Err(_) => {
+                    reservation = None;
+                    next_bytes(stream, body).await?
+                }
+            }
+        };
+        let Some(mut bytes) = next else {
+            stream.send_data(SendChunk { bytes: Bytes::new(), _reservation: None }, true)?;
+            return Ok(());
+        };
+        let last = body.is_end_stream();
+        while !bytes.is_empty() {
+            let wanted = bytes.len().min(MAX_CHUNK);
+            stream.reserve_capacity(wanted);
+            if stream.capacity() == 0 {
+                // A client that opens the window of this stream late must not block the other streams.
+                reservation = None;
+            }
+            let mut count = wait_for_window(stream, wanted, timeout).await?;
+            if !small {
+                if let Some(reservation) = &mut reservation {
+                    reservation.grow(count);
+                } else {
+                    reservation = Some(timeout.wait(room.reserve(count)).await?);
+                }
+                count = count.min(reservation.as_ref().map_or(count, Reservation::bytes));
+            }
+            let part = SendChunk { bytes: bytes.split_to(count), _reservation: reservation.take() };
+            timeout.add_taken(count);
+            stream.send_data(part, last && bytes.is_empty())?;
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until `wanted` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
+async fn wait_for_window(
+    stream: &mut SendStream<SendChunk>,
+    wanted: usize,
+    timeout: &mut WindowTimeout,
+) -> Result<usize, SendError> {
+    stream.reserve_capacity(wanted);
+    if stream.capacity() == 0 {
+        let open = poll_fn(|context| {
+            while stream.capacity() == 0 {
+                match ready!(stream.poll_capacity(context)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(Err(SendError::ClientGone)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        timeout.wait(open).await??;
+    }
+    Ok(stream.capacity().min(wanted))
+}
+
+/// Returns the next bytes of the body; `None` at its end. Fails when the client resets the stream.
+async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Result<Option<Bytes>, SendError> {
+    poll_fn(|context| {
+        loop {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(SendError::Body(error))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Ok(Some(bytes))),
+                    Ok(_) | Err(_) => {}
+                },
+                Poll::Pending => {
+                    // Releases the reserved window of the connection to other streams meanwhile.
+                    stream.reserve_capacity(0);
+                    return stream.poll_reset(context).map(|_| Err(SendError::ClientGone));
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Timeout of a client that does not open the window of a stream, cumulative as [`super::stream::WriteTimeout`] of a socket.
+pub(super) struct WindowTimeout {
+    limit: Duration,
+    portion: u64,
+    taken: u64,
+    waited: Duration,
+}
+
+impl WindowTimeout {
+    pub(super) fn new(limits: &Limits) -> WindowTimeout {
+        WindowTimeout {
+            limit: limits.stall_timeout,
+            portion: limits.stall_bytes,
+            taken: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    async fn wait<F: Future>(&mut self, client: F) -> Result<F::Output, SendError> {
+        let since = Instant::now();
+        let left = self.limit.saturating_sub(self.waited);
+        let outcome = tokio::time::timeout(left, client).await.map_err(|_| SendError::Stalled);
+        self.waited += since.elapsed();
+        outcome
+    }
+
+    fn add_taken(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        if self.taken >= self.portion {
+            self.taken = 0;
+            self.waited = Duration::ZERO;
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Limits of the bytes that HTTP/2 connections have passed to `h2` but not written to their sockets: one per connection
+//! and one for all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Limit of one connection, in bytes.
+pub(super) const CONNECTION_BYTES: usize = 1 << 20;
+/// Limit of all connections, in bytes.
+const TOTAL_BYTES: usize = 16 << 20;
+/// Bytes that each connection may have even when the limit of all is reached, and the least that is waited for.
+pub(super) const UNIT_BYTES: usize = 16 << 10;
+
+/// The bytes of all connections. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct SendBudgets(Arc<AtomicUsize>);
+
+/// The bytes of one connection. Clones share it.
+#[derive(Clone)]
+pub(super) struct SendBudget(Arc<Inner>);
+
+struct Inner {
+    total: SendBudgets,
+    used: AtomicUsize,
+    freed: Notify,
+}
+
+/// Bytes taken from a [`SendBudget`]; returned when this is dropped.
+pub(super) struct Reservation {
+    budget: SendBudget,
+    bytes: usize,
+}
+
+impl SendBudgets {
+    /// The budget of a new connection.
+    pub(super) fn for_connection(&self) -> SendBudget {
+        SendBudget(Arc::new(Inner { total: self.clone(), used: AtomicUsize::new(0), freed: Notify::new() }))
+    }
+}
+
+impl SendBudget {
+    /// Takes `wanted` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection only:
+    /// while it has nothing unsent, [`UNIT_BYTES`] is free.
+    pub(super) async fn reserve(&self, wanted: usize) -> Reservation {
+        let mut waited = false;
+        loop {
+            let freed = self.0.freed.notified();
+            let least = wanted.min(UNIT_BYTES);
+            if let Some(bytes) = [wanted, least].into_iter().find(|bytes| self.try_reserve(*bytes)) {
+                if waited {
+                    // The freed bytes may suffice for another waiting stream.
+                    self.0.freed.notify_one();
+                }
+                return Reservation { budget: self.clone(), bytes };
+            }
+            freed.await;
+            waited = true;
+        }
+    }
+
+    /// Adds these bytes, if they fit.
+    fn try_reserve(&self, bytes: usize) -> bool {
+        let Inner { total: all, used, .. } = &*self.0;
+        let before = used.fetch_add(bytes, Ordering::AcqRel);
+        if before + bytes <= CONNECTION_BYTES {
+            let others = all.0.fetch_add(bytes, Ordering::AcqRel);
+            if others + bytes <= TOTAL_BYTES || before + bytes <= UNIT_BYTES {
+                return true;
+            }
+            all.0.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        used.fetch_sub(bytes, Ordering::AcqRel);
+        false
+    }
+}
+
+impl Reservation {
+    /// The number of bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Grows to `wanted` bytes, if they are free.
+    pub(super) fn grow(&mut self, wanted: usize) {
+        if wanted > self.bytes && self.budget.try_reserve(wanted - self.bytes) {
+            self.bytes = wanted;
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Inner { total: all, used, freed } = &*self.budget.0;
+        all.0.fetch_sub(self.bytes, Ordering::AcqRel);
+        used.fetch_sub(self.bytes, Ordering::AcqRel);
+        freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_connection_has_a_limit_and_all_of_them_have_one_that_leaves_each_a_unit() {
+        let rooms = SendBudgets::default();
+        let open: Vec<SendBudget> =
+            (0..2 * TOTAL_BYTES / CONNECTION_BYTES).map(|_| rooms.for_connection()).collect();
+        let mut places = Vec::new();
+        for room in &open {
+            while let Some(place) = room.reserve(CONNECTION_BYTES / 8).now_or_never() {
+                places.push(place);
+            }
+        }
+        let held: usize = places.iter().map(Reservation::bytes).sum();
+        assert_eq!(held, TOTAL_BYTES + open.len() / 2 * UNIT_BYTES, "each has a unit at least");
+        assert!(open[0].0.used.load(Ordering::Acquire) <= CONNECTION_BYTES);
+        drop(places);
+        assert_eq!(rooms.0.load(Ordering::Acquire), 0);
+        assert!(open.iter().all(|room| room.0.used.load(Ordering::Acquire) == 0));
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_have_their_turn_when_bytes_come_back() {
+        let room = SendBudgets::default().for_connection();
+        let mut all = room.reserve(CONNECTION_BYTES).await;
+        assert_eq!(all.bytes(), CONNECTION_BYTES);
+        all.grow(CONNECTION_BYTES + 1);
+        assert_eq!(all.bytes(), CONNECTION_BYTES, "no more than the limit");
+        let waiting: Vec<_> = (0..9)
+            .map(|_| {
+                let room = room.clone();
+                tokio::spawn(async move { room.reserve(UNIT_BYTES).await.bytes() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        drop(all);
+        for one in waiting {
+            assert_eq!(one.await.unwrap(), UNIT_BYTES);
+        }
+    }
+}

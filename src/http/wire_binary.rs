@@ -1,0 +1,33 @@
+//! Binaries in the form of both APIs.
+
+use crate::api::binary::Binary;
+use crate::r::layout::{FileName, RPath};
+use crate::r::platform::{ANY_ARCH, Target};
+use crate::repo::binary_rows::BinaryRow;
+
+/// Converts a binary to its wire type.
+pub(super) fn wire(row: BinaryRow) -> Binary {
+    let BinaryRow { version, platform, any_arch: any, file, sha256, size, listed_at: at, stored } = row;
+    let name = FileName::parse(&file);
+    let address = sha256.zip(name).map(|(sha256, file)| {
+        let platform = platform.clone();
+        RPath::Binary { platform, sha256, file }.path()
+    });
+    Binary {
+        version,
+        r_version: platform.r.to_string(),
+        distribution: match &platform.target {
+            Target::Linux(name) => name.clone(),
+            Target::Windows => "windows".to_owned(),
+            Target::MacOs => "macos".to_owned(),
+        },
+        arch: if any { ANY_ARCH } else { platform.arch.as_str() }.to_owned(),
+        platform: platform.to_string(),
+        file,
+        sha256: sha256.map(|digest| digest.to_string()),
+        size,
+        published: at.to_string(),
+        address,
+        stored,
+    }
+}

@@ -1,0 +1,158 @@
+//! Socket wrapper with a cumulative write timeout: hyper has none for stalled writes.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A socket that fails with `TimedOut` when writes waited for `limit` in total while the peer took less than `portion`
+/// bytes.
+///
+/// Only time in a waiting write counts, so an idle keep-alive connection is not affected.
+pub struct WriteTimeout<S> {
+    inner: S,
+    limit: Duration,
+    portion: u64,
+    /// Bytes written since the last reset.
+    written: u64,
+    /// Time waited since the last reset, without the current wait.
+    waited: Duration,
+    waiting_since: Option<Instant>,
+    /// Created at the first wait: most connections never wait.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> WriteTimeout<S> {
+    /// Wraps a socket.
+    pub fn new(inner: S, limit: Duration, portion: u64) -> WriteTimeout<S> {
+        WriteTimeout {
+            inner,
+            limit,
+            portion,
+            written: 0,
+            waited: Duration::ZERO,
+            waiting_since: None,
+            timer: None,
+        }
+    }
+
+    fn track(&mut self, context: &mut Context<'_>, outcome: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        match outcome {
+            Poll::Ready(result) => {
+                if let Some(since) = self.waiting_since.take() {
+                    self.waited += since.elapsed();
+                }
+                if let Ok(written) = &result {
+                    self.written += *written as u64;
+                    if self.written >= self.portion {
+                        self.written = 0;
+                        self.waited = Duration::ZERO;
+                    }
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                let started = *self.waiting_since.get_or_insert_with(Instant::now);
+                let deadline = started + self.limit.saturating_sub(self.waited);
+                let alarm = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                if alarm.deadline() != deadline {
+                    alarm.as_mut().reset(deadline);
+                }
+                match alarm.as_mut().poll(context) {
+                    Poll::Ready(()) => {
+                        Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client reads too slowly")))
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.track(context, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, pieces);
+        self.track(context, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        // TLS buffers what it could not write and returns Pending here: counted as the same wait.
+        let outcome = Pin::new(&mut self.inner).poll_flush(context).map(|done| done.map(|()| 0));
+        self.track(context, outcome).map(|done| done.map(|_| ()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_shutdown(context).map(|done| done.map(|()| 0));
+        self.track(context, outcome).map(|done| done.map(|_| ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const LIMIT: Duration = Duration::from_millis(150);
+
+    #[tokio::test]
+    async fn a_reader_that_stops_is_given_up() {
+        let (ours, _theirs) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
+        let began = Instant::now();
+        let error = socket.write_all(&[0; 64]).await.expect_err("there is no reader");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(began.elapsed() >= LIMIT);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_crumbs_is_given_up_too() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
+        tokio::spawn(async move {
+            while theirs.read_u8().await.is_ok() {
+                tokio::time::sleep(LIMIT / 3).await;
+            }
+        });
+        let error = socket.write_all(&[0; 4096]).await.expect_err("each byte in time, and still too slow");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_idle_pause_of_ours_is_not_the_readers() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
+        tokio::spawn(async move {
+            let mut crumbs = [0; 16];
+            while theirs.read_exact(&mut crumbs).await.is_ok() {}
+        });
+        socket.write_all(&[0; 48]).await.expect("read at once");
+        tokio::time::sleep(LIMIT * 2).await;
+        socket.write_all(&[0; 48]).await.expect("the pause does not count");
+    }
+}

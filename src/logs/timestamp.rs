@@ -1,0 +1,84 @@
+//! Timestamps of log lines, formatted once per second and thread instead of once per line.
+
+use std::cell::RefCell;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Capacity for the longest of the forms below.
+const LENGTH: usize = 32;
+
+/// A format of a timestamp, with seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `10/Oct/2000:13:55:36 -0700`, the format of Apache.
+    Apache,
+    /// `2017/11/28 13:41:59`.
+    Text,
+    /// `2017-11-28T13:41:59`; the zone should be UTC.
+    Iso,
+}
+
+impl Form {
+    fn pattern(self) -> &'static str {
+        match self {
+            Form::Apache => "%d/%b/%Y:%H:%M:%S %z",
+            Form::Text => "%Y/%m/%d %H:%M:%S",
+            Form::Iso => "%Y-%m-%dT%H:%M:%S",
+        }
+    }
+}
+
+struct CachedStamp {
+    second: i64,
+    form: Form,
+    /// Compared, so that one thread can write logs in several zones.
+    zone: TimeZone,
+    text: String,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
+}
+
+/// Appends the timestamp of `micros` since the epoch. A time outside of the calendar's range is `-`.
+pub(super) fn push(line: &mut Vec<u8>, micros: i64, form: Form, zone: &TimeZone) {
+    let second = micros.div_euclid(1_000_000);
+    LAST.with_borrow_mut(|last| {
+        if let Some(last) =
+            last.as_ref().filter(|last| last.second == second && last.form == form && last.zone == *zone)
+        {
+            return line.extend_from_slice(last.text.as_bytes());
+        }
+        let mut text = String::with_capacity(LENGTH);
+        match Timestamp::from_second(second) {
+            Ok(time) => text.push_str(&time.to_zoned(zone.clone()).strftime(form.pattern()).to_string()),
+            Err(_) => text.push('-'),
+        }
+        line.extend_from_slice(text.as_bytes());
+        *last = Some(CachedStamp { second, form, zone: zone.clone(), text });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(micros: i64, form: Form, zone: &TimeZone) -> String {
+        let mut line = Vec::new();
+        push(&mut line, micros, form, zone);
+        String::from_utf8(line).expect("ASCII")
+    }
+
+    #[test]
+    fn each_form_is_right_whatever_was_written_before() {
+        let west = TimeZone::fixed(jiff::tz::offset(-7));
+        let micros = 971_211_336_999_999;
+        assert_eq!(stamp(micros, Form::Apache, &west), "10/Oct/2000:13:55:36 -0700");
+        assert_eq!(stamp(micros, Form::Apache, &TimeZone::UTC), "10/Oct/2000:20:55:36 +0000");
+        assert_eq!(stamp(micros, Form::Text, &TimeZone::UTC), "2000/10/10 20:55:36");
+        assert_eq!(stamp(micros + 1, Form::Text, &TimeZone::UTC), "2000/10/10 20:55:37");
+        assert_eq!(stamp(-1, Form::Iso, &TimeZone::UTC), "1969-12-31T23:59:59");
+        assert_eq!(stamp(i64::MAX, Form::Iso, &TimeZone::UTC), "-");
+    }
+}

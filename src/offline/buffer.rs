@@ -1,0 +1,353 @@
+//! Buffer of a file during its download: in memory while all files together stay within a budget, otherwise on disk, so
+//! that neither large nor many files exceed the budget.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use md5::Md5 as Md5Hasher;
+use sha2::{Digest, Sha256 as Hasher};
+use tempfile::NamedTempFile;
+
+use super::destination::Destination;
+use crate::model::digest::{Md5, Sha256};
+use crate::upstream::{ByteSink, UpstreamError};
+
+/// Memory budget of all downloads together, in bytes.
+pub(super) const BUDGET: usize = 64 << 20;
+/// Maximum size in bytes of a file in memory.
+const MAX_IN_MEMORY: usize = 4 << 20;
+/// Bytes buffered between two writes of a file on disk.
+const WRITE_SIZE: usize = 1 << 20;
+/// Chunk size in bytes for both digests, so that a chunk stays in the processor's cache.
+const DIGEST_CHUNK: usize = 32 << 10;
+
+/// The unused part of the memory budget, in bytes.
+#[derive(Debug)]
+pub(super) struct Budget(AtomicUsize);
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Arc<Budget> {
+        Arc::new(Budget(AtomicUsize::new(bytes)))
+    }
+
+    /// Reserves bytes without waiting; on false the caller writes its buffer to disk and releases its bytes.
+    fn reserve(&self, bytes: usize) -> bool {
+        let (order, all) = (Ordering::Relaxed, |left: usize| left.checked_sub(bytes));
+        self.0.fetch_update(order, order, all).is_ok()
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes in memory and their share of the budget.
+#[derive(Debug)]
+struct MemoryBuffer {
+    budget: Arc<Budget>,
+    bytes: Vec<u8>,
+    reserved: usize,
+}
+
+impl MemoryBuffer {
+    fn empty(budget: Arc<Budget>) -> MemoryBuffer {
+        MemoryBuffer { budget, bytes: Vec::new(), reserved: 0 }
+    }
+
+    /// Reserves memory for `more` bytes, up to `limit` in total; false if the budget does not suffice.
+    fn reserve(&mut self, more: usize, limit: usize) -> bool {
+        let needed = self.bytes.len().saturating_add(more);
+        if needed <= self.reserved {
+            return true;
+        }
+        // Doubles the share, so that a file of unknown size is not copied for each of its pieces.
+        let share = needed.max(2 * self.reserved).min(limit);
+        if needed > limit || !self.budget.reserve(share - self.reserved) {
+            return false;
+        }
+        self.reserved = share;
+        self.bytes.reserve_exact(share - self.bytes.len());
+        true
+    }
+
+    fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.budget.release(std::mem::take(&mut self.reserved));
+    }
+}
+
+impl Drop for MemoryBuffer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A file during its download.
+pub(super) struct FileBuffer {
+    /// Directory of the file on disk.
+    dir: PathBuf,
+    memory: MemoryBuffer,
+    /// Number of bytes in memory at which they are written to disk.
+    limit: usize,
+    disk: Option<DiskBuffer>,
+    error: Option<io::Error>,
+}
+
+/// The part of a file that is on disk.
+struct DiskBuffer {
+    file: NamedTempFile,
+    size: u64,
+    digests: Digests,
+}
+
+#[derive(Default)]
+struct Digests {
+    sha256: Hasher,
+    md5: Md5Hasher,
+}
+
+impl Digests {
+    fn update(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(DIGEST_CHUNK) {
+            self.sha256.update(piece);
+            self.md5.update(piece);
+        }
+    }
+}
+
+impl FileBuffer {
+    /// Creates an empty buffer; `dir` is the directory of the file if it is written to disk.
+    pub(super) fn new(dir: PathBuf, budget: Arc<Budget>) -> FileBuffer {
+        FileBuffer { dir, memory: MemoryBuffer::empty(budget), limit: MAX_IN_MEMORY, disk: None, error: None }
+    }
+
+    /// Returns a write error and the directory: the destination failed, not the mirror.
+    pub(super) fn take_error(&mut self) -> Option<(io::Error, PathBuf)> {
+        Some((self.error.take()?, self.dir.clone()))
+    }
+
+    /// Writes the bytes in memory, then `more`, to disk.
+    fn write(&mut self, more: &[u8]) -> io::Result<()> {
+        let mut written = match self.disk.take() {
+            Some(written) => written,
+            None => DiskBuffer {
+                file: std::fs::create_dir_all(&self.dir).and_then(|()| Destination::temp_file(&self.dir))?,
+                size: 0,
+                digests: Digests::default(),
+            },
+        };
+        for bytes in [&self.memory.bytes, more] {
+            written.file.write_all(bytes)?;
+            written.digests.update(bytes);
+            written.size += bytes.len() as u64;
+        }
+        self.memory.clear();
+        self.limit = WRITE_SIZE;
+        self.disk = Some(written);
+        Ok(())
+    }
+
+    /// Completes the file after its last piece.
+    ///
+    /// # Errors
+    /// The rest cannot be written.
+    pub(super) fn finish(mut self) -> io::Result<CompleteFile> {
+        if self.disk.is_some() && !self.memory.bytes.is_empty() {
+            self.write(&[])?;
+        }
+        let (digests, size, kept) = match self.disk {
+            Some(DiskBuffer { file, size, digests }) => (digests, size, Backing::Disk(file)),
+            None => {
+                let mut digests = Digests::default();
+                digests.update(&self.memory.bytes);
+                (digests, self.memory.bytes.len() as u64, Backing::Memory(self.memory))
+            }
+        };
+        let Digests { sha256, md5 } = digests;
+        Ok(CompleteFile {
+            sha256: Sha256(sha256.finalize().into()),
+            md5: Md5(md5.finalize().into()),
+            size,
+            backing: kept,
+        })
+    }
+}
+
+impl ByteSink for FileBuffer {
+    fn begin(&mut self, size: Option<u64>) {
+        self.memory.clear();
+        self.disk = None;
+        let size = size.map_or(0, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        self.limit = if size > MAX_IN_MEMORY { WRITE_SIZE } else { MAX_IN_MEMORY };
+        // Allocates all memory at once if the size is known; otherwise it grows.
+        self.memory.reserve(size, self.limit);
+    }
+
+    async fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
+        if self.memory.reserve(piece.len(), self.limit) {
+            self.memory.bytes.extend_from_slice(&piece);
+            return Ok(());
+        }
+        let none = MemoryBuffer::empty(self.memory.budget.clone());
+        let mut moved = FileBuffer {
+            dir: self.dir.clone(),
+            memory: std::mem::replace(&mut self.memory, none),
+            limit: WRITE_SIZE,
+            disk: self.disk.take(),
+            error: None,
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let done = moved.write(&piece);
+            (moved, done)
+        });
+        let done = match work.await {
+            Ok((moved, done)) => {
+                *self = FileBuffer { error: None, ..moved };
+                done
+            }
+            Err(e) => Err(io::Error::other(e)),
+        };
+        done.map_err(|e| {
+            // Ends the download; the caller reads the error itself from `failed`.
+            let refused =
+                UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
+            self.error = Some(e);
+            refused
+        })
+    }
+}
+
+/// A completely downloaded file with its digests.
+pub(super) struct CompleteFile {
+    pub(super) sha256: Sha256,
+    pub(super) md5: Md5,
+    pub(super) size: u64,
+    backing: Backing,
+}
+
+enum Backing {
+    Memory(MemoryBuffer),
+    Disk(NamedTempFile),
+}
+
+/// Reader of a complete file from its beginning.
+pub(super) enum Reader<'a> {
+    Memory(Cursor<&'a [u8]>),
+    Disk(File),
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Reader::Memory(bytes) => bytes.read(out),
+            Reader::Disk(file) => file.read(out),
+        }
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Reader::Memory(bytes) => bytes.seek(to),
+            Reader::Disk(file) => file.seek(to),
+        }
+    }
+}
+
+impl CompleteFile {
+    /// Opens the file for reading; may be called repeatedly.
+    pub(super) fn open(&self) -> io::Result<Reader<'_>> {
+        match &self.backing {
+            Backing::Memory(held) => Ok(Reader::Memory(Cursor::new(&held.bytes))),
+            Backing::Disk(file) => file.reopen().map(Reader::Disk),
+        }
+    }
+
+    /// Converts to a temporary file in a folder of the same file system, which is created if missing.
+    pub(super) fn into_file(self, dir: &Path) -> io::Result<NamedTempFile> {
+        match self.backing {
+            Backing::Disk(file) => std::fs::create_dir_all(dir).map(|()| file),
+            Backing::Memory(held) => {
+                let mut file = match Destination::temp_file(dir) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                        std::fs::create_dir_all(dir)?;
+                        Destination::temp_file(dir)?
+                    }
+                    made => made?,
+                };
+                file.write_all(&held.bytes)?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::seal;
+
+    /// Returns `size` bytes without repeating pieces.
+    fn bytes(size: usize) -> Vec<u8> {
+        (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(size).collect()
+    }
+
+    async fn receive(body: &mut FileBuffer, bytes: &[u8], sized: bool) {
+        body.begin(sized.then_some(bytes.len() as u64));
+        for piece in bytes.chunks(100_000) {
+            body.take(Bytes::copy_from_slice(piece)).await.expect("a disk");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_same_whether_it_is_held_or_written() {
+        let dir = tempfile::tempdir().unwrap();
+        for (size, budget, sized, is_written) in [
+            (0, BUDGET, true, false),
+            (300_000, BUDGET, true, false),
+            (300_000, BUDGET, false, false),
+            (MAX_IN_MEMORY, BUDGET, true, false),
+            (MAX_IN_MEMORY + 1, BUDGET, true, true),
+            (3 * MAX_IN_MEMORY + 7, BUDGET, false, true),
+            (300_000, 150_000, true, true),
+            (300_000, 0, false, true),
+        ] {
+            let (budget, all) = (Budget::new(budget), bytes(size));
+            let mut body = FileBuffer::new(dir.path().join("obj"), budget.clone());
+            // Bytes from before the restart of the file are dropped.
+            receive(&mut body, &all[..size / 2], sized).await;
+            receive(&mut body, &all, sized).await;
+            let whole = body.finish().unwrap();
+            assert_eq!((whole.size, whole.sha256), (size as u64, seal::digest(&all)), "{size}");
+            assert_eq!(whole.md5, Md5(Md5Hasher::digest(&all).into()));
+            assert_eq!(matches!(whole.backing, Backing::Disk(_)), is_written, "{size} {sized}");
+            let mut read = Vec::new();
+            whole.open().unwrap().read_to_end(&mut read).unwrap();
+            let file = whole.into_file(&dir.path().join("obj/ab")).unwrap();
+            assert!(read == all && std::fs::read(file.path()).unwrap() == all, "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_files_together_hold_no_more_than_the_budget_and_give_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (budget, all) = (Budget::new(1 << 20), bytes(400_000));
+        let mut bodies = Vec::new();
+        for _ in 0..5 {
+            let mut body = FileBuffer::new(dir.path().to_owned(), budget.clone());
+            receive(&mut body, &all, true).await;
+            bodies.push(body);
+        }
+        let held: Vec<usize> = bodies.iter().map(|body| body.memory.reserved).collect();
+        assert_eq!(held[..2], [400_000, 400_000]);
+        assert!(held.iter().sum::<usize>() <= 1 << 20, "{held:?}");
+        for body in bodies {
+            assert_eq!(body.finish().unwrap().sha256, seal::digest(&all));
+        }
+        assert_eq!(budget.0.load(Ordering::Relaxed), 1 << 20);
+    }
+}

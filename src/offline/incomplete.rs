@@ -1,0 +1,95 @@
+//! Files that could not be fetched, and archives that may have been damaged in transit: stored beside a head, for the
+//! next run and for `validate`, and copied with the directory.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::destination::Destination;
+use super::error::OfflineError;
+use crate::bundle::{Product, seal};
+use crate::model::digest::Sha256;
+
+/// File name, beside a head.
+pub(super) const FILE: &str = ".owed.json";
+
+/// Incomplete files of a product. The keys are paths on the mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IncompleteFiles {
+    /// Files that could not be fetched, with the reason.
+    #[serde(default)]
+    pub(super) missing: BTreeMap<String, String>,
+    /// Archives that cannot be read as packages and have no checksum in the index.
+    #[serde(default)]
+    unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// An archive that cannot be read as a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Unreadable {
+    /// SHA-256 of the fetched bytes.
+    sha256: String,
+    /// A later run fetched the same bytes, so the file on the mirror is like that.
+    confirmed: bool,
+}
+
+impl IncompleteFiles {
+    /// Reads the file; empty if it is missing or damaged.
+    pub(super) fn read(destination: &Destination, product: &Product) -> IncompleteFiles {
+        let bytes = std::fs::read(destination.path(&file(product))).unwrap_or_default();
+        seal::open(&bytes).unwrap_or_default()
+    }
+
+    /// Writes the file, or removes it if there is nothing to record.
+    pub(super) fn save(&self, destination: &Destination, product: &Product) -> Result<(), OfflineError> {
+        let file = file(product);
+        if *self != IncompleteFiles::default() {
+            return destination.put_if_changed(&file, &seal::seal(self));
+        }
+        let path = destination.path(&file);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(OfflineError::destination("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns true if an archive must be fetched once more.
+    pub(super) fn needs_confirmation(&self, path: &str) -> bool {
+        self.unreadable.get(path).is_some_and(|archive| !archive.confirmed)
+    }
+
+    /// Returns true if any archive must be fetched once more.
+    pub(super) fn has_unconfirmed(&self) -> bool {
+        self.unreadable.values().any(|archive| !archive.confirmed)
+    }
+
+    /// Returns true if the next run need not fetch any of these files.
+    pub(super) fn is_resolved(&self) -> bool {
+        self.missing.is_empty() && !self.has_unconfirmed()
+    }
+
+    /// Returns the number of archives that cannot be read as packages.
+    pub(super) fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+
+    /// Records a fetched archive; returns false if an earlier run fetched the same bytes and recorded them.
+    pub(super) fn record_archive(&mut self, path: &str, sha256: Sha256, is_readable: bool) -> bool {
+        let sha256 = sha256.to_string();
+        if let Some(before) = self.unreadable.get_mut(path).filter(|before| before.sha256 == sha256) {
+            before.confirmed = true;
+            return false;
+        }
+        self.unreadable.remove(path);
+        if !is_readable {
+            self.unreadable.insert(path.to_owned(), Unreadable { sha256, confirmed: false });
+        }
+        true
+    }
+}
+
+fn file(product: &Product) -> String {
+    format!("{}/{FILE}", product.root())
+}

@@ -1,0 +1,155 @@
+//! State of the last successful run: if nothing changed since, the next run ends without reading anything. Used by the
+//! downloader alone; a bundle is complete without it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::destination::Destination;
+use super::error::OfflineError;
+use super::file::has_digest;
+use super::metadata::FileValidators;
+use crate::bundle::shared::{SharedFolder, SharedHead};
+use crate::bundle::{CompressedFile, layout, seal};
+
+/// File name, beside a head.
+pub(super) const FILE: &str = ".seen.json";
+
+/// A successful run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastRun {
+    /// Version of the program: another one may read more from the same files.
+    program: String,
+    /// The request and its upstream.
+    #[serde(rename = "asked")]
+    request_key: String,
+    /// SHA-256 of the head after the run.
+    head: String,
+    /// SHA-256 over the names and sizes of package files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<String>,
+    /// Validators of the upstream's files.
+    #[serde(rename = "told")]
+    pub(super) files: Vec<FileValidators>,
+}
+
+impl LastRun {
+    /// Describes the current state. `head` are the bytes of the head, `objects` the package files by name with sizes.
+    pub(super) fn current(
+        request_key: &str,
+        head: &[u8],
+        objects: Option<&HashMap<String, u64>>,
+        files: Vec<FileValidators>,
+    ) -> LastRun {
+        LastRun {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            request_key: request_key.to_owned(),
+            head: seal::digest(head).to_string(),
+            objects: objects.map(objects_digest),
+            files,
+        }
+    }
+
+    /// Reads the state that the last run left in a folder.
+    pub(super) fn read(destination: &Destination, folder: &str) -> Option<LastRun> {
+        seal::open(&std::fs::read(path(destination, folder)).ok()?).ok()
+    }
+
+    /// Reads the state of shared data, if it was requested in the same way and all of it is intact.
+    pub(super) fn read_shared(
+        destination: &Destination,
+        shared: SharedFolder,
+        request_key: &str,
+    ) -> Option<LastRun> {
+        let folder = shared.folder();
+        let last_run = LastRun::read(destination, folder)?;
+        let bytes = std::fs::read(destination.path(folder).join(layout::HEAD)).ok()?;
+        let head = SharedHead::read(&bytes, shared).ok()?;
+        let whole =
+            |file: &CompressedFile| has_digest(&destination.path(folder).join(&file.path), file.sha256);
+        let same = last_run.matches(&LastRun::current(request_key, &bytes, None, Vec::new()));
+        (same && head.files.values().all(whole)).then_some(last_run)
+    }
+
+    /// Records that shared data equals upstream's, if upstream supports revalidation.
+    pub(super) fn save_shared(
+        destination: &Destination,
+        shared: SharedFolder,
+        request_key: &str,
+        files: Option<Vec<FileValidators>>,
+    ) -> Result<(), OfflineError> {
+        let Some(files) = files else { return Ok(()) };
+        let _lock = destination.lock(shared.folder(), true)?;
+        let path = destination.path(shared.folder()).join(layout::HEAD);
+        let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
+        LastRun::current(request_key, &head, None, files).save(destination, shared.folder())
+    }
+
+    /// Returns true if program, request, head and package files are the same.
+    pub(super) fn matches(&self, now: &LastRun) -> bool {
+        let rest = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
+        rest(self) == rest(now)
+    }
+
+    /// Writes the state for the next run.
+    pub(super) fn save(&self, destination: &Destination, folder: &str) -> Result<(), OfflineError> {
+        destination.put_if_changed(&format!("{folder}/{FILE}"), &seal::seal(self))
+    }
+}
+
+fn path(destination: &Destination, folder: &str) -> PathBuf {
+    destination.path(folder).join(FILE)
+}
+
+/// Returns the digest of a list of files.
+fn objects_digest(objects: &HashMap<String, u64>) -> String {
+    let mut sorted: Vec<_> = objects.iter().collect();
+    sorted.sort_unstable();
+    let mut lines = String::new();
+    for (name, size) in sorted {
+        lines.extend([name, " ", size.to_string().as_str(), "\n"]);
+    }
+    seal::digest(lines.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Validators;
+
+    #[test]
+    fn another_program_request_head_or_file_does_not_match() {
+        let dir = tempfile::tempdir().unwrap();
+        let destination = Destination::create(dir.path()).unwrap();
+        let validators = Validators { etag: Some("\"1\"".to_owned()), modified: None };
+        let files = || {
+            vec![
+                FileValidators::new("PACKAGES", Some(&validators)).unwrap(),
+                FileValidators::new("Meta", None).unwrap(),
+            ]
+        };
+        let objects = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 2)]);
+        let last_run = LastRun::current("all", b"head", Some(&objects), files());
+        assert_eq!(LastRun::read(&destination, "v3/1"), None);
+        last_run.save(&destination, "v3/1").unwrap();
+        let read = LastRun::read(&destination, "v3/1").unwrap();
+        assert_eq!(read, last_run);
+        assert!(read.matches(&LastRun::current("all", b"head", Some(&objects), Vec::new())));
+        let shorter = HashMap::from([("a.tar.gz".to_owned(), 1), ("b.tar.gz".to_owned(), 1)]);
+        let fewer = HashMap::from([("a.tar.gz".to_owned(), 1)]);
+        for other in [
+            LastRun::current("some", b"head", Some(&objects), files()),
+            LastRun::current("all", b"other", Some(&objects), files()),
+            LastRun::current("all", b"head", Some(&shorter), files()),
+            LastRun::current("all", b"head", Some(&fewer), files()),
+            LastRun::current("all", b"head", None, files()),
+            LastRun { program: "0.0.0".to_owned(), ..last_run.clone() },
+        ] {
+            assert!(!read.matches(&other), "{other:?}");
+        }
+        // A damaged file is treated as missing.
+        std::fs::write(path(&destination, "v3/1"), "{}").unwrap();
+        assert_eq!(LastRun::read(&destination, "v3/1"), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! Replays a product's segments in parallel into its current state.
+
+use futures_util::{Stream, StreamExt, stream};
+
+use super::error::OfflineError;
+use super::workers::processors;
+use crate::bundle::{Product, ProductState, Record, SegmentRef};
+use crate::upstream::bundle::{Bundle, BundleError, Verified};
+
+/// Reads the segments of a head and returns the resulting state; `see` is called with each record after it was applied.
+///
+/// # Errors
+/// A segment is missing or damaged, or records contradict each other.
+pub(super) async fn replay(
+    bundle: &Bundle,
+    product: &Product,
+    verified: &Verified,
+    mut see: impl FnMut(Record),
+) -> Result<ProductState, OfflineError> {
+    let segments = verified.since(0);
+    let mut read = read(bundle, product, segments);
+    let mut state = ProductState::default();
+    while let Some((segment, records)) = read.next().await {
+        let is_last = segments.last() == Some(segment);
+        for record in records? {
+            // Comparing the list of packages takes long; only that of the last segment is compared, which covers those
+            // before it.
+            let passed =
+                matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);
+            if !passed {
+                state.apply(&record).map_err(|reason| {
+                    let address = bundle.mirror().address();
+                    OfflineError::Refused(format!("{address}/{}: {reason}", product.path(&segment.file.path)))
+                })?;
+            }
+            see(record);
+        }
+    }
+    Ok(state)
+}
+
+/// Returns a stream of segments with their records, in order.
+fn read<'a>(
+    bundle: &'a Bundle,
+    product: &'a Product,
+    segments: &'a [SegmentRef],
+) -> impl Stream<Item = (&'a SegmentRef, Result<Vec<Record>, BundleError>)> + Send + Unpin {
+    let read = move |segment| async move { (segment, bundle.segment(product, segment).await) };
+    stream::iter(segments).map(read).buffered(processors())
+}

@@ -1,0 +1,65 @@
+//! Detects that neither upstream nor the destination changed since the last run, so that nothing is to be done.
+
+use super::destination::Destination;
+use super::error::OfflineError;
+use super::file::has_digest;
+use super::journal;
+use super::last_run::LastRun;
+use super::metadata::{self, FileValidators};
+use super::run::Run;
+use super::workers;
+use crate::bundle::{Product, SegmentRef};
+use crate::upstream::bundle::Verified;
+
+impl Run<'_> {
+    /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest
+    /// and every package file with its size.
+    pub(super) async fn is_up_to_date(&self, before: &Verified) -> Result<bool, OfflineError> {
+        let root = self.product.root();
+        let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
+        let unfinished = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());
+        if unfinished || before.head.subset != self.request.subset {
+            return Ok(false);
+        }
+        let (destination, product, request_key) =
+            (self.destination.clone(), self.product.clone(), self.request_key());
+        let (segments, last) = (before.head.segments.clone(), last_run.clone());
+        let local = tokio::task::spawn_blocking(move || {
+            let now = current_run(&destination, &product, &request_key, Vec::new())?;
+            Ok::<_, OfflineError>(last.matches(&now) && are_intact(&destination, &product, &segments))
+        });
+        let remote = metadata::are_current(self.mirror, &last_run.files);
+        let (local, remote) = tokio::join!(local, remote);
+        Ok(local.unwrap_or(Ok(false))? && remote?)
+    }
+
+    /// Records for the next run that this one succeeded, if upstream supports revalidation.
+    pub(super) fn save_last_run(&self, files: Option<Vec<FileValidators>>) -> Result<(), OfflineError> {
+        let Some(files) = files else { return Ok(()) };
+        current_run(self.destination, &self.product, &self.request_key(), files)?
+            .save(self.destination, &self.product.root())
+    }
+
+    fn request_key(&self) -> String {
+        let from = self.request.from.map_or_else(|| "the beginning".to_owned(), |day| day.to_string());
+        format!("{} from {from} on", self.mirror.address())
+    }
+}
+
+fn current_run(
+    destination: &Destination,
+    product: &Product,
+    request_key: &str,
+    files: Vec<FileValidators>,
+) -> Result<LastRun, OfflineError> {
+    let path = destination.path(&product.head_path());
+    let head = std::fs::read(&path).map_err(|e| OfflineError::destination("read", &path, e))?;
+    Ok(LastRun::current(request_key, &head, Some(&destination.objects(&product.objects_dir())?), files))
+}
+
+fn are_intact(destination: &Destination, product: &Product, segments: &[SegmentRef]) -> bool {
+    let whole = |segment: &SegmentRef| {
+        has_digest(&destination.path(&product.path(&segment.file.path)), segment.file.sha256)
+    };
+    workers::parallel_map(segments, whole).into_iter().all(|whole| whole)
+}

@@ -1,0 +1,74 @@
+//! Verifies every package file by reading it, on all processors.
+
+use std::io;
+use std::time::Instant;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::destination::Destination;
+use super::file::digest_of;
+use super::validate::Problem;
+use super::workers;
+use crate::model::digest::Sha256;
+
+/// Expected size and digest of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// The release.
+    pub(super) label: String,
+    pub(super) size: u64,
+    pub(super) sha256: Sha256,
+}
+
+/// Reads all of these files; returns a summary and the problems.
+pub(super) fn verify(
+    destination: &Destination,
+    files: Vec<(&String, &Expected)>,
+) -> (String, Vec<(String, Problem, String)>) {
+    let began = Instant::now();
+    let found = workers::parallel_map(&files, |(path, expected)| {
+        verify_one(destination, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
+    });
+    let found = found.into_iter().flatten().collect();
+    let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an approximate rate to print"
+    )]
+    let rate = (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
+    let summary = format!(
+        "read {} package files, {}, {}/s",
+        HumanCount(files.len() as u64),
+        HumanBytes(bytes),
+        HumanBytes(rate)
+    );
+    (summary, found)
+}
+
+fn verify_one(destination: &Destination, path: &str, expected: &Expected) -> Option<(Problem, String)> {
+    let Expected { label, size, sha256 } = expected;
+    let again = "copy it again, or remove it and run get again";
+    let file = destination.path(path);
+    let there = file.metadata().map(|metadata| metadata.len());
+    match there {
+        Ok(there) if there != *size => {
+            return Some((
+                Problem::Damaged,
+                format!("the file of {label} has {there} bytes instead of {size}; {again}"),
+            ));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    match digest_of(&file) {
+        Ok(found) if found == *sha256 => None,
+        Ok(_) => {
+            Some((Problem::Damaged, format!("the file of {label} was changed: its sha256 differs; {again}")))
+        }
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Some((Problem::Unreadable, format!("the file of {label} cannot be read by this user: {e}")))
+        }
+        Err(e) => Some((Problem::Damaged, format!("the file of {label} cannot be read: {e}; {again}"))),
+    }
+}

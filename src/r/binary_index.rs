@@ -1,0 +1,280 @@
+//! Binaries in the index of another server: which of its records are binaries, the location of their files, and the
+//! records for our own index.
+
+use std::io::Write;
+
+use super::binary::BuiltPlatform;
+use super::dcf;
+use super::description::{Built, Description};
+use super::packages::IndexRecord;
+use super::platform::Platform;
+use crate::model::digest::{Md5, Sha256};
+
+/// Fields that locate the file on the other server, or that our record writes itself.
+const LEFT_OUT: [&[u8]; 8] =
+    [b"File", b"DownloadURL", b"Path", b"RVersion", b"SHA256", b"SHA256sum", b"Filesize", b"Repository"];
+
+/// Which records of an index are binaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFilter {
+    /// All of them: the trees of Windows and macOS.
+    All,
+    /// Those with `Built`; the others are source packages.
+    Built,
+}
+
+/// A binary in the index of another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedBinary {
+    /// The package.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// The location of the file.
+    pub location: FileLocation,
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// The MD5 of the file.
+    pub md5: Option<Md5>,
+    /// The SHA-256 of the file.
+    pub sha256: Option<Sha256>,
+    /// The record for our index.
+    pub stanza: Vec<u8>,
+}
+
+/// The location of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileLocation {
+    /// In the directory of the index, under this name.
+    NextToIndex(String),
+    /// At this URL.
+    Url(String),
+}
+
+/// Reads the binary for a platform from a record; `None` when the record is not a binary.
+///
+/// # Errors
+/// The binary is for another platform, or the record is malformed.
+pub fn indexed_binary(
+    record: &IndexRecord<'_>,
+    platform: &Platform,
+    which: RecordFilter,
+) -> Result<Option<IndexedBinary>, String> {
+    let described = Description::from_bytes(record.stanza).map_err(|error| error.to_string())?;
+    let built = described.built();
+    if record.path.is_some() || (built.is_none() && which == RecordFilter::Built) {
+        return Ok(None);
+    }
+    if let Some(built) = &built {
+        let fits = BuiltPlatform::parse(built).and_then(|built| built.check_platform(platform));
+        fits.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
+    }
+    let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
+    let beside = || FileLocation::NextToIndex(record.file.map_or_else(usual, str::to_owned));
+    // A URL of another host is used only with a digest to verify the file against.
+    let elsewhere = described.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
+    let mut stanza = copy_fields(record.stanza, &LEFT_OUT);
+    if described.non_empty("Platform").is_none() {
+        write_platform(&mut stanza, built.as_ref());
+    }
+    write_file_fields(&mut stanza, platform, record.sha256, record.size);
+    Ok(Some(IndexedBinary {
+        package: record.package.to_owned(),
+        version: record.version.to_owned(),
+        location: elsewhere.map_or_else(beside, |url| FileLocation::Url(url.to_owned())),
+        size: record.size,
+        md5: record.md5,
+        sha256: record.sha256,
+        stanza,
+    }))
+}
+
+/// Returns the index record of a binary that was discovered on request: the record of its source package, if there is
+/// one, with the fields of the binary.
+#[must_use]
+pub fn discovered_stanza(
+    source: Option<&[u8]>,
+    (package, version): (&str, &str),
+    built: &str,
+    platform: &Platform,
+    (sha256, size): (Sha256, u64),
+) -> Vec<u8> {
+    let left_out: Vec<&[u8]> =
+        LEFT_OUT.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
+    let bare = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
+    let mut stanza = source.map_or_else(bare, |source| copy_fields(source, &left_out));
+    // One line of a parsed DESCRIPTION: it cannot begin another field.
+    dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
+    let parsed = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
+    write_platform(&mut stanza, parsed.and_then(|parsed| parsed.built()).as_ref());
+    write_file_fields(&mut stanza, platform, Some(sha256), Some(size));
+    stanza
+}
+
+/// Adds `File` to the record of a binary that has `Platform`.
+///
+/// For a record with `Platform` and without `File`, pkgcache (part of pak) derives the file name
+/// `{package}_{version}_R_{platform}.tar.gz`, the name that `R CMD INSTALL --build` gives.
+#[must_use]
+pub fn with_file(stanza: &[u8], name: &str) -> Vec<u8> {
+    let mut out = stanza.to_vec();
+    let record = dcf::records(stanza).next().and_then(Result::ok);
+    let has =
+        |tag: &[u8]| record.as_ref().is_some_and(|record| record.fields.iter().any(|field| field.tag == tag));
+    if has(b"Platform") && !has(b"File") {
+        if out.last() != Some(&b'\n') {
+            out.push(b'\n');
+        }
+        dcf::write_field(&mut out, "File", name).expect("a Vec takes every write");
+    }
+    out
+}
+
+fn write_platform(stanza: &mut Vec<u8>, built: Option<&Built>) {
+    if let Some(built) = built.filter(|built| !built.platform.is_empty()) {
+        dcf::write_field(stanza, "Platform", &built.platform).expect("a Vec takes every write");
+    }
+}
+
+fn write_file_fields(stanza: &mut Vec<u8>, platform: &Platform, sha256: Option<Sha256>, size: Option<u64>) {
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            writeln!(stanza, "{name}: {value}").expect("a Vec takes every write");
+        }
+    };
+    line("RVersion", Some(platform.r.to_string()));
+    line("SHA256", sha256.map(|digest| digest.to_string()));
+    line("Filesize", size.map(|size| size.to_string()));
+}
+
+/// Copies the fields of a record unchanged, except those left out.
+fn copy_fields(stanza: &[u8], left_out: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stanza.len() + 120);
+    for field in dcf::records(stanza).filter_map(Result::ok).take(1).flat_map(|record| record.fields) {
+        if !left_out.contains(&field.tag) {
+            out.extend_from_slice(&stanza[field.start..field.end]);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+/// Whether a URL has no user, no query and nothing to be encoded.
+fn is_plain(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/:%".contains(&b);
+    url.len() <= 1024
+        && rest.is_some_and(|rest| {
+            let file = rest.rsplit_once('/').map(|(_, file)| file).unwrap_or_default();
+            rest.bytes().all(plain) && !file.is_empty() && !rest.contains("//") && !rest.contains("..")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::r::packages;
+
+    fn read(text: &str, tag: &str, which: RecordFilter) -> Result<Option<IndexedBinary>, String> {
+        let record = packages::records(text.as_bytes()).next().expect("a record").expect("a good one");
+        indexed_binary(&record, &Platform::parse(tag).expect("a tag"), which)
+    }
+
+    #[test]
+    fn a_record_of_windows_is_a_binary_with_a_version_of_r() {
+        let found = read(
+            "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\n",
+            "4.5-win",
+            RecordFilter::All,
+        );
+        let found = found.expect("fits").expect("a binary");
+        assert_eq!(found.location, FileLocation::NextToIndex("glue_1.8.0.zip".to_owned()));
+        let text = "Package: glue\nVersion: 1.8.0\nDepends: R (>= 3.6)\nArchs: x64\nRVersion: 4.5\n";
+        assert_eq!(String::from_utf8_lossy(&found.stanza), text);
+    }
+
+    #[test]
+    fn without_built_a_record_of_a_full_index_is_a_source() {
+        assert_eq!(read("Package: glue\nVersion: 1.8.0\n", "4.5-noble", RecordFilter::Built), Ok(None));
+        let second = "Package: a1\nVersion: 1.0\nPath: 4.6.0/Recommended\n";
+        assert_eq!(read(second, "4.5-win", RecordFilter::All), Ok(None));
+    }
+
+    #[test]
+    fn names_and_urls_of_another_server_are_used_but_not_copied() {
+        let sha256 = "ab".repeat(32);
+        let arm = |url: &str, digest: &str| {
+            let text = format!(
+                "Package: askpass\nVersion: 1.2.1\nFile: askpass_1.2.1_b1.tar.gz\nDownloadURL: {url}\nBuilt: R 4.5.0; \
+                 aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; unix\nFilesize: 25094\n{digest}RVersion: 4.5\n"
+            );
+            read(&text, "4.5-noble-arm64", RecordFilter::Built).expect("fits").expect("a binary")
+        };
+        let digest = format!("SHA256: {sha256}\n");
+        let url = "https://h.example/a/askpass_1.2.1_b1.tar.gz";
+        let found = arm(url, &digest);
+        assert_eq!((found.location.clone(), found.size), (FileLocation::Url(url.to_owned()), Some(25094)));
+        assert_eq!(
+            String::from_utf8_lossy(&found.stanza),
+            format!(
+                "Package: askpass\nVersion: 1.2.1\nBuilt: R 4.5.0; aarch64-unknown-linux-gnu; 2025-03-16 08:56:32 UTC; \
+                 unix\nPlatform: aarch64-unknown-linux-gnu\nRVersion: 4.5\nSHA256: {sha256}\nFilesize: 25094\n"
+            )
+        );
+        let beside = FileLocation::NextToIndex("askpass_1.2.1_b1.tar.gz".to_owned());
+        assert_eq!(arm(url, "").location, beside, "no digest to verify the file");
+        for bad in
+            ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
+        {
+            assert_eq!(arm(bad, &digest).location, beside, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_discovered_binary_has_the_record_of_its_source() {
+        let source = &b"Package: a1\nVersion: 1.0\nImports: b2\nMD5sum: 00\nNeedsCompilation: no"[..];
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let built = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01; unix";
+        let of = |source| {
+            let stanza = discovered_stanza(source, ("a1", "1.0"), built, &platform, (Sha256([1; 32]), 77));
+            String::from_utf8(stanza).expect("text")
+        };
+        let facts = format!(
+            "Built: {built}\nPlatform: x86_64-pc-linux-gnu\nRVersion: 4.5\nSHA256: {}\nFilesize: 77\n",
+            "01".repeat(32)
+        );
+        let whole = format!("Package: a1\nVersion: 1.0\nImports: b2\nNeedsCompilation: no\n{facts}");
+        assert_eq!(of(Some(source)), whole);
+        assert_eq!(of(None), format!("Package: a1\nVersion: 1.0\n{facts}"));
+    }
+
+    #[test]
+    fn a_record_with_a_platform_names_its_file() {
+        let with =
+            |stanza: &str| String::from_utf8(with_file(stanza.as_bytes(), "a1_1.0.tar.gz")).expect("text");
+        let platform = "Package: a1\nVersion: 1.0\nPlatform: x86_64-pc-linux-gnu";
+        assert_eq!(with(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        assert_eq!(with(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
+        let named = format!("{platform}\nFile: own.tar.gz\n");
+        assert_eq!(with(&named), named);
+        let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
+        assert_eq!(with(pure), pure, "treated as a source, whose name is correct");
+    }
+
+    #[test]
+    fn a_binary_for_another_platform_is_an_error() {
+        let built = |built: &str, tag: &str| {
+            read(&format!("Package: a1\nVersion: 1.0\nBuilt: {built}\n"), tag, RecordFilter::Built)
+        };
+        let gnu = "R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
+        assert!(matches!(built(gnu, "4.5-noble"), Ok(Some(_))));
+        assert!(
+            built(gnu, "4.5-noble-arm64")
+                .expect_err("arm")
+                .contains("Linux (x86_64), not for 4.5-noble-arm64")
+        );
+        assert!(built(gnu, "4.4-noble").expect_err("R").contains("built for R 4.5 on Linux"));
+        assert!(built(gnu, "4.5-win").is_err() && built("junk", "4.5-noble").is_err());
+        assert!(matches!(built("R 4.5.0; ; 2026-01-01; unix", "4.5-noble-arm64"), Ok(Some(_))));
+    }
+}

@@ -1,0 +1,66 @@
+//! Sets the `Repository` field in `Meta/package.rds`, which `packageDescription()` reads of an installed package.
+
+use std::io::Write;
+
+use super::item::{Data, Item, Strings};
+use super::write::Writer;
+use super::{Limits, RdsError, read};
+
+/// Twice the size of the longest DESCRIPTION.
+const LIMITS: Limits = Limits { stream: 4 << 20, memory: 16 << 20 };
+
+/// Sets `Repository` in the element `DESCRIPTION` of `Meta/package.rds`; the result depends only on the arguments.
+///
+/// # Errors
+/// Those of [`read`], and [`RdsError::Shape`] for any other object.
+pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsError> {
+    let mut item = read::read(package_rds, LIMITS)?;
+    let shape =
+        |found: &str| RdsError::Shape { expected: "the description of a package", found: found.to_owned() };
+    let place = {
+        let names = item.attribute("names").and_then(Item::text);
+        let names = names.ok_or_else(|| shape("a list without names"))?;
+        names
+            .iter()
+            .position(|name| name == Some("DESCRIPTION"))
+            .ok_or_else(|| shape("no DESCRIPTION in it"))?
+    };
+    let Data::List(elements) = &mut item.data else { return Err(shape("not a list")) };
+    let description = elements.get_mut(place).ok_or_else(|| shape("fewer elements than names"))?;
+    let fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
+    let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is not text"))?;
+    let mut fields = fields;
+    match fields.iter().position(|field| field.as_deref() == Some("Repository")) {
+        Some(at) if at < values.len() => values[at] = Some(value.to_owned()),
+        Some(_) => return Err(shape("fewer fields than names")),
+        None => {
+            fields.push(Some("Repository".to_owned()));
+            values.push(Some(value.to_owned()));
+        }
+    }
+    let too_long = |_| shape("a DESCRIPTION of gigabytes");
+    description.data = Data::Text(strings(&values).map_err(too_long)?);
+    for (name, attribute) in &mut description.attributes {
+        if &**name == "names" {
+            attribute.data = Data::Text(strings(&fields).map_err(too_long)?);
+        }
+    }
+    let damaged = |source| RdsError::Damaged { offset: 0, source };
+    let mut gz = crate::r::packages::gzip(Vec::new());
+    let mut writer = Writer::new(&mut gz);
+    writer.item(&item).and_then(|()| writer.finish()).and_then(|()| gz.flush()).map_err(damaged)?;
+    gz.finish().map_err(damaged)
+}
+
+fn names(item: &Item) -> Option<Vec<Option<String>>> {
+    texts(item.attribute("names")?)
+}
+
+fn texts(item: &Item) -> Option<Vec<Option<String>>> {
+    Some(item.text()?.iter().map(|text| text.map(str::to_owned)).collect())
+}
+
+fn strings(values: &[Option<String>]) -> Result<Strings, super::item::TextTooLong> {
+    let mut strings = Strings::default();
+    values.iter().try_for_each(|value| strings.push(value.as_deref())).map(|()| strings)
+}

@@ -1,0 +1,233 @@
+//! Limits per upstream host: concurrent requests, and a circuit breaker for a host that is down.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
+
+use crate::model::ids::FileId;
+use crate::upstream::UpstreamError;
+
+/// Concurrent requests to one host.
+const REQUESTS: usize = 16;
+/// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
+/// counts once however often it is tried: the file itself may be the cause.
+const FAILURES: usize = 5;
+/// How long the breaker stays open.
+const OPEN_FOR: Duration = Duration::from_secs(30);
+
+/// The state of each host; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct HostLimits {
+    table: Arc<Mutex<HashMap<String, Host>>>,
+}
+
+struct Host {
+    slots: Arc<Semaphore>,
+    /// Files that failed, the oldest first.
+    failing: Vec<FileId>,
+    open_until: Option<Instant>,
+    last_data: LastData,
+}
+
+impl Host {
+    fn new() -> Host {
+        let slots = Arc::new(Semaphore::new(REQUESTS));
+        Host { slots, failing: Vec::new(), open_until: None, last_data: LastData::default() }
+    }
+}
+
+/// When any fetch last received data from a host.
+pub(super) type LastData = Arc<Mutex<Option<tokio::time::Instant>>>;
+
+impl HostLimits {
+    /// Waits for a request slot of `host`; fails while its breaker is open, also when it opens during the wait.
+    pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let slots = self.slots(host)?;
+        let permit = slots.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_FOR))?;
+        self.slots(host)?;
+        Ok(permit)
+    }
+
+    /// Returns the error of an open breaker of `host`.
+    pub(super) fn breaker_error(&self, host: &str) -> Option<UpstreamError> {
+        let until = self.table.lock().get(host)?.open_until?;
+        until.checked_duration_since(Instant::now()).map(|left| breaker_open(host, left))
+    }
+
+    fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
+        let mut table = self.table.lock();
+        let entry = table.entry(host.to_owned()).or_insert_with(Host::new);
+        match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) => Err(breaker_open(host, left)),
+            None => Ok(entry.slots.clone()),
+        }
+    }
+
+    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as silence while other fetches receive data from
+    /// the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no fetch has
+    /// received anything for `silence`.
+    pub(super) async fn admit_within(
+        &self,
+        host: &str,
+        since: &Mutex<tokio::time::Instant>,
+        silence: Duration,
+    ) -> Option<Result<OwnedSemaphorePermit, UpstreamError>> {
+        let (queued, before) = (tokio::time::Instant::now(), *since.lock());
+        let last_data = self.last_data(host);
+        let mut admission = std::pin::pin!(self.admit(host));
+        loop {
+            let deadline = *since.lock() + silence;
+            let admitted = timeout_at(deadline, admission.as_mut()).await;
+            let last = last_data.lock().filter(|at| *at > queued);
+            match (admitted, last) {
+                (Ok(admitted), Some(_)) => {
+                    *since.lock() = before + queued.elapsed();
+                    return Some(admitted);
+                }
+                (Ok(admitted), None) => return Some(admitted),
+                (Err(_), Some(at)) if at + silence > deadline => *since.lock() = at,
+                (Err(_), _) => return None,
+            }
+        }
+    }
+
+    /// The time of the last data from `host`, shared with the fetches that update it.
+    pub(super) fn last_data(&self, host: &str) -> LastData {
+        Arc::clone(&self.table.lock().entry(host.to_owned()).or_insert_with(Host::new).last_data)
+    }
+
+    /// Records the result of a request for a file to `host`; only [`UpstreamError::Unavailable`] counts as a failure.
+    pub(super) fn record(&self, host: &str, file: FileId, error: Option<&UpstreamError>) {
+        let mut table = self.table.lock();
+        let Some(entry) = table.get_mut(host) else { return };
+        match error {
+            Some(UpstreamError::Unavailable { .. }) => {
+                if entry.failing.contains(&file) {
+                    return;
+                }
+                entry.failing.push(file);
+                if entry.failing.len() >= FAILURES {
+                    entry.open_until = Some(Instant::now() + OPEN_FOR);
+                    // One more failing file after the pause opens the breaker again.
+                    entry.failing.remove(0);
+                }
+            }
+            Some(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) | None => {
+                entry.failing.clear();
+                entry.open_until = None;
+                *entry.last_data.lock() = Some(tokio::time::Instant::now());
+            }
+        }
+    }
+}
+
+fn breaker_open(host: &str, left: Duration) -> UpstreamError {
+    UpstreamError::Unavailable {
+        url: host.to_owned(),
+        reason: "the mirror failed several times in a row; requests to it are paused".to_owned(),
+        retry_after: Some(left.as_secs().max(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down() -> UpstreamError {
+        UpstreamError::Unavailable { url: "h".to_owned(), reason: "down".to_owned(), retry_after: None }
+    }
+
+    fn files() -> impl Iterator<Item = FileId> {
+        (1..).map(FileId)
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_down_gets_no_requests() {
+        let hosts = HostLimits::default();
+        for file in files().take(FAILURES) {
+            assert!(hosts.admit("h").await.is_ok());
+            hosts.record("h", file, Some(&down()));
+        }
+        assert!(matches!(
+            hosts.admit("h").await,
+            Err(UpstreamError::Unavailable { retry_after: Some(_), .. })
+        ));
+        assert!(hosts.admit("other").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_file_that_fails_again_and_again_closes_nothing() {
+        let hosts = HostLimits::default();
+        for _ in 0..9 * FAILURES {
+            assert!(hosts.admit("h").await.is_ok());
+            hosts.record("h", FileId(1), Some(&down()));
+        }
+        assert!(hosts.admit("h").await.is_ok());
+        // Another file in between shows that the host is up.
+        for file in files().take(FAILURES - 1) {
+            hosts.record("h", file, Some(&down()));
+        }
+        hosts.record("h", FileId(99), None);
+        hosts.record("h", FileId(98), Some(&down()));
+        assert!(hosts.admit("h").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_not_the_hosts_fault() {
+        let hosts = HostLimits::default();
+        for file in files().take(2 * FAILURES) {
+            assert!(hosts.admit("h").await.is_ok());
+            hosts.record("h", file, Some(&UpstreamError::Missing("x".to_owned())));
+        }
+        assert!(hosts.admit("h").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_silent_host_is_silence_and_for_a_busy_one_it_is_not() {
+        const SILENCE: Duration = Duration::from_millis(100);
+        let hosts = HostLimits::default();
+        let mut taken = Vec::new();
+        for _ in 0..REQUESTS {
+            taken.push(hosts.admit("h").await.expect("there is room"));
+        }
+        let now = tokio::time::Instant::now;
+        assert!(hosts.admit_within("h", &Mutex::new(now()), SILENCE).await.is_none());
+        // Other requests receive data all the time, and then one of them ends.
+        let (heard, waits) = (hosts.last_data("h"), hosts.clone());
+        let waiting = tokio::spawn(async move {
+            let since = Mutex::new(now());
+            let admitted = waits.admit_within("h", &since, SILENCE).await;
+            (admitted.is_some_and(|admitted| admitted.is_ok()), since.into_inner().elapsed())
+        });
+        for _ in 0..30 {
+            *heard.lock() = Some(now());
+            tokio::time::sleep(SILENCE / 10).await;
+        }
+        assert!(!waiting.is_finished());
+        drop(taken);
+        let (admitted, silent) = waiting.await.expect("no panic");
+        assert!(admitted && silent < SILENCE, "{silent:?}");
+    }
+
+    #[tokio::test]
+    async fn requests_that_waited_for_a_host_that_went_down_meanwhile_are_not_sent() {
+        let hosts = HostLimits::default();
+        let mut first = Vec::new();
+        for _ in 0..REQUESTS {
+            first.push(hosts.admit("h").await.expect("there is room"));
+        }
+        let waiting = tokio::spawn({
+            let hosts = hosts.clone();
+            async move { hosts.admit("h").await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        files().take(FAILURES).for_each(|file| hosts.record("h", file, Some(&down())));
+        drop(first);
+        assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
+    }
+}

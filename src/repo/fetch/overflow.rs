@@ -1,0 +1,125 @@
+//! Bytes of a fetch that cannot be stored, because the disk is full or the storage class refuses: kept in memory for
+//! the waiting clients, within one budget for all fetches.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+
+/// The memory used by all fetches together; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct OverflowMemory {
+    used: Arc<AtomicU64>,
+    is_full_logged: Arc<AtomicBool>,
+}
+
+impl OverflowMemory {
+    /// Logs that the disk is full: once, until a file was stored again.
+    pub(super) fn log_disk_full(&self, detail: &str) {
+        if !self.is_full_logged.swap(true, Ordering::SeqCst) {
+            tracing::error!("{detail}: fetched packages are sent to clients and not stored");
+        }
+    }
+
+    /// Logs, after a full disk, that a file was stored again.
+    pub(super) fn log_disk_room(&self) {
+        if self.is_full_logged.load(Ordering::Relaxed) && self.is_full_logged.swap(false, Ordering::SeqCst) {
+            tracing::info!("the disk has room again: fetched packages are stored");
+        }
+    }
+}
+
+/// The end of one file; its share of the budget is released when it is dropped.
+pub(super) struct Overflow {
+    memory: OverflowMemory,
+    chunks: Mutex<Vec<Bytes>>,
+}
+
+impl Overflow {
+    pub(super) fn new(memory: OverflowMemory) -> Overflow {
+        Overflow { memory, chunks: Mutex::default() }
+    }
+
+    /// Appends a chunk; returns false when the budget of `limit` bytes is used up.
+    pub(super) fn push(&self, chunk: Bytes, limit: u64) -> bool {
+        let size = chunk.len() as u64;
+        let before = self.memory.used.fetch_add(size, Ordering::SeqCst);
+        if before + size > limit {
+            self.memory.used.fetch_sub(size, Ordering::SeqCst);
+            return false;
+        }
+        self.chunks.lock().push(chunk);
+        true
+    }
+
+    /// Drops all chunks.
+    pub(super) fn clear(&self) {
+        let chunks = std::mem::take(&mut *self.chunks.lock());
+        let size: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.memory.used.fetch_sub(size, Ordering::SeqCst);
+    }
+
+    /// Returns at most `length` bytes from `skip` on; empty only at the end.
+    pub(super) fn piece(&self, mut skip: u64, length: u64) -> Bytes {
+        for chunk in self.chunks.lock().iter() {
+            let size = chunk.len() as u64;
+            if skip < size {
+                let start = usize::try_from(skip).unwrap_or(0);
+                let end = usize::try_from((skip + length).min(size)).unwrap_or(chunk.len());
+                return chunk.slice(start..end);
+            }
+            skip -= size;
+        }
+        Bytes::new()
+    }
+
+    /// A reader of all chunks.
+    pub(super) fn reader(&self) -> impl Read + Send + 'static {
+        Chunks(self.chunks.lock().clone().into_iter())
+    }
+}
+
+impl Drop for Overflow {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+struct Chunks(std::vec::IntoIter<Bytes>);
+
+impl Read for Chunks {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(chunk) = self.0.as_mut_slice().first_mut() {
+            if !chunk.is_empty() {
+                let size = chunk.len().min(out.len());
+                chunk.copy_to_slice(&mut out[..size]);
+                return Ok(size);
+            }
+            self.0.next();
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tails_share_one_budget_and_give_it_back() {
+        let memory = OverflowMemory::default();
+        let (one, two) = (Overflow::new(memory.clone()), Overflow::new(memory));
+        assert!(one.push(Bytes::from_static(b"abcdef"), 10) && two.push(Bytes::from_static(b"ghi"), 10));
+        assert!(!two.push(Bytes::from_static(b"jk"), 10));
+        drop(one);
+        assert!(two.push(Bytes::from_static(b"jk"), 10));
+        assert_eq!(&two.piece(1, 9)[..], b"hi");
+        assert_eq!(&two.piece(3, 1)[..], b"j");
+        assert!(two.piece(5, 1).is_empty());
+        let mut all = Vec::new();
+        two.reader().read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"ghijk");
+    }
+}

@@ -1,0 +1,148 @@
+//! Writes the received bytes of a fetch to its spool and hashes them, off the async threads.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::Md5 as Md5Hasher;
+use sha2::{Digest, Sha256 as Sha256Hasher};
+use tokio::sync::watch;
+
+use super::verify::ReceivedFile;
+use super::{Fetch, FetchError, Progress};
+use crate::model::digest::{Md5, Sha256};
+use crate::storage::{Spool, StorageError};
+
+/// Why a fetched file is only sent to clients and not stored, with the remedy.
+#[derive(Clone, Debug)]
+pub(super) struct NotStored(String);
+
+impl NotStored {
+    /// `error` is a full disk, or a storage class in which nothing may be stored.
+    pub(super) fn because(error: &StorageError) -> NotStored {
+        match error {
+            StorageError::Full(_) => NotStored(format!("{error}; make room on the disk")),
+            error => NotStored(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A spool being written.
+pub(super) struct Writer {
+    /// The reason instead if nothing can be stored: further bytes are kept in memory.
+    open: Result<Spool, NotStored>,
+    /// The spool, opened for reading.
+    file: Option<Arc<File>>,
+    /// Bytes in the spool.
+    spooled: u64,
+    sha256: Sha256Hasher,
+    md5: Md5Hasher,
+    written: u64,
+    /// Bytes that all fetches together may keep in memory.
+    memory: u64,
+}
+
+/// A completely received file.
+pub(super) struct CompleteFile {
+    /// Its size and digests.
+    pub(super) received: ReceivedFile,
+    /// The spool, or why the file cannot be stored.
+    pub(super) spool: Result<Spool, NotStored>,
+    /// The spool opened for reading, up to `spooled`; the rest is in the overflow of the fetch.
+    pub(super) file: Option<Arc<File>>,
+    /// Bytes in the spool.
+    pub(super) spooled: u64,
+}
+
+impl Writer {
+    /// Creates a writer to a new spool, or to none if nothing can be stored. Blocking.
+    pub(super) fn new(spool: Result<Spool, NotStored>, memory: u64) -> Result<Writer, FetchError> {
+        let open = |spool: &Spool| {
+            File::open(spool.path())
+                .map(Arc::new)
+                .map_err(|e| FetchError::Storage(format!("could not open {}: {e}", spool.path().display())))
+        };
+        let file = spool.as_ref().ok().map(open).transpose()?;
+        let (sha256, md5) = (Sha256Hasher::new(), Md5Hasher::new());
+        Ok(Writer { open: spool, file, spooled: 0, sha256, md5, written: 0, memory })
+    }
+
+    /// The spool, opened for reading.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
+    }
+
+    /// Bytes written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
+    /// again; a file that fits into memory does. Blocking.
+    pub(super) fn leaves_room(&self, size: u64) -> bool {
+        let free = self.open.as_ref().ok().and_then(Spool::free);
+        size <= self.memory
+            || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
+    }
+
+    /// Writes chunks and notifies the readers. Blocking.
+    pub(super) fn write_chunks(
+        &mut self,
+        chunks: &[Bytes],
+        flight: &Fetch,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), FetchError> {
+        for chunk in chunks {
+            self.sha256.update(chunk);
+            self.md5.update(chunk);
+            self.write_chunk(chunk, flight)?;
+            self.written += chunk.len() as u64;
+        }
+        progress.send_modify(|p| (p.written, p.spooled) = (self.written, self.spooled));
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, chunk: &Bytes, flight: &Fetch) -> Result<(), FetchError> {
+        if let Ok(spool) = &mut self.open {
+            let Err(error) = spool.write_all(chunk) else {
+                self.spooled = spool.written();
+                return Ok(());
+            };
+            let error = StorageError::io("write", spool.path(), error);
+            if !matches!(error, StorageError::Full(_)) {
+                return Err(FetchError::Storage(error.to_string()));
+            }
+            flight.memory.log_disk_full(&error.to_string());
+            // The written bytes stay readable through `file`; dropping the spool removes its name, and the last reader
+            // frees its disk space.
+            self.open = Err(NotStored::because(&error));
+        }
+        match &self.open {
+            Err(why) if !flight.overflow.push(chunk.clone(), self.memory) => {
+                Err(FetchError::Storage(format!(
+                    "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
+                 fetched: {why}",
+                    self.memory >> 20
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes the digests.
+    pub(super) fn finish(self) -> CompleteFile {
+        let brought = ReceivedFile {
+            size: self.written,
+            md5: Md5(self.md5.finalize().into()),
+            sha256: Sha256(self.sha256.finalize().into()),
+        };
+        CompleteFile { received: brought, spool: self.open, file: self.file, spooled: self.spooled }
+    }
+}

@@ -1,0 +1,88 @@
+//! A value loaded concurrently with startup: only requests that need it wait for it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+/// A replaceable value that may still be loading.
+#[derive(Debug)]
+pub struct Deferred<T> {
+    value: ArcSwapOption<T>,
+    loading: watch::Sender<bool>,
+}
+
+/// Marks the value as loading until it is dropped; see [`Deferred::coming`].
+#[derive(Debug)]
+pub struct LoadGuard(watch::Sender<bool>);
+
+impl<T> Default for Deferred<T> {
+    fn default() -> Deferred<T> {
+        Deferred { value: ArcSwapOption::empty(), loading: watch::Sender::new(false) }
+    }
+}
+
+impl<T> Deferred<T> {
+    /// Returns the current value; `None` if there is none or it is still loading.
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<T>> {
+        self.value.load_full()
+    }
+
+    /// Waits until no load is in progress, then returns the value, if there is one.
+    pub async fn wait(&self) -> Option<Arc<T>> {
+        // This fails only if the sender is dropped; it is a field of `self`.
+        let _ = self.loading.subscribe().wait_for(|coming| !coming).await;
+        self.get()
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: Arc<T>) {
+        self.value.store(Some(value));
+    }
+
+    /// Marks the value as loading until the returned guard is dropped, whether the load succeeds or fails.
+    #[must_use]
+    pub fn begin_load(&self) -> LoadGuard {
+        self.loading.send_replace(true);
+        LoadGuard(self.loading.clone())
+    }
+}
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_wait_for_a_value_that_is_loading() {
+        let late = Deferred::default();
+        assert!(late.wait().await.is_none(), "nothing is loading");
+        let coming = late.begin_load();
+        let mut waits = Box::pin(late.wait());
+        assert!((&mut waits).now_or_never().is_none());
+        late.set(Arc::new(1));
+        assert!((&mut waits).now_or_never().is_none(), "the load has not ended");
+        drop(coming);
+        assert_eq!(waits.await.as_deref(), Some(&1));
+    }
+
+    #[tokio::test]
+    async fn a_failed_load_ends_the_wait() {
+        let late = Arc::new(Deferred::<u8>::default());
+        let coming = late.begin_load();
+        let failed = tokio::spawn(async move {
+            let _coming = coming;
+            panic!("a load that fails");
+        });
+        assert!(late.wait().await.is_none());
+        assert!(failed.await.is_err());
+    }
+}

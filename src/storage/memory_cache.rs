@@ -1,0 +1,83 @@
+//! Memory cache of small, frequently requested objects, limited in bytes.
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use std::hash::Hash;
+
+/// Capacity in bytes.
+const CAPACITY: u64 = 16 << 20;
+/// The largest object that is cached, in bytes; larger ones are streamed.
+pub const MAX_OBJECT_SIZE: u64 = 1 << 20;
+/// Each shard holds `CAPACITY / SHARDS` and must hold a few of the largest objects. The crate's default grows with
+/// the number of processors until a shard is smaller than one object, which would then never be cached.
+const SHARDS: usize = 2;
+/// Overhead of an entry in bytes: key, counters, allocation.
+const OVERHEAD: u64 = 160;
+
+/// A memory cache of objects that own their bytes. For mutable objects, `V` must identify their state.
+pub struct MemoryCache<K, V>(Cache<K, V, Weigh>);
+
+#[derive(Clone)]
+struct Weigh;
+
+impl<K, V: AsRef<[u8]>> Weighter<K, V> for Weigh {
+    fn weight(&self, _: &K, object: &V) -> u64 {
+        object.as_ref().len() as u64 + OVERHEAD
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> Default for MemoryCache<K, V> {
+    fn default() -> MemoryCache<K, V> {
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .weight_capacity(CAPACITY)
+            .estimated_items_capacity(1024)
+            .build()
+            .expect("capacity and item estimate are set");
+        MemoryCache(Cache::with_options(
+            options,
+            Weigh,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        ))
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + AsRef<[u8]>> MemoryCache<K, V> {
+    /// Returns the object of a key, if cached.
+    pub fn get(&self, key: &K) -> Option<V> {
+        self.0.get(key)
+    }
+
+    /// Inserts a whole object. The bytes must own exactly their own allocation, or more memory is held than counted.
+    pub fn insert(&self, key: K, object: V) {
+        if object.as_ref().len() as u64 <= MAX_OBJECT_SIZE {
+            self.0.insert(key, object);
+        }
+    }
+
+    /// Removes an object.
+    pub fn remove(&self, key: &K) {
+        self.0.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Sha256;
+    use crate::storage::Key;
+    use bytes::Bytes;
+
+    #[test]
+    fn memory_stays_within_its_bound_and_the_largest_object_is_kept() {
+        let hot: MemoryCache<Key, Bytes> = MemoryCache::default();
+        for i in 0..64u8 {
+            hot.insert(Key::Readme(Sha256([i; 32])), Bytes::from(vec![i; MAX_OBJECT_SIZE as usize]));
+        }
+        assert!(hot.0.weight() <= CAPACITY);
+        assert!(hot.0.len() >= 8, "{}", hot.0.len());
+        hot.insert(Key::Index(Sha256([0; 32])), Bytes::from(vec![0; MAX_OBJECT_SIZE as usize + 1]));
+        assert!(hot.get(&Key::Index(Sha256([0; 32]))).is_none());
+    }
+}

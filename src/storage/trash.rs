@@ -1,0 +1,161 @@
+//! Objects out of service: moves them to the trash or the damaged area of their class, restores and deletes them.
+
+use super::{Area, Backend, Key, Marker, MarkerContent, Owner, Storage, StorageError, blocking};
+use crate::config::StorageClass;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a removed object can be restored.
+pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The grace period of removed objects, measured by the clock and by the days on which clean-ups ran, so that a jump of
+/// the clock does not end it.
+#[derive(Clone, Debug)]
+pub struct GracePeriod {
+    /// By the clock, the period is over for objects removed before this time.
+    before: Option<SystemTime>,
+    /// Minimum number of days with a clean-up since the removal.
+    min_days: usize,
+    /// Days, counted from the epoch, on which clean-ups ran.
+    days: Vec<i64>,
+}
+
+impl GracePeriod {
+    /// Creates a period that ends now. `days` are the days on which clean-ups ran.
+    #[must_use]
+    pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
+        let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
+        GracePeriod { before: SystemTime::now().checked_sub(period), min_days, days }
+    }
+
+    /// Returns true if the period is over for an object removed at `at`.
+    #[must_use]
+    pub fn is_over(&self, at: SystemTime) -> bool {
+        let since = self.days.iter().filter(|day| **day > day_of(at)).count();
+        self.before.is_some_and(|before| at < before) && since >= self.min_days
+    }
+}
+
+const DAY: u64 = 86_400;
+
+/// Returns the day of a time, counted from the epoch; times before the epoch have day 0.
+#[must_use]
+pub fn day_of(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs() / DAY).unwrap_or(i64::MAX)
+}
+
+impl Storage {
+    /// Moves an object to the trash; returns false if it does not exist.
+    pub async fn move_to_trash(&self, key: &Key) -> Result<bool, StorageError> {
+        self.move_to(key, Area::Trash).await
+    }
+
+    /// Moves an object whose bytes do not have its digest to the damaged area, which is never served; returns false if
+    /// it does not exist.
+    pub async fn move_to_damaged(&self, key: &Key) -> Result<bool, StorageError> {
+        let moved = self.move_to(key, Area::Damaged).await?;
+        if moved {
+            self.0.condition.lock().damaged.insert(*key);
+        }
+        Ok(moved)
+    }
+
+    /// As [`Storage::add_lost`]; returns whether the object was not recorded before and is now.
+    pub fn note_newly_lost(&self, key: &Key) -> bool {
+        let is_lost = || self.0.condition.lock().lost.contains(key);
+        let was_lost = is_lost();
+        self.add_lost(key);
+        !was_lost && is_lost()
+    }
+
+    async fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
+        let key = *key;
+        let moved = match self.backend(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.move_to(&key, to)).await?,
+            Backend::S3(s3) => s3.transfer(&key, Area::Live, to).await?,
+        };
+        self.0.cache.remove(&key);
+        Ok(moved)
+    }
+
+    /// Restores an object from the trash; returns false if it is not there, or one is in service.
+    pub async fn restore(&self, key: &Key) -> Result<bool, StorageError> {
+        let key = *key;
+        let restored = match self.backend(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.restore(&key, Area::Trash)).await?,
+            Backend::S3(s3) if s3.size(&key).await?.is_some() => false,
+            Backend::S3(s3) => s3.transfer(&key, Area::Trash, Area::Live).await?,
+        };
+        if restored {
+            self.invalidate(&key);
+        }
+        Ok(restored)
+    }
+
+    /// Deletes an object from an area; a missing one is no error.
+    pub async fn delete_from(&self, area: Area, key: &Key) -> Result<(), StorageError> {
+        let key = *key;
+        match self.backend(key.class()) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.delete(area, &key)).await?,
+            Backend::S3(s3) => s3.delete(area, &key).await?,
+        }
+        if area == Area::Live {
+            self.0.cache.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Returns the location of a class for messages: its directory, or `s3://bucket/prefix`.
+    #[must_use]
+    pub fn place_name(&self, class: StorageClass) -> String {
+        match self.backend(class) {
+            Backend::Disk(disk) => disk.place_name(),
+            Backend::S3(s3) => s3.place_name(),
+        }
+    }
+
+    /// Reads the current marker of a class.
+    pub async fn marker(&self, class: StorageClass) -> Result<Marker, StorageError> {
+        let owner = Owner(class);
+        let bytes = match self.backend(class) {
+            Backend::Disk(disk) => blocking(disk, move |disk| disk.read_marker(owner)).await?,
+            Backend::S3(s3) => s3.read_marker(owner).await?.map(|bytes| bytes.to_vec()),
+        };
+        Ok(bytes.map_or(Marker::None, |bytes| Marker::parse(&bytes)))
+    }
+
+    /// Writes the marker of a class, and reads it again: of two servers that write concurrently, one wins. Unless
+    /// `replaces` is set, an existing marker stays.
+    pub async fn write_marker(
+        &self,
+        class: StorageClass,
+        mark: &MarkerContent,
+        replaces: bool,
+    ) -> Result<Marker, StorageError> {
+        let (owner, bytes) = (Owner(class), mark.to_string().into_bytes());
+        match self.backend(class) {
+            Backend::Disk(disk) => {
+                blocking(disk, move |disk| disk.write_marker(owner, &bytes, replaces)).await?
+            }
+            Backend::S3(s3) => s3.write_marker(owner, bytes.into(), replaces).await?,
+        }
+        self.marker(class).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_ends_by_the_clock_and_by_the_days_of_clean_ups() {
+        let now = SystemTime::now();
+        let (today, ago) = (day_of(now), |days: u64| now - Duration::from_secs(days * DAY + 1));
+        let nightly = GracePeriod::new(GRACE, (today - 20..=today).collect());
+        assert!(nightly.is_over(ago(7)) && !nightly.is_over(ago(6)) && !nightly.is_over(now));
+        // The clock jumped by ten days: a clean-up before it, and one after it.
+        let jumped = GracePeriod::new(GRACE, vec![today - 10, today]);
+        assert!(!jumped.is_over(ago(10)));
+        assert!(GracePeriod::new(Duration::ZERO, Vec::new()).is_over(ago(0)));
+    }
+}

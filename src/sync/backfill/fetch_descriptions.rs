@@ -1,0 +1,242 @@
+//! Fetches index records of archived releases from the first bytes of their archives.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::{StreamExt, stream};
+
+use super::files::{Origin, key};
+use super::rate_limit::RateLimit;
+use crate::db::Db;
+use crate::db::backfill::{self, Archive, DescriptionResult};
+use crate::jobs::Reporter;
+use crate::jobs::lease::Lease;
+use crate::model::ids::SourceId;
+use crate::r::archive::{self, ArchiveError, Limits};
+use crate::r::description::{Description, metadata_stanza};
+use crate::r::layout::PackageFile;
+use crate::r::rds::archive_meta::MetaRow;
+use crate::r::version;
+use crate::sync::SyncError;
+use crate::upstream::{FilePart, Mirror, UpstreamError};
+
+/// Size of the first read: `DESCRIPTION` is among the first members of almost every archive.
+pub(super) const FIRST_READ: u64 = 8 << 10;
+/// Factor by which each further read extends it.
+const READ_FACTOR: u64 = 8;
+/// Maximum number of bytes read: 32 MiB.
+const MAX_READ: u64 = 32 << 20;
+
+/// Number of archives that are read in parallel.
+pub(super) const CONNECTIONS: usize = 4;
+/// Maximum number of results per write.
+const GROUP: usize = 200;
+
+/// Number of attempts to read a part from a mirror that is unavailable or rate limiting.
+const TRIES: u32 = 6;
+/// Pause after the first attempt; it doubles with each further one.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest `Retry-After` in seconds that is waited for; beyond it the next run retries.
+const PATIENCE: u64 = 15 * 60;
+
+/// An archive to read.
+#[derive(Clone, Debug)]
+pub(super) struct PendingArchive {
+    pub(super) row: MetaRow<String>,
+    pub(super) origin: Origin,
+}
+
+/// Reads the descriptions of archives of a mirror.
+pub(super) struct DescriptionFetcher<'a> {
+    pub(super) mirror: &'a Mirror,
+    pub(super) rate_limit: RateLimit,
+    pub(super) db: &'a Db,
+    /// Renewed with each group.
+    pub(super) lease: &'a Lease,
+    pub(super) source: SourceId,
+    pub(super) report: &'a Reporter,
+}
+
+impl DescriptionFetcher<'_> {
+    /// Reads all archives and stores each result at once, so that a resumed run does not read it again.
+    pub(super) async fn fetch_all(&self, wanted: Vec<PendingArchive>) -> Result<(), SyncError> {
+        let total = wanted.len() as u64;
+        let (mut done, mut logged_at) = (0, tokio::time::Instant::now());
+        let looks = stream::iter(wanted).map(|wanted| self.fetch_one(wanted)).buffer_unordered(CONNECTIONS);
+        let mut groups = looks.ready_chunks(GROUP);
+        loop {
+            self.report.progress("reading DESCRIPTION of archived releases", done, Some(total));
+            let group = tokio::select! {
+                group = groups.next() => group,
+                () = self.report.wait_halted() => return Err(SyncError::Halted),
+            };
+            let Some(group) = group else { return Ok(()) };
+            let mut failed = None;
+            let mut good = Vec::with_capacity(group.len());
+            for look in group {
+                match look {
+                    Ok(look) => good.push(look),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            done += good.len() as u64;
+            let source = self.source;
+            let fence = self.lease.guard();
+            let write = self.db.bulk(move |c| {
+                fence.check(c)?;
+                backfill::put_descriptions(c, source, &good)
+            });
+            write.await?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            if logged_at.elapsed() >= Duration::from_secs(60) {
+                logged_at = tokio::time::Instant::now();
+                tracing::info!(target: "sync", source = "cran", done, total, "reading DESCRIPTION of archived releases");
+            }
+        }
+    }
+
+    async fn fetch_one(&self, wanted: PendingArchive) -> Result<(Archive, DescriptionResult), UpstreamError> {
+        let archive = key(&wanted.row);
+        let package = &wanted.row.package;
+        let below = format!("src/contrib/Archive/{package}/{}", archive.file);
+        let beside = format!("src/contrib/{}", archive.file);
+        let places = if wanted.origin.is_archived { [below, beside] } else { [beside, below] };
+        let mut trouble = None;
+        for place in &places {
+            match self.record(place, &wanted).await? {
+                Ok(stanza) => return Ok((archive, DescriptionResult::Record(stanza))),
+                // The other path may have the file, or another one of that name: the first error is reported.
+                Err(reason) => trouble = trouble.or(Some(reason)),
+            }
+        }
+        Ok((archive, DescriptionResult::Failure(trouble.unwrap_or_default())))
+    }
+
+    /// Returns the record of the archive at `path`, or why it has none.
+    async fn record(
+        &self,
+        path: &str,
+        wanted: &PendingArchive,
+    ) -> Result<Result<Vec<u8>, String>, UpstreamError> {
+        let mut have = BytesMut::new();
+        let mut until = FIRST_READ;
+        loop {
+            let begin = have.len() as u64;
+            let piece = match self.read_part(path, begin, until - begin).await {
+                Ok(piece) => piece,
+                Err(error @ UpstreamError::Unavailable { .. }) => return Err(error),
+                Err(UpstreamError::Missing(_)) => return Ok(Err("is not on the mirror".to_owned())),
+                Err(UpstreamError::Refused { reason, .. }) => return Ok(Err(reason)),
+            };
+            if piece.size.is_some_and(|size| size != wanted.row.size) {
+                return Ok(Err(format!(
+                    "has {} bytes, and Meta/ of the mirror says {}",
+                    piece.size.unwrap_or_default(),
+                    wanted.row.size
+                )));
+            }
+            have.extend_from_slice(&piece.bytes);
+            match stanza(&have, &wanted.row.file) {
+                Err(ArchiveError::Truncated) if !piece.is_last && until < MAX_READ => {
+                    until = (until * READ_FACTOR).min(MAX_READ);
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+                Ok(found) => return Ok(found),
+            }
+        }
+    }
+
+    /// Reads a part of a file, with retries.
+    async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
+        let (mut tries, mut pause) = (1, PAUSE);
+        loop {
+            self.rate_limit.acquire().await;
+            let part = self.mirror.read_part(path, offset, length).await;
+            let Err(UpstreamError::Unavailable { retry_after, reason, .. }) = &part else { return part };
+            if tries == TRIES || retry_after.is_some_and(|seconds| seconds > PATIENCE) {
+                return part;
+            }
+            let wait = retry_after.map_or(pause, |seconds| Duration::from_secs(seconds).max(pause));
+            tracing::info!(target: "sync", path, reason, ?wait, "the mirror is unavailable or rate limiting; retrying");
+            // The mirror is overloaded, not the file: the other connections wait, too.
+            self.rate_limit.pause_until(tokio::time::Instant::now() + wait).await;
+            tries += 1;
+            pause *= 2;
+        }
+    }
+}
+
+/// Returns the record of the archive that begins with these bytes; `file` is its name on the mirror.
+fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
+    let (_, raw) = archive::read_description(beginning, Limits::default())?;
+    let description = Description::from_bytes(&raw)?;
+    let Some(named) = PackageFile::parse(file) else {
+        return Ok(Err("is not named like a package".to_owned()));
+    };
+    let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
+    if says.0 != named.package || version::compare(says.1, named.version).is_ne() {
+        let shorten = |text: &str| text.chars().take(80).collect::<String>();
+        return Ok(Err(format!("is {} {} according to its DESCRIPTION", shorten(says.0), shorten(says.1))));
+    }
+    if !description.has_valid_version() {
+        return Ok(Err("has a version that R does not accept".to_owned()));
+    }
+    Ok(Ok(metadata_stanza(&description)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        let mut tar = tar::Builder::new(gz);
+        for (path, bytes) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_entry_type(tar::EntryType::Regular);
+            tar.append_data(&mut header, path, *bytes).expect("a Vec takes it");
+        }
+        let mut gz = tar.into_inner().expect("a Vec takes it");
+        gz.flush().expect("a Vec takes it");
+        gz.finish().expect("a Vec takes it")
+    }
+
+    #[test]
+    fn a_record_is_made_of_what_stands_before_the_cut() {
+        let description =
+            b"Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
+            SystemRequirements: GNU make\nTitle: T\n";
+        let large = vec![7_u8; 100_000];
+        let whole = tar(&[("a/DESCRIPTION", description), ("a/data.bin", &large)]);
+        let record = stanza(&whole[..4096], "a_1.0.tar.gz").expect("it is there").expect("it is good");
+        assert_eq!(
+            String::from_utf8(record).expect("text"),
+            "Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
+             SystemRequirements: GNU make\n"
+        );
+        let late = tar(&[("a/data.bin", &large), ("a/DESCRIPTION", description)]);
+        assert!(matches!(stanza(&late[..8192], "a_1.0.tar.gz"), Err(ArchiveError::Truncated)));
+        assert!(stanza(&late, "a_1.0.tar.gz").expect("it is there").is_ok());
+    }
+
+    #[test]
+    fn an_archive_of_something_else_is_trouble() {
+        let whole = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
+        assert!(
+            stanza(&whole, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
+            "versions are equal by value"
+        );
+        for (file, told) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
+            let trouble = stanza(&whole, file).expect("it is there").expect_err(file);
+            assert!(trouble.contains(told), "{trouble}");
+        }
+        assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());
+        assert!(stanza(&tar(&[("a/R/a.R", b"1")]), "a_1.0.tar.gz").is_err());
+    }
+}

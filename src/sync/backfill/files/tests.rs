@@ -1,0 +1,146 @@
+//! Tables of a mirror merged with a database, case by case.
+
+use super::*;
+use crate::model::ids::PackageId;
+use crate::model::time::SECOND;
+
+fn row(package: &str, version: &str, size: u64, seconds: i64) -> Row {
+    let file = format!("{package}_{version}.tar.gz");
+    MetaRow { package: package.to_owned(), file, size, mtime: Timestamp(seconds * SECOND) }
+}
+
+fn known(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Option<i64>) -> StoredRelease {
+    StoredRelease {
+        release: ReleaseId(id),
+        package: PackageId(1),
+        name: package.to_owned(),
+        version: version.to_owned(),
+        revision: 0,
+        published_at: seconds.map(|seconds| Timestamp(seconds * SECOND)),
+        file: format!("{package}_{version}.tar.gz"),
+        size,
+        variant: None,
+    }
+}
+
+fn ledger(releases: Vec<StoredRelease>, listed: &[i64], archived: &[i64]) -> SourceState {
+    let alive = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
+    let alive =
+        listed.iter().map(alive(LifeState::Listed)).chain(archived.iter().map(alive(LifeState::Archived)));
+    SourceState { alive: alive.collect(), releases, first_at: Timestamp(1_000_000 * SECOND) }
+}
+
+fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
+    Tables { archive, current, ..Tables::default() }
+}
+
+/// `file size time known place`
+fn told(files: &Files) -> (Vec<String>, Vec<String>) {
+    let line = |row: &Row| {
+        let origin = &files.origins[&key(row)];
+        let known = origin.known.map_or("new".to_owned(), |place| place.to_string());
+        let place = if origin.is_archived { "archive" } else { "index" };
+        format!("{} {} {} {known} {place}", row.file, row.size, row.mtime.seconds())
+    };
+    let lines = |rows: &[Row]| {
+        let mut lines: Vec<String> = rows.iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    (lines(&files.current), lines(&files.archive))
+}
+
+#[test]
+fn what_is_known_is_found_and_what_is_not_is_new() {
+    let ledger = ledger(
+        vec![known(7, "a", "1.1", Some(11), Some(200)), known(8, "a", "1.0", Some(10), Some(100))],
+        &[7],
+        &[8],
+    );
+    let tables =
+        tables(vec![row("a", "1.0", 10, 100), row("b", "1.0", 9, 90)], vec![row("a", "1.1", 11, 200)]);
+    let (current, archive) = told(&collect_files(&ledger, &tables));
+    assert_eq!(current, ["a_1.1.tar.gz 11 200 0 index"]);
+    assert_eq!(archive, ["a_1.0.tar.gz 10 100 1 archive", "b_1.0.tar.gz 9 90 new archive"]);
+}
+
+#[test]
+fn listed_is_what_is_listed_at_the_first_step_and_not_now() {
+    // Archived since: its file was moved.
+    let ledger = ledger(vec![known(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
+    let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
+    let (current, archive) = told(&collect_files(&ledger, &tables));
+    assert_eq!(current, ["a_1.0.tar.gz 10 100 0 archive"]);
+    assert_eq!(archive, ["a_2.0.tar.gz 20 2000000 new index"]);
+}
+
+#[test]
+fn the_database_keeps_its_times_when_a_mirror_was_copied() {
+    let many = COPY_THRESHOLD + 2;
+    let name = |n: usize| format!("p{n}");
+    let releases = (0..many).map(|n| known(n as i64, &name(n), "1.0", Some(10), Some(100 + n as i64)));
+    let listed: Vec<i64> = (0..many as i64).collect();
+    let ledger = ledger(releases.collect(), &listed, &[]);
+    let copied = (0..many).map(|n| row(&name(n), "1.0", 10, 500_000)).collect();
+    let files = collect_files(&ledger, &tables(Vec::new(), copied));
+    assert!(
+        files.current.iter().all(|row| row.mtime.seconds() < 100 + many as i64),
+        "none has the time of the copy"
+    );
+    assert!(files.archive.is_empty());
+    assert!(
+        files.warnings[0].contains(&format!("{many} known versions have another time")),
+        "{:?}",
+        files.warnings
+    );
+}
+
+#[test]
+fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() {
+    let releases = vec![known(7, "a", "1.0", Some(20), Some(200)), known(8, "a", "1.0", Some(10), Some(100))];
+    let two = ledger(releases, &[7], &[8]);
+    let both = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "1.0", 20, 200)]);
+    let (current, archive) = told(&collect_files(&two, &both));
+    assert_eq!(
+        (current, archive),
+        (vec!["a_1.0.tar.gz 20 200 0 index".to_owned()], vec!["a_1.0.tar.gz 10 100 1 archive".to_owned()])
+    );
+    // Only one of them is known: the one with its size and time, even if the other comes first.
+    let one = ledger(vec![known(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
+    let (current, archive) = told(&collect_files(&one, &both));
+    assert_eq!((current.len(), archive), (1, vec!["a_1.0.tar.gz 10 100 new archive".to_owned()]));
+    // The mirror was read between the copy and the deletion.
+    let twice = tables(vec![row("a", "1.0", 20, 200)], vec![row("a", "1.0", 20, 200)]);
+    let (current, archive) = told(&collect_files(&one, &twice));
+    assert_eq!((current, archive.len()), (vec!["a_1.0.tar.gz 20 200 0 archive".to_owned()], 0));
+}
+
+#[test]
+fn facts_that_the_first_sync_lacked_are_filled_in() {
+    let releases = vec![known(7, "a", "1.0", None, None), known(8, "b", "1.0", Some(5), None)];
+    let ledger = ledger(releases, &[7, 8], &[]);
+    let tables = tables(Vec::new(), vec![row("a", "1.0", 10, 100), row("b", "1.0", 5, 50)]);
+    let (current, archive) = told(&collect_files(&ledger, &tables));
+    assert_eq!(current, ["a_1.0.tar.gz 10 100 0 index", "b_1.0.tar.gz 5 50 1 index"]);
+    assert!(archive.is_empty());
+}
+
+#[test]
+fn what_the_mirror_lost_since_is_remembered() {
+    let releases = vec![known(7, "a", "1.0", Some(10), Some(100)), known(8, "b", "1.0", None, None)];
+    let ledger = ledger(releases, &[8], &[7]);
+    let (current, archive) = told(&collect_files(&ledger, &Tables::default()));
+    // Listed at the first step, since an unknown time: counts as listed since then.
+    assert_eq!(current, ["b_1.0.tar.gz 0 1000000 1 index"]);
+    assert_eq!(archive, ["a_1.0.tar.gz 10 100 0 archive"]);
+}
+
+#[test]
+fn a_table_that_lost_a_fifth_is_not_believed() {
+    let name = |n: usize| format!("p{n}");
+    let releases = (0..100).map(|n| known(n as i64, &name(n), "1.0", Some(10), Some(100)));
+    let ledger = ledger(releases.collect(), &[], &(0..100).collect::<Vec<_>>());
+    let with = |count: usize| tables((0..count).map(|n| row(&name(n), "1.0", 10, 100)).collect(), Vec::new());
+    assert!(archive_loss(&ledger, &with(80)).is_suspicious());
+    assert!(!archive_loss(&ledger, &with(81)).is_suspicious());
+}

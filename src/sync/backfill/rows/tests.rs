@@ -1,0 +1,110 @@
+//! Rows of small histories.
+
+use super::*;
+use crate::r::history::{HistoryDay, ListingState};
+
+fn row(package: &str, version: &str, day: i64) -> MetaRow<String> {
+    let file = format!("{package}_{version}.tar.gz");
+    MetaRow { package: package.to_owned(), file, size: 10, mtime: Timestamp((day * 86_400 + 3600) * SECOND) }
+}
+
+fn day<'a>(number: i64, changes: &[(&'a MetaRow<String>, ListingState)]) -> HistoryDay<'a> {
+    let changes = changes.iter().map(|(file, what)| Transition { file, state: *what }).collect();
+    HistoryDay { day: Timestamp(number * 86_400 * SECOND).day(), changes }
+}
+
+fn fresh(stanza: Option<&str>) -> FileRecord {
+    FileRecord {
+        known: None,
+        variant: None,
+        stanza: stanza.map(|text| text.as_bytes().to_vec()),
+        locator: "somewhere".to_owned(),
+        revision: 0,
+    }
+}
+
+/// `listed -3..-1`
+fn lives(past: &ReleaseHistory) -> Vec<String> {
+    let word = |state| if state == LifeState::Listed { "listed" } else { "archived" };
+    past.lives.iter().map(|life| format!("{} {}..{}", word(life.state), life.from, life.to)).collect()
+}
+
+#[test]
+fn lives_end_where_the_next_begins_and_the_last_at_the_first_step() {
+    let (old, new, other) = (row("a", "1.0", 1), row("a", "1.1", 2), row("b", "1", 1));
+    let history = History {
+        days: vec![
+            day(1, &[(&old, ListingState::Listed), (&other, ListingState::Listed)]),
+            day(2, &[(&old, ListingState::Superseded), (&new, ListingState::Listed)]),
+            day(5, &[(&other, ListingState::Archived)]),
+            day(9, &[(&other, ListingState::Restored)]),
+        ],
+        ..History::default()
+    };
+    let assembled = assemble(&history, Seq(1), |_| fresh(Some("Package: x")));
+    let all: Vec<Vec<String>> = assembled.releases.iter().map(lives).collect();
+    assert_eq!(all[0], ["listed -3..-2", "archived -2..1"]);
+    assert_eq!(all[1], ["listed -3..-1", "archived -1..0", "listed 0..1"]);
+    assert_eq!(all[2], ["listed -2..1"]);
+    let counts: Vec<_> = assembled
+        .steps
+        .iter()
+        .map(|s| (s.counts.added, s.counts.updated, s.counts.archived, s.counts.removed))
+        .collect();
+    assert_eq!(counts, [(2, 0, 0, 0), (0, 1, 1, 0), (0, 0, 1, 1), (1, 0, 0, 0)]);
+    let days: Vec<String> =
+        assembled.steps.iter().map(|step| format!("{} {}", step.at, step.comment)).collect();
+    assert_eq!(days[1], "1970-01-03T23:59:59Z 1970-01-03");
+    assert_eq!(assembled.steps[1].published_from, Some(new.mtime));
+    assert_eq!((assembled.steps[2].published_from, assembled.left_out.len()), (None, 0));
+}
+
+#[test]
+fn steps_go_on_below_a_past_that_is_there_already() {
+    let old = row("a", "1.0", 1);
+    let history = History { days: vec![day(1, &[(&old, ListingState::Listed)])], ..History::default() };
+    let assembled = assemble(&history, Seq(-40), |_| fresh(Some("Package: a")));
+    assert_eq!(lives(&assembled.releases[0]), ["listed -41..-40"]);
+}
+
+#[test]
+fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
+    let (old, new) = (row("a", "1.0", 1), row("a", "1.1", 2));
+    let history = History {
+        days: vec![
+            day(1, &[(&old, ListingState::Listed)]),
+            day(2, &[(&old, ListingState::Superseded), (&new, ListingState::Listed)]),
+            day(3, &[(&new, ListingState::Archived)]),
+        ],
+        ..History::default()
+    };
+    let assembled = assemble(&history, Seq(1), |row| fresh((row.file == new.file).then_some("Package: a")));
+    assert_eq!(lives(&assembled.releases[0]), ["archived -2..1"]);
+    assert_eq!(lives(&assembled.releases[1]), ["listed -1..0", "archived 0..1"]);
+    assert_eq!(assembled.left_out, ["a_1.0.tar.gz"]);
+    assert_eq!(assembled.steps[1].counts.added, 1, "it was not in the index before");
+}
+
+#[test]
+fn known_releases_show_the_record_they_have_or_get_one() {
+    let file = row("a", "1.0", 1);
+    let history = History { days: vec![day(1, &[(&file, ListingState::Listed)])], ..History::default() };
+    let known = |variant, stanza: Option<&str>| {
+        let known = Some((PackageId(3), ReleaseId(7)));
+        let assembled = assemble(&history, Seq(1), |_| FileRecord { known, variant, ..fresh(stanza) });
+        match &assembled.releases[0].release {
+            PastRelease::Known { variant, record, .. } => {
+                (*variant, record.is_some(), lives(&assembled.releases[0]).remove(0))
+            }
+            PastRelease::New(release) => panic!("{release:?} is known"),
+        }
+    };
+    assert_eq!(known(Some(-2), None), (-2, false, "listed 0..1".to_owned()));
+    assert_eq!(
+        known(Some(-2), Some("Package: a")),
+        (-2, false, "listed 0..1".to_owned()),
+        "what was published stays"
+    );
+    assert_eq!(known(None, Some("Package: a")), (BACKFILL_VARIANT, true, "listed 0..1".to_owned()));
+    assert_eq!(known(None, None), (0, false, "archived 0..1".to_owned()));
+}

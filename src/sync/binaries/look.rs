@@ -1,0 +1,157 @@
+//! Revalidates indexes of binaries, several in parallel; a server that is down is tried once.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
+
+use crate::db::upstream::StoredValidators;
+use crate::db::{Conn, DbError, upstream};
+use crate::model::digest::Sha256;
+use crate::model::time::{Clock, SECOND, Timestamp};
+use crate::sync::SyncError;
+use crate::sync::apply::ValidatorUpdates;
+use crate::sync::fetch::{MirrorReply, request};
+use crate::upstream::binary_indexes::{BinaryList, Index};
+use crate::upstream::{Mirror, UpstreamError};
+
+/// The forms of an index, in order of preference.
+const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
+/// Parallel requests.
+const AT_ONCE: usize = 8;
+/// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
+/// requests it at once.
+const ABSENT: i64 = 20 * 3600 * SECOND;
+
+/// The result of revalidating an index.
+#[derive(Clone, Debug)]
+pub(super) enum IndexCheck {
+    /// The server does not have it.
+    Absent,
+    /// The index did not change.
+    Unchanged,
+    Read(FetchedIndex),
+}
+
+/// A fetched index.
+#[derive(Clone, Debug)]
+pub(super) struct FetchedIndex {
+    /// Its path, whose extension is its form.
+    pub(super) path: String,
+    pub(super) bytes: Bytes,
+    pub(super) validators: StoredValidators,
+    /// Whether its bytes differ from the known ones.
+    pub(super) changed: bool,
+}
+
+/// Known validators of the indexes, by URL.
+pub(super) type KnownValidators = HashMap<String, StoredValidators>;
+
+/// The servers, and the known validators of their indexes.
+pub(super) struct IndexChecker<'a> {
+    pub(super) mirrors: &'a [Mirror],
+    pub(super) known: &'a KnownValidators,
+    pub(super) clock: &'a Clock,
+    /// An administrator started the sync.
+    pub(super) is_manual: bool,
+    /// Per server: the error after which it is not tried again.
+    pub(super) server_errors: Vec<OnceLock<UpstreamError>>,
+}
+
+/// Reads the validators of every index of these lists.
+pub(super) fn known_validators(
+    c: &mut dyn Conn,
+    lists: &[BinaryList],
+    addresses: &[String],
+) -> Result<KnownValidators, DbError> {
+    let mut known = KnownValidators::new();
+    for index in lists.iter().flat_map(|list| &list.indexes) {
+        let folder = absent_key(&addresses[index.url], index);
+        for url in FORMS.map(|form| format!("{folder}/{form}")).into_iter().chain([folder]) {
+            if let Some(seen) = upstream::get(c, &url)? {
+                known.insert(url, seen);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// The key of the row that records since when an index is absent.
+fn absent_key(address: &str, index: &Index) -> String {
+    format!("{address}/{}", index.folder)
+}
+
+impl IndexChecker<'_> {
+    /// Revalidates indexes; `trusted` says whether the known validators of an index may be used.
+    pub(super) async fn check(&self, indexes: Vec<(&Index, bool)>) -> Vec<Result<IndexCheck, SyncError>> {
+        let looks: Vec<_> =
+            indexes.into_iter().map(|(index, trusted)| self.check_one(index, trusted).boxed()).collect();
+        stream::iter(looks).buffered(AT_ONCE).collect().await
+    }
+
+    /// Reads an index unconditionally.
+    pub(super) async fn fetch(&self, index: &Index) -> Result<IndexCheck, SyncError> {
+        self.check_one(index, false).await
+    }
+
+    async fn check_one(&self, index: &Index, trusted: bool) -> Result<IndexCheck, SyncError> {
+        let mirror = &self.mirrors[index.url];
+        let folder = absent_key(&mirror.address(), index);
+        let now = (self.clock)();
+        let lately = |seen: &&StoredValidators| now.0.saturating_sub(seen.fetched_at.0) < ABSENT;
+        // A file may have been copied to a directory since, and checking is cheap there.
+        let is_asked = self.is_manual || mirror.directory().is_some();
+        if !is_asked && self.known.get(&folder).filter(lately).is_some() {
+            return Ok(IndexCheck::Absent);
+        }
+        for form in FORMS {
+            if let Some(away) = self.server_errors[index.url].get() {
+                return Err(away.clone().into());
+            }
+            let known = self.known.get(&format!("{folder}/{form}"));
+            let path = format!("{}/{form}", index.folder);
+            match request(mirror, &path, known.filter(|_| trusted), self.clock).await {
+                Ok(MirrorReply::Missing) => {}
+                Ok(MirrorReply::Unchanged(_)) => return Ok(IndexCheck::Unchanged),
+                Ok(MirrorReply::Body(bytes, seen)) => {
+                    let changed = !trusted || known.is_none_or(|known| known.sha256 != seen.sha256);
+                    return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators: seen, changed }));
+                }
+                Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
+                    // The first failure is reported; the other requests do not wait for the same error.
+                    let _ = self.server_errors[index.url].set(error.clone());
+                    return Err(error.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(IndexCheck::Absent)
+    }
+
+    /// Returns the validators to store.
+    pub(super) fn validator_updates(&self, index: &Index, look: &IndexCheck) -> ValidatorUpdates {
+        let address = self.mirrors[index.url].address();
+        let folder = absent_key(&address, index);
+        match look {
+            IndexCheck::Unchanged => Vec::new(),
+            IndexCheck::Read(page) => {
+                let mut memory = vec![(format!("{address}/{}", page.path), Some(page.validators.clone()))];
+                if self.known.contains_key(&folder) {
+                    memory.push((folder, None));
+                }
+                memory
+            }
+            IndexCheck::Absent => match self.known.get(&folder) {
+                // Requested again by an administrator only: the time of the first request stays.
+                Some(seen) if (self.clock)().0.saturating_sub(seen.fetched_at.0) < ABSENT => Vec::new(),
+                Some(_) | None => vec![(folder, Some(mark(None, None, (self.clock)())))],
+            },
+        }
+    }
+}
+
+/// Returns a row that belongs to no file.
+pub(super) fn mark(etag: Option<String>, modified: Option<String>, at: Timestamp) -> StoredValidators {
+    StoredValidators { etag, modified, sha256: Sha256([0; 32]), fetched_at: at }
+}

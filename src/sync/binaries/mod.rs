@@ -1,0 +1,360 @@
+//! Syncs the lists of binaries of `CRAN.BinaryURL` after each sync of the sources: reads changed indexes, compares,
+//! publishes one transaction. An unavailable or faulty binary server does not fail the sync of the sources.
+
+mod apply;
+mod look;
+mod plan;
+
+pub(super) use apply::{abandon, pending};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256 as Hasher};
+
+use super::SyncError;
+use super::apply::{ValidatorUpdates, store_validators};
+use super::index_files::{self, ShrinkPolicy};
+use super::run::{SyncContext, SyncTrigger, cran_tree};
+use crate::db::binary_list::{BinaryChange, Releases};
+use crate::db::{binary_list, discovered_binary, tree, upstream};
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId, TxId};
+use crate::model::time::Timestamp;
+use crate::r::binary_index::{self, indexed_binary};
+use crate::r::index;
+use crate::r::packages;
+use crate::r::platform::Platform;
+use crate::upstream::Mirror;
+use crate::upstream::binary_indexes::{self, BinaryList, Index};
+use apply::{BinaryTransaction, DiscoveredRow};
+use look::{FetchedIndex, IndexCheck, IndexChecker, mark};
+use plan::{DeclaredIndex, Plan, plan};
+
+/// The result of syncing the binaries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct BinarySyncSummary {
+    /// The transaction, if anything changed.
+    pub(super) tx: Option<TxId>,
+    /// Number of new binaries.
+    pub(super) listed: usize,
+    /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read again.
+    pub(super) unknown: usize,
+    /// Errors of single lists, for people.
+    pub(super) errors: Vec<String>,
+}
+
+/// Updates the lists of binaries of CRAN.
+pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncError> {
+    let config = of.state.config.load_full();
+    let upstream = of.state.upstream.load_full();
+    let urls = upstream.binaries(&config.cran);
+    if urls.is_empty() {
+        return Ok(BinarySyncSummary::default());
+    }
+    let mut built = BinarySyncSummary::default();
+    let (lists, troubles) = binary_indexes::lists(&urls, &config.platforms);
+    built.errors = troubles;
+    let mirrors = urls.iter().map(|url| upstream.mirror(&url.base));
+    let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>()?;
+    recover(of).await?;
+    let sources = of.state.db.read(cran_tree).await?;
+    let Some(head) = sources.head else { return Ok(built) };
+    let addresses: Vec<String> = mirrors.iter().map(Mirror::address).collect();
+    let (wanted, of_addresses) = (lists.clone(), addresses.clone());
+    let known = of.state.db.read(move |c| look::known_validators(c, &wanted, &of_addresses)).await?;
+    let looker = IndexChecker {
+        mirrors: &mirrors,
+        known: &known,
+        clock: &of.state.clock,
+        is_manual: matches!(of.trigger, SyncTrigger::Administrator(_)),
+        server_errors: mirrors.iter().map(|_| OnceLock::new()).collect(),
+    };
+    let mut work = BinarySync {
+        context: of,
+        checker: &looker,
+        addresses: &addresses,
+        sources: (sources.id, head),
+        releases: None,
+        publisher: BinaryTransaction::new(of),
+        validators: ValidatorUpdates::new(),
+        summary: built,
+    };
+    let written = async {
+        work.sync_lists(&lists).await?;
+        work.list_discovered().await
+    };
+    match written.await {
+        Ok(()) => work.end().await,
+        Err(error) => {
+            work.publisher.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+/// Removes the pending rows of a sync that was killed.
+async fn recover(of: &SyncContext<'_>) -> Result<(), SyncError> {
+    let pending = of.state.db.read(pending).await?;
+    if pending.is_empty() { Ok(()) } else { abandon(&of.state.db, of.lease, pending).await }
+}
+
+struct BinarySync<'a> {
+    context: &'a SyncContext<'a>,
+    checker: &'a IndexChecker<'a>,
+    addresses: &'a [String],
+    /// The source tree, which has the releases of the binaries.
+    sources: (TreeId, Seq),
+    releases: Option<Arc<Releases>>,
+    publisher: BinaryTransaction<'a>,
+    validators: ValidatorUpdates,
+    summary: BinarySyncSummary,
+}
+
+/// The stored state of a list: a digest of its indexes, the step since which binaries wait for their release, and the
+/// digest of a refused declaration.
+struct ListState {
+    indexes: Option<String>,
+    waiting_since: Option<String>,
+    refused: Option<Sha256>,
+}
+
+impl BinarySync<'_> {
+    async fn sync_lists(&mut self, lists: &[BinaryList]) -> Result<(), SyncError> {
+        let report = self.context.report;
+        report.progress("reading the lists of binaries", 0, Some(lists.len() as u64));
+        let mut before = Vec::with_capacity(lists.len());
+        for list in lists {
+            before.push(self.list_state(&list.label).await?);
+        }
+        let trusted = |(list, before): (&BinaryList, &ListState)| {
+            let same = before.indexes.as_ref() == Some(&self.indexes(list));
+            same && before.waiting_since.as_ref().is_none_or(|seq| *seq == self.sources.1.to_string())
+        };
+        let trust: Vec<bool> = lists.iter().zip(&before).map(trusted).collect();
+        let to_check = lists.iter().zip(&trust).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
+        let looks = tokio::select! {
+            looks = self.checker.check(to_check.collect()) => looks,
+            () = report.wait_halted() => return Err(SyncError::Halted),
+        };
+        let mut looks = looks.into_iter();
+        for (done, ((list, before), trusted)) in lists.iter().zip(before).zip(trust).enumerate() {
+            if report.is_halted() {
+                return Err(SyncError::Halted);
+            }
+            report.progress("reading the lists of binaries", done as u64, Some(lists.len() as u64));
+            let of_list: Result<Vec<IndexCheck>, SyncError> =
+                looks.by_ref().take(list.indexes.len()).collect();
+            let settled = match of_list {
+                Ok(looks) => self.list(list, &before, trusted, looks).await,
+                Err(error) => Err(error),
+            };
+            match settled {
+                Ok(()) => {}
+                Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
+                    self.summary
+                        .errors
+                        .push(format!("the binaries of {} were not updated: {error}", list.label));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares one list with its indexes and writes the changes.
+    async fn list(
+        &mut self,
+        list: &BinaryList,
+        before: &ListState,
+        trusted: bool,
+        mut looks: Vec<IndexCheck>,
+    ) -> Result<(), SyncError> {
+        let changed =
+            |look: &IndexCheck| matches!(look, IndexCheck::Read(FetchedIndex { changed: true, .. }));
+        if !looks.iter().any(changed)
+            && (trusted || looks.iter().all(|look| matches!(look, IndexCheck::Absent)))
+        {
+            self.add_validators(list, &looks);
+            return Ok(());
+        }
+        for (index, look) in list.indexes.iter().zip(&mut looks) {
+            if matches!(look, IndexCheck::Unchanged) {
+                *look = self.checker.fetch(index).await?;
+            }
+        }
+        let mut hasher = Hasher::new();
+        let mut pages = Vec::new();
+        for (index, look) in list.indexes.iter().zip(&looks) {
+            if let IndexCheck::Read(page) = look {
+                hasher.update(page.validators.sha256.0);
+                pages.push((index.clone(), page.clone()));
+            }
+        }
+        let digest = Sha256(hasher.finalize().into());
+        let confirmed = self.checker.is_manual && before.refused == Some(digest);
+        let trust = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let plan = self.plan_list(list, pages).await?;
+        if let Some(loss) = plan.loss.filter(|loss| trust == ShrinkPolicy::Refuse && loss.is_suspicious()) {
+            let row = upstream::StoredValidators { sha256: digest, ..mark(None, None, self.now()) };
+            self.validators.push((refused_key(&list.label), Some(row)));
+            return Err(SyncError::Refused(index_files::shrunk_message(loss, "the index", "rspm sync")));
+        }
+        self.add_validators(list, &looks);
+        let waits = (plan.unknown > 0).then(|| self.sources.1.to_string());
+        let row = mark(Some(self.indexes(list)), waits, self.now());
+        self.validators.push((list_key(&list.label), Some(row)));
+        self.validators.push((refused_key(&list.label), None));
+        self.summary.listed += plan.listed;
+        self.summary.unknown += plan.unknown;
+        self.publisher.write(&list.label, plan.changes, plan.listed).await
+    }
+
+    /// Lists binaries that were discovered by requests for them.
+    async fn list_discovered(&mut self) -> Result<(), SyncError> {
+        let ready = self.context.state.db.read(|c| discovered_binary::ready(c, SourceId::CRAN)).await?;
+        let mut by_label: BTreeMap<String, Vec<DiscoveredRow>> = BTreeMap::new();
+        for build in ready {
+            let Some(platform) = Platform::from_stored(&build.platform) else { continue };
+            let built = String::from_utf8_lossy(&build.built);
+            let (name, facts) = ((build.name.as_str(), build.version.as_str()), build.size.unsigned_abs());
+            let stanza = binary_index::discovered_stanza(
+                build.source.as_deref(),
+                name,
+                &built,
+                &platform,
+                (build.sha256, facts),
+            );
+            let row = (build.package, build.release, build.file, stanza);
+            by_label.entry(platform.label()).or_default().push(row);
+        }
+        for (label, rows) in by_label {
+            self.summary.listed += rows.len();
+            self.publisher.write_discovered(&label, rows).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.context.state.clock)()
+    }
+
+    fn add_validators(&mut self, list: &BinaryList, looks: &[IndexCheck]) {
+        for (index, look) in list.indexes.iter().zip(looks) {
+            self.validators.extend(self.checker.validator_updates(index, look));
+        }
+    }
+
+    /// Returns a digest of the indexes of a list, in order.
+    fn indexes(&self, list: &BinaryList) -> String {
+        let mut hasher = Hasher::new();
+        for index in &list.indexes {
+            hasher.update(format!("{}/{} {}\n", self.addresses[index.url], index.folder, index.platform));
+        }
+        hex::encode(hasher.finalize())
+    }
+
+    async fn list_state(&self, label: &str) -> Result<ListState, SyncError> {
+        let (list, refused) = (list_key(label), refused_key(label));
+        let read = self.context.state.db.read(move |c| {
+            let known = upstream::get(c, &list)?;
+            let refused = upstream::get(c, &refused)?.map(|row| row.sha256);
+            let (indexes, waits_since) = known.map_or((None, None), |row| (row.etag, row.modified));
+            Ok(ListState { indexes, waiting_since: waits_since, refused })
+        });
+        Ok(read.await?)
+    }
+
+    async fn plan_list(
+        &mut self,
+        list: &BinaryList,
+        pages: Vec<(Index, FetchedIndex)>,
+    ) -> Result<Plan, SyncError> {
+        let db = &self.context.state.db;
+        let releases = match &self.releases {
+            Some(releases) => releases.clone(),
+            None => {
+                let (tree, seq) = self.sources;
+                let read = db.read(move |c| binary_list::releases(c, tree, seq)).await?;
+                self.releases.insert(Arc::new(read)).clone()
+            }
+        };
+        let label = list.label.clone();
+        let known = db.read(move |c| {
+            let trees = tree::of_source(c, SourceId::CRAN)?;
+            match trees.into_iter().find(|t| t.role == tree::Role::Binary && t.label == label) {
+                Some(found) => binary_list::listed(c, found.id),
+                None => Ok(Vec::new()),
+            }
+        });
+        let (known, addresses) = (known.await?, self.addresses.to_vec());
+        // Parsing takes tenths of a second of CPU.
+        let planned = tokio::task::spawn_blocking(move || {
+            let mut declared = Vec::with_capacity(pages.len());
+            for (index, page) in pages {
+                let place = format!("{}/{}", addresses[index.url], page.path);
+                declared.push(declare(index, &page, &place)?);
+            }
+            Ok(plan(&known, &releases, declared))
+        });
+        planned.await.map_err(|_| SyncError::Stopping)?
+    }
+
+    /// Publishes, or only stores validators.
+    async fn end(mut self) -> Result<BinarySyncSummary, SyncError> {
+        for trouble in &self.summary.errors {
+            tracing::warn!(target: "sync", source = "cran", "{trouble}");
+        }
+        let memory = std::mem::take(&mut self.validators);
+        if self.publisher.is_empty() {
+            if !memory.is_empty() {
+                let fence = self.context.lease.guard();
+                let write = self.context.state.db.write(move |c| {
+                    fence.check(c)?;
+                    store_validators(c, &memory)
+                });
+                write.await?;
+            }
+            return Ok(self.summary);
+        }
+        self.summary.tx = Some(self.publisher.publish(memory).await?);
+        self.context.state.catalog.refresh(&self.context.state.db).await?;
+        Ok(self.summary)
+    }
+}
+
+/// Parses the binaries of an index.
+fn declare(index: Index, page: &FetchedIndex, place: &str) -> Result<DeclaredIndex, SyncError> {
+    let refused = |reason: String| SyncError::Refused(format!("{place}: {reason}"));
+    let text = index::text(&page.path, &page.bytes).map_err(refused)?;
+    let (mut builds, mut unfit, mut first) = (Vec::new(), 0_usize, None);
+    for record in packages::records(&text) {
+        let found = match record {
+            Ok(record) => indexed_binary(&record, &index.platform, index.which),
+            Err(error @ packages::IndexError::Dcf(_)) => return Err(refused(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        };
+        match found {
+            Ok(found) => builds.extend(found),
+            Err(reason) => {
+                unfit += 1;
+                first.get_or_insert(reason);
+            }
+        }
+    }
+    if let Some(first) = first {
+        if unfit > builds.len() {
+            return Err(refused(format!("{unfit} of its records are invalid: {first}")));
+        }
+        tracing::warn!(target: "sync", source = "cran", "{place}: skipped {unfit} invalid records: {first}");
+    }
+    Ok(DeclaredIndex { platform: index.platform, folder: index.folder, binaries: builds })
+}
+
+fn list_key(label: &str) -> String {
+    format!("sync:{}:builds:{label}", SourceId::CRAN)
+}
+
+fn refused_key(label: &str) -> String {
+    format!("sync:{}:builds:{label}:refused", SourceId::CRAN)
+}

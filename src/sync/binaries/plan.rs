@@ -1,0 +1,211 @@
+//! Computes the changes that turn a list of binaries into the offers of binary servers. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::db::binary_list::{BinaryChange, ListedBinary, OfferedBinary, Releases};
+use crate::model::ids::{PackageId, ReleaseId};
+use crate::r::binary_index::{FileLocation, IndexedBinary};
+use crate::r::platform::Platform;
+use crate::sync::package::same_record;
+use crate::sync::plan::Loss;
+
+/// The offers of one index.
+pub(super) struct DeclaredIndex {
+    /// The platform of its binaries.
+    pub(super) platform: Platform,
+    /// The folder of the index.
+    pub(super) folder: String,
+    /// Its binaries.
+    pub(super) binaries: Vec<IndexedBinary>,
+}
+
+/// The changes of a list.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Sorted by package.
+    pub(super) changes: Vec<BinaryChange>,
+    /// Number of new binaries.
+    pub(super) listed: usize,
+    /// Number of binaries of versions that the source does not have, or not yet.
+    pub(super) unknown: usize,
+    /// Number of packages that had binaries, and of those that lost all of them.
+    pub(super) loss: Option<Loss>,
+}
+
+/// Compares the listed binaries with the offers; of several offers for one platform the first counts. Binaries for
+/// platforms whose indexes were not read stay.
+pub(super) fn plan(known: &[ListedBinary], releases: &Releases, declared: Vec<DeclaredIndex>) -> Plan {
+    let mut plan = Plan::default();
+    let mut wanted: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();
+    let mut read: HashSet<String> = HashSet::new();
+    for DeclaredIndex { platform, folder, binaries: builds } in declared {
+        let stored = platform.to_stored(Some(platform.arch));
+        for build in builds {
+            let of = releases.get(&build.package);
+            let Some((_, package, release)) =
+                of.and_then(|of| of.iter().find(|(version, ..)| *version == build.version))
+            else {
+                plan.unknown += 1;
+                continue;
+            };
+            let key = (*package, *release, stored.clone());
+            wanted.entry(key).or_insert_with(|| offer(build, *package, *release, &platform, &folder));
+        }
+        read.insert(stored);
+    }
+    let mut before: HashSet<PackageId> = HashSet::new();
+    let mut unchanged: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
+    // The newest first, because it takes precedence.
+    for open in known.iter().rev().filter(|open| read.contains(&open.platform)) {
+        before.insert(open.package);
+        let key = (open.package, open.release, open.platform.clone());
+        let same = wanted.get(&key).is_some_and(|offer| is_same(open, offer));
+        if same && unchanged.insert(key) {
+            continue;
+        }
+        let ListedBinary { package, release, file, from_seq, .. } = *open;
+        plan.changes.push(BinaryChange::End { package, release, file, from_seq });
+    }
+    let now: HashSet<PackageId> = wanted.keys().map(|(package, ..)| *package).collect();
+    plan.loss = Some(Loss {
+        before: before.len(),
+        lost: before.iter().filter(|package| !now.contains(package)).count(),
+    });
+    let new = wanted.into_iter().filter(|(key, _)| !unchanged.contains(key));
+    plan.changes.extend(new.map(|(_, offer)| BinaryChange::List(offer)));
+    plan.listed = plan.changes.iter().filter(|change| matches!(change, BinaryChange::List(_))).count();
+    plan
+}
+
+fn offer(
+    build: IndexedBinary,
+    package: PackageId,
+    release: ReleaseId,
+    platform: &Platform,
+    folder: &str,
+) -> OfferedBinary {
+    OfferedBinary {
+        package,
+        release,
+        platform: platform.to_stored(Some(platform.arch)),
+        name: format!("{}_{}.{}", build.package, build.version, platform.extension()),
+        locator: match build.location {
+            FileLocation::NextToIndex(file) => format!("{folder}/{file}"),
+            FileLocation::Url(url) => url,
+        },
+        size: build.size.and_then(|size| i64::try_from(size).ok()),
+        md5: build.md5,
+        sha256: build.sha256,
+        stanza: build.stanza,
+    }
+}
+
+/// Returns whether an offer is the listed binary: by digest if both have one, otherwise by record.
+fn is_same(open: &ListedBinary, offer: &OfferedBinary) -> bool {
+    if let Some((known, offered)) = open.sha256.zip(offer.sha256) {
+        return known == offered;
+    }
+    if let Some((known, offered)) = open.md5.zip(offer.md5) {
+        return known == offered;
+    }
+    same_record(&open.stanza, &offer.stanza)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::model::digest::Md5;
+    use crate::model::ids::{FileId, Seq};
+
+    fn releases() -> Releases {
+        let of = |package, release| vec![("1.0".to_owned(), PackageId(package), ReleaseId(release))];
+        HashMap::from([("a1".to_owned(), of(1, 11)), ("b2".to_owned(), of(2, 12))])
+    }
+
+    fn offered(package: &str, version: &str, md5: u8) -> IndexedBinary {
+        IndexedBinary {
+            package: package.to_owned(),
+            version: version.to_owned(),
+            location: FileLocation::NextToIndex(format!("{package}_{version}.zip")),
+            size: Some(7),
+            md5: (md5 > 0).then_some(Md5([md5; 16])),
+            sha256: None,
+            stanza: format!("Package: {package}\nVersion: {version}\n").into_bytes(),
+        }
+    }
+
+    fn index(tag: &str, builds: Vec<IndexedBinary>) -> DeclaredIndex {
+        let platform = Platform::parse(tag).expect("a tag");
+        DeclaredIndex { platform, folder: format!("of/{tag}"), binaries: builds }
+    }
+
+    /// The list after the changes.
+    fn after(known: &[ListedBinary], changes: &[BinaryChange]) -> Vec<ListedBinary> {
+        let mut list = known.to_vec();
+        for change in changes {
+            match change {
+                BinaryChange::End { file, .. } => list.retain(|open| open.file != *file),
+                BinaryChange::List(offer) => list.push(ListedBinary {
+                    package: offer.package,
+                    release: offer.release,
+                    file: FileId(100 + i64::try_from(list.len()).expect("small")),
+                    from_seq: Seq(1),
+                    platform: offer.platform.clone(),
+                    md5: offer.md5,
+                    sha256: offer.sha256,
+                    stanza: offer.stanza.clone(),
+                }),
+            }
+        }
+        list
+    }
+
+    #[test]
+    fn what_is_offered_is_listed_once_and_then_nothing_changes() {
+        let both = || vec![index("4.5-win", vec![offered("a1", "1.0", 0), offered("b2", "1.0", 2)])];
+        let first = plan(&[], &releases(), both());
+        assert_eq!((first.listed, first.unknown, first.changes.len()), (2, 0, 2));
+        let BinaryChange::List(a1) = &first.changes[0] else { panic!("{:?}", first.changes) };
+        assert_eq!((a1.name.as_str(), a1.locator.as_str()), ("a1_1.0.zip", "of/4.5-win/a1_1.0.zip"));
+        assert_eq!((a1.platform.as_str(), a1.release), ("4.5-win/x86_64", ReleaseId(11)));
+        let known = after(&[], &first.changes);
+        assert!(plan(&known, &releases(), both()).changes.is_empty());
+    }
+
+    #[test]
+    fn other_bytes_are_another_build_and_a_version_nobody_has_waits() {
+        let known = after(
+            &[],
+            &plan(&[], &releases(), vec![index("4.5-win", vec![offered("a1", "1.0", 1)])]).changes,
+        );
+        let next = vec![index(
+            "4.5-win",
+            vec![offered("a1", "1.0", 9), offered("a1", "2.0", 3), offered("zz", "1.0", 4)],
+        )];
+        let second = plan(&known, &releases(), next);
+        assert_eq!((second.listed, second.unknown, second.changes.len()), (1, 2, 2));
+        assert!(matches!(&second.changes[0], BinaryChange::End { file, .. } if *file == known[0].file));
+        let gone = plan(&known, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
+        assert_eq!(gone.loss, Some(Loss { before: 1, lost: 1 }));
+    }
+
+    #[test]
+    fn the_first_address_wins_and_what_was_not_read_stays() {
+        let two = |first, second| {
+            vec![
+                index("4.5-noble", vec![offered("a1", "1.0", first)]),
+                index("4.5-noble", vec![offered("a1", "1.0", second), offered("b2", "1.0", 5)]),
+            ]
+        };
+        let known = after(&[], &plan(&[], &releases(), two(1, 2)).changes);
+        assert_eq!(
+            known.iter().map(|open| open.md5).collect::<Vec<_>>(),
+            [Some(Md5([1; 16])), Some(Md5([5; 16]))]
+        );
+        let arm = plan(&known, &releases(), vec![index("4.5-noble-arm64", vec![offered("a1", "1.0", 7)])]);
+        assert_eq!((arm.listed, arm.changes.len()), (1, 1), "the other processor's builds stay");
+        assert!(plan(&known, &releases(), two(1, 9)).changes.is_empty());
+    }
+}

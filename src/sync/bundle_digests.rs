@@ -1,0 +1,60 @@
+//! Digests from a bundle: it declares the digest of every file, and its files are addressed by digest.
+
+use std::sync::Arc;
+
+use super::SyncError;
+use super::apply::CHUNK;
+use super::plan::Plan;
+use crate::db::Db;
+use crate::db::file::{self, FetchedFacts, FileWithoutDigest};
+use crate::jobs::lease::Lease;
+use crate::model::change::Change;
+use crate::model::ids::SourceId;
+use crate::upstream::mirror_view::{MirrorView, Object};
+
+/// Sets the digests of the releases that a plan introduces.
+pub(super) fn set_in_plan(plan: &mut Plan, shown: &MirrorView) {
+    for change in &mut plan.changes {
+        let Change::Introduce { release, .. } = change else { continue };
+        if let Some(object) = shown.file(&release.file.locator) {
+            release.file.sha256 = Some(object.sha256);
+            release.file.md5 = Some(object.md5);
+        }
+    }
+}
+
+/// Sets the digests of existing releases, which came from a mirror or a back-fill. Returns their number.
+pub(super) async fn set_in_releases(
+    db: &Db,
+    lease: &Lease,
+    source: SourceId,
+    shown: &MirrorView,
+) -> Result<usize, SyncError> {
+    let unknown = db.read(move |c| file::without_digest(c, source)).await?;
+    let learnt: Vec<FetchedFacts> =
+        unknown.iter().filter_map(|unknown| find_digest(unknown, shown)).collect();
+    for chunk in learnt.chunks(CHUNK) {
+        let (chunk, fence): (Arc<[FetchedFacts]>, _) = (chunk.into(), lease.guard());
+        let write = db.bulk(move |c| {
+            fence.check(c)?;
+            file::update(c, &chunk)
+        });
+        write.await?;
+    }
+    Ok(learnt.len())
+}
+
+/// Returns the object of a file: at one of its possible paths, with the expected size or MD5.
+fn find_digest(unknown: &FileWithoutDigest, shown: &MirrorView) -> Option<FetchedFacts> {
+    let FileWithoutDigest { file, package, name, locator, size, md5, state } = unknown;
+    let archived = format!("Archive/{package}/{name}");
+    let fits = |object: &&Object| {
+        let size = size.map(|size| u64::try_from(size) == Ok(object.size));
+        let md5 = md5.map(|md5| md5 == object.md5);
+        size.or(md5).is_some() && size != Some(false) && md5 != Some(false)
+    };
+    let places = [locator.as_str(), &archived, name];
+    let object = places.into_iter().filter_map(|place| shown.file(place)).find(fits)?;
+    let (sha256, size) = (Some(object.sha256), i64::try_from(object.size).ok());
+    Some(FetchedFacts { file: *file, sha256, size, state: *state, built: None })
+}

@@ -1,0 +1,175 @@
+//! The declaration of a mirror for one package: the releases that it lists and those in `Archive/`.
+
+use std::collections::HashMap;
+
+use crate::model::change::LifeState;
+use crate::model::digest::{Md5, Sha256};
+use crate::model::time::Timestamp;
+use crate::r::packages::IndexRecord;
+use crate::r::rds::archive_meta::MetaRow;
+use crate::r::version;
+use crate::upstream::mirror_view::{MirrorView, Object};
+
+/// Size and time of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileStat {
+    size: i64,
+    mtime: Timestamp,
+}
+
+impl FileStat {
+    pub(super) fn of(row: &MetaRow<String>) -> FileStat {
+        FileStat { size: i64::try_from(row.size).unwrap_or(i64::MAX), mtime: row.mtime }
+    }
+
+    fn of_object(object: &Object) -> FileStat {
+        FileStat { size: i64::try_from(object.size).unwrap_or(i64::MAX), mtime: object.published }
+    }
+}
+
+/// `Meta/current.rds` by file name.
+pub(super) type CurrentFiles<'a> = HashMap<&'a str, FileStat>;
+
+/// A life that the mirror declares.
+#[derive(Clone, Debug)]
+pub(super) struct DeclaredLife<'a> {
+    pub(super) state: LifeState,
+    pub(super) path: &'a str,
+    pub(super) version: &'a str,
+    pub(super) file: String,
+    pub(super) locator: String,
+    pub(super) size: Option<i64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) md5: Option<Md5>,
+    /// The digest that a bundle declares.
+    pub(super) sha256: Option<Sha256>,
+    pub(super) stanza: Option<&'a [u8]>,
+}
+
+/// The declaration of one package.
+pub(super) struct PackageDeclaration<'a> {
+    pub(super) name: &'a str,
+    pub(super) listed: &'a [&'a IndexRecord<'a>],
+    pub(super) archived: &'a [&'a MetaRow<String>],
+    pub(super) sizes: &'a CurrentFiles<'a>,
+    pub(super) shown: Option<&'a MirrorView>,
+}
+
+impl<'a> PackageDeclaration<'a> {
+    /// Returns every life that the package should have, listed ones first, and whether the index lists it more than
+    /// once.
+    pub(super) fn declared_lives(&self) -> (Vec<DeclaredLife<'a>>, bool) {
+        let mut doubled = false;
+        let mut wanted = self.listed_lives(&mut doubled);
+        self.add_archived_lives(&mut wanted);
+        (wanted, doubled)
+    }
+
+    /// Returns one record per path: the one with the highest version. Other records of the plain path can still be
+    /// installed, so they become archived releases.
+    fn listed_lives(&self, doubled: &mut bool) -> Vec<DeclaredLife<'a>> {
+        let mut records: Vec<&IndexRecord<'a>> = self.listed.to_vec();
+        records.sort_by(|a, b| {
+            let newest_first = version::compare(b.version, a.version);
+            let path = |r: &IndexRecord<'a>| r.path.unwrap_or_default();
+            path(a)
+                .cmp(path(b))
+                .then(newest_first)
+                .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
+        });
+        let mut wanted: Vec<DeclaredLife<'a>> = Vec::with_capacity(records.len());
+        for record in records {
+            let want = self.listed_life(record);
+            let first = !wanted.iter().any(|other| other.path == want.path);
+            *doubled |= !first;
+            if first {
+                wanted.push(want);
+            } else if want.path.is_empty() && wanted.iter().all(|other| other.version != want.version) {
+                wanted.push(DeclaredLife { state: LifeState::Archived, stanza: None, ..want });
+            }
+        }
+        wanted
+    }
+
+    fn listed_life(&self, record: &IndexRecord<'a>) -> DeclaredLife<'a> {
+        let path = record.path.unwrap_or_default();
+        let file = match record.file {
+            Some(file) => file.to_owned(),
+            None => format!("{}_{}.tar.gz", record.package, record.version),
+        };
+        let facts = self.sizes.get(file.as_str()).filter(|_| path.is_empty());
+        let declared = record.size.and_then(|size| i64::try_from(size).ok());
+        let locator = if path.is_empty() { file.clone() } else { format!("{path}/{file}") };
+        DeclaredLife {
+            state: LifeState::Listed,
+            path,
+            version: record.version,
+            sha256: self.object(&locator).map(|object| object.sha256),
+            locator,
+            size: facts.map(|facts| facts.size).or(declared),
+            mtime: facts.map(|facts| facts.mtime),
+            md5: record.md5,
+            stanza: Some(record.stanza),
+            file,
+        }
+    }
+
+    /// Returns the file of a bundle at a path relative to `src/contrib`.
+    fn object(&self, locator: &str) -> Option<&'a Object> {
+        self.shown.and_then(|shown| shown.file(locator))
+    }
+
+    /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows of one name, of which the file
+    /// at that path counts. A file that is also listed, with equal size and time, counts as the listed
+    /// one: the mirror was read between the copy and the deletion.
+    fn add_archived_lives(&self, wanted: &mut Vec<DeclaredLife<'a>>) {
+        let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
+        rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
+        rows.dedup_by(|a, b| a.file == b.file);
+        for row in rows {
+            let Some(version) = archived_version(self.name, &row.file) else { continue };
+            let locator = format!("Archive/{}/{}", self.name, row.file);
+            let object = self.object(&locator);
+            let facts = object.map_or_else(|| FileStat::of(row), FileStat::of_object);
+            let differs = |want: &DeclaredLife<'a>| {
+                want.size.is_some_and(|size| size != facts.size)
+                    || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
+            };
+            let twin =
+                wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
+            if !twin {
+                // A duplicate record with other bytes: the file in `Archive/` takes precedence for the name.
+                wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
+                wanted.push(DeclaredLife {
+                    state: LifeState::Archived,
+                    path: "",
+                    version,
+                    file: row.file.clone(),
+                    locator,
+                    size: Some(facts.size),
+                    mtime: Some(facts.mtime),
+                    md5: None,
+                    sha256: object.map(|object| object.sha256),
+                    stanza: None,
+                });
+            }
+        }
+    }
+
+    /// Returns the version of the plain index record.
+    pub(super) fn newest_listed(&self) -> Option<&'a str> {
+        let plain = self.listed.iter().filter(|record| record.path.is_none());
+        plain.map(|record| record.version).max_by(|a, b| version::compare(a, b).then_with(|| b.cmp(a)))
+    }
+
+    /// Returns whether `Meta/current.rds` has the standard file name of a version.
+    pub(super) fn has_current(&self, version: &str) -> bool {
+        self.sizes.contains_key(format!("{}_{version}.tar.gz", self.name).as_str())
+    }
+}
+
+/// Returns the version of a file in `Archive/`.
+fn archived_version<'a>(package: &str, file: &'a str) -> Option<&'a str> {
+    let rest = file.strip_prefix(package)?.strip_prefix('_')?;
+    [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"].iter().find_map(|ending| rest.strip_suffix(ending))
+}

@@ -1,0 +1,165 @@
+//! Reads CRAN's package database (`web/packages/packages.rds`): fields that index records lack, such as titles,
+//! authors and system requirements. Only missing descriptions are written; a mirror without the database is accepted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{SyncError, run};
+use crate::db::detail::{self, ReleaseWithoutDetail};
+use crate::jobs::Reporter;
+use crate::r::dcf;
+use crate::r::rds::packages::{PackageTable, read_packages_matrix};
+use crate::r::rds::{Limits, RdsError};
+use crate::state::State;
+use crate::upstream::{FileRequest, FileResponse, UpstreamError};
+
+const DATABASE: &str = "web/packages/packages.rds";
+/// Size limit of the compressed database: about ten times CRAN's.
+const LIMIT: u64 = 96 << 20;
+/// Rows per write.
+const CHUNK: usize = 500;
+
+/// The result of reading the database.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum DescriptionsUpdate {
+    /// Number of packages that got a description.
+    Packages(usize),
+    /// The mirror has no database: these packages lack a description until their files are fetched.
+    NoDatabase {
+        /// The address that was tried.
+        address: String,
+        /// Number of packages.
+        packages: usize,
+    },
+}
+
+/// Adds descriptions to the listed packages of CRAN that have none.
+pub(super) async fn update_cran(
+    state: &Arc<State>,
+    report: &Reporter,
+) -> Result<DescriptionsUpdate, SyncError> {
+    let none = DescriptionsUpdate::Packages(0);
+    let tree = state.db.read(run::cran_tree).await?;
+    let Some(head) = tree.head else { return Ok(none) };
+    let missing = state.db.read(move |c| detail::without_detail(c, tree.id, head)).await?;
+    if missing.is_empty() {
+        return Ok(none);
+    }
+    report.progress("reading the package database", 0, None);
+    let url = state.config.load().cran.url.clone();
+    let mirror = state.upstream.load_full().mirror(&url)?;
+    let bytes = match mirror.fetch(FileRequest { path: DATABASE, known: None, limit: LIMIT }).await {
+        Ok(FileResponse::Body { bytes, .. }) => bytes,
+        Ok(FileResponse::Unchanged) => return Ok(none),
+        Err(UpstreamError::Missing(address)) => {
+            // Stored files are read when their requirements are requested.
+            let stored = state.db.read(move |c| detail::stored_without_detail(c, tree.id, head)).await?.len();
+            return Ok(DescriptionsUpdate::NoDatabase {
+                address,
+                packages: missing.len().saturating_sub(stored),
+            });
+        }
+        Err(UpstreamError::Refused { url, reason }) => {
+            tracing::warn!(target: "sync", "could not read {url}, continuing without it: {reason}");
+            return Ok(none);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // Takes seconds of CPU: not on an async thread.
+    let read = tokio::task::spawn_blocking(move || parse_descriptions(&bytes, &missing)).await;
+    let rows = match read.map_err(|_| SyncError::Stopping)? {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(target: "sync", "could not read {}/{DATABASE}, continuing without it: {error}", mirror.address());
+            return Ok(none);
+        }
+    };
+    let (total, mut done) = (rows.len(), 0);
+    let mut rows = rows.into_iter();
+    loop {
+        let chunk: Vec<detail::ReleaseDescription> = rows.by_ref().take(CHUNK).collect();
+        if chunk.is_empty() {
+            state.detail_updates.fetch_add(1, Ordering::Release);
+            return Ok(DescriptionsUpdate::Packages(total));
+        }
+        report.progress("writing descriptions", done, Some(total as u64));
+        done += chunk.len() as u64;
+        state.db.bulk(move |c| detail::insert_missing(c, &chunk)).await?;
+    }
+}
+
+/// Returns the records of the database for exactly the missing versions.
+fn parse_descriptions(
+    bytes: &Bytes,
+    missing: &[ReleaseWithoutDetail],
+) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
+    let table = read_packages_matrix(&bytes[..], Limits::META)?;
+    let wanted: HashMap<(&str, &str), &ReleaseWithoutDetail> =
+        missing.iter().map(|one| ((one.name.as_str(), one.version.as_str()), one)).collect();
+    let of = |record: usize| {
+        let key = (table.get(record, "Package")?, table.get(record, "Version")?);
+        let one = wanted.get(&key)?;
+        let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
+        Some(detail::ReleaseDescription {
+            release: one.release,
+            description: fields(&table, record),
+            system_requirements: system_requirements.filter(|text| !text.is_empty()).map(str::to_owned),
+        })
+    };
+    Ok((0..table.len()).filter_map(of).collect())
+}
+
+/// Returns a record as a DESCRIPTION, without the fields that CRAN adds.
+fn fields(table: &PackageTable, record: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(2048);
+    for (tag, value) in table.record(record) {
+        let added = tag.starts_with("Reverse ") || matches!(tag, "MD5sum" | "Path" | "Published");
+        // The strings of the table are already decoded, so `Encoding` must not cause a second decoding.
+        let plain = tag != "Encoding" && tag.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+        if !added && plain && !value.trim().is_empty() {
+            dcf::write_field(&mut text, tag, value.trim()).expect("a Vec takes every write");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::ReleaseId;
+    use crate::r::description::Description;
+    use crate::r::rds::matrix::write_matrix;
+
+    fn missing(name: &str, version: &str, release: i64) -> ReleaseWithoutDetail {
+        ReleaseWithoutDetail {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            release: ReleaseId(release),
+        }
+    }
+
+    #[test]
+    fn a_record_is_about_the_version_it_names() {
+        let stanzas = [
+            "Package: a\nVersion: 1.0\nTitle: Café\nEncoding: latin1\nSystemRequirements: GNU make\nReverse depends: b\n",
+            "Package: b\nVersion: 2.0\nTitle: B\n",
+            "Package: c\nVersion: 1\nTitle: C\n",
+        ];
+        let tags = ["Package", "Version", "Title", "Encoding", "SystemRequirements", "Reverse depends"];
+        let mut table = Vec::new();
+        write_matrix(&mut table, &tags, &stanzas).expect("a Vec takes it");
+        let missing = [missing("a", "1.0", 7), missing("b", "1.9", 8), missing("d", "1", 9)];
+        let found = parse_descriptions(&Bytes::from(table), &missing).expect("a table");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].release, found[0].system_requirements.as_deref()),
+            (ReleaseId(7), Some("GNU make"))
+        );
+        let read = Description::from_bytes(&found[0].description).expect("fields");
+        assert_eq!(read.get("Title"), Some("Café"));
+        assert_eq!((read.get("Encoding"), read.get("Reverse depends")), (None, None));
+    }
+}

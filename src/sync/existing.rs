@@ -1,0 +1,201 @@
+//! The state of a source in the database: every release that was ever listed or archived, and its open lives.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::db::life::CurrentLife;
+use crate::db::release::FormerRelease;
+use crate::db::{Conn, DbError, life, release, tree};
+use crate::model::change::{LifeKey, LifeState};
+use crate::model::digest::{Md5, Sha256};
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
+use crate::model::time::Timestamp;
+
+/// Releases per query.
+const CHUNK: usize = 2_000;
+
+/// The releases and open lives of a source in one tree.
+#[derive(Clone, Debug, Default)]
+pub struct ExistingSource {
+    /// Keyed by package name.
+    pub packages: BTreeMap<String, ExistingPackage>,
+}
+
+/// A package and its releases.
+#[derive(Clone, Debug)]
+pub struct ExistingPackage {
+    /// Row id.
+    pub id: PackageId,
+    /// Unordered.
+    pub releases: Vec<ExistingRelease>,
+}
+
+/// A release: one version with one set of bytes.
+#[derive(Clone, Debug)]
+pub struct ExistingRelease {
+    /// Row id.
+    pub id: ReleaseId,
+    /// Verbatim from the index.
+    pub version: Box<str>,
+    /// Counts re-publications of the version.
+    pub revision: i64,
+    /// Publication time upstream, if known.
+    pub published_at: Option<Timestamp>,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// MD5 that the index declared.
+    pub md5: Option<Md5>,
+    /// Digest of its file, if known.
+    pub sha256: Option<Sha256>,
+    /// The lowest variant number of its records.
+    pub variant: i64,
+    /// Open lives; empty after a withdrawal.
+    pub lives: Vec<OpenLife>,
+}
+
+/// An open life of a release.
+#[derive(Clone, Debug)]
+pub struct OpenLife {
+    /// Whether it is listed or archived.
+    pub state: LifeState,
+    /// Sub-directory of a second record, else empty.
+    pub path: Box<str>,
+    /// The file of the life's key.
+    pub file: FileId,
+    /// The step with which the life began.
+    pub from_seq: i64,
+    /// The record, for listed lives.
+    pub stanza: Option<Box<[u8]>>,
+}
+
+impl ExistingRelease {
+    /// Returns the key of one of its lives.
+    #[must_use]
+    pub fn key(&self, package: PackageId, life: &OpenLife) -> LifeKey {
+        LifeKey {
+            state: life.state,
+            package,
+            path: life.path.to_string(),
+            release: self.id,
+            file: life.file,
+            from_seq: life.from_seq,
+        }
+    }
+
+    /// Returns its life as an archived release.
+    #[must_use]
+    pub fn archived(&self) -> Option<&OpenLife> {
+        self.lives.iter().find(|life| life.state == LifeState::Archived)
+    }
+
+    /// Returns its life in the index under `path`.
+    #[must_use]
+    pub fn listed(&self, path: &str) -> Option<&OpenLife> {
+        self.lives.iter().find(|life| life.state == LifeState::Listed && &*life.path == path)
+    }
+}
+
+impl ExistingPackage {
+    /// Returns whether any of its releases is in the index.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        let listed = |life: &OpenLife| life.state == LifeState::Listed;
+        self.releases.iter().any(|release| release.lives.iter().any(listed))
+    }
+}
+
+impl ExistingSource {
+    /// Reads it from the database. `among` limits the releases without a life in this tree to these packages and
+    /// versions: other trees of the source may have many more.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn load(
+        c: &mut dyn Conn,
+        source: SourceId,
+        of: &tree::Tree,
+        among: Option<&[(String, String)]>,
+    ) -> Result<ExistingSource, DbError> {
+        let mut known = ExistingSource::default();
+        let mut alive = HashSet::new();
+        if let Some(head) = of.head {
+            life::current(c, of.id, head, &mut |row| {
+                alive.insert(row.key.release);
+                known.add_life(row);
+                Ok(())
+            })?;
+        }
+        let mut withdrawn = match among {
+            None => release::all(c, source)?,
+            Some(versions) => release::of_versions(c, source, versions)?,
+        };
+        withdrawn.retain(|release| !alive.contains(release));
+        for releases in withdrawn.chunks(CHUNK) {
+            release::former(c, releases)?.into_iter().for_each(|row| known.add_dormant(row));
+        }
+        known.lower_variants(release::variants(c, source, of.id)?);
+        Ok(known)
+    }
+
+    /// Lowers variant numbers to those of other trees of the source, which may hold other records of the same
+    /// releases: a new record must not reuse a number.
+    fn lower_variants(&mut self, lowest: Vec<(ReleaseId, i64)>) {
+        let lowest: HashMap<ReleaseId, i64> = lowest.into_iter().collect();
+        if lowest.is_empty() {
+            return;
+        }
+        for release in self.packages.values_mut().flat_map(|package| &mut package.releases) {
+            if let Some(variant) = lowest.get(&release.id) {
+                release.variant = release.variant.min(*variant);
+            }
+        }
+    }
+
+    fn package(&mut self, name: String, id: PackageId) -> &mut ExistingPackage {
+        self.packages.entry(name).or_insert_with(|| ExistingPackage { id, releases: Vec::with_capacity(1) })
+    }
+
+    /// Adds one open life.
+    pub fn add_life(&mut self, row: CurrentLife) {
+        let life = OpenLife {
+            state: row.key.state,
+            path: row.key.path.into_boxed_str(),
+            file: row.key.file,
+            from_seq: row.key.from_seq,
+            stanza: row.stanza.map(Vec::into_boxed_slice),
+        };
+        let package = self.package(row.name, row.key.package);
+        // A release has few lives, in any order.
+        if let Some(release) = package.releases.iter_mut().find(|release| release.id == row.key.release) {
+            release.variant = release.variant.min(row.variant);
+            release.lives.push(life);
+            return;
+        }
+        package.releases.push(ExistingRelease {
+            id: row.key.release,
+            version: row.version.into_boxed_str(),
+            revision: row.revision,
+            published_at: row.published_at,
+            size: row.size,
+            md5: row.md5,
+            sha256: row.sha256,
+            variant: row.variant,
+            lives: vec![life],
+        });
+    }
+
+    /// Adds a release without an open life.
+    pub fn add_dormant(&mut self, row: FormerRelease) {
+        let release = ExistingRelease {
+            id: row.release,
+            version: row.version.into_boxed_str(),
+            revision: row.revision,
+            published_at: row.published_at,
+            size: row.size,
+            md5: row.md5,
+            sha256: row.sha256,
+            variant: row.variant,
+            lives: Vec::new(),
+        };
+        self.package(row.name, row.package).releases.push(release);
+    }
+}

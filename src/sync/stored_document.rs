@@ -1,0 +1,48 @@
+//! What system requirement rules and advisories have in common: they are fetched, stored and loaded again at the next
+//! start. A document that cannot be used is logged; one that lost half of its entries is refused.
+
+use super::SyncError;
+use super::run::SyncTrigger;
+use crate::db::DbError;
+
+/// Names of one of the two for log lines and errors.
+pub(super) struct StoredDocument {
+    /// Plural noun: `rules of system requirements`.
+    pub(super) noun: &'static str,
+    /// The noun after a number.
+    pub(super) counted_noun: &'static str,
+    /// The value of `rspm sync --type=`.
+    pub(super) kind: &'static str,
+}
+
+impl StoredDocument {
+    /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
+    pub(super) fn log_load_error(&self, loaded: Result<(), SyncError>) {
+        match loaded {
+            Ok(()) | Err(SyncError::Stopping | SyncError::Db(DbError::Closed)) => {}
+            Err(error) => tracing::warn!(
+                target: "sync", %error,
+                "could not load the stored {}; fetch them again with rspm sync --type={}", self.noun, self.kind
+            ),
+        }
+    }
+
+    /// Refuses a document that lost more than half of its entries, unless an administrator started the refresh.
+    pub(super) fn check_loss(
+        &self,
+        now: usize,
+        before: usize,
+        cause: &SyncTrigger,
+        address: &str,
+    ) -> Result<(), SyncError> {
+        match cause {
+            SyncTrigger::Administrator(_) => Ok(()),
+            SyncTrigger::Schedule | SyncTrigger::Mismatch if now * 2 >= before => Ok(()),
+            SyncTrigger::Schedule | SyncTrigger::Mismatch => Err(SyncError::Refused(format!(
+                "{address} has {now} {} where {before} are in force; if that is correct, accept it with \
+                 rspm sync --type={}",
+                self.counted_noun, self.kind
+            ))),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Lists the possible indexes of binaries at the addresses of `CRAN.BinaryURL`, by platform. Pure.
+
+use crate::config::platforms::{Distribution, Os, Platforms};
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::r::binary_index::RecordFilter;
+use crate::r::layout::{RMinor, Tree};
+use crate::r::platform::{Arch, Platform, Target};
+
+/// An index of binaries for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Position of its address in the configuration.
+    pub url: usize,
+    /// The platform of its binaries.
+    pub platform: Platform,
+    /// Its folder, relative to the address.
+    pub folder: String,
+    /// Which of its records are binaries.
+    pub which: RecordFilter,
+}
+
+/// The indexes of one list of binaries, in the order of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinaryList {
+    /// As [`Platform::label`].
+    pub label: String,
+    /// Never empty.
+    pub indexes: Vec<Index>,
+}
+
+/// Returns all possible indexes by list, and errors of the configuration.
+#[must_use]
+pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
+    let (mut lists, mut troubles): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
+    for (url, BinaryUrl { style, .. }) in urls.iter().enumerate() {
+        let found = match style {
+            BinaryStyle::Mirror => mirror(url, platforms),
+            BinaryStyle::Linux { distribution, arch, r } => {
+                let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
+                linux(url, platforms, parts).unwrap_or_else(|trouble| {
+                    troubles.push(trouble);
+                    Vec::new()
+                })
+            }
+            // Such a server has no index; binaries are discovered by request.
+            BinaryStyle::Negotiated { .. } => Vec::new(),
+        };
+        for index in found {
+            let label = index.platform.label();
+            match lists.iter_mut().find(|list| list.label == label) {
+                Some(list) => list.indexes.push(index),
+                None => lists.push(BinaryList { label, indexes: vec![index] }),
+            }
+        }
+    }
+    (lists, troubles)
+}
+
+fn minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
+    platforms.r_versions.iter().filter_map(|text| RMinor::parse(text))
+}
+
+/// Returns the indexes for Windows and macOS of a CRAN mirror.
+fn mirror(url: usize, platforms: &Platforms) -> Vec<Index> {
+    let mut found = Vec::new();
+    let mut add = |platform: Platform, tree: &Tree| {
+        found.push(Index { url, platform, folder: tree.contrib_dir(), which: RecordFilter::All });
+    };
+    for r in minors(platforms) {
+        add(Platform { r, target: Target::Windows, arch: Arch::X86_64 }, &Tree::Windows { r });
+        let Some(folders) = platforms.macos_folders(&r.to_string()) else { continue };
+        for (arch, folder) in [(Arch::Arm64, &folders.arm64), (Arch::X86_64, &folders.x86_64)] {
+            let tree = match folder.as_deref() {
+                None => None,
+                Some("") => Some(Tree::MacOs { flavour: None, r }),
+                Some(folder) => Tree::macos(folder, r),
+            };
+            if let Some(tree) = tree {
+                add(Platform { r, target: Target::MacOs, arch }, &tree);
+            }
+        }
+    }
+    found
+}
+
+/// Returns the indexes below `bin/linux`; an absent part stands for all values.
+fn linux(
+    url: usize,
+    platforms: &Platforms,
+    (distribution, arch, r): (Option<&str>, Option<&str>, Option<&str>),
+) -> Result<Vec<Index>, String> {
+    let distributions: Vec<(&str, &Distribution)> = match distribution {
+        Some(name) => {
+            let found = platforms.linux(name).ok_or_else(|| {
+                format!("CRAN.BinaryURL names the distribution '{name}', which this server does not know")
+            })?;
+            vec![(name, found)]
+        }
+        None => {
+            let shown = |d: &&Distribution| d.os == Os::Linux && d.alias.is_none() && !d.is_hidden;
+            platforms.distributions.iter().filter(shown).map(|d| (d.name.as_str(), d)).collect()
+        }
+    };
+    let minors: Vec<RMinor> = match r {
+        Some(r) => RMinor::parse(r).into_iter().collect(),
+        None => minors(platforms).collect(),
+    };
+    let mut found = Vec::new();
+    for (name, distribution) in distributions {
+        let known = distribution.architectures.iter().filter_map(|known| Arch::parse(known));
+        let wanted = arch.and_then(Arch::parse);
+        let archs: Vec<Arch> = known.filter(|known| wanted.is_none_or(|wanted| wanted == *known)).collect();
+        if let (Some(wanted), []) = (arch, archs.as_slice()) {
+            let has = distribution.architectures.join(" and ");
+            return Err(format!("CRAN.BinaryURL asks for {name} on {wanted}, and {name} has {has}"));
+        }
+        for arch_of in archs {
+            // R-universe and Linux itself use aarch64.
+            let usual = if arch_of == Arch::Arm64 { "aarch64" } else { arch_of.as_str() };
+            let spelt = arch.unwrap_or(usual);
+            for r in &minors {
+                found.push(Index {
+                    url,
+                    platform: Platform {
+                        r: *r,
+                        target: Target::Linux(distribution.name.clone()),
+                        arch: arch_of,
+                    },
+                    folder: format!("bin/linux/{name}-{spelt}/{r}/src/contrib"),
+                    which: RecordFilter::Built,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+        let lines: String = values.iter().map(|value| format!("BinaryURL = {value}\n")).collect();
+        let text = format!("[Platforms]\nRVersion = 4.6\nRVersion = 4.1\n[CRAN]\n{lines}");
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let (lists, troubles) = lists(&config.cran.binaries, &config.platforms);
+        let folder = |index: &Index| format!("{} {}", index.platform, index.folder);
+        let lists = lists.into_iter().map(|l| (l.label, l.indexes.iter().map(folder).collect()));
+        (lists.collect(), troubles)
+    }
+
+    fn list(label: &str, indexes: &[&str]) -> (String, Vec<String>) {
+        (label.to_owned(), indexes.iter().map(|i| (*i).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_mirror_has_trees_of_windows_and_macos_for_the_versions_of_the_table() {
+        let (lists, troubles) = of(&["https://cran.example"]);
+        assert_eq!(
+            lists,
+            [
+                list("4.6-win", &["4.6-win bin/windows/contrib/4.6"]),
+                list(
+                    "4.6-macos",
+                    &[
+                        "4.6-macos-arm64 bin/macosx/sonoma-arm64/contrib/4.6",
+                        "4.6-macos bin/macosx/big-sur-x86_64/contrib/4.6"
+                    ]
+                ),
+                list("4.1-win", &["4.1-win bin/windows/contrib/4.1"]),
+                list(
+                    "4.1-macos",
+                    &[
+                        "4.1-macos-arm64 bin/macosx/big-sur-arm64/contrib/4.1",
+                        "4.1-macos bin/macosx/contrib/4.1"
+                    ]
+                ),
+            ]
+        );
+        assert!(troubles.is_empty());
+    }
+
+    #[test]
+    fn an_address_of_linux_builds_is_one_index_or_all_of_them() {
+        let one = "https://h/bin/linux/noble-x86_64/4.5";
+        let (lists, _) = of(&[one, "https://other/bin/linux/noble-x86_64/4.5"]);
+        let folder = "4.5-noble bin/linux/noble-x86_64/4.5/src/contrib";
+        assert_eq!(lists, [list("4.5-noble", &[folder, folder])]);
+        let (all, _) = of(&["https://h/bin/linux/{distribution}-{arch}/{r}"]);
+        assert!(all.contains(&list(
+            "4.6-noble",
+            &[
+                "4.6-noble bin/linux/noble-x86_64/4.6/src/contrib",
+                "4.6-noble-arm64 bin/linux/noble-aarch64/4.6/src/contrib"
+            ]
+        )));
+        assert!(all.iter().all(|(label, _)| !label.ends_with("-xenial")), "hidden ones are named by hand");
+        assert_eq!(of(&["https://h/__linux__/{distribution}/latest"]).0, []);
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_told() {
+        let told = |value| of(&[value]).1.join(" ");
+        assert!(told("https://h/bin/linux/nobel-x86_64/4.5").contains("the distribution 'nobel'"));
+        assert!(told("https://h/bin/linux/jammy-aarch64/4.5").contains("jammy has x86_64"));
+    }
+}

@@ -1,0 +1,128 @@
+//! Cache of bundle heads (revalidated) and product contents (weak).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+use super::Validators;
+use super::bundle::{Bundle, BundleError, HeadCheck, Verified};
+use super::mirror_view::Folders;
+use super::readmes::Directory;
+use crate::bundle::Product;
+use crate::model::digest::Sha256;
+
+/// Maximum number of cached heads; those of a CRAN with years of segments take some megabytes.
+const HEADS: usize = 64;
+
+/// A product and the address of its bundle.
+pub(super) type Key = (String, Product);
+
+/// A head and its validators.
+type Head = (Validators, Arc<Verified>);
+
+/// The contents of a product for one head.
+pub(super) struct Contents {
+    /// The chain of the head.
+    pub(super) chain: Sha256,
+    pub(super) folders: Folders,
+}
+
+/// Locked while a product is read; other readers wait, and then use the result.
+pub(super) type Slot = Arc<tokio::sync::Mutex<Weak<Contents>>>;
+
+/// Maximum number of cached README directories; that of CRAN takes some megabytes.
+const DIRECTORIES: usize = 32;
+
+/// As [`Slot`], for a README directory.
+type ReadmeSlot = Arc<tokio::sync::Mutex<Arc<Directory>>>;
+
+/// The cache, shared by the mirrors of a client.
+pub(super) struct BundleCache {
+    heads: Cache<Key, Head>,
+    products: Mutex<HashMap<Key, Slot>>,
+    directories: Cache<Key, ReadmeSlot>,
+    /// HTTP addresses that are known to be bundles.
+    remote: Mutex<HashSet<String>>,
+}
+
+impl Default for BundleCache {
+    fn default() -> BundleCache {
+        let (heads, directories) = (Cache::new(HEADS), Cache::new(DIRECTORIES));
+        BundleCache { heads, products: Mutex::default(), directories, remote: Mutex::default() }
+    }
+}
+
+impl BundleCache {
+    /// Returns the head of a product; read again only if its file changed. A missing base is an error.
+    pub(super) async fn head(
+        &self,
+        bundle: &Bundle,
+        product: &Product,
+    ) -> Result<Arc<Verified>, BundleError> {
+        let key = (bundle.mirror().address(), product.clone());
+        let known = self.heads.get(&key);
+        match (bundle.check_head(product, known.as_ref().map(|head| head.0.clone())).await?, known) {
+            (HeadCheck::Unchanged, Some((_, verified))) => Ok(verified),
+            // A server does not answer so to an unconditional request.
+            (HeadCheck::Unchanged, None) => bundle.head(product).await.map(Arc::new),
+            (HeadCheck::Read { verified, validators }, _) => {
+                let verified = Arc::new(bundle.require_bases(product, *verified)?);
+                match validators {
+                    Some(validators) => self.heads.insert(key, (validators, Arc::clone(&verified))),
+                    None => drop(self.heads.remove(&key)),
+                }
+                Ok(verified)
+            }
+        }
+    }
+
+    /// Returns whether an HTTP address is known to be a bundle.
+    pub(super) fn is_bundle(&self, address: &str) -> bool {
+        self.remote.lock().contains(address)
+    }
+
+    /// Records the result of a probe.
+    pub(super) fn record_probe(&self, address: &str, is_bundle: bool) {
+        let mut remote = self.remote.lock();
+        if !is_bundle {
+            remote.remove(address);
+        } else if remote.insert(address.to_owned()) {
+            tracing::info!(target: "upstream", "{address} is a bundle");
+        }
+    }
+
+    /// Returns the slot of a product.
+    pub(super) fn slot(&self, key: &Key) -> Slot {
+        let mut products = self.products.lock();
+        if let Some(slot) = products.get(key) {
+            return Arc::clone(slot);
+        }
+        // Slots without users are removed.
+        let in_use = |slot: &Slot| slot.try_lock().map_or(true, |known| known.strong_count() > 0);
+        products.retain(|_, slot| in_use(slot));
+        Arc::clone(products.entry(key.clone()).or_default())
+    }
+
+    /// Returns the README of a package file by the digest of the file.
+    pub(super) async fn readme(
+        &self,
+        bundle: &Bundle,
+        product: &Product,
+        file: Sha256,
+    ) -> Result<Option<String>, BundleError> {
+        let verified = self.head(bundle, product).await?;
+        let key = (bundle.mirror().address(), product.clone());
+        let shelf =
+            self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
+        let directory = {
+            let mut known = shelf.lock().await;
+            if !known.is_current(&verified.head) {
+                *known = Arc::new(known.updated(bundle, product, &verified).await?);
+            }
+            Arc::clone(&known)
+        };
+        directory.read(bundle, product, &verified.head, file).await
+    }
+}

@@ -1,0 +1,296 @@
+//! Presents a bundle as the mirror it was made from, with index, `Meta/` and package files at the usual paths, so that
+//! all readers of mirrors can read it. Everything is verified before it is returned.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::bundle::{Bundle, BundleError, Verified};
+use super::bundle_cache::{BundleCache, Contents};
+use super::mirror::{FileRequest, FileResponse, Validators};
+use super::mirror_view::{Database, MetaFile, MirrorView, ProductBuilder};
+use super::{Mirror, Upstream, UpstreamError};
+use crate::bundle::record::EXTENSIONS;
+use crate::bundle::{Head, Product};
+use crate::config::{BinaryStyle, BinaryUrl, Cran};
+use crate::model::digest::Sha256;
+use crate::r::layout::RMinor;
+use crate::r::platform::{Arch, Platform, Target};
+
+/// The package database on mirrors of CRAN.
+const DATABASE: &str = "web/packages/packages.rds";
+/// The version map of Bioconductor, on its mirrors.
+const CONFIG: &str = "config.yaml";
+
+/// A bundle in the form of a mirror.
+pub(super) struct BundleMirror {
+    bundle: Bundle,
+    /// Prefix of every path: empty, or a folder of the mirror with a trailing slash.
+    prefix: String,
+    /// The cache of bundles, shared with other mirrors.
+    cache: Arc<BundleCache>,
+    /// The contents of each product that this mirror read last; the cache has only weak references.
+    last_read: Mutex<HashMap<Product, Arc<Contents>>>,
+}
+
+/// Maps a path of a mirror to product, folder and path in a bundle.
+fn resolve_path(path: &str) -> Option<(Product, &str, &str)> {
+    if let Some(rest) = path.strip_prefix("src/contrib/") {
+        return Some((Product::Cran, "", rest));
+    }
+    if let Some(rest) = path.strip_prefix("bin/") {
+        let (folder, file) = rest.rsplit_once('/')?;
+        return Some((Product::Binaries(tag(folder)?), "", file));
+    }
+    let (version, rest) = path.strip_prefix("packages/")?.split_once('/')?;
+    let (folder, rest) = rest.split_once("/src/contrib/")?;
+    Some((Product::parse(&format!("bioconductor/{version}"))?, folder, rest))
+}
+
+/// Returns the platform of a folder below `bin/`: `linux/noble-x86_64/4.5/src/contrib`, `windows/contrib/4.5`,
+/// `macosx/big-sur-arm64/contrib/4.5`.
+fn tag(folder: &str) -> Option<String> {
+    let parts: Vec<&str> = folder.split('/').collect();
+    let (target, arch, r) = match parts[..] {
+        ["linux", name, r, "src", "contrib"] => {
+            let (distribution, arch) = name.rsplit_once('-')?;
+            (Target::Linux(distribution.to_owned()), Arch::parse(arch)?, r)
+        }
+        ["windows", "contrib", r] => (Target::Windows, Arch::X86_64, r),
+        ["macosx", build, "contrib", r] => {
+            (Target::MacOs, if build.ends_with("arm64") { Arch::Arm64 } else { Arch::X86_64 }, r)
+        }
+        _ => return None,
+    };
+    Some(Platform { r: RMinor::parse(r)?, target, arch }.to_string())
+}
+
+impl BundleMirror {
+    /// The bundle in the files of a mirror; `within` is a folder of the mirror, or empty.
+    pub(super) fn new(files: Mirror, within: &str, cache: Arc<BundleCache>) -> BundleMirror {
+        let prefix =
+            if within.is_empty() { String::new() } else { format!("{}/", within.trim_end_matches('/')) };
+        BundleMirror { bundle: Bundle::at(files), prefix, cache, last_read: Mutex::default() }
+    }
+
+    /// As [`Mirror::address`].
+    pub(super) fn address(&self) -> String {
+        format!("{}/{}", self.files().address(), self.prefix).trim_end_matches('/').to_owned()
+    }
+
+    /// Returns the mirror with the files of the bundle.
+    pub(super) fn files(&self) -> &Mirror {
+        self.bundle.mirror()
+    }
+
+    /// As [`Mirror::heads`].
+    pub(super) async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
+        let mut products = Vec::new();
+        if self.bundle.has(&Product::Cran).await.unwrap_or(false) {
+            products.push(Product::Cran);
+        }
+        if let Some(root) = self.files().directory().map(Path::to_owned) {
+            let listed = tokio::task::spawn_blocking(move || versions(&root)).await;
+            products.extend(listed.unwrap_or_default());
+        }
+        let mut heads = Vec::with_capacity(products.len());
+        for product in products {
+            let head = self.cache.head(&self.bundle, &product).await;
+            heads.push((product, head.map(|verified| verified.head.clone())));
+        }
+        heads
+    }
+
+    /// As [`Mirror::readme`].
+    pub(super) async fn readme(
+        &self,
+        product: &Product,
+        file: Sha256,
+    ) -> Result<Option<String>, BundleError> {
+        self.cache.readme(&self.bundle, product, file).await
+    }
+
+    /// Returns the contents below `src/contrib` that this mirror returned last.
+    pub(super) async fn view(&self) -> Result<Option<Arc<MirrorView>>, UpstreamError> {
+        let contrib = format!("{}src/contrib/", self.prefix);
+        let Some((product, folder, _)) = resolve_path(&contrib) else { return Ok(None) };
+        let contents = self.last_contents(&product).await?;
+        Ok(Some(contents.folders.get(folder).cloned().unwrap_or_default()))
+    }
+
+    /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
+    async fn head(&self, product: &Product) -> Result<Arc<Verified>, UpstreamError> {
+        let lacking =
+            || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head_path()));
+        self.cache.head(&self.bundle, product).await.map_err(|error| match (product, error) {
+            (Product::Bioconductor(_) | Product::Binaries(_), BundleError::Absent { .. }) => lacking(),
+            (_, error) => upstream_error(error),
+        })
+    }
+
+    /// Returns the contents of a product that this mirror returned last, so that files match the index.
+    async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
+        let held = self.last_read.lock().get(product).cloned();
+        match held {
+            Some(held) => Ok(held),
+            None => self.contents(product, &*self.head(product).await?).await,
+        }
+    }
+
+    /// Returns the contents of a product for a head; the first caller reads them.
+    async fn contents(&self, product: &Product, verified: &Verified) -> Result<Arc<Contents>, UpstreamError> {
+        let chain = verified.head.chain;
+        let slot = self.cache.slot(&(self.files().address(), product.clone()));
+        let mut known = slot.lock().await;
+        let contents = match known.upgrade().filter(|known| known.chain == chain) {
+            Some(contents) => contents,
+            None => {
+                let gathered = ProductBuilder::new(product.clone());
+                let gathered = self.gather(product, verified, gathered, ProductBuilder::take).await?;
+                let folders = self.run_blocking(product, move || gathered.into_folders()).await?;
+                Arc::new(Contents { chain, folders })
+            }
+        };
+        *known = Arc::downgrade(&contents);
+        self.last_read.lock().insert(product.clone(), Arc::clone(&contents));
+        Ok(contents)
+    }
+
+    /// Returns the DESCRIPTIONs of listed packages of CRAN in the form of its mirrors.
+    async fn database(&self) -> Result<Bytes, UpstreamError> {
+        let product = Product::Cran;
+        let verified = self.head(&product).await?;
+        let contents = self.contents(&product, &verified).await?;
+        let shown = contents.folders.get("").cloned().unwrap_or_default();
+        let database = self.gather(&product, &verified, Database::of(&shown), Database::take).await?;
+        self.run_blocking(&product, move || database.bytes()).await
+    }
+
+    /// Passes the records of a product to `take`, segment by segment.
+    async fn gather<T: Send + 'static>(
+        &self,
+        product: &Product,
+        verified: &Verified,
+        mut into: T,
+        take: fn(&mut T, crate::bundle::Record) -> Result<(), String>,
+    ) -> Result<T, UpstreamError> {
+        for segment in verified.since(0) {
+            into = self.bundle.gather(product, segment, into, take).await.map_err(upstream_error)?;
+        }
+        Ok(into)
+    }
+
+    /// Runs `make` on a blocking thread: for all of CRAN it takes seconds of CPU.
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        product: &Product,
+        make: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, UpstreamError> {
+        let url = || format!("{}/{}", self.files().address(), product.head_path());
+        super::decompress::run_blocking(make)
+            .await
+            .map_err(|reason| UpstreamError::Refused { url: url(), reason })
+    }
+
+    /// As [`Mirror::fetch`].
+    pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), fetch.path));
+        let whole = format!("{}{}", self.prefix, fetch.path);
+        if whole == CONFIG {
+            let config = self.bundle.bioconductor().await.map_err(upstream_error)?.ok_or_else(missing)?;
+            let (bytes, validators) = (config.config_yaml.into(), Validators::default());
+            return Ok(FileResponse::Body { bytes, validators });
+        }
+        if whole == DATABASE {
+            let (bytes, validators) = (self.database().await?, Validators::default());
+            return Ok(FileResponse::Body { bytes, validators });
+        }
+        // Paths of the bundle itself are passed through.
+        let Some((product, folder, path)) = resolve_path(&whole) else {
+            return self.files().fetch(FileRequest { path: &whole, ..fetch.clone() }).await;
+        };
+        let small = MetaFile::parse(path).ok_or_else(missing)?;
+        let verified = self.head(&product).await?;
+        let etag = validator(verified.head.chain);
+        if fetch.known.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
+            return Ok(FileResponse::Unchanged);
+        }
+        let contents = self.contents(&product, &verified).await?;
+        let shown = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
+        let bytes = self.run_blocking(&product, move || shown.meta_file(small)).await?;
+        if bytes.len() as u64 > fetch.limit {
+            let reason = format!("has {} bytes, more than the limit of {}", bytes.len(), fetch.limit);
+            return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });
+        }
+        Ok(FileResponse::Body { bytes, validators: Validators { etag: Some(etag), modified: None } })
+    }
+
+    /// Returns the path in the bundle of a file of the mirror; a path of the bundle itself is passed through.
+    pub(super) async fn locate(&self, path: &str) -> Result<String, UpstreamError> {
+        let whole = format!("{}{path}", self.prefix);
+        let Some((product, folder, rest)) = resolve_path(&whole) else { return Ok(whole) };
+        let contents = self.last_contents(&product).await?;
+        let object = contents.folders.get(folder).and_then(|shown| shown.file(rest));
+        let object = object.map(|object| product.object_path(object.sha256, object.ext));
+        object.ok_or_else(|| UpstreamError::Missing(format!("{}/{path}", self.address())))
+    }
+}
+
+/// Returns the Bioconductor versions that have a folder, sorted by name.
+fn versions(root: &Path) -> Vec<Product> {
+    let entries = std::fs::read_dir(root.join("bioc/v4")).into_iter().flatten().flatten();
+    let names = entries
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<Product> =
+        names.filter_map(|name| Product::parse(&format!("bioconductor/{name}"))).collect();
+    found.sort();
+    found
+}
+
+/// Returns the extension of a package file's name.
+pub(super) fn extension(name: &str) -> Option<&'static str> {
+    EXTENSIONS.into_iter().find(|ending| name.strip_suffix(ending).is_some_and(|rest| rest.ends_with('.')))
+}
+
+fn validator(chain: Sha256) -> String {
+    format!("bundle-{chain}")
+}
+
+/// Converts an error of a bundle; one that is being copied may be complete in a minute.
+fn upstream_error(error: BundleError) -> UpstreamError {
+    let url = |address: &str, file: &str| format!("{address}/{file}");
+    match &error {
+        BundleError::Upstream(error) => error.clone(),
+        BundleError::Missing { address, file } | BundleError::NoBase { address, file, .. } => {
+            UpstreamError::Unavailable {
+                url: url(address, file),
+                reason: error.to_string(),
+                retry_after: None,
+            }
+        }
+        BundleError::Absent { address, file, .. } | BundleError::Broken { address, file, .. } => {
+            UpstreamError::Refused { url: url(address, file), reason: error.to_string() }
+        }
+    }
+}
+
+impl Upstream {
+    /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
+    #[must_use]
+    pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
+        let from_bundle =
+            cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());
+        if !from_bundle {
+            return Cow::Borrowed(&cran.binaries);
+        }
+        let linux = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let base = cran.url.trim_end_matches('/').to_owned();
+        let of = |style| BinaryUrl { base: base.clone(), style };
+        Cow::Owned(vec![of(BinaryStyle::Mirror), of(linux)])
+    }
+}

@@ -1,0 +1,53 @@
+//! Unpacks fetched archives and compressed files, with limits and off the async threads.
+
+use std::io::Read;
+
+use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
+
+/// Limits of unpacking, in bytes except for the number of files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Size of all files together.
+    pub(super) all: u64,
+    /// Size of one file.
+    pub(super) file: u64,
+    /// Number of files.
+    pub(super) files: u64,
+}
+
+/// Passes the files of a tar archive that `takes` accepts to `each`, with their paths.
+pub(super) fn tar(
+    archive: &[u8],
+    bounds: Bounds,
+    takes: impl Fn(&str) -> bool,
+    mut each: impl FnMut(String, Vec<u8>),
+) -> Result<(), ArchiveError> {
+    let limits = Limits { inflated: bounds.all, members: bounds.files, ..Limits::default() };
+    let mut members = Members::new(archive, limits)?;
+    while let Some(member) = members.advance()? {
+        let path = member.path()?;
+        if member.kind == MemberKind::File && takes(&path) {
+            each(path, members.contents(&member, bounds.file)?);
+        }
+    }
+    members.finish()?;
+    Ok(())
+}
+
+/// Decompresses a zstd file.
+pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
+    decoder.take(limit + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > limit {
+        return Err(format!("it inflates to more than {limit} bytes"));
+    }
+    Ok(text)
+}
+
+/// Runs work on a blocking thread.
+pub(super) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|done| done)
+}

@@ -1,0 +1,191 @@
+//! The HTTP client: user agent, proxy, time limits, redirect policy.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::redirect;
+
+use super::UpstreamError;
+use crate::config::Proxy;
+
+/// The user agent in the logs of mirrors.
+const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
+
+/// Maximum number of redirects: a mirror network needs one or two; more is a loop.
+const REDIRECTS: usize = 5;
+
+/// Time limits of one request, and of one file with all its retries.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Timeout for a connection with its TLS handshake.
+    pub connect: Duration,
+    /// Timeout between two reads.
+    pub idle: Duration,
+    /// Time without a byte after which a small file is not retried.
+    pub silence: Duration,
+    /// Timeout for a small file with all its retries.
+    pub total: Duration,
+    /// Number of retries of a small file.
+    pub retries: usize,
+    /// Pause before the first retry; it doubles with each further one, with jitter.
+    pub pause: Duration,
+    /// Longest `Retry-After` that is waited for; beyond it the next run retries.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect: Duration::from_secs(15),
+            idle: Duration::from_secs(30),
+            silence: Duration::from_secs(45),
+            total: Duration::from_secs(600),
+            retries: 4,
+            pause: Duration::from_millis(500),
+            patience: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The client, built for the first request: loading the platform's certificates takes milliseconds that a server with
+/// a `file://` mirror can save.
+pub(super) struct HttpClient {
+    proxy: Option<reqwest::Proxy>,
+    client: Mutex<Option<reqwest::Client>>,
+    pub(super) limits: Limits,
+}
+
+impl HttpClient {
+    pub(super) fn new(proxy: &Proxy, limits: Limits) -> Result<HttpClient, UpstreamError> {
+        Ok(HttpClient { proxy: outbound(proxy)?, client: Mutex::new(None), limits })
+    }
+
+    /// Returns the client. A failure is not cached: certificates may be installed while the daemon runs.
+    pub(super) fn client(&self) -> Result<reqwest::Client, UpstreamError> {
+        let mut slot = self.client.lock();
+        if let Some(client) = &*slot {
+            return Ok(client.clone());
+        }
+        let client = self.build()?;
+        Ok(slot.insert(client).clone())
+    }
+
+    fn build(&self) -> Result<reqwest::Client, UpstreamError> {
+        let Some(provider) = rustls::crypto::CryptoProvider::get_default() else {
+            // reqwest would panic.
+            return Err(refused("no TLS provider was installed before the first request"));
+        };
+        if let Ok(client) = self.builder().build() {
+            return Ok(client);
+        }
+        // A host without the ca-certificates package: a mirror over plain HTTP must work there, and the roots of the
+        // Mozilla programme are the ones of that package.
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| refused(e.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = self.builder().tls_backend_preconfigured(tls).build();
+        client.map_err(|e| refused(format!("could not create the HTTP client: {}", e.without_url())))
+    }
+
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(self.limits.connect)
+            .read_timeout(self.limits.idle)
+            .pool_max_idle_per_host(8)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .referer(false)
+            // Bytes stay as the mirror stores them; a decoded tarball would fail its checksum.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            .redirect(redirect::Policy::custom(follow));
+        match &self.proxy {
+            // Without `[Proxy]` the environment (`HTTPS_PROXY`, `NO_PROXY`, …) applies, as usual.
+            None => builder,
+            Some(proxy) => builder.proxy(proxy.clone()),
+        }
+    }
+}
+
+fn refused(reason: impl Into<String>) -> UpstreamError {
+    UpstreamError::Refused { url: "upstream".to_owned(), reason: reason.into() }
+}
+
+/// Follows a few redirects, never from HTTPS to HTTP, which would lose the verified connection.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > REDIRECTS {
+        return attempt.error(format!("redirected more than {REDIRECTS} times"));
+    }
+    let from_tls = attempt.previous().last().is_some_and(|from| from.scheme() == "https");
+    match attempt.url().scheme() {
+        "https" => attempt.follow(),
+        "http" if !from_tls => attempt.follow(),
+        "http" => attempt.error("redirected from https to http"),
+        other => {
+            let text = format!("redirected to a '{}' address", other.chars().take(20).collect::<String>());
+            attempt.error(text)
+        }
+    }
+}
+
+/// Converts `[Proxy]` for reqwest. `NO_PROXY` of the environment always applies.
+fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
+    let Some(written) = proxy.url.as_ref().map(|url| url.0.trim()).filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    // The text may contain a password, so no message repeats it.
+    let bad = || UpstreamError::Refused {
+        url: "Proxy.URL".to_owned(),
+        reason: "is neither host:port nor a URL that begins with http://, https:// or socks5://".to_owned(),
+    };
+    let full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
+    let mut url = url::Url::parse(&full).map_err(|_| bad())?;
+    let known = matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h");
+    if !known || url.host_str().is_none_or(str::is_empty) {
+        return Err(bad());
+    }
+    let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());
+    if let Some(user) = user.map(str::to_owned) {
+        let password = proxy.password.as_ref().map(|p| p.0.as_str());
+        // In the URL, not through `basic_auth`, so that SOCKS proxies get them, too.
+        url.set_username(&user).map_err(|()| bad())?;
+        url.set_password(password).map_err(|()| bad())?;
+    }
+    let proxy = reqwest::Proxy::all(url).map_err(|_| bad())?;
+    Ok(Some(proxy.no_proxy(reqwest::NoProxy::from_env())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn proxy(url: &str) -> Proxy {
+        Proxy {
+            url: Some(Secret(url.to_owned())),
+            user: Some("team".to_owned()),
+            password: Some(Secret("p@ss/word".to_owned())),
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_a_host_with_a_port_or_a_url() {
+        for good in ["proxy:3128", "http://proxy:3128", "https://u:p@proxy", "socks5://[::1]:1080", ""] {
+            assert!(outbound(&proxy(good)).is_ok(), "{good}");
+        }
+        for bad in ["http://", "ftp://proxy", "a b:1", "http://proxy:99999"] {
+            assert!(outbound(&proxy(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_refused_is_not_repeated() {
+        let error = outbound(&proxy("ftp://me:secret@proxy")).expect_err("not a proxy").to_string();
+        assert!(!error.contains("secret") && error.contains("Proxy.URL"), "{error}");
+    }
+}

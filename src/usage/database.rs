@@ -1,0 +1,95 @@
+//! The handle of the usage database, which is opened in the background, so that no download waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::config::Config;
+use crate::db::{Db, DbError};
+
+pub(super) struct UsageDb {
+    config: Arc<Config>,
+    state: Mutex<State>,
+    /// Serializes opening: a new SQLite file is locked while it is initialized.
+    open_lock: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    db: Option<Db>,
+    /// Whether the last attempt to open or write failed.
+    is_unavailable: bool,
+    closed: bool,
+}
+
+impl UsageDb {
+    /// A handle that is not open yet.
+    pub(super) fn new(config: Arc<Config>) -> UsageDb {
+        UsageDb { config, state: Mutex::default(), open_lock: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns the database, opening it first if necessary, without a timeout.
+    pub(super) async fn open(&self) -> Result<Db, DbError> {
+        let _alone = self.open_lock.lock().await;
+        {
+            let state = self.state.lock();
+            if let Some(db) = &state.db {
+                return Ok(db.clone());
+            }
+            if state.closed {
+                return Err(DbError::Closed);
+            }
+        }
+        let config = Arc::clone(&self.config);
+        let opened = tokio::task::spawn_blocking(move || Db::open_usage(&config)).await;
+        let opened = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let mut state = self.state.lock();
+        match opened {
+            Err(error) => {
+                state.is_unavailable = true;
+                Err(error)
+            }
+            Ok(db) if state.closed => {
+                // Closing blocks briefly; the database is not in use yet.
+                tokio::task::spawn_blocking(move || db.close());
+                Err(DbError::Closed)
+            }
+            Ok(db) => Ok(state.db.insert(db).clone()),
+        }
+    }
+
+    /// Records the outcome of the last attempt to write.
+    pub(super) fn record_outcome(&self, well: bool) {
+        self.state.lock().is_unavailable = !well;
+    }
+
+    /// The database, if it is open and the last attempt succeeded.
+    pub(super) fn available(&self) -> Option<Db> {
+        let state = self.state.lock();
+        state.db.clone().filter(|_| !state.is_unavailable)
+    }
+
+    /// Like [`UsageDb::available`], but opens a database that was not opened yet, for queries before the first write.
+    pub(super) async fn open_within(&self, patience: Duration) -> Option<Db> {
+        if let Some(db) = self.available() {
+            return Some(db);
+        }
+        if self.state.lock().is_unavailable {
+            return None;
+        }
+        tokio::time::timeout(patience, self.open()).await.ok()?.ok()
+    }
+
+    /// Closes the database after its queued transactions.
+    pub(super) async fn close(&self) {
+        let db = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.db.take()
+        };
+        if let Some(db) = db {
+            let _ = tokio::task::spawn_blocking(move || db.close()).await;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The scheduled work on usage data: aggregates finished days into storage, removes days beyond the retention and
+//! unreferenced objects.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::summary::UsageError;
+use super::{Inner, Usage, aggregate, day_number};
+use crate::config::StorageClass;
+use crate::db::Db;
+use crate::db::download::{self, Aggregate};
+use crate::db::{clock, sweep};
+use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
+use crate::model::digest::Sha256;
+use crate::model::time::{SECOND, Timestamp};
+use crate::storage::condition::PendingSweep;
+use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};
+
+/// The key of the last success in the database.
+const TASK: &str = "night";
+/// Delay after the start.
+const START_DELAY: Duration = Duration::from_secs(1);
+/// Retry interval while the database is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// Minimum age of unreferenced objects: the row of a younger one may not be written yet.
+const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
+/// Objects per listing.
+const PAGE: usize = 1000;
+/// The storage class of aggregated days.
+const CLASS: StorageClass = StorageClass::Metrics;
+/// Time in microseconds after which a process that does not write is forgotten.
+const WRITER_EXPIRY: i64 = 7 * 86_400 * SECOND;
+
+impl Usage {
+    /// The state of the schedule; `None` if downloads are not counted.
+    pub async fn schedule(&self) -> Option<ScheduleStatus> {
+        let inner = self.0.as_ref()?;
+        let last = inner.last_rollup().await.ok().flatten();
+        let config = inner.state.config.load();
+        Some(ScheduleStatus::at(
+            "usage data",
+            &config.server.usage_data_schedule,
+            last,
+            (inner.state.clock)(),
+        ))
+    }
+
+    /// Runs the schedule until the task is dropped; a run that was missed while the server was down is done at once.
+    pub async fn run_schedule(&self) {
+        let Some(inner) = &self.0 else { return };
+        let schedule: Schedule = match inner.state.config.load().server.usage_data_schedule.parse() {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                tracing::error!(target: "usage", %error, "invalid Server.UsageDataSchedule; usage data is not aggregated");
+                return;
+            }
+        };
+        let clock = &inner.state.clock;
+        tokio::time::sleep(START_DELAY).await;
+        let last = loop {
+            match inner.last_rollup().await {
+                Ok(last) => break last,
+                Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
+            }
+        };
+        let mut due = schedule.is_missed(last, clock());
+        loop {
+            if due && let Err(error) = inner.roll_up().await {
+                tracing::warn!(target: "usage", %error, "could not aggregate usage data; retrying at the next scheduled time");
+            }
+            let Some(next) = schedule.next(clock()) else { return };
+            sleep_until(clock, next).await;
+            due = true;
+        }
+    }
+}
+
+impl Usage {
+    /// Removes unreferenced objects and returns their number. `confirmed`: without a limit on the number.
+    ///
+    /// # Errors
+    /// The database or the storage failed.
+    pub async fn sweep(&self, confirmed: bool) -> Result<u64, UsageError> {
+        match &self.0 {
+            Some(inner) => inner.sweep(&inner.database.open().await?, confirmed).await,
+            None => Ok(0),
+        }
+    }
+}
+
+impl Inner {
+    async fn last_rollup(&self) -> Result<Option<Timestamp>, UsageError> {
+        Ok(self.database.open().await?.read(|c| download::last_done(c, TASK)).await?)
+    }
+
+    async fn roll_up(&self) -> Result<(), UsageError> {
+        let db = self.database.open().await?;
+        let began = (self.state.clock)();
+        // Days beyond the retention are removed permanently, so the clock must be trusted.
+        self.state.db.read(move |c| clock::check(c, began)).await?;
+        let today = day_number(began);
+        let mut added_up = 0;
+        for day in db.read(move |c| download::not_aggregated(c, today)).await? {
+            added_up += usize::from(self.aggregate_day(&db, day, began).await?);
+        }
+        let removed = self.remove_old(&db, today).await?;
+        self.sweep(&db, false).await?;
+        db.bulk(move |c| {
+            download::forget_writers(c, Timestamp(began.0 - WRITER_EXPIRY))?;
+            download::record_done(c, TASK, began)
+        })
+        .await?;
+        if added_up + removed > 0 {
+            tracing::info!(target: "usage", "usage data: {added_up} days aggregated, {removed} removed");
+        }
+        Ok(())
+    }
+
+    /// Aggregates a day: object first, row second. False if a process still counts for that day; the next run retries.
+    async fn aggregate_day(&self, db: &Db, day: i64, now: Timestamp) -> Result<bool, UsageError> {
+        let counts = db.read(move |c| download::of_day(c, day)).await?;
+        let bytes = Bytes::from(aggregate::render(&counts));
+        let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+        self.state.storage.put(&Key::Usage(sha256), bytes).await?;
+        let made = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
+        Ok(db.bulk(move |c| download::put_aggregate(c, &made, now)).await?)
+    }
+
+    /// Removes the days beyond the retention, one transaction per day: rows first, objects second.
+    async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
+        let kept = self.state.config.load().server.usage_data_retention;
+        if kept.is_zero() {
+            return Ok(0);
+        }
+        let days = i64::try_from(kept.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
+        let first = today.saturating_sub(days);
+        let mut removed = 0;
+        while let Some(day) = db.read(move |c| download::oldest(c, first)).await? {
+            let stored = db
+                .bulk(move |c| {
+                    let stored = download::aggregates(c, day, day + 1)?;
+                    download::remove_day(c, day)?;
+                    Ok(stored)
+                })
+                .await?;
+            for Aggregate { sha256, .. } in stored {
+                if !db.read(move |c| download::has_aggregate(c, sha256)).await? {
+                    self.state.storage.delete(&Key::Usage(sha256)).await?;
+                }
+            }
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Moves unreferenced objects to the trash: those of a day that was counted again, or of an interrupted run.
+    async fn sweep(&self, db: &Db, confirmed: bool) -> Result<u64, UsageError> {
+        let storage = &self.state.storage;
+        if !storage.is_own(CLASS) {
+            return Ok(0);
+        }
+        let (of, unwanted) = self.unreferenced(db).await?;
+        let (objects, now) = (unwanted.len() as u64, (self.state.clock)());
+        let gone = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
+        if objects > PendingSweep::daily_limit(of).saturating_sub(gone) && !confirmed {
+            if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total: of })) {
+                tracing::warn!(
+                    target: "usage",
+                    objects,
+                    of,
+                    "the clean-up of usage data waits; check that the database is the right one, then: rspm storage \
+                     sweep --confirm={}",
+                    CLASS.as_str()
+                );
+            }
+            return Ok(0);
+        }
+        storage.set_pending_sweep(CLASS, None);
+        for key in unwanted {
+            storage.move_to_trash(&key).await?;
+        }
+        if objects > 0 && !confirmed {
+            self.state.db.write(move |c| sweep::record_removed(c, CLASS.as_str(), objects, now)).await?;
+        }
+        self.empty_trash(db).await?;
+        Ok(objects)
+    }
+
+    /// The number of objects, and the old ones without a row.
+    async fn unreferenced(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
+        let (mut of, mut unwanted) = (0, Vec::new());
+        let Some(before) = SystemTime::now().checked_sub(MIN_AGE) else { return Ok((of, unwanted)) };
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list(CLASS, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok((of, unwanted)) };
+            after = Some(last.key);
+            of += page.len() as u64;
+            for object in page.iter().filter(|object| object.modified < before) {
+                let Key::Usage(sha256) = object.key else { continue };
+                if !db.read(move |c| download::has_aggregate(c, sha256)).await? {
+                    unwanted.push(object.key);
+                }
+            }
+        }
+    }
+
+    /// Deletes objects that were in the trash for the grace period; restores those that a row refers to.
+    async fn empty_trash(&self, db: &Db) -> Result<(), UsageError> {
+        let today = day_of(SystemTime::now());
+        self.state.db.write(move |c| sweep::record_day(c, today)).await?;
+        let grace = GracePeriod::new(GRACE, self.state.db.read(sweep::days).await?);
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self.state.storage.list_in(Area::Trash, CLASS, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key);
+            for object in page.iter().filter(|object| grace.is_over(object.modified)) {
+                let Key::Usage(sha256) = object.key else { continue };
+                if !db.read(move |c| download::has_aggregate(c, sha256)).await?
+                    || !self.state.storage.restore(&object.key).await?
+                {
+                    self.state.storage.delete_from(Area::Trash, &object.key).await?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The task that writes the counts every few seconds, in small transactions, each exactly once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Inner;
+use crate::db::DbError;
+use crate::db::download::{self, Count};
+use crate::metrics;
+
+/// Interval of the writes; a killed process loses at most the downloads of this time.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Delay of the first write, which opens the database, because the start has more urgent work.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// Rows per transaction.
+const CHUNK: usize = 1000;
+
+pub(super) struct UsageWriter {
+    inner: Arc<Inner>,
+    /// Identifies this process in the database.
+    writer: Arc<str>,
+    last_batch: i64,
+    /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
+    batches: VecDeque<(i64, Arc<[Count]>)>,
+    failing: bool,
+}
+
+impl UsageWriter {
+    pub(super) fn new(inner: Arc<Inner>) -> UsageWriter {
+        let writer = format!("{:016x}", rand::random::<u64>()).into();
+        UsageWriter { inner, writer, last_batch: 0, batches: VecDeque::new(), failing: false }
+    }
+
+    /// Writes periodically until it is notified to stop, then once more.
+    pub(super) async fn run(mut self) {
+        let mut pause = FIRST_DELAY;
+        loop {
+            let stopped = tokio::select! {
+                () = tokio::time::sleep(pause) => false,
+                () = self.inner.stop.notified() => true,
+            };
+            let nothing = self.batches.is_empty() && self.inner.tally.waiting() == 0;
+            if !(stopped && nothing) {
+                self.save().await;
+            }
+            pause = INTERVAL;
+            if stopped {
+                if !self.batches.is_empty() {
+                    let lost: i64 =
+                        self.batches.iter().flat_map(|(_, rows)| rows.iter()).map(|n| n.count).sum();
+                    tracing::warn!(target: "usage", "could not write {lost} downloads; they are not counted");
+                }
+                return;
+            }
+        }
+    }
+
+    async fn save(&mut self) {
+        match self.write().await {
+            Ok(()) => {
+                self.inner.database.record_outcome(true);
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(target: "usage", "writing usage data again");
+                }
+            }
+            Err(DbError::Closed) => {}
+            Err(error) => {
+                self.inner.database.record_outcome(false);
+                // Logged once: a retry follows every few seconds.
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(
+                        target: "usage",
+                        "could not write usage data; packages are served, and downloads are counted in memory \
+                         meanwhile: {error}"
+                    );
+                }
+            }
+        }
+        let held: usize = self.batches.iter().map(|(_, rows)| rows.len()).sum();
+        metrics::usage_waiting(held + self.inner.tally.waiting());
+    }
+
+    async fn write(&mut self) -> Result<(), DbError> {
+        let db = self.inner.database.open().await?;
+        if self.batches.is_empty() {
+            let counts = self.inner.tally.take();
+            for chunk in counts.chunks(CHUNK) {
+                self.last_batch += 1;
+                self.batches.push_back((self.last_batch, chunk.into()));
+            }
+        }
+        while let Some((batch, rows)) = self.batches.front() {
+            let (writer, batch, rows) = (Arc::clone(&self.writer), *batch, Arc::clone(rows));
+            let now = (self.inner.state.clock)();
+            let count: i64 = rows.iter().map(|n| n.count).sum();
+            // After an unknown outcome the batch is retried with the same number, so it is not counted twice.
+            db.bulk(move |c| download::add(c, &writer, batch, now, &rows)).await?;
+            metrics::usage_saved(u64::try_from(count).unwrap_or(0));
+            self.batches.pop_front();
+        }
+        Ok(())
+    }
+}

@@ -1,6 +1,6 @@
-# What people and CI call. Two commands matter: `make demo` and `make test`.
+# Entry points for people and CI. The main ones are `make demo` and `make test`.
 
-# Build output goes to a cache folder when the environment names one, so that fresh clones share it.
+# Build output goes to a cache folder if the environment names one, so that clones share it.
 ifndef CARGO_TARGET_DIR
 ifdef XDG_CACHE_HOME
 export CARGO_TARGET_DIR := $(XDG_CACHE_HOME)/rstudio-pm/target
@@ -25,10 +25,10 @@ demo: compiler
 	$(CARGO) build --profile demo --bin rstudio-pm --bin rspm
 	@BIN=$(CARGO_TARGET_DIR)/demo CRAN_URL=$(CRAN_URL) examples/demo
 
-## make test    install what the tests need, then formatting, lints and all tests
+## make test    install the tools that the tests need, then check formatting and lints and run all tests
 test: setup lint unit packages
 
-## make setup   install what the tests need (Debian and Ubuntu, as root)
+## make setup   install the tools that the tests need (Debian and Ubuntu, as root)
 setup:
 	@tests/setup
 
@@ -39,57 +39,57 @@ lint:
 unit:
 	@tests/unit
 
-## make unit-data  the tests that read the test data, for another folder (RSPM_TEST_DATA=…)
+## make unit-data  run the tests that read the test data on another folder (RSPM_TEST_DATA=…)
 unit-data:
 	@tests/unit data
 
-# Rust links with a C compiler, and compiles SQLite with it.
+# Rust needs a C compiler for linking and for SQLite.
 compiler:
 	@command -v cc >/dev/null || { echo "installing a C compiler (apt-get install gcc libc6-dev)"; apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
-## make build   release binaries
+## make build   build the programs in release mode
 build: compiler
 	$(CARGO) build --release --bins
 
-## make bench   the measured promises, as ratios taken in one run (ARGS="serving index" for some of them)
+## make bench   measure performance as ratios within one run (ARGS="serving index" for some groups)
 bench: setup
 	@command -v libdeflate-gzip >/dev/null || apt-get install -y -qq --no-install-recommends libdeflate-tools >/dev/null
 	@command -v h2load >/dev/null || apt-get install -y -qq --no-install-recommends nghttp2-client >/dev/null
 	. tests/setup.env && $(CARGO) bench --bench promises -- $(ARGS)
 
-## make fuzz    fuzz every parser of bytes from outside (FUZZ_SECONDS=60 for each, TARGET=rds_item for one)
+## make fuzz    fuzz every parser of untrusted bytes (FUZZ_SECONDS=60 for each, TARGET=rds_item for one)
 FUZZ_SECONDS ?= 60
 fuzz: compiler
 	@command -v c++ >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ >/dev/null; }
 	@fuzz/run $(FUZZ_SECONDS) $(TARGET)
 
-# After a change of dependencies: the fuzzing program takes the same versions.
+# After a change of dependencies: gives the fuzzing package the same versions.
 fuzz-lock:
 	cp Cargo.lock fuzz/Cargo.lock
 	cargo metadata --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
-## make docs    write the generated pages of docs/ again
+## make docs    regenerate the generated pages of docs/
 docs:
 	UPDATE_DOCS=1 $(CARGO) test --test integration -- packaging::generated
 
-## make portable  programs that run on every distribution with glibc 2.28 or newer, without debug information
+## make portable  build the programs for every distribution with glibc 2.28 or newer, without debug information
 portable:
 	@CARGO_TARGET_DIR=$(CARGO_TARGET_DIR) tests/packaging/portable
 
-# Where `install` takes the programs from, and the number of the package.
+# Folder of the programs for `install`, and release number of the package.
 BIN ?= $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/dist
 RELEASE ?= 1
-# What /usr/bin/rspm is a link to: Debian wants an absolute one, rpm a relative one.
+# Target of the link /usr/bin/rspm: Debian requires an absolute one, rpm a relative one.
 RSPM ?= /opt/rstudio-pm/bin/rspm
-# Where zsh looks: Debian has another place than others.
+# Folder of zsh completions, which differs between Debian and other distributions.
 ZSH ?= /usr/share/zsh/vendor-completions
-# Name of the key that gpg signs packages with; without one they are not signed.
+# Name of the gpg key for signing packages; if empty, they are not signed.
 SIGN_KEY ?=
 export SIGN_KEY
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^version/q' Cargo.toml)
 
-# Licence texts of all crates, and the SBOM, into the documentation of a package.
+# Writes the licence texts of all crates, and the SBOM, to the documentation folder of a package.
 define inventory
 	install -d -m 755 $(1)
 	tests/packaging/inventory $(1)/third-party-licences.txt $(1)/sbom.cdx.json
@@ -97,7 +97,7 @@ define inventory
 	chmod 644 $(1)/third-party-licences.txt.gz $(1)/sbom.cdx.json
 endef
 
-## make install DESTDIR=…  put everything where the documents say; what a package consists of
+## make install DESTDIR=…  install all files to the documented paths; defines the contents of the package
 install:
 	install -d -m 755 $(DESTDIR)/opt/rstudio-pm/bin $(DESTDIR)/opt/rstudio-pm/lib $(DESTDIR)/usr/bin
 	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm $(DESTDIR)/opt/rstudio-pm/bin/
@@ -129,7 +129,7 @@ install:
 	chmod 644 $(DESTDIR)/usr/share/bash-completion/completions/rspm \
 	    $(DESTDIR)$(ZSH)/_rspm $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm.fish
 
-## make install-downloader DESTDIR=…  the same for the downloader, which is a package of its own
+## make install-downloader DESTDIR=…  the same for the downloader, which is a separate package
 install-downloader:
 	install -d -m 755 $(DESTDIR)/usr/bin $(DESTDIR)/usr/share/man/man1
 	install -m 755 $(BIN)/rspm-offline-downloader $(DESTDIR)/usr/bin/
@@ -144,35 +144,35 @@ install-downloader:
 	chmod 644 $(DESTDIR)/usr/share/bash-completion/completions/rspm-offline-downloader \
 	    $(DESTDIR)$(ZSH)/_rspm-offline-downloader $(DESTDIR)/usr/share/fish/vendor_completions.d/rspm-offline-downloader.fish
 
-## make downloader  dist/rspm-offline-downloader as .deb, .rpm and .tar.gz, without service, user or database
+## make downloader  build dist/rspm-offline-downloader as .deb, .rpm and .tar.gz, without service, user or database
 downloader: portable
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) debian/downloader
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) NAME=rspm-offline-downloader rpm/build
 	@VERSION=$(VERSION) BIN=$(BIN) debian/tarball
 
-## make deb     dist/rstudio-pm_<version>-<release>_amd64.deb
+## make deb     build dist/rstudio-pm_<version>-<release>_amd64.deb
 deb: portable
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) debian/build
 
-## make rpm     dist/rstudio-pm-<version>-<release>.x86_64.rpm
+## make rpm     build dist/rstudio-pm-<version>-<release>.x86_64.rpm
 rpm: portable
 	@VERSION=$(VERSION) RELEASE=$(RELEASE) BIN=$(BIN) rpm/build
 
-## make sign SIGN_KEY=…  signs what is in dist/ with a key of gpg; deb, rpm and downloader do it when they are given one
+## make sign SIGN_KEY=…  sign the packages in dist/ with a gpg key; deb, rpm and downloader also do so if SIGN_KEY is set
 sign:
 	@rpm/sign dist/*.deb dist/*.rpm dist/*.tar.gz
 
-## make deny    licences, duplicates and origins of all crates, by cargo-deny and deny.toml
+## make deny    check licences, duplicates and origins of all crates with cargo-deny and deny.toml
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
 	cargo deny --locked check licenses bans sources
 
-## make soak    a hundred restarts, reloads and upgrades, a million requests: none may fail (a quarter of an hour)
+## make soak    run a hundred restarts, reloads and upgrades under a million requests, none of which may fail (15 minutes)
 soak:
 	. tests/setup.env && $(CARGO) test --test integration -- --exact --ignored --nocapture \
 	    daemon::soak::a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none
 
-# The packages as they are tested: built in less time than those that are given away.
+# Build options of tested packages: faster to build than released ones.
 TESTED := CARGO_PROFILE_DIST_LTO=false CARGO_PROFILE_DIST_CODEGEN_UNITS=16
 
 ## make package-test  install, run, upgrade and remove the packages on booted systems (as root, on Debian or Ubuntu)
@@ -180,11 +180,11 @@ package-test:
 	@$(TESTED) $(MAKE) --no-print-directory deb rpm downloader
 	@tests/packaging/run
 
-# A part of `make test` where it can be: it boots systems. Where it must be, it fails when it cannot.
+# Part of `make test` where systems can be booted. In CI it is mandatory and fails if they cannot.
 packages:
 	@if [ -n "$$CI" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get && unshare -mpf true; } >/dev/null 2>&1; then \
 	    $(MAKE) --no-print-directory package-test; \
-	else echo "make test: the packages were not tried; that takes root on Debian or Ubuntu, and the right to boot a system: make package-test"; fi
+	else echo "make test: the packages were not tested; this requires root on Debian or Ubuntu and permission to boot a system: make package-test"; fi
 
 ## make clean   remove build output and the demo's directory
 clean:

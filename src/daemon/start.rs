@@ -123,7 +123,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     let Start { file, config, loaded, patient, mut sockets, mut taken, limits, began } = start;
     let signals = Signals::install();
     // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
-    let herald = Notifier::start(taken.is_none());
+    let notifier = Notifier::start(taken.is_none());
     let giving = Handover::of(&sockets).map_err(StartError::HandOver)?;
     let beside = taken.as_mut().map(|taken| SharedStores { lock: taken.lock.take() });
     let line = taken.map(Received::connect).transpose().map_err(StartError::HandOver)?;
@@ -155,27 +155,27 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         watchdog::ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
     let mut own_admin = sockets.admin_path.clone();
     let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
-    let doors = Services { server: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
-    let listeners = Listeners::new(doors.clone(), &mut sockets, patient);
+    let services = Services { server: house.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
+    let listeners = Listeners::new(services.clone(), &mut sockets, patient);
     let mut shut = Some(sockets);
-    let mut open = || shut.take().map(|sockets| doors.open(sockets));
-    let fixtures = ProcessContext {
+    let mut open = || shut.take().map(|sockets| services.open(sockets));
+    let context = ProcessContext {
         file: file.to_owned(),
         switch: switch.clone(),
         logs: logs.clone(),
         tls: tls.clone(),
-        notifier: herald.clone(),
+        notifier: notifier.clone(),
         jobs: Jobs::default(),
         addresses: ListenAddresses::of(&config),
         handover: giving,
         listeners,
         predecessor: predecessor.clone(),
     };
-    let mut operator = Supervisor::new(fixtures, beside);
+    let mut supervisor = Supervisor::new(context, beside);
 
     let mut stop = pin!(signals.until_stop(&control));
     let first = {
-        let mut opening = pin!(operator.start(loaded, patient));
+        let mut opening = pin!(supervisor.start(loaded, patient));
         let mut more = tokio::time::interval(START_EXTENSION / 2);
         let mut long = pin!(tokio::time::sleep(BACKLOG_WAIT));
         let mut waiting = true;
@@ -183,7 +183,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             tokio::select! {
                 opened = &mut opening => break Some(opened),
                 () = &mut stop => break None,
-                _ = more.tick() => herald.extend_timeout(START_EXTENSION, &summary::starting(&control.mode())),
+                _ = more.tick() => notifier.extend_timeout(START_EXTENSION, &summary::starting(&control.mode())),
                 () = &mut long, if waiting => {
                     waiting = false;
                     open();
@@ -205,14 +205,14 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
             if !wanted {
                 return Err(StartError::Cancelled);
             }
-            operator.refresh().await;
+            supervisor.refresh().await;
         }
         open();
         if let Some(waiting) = waiting.take() {
             logs.predecessors.add(waiting.pid());
             let again = waiting.report_ready().await;
-            herald.become_main();
-            operator.restart_syncs(&again);
+            notifier.become_main();
+            supervisor.restart_syncs(&again);
         }
         pid_file = pid_file::write_pid(&config);
         let took = began.elapsed().unwrap_or_default();
@@ -221,19 +221,19 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
         }
         // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
         // the explanation.
-        herald.ready(&summary::brief(&switch, &control.mode()));
-        let line = tokio::spawn(status::run(switch.clone(), herald.clone()));
-        let dog = tokio::spawn(watchdog::run(addresses, herald.clone()));
+        notifier.ready(&summary::brief(&switch, &control.mode()));
+        let line = tokio::spawn(status::run(switch.clone(), notifier.clone()));
+        let dog = tokio::spawn(watchdog::run(addresses, notifier.clone()));
         successor = loop {
             let prepared = tokio::select! {
                 () = &mut stop => break None,
-                prepared = operator.run_commands(&mut orders) => prepared,
+                prepared = supervisor.run_commands(&mut orders) => prepared,
             };
             let Some(prepared) = prepared else { break None };
             // Not interrupted by a stop: meanwhile both processes accept connections.
-            match operator.commit(prepared).await {
+            match supervisor.commit(prepared).await {
                 Ok(successor) => break Some(successor),
-                Err(why) => drop(operator.cancel_hand_over(&why)),
+                Err(why) => drop(supervisor.cancel_hand_over(&why)),
             }
         };
         line.abort();
@@ -241,12 +241,12 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     }
 
     rotation.abort();
-    let app = operator.stop();
+    let app = supervisor.stop();
     let limits = house.limits().clone();
     let requests = house.drain().requests();
     let whole = match successor {
         None => {
-            herald.stopping("Finishing requests");
+            notifier.stopping("Finishing requests");
             tracing::info!("stopping: {} in progress", counted(requests));
             predecessor.stop().await;
             let whole = house.drain().stop(&limits, predecessor.wait_exit()).await;
@@ -290,7 +290,7 @@ async fn serve(start: Start<'_>, logs: &Logs) -> Result<(), StartError> {
     for path in own_admin.iter().chain(&pid_file) {
         let _ = std::fs::remove_file(path);
     }
-    herald.flush();
+    notifier.flush();
     tracing::info!("stopped");
     Ok(())
 }

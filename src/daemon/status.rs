@@ -27,7 +27,7 @@ struct StatusInputs {
 }
 
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
-pub(super) async fn run(switch: Switch, herald: Notifier) {
+pub(super) async fn run(switch: Switch, notifier: Notifier) {
     let mut modes = switch.context().control.subscribe();
     let mut sent = String::new();
     let mut last: Option<StatusInputs> = None;
@@ -56,7 +56,7 @@ pub(super) async fn run(switch: Switch, herald: Notifier) {
         if last.as_ref() != Some(&now) {
             let line = summary::line(&switch, &now.mode).await;
             if line != sent {
-                herald.status(&line);
+                notifier.status(&line);
                 sent = line;
             }
             last = Some(now);

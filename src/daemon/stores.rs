@@ -33,7 +33,7 @@ pub(super) struct SharedStores {
 /// `say` is called with the current step, to report the progress of a long start.
 pub(super) async fn open(
     config: &Arc<Config>,
-    porch: &ServerContext,
+    context: &ServerContext,
     jobs: &Jobs,
     beside: Option<SharedStores>,
     say: impl Fn(&'static str),
@@ -50,7 +50,7 @@ pub(super) async fn open(
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     say("opening the storage and reading the catalog");
-    let opened = build_app(config, porch, jobs, db.clone()).await;
+    let opened = build_app(config, context, jobs, db.clone()).await;
     if opened.is_err() {
         close_db(db).await;
     }
@@ -59,7 +59,7 @@ pub(super) async fn open(
 
 async fn build_app(
     config: &Arc<Config>,
-    porch: &ServerContext,
+    context: &ServerContext,
     jobs: &Jobs,
     db: Db,
 ) -> Result<Arc<App>, StartError> {
@@ -74,7 +74,7 @@ async fn build_app(
         upstream,
         catalog,
         jobs.clone(),
-        porch.clock.clone(),
+        context.clock.clone(),
     ));
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
@@ -93,11 +93,11 @@ async fn build_app(
         repo,
         sync,
         state,
-        site: Arc::clone(&porch.site),
-        limits: porch.limits.clone(),
+        site: Arc::clone(&context.site),
+        limits: context.limits.clone(),
         resolve_cache: ResolveCache::default(),
         response_budget: ResponseBudget::default(),
-        recorder: DownloadRecorder::new(porch.service_log.clone(), usage.clone()),
+        recorder: DownloadRecorder::new(context.service_log.clone(), usage.clone()),
         usage,
     }))
 }

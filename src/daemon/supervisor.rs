@@ -161,7 +161,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// A supervisor with nothing open yet.
     pub(super) fn new(fixtures: ProcessContext, beside: Option<SharedStores>) -> Supervisor {
-        let mut operator = Supervisor {
+        let mut supervisor = Supervisor {
             context: fixtures,
             running: None,
             loaded: None,
@@ -170,8 +170,8 @@ impl Supervisor {
             retry_at: None,
             retry_listeners_at: None,
         };
-        operator.schedule_listener_retry();
-        operator
+        supervisor.schedule_listener_retry();
+        supervisor
     }
 
     /// Starts serving for the first time. `patient`: responds with 503 and the reason instead of failing.
@@ -308,15 +308,15 @@ impl Supervisor {
         let changed = !opened.is_empty();
         self.context.handover.add(opened);
         self.schedule_listener_retry();
-        let porch = self.context.switch.context();
+        let shared = self.context.switch.context();
         if let RetryResult::NeedsRestart(address) = outcome {
             tracing::warn!(
                 "{address} is free again: exiting, so that systemd opens it and restarts the server"
             );
-            porch.control.stop();
+            shared.control.stop();
         }
         if changed {
-            let line = summary::line(&self.context.switch, &porch.control.mode()).await;
+            let line = summary::line(&self.context.switch, &shared.control.mode()).await;
             self.context.notifier.status(&line);
         }
     }

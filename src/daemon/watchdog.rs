@@ -20,7 +20,7 @@ pub(super) struct ProbeAddresses {
 
 /// Checks the server twice per watchdog interval and notifies systemd if it responds. Returns at once if systemd has
 /// no watchdog configured.
-pub(super) async fn run(addresses: ProbeAddresses, herald: Notifier) {
+pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
     // Also checks WATCHDOG_PID: the variable may be meant for another process.
     let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else { return };
     let mut next = tokio::time::interval(interval / 2);
@@ -28,7 +28,7 @@ pub(super) async fn run(addresses: ProbeAddresses, herald: Notifier) {
     loop {
         next.tick().await;
         match probe(&addresses, interval / 4).await {
-            Ok(()) => herald.watchdog(),
+            Ok(()) => notifier.watchdog(),
             Err(error) => tracing::error!("watchdog: self-check failed: {error}"),
         }
     }

@@ -396,7 +396,7 @@ mod tests {
     async fn a_missing_class_has_no_lost_objects_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let config = crate::config::Config::example(folder.path(), "").unwrap().config;
-        let storage = Storage::unprepared(&config.storage).await.unwrap();
+        let storage = Storage::open_read_only(&config.storage).await.unwrap();
         let class = StorageClass::Packages;
         let lost = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
         assert!(storage.set_lost(class, lost()));

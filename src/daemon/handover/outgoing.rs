@@ -140,7 +140,7 @@ impl Prepared {
     /// It failed and was killed; nothing has changed here.
     pub(in crate::daemon) async fn commit(
         mut self,
-        herald: &Notifier,
+        notifier: &Notifier,
         db: &Db,
         syncs: Vec<SyncRestart>,
     ) -> Result<Successor, String> {
@@ -155,8 +155,8 @@ impl Prepared {
             self.kill();
             return Err(why.to_owned());
         }
-        herald.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
-        herald.flush();
+        notifier.hand_over_main(pid, &format!("Process {pid}, version {}, takes over", self.version));
+        notifier.flush();
         db.release_lock();
         // If it has exited by now, systemd has noticed.
         let _ = self.channel.send(&Message::Yours { syncs }).await;

@@ -10,6 +10,7 @@ mod overflow;
 mod progress;
 mod reader;
 mod registry;
+mod size;
 mod spool;
 mod store;
 mod task;

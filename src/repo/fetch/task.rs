@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::host_limits::LastData;
 use super::registry::FetchRequest;
+use super::size::{merge_size, no_room_error};
 use super::spool::{CompleteFile, NotStored, Writer};
 use super::{Fetch, FetchError, FetchOutcome, Fetches, LARGEST, Progress};
 use crate::db::file::FileState;
@@ -427,34 +428,6 @@ fn timeout_error(place: &MirrorPath, silence: Duration) -> UpstreamError {
         url: format!("{}/{}", place.mirror.address(), place.path),
         reason: format!("no answer within {} s", silence.as_secs_f32()),
         retry_after: None,
-    }
-}
-
-fn no_room_error(path: &str, size: &str) -> FetchError {
-    FetchError::Storage(format!(
-        "{path} has {size}, the index does not declare its size, and the disk has no room for as many again"
-    ))
-}
-
-/// Merges the known size of the file with the one an answer declares.
-fn merge_size(
-    path: &str,
-    known: Option<u64>,
-    declared: Option<u64>,
-    written: u64,
-) -> Result<Option<u64>, FetchError> {
-    let changed = |why: String| Err(FetchError::Mismatch(format!("{path} on the mirror {why}")));
-    match (known, declared) {
-        (Some(known), Some(declared)) if known != declared => {
-            changed(format!("had {known} bytes and has {declared} now"))
-        }
-        (None, Some(declared)) if declared < written => {
-            changed(format!("has {declared} bytes, but {written} were received already"))
-        }
-        (None, Some(declared)) if declared > LARGEST => {
-            changed(format!("declares {declared} bytes, more than the limit of {LARGEST}"))
-        }
-        (known, declared) => Ok(known.or(declared)),
     }
 }
 

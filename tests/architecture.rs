@@ -254,7 +254,6 @@ const RETIRED_TYPES: &[&str] = &[
     "Looked",
     "Looker",
     "Offer",
-    "Operator",
     "Outcome",
     "Parcel",
     "Parceled",

@@ -17,7 +17,7 @@ use super::host_limits::LastData;
 use super::registry::FetchRequest;
 use super::size::{merge_size, no_room_error};
 use super::spool::{CompleteFile, NotStored, Writer};
-use super::{Fetch, FetchError, FetchOutcome, Fetches, LARGEST, Progress};
+use super::{Fetch, FetchError, FetchOutcome, Fetches, Progress};
 use crate::db::file::FileState;
 use crate::repo::candidates::MirrorPath;
 use crate::storage::StorageError;

@@ -69,7 +69,8 @@ mod tests {
         std::fs::write(&path, "[HTTP]\nListen = x\n").expect("written");
         let message = load(&path, []).expect_err("x is no address").to_string();
         assert!(
-            message.starts_with(&format!("{}:2:10: [HTTP] Listen = \"x\": is no address", path.display())),
+            message
+                .starts_with(&format!("{}:2:10: [HTTP] Listen = \"x\": is not an address", path.display())),
             "{message}"
         );
     }

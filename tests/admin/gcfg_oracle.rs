@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gix_config::parse::{EventRef, Events};
 use gix_config::value::normalize;
 use proptest::prelude::*;
-use rstudio_pm::config::{ConfigError, NoticeCategory};
+use rstudio_pm::config::{ConfigError, Loaded, NoticeCategory};
 
 /// Section, sub-name and property, without case where there is none, to its values.
 type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
@@ -51,15 +51,17 @@ fn theirs(text: &str) -> Option<Values> {
     Some(values)
 }
 
+/// Whether we know all names. A comment may end with a backslash, and then the next line, which was generated as the rest of
+/// a value, is a property of its own with a name that does not exist.
+fn knows_all_names(text: &str) -> bool {
+    let unknown = |loaded: Loaded| loaded.warnings.iter().any(|w| w.category == NoticeCategory::Name);
+    !rstudio_pm::config::parse("f", text.as_bytes(), []).is_ok_and(unknown)
+}
+
 /// What we read; `None` when the text has a syntax error.
 fn ours(text: &str) -> Option<Values> {
     match rstudio_pm::config::parse("f", text.as_bytes(), []) {
         Ok(loaded) => {
-            assert_eq!(
-                loaded.warnings.iter().find(|warning| warning.category == NoticeCategory::Name),
-                None,
-                "{text:?}"
-            );
             let mut values = Values::new();
             for setting in loaded.settings.iter() {
                 for value in &setting.values {
@@ -122,11 +124,13 @@ proptest! {
 
     #[test]
     fn both_read_the_same(text in text(false)) {
+        prop_assume!(knows_all_names(&text));
         prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
     }
 
     #[test]
     fn both_read_what_is_written_well(text in text(true)) {
+        prop_assume!(knows_all_names(&text));
         prop_assert!(theirs(&text).is_some(), "{:?}", text);
         prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
     }

@@ -255,5 +255,5 @@ fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() 
     let body = post(&server, JAMMY, "Package: mine\nVersion: 1\nImports: far, web\n").json();
     assert_eq!(body["unknown"], json!(["far"]));
     let said = server.sync_of("sysreqs").expect("the rules");
-    assert!(said.contains("(1 were not)"), "{said}");
+    assert!(said.contains("(1 are not)"), "{said}");
 }

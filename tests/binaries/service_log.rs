@@ -559,7 +559,7 @@ fn a_stored_source_that_lost_its_end_is_fetched_again() {
     let (answer, line) = logged.asked(&path, None);
     assert!(answer.body == entry.bytes, "all of it, from the mirror");
     assert!(line.ends_with("\"type\":\"source_current\",\"message\":\"ok\"}"), "{line}");
-    logged.server.wait_for_log("has 100 bytes, not");
+    logged.server.wait_for_log("a stored object is damaged");
     assert_eq!(mirror.asked(&entry.listed()).len(), 2);
     assert!(std::fs::read(&stored).expect("mended") == entry.bytes);
 }

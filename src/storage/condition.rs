@@ -339,6 +339,11 @@ impl Storage {
         }
     }
 
+    /// Records that a lost object is in storage again.
+    pub fn remove_lost(&self, key: &Key) {
+        self.0.condition.lock().lost.remove(key);
+    }
+
     /// Records whether the directory of classes has no space left.
     pub(super) fn set_without_space(&self, classes: &[StorageClass], is_full: bool) {
         let mut condition = self.0.condition.lock();

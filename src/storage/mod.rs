@@ -271,7 +271,7 @@ impl Storage {
             }
             found => found?,
         };
-        self.0.condition.lock().lost.remove(key);
+        self.remove_lost(key);
         match found {
             FoundObject::Whole(whole) => {
                 self.0.cache.insert(*key, whole.clone());

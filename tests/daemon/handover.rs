@@ -142,7 +142,7 @@ fn what_cannot_take_over_leaves_the_old_one_serving() {
         ("exit 0", "exited before it was ready"),
         ("exit 2", "exit status: 2"),
         ("kill -9 $$", "signal: 9"),
-        ("exec /nowhere", "ended with"),
+        ("exec /nowhere", "exit status: 127"),
     ] {
         manager.install_script(script);
         let refused = manager.upgrade().expect_err(script);

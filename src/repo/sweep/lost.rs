@@ -54,8 +54,15 @@ impl Repo {
         let count = lost.len();
         let names = self.file_names(lost.iter().copied().take(MAX_NAMED).collect()).await?;
         let class_name = class.as_str();
+        let keys: Vec<Key> = lost.iter().copied().collect();
         if self.state.storage.set_lost(class, lost) && count > 0 {
             tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
+        }
+        // An object that was stored after it was looked up and before it was recorded would stay recorded.
+        for key in keys {
+            if self.state.storage.size(&key).await?.is_some() {
+                self.state.storage.remove_lost(&key);
+            }
         }
         if fetched_again > 0 {
             tracing::warn!(

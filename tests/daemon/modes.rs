@@ -230,10 +230,7 @@ fn a_sync_that_was_halted_for_nothing_goes_on_at_once() {
     let mirror = slow_mirror(Duration::from_secs(3));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     // An upload that goes on keeps it from going offline.
-    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
-    let head =
-        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
-    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let _upload = server.begin_upload();
     server.json("sync --no-wait");
     let error = server.refused("offline --timeout=1s");
     assert!(error.contains("1 request"), "{error}");
@@ -290,10 +287,7 @@ fn systemd_is_told_of_sockets_that_are_not_those_of_the_configuration() {
 #[test]
 fn progress_is_shown_on_a_terminal() {
     let server = Server::start();
-    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
-    let head =
-        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
-    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let _upload = server.begin_upload();
     let command = server.rspm_command("offline --timeout=2s");
     let line: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
     let line = line.join(std::ffi::OsStr::new(" "));
@@ -308,10 +302,7 @@ fn progress_is_shown_on_a_terminal() {
 #[test]
 fn who_does_not_wait_for_offline_has_not_asked_for_it() {
     let server = Server::start();
-    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
-    let head =
-        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
-    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    let _upload = server.begin_upload();
     let mut asked = server.rspm_command("offline --timeout=1h").spawn().expect("rspm runs");
     server.wait_for_log("going offline");
     // Interrupted.

@@ -1,7 +1,6 @@
 //! What systemd is told of a reload, and how signals and the notify socket may misbehave.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -174,11 +173,7 @@ fn a_second_term_ends_it_at_once() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     // An upload that goes on: the first stop waits for it.
-    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("it answers");
-    let head =
-        "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nx";
-    wire.write_all(head.as_bytes()).expect("sent");
-    std::thread::sleep(Duration::from_millis(300));
+    let _upload = server.begin_upload();
     let began = Instant::now();
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping: 1 request in progress");

@@ -1,7 +1,8 @@
 //! The real `rstudio-pm`, started in a directory of its own on a port the system chooses; killed on drop.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -185,6 +186,22 @@ impl Server {
     /// The admin socket.
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.dir.path().join("run/rstudio-pm.sock")
+    }
+
+    /// Begins an upload that does not end. The server has begun to read its body when this returns: it has answered
+    /// `100 Continue`.
+    pub(crate) fn begin_upload(&self) -> UnixStream {
+        let mut stream = UnixStream::connect(self.admin_socket()).expect("it answers");
+        let head = "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\
+                    Expect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).expect("sent");
+        let expected = "HTTP/1.1 100 Continue\r\n\r\n";
+        let mut answer = vec![0; expected.len()];
+        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+        stream.read_exact(&mut answer).expect("the server reads the body");
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+        stream.write_all(b"x").expect("sent");
+        stream
     }
 
     /// A request to the admin API: `admin("POST", "/repos", &json)`.

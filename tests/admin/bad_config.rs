@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::ended::end;
+use crate::support::process::end;
 use crate::support::server::Builder;
 
 const SYNTAX: &str = "Configuration file syntax";

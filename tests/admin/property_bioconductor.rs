@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::furnish::{mirror, until};
-use crate::support::relay::Relay;
+use crate::support::fixtures::{mirror, until};
+use crate::support::recording_server::Relay;
 use crate::support::server::{Builder, Server};
 
 /// A mirror of Bioconductor 3.20 with one package, `alpha` 1.0.

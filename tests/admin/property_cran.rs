@@ -5,10 +5,10 @@ use std::path::Path;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_current_meta};
 
-use crate::support::furnish::{mirror, until};
+use crate::support::binary_server;
+use crate::support::fixtures::{mirror, until};
 use crate::support::http;
-use crate::support::offers;
-use crate::support::relay::Relay;
+use crate::support::recording_server::Relay;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
@@ -67,15 +67,16 @@ pub(super) fn url_of_a_web_server_is_asked_over_https() {
 /// What a client with R 4.5 on Ubuntu 24.04 gets.
 fn kind(server: &Server) -> Option<String> {
     let path = "/r/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz";
-    let answer = http::request("GET", &server.url(path), &[("User-Agent", offers::AGENT)], b"");
+    let answer = http::request("GET", &server.url(path), &[("User-Agent", binary_server::AGENT)], b"");
     answer.header("x-package-type").map(str::to_owned)
 }
 
 #[test]
 pub(super) fn binary_url_is_where_builds_come_from() {
-    let first = offers::builds(&[]);
-    let second = offers::builds(&["alpha"]);
-    let urls = [&first, &second].map(|upstream| format!("BinaryURL = {}\n", offers::url(upstream))).concat();
+    let first = binary_server::builds(&[]);
+    let second = binary_server::builds(&["alpha"]);
+    let urls =
+        [&first, &second].map(|upstream| format!("BinaryURL = {}\n", binary_server::url(upstream))).concat();
     let with = Builder::default().gcfg(&format!("[CRAN]\n{urls}")).env("NO_PROXY", "*").start();
     let without = Server::start();
     for (server, expected) in [(&with, "binary"), (&without, "source")] {

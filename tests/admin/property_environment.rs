@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use rustls::version::TLS13;
 
 use super::property_database::{has_tables, on_postgres, over_tcp};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::postgres::PASSWORD;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;

@@ -2,7 +2,7 @@
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::support::furnish::free_port;
+use crate::support::fixtures::free_port;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use super::property_server::text;
-use crate::support::furnish::{free_port, until};
+use crate::support::fixtures::{free_port, until};
 use crate::support::server::{Builder, Server};
 
 /// A server whose output goes to the files `out` and `err` of its directory; ends with the test.

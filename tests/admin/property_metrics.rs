@@ -1,6 +1,6 @@
 //! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: each property changed, and what changes with it.
 
-use crate::support::furnish::{free_port, until};
+use crate::support::fixtures::{free_port, until};
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::statfs;

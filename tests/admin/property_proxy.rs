@@ -1,7 +1,7 @@
 //! `[Proxy]`: each property changed, and what the proxy is asked then.
 
-use crate::support::furnish::mirror;
-use crate::support::relay::Relay;
+use crate::support::fixtures::mirror;
+use crate::support::recording_server::Relay;
 use crate::support::server::Builder;
 
 /// The heads a proxy got while a mirror was synced whose name nobody but the proxy can resolve.

@@ -2,8 +2,8 @@
 
 use rstudio_pm::config::S3Location;
 
-use crate::support::ended::end;
-use crate::support::relay::Relay;
+use crate::support::process::end;
+use crate::support::recording_server::Relay;
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

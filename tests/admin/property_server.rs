@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-use crate::support::{again, http, s3};
+use crate::support::{http, rerun, s3};
 
 pub(super) fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
@@ -99,7 +99,7 @@ pub(super) fn connections_that_stay(server: &Server) -> usize {
 
 #[test]
 pub(super) fn connections_per_address_limits_addresses_that_are_no_proxy() {
-    if again::with_addresses(&[ELSEWHERE]) {
+    if rerun::with_addresses(&[ELSEWHERE]) {
         return;
     }
     assert_eq!(connections_that_stay(&server_elsewhere("")), 10);

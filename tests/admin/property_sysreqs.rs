@@ -1,6 +1,6 @@
 //! `[SystemRequirements]`: each property changed, and which rules are in force then.
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::rules::folder;
 use crate::support::server::Builder;
 

@@ -6,7 +6,7 @@ use rstudio_pm::db::download::{self, Count};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::property_database::{on_postgres, over_tcp};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::postgres::{self, PASSWORD};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

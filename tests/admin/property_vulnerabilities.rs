@@ -1,7 +1,7 @@
 //! `[Vulnerabilities]`: each property changed, and which advisories are in force then.
 
 use crate::support::advisories::{archive, folder, record};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 
 #[test]

@@ -1,9 +1,9 @@
 //! Answers that were resolved before a reload: what the configuration decides is decided again after it.
 
 use crate::support::binary;
-use crate::support::furnish::until;
+use crate::support::binary_server::{self, AGENT};
+use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
-use crate::support::offers::{self, AGENT};
 use crate::support::server::{Builder, Server};
 use crate::support::upstream::{Fault, Upstream};
 
@@ -14,7 +14,7 @@ fn ask(server: &Server, path: &str) -> Answer {
 #[test]
 fn a_package_that_was_a_source_is_a_build_once_a_reload_names_a_server_that_has_it() {
     let server = Builder::default().env("NO_PROXY", "*").start();
-    offers::sources(&server.dir().join("no-mirror"), &["good"]);
+    binary_server::sources(&server.dir().join("no-mirror"), &["good"]);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     let path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
@@ -25,7 +25,7 @@ fn a_package_that_was_a_source_is_a_build_once_a_reload_names_a_server_that_has_
     }
     let upstream = Upstream::empty();
     let far = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
-    upstream.put(far, offers::build("good", "1.0").bytes());
+    upstream.put(far, binary_server::build("good", "1.0").bytes());
     upstream.always(far, Fault::Also("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);

@@ -1,7 +1,7 @@
 //! `[Bioconductor]`: each reloadable property changed while the server runs.
 
 use super::property_bioconductor::bioconductor;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::Builder;
 
 #[test]

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::support::furnish::{mirror, until};
+use crate::support::binary_server;
+use crate::support::fixtures::{mirror, until};
 use crate::support::http;
-use crate::support::offers;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -29,8 +29,8 @@ pub(super) fn binary_url_is_read_by_the_next_sync() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a good mirror");
-    let upstream = offers::builds(&["alpha"]);
-    let url = offers::url(&upstream);
+    let upstream = binary_server::builds(&["alpha"]);
+    let url = binary_server::url(&upstream);
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
     assert!(server.sync().expect("a good mirror").contains("binaries were synced (transaction 2): 1 new"));
 }

@@ -123,7 +123,7 @@ fn a_line_that_is_gone_keeps_its_value_and_what_needs_a_restart_is_told() {
     assert!(said.contains("FileStorage.cache.Location = '/nowhere' needs a restart"), "{said}");
     assert!(said.contains("configuration reloaded; 0 applied"), "{said}");
     server.get("/still");
-    crate::support::furnish::until("the log is still written", || {
+    crate::support::fixtures::until("the log is still written", || {
         std::fs::read_to_string(server.dir().join("access.log")).is_ok_and(|log| log.contains("/still"))
     });
 }

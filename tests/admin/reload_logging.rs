@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use super::property_server::text;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::Server;
 

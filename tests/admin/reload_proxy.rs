@@ -1,7 +1,7 @@
 //! `[Proxy]`: each property changed while the server runs, and what the proxy is asked then.
 
-use crate::support::furnish::mirror;
-use crate::support::relay::Relay;
+use crate::support::fixtures::mirror;
+use crate::support::recording_server::Relay;
 use crate::support::server::{Builder, Server};
 
 /// A server whose mirror nobody but the proxy can find, and the proxy.

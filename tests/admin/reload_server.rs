@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::property_server::{
     ELSEWHERE, FORWARDED, address_through_a_proxy, connections_that_stay, server_elsewhere, text,
 };
-use crate::support::again;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -39,7 +39,7 @@ pub(super) fn trusted_proxy_is_believed_from_then_on() {
 
 #[test]
 pub(super) fn connections_per_address_limits_the_next_connections() {
-    if again::with_addresses(&[ELSEWHERE]) {
+    if rerun::with_addresses(&[ELSEWHERE]) {
         return;
     }
     let server = server_elsewhere("ConnectionsPerAddress = 4");

@@ -1,6 +1,6 @@
 //! `[SystemRequirements]`: each property changed while the server runs.
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::rules::folder;
 use crate::support::server::{Builder, Server};
 

@@ -1,7 +1,7 @@
 //! `[Vulnerabilities]`: each property changed while the server runs.
 
 use crate::support::advisories::{folder, record};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::Server;
 
 #[test]

@@ -11,7 +11,7 @@ use rstudio_pm::storage::install_tls_provider;
 use rstudio_pm::upstream::advisories::{Feed, FeedCheck};
 use rstudio_pm::upstream::{Upstream, UpstreamError, Validators};
 
-use crate::support::syncing::limits;
+use crate::support::sync_backend::limits;
 
 fn upstream() -> Upstream {
     install_tls_provider();

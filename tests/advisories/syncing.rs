@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::advisories::{all_zip, archive, folder, publish, record};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::mirror::Mirror;
 use crate::support::server::{Builder, Server};
 
@@ -14,7 +14,7 @@ fn server(urls: &[String]) -> Server {
     let urls: String = urls.iter().map(|url| format!("URL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\nURL = file://{{dir}}/mirror\n[Vulnerabilities]\n{urls}");
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    crate::support::furnish::mirror(&server.dir().join("mirror"));
+    crate::support::fixtures::mirror(&server.dir().join("mirror"));
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
     server

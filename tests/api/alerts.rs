@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::furnish::mirror;
+use crate::support::fixtures::mirror;
 use crate::support::server::Server;
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use sha2::Digest;
 
 use crate::support::data;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

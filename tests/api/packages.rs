@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::support::data;
-use crate::support::furnish;
+use crate::support::fixtures;
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -352,7 +352,7 @@ fn server() -> Server {
         Tarball::new("plain", "1.0"),
     ];
     server.local_repository("team", &packages);
-    furnish::mirror(&server.dir().join("no-mirror"));
+    fixtures::mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a mirror");
     server.repository("cran", "cran");
     server

@@ -207,7 +207,7 @@ fn a_system_that_nothing_is_known_of_has_a_code_of_its_own() {
 #[test]
 fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut shelf = crate::support::shelf::Shelf::new(dir.path().join("mirror"));
+    let mut shelf = crate::support::mirror_dir::Shelf::new(dir.path().join("mirror"));
     let web = Tarball::new("web", "1.0").field("SystemRequirements: libcurl: libcurl4-openssl-dev");
     for tarball in
         [web, Tarball::new("plain", "1.0"), Tarball::new("far", "1.0").field("SystemRequirements: GDAL")]

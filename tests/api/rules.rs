@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::furnish;
+use crate::support::fixtures;
 use crate::support::mirror::Mirror;
 use crate::support::rules::{archive, folder};
 use crate::support::server::{Builder, Server};
@@ -142,7 +142,7 @@ fn rspm_fetches_them_too() {
 fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let root = server.dir().join("mirror");
-    furnish::mirror(&root);
+    fixtures::mirror(&root);
     folder(&root.join("sysreqs"), &["zlib"]);
     server.sync().expect("a mirror");
     server.repository("team", "cran");

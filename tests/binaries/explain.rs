@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{add, get};
 use crate::support::binary;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::add;
 use crate::support::binary;
-use crate::support::offers;
+use crate::support::binary_server;
 use crate::support::server::{Builder, Server};
 
 /// Status, code, sentence.
@@ -61,10 +61,10 @@ fn a_build_is_told_with_the_source_it_was_added_to_and_a_missing_one_as_missing(
 
 #[test]
 fn of_a_build_of_another_server_no_address_is_told() {
-    let upstream = offers::builds(&["alpha"]);
-    let gcfg = format!("[CRAN]\nBinaryURL = {}", offers::url(&upstream));
+    let upstream = binary_server::builds(&["alpha"]);
+    let gcfg = format!("[CRAN]\nBinaryURL = {}", binary_server::url(&upstream));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    offers::sources(&server.dir().join("no-mirror"), &["alpha"]);
+    binary_server::sources(&server.dir().join("no-mirror"), &["alpha"]);
     server.sync().expect("a good mirror");
     server.repository("prod", "cran");
     let (status, _, said) = told(&server, "alpha", "distribution=noble&r_version=4.5");

@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use super::get;
 use crate::support::binary::{self, Example};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
 use crate::support::upstream::Upstream;

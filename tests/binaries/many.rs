@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{add, telling};
 use crate::support::binary;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{data, rscript};

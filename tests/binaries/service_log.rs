@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{add, get};
 use crate::support::binary;
-use crate::support::furnish::until;
+use crate::support::binary_server::{self, AGENT, TREE};
+use crate::support::fixtures::until;
 use crate::support::http::{self, Answer};
 use crate::support::mirror::{Entry, Mirror};
-use crate::support::offers::{self, AGENT, TREE};
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -568,7 +568,7 @@ fn a_stored_source_that_lost_its_end_is_fetched_again() {
 fn with_builds_of(url: &str, names: &[&str]) -> Logged {
     let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
     let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
-    offers::sources(&server.dir().join("no-mirror"), names);
+    binary_server::sources(&server.dir().join("no-mirror"), names);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     Logged::new(server)
@@ -590,11 +590,11 @@ impl Logged {
 #[test]
 fn a_build_of_another_server_that_lies_or_is_away_is_told_and_the_source_served() {
     let names = ["good", "digest", "away"];
-    let upstream = offers::builds(&names);
+    let upstream = binary_server::builds(&names);
     let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
-    upstream.put(&path("digest"), offers::build("digest", "1.0").with("more", "bytes").bytes());
+    upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
     upstream.always(&path("away"), Fault::Status(503, ""));
-    let logged = with_builds_of(&offers::url(&upstream), &names);
+    let logged = with_builds_of(&binary_server::url(&upstream), &names);
     let good = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
     let line = logged.served("binary", good, Some(AGENT));
     assert!(line.ends_with("\"match_type\":\"best\",\"message\":\"ok\"}"), "{line}");

@@ -4,9 +4,9 @@
 use sha2::Digest;
 
 use super::{add, get, install};
-use crate::support::furnish::until;
+use crate::support::binary_server::{self, AGENT, TREE};
+use crate::support::fixtures::until;
 use crate::support::http::Answer;
-use crate::support::offers::{self, AGENT, TREE};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -17,7 +17,7 @@ fn server(packages: &[&str], urls: &[String]) -> Server {
     let lines: String = urls.iter().map(|url| format!("BinaryURL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\n{lines}[Server]\nServiceLog = {{dir}}/service.log");
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    offers::sources(&server.dir().join("no-mirror"), packages);
+    binary_server::sources(&server.dir().join("no-mirror"), packages);
     server
 }
 
@@ -172,32 +172,35 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
         "good", "html", "gone", "other", "machine", "plain", "minor", "cut", "digest", "system", "noise",
         "rds",
     ];
-    let upstream = offers::builds(&names);
+    let upstream = binary_server::builds(&names);
     let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
     let arm = "Built: R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
     let mut index = String::new();
     let mut put = |name: &str, bytes: Vec<u8>| {
-        index.push_str(&offers::record(name, "1.0", &bytes));
+        index.push_str(&binary_server::record(name, "1.0", &bytes));
         upstream.put(&path(name), bytes);
     };
-    put("good", offers::build("good", "1.0").bytes());
-    put("other", offers::build("another", "1.0").bytes());
-    put("machine", offers::built("machine", "1.0", offers::BUILT, 183).bytes());
+    put("good", binary_server::build("good", "1.0").bytes());
+    put("other", binary_server::build("another", "1.0").bytes());
+    put("machine", binary_server::built("machine", "1.0", binary_server::BUILT, 183).bytes());
     put("plain", Tarball::new("plain", "1.0").bytes());
-    put("minor", offers::built("minor", "1.0", &offers::BUILT.replace("4.5.0", "4.4.0"), 62).bytes());
-    put("system", offers::built("system", "1.0", arm, 183).bytes());
-    let whole = offers::build("cut", "1.0").bytes();
+    put(
+        "minor",
+        binary_server::built("minor", "1.0", &binary_server::BUILT.replace("4.5.0", "4.4.0"), 62).bytes(),
+    );
+    put("system", binary_server::built("system", "1.0", arm, 183).bytes());
+    let whole = binary_server::build("cut", "1.0").bytes();
     put("cut", whole[..whole.len() / 2].to_vec());
     put("noise", vec![7; 5000]);
-    put("rds", Tarball::new("rds", "1.0").field(offers::BUILT).bytes());
+    put("rds", Tarball::new("rds", "1.0").field(binary_server::BUILT).bytes());
     for name in ["html", "gone", "digest"] {
-        put(name, offers::build(name, "1.0").bytes());
+        put(name, binary_server::build(name, "1.0").bytes());
     }
     upstream.put(&format!("{TREE}/PACKAGES"), index);
     upstream.always(&path("html"), Fault::Html);
     upstream.remove(&path("gone"));
-    upstream.put(&path("digest"), offers::build("digest", "1.0").with("more", "bytes").bytes());
-    let server = server(&names, &[offers::url(&upstream)]);
+    upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
+    let server = server(&names, &[binary_server::url(&upstream)]);
     let said = synced(&server);
     assert!(said.contains(&format!("{} new", names.len())), "{said}");
     assert_eq!(kind(&ask(&server, "good")), BINARY);
@@ -234,8 +237,8 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
 
 #[test]
 fn a_damaged_build_is_fetched_again_and_takes_the_place_of_the_damaged_one() {
-    let upstream = offers::builds(&["alpha"]);
-    let mut server = server(&["alpha"], &[offers::url(&upstream)]);
+    let upstream = binary_server::builds(&["alpha"]);
+    let mut server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let sound = ask(&server, "alpha");
     assert_eq!(kind(&sound), BINARY);
@@ -266,10 +269,10 @@ fn a_damaged_build_is_fetched_again_and_takes_the_place_of_the_damaged_one() {
 
 #[test]
 fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
-    let upstream = offers::builds(&["alpha", "beta"]);
+    let upstream = binary_server::builds(&["alpha", "beta"]);
     let index = format!("{TREE}/PACKAGES");
     upstream.always(&index, Fault::Html);
-    let server = server(&["alpha", "beta"], &[offers::url(&upstream)]);
+    let server = server(&["alpha", "beta"], &[binary_server::url(&upstream)]);
     let said = synced(&server);
     assert!(said.contains("2 packages added"), "{said}");
     assert!(
@@ -290,10 +293,10 @@ fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
 fn an_index_that_lost_a_fifth_is_taken_the_second_time_an_administrator_asks() {
     let names: Vec<String> = ('a'..='z').map(|letter| format!("pkg{letter}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let upstream = offers::builds(&names);
-    let server = server(&names, &[offers::url(&upstream)]);
+    let upstream = binary_server::builds(&names);
+    let server = server(&names, &[binary_server::url(&upstream)]);
     synced(&server);
-    offers::offer(&upstream, &names[..13]);
+    binary_server::offer(&upstream, &names[..13]);
     let said = server.sync().expect("the sources are there");
     assert!(said.contains("13 of 26 packages are no longer in the index"), "{said}");
     let said = server.sync().expect("confirmed");
@@ -303,8 +306,8 @@ fn an_index_that_lost_a_fifth_is_taken_the_second_time_an_administrator_asks() {
 
 #[test]
 fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
-    let upstream = offers::builds(&["alpha"]);
-    let server = server(&["alpha"], &[offers::url(&upstream)]);
+    let upstream = binary_server::builds(&["alpha"]);
+    let server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let full = "bin/linux/noble-x86_64/4.5/src/contrib";
     let frozen = transactions(&server).as_i64().expect("a number");
@@ -313,11 +316,12 @@ fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
     let first = ask(&server, "alpha").body;
 
     // The same version built again, a build of a version to come, and one for another processor in this index.
-    let again = offers::build("alpha", "1.0").with("more", "of it").bytes();
-    let early = offers::build("alpha", "1.1").bytes();
-    let stray = offers::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
+    let again = binary_server::build("alpha", "1.0").with("more", "of it").bytes();
+    let early = binary_server::build("alpha", "1.1").bytes();
+    let stray = binary_server::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
     let records =
-        [offers::record("alpha", "1.0", &again), offers::record("alpha", "1.1", &early), stray].concat();
+        [binary_server::record("alpha", "1.0", &again), binary_server::record("alpha", "1.1", &early), stray]
+            .concat();
     upstream.put(&format!("{TREE}/alpha_1.0.tar.gz"), again.clone());
     upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), early);
     upstream.put(&format!("{TREE}/PACKAGES"), records);
@@ -328,7 +332,7 @@ fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
     assert_eq!(index(&frozen.to_string()).text(), before);
 
     // The version comes, and its build with it although the index of builds did not change.
-    offers::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
     let said = server.sync().expect("good");
     assert!(said.contains("1 updated") && said.contains(": 1 new"), "{said}");
     assert_eq!(listed(&index("latest")), ["alpha_1.1"]);
@@ -352,7 +356,7 @@ fn windows_shows_the_newest_version_that_is_built() {
     synced(&server);
     let index = |snapshot: &str| listed(&get(&server, &format!("/r/{snapshot}/{tree}/PACKAGES"), None));
     assert_eq!(index("latest"), ["alpha_1.0"]);
-    offers::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
     server.sync().expect("good");
     let between = transactions(&server).to_string();
     assert_eq!(index("latest"), ["alpha_1.0"], "not built yet, and not gone");
@@ -364,9 +368,9 @@ fn windows_shows_the_newest_version_that_is_built() {
 
 #[test]
 fn the_first_of_two_addresses_wins_and_the_second_helps_out() {
-    let first = offers::builds(&["alpha"]);
-    let second = offers::builds(&["alpha", "beta"]);
-    let server = server(&["alpha", "beta"], &[offers::url(&first), offers::url(&second)]);
+    let first = binary_server::builds(&["alpha"]);
+    let second = binary_server::builds(&["alpha", "beta"]);
+    let server = server(&["alpha", "beta"], &[binary_server::url(&first), binary_server::url(&second)]);
     assert!(synced(&server).contains(": 2 new"));
     first.remove(&format!("{TREE}/alpha_1.0.tar.gz"));
     assert_eq!(kind(&ask(&server, "alpha")), BINARY, "the second has the same bytes");
@@ -378,16 +382,16 @@ fn the_first_of_two_addresses_wins_and_the_second_helps_out() {
 #[test]
 fn an_index_of_another_server_is_followed_to_where_its_files_are() {
     let elsewhere = Upstream::empty();
-    let bytes = offers::build("alpha", "1.0").bytes();
+    let bytes = binary_server::build("alpha", "1.0").bytes();
     elsewhere.put("releases/alpha_1.0_b1_R4.5.tar.gz", bytes.clone());
     let upstream = Upstream::empty();
-    let record = offers::record("alpha", "1.0", &bytes);
+    let record = binary_server::record("alpha", "1.0", &bytes);
     let more = format!(
         "File: alpha_1.0_b1_R4.5.tar.gz\nDownloadURL: {}/releases/alpha_1.0_b1_R4.5.tar.gz\n",
         elsewhere.url()
     );
     upstream.put(&format!("{TREE}/PACKAGES"), record.trim_end().to_owned() + "\n" + &more);
-    let server = server(&["alpha"], &[offers::url(&upstream)]);
+    let server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let answer = ask(&server, "alpha");
     assert_eq!((kind(&answer), answer.body == bytes), (BINARY, true));
@@ -497,9 +501,9 @@ fn a_negotiating_server_that_lies_or_is_away_costs_the_build_alone() {
         format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
     };
     let told = "X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble";
-    upstream.put(&path("good"), offers::build("good", "1.0").bytes());
+    upstream.put(&path("good"), binary_server::build("good", "1.0").bytes());
     upstream.put(&path("liar"), Tarball::new("liar", "1.0").bytes());
-    upstream.put(&path("silent"), offers::build("silent", "1.0").bytes());
+    upstream.put(&path("silent"), binary_server::build("silent", "1.0").bytes());
     for name in ["good", "liar"] {
         upstream.always(&path(name), Fault::Also(told));
     }

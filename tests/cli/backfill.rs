@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::past::Cran;
+use crate::support::cran_history::Cran;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};

@@ -8,7 +8,7 @@ use rstudio_pm::cli::args::Cli;
 use rstudio_pm::offline;
 
 use super::{files, path_flag, team};
-use crate::support::furnish;
+use crate::support::fixtures;
 use crate::support::tarball::Tarball;
 
 /// The commands that can be run, as their words.
@@ -33,7 +33,7 @@ fn unread(command: &mut Command) -> (Option<i32>, String) {
 #[test]
 fn every_command_is_quiet_on_a_closed_pipe() {
     let server = team();
-    furnish::mirror(&server.dir().join("no-mirror"));
+    fixtures::mirror(&server.dir().join("no-mirror"));
     let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     let add = format!("add --source=team {}", path_flag(&paths));
     // In an order in which each finds what it needs.

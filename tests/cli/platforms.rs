@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::furnish;
+use crate::support::fixtures;
 use crate::support::server::{Builder, Server};
 
 const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\nArchitecture = arm64\n\
@@ -68,7 +68,7 @@ fn a_mistake_in_them_is_told_with_file_and_line_and_a_reload_takes_the_mended_fi
     );
     assert!(code != 0 && said.contains(&expected), "{said}\n{expected}");
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhel9\n")).expect("written");
-    furnish::mirror(&server.dir().join("no-mirror"));
+    fixtures::mirror(&server.dir().join("no-mirror"));
     assert_eq!(server.check_config().0, 0);
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::timeless;
-use crate::support::furnish;
+use crate::support::fixtures;
 use crate::support::nginx::Nginx;
 use crate::support::rspm::Ran;
 use crate::support::server::{Builder, Server};
@@ -38,7 +38,7 @@ fn a_second_sync_follows_the_first() {
 #[test]
 fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
     let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 30 4 * * *").start();
-    furnish::mirror(&server.dir().join("no-mirror"));
+    fixtures::mirror(&server.dir().join("no-mirror"));
     let rows = |server: &Server| -> Vec<String> {
         let told = timeless(&server.told("status"));
         let (_, table) = told.split_once("\n\n").expect("a table below the sentences");

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::support::ended::end;
+use crate::support::process::end;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 

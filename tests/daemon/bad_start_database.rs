@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::ended::end;
+use crate::support::process::end;
 use crate::support::server::{Builder, Server};
 use crate::support::{fuse, postgres, statfs};
 

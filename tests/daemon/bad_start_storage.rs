@@ -1,7 +1,7 @@
 //! Storage that cannot be used: the start ends with path or bucket, user and what mends it; the check says the same.
 
-use crate::support::ended::end;
-use crate::support::relay::Relay;
+use crate::support::process::end;
+use crate::support::recording_server::Relay;
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
 

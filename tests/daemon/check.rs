@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use crate::support::downloader::got_cran;
+use crate::support::mirror_dir::Shelf;
 use crate::support::server::{Builder, Server};
-use crate::support::shelf::Shelf;
-use crate::support::{furnish, shelf};
+use crate::support::{fixtures, mirror_dir};
 
 fn check(server: &Server, more: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
@@ -102,7 +102,7 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     let finding = server.failed_check(DIRECTORIES);
     assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
 
-    furnish::mirror(&root);
+    fixtures::mirror(&root);
     let good = format!("CRAN.URL: {shown} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
     assert_eq!(server.checked(DIRECTORIES), ("info".to_owned(), vec![good]));
     let (code, text) = check(&server, &[]);
@@ -114,7 +114,7 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     made.write();
     got_cran(&made.url(), &dir, &[]);
     let gcfg = std::fs::read_to_string(&config).expect("readable");
-    let url = shelf::file_url(&dir);
+    let url = mirror_dir::file_url(&dir);
     std::fs::write(&config, format!("{gcfg}[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n"))
         .expect("written");
     let (result, findings) = server.checked(DIRECTORIES);
@@ -138,7 +138,7 @@ fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root(
     assert!(nix::unistd::geteuid().is_root(), "this test needs root, to make a file of another user");
     let server = Builder::default().prepare();
     let root = server.dir().join("no-mirror");
-    furnish::mirror(&root);
+    fixtures::mirror(&root);
     std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("ours");
     // The service becomes the owner of its configuration.
     lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root may give away");

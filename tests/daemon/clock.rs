@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::rspm::Ran;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::support::furnish::{mirror, until};
+use crate::support::fixtures::{mirror, until};
 use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 

@@ -1,6 +1,6 @@
 //! A PostgreSQL server that goes away or becomes read-only while the daemon runs: `rspm status` says so.
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::postgres::Own;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

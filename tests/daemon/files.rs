@@ -10,8 +10,8 @@ use nix::unistd::{User, geteuid};
 use rstudio_pm::config;
 use rstudio_pm::daemon::files::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
-use crate::support::again;
-use crate::support::ended::end;
+use crate::support::process::end;
+use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 
@@ -274,7 +274,7 @@ fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
         at.display()
     );
     let plain = server.command(DAEMON);
-    let words = again::with_mounts(&script);
+    let words = rerun::with_mounts(&script);
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]);
     let ended = end(command.arg(plain.get_program()).args(plain.get_args()));
@@ -305,7 +305,7 @@ fn a_log_on_a_read_only_file_system_is_told_and_stops_nothing() {
     let script = "d=$(dirname \"$2\")/ro && mkdir \"$d\" && mount --bind \"$d\" \"$d\" && \
                   mount -o remount,ro,bind \"$d\" && \
                   { (while kill -0 $$; do sleep 0.1; done; umount -l \"$d\") >/dev/null 2>&1 & } && exec \"$0\" \"$@\"";
-    let words = again::with_mounts(script);
+    let words = rerun::with_mounts(script);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/ro/access.log").through(&words).start();
     let said = server.log_lines();

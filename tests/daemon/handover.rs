@@ -6,11 +6,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::daemon::no_drop::{each_speech, package, repository};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::load::{Steady, mix};
 use crate::support::manager::Manager;
 use crate::support::server::Server;
-use crate::support::steady::{Steady, mix};
 use crate::support::upstream::{Fault, Upstream};
 
 const MEGABYTE: u64 = 1_000_000;

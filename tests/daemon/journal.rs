@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 
 /// A journal of one service: what it got, line by line.

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::systemd::{notify_socket, terminate, told};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::server::{Builder, Server};

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use crate::support::furnish::{mirror, until};
+use crate::support::fixtures::{mirror, until};
 use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::prometheus;

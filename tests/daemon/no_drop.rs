@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::support::load::{Client, Speech, Steady, Target, Wanted, mix, packages};
 use crate::support::manager::Manager;
-use crate::support::steady::{Client, Speech, Steady, Target, Wanted, mix, stock};
 
 const ROUNDS: usize = 30;
 
 /// A package whose tarball has about so many bytes, and where it is served.
 pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> Wanted {
-    stock::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
+    packages::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
 }
 
 /// A repository `load`.
 pub(crate) fn repository(manager: &Manager) {
-    stock::repository(&manager.server.admin_socket());
+    packages::repository(&manager.server.admin_socket());
 }
 
 /// What a restart can wait for: a small package, one of 300 kB, and one that takes 0.6 s at its pace.
@@ -51,10 +51,10 @@ fn load_from_outside() {
     let certificate = CertificateDer::from_pem_slice(&certificate).expect("a certificate");
     let target = Target { http: host.clone(), https: given("RSPM_LOAD_HTTPS"), certificate };
     let slow_bytes: usize = given("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
-    stock::repository(&admin);
+    packages::repository(&admin);
     let wanted =
-        [("small", 500), ("medium", 300_000)].map(|(name, n)| stock::package(&admin, &host, name, n));
-    let slow = stock::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
+        [("small", 500), ("medium", 300_000)].map(|(name, n)| packages::package(&admin, &host, name, n));
+    let slow = packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
     let downloads = Steady::start(target.clone(), each_speech(&slow, true, Duration::ZERO));
     downloads.last_round();
     let load = Steady::start(target, mix(&wanted, Duration::from_millis(20)));

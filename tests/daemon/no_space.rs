@@ -1,7 +1,7 @@
 //! A start while the disk of a storage class is full: what is stored is served, nothing is stored until there is space.
 
-use crate::support::again;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
+use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -9,7 +9,7 @@ const PACKAGE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
 #[test]
 fn a_server_on_a_full_disk_starts_and_serves_what_is_stored() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let location = disk.join("packages");
     let gcfg = format!("[FileStorage \"packages\"]\nLocation = {}", location.display());
     let mut server = Builder::default().gcfg(&gcfg).start();

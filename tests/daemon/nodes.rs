@@ -1,7 +1,7 @@
 //! Two servers on one PostgreSQL database: what one publishes, the other serves.
 
 use crate::support::db::{self, Engine};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::postgres;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;

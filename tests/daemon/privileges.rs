@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
-use crate::support::ended::end;
+use crate::support::process::end;
 use crate::support::server::{Builder, Server};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::support::again;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
+use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 
 fn text(path: &Path) -> String {
@@ -21,7 +21,7 @@ fn ask(server: &Server, count: usize) {
 
 #[test]
 fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room_again() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let (access, log) = (disk.join("access.log"), disk.join("server.log"));
     let lines =
         format!("[Server]\nAccessLog = {}\n[Logging]\nSystemLog = {}\n", access.display(), log.display());
@@ -79,7 +79,7 @@ fn a_log_that_is_no_file_is_said_and_the_server_goes_on() {
 
 #[test]
 fn a_directory_that_is_missing_or_not_writable_is_said_and_mended_by_a_reopening() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("logs/access.log").display());
     std::fs::create_dir(disk.join("logs")).expect("created");
     let server = Builder::default().gcfg(&lines).start();
@@ -97,7 +97,7 @@ fn a_directory_that_is_missing_or_not_writable_is_said_and_mended_by_a_reopening
 
 #[test]
 fn a_read_only_file_system_is_said_with_the_commands_that_open_it() {
-    let Some(disk) = again::mounted("-t tmpfs -o ro") else { return };
+    let Some(disk) = rerun::mounted("-t tmpfs -o ro") else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("access.log").display());
     let server = Builder::default().gcfg(&lines).start();
     let said = server.log_lines().join("\n");

@@ -16,9 +16,9 @@ use rstudio_pm::logs::rotation::plan::Scheme;
 use rstudio_pm::logs::rotation::{LogFile, Rotation};
 use rstudio_pm::logs::{AccessLog, OnFull, Record, Sink};
 
-use crate::support::again;
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
+use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 
 fn read(path: &Path) -> String {
@@ -212,7 +212,7 @@ fn a_file_that_is_still_written_to_is_not_compressed() {
 /// The real server, on a file system that does not know when a file was begun: the time of its last line counts.
 #[test]
 fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_files_are() {
-    let Some(disk) = again::mounted("-t ramfs") else { return };
+    let Some(disk) = rerun::mounted("-t ramfs") else { return };
     let (old, young) = (disk.join("access.log"), disk.join("service.log"));
     for (path, text) in [(&old, "yesterday\n"), (&young, "today\n")] {
         std::fs::write(path, text).expect("written");
@@ -241,7 +241,7 @@ fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_
 
 #[test]
 fn where_no_file_may_be_made_nothing_is_tried() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let path = disk.join("a.log");
     std::fs::write(&path, "a line\n").expect("written");
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");

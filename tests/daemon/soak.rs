@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::daemon::no_drop::{each_speech, package, served};
+use crate::support::load::{Steady, mix};
 use crate::support::manager::Manager;
-use crate::support::steady::{Steady, mix};
 
 const ROUNDS: usize = 100;
 const REQUESTS: u64 = 1_000_000;

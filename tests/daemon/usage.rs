@@ -1,7 +1,7 @@
 //! Downloads counted: which requests are one, what a stop and a crash keep, two servers, a database that is away.
 
 use crate::support::db::{self, Engine};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::postgres;
 use crate::support::server::{Builder, Server};

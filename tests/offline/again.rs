@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rstudio_pm::bundle::Product;
 
 use crate::support::downloader::{get_cran, got_cran, is_whole, mirror, objects, read, tree};
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
 use crate::support::upstream::{Fault, Upstream};
 
 const NOTE: &str = "v3/1/.seen.json";

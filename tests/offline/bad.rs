@@ -8,7 +8,7 @@ use rstudio_pm::bundle::{Product, seal};
 use crate::support::downloader::{
     bundle, get_cran, got_cran, is_whole, lacks, objects, read, tree, validate,
 };
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -352,7 +352,7 @@ fn a_full_disk_is_told_before_it_is_full_and_when_it_is() {
         shelf.publish(&large, "2020-01-05");
     }
     shelf.write();
-    let Some(to) = crate::support::again::small_disk() else { return };
+    let Some(to) = crate::support::rerun::small_disk() else { return };
     let ended = get_cran(&shelf.url(), &to, &[]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.err.contains("of free space") && ended.err.contains("--destination"), "{}", ended.err);

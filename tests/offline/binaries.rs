@@ -6,7 +6,7 @@ use rstudio_pm::bundle::Product;
 
 use crate::support::data;
 use crate::support::downloader::{get_cran, got_cran, is_whole, lacks, read, tree};
-use crate::support::shelf::file_url;
+use crate::support::mirror_dir::file_url;
 use crate::support::upstream::Upstream;
 
 fn mirror() -> String {
@@ -137,7 +137,7 @@ fn packages_are_complete_without_rules_unless_their_address_was_given() {
         // Without `--requirements-url` the default is asked for, which the proxy keeps from being there.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
         command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
-        let ended = crate::support::ended::end(&mut command);
+        let ended = crate::support::process::end(&mut command);
         let last = ended.err.trim_end().lines().last().unwrap_or_default().to_owned();
         (ended.code, last)
     };

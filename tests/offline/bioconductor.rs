@@ -6,8 +6,8 @@ use rstudio_pm::bundle::Product;
 
 use crate::support::data;
 use crate::support::downloader::{command, copy_over, get_cran, is_whole, read, reader, run, tree, validate};
-use crate::support::ended::Ended;
-use crate::support::shelf::{Shelf, file_url};
+use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::process::Ended;
 use crate::support::upstream::{Fault, Upstream};
 
 fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {

@@ -3,7 +3,7 @@
 use rstudio_pm::bundle::Product;
 
 use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, objects, read, reader_of};
-use crate::support::shelf::{Shelf, file_url};
+use crate::support::mirror_dir::{Shelf, file_url};
 use crate::support::upstream::Upstream;
 
 fn shelf(dir: &std::path::Path) -> Shelf {

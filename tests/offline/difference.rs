@@ -6,7 +6,7 @@ use rstudio_pm::upstream::bundle::BundleError;
 use crate::support::downloader::{
     copy_over, get_cran, got_cran, is_whole, mirror, objects, read, reader, validate,
 };
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
 
 /// A mirror with a bundle of it, then days that went by; today is later than all of them.
 fn history(dir: &std::path::Path) -> (Shelf, std::path::PathBuf) {

@@ -8,15 +8,15 @@ use sha2::Digest;
 use crate::support::downloader::{
     bundle, get_cran, got_cran, is_whole, mirror, objects, odd, read, reader, tree,
 };
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
 use crate::support::upstream::Upstream;
-use crate::support::{data, shelf};
+use crate::support::{data, mirror_dir};
 
 #[tokio::test]
 async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror");
-    let url = shelf::file_url(&mirror.canonicalize().unwrap());
+    let url = mirror_dir::file_url(&mirror.canonicalize().unwrap());
     let told = got_cran(&url, dir.path(), &[]);
     assert!(told.contains("Performing full download of schema version v3"), "{told}");
     is_whole(dir.path());
@@ -171,7 +171,7 @@ async fn rules_and_distributions_lie_beside_the_packages() {
     let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
     let to = dir.path().join("bundle");
-    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
     got_cran(&shelf.url(), &to, &["--requirements-url", &rules_url]);
     is_whole(&to);
     let bundle = reader(&to);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::support::downloader::{copy_over, got_cran, is_whole, mirror, tree, validate};
-use crate::support::shelf::{self, Shelf};
+use crate::support::mirror_dir::{self, Shelf};
 use crate::support::{data, rules};
 
 /// A linear congruential generator (Knuth's MMIX): the same mutations in every run.
@@ -98,7 +98,7 @@ fn five_hundred_mutations_are_all_found_and_none_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
     rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
-    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
     let mut shelf = Shelf::new(dir.path().join("mirror"));
     for n in 0..12 {
         shelf.simple(&format!("package{n}"), "1.0", "2020-01-01");
@@ -137,7 +137,7 @@ fn five_hundred_mutations_are_all_found_and_none_that_is_not_there() {
 fn exit_codes_tell_damaged_from_incomplete() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
-    let mirror = shelf::file_url(&data::path("cran-mirror").canonicalize().unwrap());
+    let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     got_cran(&mirror, &root, &[]);
     let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
     let copy = dir.path().join("copy");

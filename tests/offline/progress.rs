@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::downloader::{command, got_cran};
-use crate::support::ended::end;
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
+use crate::support::process::end;
 use crate::support::upstream::{Fault, Upstream};
 
 /// A mirror that takes its time with each of forty packages.

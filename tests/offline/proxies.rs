@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::support::door::Door;
 use crate::support::downloader::{command, is_whole, mirror};
-use crate::support::ended::{Ended, end};
-use crate::support::relay::Relay;
-use crate::support::shelf::Shelf;
+use crate::support::listener::Door;
+use crate::support::mirror_dir::Shelf;
+use crate::support::process::{Ended, end};
+use crate::support::recording_server::Relay;
 use crate::support::tls::Pair;
 use crate::support::upstream::Upstream;
 

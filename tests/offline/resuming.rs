@@ -10,7 +10,7 @@ use rstudio_pm::bundle::{Product, seal};
 use crate::support::downloader::{
     bundle, command, copy_over, got_cran, is_whole, mirror, objects, read, validate,
 };
-use crate::support::shelf::{Shelf, file_url};
+use crate::support::mirror_dir::{Shelf, file_url};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 

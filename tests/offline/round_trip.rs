@@ -7,10 +7,10 @@ use std::process::Command;
 
 use crate::clients::bioconductor;
 use crate::support::downloader::{copy_over, got_cran, run, validate};
+use crate::support::mirror_dir::file_url;
 use crate::support::server::{Builder, Server};
-use crate::support::shelf::file_url;
 use crate::support::tarball::Tarball;
-use crate::support::{again, binary, data, rscript};
+use crate::support::{binary, data, rerun, rscript};
 
 /// Compiled, and needs nothing.
 const COMPILED: &str = "glue";
@@ -111,7 +111,7 @@ fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
 #[test]
 fn what_was_carried_in_serves_r_without_any_network() {
     // Nothing but a loopback interface: no route leads anywhere.
-    if again::without_network() {
+    if rerun::without_network() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

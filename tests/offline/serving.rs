@@ -7,17 +7,17 @@ use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::point::PointTree;
 
 use crate::support::downloader::{copy_over, got_cran, objects, read, tree};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
+use crate::support::mirror_dir::Shelf;
 use crate::support::server::{Builder, Server};
-use crate::support::shelf::Shelf;
-use crate::support::syncing::Server as Syncing;
+use crate::support::sync_backend::Server as Syncing;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
-use crate::support::{data, shelf};
+use crate::support::{data, mirror_dir};
 
 /// A server on the bundle `{dir}/bundle`, with a repository `prod` of CRAN.
 fn server(bundle: &Path) -> Server {
-    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", shelf::file_url(bundle))).start();
+    let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(bundle))).start();
     server.told("create repo --name=prod");
     server.told("subscribe --repo=prod --source=cran");
     server
@@ -59,7 +59,7 @@ fn the_real_mirror_is_served_in_place_and_as_the_mirror_itself_would_be() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror").canonicalize().unwrap();
     let bundle = dir.path().join("data");
-    got_cran(&shelf::file_url(&mirror), &bundle, &[]);
+    got_cran(&mirror_dir::file_url(&mirror), &bundle, &[]);
     let (from_bundle, from_mirror) = (server(&bundle), server(&mirror));
     from_bundle.wait_for_log(&format!(
         "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
@@ -314,7 +314,7 @@ fn a_directory_that_is_named_later_is_served_from_at_once() {
     let other = dir.path().join("other");
     got_cran(&shelf.url(), &other, &[]);
     std::fs::rename(&bundle, dir.path().join("gone")).unwrap();
-    server.hup_applies(&format!("[CRAN]\nURL = {}", shelf::file_url(&other)), &["CRAN.URL is"]);
+    server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other)), &["CRAN.URL is"]);
     assert_eq!(server.get(path).status, 200);
     server.sync().expect("the other one");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
@@ -324,10 +324,10 @@ fn a_directory_that_is_named_later_is_served_from_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedule() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = shelf::file_url(&data::path("cran-mirror").canonicalize().unwrap());
+    let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
     got_cran(&mirror, &bundle, &[]);
-    let server = Syncing::new(crate::support::db::Engine::Sqlite, &shelf::file_url(&bundle)).await;
+    let server = Syncing::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
     let told = server.sync().await.expect("a bundle");
     assert!(!told.contains("binaries were synced"), "{told}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::downloader::run;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
-use crate::support::{data, shelf};
+use crate::support::{data, mirror_dir};
 
 /// A server on that mirror or bundle, synced, with the repository `bioc`.
 fn server(url: &str) -> Server {
@@ -19,13 +19,13 @@ fn server(url: &str) -> Server {
 #[test]
 fn a_bundle_of_two_versions_is_served_as_its_mirror_is() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mirror = shelf::file_url(&data::path("bioc-mirror").canonicalize().expect("it is there"));
+    let mirror = mirror_dir::file_url(&data::path("bioc-mirror").canonicalize().expect("it is there"));
     let bundle = dir.path().join("data");
     let to = bundle.to_str().expect("UTF-8");
     let got =
         run(&["get", "bioconductor", "--base-url", &mirror, "--destination", to, "--versions", "3.16,3.20"]);
     assert_eq!(got.code, Some(0), "{}\n{}", got.out, got.err);
-    let (from_bundle, from_mirror) = (server(&shelf::file_url(&bundle)), server(&mirror));
+    let (from_bundle, from_mirror) = (server(&mirror_dir::file_url(&bundle)), server(&mirror));
     let get = |server: &Server, path: &str| {
         let answer = server.get(&format!("/bioc/{path}"));
         (answer.status, answer.body)
@@ -74,13 +74,13 @@ fn a_version_that_cannot_be_read_stays_as_it_was_and_the_others_go_on() {
     let (mirror, bundle) = (dir.path().join("mirror"), dir.path().join("data"));
     crate::clients::bioconductor::mirror(&mirror, "4.4");
     let download = || {
-        let (from, to) = (shelf::file_url(&mirror), bundle.to_str().expect("UTF-8"));
+        let (from, to) = (mirror_dir::file_url(&mirror), bundle.to_str().expect("UTF-8"));
         let flags = ["--base-url", &from, "--destination", to, "--versions", "3.16,3.20"];
         let got = run(&[&["get", "bioconductor"], &flags[..]].concat());
         assert_eq!(got.code, Some(0), "{}\n{}", got.out, got.err);
     };
     download();
-    let server = server(&shelf::file_url(&bundle));
+    let server = server(&mirror_dir::file_url(&bundle));
     let index = |version: &str| {
         let answer = server.get(&format!("/bioc/packages/{version}/bioc/src/contrib/PACKAGES"));
         assert_eq!(answer.status, 200);

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::support::data;
 use crate::support::downloader::{got_cran, run, tree};
-use crate::support::furnish::until;
+use crate::support::fixtures::until;
+use crate::support::mirror_dir::{Shelf, file_url};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
-use crate::support::shelf::{Shelf, file_url};
 
 fn server(url: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).start();

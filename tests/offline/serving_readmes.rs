@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::downloader::{got_cran, run, tree};
+use crate::support::mirror_dir::{Shelf, file_url};
 use crate::support::server::{Builder, Server};
-use crate::support::shelf::{Shelf, file_url};
 use crate::support::tarball::Tarball;
 
 fn server(bundle: &Path) -> Server {

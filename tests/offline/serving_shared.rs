@@ -7,7 +7,7 @@ use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::{FileRequest, FileResponse, Mirror, Upstream, Validators};
 
 use crate::support::downloader::{self, got_cran, run};
-use crate::support::shelf::{Shelf, file_url};
+use crate::support::mirror_dir::{Shelf, file_url};
 use crate::support::tarball::Tarball;
 
 fn client() -> Upstream {

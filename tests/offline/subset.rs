@@ -3,7 +3,7 @@
 use rstudio_pm::bundle::Product;
 
 use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, read};
-use crate::support::shelf::Shelf;
+use crate::support::mirror_dir::Shelf;
 use crate::support::tarball::Tarball;
 
 fn shelf(dir: &std::path::Path) -> Shelf {

@@ -5,8 +5,8 @@ use rstudio_pm::bundle::shared::SharedFolder;
 use crate::support::advisories::{all_zip, changed, lines, listing, record};
 use crate::support::data;
 use crate::support::downloader::{is_whole, mirror, reader, run, tree};
-use crate::support::ended::Ended;
-use crate::support::shelf::file_url;
+use crate::support::mirror_dir::file_url;
+use crate::support::process::Ended;
 use crate::support::upstream::Upstream;
 
 fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::ended::end;
+use crate::support::process::end;
 
 #[test]
 fn a_port_in_use_is_refused_before_anything_is_built() {

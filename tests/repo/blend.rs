@@ -4,8 +4,8 @@ use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::Document;
 
 use super::{archived, index, told};
+use crate::support::backend::{World, actor};
 use crate::support::tarball::Tarball;
-use crate::support::world::{World, actor};
 
 /// A team's source and an outsider's, each with the other's names.
 async fn two() -> World {

@@ -9,9 +9,9 @@ use rstudio_pm::sync::Sync;
 
 use super::told;
 use crate::support::advisories;
+use crate::support::backend::{Stores, World, actor};
 use crate::support::rules;
 use crate::support::tarball::Tarball;
-use crate::support::world::{Stores, World, actor};
 
 /// Every object in service below a folder.
 pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {

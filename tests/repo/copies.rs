@@ -12,11 +12,11 @@ use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
 
 use super::everywhere::{Bytes, fetched, stores};
 use super::owners::{at_once, count, filled, serves_everything};
+use crate::support::backend::{Stores, World};
 use crate::support::db::Engine;
 use crate::support::s3;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
-use crate::support::world::{Stores, World};
 
 const CLASS: StorageClass = StorageClass::Packages;
 

@@ -6,7 +6,7 @@ use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::{OnExisting, RepoEdit};
 
 use super::told;
-use crate::support::world::{World, actor};
+use crate::support::backend::{World, actor};
 
 fn name(text: &str) -> rstudio_pm::model::name::Name {
     text.parse().expect("a name")

@@ -11,8 +11,8 @@ use rstudio_pm::repo::index::{Document, IndexForm};
 use rstudio_pm::repo::sweep::SweepOptions;
 
 use super::{archived, index, point, told};
+use crate::support::backend::{Stores, World, actor, day};
 use crate::support::tarball::Tarball;
-use crate::support::world::{Stores, World, actor, day};
 use crate::support::{db, s3};
 
 #[derive(Clone, Copy, PartialEq, Eq)]

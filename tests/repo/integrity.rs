@@ -14,9 +14,9 @@ use rstudio_pm::storage::Area;
 use super::clean_up::objects;
 use super::everywhere::{Bytes, fetched, stores};
 use super::{index, point};
+use crate::support::backend::World;
 use crate::support::db::Engine;
 use crate::support::tarball::Tarball;
-use crate::support::world::World;
 
 /// A local package that is served, and its object.
 async fn stored() -> (World, PathBuf) {

@@ -15,10 +15,10 @@ use super::clean_up::objects;
 use super::everywhere::Bytes;
 use super::owners::{at_once, count, filled, in_area, serves_everything};
 use super::point;
+use crate::support::backend::World;
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
-use crate::support::world::World;
 
 const CLASS: StorageClass = StorageClass::Packages;
 

@@ -19,9 +19,9 @@ use rstudio_pm::sync::Sync;
 use rstudio_pm::usage::Usage;
 
 use super::index;
+use crate::support::backend::World;
 use crate::support::http;
 use crate::support::tarball::Tarball;
-use crate::support::world::World;
 
 /// What is kept of the indexes that repositories show now, in bytes: `NEWEST_BYTES` of the cache.
 const BUDGET: usize = 24 << 20;

@@ -18,7 +18,7 @@ use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
-use crate::support::world::World;
+use crate::support::backend::World;
 
 /// The packages a snapshot lists, with their versions.
 async fn listed(world: &World, repo: &str, snapshot: &str) -> BTreeMap<String, String> {

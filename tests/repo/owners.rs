@@ -13,10 +13,10 @@ use rstudio_pm::storage::{Area, Key, Ownership};
 
 use super::clean_up::{make_old, objects};
 use super::everywhere::{Bytes, fetched, stores};
+use crate::support::backend::{Stores, World, actor};
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
-use crate::support::world::{Stores, World, actor};
 use crate::support::{db as databases, s3};
 
 /// Makes a test of each story on each pair of stores.

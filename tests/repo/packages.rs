@@ -8,8 +8,8 @@ use rstudio_pm::repo::index::Document;
 use sha2::Digest;
 
 use super::{archived, index, point, told};
+use crate::support::backend::{World, actor};
 use crate::support::tarball::Tarball;
-use crate::support::world::{World, actor};
 
 async fn team() -> World {
     let world = World::new().await;

@@ -6,8 +6,8 @@ use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
 use super::{index, point, told};
+use crate::support::backend::{World, actor, day};
 use crate::support::tarball::Tarball;
-use crate::support::world::{World, actor, day};
 
 async fn team() -> World {
     let world = World::new().await;

@@ -9,8 +9,8 @@ use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::Upstream;
 use rstudio_pm::upstream::bundle::{Bundle, Verified};
 
-use super::ended::{Ended, end};
-use super::shelf::{Shelf, file_url};
+use super::mirror_dir::{Shelf, file_url};
+use super::process::{Ended, end};
 
 /// A command to be run; no rules of system requirements unless they are asked for, which would go to the internet.
 pub(crate) fn command(args: &[&str]) -> Command {

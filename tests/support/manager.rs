@@ -13,8 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustls::pki_types::CertificateDer;
 
+use super::load::Target;
 use super::server::{Builder, Server};
-use super::steady::Target;
 use super::tls::Pair;
 
 /// Longest wait for a start, a stop or a word.

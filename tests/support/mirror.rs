@@ -11,7 +11,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use sha2::Digest;
 
-use super::door::Door;
+use super::listener::Door;
 use super::tarball::Tarball;
 
 /// A file of the mirror, and how it is given.

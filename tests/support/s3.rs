@@ -1,6 +1,6 @@
 //! A real S3 server for tests: `moto_server`, one for all test processes that run at a time.
 
-use super::again;
+use super::rerun;
 use rstudio_pm::config::{ClassLocation, S3Location};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -134,7 +134,7 @@ pub(crate) fn elsewhere() -> bool {
     let folder = tempfile::tempdir().expect("a folder for credentials");
     let file = folder.path().join("credentials");
     write_credentials(&file, "FIRSTKEY");
-    again::elsewhere(|command| environment(command, &file))
+    rerun::elsewhere(|command| environment(command, &file))
 }
 
 /// Makes a command see only the credentials in `file`.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::door::Door;
+use super::listener::Door;
 
 /// What goes wrong with one answer.
 #[derive(Clone, Debug)]

@@ -7,11 +7,11 @@ use rstudio_pm::db::{backfill as kept, file, tx};
 use rstudio_pm::model::ids::SourceId;
 
 use super::on_both;
+use crate::support::cran_history::{Cran, DAY, EVENING, asked, backfill, day, state};
 use crate::support::db::Engine;
 use crate::support::downloader::got_cran;
-use crate::support::past::{Cran, DAY, EVENING, asked, backfill, day, state};
-use crate::support::shelf::file_url;
-use crate::support::syncing::Server;
+use crate::support::mirror_dir::file_url;
+use crate::support::sync_backend::Server;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 

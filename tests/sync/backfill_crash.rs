@@ -9,9 +9,9 @@ use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::language::Language;
 
 use super::on_both;
+use crate::support::cran_history::{Cran, DAY, EVENING, asked, backfill, day, state};
 use crate::support::db::Engine;
-use crate::support::past::{Cran, DAY, EVENING, asked, backfill, day, state};
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::tarball::Tarball;
 
 const DAYS: i64 = 12;

@@ -9,10 +9,10 @@ use rstudio_pm::r::description::Description;
 use rstudio_pm::r::rds;
 use rstudio_pm::r::rds::packages::read_packages_matrix;
 
+use crate::support::cran_history::{backfill, state};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::past::{backfill, state};
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 
 /// When each version of a package was published, by `Date/Publication` of its DESCRIPTION.
 type Published = BTreeMap<String, Vec<(Timestamp, String)>>;

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
+use crate::support::cran_history::{Cran, DAY, EVENING, backfill, day, state};
 use crate::support::db::Engine;
-use crate::support::past::{Cran, DAY, EVENING, backfill, day, state};
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 

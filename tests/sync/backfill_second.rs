@@ -8,9 +8,9 @@ use rstudio_pm::model::ids::SourceId;
 use sha2::Digest as _;
 
 use super::{INDEX, gz, on_both};
+use crate::support::cran_history::{Cran, DAY, EVENING, backfill, day, state};
 use crate::support::db::Engine;
-use crate::support::past::{Cran, DAY, EVENING, backfill, day, state};
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 

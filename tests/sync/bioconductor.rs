@@ -14,7 +14,7 @@ use rstudio_pm::repo::edit::{Actor, OnExisting};
 use super::{gz, index, on_both};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::upstream::{Fault, Upstream};
 
 const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.18\": \"4.3\"\n  \

@@ -10,14 +10,14 @@ use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::language::Language;
 
 use super::{INDEX, gz, index, on_both, small};
+use crate::support::binary_server::TREE;
 use crate::support::db::Engine;
-use crate::support::offers::TREE;
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::upstream::Upstream;
 
 /// An index of builds of the packages of [`index`], the first `count` of them.
 fn builds(count: usize) -> String {
-    let built = crate::support::offers::BUILT;
+    let built = crate::support::binary_server::BUILT;
     (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\n{built}\nSHA256: {n:064x}\n\n")).collect()
 }
 

@@ -10,7 +10,7 @@ use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both, small};
 use crate::support::db::Engine;
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 
 /// What a sync that died between two chunks leaves: a claimed tree, releases, and lives nobody sees.
 async fn half_an_import(server: &Server, packages: usize) {

@@ -7,7 +7,7 @@ use rstudio_pm::upstream::{
     FileRequest, FileResponse, FileStream, Mirror, Upstream as Client, UpstreamError, Validators,
 };
 
-use crate::support::syncing::limits;
+use crate::support::sync_backend::limits;
 use crate::support::upstream::{Fault, Upstream};
 
 const FILE: &str = "src/contrib/a_1.0.tar.gz";

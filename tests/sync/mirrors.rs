@@ -8,7 +8,7 @@ use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::full_mirror::{self, Size};
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::upstream::{Fault, Upstream};
 
 fn real() -> String {

@@ -8,7 +8,7 @@ use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta};
 use super::{ARCHIVE, CURRENT, INDEX, gz, index, small};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::syncing::Server;
+use crate::support::sync_backend::Server;
 use crate::support::upstream::{Fault, Upstream};
 
 const PACKAGES: usize = 60;

@@ -9,7 +9,7 @@ use rstudio_pm::db::{Db, DbError, clock};
 
 use crate::support::db::{Engine, Fresh};
 use crate::support::postgres::{Own, PASSWORD, server};
-use crate::support::wire::{Cut, Wire};
+use crate::support::postgres_proxy::{Cut, Wire};
 
 fn config(url: &str) -> Config {
     let dir = tempfile::tempdir().expect("a directory");

@@ -6,11 +6,11 @@ use rstudio_pm::repo::FetchLimits;
 
 use super::{Field, KB, impatient, read};
 use crate::support::mirror::{Entry, Mirror};
-use crate::support::{again, s3};
+use crate::support::{rerun, s3};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
-    let Some(full) = again::small_disk() else { return };
+    let Some(full) = rerun::small_disk() else { return };
     let (big, small) = (Entry::new("big", "2.0", 1800 * KB), Entry::new("small", "1.0", 30 * KB));
     let old = Entry::new("big", "1.0", 1500 * KB);
     let cut = Entry::new("big", "1.1", 1500 * KB);
@@ -57,7 +57,7 @@ async fn on_a_full_disk_packages_pass_through_and_nothing_is_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let (endless, fits) = (Entry::new("endless", "1.0", 700 * KB), Entry::new("fits", "1.0", 300 * KB));
     let mirror = Mirror::start();
     for entry in [&endless, &fits] {
@@ -78,7 +78,7 @@ async fn a_file_without_a_size_leaves_as_much_room_as_it_takes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_whose_size_the_answer_alone_tells_is_refused_before_its_first_byte_when_there_is_no_room() {
-    let Some(disk) = again::small_disk() else { return };
+    let Some(disk) = rerun::small_disk() else { return };
     let (large, fits) = (Entry::new("large", "1.0", 700 * KB), Entry::new("fits", "1.0", 300 * KB));
     let mirror = Mirror::start();
     for entry in [&large, &fits] {

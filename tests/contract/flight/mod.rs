@@ -18,8 +18,8 @@ use rstudio_pm::repo::{FetchLimits, Repo, RepoError};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
+use crate::support::backend::{Stores, World};
 use crate::support::mirror::{Entry, Mirror};
-use crate::support::world::{Stores, World};
 
 const KB: usize = 1 << 10;
 

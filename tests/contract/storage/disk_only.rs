@@ -1,6 +1,6 @@
 //! What only a directory can get wrong: modes, owners, space.
 
-use crate::support::again;
+use crate::support::rerun;
 use crate::support::storage::{bytes, on_disk, read};
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::model::digest::Sha256;
@@ -65,7 +65,7 @@ async fn directories_removed_under_the_server_are_made_again() {
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_leaves_nothing_behind() {
-    let Some(full) = again::small_disk() else { return };
+    let Some(full) = rerun::small_disk() else { return };
     let storage = Storage::open(&on_disk(&full)).await.unwrap();
     let (content, digest) = bytes(3 << 20, 1);
     let put = storage.put(&cran(digest), content.clone().into()).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it(
             std::fs::set_permissions(&root, read_only).unwrap();
         }
     };
-    if again::elsewhere(prepare) {
+    if rerun::elsewhere(prepare) {
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
         return;
     }

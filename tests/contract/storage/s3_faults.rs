@@ -1,7 +1,7 @@
 //! An S3 server that errs, stalls and lies: nothing is acknowledged that is not there, and reads end whole or in an
 //! error.
 
-use crate::support::faulty::{Fault, Faulty};
+use crate::support::faulty_s3::{Fault, Faulty};
 use crate::support::s3;
 use crate::support::storage::{bytes, read};
 use rstudio_pm::config::{S3Location, StorageClass, StorageConfig};

@@ -14,7 +14,7 @@ use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_curren
 use rstudio_pm::sync::backfill::BackfillRequest;
 use sha2::Digest;
 
-use super::syncing::Server;
+use super::sync_backend::Server;
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 

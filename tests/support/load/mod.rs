@@ -2,7 +2,7 @@
 
 mod h1;
 mod h2;
-pub(crate) mod stock;
+pub(crate) mod packages;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use super::furnish::until;
+use super::fixtures::until;
 use super::server::Server;
 
 /// What a reload says at its end; a refusal has several lines, and this is the last.

@@ -1,4 +1,4 @@
-//! Configurations that are wrong: what the start and `rspm check-config` say, and that both create nothing.
+//! Invalid configurations: the errors of the start and of `rspm check-config`, which create nothing.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -12,13 +12,13 @@ const NAMES: &str = "Unknown sections and properties";
 const PATHS: &str = "File paths and storage";
 const SETTINGS: &str = "Listeners and start settings";
 
-/// Every path below a directory, with what tells a change: kind, mode, size and bytes.
+/// Every path below a directory with its mode and bytes, to detect changes.
 fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(dir).expect("readable").flatten() {
-            let metadata = entry.path().symlink_metadata().expect("there");
+            let metadata = entry.path().symlink_metadata().expect("a path that exists");
             let bytes =
                 if metadata.is_file() { std::fs::read(entry.path()).expect("readable") } else { Vec::new() };
             found.insert(entry.path().display().to_string(), (metadata.permissions().mode(), bytes));
@@ -30,15 +30,15 @@ fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     found
 }
 
-/// The start is refused with an error that names the place of `value`, section, property, value and `reason`; the
-/// check `title` fails with the same line; and nothing is created.
-fn refused_at(title: &str, gcfg: &str, value: &str, words: &str, reason: &str) {
+/// The start fails with an error that names the position of `value`, section, property, value and `reason`; the
+/// check `title` fails with the same line; nothing is created.
+fn refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
     let server = Builder::default().gcfg(gcfg).prepare();
     let before = tree(server.dir());
-    let line = format!("{}: {words}: {reason}", server.place_of(value));
-    let said = server.start_refused();
-    assert!(said.starts_with("Error: Unable to initialize the configuration:\n"), "{said}");
-    assert!(said.contains(&line), "{line}\n{said}");
+    let line = format!("{}: {setting}: {reason}", server.place_of(value));
+    let output = server.start_refused();
+    assert!(output.starts_with("Error: Unable to initialize the configuration:\n"), "{output}");
+    assert!(output.contains(&line), "{line}\n{output}");
     let finding = server.failed_check(title);
     assert!(finding.starts_with(&line), "{line}\n{finding}");
     let (code, text) = server.check_config();
@@ -48,17 +48,17 @@ fn refused_at(title: &str, gcfg: &str, value: &str, words: &str, reason: &str) {
 }
 
 #[test]
-fn an_unknown_section_is_warned_of_at_start_and_fails_the_check() {
+fn an_unknown_section_causes_a_warning_at_start_and_fails_the_check() {
     unknown("[Sever]\nDataDir = /x", "[Sever]", "[Sever]", "did you mean `[Server]`?");
 }
 
 #[test]
-fn an_unknown_property_is_warned_of_at_start_and_fails_the_check() {
+fn an_unknown_property_causes_a_warning_at_start_and_fails_the_check() {
     unknown("[Server]\nDataDri = /x", "DataDri", "[Server] DataDri", "did you mean `DataDir`?");
 }
 
 #[test]
-fn an_unknown_storage_class_is_warned_of_at_start_and_fails_the_check() {
+fn an_unknown_storage_class_causes_a_warning_at_start_and_fails_the_check() {
     unknown(
         "[FileStorage \"pakages\"]\nLocation = /x",
         "[FileStorage",
@@ -67,29 +67,29 @@ fn an_unknown_storage_class_is_warned_of_at_start_and_fails_the_check() {
     );
 }
 
-fn unknown(gcfg: &str, name: &str, words: &str, nearest: &str) {
+fn unknown(gcfg: &str, name: &str, setting: &str, nearest: &str) {
     let server = Builder::default().gcfg(gcfg).start();
     let place = server.place_of(name);
     let warned = |line: &String| line.contains("WARN") && line.contains(&place) && line.contains(nearest);
     assert!(server.log_lines().iter().any(warned), "{place}: {:?}", server.log_lines());
     let finding = server.failed_check(NAMES);
-    assert!(finding.starts_with(&format!("{place}: {words}: ")) && finding.ends_with(nearest), "{finding}");
+    assert!(finding.starts_with(&format!("{place}: {setting}: ")) && finding.ends_with(nearest), "{finding}");
 }
 
 #[test]
-fn a_wrong_boolean_is_named() {
+fn a_wrong_boolean_is_refused() {
     refused_at(SYNTAX, "[HTTPS]\nPermanent = maybe", "maybe", r#"[HTTPS] Permanent = "maybe""#, "");
 }
 
 #[test]
-fn a_setting_that_would_make_repositories_private_ends_the_start_and_fails_the_check() {
+fn a_setting_that_would_make_repositories_private_is_refused_at_start_and_by_the_check() {
     let gcfg = "[Authentication]\nNewReposAuthByDefault = true";
-    let words = r#"[Authentication] NewReposAuthByDefault = "true""#;
-    refused_at(SETTINGS, gcfg, "true", words, "this version has no access control");
+    let setting = r#"[Authentication] NewReposAuthByDefault = "true""#;
+    refused_at(SETTINGS, gcfg, "true", setting, "this version has no access control");
 }
 
 #[test]
-fn a_wrong_duration_is_named() {
+fn a_wrong_duration_is_refused() {
     refused_at(
         SYNTAX,
         "[Database]\nConnectionTimeout = soon",
@@ -100,32 +100,32 @@ fn a_wrong_duration_is_named() {
 }
 
 #[test]
-fn a_wrong_choice_is_named_with_the_nearest_word() {
-    let words = r#"[Logging] SystemLogLevel = "DEBGU""#;
-    refused_at(SYNTAX, "[Logging]\nSystemLogLevel = DEBGU", "DEBGU", words, "must be one of");
+fn a_wrong_choice_is_refused_with_the_nearest_word() {
+    let setting = r#"[Logging] SystemLogLevel = "DEBGU""#;
+    refused_at(SYNTAX, "[Logging]\nSystemLogLevel = DEBGU", "DEBGU", setting, "must be one of");
     let server = Builder::default().gcfg("[Logging]\nSystemLogLevel = DEBGU").prepare();
     assert!(server.start_refused().contains("did you mean DEBUG?"));
 }
 
 #[test]
-fn a_wrong_schedule_is_named() {
+fn a_wrong_schedule_is_refused() {
     refused_at(SYNTAX, "[CRAN]\nSyncSchedule = daily", "daily", r#"[CRAN] SyncSchedule = "daily""#, "");
 }
 
 #[test]
-fn a_wrong_url_is_named() {
-    let words = r#"[CRAN] URL = "ftp://x""#;
+fn a_wrong_url_is_refused() {
+    let setting = r#"[CRAN] URL = "ftp://x""#;
     refused_at(
         SYNTAX,
         "[CRAN]\nURL = ftp://x",
         "ftp://x",
-        words,
+        setting,
         "must begin with https:// or http:// or file://",
     );
 }
 
 #[test]
-fn a_wrong_listen_address_is_named() {
+fn a_wrong_listen_address_is_refused() {
     refused_at(
         SYNTAX,
         "[HTTP]\nListen = 80",
@@ -136,7 +136,7 @@ fn a_wrong_listen_address_is_named() {
 }
 
 #[test]
-fn a_relative_path_is_named() {
+fn a_relative_path_is_refused() {
     refused_at(
         PATHS,
         "[Server]\nDataDir = data",
@@ -147,29 +147,29 @@ fn a_relative_path_is_named() {
 }
 
 #[test]
-fn a_wrong_log_destination_is_named() {
+fn a_wrong_log_destination_is_refused() {
     refused_at(SYNTAX, "[Logging]\nSystemLog = syslog", "syslog", r#"[Logging] SystemLog = "syslog""#, "");
 }
 
 #[test]
-fn a_server_address_that_is_no_url_is_named() {
+fn a_server_address_that_is_no_url_is_refused() {
     for garbage in ["pm.example.org", "://", "https://", "https://u:p@h", "https://h/?q", "file:///x"] {
-        let shown = rstudio_pm::config::without_userinfo(garbage);
-        let words = format!("[Server] Address = \"{shown}\"");
-        refused_at(SYNTAX, &format!("[Server]\nAddress = {garbage}"), garbage, &words, "");
+        let address = rstudio_pm::config::without_userinfo(garbage);
+        let setting = format!("[Server] Address = \"{address}\"");
+        refused_at(SYNTAX, &format!("[Server]\nAddress = {garbage}"), garbage, &setting, "");
     }
 }
 
 #[test]
 fn a_compression_level_of_0_or_10_is_refused() {
     for level in ["0", "10", "fast"] {
-        let words = format!("[Server] PackageRewriteCompressionLevel = \"{level}\"");
+        let setting = format!("[Server] PackageRewriteCompressionLevel = \"{level}\"");
         let reason = if level == "fast" { "" } else { "must be between 1 and 9" };
         refused_at(
             SYNTAX,
             &format!("[Server]\nPackageRewriteCompressionLevel = {level}"),
             level,
-            &words,
+            &setting,
             reason,
         );
     }
@@ -177,12 +177,12 @@ fn a_compression_level_of_0_or_10_is_refused() {
 
 #[test]
 fn a_buffer_size_that_is_no_size_is_refused() {
-    let words = r#"[Server] PackageRewriteBufferSize = "x""#;
+    let setting = r#"[Server] PackageRewriteBufferSize = "x""#;
     refused_at(
         SYNTAX,
         "[Server]\nPackageRewriteBufferSize = x",
         "x",
-        words,
+        setting,
         "is not a size; write for example 512",
     );
 }
@@ -217,8 +217,8 @@ fn https_without_certificate_is_refused() {
 #[test]
 fn a_redirect_without_https_is_refused() {
     let gcfg = "[HTTPRedirect]\nListen = 127.0.0.1:8080";
-    let words = r#"[HTTPRedirect] Listen = "127.0.0.1:8080""#;
-    refused_at(SETTINGS, gcfg, "127.0.0.1:8080", words, "needs HTTPS.Listen, the address to redirect to");
+    let setting = r#"[HTTPRedirect] Listen = "127.0.0.1:8080""#;
+    refused_at(SETTINGS, gcfg, "127.0.0.1:8080", setting, "needs HTTPS.Listen, the address to redirect to");
 }
 
 #[test]
@@ -228,51 +228,51 @@ fn postgres_without_a_url_is_refused() {
 }
 
 #[test]
-fn all_errors_of_a_file_are_told_at_once() {
+fn all_errors_of_a_file_are_reported_at_once() {
     let server = Builder::default()
         .gcfg("[HTTP]\nListen = x\n[Server]\nContentTypeSniffing = x\nAddress = x")
         .prepare();
-    let said = server.start_refused();
+    let output = server.start_refused();
     for name in ["[HTTP] Listen", "[Server] ContentTypeSniffing", "[Server] Address"] {
-        assert!(said.contains(name), "{said}");
+        assert!(output.contains(name), "{output}");
     }
     assert_eq!(server.checked(SYNTAX).1.len(), 3);
 }
 
 #[test]
-fn a_secret_is_never_shown() {
+fn a_secret_is_never_printed() {
     let gcfg = "[Database]\nProvider = postgres\n[Postgres]\nURL = mysql://u:hunter2@h/d\n[Proxy]\nURL = ftp://u:hunter2@h";
     let server = Builder::default().gcfg(gcfg).prepare();
-    let (said, (_, checked)) = (server.start_refused(), server.check_config());
-    assert!(said.contains("***") && !said.contains("hunter2"), "{said}");
+    let (output, (_, checked)) = (server.start_refused(), server.check_config());
+    assert!(output.contains("***") && !output.contains("hunter2"), "{output}");
     assert!(checked.contains("***") && !checked.contains("hunter2"), "{checked}");
 }
 
 #[test]
-fn a_missing_file_is_told_with_the_way_out() {
+fn a_missing_file_is_reported_with_a_remedy() {
     let server = Builder::default().prepare();
     std::fs::remove_file(server.config_file()).expect("removed");
     let expected = format!("cannot read the configuration file {}: ", server.config_file().display());
-    let said = server.start_refused();
-    assert!(said.contains(&expected) && said.contains("create it"), "{said}");
+    let output = server.start_refused();
+    assert!(output.contains(&expected) && output.contains("create it"), "{output}");
     assert!(server.failed_check(SYNTAX).starts_with(&expected));
 }
 
 #[test]
-fn an_unreadable_file_is_told_with_the_way_out() {
+fn an_unreadable_file_is_reported_with_a_remedy() {
     let server = Builder::default().prepare();
     let mut start = server.as_nobody(env!("CARGO_BIN_EXE_rstudio-pm"));
     let mut check = server.as_nobody(env!("CARGO_BIN_EXE_rstudio-pm"));
     std::fs::set_permissions(server.config_file(), std::fs::Permissions::from_mode(0o640)).expect("ours");
     let expected =
         format!("cannot read the configuration file {}: Permission denied", server.config_file().display());
-    let said = end(&mut start);
-    assert!(said.code == Some(1) && said.err.contains(&expected), "{said:?}");
-    assert!(said.err.contains("run as that user, as root, or as a member of its group"), "{said:?}");
-    let whose = "it belongs to user root with mode 0640: ";
-    assert!(said.err.contains(whose) && said.err.contains("mend it with: chown nobody '"), "{said:?}");
-    let said = end(check.arg("--check-config"));
-    assert!(said.code == Some(1) && said.out.contains(&expected), "{said:?}");
+    let output = end(&mut start);
+    assert!(output.code == Some(1) && output.err.contains(&expected), "{output:?}");
+    assert!(output.err.contains("run as that user, as root, or as a member of its group"), "{output:?}");
+    let owner = "it belongs to user root with mode 0640: ";
+    assert!(output.err.contains(owner) && output.err.contains("mend it with: chown nobody '"), "{output:?}");
+    let output = end(check.arg("--check-config"));
+    assert!(output.code == Some(1) && output.out.contains(&expected), "{output:?}");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn the_check_has_six_results_and_creates_nothing() {
 }
 
 #[test]
-fn the_check_of_a_server_that_ran_changes_nothing() {
+fn the_check_of_a_stopped_server_changes_nothing() {
     let mut server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     server.repository("r", "cran");
     server.stop();

@@ -1,8 +1,8 @@
-//! Do configurations that administrators already have read clean?
+//! Existing configurations of administrators are read without errors and without unknown names.
 
 use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, StorageClass, parse};
 
-/// Without errors, and without a name that is not known.
+/// Parses `text`; fails on an error or an unknown name.
 fn clean(text: &str) -> Loaded {
     let loaded =
         parse("rstudio-pm.gcfg", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}\n{error}"));
@@ -36,16 +36,16 @@ fn five_classes_in_directories_of_their_own() {
     let classes = ["cache", "launcher", "metrics", "packages", "binaries"];
     let section = |class| format!("[FileStorage \"{class}\"]\nLocation = /mnt/rstudio-pm-{class}\n\n");
     let config = clean(&classes.map(section).concat()).config;
-    for (class, followed) in [
+    for (class, directory_of) in [
         (StorageClass::Cache, "cache"),
         (StorageClass::Binaries, "binaries"),
         (StorageClass::Cran, "packages"),
         (StorageClass::Pypi, "packages"),
     ] {
-        let ClassLocation::File(place) = config.storage.location(class) else {
+        let ClassLocation::File(directory) = config.storage.location(class) else {
             panic!("{class:?} is on disk")
         };
-        assert_eq!(place.location, std::path::Path::new(&format!("/mnt/rstudio-pm-{followed}")));
+        assert_eq!(directory.location, std::path::Path::new(&format!("/mnt/rstudio-pm-{directory_of}")));
     }
 }
 
@@ -122,7 +122,7 @@ fn sections_of_later_features_and_of_older_versions() {
 fn logins_of_an_identity_provider_are_read_and_refused() {
     let text = "[OpenIDConnect]\nIssuer = https://id.example/realm?a=b\nClientId = x\n[IdentityFederation \"k8s\"]\n\
                 Issuer = https://kube\nSubject = \"system:serviceaccount:ns:.*-connect\"\n";
-    let error = parse("rstudio-pm.gcfg", text.as_bytes(), []).expect_err("nothing here can check a login");
+    let error = parse("rstudio-pm.gcfg", text.as_bytes(), []).expect_err("logins are not supported");
     let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("this version has no access control")), "{lines:#?}");

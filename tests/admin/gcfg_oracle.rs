@@ -1,4 +1,4 @@
-//! Does our reader of the git-config dialect read what another implementation of it reads?
+//! Our parser of the git-config dialect agrees with another implementation.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use gix_config::value::normalize;
 use proptest::prelude::*;
 use rstudio_pm::config::{ConfigError, Loaded, NoticeCategory};
 
-/// Section, sub-name and property, without case where there is none, to its values.
+/// Values by section, sub-name and property; names that are case-insensitive are in lower case.
 type Values = BTreeMap<(String, Option<String>, String), Vec<String>>;
 
 fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value: String) {
@@ -19,7 +19,7 @@ fn add(values: &mut Values, section: &str, sub: Option<&str>, name: &str, value:
     all.push(value);
 }
 
-/// What the other implementation reads; `None` when it refuses, or when there is a name without `=`.
+/// The values that the other implementation reads; `None` if it fails or if a name has no `=`.
 fn theirs(text: &str) -> Option<Values> {
     let events = Events::from_bytes(text.as_bytes(), None).ok()?;
     let mut values = Values::new();
@@ -51,14 +51,14 @@ fn theirs(text: &str) -> Option<Values> {
     Some(values)
 }
 
-/// Whether we know all names. A comment may end with a backslash, and then the next line, which was generated as the rest of
-/// a value, is a property of its own with a name that does not exist.
+/// Whether all names are known. If a comment ends with a backslash, the next line, which was generated as the rest
+/// of a value, is a property of its own with an unknown name.
 fn knows_all_names(text: &str) -> bool {
     let unknown = |loaded: Loaded| loaded.warnings.iter().any(|w| w.category == NoticeCategory::Name);
     !rstudio_pm::config::parse("f", text.as_bytes(), []).is_ok_and(unknown)
 }
 
-/// What we read; `None` when the text has a syntax error.
+/// The values that our parser reads; `None` if the text has a syntax error.
 fn ours(text: &str) -> Option<Values> {
     match rstudio_pm::config::parse("f", text.as_bytes(), []) {
         Ok(loaded) => {
@@ -75,7 +75,7 @@ fn ours(text: &str) -> Option<Values> {
             assert!(errors.iter().all(|error| error.category == NoticeCategory::Syntax), "{errors:?}");
             None
         }
-        Err(ConfigError::Unreadable { .. }) => panic!("nothing was opened"),
+        Err(ConfigError::Unreadable { .. }) => panic!("no file was opened"),
     }
 }
 
@@ -95,7 +95,7 @@ fn tidy_value() -> impl Strategy<Value = String> {
 fn entry(tidy_only: bool) -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("GroupsClaim"), Just("GROUPSCLAIM"), Just("RoleClaim"), Just("CustomScope")];
     let blanks = "[ \t]{0,2}";
-    // Any mixture of what matters to the dialect: balanced or not, both must agree whether it is.
+    // Any mixture of the characters that matter to the dialect; both must agree whether it is balanced.
     let value = "([acnt=é\\[ \t]|[;#]|\"|\\\\[nt\"\\\\]|\\\\\n|\\\\c){0,10}";
     let value = prop_oneof![value, tidy_value()];
     let value = if tidy_only { tidy_value().boxed() } else { value.boxed() };
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn both_read_what_is_written_well(text in text(true)) {
+    fn both_read_well_formed_text(text in text(true)) {
         prop_assume!(knows_all_names(&text));
         prop_assert!(theirs(&text).is_some(), "{:?}", text);
         prop_assert_eq!(ours(&text), theirs(&text), "{:?}", text);
@@ -137,7 +137,7 @@ proptest! {
 }
 
 #[test]
-fn a_name_without_a_sign_is_where_the_dialects_part() {
+fn only_the_other_implementation_accepts_a_name_without_an_equals_sign() {
     let text = "[IdentityFederation \"a\"]\nGroupsClaim\n";
     assert!(Events::from_bytes(text.as_bytes(), None).is_ok());
     assert_eq!(ours(text), None);

@@ -1,4 +1,4 @@
-//! What an administrator touches: the configuration file.
+//! The configuration file: its properties, its errors and its reload.
 
 mod bad_config;
 mod gcfg_examples;

@@ -1,4 +1,4 @@
-//! `[Bioconductor]`: each property changed, and what is synced then.
+//! `[Bioconductor]`: a test for each property that changes it and checks the sync.
 
 use std::path::Path;
 
@@ -16,13 +16,19 @@ pub(super) fn bioconductor(root: &Path) {
 
 /// Syncs, and fetches the one package of the mirror.
 fn syncs(server: &Server) {
-    let said = server.sync_of("Bioconductor").expect("a good mirror");
-    assert!(said.contains("Bioconductor 3.20 was synced") && said.contains("1 packages added"), "{said}");
+    let output = server.sync_of("Bioconductor").expect("a good mirror");
+    assert!(
+        output.contains("Bioconductor 3.20 was synced") && output.contains("1 packages added"),
+        "{output}"
+    );
     server.call("POST", "/repos", &serde_json::json!({ "name": "b", "type": "bioconductor" }));
     let package = server.get("/b/packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz");
     assert_eq!((package.status, package.header("x-package-type")), (200, Some("source")));
-    let kept = server.dir().join("data/bioconductor");
-    assert!(kept.is_dir() && std::fs::read_dir(kept).expect("readable").next().is_some(), "its own class");
+    let stored = server.dir().join("data/bioconductor");
+    assert!(
+        stored.is_dir() && std::fs::read_dir(stored).expect("readable").next().is_some(),
+        "Bioconductor has a storage class of its own"
+    );
 }
 
 #[test]
@@ -35,7 +41,7 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
 }
 
 #[test]
-pub(super) fn url_of_a_web_server_is_asked_over_http() {
+pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let folder = tempfile::tempdir().expect("a directory");
     bioconductor(&folder.path().join("bioc"));
     let relay = Relay::folder(folder.path());
@@ -44,13 +50,16 @@ pub(super) fn url_of_a_web_server_is_asked_over_http() {
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).env("NO_PROXY", "*").start();
     syncs(&server);
     let heads = relay.heads();
-    let asked = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
-    assert!(asked("config.yaml") && asked("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"), "{heads:?}");
+    let requested = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
+    assert!(
+        requested("config.yaml") && requested("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"),
+        "{heads:?}"
+    );
     assert!(server.log_lines().iter().all(|line| !line.contains("w0rd")));
 }
 
 #[test]
-pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let gcfg = "[Bioconductor]\nURL = file://{dir}/bioc-mirror\nSyncSchedule = 0 0 30 2 *";
     let mut server = Builder::default().gcfg(gcfg).start();
     bioconductor(&server.dir().join("bioc-mirror"));
@@ -70,7 +79,7 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
             server.log_lines().iter().any(is_it)
         };
         if due {
-            until("the missed sync", || missed(&server));
+            until("the missed sync is logged", || missed(&server));
             let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:2'";
             until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
         } else {

@@ -1,4 +1,4 @@
-//! `[CRAN]`: each property changed, and what is synced then.
+//! `[CRAN]`: a test for each property that changes it and checks the sync.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::support::tls::Pair;
 
 /// Syncs, and fetches the one package of the mirror.
 fn syncs(server: &Server) {
-    assert_eq!(server.sync().map(|said| said.contains("1 packages added")), Ok(true));
+    assert_eq!(server.sync().map(|result| result.contains("1 packages added")), Ok(true));
     server.repository("r", "cran");
     let package = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
     assert_eq!((package.status, package.header("x-package-type")), (200, Some("source")));
@@ -31,7 +31,7 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
 }
 
 #[test]
-pub(super) fn url_of_a_web_server_is_asked_over_http() {
+pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(&folder.path().join("cran"));
     let relay = Relay::folder(folder.path());
@@ -49,7 +49,7 @@ pub(super) fn url_of_a_web_server_is_asked_over_http() {
 }
 
 #[test]
-pub(super) fn url_of_a_web_server_is_asked_over_https() {
+pub(super) fn url_of_a_web_server_is_requested_over_https() {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(folder.path());
     let pair = Pair::new();
@@ -60,11 +60,11 @@ pub(super) fn url_of_a_web_server_is_asked_over_https() {
     let server = Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &trusted).env("NO_PROXY", "*").start();
     syncs(&server);
     let stranger = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    let said = stranger.sync().expect_err("a certificate that nobody vouches for");
-    assert!(said.to_lowercase().contains("certificate"), "{said}");
+    let output = stranger.sync().expect_err("a certificate without a trusted issuer");
+    assert!(output.to_lowercase().contains("certificate"), "{output}");
 }
 
-/// What a client with R 4.5 on Ubuntu 24.04 gets.
+/// The package type that a client with R 4.5 on Ubuntu 24.04 gets.
 fn kind(server: &Server) -> Option<String> {
     let path = "/r/__linux__/noble/latest/src/contrib/alpha_1.0.tar.gz";
     let answer = http::request("GET", &server.url(path), &[("User-Agent", binary_server::AGENT)], b"");
@@ -72,7 +72,7 @@ fn kind(server: &Server) -> Option<String> {
 }
 
 #[test]
-pub(super) fn binary_url_is_where_builds_come_from() {
+pub(super) fn binary_url_is_the_origin_of_binaries() {
     let first = binary_server::builds(&[]);
     let second = binary_server::builds(&["alpha"]);
     let urls =
@@ -84,10 +84,10 @@ pub(super) fn binary_url_is_where_builds_come_from() {
         syncs(server);
         assert_eq!(kind(server).as_deref(), Some(expected));
     }
-    let asked = first.asked().into_iter().chain(second.asked()).map(|asked| asked.path);
-    assert!(asked.filter(|path| path.ends_with("/PACKAGES")).count() >= 2, "each is asked");
-    let said = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
-    let checked = said.rspm("check-config");
+    let paths = first.asked().into_iter().chain(second.asked()).map(|request| request.path);
+    assert!(paths.filter(|path| path.ends_with("/PACKAGES")).count() >= 2, "each server gets a request");
+    let server = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
+    let checked = server.rspm("check-config");
     assert!(
         format!("{}{}", checked.out, checked.err).contains("is not the URL of a binary server"),
         "{checked:?}"
@@ -102,12 +102,12 @@ fn last_synced(dir: &Path, at: i64) {
 }
 
 #[test]
-pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let mut server = Builder::default().gcfg("[CRAN]\nSyncSchedule = * * * * *").start();
     mirror(&server.dir().join("no-mirror"));
     server.sync().expect("the mirror is there");
     server.stop();
-    // 2020-03-01: since then, every minute was due; a 29th of February came in 2024; a 30th never.
+    // 2020-03-01: since then, every minute was due, and a 29th of February in 2024, but never a 30th.
     let then = 1_583_020_800_000_000;
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     for (schedule, due) in [("* * * * *", true), ("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
@@ -125,8 +125,8 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
             };
             until("it succeeds", done);
             server.wait_for_log("cran is up to date; nothing changed");
-            let told = |line: &String| line.contains("INFO") && line.contains("cran is up to date");
-            assert!(server.log_lines().iter().any(told), "a sync without news is told too");
+            let up_to_date = |line: &String| line.contains("INFO") && line.contains("cran is up to date");
+            assert!(server.log_lines().iter().any(up_to_date), "a sync without changes is logged too");
         } else {
             server.wait_for_log("is ready");
             assert!(!runs(), "{:?}", server.log_lines());
@@ -135,7 +135,7 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
     }
 }
 
-/// A mirror that tells when its two packages were published: `old` long ago, `young` an hour ago.
+/// A mirror with the publication times of its two packages: `old` in 2017, `young` an hour ago.
 fn dated(root: &Path) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(contrib.join("Meta")).expect("a directory");
@@ -152,30 +152,33 @@ fn dated(root: &Path) {
     }
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
     let mut table = Vec::new();
-    write_current_meta(&mut table, &rows).expect("a Vec takes it");
+    write_current_meta(&mut table, &rows).expect("writing to a Vec does not fail");
     std::fs::write(contrib.join("Meta/current.rds"), table).expect("written");
 }
 
 #[test]
-pub(super) fn delay_sync_duration_holds_back_what_is_younger() {
+pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     let mut server = Builder::default().gcfg("[CRAN]\nDelaySyncDuration = 72h").start();
     dated(&server.dir().join("no-mirror"));
-    let said = server.sync().expect("a good mirror");
-    assert!(said.contains("1 packages added") && said.contains("1 packages have releases younger"), "{said}");
+    let output = server.sync().expect("a good mirror");
+    assert!(
+        output.contains("1 packages added") && output.contains("1 packages have releases younger"),
+        "{output}"
+    );
     server.repository("r", "cran");
     let status = |server: &Server, package: &str| {
         server.get(&format!("/r/latest/src/contrib/{package}_1.0.tar.gz")).status
     };
     assert_eq!((status(&server, "old"), status(&server, "young")), (200, 404));
-    let said = server.sync().expect("a good mirror");
-    assert!(said.contains("nothing changed") && said.contains("1 packages have"), "{said}");
-    // Time passes, for the mirror stays as it is.
+    let output = server.sync().expect("a good mirror");
+    assert!(output.contains("nothing changed") && output.contains("1 packages have"), "{output}");
+    // A shorter delay stands for time that passes: the mirror does not change.
     server.stop();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg.replace("72h", "30m")).expect("written");
     server.launch();
-    let said = server.sync().expect("a good mirror");
-    assert!(said.contains("1 packages added") && !said.contains("younger"), "{said}");
+    let output = server.sync().expect("a good mirror");
+    assert!(output.contains("1 packages added") && !output.contains("younger"), "{output}");
     assert_eq!(status(&server, "young"), 200);
     assert!(server.sync().expect("a good mirror").ends_with("nothing changed"));
 }

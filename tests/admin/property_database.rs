@@ -1,4 +1,4 @@
-//! `[Database]`, `[SQLite]`, `[Postgres]`: each property changed, and what changes with it.
+//! `[Database]`, `[SQLite]`, `[Postgres]`: a test for each property that changes it and checks its effect.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::tarball::Tarball;
 /// `[Database]` and `[Postgres]` for a URL.
 pub(super) fn on_postgres(url: &str, more: &str) -> Builder {
     let lines = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n{more}");
-    // A password of the environment must not help.
+    // A password in the environment must not be used.
     Builder::default().gcfg(&lines).env("PGPASSWORD", "")
 }
 
@@ -43,18 +43,18 @@ pub(super) fn provider_chooses_between_a_file_and_a_server() {
 }
 
 #[test]
-pub(super) fn connection_timeout_ends_the_wait_for_a_database_that_says_nothing() {
+pub(super) fn connection_timeout_ends_the_wait_for_a_database_that_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = silent.local_addr().expect("its number").port();
     let url = format!("postgres://pm@127.0.0.1:{port}/pm?sslmode=disable");
     let server = on_postgres(&url, "[Database]\nConnectionTimeout = 500ms").prepare();
-    let begun = Instant::now();
-    let said = server.start_refused();
+    let start = Instant::now();
+    let output = server.start_refused();
     // The default is 30 s.
-    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     assert!(
-        said.contains("Unable to connect to the database: cannot reach PostgreSQL at 127.0.0.1"),
-        "{said}"
+        output.contains("Unable to connect to the database: cannot reach PostgreSQL at 127.0.0.1"),
+        "{output}"
     );
     drop(silent);
 }
@@ -82,21 +82,21 @@ pub(super) fn postgres_url_search_path_chooses_the_schema() {
 }
 
 #[test]
-pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_spoken() {
+pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
     // The role is admitted over TLS only.
     let (schema, url) = over_tcp("tlsonly", "&sslmode=require");
     drop(on_postgres(&url, "").start());
     has_tables(&schema);
-    let said = on_postgres(&url.replace("require", "disable"), "").prepare().start_refused();
-    assert!(said.contains("refused user 'tlsonly'"), "{said}");
+    let output = on_postgres(&url.replace("require", "disable"), "").prepare().start_refused();
+    assert!(output.contains("refused user 'tlsonly'"), "{output}");
     let authority = |file: &std::path::Path| {
         url.replace("require", &format!("verify-full&sslrootcert={}", file.display()))
     };
     drop(on_postgres(&authority(&postgres::server().authority), "").start());
-    let said = on_postgres(&authority(&postgres::server().stranger), "").prepare().start_refused();
+    let output = on_postgres(&authority(&postgres::server().stranger), "").prepare().start_refused();
     assert!(
-        said.contains("no TLS connection to PostgreSQL") && said.contains("sslmode=verify-full"),
-        "{said}"
+        output.contains("no TLS connection to PostgreSQL") && output.contains("sslmode=verify-full"),
+        "{output}"
     );
 }
 
@@ -112,6 +112,6 @@ pub(super) fn postgres_password_is_used_when_the_url_holds_none() {
     let (schema, url) = over_tcp("pm", "");
     drop(on_postgres(&url, &format!("Password = \"{PASSWORD}\"")).start());
     has_tables(&schema);
-    let said = on_postgres(&url, "").prepare().start_refused();
-    assert!(said.contains("user 'pm'"), "{said}");
+    let output = on_postgres(&url, "").prepare().start_refused();
+    assert!(output.contains("user 'pm'"), "{output}");
 }

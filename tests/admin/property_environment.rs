@@ -1,4 +1,4 @@
-//! The environment on top of the file: every section, sub-named ones too, in daemon and check.
+//! Environment variables override the file in daemon and check, also in sections with a sub-name.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,7 +12,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 
 #[test]
-fn a_variable_wins_over_the_file() {
+fn a_variable_overrides_the_file() {
     let server = Builder::default()
         .gcfg("[Server]\nAddress = https://file.example.org/one")
         .env("PACKAGEMANAGER_SERVER_ADDRESS", "https://environment.example.org/two")
@@ -22,9 +22,9 @@ fn a_variable_wins_over_the_file() {
 }
 
 #[test]
-fn a_variable_reaches_a_class_of_storage() {
-    let place = tempfile::tempdir().expect("a directory");
-    let location = place.path().join("elsewhere");
+fn a_variable_sets_the_location_of_a_storage_class() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let location = dir.path().join("elsewhere");
     let server = Builder::default()
         .gcfg("[FileStorage \"packages\"]\nLocation = {dir}/from-the-file")
         .env("PACKAGEMANAGER_FILESTORAGE_PACKAGES_LOCATION", &location.display().to_string())
@@ -48,7 +48,7 @@ fn a_variable_of_a_multi_property_takes_a_list() {
 }
 
 #[test]
-fn a_variable_that_names_nothing_is_warned_of_and_fails_the_check() {
+fn a_variable_of_an_unknown_property_causes_a_warning_and_fails_the_check() {
     let server = Builder::default().env("PACKAGEMANAGER_SERVER_DATADRI", "/x").start();
     let expected = "environment PACKAGEMANAGER_SERVER_DATADRI: ";
     let warned = |line: &String| line.contains("WARN") && line.contains(expected) && line.contains("DataDir");
@@ -58,14 +58,14 @@ fn a_variable_that_names_nothing_is_warned_of_and_fails_the_check() {
 }
 
 #[test]
-fn a_wrong_value_is_told_with_the_variables_name() {
+fn a_wrong_value_is_reported_with_the_name_of_the_variable() {
     let server = Builder::default().env("PACKAGEMANAGER_HTTP_LISTEN", "nowhere").prepare();
     let expected = "environment PACKAGEMANAGER_HTTP_LISTEN: [HTTP] Listen = \"nowhere\": ";
     assert!(server.start_refused().contains(expected));
     assert!(server.failed_check("Configuration file syntax").starts_with(expected));
 }
 
-/// What `LoadCredential=` makes: a directory of the server's user that nobody else can enter and nobody can write to.
+/// Does what `LoadCredential=` does: a read-only directory that only the server's user can enter.
 fn credential(server: &Server, name: &str, content: &str) -> String {
     let dir = server.dir().join("credentials");
     let file = dir.join(name);
@@ -74,18 +74,18 @@ fn credential(server: &Server, name: &str, content: &str) -> String {
     let user = nix::unistd::User::from_name("postgres").ok().flatten().expect("run tests/setup");
     for (path, mode) in [(&file, 0o400), (&dir, 0o500)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("ours");
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may change the owner");
     }
     for path in [server.dir(), &server.dir().join("tmp")] {
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may change the owner");
     }
     file.display().to_string()
 }
 
 #[test]
-fn a_key_comes_as_a_credential() {
-    let place = tempfile::tempdir().expect("a directory");
-    let key = place.path().join("key").display().to_string();
+fn a_key_is_read_from_a_credential() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = dir.path().join("key").display().to_string();
     let gcfg = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt";
     let mut server = Builder::default()
         .gcfg(gcfg)
@@ -96,7 +96,7 @@ fn a_key_comes_as_a_credential() {
     let pair = Pair::new();
     fs::write(server.dir().join("server.crt"), &pair.certificate).expect("written");
     std::os::unix::fs::symlink(credential(&server, "key", &pair.key), &key).expect("a link");
-    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("ours");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
     server.launch();
     let host = server.urls().iter().find_map(|url| url.strip_prefix("https://")).expect("HTTPS");
     assert_eq!(pair.get(host, &[&TLS13], "/__ping__").expect("an answer").status, 200);
@@ -104,24 +104,24 @@ fn a_key_comes_as_a_credential() {
 }
 
 #[test]
-fn a_password_comes_as_a_credential_and_is_read_again_by_a_reload() {
+fn a_password_is_read_from_a_credential_and_again_by_a_reload() {
     let (schema, url) = over_tcp("pm", "");
-    let place = tempfile::tempdir().expect("a directory");
-    let file = place.path().join("password");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("password");
     let mut server = on_postgres(&url, "")
         // Environment=PACKAGEMANAGER_POSTGRES_PASSWORD_FILE=%d/password
         .env("PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", &file.display().to_string())
         .arguments(&["--user", "postgres"])
         .prepare();
-    let said = server.start_refused();
+    let output = server.start_refused();
     let expected = format!(
         "environment PACKAGEMANAGER_POSTGRES_PASSWORD_FILE: Password = \"{}\": cannot read the file with the value",
         file.display()
     );
-    assert!(said.contains(&expected), "{said}");
+    assert!(output.contains(&expected), "{output}");
     std::os::unix::fs::symlink(credential(&server, "password", &format!("{PASSWORD}\n")), &file)
         .expect("a link");
-    fs::set_permissions(place.path(), Permissions::from_mode(0o755)).expect("ours");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("ours");
     chown(server.config_file(), Some(nix::unistd::geteuid().as_raw()), None).expect("ours");
     fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("ours");
     server.launch();

@@ -1,4 +1,4 @@
-//! Every property of the sections that have their full effect has a test of its own: the list, held against the table.
+//! The list of properties with a test each; it must contain every property of the supported sections of the table.
 
 use rstudio_pm::config;
 use rstudio_pm::config::rows::SECTIONS;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::server::Builder;
 
-/// The sections whose properties all have their effect, or say that they have none yet.
+/// The sections whose properties all have an effect or are declared without one.
 const WHOLE: &[&str] = &[
     "Server",
     "HTTP",
@@ -35,86 +35,86 @@ const WHOLE: &[&str] = &[
     "Proxy",
 ];
 
-/// Section, property, and the test that changes it and looks.
+/// Section, property, and the test that changes it and checks the effect.
 #[rustfmt::skip]
 const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "Address", server::address_is_the_base_of_printed_urls_and_its_path_a_prefix),
-    ("Server", "TrustedProxy", server::trusted_proxy_says_how_clients_reach_the_server),
+    ("Server", "TrustedProxy", server::trusted_proxy_may_declare_the_address_of_the_server),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_addresses_that_are_no_proxy),
     ("Server", "DataDir", server::data_dir_holds_database_and_storage),
     ("Server", "TempDir", server::temp_dir_takes_unfinished_files_of_classes_on_s3),
-    ("Server", "AccessLog", server::access_log_is_written_where_it_says),
-    ("Server", "AccessLogFormat", server::access_log_format_says_whether_referer_and_agent_are_written),
-    ("Server", "ServiceLog", server::service_log_is_written_where_it_says),
+    ("Server", "AccessLog", server::access_log_is_written_to_that_file),
+    ("Server", "AccessLogFormat", server::access_log_format_decides_whether_referer_and_agent_are_written),
+    ("Server", "ServiceLog", server::service_log_is_written_to_that_file),
     ("Server", "SockFileDir", server::sock_file_dir_holds_socket_and_pid_file),
     ("Server", "PackageRewriteCompressionLevel",
-        server::package_rewrite_compression_level_decides_the_size_of_what_is_stored),
+        server::package_rewrite_compression_level_decides_the_size_of_stored_packages),
     ("Server", "PackageRewriteBufferSize",
         server::package_rewrite_buffer_size_decides_how_many_writes_an_add_takes),
-    ("Server", "ContentTypeSniffing", server::content_type_sniffing_takes_a_header_away),
+    ("Server", "ContentTypeSniffing", server::content_type_sniffing_removes_a_header),
     ("Server", "UsageDataEnabled",
         usage::usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened),
-    ("Server", "UsageDataSchedule", usage::usage_data_schedule_adds_up_what_was_due_while_the_server_was_down),
-    ("Server", "UsageDataRetention", usage::usage_data_retention_is_how_long_days_are_kept),
+    ("Server", "UsageDataSchedule", usage::usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down),
+    ("Server", "UsageDataRetention", usage::usage_data_retention_is_the_number_of_days_that_are_stored),
     ("HTTP", "Listen", listen::http_listen_is_the_address_that_answers),
-    ("HTTPS", "Listen", listen::https_listen_is_the_address_that_speaks_tls),
-    ("HTTPS", "Certificate", listen::certificate_is_what_clients_see),
-    ("HTTPS", "Key", listen::key_is_read_from_where_it_says),
+    ("HTTPS", "Listen", listen::https_listen_is_the_address_with_tls),
+    ("HTTPS", "Certificate", listen::certificate_is_presented_to_clients),
+    ("HTTPS", "Key", listen::key_is_read_from_that_file),
     ("HTTPS", "Permanent", listen::permanent_sends_strict_transport_security_over_tls_only),
     ("HTTPS", "MinimumTLS", listen::minimum_tls_refuses_older_clients),
     ("HTTPRedirect", "Listen", listen::http_redirect_listen_sends_every_request_to_https),
     ("Database", "Provider", database::provider_chooses_between_a_file_and_a_server),
     ("Database", "ConnectionTimeout",
-        database::connection_timeout_ends_the_wait_for_a_database_that_says_nothing),
+        database::connection_timeout_ends_the_wait_for_a_database_that_does_not_answer),
     ("SQLite", "Dir", database::sqlite_dir_holds_the_database_file),
     ("Postgres", "URL", database::postgres_url_search_path_chooses_the_schema),
     ("Postgres", "Password", database::postgres_password_is_used_when_the_url_holds_none),
     ("Postgres", "UsageDataURL", usage::postgres_usage_data_url_is_another_schema),
     ("Postgres", "UsageDataPassword", usage::postgres_usage_data_password_is_used_when_that_url_holds_none),
-    ("Storage", "Default", storage::default_is_for_every_class_that_is_not_set),
+    ("Storage", "Default", storage::default_applies_to_every_class_that_is_not_set),
     ("Storage", "Cache", storage::cache_moves_that_class),
     ("Storage", "Launcher", storage::launcher_moves_that_class),
     ("Storage", "Metrics", storage::metrics_moves_that_class),
-    ("Storage", "Packages", storage::packages_moves_that_class_and_what_follows_it),
+    ("Storage", "Packages", storage::packages_moves_that_class_and_the_classes_that_default_to_it),
     ("Storage", "Binaries", storage::binaries_moves_that_class),
     ("Storage", "CRAN", storage::cran_moves_that_class),
     ("Storage", "Bioconductor", storage::bioconductor_moves_that_class),
     ("Storage", "PyPI", storage::pypi_moves_that_class),
     ("Storage", "Persistent", storage::persistent_moves_that_class),
     ("FileStorage", "Location", storage::file_storage_location_is_the_directory_of_its_class),
-    ("S3Storage", "Bucket", s3::bucket_takes_what_is_stored),
+    ("S3Storage", "Bucket", s3::bucket_contains_the_stored_objects),
     ("S3Storage", "Prefix", s3::prefix_begins_every_key),
     ("S3Storage", "Profile", s3::profile_chooses_the_credentials),
-    ("S3Storage", "Region", s3::region_is_what_requests_are_signed_for),
+    ("S3Storage", "Region", s3::region_is_part_of_the_signature_of_requests),
     ("S3Storage", "EnableSharedConfig", s3::enable_shared_config_reads_the_configuration_file_too),
-    ("S3Storage", "Endpoint", s3::endpoint_is_the_server_that_is_asked),
+    ("S3Storage", "Endpoint", s3::endpoint_is_the_server_that_gets_the_requests),
     ("S3Storage", "PathStyle", s3::path_style_moves_the_bucket_from_the_host_into_the_path),
     ("S3Storage", "S3ForcePathStyle", s3::s3_force_path_style_is_another_name_of_path_style_which_wins),
     ("S3Storage", "KeyID", s3::key_id_encrypts_what_is_written_with_that_key),
-    ("S3Storage", "DisableSSL", s3::disable_ssl_asks_over_plain_http),
+    ("S3Storage", "DisableSSL", s3::disable_ssl_sends_requests_over_plain_http),
     ("S3Storage", "SkipValidation", s3::skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check),
     ("CRAN", "URL", cran::url_of_a_directory_is_read_from_the_disk),
-    ("CRAN", "BinaryURL", cran::binary_url_is_where_builds_come_from),
-    ("CRAN", "SyncSchedule", cran::sync_schedule_runs_what_was_due_while_the_server_was_down),
-    ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_holds_back_what_is_younger),
+    ("CRAN", "BinaryURL", cran::binary_url_is_the_origin_of_binaries),
+    ("CRAN", "SyncSchedule", cran::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
+    ("CRAN", "DelaySyncDuration", cran::delay_sync_duration_delays_releases_that_are_younger),
     ("SystemRequirements", "URL", sysreqs::url_is_where_the_rules_are_read),
-    ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_what_was_due_while_the_server_was_down),
+    ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("Vulnerabilities", "URL", vulnerabilities::url_is_where_the_advisories_are_read),
     ("Vulnerabilities", "SyncSchedule",
-        vulnerabilities::sync_schedule_runs_what_was_due_while_the_server_was_down),
+        vulnerabilities::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("Bioconductor", "URL", bioconductor::url_of_a_directory_is_read_from_the_disk),
     ("Bioconductor", "SyncSchedule",
-        bioconductor::sync_schedule_runs_what_was_due_while_the_server_was_down),
+        bioconductor::sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down),
     ("Metrics", "Enabled", metrics::metrics_enabled_decides_whether_they_are_served),
     ("Metrics", "Listen", metrics::metrics_listen_is_the_address_that_answers),
     ("StorageAudit", "Enabled", metrics::storage_audit_enabled_decides_whether_space_is_measured),
-    ("StorageAlerts", "UIMessageType", metrics::storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full_file_systems),
-    ("Logging", "SystemLog", logging::system_log_goes_to_each_of_its_places),
-    ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written),
+    ("StorageAlerts", "UIMessageType", metrics::storage_alerts_uimessagetype_decides_whether_the_api_lists_full_file_systems),
+    ("Logging", "SystemLog", logging::system_log_is_written_to_each_destination),
+    ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_lines_are_written),
     ("Logging", "SystemLogFormat", logging::system_log_format_is_text_or_json),
-    ("Proxy", "URL", proxy::url_is_asked_for_the_mirror),
-    ("Proxy", "User", proxy::user_is_told_to_the_proxy),
-    ("Proxy", "Password", proxy::password_is_told_to_the_proxy),
+    ("Proxy", "URL", proxy::url_is_the_proxy_for_requests_to_the_mirror),
+    ("Proxy", "User", proxy::user_is_sent_to_the_proxy),
+    ("Proxy", "Password", proxy::password_is_sent_to_the_proxy),
 ];
 
 #[test]
@@ -230,8 +230,8 @@ fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
         }
     }
     let variable = ("PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI".to_owned(), "1".to_owned());
-    let error = config::parse("f", b"", [variable]).expect_err("the environment counts").to_string();
+    let error = config::parse("f", b"", [variable]).expect_err("variables are checked too").to_string();
     assert!(error.starts_with("environment PACKAGEMANAGER_AUTHENTICATION_REQUIREAUTHFORUI: "), "{error}");
     let error = config::parse("f", b"[Authentication]\nRequireAuthForUI = maybe\n", []);
-    assert!(error.is_err(), "what cannot be read may be meant to protect");
+    assert!(error.is_err(), "a value that cannot be parsed may be meant to restrict access");
 }

@@ -1,4 +1,4 @@
-//! `[HTTP]`, `[HTTPS]`, `[HTTPRedirect]`: each property changed, and what changes with it.
+//! `[HTTP]`, `[HTTPS]`, `[HTTPRedirect]`: a test for each property that changes it and checks its effect.
 
 use rustls::version::{TLS12, TLS13};
 
@@ -28,23 +28,23 @@ pub(super) fn http_listen_is_the_address_that_answers() {
 }
 
 #[test]
-pub(super) fn an_empty_http_listen_beside_https_is_no_plain_listener() {
+pub(super) fn an_empty_http_listen_beside_https_opens_no_plain_listener() {
     let (server, pair, host) = start("[HTTP]\nListen =");
     assert_eq!(server.urls().len(), 1, "{:?}", server.urls());
     assert_eq!(pair.get(&host, &[&TLS13], "/__ping__").expect("an answer").status, 200);
 }
 
 #[test]
-pub(super) fn https_listen_is_the_address_that_speaks_tls() {
+pub(super) fn https_listen_is_the_address_with_tls() {
     let port = free_port();
     let (server, pair, host) = start(&format!("[HTTPS]\nListen = 127.0.0.1:{port}"));
     assert_eq!(host, format!("127.0.0.1:{port}"));
     assert_eq!(pair.get(&host, &[&TLS13], "/__ping__").expect("an answer").status, 200);
-    assert_eq!(server.get("/__ping__").status, 200, "the plain listener goes on");
+    assert_eq!(server.get("/__ping__").status, 200, "the plain listener still answers");
 }
 
 #[test]
-pub(super) fn certificate_is_what_clients_see() {
+pub(super) fn certificate_is_presented_to_clients() {
     let (server, first, host) = start("");
     assert!(first.get(&host, &[&TLS13], "/__ping__").is_ok());
     drop(server);
@@ -58,12 +58,12 @@ pub(super) fn certificate_is_what_clients_see() {
     assert!(second.get(&host, &[&TLS13], "/__ping__").is_ok());
     assert!(
         first.get(&host, &[&TLS13], "/__ping__").is_err(),
-        "who trusts another certificate is not served"
+        "a client that trusts another certificate is not served"
     );
 }
 
 #[test]
-pub(super) fn key_is_read_from_where_it_says() {
+pub(super) fn key_is_read_from_that_file() {
     let mut server = Builder::default().gcfg(HTTPS).gcfg("[HTTPS]\nKey = {dir}/private.pem").prepare();
     let pair = Pair::new();
     pair.write(server.dir());
@@ -91,8 +91,9 @@ pub(super) fn minimum_tls_refuses_older_clients() {
         let (server, pair, host) = start(&format!("MinimumTLS = {minimum}"));
         assert_eq!(pair.get(&host, &[&TLS12], "/__ping__").is_ok(), old_client, "{minimum}");
         assert_eq!(pair.get(&host, &[&TLS13], "/__ping__").expect("an answer").status, 200, "{minimum}");
-        let said = server.log_lines().iter().any(|line| line.contains("the oldest version accepted is 1.2"));
-        assert_eq!(said, minimum < "1.2", "{minimum}");
+        let warned =
+            server.log_lines().iter().any(|line| line.contains("the oldest version accepted is 1.2"));
+        assert_eq!(warned, minimum < "1.2", "{minimum}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[Logging]`: each property changed, and what is written where then.
+//! `[Logging]`: a test for each property that changes it and checks what is logged, and where.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use super::property_server::text;
 use crate::support::fixtures::{free_port, until};
 use crate::support::server::{Builder, Server};
 
-/// A server whose output goes to the files `out` and `err` of its directory; ends with the test.
+/// A server whose output is in the files `out` and `err` of its directory; killed when dropped.
 struct Running {
     server: Server,
     child: Child,
@@ -21,7 +21,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts it with these lines of `[Logging]` and no others, and waits until it answers.
+/// Starts it with only these lines of `[Logging]`, and waits until it answers.
 fn run(lines: &str) -> Running {
     let server = Builder::default().prepare();
     let gcfg = text(&server.config_file());
@@ -43,8 +43,8 @@ impl Running {
 }
 
 #[test]
-pub(super) fn system_log_goes_to_each_of_its_places() {
-    for (lines, places) in [
+pub(super) fn system_log_is_written_to_each_destination() {
+    for (lines, destinations) in [
         ("SystemLog = STDOUT", vec!["out"]),
         ("SystemLog = STDERR", vec!["err"]),
         ("SystemLog = {dir}/logs/one.log", vec!["logs/one.log"]),
@@ -54,32 +54,32 @@ pub(super) fn system_log_goes_to_each_of_its_places() {
         ),
     ] {
         let running = run(lines);
-        for place in &places {
-            until(lines, || running.read(place).contains("is ready after"));
+        for file in &destinations {
+            until(lines, || running.read(file).contains("is ready after"));
         }
-        for other in ["out", "err"].iter().filter(|name| !places.contains(name)) {
+        for other in ["out", "err"].iter().filter(|name| !destinations.contains(name)) {
             assert_eq!(running.read(other), "", "{lines}: {other}");
         }
     }
 }
 
 #[test]
-pub(super) fn system_log_level_says_which_lines_are_written() {
+pub(super) fn system_log_level_decides_which_lines_are_written() {
     let lines_at = |level: &str| {
         let port = free_port();
         let lines = format!("SystemLog = {{dir}}/log\nSystemLogLevel = {level}\n[Sever]\n");
         let running = run(&format!("{lines}[HTTP]\nListen = 127.0.0.1:{port}\n"));
         let file = running.server.dir().join("run/rstudio-pm.pid");
-        // A client that goes away inside a request is worth a line for those who look closely.
-        let mut wire = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        wire.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
-        wire.shutdown(std::net::Shutdown::Write).expect("open until now");
-        let _ = wire.read_to_end(&mut Vec::new());
+        // A client that disconnects inside a request is logged at DEBUG.
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("open until now");
+        let _ = stream.read_to_end(&mut Vec::new());
         let _ = nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(running.child.id().try_into().expect("a process id")),
             nix::sys::signal::Signal::SIGTERM,
         );
-        until("it is down", || !file.exists());
+        until("it is stopped", || !file.exists());
         let log = running.read("log");
         ["DEBUG", "INFO", "WARN"].map(|level| log.lines().any(|line| line.contains(level)))
     };

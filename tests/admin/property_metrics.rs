@@ -1,4 +1,4 @@
-//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: each property changed, and what changes with it.
+//! `[Metrics]`, `[StorageAudit]`, `[StorageAlerts]`: a test for each property that changes it and checks its effect.
 
 use crate::support::fixtures::{free_port, until};
 use crate::support::http;
@@ -27,7 +27,7 @@ pub(super) fn metrics_listen_is_the_address_that_answers() {
     let answer = http::get(&format!("http://127.0.0.1:{port}/metrics"));
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("\nprocess_open_fds "), "{}", answer.text());
-    assert_eq!(server.get("/metrics").status, 404, "nobody else is told");
+    assert_eq!(server.get("/metrics").status, 404, "the other listeners have no metrics");
     assert!(server.urls().iter().all(|url| !url.ends_with(&format!(":{port}"))));
 }
 
@@ -45,7 +45,7 @@ pub(super) fn storage_audit_enabled_decides_whether_space_is_measured() {
 }
 
 #[test]
-pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full_file_systems() {
+pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_lists_full_file_systems() {
     let dir = tempfile::tempdir().expect("a directory");
     let full = dir.path().join("full");
     std::fs::create_dir(&full).expect("made");
@@ -56,7 +56,8 @@ pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full
         server.wait_for_log(&format!("the file system of {} is over 90 % full", full.display()));
         server
     };
-    // Each server has a database of its own, so the directory is another's for all but the first: an alert too.
+    // Each server has its own database, so the directory belongs to another server for all but the first, which is
+    // an alert too.
     let alerts = |server: &Server| {
         let mut alerts = server.get("/__api__/alerts").json();
         alerts.as_array_mut().expect("a list").retain(|alert| alert["type"] == "storage");
@@ -64,7 +65,7 @@ pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full
     };
     for more in ["", "[StorageAlerts]\nUIMessageType = warning"] {
         let server = start(more);
-        until("it is told", || alerts(&server) != serde_json::json!([]));
+        until("the alert is listed", || alerts(&server) != serde_json::json!([]));
         let expected = serde_json::json!([{
             "type": "storage", "name": "binaries", "since": null,
             "message": "the file system of the storage classes binaries is over 90 % full"
@@ -72,7 +73,7 @@ pub(super) fn storage_alerts_uimessagetype_decides_whether_the_api_tells_of_full
         assert_eq!(alerts(&server), expected, "{more}");
     }
     let silent = start("[StorageAlerts]\nUIMessageType = none");
-    // The log is written a moment before it is known to the API.
+    // The log is written shortly before the API could list it.
     for _ in 0..20 {
         assert_eq!(alerts(&silent), serde_json::json!([]));
         std::thread::sleep(std::time::Duration::from_millis(10));

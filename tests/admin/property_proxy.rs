@@ -1,10 +1,10 @@
-//! `[Proxy]`: each property changed, and what the proxy is asked then.
+//! `[Proxy]`: a test for each property that changes it and checks the requests to the proxy.
 
 use crate::support::fixtures::mirror;
 use crate::support::recording_server::Relay;
 use crate::support::server::Builder;
 
-/// The heads a proxy got while a mirror was synced whose name nobody but the proxy can resolve.
+/// The request heads that a proxy received during a sync of a mirror whose name only the proxy can resolve.
 fn through(lines: impl Fn(&str) -> String) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(&folder.path().join("cran"));
@@ -30,7 +30,7 @@ fn authorization(heads: &[String]) -> Vec<Option<&str>> {
 }
 
 #[test]
-pub(super) fn url_is_asked_for_the_mirror() {
+pub(super) fn url_is_the_proxy_for_requests_to_the_mirror() {
     for scheme in ["", "http://"] {
         let heads = through(|host| format!("URL = {scheme}{host}"));
         assert!(
@@ -48,13 +48,13 @@ pub(super) fn url_may_hold_user_and_password() {
 }
 
 #[test]
-pub(super) fn user_is_told_to_the_proxy() {
+pub(super) fn user_is_sent_to_the_proxy() {
     let heads = through(|host| format!("URL = {host}\nUser = team"));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTo=")], "team:");
 }
 
 #[test]
-pub(super) fn password_is_told_to_the_proxy() {
+pub(super) fn password_is_sent_to_the_proxy() {
     let heads = through(|host| format!("URL = {host}\nUser = team\nPassword = \"p@ss;/w\""));
     assert_eq!(authorization(&heads), [Some("Basic dGVhbTpwQHNzOy93")], "team:p@ss;/w");
 }

@@ -1,4 +1,4 @@
-//! `[S3Storage]`: each property changed, and what the S3 server sees then.
+//! `[S3Storage]`: a test for each property that changes it and checks the requests or the objects.
 
 use rstudio_pm::config::S3Location;
 
@@ -8,9 +8,9 @@ use crate::support::s3;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// A server that sees no AWS settings of this machine, and the credentials of the profiles `default` and `other`.
+/// A server without the AWS settings of this machine, with the credentials of the profiles `default` and `other`.
 pub(super) fn builder() -> Builder {
-    // Kept as long as the test process: servers may be started later.
+    // Not deleted: servers may be started later.
     let folder = tempfile::tempdir().expect("a directory").keep();
     let credentials = folder.join("credentials");
     s3::write_credentials(&credentials, "FIRSTKEY");
@@ -26,21 +26,21 @@ pub(super) fn builder() -> Builder {
 }
 
 /// `[S3Storage]` for a bucket of the test server.
-pub(super) fn lines(place: &S3Location) -> String {
+pub(super) fn lines(location: &S3Location) -> String {
     format!(
         "[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {}\nPathStyle = {}\n",
-        place.bucket,
-        place.endpoint.as_deref().expect("an endpoint"),
-        place.path_style,
+        location.bucket,
+        location.endpoint.as_deref().expect("an endpoint"),
+        location.path_style,
     )
 }
 
-/// All classes in a new bucket behind a relay that tells what was asked.
-fn watched() -> (S3Location, Relay, Builder) {
+/// All classes in a new bucket behind a relay that records the requests.
+fn recorded() -> (S3Location, Relay, Builder) {
     let relay = Relay::to(s3::server());
-    let place = s3::bucket(relay.address);
-    let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&place)));
-    (place, relay, builder)
+    let location = s3::bucket(relay.address);
+    let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&location)));
+    (location, relay, builder)
 }
 
 /// The keys in a bucket.
@@ -51,7 +51,7 @@ fn keys(bucket: &str) -> Vec<String> {
     text.split("<Key>").skip(1).map(|rest| rest.split('<').next().expect("a key").to_owned()).collect()
 }
 
-/// How many packages of local sources are in a bucket.
+/// The number of packages of local sources in a bucket.
 fn packages(bucket: &str) -> usize {
     keys(bucket).iter().filter(|key| key.starts_with("packages/")).count()
 }
@@ -61,34 +61,34 @@ fn add(server: &Server) {
 }
 
 #[test]
-pub(super) fn bucket_takes_what_is_stored() {
-    let (place, _relay, builder) = watched();
+pub(super) fn bucket_contains_the_stored_objects() {
+    let (location, _relay, builder) = recorded();
     let other = s3::bucket(s3::server());
     add(&builder.start());
-    assert_eq!((packages(&place.bucket), keys(&other.bucket).len()), (1, 0));
+    assert_eq!((packages(&location.bucket), keys(&other.bucket).len()), (1, 0));
 }
 
 #[test]
 pub(super) fn bucket_of_a_class_overrides_the_one_of_all() {
-    let (place, _relay, builder) = watched();
+    let (location, _relay, builder) = recorded();
     let other = s3::bucket(s3::server());
     add(&builder.gcfg(&format!("[S3Storage \"packages\"]\nBucket = {}", other.bucket)).start());
-    assert_eq!(packages(&place.bucket), 0);
+    assert_eq!(packages(&location.bucket), 0);
     assert_eq!(packages(&other.bucket), 1);
 }
 
 #[test]
 pub(super) fn prefix_begins_every_key() {
-    let (place, _relay, builder) = watched();
+    let (location, _relay, builder) = recorded();
     add(&builder.gcfg("[S3Storage]\nPrefix = /team/pm/").start());
-    let keys = keys(&place.bucket);
+    let keys = keys(&location.bucket);
     assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/pm/")), "{keys:?}");
 }
 
 #[test]
 pub(super) fn profile_chooses_the_credentials() {
     for (line, key) in [("", "FIRSTKEY"), ("Profile = other", "OTHERKEY")] {
-        let (_, relay, builder) = watched();
+        let (_, relay, builder) = recorded();
         drop(builder.gcfg(&format!("[S3Storage]\n{line}")).start());
         let heads = relay.heads();
         assert!(
@@ -99,8 +99,8 @@ pub(super) fn profile_chooses_the_credentials() {
 }
 
 #[test]
-pub(super) fn region_is_what_requests_are_signed_for() {
-    let (_, relay, builder) = watched();
+pub(super) fn region_is_part_of_the_signature_of_requests() {
+    let (_, relay, builder) = recorded();
     drop(builder.gcfg("[S3Storage]\nRegion = eu-west-3").start());
     let heads = relay.heads();
     assert!(
@@ -116,11 +116,11 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
     let text =
         "[profile shared]\nregion = ap-south-1\naws_access_key_id = SHAREDKEY\naws_secret_access_key = x\n";
     std::fs::write(&config, text).expect("written");
-    let (_, relay, builder) = watched();
+    let (_, relay, builder) = recorded();
     let builder = builder.env("AWS_CONFIG_FILE", &config.display().to_string());
     let mut server = builder.gcfg("[S3Storage]\nProfile = shared").prepare();
-    let said = server.start_refused();
-    assert!(said.contains("no AWS credentials"), "{said}");
+    let output = server.start_refused();
+    assert!(output.contains("no AWS credentials"), "{output}");
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg + "EnableSharedConfig = true\n").expect("written");
     server.launch();
@@ -132,28 +132,28 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
 }
 
 #[test]
-pub(super) fn endpoint_is_the_server_that_is_asked() {
-    let (place, relay, builder) = watched();
+pub(super) fn endpoint_is_the_server_that_gets_the_requests() {
+    let (location, relay, builder) = recorded();
     let second = Relay::to(s3::server());
     let line = format!("[S3Storage]\nEndpoint = http://{}", second.host());
     add(&builder.gcfg(&line).start());
     assert_eq!(relay.heads().len(), 0);
-    assert!(!second.heads().is_empty() && !keys(&place.bucket).is_empty());
+    assert!(!second.heads().is_empty() && !keys(&location.bucket).is_empty());
 }
 
-/// What the first request looked like, with `host` and path, when the endpoint is a name that only the proxy knows.
+/// The request line of the first request, with host and path, if only the proxy can resolve the endpoint.
 fn first_request(line: &str) -> String {
     let relay = Relay::to(s3::server());
-    let place = s3::bucket(s3::server());
+    let location = s3::bucket(s3::server());
     let gcfg = format!(
         "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = http://s3.test\n{line}",
-        place.bucket
+        location.bucket
     );
     let server = builder().env("HTTP_PROXY", &format!("http://{}", relay.host())).gcfg(&gcfg).start();
     add(&server);
-    assert_eq!(packages(&place.bucket), 1, "{:?}", relay.heads());
+    assert_eq!(packages(&location.bucket), 1, "{:?}", relay.heads());
     let heads = relay.heads();
-    heads[0].lines().next().expect("a request line").replace(&place.bucket, "BUCKET")
+    heads[0].lines().next().expect("a request line").replace(&location.bucket, "BUCKET")
 }
 
 #[test]
@@ -178,14 +178,14 @@ pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
 pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
     let encrypted = |line: &str| {
-        let (place, relay, builder) = watched();
+        let (location, relay, builder) = recorded();
         add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
-        let keys = keys(&place.bucket);
+        let keys = keys(&location.bucket);
         let package = keys.iter().find(|key| key.contains("packages/")).expect("stored");
-        let head = s3::head(&format!("/{}/{package}", place.bucket)).to_ascii_lowercase();
-        // The beginning of a multipart upload, which the check at start is one of, says it too.
+        let head = s3::head(&format!("/{}/{package}", location.bucket)).to_ascii_lowercase();
+        // The request that begins a multipart upload, for example the check at start, names the key too.
         let heads = relay.heads();
-        let upload = heads.iter().find(|head| head.starts_with("POST ")).expect("an upload was begun");
+        let upload = heads.iter().find(|head| head.starts_with("POST ")).expect("a multipart upload");
         (
             head.contains("x-amz-server-side-encryption: aws:kms"),
             head.contains(&format!("x-amz-server-side-encryption-aws-kms-key-id: {key}")),
@@ -197,13 +197,13 @@ pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
 }
 
 #[test]
-pub(super) fn disable_ssl_asks_over_plain_http() {
-    // Amazon's own address, which only the proxy knows, and an endpoint without a scheme.
+pub(super) fn disable_ssl_sends_requests_over_plain_http() {
+    // Amazon's address, which only the proxy resolves, and an endpoint without a scheme.
     for endpoint in ["", "Endpoint = s3.us-east-1.amazonaws.com"] {
         let relay = Relay::to(s3::server());
-        let place = s3::bucket(s3::server());
+        let location = s3::bucket(s3::server());
         let gcfg = |more: &str| {
-            let bucket = &place.bucket;
+            let bucket = &location.bucket;
             format!(
                 "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\n\
                  PathStyle = true\n{endpoint}\n{more}"
@@ -213,21 +213,21 @@ pub(super) fn disable_ssl_asks_over_plain_http() {
             let proxy = format!("http://{}", relay.host());
             builder().env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy).gcfg(gcfg)
         };
-        let said = through(&gcfg("")).prepare().start_refused();
-        assert!(said.contains("https://s3.us-east-1.amazonaws.com"), "{said}");
-        let asked = relay.heads().len();
+        let output = through(&gcfg("")).prepare().start_refused();
+        assert!(output.contains("https://s3.us-east-1.amazonaws.com"), "{output}");
+        let refused = relay.heads().len();
         let server = through(&gcfg("DisableSSL = true")).start();
         add(&server);
-        let heads = relay.heads().split_off(asked);
-        let plain = format!("http://s3.us-east-1.amazonaws.com/{}", place.bucket);
+        let heads = relay.heads().split_off(refused);
+        let plain = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
         assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain)), "{heads:?}");
-        assert_eq!(packages(&place.bucket), 1);
+        assert_eq!(packages(&location.bucket), 1);
     }
 }
 
 #[test]
-fn the_check_uses_the_credentials_in_the_environment_of_the_server_that_runs() {
-    let (_, _, builder) = watched();
+fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
+    let (_, _, builder) = recorded();
     let mut server = builder.gcfg("[CRAN]\nURL = https://cran.invalid").start();
     let check = |server: &Server| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm"));
@@ -247,16 +247,16 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_server_that_runs() {
 #[test]
 pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
     for (line, checked) in [("SkipValidation = true", false), ("", true)] {
-        let (place, relay, builder) = watched();
+        let (location, relay, builder) = recorded();
         let tried =
             || relay.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."));
         let server = builder.gcfg(&format!("[S3Storage]\n{line}")).start();
         assert_eq!(tried(), checked, "{line}");
         add(&server);
-        assert_eq!(packages(&place.bucket), 1);
+        assert_eq!(packages(&location.bucket), 1);
     }
-    // A bucket that is not there: found out when it is needed.
-    let (_, relay, builder) = watched();
+    // A bucket that does not exist is an error only when it is used.
+    let (_, relay, builder) = recorded();
     let gcfg = "[S3Storage]\nBucket = not-there\nSkipValidation = true\n[CRAN]\nURL = https://cran.invalid";
     let mut server = builder.gcfg(gcfg).prepare();
     assert_eq!(server.check_config().0, 0);

@@ -1,4 +1,4 @@
-//! `[Server]`: each property changed, and what changes with it.
+//! `[Server]`: a test for each property that changes it and checks its effect.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -34,7 +34,7 @@ pub(super) fn address_is_the_base_of_printed_urls_and_its_path_a_prefix() {
     assert_eq!(server.get("/rspm/__ping__").status, 200);
 }
 
-/// What a page of the server says its address is, to a request through a proxy with these fields.
+/// The address of the server in one of its pages, for a request through a proxy with these fields.
 pub(super) fn address_through_a_proxy(server: &Server, fields: &[(&str, &str)]) -> String {
     let page = http::request("GET", &server.url("/r/latest/"), fields, b"").text();
     let (_, url) =
@@ -46,55 +46,55 @@ pub(super) const FORWARDED: [(&str, &str); 2] =
     [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "pm.example.org")];
 
 #[test]
-pub(super) fn trusted_proxy_says_how_clients_reach_the_server() {
-    let of = |line: &str| {
+pub(super) fn trusted_proxy_may_declare_the_address_of_the_server() {
+    let with = |line: &str| {
         let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
         server.local_repository("r", &[Tarball::new("alpha", "1.0")]);
         server
     };
-    let usual = of("");
+    let usual = with("");
     assert_eq!(address_through_a_proxy(&usual, &FORWARDED), "https://pm.example.org");
     let original = [("X-RSPM-Request", "https://pm.example.org/packages/r/latest/")];
     assert_eq!(address_through_a_proxy(&usual, &original), "https://pm.example.org/packages");
     assert_eq!(address_through_a_proxy(&usual, &[]), usual.url(""));
     let day = usual.get("/__api__/repos/r/transaction-dates").json()[0]["date"].clone();
     let body = serde_json::json!({ "repo": "r", "snapshot": day }).to_string();
-    let asked = http::request("POST", &usual.url("/__api__/url"), &FORWARDED, body.as_bytes()).json();
-    let url = asked["url"].as_str().expect("a URL");
+    let link = http::request("POST", &usual.url("/__api__/url"), &FORWARDED, body.as_bytes()).json();
+    let url = link["url"].as_str().expect("a URL");
     assert!(url.starts_with("https://pm.example.org/r/"), "{url}");
-    let described = http::request("GET", &usual.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
-    assert_eq!(described["servers"][0]["url"], "https://pm.example.org");
-    let other = of("TrustedProxy = 192.0.2.0/24");
-    assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "not from this machine");
+    let description = http::request("GET", &usual.url("/__api__/swagger/doc.json"), &FORWARDED, b"").json();
+    assert_eq!(description["servers"][0]["url"], "https://pm.example.org");
+    let other = with("TrustedProxy = 192.0.2.0/24");
+    assert_eq!(address_through_a_proxy(&other, &FORWARDED), other.url(""), "this machine is not trusted");
 }
 
-/// A listener at an address that is neither a loopback address nor a usual one of a test.
+/// An address to listen on that is not a loopback address.
 pub(super) const ELSEWHERE: &str = "192.0.2.1";
 
-/// A server that listens there, with a line of `[Server]`.
+/// A server that listens on [`ELSEWHERE`], with a line of `[Server]`.
 pub(super) fn server_elsewhere(line: &str) -> Server {
     Builder::default().gcfg(&format!("[Server]\n{line}\n[HTTP]\nListen = {ELSEWHERE}:0")).start()
 }
 
-/// How many of ten connections the server keeps open; all come from the address it listens on.
+/// How many of ten connections are not closed by the server; all come from the address it listens on.
 pub(super) fn connections_that_stay(server: &Server) -> usize {
     let url = server.url("");
     let address = url.strip_prefix("http://").expect("plain HTTP");
-    let ask = |mut wire: TcpStream| {
-        wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").ok()?;
+    let ask = |mut stream: TcpStream| {
+        stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").ok()?;
         let mut first = [0; 12];
-        wire.read_exact(&mut first).ok()?;
-        (first == *b"HTTP/1.1 200").then_some(wire)
+        stream.read_exact(&mut first).ok()?;
+        (first == *b"HTTP/1.1 200").then_some(stream)
     };
-    let wires: Vec<TcpStream> = (0..10)
+    let streams: Vec<TcpStream> = (0..10)
         .map(|_| {
-            let wire = TcpStream::connect(address).expect("the kernel accepts");
-            wire.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
-            wire
+            let stream = TcpStream::connect(address).expect("the kernel accepts");
+            stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+            stream
         })
         .collect();
-    let kept: Vec<TcpStream> = wires.into_iter().filter_map(ask).collect();
-    kept.len()
+    let open: Vec<TcpStream> = streams.into_iter().filter_map(ask).collect();
+    open.len()
 }
 
 #[test]
@@ -122,24 +122,24 @@ pub(super) fn data_dir_holds_database_and_storage() {
 
 #[test]
 pub(super) fn temp_dir_takes_unfinished_files_of_classes_on_s3() {
-    let place = s3::bucket(s3::server());
-    let lines = super::property_s3::lines(&place);
-    let mine = format!("rstudio-pm-{}", nix::unistd::geteuid());
+    let location = s3::bucket(s3::server());
+    let lines = super::property_s3::lines(&location);
+    let name = format!("rstudio-pm-{}", nix::unistd::geteuid());
     let mut server = super::property_s3::builder()
         .gcfg(&format!("[Server]\nTempDir = {{dir}}/scratch\n[Storage]\nDefault = s3\n{lines}"))
         .prepare();
     std::fs::create_dir(server.dir().join("scratch")).expect("a directory");
     server.launch();
-    assert!(server.dir().join("scratch").join(&mine).is_dir());
-    assert!(!server.dir().join("tmp").join(&mine).exists());
+    assert!(server.dir().join("scratch").join(&name).is_dir());
+    assert!(!server.dir().join("tmp").join(&name).exists());
 }
 
 #[test]
 pub(super) fn temp_dir_is_tmpdir_of_the_environment_when_it_is_not_set() {
-    let place = s3::bucket(s3::server());
+    let location = s3::bucket(s3::server());
     let scratch = tempfile::tempdir().expect("a directory");
     let server = super::property_s3::builder()
-        .gcfg(&format!("[Storage]\nDefault = s3\n{}", super::property_s3::lines(&place)))
+        .gcfg(&format!("[Storage]\nDefault = s3\n{}", super::property_s3::lines(&location)))
         .env("TMPDIR", &scratch.path().display().to_string());
     let mut server = server.prepare();
     let gcfg = text(&server.config_file());
@@ -150,7 +150,7 @@ pub(super) fn temp_dir_is_tmpdir_of_the_environment_when_it_is_not_set() {
 }
 
 #[test]
-pub(super) fn access_log_is_written_where_it_says() {
+pub(super) fn access_log_is_written_to_that_file() {
     let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/logs/requests.log").start();
     server.get("/__ping__");
     let file = server.dir().join("logs/requests.log");
@@ -159,7 +159,7 @@ pub(super) fn access_log_is_written_where_it_says() {
 }
 
 #[test]
-pub(super) fn service_log_is_written_where_it_says() {
+pub(super) fn service_log_is_written_to_that_file() {
     let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/logs/packages.log").start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     server.get("/team/latest/src/contrib/alpha_1.0.tar.gz");
@@ -170,7 +170,7 @@ pub(super) fn service_log_is_written_where_it_says() {
 }
 
 #[test]
-pub(super) fn access_log_format_says_whether_referer_and_agent_are_written() {
+pub(super) fn access_log_format_decides_whether_referer_and_agent_are_written() {
     for (format, expected) in [("common", false), ("combined", true)] {
         let server = Builder::default().gcfg(&format!("[Server]\nAccessLogFormat = {format}")).start();
         let headers = [("User-Agent", "the-agent"), ("Referer", "http://the.referer/")];
@@ -197,20 +197,20 @@ pub(super) fn sock_file_dir_holds_socket_and_pid_file() {
 }
 
 #[test]
-pub(super) fn package_rewrite_compression_level_decides_the_size_of_what_is_stored() {
+pub(super) fn package_rewrite_compression_level_decides_the_size_of_stored_packages() {
     let [fast, usual, small] = [1, 6, 9].map(|n| size_with(&format!("PackageRewriteCompressionLevel = {n}")));
     assert!(fast > usual && usual >= small, "{fast} {usual} {small}");
     assert_eq!(size_with(""), usual, "6 is the default");
 }
 
-/// How often the process has written.
+/// The number of `write` calls of the process.
 fn write_calls(server: &Server) -> u64 {
     let io = text(Path::new(&format!("/proc/{}/io", server.pid())));
     let line = io.lines().find_map(|line| line.strip_prefix("syscw: "));
     line.expect("the kernel counts writes").parse().expect("a number")
 }
 
-/// How many writes it takes to add a package of 2 MB.
+/// The number of `write` calls for adding a package of 2 MB.
 pub(super) fn writes_of_an_add(server: &Server, name: &str) -> u64 {
     let one = |seed: u64| {
         let mut package = Tarball::new(name, &format!("1.{seed}"));
@@ -220,7 +220,7 @@ pub(super) fn writes_of_an_add(server: &Server, name: &str) -> u64 {
         assert!(server.store("local", &package) > 2 << 20, "the package does not become smaller");
         write_calls(server) - before
     };
-    // In how many pieces the upload arrives is the machine's mood; the calmest time tells the buffer's part.
+    // The upload arrives in a varying number of pieces; the minimum shows the effect of the buffer size.
     (1..=5).map(one).min().expect("five times")
 }
 
@@ -231,12 +231,12 @@ pub(super) fn package_rewrite_buffer_size_decides_how_many_writes_an_add_takes()
         writes_of_an_add(&server, "alpha")
     };
     let (small, large) = (calls("32KB"), calls("1MB"));
-    // 2 MB are 64 times 32 KB and twice 1 MB; the rest is the database and the log.
+    // 2 MB are 64 writes of 32 KB or two of 1 MB; the rest is the database and the log.
     assert!(small > large + 40, "{small} and {large} writes");
 }
 
 #[test]
-pub(super) fn content_type_sniffing_takes_a_header_away() {
+pub(super) fn content_type_sniffing_removes_a_header() {
     let header = |line: &str| {
         let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
         server.get("/__ping__").header("x-content-type-options").map(str::to_owned)

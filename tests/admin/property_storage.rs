@@ -1,4 +1,4 @@
-//! `[Storage]` and `[FileStorage "class"]`: each class moved, and where its files are then.
+//! `[Storage]` and `[FileStorage "class"]`: a test for each class that moves it and checks where its files are.
 
 use rstudio_pm::config::StorageClass;
 
@@ -7,7 +7,7 @@ use crate::support::s3;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// The classes that have a directory below `data`.
+/// The classes with a directory below `data`.
 fn on_disk(server: &Server) -> Vec<&'static str> {
     let names = StorageClass::ALL.map(StorageClass::as_str);
     names.into_iter().filter(|name| server.dir().join("data").join(name).is_dir()).collect()
@@ -16,8 +16,8 @@ fn on_disk(server: &Server) -> Vec<&'static str> {
 /// With `[Storage] <property> = s3`, exactly `classes` leave the disk; with a bucket that does not exist, the start
 /// is refused for exactly these.
 fn moves(property: &str, classes: &[&str]) {
-    let place = s3::bucket(s3::server());
-    let gcfg = format!("[Storage]\n{property} = s3\n{}", lines(&place));
+    let location = s3::bucket(s3::server());
+    let gcfg = format!("[Storage]\n{property} = s3\n{}", lines(&location));
     let server = builder().gcfg(&gcfg).start();
     let others: Vec<&str> = StorageClass::ALL
         .map(StorageClass::as_str)
@@ -26,20 +26,20 @@ fn moves(property: &str, classes: &[&str]) {
         .collect();
     assert_eq!(on_disk(&server), others, "{property}");
 
-    let nowhere = builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
-    let said = nowhere.start_refused();
-    let named: Vec<String> = classes.iter().map(|class| format!("'{class}'")).collect();
+    let missing = builder().gcfg(&gcfg).gcfg("[S3Storage]\nBucket = there-is-no-such-bucket").prepare();
+    let output = missing.start_refused();
+    let names: Vec<String> = classes.iter().map(|class| format!("'{class}'")).collect();
     assert!(
-        said.contains(&format!("storage class {}: 's3://there-is-no-such-bucket/", named.join(", "))),
-        "{said}"
+        output.contains(&format!("storage class {}: 's3://there-is-no-such-bucket/", names.join(", "))),
+        "{output}"
     );
 }
 
 #[test]
-pub(super) fn default_is_for_every_class_that_is_not_set() {
+pub(super) fn default_applies_to_every_class_that_is_not_set() {
     moves("Default", &StorageClass::ALL.map(StorageClass::as_str));
-    let place = s3::bucket(s3::server());
-    let gcfg = format!("[Storage]\nDefault = S3\nLauncher = File\n{}", lines(&place));
+    let location = s3::bucket(s3::server());
+    let gcfg = format!("[Storage]\nDefault = S3\nLauncher = File\n{}", lines(&location));
     assert_eq!(on_disk(&builder().gcfg(&gcfg).start()), ["launcher"]);
 }
 
@@ -59,7 +59,7 @@ pub(super) fn metrics_moves_that_class() {
 }
 
 #[test]
-pub(super) fn packages_moves_that_class_and_what_follows_it() {
+pub(super) fn packages_moves_that_class_and_the_classes_that_default_to_it() {
     moves("Packages", &["packages", "cran", "bioconductor", "pypi"]);
 }
 
@@ -96,7 +96,7 @@ pub(super) fn file_storage_location_is_the_directory_of_its_class() {
             .start();
         assert!(server.dir().join("own/place").is_dir(), "{class}");
         assert!(!on_disk(&server).contains(&class), "{class}");
-        // What mirrors bring follows `packages`.
+        // The classes of mirrored packages default to the location of `packages`.
         assert_eq!(on_disk(&server).len(), if class == "packages" { 5 } else { 8 }, "{class}");
     }
 }

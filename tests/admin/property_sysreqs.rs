@@ -1,4 +1,4 @@
-//! `[SystemRequirements]`: each property changed, and which rules are in force then.
+//! `[SystemRequirements]`: a test for each property that changes it and checks the rules in force.
 
 use crate::support::fixtures::until;
 use crate::support::rules::folder;
@@ -9,14 +9,14 @@ pub(super) fn url_is_where_the_rules_are_read() {
     let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
     folder(&server.dir().join("rules"), &["zlib", "gmp", "mpfr"]);
     assert!(server.sync_of("sysreqs").expect("rules").starts_with("3 rules"));
-    // Nothing but a directory may be named without its files.
+    // Over HTTP the URL must name an archive.
     let server = Builder::default().gcfg("[SystemRequirements]\nURL = http://127.0.0.1:9/rules").start();
-    let said = server.sync_of("sysreqs").expect_err("no archive");
-    assert!(said.contains(".tar.gz") && said.contains("file:///"), "{said}");
+    let output = server.sync_of("sysreqs").expect_err("no archive");
+    assert!(output.contains(".tar.gz") && output.contains("file:///"), "{output}");
 }
 
 #[test]
-pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let gcfg = "[SystemRequirements]\nURL = file://{dir}/rules\nSyncSchedule = 0 0 30 2 *";
     let mut server = Builder::default().gcfg(gcfg).start();
     folder(&server.dir().join("rules"), &["zlib"]);
@@ -35,7 +35,7 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
             lines.iter().any(|line| line.contains("a scheduled sync was missed") && line.contains("sysreqs"))
         };
         if due {
-            until("the missed look", || missed(&server));
+            until("the missed sync is logged", || missed(&server));
             let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:sysreqs'";
             until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
         } else {

@@ -1,4 +1,4 @@
-//! `Server.UsageData…` and `Postgres.UsageData…`: each property changed, and what changes with it.
+//! `Server.UsageData…` and `Postgres.UsageData…`: a test for each property that changes it and checks its effect.
 
 use rstudio_pm::config::Config;
 use rstudio_pm::db::Db;
@@ -14,43 +14,44 @@ use crate::support::tarball::Tarball;
 const FILE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
 /// A server with one package, and one download of it.
-fn downloaded(builder: Builder) -> Server {
+fn server_with_download(builder: Builder) -> Server {
     let server = builder.start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     assert_eq!(server.get(FILE).status, 200);
     server
 }
 
-/// What is counted of the package, once it is written.
-fn counted(server: &Server) -> i64 {
+/// The download count of the package, which is written with a delay.
+fn downloads(server: &Server) -> i64 {
     let detail = server.get("/__api__/repos/team/packages/alpha").json();
     detail["downloads"]["count"].as_i64().expect("a number")
 }
 
 #[test]
 pub(super) fn usage_data_enabled_decides_whether_downloads_are_counted_and_a_database_is_opened() {
-    let server = downloaded(Builder::default());
-    until("the download is written", || counted(&server) == 1);
+    let server = server_with_download(Builder::default());
+    until("the download is written", || downloads(&server) == 1);
     assert!(server.dir().join("data/db/usage.db").is_file());
     assert_eq!(server.get("/__api__/status").json()["metrics_enabled"], true);
 
-    let mut server = downloaded(Builder::default().gcfg("[Server]\nUsageDataEnabled = false"));
+    let mut server = server_with_download(Builder::default().gcfg("[Server]\nUsageDataEnabled = false"));
     assert_eq!(server.get("/__api__/status").json()["metrics_enabled"], false);
-    let refused = server.get("/__api__/metrics/packages?_sourceType=r&_days=7");
-    assert_eq!((refused.status, refused.json()["code"].as_i64()), (404, Some(4)));
-    assert_eq!(counted(&server), 0);
+    let answer = server.get("/__api__/metrics/packages?_sourceType=r&_days=7");
+    assert_eq!((answer.status, answer.json()["code"].as_i64()), (404, Some(4)));
+    assert_eq!(downloads(&server), 0);
     server.stop();
     assert!(!server.dir().join("data/db/usage.db").exists());
 }
 
-/// Today, counted from the epoch.
+/// Today, in days since the epoch.
 fn today() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
-    i64::try_from(since.as_secs() / 86_400).expect("a day")
+    let elapsed =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
+    i64::try_from(elapsed.as_secs() / 86_400).expect("a day")
 }
 
-/// In the database of a stopped server: downloads of `beta` so many days ago, and when days were last added up.
-fn yesterdays(server: &Server, days: &[i64], last: Option<i64>) {
+/// Writes to the database of a stopped server downloads of `beta` `days` ago, and the time of the last aggregation.
+fn write_downloads(server: &Server, days: &[i64], last: Option<i64>) {
     let dir = server.dir().join("data/db");
     let text = format!("[SQLite]\nDir = {}\n", dir.display());
     let config = Config::example(server.dir(), &text).expect("valid").config;
@@ -62,7 +63,7 @@ fn yesterdays(server: &Server, days: &[i64], last: Option<i64>) {
         package: "beta".to_owned(),
         version: "1.0".to_owned(),
         platform: "source".to_owned(),
-        // Equal days are one object.
+        // Days with equal content would be stored as one object.
         count: 100 + ago,
     };
     let rows: Vec<Count> = days.iter().map(row).collect();
@@ -76,14 +77,14 @@ fn yesterdays(server: &Server, days: &[i64], last: Option<i64>) {
     db.close();
 }
 
-/// Objects of added-up days.
+/// The number of stored objects of aggregated days.
 fn stored(server: &Server) -> usize {
-    let shelf = server.dir().join("data/metrics/usage");
-    let folders = std::fs::read_dir(shelf).into_iter().flatten().flatten();
+    let dir = server.dir().join("data/metrics/usage");
+    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
     folders.map(|folder| std::fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
-/// Downloads of `beta` in the last days, as the API tells them.
+/// The downloads of `beta` in the last `days`, as reported by the API.
 fn beta(server: &Server, days: i64) -> i64 {
     let answer = server.get(&format!("/__api__/metrics/packages?_sourceType=r&_days={days}"));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -93,13 +94,13 @@ fn beta(server: &Server, days: i64) -> i64 {
 }
 
 #[test]
-pub(super) fn usage_data_schedule_adds_up_what_was_due_while_the_server_was_down() {
-    // 2020-03-01: since then a 29th of February came in 2024; a 30th never.
+pub(super) fn usage_data_schedule_runs_an_aggregation_that_was_missed_while_the_server_was_down() {
+    // 2020-03-01: since then there was a 29th of February in 2024, but never a 30th.
     let then = 1_583_020_800 * SECOND;
     for (schedule, due) in [("0 0 29 2 *", true), ("0 0 30 2 *", false)] {
         let mut server =
             Builder::default().gcfg(&format!("[Server]\nUsageDataSchedule = {schedule}")).prepare();
-        yesterdays(&server, &[1, 2], Some(then));
+        write_downloads(&server, &[1, 2], Some(then));
         server.launch();
         until("the database is open", || server.get("/__api__/metrics/packages").status == 200);
         if due {
@@ -108,43 +109,43 @@ pub(super) fn usage_data_schedule_adds_up_what_was_due_while_the_server_was_down
         } else {
             assert_eq!(stored(&server), 0);
         }
-        // Today and so many days before; from storage or from the rows.
+        // Today and the days before, from storage or from the rows.
         assert_eq!((beta(&server, 1), beta(&server, 2), beta(&server, 3)), (0, 101, 203), "{schedule}");
     }
 }
 
 #[test]
-pub(super) fn usage_data_retention_is_how_long_days_are_kept() {
+pub(super) fn usage_data_retention_is_the_number_of_days_that_are_stored() {
     let then = 1_583_020_800 * SECOND;
     let mut server = Builder::default()
         .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
         .prepare();
-    yesterdays(&server, &[5, 10, 11, 300], Some(then));
+    write_downloads(&server, &[5, 10, 11, 300], Some(then));
     server.launch();
     server.wait_for_log("usage data: 4 days aggregated, 2 removed");
     assert_eq!((stored(&server), beta(&server, 366)), (2, 215));
 }
 
 #[test]
-fn by_a_clock_that_is_not_trusted_no_day_is_removed() {
+fn an_untrusted_clock_removes_no_day() {
     let then = 1_583_020_800 * SECOND;
     let mut server = Builder::default()
         .gcfg("[Server]\nUsageDataSchedule = 0 0 29 2 *\nUsageDataRetention = 10d")
         .prepare();
-    yesterdays(&server, &[5, 300], Some(then));
+    write_downloads(&server, &[5, 300], Some(then));
     // The last publish was forty days ago.
     let text = format!("[SQLite]\nDir = {}\n", server.dir().join("data/db").display());
     let db = Db::open(&Config::example(server.dir(), &text).expect("valid").config).expect("it opens");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let at = (today() - 40) * 86_400 * SECOND;
-    let set = db.write(move |c| c.execute("UPDATE clock SET at = $1", &[at.into()]));
-    assert_eq!(runtime.block_on(set).expect("written"), 1);
+    let update = db.write(move |c| c.execute("UPDATE clock SET at = $1", &[at.into()]));
+    assert_eq!(runtime.block_on(update).expect("written"), 1);
     db.close();
     server.launch();
     server.wait_for_log("could not aggregate usage data");
     assert_eq!((stored(&server), beta(&server, 366)), (0, 505));
-    let swept = server.rspm("storage sweep");
-    assert!(swept.code != 0 && swept.err.contains("nothing is removed from storage"), "{swept:?}");
+    let sweep = server.rspm("storage sweep");
+    assert!(sweep.code != 0 && sweep.err.contains("nothing is removed from storage"), "{sweep:?}");
 }
 
 /// Fails unless the schema has the tables of usage data.
@@ -156,15 +157,15 @@ fn has_usage(schema: &str) {
 pub(super) fn postgres_usage_data_url_is_another_schema() {
     let (core, url) = over_tcp("postgres", "");
     let (own, usage) = over_tcp("postgres", "");
-    let server = downloaded(on_postgres(&url, &format!("UsageDataURL = \"{usage}\"")));
-    until("the download is written", || counted(&server) == 1);
+    let server = server_with_download(on_postgres(&url, &format!("UsageDataURL = \"{usage}\"")));
+    until("the download is written", || downloads(&server) == 1);
     has_usage(&own);
     postgres::server().sql(&format!(
         "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'beside the core'; END IF; END $$"
     ));
     let (beside, url) = over_tcp("postgres", "");
-    let server = downloaded(on_postgres(&url, ""));
-    until("the download is written", || counted(&server) == 1);
+    let server = server_with_download(on_postgres(&url, ""));
+    until("the download is written", || downloads(&server) == 1);
     has_usage(&beside);
 }
 
@@ -173,16 +174,17 @@ pub(super) fn postgres_usage_data_password_is_used_when_that_url_holds_none() {
     let (_, url) = over_tcp("postgres", "");
     let (own, usage) = over_tcp("pm", "");
     let lines = |more: &str| format!("UsageDataURL = \"{usage}\"\n{more}");
-    let with = downloaded(on_postgres(&url, &lines(&format!("UsageDataPassword = \"{PASSWORD}\""))));
-    until("the download is written", || counted(&with) == 1);
+    let with =
+        server_with_download(on_postgres(&url, &lines(&format!("UsageDataPassword = \"{PASSWORD}\""))));
+    until("the download is written", || downloads(&with) == 1);
     has_usage(&own);
     let (_, url) = over_tcp("postgres", "");
-    let without = downloaded(on_postgres(&url, &lines("")));
+    let without = server_with_download(on_postgres(&url, &lines("")));
     without.wait_for_log("could not write usage data; packages are served");
     without.wait_for_log("refused user 'pm'; check the user and password of Postgres.UsageDataURL");
-    let said = without.failed_check("Database");
-    assert!(said.contains("refused user 'pm'") && said.contains("UsageDataURL"), "{said}");
+    let output = without.failed_check("Database");
+    assert!(output.contains("refused user 'pm'") && output.contains("UsageDataURL"), "{output}");
     let (_, url) = over_tcp("postgres", "");
-    let shared = downloaded(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
-    until("the download is written", || counted(&shared) >= 1);
+    let shared = server_with_download(on_postgres(&url, &lines(&format!("Password = \"{PASSWORD}\""))));
+    until("the download is written", || downloads(&shared) >= 1);
 }

@@ -1,4 +1,4 @@
-//! `[Vulnerabilities]`: each property changed, and which advisories are in force then.
+//! `[Vulnerabilities]`: a test for each property that changes it and checks the advisories in force.
 
 use crate::support::advisories::{archive, folder, record};
 use crate::support::fixtures::until;
@@ -18,7 +18,7 @@ pub(super) fn url_is_where_the_advisories_are_read() {
 }
 
 #[test]
-pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
+pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let gcfg = "[Vulnerabilities]\nURL = file://{dir}/own\nSyncSchedule = 0 0 31 2 *";
     let mut server = Builder::default().gcfg(gcfg).start();
     folder(&server.dir().join("own"), &[record("RSEC-1", "CRAN", "a", "1.0")]);
@@ -37,7 +37,7 @@ pub(super) fn sync_schedule_runs_what_was_due_while_the_server_was_down() {
             lines.iter().any(|line| line.contains("a scheduled sync was missed") && line.contains("vulns"))
         };
         if due {
-            until("the missed look", || missed(&server));
+            until("the missed sync is logged", || missed(&server));
             let last = "SELECT fetched_at FROM upstream WHERE url = 'sync:vulns'";
             until("it succeeds", || open().query_row(last, [], |row| row.get::<_, i64>(0)).unwrap() > then);
         } else {

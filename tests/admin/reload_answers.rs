@@ -1,4 +1,4 @@
-//! Answers that were resolved before a reload: what the configuration decides is decided again after it.
+//! Answers that were cached before a reload are resolved again if they depend on the configuration.
 
 use crate::support::binary;
 use crate::support::binary_server::{self, AGENT};
@@ -12,21 +12,21 @@ fn ask(server: &Server, path: &str) -> Answer {
 }
 
 #[test]
-fn a_package_that_was_a_source_is_a_build_once_a_reload_names_a_server_that_has_it() {
+fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     binary_server::sources(&server.dir().join("no-mirror"), &["good"]);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     let path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
-    // What is in storage is remembered by its address.
+    // Files in storage are cached by their address.
     until("it is in storage", || ask(&server, path).header("etag").is_some_and(|tag| tag.len() == 66));
     for _ in 0..3 {
         assert_eq!(ask(&server, path).header("x-package-type"), Some("source"));
     }
     let upstream = Upstream::empty();
-    let far = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
-    upstream.put(far, binary_server::build("good", "1.0").bytes());
-    upstream.always(far, Fault::Also("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
+    let remote = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
+    upstream.put(remote, binary_server::build("good", "1.0").bytes());
+    upstream.always(remote, Fault::Also("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
     let after = ask(&server, path);
@@ -37,7 +37,7 @@ fn a_package_that_was_a_source_is_a_build_once_a_reload_names_a_server_that_has_
 }
 
 #[test]
-fn an_index_is_that_of_the_folders_in_force() {
+fn an_index_follows_the_directories_of_the_configuration() {
     let server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     let path = greeting.binary.display();
@@ -45,12 +45,12 @@ fn an_index_is_that_of_the_folders_in_force() {
     let r = binary::r_version();
     let index = format!("/prod/latest/bin/macosx/other/contrib/{r}");
     for _ in 0..2 {
-        assert_eq!(server.get(&format!("{index}/PACKAGES")).text(), "", "a folder of nobody");
+        assert_eq!(server.get(&format!("{index}/PACKAGES")).text(), "", "an unknown directory");
         assert_eq!(server.get(&format!("{index}/greeting_1.0.0.tgz")).status, 404);
     }
-    let said = server.hup(&format!("[MacOS \"{r}\"]\nArm64 = other"));
-    assert!(said.iter().any(|line| line.contains("configuration reloaded; 1 applied")), "{said:#?}");
+    let output = server.hup(&format!("[MacOS \"{r}\"]\nArm64 = other"));
+    assert!(output.iter().any(|line| line.contains("configuration reloaded; 1 applied")), "{output:#?}");
     assert_eq!(server.get(&format!("{index}/greeting_1.0.0.tgz")).status, 200);
-    let listed = server.get(&format!("{index}/PACKAGES")).text();
-    assert!(listed.starts_with("Package: greeting\n"), "index and files agree: {listed}");
+    let packages = server.get(&format!("{index}/PACKAGES")).text();
+    assert!(packages.starts_with("Package: greeting\n"), "index and files agree: {packages}");
 }

@@ -1,4 +1,4 @@
-//! `[Bioconductor]`: each reloadable property changed while the server runs.
+//! `[Bioconductor]`: a reload of each reloadable property.
 
 use super::property_bioconductor::bioconductor;
 use crate::support::fixtures::until;
@@ -7,8 +7,8 @@ use crate::support::server::Builder;
 #[test]
 pub(super) fn url_is_the_mirror_of_the_next_sync() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/none").start();
-    let said = server.sync_of("bioconductor").expect_err("there is no mirror");
-    assert!(said.contains("none/config.yaml is not there"), "{said}");
+    let output = server.sync_of("bioconductor").expect_err("there is no mirror");
+    assert!(output.contains("none/config.yaml is not there"), "{output}");
     bioconductor(&server.dir().join("other"));
     server.hup_applies(
         "[Bioconductor]\nURL = file://{dir}/other",
@@ -18,17 +18,17 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
 }
 
 #[test]
-pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
+pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
     let server = Builder::default().gcfg("[Bioconductor]\nSyncSchedule = 0 0 30 2 *").start();
     server.hup_applies(
         "[Bioconductor]\nSyncSchedule = 17 3 * * *",
         &["Bioconductor.SyncSchedule is '17 3 * * *' now, was '0 0 30 2 *'"],
     );
     let next = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
-    until("the new time is waited for", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
+    until("the next sync is scheduled", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
     server.hup_applies(
         "[Bioconductor]\nSyncSchedule = 0 0 30 2 *",
         &["Bioconductor.SyncSchedule is '0 0 30 2 *' now"],
     );
-    until("nothing is waited for", || next("no sync is scheduled any more"));
+    until("no sync is scheduled", || next("no sync is scheduled any more"));
 }

@@ -1,4 +1,4 @@
-//! `[CRAN]`: each reloadable property changed while the server runs; what is under way goes on.
+//! `[CRAN]`: a reload of each reloadable property; running syncs and downloads continue.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
 }
 
 #[test]
-pub(super) fn binary_url_is_read_by_the_next_sync() {
+pub(super) fn binary_url_is_the_binary_server_of_the_next_sync() {
     let server = Builder::default().env("NO_PROXY", "*").start();
     mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a good mirror");
@@ -36,20 +36,20 @@ pub(super) fn binary_url_is_read_by_the_next_sync() {
 }
 
 #[test]
-pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
+pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
     let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 0 0 30 2 *").start();
     server.hup_applies(
         "[CRAN]\nSyncSchedule = 17 3 * * *",
         &["CRAN.SyncSchedule is '17 3 * * *' now, was '0 0 30 2 *'"],
     );
     let next = |text: &str| server.log_lines().iter().any(|line| line.contains(text));
-    until("the new time is waited for", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
+    until("the next sync is scheduled", || next("the next scheduled sync is at ") && next("T03:17:00Z"));
     server.hup_applies("[CRAN]\nSyncSchedule = 0 0 30 2 *", &["CRAN.SyncSchedule is '0 0 30 2 *' now"]);
-    until("nothing is waited for", || next("no sync is scheduled any more"));
+    until("no sync is scheduled", || next("no sync is scheduled any more"));
 }
 
 #[test]
-fn a_sync_under_way_goes_on_with_the_mirror_it_began_with() {
+fn a_running_sync_continues_with_its_mirror() {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(folder.path());
     let upstream = Upstream::of(folder.path());
@@ -58,36 +58,36 @@ fn a_sync_under_way_goes_on_with_the_mirror_it_began_with() {
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     std::thread::scope(|scope| {
         let sync = scope.spawn(|| server.sync());
-        until("the mirror is asked", || !upstream.asked().is_empty());
+        until("the mirror gets a request", || !upstream.asked().is_empty());
         server.hup_applies(
             "[CRAN]\nURL = file:///nowhere\n[Proxy]\nURL = 127.0.0.1:9",
             &["CRAN.URL is 'file:///nowhere' now", "Proxy.URL is '127.0.0.1:9' now"],
         );
-        let said = sync.join().expect("no panic").expect("it goes on");
-        assert!(said.contains("1 packages added"), "{said}");
+        let output = sync.join().expect("no panic").expect("the sync continues");
+        assert!(output.contains("1 packages added"), "{output}");
     });
-    assert!(server.sync().is_err(), "the next one asks the new mirror");
+    assert!(server.sync().is_err(), "the next sync uses the new mirror");
 }
 
 #[test]
-fn a_download_under_way_goes_on() {
+fn a_running_download_continues() {
     let server = Server::start();
     let (noise, _) = crate::support::storage::bytes(8 << 20, 3);
     let mut package = Tarball::new("large", "1.0");
     package.files.push(("data/noise".to_owned(), noise));
     let size = server.store("local", &package);
     server.repository("r", "local");
-    let mut wire = http::connect(server.host());
+    let mut stream = http::connect(server.host());
     let request =
         "GET /r/latest/src/contrib/large_1.0.tar.gz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    wire.write_all(request.as_bytes()).expect("sent");
+    stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = vec![0; 1 << 16];
-    wire.read_exact(&mut answer).expect("its beginning");
+    stream.read_exact(&mut answer).expect("its beginning");
     let changes = "[Server]\nAddress = https://elsewhere.example\nAccessLog = {dir}/other.log\n\
                    [CRAN]\nURL = file:///nowhere\n[Proxy]\nURL = 127.0.0.1:9\n[Logging]\nSystemLogLevel = DEBUG";
-    let said = server.hup(changes).join("\n");
-    assert!(said.contains("configuration reloaded; 5 applied"), "{said}");
-    wire.read_to_end(&mut answer).expect("its end");
+    let output = server.hup(changes).join("\n");
+    assert!(output.contains("configuration reloaded; 5 applied"), "{output}");
+    stream.read_to_end(&mut answer).expect("its end");
     let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
     assert_eq!((answer.len() - body) as u64, size);
 }

@@ -1,4 +1,4 @@
-//! `[HTTPS]`: each reloadable property changed while the server runs.
+//! `[HTTPS]`: a reload of each reloadable property.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -27,9 +27,9 @@ fn connect(pair: &Pair, host: &str) -> StreamOwned<ClientConnection, TcpStream> 
     StreamOwned::new(connection, TcpStream::connect(host).expect("it listens"))
 }
 
-fn ask(wire: &mut StreamOwned<ClientConnection, TcpStream>) -> http::Answer {
-    wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
-    http::try_read(wire, "GET").expect("an answer")
+fn ask(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> http::Answer {
+    stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    http::try_read(stream, "GET").expect("an answer")
 }
 
 fn is_served(pair: &Pair, host: &str) -> bool {
@@ -37,7 +37,7 @@ fn is_served(pair: &Pair, host: &str) -> bool {
 }
 
 #[test]
-pub(super) fn certificate_is_another_for_new_connections() {
+pub(super) fn certificate_is_used_for_new_connections() {
     let (server, first, host) = start("");
     let mut open = connect(&first, &host);
     assert_eq!(ask(&mut open).status, 200);
@@ -49,11 +49,11 @@ pub(super) fn certificate_is_another_for_new_connections() {
         &["HTTPS.Certificate is '{dir}/new/server.crt' now", "HTTPS.Key is '{dir}/new/server.key' now"],
     );
     assert!(is_served(&second, &host) && !is_served(&first, &host));
-    assert_eq!(ask(&mut open).status, 200, "what was open goes on");
+    assert_eq!(ask(&mut open).status, 200, "open connections continue");
 }
 
 #[test]
-fn a_certificate_that_was_renewed_in_its_place_is_read_again() {
+fn a_certificate_that_was_renewed_in_place_is_read_again() {
     let (server, first, host) = start("");
     let second = Pair::new();
     second.write(server.dir());
@@ -65,7 +65,7 @@ fn a_certificate_that_was_renewed_in_its_place_is_read_again() {
 pub(super) fn key_is_read_from_another_file() {
     let (server, first, host) = start("");
     let second = Pair::new();
-    // The old place keeps the old key, which does not fit any more.
+    // The old file still contains the old key, which does not match the new certificate.
     std::fs::write(server.dir().join("server.crt"), &second.certificate).expect("written");
     std::fs::write(server.dir().join("private.pem"), &second.key).expect("written");
     server.hup_applies(
@@ -88,7 +88,7 @@ pub(super) fn permanent_sends_the_header() {
 }
 
 #[test]
-pub(super) fn minimum_tls_refuses_older_clients_from_then_on() {
+pub(super) fn minimum_tls_refuses_older_clients_on_new_connections() {
     let (server, pair, host) = start("");
     assert!(pair.get(&host, &[&TLS12], "/__ping__").is_ok());
     server.hup_applies("[HTTPS]\nMinimumTLS = 1.3", &["HTTPS.MinimumTLS is '1.3' now, was '1.2'"]);
@@ -100,7 +100,7 @@ pub(super) fn minimum_tls_refuses_older_clients_from_then_on() {
 fn a_bad_certificate_changes_nothing_at_all() {
     let expired = Pair::expired();
     let stranger = Pair::new();
-    for (certificate, key, why) in [
+    for (certificate, key, reason) in [
         ("hello", expired.key.as_str(), "holds no '-----BEGIN CERTIFICATE-----'"),
         (expired.certificate.as_str(), expired.key.as_str(), "has expired"),
         (stranger.certificate.as_str(), expired.key.as_str(), "does not belong to the first certificate"),
@@ -108,11 +108,11 @@ fn a_bad_certificate_changes_nothing_at_all() {
         let (server, pair, host) = start("");
         std::fs::write(server.dir().join("bad.crt"), certificate).expect("written");
         std::fs::write(server.dir().join("bad.key"), key).expect("written");
-        let said = server.hup_refused(
+        let output = server.hup_refused(
             "[HTTPS]\nCertificate = {dir}/bad.crt\nKey = {dir}/bad.key\nPermanent = true\n\
              [Server]\nContentTypeSniffing = true\nAccessLog = {dir}/other.log",
         );
-        assert!(said.contains(why) && said.contains("Nothing was changed."), "{why}: {said}");
+        assert!(output.contains(reason) && output.contains("Nothing was changed."), "{reason}: {output}");
         let answer = pair.get(&host, &[&TLS13], "/__ping__").expect("the old certificate serves");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(answer.header("strict-transport-security"), None);

@@ -1,5 +1,5 @@
-//! Every reloadable property has a test of its own that sends HUP: the list, held against the table; and what is not
-//! reloadable stays.
+//! The list of reloadable properties with a test each; it must contain every reloadable property of the table. Other
+//! properties do not change.
 
 use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property};
@@ -11,50 +11,50 @@ use super::{
 };
 use crate::support::server::Server;
 
-/// Section, property, and the test that changes it while the server runs, and looks.
+/// Section, property, and the test that changes it while the server runs and checks the effect.
 #[rustfmt::skip]
 const TESTED: &[(&str, &str, fn())] = &[
-    ("Server", "Address", server::address_is_another_prefix),
-    ("Server", "TrustedProxy", server::trusted_proxy_is_believed_from_then_on),
+    ("Server", "Address", server::address_changes_the_prefix),
+    ("Server", "TrustedProxy", server::trusted_proxy_applies_to_the_next_requests),
     ("Server", "ConnectionsPerAddress", server::connections_per_address_limits_the_next_connections),
-    ("Server", "AccessLog", server::access_log_moves_and_no_line_is_lost),
-    ("Server", "AccessLogFormat", server::access_log_format_changes_from_one_line_to_the_next),
-    ("Server", "ServiceLog", server::service_log_moves_and_no_line_is_lost),
+    ("Server", "AccessLog", server::access_log_moves_without_losing_a_line),
+    ("Server", "AccessLogFormat", server::access_log_format_changes_between_two_lines),
+    ("Server", "ServiceLog", server::service_log_moves_without_losing_a_line),
     ("Server", "PackageRewriteCompressionLevel", server::package_rewrite_compression_level_changes_the_next_package),
     ("Server", "PackageRewriteBufferSize", server::package_rewrite_buffer_size_changes_the_next_package),
-    ("Server", "ContentTypeSniffing", server::content_type_sniffing_takes_the_header_away),
-    ("HTTPS", "Certificate", https::certificate_is_another_for_new_connections),
+    ("Server", "ContentTypeSniffing", server::content_type_sniffing_removes_the_header),
+    ("HTTPS", "Certificate", https::certificate_is_used_for_new_connections),
     ("HTTPS", "Key", https::key_is_read_from_another_file),
     ("HTTPS", "Permanent", https::permanent_sends_the_header),
-    ("HTTPS", "MinimumTLS", https::minimum_tls_refuses_older_clients_from_then_on),
+    ("HTTPS", "MinimumTLS", https::minimum_tls_refuses_older_clients_on_new_connections),
     ("CRAN", "URL", cran::url_is_the_mirror_of_the_next_sync),
-    ("CRAN", "BinaryURL", cran::binary_url_is_read_by_the_next_sync),
-    ("CRAN", "SyncSchedule", cran::sync_schedule_does_not_wait_for_the_old_time),
-    ("SystemRequirements", "URL", sysreqs::url_is_where_the_next_look_goes),
-    ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_does_not_wait_for_the_old_time),
-    ("Vulnerabilities", "URL", vulnerabilities::url_is_where_the_next_look_goes),
-    ("Vulnerabilities", "SyncSchedule", vulnerabilities::sync_schedule_does_not_wait_for_the_old_time),
-    ("Platforms", "RVersion", platforms::r_version_is_told),
-    ("Distribution", "Alias", platforms::alias_is_another_name),
-    ("Distribution", "Display", platforms::display_is_told),
-    ("Distribution", "OS", platforms::os_is_told),
-    ("Distribution", "System", platforms::system_is_told),
-    ("Distribution", "Release", platforms::release_is_told),
-    ("Distribution", "Architecture", platforms::architecture_is_told),
-    ("Distribution", "SystemRequirements", platforms::system_requirements_are_told),
-    ("Distribution", "Hidden", platforms::hidden_is_told),
-    ("Distribution", "RVersion", platforms::r_version_of_a_distribution_is_told),
-    ("Distribution", "ForceRVersion", platforms::force_r_version_is_told),
-    ("MacOS", "Arm64", platforms::folders_of_macos_are_told),
-    ("MacOS", "Intel", platforms::folders_of_macos_are_told),
+    ("CRAN", "BinaryURL", cran::binary_url_is_the_binary_server_of_the_next_sync),
+    ("CRAN", "SyncSchedule", cran::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("SystemRequirements", "URL", sysreqs::url_is_the_origin_of_the_next_sync),
+    ("SystemRequirements", "SyncSchedule", sysreqs::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("Vulnerabilities", "URL", vulnerabilities::url_is_the_origin_of_the_next_sync),
+    ("Vulnerabilities", "SyncSchedule", vulnerabilities::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("Platforms", "RVersion", platforms::r_version_is_reported),
+    ("Distribution", "Alias", platforms::alias_adds_a_name),
+    ("Distribution", "Display", platforms::display_is_reported),
+    ("Distribution", "OS", platforms::os_is_reported),
+    ("Distribution", "System", platforms::system_is_reported),
+    ("Distribution", "Release", platforms::release_is_reported),
+    ("Distribution", "Architecture", platforms::architecture_is_reported),
+    ("Distribution", "SystemRequirements", platforms::system_requirements_are_reported),
+    ("Distribution", "Hidden", platforms::hidden_is_reported),
+    ("Distribution", "RVersion", platforms::r_version_of_a_distribution_is_reported),
+    ("Distribution", "ForceRVersion", platforms::force_r_version_is_reported),
+    ("MacOS", "Arm64", platforms::directories_of_macos_are_reported),
+    ("MacOS", "Intel", platforms::directories_of_macos_are_reported),
     ("Bioconductor", "URL", bioconductor::url_is_the_mirror_of_the_next_sync),
-    ("Bioconductor", "SyncSchedule", bioconductor::sync_schedule_does_not_wait_for_the_old_time),
-    ("Logging", "SystemLog", logging::system_log_goes_to_its_new_places_from_one_line_to_the_next),
-    ("Logging", "SystemLogLevel", logging::system_log_level_says_which_lines_are_written_from_then_on),
-    ("Logging", "SystemLogFormat", logging::system_log_format_changes_from_one_line_to_the_next),
-    ("Proxy", "URL", proxy::url_is_asked_from_then_on),
-    ("Proxy", "User", proxy::user_and_password_are_told_from_then_on),
-    ("Proxy", "Password", proxy::user_and_password_are_told_from_then_on),
+    ("Bioconductor", "SyncSchedule", bioconductor::sync_schedule_replaces_the_time_of_the_next_sync),
+    ("Logging", "SystemLog", logging::system_log_moves_to_its_new_destinations_between_two_lines),
+    ("Logging", "SystemLogLevel", logging::system_log_level_decides_which_of_the_next_lines_are_written),
+    ("Logging", "SystemLogFormat", logging::system_log_format_changes_between_two_lines),
+    ("Proxy", "URL", proxy::url_is_the_proxy_of_the_next_requests),
+    ("Proxy", "User", proxy::user_and_password_are_sent_with_the_next_requests),
+    ("Proxy", "Password", proxy::user_and_password_are_sent_with_the_next_requests),
 ];
 
 fn rows(wanted: impl Fn(&Property) -> bool) -> Vec<(&'static str, &'static str)> {
@@ -100,7 +100,7 @@ fn the_properties_that_must_be_reloadable_are() {
 }
 
 #[test]
-fn a_property_without_effect_is_taken_over_all_the_same() {
+fn a_property_without_effect_is_reloaded_too() {
     let server = Server::start();
     server.hup_applies(
         "[PyPI]\nSyncSchedule = 1 1 * * *",
@@ -109,19 +109,19 @@ fn a_property_without_effect_is_taken_over_all_the_same() {
 }
 
 #[test]
-fn a_line_that_is_gone_keeps_its_value_and_what_needs_a_restart_is_told() {
+fn a_removed_line_and_a_property_that_needs_a_restart_keep_their_values_and_are_reported() {
     let server = Server::start();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     let without: Vec<&str> = gcfg.lines().filter(|line| !line.starts_with("AccessLog")).collect();
     let text = format!("{}\n[FileStorage \"cache\"]\nLocation = /nowhere\n", without.join("\n"));
-    let said = server.hup_with(&text).join("\n");
-    let kept = server.dir().join("access.log").display().to_string();
+    let output = server.hup_with(&text).join("\n");
+    let path = server.dir().join("access.log").display().to_string();
     assert!(
-        said.contains(&format!("Server.AccessLog is no longer set and stays '{kept}' until a restart")),
-        "{said}"
+        output.contains(&format!("Server.AccessLog is no longer set and stays '{path}' until a restart")),
+        "{output}"
     );
-    assert!(said.contains("FileStorage.cache.Location = '/nowhere' needs a restart"), "{said}");
-    assert!(said.contains("configuration reloaded; 0 applied"), "{said}");
+    assert!(output.contains("FileStorage.cache.Location = '/nowhere' needs a restart"), "{output}");
+    assert!(output.contains("configuration reloaded; 0 applied"), "{output}");
     server.get("/still");
     crate::support::fixtures::until("the log is still written", || {
         std::fs::read_to_string(server.dir().join("access.log")).is_ok_and(|log| log.contains("/still"))
@@ -129,20 +129,23 @@ fn a_line_that_is_gone_keeps_its_value_and_what_needs_a_restart_is_told() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_says_where() {
+fn an_invalid_file_is_reported_with_its_error_and_changes_nothing() {
     let server = Server::start();
-    let said = server.hup_refused("[Server]\nContentTypeSniffing = true\n[HTTP]\nListen = nowhere");
-    assert!(said.contains("[HTTP] Listen = \"nowhere\"") && said.contains("Nothing was changed."), "{said}");
+    let output = server.hup_refused("[Server]\nContentTypeSniffing = true\n[HTTP]\nListen = nowhere");
+    assert!(
+        output.contains("[HTTP] Listen = \"nowhere\"") && output.contains("Nothing was changed."),
+        "{output}"
+    );
     assert_eq!(server.get("/__ping__").header("x-content-type-options"), Some("nosniff"));
 }
 
 #[test]
-fn no_secret_is_said_by_a_reload() {
+fn a_reload_logs_no_secret() {
     let server = Server::start();
-    let said = server.hup("[Proxy]\nURL = http://u:hunter2@127.0.0.1:9\nPassword = hunter2").join("\n");
-    assert!(said.contains("Proxy.Password is '***' now"), "{said}");
+    let output = server.hup("[Proxy]\nURL = http://u:hunter2@127.0.0.1:9\nPassword = hunter2").join("\n");
+    assert!(output.contains("Proxy.Password is '***' now"), "{output}");
     assert!(
-        said.contains("Proxy.URL is 'http://***@127.0.0.1:9' now") && !said.contains("hunter2"),
-        "{said}"
+        output.contains("Proxy.URL is 'http://***@127.0.0.1:9' now") && !output.contains("hunter2"),
+        "{output}"
     );
 }

@@ -1,4 +1,4 @@
-//! `[Platforms]`, `[Distribution "…"]`, `[MacOS "…"]`: each property changed while the server runs, in what it tells.
+//! `[Platforms]`, `[Distribution "…"]`, `[MacOS "…"]`: a reload of each property, as reported by the API.
 
 use serde_json::{Value, json};
 
@@ -14,16 +14,16 @@ fn status(server: &Server) -> Value {
 fn row(server: &Server) -> Value {
     let all = server.call("GET", "/distributions", &Value::Null);
     let rows = all.as_array().expect("rows");
-    rows.iter().find(|row| row["name"] == "fedora42").expect("it is there").clone()
+    rows.iter().find(|row| row["name"] == "fedora42").expect("fedora42").clone()
 }
 
-/// What is looked at is another before these lines, and this after them.
-fn becomes(lines: &str, look: impl Fn(&Server) -> Value, expected: &Value) {
+/// A reload with these lines changes the result of `value` to `expected`.
+fn becomes(lines: &str, value: impl Fn(&Server) -> Value, expected: &Value) {
     let server = Builder::default().gcfg(OWN).start();
-    assert_ne!(look(&server), *expected, "{lines}");
-    let said = server.hup(lines);
-    assert!(said.iter().any(|line| line.contains("configuration reloaded; ")), "{said:#?}");
-    assert_eq!(look(&server), *expected, "{lines}");
+    assert_ne!(value(&server), *expected, "{lines}");
+    let output = server.hup(lines);
+    assert!(output.iter().any(|line| line.contains("configuration reloaded; ")), "{output:#?}");
+    assert_eq!(value(&server), *expected, "{lines}");
 }
 
 fn own(line: &str, field: &str, expected: &Value) {
@@ -31,70 +31,70 @@ fn own(line: &str, field: &str, expected: &Value) {
 }
 
 #[test]
-pub(super) fn r_version_is_told() {
+pub(super) fn r_version_is_reported() {
     becomes("[Platforms]\nRVersion = 4.6", |server| status(server)["r_versions"].clone(), &json!(["4.6"]));
 }
 
 #[test]
-pub(super) fn alias_is_another_name() {
+pub(super) fn alias_adds_a_name() {
     let lines = "[Distribution \"ours\"]\nAlias = fedora42";
     becomes(lines, |server| row(server)["aliases"].clone(), &json!(["ours"]));
 }
 
 #[test]
-pub(super) fn display_is_told() {
+pub(super) fn display_is_reported() {
     own("Display = Other", "display", &json!("Other"));
 }
 
 #[test]
-pub(super) fn os_is_told() {
+pub(super) fn os_is_reported() {
     own("OS = windows", "os", &json!("windows"));
 }
 
 #[test]
-pub(super) fn system_is_told() {
+pub(super) fn system_is_reported() {
     own("System = rhel", "distribution", &json!("rhel"));
 }
 
 #[test]
-pub(super) fn release_is_told() {
+pub(super) fn release_is_reported() {
     own("Release = 43", "release", &json!("43"));
 }
 
 #[test]
-pub(super) fn architecture_is_told() {
+pub(super) fn architecture_is_reported() {
     own("Architecture = arm64", "arch", &json!(["arm64"]));
 }
 
 #[test]
-pub(super) fn system_requirements_are_told() {
-    let look = |server: &Server| {
+pub(super) fn system_requirements_are_reported() {
+    let value = |server: &Server| {
         let rows = status(server)["distros"].clone();
         let rows = rows.as_array().expect("rows");
-        rows.iter().find(|row| row["name"] == "fedora42").expect("it is there")["sysReqs"].clone()
+        rows.iter().find(|row| row["name"] == "fedora42").expect("fedora42")["sysReqs"].clone()
     };
-    becomes("[Distribution \"fedora42\"]\nSystemRequirements = yes", look, &json!(true));
+    becomes("[Distribution \"fedora42\"]\nSystemRequirements = yes", value, &json!(true));
 }
 
 #[test]
-pub(super) fn hidden_is_told() {
+pub(super) fn hidden_is_reported() {
     own("Hidden = yes", "hidden", &json!(true));
 }
 
 #[test]
-pub(super) fn r_version_of_a_distribution_is_told() {
+pub(super) fn r_version_of_a_distribution_is_reported() {
     own("RVersion = 4.4", "r_version", &json!("4.4"));
 }
 
 #[test]
-pub(super) fn force_r_version_is_told() {
+pub(super) fn force_r_version_is_reported() {
     own("RVersion = 4.4\nForceRVersion = yes", "forced", &json!(true));
 }
 
 #[test]
-pub(super) fn folders_of_macos_are_told() {
+pub(super) fn directories_of_macos_are_reported() {
     for (property, arch) in [("Arm64", "arm64"), ("Intel", "x86_64")] {
-        let look = |server: &Server| status(server)["macos_urls"]["4.7"].clone();
-        becomes(&format!("[MacOS \"4.7\"]\n{property} = sonoma"), look, &json!({ arch: "sonoma" }));
+        let value = |server: &Server| status(server)["macos_urls"]["4.7"].clone();
+        becomes(&format!("[MacOS \"4.7\"]\n{property} = sonoma"), value, &json!({ arch: "sonoma" }));
     }
 }

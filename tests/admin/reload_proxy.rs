@@ -1,10 +1,10 @@
-//! `[Proxy]`: each property changed while the server runs, and what the proxy is asked then.
+//! `[Proxy]`: a reload of each property, as shown by the requests to the proxy.
 
 use crate::support::fixtures::mirror;
 use crate::support::recording_server::Relay;
 use crate::support::server::{Builder, Server};
 
-/// A server whose mirror nobody but the proxy can find, and the proxy.
+/// A server with a mirror that only the proxy can resolve, and the proxy.
 fn start(more: &str) -> (Server, Relay, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(&folder.path().join("cran"));
@@ -20,9 +20,9 @@ fn authorized(heads: &[String], value: &str) -> bool {
 }
 
 #[test]
-pub(super) fn url_is_asked_from_then_on() {
+pub(super) fn url_is_the_proxy_of_the_next_requests() {
     let (server, proxy, _folder) = start("[Proxy]\nURL = 127.0.0.1:9");
-    assert!(server.sync().is_err(), "nobody listens there");
+    assert!(server.sync().is_err(), "no proxy listens on that port");
     let host = proxy.host();
     server.hup_applies(
         &format!("[Proxy]\nURL = {host}"),
@@ -34,7 +34,7 @@ pub(super) fn url_is_asked_from_then_on() {
 }
 
 #[test]
-pub(super) fn user_and_password_are_told_from_then_on() {
+pub(super) fn user_and_password_are_sent_with_the_next_requests() {
     let (server, proxy, _folder) = start("[Proxy]\nURL = PROXY");
     server.sync().expect("the proxy leads to the mirror");
     assert!(!proxy.heads().iter().any(|head| head.to_lowercase().contains("proxy-authorization")));

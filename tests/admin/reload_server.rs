@@ -1,4 +1,4 @@
-//! `[Server]`: each reloadable property changed while the server runs.
+//! `[Server]`: a reload of each reloadable property.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +12,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 #[test]
-pub(super) fn address_is_another_prefix() {
+pub(super) fn address_changes_the_prefix() {
     let server = Server::start();
     assert_eq!(server.get("/rspm/__ping__").status, 404);
     server.hup_applies(
@@ -26,7 +26,7 @@ pub(super) fn address_is_another_prefix() {
 }
 
 #[test]
-pub(super) fn trusted_proxy_is_believed_from_then_on() {
+pub(super) fn trusted_proxy_applies_to_the_next_requests() {
     let server = Builder::default().gcfg("[Server]\nTrustedProxy = 192.0.2.0/24").start();
     server.repository("r", "cran");
     assert_eq!(address_through_a_proxy(&server, &FORWARDED), server.url(""));
@@ -52,9 +52,9 @@ pub(super) fn connections_per_address_limits_the_next_connections() {
     until("the limit is in force", || connections_that_stay(&server) == 7);
 }
 
-/// Moves a log five times while requests come; `path` of a request and `mark` in its line hold its number. Each is
-/// logged once.
-fn moved(
+/// Moves a log five times while a client sends requests; `path` of a request and `mark` in its line contain its
+/// number. Each request is logged once.
+fn move_log(
     server: &Server,
     property: &str,
     first: &str,
@@ -93,21 +93,21 @@ fn moved(
 }
 
 #[test]
-pub(super) fn access_log_moves_and_no_line_is_lost() {
+pub(super) fn access_log_moves_without_losing_a_line() {
     let path = |n| format!("/__ping__?n={n}.");
-    moved(&Server::start(), "AccessLog", "access.log", path, |n| format!("?n={n}. "));
+    move_log(&Server::start(), "AccessLog", "access.log", path, |n| format!("?n={n}. "));
 }
 
 #[test]
-pub(super) fn service_log_moves_and_no_line_is_lost() {
+pub(super) fn service_log_moves_without_losing_a_line() {
     let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/service.log").start();
     server.local_repository("team", &[]);
     let path = |n| format!("/team/latest/src/contrib/alpha_{n}.tar.gz");
-    moved(&server, "ServiceLog", "service.log", path, |n| format!("\"version\":\"{n}\""));
+    move_log(&server, "ServiceLog", "service.log", path, |n| format!("\"version\":\"{n}\""));
 }
 
 #[test]
-pub(super) fn access_log_format_changes_from_one_line_to_the_next() {
+pub(super) fn access_log_format_changes_between_two_lines() {
     let server = Server::start();
     let ask = || http::request("GET", &server.url("/__ping__"), &[("User-Agent", "the-agent")], b"");
     ask();
@@ -152,7 +152,7 @@ pub(super) fn package_rewrite_buffer_size_changes_the_next_package() {
 }
 
 #[test]
-pub(super) fn content_type_sniffing_takes_the_header_away() {
+pub(super) fn content_type_sniffing_removes_the_header() {
     let server = Server::start();
     assert_eq!(server.get("/__ping__").header("x-content-type-options"), Some("nosniff"));
     server.hup_applies(
@@ -166,8 +166,10 @@ pub(super) fn content_type_sniffing_takes_the_header_away() {
 fn an_access_log_that_cannot_be_opened_changes_nothing() {
     let server = Server::start();
     std::fs::write(server.dir().join("file"), "").expect("written");
-    let said = server.hup_refused("[Server]\nContentTypeSniffing = yes\nAccessLog = {dir}/file/access.log");
-    assert!(said.contains("cannot open the log file") && said.contains("/file/access.log"), "{said}");
+    let output = server.hup_refused("[Server]\nContentTypeSniffing = yes\nAccessLog = {dir}/file/access.log");
+    assert!(output.contains("cannot open the log file") && output.contains("/file/access.log"), "{output}");
     assert_eq!(server.get("/__ping__?old").header("x-content-type-options"), Some("nosniff"));
-    until("the old log goes on", || text(&server.dir().join("access.log")).contains("/__ping__?old"));
+    until("the old log is still written", || {
+        text(&server.dir().join("access.log")).contains("/__ping__?old")
+    });
 }

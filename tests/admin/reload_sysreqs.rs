@@ -1,11 +1,11 @@
-//! `[SystemRequirements]`: each property changed while the server runs.
+//! `[SystemRequirements]`: a reload of each property.
 
 use crate::support::fixtures::until;
 use crate::support::rules::folder;
 use crate::support::server::{Builder, Server};
 
 #[test]
-pub(super) fn url_is_where_the_next_look_goes() {
+pub(super) fn url_is_the_origin_of_the_next_sync() {
     let server = Server::start();
     assert!(server.sync_of("sysreqs").is_err(), "there are no rules");
     folder(&server.dir().join("other"), &["zlib", "gmp"]);
@@ -13,11 +13,11 @@ pub(super) fn url_is_where_the_next_look_goes() {
         "[SystemRequirements]\nURL = file://{dir}/other",
         &["SystemRequirements.URL is 'file://{dir}/other' now, was ''"],
     );
-    assert!(server.sync_of("sysreqs").expect("the new place").starts_with("2 rules"));
+    assert!(server.sync_of("sysreqs").expect("the new rules").starts_with("2 rules"));
 }
 
 #[test]
-pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
+pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
     let server = Builder::default().gcfg("[SystemRequirements]\nSyncSchedule = 0 0 30 2 *").start();
     server.hup_applies(
         "[SystemRequirements]\nSyncSchedule = 19 4 * * *",
@@ -31,5 +31,5 @@ pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
                 && line.contains("sysreqs")
         })
     };
-    until("the new time is waited for", next);
+    until("the next sync is scheduled", next);
 }

@@ -1,11 +1,11 @@
-//! `[Vulnerabilities]`: each property changed while the server runs.
+//! `[Vulnerabilities]`: a reload of each property.
 
 use crate::support::advisories::{folder, record};
 use crate::support::fixtures::until;
 use crate::support::server::Server;
 
 #[test]
-pub(super) fn url_is_where_the_next_look_goes() {
+pub(super) fn url_is_the_origin_of_the_next_sync() {
     let server = Server::start();
     assert_eq!(server.sync_of("vulns").expect("none"), "there are no advisories about packages");
     folder(&server.dir().join("other"), &[record("RSEC-1", "CRAN", "a", "1.0")]);
@@ -13,11 +13,11 @@ pub(super) fn url_is_where_the_next_look_goes() {
         "[Vulnerabilities]\nURL = file://{dir}/other",
         &["Vulnerabilities.URL is 'file://{dir}/other' now, was ''"],
     );
-    assert!(server.sync_of("vulns").expect("the new place").starts_with("1 advisories"));
+    assert!(server.sync_of("vulns").expect("the new advisories").starts_with("1 advisories"));
 }
 
 #[test]
-pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
+pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
     let server = Server::start();
     server.hup_applies(
         "[Vulnerabilities]\nSyncSchedule = 19 4 * * *",
@@ -31,5 +31,5 @@ pub(super) fn sync_schedule_does_not_wait_for_the_old_time() {
                 && line.contains("vulns")
         })
     };
-    until("the new time is waited for", next);
+    until("the next sync is scheduled", next);
 }

@@ -1,9 +1,9 @@
-//! Days before the first sync: over HTTP with and without ranges and from a folder, on both databases; what a mirror may
-//! do to it, what a sync meanwhile does, and that nothing of what came later changes.
+//! Back-fill of days before the first sync: over HTTP with and without ranges and from a folder, on both databases;
+//! with faults of mirrors and with syncs at the same time. Later days do not change.
 
 use std::time::{Duration, Instant};
 
-use rstudio_pm::db::{backfill as kept, file, tx};
+use rstudio_pm::db::{backfill as backfill_rows, file, tx};
 use rstudio_pm::model::ids::SourceId;
 
 use super::on_both;
@@ -19,7 +19,7 @@ fn package(package: &str, version: &str) -> Tarball {
     Tarball::new(package, version).field("Depends: R (>= 3.5)").field("NeedsCompilation: no")
 }
 
-/// Ten days in which packages come, go and come back.
+/// Ten days in which packages are published, removed and restored.
 fn cran() -> Cran {
     let mut cran = Cran::default();
     cran.publish(0, &package("alpha", "1.0"));
@@ -35,7 +35,7 @@ fn cran() -> Cran {
     cran
 }
 
-/// The same, on a server that was first synced on the evening of the tenth day.
+/// A server whose first sync is in the evening of the tenth day.
 async fn synced(engine: Engine, url: &str) -> Server {
     let server = Server::new(engine, url).await;
     server.pass(10 * DAY + EVENING);
@@ -47,7 +47,7 @@ async fn listed(server: &Server, number: i64) -> Vec<String> {
     state(server, day(number)).await.map(|state| state.listed()).unwrap_or_default()
 }
 
-async fn is_the_past_of_cran(server: &Server) {
+async fn assert_history_of_cran(server: &Server) {
     let expected: [&[&str]; 10] = [
         &["alpha 1.0"],
         &["alpha 1.0", "Beta 0.1"],
@@ -83,66 +83,66 @@ on_both! {
         assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
         let after = state(&server, day(10)).await;
         web.asked();
-        let told = backfill(&server, day(0)).await.expect("a good mirror");
-        assert!(told.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{told}");
-        is_the_past_of_cran(&server).await;
+        let message = backfill(&server, day(0)).await.expect("a good mirror");
+        assert!(message.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{message}");
+        assert_history_of_cran(&server).await;
         assert_eq!(state(&server, day(10)).await, after);
-        let asked = web.asked();
-        let archives: Vec<_> = asked.iter().filter(|asked| asked.path.contains("/Archive/")).collect();
-        assert_eq!(archives.len(), 5, "each archived release once, and no listed one: {archives:?}");
-        assert!(archives.iter().all(|asked| asked.status == 206 && asked.headers["range"] == "bytes=0-8191"));
-        // A transaction for each day, in the order of days.
+        let requests = web.asked();
+        let archives: Vec<_> = requests.iter().filter(|request| request.path.contains("/Archive/")).collect();
+        assert_eq!(archives.len(), 5, "each archived release is read once, and no listed one: {archives:?}");
+        assert!(archives.iter().all(|request| request.status == 206 && request.headers["range"] == "bytes=0-8191"));
+        // One transaction for each day, in the order of days.
         let rows = server.read(|c| tx::list(c, SourceId::CRAN, 100)).await;
         assert_eq!(rows.len(), 9);
         let days: Vec<&str> = rows.iter().rev().take(8).map(|tx| tx.comment.as_str()).collect();
         assert_eq!((days[0], days[7]), ("2025-10-09", "2025-10-18"));
         assert!(rows.windows(2).all(|pair| pair[0].at > pair[1].at));
         assert_eq!(rows[8].at.to_string(), "2025-10-09T23:59:59Z");
-        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none(), "done");
-        assert!(looks(&server).await.is_empty(), "the rows have it");
+        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "the back-fill is done");
+        assert!(stored_descriptions(&server).await.is_empty(), "the descriptions are in the rows of releases");
         let again = backfill(&server, day(0)).await.expect("nothing to do");
         assert!(again.contains("begins on 2025-10-09 already"), "{again}");
     }
 
-    async fn a_mirror_without_ranges_is_listened_to_for_the_first_bytes(engine) {
+    async fn only_the_first_bytes_are_read_from_a_mirror_without_ranges(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
         let server = synced(engine, &web.url()).await;
         backfill(&server, day(0)).await.expect("a good mirror");
-        is_the_past_of_cran(&server).await;
+        assert_history_of_cran(&server).await;
     }
 
-    async fn a_folder_is_read_too(engine) {
+    async fn a_folder_is_back_filled(engine) {
         let folder = tempfile::tempdir().expect("a folder");
         cran().write(folder.path());
         let server = synced(engine, &format!("file://{}", folder.path().display())).await;
         backfill(&server, day(0)).await.expect("a good mirror");
-        is_the_past_of_cran(&server).await;
+        assert_history_of_cran(&server).await;
     }
 
-    async fn older_days_come_below_the_first_window(engine) {
+    async fn older_days_are_added_before_the_first_window(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         backfill(&server, day(5)).await.expect("a good mirror");
         assert_eq!((state(&server, day(4)).await, listed(&server, 5).await.len()), (None, 3));
         let (before, first) = (state(&server, day(5)).await, server.transactions().await);
-        let told = backfill(&server, day(0)).await.expect("a good mirror");
-        assert!(told.contains("4 days of cran from 2025-10-09 to 2025-10-13"), "{told}");
+        let message = backfill(&server, day(0)).await.expect("a good mirror");
+        assert!(message.contains("4 days of cran from 2025-10-09 to 2025-10-13"), "{message}");
         assert_eq!(state(&server, day(5)).await, before);
         assert_eq!(server.transactions().await, first + 4);
-        is_the_past_of_cran(&server).await;
+        assert_history_of_cran(&server).await;
     }
 
-    async fn syncs_go_on_as_if_nothing_had_been_filled_in(engine) {
+    async fn later_syncs_are_the_same_with_and_without_a_back_fill(engine) {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         let server = synced(engine, &web.url()).await;
         let plain = synced(Engine::Sqlite, &web.url()).await;
         backfill(&server, day(2)).await.expect("a good mirror");
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.contains("nothing changed"), "{told}");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("nothing changed"), "{message}");
         cran.publish(11, &package("alpha", "2.2"));
         cran.bring_back(11, "gone");
         cran.take_away(11, "Beta");
@@ -156,66 +156,66 @@ on_both! {
         assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1", "gone 1.1"]);
     }
 
-    async fn what_is_missing_or_damaged_is_named_and_left_out(engine) {
+    async fn missing_and_damaged_releases_are_reported_and_left_out(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         web.remove("src/contrib/Archive/alpha/alpha_1.1.tar.gz");
-        let size = cran.archive.iter().find(|r| r.file() == "gone_1.0.tar.gz").expect("it is there").bytes.len();
+        let size = cran.archive.iter().find(|r| r.file() == "gone_1.0.tar.gz").expect("gone 1.0 is archived").bytes.len();
         web.put("src/contrib/Archive/gone/gone_1.0.tar.gz", vec![b'x'; size]);
         web.put("src/contrib/Archive/gone/gone_1.1.tar.gz", b"shorter than Meta says".to_vec());
         let server = synced(engine, &web.url()).await;
-        let told = backfill(&server, day(0)).await.expect("the others are there");
-        assert!(told.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{told}");
-        assert!(told.contains("gone_1.0.tar.gz this is not a package archive"), "{told}");
-        assert!(told.contains("gone_1.1.tar.gz has 22 bytes, and Meta/ of the mirror says"), "{told}");
+        let message = backfill(&server, day(0)).await.expect("the other releases are valid");
+        assert!(message.contains("3 releases are left out of the index of those days: alpha_1.1.tar.gz is not on the mirror"), "{message}");
+        assert!(message.contains("gone_1.0.tar.gz this is not a package archive"), "{message}");
+        assert!(message.contains("gone_1.1.tar.gz has 22 bytes, and Meta/ of the mirror says"), "{message}");
         assert_eq!(listed(&server, 3).await, ["Beta 0.1"]);
         assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"]);
         let then = state(&server, day(4)).await.expect("a state");
-        assert!(then.archive.iter().any(|line| line.starts_with("alpha_1.1.tar.gz ")), "it can be asked for: {then:?}");
+        assert!(then.archive.iter().any(|line| line.starts_with("alpha_1.1.tar.gz ")), "it can be requested: {then:?}");
     }
 
-    async fn a_mirror_that_is_busy_is_asked_again_when_it_says_so(engine) {
+    async fn requests_to_a_busy_mirror_are_repeated_after_the_time_it_declares(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
         web.fail(path, [Fault::Status(429, "Retry-After: 2"), Fault::Status(503, "")]);
-        let begun = Instant::now();
-        backfill(&server, day(0)).await.expect("in the end");
-        assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
-        is_the_past_of_cran(&server).await;
+        let start = Instant::now();
+        backfill(&server, day(0)).await.expect("the last answers are good");
+        assert!(start.elapsed() >= Duration::from_secs(4), "{:?}", start.elapsed());
+        assert_history_of_cran(&server).await;
     }
 
-    async fn one_that_stays_away_too_long_is_tried_later_and_nothing_is_read_twice(engine) {
+    async fn a_back_fill_that_a_mirror_delays_too_long_is_resumed_and_reads_nothing_twice(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         let path = "src/contrib/Archive/gone/gone_1.1.tar.gz";
         web.always(path, Fault::Status(429, "Retry-After: 100000"));
-        let told = backfill(&server, day(0)).await.expect_err("too long");
-        assert!(told.contains("429") && told.contains("what was read is kept"), "{told}");
-        assert_eq!(state(&server, day(9)).await, None, "nothing is seen of half a past");
-        let read: Vec<String> = looks(&server).await;
+        let message = backfill(&server, day(0)).await.expect_err("too long");
+        assert!(message.contains("429") && message.contains("what was read is kept"), "{message}");
+        assert_eq!(state(&server, day(9)).await, None, "a partial back-fill is invisible");
+        let stored: Vec<String> = stored_descriptions(&server).await;
         web.always(path, Fault::Also("X: y"));
         web.asked();
         let server = server.restarted(&web.url()).await;
-        // It goes on by itself.
+        // It resumes by itself.
         let sync = server.sync.clone();
         let task = tokio::spawn(async move { sync.run_backfills().await });
-        let begun = Instant::now();
+        let start = Instant::now();
         while state(&server, day(0)).await.is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(20));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         task.abort();
-        is_the_past_of_cran(&server).await;
-        let asked: Vec<String> = web.asked().into_iter().map(|asked| asked.path).collect();
-        for file in &read {
-            assert!(!asked.iter().any(|path| path.ends_with(file)), "{file} was read before: {asked:?}");
+        assert_history_of_cran(&server).await;
+        let paths: Vec<String> = web.asked().into_iter().map(|request| request.path).collect();
+        for file in &stored {
+            assert!(!paths.iter().any(|path| path.ends_with(file)), "{file} was read before: {paths:?}");
         }
     }
 
-    async fn a_sync_meanwhile_has_its_turn(engine) {
+    async fn a_sync_during_a_back_fill_does_not_wait(engine) {
         let (web, mut cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         let server = synced(engine, &web.url()).await;
@@ -226,42 +226,42 @@ on_both! {
         cran.bring_back(11, "gone");
         cran.serve(&web);
         server.sync().await.expect("a good mirror");
-        assert_eq!(state(&server, day(9)).await, None, "the back-fill is under way");
+        assert_eq!(state(&server, day(9)).await, None, "the back-fill is running");
         job.job().wait_end().await.expect("a good mirror");
-        is_the_past_of_cran(&server).await;
+        assert_history_of_cran(&server).await;
         assert_eq!(listed(&server, 11).await, ["alpha 3.0", "Beta 0.1", "gone 1.1"]);
         assert_eq!(listed(&server, 10).await, ["alpha 2.1", "Beta 0.1"]);
     }
 
-    async fn one_can_be_stopped_and_goes_on_where_it_was(engine) {
+    async fn a_stopped_back_fill_resumes_where_it_was(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         let path = "src/contrib/Archive/gone/gone_1.0.tar.gz";
         web.always(path, Fault::Slow(Duration::from_secs(30)));
         let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
-        let begun = Instant::now();
-        while looks(&server).await.len() < 4 {
-            assert!(begun.elapsed() < Duration::from_secs(20));
+        let start = Instant::now();
+        while stored_descriptions(&server).await.len() < 4 {
+            assert!(start.elapsed() < Duration::from_secs(20));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
-        assert!(told.contains("was stopped"), "{told}");
+        let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
+        assert!(message.contains("was stopped"), "{message}");
         assert!(job.job().wait_end().await.expect_err("stopped").contains("was stopped"));
-        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none(), "it does not go on by itself");
-        let told = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(told, "No back-fill of cran is under way.");
+        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "it does not resume by itself");
+        let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(message, "No back-fill of cran is under way.");
         web.always(path, Fault::Also("X: y"));
         web.asked();
         backfill(&server, day(0)).await.expect("a good mirror");
-        let archives = web.asked().into_iter().filter(|asked| asked.path.contains("/Archive/")).count();
+        let archives = web.asked().into_iter().filter(|request| request.path.contains("/Archive/")).count();
         assert_eq!(archives, 1);
-        is_the_past_of_cran(&server).await;
+        assert_history_of_cran(&server).await;
     }
 
-    async fn a_description_behind_large_files_is_found(engine) {
+    async fn a_description_after_large_files_is_found(engine) {
         let (web, mut cran) = (Upstream::empty(), Cran::default());
-        // Incompressible, so that the DESCRIPTION lies 300 kB behind the beginning.
+        // Incompressible, so that the DESCRIPTION begins after 300 kB.
         let mut state = 1_u64;
         let noise = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -279,14 +279,14 @@ on_both! {
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
         let ranges: Vec<String> =
-            web.asked().into_iter().filter_map(|asked| asked.headers.get("range").cloned()).collect();
+            web.asked().into_iter().filter_map(|request| request.headers.get("range").cloned()).collect();
         assert_eq!(ranges, ["bytes=0-8191", "bytes=8192-65535", "bytes=65536-524287"]);
     }
 
-    async fn a_late_description_is_found_without_ranges_too(engine) {
+    async fn a_description_after_large_files_is_found_without_ranges(engine) {
         let (web, mut cran) = (Upstream::empty(), Cran::default());
         let mut late = package("late", "1.0");
-        // Not to be compressed: each byte differs from those before by more than a table of text has.
+        // Incompressible: the bytes are pseudo-random.
         late.files.push(("A/noise".to_owned(), (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()));
         cran.publish(1, &late.description_last());
         cran.publish(5, &package("late", "1.1"));
@@ -296,80 +296,81 @@ on_both! {
         web.asked();
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
+        let requests = web.asked();
         let statuses: Vec<u16> =
-            web.asked().iter().filter(|asked| asked.path.contains("/Archive/")).map(|asked| asked.status).collect();
+            requests.iter().filter(|request| request.path.contains("/Archive/")).map(|request| request.status).collect();
         assert!(statuses.len() > 1 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
     }
 
-    async fn what_cannot_be_filled_in_is_refused_with_the_way_out(engine) {
+    async fn an_impossible_back_fill_is_refused_with_the_remedy(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         let server = Server::new(engine, &web.url()).await;
         cran.serve(&web);
-        let told = backfill(&server, day(0)).await.expect_err("never synced");
-        assert!(told.contains("run `rspm sync` first"), "{told}");
+        let message = backfill(&server, day(0)).await.expect_err("never synced");
+        assert!(message.contains("run `rspm sync` first"), "{message}");
         server.pass(10 * DAY + EVENING);
         server.sync().await.expect("a good mirror");
         web.put("src/contrib/Meta/archive.rds", b"<html>".to_vec());
-        let told = backfill(&server, day(0)).await.expect_err("no table");
-        assert!(told.contains("src/contrib/Meta/archive.rds cannot be used") && told.contains("CRAN.URL"), "{told}");
+        let message = backfill(&server, day(0)).await.expect_err("no table");
+        assert!(message.contains("src/contrib/Meta/archive.rds cannot be used") && message.contains("CRAN.URL"), "{message}");
         web.remove("src/contrib/Meta/archive.rds");
-        let told = backfill(&server, day(0)).await.expect_err("no table");
-        assert!(told.contains("is not on the mirror"), "{told}");
-        let told = backfill(&server, day(40)).await;
-        assert!(told.is_err(), "the table is still missing: {told:?}");
+        let message = backfill(&server, day(0)).await.expect_err("no table");
+        assert!(message.contains("is not on the mirror"), "{message}");
+        let message = backfill(&server, day(40)).await;
+        assert!(message.is_err(), "the table is still missing: {message:?}");
         cran.serve(&web);
-        let told = backfill(&server, day(40)).await.expect("nothing to do");
-        assert!(told.contains("begins on 2025-10-19 already"), "{told}");
-        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none());
+        let message = backfill(&server, day(40)).await.expect("nothing to do");
+        assert!(message.contains("begins on 2025-10-19 already"), "{message}");
+        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none());
     }
 
-    async fn without_notes_a_package_left_the_day_after_its_last_release(engine) {
+    async fn without_packages_in_a_package_is_removed_the_day_after_its_last_release(engine) {
         let (web, cran) = (Upstream::empty(), cran());
         cran.serve(&web);
         web.remove("src/contrib/PACKAGES.in");
         let server = synced(engine, &web.url()).await;
-        backfill(&server, day(0)).await.expect("a mirror with fewer facts");
+        backfill(&server, day(0)).await.expect("a good mirror without PACKAGES.in");
         assert_eq!(listed(&server, 4).await, ["alpha 1.1", "Beta 0.1", "gone 1.1"]);
-        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone left, Beta was never seen to leave");
+        assert_eq!(listed(&server, 5).await, ["alpha 2.0", "Beta 0.1"], "gone is removed; nothing shows that Beta was removed");
     }
 
-    async fn a_dry_run_tells_and_does_nothing(engine) {
+    async fn a_dry_run_reports_and_changes_nothing(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
         web.asked();
         let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..asked(day(0)) };
         let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
-        let told = job.job().wait_end().await.expect("a good mirror");
+        let message = job.job().wait_end().await.expect("a good mirror");
         assert_eq!(
-            told,
+            message,
             "8 days of cran from 2025-10-09 to 2025-10-18, 7 releases, would be filled in; 5 archives have to be \
              read, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
         );
-        assert_eq!((server.transactions().await, looks(&server).await.len()), (1, 0));
-        assert!(!web.asked().iter().any(|asked| asked.path.contains("/Archive/")));
-        assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_none());
+        assert_eq!((server.transactions().await, stored_descriptions(&server).await.len()), (1, 0));
+        assert!(!web.asked().iter().any(|request| request.path.contains("/Archive/")));
+        assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_server_on_the_same_database_waits_and_sees_it() {
+async fn another_server_on_the_same_database_is_refused_and_serves_the_result() {
     let web = Upstream::empty();
     cran().serve(&web);
     let server = synced(Engine::Postgres, &web.url()).await;
     let twin = server.twin(&web.url()).await;
     web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
     let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
-    let begun = Instant::now();
-    while looks(&server).await.is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
+    let start = Instant::now();
+    while stored_descriptions(&server).await.is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let told = backfill(&twin, day(0)).await.expect_err("the first one does it");
-    assert!(told.contains("another server"), "{told}");
+    let message = backfill(&twin, day(0)).await.expect_err("the first server runs it");
+    assert!(message.contains("another server"), "{message}");
     job.job().wait_end().await.expect("a good mirror");
     twin.state.catalog.refresh(&twin.state.db).await.unwrap_or_else(|e| panic!("{e}"));
-    is_the_past_of_cran(&twin).await;
+    assert_history_of_cran(&twin).await;
 }
 
 /// The number of releases of CRAN whose digests are not known.
@@ -378,40 +379,43 @@ async fn undigested(server: &Server) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn digests_that_cannot_be_stored_do_not_take_the_result_back_and_are_stored_later() {
+async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mirror, bundle) = (folder.path().join("mirror"), folder.path().join("bundle"));
     cran().write(&mirror);
     got_cran(&file_url(&mirror), &bundle, &[]);
-    // Digests are known only to the bundle.
+    // Only the bundle declares digests.
     let server = synced(Engine::Sqlite, &file_url(&mirror)).await.restarted(&file_url(&bundle)).await;
     let refuse =
         "CREATE TRIGGER refuse BEFORE UPDATE OF sha256 ON file BEGIN SELECT RAISE(FAIL, 'refused'); END";
     server.state.db.write(move |c| c.execute(refuse, &[])).await.unwrap_or_else(|e| panic!("{e}"));
-    let told = backfill(&server, day(0)).await.expect("it is published");
-    assert!(told.contains("were filled in (transactions"), "{told}");
-    is_the_past_of_cran(&server).await;
+    let message = backfill(&server, day(0)).await.expect("the back-fill is published");
+    assert!(message.contains("were filled in (transactions"), "{message}");
+    assert_history_of_cran(&server).await;
     assert!(undigested(&server).await > 0);
-    assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some(), "it is repeated");
+    assert!(
+        server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some(),
+        "the back-fill is repeated"
+    );
 
     server.state.db.write(|c| c.execute("DROP TRIGGER refuse", &[])).await.unwrap_or_else(|e| panic!("{e}"));
     let sync = server.sync.clone();
     let task = tokio::spawn(async move { sync.run_backfills().await });
-    let begun = Instant::now();
-    while server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
+    let start = Instant::now();
+    while server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some() {
+        assert!(start.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     task.abort();
     assert_eq!(undigested(&server).await, 0);
 }
 
-/// Files whose records are kept.
-async fn looks(server: &Server) -> Vec<String> {
+/// Files whose descriptions are stored.
+async fn stored_descriptions(server: &Server) -> Vec<String> {
     server
         .read(|c| {
             let mut files = Vec::new();
-            kept::each_description(c, SourceId::CRAN, &mut |archive, _| {
+            backfill_rows::each_description(c, SourceId::CRAN, &mut |archive, _| {
                 files.push(archive.file);
                 Ok(())
             })?;

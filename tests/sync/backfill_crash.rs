@@ -1,9 +1,9 @@
-//! A back-fill that is killed at any moment goes on to the very same bytes, and asks for nothing twice.
+//! A back-fill that is killed at any moment resumes to the same bytes, and requests nothing twice.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rstudio_pm::db::{backfill as kept, backfill_write, import, life, tree};
+use rstudio_pm::db::{backfill as backfill_rows, backfill_write, import, life, tree};
 use rstudio_pm::model::change::LifeState;
 use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::language::Language;
@@ -29,16 +29,16 @@ fn cran() -> Cran {
     cran
 }
 
-/// Every day of a server as one text.
-async fn told(server: &Server) -> Vec<String> {
-    let mut told = Vec::new();
+/// The state of a server on each day, as text.
+async fn history(server: &Server) -> Vec<String> {
+    let mut history = Vec::new();
     for today in 0..=DAYS {
-        told.push(format!("{:?}", state(server, day(today)).await));
+        history.push(format!("{:?}", state(server, day(today)).await));
     }
     let catalog = server.state.catalog.get();
     let tree = catalog.source_trees(SourceId::CRAN).next().expect("a tree");
-    told.push(format!("{:?}", tree.steps.iter().map(|step| (step.seq, step.at)).collect::<Vec<_>>()));
-    told
+    history.push(format!("{:?}", tree.steps.iter().map(|step| (step.seq, step.at)).collect::<Vec<_>>()));
+    history
 }
 
 async fn synced(engine: Engine, url: &str) -> Server {
@@ -48,12 +48,12 @@ async fn synced(engine: Engine, url: &str) -> Server {
     server
 }
 
-/// What is kept of archives that were looked into.
-async fn looks(server: &Server) -> BTreeSet<String> {
+/// Files whose descriptions are stored.
+async fn stored_descriptions(server: &Server) -> BTreeSet<String> {
     server
         .read(|c| {
             let mut files = BTreeSet::new();
-            kept::each_description(c, SourceId::CRAN, &mut |archive, _| {
+            backfill_rows::each_description(c, SourceId::CRAN, &mut |archive, _| {
                 files.insert(archive.file);
                 Ok(())
             })?;
@@ -68,9 +68,9 @@ async fn killed_at_twenty_points_it_resumes_to_equal_bytes() {
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
     let whole = synced(Engine::Sqlite, &url).await;
-    let begun = Instant::now();
+    let start = Instant::now();
     backfill(&whole, day(0)).await.expect("a good mirror");
-    let (length, expected) = (begun.elapsed(), told(&whole).await);
+    let (length, expected) = (start.elapsed(), history(&whole).await);
     let (mut midway, mut invisible) = (0, 0);
     for point in 0..20 {
         let server = synced(Engine::Sqlite, &url).await;
@@ -85,41 +85,44 @@ async fn killed_at_twenty_points_it_resumes_to_equal_bytes() {
         runtime.shutdown_background();
         let server = server.restarted(&url).await;
         server.sync.recover().await.expect("undone");
-        let seen = state(&server, day(0)).await.is_some();
-        invisible += usize::from(!seen);
-        assert!(!seen || told(&server).await == expected, "all of it or nothing, at point {point}");
-        let read = looks(&server).await;
-        midway += usize::from(!seen && !read.is_empty());
-        // What was read is not read again: the mirror does not even have it any more.
+        let visible = state(&server, day(0)).await.is_some();
+        invisible += usize::from(!visible);
+        assert!(
+            !visible || history(&server).await == expected,
+            "everything or nothing is visible, at point {point}"
+        );
+        let stored = stored_descriptions(&server).await;
+        midway += usize::from(!visible && !stored.is_empty());
+        // Files that were read are not read again: the mirror no longer has them.
         let hidden = tempfile::tempdir().expect("a folder");
-        for file in read.iter().filter(|_| !seen) {
+        for file in stored.iter().filter(|_| !visible) {
             let package = file.split('_').next().unwrap_or_default();
             let path = folder.path().join("src/contrib/Archive").join(package).join(file);
             std::fs::rename(path, hidden.path().join(file)).expect("moved");
         }
-        let ended = backfill(&server, day(0)).await;
-        for file in read.iter().filter(|_| !seen) {
+        let result = backfill(&server, day(0)).await;
+        for file in stored.iter().filter(|_| !visible) {
             let package = file.split('_').next().unwrap_or_default();
             let path = folder.path().join("src/contrib/Archive").join(package).join(file);
             std::fs::rename(hidden.path().join(file), path).expect("moved");
         }
-        let ended = ended.unwrap_or_else(|e| panic!("point {point}: {e}"));
-        assert!(!ended.contains("left out"), "point {point}: {ended}");
-        assert!(told(&server).await == expected, "point {point}");
+        let result = result.unwrap_or_else(|e| panic!("point {point}: {e}"));
+        assert!(!result.contains("left out"), "point {point}: {result}");
+        assert!(history(&server).await == expected, "point {point}");
     }
-    assert!(midway >= 3, "{midway} of {invisible} were killed while they read");
+    assert!(midway >= 3, "{midway} of {invisible} were killed while reading");
 }
 
 on_both! {
-    async fn what_a_killed_one_wrote_is_removed(engine) {
+    async fn rows_of_a_killed_back_fill_are_removed(engine) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut cran = Cran::default();
         cran.publish(1, &Tarball::new("alpha", "1.0"));
         cran.publish(4, &Tarball::new("alpha", "1.1"));
         cran.write(folder.path());
         let server = synced(engine, &format!("file://{}", folder.path().display())).await;
-        // Lives of a past that was never published, of a release that is known.
-        let died = server.state.db.write(|c| {
+        // Lives of a back-fill that was never published, of a known release.
+        let write = server.state.db.write(|c| {
             let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
             let first = found.first.expect("synced");
             let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
@@ -136,27 +139,28 @@ on_both! {
             };
             backfill_write::write(c, &target, &[past])
         });
-        died.await.unwrap_or_else(|e| panic!("{e}"));
-        let before = told(&server).await;
+        write.await.unwrap_or_else(|e| panic!("{e}"));
+        let before = history(&server).await;
         backfill(&server, day(0)).await.expect("a good mirror");
-        assert_ne!(told(&server).await, before);
+        assert_ne!(history(&server).await, before);
         let stray = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
         assert!(stray.is_empty(), "{stray:?}");
         assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
     }
 }
 
-/// For the moment in which a job ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_halted_one_ends_soon_and_goes_on() {
+async fn a_halted_back_fill_ends_soon_and_resumes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let server = synced(Engine::Sqlite, &format!("file://{}", folder.path().display())).await;
     let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     server.state.jobs.halt(true);
-    let ended = tokio::time::timeout(Duration::from_secs(10), job.job().wait_end()).await.expect("soon");
-    assert!(ended.expect_err("halted").contains("resumes when the server is online again"));
+    let result = tokio::time::timeout(Duration::from_secs(10), job.job().wait_end())
+        .await
+        .expect("it ends within ten seconds");
+    assert!(result.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
-    assert!(server.read(|c| kept::get(c, SourceId::CRAN)).await.is_some());
+    assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some());
     backfill(&server, day(0)).await.expect("a good mirror");
 }

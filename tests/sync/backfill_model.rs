@@ -1,4 +1,4 @@
-//! Does a server that came late know what one knows that was there all along?
+//! A server that is back-filled has the same history as a server that was synced every day.
 
 use proptest::prelude::*;
 
@@ -9,64 +9,64 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum Action {
     Publish,
-    /// The version before with other bytes.
-    Again,
-    TakeAway,
-    BringBack,
+    /// The previous version with other bytes.
+    Republish,
+    Remove,
+    Restore,
 }
 
 const PACKAGES: [&str; 4] = ["alpha", "Beta", "c.d", "zoo"];
 
-fn acts() -> impl Strategy<Value = Vec<Vec<(&'static str, Act)>>> {
-    let act = prop_oneof![
-        5 => Just(Act::Publish),
-        1 => Just(Act::Again),
-        2 => Just(Act::TakeAway),
-        2 => Just(Act::BringBack),
+fn actions() -> impl Strategy<Value = Vec<Vec<(&'static str, Action)>>> {
+    let action = prop_oneof![
+        5 => Just(Action::Publish),
+        1 => Just(Action::Republish),
+        2 => Just(Action::Remove),
+        2 => Just(Action::Restore),
     ];
-    let today = prop::collection::btree_map(prop::sample::select(&PACKAGES[..]), act, 0..3);
-    prop::collection::vec(today.prop_map(|acts| acts.into_iter().collect()), 4..9)
+    let today = prop::collection::btree_map(prop::sample::select(&PACKAGES[..]), action, 0..3);
+    prop::collection::vec(today.prop_map(|actions| actions.into_iter().collect()), 4..9)
 }
 
-fn live(cran: &mut Cran, today: i64, package: &str, act: Act) {
+fn apply(cran: &mut Cran, today: i64, package: &str, action: Action) {
     let tarball = |version: &str| {
         Tarball::new(package, version)
             .field(&format!("Depends: R (>= 3.{today})"))
             .field("NeedsCompilation: no")
     };
-    // An archive has one file of a name: of two older twins one would be lost for ever.
+    // An archive has one file per name: of two older files with equal names one would be lost.
     let old = cran.listed.get(package).cloned();
     if old.as_ref().is_some_and(|old| cran.archive.iter().any(|other| other.file() == old.file())) {
         return;
     }
-    match (act, old) {
-        (Act::Publish, _) => cran.publish(today, &tarball(&format!("1.{today}"))),
-        (Act::Again, Some(old)) => {
+    match (action, old) {
+        (Action::Publish, _) => cran.publish(today, &tarball(&format!("1.{today}"))),
+        (Action::Republish, Some(old)) => {
             cran.publish(today, &tarball(&old.version).with("again", &today.to_string()));
         }
-        (Act::TakeAway, _) => cran.take_away(today, package),
-        (Act::BringBack, _) => cran.bring_back(today, package),
-        (Act::Again, None) => {}
+        (Action::Remove, _) => cran.take_away(today, package),
+        (Action::Restore, _) => cran.bring_back(today, package),
+        (Action::Republish, None) => {}
     }
 }
 
-/// Both ways through the same days; the first sync of the late one is in the evening of day `late`.
-async fn compare(engine: Engine, days: &[Vec<(&'static str, Act)>], late: i64, since: i64) {
+/// Runs two servers through the same days; the first sync of the second is in the evening of day `late`.
+async fn compare(engine: Engine, days: &[Vec<(&'static str, Action)>], late: i64, since: i64) {
     let (web, mut cran) = (Upstream::empty(), Cran::default());
-    // An index lists something.
+    // An index lists at least one package.
     cran.publish(0, &Tarball::new("always", "1.0"));
     let (early, after) = (Server::new(engine, &web.url()).await, Server::new(engine, &web.url()).await);
     early.pass(EVENING);
     after.pass(EVENING);
-    for (today, acts) in (0..).zip(days) {
-        acts.iter().for_each(|(package, act)| live(&mut cran, today, package, *act));
+    for (today, actions) in (0..).zip(days) {
+        actions.iter().for_each(|(package, action)| apply(&mut cran, today, package, *action));
         cran.serve(&web);
         early.sync().await.expect("a good mirror");
         if today == late {
             after.sync().await.expect("a good mirror");
-            // Sometimes in two windows, the younger one first.
+            // In some cases in two windows, the later one first.
             if since % 2 == 1 {
                 backfill(&after, day(late.midpoint(since))).await.expect("a good mirror");
             }
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn filled_in_and_synced_is_synced_in_order(days in acts(), late in 1..8_i64, since in 0..8_i64) {
+    fn a_back_filled_server_equals_a_server_synced_every_day(days in actions(), late in 1..8_i64, since in 0..8_i64) {
         let late = late.min(days.len() as i64 - 1);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(compare(Engine::Sqlite, &days, late, since.min(late - 1)));
@@ -96,16 +96,16 @@ proptest! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn and_so_it_is_on_postgres() {
-    use Act::{Again, BringBack, Publish, TakeAway};
+async fn a_back_filled_server_equals_a_server_synced_every_day_on_postgres() {
+    use Action::{Publish, Remove, Republish, Restore};
     let days = vec![
         vec![("alpha", Publish), ("Beta", Publish)],
-        vec![("alpha", Again)],
-        vec![("Beta", TakeAway), ("zoo", Publish)],
-        vec![("alpha", Publish), ("Beta", BringBack)],
+        vec![("alpha", Republish)],
+        vec![("Beta", Remove), ("zoo", Publish)],
+        vec![("alpha", Publish), ("Beta", Restore)],
         vec![("zoo", Publish)],
-        vec![("zoo", TakeAway), ("Beta", Publish)],
-        vec![("zoo", BringBack), ("alpha", Publish)],
+        vec![("zoo", Remove), ("Beta", Publish)],
+        vec![("zoo", Restore), ("alpha", Publish)],
     ];
     for (late, since) in [(5, 0), (3, 1), (6, 2)] {
         compare(Engine::Postgres, &days, late, since).await;

@@ -1,4 +1,4 @@
-//! Bioconductor: is each version published as a whole and by itself, whatever the mirror does to one of them?
+//! Bioconductor: each version is published as a whole and independently of faults in the other versions.
 
 use rstudio_pm::catalog::Tree;
 use rstudio_pm::db::tree::Role;
@@ -27,7 +27,7 @@ fn at(part: &str) -> String {
     format!("packages/{part}/src/contrib/PACKAGES.gz")
 }
 
-/// A mirror that carries 3.19 and 3.20, with 60 packages of software each and a few of the data.
+/// A mirror of 3.19 and 3.20, with 60 software packages and a few data packages each.
 fn mirror() -> Upstream {
     let mirror = Upstream::empty();
     mirror.put("config.yaml", CONFIG);
@@ -46,22 +46,23 @@ fn mirror() -> Upstream {
 
 async fn sync(server: &Server, version: Option<&str>) -> Result<String, String> {
     let version = version.map(|text| text.parse().expect("a version"));
-    let started = server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced");
+    let started =
+        server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("Bioconductor can be synced");
     started.job().wait_end().await
 }
 
 fn head(server: &Server, label: &str) -> Option<(TreeId, Seq)> {
     let catalog = server.state.catalog.get();
-    let wanted = Part::parse(label).expect("a part");
-    let found = catalog.source_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(wanted))?;
+    let part = Part::parse(label).expect("a part");
+    let found = catalog.source_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(part))?;
     found.steps.last().map(|step| (found.id, step.seq))
 }
 
-/// `name_version` of what is listed; `None` while there is no state at all.
+/// `name_version` of each listed package; `None` before the first step.
 async fn listed(server: &Server, label: &str) -> Option<Vec<String>> {
     let (tree, seq) = head(server, label)?;
     let names = server.read(move |c| life::names(c, tree, seq)).await;
-    Some(names.into_iter().map(|named| format!("{}_{}", named.name, named.version)).collect())
+    Some(names.into_iter().map(|package| format!("{}_{}", package.name, package.version)).collect())
 }
 
 async fn count(server: &Server, label: &str) -> usize {
@@ -71,12 +72,12 @@ async fn count(server: &Server, label: &str) -> usize {
 on_both! {
     async fn each_version_is_one_transaction_and_has_all_its_repositories(engine) {
         let server = Server::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
-        let said = sync(&server, None).await.expect("a good mirror");
+        let message = sync(&server, None).await.expect("a good mirror");
         let [new, old] = ["3.20", "3.16"].map(data::bioconductor);
         let added = |names: &[String]| format!("{} packages added", names.len());
         for words in ["Bioconductor 3.20 was synced", &added(&new), "Bioconductor 3.16 was synced",
             &added(&old), "not on this mirror: 3.21, 3.19, 3.18, 3.17, 3.15"] {
-            assert!(said.contains(words), "{words}: {said}");
+            assert!(message.contains(words), "{words}: {message}");
         }
         assert_eq!(server.transactions().await, 2);
         let software = listed(&server, "3.16/bioc").await.expect("it was published");
@@ -90,8 +91,8 @@ on_both! {
         assert_eq!(versions, ["3.20", "3.16"]);
         assert_eq!(catalog.bioconductor.as_ref().map(|c| c.release.to_string()).as_deref(), Some("3.20"));
         let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 9)).await;
-        let told: Vec<&str> = newest.iter().map(|tx| tx.comment.as_str()).collect();
-        assert_eq!(told, ["Bioconductor 3.16", "Bioconductor 3.20"]);
+        let comments: Vec<&str> = newest.iter().map(|tx| tx.comment.as_str()).collect();
+        assert_eq!(comments, ["Bioconductor 3.16", "Bioconductor 3.20"]);
 
         let again = sync(&server, None).await.expect("a good mirror");
         assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
@@ -113,11 +114,11 @@ on_both! {
         ] {
             more += 1;
             mirror.always(&annotation, fault);
-            // A page that is unchanged is not asked for in full, so that it is another one.
+            // An unchanged index is answered with 304, so each time another one is put.
             mirror.put(&annotation, gz(format!("Package: genome\nVersion: 1.{more}\n\n{}", index(10))));
             mirror.put(&at("3.19/bioc"), gz(index(more)));
             mirror.put(&at("3.20/bioc"), gz(index(more)));
-            let error = sync(&server, None).await.expect_err("this version is not to be taken");
+            let error = sync(&server, None).await.expect_err("the index is invalid");
             for word in [
                 words,
                 "Bioconductor 3.20 stays as it was",
@@ -134,13 +135,13 @@ on_both! {
             assert_eq!(genome, Some(vec!["genome_1.0".to_owned()]), "{words}");
         }
         mirror.always(&annotation, Fault::Also("X-Mended: yes"));
-        let said = sync(&server, Some("3.20")).await.expect("the mirror is mended");
-        assert!(said.contains("Bioconductor 3.20 was synced"), "{said}");
+        let message = sync(&server, Some("3.20")).await.expect("the mirror is repaired");
+        assert!(message.contains("Bioconductor 3.20 was synced"), "{message}");
         assert_eq!(count(&server, "3.20/bioc").await, more);
         assert_eq!(count(&server, "3.20/data/annotation").await, 11);
     }
 
-    async fn an_index_that_lost_a_fifth_waits_for_the_word_of_an_administrator(engine) {
+    async fn an_index_that_lost_a_fifth_is_refused_until_an_administrator_repeats_the_sync(engine) {
         let mirror = mirror();
         let server = Server::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
@@ -152,25 +153,25 @@ on_both! {
         }
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES);
         assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_2.0".to_owned()]));
-        sync(&server, Some("3.20")).await.expect("the same files, asked for again by hand");
+        sync(&server, Some("3.20")).await.expect("the same files, synced again by hand");
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
         assert_eq!(listed(&server, "3.20/data/experiment").await, Some(vec!["trial_3.0".to_owned()]));
-        // Few packages are guarded too when all of them are gone.
-        for gone in [gz(""), Vec::new()] {
-            mirror.put(&at("3.20/data/experiment"), gone);
-            let error = sync(&server, None).await.expect_err("nobody withdraws all of it");
+        // The loss of all packages is refused although they are few.
+        for empty in [gz(""), Vec::new()] {
+            mirror.put(&at("3.20/data/experiment"), empty);
+            let error = sync(&server, None).await.expect_err("all packages are missing");
             assert!(error.contains("1 of 1 packages are no longer in the index"), "{error}");
         }
         mirror.remove(&at("3.20/data/experiment"));
-        let error = sync(&server, None).await.expect_err("nobody withdraws all of it");
+        let error = sync(&server, None).await.expect_err("all packages are missing");
         assert!(error.contains("packages/3.20/data/experiment has no index any more"), "{error}");
         mirror.remove(&at("3.20/bioc"));
-        let error = sync(&server, None).await.expect_err("nobody withdraws a version");
+        let error = sync(&server, None).await.expect_err("the software of a version is missing");
         assert!(error.contains("packages/3.20/bioc has no index any more"), "{error}");
         assert_eq!(count(&server, "3.20/bioc").await, PACKAGES * 4 / 5);
     }
 
-    async fn what_two_versions_share_is_one_release_and_what_differs_is_two(engine) {
+    async fn equal_files_of_two_versions_are_one_release_and_different_files_are_two(engine) {
         let mirror = mirror();
         let record = |md5: &str, more: &str| format!("Package: genome\nVersion: 1.0\n{more}MD5sum: {md5:0>32}\n");
         mirror.put(&at("3.19/data/annotation"), gz(record("a", "")));
@@ -178,17 +179,17 @@ on_both! {
         mirror.put(&at("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
         let server = Server::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
-        let shown = async |label: &str| {
+        let records = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
             let rows = server.read(move |c| life::listed(c, tree, seq)).await;
             let text = |row: &life::ListedRelease| String::from_utf8_lossy(&row.stanza).contains("Title");
             rows.iter().map(|row| (row.name.clone(), row.release, text(row))).collect::<Vec<_>>()
         };
-        let (old, new) = (shown("3.19/data/annotation").await, shown("3.20/data/annotation").await);
+        let (old, new) = (records("3.19/data/annotation").await, records("3.20/data/annotation").await);
         assert_eq!((old[0].1, old[0].2, new[0].2), (new[0].1, false, true), "one release, two records");
-        let experiment = shown("3.19/data/experiment").await;
-        assert_ne!(experiment[0].1, new[1].1, "other bytes under one version");
-        // A record that changes in one version takes the place of none in the other.
+        let experiment = records("3.19/data/experiment").await;
+        assert_ne!(experiment[0].1, new[1].1, "different bytes of one version");
+        // A changed record in one version replaces none in the other.
         mirror.put(&at("3.20/data/annotation"), gz(record("a", "License: new\n")));
         mirror.put(&at("3.19/data/annotation"), gz(record("a", "License: newer\n")));
         sync(&server, None).await.expect("a good mirror");
@@ -204,31 +205,31 @@ on_both! {
         assert_eq!(releases.len(), PACKAGES + 4);
     }
 
-    async fn what_a_killed_sync_left_is_undone(engine) {
+    async fn rows_of_a_killed_sync_are_removed(engine) {
         let mirror = mirror();
         let server = Server::new(engine, &mirror.url()).await;
         sync(&server, Some("3.19")).await.expect("a good mirror");
-        let (left, _) = head(&server, "3.19/bioc").expect("published");
-        server.state.db.write(move |c| tree::begin(c, left, 7).map(drop)).await.expect("claimed");
+        let (claimed, _) = head(&server, "3.19/bioc").expect("published");
+        server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
         server.sync.recover().await.expect("undone");
         let pending = server.read(|c| tree::of_source(c, SourceId::BIOCONDUCTOR)).await;
         assert!(pending.iter().all(|tree| tree.pending.is_none() && tree.role == Role::Source));
-        server.state.db.write(move |c| tree::begin(c, left, 7).map(drop)).await.expect("claimed");
+        server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
         mirror.put(&at("3.19/bioc"), gz(index(PACKAGES + 1)));
-        sync(&server, Some("3.19")).await.expect("it is done again");
+        sync(&server, Some("3.19")).await.expect("the sync is repeated");
         assert_eq!(count(&server, "3.19/bioc").await, PACKAGES + 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_bioconductor_mirror_is_told_with_the_way_out() {
+async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     let error = sync(&server, Some("9.99")).await.expect_err("there is no such version");
     let expected =
         format!("there is no Bioconductor 9.99: {}/config.yaml names 3.21, 3.20, 3.19, 3.18", mirror.url());
     assert_eq!(error, expected);
-    let error = sync(&server, Some("3.18")).await.expect_err("the mirror does not carry it");
+    let error = sync(&server, Some("3.18")).await.expect_err("the version is not on the mirror");
     assert!(error.contains("3.18") && error.contains("packages/3.18/bioc/src/contrib/PACKAGES"), "{error}");
     assert_eq!(server.transactions().await, 0);
     sync(&server, Some("3.20")).await.expect("a good mirror");
@@ -248,16 +249,16 @@ async fn what_is_no_bioconductor_mirror_is_told_with_the_way_out() {
     }
     mirror.put("config.yaml", CONFIG);
     mirror.always("config.yaml", Fault::Status(500, ""));
-    let error = sync(&server, None).await.expect_err("it is broken");
+    let error = sync(&server, None).await.expect_err("config.yaml fails with 500");
     assert!(error.contains("500") && error.contains("config.yaml"), "{error}");
-    assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "what was there is there");
-    let elsewhere = Server::new(Engine::Sqlite, "file:///no/such/mirror").await;
-    let error = sync(&elsewhere, None).await.expect_err("there is nothing");
+    assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "published packages remain");
+    let server = Server::new(Engine::Sqlite, "file:///no/such/mirror").await;
+    let error = sync(&server, None).await.expect_err("there is no mirror");
     assert!(error.contains("file:///no/such/mirror/config.yaml is not there"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_comes_later_begins_with_nothing() {
+async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears() {
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
@@ -270,7 +271,7 @@ async fn a_component_that_comes_later_begins_with_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_superseded_version_goes_to_the_archive_of_its_bioconductor_version_alone() {
+async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, None).await.expect("a good mirror");
@@ -287,11 +288,11 @@ async fn a_superseded_version_goes_to_the_archive_of_its_bioconductor_version_al
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_asks_nothing_until_a_repository_offers_bioconductor() {
+async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() {
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
-    // The version as a whole was not synced, so that nothing counts as missed; the schedule's own run is another thing.
+    // A sync of all versions, so that the last sync is known and the schedule finds a missed one.
     sync(&server, None).await.expect("a good mirror");
     mirror.asked();
     server.pass(86_400);
@@ -306,54 +307,58 @@ async fn the_schedule_asks_nothing_until_a_repository_offers_bioconductor() {
     let repo = Repo::new(server.state.clone());
     let name = "bioc".parse().expect("a name");
     let actor = Actor("test".to_owned());
-    repo.create_repo(&name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor).await.expect("made");
+    repo.create_repo(&name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor)
+        .await
+        .expect("the repository is created");
     mirror.put(&at("3.20/bioc"), gz(index(PACKAGES + 1)));
     let task = runs(&server);
     while count(&server, "3.20/bioc").await == PACKAGES {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     task.abort();
-    // 3.19 was read long after 3.20 came: nobody asks for it again.
-    let asked: Vec<String> = mirror.asked().into_iter().map(|asked| asked.path).collect();
-    assert!(asked.iter().any(|path| path.starts_with("packages/3.20/")), "{asked:?}");
-    assert!(asked.iter().all(|path| !path.starts_with("packages/3.19/")), "{asked:?}");
+    // 3.19 was read long after the release of 3.20, so it is not requested again.
+    let paths: Vec<String> = mirror.asked().into_iter().map(|request| request.path).collect();
+    assert!(paths.iter().any(|path| path.starts_with("packages/3.20/")), "{paths:?}");
+    assert!(paths.iter().all(|path| !path.starts_with("packages/3.19/")), "{paths:?}");
     let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 1)).await;
     assert_eq!(newest[0].actor, "schedule");
     let point = repo.point("bioc", Snapshot::Latest).await.expect("the release");
-    let shown = point.trees.iter().filter_map(|tree| {
+    let versions = point.trees.iter().filter_map(|tree| {
         let catalog = server.state.catalog.get();
         catalog.tree(tree.tree).and_then(Tree::part).map(|part| part.version.to_string())
     });
-    assert!(shown.clone().count() == 5 && shown.into_iter().all(|version| version == "3.20"));
+    assert!(versions.clone().count() == 5 && versions.into_iter().all(|version| version == "3.20"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_on_one_database_do_not_sync_at_once_and_see_what_the_other_did() {
+async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
     let one = Server::new(Engine::Postgres, &mirror.url()).await;
     let two = one.twin(&mirror.url()).await;
     mirror.always(&at("3.20/workflows"), Fault::Slow(std::time::Duration::from_millis(400)));
-    let first = one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("it is synced");
-    while mirror.asked().iter().all(|asked| !asked.path.starts_with("packages/3.20/")) {
+    let first =
+        one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
+    while mirror.asked().iter().all(|request| !request.path.starts_with("packages/3.20/")) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let refused = sync(&two, Some("3.19")).await.expect_err("the other one has the lease");
+    let refused = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
     assert!(refused.contains("another server"), "{refused}");
     first.job().wait_end().await.expect("a good mirror");
     two.state.catalog.refresh(&two.state.db).await.expect("read");
     assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
-    let said = sync(&two, None).await.expect("the lease is free again");
-    assert!(said.starts_with("2 versions of Bioconductor are up to date"), "{said}");
+    let message = sync(&two, None).await.expect("the lease is free again");
+    assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
     assert_eq!(one.transactions().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_is_halted_goes_on_with_the_versions_that_are_left() {
+async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     mirror.always(&at("3.19/bioc"), Fault::Slow(std::time::Duration::from_millis(300)));
-    let started = server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("it is synced");
-    while mirror.asked().iter().all(|asked| !asked.path.starts_with("packages/3.19/")) {
+    let started =
+        server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
+    while mirror.asked().iter().all(|request| !request.path.starts_with("packages/3.19/")) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     server.state.jobs.halt(true);
@@ -370,7 +375,7 @@ async fn a_sync_that_is_halted_goes_on_with_the_versions_that_are_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_asked_for_at_the_same_time_wait_for_each_other() {
+async fn concurrent_syncs_of_two_versions_wait_for_each_other() {
     let mirror = mirror();
     let server = Server::new(Engine::Postgres, &mirror.url()).await;
     let start = |version: &str| {
@@ -381,14 +386,14 @@ async fn versions_asked_for_at_the_same_time_wait_for_each_other() {
     for started in &both {
         started.job().wait_end().await.expect("a good mirror");
     }
-    // Most releases are those of both.
+    // Most releases belong to both versions.
     assert_eq!((count(&server, "3.19/bioc").await, count(&server, "3.20/bioc").await), (PACKAGES, PACKAGES));
     let releases = server.read(|c| release::all(c, SourceId::BIOCONDUCTOR)).await;
     assert_eq!(releases.len(), PACKAGES + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_of_old_have_extra_and_nothing_that_came_later() {
+async fn old_versions_have_extra_and_no_later_components() {
     let mirror = mirror();
     mirror.put(
         "config.yaml",
@@ -401,29 +406,32 @@ async fn versions_of_old_have_extra_and_nothing_that_came_later() {
     }
     let extra = "Package: iSNetwork\nVersion: 1.11.1\nMD5sum: 00000000000000000000000000000ccc\n";
     mirror.put(&at("3.5/extra"), gz(extra));
-    // What a later version has by that name is none of its repositories.
+    // A folder of that name in a later version is not one of its repositories.
     mirror.put(&at("3.6/extra"), gz(extra));
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     mirror.asked();
-    let said = sync(&server, None).await.expect("a good mirror");
-    assert!(said.contains("Bioconductor 3.5 was synced") && said.contains(": 5 packages added"), "{said}");
+    let message = sync(&server, None).await.expect("a good mirror");
+    assert!(
+        message.contains("Bioconductor 3.5 was synced") && message.contains(": 5 packages added"),
+        "{message}"
+    );
     assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.11.1".to_owned()]));
     assert_eq!(listed(&server, "3.5/data/experiment").await, Some(Vec::new()), "the mirror has none");
     for label in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
         assert_eq!(listed(&server, label).await, None, "{label}");
     }
-    let asked: Vec<String> = mirror.asked().into_iter().map(|asked| asked.path).collect();
-    let about = |folder: &str| asked.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
-    assert!(about("3.5/extra") && about("3.6/data/experiment"), "{asked:?}");
+    let paths: Vec<String> = mirror.asked().into_iter().map(|request| request.path).collect();
+    let requested = |folder: &str| paths.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
+    assert!(requested("3.5/extra") && requested("3.6/data/experiment"), "{paths:?}");
     for folder in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
-        assert!(!about(folder), "{folder}: {asked:?}");
+        assert!(!requested(folder), "{folder}: {paths:?}");
     }
-    // It is a part like every other: it changes with its version, in one transaction, and its loss is noticed.
+    // It is handled as the other parts: it changes with its version, in one transaction, and its loss is refused.
     mirror.put(&at("3.5/extra"), gz(extra.replace("1.11.1", "1.12")));
-    let said = sync(&server, Some("3.5")).await.expect("a good mirror");
-    assert!(said.contains("0 packages added, 1 updated, 0 removed"), "{said}");
+    let message = sync(&server, Some("3.5")).await.expect("a good mirror");
+    assert!(message.contains("0 packages added, 1 updated, 0 removed"), "{message}");
     mirror.remove(&at("3.5/extra"));
-    let error = sync(&server, Some("3.5")).await.expect_err("nobody withdraws all of it");
+    let error = sync(&server, Some("3.5")).await.expect_err("all packages are missing");
     assert!(error.contains("packages/3.5/extra has no index any more"), "{error}");
     assert_eq!(listed(&server, "3.5/extra").await, Some(vec!["iSNetwork_1.12".to_owned()]));
 }

@@ -1,4 +1,5 @@
-//! Lists of builds on both databases: written in chunks, published at once, asked for conditionally, undone when killed.
+//! Lists of binaries on both databases: written in chunks, published at once, requested conditionally, undone after a
+//! crash.
 
 use rstudio_pm::config::{BinaryStyle, BinaryUrl};
 use rstudio_pm::db::binary_list::{self, BinaryChange, OfferedBinary};
@@ -15,16 +16,16 @@ use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
 use crate::support::upstream::Upstream;
 
-/// An index of builds of the packages of [`index`], the first `count` of them.
-fn builds(count: usize) -> String {
-    let built = crate::support::binary_server::BUILT;
+/// An index of binaries of the first `count` packages of [`index`].
+fn binaries(count: usize) -> String {
+    let built = crate::support::offers::BUILT;
     (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\n{built}\nSHA256: {n:064x}\n\n")).collect()
 }
 
-/// A server on a mirror of so many packages, with builds from another.
+/// A server with a mirror of `packages` packages and a mirror of `offered` binaries.
 async fn serving(engine: Engine, packages: usize, offered: usize) -> (Server, Upstream, Upstream) {
     let (mirror, upstream) = (small(packages), Upstream::empty());
-    upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(builds(offered)));
+    upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(binaries(offered)));
     let server = Server::new(engine, &mirror.url()).await;
     let some = |text: &str| Some(text.to_owned());
     server.builds_from(vec![BinaryUrl {
@@ -34,10 +35,10 @@ async fn serving(engine: Engine, packages: usize, offered: usize) -> (Server, Up
     (server, mirror, upstream)
 }
 
-/// The list, and its newest step.
+/// The list of binaries and its newest step.
 async fn list(server: &Server) -> (TreeId, Option<Seq>) {
     let found = server.read(|c| tree::of_source(c, SourceId::CRAN)).await;
-    let found = found.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of builds");
+    let found = found.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of binaries");
     assert_eq!(found.label, "4.5-noble");
     (found.id, found.head)
 }
@@ -51,31 +52,31 @@ async fn listed(server: &Server) -> Vec<(String, String)> {
 }
 
 on_both! {
-    async fn thousands_of_builds_are_one_transaction_and_then_none(engine) {
+    async fn thousands_of_binaries_are_one_transaction_and_an_unchanged_list_is_none(engine) {
         let (server, mirror, upstream) = serving(engine, 4_500, 4_200).await;
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.ends_with("; binaries were synced (transaction 2): 4200 new"), "{told}");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.ends_with("; binaries were synced (transaction 2): 4200 new"), "{message}");
         assert_eq!(listed(&server).await.len(), 4_200);
         let (tree, head) = list(&server).await;
         let all = server.read(move |c| binary::all(c, tree, head.expect("published"))).await;
         assert_eq!(all.len(), 4_200);
-        assert!(all.iter().all(|build| build.locator == format!("{TREE}/{}", build.name) && build.removed_at.is_none()));
+        assert!(all.iter().all(|binary| binary.locator == format!("{TREE}/{}", binary.name) && binary.removed_at.is_none()));
         let comment = server.read(|c| tx::list_all(c, 10)).await.remove(0).comment;
         assert_eq!(comment, "binaries: 4200 of 4.5-noble");
         mirror.asked();
         upstream.asked();
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.ends_with("nothing changed"), "{told}");
-        let asked: Vec<(String, u16)> = upstream.asked().into_iter().map(|a| (a.path, a.status)).collect();
-        assert_eq!(asked, [(format!("{TREE}/PACKAGES.gz"), 304)]);
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.ends_with("nothing changed"), "{message}");
+        let requests: Vec<(String, u16)> = upstream.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        assert_eq!(requests, [(format!("{TREE}/PACKAGES.gz"), 304)]);
         assert_eq!(server.transactions().await, 2);
     }
 
-    async fn a_rebuilt_one_replaces_the_one_before_and_a_missing_index_changes_nothing(engine) {
+    async fn a_rebuilt_binary_replaces_the_previous_one_and_a_missing_index_changes_nothing(engine) {
         let (server, _mirror, upstream) = serving(engine, 20, 3).await;
         server.sync().await.expect("a good mirror");
         let (tree, before) = list(&server).await;
-        let text = builds(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
+        let text = binaries(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
         upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(text));
         assert!(server.sync().await.expect("good").ends_with(": 1 new"));
         let digests: Vec<String> = listed(&server).await.into_iter().map(|(_, digest)| digest).collect();
@@ -83,26 +84,26 @@ on_both! {
         let (_, after) = list(&server).await;
         assert_eq!(after, before.map(Seq::next));
         let all = server.read(move |c| binary::all(c, tree, after.expect("published"))).await;
-        assert_eq!(all.len(), 4, "the one before stays for older snapshots");
+        assert_eq!(all.len(), 4, "the previous binary remains for older snapshots");
         upstream.remove(&format!("{TREE}/PACKAGES.gz"));
         assert!(server.sync().await.expect("good").ends_with("nothing changed"));
         assert_eq!(listed(&server).await.len(), 3);
     }
 
-    async fn builds_of_a_release_to_come_are_taken_when_it_comes(engine) {
+    async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
         let (server, mirror, upstream) = serving(engine, 3, 5).await;
-        let said = server.sync().await.expect("good");
-        assert!(said.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{said}");
+        let message = server.sync().await.expect("good");
+        assert!(message.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{message}");
         upstream.asked();
         assert!(server.sync().await.expect("good").ends_with("nothing changed"));
-        assert_eq!(upstream.asked().iter().map(|asked| asked.status).collect::<Vec<_>>(), [304]);
+        assert_eq!(upstream.asked().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
-        let said = server.sync().await.expect("good");
-        assert!(said.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{said}");
+        let message = server.sync().await.expect("good");
+        assert!(message.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{message}");
         assert_eq!(listed(&server).await.len(), 4);
     }
 
-    async fn what_a_killed_sync_left_of_builds_is_removed(engine) {
+    async fn binaries_of_a_killed_sync_are_removed(engine) {
         let (server, mirror, _upstream) = serving(engine, 30, 3).await;
         server.sync().await.expect("good");
         let (tree, head) = list(&server).await;
@@ -129,7 +130,7 @@ on_both! {
             }));
             binary_list::apply(c, tree, pending, &changes)
         };
-        server.state.db.write(lives).await.expect("half an import");
+        server.state.db.write(lives).await.expect("a partial import");
         let server = server.restarted(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let (pending, files, records) = server.read(move |c| Ok((
@@ -142,7 +143,7 @@ on_both! {
         assert_eq!(list(&server).await.1, head);
     }
 
-    async fn a_removed_build_ends_at_its_step_and_not_before(engine) {
+    async fn a_removed_binary_ends_at_its_step_and_not_before(engine) {
         let (server, _mirror, _upstream) = serving(engine, 20, 2).await;
         server.sync().await.expect("good");
         let (tree, head) = list(&server).await;
@@ -169,7 +170,7 @@ on_both! {
         }).await.expect("removed");
         let id = server.read(|c| package::by_name(c, Language::R, "p0")).await.expect("known");
         let of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));
-        assert_eq!(of(head).await[0].removed_at, Some(removed.at), "the step of the removal is known by now");
+        assert_eq!(of(head).await[0].removed_at, Some(removed.at), "the time of the removal is known in the step before it");
         assert_eq!(of(head.next()).await[0].removed_at, Some(removed.at));
         let other = server.read(|c| package::by_name(c, Language::R, "p1")).await.expect("known");
         let other = server.read(move |c| binary::of_package(c, tree, head.next(), other)).await;

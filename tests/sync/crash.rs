@@ -1,4 +1,4 @@
-//! Is nothing left of a sync that was killed, and does the next one do all of it?
+//! Recovery of syncs that were killed: nothing of them remains, and the next sync is complete.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{INDEX, gz, index, on_both, small};
 use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
 
-/// What a sync that died between two chunks leaves: a claimed tree, releases, and lives nobody sees.
-async fn half_an_import(server: &Server, packages: usize) {
-    let written = server.state.db.write(move |c| {
+/// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
+async fn partial_import(server: &Server, packages: usize) {
+    let write = server.state.db.write(move |c| {
         let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
         let pending = tree::begin(c, found.id, 7)?;
         let target =
@@ -43,25 +43,25 @@ async fn half_an_import(server: &Server, packages: usize) {
         let changes: Vec<Change> = (0..packages).map(introduce).collect();
         import::apply(c, &target, &changes).map(drop)
     });
-    written.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
+    write.await.unwrap_or_else(|e| panic!("{e} {e:?}"));
 }
 
 on_both! {
-    async fn a_sync_that_died_between_two_chunks_is_undone_and_done_again(engine) {
+    async fn a_sync_that_was_killed_between_two_chunks_is_undone_and_repeated(engine) {
         let mirror = small(50);
         let server = Server::new(engine, &mirror.url()).await;
-        half_an_import(&server, 30).await;
-        assert_eq!(server.listed().await, [""; 0], "nobody sees half an import");
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.contains("50 packages added"), "{told}");
+        partial_import(&server, 30).await;
+        assert_eq!(server.listed().await, [""; 0], "a partial import is invisible");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("50 packages added"), "{message}");
         assert_eq!(server.listed().await.len(), 50);
         assert_eq!(server.transactions().await, 1);
     }
 
-    async fn what_a_killed_server_left_is_removed_at_its_next_start(engine) {
+    async fn rows_of_a_killed_sync_are_removed_at_the_next_start(engine) {
         let mirror = small(50);
         let server = Server::new(engine, &mirror.url()).await;
-        half_an_import(&server, 30).await;
+        partial_import(&server, 30).await;
         let server = server.restarted(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let (pending, releases) = server
@@ -74,16 +74,16 @@ on_both! {
         server.sync.recover().await.expect("nothing to do");
     }
 
-    async fn what_was_published_survives_the_undoing(engine) {
+    async fn published_packages_survive_the_recovery(engine) {
         let mirror = small(50);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let server = server.restarted(&mirror.url()).await;
-        let died = server.state.db.write(|c| {
+        let claim = server.state.db.write(|c| {
             let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
             tree::begin(c, found.id, 7).map(drop)
         });
-        died.await.unwrap_or_else(|e| panic!("{e}"));
+        claim.await.unwrap_or_else(|e| panic!("{e}"));
         mirror.put(INDEX, gz(index(51)));
         server.sync().await.expect("a good mirror");
         assert_eq!(server.listed().await.len(), 51);
@@ -92,7 +92,7 @@ on_both! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
-    // Several chunks, so that the moments fall before, into and after the writing.
+    // Several chunks, so that the moments are before, during and after the writing.
     const PACKAGES: usize = 5_000;
     for moment in [0, 20, 60, 120, 250, 500, 1000] {
         let mirror = small(PACKAGES);
@@ -100,7 +100,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         {
-            let _inside = runtime.enter();
+            let _guard = runtime.enter();
             server.sync.start(SourceKind::Cran).expect("cran is synced");
         }
         tokio::time::sleep(Duration::from_millis(moment)).await;

@@ -1,4 +1,4 @@
-//! Does a package file over HTTP come whole, or resume only where it left off?
+//! Downloads of package files over HTTP: complete, or resumed at the byte where they were interrupted.
 
 use futures_util::TryStreamExt;
 use rstudio_pm::config::Proxy;
@@ -32,60 +32,60 @@ async fn read(opened: FileStream) -> Result<Vec<u8>, UpstreamError> {
 }
 
 #[tokio::test]
-async fn a_file_comes_whole_with_its_size() {
+async fn a_file_is_downloaded_completely_with_its_size() {
     let (upstream, bytes) = serving();
-    let opened = mirror(&upstream).open(FILE, None).await.expect("it is there");
+    let opened = mirror(&upstream).open(FILE, None).await.expect("the file exists");
     assert_eq!((opened.size, opened.offset), (Some(300_000), 0));
-    assert!(read(opened).await.expect("whole") == bytes);
-    let asked = upstream.asked().remove(0);
-    assert_eq!(asked.headers["user-agent"], format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION")));
-    assert_eq!(asked.headers["accept-encoding"], "identity");
+    assert!(read(opened).await.expect("complete") == bytes);
+    let request = upstream.asked().remove(0);
+    assert_eq!(request.headers["user-agent"], format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(request.headers["accept-encoding"], "identity");
 }
 
 #[tokio::test]
-async fn a_file_is_resumed_where_it_broke_off() {
+async fn a_download_is_resumed_where_it_was_interrupted() {
     let (upstream, bytes) = serving();
     let mirror = mirror(&upstream);
     upstream.fail(FILE, [Fault::CutAfter(100_000)]);
-    let opened = mirror.open(FILE, None).await.expect("it is there");
+    let opened = mirror.open(FILE, None).await.expect("the file exists");
     let validators = opened.validators.clone();
-    let error = read(opened).await.expect_err("the connection broke off");
+    let error = read(opened).await.expect_err("the connection is closed early");
     assert!(matches!(error, UpstreamError::Unavailable { .. }), "{error}");
-    let rest = mirror.open(FILE, Some((100_000, validators))).await.expect("it is there");
+    let rest = mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists");
     assert_eq!((rest.size, rest.offset), (Some(300_000), 100_000));
     assert!(read(rest).await.expect("the rest") == bytes[100_000..]);
 }
 
 #[tokio::test]
-async fn a_file_that_changed_begins_anew() {
+async fn the_download_of_a_changed_file_begins_again() {
     let (upstream, _) = serving();
     let mirror = mirror(&upstream);
-    let validators = mirror.open(FILE, None).await.expect("it is there").validators;
+    let validators = mirror.open(FILE, None).await.expect("the file exists").validators;
     upstream.put(FILE, vec![7; 400_000]);
-    let opened = mirror.open(FILE, Some((100_000, validators))).await.expect("it is there");
+    let opened = mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists");
     assert_eq!((opened.size, opened.offset), (Some(400_000), 0));
 }
 
 #[tokio::test]
-async fn a_resumption_that_does_not_fit_begins_anew() {
+async fn an_invalid_resumption_begins_again() {
     let (upstream, bytes) = serving();
     let mirror = mirror(&upstream);
-    let validators = mirror.open(FILE, None).await.expect("it is there").validators;
+    let validators = mirror.open(FILE, None).await.expect("the file exists").validators;
     upstream.fail(FILE, [Fault::WrongRange]);
-    let opened = mirror.open(FILE, Some((100_000, validators.clone()))).await.expect("it is there");
+    let opened = mirror.open(FILE, Some((100_000, validators.clone()))).await.expect("the file exists");
     assert_eq!(opened.offset, 0);
-    assert!(read(opened).await.expect("whole") == bytes);
-    // Beyond the end, without validators, with a weak one, and from a server that knows no ranges.
+    assert!(read(opened).await.expect("complete") == bytes);
+    // Beyond the end, without validators, with a weak one, and from a server without ranges.
     let weak = Validators { etag: Some("W/\"x\"".to_owned()), modified: None };
     for resume in [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak)] {
-        assert_eq!(mirror.open(FILE, Some(resume)).await.expect("it is there").offset, 0);
+        assert_eq!(mirror.open(FILE, Some(resume)).await.expect("the file exists").offset, 0);
     }
     upstream.fail(FILE, [Fault::Plain]);
-    assert_eq!(mirror.open(FILE, Some((100_000, validators))).await.expect("it is there").offset, 0);
+    assert_eq!(mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists").offset, 0);
 }
 
 #[tokio::test]
-async fn a_missing_file_is_missing_and_a_busy_mirror_is_not() {
+async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
     let (upstream, _) = serving();
     let mirror = mirror(&upstream);
     let missing = mirror.open("src/contrib/b_1.0.tar.gz", None).await.err().expect("missing");
@@ -93,7 +93,7 @@ async fn a_missing_file_is_missing_and_a_busy_mirror_is_not() {
     upstream.fail(FILE, [Fault::Status(503, "Retry-After: 7")]);
     let busy = mirror.open(FILE, None).await.err().expect("busy");
     assert!(matches!(busy, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{busy:?}");
-    assert_eq!(upstream.asked().len(), 2, "opening is one try");
+    assert_eq!(upstream.asked().len(), 2, "each opening is one request");
 }
 
 #[tokio::test]
@@ -114,14 +114,14 @@ async fn a_redirect_is_followed() {
     let elsewhere = Upstream::empty();
     elsewhere.put("cdn/a.tar.gz", bytes.clone());
     upstream.always(FILE, Fault::Redirect(format!("{}/cdn/a.tar.gz", elsewhere.url())));
-    let opened = mirror(&upstream).open(FILE, None).await.expect("it is there");
-    assert!(read(opened).await.expect("whole") == bytes);
+    let opened = mirror(&upstream).open(FILE, None).await.expect("the file exists");
+    assert!(read(opened).await.expect("complete") == bytes);
 }
 
 #[tokio::test]
 async fn requests_go_through_the_proxy_with_its_password() {
     install_tls_provider();
-    // A proxy is asked for whole URLs; this one knows a single answer.
+    // A proxy is sent complete URLs; this one has a single file.
     let proxy = Upstream::empty();
     proxy.put("http://cran.invalid/src/contrib/PACKAGES", &b"Package: a\n"[..]);
     let settings = Proxy {

@@ -1,4 +1,4 @@
-//! Does a sync take in what a real mirror has, and nothing twice?
+//! A sync imports everything that a mirror lists, and nothing twice.
 
 use rstudio_pm::db::{life, tx};
 use rstudio_pm::model::ids::SourceId;
@@ -11,11 +11,11 @@ use crate::support::full_mirror::{self, Size};
 use crate::support::sync_backend::Server;
 use crate::support::upstream::{Fault, Upstream};
 
-fn real() -> String {
+fn real_mirror() -> String {
     format!("file://{}", data::path("cran-mirror").canonicalize().expect("it exists").display())
 }
 
-/// Sorted without regard to the case of letters.
+/// Sorts without regard to the case of letters.
 fn by_name(files: &[String]) -> Vec<String> {
     let mut sorted = files.to_vec();
     sorted.sort_by_key(|file| file.to_lowercase());
@@ -23,11 +23,11 @@ fn by_name(files: &[String]) -> Vec<String> {
 }
 
 on_both! {
-    async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_is_no_transaction(engine) {
-        let server = Server::new(engine, &real()).await;
-        let told = server.sync().await.expect("a good mirror");
+    async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_makes_no_transaction(engine) {
+        let server = Server::new(engine, &real_mirror()).await;
+        let message = server.sync().await.expect("a good mirror");
         let cran = data::cran();
-        assert!(told.contains(&cran.added()), "{told}");
+        assert!(message.contains(&cran.added()), "{message}");
         let listed = server.listed().await;
         let files: Vec<String> = listed.iter().map(|name| format!("{name}.tar.gz")).collect();
         assert_eq!(files, by_name(&cran.listed));
@@ -45,52 +45,52 @@ on_both! {
         assert_eq!(server.transactions().await, 1);
     }
 
-    async fn the_same_mirror_over_http_is_asked_with_conditions_the_second_time(engine) {
+    async fn the_second_sync_over_http_sends_conditional_requests(engine) {
         let mirror = Upstream::of(&data::path("cran-mirror"));
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
         mirror.asked();
         server.sync().await.expect("a good mirror");
-        let asked: Vec<(String, u16)> = mirror.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        let requests: Vec<(String, u16)> = mirror.asked().into_iter().map(|a| (a.path, a.status)).collect();
         let expected = [INDEX, CURRENT, ARCHIVE].map(|path| (path.to_owned(), 304));
-        assert_eq!(asked, expected);
+        assert_eq!(requests, expected);
         assert_eq!(server.transactions().await, 1);
     }
 
-    async fn what_changed_is_one_transaction_with_its_counts(engine) {
+    async fn changes_are_one_transaction_with_their_counts(engine) {
         let mirror = small(4);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let text = index(3).replace("Package: p0\nVersion: 1.0", "Package: p0\nVersion: 1.1")
             + "Package: new\nVersion: 0.1\n";
         mirror.put(INDEX, gz(text.replace("MD5sum: 00000000000000000000000000000000", "MD5sum: ffffffffffffffffffffffffffffffff")));
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.contains("1 packages added, 1 updated, 1 removed, 1 releases archived"), "{told}");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("1 packages added, 1 updated, 1 removed, 1 releases archived"), "{message}");
         assert_eq!(server.listed().await, ["new_0.1", "p0_1.1", "p1_1.0", "p2_1.0"]);
         assert_eq!(server.archived().await, ["p0_1.0.tar.gz"]);
         let all = server.read(|c| tx::list(c, SourceId::CRAN, 10)).await;
         assert_eq!((all.len(), all[0].actor.as_str(), all[0].counts.updated), (2, "rspm sync", 1));
     }
 
-    async fn an_index_that_was_only_touched_publishes_nothing(engine) {
+    async fn an_index_with_the_same_records_publishes_nothing(engine) {
         let mirror = small(3);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
-        // Other bytes, same packages: in another order, with other blanks.
+        // The same packages with different bytes: another order and other blanks.
         let text = index(3);
         let mut records: Vec<String> = text.trim().split("\n\n").map(|r| r.replace(": ", ":   ")).collect();
         records.reverse();
         mirror.put(INDEX, gz(records.join("\n\n")));
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.contains("nothing changed"), "{told}");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("nothing changed"), "{message}");
         assert_eq!(server.transactions().await, 1);
         mirror.asked();
         server.sync().await.expect("a good mirror");
-        assert_eq!(mirror.asked()[0].status, 304, "the new form is remembered");
+        assert_eq!(mirror.asked()[0].status, 304, "the validators of the new form are stored");
     }
 
-    async fn a_large_mirror_is_written_in_many_chunks_and_seen_at_once(engine) {
+    async fn a_large_mirror_is_written_in_many_chunks_and_visible_at_once(engine) {
         let dir = tempfile::tempdir().expect("a folder");
         let size = Size { listed: 1_500, archived: 6_000 };
         let real = data::path("cran-index-full/PACKAGES.gz");
@@ -99,15 +99,15 @@ on_both! {
         server.sync().await.expect("a good mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed, size.archived));
         assert_eq!(server.transactions().await, 1);
-        // Every record comes back as it was read, so nothing is new.
-        let whole = dir.path().join(INDEX);
-        let bytes = std::fs::read(&whole).expect("read");
-        std::fs::write(&whole, bytes).expect("touched");
-        let told = server.sync().await.expect("a good mirror");
-        assert!(told.contains("nothing changed"), "{told}");
+        // Every record is stored as it was read, so nothing changed.
+        let index = dir.path().join(INDEX);
+        let bytes = std::fs::read(&index).expect("read");
+        std::fs::write(&index, bytes).expect("touched");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("nothing changed"), "{message}");
     }
 
-    async fn a_removed_package_stays_in_the_steps_before(engine) {
+    async fn a_removed_package_remains_in_earlier_steps(engine) {
         let mirror = small(3);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
@@ -120,18 +120,18 @@ on_both! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_three_forms_of_an_index_say_the_same() {
-    let whole = Upstream::of(&data::path("cran-mirror"));
-    let mut seen = Vec::new();
+async fn the_three_forms_of_an_index_list_the_same_packages() {
+    let complete = Upstream::of(&data::path("cran-mirror"));
+    let mut lists = Vec::new();
     for form in [INDEX, "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
         let mirror = Upstream::empty();
-        mirror.put(form, whole.bytes(form));
+        mirror.put(form, complete.bytes(form));
         let server = Server::new(Engine::Sqlite, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
-        seen.push(server.listed().await);
+        lists.push(server.listed().await);
     }
-    assert_eq!(seen[0].len(), data::cran().listed.len());
-    assert!(seen[0] == seen[1] && seen[1] == seen[2]);
+    assert_eq!(lists[0].len(), data::cran().listed.len());
+    assert!(lists[0] == lists[1] && lists[1] == lists[2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,8 +140,8 @@ async fn an_index_in_another_form_changes_nothing() {
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     mirror.remove(INDEX);
-    let told = server.sync().await.expect("a good mirror");
-    assert!(told.contains("nothing changed"), "{told}");
+    let message = server.sync().await.expect("a good mirror");
+    assert!(message.contains("nothing changed"), "{message}");
     assert_eq!(server.transactions().await, 1);
 }
 
@@ -161,8 +161,8 @@ async fn a_server_without_validators_is_not_published_twice() {
     mirror.always(INDEX, Fault::Plain);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
-    let told = server.sync().await.expect("a good mirror");
-    assert!(told.contains("nothing changed"), "{told}");
+    let message = server.sync().await.expect("a good mirror");
+    assert!(message.contains("nothing changed"), "{message}");
     assert_eq!(server.transactions().await, 1);
 }
 
@@ -172,8 +172,8 @@ async fn an_index_that_moves_while_meta_is_read_is_read_again() {
     mirror.fail(ARCHIVE, [Fault::Slow(std::time::Duration::from_millis(300))]);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
-    // The index was answered; its successor comes while `Meta/` is on its way.
-    while mirror.asked().iter().all(|asked| asked.path != INDEX) {
+    // The index was served; it changes while `Meta/` is read.
+    while mirror.asked().iter().all(|request| request.path != INDEX) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
@@ -184,7 +184,7 @@ async fn an_index_that_moves_while_meta_is_read_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_mirror_is_read_in_full_and_its_state_counts() {
+async fn another_mirror_is_read_completely_and_replaces_the_state() {
     let (one, two) = (small(3), small(5));
     let server = Server::new(Engine::Sqlite, &one.url()).await;
     server.sync().await.expect("a good mirror");
@@ -193,11 +193,15 @@ async fn another_mirror_is_read_in_full_and_its_state_counts() {
     assert_eq!(server.listed().await.len(), 5);
     let server = server.restarted(&one.url()).await;
     server.sync().await.expect("a good mirror");
-    assert_eq!(server.listed().await.len(), 3, "what the first mirror said once is not taken for said now");
+    assert_eq!(
+        server.listed().await.len(),
+        3,
+        "an earlier state of the first mirror is not used instead of its present one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_syncs_at_once_are_one() {
+async fn two_concurrent_syncs_are_one() {
     let mirror = small(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
@@ -207,7 +211,7 @@ async fn two_syncs_at_once_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_on_one_database_do_not_sync_at_once() {
+async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(400))]);
     let one = Server::new(Engine::Postgres, &mirror.url()).await;
@@ -216,7 +220,7 @@ async fn two_servers_on_one_database_do_not_sync_at_once() {
     while mirror.asked().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let refused = two.sync().await.expect_err("the other one has the lease");
+    let refused = two.sync().await.expect_err("the other server has the lease");
     assert!(refused.contains("another server"), "{refused}");
     first.job().wait_end().await.expect("a good mirror");
     two.sync().await.expect("the lease is free again");
@@ -241,7 +245,7 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let task = runs(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
-    assert_eq!(mirror.asked(), [], "a new server reaches for no mirror unasked");
+    assert_eq!(mirror.asked(), [], "a new server sends no request to a mirror by itself");
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
     server.pass(86_400);
@@ -255,18 +259,18 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_over_a_month_ahead_is_believed_when_that_of_the_mirror_agrees() {
+async fn a_clock_over_a_month_ahead_is_accepted_when_the_mirror_has_the_same_time() {
     let mirror = small(3);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
     server.pass(40 * 86_400);
     mirror.always(INDEX, Fault::Also("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
-    let refused = server.sync().await.expect_err("the mirror tells another time");
+    let refused = server.sync().await.expect_err("the mirror has another time");
     assert!(refused.contains("over a month after the last publish"), "{refused}");
     assert!(refused.contains("rspm repair clock"), "{refused}");
     assert_eq!(server.transactions().await, 1);
     mirror.always(INDEX, Fault::Also("Date: Tue, 18 Nov 2025 08:53:20 GMT"));
-    server.sync().await.expect("both tell the same time");
+    server.sync().await.expect("both have the same time");
     assert_eq!(server.transactions().await, 2);
 }

@@ -1,10 +1,10 @@
-//! Syncs: what is planned, what mirrors may do to us, and what is left after a crash.
+//! Syncs: plans, faults of mirrors, and recovery after a crash.
 
 mod backfill;
 mod backfill_crash;
-mod backfill_known;
 mod backfill_model;
-mod backfill_second;
+mod backfill_real_packages;
+mod backfill_second_records;
 mod bioconductor;
 mod builds;
 mod crash;
@@ -15,7 +15,7 @@ mod plan;
 mod plan_properties;
 mod refusals;
 
-/// The same test on both databases.
+/// Runs the same test on both databases.
 macro_rules! on_both {
     ($($(#[doc = $doc:literal])* async fn $name:ident($engine:ident) $body:block)*) => {$(
         mod $name {
@@ -34,12 +34,12 @@ macro_rules! on_both {
 }
 use on_both;
 
-/// `src/contrib/PACKAGES.gz` of a text.
+/// `src/contrib/PACKAGES.gz` with the given text.
 fn gz(text: impl AsRef<[u8]>) -> Vec<u8> {
     use std::io::Write;
     let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());
-    encoder.write_all(text.as_ref()).expect("a Vec takes it");
-    encoder.finish().expect("a Vec takes it")
+    encoder.write_all(text.as_ref()).expect("writing to a Vec cannot fail");
+    encoder.finish().expect("writing to a Vec cannot fail")
 }
 
 /// An index of `count` packages, `p0` to …, each of version 1.0.
@@ -47,7 +47,7 @@ fn index(count: usize) -> String {
     (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\nMD5sum: {n:032x}\n\n")).collect()
 }
 
-/// A mirror with nothing but an index of so many packages.
+/// A mirror that has only an index of `count` packages.
 fn small(count: usize) -> crate::support::upstream::Upstream {
     let upstream = crate::support::upstream::Upstream::empty();
     upstream.put(INDEX, gz(index(count)));

@@ -1,4 +1,4 @@
-//! What the tables would hold after a plan, without a database.
+//! A model of the tables after a plan, without a database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,13 +32,13 @@ pub(crate) struct Record {
     pub(crate) depends: &'static str,
 }
 
-/// All a mirror declares.
+/// The declaration of a mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mirror {
     pub(crate) listed: Vec<Record>,
     pub(crate) current: Option<Vec<Row>>,
     pub(crate) archive: Option<Vec<Row>>,
-    /// Seconds: what is younger is held back.
+    /// In seconds; later releases are held back.
     pub(crate) until: Option<i64>,
 }
 
@@ -60,10 +60,10 @@ fn meta(rows: &[Row]) -> Vec<MetaRow<String>> {
     rows.iter().map(meta).collect()
 }
 
-/// What is known, as rows would tell it.
+/// The state of the tables.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
-    pub(crate) known: ExistingSource,
+    pub(crate) existing: ExistingSource,
     records: BTreeMap<(ReleaseId, i64), Vec<u8>>,
     seq: i64,
     ids: i64,
@@ -93,7 +93,7 @@ impl Tables {
             shown: None,
             until: mirror.until.map(|at| Timestamp(at * SECOND)),
         };
-        plan(&self.known, &declared)
+        plan(&self.existing, &declared)
     }
 
     /// Plans and applies.
@@ -113,7 +113,7 @@ impl Tables {
                     if let Some(stanza) = &release.stanza {
                         self.records.insert((ReleaseId(id), 0), stanza.clone());
                     }
-                    let package = self.known.packages.entry(release.package.clone());
+                    let package = self.existing.packages.entry(release.package.clone());
                     let package = package.or_insert_with(|| ExistingPackage {
                         id: PackageId(1000 + id),
                         releases: Vec::new(),
@@ -170,13 +170,13 @@ impl Tables {
     }
 
     fn release(&mut self, id: ReleaseId) -> &mut ExistingRelease {
-        let mut all = self.known.packages.values_mut().flat_map(|package| package.releases.iter_mut());
+        let mut all = self.existing.packages.values_mut().flat_map(|package| package.releases.iter_mut());
         all.find(|release| release.id == id).expect("a release that exists")
     }
 
-    /// What must always hold: one listed release for each package and path, one archived one for each file.
+    /// Checks the invariants: one listed release for each package and path, one archived release for each file.
     fn check(&self) {
-        for (name, package) in &self.known.packages {
+        for (name, package) in &self.existing.packages {
             let (mut listed, mut archived) = (BTreeSet::new(), BTreeSet::new());
             for release in &package.releases {
                 for life in &release.lives {
@@ -197,17 +197,17 @@ impl Tables {
 
     /// `name version[.revision][@path]`, sorted.
     pub(crate) fn listed(&self) -> Vec<String> {
-        self.alive(LifeState::Listed)
+        self.in_state(LifeState::Listed)
     }
 
     /// As [`Tables::listed`].
     pub(crate) fn archived(&self) -> Vec<String> {
-        self.alive(LifeState::Archived)
+        self.in_state(LifeState::Archived)
     }
 
-    fn alive(&self, state: LifeState) -> Vec<String> {
+    fn in_state(&self, state: LifeState) -> Vec<String> {
         let mut all = Vec::new();
-        for (name, package) in &self.known.packages {
+        for (name, package) in &self.existing.packages {
             for release in &package.releases {
                 for life in release.lives.iter().filter(|life| life.state == state) {
                     let mut text = format!("{name} {}", release.version);
@@ -225,16 +225,16 @@ impl Tables {
         all
     }
 
-    /// The record shown for a package.
+    /// The listed record of a package.
     pub(crate) fn stanza(&self, package: &str) -> String {
-        let lives = self.known.packages[package].releases.iter().flat_map(|release| &release.lives);
+        let lives = self.existing.packages[package].releases.iter().flat_map(|release| &release.lives);
         let mut stanzas = lives.filter_map(|life| life.stanza.as_deref());
         String::from_utf8_lossy(stanzas.next().expect("it is listed")).into_owned()
     }
 
     /// Publication date and size of a release.
     pub(crate) fn facts(&self, package: &str, version: &str, revision: i64) -> (Option<i64>, Option<i64>) {
-        let mut releases = self.known.packages[package].releases.iter();
+        let mut releases = self.existing.packages[package].releases.iter();
         let found = releases.find(|r| &*r.version == version && r.revision == revision).expect("a release");
         (found.published_at.map(Timestamp::seconds), found.size)
     }

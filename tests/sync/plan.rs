@@ -1,4 +1,4 @@
-//! Does a plan follow the rules for everything mirrors are known to do?
+//! Plans of syncs for all known behaviours of mirrors.
 
 use super::model::{Mirror, Record, Row, Tables, record, row};
 
@@ -46,7 +46,7 @@ fn a_superseded_release_moves_to_the_archive_and_stays_the_same_release() {
     let (mut tables, mut mirror) = first();
     mirror.listed[0] = record("aa", "1.1", 3);
     mirror.current = Some(vec![row("aa", "1.1", 11, 300), row("bb", "2.0", 20, 200)]);
-    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    mirror.archive.as_mut().expect("a table").push(row("aa", "1.0", 10, 100));
     let plan = tables.sync(&mirror);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
@@ -55,7 +55,7 @@ fn a_superseded_release_moves_to_the_archive_and_stays_the_same_release() {
 }
 
 #[test]
-fn a_package_gone_from_both_is_closed_and_opens_nothing() {
+fn a_package_missing_from_index_and_archive_is_closed_and_opens_nothing() {
     let (mut tables, mut mirror) = first();
     mirror.listed.remove(1);
     mirror.archive = Some(Vec::new());
@@ -65,27 +65,27 @@ fn a_package_gone_from_both_is_closed_and_opens_nothing() {
 }
 
 #[test]
-fn a_package_gone_from_the_index_but_in_the_archive_is_archived() {
+fn a_package_missing_from_the_index_but_in_the_archive_is_archived() {
     let (mut tables, mut mirror) = first();
     mirror.listed.remove(1);
-    mirror.current.as_mut().expect("has one").remove(1);
-    mirror.archive.as_mut().expect("has one").push(row("bb", "2.0", 20, 200));
+    mirror.current.as_mut().expect("a table").remove(1);
+    mirror.archive.as_mut().expect("a table").push(row("bb", "2.0", 20, 200));
     let plan = tables.sync(&mirror);
     assert_eq!(tables.archived(), ["bb 1.0", "bb 2.0"]);
     assert_eq!(counts(&plan), (0, 0, 1, 1));
 }
 
 #[test]
-fn a_restored_package_is_the_release_it_was_and_shows_a_new_record() {
+fn a_restored_package_is_the_same_release_with_a_new_record() {
     let (mut tables, before) = first();
-    let mut gone = before.clone();
-    gone.listed.remove(1);
-    gone.current.as_mut().expect("has one").remove(1);
-    gone.archive.as_mut().expect("has one").push(row("bb", "2.0", 20, 200));
-    tables.sync(&gone);
-    let mut back = before;
-    back.listed[1].depends = "R (>= 4.0)";
-    let plan = tables.sync(&back);
+    let mut withdrawn = before.clone();
+    withdrawn.listed.remove(1);
+    withdrawn.current.as_mut().expect("a table").remove(1);
+    withdrawn.archive.as_mut().expect("a table").push(row("bb", "2.0", 20, 200));
+    tables.sync(&withdrawn);
+    let mut restored = before;
+    restored.listed[1].depends = "R (>= 4.0)";
+    let plan = tables.sync(&restored);
     assert_eq!(
         (tables.listed(), tables.archived()),
         (vec!["aa 1.0".into(), "bb 2.0".into()], vec!["bb 1.0".to_owned()])
@@ -98,7 +98,7 @@ fn a_restored_package_is_the_release_it_was_and_shows_a_new_record() {
 fn an_archived_release_that_was_never_listed_can_be_listed() {
     let (mut tables, mut mirror) = first();
     mirror.listed[1] = record("bb", "1.0", 9);
-    mirror.current.as_mut().expect("has one")[1] = row("bb", "1.0", 15, 50);
+    mirror.current.as_mut().expect("a table")[1] = row("bb", "1.0", 15, 50);
     mirror.archive = Some(vec![row("bb", "2.0", 20, 200)]);
     tables.sync(&mirror);
     assert_eq!(
@@ -109,11 +109,11 @@ fn an_archived_release_that_was_never_listed_can_be_listed() {
 }
 
 #[test]
-fn a_withdrawn_package_that_comes_back_is_the_release_it_was() {
+fn a_withdrawn_package_that_is_listed_again_is_the_same_release() {
     let (mut tables, before) = first();
-    let mut gone = before.clone();
-    gone.listed.remove(0);
-    tables.sync(&gone);
+    let mut withdrawn = before.clone();
+    withdrawn.listed.remove(0);
+    tables.sync(&withdrawn);
     tables.sync(&before);
     assert_eq!(tables.listed(), ["aa 1.0", "bb 2.0"]);
 }
@@ -122,18 +122,18 @@ fn a_withdrawn_package_that_comes_back_is_the_release_it_was() {
 fn the_same_version_with_other_bytes_is_a_new_revision_and_the_old_bytes_may_be_archived() {
     let (mut tables, mut mirror) = first();
     mirror.listed[0].md5 = Some(77);
-    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.0", 12, 300);
-    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    mirror.current.as_mut().expect("a table")[0] = row("aa", "1.0", 12, 300);
+    mirror.archive.as_mut().expect("a table").push(row("aa", "1.0", 10, 100));
     tables.sync(&mirror);
     assert_eq!(tables.listed(), ["aa 1.0 revision 1", "bb 2.0"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
 }
 
 #[test]
-fn the_same_version_with_other_bytes_replaces_the_old_bytes_when_they_are_nowhere() {
+fn the_same_version_with_other_bytes_replaces_the_old_bytes_when_no_table_has_them() {
     let (mut tables, mut mirror) = first();
     mirror.listed[0].md5 = Some(77);
-    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.0", 12, 300);
+    mirror.current.as_mut().expect("a table")[0] = row("aa", "1.0", 12, 300);
     tables.sync(&mirror);
     assert_eq!(
         (tables.listed(), tables.archived()),
@@ -142,9 +142,9 @@ fn the_same_version_with_other_bytes_replaces_the_old_bytes_when_they_are_nowher
 }
 
 #[test]
-fn a_size_of_the_old_bytes_is_not_given_to_the_new_ones() {
+fn the_size_of_the_old_bytes_is_not_used_for_the_new_ones() {
     let (mut tables, mut mirror) = first();
-    // The index is new, `Meta/` is not yet.
+    // The index is newer than `Meta/`.
     mirror.listed[0].md5 = Some(77);
     tables.sync(&mirror);
     assert_eq!(tables.listed()[0], "aa 1.0 revision 1");
@@ -175,12 +175,12 @@ fn a_record_with_other_line_breaks_is_the_same_record() {
 #[test]
 fn a_release_listed_and_archived_with_equal_size_and_time_is_listed() {
     let (mut tables, mut mirror) = first();
-    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    mirror.archive.as_mut().expect("a table").push(row("aa", "1.0", 10, 100));
     assert_eq!(tables.sync(&mirror).changes, []);
 }
 
 #[test]
-fn second_records_with_a_path_stand_beside_the_first() {
+fn second_records_with_a_path_are_listed_in_addition_to_the_first() {
     let (mut tables, mut mirror) = first();
     let recommended =
         Record { path: Some("4.6.0/Recommended"), depends: "R (>= 4.6)", ..record("aa", "1.0", 1) };
@@ -208,7 +208,7 @@ fn an_index_with_several_versions_lists_the_highest_and_archives_the_others() {
 }
 
 #[test]
-fn without_meta_superseded_releases_are_archived_and_stay_so() {
+fn without_meta_superseded_releases_are_archived_permanently() {
     let mut tables = Tables::default();
     let mut mirror = Mirror { listed: vec![record("aa", "1.0", 1)], ..Mirror::default() };
     for (version, md5) in [("1.1", 2), ("1.2", 3)] {
@@ -229,22 +229,22 @@ fn without_meta_superseded_releases_are_archived_and_stay_so() {
 }
 
 #[test]
-fn a_meta_that_lags_does_not_take_a_superseded_release_away() {
+fn an_outdated_meta_does_not_remove_a_superseded_release() {
     let (mut tables, mut mirror) = first();
     mirror.listed[0] = record("aa", "1.1", 3);
     tables.sync(&mirror);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0"]);
     assert_eq!(tables.facts("aa", "1.1", 0), (None, None));
-    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.1", 11, 300);
-    mirror.archive.as_mut().expect("has one").push(row("aa", "1.0", 10, 100));
+    mirror.current.as_mut().expect("a table")[0] = row("aa", "1.1", 11, 300);
+    mirror.archive.as_mut().expect("a table").push(row("aa", "1.0", 10, 100));
     assert_eq!(tables.sync(&mirror).changes, []);
 }
 
 #[test]
-fn a_superseded_release_that_meta_no_longer_has_is_gone() {
+fn a_superseded_release_that_meta_no_longer_has_is_removed() {
     let (mut tables, mut mirror) = first();
     mirror.listed[0] = record("aa", "1.1", 3);
-    mirror.current.as_mut().expect("has one")[0] = row("aa", "1.1", 11, 300);
+    mirror.current.as_mut().expect("a table")[0] = row("aa", "1.1", 11, 300);
     tables.sync(&mirror);
     assert_eq!(tables.archived(), ["bb 1.0"]);
 }
@@ -252,20 +252,20 @@ fn a_superseded_release_that_meta_no_longer_has_is_gone() {
 #[test]
 fn a_file_on_the_mirror_that_the_index_does_not_list_is_not_listed() {
     let (mut tables, mut mirror) = first();
-    mirror.current.as_mut().expect("has one").push(row("cc", "1.0", 5, 5));
+    mirror.current.as_mut().expect("a table").push(row("cc", "1.0", 5, 5));
     assert_eq!(tables.sync(&mirror).changes, []);
 }
 
 #[test]
 fn a_few_archived_files_with_another_time_are_new_revisions() {
     let (mut tables, mut mirror) = first();
-    mirror.archive.as_mut().expect("has one")[0].mtime = 51;
+    mirror.archive.as_mut().expect("a table")[0].mtime = 51;
     tables.sync(&mirror);
     assert_eq!(tables.archived(), ["bb 1.0 revision 1"]);
 }
 
 #[test]
-fn a_storm_of_times_keeps_the_dates() {
+fn new_times_of_many_archived_files_do_not_change_their_dates() {
     let versions: Vec<&'static str> = (0..600).map(|n| &*format!("1.{n}").leak()).collect();
     let rows = |mtime: i64| versions.iter().map(|v| row("aa", v, 10, mtime)).collect::<Vec<_>>();
     let listed = [record("aa", "2.0", 1)];
@@ -285,11 +285,11 @@ fn packages_whose_names_differ_in_case_are_two_packages() {
 }
 
 /// `aa 1.1`, `bb 2.0` archived by 2.1 and by 2.2 a little later, and `cc` for the first time.
-fn moved_on(mut mirror: Mirror, until: i64) -> Mirror {
+fn later(mut mirror: Mirror, until: i64) -> Mirror {
     mirror.listed = vec![record("aa", "1.1", 3), record("bb", "2.2", 5), record("cc", "0.2", 6)];
     mirror.current =
         Some(vec![row("aa", "1.1", 11, 300), row("bb", "2.2", 22, 420), row("cc", "0.2", 30, 500)]);
-    mirror.archive.as_mut().expect("has one").extend([
+    mirror.archive.as_mut().expect("a table").extend([
         row("aa", "1.0", 10, 100),
         row("bb", "2.0", 20, 200),
         row("bb", "2.1", 21, 410),
@@ -299,36 +299,40 @@ fn moved_on(mut mirror: Mirror, until: i64) -> Mirror {
 }
 
 #[test]
-fn young_releases_wait_and_their_packages_stay_as_they_are() {
+fn recent_releases_are_held_back_and_their_packages_do_not_change() {
     let (mut tables, mirror) = first();
-    let plan = tables.sync(&moved_on(mirror.clone(), 250));
+    let plan = tables.sync(&later(mirror.clone(), 250));
     assert_eq!((plan.held_back, plan.changes.len()), (3, 0), "{:?}", plan.changes);
-    let plan = tables.sync(&moved_on(mirror.clone(), 310));
+    let plan = tables.sync(&later(mirror.clone(), 310));
     assert_eq!(plan.held_back, 2);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
-    assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "cc 0.1"], "old releases of a new package can be had");
+    assert_eq!(
+        tables.archived(),
+        ["aa 1.0", "bb 1.0", "cc 0.1"],
+        "old releases of a new package are archived"
+    );
     assert_eq!(counts(&plan), (0, 1, 1, 0));
-    tables.sync(&moved_on(mirror.clone(), 415));
+    tables.sync(&later(mirror.clone(), 415));
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
-    let plan = tables.sync(&moved_on(mirror, 500));
+    let plan = tables.sync(&later(mirror, 500));
     assert_eq!(plan.held_back, 0);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.2", "cc 0.2"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "bb 2.0", "bb 2.1", "cc 0.1"]);
 }
 
 #[test]
-fn a_withdrawal_does_not_wait_and_what_was_taken_before_stays() {
+fn a_withdrawal_is_not_held_back_and_listed_releases_remain() {
     let (mut tables, mut mirror) = first();
     mirror.until = Some(150);
-    assert_eq!(tables.sync(&mirror).changes, [], "bb 2.0 is younger, but here");
+    assert_eq!(tables.sync(&mirror).changes, [], "bb 2.0 is later than the limit, but already listed");
     mirror.listed.remove(0);
-    mirror.current.as_mut().expect("has one").remove(0);
+    mirror.current.as_mut().expect("a table").remove(0);
     tables.sync(&mirror);
     assert_eq!(tables.listed(), ["bb 2.0"]);
 }
 
 #[test]
-fn what_the_table_of_current_files_does_not_have_yet_is_young() {
+fn a_release_missing_from_the_table_of_current_files_is_held_back() {
     let (mut tables, mut mirror) = first();
     mirror.until = Some(1_000);
     mirror.listed[0] = record("aa", "1.1", 3);

@@ -1,4 +1,4 @@
-//! Does a plan hold for whatever a mirror declares, in any order of any declarations?
+//! Properties of plans for any declarations of a mirror, in any order.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -14,7 +14,7 @@ fn rows() -> impl Strategy<Value = Option<Vec<Row>>> {
     let row = (select(PACKAGES), select(VERSIONS), 1..3_u64, 1..3_i64)
         .prop_map(|(package, version, size, mtime)| Row { package, version, size, mtime });
     proptest::option::weighted(0.8, proptest::collection::vec(row, 0..6)).prop_map(|rows| {
-        // A directory has a name once.
+        // A directory has each name once.
         rows.map(|mut rows| {
             rows.sort_by_key(|row| (row.package, row.version));
             rows.dedup_by_key(|row| (row.package, row.version));
@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_applied_is_up_to_date(mirrors in proptest::collection::vec(mirror(), 1..5)) {
+    fn an_applied_plan_leaves_no_changes(mirrors in proptest::collection::vec(mirror(), 1..5)) {
         let mut tables = Tables::default();
         for mirror in &mirrors {
             tables.sync(mirror);
@@ -65,27 +65,27 @@ proptest! {
     }
 
     #[test]
-    fn nothing_young_is_taken_and_time_alone_brings_it(
+    fn recent_releases_are_held_back_until_enough_time_has_passed(
         mirrors in proptest::collection::vec(mirror(), 1..5), until in 0..3_i64,
     ) {
         let mut tables = Tables::default();
         for mirror in &mirrors {
             let waiting = Mirror { until: Some(until), ..mirror.clone() };
-            let young = |at: Timestamp| at.seconds() > until;
-            // Twice: a release that only `Archive/` gives a time to is archived first, and then known when listed.
+            let recent = |at: Timestamp| at.seconds() > until;
+            // Twice: a release whose time only `Archive/` declares is archived first; its time is known when it is listed.
             for _ in 0..2 {
                 let plan = tables.sync(&waiting);
-                prop_assert!(!plan.published_to.is_some_and(young), "{:#?}", plan);
+                prop_assert!(!plan.published_to.is_some_and(recent), "{:#?}", plan);
             }
             prop_assert_eq!(&tables.plan(&waiting).changes, &[], "after {:#?}", waiting);
         }
-        let last = mirrors.last().expect("one at least");
+        let last = mirrors.last().expect("at least one");
         tables.sync(last);
         prop_assert_eq!(&tables.plan(last).changes, &[], "after {:#?}", last);
     }
 
     #[test]
-    fn every_listed_package_is_the_one_the_index_names(mirrors in proptest::collection::vec(mirror(), 1..5)) {
+    fn the_listed_packages_are_those_of_the_index(mirrors in proptest::collection::vec(mirror(), 1..5)) {
         let mut tables = Tables::default();
         for mirror in &mirrors {
             tables.sync(mirror);
@@ -95,9 +95,9 @@ proptest! {
                 mirror.listed.iter().filter(|r| r.path.is_none()).map(|r| r.package).collect();
             names.sort_unstable();
             names.dedup();
-            let shown: Vec<&str> = listed.iter().filter_map(|text| text.split(' ').next()).collect();
-            prop_assert_eq!(shown, names);
-            // With a table of the archive, nothing is archived that neither table nor index has.
+            let packages: Vec<&str> = listed.iter().filter_map(|text| text.split(' ').next()).collect();
+            prop_assert_eq!(packages, names);
+            // With a table of the archive, every archived release is in the table or the index.
             if let Some(rows) = mirror.archive.as_ref().filter(|_| mirror.current.is_none()) {
                 for text in tables.archived() {
                     let mut words = text.split(' ');
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_records_and_rows_means_nothing(before in mirror(), after in mirror(), seed in any::<u64>()) {
+    fn the_order_of_records_and_rows_has_no_effect(before in mirror(), after in mirror(), seed in any::<u64>()) {
         let mut tables = Tables::default();
         tables.sync(&before);
         let mut shuffled = after.clone();

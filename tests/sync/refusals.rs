@@ -1,4 +1,4 @@
-//! Does a mirror that is broken, half written or no mirror leave the last good state as it is?
+//! Mirrors that are damaged, partly written or not mirrors do not change the last good state.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ async fn synced() -> (Upstream, Server) {
     (mirror, server)
 }
 
-/// The next sync fails with a reason that says `words`; what was published stays.
-async fn refused(server: &Server, words: &str) {
-    let error = server.sync().await.expect_err("this mirror is not to be taken");
+/// Asserts that the next sync fails with an error that contains `words`, and changes nothing.
+async fn assert_refused(server: &Server, words: &str) {
+    let error = server.sync().await.expect_err("the mirror is invalid");
     assert!(error.contains(words), "{error}");
     assert_eq!(server.listed().await.len(), PACKAGES);
     assert_eq!(server.transactions().await, 1);
@@ -33,7 +33,7 @@ async fn refused(server: &Server, words: &str) {
 async fn a_web_page_with_status_200_is_refused() {
     let (mirror, server) = synced().await;
     mirror.always(INDEX, Fault::Html);
-    refused(&server, "HTML page").await;
+    assert_refused(&server, "HTML page").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +41,7 @@ async fn a_compressed_index_that_is_cut_short_is_refused() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.always(INDEX, Fault::Truncate(300));
-    refused(&server, "cut short").await;
+    assert_refused(&server, "cut short").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn a_damaged_compressed_index_is_refused() {
     let middle = bytes.len() / 2;
     bytes[middle..middle + 40].fill(0x5a);
     mirror.put(INDEX, bytes);
-    refused(&server, "damaged").await;
+    assert_refused(&server, "damaged").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn an_empty_index_is_refused() {
     let (mirror, server) = synced().await;
     for empty in [Vec::new(), gz(""), gz("\n\n")] {
         mirror.put(INDEX, empty);
-        refused(&server, "lists no package").await;
+        assert_refused(&server, "lists no package").await;
     }
 }
 
@@ -67,11 +67,11 @@ async fn an_empty_index_is_refused() {
 async fn an_index_of_something_else_is_refused() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz("Name: pip\nKind: python\n\nName: uv\nKind: python\n"));
-    refused(&server, "records are invalid").await;
+    assert_refused(&server, "records are invalid").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn single_bad_records_are_passed_over() {
+async fn single_invalid_records_are_ignored() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1) + "Package: ../../etc\nVersion: 1.0\n\nPackage: nover\n"));
     server.sync().await.expect("the other records are good");
@@ -79,22 +79,22 @@ async fn single_bad_records_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_lost_a_fifth_is_refused_until_it_is_asked_for_again() {
+async fn an_index_that_lost_a_fifth_is_refused_until_the_sync_is_repeated() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES * 4 / 5)));
-    refused(&server, "12 of 60 packages are no longer in the index").await;
-    // Another half-written state is another question.
+    assert_refused(&server, "12 of 60 packages are no longer in the index").await;
+    // Another partly written state is refused again.
     mirror.put(INDEX, gz(index(PACKAGES / 2)));
-    refused(&server, "rspm sync").await;
-    server.sync().await.expect("the same files, asked for again by hand");
+    assert_refused(&server, "rspm sync").await;
+    server.sync().await.expect("the same files, synced again by hand");
     assert_eq!(server.listed().await.len(), PACKAGES / 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_lost_a_few_is_taken() {
+async fn an_index_that_lost_less_than_a_fifth_is_accepted() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES * 4 / 5 + 1)));
-    server.sync().await.expect("eleven of sixty");
+    server.sync().await.expect("eleven of sixty are missing");
     assert_eq!(server.listed().await.len(), PACKAGES * 4 / 5 + 1);
 }
 
@@ -113,29 +113,29 @@ async fn an_archive_table_that_lost_a_fifth_is_refused() {
             })
             .collect();
         let mut bytes = Vec::new();
-        write_archive_meta(&mut bytes, &rows).expect("a Vec takes it");
+        write_archive_meta(&mut bytes, &rows).expect("writing to a Vec cannot fail");
         bytes
     };
     mirror.put(ARCHIVE, table(50));
     server.sync().await.expect("a good mirror");
     assert_eq!(server.archived().await.len(), 50);
     mirror.put(ARCHIVE, table(40));
-    let error = server.sync().await.expect_err("ten of fifty are gone");
+    let error = server.sync().await.expect_err("ten of fifty are missing");
     assert!(error.contains("10 of 50") && error.contains("archive.rds"), "{error}");
     assert_eq!(server.archived().await.len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreadable_meta_table_costs_dates_and_nothing_else() {
+async fn an_unreadable_meta_table_removes_only_dates() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.put(CURRENT, &b"<html>not found</html>"[..]);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
-    server.sync().await.expect("without dates");
+    server.sync().await.expect("the sync succeeds without dates");
     assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
     let mut cut = mirror.bytes(ARCHIVE);
     cut.truncate(cut.len() / 2);
     mirror.put(ARCHIVE, cut);
-    server.sync().await.expect("what is archived is not known, so it stays");
+    server.sync().await.expect("without a table the archive does not change");
     assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
 }
 
@@ -153,48 +153,48 @@ async fn an_unreadable_rds_index_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_errs_now_and_then_is_asked_again() {
+async fn requests_that_fail_are_repeated() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.fail(INDEX, [Fault::Status(500, ""), Fault::CutAfter(100), Fault::Longer(10)]);
-    server.sync().await.expect("the fourth answer is good");
+    server.sync().await.expect("the fourth response is valid");
     assert_eq!(server.listed().await.len(), PACKAGES + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_asks_for_patience_gets_it() {
+async fn a_short_retry_after_is_respected() {
     let (mirror, server) = synced().await;
     mirror.put(INDEX, gz(index(PACKAGES + 1)));
     mirror.fail(INDEX, [Fault::Status(429, "Retry-After: 1")]);
-    let begun = std::time::Instant::now();
-    server.sync().await.expect("the second answer is good");
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let start = std::time::Instant::now();
+    server.sync().await.expect("the second response is valid");
+    assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(server.listed().await.len(), PACKAGES + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_asks_for_too_much_patience_is_left_alone() {
+async fn a_long_retry_after_ends_the_sync() {
     let (mirror, server) = synced().await;
     mirror.asked();
     mirror.always(INDEX, Fault::Status(503, "Retry-After: 3600"));
-    refused(&server, "503").await;
+    assert_refused(&server, "503").await;
     assert_eq!(mirror.asked().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_falls_silent_is_given_up() {
+async fn a_response_that_stalls_ends_the_sync() {
     let (mirror, server) = synced().await;
     mirror.always(INDEX, Fault::Slow(Duration::from_secs(2)));
-    refused(&server, "timed out").await;
+    assert_refused(&server, "timed out").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_is_down_is_said_to_be() {
+async fn an_unreachable_mirror_is_reported_with_its_address() {
     let (mirror, server) = synced().await;
     let address = mirror.url();
     drop(mirror);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    refused(&server, &address).await;
+    assert_refused(&server, &address).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,26 +202,26 @@ async fn a_redirect_loop_is_refused_at_once() {
     let (mirror, server) = synced().await;
     mirror.asked();
     mirror.always(INDEX, Fault::Redirect(format!("/{INDEX}")));
-    refused(&server, "redirected more than 5 times").await;
-    assert!(mirror.asked().len() <= 7, "a loop is not worth a retry");
+    assert_refused(&server, "redirected more than 5 times").await;
+    assert!(mirror.asked().len() <= 7, "a redirect loop is not retried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_forbids_reading_is_said_to() {
+async fn a_mirror_that_forbids_reading_is_reported() {
     let (mirror, server) = synced().await;
     mirror.always(INDEX, Fault::Status(403, ""));
-    refused(&server, "403").await;
+    assert_refused(&server, "403").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_without_any_index_names_what_was_looked_for() {
+async fn a_mirror_without_an_index_is_reported_with_the_missing_files() {
     let (mirror, server) = synced().await;
     mirror.remove(INDEX);
-    refused(&server, "src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds, src/contrib/PACKAGES").await;
+    assert_refused(&server, "src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds, src/contrib/PACKAGES").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_named() {
+async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_reported() {
     let dir = tempfile::tempdir().expect("a folder");
     let url = format!("file://{}", dir.path().display());
     let server = Server::new(Engine::Sqlite, &url).await;
@@ -237,7 +237,7 @@ async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_in_the_url_is_sent_and_never_told() {
+async fn a_password_in_the_url_is_sent_and_never_reported() {
     let (mirror, server) = synced().await;
     let with_password = mirror.url().replace("http://", "http://team:s3cret@");
     let server = server.restarted(&with_password).await;

@@ -1,4 +1,4 @@
-//! Real packages: what was the version on a day, by the date that stands in each archive itself?
+//! Back-fill of real packages: the version of each day agrees with the date in each archive.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
 
-/// When each version of a package was published, by `Date/Publication` of its DESCRIPTION.
-type Published = BTreeMap<String, Vec<(Timestamp, String)>>;
+/// Publication time of each version of a package, by `Date/Publication` of its DESCRIPTION.
+type Publications = BTreeMap<String, Vec<(Timestamp, String)>>;
 
 fn archives(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
@@ -27,10 +27,10 @@ fn archives(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-fn published(mirror: &Path) -> (Published, usize) {
+fn publications(mirror: &Path) -> (Publications, usize) {
     let mut paths = Vec::new();
     archives(&mirror.join("src/contrib"), &mut paths);
-    let (mut published, mut undated) = (Published::new(), 0);
+    let (mut publications, mut undated) = (Publications::new(), 0);
     for path in paths {
         let file = std::fs::File::open(&path).expect("readable");
         let (_, raw) = archive::read_description(file, Limits::default()).expect("a package");
@@ -45,10 +45,10 @@ fn published(mirror: &Path) -> (Published, usize) {
         let at = at.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp().as_second();
         let name = description.package().expect("a name").to_owned();
         let version = description.version().expect("a version").to_owned();
-        published.entry(name).or_default().push((Timestamp(at * SECOND), version));
+        publications.entry(name).or_default().push((Timestamp(at * SECOND), version));
     }
-    published.values_mut().for_each(|versions| versions.sort());
-    (published, undated)
+    publications.values_mut().for_each(|versions| versions.sort());
+    (publications, undated)
 }
 
 fn before(day: Day) -> Day {
@@ -56,17 +56,17 @@ fn before(day: Day) -> Day {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn known_versions_of_real_packages_are_told_for_their_days() {
+async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     let mirror = data::path("cran-mirror");
-    let (published, undated) = published(&mirror);
+    let (publications, undated) = publications(&mirror);
     let server = Server::new(Engine::Sqlite, &format!("file://{}", mirror.display())).await;
-    // After the newest of them.
+    // After the newest release.
     server.pass(500 * 86_400);
     server.sync().await.expect("a good mirror");
-    let told = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a good mirror");
-    assert!(!told.contains("left out"), "{told}");
+    let message = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a good mirror");
+    assert!(!message.contains("left out"), "{message}");
     let (mut right, mut wrong) = (0, Vec::new());
-    for (package, versions) in &published {
+    for (package, versions) in &publications {
         let mut days: Vec<Day> = versions.iter().map(|(at, _)| at.day()).collect();
         // The day itself, the one before it, and the one after.
         days.extend(versions.iter().flat_map(|(at, _)| [before(at.day()), at.day().end().day()]));
@@ -81,32 +81,35 @@ async fn known_versions_of_real_packages_are_told_for_their_days() {
             if found == expected {
                 right += 1;
             } else {
-                wrong.push(format!("{package} on {day}: {found:?}, and its archives say {expected:?}"));
+                wrong.push(format!("{package} on {day}: {found:?}, but its archives declare {expected:?}"));
             }
         }
     }
     println!("{right} right, {} wrong, {undated} archives without a date\n{}", wrong.len(), wrong.join("\n"));
     assert!(right >= 200, "{right} right: {wrong:#?}");
-    of_2018(&server).await;
-    // An archive's own stamp is written when it is accepted, its time when it is put in place: they may lie on both
-    // sides of midnight, and before 2024 the stamp was local time called UTC.
+    check_2018(&server).await;
+    // `Date/Publication` is written when a package is accepted, the file time when it is put in place: midnight may be
+    // between them, and before 2024 the date was local time labelled UTC.
     assert!(wrong.len() * 50 <= right, "{wrong:#?}");
 }
 
-/// CRAN's own list of 2018-01-15, as far as the mirror has those files.
-async fn of_2018(server: &Server) {
+/// Compares with CRAN's own list of 2018-01-15, as far as the mirror has those files.
+async fn check_2018(server: &Server) {
     let file = std::fs::read(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_packages_matrix(&file[..], rds::Limits::META).expect("a table");
     let state = state(server, "2018-01-15".parse().expect("a day")).await.expect("a state");
-    let told = state.listed();
+    let listed = state.listed();
     let lists = |record| {
         let (name, version) = (table.get(record, "Package")?, table.get(record, "Version")?);
         Some(format!("{name} {version}"))
     };
     let then: Vec<String> = (0..table.len()).filter_map(lists).collect();
-    assert!(told.len() >= 3, "{told:?}");
-    for line in &told {
+    assert!(listed.len() >= 3, "{listed:?}");
+    for line in &listed {
         assert!(then.contains(line), "{line} was not on CRAN on that day");
     }
-    println!("{} of the listed on 2018-01-15, as CRAN's own database of that day has them", told.len());
+    println!(
+        "{} packages listed on 2018-01-15, all of them in CRAN's own database of that day",
+        listed.len()
+    );
 }

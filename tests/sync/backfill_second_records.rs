@@ -1,5 +1,5 @@
-//! Second records of recommended packages (`Path: 4.6.0/Recommended`) and days before the first sync: nothing tells since
-//! when one was there, so those days have the plain record alone.
+//! Second records of recommended packages (`Path: 4.6.0/Recommended`) and days before the first sync: no source gives
+//! their first day, so those days have only the plain record.
 
 use std::io::Read;
 
@@ -20,7 +20,7 @@ fn md5(bytes: &[u8]) -> String {
     hex::encode(md5::Md5::digest(bytes))
 }
 
-/// Three packages of five days; of the newest of `solver` there is another build for the R to come, of the same version.
+/// Three releases in five days; the newest of `solver` has a second record for the next R, of the same version.
 fn mirror() -> (Cran, Upstream, Vec<u8>) {
     let mut cran = Cran::default();
     cran.publish(0, &Tarball::new("solver", "1.0"));
@@ -38,10 +38,10 @@ fn mirror() -> (Cran, Upstream, Vec<u8>) {
     (cran, web, second)
 }
 
-/// The MD5 of the file at an address below `src/contrib` on a day.
+/// The MD5 of the file at a path below `src/contrib` on a day.
 async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
     let catalog = server.state.catalog.get();
-    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
+    let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration creates it");
     let place = tree.steps.partition_point(|step| step.at < day(number).end());
     let (tree, seq, file) = (tree.id, tree.steps[place - 1].seq, file.to_owned());
     let found = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;
@@ -49,12 +49,12 @@ async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
 }
 
 on_both! {
-    async fn a_past_day_has_the_plain_record_and_the_days_since_the_first_sync_have_both(engine) {
+    async fn an_earlier_day_has_the_plain_record_and_days_since_the_first_sync_have_both(engine) {
         let (cran, web, second) = mirror();
         let server = Server::new(engine, &web.url()).await;
         server.pass(10 * DAY + EVENING);
         server.sync().await.expect("a good mirror");
-        backfill(&server, day(0)).await.expect("a past");
+        backfill(&server, day(0)).await.expect("a good mirror");
         let now = state(&server, day(10)).await.expect("synced");
         assert_eq!(now.listed(), ["other 1.0", "solver 1.1", "solver 1.1"]);
         assert!(now.index[2].contains("Path: 4.6.0/Recommended\n"), "{:?}", now.index);
@@ -62,20 +62,20 @@ on_both! {
             (0, &["solver 1.0"][..]), (1, &["solver 1.0"]), (2, &["solver 1.1"]), (3, &["solver 1.1"]),
             (4, &["other 1.0", "solver 1.1"]), (9, &["other 1.0", "solver 1.1"]),
         ] {
-            let past = state(&server, day(number)).await.expect("filled in");
-            assert_eq!(past.listed(), listed, "day {number}");
-            let text = past.index.concat();
+            let earlier = state(&server, day(number)).await.expect("filled in");
+            assert_eq!(earlier.listed(), listed, "day {number}");
+            let text = earlier.index.concat();
             assert!(!text.contains("Path:") && !text.contains("4.6"), "day {number}: {text}");
         }
-        // Both have one version and other bytes: which ones an address means is never mixed up.
+        // Both have one version and different bytes; each path leads to its own bytes.
         let plain = md5(&cran.listed["solver"].bytes);
         assert_ne!(plain, md5(&second));
         for number in [2, 9, 10] {
             assert_eq!(at(&server, number, "solver_1.1.tar.gz").await.as_ref(), Some(&plain), "day {number}");
         }
         assert_eq!(at(&server, 10, SECOND).await, Some(md5(&second)));
-        assert_eq!(at(&server, 9, SECOND).await, Some(plain), "the address leads to what there is of it");
-        // A sync afterwards sees nothing new in either.
+        assert_eq!(at(&server, 9, SECOND).await, Some(plain), "the path leads to the plain record");
+        // A later sync finds no change in either.
         assert!(server.sync().await.expect("a good mirror").contains("nothing changed"));
     }
 }

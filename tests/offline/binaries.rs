@@ -1,4 +1,4 @@
-//! `--include-binaries`: builds for chosen versions of R and systems.
+//! `--include-binaries`: binaries for chosen versions of R and systems.
 
 use std::fs;
 
@@ -16,27 +16,27 @@ fn mirror() -> String {
 const WINDOWS: [&str; 5] = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
 
 #[tokio::test]
-async fn builds_for_windows_are_a_product_of_their_own() {
+async fn binaries_for_windows_are_a_separate_product() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("bundle");
-    let told = got_cran(&mirror(), &to, &WINDOWS);
-    assert!(told.contains("Performing full download of binaries for 4.5-win"), "{told}");
+    let output = got_cran(&mirror(), &to, &WINDOWS);
+    assert!(output.contains("Performing full download of binaries for 4.5-win"), "{output}");
     is_whole(&to);
     let product = Product::Binaries("4.5-win".to_owned());
     let (_, records, state) = read(&to, &product).await;
-    let builds = data::cran().builds;
-    assert_eq!(state.listed(), builds.len());
+    let binaries = data::cran().builds;
+    assert_eq!(state.listed(), binaries.len());
     let glue = state.package("", "glue").and_then(|package| package.listed()).expect("glue");
     let path = to.join(product.object_path(glue.object.sha256, "zip"));
     let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().build("glue"));
     assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());
-    assert!(records.len() == builds.len() + 1, "{}", records.len());
-    // From that bundle to another one.
+    assert!(records.len() == binaries.len() + 1, "{}", records.len());
+    // A copy of that bundle.
     let second = dir.path().join("second");
     got_cran(&file_url(&to), &second, &WINDOWS);
     is_whole(&second);
     assert_eq!(read(&second, &product).await.2.listing(), state.listing());
-    // Again, nothing is new; without the flag they stay as they are.
+    // A repeated run changes nothing, and neither does a run without the flag.
     let before = tree(&to);
     got_cran(&mirror(), &to, &WINDOWS);
     got_cran(&mirror(), &to, &[]);
@@ -44,10 +44,10 @@ async fn builds_for_windows_are_a_product_of_their_own() {
 }
 
 #[tokio::test]
-async fn builds_for_linux_come_from_another_server_by_its_index() {
+async fn binaries_for_linux_are_fetched_by_the_index_of_their_mirror() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::of(&data::path("cran-mirror"));
-    let build = |package: &str| {
+    let binary = |package: &str| {
         let mut tarball = crate::support::tarball::Tarball::new(package, "1.0");
         tarball.fields = "Built: R 4.5.0; ; 2026-01-01 00:00:00 UTC; unix\n".to_owned();
         tarball.files.push(("Meta/package.rds".to_owned(), b"x".to_vec()));
@@ -56,7 +56,7 @@ async fn builds_for_linux_come_from_another_server_by_its_index() {
     let folder = "bin/linux/noble-x86_64/4.5/src/contrib";
     let mut index = String::new();
     for package in ["alpha", "beta"] {
-        let bytes = build(package);
+        let bytes = binary(package);
         index.push_str(&format!(
             "Package: {package}\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01 00:00:00 UTC; unix\nFilesize: {}\n\n",
             bytes.len()
@@ -65,21 +65,21 @@ async fn builds_for_linux_come_from_another_server_by_its_index() {
     }
     index.push_str("Package: gamma\nVersion: 1.0\nMD5sum: 00\n");
     upstream.put(&format!("{folder}/PACKAGES"), index);
-    // What is no build is not taken, whatever the index says.
+    // A file that is not a binary is refused although the index lists it.
     let source = crate::support::tarball::Tarball::new("beta", "1.0").bytes();
     upstream.put(&format!("{folder}/beta_1.0.tar.gz"), source);
     let to = dir.path().join("bundle");
     let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=noble", "--architectures=x86_64"];
-    let ended = get_cran(&upstream.url(), &to, &flags);
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
-    assert!(ended.err.contains("beta_1.0.tar.gz"), "{}", ended.err);
+    let result = get_cran(&upstream.url(), &to, &flags);
+    assert_eq!(result.code, Some(1), "{}", result.err);
+    assert!(result.err.contains("beta_1.0.tar.gz"), "{}", result.err);
     lacks(&to, &["beta_1.0.tar.gz"]);
     let (_, _, state) = read(&to, &Product::Binaries("4.5-noble".to_owned())).await;
     assert_eq!(state.listing(), ["alpha 1.0"]);
 }
 
 #[test]
-fn platforms_that_nobody_has_are_named() {
+fn unknown_platforms_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     for (flags, code, words) in [
         (&["--include-binaries"][..], 2, ["--r-versions", "--distributions"]),
@@ -101,45 +101,45 @@ fn platforms_that_nobody_has_are_named() {
             ["has no binaries/4.5-jammy", "bin/linux/jammy-x86_64/4.5/src/contrib"],
         ),
     ] {
-        let ended = get_cran(&mirror(), &dir.path().join("bundle"), flags);
-        assert_eq!(ended.code, Some(code), "{flags:?}: {}", ended.err);
-        assert!(words.iter().all(|word| ended.err.contains(word)), "{flags:?}: {}", ended.err);
+        let result = get_cran(&mirror(), &dir.path().join("bundle"), flags);
+        assert_eq!(result.code, Some(code), "{flags:?}: {}", result.err);
+        assert!(words.iter().all(|word| result.err.contains(word)), "{flags:?}: {}", result.err);
     }
 }
 
 #[test]
-fn builds_that_the_mirror_does_not_have_leave_nothing_and_old_folders_are_no_finding() {
+fn missing_binaries_leave_no_folder_and_old_folders_are_not_a_finding() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("bundle");
     let flags = ["--include-binaries", "--r-versions=4.5", "--distributions=jammy,rhel9"];
-    let ended = get_cran(&mirror(), &to, &flags);
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
-    assert!(ended.err.trim_end().lines().last().unwrap().contains("not complete"), "{}", ended.err);
+    let result = get_cran(&mirror(), &to, &flags);
+    assert_eq!(result.code, Some(1), "{}", result.err);
+    assert!(result.err.trim_end().lines().last().unwrap().contains("not complete"), "{}", result.err);
     assert!(!to.join("bindex").exists());
     is_whole(&to);
-    // Older versions left the folder with its lock.
+    // Older versions of the program left the folder with its lock.
     fs::create_dir_all(to.join("bindex/4.5-jammy")).unwrap();
     fs::write(to.join("bindex/4.5-jammy/.lock"), "").unwrap();
     is_whole(&to);
-    // A download that was begun is a finding.
+    // An unfinished download is a finding.
     fs::write(to.join("bindex/4.5-jammy/.releases.ndjson"), "").unwrap();
     assert_eq!(crate::support::downloader::validate("cran", &to, &[]).0, 1);
 }
 
 #[test]
-fn packages_are_complete_without_rules_unless_their_address_was_given() {
+fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given() {
     let dir = tempfile::tempdir().unwrap();
-    let shelf = crate::support::downloader::mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let (url, nowhere) = (shelf.url(), file_url(&dir.path().join("nowhere")));
+    let mirror = crate::support::downloader::mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let (url, nowhere) = (mirror.url(), file_url(&dir.path().join("nowhere")));
     let get = |to: &str, more: &[&str]| {
         let to = dir.path().join(to);
         let args = ["get", "cran", "--base-url", &url, "--destination", to.to_str().unwrap()];
-        // Without `--requirements-url` the default is asked for, which the proxy keeps from being there.
+        // Without `--requirements-url` the default is requested, which the proxy makes unreachable.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
         command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
-        let ended = crate::support::process::end(&mut command);
-        let last = ended.err.trim_end().lines().last().unwrap_or_default().to_owned();
-        (ended.code, last)
+        let result = crate::support::ended::end(&mut command);
+        let last = result.err.trim_end().lines().last().unwrap_or_default().to_owned();
+        (result.code, last)
     };
     for (to, more, code, word) in [
         ("default", &[][..], 0, "rules for system requirements were not updated"),
@@ -151,8 +151,8 @@ fn packages_are_complete_without_rules_unless_their_address_was_given() {
         ),
         ("none", &["--requirements-url", "none"][..], 0, "complete"),
     ] {
-        let (ended, last) = get(to, more);
-        assert!(ended == Some(code) && last.contains(word), "{to}: {ended:?} {last}");
+        let (status, last) = get(to, more);
+        assert!(status == Some(code) && last.contains(word), "{to}: {status:?} {last}");
         is_whole(&dir.path().join(to));
     }
 }

@@ -1,4 +1,4 @@
-//! `get bioconductor`: each version by itself, beside CRAN's packages.
+//! `get bioconductor`: each version is a separate product, in the same bundle as CRAN.
 
 use std::fs;
 
@@ -23,37 +23,37 @@ fn product(version: &str) -> Product {
 }
 
 #[tokio::test]
-async fn all_versions_of_a_mirror_become_products_of_their_own() {
+async fn each_version_of_a_mirror_is_a_separate_product() {
     let dir = tempfile::tempdir().unwrap();
-    let ended = get(&mirror(), dir.path(), &[]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&mirror(), dir.path(), &[]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     for version in ["3.16", "3.20"] {
         let line = format!("Performing full download of schema version v4, Bioconductor {version}");
-        assert!(ended.err.contains(&line), "{}", ended.err);
+        assert!(result.err.contains(&line), "{}", result.err);
         let (verified, _, state) = read(dir.path(), &product(version)).await;
         assert!(state.listed() > 2 && verified.head.packages == state.listed());
         assert!(state.package("bioc", "Biobase").is_some(), "{version}: {:?}", state.listing());
     }
-    assert!(!dir.path().join("bioc/v4/3.21").exists(), "the mirror does not have it");
+    assert!(!dir.path().join("bioc/v4/3.21").exists(), "the version is not on the mirror");
     assert_eq!(fs::read(dir.path().join("bioc/v4/version.txt")).unwrap(), b"4\n");
-    let config = reader(dir.path()).bioconductor().await.unwrap().expect("the map of versions");
+    let config = reader(dir.path()).bioconductor().await.unwrap().expect("config.yaml");
     assert!(config.config_yaml.contains("release_version: \"3.20\""));
     assert_eq!(validate("bioconductor", dir.path(), &["--packages"]), (0, Vec::new()));
-    // Again, there is nothing to do.
+    // A repeated run changes nothing.
     let before = tree(dir.path());
-    let ended = get(&mirror(), dir.path(), &[]);
-    assert!(ended.code == Some(0) && ended.err.contains("nothing is new"), "{}", ended.err);
+    let result = get(&mirror(), dir.path(), &[]);
+    assert!(result.code == Some(0) && result.err.contains("nothing is new"), "{}", result.err);
     assert_eq!(tree(dir.path()), before);
 }
 
 #[tokio::test]
 async fn versions_are_chosen_by_number_and_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let ended = get(&mirror(), dir.path(), &["--versions", "release"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&mirror(), dir.path(), &["--versions", "release"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     assert!(dir.path().join("bioc/v4/3.20/head.json").exists() && !dir.path().join("bioc/v4/3.16").exists());
-    let ended = get(&mirror(), dir.path(), &["--versions=3.16,release"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&mirror(), dir.path(), &["--versions=3.16,release"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     assert!(dir.path().join("bioc/v4/3.16/head.json").exists());
     for (versions, words) in [
         ("9.99", ["has no Bioconductor 9.99", "it has 3.20, 3.16"]),
@@ -61,27 +61,27 @@ async fn versions_are_chosen_by_number_and_by_name() {
         ("three", ["--versions: 'three'", "such as 3.20"]),
     ] {
         let to = dir.path().join("other");
-        let ended = get(&mirror(), &to, &["--versions", versions]);
-        assert_eq!(ended.code, Some(2), "{versions}: {}", ended.err);
-        assert!(words.iter().all(|word| ended.err.contains(word)), "{versions}: {}", ended.err);
+        let result = get(&mirror(), &to, &["--versions", versions]);
+        assert_eq!(result.code, Some(2), "{versions}: {}", result.err);
+        assert!(words.iter().all(|word| result.err.contains(word)), "{versions}: {}", result.err);
         assert!(!to.join("bioc/v4").exists());
     }
 }
 
 #[tokio::test]
-async fn a_version_that_fails_leaves_the_others_alone() {
+async fn a_version_that_fails_does_not_affect_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::of(&data::path("bioc-mirror"));
     upstream.always("packages/3.16/bioc/src/contrib/PACKAGES.gz", Fault::Html);
-    let ended = get(&upstream.url(), dir.path(), &[]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.err.contains("Bioconductor 3.16") && ended.err.contains("HTML page"), "{}", ended.err);
+    let result = get(&upstream.url(), dir.path(), &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(result.err.contains("Bioconductor 3.16") && result.err.contains("HTML page"), "{}", result.err);
     assert!(read(dir.path(), &product("3.20")).await.2.listed() > 2);
     assert!(!dir.path().join("bioc/v4/3.16/head.json").exists());
-    // A mirror without its map is none.
+    // A mirror without config.yaml is refused.
     upstream.remove("config.yaml");
-    let ended = get(&upstream.url(), dir.path(), &[]);
-    assert!(ended.code == Some(1) && ended.err.contains("looked for config.yaml"), "{}", ended.err);
+    let result = get(&upstream.url(), dir.path(), &[]);
+    assert!(result.code == Some(1) && result.err.contains("looked for config.yaml"), "{}", result.err);
 }
 
 #[tokio::test]
@@ -90,33 +90,33 @@ async fn a_bundle_of_bioconductor_can_be_copied_and_restricted() {
     let (first, second, third) =
         (dir.path().join("first"), dir.path().join("second"), dir.path().join("third"));
     assert_eq!(get(&mirror(), &first, &[]).code, Some(0));
-    let ended = get(&file_url(&first), &second, &["--versions", "3.20"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&file_url(&first), &second, &["--versions", "3.20"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     let (one, two) = (read(&first, &product("3.20")).await, read(&second, &product("3.20")).await);
     assert_eq!((one.1, one.2.listing()), (two.1, two.2.listing()));
     assert_eq!(validate("bioconductor", &second, &["--packages"]), (0, Vec::new()));
     let list = dir.path().join("list");
     fs::write(&list, "Biobase\n").unwrap();
-    let ended = get(&mirror(), &third, &["--versions", "3.20", "--file-in", list.to_str().unwrap()]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&mirror(), &third, &["--versions", "3.20", "--file-in", list.to_str().unwrap()]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     let (_, _, state) = read(&third, &product("3.20")).await;
     let names: Vec<String> = state.packages().map(|((_, name), _)| name.clone()).collect();
     assert_eq!(names, ["BiocGenerics", "Biobase"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>());
 }
 
 #[test]
-fn cran_and_bioconductor_are_downloaded_to_one_place_at_the_same_time() {
+fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    let mut cran_mirror = Shelf::new(dir.path().join("mirror"));
     for n in 0..20 {
-        shelf.simple(&format!("package{n}"), "1.0", "2020-01-01");
+        cran_mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
     }
-    shelf.write();
+    cran_mirror.write();
     crate::support::rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
     let rules = file_url(&dir.path().join("rules"));
     let to = dir.path().join("bundle");
     let path = to.to_str().unwrap();
-    let (cran, bioc) = (shelf.url(), mirror());
+    let (cran, bioc) = (cran_mirror.url(), mirror());
     for _ in 0..3 {
         let both = [("cran", &cran), ("bioconductor", &bioc)].map(|(what, url)| {
             command(&[
@@ -144,17 +144,17 @@ fn cran_and_bioconductor_are_downloaded_to_one_place_at_the_same_time() {
 }
 
 #[test]
-fn rules_that_were_replaced_are_no_finding_where_they_were_copied_to() {
+fn replaced_rules_that_remain_in_a_copy_are_not_a_finding() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let mut cran_mirror = Shelf::new(dir.path().join("mirror"));
+    cran_mirror.simple("alpha", "1.0", "2020-01-01");
+    cran_mirror.write();
     let (to, copy) = (dir.path().join("bundle"), dir.path().join("copy"));
     fs::create_dir(&copy).unwrap();
     for names in [&["libcurl"][..], &["libcurl", "geos"]] {
         crate::support::rules::folder(&dir.path().join("rules"), names);
         let rules = file_url(&dir.path().join("rules"));
-        assert_eq!(get_cran(&shelf.url(), &to, &["--requirements-url", &rules]).code, Some(0));
+        assert_eq!(get_cran(&cran_mirror.url(), &to, &["--requirements-url", &rules]).code, Some(0));
         copy_over(&to, &copy);
     }
     let files = |root: &std::path::Path| fs::read_dir(root.join("sysreqs")).unwrap().count();

@@ -1,4 +1,4 @@
-//! `--starting-snapshot`: only what came since, copied over what was there.
+//! `--starting-snapshot`: a bundle of later changes, which is copied over an earlier bundle.
 
 use rstudio_pm::bundle::Product;
 use rstudio_pm::upstream::bundle::BundleError;
@@ -8,15 +8,15 @@ use crate::support::downloader::{
 };
 use crate::support::mirror_dir::Shelf;
 
-/// A mirror with a bundle of it, then days that went by; today is later than all of them.
+/// A mirror with old releases and a bundle of it.
 fn history(dir: &std::path::Path) -> (Shelf, std::path::PathBuf) {
-    let shelf = mirror(
+    let mirror = mirror(
         dir,
         &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-02"), ("gamma", "1.0", "2020-01-03")],
     );
     let base = dir.join("base");
-    got_cran(&shelf.url(), &base, &[]);
-    (shelf, base)
+    got_cran(&mirror.url(), &base, &[]);
+    (mirror, base)
 }
 
 fn today() -> String {
@@ -24,79 +24,79 @@ fn today() -> String {
 }
 
 #[tokio::test]
-async fn a_difference_copied_over_its_base_is_the_whole() {
+async fn a_difference_copied_over_its_base_is_a_complete_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, base) = history(dir.path());
+    let (mut mirror, base) = history(dir.path());
     let today = today();
-    shelf.simple("alpha", "1.1", &today);
-    shelf.simple("delta", "1.0", &today);
-    shelf.archive("beta", &today);
-    shelf.write();
+    mirror.simple("alpha", "1.1", &today);
+    mirror.simple("delta", "1.0", &today);
+    mirror.archive("beta", &today);
+    mirror.write();
     // The clock of segments is in seconds.
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let stick = dir.path().join("stick");
-    let told = got_cran(&shelf.url(), &stick, &["--starting-snapshot", &today]);
-    assert!(told.contains(&format!("incremental download from {today} of schema version v3")), "{told}");
-    assert_eq!(objects(&stick).len(), 2, "only what is new");
-    // Alone it is named as what it is.
-    let (code, findings) = validate("cran", &stick, &["--packages"]);
+    let disk = dir.path().join("stick");
+    let output = got_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
+    assert!(output.contains(&format!("incremental download from {today} of schema version v3")), "{output}");
+    assert_eq!(objects(&disk).len(), 2, "only new packages");
+    // Without the base it is reported as a difference.
+    let (code, findings) = validate("cran", &disk, &["--packages"]);
     assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
     assert!(findings[0].2.contains("the base is missing") && findings[0].2.contains(&today), "{findings:?}");
-    let error = reader(&stick).head(&Product::Cran).await.expect_err("no base");
+    let error = reader(&disk).head(&Product::Cran).await.expect_err("no base");
     assert!(matches!(&error, BundleError::NoBase { .. }) && error.is_partial(), "{error}");
-    // Copied over the base it is all there is.
-    copy_over(&stick, &base);
+    // Copied over the base it is complete.
+    copy_over(&disk, &base);
     is_whole(&base);
     let (_, _, state) = read(&base, &Product::Cran).await;
-    assert_eq!((state.listing(), state.releases().count()), (shelf.listing(), 5));
+    assert_eq!((state.listing(), state.releases().count()), (mirror.listing(), 5));
     assert_eq!(state.missing().len(), 0);
 }
 
 #[tokio::test]
 async fn a_server_that_applied_the_base_applies_only_the_difference() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, base) = history(dir.path());
-    let applied = read(&base, &Product::Cran).await.0.head.serial;
+    let (mut mirror, base) = history(dir.path());
+    let serial = read(&base, &Product::Cran).await.0.head.serial;
     let today = today();
-    shelf.simple("alpha", "1.1", &today);
-    shelf.write();
+    mirror.simple("alpha", "1.1", &today);
+    mirror.write();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let stick = dir.path().join("stick");
-    got_cran(&shelf.url(), &stick, &["--starting-snapshot", &today]);
-    copy_over(&stick, &base);
+    let disk = dir.path().join("stick");
+    got_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
+    copy_over(&disk, &base);
     let (verified, _, _) = read(&base, &Product::Cran).await;
-    assert_eq!((verified.since(0).len(), verified.since(applied).len()), (2, 1));
-    // And the merged bundle goes on as one.
-    shelf.simple("alpha", "1.2", &today);
-    shelf.write();
-    got_cran(&shelf.url(), &base, &[]);
+    assert_eq!((verified.since(0).len(), verified.since(serial).len()), (2, 1));
+    // The merged bundle can be updated.
+    mirror.simple("alpha", "1.2", &today);
+    mirror.write();
+    got_cran(&mirror.url(), &base, &[]);
     is_whole(&base);
-    assert_eq!(read(&base, &Product::Cran).await.2.listing(), shelf.listing());
+    assert_eq!(read(&base, &Product::Cran).await.2.listing(), mirror.listing());
 }
 
 #[test]
-fn a_stick_that_was_carried_away_gets_only_what_is_new_again() {
+fn a_bundle_whose_packages_were_moved_away_gets_only_new_packages() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, base) = history(dir.path());
-    // The packages were moved off; what is known of them stayed.
+    let (mut mirror, base) = history(dir.path());
+    // The packages were moved away; their metadata remain.
     std::fs::remove_dir_all(base.join("v3/1/obj")).unwrap();
     let today = today();
-    shelf.simple("alpha", "1.1", &today);
-    shelf.write();
-    got_cran(&shelf.url(), &base, &["--starting-snapshot", &today]);
+    mirror.simple("alpha", "1.1", &today);
+    mirror.write();
+    got_cran(&mirror.url(), &base, &["--starting-snapshot", &today]);
     assert_eq!(objects(&base).len(), 1);
     let (code, findings) = validate("cran", &base, &["--packages"]);
     assert_eq!((code, findings.len()), (1, 3), "{findings:?}");
     assert!(findings.iter().all(|(word, ..)| word == "missing"));
-    // Without the flag everything that is missing comes back.
-    got_cran(&shelf.url(), &base, &[]);
+    // Without the flag every missing package is fetched again.
+    got_cran(&mirror.url(), &base, &[]);
     is_whole(&base);
 }
 
 #[test]
-fn a_day_that_is_none_is_wrong_usage() {
+fn an_invalid_day_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
-    let ended = get_cran("file:///nowhere", dir.path(), &["--starting-snapshot", "yesterday"]);
-    assert_eq!(ended.code, Some(2));
-    assert!(ended.err.contains("YYYY-MM-DD"), "{}", ended.err);
+    let result = get_cran("file:///nowhere", dir.path(), &["--starting-snapshot", "yesterday"]);
+    assert_eq!(result.code, Some(2));
+    assert!(result.err.contains("YYYY-MM-DD"), "{}", result.err);
 }

@@ -1,4 +1,4 @@
-//! Many large files at one time take no more memory than the downloader may hold of all of them.
+//! Parallel downloads of many large files take no more memory than the limit of the downloader.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use md5::Digest;
 use crate::support::downloader::command;
 use crate::support::nginx::Nginx;
 
-const AT_ONCE: usize = 200;
-const FILE: usize = 8 << 20;
+const PARALLEL: usize = 200;
+const FILE_SIZE: usize = 8 << 20;
 /// In kB: 64 MiB of files, 1 MiB that each connection reads ahead, and 40 MiB of program.
-const MOST: u64 = (64 + 200 + 40) << 10;
+const MAX_MEMORY: u64 = (64 + 200 + 40) << 10;
 
 #[test]
-fn two_hundred_files_of_eight_megabytes_at_one_time_take_little_memory() {
+fn two_hundred_parallel_downloads_of_eight_megabytes_take_little_memory() {
     let dir = tempfile::tempdir().unwrap();
     let contrib = dir.path().join("mirror/src/contrib");
     std::fs::create_dir_all(&contrib).unwrap();
     let bytes: Vec<u8> =
-        (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(FILE).collect();
+        (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(FILE_SIZE).collect();
     let (file, md5) = (dir.path().join("file"), hex::encode(md5::Md5::digest(&bytes)));
     std::fs::write(&file, bytes).unwrap();
     let mut index = String::new();
-    for n in 0..AT_ONCE {
+    for n in 0..PARALLEL {
         std::fs::hard_link(&file, contrib.join(format!("large{n}_1.0.tar.gz"))).unwrap();
-        index.push_str(&format!("Package: large{n}\nVersion: 1.0\nMD5sum: {md5}\nFilesize: {FILE}\n\n"));
+        index.push_str(&format!("Package: large{n}\nVersion: 1.0\nMD5sum: {md5}\nFilesize: {FILE_SIZE}\n\n"));
     }
     std::fs::write(contrib.join("PACKAGES"), index).unwrap();
     let mirror = Nginx::files(&dir.path().join("mirror"));
     let (url, to) = (mirror.url(), dir.path().join("bundle"));
-    let at_once = AT_ONCE.to_string();
+    let parallel = PARALLEL.to_string();
     let args = [
         "get",
         "cran",
@@ -40,9 +40,9 @@ fn two_hundred_files_of_eight_megabytes_at_one_time_take_little_memory() {
         to.to_str().unwrap(),
         "-q",
         "--concurrency",
-        &at_once,
+        &parallel,
     ];
-    // Warnings that these are no packages are not of interest.
+    // The files are not packages; warnings are discarded.
     let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut peak = 0;
     let status = loop {
@@ -59,6 +59,9 @@ fn two_hundred_files_of_eight_megabytes_at_one_time_take_little_memory() {
     };
     assert!(status.success());
     let objects = crate::support::downloader::objects(&to);
-    assert_eq!((objects.len(), std::fs::metadata(to.join(&objects[0])).unwrap().len()), (1, FILE as u64));
-    assert!(peak > 0 && peak < MOST, "{peak} kB");
+    assert_eq!(
+        (objects.len(), std::fs::metadata(to.join(&objects[0])).unwrap().len()),
+        (1, FILE_SIZE as u64)
+    );
+    assert!(peak > 0 && peak < MAX_MEMORY, "{peak} kB");
 }

@@ -1,13 +1,13 @@
 //! The downloader and its bundles, as administrators use them.
 
-mod again;
-mod bad;
 mod binaries;
 mod bioconductor;
 mod bundles;
 mod copies;
 mod difference;
-mod first;
+mod downloads;
+mod faults;
+mod incremental;
 mod memory;
 mod mutations;
 mod progress;

@@ -1,4 +1,4 @@
-//! `validate` finds whatever happens to a file, and nothing else.
+//! `validate` finds every change of a file, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,14 +32,14 @@ enum Mutation {
 const ALL: [Mutation; 6] =
     [Mutation::Flip, Mutation::Cut, Mutation::Delete, Mutation::Swap, Mutation::Extra, Mutation::Link];
 
-/// Files put back as they were when it is dropped.
+/// Restores the original files when it is dropped.
 struct Restore {
-    kept: Vec<(PathBuf, Option<Vec<u8>>)>,
+    originals: Vec<(PathBuf, Option<Vec<u8>>)>,
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        for (path, bytes) in &self.kept {
+        for (path, bytes) in &self.originals {
             let _ = fs::remove_file(path);
             if let Some(bytes) = bytes {
                 fs::write(path, bytes).unwrap();
@@ -48,13 +48,13 @@ impl Drop for Restore {
     }
 }
 
-/// Does it to one of the files; returns what must be named.
+/// Applies the mutation to one of the files; returns the files that must be reported.
 fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random) -> (Vec<String>, Restore) {
     let name = files[random.below(files.len())].clone();
     let path = root.join(&name);
     let bytes = fs::read(&path).unwrap();
-    let mut restore = Restore { kept: vec![(path.clone(), Some(bytes.clone()))] };
-    let mut named = vec![name.clone()];
+    let mut restore = Restore { originals: vec![(path.clone(), Some(bytes.clone()))] };
+    let mut affected = vec![name.clone()];
     match mutation {
         Mutation::Flip => {
             let mut changed = bytes.clone();
@@ -71,17 +71,17 @@ fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random
                     break other.clone();
                 }
             };
-            let there = fs::read(root.join(&other)).unwrap();
-            fs::write(&path, &there).unwrap();
+            let other_bytes = fs::read(root.join(&other)).unwrap();
+            fs::write(&path, &other_bytes).unwrap();
             fs::write(root.join(&other), &bytes).unwrap();
-            restore.kept.push((root.join(&other), Some(there)));
-            named.push(other);
+            restore.originals.push((root.join(&other), Some(other_bytes)));
+            affected.push(other);
         }
         Mutation::Extra => {
             let extra = format!("{}-{}", name, random.below(1000));
             fs::write(root.join(&extra), &bytes).unwrap();
-            restore.kept = vec![(root.join(&extra), None)];
-            named = vec![extra];
+            restore.originals = vec![(root.join(&extra), None)];
+            affected = vec![extra];
         }
         Mutation::Link => {
             let elsewhere = root.parent().unwrap().join("elsewhere");
@@ -90,42 +90,42 @@ fn mutate(root: &Path, files: &[String], mutation: Mutation, random: &mut Random
             symlink(elsewhere, &path).unwrap();
         }
     }
-    (named, restore)
+    (affected, restore)
 }
 
 #[test]
-fn five_hundred_mutations_are_all_found_and_none_that_is_not_there() {
+fn five_hundred_mutations_are_found_without_false_findings() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
     rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
-    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let mut mirror = Shelf::new(dir.path().join("mirror"));
     for n in 0..12 {
-        shelf.simple(&format!("package{n}"), "1.0", "2020-01-01");
-        shelf.simple(&format!("package{n}"), "1.1", "2020-02-01");
+        mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
+        mirror.simple(&format!("package{n}"), "1.1", "2020-02-01");
     }
-    shelf.write();
-    got_cran(&shelf.url(), &root, &["--requirements-url", &rules_url]);
-    shelf.simple("another", "1.0", "2020-03-01");
-    shelf.write();
-    got_cran(&shelf.url(), &root, &["--requirements-url", &rules_url]);
+    mirror.write();
+    got_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
+    mirror.simple("another", "1.0", "2020-03-01");
+    mirror.write();
+    got_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
     is_whole(&root);
-    // The writer's own notes are no part of a bundle.
+    // Hidden files of the downloader are not part of a bundle.
     let files: Vec<String> = tree(&root).into_keys().filter(|path| !path.contains("/.")).collect();
     assert!(files.len() > 30, "{}", files.len());
     let mut random = Random(20_261_120);
     let mut missed = Vec::new();
     for number in 0..500 {
         let mutation = ALL[number % ALL.len()];
-        let (named, restore) = mutate(&root, &files, mutation, &mut random);
+        let (affected, restore) = mutate(&root, &files, mutation, &mut random);
         let (code, findings) = validate("cran", &root, &["--packages"]);
         let found: BTreeSet<&str> = findings.iter().map(|(_, file, _)| file.as_str()).collect();
-        let expected: BTreeSet<&str> = named.iter().map(String::as_str).collect();
-        // A head that is gone takes what it names with it; a segment or another head may be named besides.
-        let all_named = expected.iter().all(|file| found.contains(file));
+        let expected: BTreeSet<&str> = affected.iter().map(String::as_str).collect();
+        // With a missing head the files that it lists are reported; a segment or another head may be reported too.
+        let all_found = expected.iter().all(|file| found.contains(file));
         let is_object = expected.iter().all(|file| file.contains("/obj/"));
-        if code == 0 || !all_named || (is_object && found != expected) {
-            missed.push(format!("{number}: {mutation:?} {named:?}: {code} {findings:?}"));
+        if code == 0 || !all_found || (is_object && found != expected) {
+            missed.push(format!("{number}: {mutation:?} {affected:?}: {code} {findings:?}"));
         }
         drop(restore);
     }
@@ -134,7 +134,7 @@ fn five_hundred_mutations_are_all_found_and_none_that_is_not_there() {
 }
 
 #[test]
-fn exit_codes_tell_damaged_from_incomplete() {
+fn exit_codes_distinguish_damaged_from_incomplete() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
@@ -146,11 +146,7 @@ fn exit_codes_tell_damaged_from_incomplete() {
     fs::remove_file(copy.join(&object)).unwrap();
     let (code, findings) = validate("cran", &copy, &["--packages"]);
     assert_eq!((code, findings.len(), findings[0].0.as_str()), (1, 1, "missing"));
-    assert_eq!(
-        validate("cran", &copy, &[]),
-        (0, Vec::new()),
-        "without --packages only metadata are looked at"
-    );
+    assert_eq!(validate("cran", &copy, &[]), (0, Vec::new()), "without --packages only metadata are checked");
     fs::write(copy.join(&object), "other").unwrap();
     let (code, findings) = validate("cran", &copy, &["--packages"]);
     assert_eq!((code, findings[0].0.as_str(), findings[0].1.as_str()), (3, "damaged", object.as_str()));
@@ -158,14 +154,14 @@ fn exit_codes_tell_damaged_from_incomplete() {
 }
 
 #[test]
-fn a_file_that_the_account_of_the_server_cannot_read_is_named() {
+fn a_file_that_the_account_of_the_server_cannot_read_is_reported() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let dir = tempfile::tempdir().unwrap();
-    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let root = dir.path().join("bundle");
-    got_cran(&shelf.url(), &root, &[]);
+    got_cran(&mirror.url(), &root, &[]);
     let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
-    assert!(nix::unistd::geteuid().is_root(), "only root can give files away");
+    assert!(nix::unistd::geteuid().is_root(), "only root can change owners");
     chown(&root, Some(4242), Some(4242)).unwrap();
     fs::set_permissions(root.join(&object), fs::Permissions::from_mode(0o600)).unwrap();
     let (code, findings) = validate("cran", &root, &["--packages"]);

@@ -1,4 +1,4 @@
-//! `--outbound-proxy`: mirrors over HTTP and HTTPS that can be reached through a proxy alone.
+//! `--outbound-proxy`: mirrors over HTTP and HTTPS that are reachable only through a proxy.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,11 +12,11 @@ use crate::support::recording_server::Relay;
 use crate::support::tls::Pair;
 use crate::support::upstream::Upstream;
 
-fn shelf(dir: &std::path::Path) -> Shelf {
+fn write_mirror(dir: &std::path::Path) -> Shelf {
     mirror(dir, &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01")])
 }
 
-/// `get cran` through a proxy; what the environment says of proxies does not count.
+/// Runs `get cran` through a proxy, without the proxy variables of the environment.
 fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> Ended {
     let to = to.to_str().unwrap();
     let mut command =
@@ -28,15 +28,15 @@ fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> 
 }
 
 #[test]
-fn a_mirror_over_http_is_asked_through_the_proxy() {
+fn a_mirror_over_http_is_requested_through_the_proxy() {
     let dir = tempfile::tempdir().unwrap();
-    let upstream = Upstream::of(&shelf(dir.path()).root);
+    let upstream = Upstream::of(&write_mirror(dir.path()).root);
     let server: SocketAddr = upstream.url().trim_start_matches("http://").parse().unwrap();
     let (proxy, to) = (Relay::to(server), dir.path().join("bundle"));
-    // No name server knows this host: only the proxy can reach it.
+    // This host name does not resolve: only the proxy can reach it.
     let from = "http://cran.example.invalid";
-    let ended = get(from, &to, &format!("http://team:s3cret@{}", proxy.host()), &[]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(from, &to, &format!("http://team:s3cret@{}", proxy.host()), &[]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     is_whole(&to);
     let heads = proxy.heads();
     for path in ["PACKAGES", "alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
@@ -45,17 +45,17 @@ fn a_mirror_over_http_is_asked_through_the_proxy() {
     }
     let basic = "proxy-authorization: basic dgvhbtpzm2nyzxq="; // team:s3cret
     assert!(heads.iter().all(|head| head.to_ascii_lowercase().contains(basic)), "{heads:?}");
-    // Host and port alone will do; one that is away is told, without its password.
+    // Host and port are sufficient; an unreachable proxy is reported without its password.
     assert_eq!(get(from, &dir.path().join("other"), &proxy.host(), &[]).code, Some(0));
-    let ended = get(from, &dir.path().join("third"), "http://team:s3cret@no-proxy.example.invalid:1", &[]);
-    assert!(ended.code == Some(1) && !ended.err.contains("s3cret"), "{}", ended.err);
+    let result = get(from, &dir.path().join("third"), "http://team:s3cret@no-proxy.example.invalid:1", &[]);
+    assert!(result.code == Some(1) && !result.err.contains("s3cret"), "{}", result.err);
 }
 
-/// A proxy that opens tunnels, whatever host is named, to this server; and the first lines that it was sent.
+/// A proxy that opens tunnels to this server for every host name, and the first lines of its requests.
 fn tunnel(server: SocketAddr) -> (Door, Arc<Mutex<Vec<String>>>) {
     let lines = Arc::<Mutex<Vec<String>>>::default();
-    let heard = Arc::clone(&lines);
-    let door = Door::open(move |client| {
+    let requests = Arc::clone(&lines);
+    let listener = Door::open(move |client| {
         let (mut client, mut head) = (client, Vec::new());
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -63,7 +63,7 @@ fn tunnel(server: SocketAddr) -> (Door, Arc<Mutex<Vec<String>>>) {
             head.extend(byte);
         }
         let first = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-        heard.lock().unwrap().push(first);
+        requests.lock().unwrap().push(first);
         let server = TcpStream::connect(server)?;
         client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         std::thread::scope(|scope| {
@@ -75,26 +75,26 @@ fn tunnel(server: SocketAddr) -> (Door, Arc<Mutex<Vec<String>>>) {
             client.shutdown(Shutdown::Write)
         })
     });
-    (door, lines)
+    (listener, lines)
 }
 
 #[test]
-fn a_mirror_over_https_is_asked_through_a_tunnel() {
+fn a_mirror_over_https_is_requested_through_a_tunnel() {
     let dir = tempfile::tempdir().unwrap();
-    let root = shelf(dir.path()).root;
+    let root = write_mirror(dir.path()).root;
     let pair = Pair::new();
     pair.write(dir.path());
     let mirror = Relay::folder_over_tls(&root, pair.server_config());
     let (proxy, lines) = tunnel(mirror.address);
-    let (to, trusted) = (dir.path().join("bundle"), dir.path().join("server.crt"));
-    // Nobody listens at this port: only the proxy leads to the mirror.
-    let ended = get(
+    let (to, certificate) = (dir.path().join("bundle"), dir.path().join("server.crt"));
+    // Nothing listens on this port: only the proxy leads to the mirror.
+    let result = get(
         "https://localhost:1",
         &to,
         &format!("http://{}", proxy.address),
-        &[("SSL_CERT_FILE", trusted.to_str().unwrap())],
+        &[("SSL_CERT_FILE", certificate.to_str().unwrap())],
     );
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     is_whole(&to);
     let lines = lines.lock().unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! From mirrors to a server without any network: everything that an administrator carries in, and what R makes of it.
+//! From mirrors through a bundle to a server without network: every product of a bundle, used by R.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,14 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{binary, data, rerun, rscript};
 
-/// Compiled, and needs nothing.
+/// A compiled package without dependencies.
 const COMPILED: &str = "glue";
-/// Plain R.
+/// A package of R code only.
 const PLAIN: &str = "R6";
-/// Known to be vulnerable in this version.
+/// A package and a version that has a vulnerability.
 const VULNERABLE: (&str, &str) = ("commonmark", "1.7");
 
-fn copied(from: &str, to: &Path) {
+fn copy(from: &str, to: &Path) {
     let status = Command::new("cp").arg("-r").arg(data::path(from)).arg(to).status().expect("cp");
     assert!(status.success());
 }
@@ -42,13 +42,13 @@ fn publish(mirror: &Path, package: &Tarball) {
     }
 }
 
-/// What R makes of these packages of the mirror, in the mirror's tree of builds for this system.
+/// Builds these packages of the mirror with R into the mirror's folder of binaries for this system.
 fn build(mirror: &Path, packages: &[&str]) {
     let contrib = mirror.join("src/contrib");
     let file = |package: &&str| {
-        let begins = format!("{package}_");
+        let prefix = format!("{package}_");
         let mut names = fs::read_dir(&contrib).unwrap().map(|entry| entry.unwrap().path());
-        names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&begins)).unwrap()
+        names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&prefix)).unwrap()
     };
     let sources: Vec<PathBuf> = packages.iter().map(file).collect();
     let folder = mirror.join("bin/linux/bookworm-x86_64/4.2/src/contrib");
@@ -60,17 +60,17 @@ fn build(mirror: &Path, packages: &[&str]) {
         let description =
             Command::new("tar").arg("-xzOf").arg(&built).arg(format!("{package}/DESCRIPTION")).output();
         let description = String::from_utf8(description.unwrap().stdout).unwrap();
-        let kept = description.lines().filter(|line| {
+        let fields = description.lines().filter(|line| {
             ["Package:", "Version:", "Depends:", "License:", "Built:"].iter().any(|tag| line.starts_with(tag))
         });
-        index += &kept.map(|line| format!("{line}\n")).collect::<String>();
+        index += &fields.map(|line| format!("{line}\n")).collect::<String>();
         index += &format!("Filesize: {}\n\n", fs::metadata(&built).unwrap().len());
         fs::copy(&built, folder.join(name)).unwrap();
     }
     fs::write(folder.join("PACKAGES"), index).unwrap();
 }
 
-fn downloaded(cran: &Path, bioc: &Path, to: &Path) {
+fn download(cran: &Path, bioc: &Path, to: &Path) {
     let rules = file_url(&data::path("sysreqs").canonicalize().unwrap());
     let more =
         ["--requirements-url", &rules, "--include-binaries", "--r-versions=4.2", "--distributions=bookworm"];
@@ -80,8 +80,8 @@ fn downloaded(cran: &Path, bioc: &Path, to: &Path) {
     for get in
         [&["bioconductor", "--base-url", &bioc, "--versions=3.16"][..], &["vulns", "--base-url", &advisories]]
     {
-        let ended = run(&[&["get"], get, &["--destination", to]].concat());
-        assert_eq!(ended.code, Some(0), "{get:?}: {}", ended.err);
+        let result = run(&[&["get"], get, &["--destination", to]].concat());
+        assert_eq!(result.code, Some(0), "{get:?}: {}", result.err);
     }
 }
 
@@ -91,17 +91,17 @@ fn index(server: &Server, snapshot: &str) -> Vec<u8> {
     answer.body
 }
 
-/// Runs R with its own library; what `say` told.
+/// Runs R with its own library; returns the output of `say`.
 fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
     let prelude = "options(warn = 1); args <- commandArgs(TRUE); lib <- Sys.getenv('R_LIBS_USER')\n\
         say <- function(what, ...) cat(what, '\\t', paste(..., collapse = ' '), '\\n', sep = '')\n\
         fast <- c('--no-docs', '--no-byte-compile', '--no-test-load')\n\
-        how <- function(package) {\n\
+        install <- function(package) {\n\
             outputs <- tempfile('outputs'); dir.create(outputs)\n\
             install.packages(package, lib = lib, keep_outputs = outputs, INSTALL_opts = fast)\n\
-            said <- readLines(file.path(outputs, paste0(package, '.out')))\n\
+            log <- readLines(file.path(outputs, paste0(package, '.out')))\n\
             loadNamespace(package, lib.loc = lib)\n\
-            sub('.*installing [*](source|binary)[*].*', '\\\\1', grep('installing [*]', said, value = TRUE)[[1]])\n\
+            sub('.*installing [*](source|binary)[*].*', '\\\\1', grep('installing [*]', log, value = TRUE)[[1]])\n\
         }\n";
     let out = rscript::run(&format!("{}{prelude}{code}", rscript::DOCUMENTED_AGENT), args);
     let pairs = out.lines().filter_map(|line| line.split_once('\t'));
@@ -109,36 +109,36 @@ fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn what_was_carried_in_serves_r_without_any_network() {
-    // Nothing but a loopback interface: no route leads anywhere.
-    if rerun::without_network() {
+fn a_copied_bundle_serves_r_without_network() {
+    // Only a loopback interface, without routes.
+    if again::without_network() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let (cran, bioc, bundle) = (dir.path().join("cran"), dir.path().join("bioc"), dir.path().join("bundle"));
-    copied("cran-mirror", &cran);
+    copy("cran-mirror", &cran);
     bioconductor::mirror(&bioc, "4.4");
     publish(&cran, &Tarball::new(VULNERABLE.0, VULNERABLE.1));
     publish(&cran, &Tarball::new("maps", "1.0").field("SystemRequirements: GEOS"));
     build(&cran, &[COMPILED, PLAIN]);
-    downloaded(&cran, &bioc, &bundle);
+    download(&cran, &bioc, &bundle);
 
-    // On a tape to another machine.
-    let tape = dir.path().join("data.tar");
-    let carried = dir.path().join("carried");
-    fs::create_dir(&carried).unwrap();
+    // As a tar archive to another machine.
+    let archive = dir.path().join("data.tar");
+    let copied = dir.path().join("carried");
+    fs::create_dir(&copied).unwrap();
     let tar = |args: [&str; 2], at: &Path| {
         let mut command = Command::new("tar");
-        command.args(args).arg(&tape).arg("-C").arg(at).args((args[0] == "-c").then_some("."));
+        command.args(args).arg(&archive).arg("-C").arg(at).args((args[0] == "-c").then_some("."));
         assert!(command.status().expect("tar").success());
     };
     tar(["-c", "-f"], &bundle);
-    tar(["-x", "-f"], &carried);
+    tar(["-x", "-f"], &copied);
     for what in ["cran", "bioconductor"] {
-        assert_eq!(validate(what, &carried, &["--packages"]), (0, Vec::new()), "{what}");
+        assert_eq!(validate(what, &copied, &["--packages"]), (0, Vec::new()), "{what}");
     }
 
-    let url = file_url(&carried);
+    let url = file_url(&copied);
     let server = Builder::default()
         .gcfg(&format!(
             "[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n[Server]\nServiceLog = {{dir}}/service.log"
@@ -151,11 +151,12 @@ fn what_was_carried_in_serves_r_without_any_network() {
     server.told("subscribe --repo=prod --source=cran");
     server.told("create repo --name=bioc --type=bioconductor");
 
-    let installed = "options(repos = args[[1]]); say('binary', how(args[[2]])); say('plain', how(args[[3]]))
-        say('source', how(args[[4]]))";
-    let told = r(installed, &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED, PLAIN, "xtable"]);
+    let installed =
+        "options(repos = args[[1]]); say('binary', install(args[[2]])); say('plain', install(args[[3]]))
+        say('source', install(args[[4]]))";
+    let results = r(installed, &[&server.url("/prod/__linux__/bookworm/latest"), COMPILED, PLAIN, "xtable"]);
     assert_eq!(
-        (told["binary"].as_str(), told["plain"].as_str(), told["source"].as_str()),
+        (results["binary"].as_str(), results["plain"].as_str(), results["source"].as_str()),
         ("binary", "binary", "source")
     );
 
@@ -164,8 +165,8 @@ fn what_was_carried_in_serves_r_without_any_network() {
         suppressMessages(BiocManager::install('BiocGenerics', ask = FALSE, update = FALSE, lib = lib, INSTALL_opts = fast))
         loadNamespace('BiocGenerics', lib.loc = lib)
         say('bioconductor', as.character(packageVersion('BiocGenerics', lib.loc = lib)))";
-    let told = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
-    assert_eq!(told["bioconductor"], "0.44.0");
+    let results = r(biocmanager, &[&server.url("/bioc/latest"), &server.url("/prod/latest")]);
+    assert_eq!(results["bioconductor"], "0.44.0");
 
     let found = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
     assert!(found["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{found}");
@@ -173,19 +174,19 @@ fn what_was_carried_in_serves_r_without_any_network() {
         server.get("/__api__/repos/prod/sysreqs?pkgname=maps&distribution=ubuntu&release=22.04").json();
     assert_eq!(needs["requirements"][0]["requirements"]["packages"][0], "libgeos-dev", "{needs}");
 
-    // The mirror moves on; what is new is fetched, and copied over while the server runs.
+    // The mirror changes; the new package is fetched, and the bundle is copied while the server runs.
     let transactions = server.get("/__api__/sources/cran/transactions").json();
     let ids = transactions.as_array().expect("a list").iter().filter_map(|row| row["id"].as_i64());
     let number = ids.max().unwrap_or_else(|| panic!("{transactions}")).to_string();
     let before = index(&server, &number);
     publish(&cran, &Tarball::new("brandnew", "0.1"));
-    downloaded(&cran, &bioc, &bundle);
-    copy_over(&bundle, &carried);
+    download(&cran, &bioc, &bundle);
+    copy_over(&bundle, &copied);
     server.sync_of("cran").expect("the new state");
     assert_eq!(
-        r("options(repos = args[[1]]); say('new', how('brandnew'))", &[&server.url("/prod/latest")])["new"],
+        r("options(repos = args[[1]]); say('new', install('brandnew'))", &[&server.url("/prod/latest")])["new"],
         "source"
     );
-    assert_eq!(index(&server, &number), before, "what a snapshot said it says for ever");
+    assert_eq!(index(&server, &number), before, "a snapshot never changes");
     assert_ne!(index(&server, "latest"), before);
 }

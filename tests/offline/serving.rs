@@ -15,7 +15,7 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 use crate::support::{data, mirror_dir};
 
-/// A server on the bundle `{dir}/bundle`, with a repository `prod` of CRAN.
+/// A server with the bundle as the mirror of CRAN, and with a repository `prod` of CRAN.
 fn server(bundle: &Path) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(bundle))).start();
     server.told("create repo --name=prod");
@@ -29,19 +29,19 @@ fn index(server: &Server, snapshot: &str) -> String {
     answer.text()
 }
 
-/// A mirror with a history, and the bundle made of it.
-fn made(dir: &Path) -> (Shelf, PathBuf) {
-    let mut shelf = Shelf::new(dir.join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("beta", "1.0", "2020-02-01");
-    shelf.simple("alpha", "1.1", "2020-03-01");
-    shelf.write();
+/// A mirror with a history, and its bundle.
+fn mirror_and_bundle(dir: &Path) -> (Shelf, PathBuf) {
+    let mut mirror = Shelf::new(dir.join("mirror"));
+    mirror.simple("alpha", "1.0", "2020-01-01");
+    mirror.simple("beta", "1.0", "2020-02-01");
+    mirror.simple("alpha", "1.1", "2020-03-01");
+    mirror.write();
     let bundle = dir.join("bundle");
-    got_cran(&shelf.url(), &bundle, &[]);
-    (shelf, bundle)
+    got_cran(&mirror.url(), &bundle, &[]);
+    (mirror, bundle)
 }
 
-/// The one object of a release.
+/// The object of a release.
 async fn object(bundle: &Path, name: &str, version: &str) -> PathBuf {
     let (_, _, state) = read(bundle, &Product::Cran).await;
     let package = state.package("", name).expect("a package");
@@ -49,13 +49,13 @@ async fn object(bundle: &Path, name: &str, version: &str) -> PathBuf {
     bundle.join(Product::Cran.object_path(release.object.sha256, &release.object.ext))
 }
 
-fn stored(server: &Server) -> Vec<String> {
+fn stored_files(server: &Server) -> Vec<String> {
     let folder = server.dir().join("data/cran");
     tree(&folder).into_keys().filter(|path| path.ends_with(".tar.gz") || path.len() > 64).collect()
 }
 
 #[test]
-fn the_real_mirror_is_served_in_place_and_as_the_mirror_itself_would_be() {
+fn a_bundle_of_the_real_mirror_is_served_in_place_with_the_content_of_the_mirror() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror").canonicalize().unwrap();
     let bundle = dir.path().join("data");
@@ -67,48 +67,48 @@ fn the_real_mirror_is_served_in_place_and_as_the_mirror_itself_would_be() {
     ));
     from_bundle.wait_for_log("The bundle has cran of ");
     let before = tree(&bundle);
-    let told = from_bundle.sync().expect("a bundle");
-    assert!(told.contains(&data::cran().added()), "{told}");
+    let message = from_bundle.sync().expect("a bundle");
+    assert!(message.contains(&data::cran().added()), "{message}");
     from_mirror.sync().expect("a mirror");
     assert_eq!(index(&from_bundle, "latest"), index(&from_mirror, "latest"));
     let cran = data::cran();
     let archived = format!("Archive/R6/{}", cran.older("R6")[0]);
     for file in [cran.file("R6"), &archived, "Meta/archive.rds", "Meta/current.rds"] {
         let path = format!("/prod/latest/src/contrib/{file}");
-        let (ours, theirs) = (from_bundle.get(&path), from_mirror.get(&path));
-        assert_eq!((ours.status, ours.body == theirs.body), (200, true), "{file}");
+        let (of_bundle, of_mirror) = (from_bundle.get(&path), from_mirror.get(&path));
+        assert_eq!((of_bundle.status, of_bundle.body == of_mirror.body), (200, true), "{file}");
     }
-    assert_eq!(stored(&from_bundle), [""; 0], "there is no second copy");
-    until("a mirror's file is stored", || !stored(&from_mirror).is_empty());
+    assert_eq!(stored_files(&from_bundle), [""; 0], "there is no second copy");
+    until("a mirror's file is stored", || !stored_files(&from_mirror).is_empty());
     let again = from_bundle.sync().expect("a bundle");
     assert!(again.contains("up to date"), "{again}");
     assert!(tree(&bundle) == before, "a server writes nothing into a bundle");
 }
 
 #[test]
-fn ranges_and_conditions_are_answered_in_place() {
+fn ranges_and_conditional_requests_are_served_from_the_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, bundle) = made(dir.path());
+    let (_, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let url = server.url("/prod/latest/src/contrib/alpha_1.1.tar.gz");
-    let ask = |name, value| crate::support::http::request("GET", &url, &[(name, value)], b"");
-    let whole = ask("Accept", "*/*");
-    let tag = whole.header("etag").expect("a digest is known from the beginning").to_owned();
-    let part = ask("Range", "bytes=5-14");
-    assert_eq!((part.status, part.body.as_slice()), (206, &whole.body[5..15]));
-    assert_eq!(ask("If-None-Match", &tag).status, 304);
-    assert_eq!(ask("Range", "bytes=99999999-").status, 416);
+    let request = |name, value| crate::support::http::request("GET", &url, &[(name, value)], b"");
+    let complete = request("Accept", "*/*");
+    let tag = complete.header("etag").expect("the bundle declares digests").to_owned();
+    let part = request("Range", "bytes=5-14");
+    assert_eq!((part.status, part.body.as_slice()), (206, &complete.body[5..15]));
+    assert_eq!(request("If-None-Match", &tag).status, 304);
+    assert_eq!(request("Range", "bytes=99999999-").status, 416);
 }
 
 #[test]
-fn history_comes_out_of_the_bundle_too() {
+fn history_is_back_filled_from_the_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, bundle) = made(dir.path());
+    let (mut mirror, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
-    let told = server.told("backfill --source=cran --since=2020-01-01");
-    assert!(told.contains("2020-01-01"), "{told}");
+    let message = server.told("backfill --source=cran --since=2020-01-01");
+    assert!(message.contains("2020-01-01"), "{message}");
     let days = |server: &Server| {
         ["2020-01-15", "2020-02-15", "2020-03-15"].map(|day| {
             let text = index(server, day);
@@ -120,15 +120,15 @@ fn history_comes_out_of_the_bundle_too() {
     assert_eq!(days(&server), ["alpha 1.0", "alpha 1.0 beta 1.0", "alpha 1.1 beta 1.0"]);
     let old = server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz");
     assert_eq!(old.status, 200);
-    assert_eq!(stored(&server), [""; 0], "what was archived is served in place as well");
+    assert_eq!(stored_files(&server), [""; 0], "archived packages are served in place");
     let before = index(&server, "2020-03-15");
-    // The mirror moves on; a later download is copied over the bundle while the server runs.
-    shelf.simple("gamma", "1.0", "2020-04-01");
-    shelf.simple("alpha", "1.2", "2020-04-02");
-    shelf.write();
+    // The mirror changes; a later download is copied over the bundle while the server runs.
+    mirror.simple("gamma", "1.0", "2020-04-01");
+    mirror.simple("alpha", "1.2", "2020-04-02");
+    mirror.write();
     let newer = dir.path().join("newer");
     copy_over_new(&bundle, &newer);
-    got_cran(&shelf.url(), &newer, &[]);
+    got_cran(&mirror.url(), &newer, &[]);
     copy_over(&newer, &bundle);
     server.sync().expect("the new bundle");
     let now = index(&server, "latest");
@@ -143,55 +143,58 @@ fn copy_over_new(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_half_copied_bundle_changes_nothing_until_it_is_whole() {
+fn a_partly_copied_bundle_changes_nothing_until_it_is_complete() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, bundle) = made(dir.path());
+    let (mut mirror, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let before = index(&server, "latest");
     let newer = dir.path().join("newer");
     copy_over_new(&bundle, &newer);
-    shelf.simple("gamma", "1.0", "2020-04-01");
-    shelf.write();
-    got_cran(&shelf.url(), &newer, &[]);
-    // The head is there before the segment that it names.
+    mirror.simple("gamma", "1.0", "2020-04-01");
+    mirror.write();
+    got_cran(&mirror.url(), &newer, &[]);
+    // The head is copied before the segment that it lists.
     std::fs::copy(newer.join("v3/1/head.json"), bundle.join("v3/1/head.json")).unwrap();
-    let told = server.sync().expect_err("half of it");
-    assert!(told.contains("v3/1/log/") && told.contains("the copy is not complete yet"), "{told}");
+    let message = server.sync().expect_err("the copy is incomplete");
+    assert!(message.contains("v3/1/log/") && message.contains("the copy is not complete yet"), "{message}");
     assert_eq!(index(&server, "latest"), before);
     copy_over(&newer, &bundle);
-    server.sync().expect("all of it");
+    server.sync().expect("the copy is complete");
     assert!(index(&server, "latest").contains("Package: gamma"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_not_what_their_digest_says_are_never_served() {
+async fn bytes_that_do_not_match_their_digest_are_never_served() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, bundle) = made(dir.path());
+    let (_, bundle) = mirror_and_bundle(dir.path());
     let (flipped, missing) = (object(&bundle, "alpha", "1.1").await, object(&bundle, "beta", "1.0").await);
-    let whole = std::fs::read(&flipped).unwrap();
+    let complete = std::fs::read(&flipped).unwrap();
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
     assert_eq!(server.get(path).status, 200);
-    let mut bytes = whole.clone();
+    let mut bytes = complete.clone();
     bytes[20] ^= 1;
     std::fs::write(&flipped, &bytes).unwrap();
     let refused = server.get(path);
-    assert_eq!(refused.status, 503, "it was compared before, and is another file now");
+    assert_eq!(refused.status, 503, "it was compared before, and is a different file now");
     assert!(!refused.body.windows(8).any(|window| window == &bytes[16..24]));
     server.wait_for_log("has the SHA-256");
-    std::fs::write(&flipped, &whole).unwrap();
-    assert!(server.get(path).body == whole, "mended without a restart");
+    std::fs::write(&flipped, &complete).unwrap();
+    assert!(server.get(path).body == complete, "it is served again without a restart");
     std::fs::remove_file(&missing).unwrap();
     let absent = server.get("/prod/latest/src/contrib/beta_1.0.tar.gz");
     assert_eq!(absent.status, 404);
-    let told = absent.text();
-    assert!(told.contains("beta_1.0.tar.gz is not in the bundle") && !told.contains("obj/"), "{told}");
+    let message = absent.text();
+    assert!(
+        message.contains("beta_1.0.tar.gz is not in the bundle") && !message.contains("obj/"),
+        "{message}"
+    );
     server.wait_for_log("is not in the bundle that packages are served from");
     // A link that leads out of the bundle is not followed.
     let secret = dir.path().join("secret");
-    std::fs::write(&secret, &whole).unwrap();
+    std::fs::write(&secret, &complete).unwrap();
     std::fs::remove_file(&flipped).unwrap();
     std::os::unix::fs::symlink(&secret, &flipped).unwrap();
     assert_ne!(server.get(path).status, 200);
@@ -199,46 +202,46 @@ async fn bytes_that_are_not_what_their_digest_says_are_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_many_ask_for_is_looked_at_all_the_same() {
+async fn a_file_that_is_often_requested_is_still_compared() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, bundle) = made(dir.path());
+    let (_, bundle) = mirror_and_bundle(dir.path());
     let file = object(&bundle, "alpha", "1.1").await;
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let path = "/prod/latest/src/contrib/alpha_1.1.tar.gz";
-    let whole = std::fs::read(&file).unwrap();
-    let often = || (0..5).for_each(|_| assert!(server.get(path).body == whole));
-    often();
+    let complete = std::fs::read(&file).unwrap();
+    let request_five_times = || (0..5).for_each(|_| assert!(server.get(path).body == complete));
+    request_five_times();
     let part = crate::support::http::request("GET", &server.url(path), &[("Range", "bytes=5-14")], b"");
-    assert_eq!((part.status, part.body.as_slice()), (206, &whole[5..15]));
-    let mut flipped = whole.clone();
+    assert_eq!((part.status, part.body.as_slice()), (206, &complete[5..15]));
+    let mut flipped = complete.clone();
     flipped[20] ^= 1;
     std::fs::write(&file, &flipped).unwrap();
-    until("another file is seen", || {
+    until("the changed file is detected", || {
         let answer = server.get(path);
-        assert!(answer.status == 503 || answer.body == whole, "{}", answer.status);
+        assert!(answer.status == 503 || answer.body == complete, "{}", answer.status);
         answer.status == 503
     });
     std::fs::remove_file(&file).unwrap();
-    until("none is seen", || server.get(path).status == 404);
-    std::fs::write(&file, &whole).unwrap();
-    often();
+    until("the missing file is detected", || server.get(path).status == 404);
+    std::fs::write(&file, &complete).unwrap();
+    request_five_times();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_files_are_compared_too() {
+async fn large_files_are_compared() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = Shelf::new(dir.path().join("mirror"));
     let mut state = 1_u64;
     let mut letter = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         char::from(b' ' + (state >> 58) as u8)
     };
     let noise: String = (0..3_000_000).map(&mut letter).collect();
-    shelf.publish(&Tarball::new("alpha", "1.1").with("noise", &noise), "2020-01-01");
-    shelf.write();
+    mirror.publish(&Tarball::new("alpha", "1.1").with("noise", &noise), "2020-01-01");
+    mirror.write();
     let bundle = dir.path().join("bundle");
-    got_cran(&shelf.url(), &bundle, &[]);
+    got_cran(&mirror.url(), &bundle, &[]);
     let file = object(&bundle, "alpha", "1.1").await;
     let mut bytes = std::fs::read(&file).unwrap();
     assert!(bytes.len() > 1 << 20, "{}", bytes.len());
@@ -254,103 +257,104 @@ async fn large_files_are_compared_too() {
 }
 
 #[test]
-fn an_archived_package_that_the_bundle_has_with_other_bytes_now_is_served_with_them() {
+fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let shelf_of = |folder: &str, first_day: &str, text: &str| {
-        let mut shelf = Shelf::new(dir.path().join(folder));
+    let write_mirror = |folder: &str, first_day: &str, text: &str| {
+        let mut mirror = Shelf::new(dir.path().join(folder));
         let first = Tarball::new("alpha", "1.0").with("README.md", text);
-        shelf.publish(&first, first_day);
-        shelf.simple("alpha", "1.1", "2020-03-01");
-        shelf.write();
-        shelf
+        mirror.publish(&first, first_day);
+        mirror.simple("alpha", "1.1", "2020-03-01");
+        mirror.write();
+        mirror
     };
-    let upstream = Upstream::of(&shelf_of("mirror", "2020-01-01", "# one\n").root);
+    let upstream = Upstream::of(&write_mirror("mirror", "2020-01-01", "# one\n").root);
     let path = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
-    let sound = upstream.bytes(path);
-    let mut damaged = sound.clone();
-    damaged[sound.len() / 2] ^= 1;
+    let intact = upstream.bytes(path);
+    let mut damaged = intact.clone();
+    damaged[intact.len() / 2] ^= 1;
     upstream.put(path, damaged.clone());
     let bundle = dir.path().join("bundle");
     got_cran(&upstream.url(), &bundle, &[]);
     let mut server = server(&bundle);
     server.sync().expect("a bundle");
     let address = format!("/prod/latest/{path}");
-    assert!(server.get(&address).body == damaged, "the index tells no checksum of it");
+    assert!(server.get(&address).body == damaged, "the index has no checksum of it");
     // The mirror was repaired: the next run fetches the file again. Name, size and date are the same.
-    upstream.put(path, sound.clone());
+    upstream.put(path, intact.clone());
     got_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the repaired mirror");
-    assert!(server.get(&address).body == sound);
+    assert!(server.get(&address).body == intact);
     let again = server.sync().expect("the same bundle");
     assert!(again.contains("up to date"), "{again}");
     server.restart();
-    assert!(server.get(&address).body == sound);
-    // Of the same name and another size and date.
-    for (path, bytes) in tree(&shelf_of("changed", "2020-01-05", "# one, and more of it\n").root) {
+    assert!(server.get(&address).body == intact);
+    // The same name with another size and date.
+    for (path, bytes) in tree(&write_mirror("changed", "2020-01-05", "# one, and more of it\n").root) {
         upstream.put(&path, bytes);
     }
     let changed = upstream.bytes(path);
-    assert_ne!(changed.len(), sound.len());
+    assert_ne!(changed.len(), intact.len());
     got_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the changed mirror");
     assert!(server.get(&address).body == changed);
     let again = server.sync().expect("the same bundle");
     assert!(again.contains("up to date"), "{again}");
     let current = server.get("/prod/latest/src/contrib/alpha_1.1.tar.gz");
-    assert_eq!((current.status, stored(&server)), (200, Vec::new()));
+    assert_eq!((current.status, stored_files(&server)), (200, Vec::new()));
 }
 
-/// Where the mirrors of a server lie can be changed while it runs.
 #[test]
-fn a_directory_that_is_named_later_is_served_from_at_once() {
+fn a_bundle_configured_by_a_reload_is_used_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut shelf, bundle) = made(dir.path());
+    let (mut mirror, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
     let path = "/prod/latest/src/contrib/beta_1.0.tar.gz";
     assert_eq!(server.get(path).status, 200);
-    shelf.simple("gamma", "1.0", "2020-04-01");
-    shelf.write();
+    mirror.simple("gamma", "1.0", "2020-04-01");
+    mirror.write();
     let other = dir.path().join("other");
-    got_cran(&shelf.url(), &other, &[]);
-    std::fs::rename(&bundle, dir.path().join("gone")).unwrap();
-    server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other)), &["CRAN.URL is"]);
+    got_cran(&mirror.url(), &other, &[]);
+    std::fs::rename(&bundle, dir.path().join("moved")).unwrap();
+    server.hup_applies(&format!("[CRAN]\nURL = {}", shelf::file_url(&other)), &["CRAN.URL is"]);
     assert_eq!(server.get(path).status, 200);
-    server.sync().expect("the other one");
+    server.sync().expect("the other bundle");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
-    assert_eq!(stored(&server), [""; 0]);
+    assert_eq!(stored_files(&server), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn builds_that_are_copied_into_it_are_seen_by_the_next_sync_of_the_schedule() {
+async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
     got_cran(&mirror, &bundle, &[]);
-    let server = Syncing::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
-    let told = server.sync().await.expect("a bundle");
-    assert!(!told.contains("binaries were synced"), "{told}");
+    let server = Syncing::new(crate::support::db::Engine::Sqlite, &shelf::file_url(&bundle)).await;
+    let message = server.sync().await.expect("a bundle");
+    assert!(!message.contains("binaries were synced"), "{message}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
     got_cran(&mirror, &bundle, &flags);
     let (tree, seq) = server.head().expect("published");
-    // Nobody asked by hand.
+    // The sync is not started by hand.
     server.sync.report_mismatch(PointTree { source: SourceId::CRAN, tree, seq });
-    let ended = server.sync().await.expect("the same job");
+    let message = server.sync().await.expect("the same job");
     assert!(
-        ended.contains("binaries were synced")
-            && ended.contains(&format!(": {} new", data::cran().builds_with_source().len())),
-        "{ended}"
+        message.contains("binaries were synced")
+            && message.contains(&format!(": {} new", data::cran().builds_with_source().len())),
+        "{message}"
     );
 }
 
 #[test]
-fn data_of_another_schema_are_named() {
+fn data_of_another_schema_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("v2/1")).unwrap();
     let old = server(dir.path());
-    let told = old.sync().expect_err("too old");
+    let message = old.sync().expect_err("too old");
     assert!(
-        told.contains("schema v2") && told.contains("v3") && told.contains("rspm-offline-downloader"),
-        "{told}"
+        message.contains("schema v2")
+            && message.contains("v3")
+            && message.contains("rspm-offline-downloader"),
+        "{message}"
     );
 }

@@ -8,24 +8,24 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{data, mirror_dir};
 
-/// A server on that mirror or bundle, synced, with the repository `bioc`.
+/// A server with that mirror or bundle, synced, with the repository `bioc`.
 fn server(url: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).start();
     server.told("create repo --name=bioc --type=bioconductor");
-    server.sync_of("bioconductor").expect("it can be read");
+    server.sync_of("bioconductor").expect("a valid mirror or bundle");
     server
 }
 
 #[test]
-fn a_bundle_of_two_versions_is_served_as_its_mirror_is() {
+fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mirror = mirror_dir::file_url(&data::path("bioc-mirror").canonicalize().expect("it is there"));
+    let mirror = shelf::file_url(&data::path("bioc-mirror").canonicalize().expect("the folder exists"));
     let bundle = dir.path().join("data");
     let to = bundle.to_str().expect("UTF-8");
-    let got =
+    let result =
         run(&["get", "bioconductor", "--base-url", &mirror, "--destination", to, "--versions", "3.16,3.20"]);
-    assert_eq!(got.code, Some(0), "{}\n{}", got.out, got.err);
-    let (from_bundle, from_mirror) = (server(&mirror_dir::file_url(&bundle)), server(&mirror));
+    assert_eq!(result.code, Some(0), "{}\n{}", result.out, result.err);
+    let (from_bundle, from_mirror) = (server(&shelf::file_url(&bundle)), server(&mirror));
     let get = |server: &Server, path: &str| {
         let answer = server.get(&format!("/bioc/{path}"));
         (answer.status, answer.body)
@@ -38,12 +38,12 @@ fn a_bundle_of_two_versions_is_served_as_its_mirror_is() {
         "packages/3.16/bioc/src/contrib/XVector_0.38.0.tar.gz",
         "packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz",
     ] {
-        let (ours, theirs) = (get(&from_bundle, path), get(&from_mirror, path));
+        let (of_bundle, of_mirror) = (get(&from_bundle, path), get(&from_mirror, path));
         assert!(
-            ours.0 == 200 && ours == theirs,
+            of_bundle.0 == 200 && of_bundle == of_mirror,
             "{path}: {} {}",
-            ours.0,
-            String::from_utf8_lossy(&ours.1).chars().take(500).collect::<String>()
+            of_bundle.0,
+            String::from_utf8_lossy(&of_bundle.1).chars().take(500).collect::<String>()
         );
     }
     let again = from_bundle.sync_of("bioconductor").expect("a bundle");
@@ -65,19 +65,19 @@ fn segments(bundle: &Path, version: &str) -> Vec<PathBuf> {
     log.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What happens to the newest segment of a version, or to its folder.
+/// Damages the newest segment of a version, or its folder.
 type Damage = fn(&Path, &Path);
 
 #[test]
-fn a_version_that_cannot_be_read_stays_as_it_was_and_the_others_go_on() {
+fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
     let dir = tempfile::tempdir().expect("a folder");
     let (mirror, bundle) = (dir.path().join("mirror"), dir.path().join("data"));
     crate::clients::bioconductor::mirror(&mirror, "4.4");
     let download = || {
         let (from, to) = (mirror_dir::file_url(&mirror), bundle.to_str().expect("UTF-8"));
         let flags = ["--base-url", &from, "--destination", to, "--versions", "3.16,3.20"];
-        let got = run(&[&["get", "bioconductor"], &flags[..]].concat());
-        assert_eq!(got.code, Some(0), "{}\n{}", got.out, got.err);
+        let result = run(&[&["get", "bioconductor"], &flags[..]].concat());
+        assert_eq!(result.code, Some(0), "{}\n{}", result.out, result.err);
     };
     download();
     let server = server(&mirror_dir::file_url(&bundle));
@@ -118,17 +118,20 @@ fn a_version_that_cannot_be_read_stays_as_it_was_and_the_others_go_on() {
         download();
         let newest =
             segments(&bundle, "3.16").into_iter().find(|path| !old.contains(path)).expect("a new one");
-        let copied = std::process::Command::new("cp").arg("-r").arg(&root).arg(&aside).status();
-        assert!(copied.expect("cp").success());
+        let status = std::process::Command::new("cp").arg("-r").arg(&root).arg(&aside).status();
+        assert!(status.expect("cp").success());
         damage(&newest, &root);
-        let told = server.sync_of("bioconductor").expect_err(what);
-        assert!(told.contains("Bioconductor 3.16 stays as it was") && told.contains(words), "{what}: {told}");
-        assert!(told.contains("Bioconductor 3.20 was synced"), "{what}: {told}");
+        let message = server.sync_of("bioconductor").expect_err(what);
+        assert!(
+            message.contains("Bioconductor 3.16 stays as it was") && message.contains(words),
+            "{what}: {message}"
+        );
+        assert!(message.contains("Bioconductor 3.20 was synced"), "{what}: {message}");
         assert_eq!(index("3.16"), before, "{what}");
         assert!(index("3.20").contains(&format!("Package: {what}\n")), "{what}");
-        let served = server.get("/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz");
-        assert_eq!(served.status, 200);
-        // Copied again, it goes on where it was.
+        let answer = server.get("/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz");
+        assert_eq!(answer.status, 200);
+        // After another copy the version is synced.
         let _ = fs::remove_dir_all(&root);
         fs::rename(&aside, &root).unwrap();
         server.sync_of("bioconductor").expect(what);

@@ -1,4 +1,4 @@
-//! What is read of a bundle is shared by those who read it at one time, and no answer is an old one.
+//! Concurrent readers of a bundle share its content, and no answer is outdated.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn segments(product: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn the_repositories_of_a_version_are_read_together() {
+async fn the_repositories_of_a_version_share_one_read() {
     let dir = tempfile::tempdir().unwrap();
     let (mirror, bundle) = (dir.path().join("mirror"), dir.path().join("data"));
     crate::clients::bioconductor::mirror(&mirror, "4.4");
@@ -45,8 +45,9 @@ async fn the_repositories_of_a_version_are_read_together() {
     fs::remove_file(contrib.join("PACKAGES.gz")).unwrap();
     let from = file_url(&mirror);
     let to = bundle.to_str().unwrap();
-    let got = run(&["get", "bioconductor", "--base-url", &from, "--destination", to, "--versions", "3.20"]);
-    assert_eq!(got.code, Some(0), "{}", got.err);
+    let result =
+        run(&["get", "bioconductor", "--base-url", &from, "--destination", to, "--versions", "3.20"]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     let upstream = client();
     let of = |repository: &str| {
         upstream.mirror(&file_url(&bundle.join("packages/3.20").join(repository))).unwrap()
@@ -54,7 +55,7 @@ async fn the_repositories_of_a_version_are_read_together() {
     let (software, annotation) = (of("bioc"), of("data/annotation"));
     let (text, _) = fetch(&software, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: Biobase"), "{text}");
-    // Whoever reads the segments now finds none.
+    // The segments cannot be read again.
     let found = segments(&bundle.join("bioc/v4/3.20"));
     assert!(!found.is_empty());
     let aside = |path: &Path| path.with_extension("aside");
@@ -62,39 +63,40 @@ async fn the_repositories_of_a_version_are_read_together() {
     let (text, _) = fetch(&annotation, "src/contrib/PACKAGES", None).await.unwrap().expect("a body");
     assert!(text.contains("Package: annotates") && !text.contains("Package: Biobase"), "{text}");
     assert!(fetch(&annotation, "src/contrib/Meta/archive.rds", None).await.is_ok());
-    // Nothing stays in memory that nobody uses.
+    // Unused content is released.
     drop((software, annotation));
-    let told = fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
-    assert!(told.contains("bioc/v4/3.20/log/") && told.contains("is missing"), "{told}");
+    let error = fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.expect_err("no segment");
+    assert!(error.contains("bioc/v4/3.20/log/") && error.contains("is missing"), "{error}");
     found.iter().for_each(|path| fs::rename(aside(path), path).unwrap());
-    assert!(fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.is_ok(), "a failure is not remembered");
+    assert!(fetch(&of("bioc"), "src/contrib/PACKAGES", None).await.is_ok(), "a failure is not cached");
 }
 
 #[tokio::test]
-async fn a_head_that_is_replaced_is_seen_by_the_next_look() {
+async fn a_replaced_head_is_read_by_the_next_request() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.write();
+    let mut source = Shelf::new(dir.path().join("mirror"));
+    source.simple("alpha", "1.0", "2020-01-01");
+    source.write();
     let bundle = dir.path().join("bundle");
-    got_cran(&shelf.url(), &bundle, &[]);
+    got_cran(&source.url(), &bundle, &[]);
     let upstream = client();
-    let look = async |mirror: &Mirror, known| fetch(mirror, "src/contrib/PACKAGES", known).await.unwrap();
+    let fetch_index =
+        async |mirror: &Mirror, known| fetch(mirror, "src/contrib/PACKAGES", known).await.unwrap();
     let mirror = upstream.mirror(&file_url(&bundle)).unwrap();
-    let (text, first) = look(&mirror, None).await.expect("a body");
-    assert!(text.contains("Version: 1.0") && look(&mirror, Some(first.clone())).await.is_none());
+    let (text, first) = fetch_index(&mirror, None).await.expect("a body");
+    assert!(text.contains("Version: 1.0") && fetch_index(&mirror, Some(first.clone())).await.is_none());
     let day = downloader::read(&bundle, &rstudio_pm::bundle::Product::Cran).await.0.head.snapshot;
     for version in ["1.1", "1.2", "1.3"] {
-        shelf.simple("alpha", version, &day.to_string());
-        shelf.write();
-        got_cran(&shelf.url(), &bundle, &[]);
-        // By the mirror that read the one before, and by another one of the same client.
+        source.simple("alpha", version, &day.to_string());
+        source.write();
+        got_cran(&source.url(), &bundle, &[]);
+        // By the mirror that read the previous head, and by another one of the same client.
         for mirror in [&mirror, &upstream.mirror(&file_url(&bundle)).unwrap()] {
-            let (text, second) = look(mirror, Some(first.clone())).await.expect("a body");
+            let (text, second) = fetch_index(mirror, Some(first.clone())).await.expect("a body");
             assert!(text.contains(&format!("Version: {version}")) && second != first, "{text}");
         }
     }
     fs::remove_file(bundle.join("v3/1/head.json")).unwrap();
-    let told = fetch(&mirror, "src/contrib/PACKAGES", Some(first)).await.expect_err("no head");
-    assert!(told.contains("has no cran") && told.contains("v3/1/head.json"), "{told}");
+    let error = fetch(&mirror, "src/contrib/PACKAGES", Some(first)).await.expect_err("no head");
+    assert!(error.contains("has no cran") && error.contains("v3/1/head.json"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! `get vulns`: advisories, from wherever a server could read them.
+//! `get vulns`: advisories from every kind of address that a server can read.
 
 use rstudio_pm::bundle::shared::SharedFolder;
 
@@ -24,34 +24,34 @@ async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn advisories_of_a_folder_become_a_file_for_each_ecosystem() {
+async fn advisories_of_a_folder_are_one_file_per_ecosystem() {
     let dir = tempfile::tempdir().unwrap();
     let from = file_url(&data::path("advisories/cran").canonicalize().unwrap());
     let to = dir.path().join("bundle");
-    let ended = get(&from, &to, &[]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let result = get(&from, &to, &[]);
+    assert_eq!(result.code, Some(0), "{}", result.err);
     let found = ids(&to, "cran").await;
     assert_eq!(found.len(), data::advisories().len(), "{found:?}");
     assert!(found.is_sorted() && found.iter().all(|id| id.starts_with("RSEC-")), "{found:?}");
-    // Again, and from there to another place, they are the same.
+    // They are the same after a repeated run and after a copy.
     let before = tree(&to);
     assert_eq!(get(&from, &to, &[]).code, Some(0));
     assert_eq!(tree(&to), before);
     let copy = dir.path().join("copy");
     assert_eq!(get(&file_url(&to), &copy, &["--types", "cran"]).code, Some(0));
     assert_eq!(ids(&copy, "cran").await, found);
-    // They are checked with the packages.
-    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    crate::support::downloader::got_cran(&shelf.url(), &to, &[]);
+    // They are validated with the packages.
+    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    crate::support::downloader::got_cran(&mirror.url(), &to, &[]);
     is_whole(&to);
     let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
     std::fs::write(to.join(&file), "x").unwrap();
     let (code, findings) = crate::support::downloader::validate("cran", &to, &[]);
-    assert!(code == 3 && findings.iter().any(|(_, named, _)| *named == file), "{findings:?}");
+    assert!(code == 3 && findings.iter().any(|(_, path, _)| *path == file), "{findings:?}");
 }
 
 #[test]
-fn advisories_are_validated_by_themselves() {
+fn advisories_are_validated_separately() {
     let dir = tempfile::tempdir().unwrap();
     let from = file_url(&data::path("advisories/cran").canonicalize().unwrap());
     let to = dir.path().join("bundle");
@@ -60,9 +60,13 @@ fn advisories_are_validated_by_themselves() {
     let none = check();
     assert!(none.code == Some(1) && none.err.contains("get vulns"), "{}", none.err);
     assert_eq!(get(&from, &to, &[]).code, Some(0));
-    let whole = check();
-    assert_eq!((whole.code, whole.out.as_str()), (Some(0), ""), "{}", whole.err);
-    assert!(whole.err.contains("cran: 14 advisories") && whole.err.contains("complete"), "{}", whole.err);
+    let complete = check();
+    assert_eq!((complete.code, complete.out.as_str()), (Some(0), ""), "{}", complete.err);
+    assert!(
+        complete.err.contains("cran: 14 advisories") && complete.err.contains("complete"),
+        "{}",
+        complete.err
+    );
     let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
     let mut bytes = std::fs::read(to.join(&file)).unwrap();
     bytes[20] ^= 1;
@@ -74,29 +78,29 @@ fn advisories_are_validated_by_themselves() {
 }
 
 #[test]
-fn what_is_none_is_named_and_changes_nothing() {
+fn invalid_addresses_and_types_are_reported_and_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let to = dir.path().join("bundle");
-    let ended = get(&file_url(&empty), &to, &[]);
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let result = get(&file_url(&empty), &to, &[]);
+    assert_eq!(result.code, Some(1), "{}", result.err);
     assert!(!to.join("vulns").exists());
-    let ended = get("https://advisories.example", &to, &["--types", "npm"]);
-    assert!(ended.code == Some(2) && ended.err.contains("cran, bioconductor, pypi"), "{}", ended.err);
+    let result = get("https://advisories.example", &to, &["--types", "npm"]);
+    assert!(result.code == Some(2) && result.err.contains("cran, bioconductor, pypi"), "{}", result.err);
 }
 
-/// What was asked for since the last call: path and status.
-fn asked(upstream: &Upstream) -> Vec<(String, u16)> {
-    upstream.asked().into_iter().map(|asked| (asked.path, asked.status)).collect()
+/// The requests since the last call: path and status.
+fn requests(upstream: &Upstream) -> Vec<(String, u16)> {
+    upstream.asked().into_iter().map(|request| (request.path, request.status)).collect()
 }
 
-fn paths(rows: &[(&str, u16)]) -> Vec<(String, u16)> {
+fn below_osv(rows: &[(&str, u16)]) -> Vec<(String, u16)> {
     rows.iter().map(|(path, status)| (format!("osv/{path}"), *status)).collect()
 }
 
 #[tokio::test]
-async fn of_public_data_only_what_changed_comes_again() {
+async fn only_changed_advisories_are_fetched_again() {
     let dir = tempfile::tempdir().unwrap();
     let (upstream, to) = (Upstream::empty(), dir.path().join("bundle"));
     let publish = |records: &[serde_json::Value]| {
@@ -110,27 +114,27 @@ async fn of_public_data_only_what_changed_comes_again() {
     publish(&records);
     let url = format!("{}/osv", upstream.url());
     let get = || {
-        let ended = get(&url, &to, &["--types", "cran"]);
-        assert_eq!(ended.code, Some(0), "{}", ended.err);
-        (ended.err, asked(&upstream))
+        let result = get(&url, &to, &["--types", "cran"]);
+        assert_eq!(result.code, Some(0), "{}", result.err);
+        (result.err, requests(&upstream))
     };
     let (_, first) = get();
     assert_eq!(
         first,
-        paths(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 200), ("CRAN/all.zip", 200)])
+        below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 200), ("CRAN/all.zip", 200)])
     );
     let before = tree(&to);
-    let unchanged = paths(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
-    let (told, again) = get();
-    assert!(told.contains("nothing is new"), "{told}");
+    let unchanged = below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
+    let (output, again) = get();
+    assert!(output.contains("nothing is new"), "{output}");
     assert_eq!((again, tree(&to) == before), (unchanged.clone(), true));
-    // Of what changed, what is new comes alone.
+    // Only changed and new records are fetched.
     records[1] = changed(records[1].clone(), "2025-01-01T00:00:00Z");
     records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));
     publish(&records);
     let (_, mut some) = get();
     some.sort();
-    let mut expected = paths(&[
+    let mut expected = below_osv(&[
         ("vulns/head.json", 404),
         ("CRAN/modified_id.csv", 200),
         ("CRAN/RSEC-2.json", 200),
@@ -140,7 +144,7 @@ async fn of_public_data_only_what_changed_comes_again() {
     assert_eq!(some, expected);
     assert_eq!(ids(&to, "cran").await, ["RSEC-1", "RSEC-2", "RSEC-3"]);
     assert_eq!(get().1, unchanged);
-    // What is damaged here comes as a whole.
+    // A damaged file is fetched again as a whole.
     let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
     std::fs::write(to.join(&file), "x").unwrap();
     assert!(get().1.contains(&("osv/CRAN/all.zip".to_owned(), 200)));
@@ -148,23 +152,23 @@ async fn of_public_data_only_what_changed_comes_again() {
 }
 
 #[tokio::test]
-async fn a_file_or_a_bundle_of_advisories_comes_once() {
+async fn an_unchanged_file_or_bundle_of_advisories_is_fetched_once() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::empty();
     upstream.put("osv/all.ndjson", lines(&[record("RSEC-1", "CRAN", "alpha", "1.0")]));
     let (url, first) = (format!("{}/osv/all.ndjson", upstream.url()), dir.path().join("first"));
     for status in [200, 304] {
         assert_eq!(get(&url, &first, &["--types", "cran"]).code, Some(0));
-        assert_eq!(asked(&upstream), paths(&[("vulns/head.json", 404), ("all.ndjson", status)]));
+        assert_eq!(requests(&upstream), below_osv(&[("vulns/head.json", 404), ("all.ndjson", status)]));
     }
-    // Other ecosystems are another question.
+    // Other ecosystems are fetched separately.
     assert_eq!(get(&url, &first, &["--types", "cran,pypi"]).code, Some(0));
-    assert!(asked(&upstream).contains(&("osv/all.ndjson".to_owned(), 200)));
+    assert!(requests(&upstream).contains(&("osv/all.ndjson".to_owned(), 200)));
     let (bundle, second) = (Upstream::of(&first), dir.path().join("second"));
-    for packed in [true, false] {
+    for expected in [true, false] {
         assert_eq!(get(&bundle.url(), &second, &["--types", "cran"]).code, Some(0));
-        let came = asked(&bundle).iter().any(|(path, _)| path.starts_with("vulns/cran-"));
-        assert_eq!(came, packed);
+        let fetched = requests(&bundle).iter().any(|(path, _)| path.starts_with("vulns/cran-"));
+        assert_eq!(fetched, expected);
     }
     assert_eq!(ids(&second, "cran").await, ["RSEC-1"]);
 }

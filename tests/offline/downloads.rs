@@ -1,4 +1,4 @@
-//! A first download and those that follow.
+//! First and later downloads of CRAN.
 
 use rstudio_pm::bundle::{Product, Record};
 use rstudio_pm::model::digest::Sha256;
@@ -13,12 +13,12 @@ use crate::support::upstream::Upstream;
 use crate::support::{data, mirror_dir};
 
 #[tokio::test]
-async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
+async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror");
-    let url = mirror_dir::file_url(&mirror.canonicalize().unwrap());
-    let told = got_cran(&url, dir.path(), &[]);
-    assert!(told.contains("Performing full download of schema version v3"), "{told}");
+    let url = shelf::file_url(&mirror.canonicalize().unwrap());
+    let output = got_cran(&url, dir.path(), &[]);
+    assert!(output.contains("Performing full download of schema version v3"), "{output}");
     is_whole(dir.path());
     let (verified, records, state) = read(dir.path(), &Product::Cran).await;
     let cran = data::cran();
@@ -42,51 +42,51 @@ async fn a_real_mirror_becomes_a_bundle_with_everything_in_it() {
         (std::fs::read(&path).unwrap(), Sha256(sha2::Sha256::digest(&bytes).into())),
         (bytes, r6.obj.sha256)
     );
-    // Its README can be had.
+    // Its README is in the bundle.
     let bundle = reader(dir.path());
     let mut readmes = Vec::new();
     for segment in verified.since(0) {
         readmes.extend(bundle.readmes(&Product::Cran, segment).await.unwrap());
     }
-    let named = r6.readme.as_ref().expect("a README");
-    assert!(readmes.iter().any(|readme| readme.sha256 == named.sha256 && readme.text.contains("R6")));
-    // Releases come in the order of their days.
+    let expected = r6.readme.as_ref().expect("a README");
+    assert!(readmes.iter().any(|readme| readme.sha256 == expected.sha256 && readme.text.contains("R6")));
+    // Releases are in the order of their days.
     assert!(vers.windows(2).all(|pair| pair[0].day <= pair[1].day));
 }
 
 #[tokio::test]
 async fn a_second_run_fetches_only_what_is_new() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
+    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
     let to = odd(dir.path());
-    let upstream = Upstream::of(&shelf.root);
+    let upstream = Upstream::of(&mirror.root);
     got_cran(&upstream.url(), &to, &[]);
     is_whole(&to);
     upstream.asked();
-    let told = got_cran(&upstream.url(), &to, &[]);
+    let output = got_cran(&upstream.url(), &to, &[]);
     assert!(
-        told.contains("Performing incremental download after ") && told.contains("nothing is new"),
-        "{told}"
+        output.contains("Performing incremental download after ") && output.contains("nothing is new"),
+        "{output}"
     );
-    assert!(upstream.asked().iter().all(|asked| !asked.path.ends_with(".tar.gz")));
+    assert!(upstream.asked().iter().all(|request| !request.path.ends_with(".tar.gz")));
     let (first, before) = (read(&to, &Product::Cran).await.0, tree(&to));
-    shelf.simple("alpha", "1.1", "2020-03-01");
-    shelf.archive("beta", "2020-03-02");
-    shelf.write();
-    let upstream = Upstream::of(&shelf.root);
+    mirror.simple("alpha", "1.1", "2020-03-01");
+    mirror.archive("beta", "2020-03-02");
+    mirror.write();
+    let upstream = Upstream::of(&mirror.root);
     got_cran(&upstream.url(), &to, &[]);
     let fetched: Vec<String> = upstream
         .asked()
         .into_iter()
-        .map(|asked| asked.path)
+        .map(|request| request.path)
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
     assert_eq!(fetched, ["src/contrib/alpha_1.1.tar.gz"]);
     is_whole(&to);
     let (second, _, state) = read(&to, &Product::Cran).await;
-    assert_eq!(state.listing(), shelf.listing());
+    assert_eq!(state.listing(), mirror.listing());
     assert_eq!(second.since(first.head.serial).len(), 1);
-    // Nothing that was written is written again, but for heads.
+    // Existing files are not changed, except heads.
     let after = tree(&to);
     let is_head = |path: &str| path.ends_with("head.json") || path.contains("/heads/");
     for (path, bytes) in before.iter().filter(|(path, _)| !is_head(path) && !path.contains("/.")) {
@@ -95,17 +95,17 @@ async fn a_second_run_fetches_only_what_is_new() {
 }
 
 #[tokio::test]
-async fn days_of_the_past_are_told_by_times_and_notes() {
+async fn days_of_events_are_those_of_file_times_and_packages_in() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(dir.path().join("mirror"));
-    shelf.simple("alpha", "1.0", "2020-01-01");
-    shelf.simple("alpha", "1.1", "2020-03-01");
-    shelf.simple("beta", "1.0", "2020-02-01");
-    shelf.archive("beta", "2020-02-20");
-    shelf.write();
-    let to = bundle(dir.path(), &shelf);
+    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    mirror.simple("alpha", "1.0", "2020-01-01");
+    mirror.simple("alpha", "1.1", "2020-03-01");
+    mirror.simple("beta", "1.0", "2020-02-01");
+    mirror.archive("beta", "2020-02-20");
+    mirror.write();
+    let to = bundle(dir.path(), &mirror);
     let (_, records, _) = read(&to, &Product::Cran).await;
-    let told: Vec<String> = records
+    let events: Vec<String> = records
         .iter()
         .map(|record| match record {
             Record::Ver(ver) => format!("{} {} {}", ver.day, ver.name, ver.version),
@@ -116,18 +116,18 @@ async fn days_of_the_past_are_told_by_times_and_notes() {
         .collect();
     let expected =
         ["2020-01-01 alpha 1.0", "2020-02-01 beta 1.0", "2020-02-20 -beta", "2020-03-01 alpha 1.1", "end"];
-    assert_eq!(told, expected);
+    assert_eq!(events, expected);
 }
 
 #[tokio::test]
-async fn a_version_published_twice_is_kept_twice() {
+async fn a_version_published_twice_is_stored_twice() {
     use crate::support::tarball::Tarball;
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let to = bundle(dir.path(), &shelf);
-    shelf.publish(&Tarball::new("alpha", "1.0").with("README.md", "# other\n"), "2020-05-01");
-    shelf.write();
-    got_cran(&shelf.url(), &to, &[]);
+    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let to = bundle(dir.path(), &mirror);
+    mirror.publish(&Tarball::new("alpha", "1.0").with("README.md", "# other\n"), "2020-05-01");
+    mirror.write();
+    got_cran(&mirror.url(), &to, &[]);
     is_whole(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(
@@ -139,40 +139,40 @@ async fn a_version_published_twice_is_kept_twice() {
 }
 
 #[test]
-fn a_dry_run_tells_and_writes_nothing() {
+fn a_dry_run_reports_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
+    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
     let to = dir.path().join("bundle");
-    let told = got_cran(&shelf.url(), &to, &["--dryrun"]);
-    assert!(told.contains("2 files, ") && told.contains("would be fetched; 0 already exist"), "{told}");
+    let output = got_cran(&mirror.url(), &to, &["--dryrun"]);
+    assert!(output.contains("2 files, ") && output.contains("would be fetched; 0 already exist"), "{output}");
     assert!(!to.exists());
-    got_cran(&shelf.url(), &to, &[]);
+    got_cran(&mirror.url(), &to, &[]);
     let before = tree(&to);
-    shelf.simple("beta", "1.0", "2020-01-03");
-    shelf.write();
-    let told = got_cran(&shelf.url(), &to, &["--dryrun"]);
-    assert!(told.contains("1 files, ") && told.contains("2 already exist"), "{told}");
+    mirror.simple("beta", "1.0", "2020-01-03");
+    mirror.write();
+    let output = got_cran(&mirror.url(), &to, &["--dryrun"]);
+    assert!(output.contains("1 files, ") && output.contains("2 already exist"), "{output}");
     assert_eq!(tree(&to), before);
 }
 
 #[test]
-fn quiet_says_nothing_when_all_is_well() {
+fn quiet_prints_nothing_without_errors() {
     let dir = tempfile::tempdir().unwrap();
-    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    let ended = get_cran(&shelf.url(), &dir.path().join("bundle"), &["-q"]);
-    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(0), "", ""));
+    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let result = get_cran(&mirror.url(), &dir.path().join("bundle"), &["-q"]);
+    assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (Some(0), "", ""));
 }
 
 #[tokio::test]
-async fn rules_and_distributions_lie_beside_the_packages() {
+async fn rules_and_distributions_are_in_the_bundle() {
     use crate::support::rules;
     use rstudio_pm::bundle::shared::SharedFolder;
     let dir = tempfile::tempdir().unwrap();
-    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
     let to = dir.path().join("bundle");
-    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
-    got_cran(&shelf.url(), &to, &["--requirements-url", &rules_url]);
+    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    got_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
     is_whole(&to);
     let bundle = reader(&to);
     let head = bundle.shared(SharedFolder::Requirements).await.unwrap().expect("rules");
@@ -182,18 +182,18 @@ async fn rules_and_distributions_lie_beside_the_packages() {
     let head = bundle.shared(SharedFolder::Distributions).await.unwrap().expect("distributions");
     let text = bundle.shared_file(SharedFolder::Distributions, &head.files["distros"]).await.unwrap();
     assert!(String::from_utf8(text).unwrap().contains("\"noble\""));
-    // The same again changes nothing, and rules that cannot be had are told and keep what is there.
+    // A repeated run changes nothing; rules that cannot be fetched are reported and do not change the bundle.
     let before = tree(&to);
-    got_cran(&shelf.url(), &to, &["--requirements-url", &rules_url]);
+    got_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
     assert_eq!(tree(&to), before);
-    let ended = get_cran(&shelf.url(), &to, &["--requirements-url", "file:///nowhere/rules"]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.err.contains("--requirements-url"), "{}", ended.err);
+    let result = get_cran(&mirror.url(), &to, &["--requirements-url", "file:///nowhere/rules"]);
+    assert_eq!(result.code, Some(1));
+    assert!(result.err.contains("--requirements-url"), "{}", result.err);
     assert_eq!(tree(&to), before);
 }
 
 #[tokio::test]
-async fn a_bundle_that_is_not_there_says_what_was_looked_for() {
+async fn the_error_of_a_missing_bundle_names_the_missing_file() {
     let dir = tempfile::tempdir().unwrap();
     let error = reader(dir.path()).head(&Product::Cran).await.expect_err("nothing");
     assert!(matches!(&error, BundleError::Absent { file, .. } if file == "v3/1/head.json"), "{error}");
@@ -201,19 +201,19 @@ async fn a_bundle_that_is_not_there_says_what_was_looked_for() {
 }
 
 #[test]
-fn old_schemas_are_left_alone_and_named() {
+fn old_schemas_are_reported_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let shelf = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = dir.path().join("bundle");
     for old in ["v2/old", "bioc/v3/old", "v9/new"] {
         std::fs::create_dir_all(to.join(old).parent().unwrap()).unwrap();
         std::fs::write(to.join(old), "x").unwrap();
     }
-    let told = got_cran(&shelf.url(), &to, &[]);
-    assert!(told.contains("/v2 is of an older schema and can be removed"), "{told}");
+    let output = got_cran(&mirror.url(), &to, &[]);
+    assert!(output.contains("/v2 is of an older schema and can be removed"), "{output}");
     assert!(
-        told.contains("/bioc/v3 is of an older schema and can be removed") && !told.contains("/v9 is"),
-        "{told}"
+        output.contains("/bioc/v3 is of an older schema and can be removed") && !output.contains("/v9 is"),
+        "{output}"
     );
     assert!(to.join("v2/old").exists() && to.join("bioc/v3/old").exists());
     is_whole(&to);

@@ -1,0 +1,373 @@
+//! Invalid input: it changes nothing, and the error names it and the remedy.
+
+use std::fs;
+use std::time::Duration;
+
+use rstudio_pm::bundle::{Product, seal};
+
+use crate::support::downloader::{
+    bundle, get_cran, got_cran, is_whole, lacks, objects, read, tree, validate,
+};
+use crate::support::mirror_dir::Shelf;
+use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
+
+fn write_mirror(dir: &std::path::Path) -> Shelf {
+    let mut mirror = Shelf::new(dir.join("mirror"));
+    mirror.simple("alpha", "1.0", "2020-01-01");
+    mirror.simple("alpha", "1.1", "2020-02-01");
+    for n in 0..20 {
+        mirror.simple(&format!("package{n}"), "1.0", "2020-01-02");
+    }
+    mirror.write();
+    mirror
+}
+
+#[test]
+fn an_address_without_a_mirror_is_reported_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let pages = Upstream::empty();
+    for path in ["v3/version.txt", "src/contrib/PACKAGES.gz"] {
+        pages.always(path, Fault::Html);
+    }
+    let nothing = Upstream::empty();
+    for (url, code, words) in [
+        (format!("file://{}", empty.display()), 1, ["neither a CRAN mirror", "--base-url"]),
+        ("file:///no/where".to_owned(), 2, ["there is no directory /no/where", "--base-url"]),
+        ("cran.example".to_owned(), 2, ["--base-url", "https://"]),
+        (pages.url(), 1, ["HTML page", "--base-url"]),
+        (nothing.url(), 1, ["neither a CRAN mirror", "--base-url"]),
+    ] {
+        let to = dir.path().join("bundle");
+        let result = get_cran(&url, &to, &[]);
+        assert_eq!(result.code, Some(code), "{url}: {}", result.err);
+        assert!(words.iter().all(|word| result.err.contains(word)), "{url}: {}", result.err);
+        assert!(!to.join("v3/1/head.json").exists());
+    }
+    let result = get_cran("https://cran.example", dir.path(), &["--outbound-proxy", "ftp://x"]);
+    assert!(result.code == Some(2) && result.err.contains("--outbound-proxy"), "{}", result.err);
+}
+
+#[tokio::test]
+async fn a_file_of_the_wrong_size_or_with_a_flipped_bit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = write_mirror(dir.path());
+    let upstream = Upstream::of(&mirror.root);
+    let (short, flipped, missing) = (
+        "src/contrib/package0_1.0.tar.gz",
+        "src/contrib/package1_1.0.tar.gz",
+        "src/contrib/package2_1.0.tar.gz",
+    );
+    let bytes = upstream.bytes(short);
+    upstream.put(short, &bytes[..bytes.len() - 7]);
+    let mut bytes = upstream.bytes(flipped);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    upstream.put(flipped, bytes);
+    upstream.remove(missing);
+    let to = dir.path().join("bundle");
+    let result = get_cran(&upstream.url(), &to, &[]);
+    assert_eq!(result.code, Some(1), "{}", result.err);
+    for path in [short, flipped, missing] {
+        assert!(result.err.contains(path), "{path}: {}", result.err);
+    }
+    assert!(
+        result.err.contains("3 files could not be fetched") && result.err.contains("Run the command again")
+    );
+    lacks(&to, &[short, flipped, missing]);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!(state.listed(), mirror.listing().len() - 3);
+    // The mirror is repaired; the next run fetches the files.
+    let upstream = Upstream::of(&mirror.root);
+    got_cran(&upstream.url(), &to, &[]);
+    assert_eq!(upstream.asked().iter().filter(|request| request.path.ends_with(".tar.gz")).count(), 3);
+    is_whole(&to);
+    assert_eq!(read(&to, &Product::Cran).await.2.listing(), mirror.listing());
+}
+
+#[tokio::test]
+async fn a_new_version_that_cannot_be_fetched_leaves_the_old_one_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    let to = bundle(dir.path(), &mirror);
+    mirror.simple("alpha", "2.0", "2020-05-01");
+    mirror.write();
+    let upstream = Upstream::of(&mirror.root);
+    upstream.remove("src/contrib/alpha_2.0.tar.gz");
+    let result = get_cran(&upstream.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert!(state.listing().contains(&"alpha 1.1".to_owned()), "{:?}", state.listing());
+    lacks(&to, &["src/contrib/alpha_2.0.tar.gz"]);
+}
+
+#[tokio::test]
+async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    let upstream = Upstream::of(&mirror.root);
+    // While the first file is downloaded, alpha 1.1 moves to the archive and 1.2 replaces it.
+    upstream.always("src/contrib/package0_1.0.tar.gz", Fault::Slow(Duration::from_millis(1500)));
+    let (url, to) = (upstream.url(), dir.path().join("bundle"));
+    let running = {
+        let to = to.clone();
+        std::thread::spawn(move || get_cran(&url, &to, &["--concurrency", "1"]))
+    };
+    while !upstream.asked().iter().any(|request| request.path.ends_with("current.rds")) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    mirror.simple("alpha", "1.2", "2020-06-01");
+    mirror.write();
+    for (path, bytes) in tree(&mirror.root) {
+        upstream.put(&path, bytes);
+    }
+    upstream.remove("src/contrib/alpha_1.1.tar.gz");
+    let result = running.join().unwrap();
+    assert_eq!(result.code, Some(0), "{}", result.err);
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!((state.listing(), objects(&to).len()), (mirror.listing(), mirror.files()));
+}
+
+#[tokio::test]
+async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    let upstream = Upstream::of(&mirror.root);
+    let slow = |version: &str| {
+        let path = format!("src/contrib/alpha_{version}.tar.gz");
+        upstream.always(&path, Fault::Slow(Duration::from_millis(1500)));
+        path
+    };
+    let mut newest = slow("1.1");
+    let (url, to) = (upstream.url(), dir.path().join("bundle"));
+    let running = {
+        let (url, to) = (url.clone(), to.clone());
+        std::thread::spawn(move || get_cran(&url, &to, &[]))
+    };
+    // Each time the newest file is being downloaded, another one replaces it.
+    for (version, day) in [("1.2", "2020-06-01"), ("1.3", "2020-07-01"), ("1.4", "2020-08-01")] {
+        while !upstream.under_way().contains(&newest) {
+            assert!(!running.is_finished(), "it ended before {version}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        newest = slow(version);
+        mirror.simple("alpha", version, day);
+        mirror.write();
+        for (path, bytes) in tree(&mirror.root) {
+            upstream.put(&path, bytes);
+        }
+    }
+    let result = running.join().unwrap();
+    assert_eq!(result.code, Some(0), "{}", result.err);
+    is_whole(&to);
+    // The next run fetches the changes during the last round, and nothing else.
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert!(state.listing().contains(&"alpha 1.3".to_owned()), "{:?}", state.listing());
+    upstream.asked();
+    got_cran(&url, &to, &[]);
+    let paths = upstream.asked().into_iter().map(|request| request.path);
+    assert_eq!(paths.filter(|path| path.ends_with(".tar.gz")).collect::<Vec<_>>(), [newest]);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!((state.listing(), objects(&to).len()), (mirror.listing(), mirror.files()));
+}
+
+#[test]
+fn requests_to_a_busy_mirror_are_repeated_and_an_unavailable_mirror_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = write_mirror(dir.path());
+    let upstream = Upstream::of(&mirror.root);
+    upstream
+        .fail("src/contrib/alpha_1.1.tar.gz", [Fault::Status(503, "Retry-After: 1"), Fault::Status(429, "")]);
+    upstream.fail("src/contrib/PACKAGES", [Fault::Status(502, "")]);
+    let to = dir.path().join("bundle");
+    got_cran(&upstream.url(), &to, &[]);
+    is_whole(&to);
+    let unavailable = Upstream::of(&mirror.root);
+    for path in tree(&mirror.root).into_keys().filter(|path| path.ends_with(".tar.gz")) {
+        unavailable.always(&path, Fault::Status(500, "Retry-After: 999"));
+    }
+    let result = get_cran(&unavailable.url(), &dir.path().join("other"), &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(
+        result.err.contains("no longer responds") && result.err.contains("run the command again"),
+        "{}",
+        result.err
+    );
+}
+
+#[test]
+fn an_index_that_lost_a_fifth_is_refused_until_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    let to = bundle(dir.path(), &mirror);
+    let before = tree(&to);
+    for n in 0..12 {
+        mirror.archive(&format!("package{n}"), "2020-03-01");
+    }
+    mirror.write();
+    let result = get_cran(&mirror.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(
+        result.err.contains("12 of 21 packages") && result.err.contains("--accept-loss"),
+        "{}",
+        result.err
+    );
+    assert_eq!(tree(&to), before);
+    got_cran(&mirror.url(), &to, &["--accept-loss"]);
+    is_whole(&to);
+}
+
+#[test]
+fn a_bundle_of_a_newer_schema_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = write_mirror(dir.path());
+    let to = bundle(dir.path(), &mirror);
+    let head = to.join("v3/1/head.json");
+    let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&head).unwrap()).unwrap();
+    value["min_reader"] = 7.into();
+    value.as_object_mut().unwrap().remove("sha256");
+    fs::write(&head, seal::seal(&value)).unwrap();
+    let before = tree(&to);
+    let result = get_cran(&mirror.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(result.err.contains("level 7") && result.err.contains("install a newer one"), "{}", result.err);
+    assert_eq!(tree(&to), before);
+    let (code, findings) = validate("cran", &to, &[]);
+    assert_eq!(code, 3);
+    assert!(
+        findings
+            .iter()
+            .any(|(_, file, text)| file == "v3/1/head.json" && text.contains("install a newer one"))
+    );
+}
+
+#[test]
+fn a_damaged_destination_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = write_mirror(dir.path());
+    let to = bundle(dir.path(), &mirror);
+    let segment = tree(&to).into_keys().find(|path| path.contains("/log/")).unwrap();
+    fs::write(to.join(&segment), "x").unwrap();
+    let result = get_cran(&mirror.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(result.err.contains(&segment) && result.err.contains("copy it again"), "{}", result.err);
+}
+
+/// Adds two versions of a package, one of them archived: the index has no checksum of an archived version.
+fn odd(mirror: &mut Shelf) {
+    let mut odd = Tarball::new("odd", "1.0");
+    odd.fields = "Encoding: latin1\n".to_owned();
+    mirror.publish(&odd, "2020-01-01");
+    mirror.publish(&Tarball::new("odd", "1.1"), "2020-02-01");
+    mirror.write();
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_a_package_is_stored_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    odd(&mut mirror);
+    // An archived file has no checksum: it has the right size and is damaged inside.
+    let path = mirror.root.join("src/contrib/Archive/odd/odd_1.0.tar.gz");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 20].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    let to = dir.path().join("bundle");
+    let output = got_cran(&mirror.url(), &to, &[]);
+    assert!(output.contains("Archive/odd/odd_1.0.tar.gz is kept as it is"), "{output}");
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    assert_eq!(state.package("", "odd").map(|package| package.releases.len()), Some(2));
+}
+
+#[tokio::test]
+async fn an_archive_that_was_damaged_in_transfer_is_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    odd(&mut mirror);
+    let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let upstream = Upstream::of(&mirror.root);
+    let intact = upstream.bytes(path);
+    let mut damaged = intact.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20].fill(0);
+    upstream.put(path, damaged);
+    let to = dir.path().join("bundle");
+    let requests = || upstream.asked().iter().filter(|request| request.path == path).count();
+    let output = got_cran(&upstream.url(), &to, &[]);
+    assert!(output.contains("the next run fetches it again"), "{output}");
+    assert_eq!(requests(), 2, "it is fetched twice");
+    is_whole(&to);
+    upstream.put(path, intact.clone());
+    got_cran(&upstream.url(), &to, &[]);
+    assert_eq!(requests(), 1);
+    is_whole(&to);
+    let (_, _, state) = read(&to, &Product::Cran).await;
+    let digest = seal::digest(&intact);
+    let releases = &state.package("", "odd").unwrap().releases;
+    assert!(releases.iter().any(|release| release.version == "1.0" && release.object.sha256 == digest));
+    assert!(objects(&to).iter().any(|path| path.contains(&digest.to_string())));
+    got_cran(&upstream.url(), &to, &[]);
+    assert_eq!(requests(), 0, "it is intact");
+}
+
+#[test]
+fn an_archive_that_is_damaged_on_the_mirror_is_fetched_by_one_more_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    odd(&mut mirror);
+    let path = "src/contrib/Archive/odd/odd_1.0.tar.gz";
+    let upstream = Upstream::of(&mirror.root);
+    let mut damaged = upstream.bytes(path);
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20].fill(0);
+    upstream.put(path, damaged);
+    let to = dir.path().join("bundle");
+    let requests = || upstream.asked().iter().filter(|request| request.path == path).count();
+    got_cran(&upstream.url(), &to, &[]);
+    let second = got_cran(&upstream.url(), &to, &[]);
+    assert!(second.contains("is kept as it is") && !second.contains("the next run"), "{second}");
+    assert_eq!(requests(), 4, "each run fetches it twice");
+    let third = got_cran(&upstream.url(), &to, &[]);
+    assert!(third.contains("nothing is new"), "{third}");
+    assert_eq!(requests(), 0);
+    is_whole(&to);
+}
+
+#[test]
+fn a_full_disk_is_reported_before_and_during_the_download() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mirror = write_mirror(dir.path());
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let noise: Vec<u8> = words.flatten().take(600_000).collect();
+    for n in 0..4 {
+        let mut large = Tarball::new(&format!("large{n}"), "1.0");
+        large.files.push(("data/noise".to_owned(), noise.iter().map(|b| b ^ n).collect()));
+        mirror.publish(&large, "2020-01-05");
+    }
+    mirror.write();
+    let Some(to) = crate::support::again::small_disk() else { return };
+    let result = get_cran(&mirror.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(result.err.contains("of free space") && result.err.contains("--destination"), "{}", result.err);
+    // The space needed for a mirror without sizes is not known in advance.
+    fs::remove_file(mirror.root.join("src/contrib/Meta/current.rds")).unwrap();
+    let result = get_cran(&mirror.url(), &to, &[]);
+    assert_eq!(result.code, Some(1));
+    assert!(
+        result.err.contains("No space left") && result.err.contains("run the command again"),
+        "{}",
+        result.err
+    );
+    assert!(!to.join("v3/1/head.json").exists() && !objects(&to).is_empty());
+}

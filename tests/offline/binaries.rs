@@ -137,7 +137,7 @@ fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given(
         // Without `--requirements-url` the default is requested, which the proxy makes unreachable.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
         command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
-        let result = crate::support::ended::end(&mut command);
+        let result = crate::support::process::end(&mut command);
         let last = result.err.trim_end().lines().last().unwrap_or_default().to_owned();
         (result.code, last)
     };

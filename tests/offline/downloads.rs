@@ -16,7 +16,7 @@ use crate::support::{data, mirror_dir};
 async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror");
-    let url = shelf::file_url(&mirror.canonicalize().unwrap());
+    let url = mirror_dir::file_url(&mirror.canonicalize().unwrap());
     let output = got_cran(&url, dir.path(), &[]);
     assert!(output.contains("Performing full download of schema version v3"), "{output}");
     is_whole(dir.path());
@@ -171,7 +171,7 @@ async fn rules_and_distributions_are_in_the_bundle() {
     let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
     let to = dir.path().join("bundle");
-    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
     got_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
     is_whole(&to);
     let bundle = reader(&to);

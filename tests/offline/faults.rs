@@ -356,7 +356,7 @@ fn a_full_disk_is_reported_before_and_during_the_download() {
         mirror.publish(&large, "2020-01-05");
     }
     mirror.write();
-    let Some(to) = crate::support::again::small_disk() else { return };
+    let Some(to) = crate::support::rerun::small_disk() else { return };
     let result = get_cran(&mirror.url(), &to, &[]);
     assert_eq!(result.code, Some(1));
     assert!(result.err.contains("of free space") && result.err.contains("--destination"), "{}", result.err);

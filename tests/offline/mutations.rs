@@ -98,7 +98,7 @@ fn five_hundred_mutations_are_found_without_false_findings() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
     rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
-    let rules_url = shelf::file_url(&dir.path().join("rules"));
+    let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
     let mut mirror = Shelf::new(dir.path().join("mirror"));
     for n in 0..12 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");

@@ -111,7 +111,7 @@ fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
 #[test]
 fn a_copied_bundle_serves_r_without_network() {
     // Only a loopback interface, without routes.
-    if again::without_network() {
+    if rerun::without_network() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

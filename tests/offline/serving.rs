@@ -316,7 +316,7 @@ fn a_bundle_configured_by_a_reload_is_used_at_once() {
     let other = dir.path().join("other");
     got_cran(&mirror.url(), &other, &[]);
     std::fs::rename(&bundle, dir.path().join("moved")).unwrap();
-    server.hup_applies(&format!("[CRAN]\nURL = {}", shelf::file_url(&other)), &["CRAN.URL is"]);
+    server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other)), &["CRAN.URL is"]);
     assert_eq!(server.get(path).status, 200);
     server.sync().expect("the other bundle");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
@@ -329,7 +329,7 @@ async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
     got_cran(&mirror, &bundle, &[]);
-    let server = Syncing::new(crate::support::db::Engine::Sqlite, &shelf::file_url(&bundle)).await;
+    let server = Syncing::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
     let message = server.sync().await.expect("a bundle");
     assert!(!message.contains("binaries were synced"), "{message}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];

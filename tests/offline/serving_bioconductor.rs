@@ -19,13 +19,13 @@ fn server(url: &str) -> Server {
 #[test]
 fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mirror = shelf::file_url(&data::path("bioc-mirror").canonicalize().expect("the folder exists"));
+    let mirror = mirror_dir::file_url(&data::path("bioc-mirror").canonicalize().expect("the folder exists"));
     let bundle = dir.path().join("data");
     let to = bundle.to_str().expect("UTF-8");
     let result =
         run(&["get", "bioconductor", "--base-url", &mirror, "--destination", to, "--versions", "3.16,3.20"]);
     assert_eq!(result.code, Some(0), "{}\n{}", result.out, result.err);
-    let (from_bundle, from_mirror) = (server(&shelf::file_url(&bundle)), server(&mirror));
+    let (from_bundle, from_mirror) = (server(&mirror_dir::file_url(&bundle)), server(&mirror));
     let get = |server: &Server, path: &str| {
         let answer = server.get(&format!("/bioc/{path}"));
         (answer.status, answer.body)

@@ -18,7 +18,7 @@ use crate::support::upstream::Upstream;
 
 /// An index of binaries of the first `count` packages of [`index`].
 fn binaries(count: usize) -> String {
-    let built = crate::support::offers::BUILT;
+    let built = crate::support::binary_server::BUILT;
     (0..count).map(|n| format!("Package: p{n}\nVersion: 1.0\n{built}\nSHA256: {n:064x}\n\n")).collect()
 }
 

@@ -1,5 +1,5 @@
-//! What every backend of a store must do alike.
+//! Contracts that every backend of the database, of fetches and of storage must satisfy.
 
 mod db;
-mod flight;
+mod fetch;
 mod storage;

@@ -1,4 +1,4 @@
-//! Publishing: one order of ids, times and commits, whatever the publishers' clocks say.
+//! Publishing: one order of ids, times and commits, independent of the publishers' clocks.
 
 use rstudio_pm::db::skew::{self, Skew};
 use rstudio_pm::db::{DbError, clock, lease, step, tree, tx, upstream};
@@ -15,15 +15,15 @@ both! {
     a_closed_day_stays_closed
     a_clock_behind_the_newest_transaction_may_not_publish
     a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day
-    a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_order
-    a_repair_without_need_or_to_try_changes_nothing
-    a_repair_ends_leases_and_successes_of_the_future
+    a_repair_moves_future_transactions_to_the_last_microseconds_in_order
+    an_unnecessary_repair_and_a_dry_run_change_nothing
+    a_repair_ends_future_leases_and_resets_future_sync_times
     a_clock_far_ahead_may_not_publish
-    a_clock_minutes_ahead_does_not_keep_other_publishers_out
+    a_clock_minutes_ahead_does_not_block_other_publishers
     a_tree_is_written_by_one_job_at_a_time
-    nothing_pending_cannot_be_published
-    publishers_at_once_get_different_ids_in_the_order_of_their_times
-    the_catalog_number_moves_with_every_change
+    a_tree_without_pending_changes_cannot_be_published
+    concurrent_publishers_get_different_ids_in_order_of_time
+    every_change_increments_the_catalog_number
 }
 
 fn a_blank_database_has_the_three_sources_and_one_tree(db: &mut Fresh) {
@@ -53,7 +53,7 @@ fn a_clock_that_jumps_back_keeps_the_order(db: &mut Fresh) {
         assert!(pair[0].at < pair[1].at, "{number}: {pair:?}");
         assert_eq!(pair[0].tx.0 + 1, pair[1].tx.0);
     }
-    assert_eq!(published[1].at, times[1], "a clock that is right is believed");
+    assert_eq!(published[1].at, times[1], "a correct clock is used");
     assert_eq!(published[2].at.0, times[1].0 + 1);
     let steps = db.read(|c| step::list(c, CRAN));
     assert_eq!(steps.iter().map(|s| s.seq).collect::<Vec<_>>(), (1..=6).map(Seq).collect::<Vec<_>>());
@@ -68,7 +68,7 @@ fn a_clock_that_jumps_back_keeps_the_order(db: &mut Fresh) {
 fn a_closed_day_stays_closed(db: &mut Fresh) {
     let end = NEW_YEAR.day().end();
     assert!(db.write(move |c| clock::close_day(c, end)));
-    assert!(!db.write(move |c| clock::close_day(c, end)), "once is enough");
+    assert!(!db.write(move |c| clock::close_day(c, end)), "the day is already closed");
     let late = Timestamp(end.0 - 60 * SECOND);
     let (_, late) = db.write(move |c| change(c, CRAN, late, &[]));
     assert!(late.at > end && late.at.day() != NEW_YEAR.day());
@@ -102,16 +102,16 @@ fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut Fresh
     let answer = db.try_write(|c| clock::close_day(c, later(32)));
     assert!(matches!(answer, Err(DbError::Skew(Skew::Ahead { .. }))), "{answer:?}");
     assert_eq!(db.read(|c| clock::get(c)), before);
-    // A server that runs closes every day, however long nobody publishes.
+    // A running server closes every day even if nothing is published.
     for day in 1..=40 {
         assert!(db.write(move |c| clock::close_day(c, later(day))));
     }
     assert!(db.try_write(|c| clock::publish(c, &publish_of(&[], later(60)))).is_ok());
 }
 
-fn a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_order(db: &mut Fresh) {
+fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
-    // Somebody vouched for a clock that was wrong.
+    // An administrator confirmed a clock that was wrong.
     db.write(|c| skew::repair(c, later(400), false));
     for second in [0, 1, 0] {
         db.write(move |c| change(c, CRAN, Timestamp(later(400).0 + second * SECOND), &[]));
@@ -121,10 +121,10 @@ fn a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_orde
     assert!(matches!(refused, Err(DbError::Skew(Skew::Behind { .. }))), "{refused:?}");
     let planned = db.write(move |c| skew::repair(c, now, true)).expect("something to do");
     let repaired = db.write(move |c| skew::repair(c, now, false)).expect("something to do");
-    assert_eq!(planned, repaired, "a trial says what is done");
-    let stamped: Vec<_> = repaired.transactions.iter().map(|(id, _, to)| (*id, *to)).collect();
+    assert_eq!(planned, repaired, "a dry run reports what a repair does");
+    let changed: Vec<_> = repaired.transactions.iter().map(|(id, _, to)| (*id, *to)).collect();
     let last = |before: i64| Timestamp(now.0 - before);
-    assert_eq!(stamped, [(TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
+    assert_eq!(changed, [(TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
     let all = db.read(|c| tx::list(c, SourceId::CRAN, 9));
     let times: Vec<_> = all.iter().rev().map(|tx| (tx.id, tx.at)).collect();
     assert_eq!(times, [(TxId(1), NEW_YEAR), (TxId(2), last(2)), (TxId(3), last(1)), (TxId(4), last(0))]);
@@ -136,52 +136,52 @@ fn a_repair_gives_transactions_of_the_future_the_last_microseconds_in_their_orde
     assert_eq!((next.tx, next.at), (TxId(5), Timestamp(now.0 + 1)));
 }
 
-fn a_repair_without_need_or_to_try_changes_nothing(db: &mut Fresh) {
+fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     assert_eq!(db.write(|c| skew::repair(c, NEW_YEAR, false)), None);
-    let tried = db.write(|c| skew::repair(c, later(-9), true)).expect("a transaction is ahead");
-    assert_eq!(tried.transactions.len(), 1);
+    let trial = db.write(|c| skew::repair(c, later(-9), true)).expect("a transaction is ahead");
+    assert_eq!(trial.transactions.len(), 1);
     assert!(db.write(|c| skew::repair(c, later(99), true)).is_some());
     assert_eq!(db.read(|c| clock::get(c)), before);
     assert_eq!(db.read(|c| tx::list(c, SourceId::CRAN, 1))[0].at, NEW_YEAR);
 }
 
-fn a_repair_ends_leases_and_successes_of_the_future(db: &mut Fresh) {
+fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, later(400), &[]));
     let until = Timestamp(later(400).0 + 60 * SECOND);
     db.write(move |c| lease::claim(c, "sync:cran", "a server that is gone", later(400), until));
-    let seen = upstream::StoredValidators {
+    let validators = upstream::StoredValidators {
         etag: None,
         modified: None,
         sha256: Sha256([0; 32]),
         fetched_at: later(400),
     };
-    db.write(move |c| upstream::put(c, "sync:1", &seen));
+    db.write(move |c| upstream::put(c, "sync:1", &validators));
     assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
     db.write(|c| skew::repair(c, NEW_YEAR, false));
     assert!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))).is_some());
     let row = db.read(|c| upstream::get(c, "sync:1")).expect("a row");
-    assert_eq!(row.fetched_at, NEW_YEAR, "a schedule that is due after it is due soon");
+    assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");
 }
 
 fn a_clock_far_ahead_may_not_publish(db: &mut Fresh) {
     let far = Timestamp(4_102_444_800 * SECOND);
     let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], far)));
     match db.engine {
-        // The database's clock is this machine's own.
+        // The database uses the clock of this machine.
         Engine::Sqlite => assert!(answer.is_ok()),
         Engine::Postgres => assert!(matches!(answer, Err(DbError::ClockAhead { .. })), "{answer:?}"),
     }
 }
 
-/// Publishes by this machine's clock, which is that of PostgreSQL's host, and by one that is `seconds` ahead of it.
+/// Publishes with a clock `seconds` ahead of this machine's, which is also the clock of PostgreSQL.
 fn publish_ahead(db: &Fresh, seconds: i64) -> Result<clock::Published, DbError> {
     let now = Timestamp(jiff::Timestamp::now().as_microsecond() + seconds * SECOND);
     db.try_write(move |c| clock::publish(c, &publish_of(&[], now)))
 }
 
-fn a_clock_minutes_ahead_does_not_keep_other_publishers_out(db: &mut Fresh) {
+fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut Fresh) {
     for minutes in [0, 3, 5, 6, 50, 59] {
         let published = publish_ahead(db, minutes * 60);
         match (db.engine, minutes) {
@@ -200,7 +200,7 @@ fn a_clock_minutes_ahead_does_not_keep_other_publishers_out(db: &mut Fresh) {
     }
     let other = publish_ahead(db, 0);
     match db.engine {
-        // The only machine on this database had its clock corrected.
+        // The clock of the only machine on this database was corrected.
         Engine::Sqlite => assert!(matches!(other, Err(DbError::Skew(Skew::Behind { .. }))), "{other:?}"),
         Engine::Postgres => assert!(other.is_ok(), "{other:?}"),
     }
@@ -214,13 +214,13 @@ fn a_tree_is_written_by_one_job_at_a_time(db: &mut Fresh) {
     assert_eq!(db.write(|c| tree::begin(c, CRAN, 42)), Seq(1));
 }
 
-fn nothing_pending_cannot_be_published(db: &mut Fresh) {
+fn a_tree_without_pending_changes_cannot_be_published(db: &mut Fresh) {
     let answer = db.try_write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
     assert!(matches!(answer, Err(DbError::NothingPending(CRAN))), "{answer:?}");
-    assert_eq!(db.read(|c| clock::get(c)).tx, TxId(0), "the transaction id was rolled back with it");
+    assert_eq!(db.read(|c| clock::get(c)).tx, TxId(0), "the transaction id was rolled back too");
 }
 
-fn publishers_at_once_get_different_ids_in_the_order_of_their_times(db: &mut Fresh) {
+fn concurrent_publishers_get_different_ids_in_order_of_time(db: &mut Fresh) {
     let publishes = (0..40).map(|n| {
         let handle = db.db.clone();
         async move {
@@ -233,7 +233,7 @@ fn publishers_at_once_get_different_ids_in_the_order_of_their_times(db: &mut Fre
     assert!(published.windows(2).all(|p| p[0].tx.0 + 1 == p[1].tx.0 && p[0].at < p[1].at), "{published:?}");
 }
 
-fn the_catalog_number_moves_with_every_change(db: &mut Fresh) {
+fn every_change_increments_the_catalog_number(db: &mut Fresh) {
     let before = db.read(|c| clock::get(c)).catalog;
     db.write(|c| clock::bump_catalog(c));
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));

@@ -12,10 +12,10 @@ use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, publish_of, tar
 use crate::support::db::{Engine, Fresh};
 
 both! {
-    killed_between_chunks_then_abandoned_leaves_no_trace
+    an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned
 }
 
-/// Not a test: the process that is killed. It says a line after each chunk.
+/// Not a test: the process that is killed. It prints a line after each chunk.
 #[test]
 #[ignore = "run by the test that kills it"]
 fn child() {
@@ -28,7 +28,7 @@ fn child() {
     let db = Db::open(&config).unwrap_or_else(|e| panic!("{e}"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
-        let pending = db.write(|c| tree::begin(c, CRAN, 1)).await.expect("it is free");
+        let pending = db.write(|c| tree::begin(c, CRAN, 1)).await.expect("no other job");
         for chunk in 0..10_000 {
             let apply = db.bulk(move |c| {
                 let new: Vec<_> =
@@ -41,7 +41,7 @@ fn child() {
     });
 }
 
-fn killed_between_chunks_then_abandoned_leaves_no_trace(db: &mut Fresh) {
+fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let before = db.read(|c| answers(c, CRAN, Seq(1)));
     db.db.close();
@@ -63,7 +63,7 @@ fn killed_between_chunks_then_abandoned_leaves_no_trace(db: &mut Fresh) {
     assert_eq!(chunks, 5, "the child imported");
 
     db.reopen();
-    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before, "before anything is undone");
+    assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before, "before the import is abandoned");
     let left = |db: &Fresh, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
     assert!(left(db, "SELECT count(*) FROM life") > 200, "chunks are durable");
     db.write(|c| tree::abandon(c, CRAN));
@@ -80,6 +80,6 @@ fn killed_between_chunks_then_abandoned_leaves_no_trace(db: &mut Fresh) {
         tree::begin(c, CRAN, 2)?;
         clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))
     });
-    assert_eq!(published.tx.0, 2, "the import that was killed took no number");
+    assert_eq!(published.tx.0, 2, "the killed import used no transaction id");
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
 }

@@ -1,4 +1,4 @@
-//! Steps and lives: what a step answers is settled when it is published.
+//! Steps and lives: the answers of a step do not change after its publication.
 
 use rstudio_pm::db::life::{self, ListedName};
 use rstudio_pm::db::{DbError, clock, file, import, tree};
@@ -15,10 +15,10 @@ both! {
     an_abandoned_import_leaves_no_trace_in_any_answer
     only_open_lives_are_closed
     the_same_version_with_other_bytes_is_a_revision
-    a_known_release_is_refused
-    names_are_in_one_order_and_found_by_part
+    an_existing_release_is_refused
+    names_have_one_order_and_are_found_by_a_part
     a_second_record_has_a_path
-    facts_learnt_late_do_not_change_an_index
+    facts_that_are_recorded_later_do_not_change_an_index
     history_can_be_prepended_without_changing_later_answers
 }
 
@@ -91,7 +91,7 @@ fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut Fresh) {
         import::apply(c, &target(CRAN, pending), &all)
     });
     db.reopen();
-    assert_ne!(lives(db), rows, "there was something to undo");
+    assert_ne!(lives(db), rows, "the import wrote rows");
     db.write(|c| tree::abandon(c, CRAN));
     assert_eq!(lives(db), rows);
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
@@ -109,7 +109,11 @@ fn only_open_lives_are_closed(db: &mut Fresh) {
     db.write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&close)));
     let answer = db.try_write(move |c| change(c, CRAN, NEW_YEAR, std::slice::from_ref(&again)));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
-    assert_eq!(db.read(|c| tree::get(c, CRAN)).expect("a tree").pending, None, "all of it was rolled back");
+    assert_eq!(
+        db.read(|c| tree::get(c, CRAN)).expect("a tree").pending,
+        None,
+        "the whole change was rolled back"
+    );
 }
 
 fn the_same_version_with_other_bytes_is_a_revision(db: &mut Fresh) {
@@ -131,13 +135,13 @@ fn the_same_version_with_other_bytes_is_a_revision(db: &mut Fresh) {
     assert_eq!((find(1).release, find(2).release, find(2).revision), (first.release, second.0[0].release, 1));
 }
 
-fn a_known_release_is_refused(db: &mut Fresh) {
+fn an_existing_release_is_refused(db: &mut Fresh) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let answer = db.try_write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
 }
 
-fn names_are_in_one_order_and_found_by_part(db: &mut Fresh) {
+fn names_have_one_order_and_are_found_by_a_part(db: &mut Fresh) {
     let all = ["b", "A3", "a_x", "abc", "ABC", "Zoo", "a.b", "data.table", "ä"];
     db.write(move |c| change(c, CRAN, NEW_YEAR, &all.map(|n| introduce(n, "1", LifeState::Listed))));
     let ordered = ["a.b", "A3", "a_x", "ABC", "abc", "b", "data.table", "Zoo", "ä"];
@@ -150,7 +154,7 @@ fn names_are_in_one_order_and_found_by_part(db: &mut Fresh) {
     };
     assert_eq!(page("B", 10, 0), ["a.b", "ABC", "abc", "b", "data.table"]);
     assert_eq!(page("b", 2, 1), ["ABC", "abc"]);
-    assert_eq!(page("_", 10, 0), ["a_x"], "a wildcard is a letter here");
+    assert_eq!(page("_", 10, 0), ["a_x"], "a wildcard is an ordinary character");
     assert!(page("%", 10, 0).is_empty());
     assert!(page("\\", 10, 0).is_empty());
     let some = db.read(|c| {
@@ -175,7 +179,7 @@ fn a_second_record_has_a_path(db: &mut Fresh) {
     assert_eq!(listed_names(db, 1), ["Matrix 1.7"]);
 }
 
-fn facts_learnt_late_do_not_change_an_index(db: &mut Fresh) {
+fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut Fresh) {
     let known = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
     let index = |db: &Fresh| db.read(|c| life::listed(c, CRAN, Seq(1)));
     let before = index(db);
@@ -215,7 +219,7 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut Fresh) {
     let later =
         |db: &Fresh| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
     let before = later(db);
-    // Steps 0 and -1, of days long before: a release that ended before step 1, and one that was there all along.
+    // Earlier steps 0 and -1, with releases that ended before step 1 and one that existed since step 0.
     db.write(|c| {
         let new = [introduce("a", "0.9", LifeState::Listed), introduce("gone", "1", LifeState::Listed)];
         let known = import::apply(c, &target(CRAN, Seq(-1)), &new)?;

@@ -1,4 +1,4 @@
-//! A long import beside an administrator's `add`.
+//! A long import during an administrator's `add`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of, release, tar
 use crate::support::db::{Engine, Fresh};
 
 both! {
-    a_long_import_keeps_no_add_waiting
+    an_add_does_not_wait_for_a_long_import
 }
 
 /// Releases and packages of a full CRAN.
 const FULL: (usize, usize) = (160_000, 23_000);
-/// Changes written in one go.
+/// Changes per chunk.
 const CHUNK: usize = 2000;
 
-fn a_long_import_keeps_no_add_waiting(db: &mut Fresh) {
+fn an_add_does_not_wait_for_a_long_import(db: &mut Fresh) {
     let slowest = import_beside_adds(db, 12_000, 1_725, true);
     assert!(slowest < Duration::from_secs(1), "an add waited {slowest:?}");
 }
@@ -54,7 +54,7 @@ fn chunk(from: usize, releases: usize, packages: usize) -> Vec<Change> {
     (from..releases.min(from + CHUNK)).map(change).collect()
 }
 
-/// Returns the longest that an add waited.
+/// Imports while packages are added; returns the longest wait of an add.
 fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) -> Duration {
     let local: TreeId = db.write(|c| {
         let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
@@ -62,8 +62,8 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
     });
     let done = AtomicBool::new(!adds);
     let importing = async {
-        let begun = Instant::now();
-        let pending = db.db.write(|c| tree::begin(c, CRAN, 1)).await.expect("it is free");
+        let start = Instant::now();
+        let pending = db.db.write(|c| tree::begin(c, CRAN, 1)).await.expect("no other job");
         for from in (0..releases).step_by(CHUNK) {
             let chunk = chunk(from, releases, packages);
             let apply = db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk));
@@ -72,18 +72,18 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
         db.db.analyze().await.unwrap_or_else(|e| panic!("{e} {e:?}"));
         db.db.write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR))).await.expect("a publish");
         done.store(true, Ordering::Relaxed);
-        begun.elapsed()
+        start.elapsed()
     };
     let adding = async {
         let mut waits = Vec::new();
         while !done.load(Ordering::Relaxed) {
-            let (begun, name) = (Instant::now(), format!("mine{}", waits.len()));
+            let (start, name) = (Instant::now(), format!("mine{}", waits.len()));
             let new = [introduce(&name, "1.0", LifeState::Listed)];
             db.db
                 .write(move |c| change(c, local, NEW_YEAR, &new))
                 .await
                 .unwrap_or_else(|e| panic!("{e} {e:?}"));
-            waits.push(begun.elapsed());
+            waits.push(start.elapsed());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         waits.sort();
@@ -106,20 +106,20 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
 fn listing(db: &Fresh) {
     println!("{:?}: before five listings {}", db.engine, peak());
     for round in 0..5 {
-        let begun = Instant::now();
+        let start = Instant::now();
         let (rows, inside) = db.read(|c| {
-            let begun = Instant::now();
+            let start = Instant::now();
             let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
-            Ok((life::listed(c, CRAN, head)?.len(), begun.elapsed()))
+            Ok((life::listed(c, CRAN, head)?.len(), start.elapsed()))
         });
         println!(
-            "{:?}: listed {rows} rows, round {round}: {inside:?} ({:?} with the way there)",
+            "{:?}: listed {rows} rows, round {round}: {inside:?} ({:?} with the call)",
             db.engine,
-            begun.elapsed()
+            start.elapsed()
         );
     }
     println!("{:?}: after five listings {}", db.engine, peak());
-    let begun = Instant::now();
+    let start = Instant::now();
     let rows = db.read(|c| {
         let mut rows = 0;
         let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
@@ -129,13 +129,13 @@ fn listing(db: &Fresh) {
         })?;
         Ok(rows)
     });
-    println!("{:?}: current {rows} rows in {:?}; peak memory {}", db.engine, begun.elapsed(), peak());
-    let begun = Instant::now();
+    println!("{:?}: current {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
+    let start = Instant::now();
     let rows = db.read(|c| {
         let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
         Ok(life::archived(c, CRAN, head)?.len())
     });
-    println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, begun.elapsed(), peak());
+    println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
     let found = Instant::now();
     for n in 0..100 {
         let file = db.read(move |c| {
@@ -153,12 +153,12 @@ fn listing(db: &Fresh) {
             db.db.bulk(move |c| import::apply(c, &target(CRAN, pending), &chunk)).await.expect("a chunk");
         }
     });
-    let begun = Instant::now();
+    let start = Instant::now();
     db.write(|c| tree::abandon(c, CRAN));
-    println!("{:?}: abandon of {} releases {:?}", db.engine, FULL.0, begun.elapsed());
+    println!("{:?}: abandon of {} releases {:?}", db.engine, FULL.0, start.elapsed());
 }
 
-/// Most memory so far, and processor time so far: the latter tells the truth on a busy machine.
+/// Peak memory and processor time; the latter does not depend on the load of the machine.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let memory = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim();

@@ -1,4 +1,4 @@
-//! What the database room promises, on SQLite and on PostgreSQL.
+//! The contract of the database module, on SQLite and on PostgreSQL.
 
 /// Makes each case a test on both databases: `sqlite::case` and `postgres::case`.
 macro_rules! both {
@@ -16,10 +16,10 @@ mod clock;
 mod crash;
 mod history;
 mod load;
-mod nouns;
 mod postgres;
 mod samples;
 mod schema;
 mod sqlite;
 mod statements;
+mod tables;
 mod usage;

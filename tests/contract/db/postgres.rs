@@ -1,4 +1,4 @@
-//! What only a server can do to us: refuse, vanish, demand TLS.
+//! Cases that only a server has: refused, lost and encrypted connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,7 +36,7 @@ fn password() -> String {
 }
 
 #[test]
-fn nobody_listening_is_unreachable_and_named() {
+fn a_port_without_a_server_is_reported_as_unreachable() {
     let error = failure("postgres://pm:hunter2@127.0.0.1:1/library");
     assert!(matches!(error, DbError::Unreachable { port: 1, .. }), "{error:?}");
     let text = error.to_string();
@@ -45,7 +45,7 @@ fn nobody_listening_is_unreachable_and_named() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_unreachable_in_time() {
+fn a_silent_server_is_unreachable_after_the_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
     let mut config = config(&format!("postgres://pm@127.0.0.1:{port}/x?sslmode=disable"));
@@ -55,7 +55,7 @@ fn a_server_that_says_nothing_is_unreachable_in_time() {
 }
 
 #[test]
-fn a_wrong_password_and_an_unknown_user_are_authentication() {
+fn a_wrong_password_and_an_unknown_user_are_authentication_errors() {
     let port = server().port;
     for user in ["pm:wrong", "pm", "nobody:x"] {
         let error = failure(&format!("postgres://{user}@127.0.0.1:{port}/pm"));
@@ -65,7 +65,7 @@ fn a_wrong_password_and_an_unknown_user_are_authentication() {
 }
 
 #[test]
-fn a_missing_database_says_how_to_make_it() {
+fn a_missing_database_is_reported_with_the_command_that_creates_it() {
     let error = failure(&format!("postgres://pm:{}@127.0.0.1:{}/nowhere", password(), server().port));
     assert!(matches!(error, DbError::DatabaseMissing { .. }), "{error:?}");
     assert!(error.to_string().contains("createdb"), "{error}");
@@ -91,7 +91,7 @@ fn an_unknown_tls_mode_lists_the_known_ones() {
     assert!(error.to_string().contains("verify-full"), "{error}");
 }
 
-/// A role of its own with this attribute, and the URL by which it reaches a database that is ready for use.
+/// Creates a role with this attribute and returns its URL of a migrated database.
 fn role(attribute: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("role{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -106,7 +106,7 @@ fn role(attribute: &str) -> String {
 }
 
 #[test]
-fn a_read_only_database_is_refused_with_the_way_out() {
+fn a_read_only_database_is_refused_with_a_remedy() {
     let url = role("SET default_transaction_read_only = on");
     let text = failure(&url).to_string();
     assert!(text.contains("is read-only: default_transaction_read_only is on for user 'role"), "{text}");
@@ -116,7 +116,7 @@ fn a_read_only_database_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_standby_is_refused_with_the_way_out() {
+fn a_standby_is_refused_with_a_remedy() {
     let standby = Own::standby();
     let text = failure(&standby.url()).to_string();
     let port = standby.port;
@@ -145,7 +145,7 @@ fn errors_have_the_code_and_the_message_of_the_server() {
     let text = read_only.expect_err("it fails").to_string();
     let expected = "is read-only: cannot execute UPDATE in a read-only transaction (SQLSTATE 25006); ";
     assert!(text.contains(expected), "{expected}\n{text}");
-    let refused = check("postgres://pm@127.0.0.1:1/library").expect_err("nobody listens").to_string();
+    let refused = check("postgres://pm@127.0.0.1:1/library").expect_err("no server listens").to_string();
     assert!(refused.contains("Connection refused"), "{refused}");
 }
 
@@ -169,7 +169,7 @@ fn each_sslmode_does_what_libpq_does() {
     let known = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");
     let unknown = |mode: &str| format!("sslmode={mode}&sslrootcert={stranger}");
     for (user, host, tls, expected) in [
-        ("postgres", "127.0.0.1", "x".replace('x', "sslmode=prefer"), Some(true)),
+        ("postgres", "127.0.0.1", "sslmode=prefer".to_owned(), Some(true)),
         ("postgres", "127.0.0.1", "sslmode=disable".into(), Some(false)),
         ("postgres", "127.0.0.1", "sslmode=allow".into(), Some(false)),
         ("postgres", "127.0.0.1", "sslmode=require".into(), Some(true)),
@@ -196,7 +196,7 @@ fn each_sslmode_does_what_libpq_does() {
 }
 
 #[test]
-fn tls_that_is_demanded_of_a_server_without_is_an_error() {
+fn required_tls_is_an_error_on_a_server_without_tls() {
     let plain = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = plain.local_addr().expect("bound").port();
     std::thread::spawn(move || {
@@ -210,15 +210,12 @@ fn tls_that_is_demanded_of_a_server_without_is_an_error() {
     assert!(matches!(error, DbError::Tls { mode: "require", .. }), "{error:?}");
 }
 
-/// Ends every session of this schema's database user but the caller's, as an administrator or a failover does.
+/// Ends all other sessions with an application name, as an administrator or a failover does.
 const END_OTHERS: &str = "SELECT CAST(count(pg_terminate_backend(pid)) AS BIGINT) FROM pg_stat_activity \
     WHERE application_name = $1 AND pid <> pg_backend_pid()";
 
 fn named(name: &str) -> Fresh {
     let fresh = Fresh::new(Engine::Postgres);
-    let mut config = (*fresh.config).clone();
-    let url = config.postgres.url.as_ref().expect("a URL").0.clone();
-    config.postgres.url = Some(Secret(url));
     fresh.write({
         let name = name.to_owned();
         move |c| {
@@ -229,11 +226,11 @@ fn named(name: &str) -> Fresh {
 }
 
 #[test]
-fn a_session_that_was_ended_is_made_anew() {
+fn a_terminated_session_is_replaced() {
     let name = format!("ended-{}", std::process::id());
     let db = named(&name);
-    let gone = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
-    assert_eq!(gone[0].int(0).expect("a number"), 1);
+    let ended = db.read(move |c| c.query(END_OTHERS, &[name.as_str().into()]));
+    assert_eq!(ended[0].int(0).expect("a number"), 1);
     db.write(|c| clock::bump_catalog(c));
     assert_eq!(db.read(|c| clock::get(c)).catalog, 1);
 }
@@ -261,14 +258,14 @@ fn a_session_lost_inside_a_write_commits_nothing() {
 }
 
 #[test]
-fn colliding_transactions_are_tried_again() {
+fn deadlocked_transactions_are_retried() {
     let db = Fresh::new(Engine::Postgres);
     db.write(|c| {
         rstudio_pm::db::ids::reserve(c, rstudio_pm::db::ids::Sequence::File, 1)?;
         Ok(())
     });
-    // A bulk chunk and a write that take the same two rows in opposite order: one of them is a deadlock's victim.
-    let take = |first: &'static str, second: &'static str| {
+    // A bulk chunk and a write lock the same two rows in opposite order: PostgreSQL aborts one of them.
+    let lock = |first: &'static str, second: &'static str| {
         move |c: &mut dyn rstudio_pm::db::Conn| {
             for name in [first, second] {
                 c.execute("UPDATE sequence SET next = next + 1 WHERE name = $1", &[name.into()])?;
@@ -278,40 +275,40 @@ fn colliding_transactions_are_tried_again() {
         }
     };
     let (a, b) = db.block(async {
-        tokio::join!(db.db.bulk(take("file", "release")), db.db.write(take("release", "file")))
+        tokio::join!(db.db.bulk(lock("file", "release")), db.db.write(lock("release", "file")))
     });
-    a.expect("tried again");
-    b.expect("tried again");
+    a.expect("it was retried");
+    b.expect("it was retried");
     let next = |name: &'static str| {
         db.read(move |c| c.query("SELECT next FROM sequence WHERE name = $1", &[name.into()]))[0]
             .int(0)
             .expect("a number")
     };
-    assert_eq!((next("file"), next("release")), (4, 3), "each counted once");
+    assert_eq!((next("file"), next("release")), (4, 3), "each is applied once");
 }
 
 #[test]
-fn a_commit_without_an_answer_is_neither_lost_nor_done_twice() {
+fn a_commit_without_a_response_is_neither_lost_nor_applied_twice() {
     for (cut, expected) in [(Cut::Unanswered, 1), (Cut::Unsent, 2)] {
-        let wire = Wire::to(server().port);
+        let proxy = Wire::to(server().port);
         let schema = server().schema();
         let schema = schema.split_once("search_path=").expect("a schema").1;
         let url = format!(
             "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable&search_path={schema}",
-            wire.address.port()
+            proxy.address.port()
         );
         let db = Db::open(&config(&url)).unwrap_or_else(|e| panic!("{e}"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let runs = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&runs);
-        wire.cut(cut);
+        let counter = Arc::clone(&runs);
+        proxy.cut(cut);
         let written = runtime.block_on(db.write(move |c| {
-            counted.fetch_add(1, Ordering::SeqCst);
+            counter.fetch_add(1, Ordering::SeqCst);
             clock::bump_catalog(c)
         }));
-        assert!(written.is_ok() && wire.was_cut(), "{cut:?}: {written:?}");
+        assert!(written.is_ok() && proxy.was_cut(), "{cut:?}: {written:?}");
         assert_eq!(runs.load(Ordering::SeqCst), expected, "{cut:?}");
-        let now = runtime.block_on(db.read(|c| clock::get(c))).expect("the wire is whole again");
+        let now = runtime.block_on(db.read(|c| clock::get(c))).expect("the connection works again");
         assert_eq!(now.catalog, 1, "{cut:?}");
     }
 }

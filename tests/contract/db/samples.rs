@@ -1,4 +1,4 @@
-//! Changes and publishes to test with.
+//! Sample changes and publishes.
 
 use rstudio_pm::db::clock::{Publish, Published};
 use rstudio_pm::db::import::{self, ImportTarget, NewReleaseIds};
@@ -14,7 +14,7 @@ pub(crate) const CRAN: TreeId = TreeId(1);
 /// 2024-01-01.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_704_067_200 * SECOND);
 
-/// A release that nobody saw before.
+/// A new release.
 pub(crate) fn release(package: &str, version: &str) -> NewRelease {
     let file = NewFile {
         name: format!("{package}_{version}.tar.gz"),
@@ -36,12 +36,12 @@ pub(crate) fn release(package: &str, version: &str) -> NewRelease {
     }
 }
 
-/// Its change.
+/// The change that introduces a release.
 pub(crate) fn introduce(package: &str, version: &str, state: LifeState) -> Change {
     Change::Introduce { release: release(package, version), state, path: String::new() }
 }
 
-/// Where to write them.
+/// The import target of a tree.
 pub(crate) fn target(tree: TreeId, pending: Seq) -> ImportTarget {
     ImportTarget { tree, pending, origin: SourceId::CRAN, language: Language::R }
 }
@@ -89,7 +89,7 @@ pub(crate) fn keys(c: &mut dyn Conn, tree: TreeId, seq: Seq, package: &str) -> R
     Ok(keys)
 }
 
-/// Everything a step answers, as text to compare.
+/// All answers of a step, as text to compare.
 pub(crate) fn answers(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<String, DbError> {
     let mut text = String::new();
     for l in life::listed(c, tree, seq)? {

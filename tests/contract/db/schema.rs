@@ -1,4 +1,4 @@
-//! Migrations: pairs that make the same tables, and programs that meet a schema not theirs.
+//! Migrations: both databases get the same tables; schemas of newer programs are accepted or refused.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn columns(db: &Fresh) -> Columns {
     columns
 }
 
-/// Of usage data, which on SQLite has a file of its own.
+/// The columns of usage data, which has a separate file on SQLite.
 fn usage_columns(engine: Engine) -> Columns {
     let mut fresh = Fresh::new(engine);
     let core = columns(&fresh);
@@ -44,7 +44,7 @@ fn usage_columns(engine: Engine) -> Columns {
 }
 
 #[test]
-fn usage_data_has_the_same_tables_and_columns_on_both_and_their_names_are_its_own() {
+fn usage_data_has_the_same_tables_and_columns_on_both_databases_and_a_prefix() {
     let (sqlite, postgres) = (usage_columns(Engine::Sqlite), usage_columns(Engine::Postgres));
     assert!(
         sqlite.len() == 6 && sqlite.keys().all(|table| table.starts_with("usage_")),
@@ -53,7 +53,7 @@ fn usage_data_has_the_same_tables_and_columns_on_both_and_their_names_are_its_ow
     );
     for (table, columns) in &sqlite {
         let mut known = postgres[table].clone();
-        // A key of two columns is NOT NULL on both; SQLite tells it of INTEGER keys too.
+        // A key of two columns is NOT NULL on both; SQLite reports NOT NULL for INTEGER keys too.
         known.sort();
         let mut columns = columns.clone();
         columns.sort();
@@ -75,13 +75,13 @@ fn both_databases_have_the_same_tables_and_columns() {
 #[test]
 fn migrations_are_numbered_from_one_and_each_is_a_pair() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations");
-    for (part, folder) in [(Schema::Core, folder.clone()), (Schema::Usage, folder.join("usage"))] {
-        let all = part.migrations();
+    for (schema, folder) in [(Schema::Core, folder.clone()), (Schema::Usage, folder.join("usage"))] {
+        let all = schema.migrations();
         for (number, migration) in (1..).zip(all) {
             assert_eq!(migration.number, number, "{}", migration.name);
             assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());
-            // Two processes count while one takes over from the other.
-            assert!(part == Schema::Core || migration.expand_only, "{}", migration.name);
+            // Two processes write usage data during a handover.
+            assert!(schema == Schema::Core || migration.expand_only, "{}", migration.name);
         }
         let files = std::fs::read_dir(folder).expect("migrations").flatten();
         let files: Vec<_> = files.filter(|f| f.path().is_file()).map(|f| f.file_name()).collect();
@@ -127,13 +127,13 @@ fn opening_again_changes_nothing(db: &mut Fresh) {
 
 fn check_reports_without_changing(db: &mut Fresh) {
     let newest = format!("schema {}", MIGRATIONS.len());
-    let line = Db::check(&db.config).expect("it can be used while it is used");
+    let line = Db::check(&db.config).expect("a database in use");
     assert!(line.contains(&newest), "{line}");
     db.db.close();
-    assert!(Db::check(&db.config).expect("it can be used").contains(&newest));
+    assert!(Db::check(&db.config).expect("a closed database").contains(&newest));
     let dir = tempfile::tempdir().expect("a directory");
     let blank = crate::support::db::config(db.engine, dir.path());
-    let line = Db::check(&blank).expect("it could be made");
+    let line = Db::check(&blank).expect("a database can be created");
     assert!(line.contains("at the first start"), "{line}");
-    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was made");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was created");
 }

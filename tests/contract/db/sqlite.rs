@@ -1,4 +1,4 @@
-//! What only a file can suffer.
+//! Faults that only a database file has.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -15,7 +15,7 @@ fn failure(db: &Fresh) -> DbError {
 }
 
 #[test]
-fn a_second_process_is_told_that_the_file_is_locked() {
+fn a_second_process_gets_an_error_that_the_file_is_locked() {
     let db = Fresh::new(Engine::Sqlite);
     let error = failure(&db);
     assert!(matches!(error, DbError::Locked { .. }), "{error:?}");
@@ -23,7 +23,7 @@ fn a_second_process_is_told_that_the_file_is_locked() {
 }
 
 #[test]
-fn a_file_locked_by_another_program_is_told_too() {
+fn a_file_locked_by_another_program_is_reported_too() {
     let db = Fresh::new(Engine::Sqlite);
     db.db.close();
     let file = db.config.sqlite.dir.join("rstudio-pm.db");
@@ -36,7 +36,7 @@ fn a_file_locked_by_another_program_is_told_too() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_named() {
+fn a_file_that_is_no_database_is_reported_with_its_path() {
     for bytes in
         [&b"this is no database, whatever its name says, and it is long enough to tell"[..], &[0; 5000]]
     {
@@ -66,9 +66,9 @@ fn a_damaged_page_is_an_error_and_not_a_panic() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_that_heals() {
+fn a_full_disk_is_an_error_until_there_is_space() {
     let db = Fresh::new(Engine::Sqlite);
-    // SQLite's own page limit stands in for the disk's: the error code is the same.
+    // SQLite's page limit has the same error code as a full disk.
     let pages =
         db.read(|c| c.query("SELECT page_count FROM pragma_page_count()", &[]))[0].int(0).expect("a number");
     let limit = |n: i64| {
@@ -88,7 +88,7 @@ fn a_full_disk_is_an_error_that_heals() {
             repo::create(c, &new, NEW_YEAR)
         })
     };
-    let error = (0..20).find_map(|n| fill(n).err()).expect("it is full at last");
+    let error = (0..20).find_map(|n| fill(n).err()).expect("it is full");
     assert!(matches!(error, DbError::Full { .. }), "{error:?}");
     assert!(error.to_string().contains("no space left"), "{error}");
     limit(1_000_000);
@@ -96,7 +96,7 @@ fn a_full_disk_is_an_error_that_heals() {
 }
 
 #[test]
-fn all_its_files_are_its_owners_alone() {
+fn only_the_owner_can_access_its_files() {
     let db = Fresh::new(Engine::Sqlite);
     db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
     let dir = &db.config.sqlite.dir;
@@ -110,10 +110,10 @@ fn all_its_files_are_its_owners_alone() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_names_the_mending_command() {
-    let above = tempfile::tempdir().expect("a directory");
-    std::fs::write(above.path().join("data"), b"in the way").expect("a file");
-    let config = crate::support::db::config(Engine::Sqlite, above.path());
+fn a_directory_that_cannot_be_written_is_reported_with_a_remedy() {
+    let parent = tempfile::tempdir().expect("a directory");
+    std::fs::write(parent.path().join("data"), b"in the way").expect("a file");
+    let config = crate::support::db::config(Engine::Sqlite, parent.path());
     for error in
         [Db::open(&config).err().expect("no directory"), Db::check(&config).expect_err("no directory")]
     {
@@ -123,14 +123,14 @@ fn a_directory_that_cannot_be_written_names_the_mending_command() {
 }
 
 #[test]
-fn commits_are_durable_and_the_log_is_kept_short() {
+fn commits_are_durable_and_the_log_stays_small() {
     let db = Fresh::new(Engine::Sqlite);
     let pragma = |sql: &'static str| db.write(move |c| c.query(sql, &[])).remove(0).0.remove(0);
     assert_eq!(pragma("PRAGMA synchronous"), rstudio_pm::db::Value::Int(2));
     assert_eq!(pragma("PRAGMA journal_mode"), rstudio_pm::db::Value::Text("wal".into()));
     assert_eq!(pragma("PRAGMA foreign_keys"), rstudio_pm::db::Value::Int(1));
     assert_eq!(pragma("PRAGMA wal_autocheckpoint"), rstudio_pm::db::Value::Int(0));
-    // 30 MB go through; nobody but the checkpointer can move them into the database.
+    // 30 MB are written; only the checkpointer moves them into the database.
     for n in 0..300 {
         db.write(move |c| {
             let detail = rstudio_pm::db::detail::Detail { description: vec![7; 100_000], readme: None };
@@ -138,15 +138,15 @@ fn commits_are_durable_and_the_log_is_kept_short() {
         });
     }
     let log = db.config.sqlite.dir.join("rstudio-pm.db-wal");
-    let begun = std::time::Instant::now();
+    let start = std::time::Instant::now();
     loop {
-        // The log starts over with the first write after all of it was copied.
+        // SQLite restarts the log with the first write after a complete checkpoint.
         db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
         let size = std::fs::metadata(&log).expect("the log").len();
         if size <= 16 << 20 {
             break;
         }
-        assert!(begun.elapsed().as_secs() < 20, "the log still has {size} bytes");
+        assert!(start.elapsed().as_secs() < 20, "the log still has {size} bytes");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }

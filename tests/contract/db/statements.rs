@@ -1,8 +1,8 @@
-//! One SQL text for both databases: every statement in the room's noun files keeps to what both mean the same by.
+//! One SQL text for both databases: statements outside the drivers use only SQL that means the same on both.
 
 use std::path::Path;
 
-/// Files that may say what only one database understands.
+/// Files that may contain SQL of only one database.
 const DRIVERS: [&str; 4] = ["sqlite.rs", "postgres.rs", "pgconnect.rs", "checkpoint.rs"];
 
 /// String literals of Rust source, with `\`-continued lines joined.
@@ -41,13 +41,13 @@ fn is_sql(text: &str) -> bool {
     verbs.iter().any(|verb| text.starts_with(verb))
 }
 
-/// What is wrong with a statement, or with the end of one that a macro puts together.
+/// The fault of a statement, or of the end of one that a macro assembles.
 fn complaint(sql: &str) -> Option<String> {
-    let whole = !["WHERE ", "AND ", "ORDER BY "].iter().any(|verb| sql.starts_with(verb));
-    let mut highest = if whole { Some(0) } else { None };
+    let complete = !["WHERE ", "AND ", "ORDER BY "].iter().any(|verb| sql.starts_with(verb));
+    let mut highest = if complete { Some(0) } else { None };
     for (place, _) in sql.match_indices('$') {
         let digits: String = sql[place + 1..].chars().take_while(char::is_ascii_digit).collect();
-        // A macro's own variable is no placeholder.
+        // The variable of a macro is no placeholder.
         let Ok(number) = digits.parse::<u32>() else { continue };
         let known = highest.unwrap_or(number - 1);
         if number > known + 1 {
@@ -104,7 +104,9 @@ fn complaint(sql: &str) -> Option<String> {
                     '(' => depth += 1,
                     ')' => depth -= 1,
                     ',' if depth == 1 => {
-                        return Some(format!("{function}) of two is SQLite's alone: use CASE"));
+                        return Some(format!(
+                            "{function}) with two arguments exists only in SQLite: use CASE"
+                        ));
                     }
                     _ => {}
                 }
@@ -139,7 +141,7 @@ fn complaint(sql: &str) -> Option<String> {
 fn every_statement_means_the_same_on_both_databases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db");
     let (mut count, mut complaints) = (0, Vec::new());
-    for entry in std::fs::read_dir(folder).expect("the room").flatten() {
+    for entry in std::fs::read_dir(folder).expect("a directory").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !name.ends_with(".rs") || DRIVERS.contains(&name.as_str()) {
             continue;
@@ -148,15 +150,15 @@ fn every_statement_means_the_same_on_both_databases() {
             literals(&std::fs::read_to_string(entry.path()).expect("a file")).iter().filter(|t| is_sql(t))
         {
             count += 1;
-            complaints.extend(complaint(sql).map(|why| format!("{name}: {why}: {sql}")));
+            complaints.extend(complaint(sql).map(|fault| format!("{name}: {fault}: {sql}")));
         }
     }
-    assert!(count > 80, "only {count} statements were found: the scanner is blind");
+    assert!(count > 80, "only {count} statements were found: the scanner misses statements");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 #[test]
-fn the_scanner_sees_what_it_should() {
+fn the_scanner_finds_faulty_statements() {
     for bad in [
         "SELECT $2, $1",
         "SELECT a FROM t WHERE b = $1 AND c = $3",

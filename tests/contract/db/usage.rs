@@ -1,4 +1,4 @@
-//! The database of usage data: added once, added up, and beside that of the packages.
+//! The database of usage data: batches are added once and aggregated, independently of the main database.
 
 use rstudio_pm::db::download::{self, Aggregate, Count, PackageCount};
 use rstudio_pm::db::{Conn, Db, DbError};
@@ -8,13 +8,13 @@ use rstudio_pm::model::time::Timestamp;
 use crate::support::db::Fresh;
 
 both! {
-    counts_are_added_and_a_batch_that_comes_again_is_not
-    what_was_counted_for_a_day_is_told_per_package
-    a_day_in_storage_is_forgotten_when_more_is_counted_for_it
-    a_day_goes_with_all_that_is_known_of_it_and_the_sums_stay
-    scheduled_work_and_writers_are_remembered
-    both_databases_live_in_one_place_and_do_not_know_each_other
-    two_processes_add_at_a_time
+    counts_are_added_and_a_repeated_batch_is_ignored
+    counts_of_a_day_are_returned_per_package
+    an_aggregate_is_deleted_if_more_downloads_of_its_day_are_added
+    a_removed_day_has_no_rows_and_the_totals_stay
+    scheduled_work_and_writers_are_recorded
+    both_databases_share_a_location_and_are_independent
+    two_processes_add_concurrently
 }
 
 fn open(fresh: &Fresh) -> Db {
@@ -59,12 +59,12 @@ fn aggregate(day: i64, total: i64) -> Aggregate {
     Aggregate { day, sha256: Sha256([7; 32]), total }
 }
 
-fn counts_are_added_and_a_batch_that_comes_again_is_not(fresh: &mut Fresh) {
+fn counts_are_added_and_a_repeated_batch_is_ignored(fresh: &mut Fresh) {
     let db = open(fresh);
     let batch =
         || vec![count(10, "b", "source", 2), count(10, "a", "source", 1), count(10, "a", "4.5-noble", 3)];
     assert!(add(fresh, &db, "one", 1, batch()));
-    assert!(!add(fresh, &db, "one", 1, batch()), "its answer was lost, its rows were not");
+    assert!(!add(fresh, &db, "one", 1, batch()), "its rows were stored although its response was lost");
     assert!(add(fresh, &db, "two", 1, batch()));
     assert!(add(fresh, &db, "one", 2, vec![count(11, "a", "source", 5)]));
     assert_eq!((total(fresh, &db, "a"), total(fresh, &db, "b"), total(fresh, &db, "c")), (13, 4, 0));
@@ -76,7 +76,7 @@ fn counts_are_added_and_a_batch_that_comes_again_is_not(fresh: &mut Fresh) {
     assert_eq!(write(fresh, &db, move |c| download::totals(c, &wanted)), [4, 0, 13]);
 }
 
-fn what_was_counted_for_a_day_is_told_per_package(fresh: &mut Fresh) {
+fn counts_of_a_day_are_returned_per_package(fresh: &mut Fresh) {
     let db = open(fresh);
     let rows = vec![
         count(10, "a", "source", 1),
@@ -93,7 +93,7 @@ fn what_was_counted_for_a_day_is_told_per_package(fresh: &mut Fresh) {
     assert!(write(fresh, &db, |c| download::put_aggregate(c, &aggregate(10, 4), Timestamp(1))));
     assert!(
         !write(fresh, &db, |c| download::put_aggregate(c, &aggregate(11, 4), Timestamp(1))),
-        "it holds 5"
+        "the total is 5"
     );
     assert_eq!(write(fresh, &db, |c| download::not_aggregated(c, 12)), [11]);
     let mut rest = write(fresh, &db, |c| download::of_days_not_aggregated(c, 10, 13));
@@ -104,7 +104,7 @@ fn what_was_counted_for_a_day_is_told_per_package(fresh: &mut Fresh) {
     assert!(!write(fresh, &db, |c| download::has_aggregate(c, Sha256([8; 32]))));
 }
 
-fn a_day_in_storage_is_forgotten_when_more_is_counted_for_it(fresh: &mut Fresh) {
+fn an_aggregate_is_deleted_if_more_downloads_of_its_day_are_added(fresh: &mut Fresh) {
     let db = open(fresh);
     add(fresh, &db, "w", 1, vec![count(10, "a", "source", 1)]);
     assert!(write(fresh, &db, |c| download::put_aggregate(c, &aggregate(10, 1), Timestamp(1))));
@@ -114,7 +114,7 @@ fn a_day_in_storage_is_forgotten_when_more_is_counted_for_it(fresh: &mut Fresh) 
     assert_eq!(write(fresh, &db, |c| download::aggregates(c, 0, 99)), []);
 }
 
-fn a_day_goes_with_all_that_is_known_of_it_and_the_sums_stay(fresh: &mut Fresh) {
+fn a_removed_day_has_no_rows_and_the_totals_stay(fresh: &mut Fresh) {
     let db = open(fresh);
     assert_eq!(write(fresh, &db, |c| download::oldest(c, 99)), None);
     add(fresh, &db, "w", 1, vec![count(10, "a", "source", 1), count(20, "a", "source", 2)]);
@@ -127,7 +127,7 @@ fn a_day_goes_with_all_that_is_known_of_it_and_the_sums_stay(fresh: &mut Fresh) 
     assert_eq!(total(fresh, &db, "a"), 3);
 }
 
-fn scheduled_work_and_writers_are_remembered(fresh: &mut Fresh) {
+fn scheduled_work_and_writers_are_recorded(fresh: &mut Fresh) {
     let db = open(fresh);
     assert_eq!(write(fresh, &db, |c| download::last_done(c, "night")), None);
     write(fresh, &db, |c| download::record_done(c, "night", Timestamp(5)));
@@ -139,7 +139,7 @@ fn scheduled_work_and_writers_are_remembered(fresh: &mut Fresh) {
     assert!(add(fresh, &db, "old", 1, Vec::new()) && !add(fresh, &db, "new", 2, Vec::new()));
 }
 
-fn both_databases_live_in_one_place_and_do_not_know_each_other(fresh: &mut Fresh) {
+fn both_databases_share_a_location_and_are_independent(fresh: &mut Fresh) {
     assert!(Db::check_usage(&fresh.config).expect("it can be made").contains("first start"));
     let db = open(fresh);
     assert!(Db::check_usage(&fresh.config).expect("it answers").contains("schema 1"));
@@ -150,7 +150,7 @@ fn both_databases_live_in_one_place_and_do_not_know_each_other(fresh: &mut Fresh
     fresh.read(rstudio_pm::db::clock::get);
 }
 
-fn two_processes_add_at_a_time(fresh: &mut Fresh) {
+fn two_processes_add_concurrently(fresh: &mut Fresh) {
     let nodes = [open(fresh), open(fresh)];
     let names: Vec<String> = (0..50).map(|n| format!("p{n}")).collect();
     fresh.block(async {
@@ -158,7 +158,7 @@ fn two_processes_add_at_a_time(fresh: &mut Fresh) {
             let names = names.clone();
             async move {
                 for batch in 1..=20 {
-                    // In another order each time: neither may wait for the other for ever.
+                    // In another order each time: the processes must not deadlock.
                     let mut rows: Vec<Count> =
                         names.iter().map(|name| count(10, name, "source", 1)).collect();
                     rows.rotate_left(batch);

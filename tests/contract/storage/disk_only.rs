@@ -1,4 +1,4 @@
-//! What only a directory can get wrong: modes, owners, space.
+//! Faults that only directories have: modes, owners, free space.
 
 use crate::support::rerun;
 use crate::support::storage::{bytes, on_disk, read};
@@ -23,7 +23,7 @@ fn walk(at: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn nobody_else_may_look_at_what_is_stored() {
+async fn only_the_owner_can_read_stored_files() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("data/var");
     let storage = Storage::open(&on_disk(&root)).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_probe_creates_no_directory() {
 }
 
 #[tokio::test]
-async fn directories_removed_under_the_server_are_made_again() {
+async fn removed_directories_are_created_again() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::open(&on_disk(folder.path())).await.unwrap();
     let (content, digest) = bytes(10, 1);
@@ -56,7 +56,7 @@ async fn directories_removed_under_the_server_are_made_again() {
     storage.put(&cran(digest), content.clone().into()).await.unwrap();
     std::fs::remove_dir_all(folder.path().join("cran/.spool")).unwrap();
     storage.put(&cran(Sha256([1; 32])), content.clone().into()).await.unwrap();
-    // Of this one, only the parent of its directory was there.
+    // Only the parent of this object's directory exists.
     std::fs::remove_dir_all(folder.path().join("cran/cran")).unwrap();
     storage.put(&cran(Sha256([2; 32])), content.clone().into()).await.unwrap();
     storage.put(&cran(digest), content.clone().into()).await.unwrap();
@@ -64,7 +64,7 @@ async fn directories_removed_under_the_server_are_made_again() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_leaves_nothing_behind() {
+async fn a_full_disk_is_reported_and_leaves_no_partial_files() {
     let Some(full) = rerun::small_disk() else { return };
     let storage = Storage::open(&on_disk(&full)).await.unwrap();
     let (content, digest) = bytes(3 << 20, 1);
@@ -73,8 +73,8 @@ async fn a_full_disk_is_said_and_leaves_nothing_behind() {
 
     let mut spool = storage.spool(StorageClass::Cran).await.unwrap();
     let written = spool.write_all(&content).unwrap_err();
-    let said = StorageError::io("write", spool.path(), written);
-    assert!(matches!(said, StorageError::Full(_)), "{said:?}");
+    let error = StorageError::io("write", spool.path(), written);
+    assert!(matches!(error, StorageError::Full(_)), "{error:?}");
     drop(spool);
 
     assert_eq!(storage.size(&cran(digest)).await.unwrap(), None);
@@ -84,7 +84,7 @@ async fn a_full_disk_is_said_and_leaves_nothing_behind() {
     storage.put(&cran(digest), small.into()).await.unwrap();
 
     std::fs::write(full.join("filler"), vec![0; 1 << 20]).unwrap_err();
-    // An open storage is read, and takes nothing until there is space.
+    // An open storage can be read; writes fail until there is space.
     for removed in [None, Some("cran/.spool")] {
         if let Some(path) = removed {
             std::fs::remove_dir(full.join(path)).unwrap();
@@ -109,7 +109,7 @@ async fn a_full_disk_is_said_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it() {
+async fn a_directory_of_another_user_is_refused_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("var");
     std::fs::create_dir_all(root.join("cran")).unwrap();
@@ -134,22 +134,22 @@ async fn a_directory_of_somebody_else_is_refused_with_the_command_that_mends_it(
     let name = nix::unistd::User::from_uid(uid).unwrap().unwrap().name;
 
     let refused = Storage::open(&on_disk(&root)).await.err().unwrap();
-    let StorageError::Unusable(places) = &refused else { panic!("{refused:?}") };
-    assert_eq!(places.len(), 9, "every place is told");
-    let cran = &places[StorageClass::Cran as usize];
+    let StorageError::Unusable(locations) = &refused else { panic!("{refused:?}") };
+    assert_eq!(locations.len(), 9, "every location is reported");
+    let cran = &locations[StorageClass::Cran as usize];
     let path = root.join("cran").display().to_string();
     assert_eq!(cran.classes, "'cran'");
     assert_eq!(*cran.user, format!("user {name} (uid {uid})"));
     assert!(cran.problem.contains("Permission denied"), "{cran}");
     assert_eq!(cran.remedy, format!("run: sudo chown -R {name} {path} && sudo chmod 0700 {path}"));
-    let pypi = &places[StorageClass::Pypi as usize];
+    let pypi = &locations[StorageClass::Pypi as usize];
     let path = root.join("pypi").display().to_string();
     assert_eq!(pypi.remedy, format!("run: sudo install -d -o {name} -m 0700 {path}"));
 
     let probed = Storage::probe(&on_disk(&root)).await;
     for (class, result) in probed {
-        let said = result.unwrap_err().to_string();
-        assert!(said.contains(&format!("'{}'", class.as_str())) && said.contains("sudo"), "{said}");
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(&format!("'{}'", class.as_str())) && error.contains("sudo"), "{error}");
     }
 }
 

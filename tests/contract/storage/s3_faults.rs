@@ -1,5 +1,4 @@
-//! An S3 server that errs, stalls and lies: nothing is acknowledged that is not there, and reads end whole or in an
-//! error.
+//! A faulty S3 server: every acknowledged object exists, and a read returns the whole object or an error.
 
 use crate::support::faulty_s3::{Fault, Faulty};
 use crate::support::s3;
@@ -9,22 +8,22 @@ use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::storage::{Key, Storage, StorageError};
 use std::time::{Duration, Instant};
 
-struct Bench {
+struct Fixture {
     storage: Storage,
     proxy: Faulty,
-    place: S3Location,
+    location: S3Location,
     config: StorageConfig,
     _folder: tempfile::TempDir,
 }
 
-impl Bench {
-    async fn new() -> Bench {
+impl Fixture {
+    async fn new() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let proxy = Faulty::start(s3::server()).await;
-        let place = s3::bucket(proxy.address);
-        let config = StorageConfig { locations: s3::places(&place), spool_dir: folder.path().to_owned() };
+        let location = s3::bucket(proxy.address);
+        let config = StorageConfig { locations: s3::places(&location), spool_dir: folder.path().to_owned() };
         let storage = Storage::open(&config).await.unwrap();
-        Bench { storage, proxy, place, config, _folder: folder }
+        Fixture { storage, proxy, location, config, _folder: folder }
     }
 
     async fn commit(&self, key: &Key, bytes: &[u8]) -> Result<(), StorageError> {
@@ -33,9 +32,10 @@ impl Bench {
         self.storage.commit(spool, key).await
     }
 
-    /// What the server has under the key, asked without the proxy.
+    /// The object under the key, read without the proxy.
     fn stored(&self, key: &Key) -> Option<Vec<u8>> {
-        let (status, body) = s3::ask("GET", &format!("/{}/{}/{key}", self.place.bucket, self.place.prefix));
+        let (status, body) =
+            s3::ask("GET", &format!("/{}/{}/{key}", self.location.bucket, self.location.prefix));
         assert!(matches!(status, 200 | 404), "{status}: {}", String::from_utf8_lossy(&body));
         (status == 200).then_some(body)
     }
@@ -51,14 +51,14 @@ impl Bench {
         table.lines().filter(established).count()
     }
 
-    /// Multipart uploads that were begun and neither completed nor aborted.
+    /// Whether a multipart upload was neither completed nor aborted.
     async fn unfinished(&self) -> bool {
-        // An abort after a failure runs on its own.
-        let begun = Instant::now();
+        // An abort after a failure runs in the background.
+        let start = Instant::now();
         loop {
-            let (_, list) = s3::ask("GET", &format!("/{}?uploads", self.place.bucket));
+            let (_, list) = s3::ask("GET", &format!("/{}?uploads", self.location.bucket));
             let some = String::from_utf8_lossy(&list).contains("<UploadId>");
-            if !some || begun.elapsed() > Duration::from_secs(5) {
+            if !some || start.elapsed() > Duration::from_secs(5) {
                 return some;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -88,35 +88,35 @@ macro_rules! faults {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             if !s3::elsewhere() {
-                tests::$name(Bench::new().await).await;
+                tests::$name(Fixture::new().await).await;
             }
         }
     )* };
 }
 
 faults! {
-    passing_errors_are_retried
-    a_server_that_stays_broken_is_reported_in_bounded_time
-    a_cut_body_is_resumed
-    a_body_cut_again_and_again_is_an_error
-    bodies_that_nobody_reads_keep_few_connections
-    a_lost_answer_to_a_put_is_no_loss
+    temporary_errors_are_retried
+    a_permanent_error_is_reported_in_bounded_time
+    an_interrupted_body_is_resumed
+    a_body_that_is_interrupted_repeatedly_is_an_error
+    unread_bodies_hold_few_connections
+    a_put_with_a_lost_answer_is_stored
     a_conflict_without_an_object_is_not_success
     a_failed_part_fails_the_commit_and_aborts_the_upload
-    an_error_in_a_successful_answer_is_no_success
-    expired_credentials_are_loaded_again_once
-    refused_credentials_are_told_clearly
-    a_missing_bucket_is_told_with_the_command_that_makes_it
-    a_missing_permission_is_named
-    an_unreachable_server_is_named
+    an_error_in_an_answer_with_status_200_is_an_error
+    expired_credentials_are_reloaded_once
+    missing_credentials_are_reported_with_the_bucket_and_a_remedy
+    a_missing_bucket_is_reported_with_a_remedy
+    a_missing_permission_is_reported_by_name
+    an_unreachable_server_is_reported_with_its_address
     a_named_profile_is_used
-    whatever_happens_acknowledged_objects_are_there
+    acknowledged_objects_exist_after_random_faults
 }
 
 mod tests {
     use super::*;
 
-    pub(super) async fn passing_errors_are_retried(bench: Bench) {
+    pub(super) async fn temporary_errors_are_retried(fixture: Fixture) {
         for (n, fault) in [
             Fault::Answer(500, "InternalError"),
             Fault::Answer(503, "SlowDown"),
@@ -128,182 +128,190 @@ mod tests {
         {
             for length in [1_000, 9_000_000] {
                 let (content, digest) = bytes(length, n as u64);
-                bench.proxy.next(2, fault.clone(), put);
-                bench.commit(&cran(digest), &content).await.unwrap();
-                assert!(bench.stored(&cran(digest)).unwrap() == content);
-                bench.proxy.next(2, fault.clone(), get);
-                let blob = bench.storage.get(&cran(digest), None).await.unwrap();
+                fixture.proxy.next(2, fault.clone(), put);
+                fixture.commit(&cran(digest), &content).await.unwrap();
+                assert!(fixture.stored(&cran(digest)).unwrap() == content);
+                fixture.proxy.next(2, fault.clone(), get);
+                let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
                 assert!(read(blob).await.unwrap() == content, "{fault:?} {length}");
             }
         }
     }
 
-    pub(super) async fn a_server_that_stays_broken_is_reported_in_bounded_time(bench: Bench) {
-        let begun = Instant::now();
+    pub(super) async fn a_permanent_error_is_reported_in_bounded_time(fixture: Fixture) {
+        let start = Instant::now();
         let (content, digest) = bytes(1_000, 1);
-        bench.proxy.next(usize::MAX, Fault::Answer(503, "SlowDown"), any);
-        let failed = bench.commit(&cran(digest), &content).await.unwrap_err();
+        fixture.proxy.next(usize::MAX, Fault::Answer(503, "SlowDown"), any);
+        let failed = fixture.commit(&cran(digest), &content).await.unwrap_err();
         assert!(failed.to_string().contains("s3://") && failed.to_string().contains("SlowDown"), "{failed}");
-        let failed = bench.storage.get(&cran(digest), None).await.err().unwrap();
+        let failed = fixture.storage.get(&cran(digest), None).await.err().unwrap();
         assert!(matches!(failed, StorageError::S3 { .. }), "{failed:?}");
-        assert!(begun.elapsed() < Duration::from_secs(70));
-        assert_eq!(bench.stored(&cran(digest)), None);
+        assert!(start.elapsed() < Duration::from_secs(70));
+        assert_eq!(fixture.stored(&cran(digest)), None);
     }
 
-    pub(super) async fn a_cut_body_is_resumed(bench: Bench) {
+    pub(super) async fn an_interrupted_body_is_resumed(fixture: Fixture) {
         let (content, digest) = bytes(3_000_000, 1);
-        bench.commit(&cran(digest), &content).await.unwrap();
+        fixture.commit(&cran(digest), &content).await.unwrap();
         let whole = |from: u64, to: u64| content[from as usize..to as usize].to_vec();
         for after in [0, 1, 1_500_000, 2_999_999] {
-            bench.proxy.next(1, Fault::Cut(after), get);
-            let blob = bench.storage.get(&cran(digest), None).await.unwrap();
+            fixture.proxy.next(1, Fault::Cut(after), get);
+            let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
             assert!(read(blob).await.unwrap() == content, "cut after {after}");
         }
-        bench.proxy.next(1, Fault::Cut(100_000), get);
-        let blob = bench.storage.get(&cran(digest), Some(500_000..2_000_000)).await.unwrap();
+        fixture.proxy.next(1, Fault::Cut(100_000), get);
+        let blob = fixture.storage.get(&cran(digest), Some(500_000..2_000_000)).await.unwrap();
         assert!(read(blob).await.unwrap() == whole(500_000, 2_000_000));
-        let ranges = bench.proxy.heads().iter().filter(|head| head.contains("bytes=600000-1999999")).count();
-        assert_eq!(ranges, 1, "only the rest is asked for again");
+        let ranges =
+            fixture.proxy.heads().iter().filter(|head| head.contains("bytes=600000-1999999")).count();
+        assert_eq!(ranges, 1, "only the rest is requested again");
     }
 
-    pub(super) async fn a_body_cut_again_and_again_is_an_error(bench: Bench) {
+    pub(super) async fn a_body_that_is_interrupted_repeatedly_is_an_error(fixture: Fixture) {
         let (content, digest) = bytes(3_000_000, 1);
-        bench.commit(&cran(digest), &content).await.unwrap();
-        bench.proxy.next(usize::MAX, Fault::Cut(10), get);
-        let blob = bench.storage.get(&cran(digest), None).await.unwrap();
+        fixture.commit(&cran(digest), &content).await.unwrap();
+        fixture.proxy.next(usize::MAX, Fault::Cut(10), get);
+        let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
         assert_eq!(blob.size, 3_000_000);
         let failed = read(blob).await.unwrap_err();
         assert!(failed.to_string().contains("s3://"), "{failed}");
-        bench.proxy.heal();
-        assert!(read(bench.storage.get(&cran(digest), None).await.unwrap()).await.unwrap() == content);
+        fixture.proxy.heal();
+        assert!(read(fixture.storage.get(&cran(digest), None).await.unwrap()).await.unwrap() == content);
     }
 
-    pub(super) async fn bodies_that_nobody_reads_keep_few_connections(bench: Bench) {
+    pub(super) async fn unread_bodies_hold_few_connections(fixture: Fixture) {
         const BODIES: usize = 300;
         let (content, digest) = bytes(1_200_000, 1);
-        bench.commit(&cran(digest), &content).await.unwrap();
+        fixture.commit(&cran(digest), &content).await.unwrap();
         let mut blobs = Vec::new();
         for _ in 0..BODIES {
-            blobs.push(bench.storage.get(&cran(digest), None).await.unwrap());
+            blobs.push(fixture.storage.get(&cran(digest), None).await.unwrap());
         }
         let most = 256 + 32;
-        let mut open = bench.connections();
+        let mut open = fixture.connections();
         for _ in 0..500 {
             if open <= most {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
-            open = bench.connections();
+            open = fixture.connections();
         }
         assert!((16..=most).contains(&open), "{open} connections for {BODIES} bodies");
-        // Those that were opened last have no connection; two of them lose one while they are read.
+        // The last bodies have no connection; two of them are interrupted while they are read.
         let last = blobs.split_off(BODIES - 4);
-        bench.proxy.next(2, Fault::Cut(1_000), get);
+        fixture.proxy.next(2, Fault::Cut(1_000), get);
         for blob in last {
             assert!(read(blob).await.unwrap() == content);
         }
-        assert!(bench.connections() <= most);
+        assert!(fixture.connections() <= most);
     }
 
-    pub(super) async fn a_lost_answer_to_a_put_is_no_loss(bench: Bench) {
+    pub(super) async fn a_put_with_a_lost_answer_is_stored(fixture: Fixture) {
         for (length, seed) in [(1_000, 1), (9_000_000, 2)] {
             let (content, digest) = bytes(length, seed);
-            bench.proxy.next(1, Fault::Lose, put);
-            bench.commit(&cran(digest), &content).await.unwrap();
-            assert!(bench.stored(&cran(digest)).unwrap() == content);
+            fixture.proxy.next(1, Fault::Lose, put);
+            fixture.commit(&cran(digest), &content).await.unwrap();
+            assert!(fixture.stored(&cran(digest)).unwrap() == content);
         }
     }
 
-    pub(super) async fn a_conflict_without_an_object_is_not_success(bench: Bench) {
+    pub(super) async fn a_conflict_without_an_object_is_not_success(fixture: Fixture) {
         let (content, digest) = bytes(1_000, 1);
         for code in [409, 412] {
-            bench.proxy.next(1, Fault::Answer(code, "ConditionalRequestConflict"), put);
-            bench.commit(&cran(digest), &content).await.unwrap();
-            assert_eq!(bench.stored(&cran(digest)).as_ref(), Some(&content));
-            bench.storage.delete(&cran(digest)).await.unwrap();
+            fixture.proxy.next(1, Fault::Answer(code, "ConditionalRequestConflict"), put);
+            fixture.commit(&cran(digest), &content).await.unwrap();
+            assert_eq!(fixture.stored(&cran(digest)).as_ref(), Some(&content));
+            fixture.storage.delete(&cran(digest)).await.unwrap();
         }
-        bench.proxy.next(usize::MAX, Fault::Answer(409, "ConditionalRequestConflict"), put);
-        bench.commit(&cran(digest), &content).await.unwrap_err();
+        fixture.proxy.next(usize::MAX, Fault::Answer(409, "ConditionalRequestConflict"), put);
+        fixture.commit(&cran(digest), &content).await.unwrap_err();
     }
 
-    pub(super) async fn a_failed_part_fails_the_commit_and_aborts_the_upload(bench: Bench) {
+    pub(super) async fn a_failed_part_fails_the_commit_and_aborts_the_upload(fixture: Fixture) {
         let (content, digest) = bytes(16_000_000, 1);
-        bench
+        fixture
             .proxy
             .next(usize::MAX, Fault::Answer(403, "AccessDenied"), |head| head.contains("partNumber=3"));
-        let failed = bench.commit(&cran(digest), &content).await.unwrap_err();
+        let failed = fixture.commit(&cran(digest), &content).await.unwrap_err();
         assert!(failed.to_string().contains("AccessDenied"), "{failed}");
-        assert_eq!(bench.stored(&cran(digest)), None);
-        assert!(!bench.unfinished().await);
+        assert_eq!(fixture.stored(&cran(digest)), None);
+        assert!(!fixture.unfinished().await);
     }
 
-    pub(super) async fn an_error_in_a_successful_answer_is_no_success(bench: Bench) {
+    pub(super) async fn an_error_in_an_answer_with_status_200_is_an_error(fixture: Fixture) {
         let (content, digest) = bytes(9_000_000, 1);
         let complete = |head: &str| head.starts_with("POST ") && head.contains("uploadId=");
-        bench.proxy.next(usize::MAX, Fault::Answer(200, "InternalError"), complete);
-        bench.commit(&cran(digest), &content).await.unwrap_err();
-        assert_eq!(bench.stored(&cran(digest)), None);
-        bench.proxy.heal();
-        bench.proxy.next(1, Fault::Answer(200, "InternalError"), complete);
-        bench.commit(&cran(digest), &content).await.unwrap();
-        assert!(bench.stored(&cran(digest)).unwrap() == content);
-        // The answer was lost after the work was done: the repetition finds no such upload.
+        fixture.proxy.next(usize::MAX, Fault::Answer(200, "InternalError"), complete);
+        fixture.commit(&cran(digest), &content).await.unwrap_err();
+        assert_eq!(fixture.stored(&cran(digest)), None);
+        fixture.proxy.heal();
+        fixture.proxy.next(1, Fault::Answer(200, "InternalError"), complete);
+        fixture.commit(&cran(digest), &content).await.unwrap();
+        assert!(fixture.stored(&cran(digest)).unwrap() == content);
+        // The answer was lost after the upload was completed: the retry finds no such upload.
         let (content, digest) = bytes(9_000_000, 2);
-        bench.proxy.next(1, Fault::Garble("SlowDown"), complete);
-        if bench.commit(&cran(digest), &content).await.is_ok() {
-            assert!(bench.stored(&cran(digest)).unwrap() == content);
+        fixture.proxy.next(1, Fault::Garble("SlowDown"), complete);
+        if fixture.commit(&cran(digest), &content).await.is_ok() {
+            assert!(fixture.stored(&cran(digest)).unwrap() == content);
         }
-        bench.commit(&cran(digest), &content).await.unwrap();
-        assert!(bench.stored(&cran(digest)).unwrap() == content);
+        fixture.commit(&cran(digest), &content).await.unwrap();
+        assert!(fixture.stored(&cran(digest)).unwrap() == content);
     }
 
-    pub(super) async fn expired_credentials_are_loaded_again_once(bench: Bench) {
+    pub(super) async fn expired_credentials_are_reloaded_once(fixture: Fixture) {
         let expired = |head: &str| head.contains("Credential=FIRSTKEY/");
         let (content, digest) = bytes(3_000_000, 1);
         let (large, large_digest) = bytes(16_000_000, 2);
-        bench.commit(&cran(digest), &content).await.unwrap();
+        fixture.commit(&cran(digest), &content).await.unwrap();
 
-        bench.proxy.next(usize::MAX, Fault::Answer(403, "ExpiredToken"), expired);
-        let before = bench.proxy.heads().len();
+        fixture.proxy.next(usize::MAX, Fault::Answer(403, "ExpiredToken"), expired);
+        let before = fixture.proxy.heads().len();
         let (small, small_digest) = bytes(1_000, 3);
-        let failed = bench.commit(&cran(small_digest), &small).await.unwrap_err();
+        let failed = fixture.commit(&cran(small_digest), &small).await.unwrap_err();
         assert!(failed.to_string().contains("ExpiredToken"), "{failed}");
-        assert!(bench.proxy.heads().len() - before <= 2, "no storm of requests: {:?}", bench.proxy.heads());
+        assert!(
+            fixture.proxy.heads().len() - before <= 2,
+            "no repeated requests: {:?}",
+            fixture.proxy.heads()
+        );
 
         s3::write_credentials(&s3::credentials_file(), "SECONDKEY");
-        let blob = bench.storage.get(&cran(digest), None).await.unwrap();
+        let blob = fixture.storage.get(&cran(digest), None).await.unwrap();
         assert!(read(blob).await.unwrap() == content);
-        bench.commit(&cran(large_digest), &large).await.unwrap();
-        assert!(bench.stored(&cran(large_digest)).unwrap() == large);
+        fixture.commit(&cran(large_digest), &large).await.unwrap();
+        assert!(fixture.stored(&cran(large_digest)).unwrap() == large);
 
         // Expired in the middle of an upload, and of a download.
-        bench.proxy.heal();
-        bench.storage.delete(&cran(large_digest)).await.unwrap();
+        fixture.proxy.heal();
+        fixture.storage.delete(&cran(large_digest)).await.unwrap();
         let second = |head: &str| head.contains("Credential=SECONDKEY/") && head.contains("partNumber=2");
-        bench.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), second);
+        fixture.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), second);
         s3::write_credentials(&s3::credentials_file(), "THIRDKEY");
-        bench.commit(&cran(large_digest), &large).await.unwrap();
-        assert!(bench.stored(&cran(large_digest)).unwrap() == large);
-        assert!(!bench.unfinished().await);
-        bench.proxy.next(1, Fault::Cut(1_000_000), get);
+        fixture.commit(&cran(large_digest), &large).await.unwrap();
+        assert!(fixture.stored(&cran(large_digest)).unwrap() == large);
+        assert!(!fixture.unfinished().await);
+        fixture.proxy.next(1, Fault::Cut(1_000_000), get);
         let third = |head: &str| head.contains("Credential=THIRDKEY/") && head.contains("bytes=1000000-");
-        bench.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), third);
-        let blob = bench.storage.get(&cran(large_digest), None).await.unwrap();
+        fixture.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), third);
+        let blob = fixture.storage.get(&cran(large_digest), None).await.unwrap();
         s3::write_credentials(&s3::credentials_file(), "FOURTHKEY");
         assert!(read(blob).await.unwrap() == large);
     }
 
-    pub(super) async fn refused_credentials_are_told_clearly(bench: Bench) {
+    pub(super) async fn missing_credentials_are_reported_with_the_bucket_and_a_remedy(fixture: Fixture) {
         std::fs::remove_file(s3::credentials_file()).unwrap();
-        let refused = Storage::open(&bench.config).await.err().unwrap().to_string();
-        assert!(refused.contains("no AWS credentials") && refused.contains(&bench.place.bucket), "{refused}");
-        let one = [refused.contains("'cache', 'launcher'"), refused.contains("IAM role")];
-        assert_eq!(one, [true, true], "{refused}");
+        let refused = Storage::open(&fixture.config).await.err().unwrap().to_string();
+        assert!(
+            refused.contains("no AWS credentials") && refused.contains(&fixture.location.bucket),
+            "{refused}"
+        );
+        let parts = [refused.contains("'cache', 'launcher'"), refused.contains("IAM role")];
+        assert_eq!(parts, [true, true], "{refused}");
     }
 
-    pub(super) async fn a_missing_bucket_is_told_with_the_command_that_makes_it(bench: Bench) {
-        let place = S3Location { bucket: "not-there".into(), ..bench.place.clone() };
-        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
+    pub(super) async fn a_missing_bucket_is_reported_with_a_remedy(fixture: Fixture) {
+        let location = S3Location { bucket: "not-there".into(), ..fixture.location.clone() };
+        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(
             refused.contains("NoSuchBucket") && refused.contains("aws s3 mb s3://not-there"),
@@ -311,7 +319,7 @@ mod tests {
         );
     }
 
-    pub(super) async fn a_missing_permission_is_named(bench: Bench) {
+    pub(super) async fn a_missing_permission_is_reported_by_name(fixture: Fixture) {
         type Matches = fn(&str) -> bool;
         let cases: [(&str, Matches); 5] = [
             ("s3:PutObject", put),
@@ -321,33 +329,33 @@ mod tests {
             ("s3:AbortMultipartUpload", |head| head.starts_with("DELETE ") && head.contains("uploadId=")),
         ];
         for (permission, matches) in cases {
-            bench.proxy.next(usize::MAX, Fault::Answer(403, "AccessDenied"), matches);
-            for (_, result) in Storage::probe(&bench.config).await {
-                let said = result.unwrap_err().to_string();
-                let (cause, remedy) = said.split_once("allow the credentials ").unwrap();
-                assert!(cause.contains("AccessDenied") && cause.contains("temp/validate."), "{said}");
-                assert!(remedy.split('(').next().unwrap().contains(permission), "{permission}: {said}");
+            fixture.proxy.next(usize::MAX, Fault::Answer(403, "AccessDenied"), matches);
+            for (_, result) in Storage::probe(&fixture.config).await {
+                let text = result.unwrap_err().to_string();
+                let (cause, remedy) = text.split_once("allow the credentials ").unwrap();
+                assert!(cause.contains("AccessDenied") && cause.contains("temp/validate."), "{text}");
+                assert!(remedy.split('(').next().unwrap().contains(permission), "{permission}: {text}");
             }
-            bench.proxy.heal();
+            fixture.proxy.heal();
         }
     }
 
-    pub(super) async fn an_unreachable_server_is_named(bench: Bench) {
+    pub(super) async fn an_unreachable_server_is_reported_with_its_address(fixture: Fixture) {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = S3Location { endpoint: Some(format!("http://{free}")), ..bench.place.clone() };
-        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
-        let begun = Instant::now();
+        let location = S3Location { endpoint: Some(format!("http://{free}")), ..fixture.location.clone() };
+        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+        let start = Instant::now();
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(refused.contains(&format!("check that http://{free} can be reached")), "{refused}");
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(60));
     }
 
-    pub(super) async fn a_named_profile_is_used(bench: Bench) {
-        let place = S3Location { profile: Some("other".into()), ..bench.place.clone() };
-        let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
-        let before = bench.proxy.heads().len();
+    pub(super) async fn a_named_profile_is_used(fixture: Fixture) {
+        let location = S3Location { profile: Some("other".into()), ..fixture.location.clone() };
+        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+        let before = fixture.proxy.heads().len();
         Storage::open(&config).await.unwrap();
-        let heads = bench.proxy.heads().split_off(before);
+        let heads = fixture.proxy.heads().split_off(before);
         assert!(
             !heads.is_empty() && heads.iter().all(|head| head.contains("Credential=OTHERKEY/")),
             "{heads:?}"
@@ -362,18 +370,21 @@ mod tests {
         )
         .unwrap();
         for (enable_shared_config, region) in [(false, "us-east-1"), (true, "eu-test-1")] {
-            let place =
-                S3Location { profile: Some("shared".into()), enable_shared_config, ..bench.place.clone() };
-            let config = StorageConfig { locations: s3::places(&place), ..bench.config.clone() };
-            let before = bench.proxy.heads().len();
+            let location = S3Location {
+                profile: Some("shared".into()),
+                enable_shared_config,
+                ..fixture.location.clone()
+            };
+            let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+            let before = fixture.proxy.heads().len();
             Storage::open(&config).await.unwrap();
-            let head = &bench.proxy.heads()[before];
+            let head = &fixture.proxy.heads()[before];
             assert!(head.contains("Credential=SHAREDKEY/") && head.contains(region), "{head}");
         }
     }
 
-    /// A seeded storm of faults: every acknowledged object is there, every read is whole or an error.
-    pub(super) async fn whatever_happens_acknowledged_objects_are_there(bench: Bench) {
+    /// Random faults of fixed seeds: every acknowledged object exists, every read is complete or an error.
+    pub(super) async fn acknowledged_objects_exist_after_random_faults(fixture: Fixture) {
         let mut acknowledged = 0;
         for seed in 0..24u64 {
             let (noise, _) = bytes(64, seed);
@@ -386,21 +397,21 @@ mod tests {
                 _ => Fault::Answer(409, "OperationAborted"),
             };
             for (n, times) in noise[50..53].iter().enumerate() {
-                bench.proxy.next(usize::from(times % 3), fault(n * 2), any);
+                fixture.proxy.next(usize::from(times % 3), fault(n * 2), any);
             }
             let length = if seed % 8 == 0 { 9_000_000 } else { usize::from(noise[40]) * 137 };
             let (content, digest) = bytes(length, seed + 1_000);
             let key = cran(digest);
-            if bench.commit(&key, &content).await.is_ok() {
+            if fixture.commit(&key, &content).await.is_ok() {
                 acknowledged += 1;
-                assert!(bench.stored(&key).unwrap() == content, "seed {seed}");
+                assert!(fixture.stored(&key).unwrap() == content, "seed {seed}");
             }
-            if let Ok(blob) = bench.storage.get(&key, None).await
+            if let Ok(blob) = fixture.storage.get(&key, None).await
                 && let Ok(got) = read(blob).await
             {
                 assert!(got == content, "seed {seed}");
             }
-            bench.proxy.heal();
+            fixture.proxy.heal();
         }
         assert!(acknowledged > 12, "{acknowledged}");
     }

@@ -1,4 +1,4 @@
-//! The same through the real program: what clients of HTTP see.
+//! Fetches through the real program, over HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,12 @@ fn created(answer: Answer) {
 
 fn sync(server: &Server) {
     let job = server.admin("POST", "/sync", &json!({"type": "cran"})).json()["id"].clone();
-    let begun = Instant::now();
+    let start = Instant::now();
     loop {
         let now = server.admin("GET", &format!("/jobs/{job}"), &serde_json::Value::Null).json();
         match now["status"].as_str() {
             Some("done") => return,
-            Some("running") => assert!(begun.elapsed() < Duration::from_secs(20), "{now}"),
+            Some("running") => assert!(start.elapsed() < Duration::from_secs(20), "{now}"),
             _ => panic!("{now}"),
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -41,25 +41,25 @@ fn path(entry: &Entry) -> String {
     format!("/all/latest/src/contrib/{}", entry.file())
 }
 
-/// The answer, or how the connection ended; the bytes that came of the body.
+/// The answer, or the error that ended the connection.
 fn fetch(server: &Server, entry: &Entry) -> Result<Answer, std::io::Error> {
     use std::io::Write;
-    let mut wire = http::connect(server.host());
-    write!(wire, "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path(entry))?;
-    http::try_read(&mut wire, "GET")
+    let mut stream = http::connect(server.host());
+    write!(stream, "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path(entry))?;
+    http::try_read(&mut stream, "GET")
 }
 
-fn wrong(entry: &Entry) -> Vec<u8> {
+fn damaged(entry: &Entry) -> Vec<u8> {
     let mut bytes = entry.bytes.clone();
-    let place = bytes.len() - 100;
-    bytes[place] ^= 1;
+    let position = bytes.len() - 100;
+    bytes[position] ^= 1;
     bytes
 }
 
 fn stored(server: &Server, entry: &Entry) -> bool {
     server.get("/__ping__");
     let before = Instant::now();
-    // The row is written within 50 ms after the last byte.
+    // The file is stored shortly after its last byte is sent.
     while before.elapsed() < Duration::from_secs(5) {
         let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&entry.bytes));
         if super::walk(server.dir()).iter().any(|path| path.ends_with(&digest)) {
@@ -71,7 +71,7 @@ fn stored(server: &Server, entry: &Entry) -> bool {
 }
 
 #[test]
-fn fifty_clients_of_http_cost_one_upstream_request() {
+fn fifty_http_clients_cause_one_upstream_request() {
     let big = Entry::new("big", "1.0", 400 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
     let server = serving(&mirror, "");
@@ -94,18 +94,22 @@ fn fifty_clients_of_http_cost_one_upstream_request() {
 }
 
 #[test]
-fn a_wrong_file_is_a_502_when_small_and_a_dropped_connection_when_large() {
+fn a_damaged_file_is_a_502_if_small_and_a_closed_connection_if_large() {
     let (small, big) = (Entry::new("small", "1.0", 20 * KB), Entry::new("big", "1.0", 500 * KB));
     let mirror = Mirror::of(&[small.clone(), big.clone()], &[]);
     let server = serving(&mirror, "");
-    mirror.put(&small.listed(), wrong(&small));
-    mirror.put(&big.listed(), wrong(&big));
+    mirror.put(&small.listed(), damaged(&small));
+    mirror.put(&big.listed(), damaged(&big));
     let answer = fetch(&server, &small).expect("an answer");
     assert_eq!(answer.status, 502);
     let wait: u64 = answer.header("retry-after").expect("Retry-After").parse().expect("seconds");
     assert!((1..=120).contains(&wait));
-    assert!(!answer.text().contains("127.0.0.1"), "no detail for strangers: {}", answer.text());
-    let error = fetch(&server, &big).expect_err("the end never comes");
+    assert!(
+        !answer.text().contains("127.0.0.1"),
+        "the address of the mirror is not disclosed: {}",
+        answer.text()
+    );
+    let error = fetch(&server, &big).expect_err("the body is incomplete");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{error}");
     assert!(!stored_now(&server), "nothing was stored");
     assert_eq!(server.get("/__ping__").status, 200);
@@ -117,14 +121,14 @@ fn stored_now(server: &Server) -> bool {
 }
 
 #[tokio::test]
-async fn over_http2_a_wrong_file_is_a_reset_stream() {
+async fn over_http2_a_damaged_file_resets_the_stream() {
     let (good, big) = (Entry::new("good", "1.0", 20 * KB), Entry::new("big", "1.0", 500 * KB));
     let mirror = Mirror::of(&[good.clone(), big.clone()], &[]);
     let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
     let gcfg = format!(
         "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {}\nKey = {}\n",
         certificate.display(),
@@ -134,7 +138,7 @@ async fn over_http2_a_wrong_file_is_a_reset_stream() {
         let gcfg = gcfg.clone();
         move || {
             let server = serving(&mirror, &gcfg);
-            mirror.put(&big.listed(), wrong(&big));
+            mirror.put(&big.listed(), damaged(&big));
             (server, mirror, big)
         }
     });
@@ -144,20 +148,20 @@ async fn over_http2_a_wrong_file_is_a_reset_stream() {
     let url = |entry: &Entry| format!("{}{}", server.urls()[1], path(entry));
     let answer = client.get(url(&good)).send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
-    assert!(answer.bytes().await.expect("all of it") == good.bytes);
+    assert!(answer.bytes().await.expect("the whole body") == good.bytes);
     let mut answer = client.get(url(&big)).send().await.expect("a head");
     assert_eq!((answer.status().as_u16(), answer.content_length()), (200, Some(big.bytes.len() as u64)));
     let mut got = 0;
     let error = loop {
         match answer.chunk().await {
             Ok(Some(piece)) => got += piece.len(),
-            Ok(None) => panic!("it ended after {got} bytes as if it were whole"),
+            Ok(None) => panic!("it ended regularly after {got} bytes"),
             Err(error) => break error,
         }
     };
     assert!(got <= big.bytes.len() - 64 * KB, "{got}");
     assert!(format!("{error:?}").contains("reset") || format!("{error:?}").contains("Reset"), "{error:?}");
-    // Only the stream: the connection goes on.
+    // Only the stream is reset: the connection stays open.
     assert_eq!(client.get(url(&good)).send().await.expect("an answer").status().as_u16(), 200);
 }
 
@@ -165,21 +169,21 @@ fn quoted(digest: impl std::fmt::Display) -> String {
     format!("\"{digest}\"")
 }
 
-/// The answer to HEAD as soon as it has this tag: what a fetch learnt is written off the request.
-fn once_named(url: &str, tag: &str) -> Answer {
-    let begun = Instant::now();
+/// Waits for an answer to HEAD with this ETag: the result of a fetch is recorded asynchronously.
+fn wait_for_etag(url: &str, tag: &str) -> Answer {
+    let start = Instant::now();
     loop {
         let head = http::request("HEAD", url, &[], b"");
         if head.header("etag") == Some(tag) {
             return head;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "never {tag}: {:?}", head.headers);
+        assert!(start.elapsed() < Duration::from_secs(20), "no ETag {tag}: {:?}", head.headers);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn the_etag_is_the_indexs_md5_until_the_digest_is_known_and_holds_after_that() {
+fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() {
     let big = Entry::new("big", "1.0", 300 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
     let server = serving(&mirror, "");
@@ -188,14 +192,14 @@ fn the_etag_is_the_indexs_md5_until_the_digest_is_known_and_holds_after_that() {
     let declared = quoted(hex::encode(md5::Md5::digest(&big.bytes)));
     assert_eq!(head.header("etag"), Some(&*declared));
     assert_eq!((head.status, head.header("content-length")), (200, Some(&*big.bytes.len().to_string())));
-    let not = http::request("GET", &url, &[("If-None-Match", &declared)], b"");
-    assert_eq!((not.status, not.header("etag")), (304, Some(&*declared)));
-    assert_eq!(mirror.asked(&big.listed()).len(), 0, "neither fetches");
+    let unchanged = http::request("GET", &url, &[("If-None-Match", &declared)], b"");
+    assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(&*declared)));
+    assert_eq!(mirror.asked(&big.listed()).len(), 0, "neither request fetches the file");
     let first = http::get(&url);
     assert!(first.body == big.bytes && stored(&server, &big));
     assert_eq!(first.header("etag"), Some(&*declared));
     let digest = quoted(hex::encode(sha2::Sha256::digest(&big.bytes)));
-    let after = once_named(&url, &digest);
+    let after = wait_for_etag(&url, &digest);
     assert_eq!(after.header("last-modified"), head.header("last-modified"));
     for known in [&declared, &digest] {
         assert_eq!(http::request("GET", &url, &[("If-None-Match", known)], b"").status, 304, "{known}");
@@ -205,7 +209,7 @@ fn the_etag_is_the_indexs_md5_until_the_digest_is_known_and_holds_after_that() {
 }
 
 #[test]
-fn what_no_index_has_a_digest_of_gets_its_etag_with_the_first_fetch() {
+fn a_file_without_a_declared_digest_gets_its_etag_with_the_first_fetch() {
     let old = Entry::new("old", "0.9", 20 * KB);
     let mirror = Mirror::of(&[Entry::new("old", "1.0", 20 * KB)], std::slice::from_ref(&old));
     let server = serving(&mirror, "");
@@ -214,11 +218,11 @@ fn what_no_index_has_a_digest_of_gets_its_etag_with_the_first_fetch() {
     assert_eq!((head.status, head.header("etag")), (200, None));
     assert_eq!(http::get(&url).header("etag"), None);
     let digest = quoted(hex::encode(sha2::Sha256::digest(&old.bytes)));
-    once_named(&url, &digest);
+    wait_for_etag(&url, &digest);
 }
 
 #[test]
-fn a_mirror_that_moved_on_is_synced_by_itself() {
+fn a_changed_mirror_is_synced_automatically() {
     let old = Entry::new("moving", "1.0", 20 * KB);
     let mirror = Mirror::of(std::slice::from_ref(&old), &[]);
     let server = serving(&mirror, "");
@@ -227,14 +231,14 @@ fn a_mirror_that_moved_on_is_synced_by_itself() {
     mirror.publish(std::slice::from_ref(&new), &[]);
     let first = fetch(&server, &old).expect("an answer");
     assert_eq!(first.status, 502);
-    let begun = Instant::now();
+    let start = Instant::now();
     loop {
         let answer = fetch(&server, &new).expect("an answer");
         if answer.status == 200 {
             assert!(answer.body == new.bytes);
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{} {}", answer.status, answer.text());
+        assert!(start.elapsed() < Duration::from_secs(20), "{} {}", answer.status, answer.text());
         std::thread::sleep(Duration::from_millis(20));
     }
     let latest = server.admin("GET", "/sources/cran", &serde_json::Value::Null).json();
@@ -242,40 +246,40 @@ fn a_mirror_that_moved_on_is_synced_by_itself() {
 }
 
 #[test]
-fn with_the_mirror_away_what_was_fetched_is_served_and_the_rest_may_come_back() {
-    let (had, other) = (Entry::new("had", "1.0", 200 * KB), Entry::new("other", "1.0", 20 * KB));
-    let mirror = Mirror::of(&[had.clone(), other.clone()], &[]);
+fn without_its_mirror_a_server_serves_stored_files_and_answers_503_for_others() {
+    let (fetched, other) = (Entry::new("had", "1.0", 200 * KB), Entry::new("other", "1.0", 20 * KB));
+    let mirror = Mirror::of(&[fetched.clone(), other.clone()], &[]);
     let mut server = serving(&mirror, "");
-    assert_eq!(fetch(&server, &had).expect("an answer").status, 200);
-    assert!(stored(&server, &had));
+    assert_eq!(fetch(&server, &fetched).expect("an answer").status, 200);
+    assert!(stored(&server, &fetched));
     mirror.away();
     server.restart();
-    let answer = fetch(&server, &had).expect("an answer");
-    assert!(answer.status == 200 && answer.body == had.bytes);
+    let answer = fetch(&server, &fetched).expect("an answer");
+    assert!(answer.status == 200 && answer.body == fetched.bytes);
     let answer = fetch(&server, &other).expect("an answer");
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").expect("Retry-After").parse::<u64>().expect("seconds") >= 1);
 }
 
 #[test]
-fn a_stop_during_a_flight_is_quick_and_leaves_nothing() {
+fn a_stop_during_a_fetch_is_quick_and_leaves_no_files() {
     let big = Entry::new("big", "1.0", 9 << 20);
     let mirror = Mirror::of(std::slice::from_ref(&big), &[]);
     let mut server = serving(&mirror, "");
     mirror.set(&big.listed(), |page| page.open = 1 << 20);
-    // A client that leaves: the flight goes on for nobody for a while.
-    let mut wire = http::connect(server.host());
+    // A client that disconnects: the fetch continues without clients for a while.
+    let mut stream = http::connect(server.host());
     std::io::Write::write_all(
-        &mut wire,
+        &mut stream,
         format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&big)).as_bytes(),
     )
     .unwrap();
-    std::io::Read::read_exact(&mut wire, &mut [0; 1000]).unwrap();
-    drop(wire);
+    std::io::Read::read_exact(&mut stream, &mut [0; 1000]).unwrap();
+    drop(stream);
     assert_eq!(mirror.sending(), 1);
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(server.stop().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     server.launch();
     let spools = || {
         let all = super::walk(server.dir());
@@ -287,7 +291,7 @@ fn a_stop_during_a_flight_is_quick_and_leaves_nothing() {
 }
 
 #[test]
-fn head_says_what_get_would_where_the_mirror_is_known_to_be_away() {
+fn head_answers_like_get_if_the_mirror_is_known_to_be_unreachable() {
     let files: Vec<Entry> = (0..6).map(|n| Entry::new(&format!("file{n}"), "1.0", 20_000)).collect();
     let stored = Entry::new("stored", "1.0", 20_000);
     let listed: Vec<Entry> = files.iter().chain([&stored]).cloned().collect();
@@ -297,19 +301,19 @@ fn head_says_what_get_would_where_the_mirror_is_known_to_be_away() {
     let head = |entry: &Entry| http::request("HEAD", &server.url(&path(entry)), &[], b"");
     assert_eq!(head(&files[5]).status, 200);
     mirror.away();
-    // Nobody has asked the mirror since.
+    // There was no request to the mirror since.
     assert_eq!(head(&files[5]).status, 200);
     for entry in &files[..5] {
         assert_eq!(fetch(&server, entry).expect("an answer").status, 503);
     }
-    let (told, got) = (head(&files[5]), fetch(&server, &files[5]).expect("an answer"));
-    assert_eq!((told.status, got.status), (503, 503));
-    assert!(told.header("retry-after").is_some());
+    let (unavailable, get) = (head(&files[5]), fetch(&server, &files[5]).expect("an answer"));
+    assert_eq!((unavailable.status, get.status), (503, 503));
+    assert!(unavailable.header("retry-after").is_some());
     assert_eq!(head(&stored).status, 200);
 }
 
 #[test]
-fn a_lost_local_package_is_not_said_to_be_fetched_again() {
+fn a_lost_local_package_is_not_logged_as_fetched_again() {
     let mut server = Server::start();
     server.local_repository("team", &[crate::support::tarball::Tarball::new("own", "1.0")]);
     let path = "/team/latest/src/contrib/own_1.0.tar.gz";
@@ -319,7 +323,7 @@ fn a_lost_local_package_is_not_said_to_be_fetched_again() {
         .filter(|path| path.to_string_lossy().contains(&digest))
         .collect();
     assert!(!blobs.is_empty());
-    blobs.iter().for_each(|blob| std::fs::remove_file(blob).expect("it is there"));
+    blobs.iter().for_each(|blob| std::fs::remove_file(blob).expect("an object"));
     server.restart();
     let answer = server.get(path);
     assert!(answer.status >= 500, "{}", answer.status);

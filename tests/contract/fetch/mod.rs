@@ -1,10 +1,10 @@
-//! Lazy fetches: one upstream request for all who wait, and nothing wrong is ever whole.
+//! Fetches on demand: one upstream request for all waiting clients, and no damaged file is served completely.
 
+mod checksums;
 mod clients;
 mod disk;
+mod http;
 mod mirrors;
-mod served;
-mod verified;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use crate::support::mirror::{Entry, Mirror};
 
 const KB: usize = 1 << 10;
 
-/// A mirror, and a server without its faces that is synced with it.
-struct Field {
+/// A mirror, and the core of a server (without listeners) that is synced with it.
+struct Fixture {
     mirror: Mirror,
     world: World,
     repo: Repo,
-    /// How often the server was told that its index is stale.
+    /// The number of reported mismatches between index and files.
     stale: Arc<AtomicUsize>,
 }
 
-/// Limits a test can wait for.
-fn impatient() -> FetchLimits {
+/// Limits that are short enough for a test.
+fn short_limits() -> FetchLimits {
     FetchLimits {
         without_clients: Duration::from_millis(50),
         always_finished: 100 << 10,
@@ -43,29 +43,29 @@ fn impatient() -> FetchLimits {
     }
 }
 
-impl Field {
-    async fn new(mirror: Mirror) -> Field {
-        Field::on(mirror, impatient(), "").await
+impl Fixture {
+    async fn new(mirror: Mirror) -> Fixture {
+        Fixture::on(mirror, short_limits(), "").await
     }
 
-    async fn on(mirror: Mirror, patience: FetchLimits, gcfg: &str) -> Field {
+    async fn on(mirror: Mirror, limits: FetchLimits, gcfg: &str) -> Fixture {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
         let world = World::on(Stores { gcfg }).await;
         world.repository("all", &["cran"]).await;
-        let repo = Repo::with_limits(world.state.clone(), patience);
+        let repo = Repo::with_limits(world.state.clone(), limits);
         let stale = Arc::new(AtomicUsize::new(0));
         let count = stale.clone();
         repo.on_mismatch(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let field = Field { mirror, world, repo, stale };
-        field.sync().await;
-        field
+        let fixture = Fixture { mirror, world, repo, stale };
+        fixture.sync().await;
+        fixture
     }
 
     async fn sync(&self) -> String {
-        let started = Sync::new(self.world.state.clone()).start(SourceKind::Cran).expect("cran is synced");
-        started.job().wait_end().await.expect("a sync")
+        let sync = Sync::new(self.world.state.clone()).start(SourceKind::Cran).expect("cran is synced");
+        sync.job().wait_end().await.expect("a sync")
     }
 
     async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
@@ -78,7 +78,7 @@ impl Field {
         self.repo.open(&located, range).await
     }
 
-    /// The whole file, or how it failed before or amid the bytes.
+    /// The whole file, or the error before or inside the body.
     async fn get(&self, entry: &Entry) -> Result<Vec<u8>, RepoError> {
         match read(self.open(entry, None).await?).await {
             (bytes, None) => Ok(bytes),
@@ -90,20 +90,20 @@ impl Field {
         self.locate(entry).await.expect("located").stored
     }
 
-    /// Waits until the row says that the file is in storage.
+    /// Waits until the database records that the file is in storage.
     async fn wait_stored(&self, entry: &Entry) {
-        let begun = Instant::now();
+        let start = Instant::now();
         while !self.stored(entry).await {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{} is never stored", entry.file());
+            assert!(start.elapsed() < Duration::from_secs(20), "{} is never stored", entry.file());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Waits until the mirror answers so many requests.
+    /// Waits until the mirror is sending exactly `wanted` responses.
     async fn sending(&self, wanted: usize) {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.mirror.sending() != wanted {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{} not {wanted}", self.mirror.sending());
+            assert!(start.elapsed() < Duration::from_secs(20), "{} not {wanted}", self.mirror.sending());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -112,7 +112,7 @@ impl Field {
         self.stale.load(Ordering::SeqCst)
     }
 
-    /// Files in the server's folder whose name begins with `spool-`.
+    /// The number of files in the server's directory whose name begins with `spool-`.
     fn spools(&self) -> usize {
         walk(self.world.folder())
             .iter()
@@ -121,7 +121,7 @@ impl Field {
     }
 }
 
-/// Every file below a folder.
+/// All files below a directory.
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -133,7 +133,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// What came, and the error it ended with.
+/// Reads the body; returns its bytes and the error that ended it.
 async fn read(open: OpenFile) -> (Vec<u8>, Option<RepoError>) {
     let mut stream = match open.body {
         FileBody::Memory(bytes) => return (bytes.to_vec(), None),
@@ -149,14 +149,14 @@ async fn read(open: OpenFile) -> (Vec<u8>, Option<RepoError>) {
     (bytes, None)
 }
 
-/// Reads at least `size` bytes and leaves.
-async fn sip(open: OpenFile, size: usize) -> usize {
-    let FileBody::Stream(mut stream) = open.body else { panic!("it is on its way") };
-    let mut got = 0;
-    while got < size {
-        got += stream.next().await.expect("more").expect("bytes").len();
+/// Reads at least `size` bytes and drops the body.
+async fn read_part(open: OpenFile, size: usize) -> usize {
+    let FileBody::Stream(mut stream) = open.body else { panic!("the body is no stream") };
+    let mut count = 0;
+    while count < size {
+        count += stream.next().await.expect("more").expect("bytes").len();
     }
-    got
+    count
 }
 
 fn is_refused(error: &RepoError) -> bool {

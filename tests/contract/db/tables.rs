@@ -1,4 +1,4 @@
-//! Sources, repositories, blobs, details, rendered indexes, remembered answers, leases, numbers.
+//! Sources, repositories, blobs, details, rendered indexes, validators of upstreams, leases, ids.
 
 use rstudio_pm::db::clock::NewRepoStep;
 use rstudio_pm::db::repo::{self, Edit, NewRepo, Subscription};
@@ -18,22 +18,22 @@ use crate::support::db::Fresh;
 
 both! {
     a_deleted_source_frees_its_name
-    a_repository_is_made_edited_and_deleted
+    a_repository_is_created_edited_and_deleted
     subscriptions_have_steps
-    a_name_is_taken_once
+    a_name_is_unique
     an_error_rolls_everything_back
-    a_refusal_comes_back_as_itself
-    packages_keep_their_numbers
-    a_blob_goes_only_when_nothing_refers_to_it
-    the_transaction_keeps_what_it_was_told
+    a_refusal_is_returned_with_its_type
+    packages_keep_their_ids
+    a_blob_is_deleted_only_if_nothing_refers_to_it
+    a_transaction_has_the_properties_of_its_publish
     details_are_replaced
     a_rendered_index_is_recorded_once
-    answers_of_upstreams_are_remembered_and_forgotten
-    a_lease_has_one_holder_and_a_rising_fence
-    bytes_that_are_no_text_survive
-    reads_see_one_moment
-    a_closed_database_says_so
-    a_panicking_closure_harms_nobody_else
+    validators_of_upstreams_are_stored_and_deleted
+    a_lease_has_one_holder_and_an_increasing_fence
+    bytes_that_are_not_text_are_preserved
+    a_read_has_a_consistent_snapshot
+    a_closed_database_reports_that_it_is_closed
+    a_panic_is_rolled_back_and_the_database_stays_usable
 }
 
 fn digest(byte: u8) -> Sha256 {
@@ -72,11 +72,11 @@ fn a_deleted_source_frees_its_name(db: &mut Fresh) {
     assert_eq!(db.read(move |c| tree::of_source(c, second)).len(), 1);
 }
 
-fn a_repository_is_made_edited_and_deleted(db: &mut Fresh) {
+fn a_repository_is_created_edited_and_deleted(db: &mut Fresh) {
     let id = db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     let edit = Edit { description: Some("second".into()), hidden: Some(true), ..Edit::default() };
     assert!(db.write(move |c| repo::edit(c, id, &edit)));
-    let found = db.read(|c| repo::by_name(c, "prod")).expect("it was made");
+    let found = db.read(|c| repo::by_name(c, "prod")).expect("it was created");
     assert_eq!((found.description.as_str(), found.hidden, found.authenticated), ("second", true, false));
     assert!(!db.write(|c| repo::edit(c, RepoId(99), &Edit::default())));
     let mut publish = publish_of(&[], NEW_YEAR);
@@ -85,9 +85,9 @@ fn a_repository_is_made_edited_and_deleted(db: &mut Fresh) {
     assert!(db.write(move |c| repo::delete(c, id)));
     assert!(!db.write(move |c| repo::delete(c, id)));
     assert!(db.read(|c| repo::list(c)).is_empty() && db.read(|c| repo::steps(c)).is_empty());
-    let mut gone = publish_of(&[], NEW_YEAR);
-    gone.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
-    let answer = db.try_write(move |c| clock::publish(c, &gone));
+    let mut publish = publish_of(&[], NEW_YEAR);
+    publish.repo_steps.push(NewRepoStep { repo: id, subscriptions: vec![] });
+    let answer = db.try_write(move |c| clock::publish(c, &publish));
     assert!(matches!(answer, Err(DbError::NoRepo(_))), "{answer:?}");
 }
 
@@ -106,11 +106,11 @@ fn subscriptions_have_steps(db: &mut Fresh) {
     assert_eq!(db.read(move |c| repo::subscriptions(c, a)), list(&[2, 1]));
     assert_eq!(db.read(move |c| repo::subscriptions(c, b)), []);
     let steps = db.read(|c| repo::steps(c));
-    let shown: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
-    assert_eq!(shown, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
+    let found: Vec<_> = steps.iter().map(|s| (s.repo, s.seq, s.tx.0, s.subscriptions.clone())).collect();
+    assert_eq!(found, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
 }
 
-fn a_name_is_taken_once(db: &mut Fresh) {
+fn a_name_is_unique(db: &mut Fresh) {
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     let again = db.try_write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     assert!(matches!(again, Err(DbError::Conflict(_))), "{again:?}");
@@ -134,7 +134,7 @@ fn an_error_rolls_everything_back(db: &mut Fresh) {
     assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
 }
 
-fn a_refusal_comes_back_as_itself(db: &mut Fresh) {
+fn a_refusal_is_returned_with_its_type(db: &mut Fresh) {
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("package {0} is not wanted")]
     struct Unwanted(&'static str);
@@ -148,27 +148,29 @@ fn a_refusal_comes_back_as_itself(db: &mut Fresh) {
     assert!(db.read(|c| repo::list(c)).is_empty());
 }
 
-fn packages_keep_their_numbers(db: &mut Fresh) {
+fn packages_keep_their_ids(db: &mut Fresh) {
     let first = db.write(|c| package::upsert_many(c, Language::R, &["b", "a", "b", "A"]));
     assert_eq!(first[0], first[2]);
     let second = db.write(|c| package::upsert_many(c, Language::R, &["A", "new", "b"]));
     assert_eq!((second[0], second[2]), (first[3], first[0]));
     let python = db.write(|c| package::upsert_many(c, Language::Python, &["a"]));
     assert_ne!(python[0], first[1]);
-    let twins = db.read(|c| package::by_fold(c, Language::R, "a"));
-    assert_eq!(twins, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
+    let found = db.read(|c| package::by_fold(c, Language::R, "a"));
+    assert_eq!(found, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
     assert_eq!(db.read(|c| package::by_name(c, Language::R, "B")), None);
     let many: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();
     let numbers = db.write(move |c| {
         package::upsert_many(c, Language::R, &many.iter().map(String::as_str).collect::<Vec<_>>())
     });
     assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), 1500);
-    assert!(numbers.contains(&db.read(|c| package::by_name(c, Language::R, "p1499")).expect("it was made")));
+    assert!(
+        numbers.contains(&db.read(|c| package::by_name(c, Language::R, "p1499")).expect("it was created"))
+    );
     let block = db.write(|c| ids::reserve(c, ids::Sequence::Package, 10));
     assert!(numbers.iter().all(|n: &PackageId| n.0 < block), "blocks do not overlap");
 }
 
-fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
+fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut Fresh) {
     let blob =
         |byte| blob::Blob { sha256: digest(byte), class: "cran".into(), size: 5, created_at: NEW_YEAR };
     assert!(db.write(move |c| blob::insert(c, &blob(1))));
@@ -188,40 +190,43 @@ fn a_blob_goes_only_when_nothing_refers_to_it(db: &mut Fresh) {
     };
     assert_eq!(unreferenced(db, 1), [digest(1)]);
     assert!(unreferenced(db, 0).is_empty(), "too young");
-    let learn = move |state| file::FetchedFacts {
+    let facts = move |state| file::FetchedFacts {
         file: known.file,
         sha256: Some(digest(1)),
         size: Some(5),
         state,
         built: None,
     };
-    db.write(move |c| file::update(c, &[learn(file::FileState::Stored)]));
+    db.write(move |c| file::update(c, &[facts(file::FileState::Stored)]));
     assert!(unreferenced(db, 1).is_empty());
     assert_eq!(
         (db.read(|c| blob::references(c, digest(1))), db.read(|c| blob::references(c, digest(2)))),
         (1, 1)
     );
     assert!(!db.write(|c| blob::delete(c, digest(1), later(1))));
-    db.write(move |c| file::update(c, &[learn(file::FileState::Evicted)]));
+    db.write(move |c| file::update(c, &[facts(file::FileState::Evicted)]));
     assert!(db.write(|c| blob::delete(c, digest(1), later(1))));
     assert_eq!(db.read(|c| blob::get(c, digest(1))), None);
     assert_eq!(db.read(|c| blob::get(c, digest(2))).map(|b| b.size), Some(5));
 }
 
-fn the_transaction_keeps_what_it_was_told(db: &mut Fresh) {
+fn a_transaction_has_the_properties_of_its_publish(db: &mut Fresh) {
     let mut publish = publish_of(&[], later(5));
     publish.comment = "why 'not'; é".into();
     publish.published_from = Some(NEW_YEAR);
     publish.kind = tx::TxKind::Subscribe;
     publish.repo = Some(RepoId(3));
-    let told = publish.clone();
+    let expected = publish.clone();
     let published = db.write(move |c| clock::publish(c, &publish));
     let found = db.read(move |c| tx::get(c, published.tx)).expect("it was published");
     assert_eq!(
         (found.id, found.at, found.kind, found.repo),
-        (published.tx, published.at, told.kind, told.repo)
+        (published.tx, published.at, expected.kind, expected.repo)
     );
-    assert_eq!((found.comment, found.actor, found.counts), (told.comment, told.actor, told.counts));
+    assert_eq!(
+        (found.comment, found.actor, found.counts),
+        (expected.comment, expected.actor, expected.counts)
+    );
     assert_eq!((found.published_from, found.published_to), (Some(NEW_YEAR), None));
     assert_eq!(db.read(|c| tx::list(c, SourceId::PYPI, 5)), []);
     assert_eq!(db.read(|c| tx::list_all(c, 5)).len(), 1);
@@ -255,30 +260,30 @@ fn a_rendered_index_is_recorded_once(db: &mut Fresh) {
     assert_eq!(db.read(|c| rendered::get(c, "other")), None);
 }
 
-fn answers_of_upstreams_are_remembered_and_forgotten(db: &mut Fresh) {
-    let seen = |n: u8| upstream::StoredValidators {
+fn validators_of_upstreams_are_stored_and_deleted(db: &mut Fresh) {
+    let validators = |n: u8| upstream::StoredValidators {
         etag: Some(format!("\"{n}\"")),
         modified: None,
         sha256: digest(n),
         fetched_at: later(n.into()),
     };
     for n in [1, 2] {
-        db.write(move |c| upstream::put(c, "http://mirror/PACKAGES", &seen(n)));
+        db.write(move |c| upstream::put(c, "http://mirror/PACKAGES", &validators(n)));
     }
-    assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), Some(seen(2)));
+    assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), Some(validators(2)));
     db.write(|c| upstream::delete(c, "http://mirror/PACKAGES"));
     assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), None);
 }
 
-fn a_lease_has_one_holder_and_a_rising_fence(db: &mut Fresh) {
-    let claim = |who: &'static str, now, until| {
-        db.write(move |c| lease::claim(c, "sync", who, later(now), later(until)))
+fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut Fresh) {
+    let claim = |holder: &'static str, now, until| {
+        db.write(move |c| lease::claim(c, "sync", holder, later(now), later(until)))
     };
-    let first = claim("a", 0, 10).expect("it is free");
+    let first = claim("a", 0, 10).expect("it has no holder");
     assert_eq!(claim("b", 5, 15), None);
     assert!(db.write(move |c| lease::renew(c, "sync", first, later(20))));
-    assert_eq!(claim("b", 15, 25), None, "it was prolonged");
-    let second = claim("b", 20, 30).expect("it ran out");
+    assert_eq!(claim("b", 15, 25), None, "it was renewed");
+    let second = claim("b", 20, 30).expect("it expired");
     assert!(second > first);
     assert!(!db.write(move |c| lease::renew(c, "sync", first, later(99))));
     assert!(
@@ -286,12 +291,12 @@ fn a_lease_has_one_holder_and_a_rising_fence(db: &mut Fresh) {
             && db.read(move |c| lease::holds(c, "sync", second))
     );
     db.write(move |c| lease::release(c, "sync", second));
-    assert!(claim("a", 21, 31).expect("it was given back") > second);
+    assert!(claim("a", 21, 31).expect("it was released") > second);
 }
 
-fn bytes_that_are_no_text_survive(db: &mut Fresh) {
-    let odd: Vec<u8> = (0..=255).chain([0, 0xc3, 0x28]).collect();
-    let stanza = odd.clone();
+fn bytes_that_are_not_text_are_preserved(db: &mut Fresh) {
+    let bytes: Vec<u8> = (0..=255).chain([0, 0xc3, 0x28]).collect();
+    let stanza = bytes.clone();
     db.write(move |c| {
         let mut new = release("a", "1");
         new.stanza = Some(stanza.clone());
@@ -299,11 +304,11 @@ fn bytes_that_are_no_text_survive(db: &mut Fresh) {
         super::samples::change(c, CRAN, NEW_YEAR, &all)
     });
     let listed = db.read(|c| rstudio_pm::db::life::listed(c, CRAN, rstudio_pm::model::ids::Seq(1)));
-    assert_eq!(listed[0].stanza, odd);
+    assert_eq!(listed[0].stanza, bytes);
 }
 
-#[allow(clippy::async_yields_async, reason = "the read goes on while the test writes")]
-fn reads_see_one_moment(db: &mut Fresh) {
+#[allow(clippy::async_yields_async, reason = "the read continues while the test writes")]
+fn a_read_has_a_consistent_snapshot(db: &mut Fresh) {
     let handle = db.db.clone();
     let (ready, wait) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
     let gate = std::sync::Mutex::new((ready.0, wait.1));
@@ -328,14 +333,14 @@ fn reads_see_one_moment(db: &mut Fresh) {
     assert_eq!(db.read(|c| clock::get(c)).catalog, before + 1);
 }
 
-fn a_closed_database_says_so(db: &mut Fresh) {
+fn a_closed_database_reports_that_it_is_closed(db: &mut Fresh) {
     db.db.close();
     assert!(matches!(db.try_write(|c| clock::get(c)), Err(DbError::Closed)));
     db.reopen();
     db.read(|c| clock::get(c));
 }
 
-fn a_panicking_closure_harms_nobody_else(db: &mut Fresh) {
+fn a_panic_is_rolled_back_and_the_database_stays_usable(db: &mut Fresh) {
     let answer = db.try_write(|c| -> Result<(), DbError> {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         panic!("on purpose")

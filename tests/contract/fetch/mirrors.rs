@@ -1,0 +1,206 @@
+//! Mirrors that fail, lose files, refuse requests or declare no sizes.
+
+use std::time::Duration;
+
+use rstudio_pm::repo::{FetchLimits, RepoError};
+
+use super::{Fixture, KB, is_refused, is_unavailable, read, short_limits};
+use crate::support::mirror::{Entry, Mirror};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_response_of_the_upstream_is_resumed_and_the_client_gets_the_file() {
+    let big = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
+    fixture.mirror.set(&big.listed(), |page| page.cuts.extend([300 * KB, 300 * KB, 500 * KB]));
+    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
+    let requests = fixture.mirror.asked(&big.listed());
+    let ranges: Vec<Option<&str>> = requests.iter().map(|request| request.range.as_deref()).collect();
+    assert_eq!(ranges, [None, Some("bytes=307200-"), Some("bytes=307200-"), Some("bytes=512000-")]);
+    assert!(requests[1..].iter().all(|request| request.if_range.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_ignores_ranges_is_read_again_from_the_beginning() {
+    let big = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
+    fixture.mirror.set(&big.listed(), |page| {
+        page.ranges = false;
+        page.cuts.extend([300 * KB, 100 * KB, 500 * KB]);
+    });
+    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
+    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_fails_permanently_drops_the_clients_and_the_next_request_starts_over() {
+    let big = Entry::new("big", "1.0", 800 * KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
+    fixture.mirror.set(&big.listed(), |page| page.cuts.extend([300 * KB; 5]));
+    let (bytes, error) = read(fixture.open(&big, None).await.expect("open")).await;
+    assert!(bytes == big.bytes[..300 * KB - 64 * KB]);
+    assert!(is_unavailable(&error.expect("it is cut")));
+    assert!(fixture.get(&big).await.expect("the file") == big.bytes);
+    fixture.wait_stored(&big).await;
+    assert_eq!(fixture.spools(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreachable_mirror_is_unavailable_and_stored_files_are_served() {
+    let (fetched, other) = (Entry::new("had", "1.0", 10 * KB), Entry::new("other", "1.0", 10 * KB));
+    let fixture = Fixture::new(Mirror::of(&[fetched.clone(), other.clone()], &[])).await;
+    fixture.get(&fetched).await.expect("the file");
+    fixture.wait_stored(&fetched).await;
+    fixture.mirror.away();
+    assert!(fixture.get(&fetched).await.expect("from storage") == fetched.bytes);
+    let error = fixture.get(&other).await.expect_err("no copy is stored");
+    assert!(is_unavailable(&error), "{error}");
+    assert_eq!(fixture.stale(), 0, "an unreachable mirror does not mean a stale index");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_file_is_requested_from_the_archive_and_its_absence_is_cached() {
+    let (gone, moved) = (Entry::new("gone", "1.0", KB), Entry::new("moved", "1.0", KB));
+    let fixture = Fixture::new(Mirror::of(&[gone.clone(), moved.clone()], &[])).await;
+    fixture.mirror.remove(&gone.listed());
+    fixture.mirror.remove(&moved.listed());
+    fixture.mirror.put(&moved.archived(), moved.bytes.clone());
+    assert!(fixture.get(&moved).await.expect("from the archive") == moved.bytes);
+    for _ in 0..3 {
+        assert!(matches!(fixture.get(&gone).await, Err(RepoError::NotFound(_))));
+    }
+    assert_eq!(fixture.mirror.asked(&gone.listed()).len(), 1);
+    assert_eq!(fixture.mirror.asked(&gone.archived()).len(), 1);
+    assert_eq!(fixture.stale(), 1);
+    // Not permanently: the mirror may have been in the middle of its own sync.
+    fixture.mirror.put(&gone.listed(), gone.bytes.clone());
+    tokio::time::sleep(Duration::from_millis(650)).await;
+    assert!(fixture.get(&gone).await.expect("it is there by now") == gone.bytes);
+    fixture.wait_stored(&gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_403_of_a_bucket_for_a_missing_file_leads_to_its_archive_too() {
+    let moved = Entry::new("moved", "1.0", KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&moved), &[])).await;
+    fixture.mirror.set(&moved.listed(), |page| page.status = Some((403, "X-Bucket: yes")));
+    fixture.mirror.put(&moved.archived(), moved.bytes.clone());
+    assert!(fixture.get(&moved).await.expect("from the archive") == moved.bytes);
+    let forbidden = Entry::new("forbidden", "1.0", KB);
+    fixture.mirror.publish(&[moved, forbidden.clone()], &[]);
+    fixture.mirror.set(&forbidden.listed(), |page| page.status = Some((403, "X-Bucket: yes")));
+    fixture.sync().await;
+    let error = fixture.get(&forbidden).await.expect_err("it refuses");
+    assert!(is_refused(&error) && error.to_string().contains("403"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_broken_file_does_not_block_others() {
+    let (broken, good) = (Entry::new("broken", "1.0", KB), Entry::new("well", "1.0", KB));
+    let fixture = Fixture::new(Mirror::of(&[broken.clone(), good.clone()], &[])).await;
+    fixture.mirror.set(&broken.listed(), |page| page.status = Some((500, "X: y")));
+    for _ in 0..2 {
+        assert!(is_unavailable(&fixture.get(&broken).await.expect_err("it is broken")));
+        tokio::time::sleep(Duration::from_millis(650)).await;
+    }
+    assert!(fixture.mirror.asked(&broken.listed()).len() > 5);
+    assert!(fixture.get(&good).await.expect("the mirror has it") == good.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_retry_after_of_a_busy_mirror_is_respected() {
+    let busy = Entry::new("busy", "1.0", KB);
+    let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&busy), &[])).await;
+    fixture.mirror.set(&busy.listed(), |page| page.status = Some((503, "Retry-After: 120")));
+    match fixture.get(&busy).await {
+        Err(RepoError::Upstream { retry_after, .. }) => assert_eq!(retry_after, 120),
+        other => panic!("{:?}", other.map(|bytes| bytes.len())),
+    }
+    assert_eq!(fixture.mirror.asked(&busy.listed()).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
+    let (mute, stuck) = (Entry::new("mute", "1.0", 200 * KB), Entry::new("stuck", "1.0", 200 * KB));
+    let slow = Entry::new("slow", "1.0", 400 * KB);
+    let mirror = Mirror::of(&[mute.clone(), stuck.clone(), slow.clone()], &[]);
+    mirror.set(&mute.listed(), |page| page.mute = true);
+    mirror.set(&stuck.listed(), |page| page.open = 0);
+    mirror.set(&slow.listed(), |page| page.open = 200 * KB);
+    let limits = FetchLimits { silence: Duration::from_millis(400), ..short_limits() };
+    let fixture = Fixture::on(mirror, limits, "").await;
+    // The default limits of one request are longer than that.
+    let all = async {
+        for entry in [&mute, &stuck] {
+            let error = fixture.get(entry).await.expect_err("nothing comes");
+            assert!(is_unavailable(&error), "{error}");
+            assert_eq!(fixture.mirror.asked(&entry.listed()).len(), 1);
+        }
+        // The limit of silence starts again after some bytes.
+        let (bytes, error) = read(fixture.open(&slow, None).await.expect("a part came")).await;
+        assert!(error.is_some() && !bytes.is_empty() && bytes.len() < slow.bytes.len());
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("long before a request times out");
+    for entry in [&mute, &stuck, &slow] {
+        fixture.mirror.set(&entry.listed(), |page| (page.mute, page.open) = (false, usize::MAX));
+        assert!(fixture.get(entry).await.expect("the mirror works again") == entry.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_a_size_is_bounded_and_one_with_a_size_is_not() {
+    let (endless, sized) = (Entry::new("endless", "1.0", 900 * KB), Entry::new("sized", "1.0", 900 * KB));
+    let mirror = Mirror::start();
+    for entry in [&endless, &sized] {
+        mirror.put(&entry.listed(), entry.bytes.clone());
+    }
+    mirror.bare_index(&[endless.clone(), sized.clone()]);
+    mirror.set(&endless.listed(), |page| page.length = false);
+    let limits = FetchLimits { max_unsized: 500 << 10, ..short_limits() };
+    let fixture = Fixture::on(mirror, limits, "").await;
+    let (bytes, error) = read(fixture.open(&endless, None).await.expect("it begins")).await;
+    let error = error.expect("it is too long").to_string();
+    assert!(error.contains("longer than 512000 bytes") && bytes.len() < 500 << 10, "{error}");
+    assert!(fixture.get(&sized).await.expect("the answer declares its size") == sized.bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_a_declared_size_is_served_completely() {
+    let plain = Entry::new("plain", "1.0", 500 * KB);
+    let mirror = Mirror::start();
+    mirror.put(&plain.listed(), plain.bytes.clone());
+    mirror.bare_index(std::slice::from_ref(&plain));
+    mirror.set(&plain.listed(), |page| page.length = false);
+    let fixture = Fixture::new(mirror).await;
+    let open = fixture.open(&plain, None).await.expect("open");
+    assert_eq!(open.size, None);
+    assert!(read(open).await.0 == plain.bytes);
+    fixture.wait_stored(&plain).await;
+    assert_eq!(fixture.locate(&plain).await.expect("located").size, Some(plain.bytes.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
+    // The first answer, without a size, is interrupted; the second declares less than was received.
+    let odd = Entry::new("odd", "1.0", 500 * KB);
+    let mirror = Mirror::start();
+    mirror.put(&odd.listed(), odd.bytes.clone());
+    mirror.bare_index(std::slice::from_ref(&odd));
+    mirror.set(&odd.listed(), |page| (page.length, page.open) = (false, 300 * KB));
+    let fixture = Fixture::new(mirror).await;
+    let open = fixture.open(&odd, None).await.expect("open");
+    let (url, short) = (odd.listed(), odd.bytes[..100 * KB].to_vec());
+    let before = fixture.mirror.asked(&url).len();
+    // The page changes after the connection of the client is closed.
+    drop(open);
+    fixture.sending(0).await;
+    fixture.mirror.put(&url, short);
+    let (bytes, error) = match fixture.open(&odd, None).await {
+        Ok(open) => read(open).await,
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    assert!(is_refused(error.as_ref().expect("refused")), "{} bytes, {error:?}", bytes.len());
+    assert_eq!(fixture.mirror.asked(&url).len(), before + 1);
+    fixture.mirror.put(&url, odd.bytes.clone());
+    tokio::time::sleep(Duration::from_millis(650)).await;
+    assert!(fixture.get(&odd).await.expect("the page is correct again") == odd.bytes);
+}

@@ -1,5 +1,5 @@
-//! What keeps the daemon from starting: ports, certificates, directories; each error with the way out, and the same
-//! in `rspm check-config`.
+//! Errors that prevent a start (ports, certificates, directories): each names the remedy, and `rspm check-config`
+//! reports the same.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -12,33 +12,33 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const SETTINGS: &str = "Listeners and start settings";
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 
-/// The start says `Error: ` and this; the check says the same, after where `value` is set.
-fn refused_and_checked(server: &Server, title: &str, value: &str, text: &str) {
-    let said = server.start_refused();
-    assert!(said.contains(&format!("Error: {text}")), "{text}\n{said}");
+/// The start prints `Error: ` and `text`; the check prints `text` after the place where `value` is set.
+fn assert_refused(server: &Server, title: &str, value: &str, text: &str) {
+    let output = server.start_refused();
+    assert!(output.contains(&format!("Error: {text}")), "{text}\n{output}");
     let expected = format!("{}: {text}", server.place_of(value));
     let finding = server.failed_check(title);
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
 
 #[test]
-fn a_taken_port_is_named_with_the_way_out() {
+fn a_port_in_use_is_reported_with_the_remedy() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = taken.local_addr().expect("its number").to_string();
+    let address = taken.local_addr().expect("an address").to_string();
     let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {address}")).prepare();
     let text =
         format!("Could not initialize the HTTP listener: listen tcp {address}: bind: address already in use");
-    refused_and_checked(&server, SETTINGS, &address, &text);
+    assert_refused(&server, SETTINGS, &address, &text);
     assert!(server.start_refused().contains("'ss -ltnp sport = :"));
 }
 
 #[test]
-fn a_privileged_port_gets_the_documented_words_and_three_ways_out() {
+fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
     let server = Builder::default().gcfg("[HTTP]\nListen = :80").prepare();
-    let shown = server.as_nobody(DAEMON);
-    // In a network of its own the port is free, and privileged whatever this machine's own setting is.
+    let daemon = server.as_nobody(DAEMON);
+    // In its own network namespace the port is free, and privileged regardless of the settings of this machine.
     let mut command = Command::new("unshare");
-    command.arg("--net").arg(shown.get_program()).args(shown.get_args());
+    command.arg("--net").arg(daemon.get_program()).args(daemon.get_args());
     let data = server.dir().join("data");
     std::fs::create_dir_all(server.dir().join("run")).expect("a directory");
     std::fs::create_dir(&data).expect("a directory");
@@ -49,10 +49,10 @@ fn a_privileged_port_gets_the_documented_words_and_three_ways_out() {
     let documented =
         "Error: Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
     assert!(ended.code == Some(1) && ended.err.contains(documented), "{ended:?}");
-    for way_out in ["systemd", "setcap 'cap_net_bind_service=+ep'", "a port from 1024 up"] {
-        assert!(ended.err.contains(way_out), "{way_out}: {}", ended.err);
+    for remedy in ["systemd", "setcap 'cap_net_bind_service=+ep'", "a port from 1024 up"] {
+        assert!(ended.err.contains(remedy), "{remedy}: {}", ended.err);
     }
-    // An administrator who checks as an ordinary user gets a remark: the server may have the privilege.
+    // For an ordinary user the check gives only a remark: the server may have the privilege.
     let ended = end(command.arg("--check-config"));
     assert!(ended.out.contains("[INFO] Listeners and start settings"), "{ended:?}");
     assert!(ended.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{ended:?}");
@@ -63,7 +63,7 @@ fn an_address_of_another_machine_is_refused() {
     let server = Builder::default().gcfg("[HTTP]\nListen = 192.0.2.1:4242").prepare();
     let text =
         "Could not initialize the HTTP listener: listen tcp 192.0.2.1:4242: bind: cannot assign requested";
-    refused_and_checked(&server, SETTINGS, "192.0.2.1:4242", text);
+    assert_refused(&server, SETTINGS, "192.0.2.1:4242", text);
 }
 
 /// A server with HTTPS and these files.
@@ -77,12 +77,12 @@ fn tls(certificate: &str, key: &str) -> Server {
     server
 }
 
-fn tls_refused(server: &Server, file: &str, text: &str) {
+fn assert_tls_refused(server: &Server, file: &str, text: &str) {
     let path = server.dir().join(file).display().to_string();
-    let said = server.start_refused();
-    assert!(said.contains("Error: Could not initialize the HTTPS listener: "), "{said}");
+    let output = server.start_refused();
+    assert!(output.contains("Error: Could not initialize the HTTPS listener: "), "{output}");
     let text = text.replace("PATH", &path);
-    assert!(said.contains(&text), "{text}\n{said}");
+    assert!(output.contains(&text), "{text}\n{output}");
     let finding = server.failed_check(SETTINGS);
     assert!(finding.starts_with(&format!("{}: ", server.place_of(&path))), "{finding}");
     assert!(finding.contains(&text), "{text}\n{finding}");
@@ -90,7 +90,7 @@ fn tls_refused(server: &Server, file: &str, text: &str) {
 
 #[test]
 fn a_missing_certificate_is_named() {
-    tls_refused(
+    assert_tls_refused(
         &tls("", &Pair::new().key),
         "server.crt",
         "HTTPS.Certificate 'PATH': cannot be read: No such file",
@@ -99,7 +99,7 @@ fn a_missing_certificate_is_named() {
 
 #[test]
 fn a_missing_key_is_named() {
-    tls_refused(
+    assert_tls_refused(
         &tls(&Pair::new().certificate, ""),
         "server.key",
         "HTTPS.Key 'PATH': cannot be read: No such file",
@@ -109,28 +109,36 @@ fn a_missing_key_is_named() {
 #[test]
 fn a_key_of_another_certificate_is_named() {
     let server = tls(&Pair::new().certificate, &Pair::new().key);
-    tls_refused(&server, "server.key", "HTTPS.Key 'PATH' does not belong to the first certificate in");
+    assert_tls_refused(&server, "server.key", "HTTPS.Key 'PATH' does not belong to the first certificate in");
 }
 
 #[test]
 fn an_expired_certificate_is_named() {
     let pair = Pair::expired();
-    tls_refused(&tls(&pair.certificate, &pair.key), "server.crt", "HTTPS.Certificate 'PATH' has expired");
+    assert_tls_refused(
+        &tls(&pair.certificate, &pair.key),
+        "server.crt",
+        "HTTPS.Certificate 'PATH' has expired",
+    );
 }
 
 #[test]
-fn files_that_are_no_pem_are_named() {
+fn files_that_are_not_pem_are_named() {
     let pair = Pair::new();
-    tls_refused(
+    assert_tls_refused(
         &tls("hello", &pair.key),
         "server.crt",
         "HTTPS.Certificate 'PATH': holds no '-----BEGIN CERT",
     );
-    tls_refused(&tls(&pair.certificate, "hello"), "server.key", "HTTPS.Key 'PATH': holds no PEM private key");
+    assert_tls_refused(
+        &tls(&pair.certificate, "hello"),
+        "server.key",
+        "HTTPS.Key 'PATH': holds no PEM private key",
+    );
 }
 
 #[test]
-fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
+fn a_data_dir_that_the_user_cannot_create_is_reported_with_the_command() {
     let server = Builder::default().prepare();
     let ended = end(&mut server.as_nobody(DAEMON));
     let data = server.dir().join("data").display().to_string();
@@ -146,12 +154,12 @@ fn a_data_dir_the_user_cannot_make_is_named_with_the_command() {
     );
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
     assert!(ended.out.contains(&format!("fix it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
-    // Not once more for each class that lives below it.
+    // Not repeated for each storage class below it.
     assert!(!ended.out.contains("storage class"), "{ended:?}");
 }
 
 #[test]
-fn a_data_dir_of_somebody_else_is_named_with_the_command() {
+fn a_data_dir_of_another_user_is_reported_with_the_command() {
     let server = Builder::default().prepare();
     let data = server.dir().join("data");
     let mut start = server.as_nobody(DAEMON);
@@ -170,22 +178,22 @@ fn a_data_dir_of_somebody_else_is_named_with_the_command() {
 }
 
 #[test]
-fn a_directory_that_is_no_mirror_is_told_by_the_sync_and_does_not_stop_the_start() {
+fn a_directory_that_is_no_mirror_is_reported_by_the_sync_and_does_not_prevent_the_start() {
     let server = Server::start();
     let dir = server.dir().join("no-mirror");
     server.wait_for_log(&format!(
         "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
         dir.display()
     ));
-    let said = server.sync().expect_err("there is nothing");
+    let output = server.sync().expect_err("there is nothing");
     assert!(
-        said.contains(&dir.display().to_string()) && said.contains("there is no such directory"),
-        "{said}"
+        output.contains(&dir.display().to_string()) && output.contains("there is no such directory"),
+        "{output}"
     );
     std::fs::create_dir(&dir).expect("a directory");
-    let said = server.sync().expect_err("there is no mirror");
-    for looked_for in ["PACKAGES.gz", "PACKAGES.rds", "src/contrib/PACKAGES", "v3/version.txt"] {
-        assert!(said.contains(looked_for), "{said}");
+    let output = server.sync().expect_err("there is no mirror");
+    for file in ["PACKAGES.gz", "PACKAGES.rds", "src/contrib/PACKAGES", "v3/version.txt"] {
+        assert!(output.contains(file), "{output}");
     }
     assert_eq!(server.get("/__ping__").status, 200);
 }

@@ -1,4 +1,4 @@
-//! Databases that cannot be used: the start ends with what to do, and `rspm check-config` says the same.
+//! Unusable databases: the start fails with the remedy, and `rspm check-config` reports the same.
 
 use std::net::TcpListener;
 
@@ -8,17 +8,20 @@ use crate::support::{fuse, postgres, statfs};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 
-/// The start ends with this, and the check with it after where `value` is set.
-fn refused(server: &Server, value: &str, text: &str) {
-    let said = server.start_refused();
-    assert!(said.contains(&format!("Error: Unable to connect to the database: {text}")), "{text}\n{said}");
+/// The start fails with `text`; the check prints `text` after the location where `value` is set.
+fn assert_refused(server: &Server, value: &str, text: &str) {
+    let output = server.start_refused();
+    assert!(
+        output.contains(&format!("Error: Unable to connect to the database: {text}")),
+        "{text}\n{output}"
+    );
     let finding = server.failed_check("Database");
     let expected = format!("{}: {text}", server.place_of(value));
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
 
-/// A server on SQLite in `{dir}/db` that ran once.
-fn ran() -> (Server, std::path::PathBuf) {
+/// A server on SQLite in `{dir}/db`, stopped after one run, and its database file.
+fn stopped_server() -> (Server, std::path::PathBuf) {
     let mut server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").start();
     assert_eq!(server.stop().code(), Some(0));
     let file = server.dir().join("db/rstudio-pm.db");
@@ -30,20 +33,20 @@ fn a_database_that_another_daemon_uses_is_locked() {
     let mut first = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").start();
     let db = first.dir().join("db");
     let second = Builder::default().gcfg(&format!("[SQLite]\nDir = {}", db.display())).prepare();
-    let said = second.start_refused();
+    let output = second.start_refused();
     let expected = format!(
         "Error: Unable to connect to the database: the database {} is locked by another process; stop the other",
         db.join("rstudio-pm.db").display()
     );
-    assert!(said.contains(&expected), "{said}");
-    assert_eq!(first.get("/__ping__").status, 200, "the first one is not harmed");
+    assert!(output.contains(&expected), "{output}");
+    assert_eq!(first.get("/__ping__").status, 200, "the first server is not affected");
     assert_eq!(first.stop().code(), Some(0));
     drop(end(second.command(DAEMON).arg("--check-config")));
 }
 
 #[test]
-fn a_database_of_a_newer_version_is_refused_untouched() {
-    let (server, file) = ran();
+fn a_database_of_a_newer_version_is_refused_and_not_changed() {
+    let (server, file) = stopped_server();
     let database = rusqlite::Connection::open(&file).expect("a database");
     let newer =
         "INSERT INTO migration (number, name, at, expand_only, version) VALUES (900, 'x', 0, 0, '9.9.9')";
@@ -53,19 +56,19 @@ fn a_database_of_a_newer_version_is_refused_untouched() {
     let text =
         format!("the database {} was made by version 9.9.9 (schema 900; this version knows", file.display());
     let dir = server.dir().join("db").display().to_string();
-    refused(&server, &dir, &text);
+    assert_refused(&server, &dir, &text);
     assert_eq!(std::fs::read(&file).expect("readable"), before);
 }
 
 #[test]
 fn a_corrupt_database_file_is_refused() {
-    let (server, file) = ran();
+    let (server, file) = stopped_server();
     for damage in [b"not a database ".repeat(600), vec![0; 100]] {
         std::fs::write(&file, &damage).expect("written");
         let text = format!("{} is not a SQLite database or is damaged; restore it", file.display());
         let dir = server.dir().join("db").display().to_string();
-        refused(&server, &dir, &text);
-        assert_eq!(std::fs::read(&file).expect("readable"), damage, "it is left as it was");
+        assert_refused(&server, &dir, &text);
+        assert_eq!(std::fs::read(&file).expect("readable"), damage, "the file is unchanged");
     }
 }
 
@@ -74,8 +77,11 @@ fn a_sqlite_dir_that_is_a_file_is_refused_with_the_command() {
     let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
     std::fs::write(server.dir().join("db"), "").expect("written");
     let dir = server.dir().join("db").display().to_string();
-    let said = server.start_refused();
-    assert!(said.contains(&format!("Error: SQLite.Dir '{dir}' is not a directory; move it away")), "{said}");
+    let output = server.start_refused();
+    assert!(
+        output.contains(&format!("Error: SQLite.Dir '{dir}' is not a directory; move it away")),
+        "{output}"
+    );
     let finding = server.failed_check("Database");
     let expected = format!("{}: cannot write SQLite.Dir {dir} as user ", server.place_of(&dir));
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
@@ -102,9 +108,9 @@ fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
         assert!(ended.code == Some(1) && ended.err.contains(&text), "{kind}: {ended:?}");
         let ended = end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
         assert!(ended.code == Some(1) && ended.out.contains("[FAIL] Database"), "{kind}: {ended:?}");
-        let place = server.place_of(&format!("{}/db", remote.display()));
-        assert!(ended.out.contains(&format!("{place}: {text}")), "{kind}: {ended:?}");
-        assert!(!remote.join("db").exists(), "{kind}: nothing was made there");
+        let location = server.place_of(&format!("{}/db", remote.display()));
+        assert!(ended.out.contains(&format!("{location}: {text}")), "{kind}: {ended:?}");
+        assert!(!remote.join("db").exists(), "{kind}: nothing was created there");
     }
 }
 
@@ -114,12 +120,16 @@ fn a_sqlite_dir_on_a_mounted_fuse_is_refused() {
     let remote = server.dir().join("remote");
     std::fs::create_dir(&remote).expect("a directory");
     let Some(_mounted) = fuse::mount(&remote) else {
-        // The test above stands in for it with the answer the kernel would give.
+        // The test above simulates the answer of the kernel.
         eprintln!("FUSE cannot be mounted on this machine");
         return;
     };
     let dir = remote.join("db").display().to_string();
-    refused(&server, &dir, &format!("SQLite.Dir {dir} is on FUSE, where file locks can corrupt a database"));
+    assert_refused(
+        &server,
+        &dir,
+        &format!("SQLite.Dir {dir} is on FUSE, where file locks can corrupt a database"),
+    );
 }
 
 /// A server on PostgreSQL.
@@ -130,23 +140,23 @@ fn on_postgres(url: &str, more: &str) -> Server {
 }
 
 #[test]
-fn an_unreachable_postgres_is_told() {
+fn an_unreachable_postgres_is_reported() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("its number").port();
+    let port = free.local_addr().expect("an address").port();
     drop(free);
     let url = format!("postgres://pm:w0rd@127.0.0.1:{port}/pm");
     let server = on_postgres(&url, "");
     let text =
         format!("cannot reach PostgreSQL at 127.0.0.1, port {port}, for database 'pm'; check Postgres.URL");
-    refused(&server, &url, &text);
+    assert_refused(&server, &url, &text);
     assert!(!server.start_refused().contains("w0rd") && !server.check_config().1.contains("w0rd"));
 }
 
 #[test]
-fn a_wrong_password_is_told() {
+fn a_wrong_password_is_reported() {
     let port = postgres::server().port;
     let server = on_postgres(&format!("postgres://pm@localhost:{port}/pm"), "Password = wr0ng");
-    refused(
+    assert_refused(
         &server,
         "wr0ng",
         &format!("PostgreSQL at localhost, port {port}, refused user 'pm'; check the user"),
@@ -155,37 +165,37 @@ fn a_wrong_password_is_told() {
 }
 
 #[test]
-fn a_missing_database_is_told_with_the_command() {
+fn a_missing_database_is_reported_with_the_command() {
     let port = postgres::server().port;
     let url = format!("postgres://postgres@localhost:{port}/nowhere");
     let text = format!(
         "PostgreSQL at localhost, port {port}, has no database 'nowhere'; create it first: createdb -h localhost"
     );
-    refused(&on_postgres(&url, ""), &url, &text);
+    assert_refused(&on_postgres(&url, ""), &url, &text);
 }
 
 #[test]
-fn a_missing_schema_is_told_with_the_command() {
+fn a_missing_schema_is_reported_with_the_command() {
     let port = postgres::server().port;
     let url = format!("postgres://postgres@localhost:{port}/postgres?search_path=not_there");
-    refused(&on_postgres(&url, ""), &url, "search_path 'not_there' of Postgres.URL names no schema");
+    assert_refused(&on_postgres(&url, ""), &url, "search_path 'not_there' of Postgres.URL names no schema");
 }
 
 #[test]
-fn a_standby_is_told_with_the_way_out() {
+fn a_standby_is_reported_with_the_remedy() {
     let standby = postgres::Own::standby();
     let url = standby.url();
     let text = format!(
         "the database 'postgres' at 127.0.0.1, port {} is read-only: the server is a standby; set Postgres.URL",
         standby.port
     );
-    refused(&on_postgres(&url, ""), &url, &text);
+    assert_refused(&on_postgres(&url, ""), &url, &text);
 }
 
 #[test]
-fn an_unknown_sslmode_is_told() {
+fn an_unknown_sslmode_is_reported() {
     let url = format!("postgres://postgres@localhost:{}/postgres?sslmode=maybe", postgres::server().port);
-    refused(
+    assert_refused(
         &on_postgres(&url, ""),
         &url,
         "Postgres.URL: sslmode 'maybe' is unknown; known modes are disable, allow",

@@ -1,4 +1,4 @@
-//! Storage that cannot be used: the start ends with path or bucket, user and what mends it; the check says the same.
+//! Unusable storage: the start fails with path or bucket, user and remedy; the check reports the same.
 
 use crate::support::process::end;
 use crate::support::recording_server::Relay;
@@ -8,7 +8,7 @@ use crate::support::server::{Builder, Server};
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const PATHS: &str = "File paths and storage";
 
-/// The class `packages` (and what follows it) on S3, with the credentials in `{dir}/credentials`.
+/// The class `packages` (and the classes that follow it) on S3, with the credentials in a file.
 fn on_s3(bucket: &str, endpoint: &str) -> Server {
     let gcfg = format!(
         "[Storage]\nPackages = s3\n[S3Storage]\nBucket = {bucket}\nRegion = us-east-1\nEndpoint = http://{endpoint}\n\
@@ -30,16 +30,16 @@ fn on_s3(bucket: &str, endpoint: &str) -> Server {
 }
 
 /// Start and check name the four classes, the bucket, the user, the problem and the remedy.
-fn refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
+fn assert_refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
     let start = format!(
         "storage class 'packages', 'cran', 'bioconductor', 'pypi': 's3://{bucket}/' cannot be used by user "
     );
-    let said = server.start_refused();
+    let output = server.start_refused();
     let finding = server.failed_check(PATHS);
-    let place = format!("{}: ", server.place_of(bucket));
-    assert!(said.contains(&format!("Error: {start}")), "{said}");
-    assert!(finding.starts_with(&format!("{place}{start}")), "{finding}");
-    for text in [said, finding] {
+    let location = format!("{}: ", server.place_of(bucket));
+    assert!(output.contains(&format!("Error: {start}")), "{output}");
+    assert!(finding.starts_with(&format!("{location}{start}")), "{finding}");
+    for text in [output, finding] {
         assert!(text.contains(problem) && text.contains(remedy), "{problem}, {remedy}:\n{text}");
     }
 }
@@ -47,7 +47,7 @@ fn refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
 #[test]
 fn a_missing_bucket_is_named_with_the_command() {
     let server = on_s3("no-such-bucket-here", &s3::server().to_string());
-    refused(
+    assert_refused(
         &server,
         "no-such-bucket-here",
         "NoSuchBucket",
@@ -56,18 +56,23 @@ fn a_missing_bucket_is_named_with_the_command() {
 }
 
 #[test]
-fn credentials_that_s3_does_not_know_are_told() {
+fn credentials_unknown_to_s3_are_reported() {
     let body = "<?xml version=\"1.0\"?><Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you \
                 provided does not exist in our records.</Message></Error>";
     let relay = Relay::answering(403, body);
-    refused(&on_s3("a-bucket", &relay.host()), "a-bucket", "InvalidAccessKeyId", "correct the credentials");
+    assert_refused(
+        &on_s3("a-bucket", &relay.host()),
+        "a-bucket",
+        "InvalidAccessKeyId",
+        "correct the credentials",
+    );
 }
 
 #[test]
-fn credentials_without_permission_are_told_with_what_to_allow() {
+fn credentials_without_permission_are_reported_with_the_permission_to_add() {
     let relay =
         Relay::answering(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>");
-    refused(
+    assert_refused(
         &on_s3("a-bucket", &relay.host()),
         "a-bucket",
         "AccessDenied",
@@ -76,11 +81,11 @@ fn credentials_without_permission_are_told_with_what_to_allow() {
 }
 
 #[test]
-fn missing_credentials_are_told() {
+fn missing_credentials_are_reported() {
     let server = on_s3("a-bucket", &s3::server().to_string());
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg + "Profile = nobody-wrote-this\n").expect("written");
-    refused(&server, "a-bucket", "no AWS credentials for s3://a-bucket", "S3Storage.Profile");
+    assert_refused(&server, "a-bucket", "no AWS credentials for s3://a-bucket", "S3Storage.Profile");
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn a_storage_without_bucket_is_refused() {
 }
 
 #[test]
-fn a_location_of_somebody_else_is_named_with_the_command() {
+fn a_location_of_another_user_is_reported_with_the_command() {
     let server = Builder::default().gcfg("[FileStorage \"binaries\"]\nLocation = {dir}/own").prepare();
     let own = server.dir().join("own");
     std::fs::create_dir(&own).expect("a directory");
@@ -113,16 +118,16 @@ fn a_location_of_somebody_else_is_named_with_the_command() {
 }
 
 #[test]
-fn a_location_that_stores_nothing_is_refused() {
-    let why = "it is on a file system of the kernel (proc), which stores no files; set another";
+fn a_location_on_a_file_system_of_the_kernel_is_refused() {
+    let reason = "it is on a file system of the kernel (proc), which stores no files; set another";
     for location in ["/proc/rstudio-pm", "/proc"] {
         let server =
             Builder::default().gcfg(&format!("[FileStorage \"cran\"]\nLocation = {location}")).prepare();
         let text = format!("storage class 'cran': '{location}' cannot be used by user ");
-        let (said, finding) = (server.start_refused(), server.failed_check(PATHS));
-        assert!(said.contains(&text) && said.contains(why), "{said}");
+        let (output, finding) = (server.start_refused(), server.failed_check(PATHS));
+        assert!(output.contains(&text) && output.contains(reason), "{output}");
         assert!(finding.starts_with(&format!("{}: {text}", server.place_of(location))), "{finding}");
-        assert!(finding.contains(why), "{finding}");
+        assert!(finding.contains(reason), "{finding}");
     }
     let server = Builder::default().gcfg("[Server]\nDataDir = /proc/rstudio-pm").prepare();
     let finding = server.failed_check(PATHS);

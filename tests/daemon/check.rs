@@ -1,4 +1,4 @@
-//! `rstudio-pm --check-config`: six checks, nothing created, an exit code scripts can use.
+//! `rstudio-pm --check-config`: six checks, no file created, an exit code for scripts.
 
 use std::process::Command;
 
@@ -32,7 +32,7 @@ fn a_good_configuration_passes_and_nothing_is_created() {
 }
 
 #[test]
-fn each_fault_fails_its_own_check() {
+fn each_error_fails_its_own_check() {
     let cases = [
         ("[Sever]\nX = 1", "[FAIL] Unknown sections and properties"),
         ("[HTTP]\nListen = x", "[FAIL] Configuration file syntax"),
@@ -60,7 +60,7 @@ fn each_fault_fails_its_own_check() {
 }
 
 #[test]
-fn json_says_the_same() {
+fn json_reports_the_same() {
     let server = Builder::default().gcfg("[Sever]\nX = 1").prepare();
     let (code, text) = check(&server, &["--output-format", "json"]);
     assert_eq!(code, Some(1));
@@ -72,7 +72,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn the_port_of_the_running_server_is_no_fault() {
+fn the_port_of_the_running_server_is_no_error() {
     let server = Builder::default().gcfg("[CRAN]\nURL = https://cran.invalid").start();
     let port = server.host().to_owned();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
@@ -89,11 +89,11 @@ const DIRECTORIES: &str = "Directories of packages";
 fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     let server = Builder::default().start();
     let (root, config) = (server.dir().join("no-mirror"), server.config_file());
-    let shown = root.display();
-    let missing = format!("{shown}: there is no such directory");
+    let path = root.display();
+    let missing = format!("{path}: there is no such directory");
     server.wait_for_log(&missing);
-    let warned = |line: &String| line.contains("WARN") && line.contains("CRAN.URL cannot be used");
-    assert!(server.log_lines().iter().any(warned), "{:?}", server.log_lines());
+    let is_warning = |line: &String| line.contains("WARN") && line.contains("CRAN.URL cannot be used");
+    assert!(server.log_lines().iter().any(is_warning), "{:?}", server.log_lines());
     let finding = server.failed_check(DIRECTORIES);
     assert!(finding.starts_with(&format!("{}:", config.display())), "{finding}");
     assert!(finding.contains(&format!(": CRAN.URL cannot be used: {missing}")), "{finding}");
@@ -103,16 +103,16 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
 
     fixtures::mirror(&root);
-    let good = format!("CRAN.URL: {shown} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
+    let good = format!("CRAN.URL: {path} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
     assert_eq!(server.checked(DIRECTORIES), ("info".to_owned(), vec![good]));
     let (code, text) = check(&server, &[]);
     assert!(code == Some(0) && text.contains("[INFO] Directories of packages: CRAN.URL: "), "{text}");
 
     let dir = server.dir().join("bundle");
-    let mut made = Shelf::new(server.dir().join("made"));
-    made.simple("alpha", "1.0", "2020-01-01");
-    made.write();
-    got_cran(&made.url(), &dir, &[]);
+    let mut mirror = Shelf::new(server.dir().join("made"));
+    mirror.simple("alpha", "1.0", "2020-01-01");
+    mirror.write();
+    got_cran(&mirror.url(), &dir, &[]);
     let gcfg = std::fs::read_to_string(&config).expect("readable");
     let url = mirror_dir::file_url(&dir);
     std::fs::write(&config, format!("{gcfg}[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n"))
@@ -135,17 +135,17 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
 #[test]
 fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root() {
     use std::os::unix::fs::{PermissionsExt, lchown};
-    assert!(nix::unistd::geteuid().is_root(), "this test needs root, to make a file of another user");
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root to create a file of another user");
     let server = Builder::default().prepare();
     let root = server.dir().join("no-mirror");
     fixtures::mirror(&root);
     std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("ours");
-    // The service becomes the owner of its configuration.
+    // The service runs as the owner of its configuration file.
     lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root may give away");
     assert_eq!(server.checked(DIRECTORIES).0, "info");
     let index = root.join("src/contrib/PACKAGES");
-    for (path, closed) in [(index, 0o600), (root, 0o700)] {
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(closed)).expect("ours");
+    for (path, mode) in [(index, 0o600), (root, 0o700)] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("ours");
         let finding = server.failed_check(DIRECTORIES);
         assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("ours");

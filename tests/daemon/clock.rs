@@ -1,4 +1,4 @@
-//! A server that was off for weeks: its clock is believed when it is synchronised by NTP, else one command accepts it.
+//! The clock of a server that was off for weeks is accepted if NTP synchronises it; otherwise by one command.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use crate::support::rspm::Ran;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// A search path on which `timedatectl` says this of the clock.
-fn path_where_the_clock_is(folder: &Path, synchronised: &str) -> String {
+/// A search path with a `timedatectl` that reports this state of the clock.
+fn path_with_timedatectl(folder: &Path, synchronised: &str) -> String {
     let program = folder.join("timedatectl");
     let script =
         format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {synchronised}\n");
@@ -18,7 +18,7 @@ fn path_where_the_clock_is(folder: &Path, synchronised: &str) -> String {
     format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"))
 }
 
-/// A server with one package in a local source that has been off for some days.
+/// A server with one package in a local source, stopped for some days.
 fn after_an_outage(days: i64, path: &str) -> Server {
     let mut server = Builder::default().env("PATH", path).start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
@@ -31,7 +31,7 @@ fn after_an_outage(days: i64, path: &str) -> Server {
         [("clock", "at"), ("tx", "at"), ("tx", "started_at"), ("step", "at"), ("repo_step", "at")]
     {
         let moved = database.execute(&format!("UPDATE {table} SET {column} = {column} - {pause}"), []);
-        assert!(moved.expect("times are moved") > 0, "{table}");
+        assert!(moved.expect("an update") > 0, "{table}");
     }
     drop(database);
     server
@@ -50,9 +50,9 @@ fn check(server: &Server, path: &str) -> Ran {
 }
 
 #[test]
-fn after_five_weeks_a_synchronised_clock_is_believed() {
+fn after_five_weeks_a_synchronised_clock_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = path_where_the_clock_is(folder.path(), "yes");
+    let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(35, &path);
     let checked = check(&server, &path);
     assert!(checked.out.contains("[PASS] Database") && !checked.out.contains("clock"), "{checked:?}");
@@ -63,9 +63,9 @@ fn after_five_weeks_a_synchronised_clock_is_believed() {
 }
 
 #[test]
-fn after_five_weeks_a_clock_that_is_not_synchronised_takes_the_one_command_that_the_refusal_names() {
+fn after_five_weeks_an_unsynchronised_clock_needs_the_command_that_the_error_names() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = path_where_the_clock_is(folder.path(), "no");
+    let path = path_with_timedatectl(folder.path(), "no");
     let mut server = after_an_outage(35, &path);
     server.launch();
     let refused = add(&server);
@@ -81,9 +81,9 @@ fn after_five_weeks_a_clock_that_is_not_synchronised_takes_the_one_command_that_
 }
 
 #[test]
-fn after_years_even_a_synchronised_clock_takes_the_command() {
+fn after_years_even_a_synchronised_clock_needs_the_command() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = path_where_the_clock_is(folder.path(), "yes");
+    let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(3 * 366, &path);
     server.launch();
     let refused = add(&server);
@@ -91,9 +91,9 @@ fn after_years_even_a_synchronised_clock_takes_the_command() {
 }
 
 #[test]
-fn check_config_names_both_a_clock_that_is_wrong_and_storage_of_another_database() {
+fn check_config_reports_both_a_wrong_clock_and_storage_of_another_database() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = path_where_the_clock_is(folder.path(), "no");
+    let path = path_with_timedatectl(folder.path(), "no");
     let server = after_an_outage(35, &path);
     let marker = server.dir().join("data/packages/owner/packages");
     std::fs::write(&marker, format!("{}\n", "ab".repeat(16))).expect("written");

@@ -23,7 +23,7 @@ fn server() -> Server {
     server
 }
 
-fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+fn request(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     http::request(method, &server.url(path), headers, b"")
 }
 
@@ -36,15 +36,15 @@ fn head_is_get_without_the_body() {
         "/__api__/status",
         "/team/latest/src/contrib/x_1.tar.gz",
     ]) {
-        let (get, head) = (server.get(path), ask(&server, "HEAD", path, &[]));
-        let fixed = |answer: &Answer| {
+        let (get, head) = (server.get(path), request(&server, "HEAD", path, &[]));
+        let comparable = |answer: &Answer| {
             let volatile = ["date", "request-id"];
             let mut headers: Vec<_> =
                 answer.headers.iter().filter(|(n, _)| !volatile.contains(&n.as_str())).cloned().collect();
             headers.sort();
             (answer.status, headers)
         };
-        assert_eq!(fixed(&get), fixed(&head), "{path}");
+        assert_eq!(comparable(&get), comparable(&head), "{path}");
     }
 }
 
@@ -56,7 +56,7 @@ fn the_condition_matrix_holds_for_every_resource() {
         let tag = first.header("etag").expect("an ETag").to_owned();
         let modified = first.header("last-modified").map(ToOwned::to_owned);
         let weak = format!("W/{}", tag.trim_start_matches("W/"));
-        let among = format!("\"other\", {weak}");
+        let tag_list = format!("\"other\", {weak}");
         let strong_match = if tag.starts_with("W/") { 412 } else { 200 };
         let dated = |with, without| if modified.is_some() { with } else { without };
         let mut cases: Vec<(&[(&str, &str)], u16)> = vec![
@@ -74,13 +74,13 @@ fn the_condition_matrix_holds_for_every_resource() {
         let (same, weakly, listed, strong) = (
             [("If-None-Match", tag.as_str())],
             [("If-None-Match", weak.as_str())],
-            [("If-None-Match", among.as_str())],
+            [("If-None-Match", tag_list.as_str())],
             [("If-Match", tag.as_str())],
         );
         cases.extend([(&same[..], 304), (&weakly[..], 304), (&listed[..], 304), (&strong[..], strong_match)]);
         for method in ["GET", "HEAD"] {
             for (headers, status) in &cases {
-                let answer = ask(&server, method, path, headers);
+                let answer = request(&server, method, path, headers);
                 assert_eq!(answer.status, *status, "{method} {path} {headers:?}");
                 assert_eq!(answer.header("etag"), Some(tag.as_str()), "{method} {path} {headers:?}");
                 if answer.status == 304 {
@@ -112,25 +112,29 @@ fn ranges_are_served_where_the_bytes_are_stable() {
         for (range, expected) in cases {
             for more in [&[][..], &[("If-Range", tag.as_str())][..]] {
                 let headers = [&[("Range", range.as_str())][..], more].concat();
-                let part = ask(&server, "GET", path, &headers);
+                let part = request(&server, "GET", path, &headers);
                 assert_eq!(part.status, 206, "{path} {headers:?}");
                 assert_eq!(part.body, whole.body[expected.clone()], "{path} {headers:?}");
                 let content_range = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
                 assert_eq!(part.header("content-range"), Some(content_range.as_str()));
             }
-            let stale = ask(&server, "GET", path, &[("Range", &range), ("If-Range", "\"other\"")]);
-            assert_eq!((stale.status, stale.body.len()), (200, size), "a stale If-Range gives the whole");
+            let stale = request(&server, "GET", path, &[("Range", &range), ("If-Range", "\"other\"")]);
+            assert_eq!(
+                (stale.status, stale.body.len()),
+                (200, size),
+                "a stale If-Range returns the whole file"
+            );
         }
         let beyond = format!("bytes={size}-");
-        let refused = ask(&server, "GET", path, &[("Range", &beyond)]);
+        let refused = request(&server, "GET", path, &[("Range", &beyond)]);
         assert_eq!(refused.status, 416);
         assert_eq!(refused.header("content-range"), Some(format!("bytes */{size}").as_str()));
-        for odd in ["bytes=0-1,3-4", "bytes=x", "lines=1-2"] {
-            assert_eq!(ask(&server, "GET", path, &[("Range", odd)]).status, 200, "{odd}");
+        for unsupported in ["bytes=0-1,3-4", "bytes=x", "lines=1-2"] {
+            assert_eq!(request(&server, "GET", path, &[("Range", unsupported)]).status, 200, "{unsupported}");
         }
-        assert_eq!(ask(&server, "HEAD", path, &[("Range", "bytes=0-9")]).status, 200);
+        assert_eq!(request(&server, "HEAD", path, &[("Range", "bytes=0-9")]).status, 200);
     }
-    let gz = ask(&server, "GET", "/team/latest/src/contrib/PACKAGES.gz", &[("Range", "bytes=0-9")]);
+    let gz = request(&server, "GET", "/team/latest/src/contrib/PACKAGES.gz", &[("Range", "bytes=0-9")]);
     assert_eq!(gz.status, 200, "a compressed index has no ranges: its bytes may differ for the same content");
 }
 
@@ -138,37 +142,37 @@ fn ranges_are_served_where_the_bytes_are_stable() {
 fn modified(answer: &Answer) -> u64 {
     let text = answer.header("last-modified").expect("a date");
     let at = httpdate::parse_http_date(text).expect("a date");
-    at.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("not so long ago").as_secs()
+    at.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("a date after 1970").as_secs()
 }
 
 #[test]
-fn the_date_of_an_index_tells_apart_what_was_published_in_one_second() {
+fn the_date_of_an_index_differs_after_each_publish_within_one_second() {
     let server = server();
-    let mut seen: Vec<(String, Answer)> = Vec::new();
+    let mut answers: Vec<(String, Answer)> = Vec::new();
     for number in 0..4 {
         server.add("team", &Tarball::new(&format!("zz{number}"), "1.0"));
-        let answer = ask(&server, "HEAD", INDEX, &[]);
-        if let Some((_, before)) = seen.last() {
+        let answer = request(&server, "HEAD", INDEX, &[]);
+        if let Some((_, before)) = answers.last() {
             assert!(modified(before) < modified(&answer), "{before:?}\n{answer:?}");
         }
-        seen.push((answer.header("last-modified").expect("a date").to_owned(), answer));
+        answers.push((answer.header("last-modified").expect("a date").to_owned(), answer));
     }
-    let last = seen.pop().expect("four").0;
-    for (before, _) in &seen {
-        assert_eq!(ask(&server, "GET", INDEX, &[("If-Modified-Since", before)]).status, 200, "{before}");
+    let last = answers.pop().expect("four answers").0;
+    for (before, _) in &answers {
+        assert_eq!(request(&server, "GET", INDEX, &[("If-Modified-Since", before)]).status, 200, "{before}");
     }
-    assert_eq!(ask(&server, "GET", INDEX, &[("If-Modified-Since", &last)]).status, 304);
+    assert_eq!(request(&server, "GET", INDEX, &[("If-Modified-Since", &last)]).status, 304);
 }
 
 #[test]
-fn the_date_of_a_package_grows_when_the_same_version_has_other_bytes() {
+fn the_date_of_a_package_increases_when_the_same_version_has_other_bytes() {
     let server = server();
     let path = "/team/latest/src/contrib/twice_1.0.tar.gz";
     server.add("team", &Tarball::new("twice", "1.0"));
-    let first = ask(&server, "HEAD", path, &[]);
+    let first = request(&server, "HEAD", path, &[]);
     server.told("remove package --source=team --name=twice@1.0");
     server.add("team", &Tarball::new("twice", "1.0").with("R/more.R", "x <- 1"));
-    let second = ask(&server, "HEAD", path, &[]);
+    let second = request(&server, "HEAD", path, &[]);
     assert_ne!(first.header("etag"), second.header("etag"));
     assert!(modified(&first) < modified(&second), "{first:?}\n{second:?}");
 }

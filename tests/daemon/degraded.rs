@@ -1,4 +1,4 @@
-//! Sockets from systemd and something that cannot be used: the server stays, says why, and heals.
+//! A server with sockets from systemd and an unusable resource keeps running, reports the reason, and recovers.
 
 use std::fs;
 
@@ -8,20 +8,20 @@ use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::server::Server;
 
-/// What cannot be used, and how it is told.
+/// A server with an unusable resource.
 struct Broken {
     manager: Manager,
-    /// What the network reads.
+    /// The reason that clients get.
     phrase: &'static str,
 }
 
 impl Broken {
-    /// Starts it; `detail` is what administrators read.
+    /// Starts the server; `detail` is the reason that administrators get.
     fn start(mut manager: Manager, phrase: &'static str, detail: &str) -> Broken {
         manager.start();
         manager.told(0, "STATUS=Cannot serve, every request gets 503: ");
         let broken = Broken { manager, phrase };
-        broken.holds();
+        broken.assert_unavailable();
         let server = &broken.manager.server;
         for words in [server.told("status"), broken.manager.log(), server.refused("list")] {
             assert!(words.contains(detail), "{detail}\n{words}");
@@ -34,8 +34,8 @@ impl Broken {
         format!("http://{}/__ping__", self.manager.target().http)
     }
 
-    /// Everybody gets 503 and the reason, without a detail of the machine.
-    fn holds(&self) {
+    /// Every client gets 503 and the reason, without details of the machine.
+    fn assert_unavailable(&self) {
         let dir = self.manager.server.dir().display().to_string();
         for path in ["/__ping__", "/", "/team/latest/src/contrib/PACKAGES", "/__api__/status"] {
             let answer = http::get(&format!("http://{}{path}", self.manager.target().http));
@@ -46,13 +46,13 @@ impl Broken {
         }
     }
 
-    /// Waits until it serves.
-    fn serves(&self, since: usize) {
+    /// Waits until the server is online.
+    fn wait_until_online(&self, since: usize) {
         self.manager.told(since, "STATUS=Online: ");
         assert_eq!(http::get(&self.url()).status, 200);
     }
 
-    fn stops(mut self) {
+    fn stop(mut self) {
         self.manager.stop();
     }
 }
@@ -63,7 +63,7 @@ fn edit(server: &Server, change: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_told_and_mended_by_hup() {
+fn an_unusable_configuration_is_reported_and_replaced_by_hup() {
     let manager = Manager::new("");
     edit(&manager.server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
     let phrase = "the server cannot serve: its configuration file cannot be used";
@@ -73,21 +73,21 @@ fn a_configuration_that_cannot_be_used_is_told_and_mended_by_hup() {
     assert!(error.contains("SyncSchedule"), "{error}");
     let error = server.refused("online");
     assert!(error.contains("SyncSchedule"), "{error}");
-    broken.holds();
+    broken.assert_unavailable();
     edit(server, |text| text.replace("SyncSchedule = s3cret", ""));
     let before = broken.manager.heard();
     broken.manager.signal(Signal::SIGHUP);
     broken.manager.told(before, "RELOADING=1");
-    broken.serves(before);
-    // Now it is an ordinary server.
+    broken.wait_until_online(before);
+    // From here on it behaves like any running server.
     edit(server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
     assert!(server.refused("hup").contains("Nothing was changed"), "{}", broken.manager.log());
     assert_eq!(http::get(&broken.url()).status, 200);
-    broken.stops();
+    broken.stop();
 }
 
 #[test]
-fn nothing_is_served_while_a_setting_asks_for_access_control_that_is_not_there() {
+fn nothing_is_served_while_a_setting_requires_unsupported_access_control() {
     let manager = Manager::new("");
     edit(&manager.server, |text| format!("{text}\n[Authentication]\nRequireAuthForUI = true\n"));
     let phrase = "the server cannot serve: its configuration file cannot be used";
@@ -95,14 +95,14 @@ fn nothing_is_served_while_a_setting_asks_for_access_control_that_is_not_there()
     edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
     let before = broken.manager.heard();
     broken.manager.signal(Signal::SIGHUP);
-    broken.serves(before);
-    broken.stops();
+    broken.wait_until_online(before);
+    broken.stop();
 }
 
 #[test]
-fn a_configuration_file_that_is_missing_is_told_and_found_by_hup() {
+fn a_missing_configuration_file_is_reported_and_found_by_hup() {
     let manager = Manager::new("");
-    // Found where the default is when there is no file: the socket is the one handed over.
+    // Without a file the default paths apply: the socket is the one that systemd passes.
     let (file, away) = (manager.server.config_file(), manager.server.dir().join("away"));
     fs::rename(&file, &away).expect("moved");
     let mut manager = manager;
@@ -118,30 +118,30 @@ fn a_configuration_file_that_is_missing_is_told_and_found_by_hup() {
     manager.stop();
 }
 
-/// Where `section` says `property` is a file where a folder must be, until it is removed.
-fn tried_again_by_itself(section: &str, property: &str, phrase: &'static str) {
+/// The path in `property` of `section` is a file in place of a folder until it is removed.
+fn assert_retried(section: &str, property: &str, phrase: &'static str) {
     let manager = Manager::new(&format!("[{section}]\n{property} = {{dir}}/place"));
-    let place = manager.server.dir().join("place");
-    fs::write(&place, "not a directory").expect("written");
-    let broken = Broken::start(manager, phrase, &place.display().to_string());
+    let path = manager.server.dir().join("place");
+    fs::write(&path, "not a directory").expect("written");
+    let broken = Broken::start(manager, phrase, &path.display().to_string());
     let before = broken.manager.heard();
-    fs::remove_file(&place).expect("removed");
-    broken.serves(before);
-    broken.stops();
+    fs::remove_file(&path).expect("removed");
+    broken.wait_until_online(before);
+    broken.stop();
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_tried_again_by_itself() {
-    tried_again_by_itself("SQLite", "Dir", "SQLite.Dir cannot be used");
+fn an_unusable_database_is_retried_automatically() {
+    assert_retried("SQLite", "Dir", "SQLite.Dir cannot be used");
 }
 
 #[test]
-fn a_storage_that_cannot_be_used_is_tried_again_by_itself() {
-    tried_again_by_itself("FileStorage \"packages\"", "Location", "FileStorage.Location cannot be used");
+fn an_unusable_storage_is_retried_automatically() {
+    assert_retried("FileStorage \"packages\"", "Location", "FileStorage.Location cannot be used");
 }
 
 #[test]
-fn a_database_server_that_does_not_answer_is_told_without_its_address() {
+fn a_database_server_that_does_not_answer_is_reported_without_its_address() {
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
     let manager = Manager::new(&format!(
@@ -151,32 +151,32 @@ fn a_database_server_that_does_not_answer_is_told_without_its_address() {
     let broken = Broken::start(manager, phrase, "127.0.0.1");
     assert!(!broken.manager.log().contains("s3cret"), "{}", broken.manager.log());
     edit(&broken.manager.server, |text| text.replace("Provider = postgres", "Provider = sqlite"));
-    let told = broken.manager.server.told("hup");
-    assert!(told.contains("online again"), "{told}");
-    broken.serves(0);
-    broken.stops();
+    let output = broken.manager.server.told("hup");
+    assert!(output.contains("online again"), "{output}");
+    broken.wait_until_online(0);
+    broken.stop();
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_closes_https_and_is_tried_again_by_itself() {
+fn an_unusable_certificate_closes_https_and_is_retried_automatically() {
     let manager = Manager::new("");
     let (file, away) = (manager.server.dir().join("server.crt"), manager.server.dir().join("away"));
     fs::rename(&file, &away).expect("moved");
     let phrase = "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used";
     let broken = Broken::start(manager, phrase, "server.crt");
-    // Nobody waits for a handshake that cannot come.
-    let mut wire = http::connect(&broken.manager.target().https);
+    // The connection is closed at once: no handshake is possible.
+    let mut stream = http::connect(&broken.manager.target().https);
     let mut bytes = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut wire, &mut bytes);
+    let _ = std::io::Read::read_to_end(&mut stream, &mut bytes);
     assert!(bytes.is_empty());
     let before = broken.manager.heard();
     fs::rename(&away, &file).expect("moved back");
-    broken.serves(before);
-    broken.stops();
+    broken.wait_until_online(before);
+    broken.stop();
 }
 
 #[test]
-fn offline_and_online_work_on_what_cannot_serve() {
+fn offline_and_online_work_on_a_server_that_cannot_serve() {
     let manager = Manager::new("[SQLite]\nDir = {dir}/db");
     let db = manager.server.dir().join("db");
     fs::write(&db, "not a directory").expect("written");
@@ -185,7 +185,7 @@ fn offline_and_online_work_on_what_cannot_serve() {
     manager.server.told("offline");
     fs::remove_file(&db).expect("removed");
     let url = format!("http://{}/__ping__", manager.target().http);
-    // Longer than between two tries: nothing is tried while it is offline.
+    // Longer than the retry interval: nothing is retried while the server is offline.
     std::thread::sleep(std::time::Duration::from_secs(6));
     assert_eq!(http::get(&url).text(), "the server is offline\n");
     manager.server.told("online");

@@ -1,5 +1,5 @@
-//! Every path that the daemon uses, with a wrong owner, mode, type and link: refused, mended or warned of as the table
-//! says, by the real daemon running as an ordinary user.
+//! Every path of the daemon with a wrong owner, mode, type and link: refused, fixed or reported with a warning as the
+//! table requires, by the real daemon running as an ordinary user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -19,35 +19,35 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 const GCFG: &str = "[Server]\nAccessLog = {dir}/logs/access.log\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
                     [SQLite]\nDir = {dir}/db\n[FileStorage \"packages\"]\nLocation = {dir}/packages\n\
                     [HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key\n[CRAN]\nURL = https://cran.invalid";
-/// nobody.
-const STRANGER: u32 = 65_534;
+/// The user nobody.
+const OTHER_USER: u32 = 65_534;
 
-/// What the table promises for a fault.
+/// The reaction to a wrong path that the table promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follows {
+enum Reaction {
     NoStart,
     Warning,
-    Mended,
+    Fixed,
 }
 
-fn otherwise(row: &PathRule) -> Follows {
+fn on_violation(row: &PathRule) -> Reaction {
     match row.on_violation {
-        OnViolation::Refuse => Follows::NoStart,
-        OnViolation::Warn => Follows::Warning,
+        OnViolation::Refuse => Reaction::NoStart,
+        OnViolation::Warn => Reaction::Warning,
     }
 }
 
-fn me() -> User {
-    assert!(geteuid().is_root(), "this test needs root, to make files of several users");
+fn service_user() -> User {
+    assert!(geteuid().is_root(), "this test needs root to create files of several users");
     User::from_name("postgres").ok().flatten().expect("the user postgres: run tests/setup")
 }
 
 fn own(path: &Path) {
-    let me = me();
-    lchown(path, Some(me.uid.as_raw()), Some(me.gid.as_raw())).expect("root may give away");
+    let user = service_user();
+    lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
 }
 
-/// Makes what a row asks for, as it should be.
+/// Creates the path of a row with the proper type, owner and mode.
 fn make(path: &Path, row: &PathRule) {
     match row.file_type {
         _ if path.exists() => {}
@@ -59,17 +59,17 @@ fn make(path: &Path, row: &PathRule) {
     fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("ours");
 }
 
-/// A server whose paths are all there and good, and the first path of a row.
-fn furnished(row: &PathRule) -> (Server, PathBuf) {
-    let server = Builder::default().gcfg(GCFG).arguments(&["--user", &me().name]).prepare();
+/// A server whose paths all exist and are good, and the first path of `row`.
+fn server_and_path(row: &PathRule) -> (Server, PathBuf) {
+    let server = Builder::default().gcfg(GCFG).arguments(&["--user", &service_user().name]).prepare();
     fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).expect("ours");
     Pair::new().write(server.dir());
-    let config = config::load(&server.config_file(), []).expect("a good one").config;
+    let config = config::load(&server.config_file(), []).expect("a good configuration").config;
     let mut chosen = None;
     for each in RULES {
         let found = paths(each.kind, &server.config_file(), &config);
-        assert!(!found.is_empty(), "{each:?} has no path here");
-        // SQLite's own files beside the database come and go.
+        assert!(!found.is_empty(), "{each:?} has no path");
+        // Only the first path: SQLite's own files beside the database are temporary.
         make(&found[0], each);
         if each.kind == row.kind {
             chosen = Some(found[0].clone());
@@ -79,21 +79,21 @@ fn furnished(row: &PathRule) -> (Server, PathBuf) {
     (server, chosen.expect("one of the rows"))
 }
 
-/// For every row: makes it wrong, starts the daemon, and looks whether `follows` follows, in words that hold `text`.
+/// For every row: applies `spoil`, starts the daemon, and expects `reaction` with a message that contains `text`.
 fn every_path(
     what: &str,
     text: &str,
     spoil: impl Fn(&Path, &PathRule),
-    follows: impl Fn(&PathRule) -> Option<Follows>,
+    reaction: impl Fn(&PathRule) -> Option<Reaction>,
 ) {
     for row in RULES {
-        let Some(expected) = follows(row) else { continue };
-        let (mut server, path) = furnished(row);
+        let Some(expected) = reaction(row) else { continue };
+        let (mut server, path) = server_and_path(row);
         spoil(&path, row);
         let words = format!("{} '{}' {text}", row.name, path.display());
         match expected {
-            Follows::NoStart => {
-                let ended = end(server.command(DAEMON).args(["--user", &me().name]));
+            Reaction::NoStart => {
+                let ended = end(server.command(DAEMON).args(["--user", &service_user().name]));
                 assert_eq!(ended.code, Some(1), "{what} {row:?}: {ended:?}");
                 assert!(
                     ended.err.contains(&format!("Error: {words}")),
@@ -101,18 +101,18 @@ fn every_path(
                     ended.err
                 );
             }
-            Follows::Warning | Follows::Mended => {
+            Reaction::Warning | Reaction::Fixed => {
                 server.launch();
-                let said = server.log_lines().into_iter().find(|line| line.contains(&words));
-                let said =
-                    said.unwrap_or_else(|| panic!("{what} {row:?}: {words}\n{:#?}", server.log_lines()));
-                assert!(said.contains("WARN"), "{said}");
+                let warning = server.log_lines().into_iter().find(|line| line.contains(&words));
+                let warning =
+                    warning.unwrap_or_else(|| panic!("{what} {row:?}: {words}\n{:#?}", server.log_lines()));
+                assert!(warning.contains("WARN"), "{warning}");
                 assert_eq!(server.get("/__ping__").status, 200);
-                if expected == Follows::Mended {
+                if expected == Reaction::Fixed {
                     let now = fs::metadata(&path).expect("there").mode() & 0o777;
-                    // The socket and the PID file are made anew.
-                    let made = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
-                    assert_eq!(now, if made { row.mode } else { row.max_mode }, "{what} {row:?}");
+                    // The socket and the PID file are created again.
+                    let created = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
+                    assert_eq!(now, if created { row.mode } else { row.max_mode }, "{what} {row:?}");
                 }
             }
         }
@@ -122,29 +122,29 @@ fn every_path(
 #[test]
 fn every_path_of_another_owner() {
     let spoil = |path: &Path, _: &PathRule| {
-        lchown(path, Some(STRANGER), Some(STRANGER)).expect("root may give away");
-        // Readable all the same: the owner is the fault.
+        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give away");
+        // Readable in any case: only the owner is wrong.
         let mode = if path.is_dir() { 0o777 } else { 0o666 };
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
     };
     every_path("owner", "belongs to user nobody, not to postgres; fix it with: chown ", spoil, |row| {
         Some(match (row.kind, row.fixed_by) {
-            (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => Follows::Warning,
-            (_, FixedBy::Daemon) => otherwise(row),
+            (PathKind::SockFileDir | PathKind::Socket, _) | (_, FixedBy::Administrator) => Reaction::Warning,
+            (_, FixedBy::Daemon) => on_violation(row),
         })
     });
 }
 
 #[test]
-fn every_path_that_everybody_may_write() {
+fn every_path_that_all_users_can_write() {
     let spoil = |path: &Path, _: &PathRule| {
         fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root may")
     };
     every_path("mode", "had mode 0777; changed to 0", spoil, |row| {
-        (row.fixed_by == FixedBy::Daemon).then_some(Follows::Mended)
+        (row.fixed_by == FixedBy::Daemon).then_some(Reaction::Fixed)
     });
     every_path("mode", "is writable by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
-        (row.fixed_by == FixedBy::Administrator).then_some(otherwise(row))
+        (row.fixed_by == FixedBy::Administrator).then_some(on_violation(row))
     });
 }
 
@@ -162,29 +162,29 @@ fn every_path_of_another_type() {
             own(path);
         }
     };
-    // The configuration itself is told by who reads it.
-    every_path("type", "is not a ", spoil, |row| (row.kind != PathKind::Gcfg).then_some(otherwise(row)));
-    let (server, path) = furnished(&RULES[0]);
+    // The configuration file has its own error.
+    every_path("type", "is not a ", spoil, |row| (row.kind != PathKind::Gcfg).then_some(on_violation(row)));
+    let (server, path) = server_and_path(&RULES[0]);
     spoil(&path, &RULES[0]);
-    let ended = end(server.command(DAEMON).args(["--user", &me().name]));
+    let ended = end(server.command(DAEMON).args(["--user", &service_user().name]));
     let words = format!("cannot read the configuration file {}: Is a directory", path.display());
     assert!(ended.code == Some(1) && ended.err.contains(&words), "{ended:?}");
 }
 
 #[test]
-fn every_path_that_is_a_link_of_somebody_else() {
+fn every_path_that_is_a_link_of_another_user() {
     let spoil = |path: &Path, _: &PathRule| {
         let real = path.with_extension("real");
         fs::rename(path, &real).expect("moved");
         symlink(&real, path).expect("a link");
-        lchown(path, Some(STRANGER), Some(STRANGER)).expect("root may give away");
+        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give away");
     };
     let text = "is a symbolic link of user nobody, who can redirect it; fix it with: chown -h postgres ";
-    every_path("link", text, spoil, |row| Some(otherwise(row)));
+    every_path("link", text, spoil, |row| Some(on_violation(row)));
 }
 
 #[test]
-fn a_link_of_ones_own_or_of_root_is_followed() {
+fn a_link_of_the_same_user_or_of_root_is_followed() {
     for what in [
         PathKind::DataDir,
         PathKind::SqliteDir,
@@ -195,7 +195,7 @@ fn a_link_of_ones_own_or_of_root_is_followed() {
     ] {
         let row = RULES.iter().find(|row| row.kind == what).expect("a row");
         for of_root in [true, false] {
-            let (mut server, path) = furnished(row);
+            let (mut server, path) = server_and_path(row);
             let real = path.with_extension("real");
             fs::rename(&path, &real).expect("moved");
             symlink(&real, &path).expect("a link");
@@ -210,16 +210,16 @@ fn a_link_of_ones_own_or_of_root_is_followed() {
 }
 
 #[test]
-fn a_database_directory_that_is_closed_to_its_own_user_is_opened() {
+fn a_database_directory_without_write_permission_for_its_owner_is_fixed() {
     let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
-    let (mut server, path) = furnished(row);
+    let (mut server, path) = server_and_path(row);
     fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("root may");
     server.launch();
     server.wait_for_log("had mode 0500; changed to 0700");
 }
 
 #[test]
-fn a_configuration_file_with_a_password_that_everybody_may_read_is_warned_of() {
+fn a_configuration_file_with_a_password_that_others_can_read_causes_a_warning() {
     let gcfg = "[Proxy]\nUser = u\nPassword = secret";
     let mut server = Builder::default().gcfg(gcfg).arguments(&["--user", "root"]).prepare();
     fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("ours");
@@ -234,9 +234,9 @@ fn a_configuration_file_with_a_password_that_everybody_may_read_is_warned_of() {
 }
 
 #[test]
-fn a_key_that_others_may_read_is_warned_of_with_the_command() {
+fn a_key_that_others_can_read_causes_a_warning_with_the_command() {
     let row = RULES.iter().find(|row| row.kind == PathKind::Key).expect("a row");
-    let (mut server, path) = furnished(row);
+    let (mut server, path) = server_and_path(row);
     fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("root may");
     server.launch();
     let path = path.display();
@@ -246,26 +246,26 @@ fn a_key_that_others_may_read_is_warned_of_with_the_command() {
 }
 
 #[test]
-fn check_config_tells_what_a_start_would_refuse() {
+fn check_config_reports_what_a_start_would_refuse() {
     let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
-    let (server, path) = furnished(row);
-    lchown(&path, Some(STRANGER), None).expect("root may give away");
-    // As root it answers for the owner of the file, whom the daemon would become.
+    let (server, path) = server_and_path(row);
+    lchown(&path, Some(OTHER_USER), None).expect("root may give away");
+    // As root it checks for the owner of the configuration file, the user of the daemon.
     let (code, text) = server.check_config();
     let words = format!("SQLite.Dir '{}' belongs to user nobody, not to postgres", path.display());
     assert!(code == 1 && text.contains(&words), "{text}");
     own(&path);
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
-    // Of a file of root it cannot know who will serve.
+    // With a file of root it cannot know the user of the daemon.
     lchown(server.config_file(), Some(0), Some(0)).expect("ours");
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
 }
 
-/// Starts it where a directory cannot be written by anybody, as a sandbox makes it.
+/// Starts the daemon with a read-only directory, as in a sandbox.
 fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
-    me();
+    service_user();
     let server = Builder::default().gcfg(gcfg).prepare();
     let at = server.dir().join(directory);
     fs::create_dir_all(&at).expect("a directory");
@@ -282,7 +282,7 @@ fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
 }
 
 #[test]
-fn a_read_only_file_system_is_told_with_the_two_commands() {
+fn a_read_only_file_system_is_reported_with_the_two_commands() {
     for (gcfg, directory, named) in [
         ("[Server]\nDataDir = {dir}/ro/data", "ro", "Server.DataDir"),
         ("[SQLite]\nDir = {dir}/ro", "ro", "SQLite.Dir"),
@@ -291,25 +291,28 @@ fn a_read_only_file_system_is_told_with_the_two_commands() {
         ("[FileStorage \"packages\"]\nLocation = {dir}/ro/packages", "ro", "storage class 'packages'"),
         ("[Server]\nSockFileDir = {dir}/ro/run", "ro", "Server.SockFileDir"),
     ] {
-        let (code, said) = read_only(gcfg, directory);
-        assert_eq!(code, 1, "{gcfg}: {said}");
-        assert!(said.contains("Read-only file system") && said.contains(named), "{gcfg}: {said}");
-        assert!(said.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{gcfg}: {said}");
+        let (code, output) = read_only(gcfg, directory);
+        assert_eq!(code, 1, "{gcfg}: {output}");
+        assert!(output.contains("Read-only file system") && output.contains(named), "{gcfg}: {output}");
+        assert!(
+            output.contains("systemctl daemon-reload && systemctl restart rstudio-pm"),
+            "{gcfg}: {output}"
+        );
     }
 }
 
 #[test]
-fn a_log_on_a_read_only_file_system_is_told_and_stops_nothing() {
-    me();
-    // What is mounted is taken away when the server, which has the number of the shell, is gone.
+fn a_log_on_a_read_only_file_system_is_reported_and_does_not_stop_the_server() {
+    service_user();
+    // The mount is removed when the server, which has the process id of the shell, has ended.
     let script = "d=$(dirname \"$2\")/ro && mkdir \"$d\" && mount --bind \"$d\" \"$d\" && \
                   mount -o remount,ro,bind \"$d\" && \
                   { (while kill -0 $$; do sleep 0.1; done; umount -l \"$d\") >/dev/null 2>&1 & } && exec \"$0\" \"$@\"";
     let words = rerun::with_mounts(script);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/ro/access.log").through(&words).start();
-    let said = server.log_lines();
-    let line = said.iter().find(|line| line.contains("/ro/access.log")).expect("told");
+    let lines = server.log_lines();
+    let line = lines.iter().find(|line| line.contains("/ro/access.log")).expect("a log line");
     assert!(line.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{line}");
     assert_eq!(server.get("/__ping__").status, 200);
 }

@@ -1,7 +1,7 @@
-//! kill -9 right after every fsync and every rename of an add and of a sync, one after the other.
+//! kill -9 right after each fsync and each rename of an add, a sync and a fetch, one run per boundary.
 //!
-//! `strace` stops the whole server after each such call; it is told to go on as often as the boundary's number
-//! says, and killed there.
+//! `strace` stops the whole server after each such call; the test continues it up to the boundary with the given number
+//! and kills it there.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,12 +13,12 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Victim;
+use super::CrashTest;
 
 /// More boundaries than any of the operations has.
 const MANY: usize = 80;
-/// A server that is silent for so long may stand still: two threads at a boundary stop it twice, and the second stop can
-/// come after the word to go on.
+/// A server without output for this time may be stopped: two threads at a boundary stop it twice, and the second stop
+/// can follow `SIGCONT`.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// A server under `strace`.
@@ -40,64 +40,63 @@ impl Traced {
             .spawn()
             .unwrap_or_else(|e| panic!("strace cannot be run ({e}): install strace"));
         let mut lines = BufReader::new(strace.stderr.take().expect("piped")).lines();
-        let first = lines.next().expect("strace says that it is attached").expect("text");
+        let first = lines.next().expect("strace reports that it is attached").expect("text");
         assert!(first.contains("attached"), "strace may not trace a process of its own user: {first}");
         let (send, receive) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| send.send(line)));
         Traced { strace, lines: receive, server: Pid::from_raw(i32::try_from(server).unwrap()) }
     }
 
-    /// Lets the server go on until its boundary of that number, and kills it there; false when the work was over
-    /// before.
+    /// Continues the server up to its boundary of that number and kills it there; false if the work ended before.
     fn kill_at(&mut self, number: usize, end: &Mutex<Option<End>>) -> bool {
-        let mut seen = 0;
+        let mut count = 0;
         let mut stopping = false;
         loop {
             let line = match self.lines.recv_timeout(SILENCE) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Timeout) => {
-                    // It is there until this function, or the end of the work, kills it.
-                    kill(self.server, Signal::SIGCONT).expect("it is there");
+                    // The process exists until this function, or the end of the work, kills it.
+                    kill(self.server, Signal::SIGCONT).expect("the process exists");
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return false,
             };
             if line.contains("--- SIGSTOP {") {
-                seen += 1;
+                count += 1;
                 stopping = true;
-                if seen == number && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed {
-                    kill(self.server, Signal::SIGKILL).expect("it is there");
+                if count == number && *end.lock().unwrap().get_or_insert(End::Killed) == End::Killed {
+                    kill(self.server, Signal::SIGKILL).expect("the process exists");
                     return true;
                 }
             } else if stopping && line.contains("--- stopped by SIGSTOP") {
                 stopping = false;
-                kill(self.server, Signal::SIGCONT).expect("it is there");
+                kill(self.server, Signal::SIGCONT).expect("the process exists");
             }
         }
     }
 }
 
-/// What came first.
+/// The first event: the kill or the end of the work.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Killed,
     WorkOver,
 }
 
-/// Runs `work` with a kill at its first boundary, then again with a kill at the second, until it comes to its end.
-fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) -> usize {
+/// Runs `work` with a kill at its first boundary, then again with a kill at the second, until it completes.
+fn at_every_boundary(mut test: CrashTest, work: impl Fn(&CrashTest) -> bool + Sync) -> usize {
     for number in 1..MANY {
-        let mut traced = Traced::attach(victim.server.pid());
+        let mut traced = Traced::attach(test.server.pid());
         let strace = Pid::from_raw(i32::try_from(traced.strace.id()).unwrap());
         let server = traced.server;
         let finished = AtomicBool::new(false);
         let end = Mutex::new(None);
         let killed = std::thread::scope(|scope| {
             let killer = scope.spawn(|| traced.kill_at(number, &end));
-            let done = work(&victim);
+            let done = work(&test);
             finished.store(done, Ordering::SeqCst);
-            // Whatever is still to come does not belong to the work. Only told to let go, strace waits for each thread
-            // in turn, and may wait for one that waits for another. After a kill it ends by itself.
+            // Later calls do not belong to the work. If asked to detach, strace waits for each thread in turn, possibly
+            // for one that waits for another. After a kill of the server it ends by itself.
             if *end.lock().unwrap().get_or_insert(End::WorkOver) == End::WorkOver {
                 kill(strace, Signal::SIGKILL).expect("our own child");
             }
@@ -105,12 +104,12 @@ fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) 
         });
         traced.strace.wait().expect("our own child");
         let _ = kill(server, Signal::SIGCONT);
-        victim.server.kill();
-        victim.server.launch();
-        victim.audit(false);
+        test.server.kill();
+        test.server.launch();
+        test.audit(false);
         if !killed {
             assert!(finished.load(Ordering::SeqCst), "the work failed without a kill");
-            victim.audit(true);
+            test.audit(true);
             println!("killed at {} boundaries", number - 1);
             return number - 1;
         }
@@ -118,10 +117,10 @@ fn at_every_boundary(mut victim: Victim, work: impl Fn(&Victim) -> bool + Sync) 
     panic!("there are more than {MANY} boundaries");
 }
 
-fn rspm(victim: &Victim, args: &[&str]) -> std::process::Output {
+fn rspm(test: &CrashTest, args: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_rspm"))
         .arg("--config")
-        .arg(victim.server.config_file())
+        .arg(test.server.config_file())
         .args(args)
         .output()
         .expect("rspm runs")
@@ -129,49 +128,49 @@ fn rspm(victim: &Victim, args: &[&str]) -> std::process::Output {
 
 #[test]
 fn an_add_is_whole_or_absent_at_every_fsync_and_rename() {
-    let boundaries = at_every_boundary(Victim::new(""), |victim| {
+    let boundaries = at_every_boundary(CrashTest::new(""), |test| {
         let folder = tempfile::tempdir().unwrap();
         let mut args = vec!["--output-format=json".to_owned(), "add".to_owned(), "--source=team".to_owned()];
-        for tarball in victim.next_group() {
+        for tarball in test.next_group() {
             let path = folder.path().join(tarball.file());
             std::fs::write(&path, tarball.bytes()).unwrap();
             args.push(format!("--path={}", path.display()));
         }
-        let output = rspm(victim, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = rspm(test, &args.iter().map(String::as_str).collect::<Vec<_>>());
         if output.status.success() {
             let added: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-            victim.acknowledge(&added["packages"]);
+            test.acknowledge(&added["packages"]);
         }
         output.status.success()
     });
-    assert!(boundaries >= 4, "only {boundaries} boundaries were seen");
+    assert!(boundaries >= 4, "only {boundaries} boundaries were reached");
 }
 
 #[test]
 fn a_sync_is_whole_or_absent_at_every_fsync_and_rename() {
-    let boundaries = at_every_boundary(Victim::new(""), |victim| {
-        victim.next_state();
-        let state = victim.ledger.lock().unwrap().states.len() - 1;
-        let output = rspm(victim, &["sync", "--type=cran"]);
+    let boundaries = at_every_boundary(CrashTest::new(""), |test| {
+        test.next_state();
+        let state = test.ledger.lock().unwrap().states.len() - 1;
+        let output = rspm(test, &["sync", "--type=cran"]);
         if output.status.success() {
-            victim.ledger.lock().unwrap().synced = state;
+            test.ledger.lock().unwrap().synced = state;
         }
         output.status.success()
     });
-    assert!(boundaries >= 2, "only {boundaries} boundaries were seen");
+    assert!(boundaries >= 2, "only {boundaries} boundaries were reached");
 }
 
 #[test]
 fn a_lazy_fetch_is_whole_or_absent_at_every_fsync_and_rename() {
     let choice = std::sync::atomic::AtomicUsize::new(0);
-    let boundaries = at_every_boundary(Victim::new(""), |victim| {
-        let doors = victim.doors();
+    let boundaries = at_every_boundary(CrashTest::new(""), |test| {
+        let addresses = test.addresses();
         let choice = choice.fetch_add(1, Ordering::SeqCst);
-        // The client has its bytes before the row is written: a second package waits for that.
-        victim.fetch(&doors, choice).is_ok() && {
+        // The client has all bytes before the row is written: the pause leaves time for the row.
+        test.fetch(&addresses, choice).is_ok() && {
             std::thread::sleep(std::time::Duration::from_millis(300));
-            doors.get("/__ping__").is_ok()
+            addresses.get("/__ping__").is_ok()
         }
     });
-    assert!(boundaries >= 3, "only {boundaries} boundaries were seen");
+    assert!(boundaries >= 3, "only {boundaries} boundaries were reached");
 }

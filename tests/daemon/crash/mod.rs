@@ -1,5 +1,5 @@
-//! kill -9, at any moment and at every boundary: what was acknowledged is there, nothing is half there, nothing is
-//! left over.
+//! kill -9, at any moment and at every boundary: acknowledged changes are present, no change is partial, no temporary
+//! file is left.
 
 mod boundaries;
 mod moments;
@@ -31,58 +31,58 @@ fn file((package, version): &Release) -> String {
     format!("{package}_{version}.tar.gz")
 }
 
-/// What the server owes, and what the mirror was.
+/// What the server must serve, and the states of the mirror.
 #[derive(Default)]
 struct Ledger {
     /// Acknowledged: the digest of the bytes that must be served.
     added: BTreeMap<Release, String>,
-    /// Handed in since the last audit, in the groups that were to become one transaction each.
+    /// Uploaded since the last audit, in groups of one transaction each.
     tried: Vec<Vec<Release>>,
     /// Acknowledged since the last audit.
     fresh: Vec<Release>,
-    /// Adds begun in all.
+    /// Number of adds started.
     adds: usize,
-    /// What the mirror listed in each of its states.
+    /// The packages listed by each state of the mirror.
     states: Vec<BTreeMap<String, String>>,
     /// The newest state whose sync was acknowledged.
     synced: usize,
-    /// All the mirror ever had.
+    /// All files the mirror has had.
     entries: BTreeMap<Release, Entry>,
 }
 
-/// A server that is killed again and again, and its mirror.
-struct Victim {
+/// A server that is killed repeatedly, and its mirror.
+struct CrashTest {
     server: Server,
     mirror: Mirror,
     ledger: Mutex<Ledger>,
 }
 
-/// Where the server listens in one of its lives.
+/// The addresses of the server between two restarts.
 #[derive(Clone)]
-struct Doors {
+struct Addresses {
     host: String,
     socket: PathBuf,
 }
 
-impl Doors {
+impl Addresses {
     fn get(&self, target: &str) -> Result<Answer> {
-        let mut wire = std::net::TcpStream::connect(&self.host)?;
-        wire.set_read_timeout(Some(Duration::from_secs(20)))?;
-        write!(wire, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        http::try_read(&mut wire, "GET")
+        let mut stream = std::net::TcpStream::connect(&self.host)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        http::try_read(&mut stream, "GET")
     }
 
     fn admin(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
-        let mut wire = UnixStream::connect(&self.socket)?;
-        wire.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let size = body.len();
         write!(
-            wire,
+            stream,
             "{method} /__api__/admin/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
         )?;
-        wire.write_all(body)?;
-        http::try_read(&mut wire, method)
+        stream.write_all(body)?;
+        http::try_read(&mut stream, method)
     }
 
     /// A call that must succeed if it is answered.
@@ -93,31 +93,31 @@ impl Doors {
     }
 }
 
-impl Victim {
+impl CrashTest {
     /// Synced with the first state of the mirror, with a repository `all` of `team` and CRAN.
-    fn new(gcfg: &str) -> Victim {
+    fn new(gcfg: &str) -> CrashTest {
         let mirror = Mirror::start();
         let builder = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
-        let victim = Victim { mirror, server: builder.prepare(), ledger: Mutex::default() };
-        victim.next_state();
-        let mut victim = victim;
-        victim.server.launch();
-        let doors = victim.doors();
-        doors.call("POST", "/sources", &json!({"name": "team"}).to_string().into_bytes()).unwrap();
-        doors.call("POST", "/repos", &json!({"name": "all"}).to_string().into_bytes()).unwrap();
+        let test = CrashTest { mirror, server: builder.prepare(), ledger: Mutex::default() };
+        test.next_state();
+        let mut test = test;
+        test.server.launch();
+        let addresses = test.addresses();
+        addresses.call("POST", "/sources", &json!({"name": "team"}).to_string().into_bytes()).unwrap();
+        addresses.call("POST", "/repos", &json!({"name": "all"}).to_string().into_bytes()).unwrap();
         for source in ["team", "cran"] {
             let body = json!({"source": source}).to_string();
-            doors.call("POST", "/repos/all/sources", body.as_bytes()).unwrap();
+            addresses.call("POST", "/repos/all/sources", body.as_bytes()).unwrap();
         }
-        victim.sync(&doors).unwrap();
-        victim
+        test.sync(&addresses).unwrap();
+        test
     }
 
-    fn doors(&self) -> Doors {
-        Doors { host: self.server.host().to_owned(), socket: self.server.admin_socket() }
+    fn addresses(&self) -> Addresses {
+        Addresses { host: self.server.host().to_owned(), socket: self.server.admin_socket() }
     }
 
-    /// The mirror moves on: one package gets a new version, one comes or goes, and one counts the states.
+    /// Changes the mirror: one package gets a new version, one is added or removed, and one counts the states.
     fn next_state(&self) {
         let mut ledger = self.ledger.lock().unwrap();
         let number = ledger.states.len();
@@ -140,7 +140,7 @@ impl Victim {
                 entry
             });
         }
-        // Nothing is ever away: what was superseded is in the archive before it leaves the list.
+        // No file is ever missing: a superseded one is in the archive before it is removed from the list.
         let (listed, archived): (Vec<_>, Vec<_>) =
             ledger.entries.iter().partition(|((package, version), _)| state.get(package) == Some(version));
         let own = |of: Vec<(&Release, &Entry)>| of.into_iter().map(|(_, e)| e.clone()).collect::<Vec<_>>();
@@ -155,18 +155,18 @@ impl Victim {
         ledger.states.push(state);
     }
 
-    /// Syncs with the state the mirror is in; returns when the server says that it is done.
-    fn sync(&self, doors: &Doors) -> Result<()> {
+    /// Syncs with the current state of the mirror; returns when the server reports the job as done.
+    fn sync(&self, addresses: &Addresses) -> Result<()> {
         let state = self.ledger.lock().unwrap().states.len() - 1;
         loop {
-            let begun = doors.call("POST", "/sync", br#"{"type": "cran"}"#)?;
+            let begun = addresses.call("POST", "/sync", br#"{"type": "cran"}"#)?;
             let mut job = begun.clone();
             while job["status"] == "running" {
                 std::thread::sleep(Duration::from_millis(3));
-                job = doors.call("GET", &format!("/jobs/{}", begun["id"]), b"")?;
+                job = addresses.call("GET", &format!("/jobs/{}", begun["id"]), b"")?;
             }
             assert_eq!(job["status"], "done", "{job}");
-            // One that was under way may have read the state before.
+            // A job that was already running may have read the previous state.
             if begun["attached"] == false {
                 self.ledger.lock().unwrap().synced = state;
                 return Ok(());
@@ -174,7 +174,7 @@ impl Victim {
         }
     }
 
-    /// The next packages to be added: a plain one, one with a README and C code, or two that belong together.
+    /// The next packages to be added: a plain one, one with a README and C code, or two of which one needs the other.
     fn next_group(&self) -> Vec<Tarball> {
         let mut ledger = self.ledger.lock().unwrap();
         let number = ledger.adds;
@@ -194,7 +194,7 @@ impl Victim {
         group
     }
 
-    /// What a server said it has taken.
+    /// Records the packages that the server acknowledged.
     fn acknowledge(&self, packages: &Value) {
         let mut ledger = self.ledger.lock().unwrap();
         for package in packages.as_array().expect("a list") {
@@ -205,20 +205,20 @@ impl Victim {
         }
     }
 
-    fn add(&self, doors: &Doors) -> Result<()> {
+    fn add(&self, addresses: &Addresses) -> Result<()> {
         let mut uploads = Vec::new();
         for tarball in self.next_group() {
             let path = format!("/uploads?file={}", tarball.file());
-            uploads.push(doors.call("POST", &path, &tarball.bytes())?["id"].clone());
+            uploads.push(addresses.call("POST", &path, &tarball.bytes())?["id"].clone());
         }
         let body = json!({"uploads": uploads}).to_string();
-        let added = doors.call("POST", "/sources/team/packages", body.as_bytes())?;
+        let added = addresses.call("POST", "/sources/team/packages", body.as_bytes())?;
         self.acknowledge(&added["packages"]);
         Ok(())
     }
 
-    /// Fetches a file of the mirror; wrong bytes never come whole.
-    fn fetch(&self, doors: &Doors, choice: usize) -> Result<()> {
+    /// Fetches a file of the mirror; a complete answer must have the right bytes.
+    fn fetch(&self, addresses: &Addresses, choice: usize) -> Result<()> {
         let (release, bytes) = {
             let ledger = self.ledger.lock().unwrap();
             let synced = &ledger.states[ledger.synced];
@@ -227,15 +227,15 @@ impl Victim {
             let bytes = ledger.entries[&release].bytes.clone();
             (release, bytes)
         };
-        let answer = doors.get(&format!("/all/latest/src/contrib/{}", file(&release)))?;
+        let answer = addresses.get(&format!("/all/latest/src/contrib/{}", file(&release)))?;
         assert_eq!(answer.status, 200, "{release:?}: {}", answer.text());
         assert!(answer.body == bytes, "{release:?} is wrong");
         Ok(())
     }
 
-    /// Everything that must be true after a start; `all` looks at every file there is.
+    /// Checks everything that must hold after a start; `all` includes every file.
     fn audit(&self, all: bool) {
-        // A start writes the markers of the storage classes anew, each by a file of its own for a moment.
+        // A start rewrites the markers of the storage classes, each through a temporary file.
         let until = Instant::now() + Duration::from_secs(10);
         loop {
             let left = leftovers(self.server.dir());
@@ -245,14 +245,14 @@ impl Victim {
             assert!(Instant::now() < until, "left over: {left:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
-        let doors = self.doors();
-        let get = |path: &str| doors.get(&format!("/all/latest/src/contrib/{path}")).expect("an answer");
+        let addresses = self.addresses();
+        let get = |path: &str| addresses.get(&format!("/all/latest/src/contrib/{path}")).expect("an answer");
         let mut ledger = self.ledger.lock().unwrap();
         let index = records(&get("PACKAGES").text());
         let of_cran = |name: &str| name == "counter" || name == "visitor" || name.starts_with("package");
         let version = |name: &str| index.get(name).map(|(version, _)| version.as_str());
 
-        // A sync is whole: exactly one of the states the mirror was in, and none older than what was acknowledged.
+        // A sync is complete: exactly one state of the mirror, and none older than the acknowledged one.
         let count: usize =
             version("counter").and_then(|v| v.strip_prefix("0.")?.parse().ok()).expect("a state");
         let ours: BTreeMap<String, String> = index
@@ -260,20 +260,20 @@ impl Victim {
             .filter(|(name, _)| of_cran(name))
             .map(|(name, (version, _))| (name.clone(), version.clone()))
             .collect();
-        assert_eq!(ours, ledger.states[count], "a state that never was");
+        assert_eq!(ours, ledger.states[count], "not a state of the mirror");
         assert!(count >= ledger.synced, "state {count} is older than {}", ledger.synced);
         ledger.synced = count;
 
-        // An add is whole.
+        // An add is complete.
         assert_eq!(version("left"), version("right"), "half a transaction");
         let archive = get("Meta/archive.rds").body;
         let rows = read_archive_meta(archive.as_slice(), Limits::META).expect("a table");
         let archived: BTreeSet<String> = rows.into_iter().map(|row| row.file).collect();
-        let owed: Vec<Release> = match all {
+        let expected: Vec<Release> = match all {
             true => ledger.added.keys().cloned().collect(),
             false => std::mem::take(&mut ledger.fresh),
         };
-        for release in &owed {
+        for release in &expected {
             let name = file(release);
             let listed = version(&release.0) == Some(&release.1);
             assert!(listed != archived.contains(&name), "{name} is acknowledged: listed {listed}");
@@ -281,7 +281,7 @@ impl Victim {
             assert_eq!((answer.status, sha256(&answer.body)), (200, ledger.added[release].clone()), "{name}");
         }
         for group in std::mem::take(&mut ledger.tried) {
-            let there: Vec<bool> = group
+            let present: Vec<bool> = group
                 .iter()
                 .map(|release| {
                     let name = file(release);
@@ -291,12 +291,15 @@ impl Victim {
                     known
                 })
                 .collect();
-            assert!(there.iter().all(|t| *t == there[0]), "half of {group:?}: {there:?}");
+            assert!(present.iter().all(|t| *t == present[0]), "half of {group:?}: {present:?}");
         }
-        // What is listed is served as it is listed, acknowledged or not.
-        for (name, (version, sha256_told)) in index.iter().filter(|(name, _)| !of_cran(name)) {
+        // A listed package is served with its listed digest, acknowledged or not.
+        for (name, (version, listed_sha256)) in index.iter().filter(|(name, _)| !of_cran(name)) {
             let answer = get(&format!("{name}_{version}.tar.gz"));
-            assert_eq!((answer.status, &sha256(&answer.body)), (200, sha256_told.as_ref().expect("SHA256")));
+            assert_eq!(
+                (answer.status, &sha256(&answer.body)),
+                (200, listed_sha256.as_ref().expect("SHA256"))
+            );
         }
         if all {
             for name in archived {
@@ -309,7 +312,7 @@ impl Victim {
                 let answer = get(&file(&release));
                 assert!(answer.status == 200 && answer.body == ledger.entries[&release].bytes, "{release:?}");
             }
-            // A row that says `stored` without the bytes.
+            // No row says `stored` without an object.
             let log = self.server.log_lines();
             assert!(!log.iter().any(|line| line.contains("gone from storage")), "{}", log.join("\n"));
             for path in walk(&self.server.dir().join("data")) {

@@ -1,4 +1,4 @@
-//! A PostgreSQL server that goes away or becomes read-only while the daemon runs: `rspm status` says so.
+//! A PostgreSQL server that stops or becomes read-only while the daemon runs: `rspm status` reports it.
 
 use crate::support::fixtures::until;
 use crate::support::postgres::Own;
@@ -6,7 +6,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// A daemon on a PostgreSQL server of its own, with one package in a repository.
-fn on(postgres: &Own) -> Server {
+fn start_on(postgres: &Own) -> Server {
     let gcfg = format!(
         "[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {}\n",
         postgres.url()
@@ -21,35 +21,35 @@ fn status(server: &Server) -> String {
     server.told("status").lines().next().expect("a line").to_owned()
 }
 
-const WELL: &str = "Online: 1 repository, 1 package, cran never synced";
+const HEALTHY: &str = "Online: 1 repository, 1 package, cran never synced";
 
 #[test]
 fn status_gives_the_reason_while_the_database_is_down() {
     let mut postgres = Own::start();
-    let server = on(&postgres);
-    assert_eq!(status(&server), WELL);
+    let server = start_on(&postgres);
+    assert_eq!(status(&server), HEALTHY);
     postgres.stop();
     let expected = format!(
         "Online: 1 repository; the database is unavailable: cannot reach PostgreSQL at 127.0.0.1, port {}, ",
         postgres.port
     );
-    until("the status has the database", || status(&server).starts_with(&expected));
+    until("the status reports the database", || status(&server).starts_with(&expected));
     assert!(status(&server).contains("Connection refused"), "{}", status(&server));
     assert_eq!(server.json("status")["mode"], "online");
     postgres.launch();
-    until("the status is well again", || status(&server) == WELL);
+    until("the status is normal again", || status(&server) == HEALTHY);
 }
 
 #[test]
 fn a_database_that_becomes_read_only_is_in_status_errors_and_alerts() {
     let postgres = Own::start();
-    let server = on(&postgres);
+    let server = start_on(&postgres);
     postgres.sql("ALTER DATABASE postgres SET default_transaction_read_only = on");
     postgres.end_sessions();
-    until("the status has it", || {
+    until("the status reports it", || {
         status(&server).contains("is read-only: default_transaction_read_only is on")
     });
-    assert!(status(&server).starts_with(WELL), "reads go on: {}", status(&server));
+    assert!(status(&server).starts_with(HEALTHY), "reads continue: {}", status(&server));
     let package = Tarball::new("beta", "1.0");
     let file = server.dir().join(package.file());
     std::fs::write(&file, package.bytes()).expect("written");
@@ -61,9 +61,9 @@ fn a_database_that_becomes_read_only_is_in_status_errors_and_alerts() {
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     let alerts = server.get("/__api__/alerts").text();
     assert!(alerts.contains("\"database\"") && alerts.contains("read-only"), "{alerts}");
-    assert!(!alerts.contains("127.0.0.1"), "open to all clients: {alerts}");
+    assert!(!alerts.contains("127.0.0.1"), "alerts are public: {alerts}");
     postgres.sql("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT");
     postgres.end_sessions();
-    until("the status is well again", || status(&server) == WELL);
+    until("the status is normal again", || status(&server) == HEALTHY);
     server.told(&format!("add --source=team --path={}", file.display()));
 }

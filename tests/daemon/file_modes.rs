@@ -1,5 +1,5 @@
-//! Everything that the daemon makes has its mode from the first byte: `strace` shows each creation with the mode it
-//! asks for, under a umask that takes nothing away, and not one change of a mode or owner afterwards.
+//! Every file that the daemon creates has its final mode from the first byte: `strace` reports each creation with its
+//! mode, under a umask of 0, and no later change of a mode or owner.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -11,9 +11,9 @@ use crate::support::fixtures::{mirror, until};
 use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 
-/// What a path below the server's directory may be made with.
+/// The mode with which a path below the server's directory must be created.
 fn expected(path: &Path, root: &Path) -> u32 {
-    let name = path.strip_prefix(root).expect("below").to_str().expect("text");
+    let name = path.strip_prefix(root).expect("a path below the root").to_str().expect("text");
     match name {
         "run" => 0o755,
         "logs" => 0o750,
@@ -23,7 +23,7 @@ fn expected(path: &Path, root: &Path) -> u32 {
     }
 }
 
-/// One call of a trace, as far as it is about creating or changing.
+/// A traced system call that creates a file or changes a mode.
 #[derive(Debug, PartialEq)]
 enum Call {
     Umask(u32),
@@ -69,7 +69,7 @@ fn call(line: &str) -> Option<Call> {
 }
 
 #[test]
-fn a_trace_is_read() {
+fn a_trace_is_parsed() {
     let create = |path: &str, mode| Some(Call::Create { path: path.into(), mode });
     assert_eq!(call("7 openat(AT_FDCWD, \"/a\", O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 5"), create("/a", 0o600));
     assert_eq!(call("7 openat(AT_FDCWD, \"/a\", O_RDWR|O_CREAT, 0644 <unfinished ...>"), create("/a", 0o644));
@@ -82,16 +82,16 @@ fn a_trace_is_read() {
 
 #[test]
 fn every_file_has_its_mode_from_the_first_byte() {
-    let place = tempfile::tempdir().expect("a directory");
-    let trace = place.path().join("trace");
+    let folder = tempfile::tempdir().expect("a directory");
+    let trace = folder.path().join("trace");
     let script = format!(
         "umask 0; exec strace -D -f -q -s 4096 -o '{}' -e trace=%file,umask,bind,fchmod,fchown \"$0\" \"$@\"",
         trace.display()
     );
     let gcfg = "[Server]\nAccessLog = {dir}/logs/access.log\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
                 [SQLite]\nDir = {dir}/db\n[CRAN]\nURL = file://{dir}/mirror";
-    // As an ordinary user: as root SQLite gives each of its files the owner of the database.
-    assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
+    // As an ordinary user, because as root SQLite gives each of its files the owner of the database.
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root to switch to another user");
     let through = ["sh", "-c", &script];
     let mut server =
         Builder::default().gcfg(gcfg).through(&through).arguments(&["--user", "postgres"]).prepare();
@@ -103,11 +103,11 @@ fn every_file_has_its_mode_from_the_first_byte() {
     let before: Vec<PathBuf> = all(server.dir());
     server.launch();
     server.store("local", &Tarball::new("beta", "1.0"));
-    server.sync().expect("the mirror is there");
+    server.sync().expect("a good mirror");
     server.repository("r", "cran");
     assert_eq!(server.get("/r/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     assert_eq!(server.get("/r/latest/src/contrib/PACKAGES.gz").status, 200);
-    // A rotation, and a log in another place.
+    // A log rotation, and a changed path of a log.
     fs::rename(server.dir().join("logs/server.log"), server.dir().join("logs/server.log.1")).expect("moved");
     server.signal(Signal::SIGUSR1);
     until("the log is reopened", || server.dir().join("logs/server.log").exists());
@@ -125,7 +125,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
     server.stop();
 
     let trace = fs::read_to_string(&trace).expect("strace writes it: install strace");
-    let (mut umask, mut made) = (0, Vec::new());
+    let (mut umask, mut created) = (0, Vec::new());
     for line in trace.lines() {
         match call(line) {
             None => {}
@@ -133,10 +133,10 @@ fn every_file_has_its_mode_from_the_first_byte() {
             Some(Call::Change) => panic!("a mode or owner is changed after the creation: {line}"),
             Some(Call::Create { path, mode }) if path.starts_with(&root) => {
                 let mode = mode & !umask;
-                let name = path.strip_prefix(&root).expect("below").to_owned();
-                // What is gone again was a file: no directory is removed.
+                let name = path.strip_prefix(&root).expect("a path below the root").to_owned();
+                // A path that no longer exists was a file: no directory is removed.
                 assert_eq!(mode, expected(&path, &root), "{name:?}: {line}");
-                made.push(name);
+                created.push(name);
             }
             Some(Call::Create { .. }) => {}
         }
@@ -150,10 +150,10 @@ fn every_file_has_its_mode_from_the_first_byte() {
         "run/rstudio-pm.pid",
         "data",
     ] {
-        assert!(made.contains(&PathBuf::from(name)), "{name} is not in the trace: {made:?}");
+        assert!(created.contains(&PathBuf::from(name)), "{name} is not in the trace: {created:?}");
     }
-    let spools = made.iter().filter(|name| name.to_string_lossy().contains(".spool/")).count();
-    assert!(spools > 1, "packages are written to spools: {made:?}");
+    let spools = created.iter().filter(|name| name.to_string_lossy().contains(".spool/")).count();
+    assert!(spools > 1, "packages are written to spools: {created:?}");
 }
 
 fn all(dir: &Path) -> Vec<PathBuf> {

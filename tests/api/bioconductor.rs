@@ -91,7 +91,7 @@ fn files_come_once_and_in_ranges_and_are_kept() {
     let path = "/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz";
     let first = server.get(path);
     assert_eq!((first.status, first.header("x-repository-type")), (200, Some("RSPM")));
-    std::fs::remove_dir_all(url.join("packages/3.20")).expect("gone");
+    std::fs::remove_dir_all(url.join("packages/3.20")).expect("removed");
     assert!(server.get(path).body == first.body, "it is kept");
     // No index of Bioconductor tells sizes: ranges are answered once the file is written down.
     let head = || http::request("HEAD", &server.url(path), &[], b"");

@@ -29,7 +29,7 @@ fn index(server: &Server, path: &str) -> (u16, String) {
 /// The mirror's map, changed.
 fn declare(root: &Path, change: impl FnOnce(String) -> String) {
     let path = root.join("config.yaml");
-    let text = std::fs::read_to_string(&path).expect("there");
+    let text = std::fs::read_to_string(&path).expect("it exists");
     std::fs::remove_file(&path).expect("removed");
     std::fs::write(path, change(text)).expect("written");
 }

@@ -341,7 +341,7 @@ const ROWS: &[Row] = &[
 
 /// Repository 1 has packages of our own, repository 2 what a mirror of CRAN has.
 fn server() -> Server {
-    let rules = data::path("sysreqs").canonicalize().expect("it is there");
+    let rules = data::path("sysreqs").canonicalize().expect("it exists");
     let gcfg = format!("[SystemRequirements]\nURL = file://{}", rules.display());
     let server = Builder::default().gcfg(&gcfg).start();
     server.sync_of("sysreqs").expect("the rules");

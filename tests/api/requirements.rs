@@ -10,7 +10,7 @@ use crate::support::tarball::Tarball;
 /// A server with the real rules and a few packages.
 fn server() -> Server {
     let rules = data::path("sysreqs");
-    let rules = rules.canonicalize().expect("it is there");
+    let rules = rules.canonicalize().expect("it exists");
     let server =
         Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
     let count = data::files(&rules.join("rules"), ".json").len();
@@ -220,7 +220,7 @@ fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() 
     let text = std::fs::read_to_string(&index).expect("an index");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("SystemRequirements")).collect();
     std::fs::write(&index, lines.join("\n") + "\n").expect("written");
-    let rules = data::path("sysreqs").canonicalize().expect("it is there");
+    let rules = data::path("sysreqs").canonicalize().expect("it exists");
     let gcfg =
         format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", shelf.url(), rules.display());
     let server = Builder::default().gcfg(&gcfg).start();

@@ -104,7 +104,7 @@ fn what_cannot_be_used_changes_nothing() {
         assert_eq!(server.get(ASKED).json(), before, "{what}");
     }
     mirror.remove("base/main.tar.gz");
-    assert!(server.sync_of("sysreqs").expect_err("gone").contains("is not on the mirror"));
+    assert!(server.sync_of("sysreqs").expect_err("the file is missing").contains("is not on the mirror"));
     assert_eq!(server.get(ASKED).json(), before);
 }
 
@@ -114,14 +114,14 @@ fn rules_stay_over_a_restart() {
     with_package(&server);
     folder(&server.dir().join("rules"), &["zlib"]);
     server.sync_of("sysreqs").expect("a folder");
-    std::fs::remove_dir_all(server.dir().join("rules")).expect("gone");
+    std::fs::remove_dir_all(server.dir().join("rules")).expect("removed");
     server.restart();
     assert_eq!(needed(&server), "zlib", "from storage");
     // What is kept and lost anyway is told, and does not keep the server from starting.
     let kept = server.dir().join("data/persistent/sysreqs");
     assert!(kept.is_dir());
     server.stop();
-    std::fs::remove_dir_all(&kept).expect("gone");
+    std::fs::remove_dir_all(&kept).expect("removed");
     server.launch();
     assert_eq!(server.get(ASKED).status, 503);
     server.wait_for_log("rspm sync --type=sysreqs");

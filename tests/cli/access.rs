@@ -31,11 +31,13 @@ fn a_socket_that_a_killed_server_left_is_told_apart() {
 #[test]
 fn another_user_is_told_which_group_to_join() {
     assert!(nix::unistd::geteuid().is_root(), "run the tests as root: they change users");
-    let group = nix::unistd::Group::from_name("daemon").expect("groups").expect("every Unix has it");
+    let group =
+        nix::unistd::Group::from_name("daemon").expect("the group database").expect("every Unix has it");
     let server = Server::start();
-    std::os::unix::fs::chown(server.admin_socket(), None, Some(group.gid.as_raw())).expect("root may");
+    std::os::unix::fs::chown(server.admin_socket(), None, Some(group.gid.as_raw()))
+        .expect("root can change it");
     // The way to the socket and the configuration is open; the socket is not.
-    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our directory");
+    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own directory");
     let ask = |extra: &str| -> Ran {
         let inner = server.rspm_command("list");
         let mut command = std::process::Command::new("setpriv");
@@ -46,8 +48,9 @@ fn another_user_is_told_which_group_to_join() {
         command.output().expect("setpriv is part of util-linux").into()
     };
     let ran = ask("--clear-groups");
-    let name =
-        nix::unistd::User::from_uid(65534.into()).expect("users").map_or("65534".to_owned(), |u| u.name);
+    let name = nix::unistd::User::from_uid(65534.into())
+        .expect("the user database")
+        .map_or("65534".to_owned(), |u| u.name);
     let expected = format!(
         "Error: user {name} may not talk to the server: {} belongs to group daemon\n\
          Use sudo, or join the group and log in again: sudo usermod -aG daemon {name}\n",

@@ -70,7 +70,7 @@ fn what_was_filled_in_is_seen_by_everybody() {
     // The old version as the listed one of its day, from where the mirror keeps it now.
     let file = server.get("/prod/2025-10-10/src/contrib/alpha_1.0.tar.gz");
     let old =
-        cran().archive.into_iter().find(|release| release.file() == "alpha_1.0.tar.gz").expect("it is there");
+        cran().archive.into_iter().find(|release| release.file() == "alpha_1.0.tar.gz").expect("it exists");
     assert_eq!((file.status, file.body == old.bytes), (200, true));
     assert_eq!(server.get("/prod/2025-10-11/src/contrib/Archive/alpha/alpha_1.0.tar.gz").status, 200);
     assert_eq!(server.get("/prod/2025-10-10/src/contrib/alpha_1.1.tar.gz").status, 404, "not yet");

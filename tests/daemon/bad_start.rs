@@ -43,7 +43,7 @@ fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
     std::fs::create_dir_all(server.dir().join("run")).expect("a directory");
     std::fs::create_dir(&data).expect("a directory");
     for dir in [data, server.dir().join("run")] {
-        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root may give away");
+        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root can change the owner");
     }
     let ended = end(&mut command);
     let documented =
@@ -165,9 +165,10 @@ fn a_data_dir_of_another_user_is_reported_with_the_command() {
     let mut start = server.as_nobody(DAEMON);
     for dir in [data.clone(), server.dir().join("run")] {
         std::fs::create_dir(&dir).expect("a directory");
-        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).expect("ours");
+        std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).expect("our own file");
     }
-    std::os::unix::fs::chown(server.dir().join("run"), Some(65_534), None).expect("root may give away");
+    std::os::unix::fs::chown(server.dir().join("run"), Some(65_534), None)
+        .expect("root can change the owner");
     let ended = end(&mut start);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("as user nobody: ") && ended.err.contains("mend it with: "), "{ended:?}");

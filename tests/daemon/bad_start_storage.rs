@@ -105,7 +105,7 @@ fn a_location_of_another_user_is_reported_with_the_command() {
     for name in ["data", "run"] {
         let dir = server.dir().join(name);
         std::fs::create_dir(&dir).expect("a directory");
-        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root may give away");
+        std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root can change the owner");
     }
     let text =
         format!("storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ", own.display());

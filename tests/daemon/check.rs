@@ -139,15 +139,15 @@ fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root(
     let server = Builder::default().prepare();
     let root = server.dir().join("no-mirror");
     fixtures::mirror(&root);
-    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("ours");
+    std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own file");
     // The service runs as the owner of its configuration file.
-    lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root may give away");
+    lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root can change the owner");
     assert_eq!(server.checked(DIRECTORIES).0, "info");
     let index = root.join("src/contrib/PACKAGES");
     for (path, mode) in [(index, 0o600), (root, 0o700)] {
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("ours");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("our own file");
         let finding = server.failed_check(DIRECTORIES);
         assert!(finding.contains("cannot be read by the user the server runs as"), "{finding}");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("ours");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("our own file");
     }
 }

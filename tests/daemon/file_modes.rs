@@ -97,7 +97,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
         Builder::default().gcfg(gcfg).through(&through).arguments(&["--user", "postgres"]).prepare();
     let user = nix::unistd::User::from_name("postgres").ok().flatten().expect("run tests/setup");
     for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
     }
     mirror(&server.dir().join("mirror"));
     let before: Vec<PathBuf> = all(server.dir());
@@ -119,7 +119,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
 
     let root = server.dir().to_owned();
     for path in all(&root).into_iter().filter(|path| !before.contains(path)) {
-        let mode = path.symlink_metadata().expect("there").mode() & 0o7777;
+        let mode = path.symlink_metadata().expect("it exists").mode() & 0o7777;
         assert_eq!(mode, expected(&path, &root), "{path:?}");
     }
     server.stop();

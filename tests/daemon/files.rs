@@ -44,7 +44,7 @@ fn service_user() -> User {
 
 fn own(path: &Path) {
     let user = service_user();
-    lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+    lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
 }
 
 /// Creates the path of a row with the proper type, owner and mode.
@@ -56,13 +56,13 @@ fn make(path: &Path, row: &PathRule) {
         FileType::Socket => drop(UnixListener::bind(path).expect("a socket")),
     }
     own(path);
-    fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("ours");
+    fs::set_permissions(path, Permissions::from_mode(row.mode)).expect("our own file");
 }
 
 /// A server whose paths all exist and are good, and the first path of `row`.
 fn server_and_path(row: &PathRule) -> (Server, PathBuf) {
     let server = Builder::default().gcfg(GCFG).arguments(&["--user", &service_user().name]).prepare();
-    fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).expect("ours");
+    fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).expect("our own file");
     Pair::new().write(server.dir());
     let config = config::load(&server.config_file(), []).expect("a good configuration").config;
     let mut chosen = None;
@@ -109,7 +109,7 @@ fn every_path(
                 assert!(warning.contains("WARN"), "{warning}");
                 assert_eq!(server.get("/__ping__").status, 200);
                 if expected == Reaction::Fixed {
-                    let now = fs::metadata(&path).expect("there").mode() & 0o777;
+                    let now = fs::metadata(&path).expect("it exists").mode() & 0o777;
                     // The socket and the PID file are created again.
                     let created = [PathKind::Socket, PathKind::Pid].contains(&row.kind);
                     assert_eq!(now, if created { row.mode } else { row.max_mode }, "{what} {row:?}");
@@ -122,10 +122,10 @@ fn every_path(
 #[test]
 fn every_path_of_another_owner() {
     let spoil = |path: &Path, _: &PathRule| {
-        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give away");
+        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root can change the owner");
         // Readable in any case: only the owner is wrong.
         let mode = if path.is_dir() { 0o777 } else { 0o666 };
-        fs::set_permissions(path, Permissions::from_mode(mode)).expect("root may");
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("root can change it");
     };
     every_path("owner", "belongs to user nobody, not to postgres; fix it with: chown ", spoil, |row| {
         Some(match (row.kind, row.fixed_by) {
@@ -138,7 +138,7 @@ fn every_path_of_another_owner() {
 #[test]
 fn every_path_that_all_users_can_write() {
     let spoil = |path: &Path, _: &PathRule| {
-        fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root may")
+        fs::set_permissions(path, Permissions::from_mode(0o777)).expect("root can change it")
     };
     every_path("mode", "had mode 0777; changed to 0", spoil, |row| {
         (row.fixed_by == FixedBy::Daemon).then_some(Reaction::Fixed)
@@ -177,7 +177,7 @@ fn every_path_that_is_a_link_of_another_user() {
         let real = path.with_extension("real");
         fs::rename(path, &real).expect("moved");
         symlink(&real, path).expect("a link");
-        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root may give away");
+        lchown(path, Some(OTHER_USER), Some(OTHER_USER)).expect("root can change the owner");
     };
     let text = "is a symbolic link of user nobody, who can redirect it; fix it with: chown -h postgres ";
     every_path("link", text, spoil, |row| Some(on_violation(row)));
@@ -213,7 +213,7 @@ fn a_link_of_the_same_user_or_of_root_is_followed() {
 fn a_database_directory_without_write_permission_for_its_owner_is_fixed() {
     let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
     let (mut server, path) = server_and_path(row);
-    fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("root may");
+    fs::set_permissions(&path, Permissions::from_mode(0o500)).expect("root can change it");
     server.launch();
     server.wait_for_log("had mode 0500; changed to 0700");
 }
@@ -222,13 +222,13 @@ fn a_database_directory_without_write_permission_for_its_owner_is_fixed() {
 fn a_configuration_file_with_a_password_that_others_can_read_causes_a_warning() {
     let gcfg = "[Proxy]\nUser = u\nPassword = secret";
     let mut server = Builder::default().gcfg(gcfg).arguments(&["--user", "root"]).prepare();
-    fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("ours");
+    fs::set_permissions(server.config_file(), Permissions::from_mode(0o644)).expect("our own file");
     server.launch();
     let path = server.config_file().display().to_string();
     server.wait_for_log(&format!(
         "the configuration file '{path}' is open to others (mode 0644); fix it with: chmod 0640 '{path}'"
     ));
-    fs::set_permissions(server.config_file(), Permissions::from_mode(0o640)).expect("ours");
+    fs::set_permissions(server.config_file(), Permissions::from_mode(0o640)).expect("our own file");
     server.restart();
     assert!(!server.log_lines().iter().any(|line| line.contains("is open to others")));
 }
@@ -237,7 +237,7 @@ fn a_configuration_file_with_a_password_that_others_can_read_causes_a_warning() 
 fn a_key_that_others_can_read_causes_a_warning_with_the_command() {
     let row = RULES.iter().find(|row| row.kind == PathKind::Key).expect("a row");
     let (mut server, path) = server_and_path(row);
-    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("root may");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("root can change it");
     server.launch();
     let path = path.display();
     server.wait_for_log(&format!(
@@ -249,7 +249,7 @@ fn a_key_that_others_can_read_causes_a_warning_with_the_command() {
 fn check_config_reports_what_a_start_would_refuse() {
     let row = RULES.iter().find(|row| row.kind == PathKind::SqliteDir).expect("a row");
     let (server, path) = server_and_path(row);
-    lchown(&path, Some(OTHER_USER), None).expect("root may give away");
+    lchown(&path, Some(OTHER_USER), None).expect("root can change the owner");
     // As root it checks for the owner of the configuration file, the user of the daemon.
     let (code, text) = server.check_config();
     let words = format!("SQLite.Dir '{}' belongs to user nobody, not to postgres", path.display());
@@ -258,7 +258,7 @@ fn check_config_reports_what_a_start_would_refuse() {
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
     // With a file of root it cannot know the user of the daemon.
-    lchown(server.config_file(), Some(0), Some(0)).expect("ours");
+    lchown(server.config_file(), Some(0), Some(0)).expect("our own file");
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
 }

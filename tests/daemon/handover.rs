@@ -1,11 +1,11 @@
-//! SIGUSR2: the installed program takes over, and nobody who is being served notices.
+//! SIGUSR2: the installed program takes over without an effect on running requests.
 
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::daemon::no_drop::{each_speech, package, repository};
+use crate::daemon::no_drop::{one_per_protocol, package, repository};
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::load::{Steady, mix};
@@ -22,14 +22,14 @@ fn ready() -> Manager {
     manager
 }
 
-/// Downloads of `seconds` at 1 MB/s, one for each way to speak, under way.
-fn slow(manager: &Manager, seconds: usize) -> Steady {
+/// Running downloads of `seconds` at 1 MB/s, one per protocol.
+fn slow_downloads(manager: &Manager, seconds: usize) -> Steady {
     let wanted = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
-    let load = Steady::start(manager.target(), each_speech(&wanted, true, Duration::ZERO));
+    let load = Steady::start(manager.target(), one_per_protocol(&wanted, true, Duration::ZERO));
     load.last_round();
-    let begun = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while load.slow_bytes() < MEGABYTE {
-        assert!(Instant::now() < begun, "the downloads do not begin");
+        assert!(Instant::now() < deadline, "the downloads do not start");
         std::thread::sleep(Duration::from_millis(5));
     }
     load
@@ -44,8 +44,8 @@ fn five_upgrades_under_load_cut_nothing() {
     let mut manager = ready();
     let small = package(&manager, "small", 500);
     let medium = package(&manager, "medium", 300_000);
-    // Fifty seconds each: longer than any stop may take.
-    let downloads = slow(&manager, 50);
+    // 50 seconds each: longer than the time limit of a stop.
+    let downloads = slow_downloads(&manager, 50);
     let load = Steady::start(manager.target(), mix(&[small, medium], Duration::from_millis(20)));
     let mut mains = vec![manager.main()];
     for _ in 0..5 {
@@ -56,13 +56,13 @@ fn five_upgrades_under_load_cut_nothing() {
     let outcome = load.finish();
     println!("upgrades: {}", outcome.line());
     outcome.assert_none_failed();
-    assert!(manager.lives(mains[0]), "the first one still serves the long downloads");
+    assert!(manager.lives(mains[0]), "the first process still serves the long downloads");
     assert_eq!(downloads.slow_under_way(), 3);
     let downloaded = downloads.finish();
     println!("downloads: {}", downloaded.line());
     downloaded.assert_none_failed();
     assert_eq!(downloaded.requests, 3);
-    let last = mains.pop().expect("the last one");
+    let last = mains.pop().expect("a last process");
     for old in mains {
         manager.wait_for_end(old);
     }
@@ -70,12 +70,15 @@ fn five_upgrades_under_load_cut_nothing() {
     let pid_file = manager.server.dir().join("run/rstudio-pm.pid");
     assert_eq!(std::fs::read_to_string(pid_file).expect("a PID file").trim(), last.to_string());
     let lock = std::fs::File::open(manager.server.dir().join("data/db/rstudio-pm.db.lock"));
-    assert!(lock.expect("the lock").try_lock().is_err(), "the database is still locked by the last one");
-    // What the first one knew, the last one does, and it can write.
+    assert!(
+        lock.expect("a lock file").try_lock().is_err(),
+        "the database is still locked by the last process"
+    );
+    // The last process has the state of the first one and can write.
     manager.server.add("load", &crate::support::tarball::Tarball::new("later", "1.0"));
     let url = format!("http://{}/load/latest/src/contrib/later_1.0.tar.gz", manager.target().http);
     assert_eq!(http::get(&url).status, 200);
-    // Each of them renewed the markers of storage.
+    // Each process renewed the storage markers.
     let listed = manager.server.json("storage list");
     let classes = listed["classes"].as_array().expect("a list");
     assert!(classes.iter().all(|class| class["owner"] == "own"), "{listed}");
@@ -83,7 +86,7 @@ fn five_upgrades_under_load_cut_nothing() {
 }
 
 #[test]
-fn adds_at_the_moment_of_a_hand_over_all_happen() {
+fn adds_during_a_handover_all_succeed() {
     let mut manager = ready();
     repository_of(&manager, "busy");
     let config = manager.server.config_file();
@@ -103,8 +106,8 @@ fn adds_at_the_moment_of_a_hand_over_all_happen() {
                     .arg(&path)
                     .output()
                     .expect("rspm runs");
-                let told = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.success(), "add {added}: {told}");
+                let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "add {added}: {errors}");
                 added += 1;
             }
             added
@@ -114,7 +117,7 @@ fn adds_at_the_moment_of_a_hand_over_all_happen() {
             manager.upgrade().expect("an upgrade");
         }
         stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        adds.join().expect("every add ends well")
+        adds.join().expect("every add succeeds")
     });
     assert!(added > 4, "{added}");
     let url =
@@ -123,22 +126,22 @@ fn adds_at_the_moment_of_a_hand_over_all_happen() {
 }
 
 #[test]
-fn what_cannot_take_over_leaves_the_old_one_serving() {
+fn a_failed_upgrade_leaves_the_old_process_serving() {
     let mut manager = ready();
     let main = manager.main();
     let gcfg = std::fs::read_to_string(manager.server.config_file()).expect("a configuration");
-    for (broken, said) in [
+    for (broken, reason) in [
         ("[HTTP]\nListen = nonsense", "Listen"),
         ("[SQLite]\nDir = /proc/nowhere", "database"),
         ("[HTTPS]\nKey = /nowhere.key", "HTTPS"),
     ] {
         std::fs::write(manager.server.config_file(), format!("{gcfg}\n{broken}\n")).expect("written");
         let refused = manager.upgrade().expect_err(broken);
-        assert!(refused.contains("continues to serve") && refused.contains(said), "{broken}: {refused}");
+        assert!(refused.contains("continues to serve") && refused.contains(reason), "{broken}: {refused}");
         assert_eq!((manager.main(), ping(&manager)), (main, 200));
     }
     std::fs::write(manager.server.config_file(), &gcfg).expect("written");
-    for (script, said) in [
+    for (script, reason) in [
         ("exit 0", "exited before it was ready"),
         ("exit 2", "exit status: 2"),
         ("kill -9 $$", "signal: 9"),
@@ -146,10 +149,10 @@ fn what_cannot_take_over_leaves_the_old_one_serving() {
     ] {
         manager.install_script(script);
         let refused = manager.upgrade().expect_err(script);
-        assert!(refused.contains(said), "{script}: {refused}");
+        assert!(refused.contains(reason), "{script}: {refused}");
         assert_eq!((manager.main(), ping(&manager)), (main, 200));
     }
-    // It can write as before, and the next one that can take over does.
+    // The old process can still write, and the next working program takes over.
     repository_of(&manager, "other");
     manager.install_built();
     let next = manager.upgrade().expect("an upgrade");
@@ -164,14 +167,14 @@ fn repository_of(manager: &Manager, name: &str) {
 }
 
 #[test]
-fn a_new_one_that_is_killed_does_not_cut_what_the_old_one_finishes() {
+fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
     let mut manager = ready();
     let old = manager.main();
-    let downloads = slow(&manager, 6);
+    let downloads = slow_downloads(&manager, 6);
     let new = manager.upgrade().expect("an upgrade");
     kill(new, Signal::SIGKILL).expect("it runs");
     manager.wait_for_end(new);
-    // What systemd does next.
+    // As systemd does next.
     manager.start();
     assert_eq!(ping(&manager), 200);
     assert!(manager.lives(old));
@@ -181,52 +184,55 @@ fn a_new_one_that_is_killed_does_not_cut_what_the_old_one_finishes() {
 }
 
 #[test]
-fn a_stop_of_the_new_one_ends_both_and_cuts_nothing_that_ends_in_time() {
+fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
     let mut manager = ready();
     let old = manager.main();
-    let downloads = slow(&manager, 6);
+    let downloads = slow_downloads(&manager, 6);
     manager.upgrade().expect("an upgrade");
-    // The one in the middle has nothing to finish, and passes on what it is told.
+    // The process in the middle has nothing to finish, and forwards the messages it gets.
     let middle = manager.main();
     manager.upgrade().expect("another upgrade");
     let small = package(&manager, "small", 500);
     let load = Steady::start(manager.target(), mix(&[small], Duration::from_millis(20)));
     std::thread::sleep(Duration::from_millis(300));
     manager.restart();
-    assert!(!manager.lives(old) && !manager.lives(middle), "the new one waited for those before it");
+    assert!(!manager.lives(old) && !manager.lives(middle), "the new process waited for the earlier ones");
     downloads.finish().assert_none_failed();
     let outcome = load.finish();
-    println!("a restart while an old one finishes: {}", outcome.line());
+    println!("a restart while an old process finishes: {}", outcome.line());
     outcome.assert_none_failed();
 }
 
 #[test]
-fn a_stop_of_the_last_one_cuts_what_would_take_too_long_in_all_of_them() {
+fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
     let mut manager = ready();
     let old = manager.main();
-    let downloads = slow(&manager, 50);
+    let downloads = slow_downloads(&manager, 50);
     manager.upgrade().expect("an upgrade");
     manager.upgrade().expect("another upgrade");
     let began = Instant::now();
     manager.stop();
-    assert!(!manager.lives(old), "nobody is left behind");
+    assert!(!manager.lives(old), "no old process is left");
     assert!(began.elapsed() < Duration::from_secs(45), "{:?}: systemd would have killed it", began.elapsed());
-    assert!(!downloads.finish().failures.is_empty(), "they took longer than a stop may");
+    assert!(
+        !downloads.finish().failures.is_empty(),
+        "the downloads take longer than the time limit of a stop"
+    );
 }
 
 #[test]
-fn started_by_hand_it_hands_over_the_sockets_it_made_itself() {
+fn a_server_started_by_hand_hands_over_the_sockets_it_opened() {
     let mut server = Server::start();
     let old = server.pid().to_string();
     let pid_file = server.dir().join("run/rstudio-pm.pid");
     server.signal(Signal::SIGUSR2);
-    let patience = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     let new = loop {
         let pid = std::fs::read_to_string(&pid_file).unwrap_or_default().trim().to_owned();
         if pid != old && !pid.is_empty() {
             break pid;
         }
-        assert!(Instant::now() < patience, "{}", server.log_lines().join("\n"));
+        assert!(Instant::now() < deadline, "{}", server.log_lines().join("\n"));
         std::thread::sleep(Duration::from_millis(5));
     };
     assert_eq!(server.wait().code(), Some(0));
@@ -234,29 +240,29 @@ fn started_by_hand_it_hands_over_the_sockets_it_made_itself() {
     server.local_repository("load", &[]);
     kill(Pid::from_raw(new.parse().expect("a process id")), Signal::SIGTERM).expect("it runs");
     while server.admin_socket().exists() || pid_file.exists() {
-        assert!(Instant::now() < patience, "its files are left");
+        assert!(Instant::now() < deadline, "its files still exist");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn logs_that_are_reopened_are_reopened_by_the_old_one_too() {
+fn the_old_process_reopens_its_logs_too() {
     let mut manager = ready();
     let old = manager.main();
-    let downloads = slow(&manager, 4);
+    let downloads = slow_downloads(&manager, 4);
     manager.upgrade().expect("an upgrade");
     let log = manager.server.dir().join("access.log");
     std::fs::rename(&log, log.with_extension("1")).expect("renamed");
     let before = manager.log().matches("log files reopened").count();
     manager.signal(Signal::SIGUSR1);
-    let patience = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while manager.log().matches("log files reopened").count() == before {
-        assert!(Instant::now() < patience, "{}", manager.log());
+        assert!(Instant::now() < deadline, "{}", manager.log());
         std::thread::sleep(Duration::from_millis(5));
     }
     downloads.finish().assert_none_failed();
     manager.wait_for_end(old);
-    // Where the system's buffers took the last of it, the server was done, and said so, before the reader was.
+    // If the kernel buffers take the last bytes, the server completes and logs the request before the reader does.
     let count = |log: &std::path::Path| {
         let lines = std::fs::read_to_string(log).expect("a log");
         lines.matches("slow_1.0.tar.gz HTTP").count()
@@ -265,7 +271,7 @@ fn logs_that_are_reopened_are_reopened_by_the_old_one_too() {
     assert!(before + after == 3 && after > 0, "{before} before, {after} after");
 }
 
-/// A mirror of both kinds whose indexes keep a sync waiting.
+/// A mirror of CRAN and Bioconductor whose indexes delay a sync.
 fn slow_mirror(pause: Duration) -> Upstream {
     let mirror = Upstream::of(&crate::support::data::path("bioc-mirror"));
     mirror.put("src/contrib/PACKAGES", "Package: alpha\nVersion: 1.0\n");
@@ -276,22 +282,22 @@ fn slow_mirror(pause: Duration) -> Upstream {
 }
 
 #[test]
-fn syncs_that_are_under_way_begin_again_in_the_new_program() {
+fn running_syncs_start_again_in_the_new_program() {
     let mirror = slow_mirror(Duration::from_secs(20));
     let url = mirror.url();
     let mut manager = Manager::new(&format!("[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}"));
     manager.start();
     manager.server.json("sync --no-wait");
     manager.server.json("sync --type=bioconductor --version=release --no-wait");
-    until("both have begun to read", || {
+    until("both read the index", || {
         let jobs = manager.server.call("GET", "/jobs", &serde_json::Value::Null).to_string();
         jobs.contains("sync:cran") && jobs.matches("reading the index").count() == 2
     });
     mirror.always("packages/3.20/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
     mirror.always("src/contrib/PACKAGES", Fault::Also("X: y"));
     manager.upgrade().expect("an upgrade");
-    let said = manager.server.told("sync --type=bioconductor --version=release --quiet");
-    assert!(said.contains("Bioconductor 3.20"), "{said}");
+    let output = manager.server.told("sync --type=bioconductor --version=release --quiet");
+    assert!(output.contains("Bioconductor 3.20"), "{output}");
     for (source, expected) in [("bioconductor", 1), ("cran", 1)] {
         until("it is synced", || {
             let rows = manager.server.json(&format!("info --source={source}"));

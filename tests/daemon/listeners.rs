@@ -1,4 +1,4 @@
-//! Listeners under a service manager: one that cannot be opened, and one too many.
+//! Listeners under a service manager: one that cannot be opened, and one that is superfluous.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::systemd::{notify_socket, terminate, told};
+use super::systemd::{notify_socket, terminate, wait_for_message};
 use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::manager::Manager;
@@ -51,34 +51,34 @@ fn without_a_listener_the_server_cannot_serve_until_the_port_is_free() {
     let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {address}")).prepare();
     let notify = notify_socket(&server);
     let mut child = inherit(&server, "metrics:redirect", &metrics, &redirect);
-    let ready = told(&notify, "READY=1");
+    let ready = wait_for_message(&notify, "READY=1");
     let cause = format!("listen tcp {address}: bind: address already in use");
     let expected = format!("STATUS=Cannot serve: Could not initialize the HTTP listener: {cause}");
     assert!(ready.contains(&expected), "{ready}");
     assert_eq!(server.json("cluster nodes")[0]["mode"], "broken");
     assert!(server.refused("list").contains(&cause));
     drop(taken);
-    told(&notify, "STATUS=Online");
+    wait_for_message(&notify, "STATUS=Online");
     assert_eq!(pings(&address), 200);
     assert!(!server.told("status").contains("Could not initialize"));
-    // A successor gets the socket that was opened late.
+    // A successor gets the socket that was opened after the start.
     kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGUSR2).expect("it runs");
-    let main = told(&notify, "MAINPID=");
+    let main = wait_for_message(&notify, "MAINPID=");
     let main = main.lines().find_map(|line| line.strip_prefix("MAINPID=")).expect("a number");
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
     assert_eq!(pings(&address), 200);
     kill(Pid::from_raw(main.parse().expect("a number")), Signal::SIGTERM).expect("it runs");
-    told(&notify, "STOPPING=1");
+    wait_for_message(&notify, "STOPPING=1");
 }
 
 #[test]
-fn a_listener_that_is_missing_beside_another_is_named_and_opened_later() {
+fn a_listener_that_fails_beside_another_is_reported_and_opened_later() {
     let ((taken, address), (http, public), (redirect, _)) = (port(), port(), port());
     let gcfg = format!("[HTTP]\nListen = {public}\n[Metrics]\nListen = {address}");
     let server = Builder::default().gcfg(&gcfg).prepare();
     let notify = notify_socket(&server);
     let mut child = inherit(&server, "http:redirect", &http, &redirect);
-    let ready = told(&notify, "READY=1");
+    let ready = wait_for_message(&notify, "READY=1");
     let cause = format!(
         "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
     );
@@ -91,11 +91,11 @@ fn a_listener_that_is_missing_beside_another_is_named_and_opened_later() {
     });
     assert!(!server.told("status").contains("Could not initialize"));
     terminate(&child);
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
 
 #[test]
-fn an_inherited_socket_that_the_configuration_does_not_name_is_closed_where_another_is_given() {
+fn an_inherited_socket_that_the_configuration_does_not_name_is_closed_if_another_is_given() {
     for names in ["http:http", "http:https"] {
         let ((old, before), (new, after)) = (port(), port());
         let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {after}")).prepare();
@@ -104,39 +104,39 @@ fn an_inherited_socket_that_the_configuration_does_not_name_is_closed_where_anot
             "http:http" => inherit(&server, names, &old, &new),
             _ => inherit(&server, names, &new, &old),
         };
-        let ready = told(&notify, "READY=1");
+        let ready = wait_for_message(&notify, "READY=1");
         assert!(!ready.contains("differ from the configuration"), "{ready}");
         assert_eq!(pings(&after), 200);
         let log = log(&server);
-        let said = |line: &&str| line.contains(&format!("systemd listens on {before} for "));
-        let line = log.lines().find(said).unwrap_or_else(|| panic!("{log}"));
+        let is_warning = |line: &&str| line.contains(&format!("systemd listens on {before} for "));
+        let line = log.lines().find(is_warning).unwrap_or_else(|| panic!("{log}"));
         assert!(line.contains("closed here"), "{line}");
         assert!(!log.contains(&format!("Listening on http://{before}")), "{log}");
         terminate(&child);
-        assert_eq!(child.wait().expect("our child").code(), Some(0));
+        assert_eq!(child.wait().expect("our own child").code(), Some(0));
     }
 }
 
 #[test]
-fn a_socket_that_the_configuration_does_not_name_serves_where_there_is_no_other() {
+fn a_socket_that_the_configuration_does_not_name_serves_if_there_is_no_other() {
     let ((old, before), (metrics, _)) = (port(), port());
     let server =
         Builder::default().gcfg("[HTTP]\nListen = 127.0.0.1:1\n[Metrics]\nEnabled = false").prepare();
     let notify = notify_socket(&server);
     let mut child = inherit(&server, "http:metrics", &old, &metrics);
-    assert!(told(&notify, "READY=1").contains("differ from the configuration"));
+    assert!(wait_for_message(&notify, "READY=1").contains("differ from the configuration"));
     assert_eq!(pings(&before), 200);
     terminate(&child);
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
 
 #[test]
-fn a_successor_tells_systemd_nothing_before_it_is_the_main_process() {
+fn a_successor_sends_systemd_nothing_before_it_is_the_main_process() {
     let mut manager = Manager::new("");
     manager.start();
     let before = manager.heard();
     manager.upgrade().expect("an upgrade");
-    // Each start asks for time, and only the main process may.
+    // Each start requests more time, and only the main process may do so.
     assert_eq!(manager.count(before, "EXTEND_TIMEOUT_USEC="), 0);
     manager.told(before, "STATUS=Online: ");
     manager.stop();

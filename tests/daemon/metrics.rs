@@ -1,4 +1,4 @@
-//! What Prometheus is told: in its format, of what happened, in every mode; and a port that somebody else has.
+//! Metrics for Prometheus: their format, their values, every mode of the server, and a port in use.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 
 #[test]
-fn the_text_is_what_prometheus_reads() {
+fn the_text_has_the_format_of_prometheus() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
@@ -57,11 +57,11 @@ fn the_text_is_what_prometheus_reads() {
 }
 
 #[test]
-fn answers_are_counted_with_their_time_and_their_bytes() {
+fn answers_are_counted_with_their_duration_and_size() {
     let server = Server::start();
     let count = |method: &str, status: &str| {
         let series = format!("ppm_http_requests_total{{method=\"{method}\",status=\"{status}\"}}");
-        server.series(&series).expect("it is there from the start")
+        server.series(&series).expect("the series exists from the start")
     };
     let answered = || server.series("ppm_http_response_bytes_total").expect("bytes");
     let timed =
@@ -76,20 +76,20 @@ fn answers_are_counted_with_their_time_and_their_bytes() {
     until("all are counted", || count("other", "4xx") >= 1.0 && timed() >= 3.0);
     assert_eq!((count("GET", "2xx"), count("GET", "4xx"), count("HEAD", "2xx")), (2.0, 1.0, 1.0));
     assert!(answered() >= bytes as f64, "{} of {bytes}", answered());
-    assert!(server.series("ppm_http_requests_in_flight").expect("a gauge") >= 1.0, "this very one");
+    assert!(server.series("ppm_http_requests_in_flight").expect("a gauge") >= 1.0, "this request");
     assert!(server.series("ppm_http_connections").expect("a gauge") >= 1.0);
 }
 
 #[test]
-fn syncs_and_what_a_mirror_sends_are_counted() {
+fn syncs_and_upstream_traffic_are_counted() {
     let folder = tempfile::tempdir().expect("a directory");
     mirror(folder.path());
     let upstream = Upstream::of(folder.path());
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", upstream.url())).start();
     let of = |series: &str| server.series(series);
-    until("the schedule is looked at", || of("ppm_sync_failures_total{source=\"cran\"}") == Some(0.0));
+    until("the schedule is read", || of("ppm_sync_failures_total{source=\"cran\"}") == Some(0.0));
     assert_eq!(of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}"), None);
-    server.sync().expect("it works");
+    server.sync().expect("a sync");
     assert_eq!(of("ppm_sync_runs_total{source=\"cran\"}"), Some(1.0));
     let last = of("ppm_sync_last_success_timestamp_seconds{source=\"cran\"}").expect("a time");
     assert!(last > 1.7e9, "{last}");
@@ -108,7 +108,7 @@ fn syncs_and_what_a_mirror_sends_are_counted() {
 }
 
 #[test]
-fn metrics_are_told_offline_too_and_only_at_their_address() {
+fn metrics_are_served_offline_too_and_only_at_their_address() {
     let server = Server::start();
     server.told("offline");
     assert_eq!(server.get("/__ping__").status, 503);
@@ -125,7 +125,7 @@ fn metrics_are_told_offline_too_and_only_at_their_address() {
 }
 
 #[test]
-fn a_port_that_somebody_has_costs_the_metrics_and_nothing_else() {
+fn a_port_in_use_disables_only_the_metrics() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let server = Builder::default()
@@ -133,11 +133,11 @@ fn a_port_that_somebody_has_costs_the_metrics_and_nothing_else() {
         .start();
     assert_eq!(server.get("/__ping__").status, 200);
     let log = server.log_lines().join("\n");
-    let said = format!(
+    let message = format!(
         "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
     );
-    assert!(log.contains(&said), "{log}");
-    assert!(server.told("status").contains(&format!("{said}; retrying every 5 seconds")));
+    assert!(log.contains(&message), "{log}");
+    assert!(server.told("status").contains(&format!("{message}; retrying every 5 seconds")));
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("[INFO] Listeners and start settings") && text.contains(&address), "{text}");
@@ -154,27 +154,27 @@ fn an_inherited_socket_is_served() {
     let address = socket.local_addr().expect("bound").to_string();
     let server = Builder::default().gcfg(&format!("[Metrics]\nListen = {address}")).prepare();
     let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" --config \"$1\"";
-    let handed: OwnedFd = socket.try_clone().expect("a second handle").into();
+    let inherited: OwnedFd = socket.try_clone().expect("a second handle").into();
     let mut child = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_rstudio-pm")])
         .arg(server.config_file())
         .env("LISTEN_FDS", "1")
         .env("LISTEN_FDNAMES", "metrics")
-        .stdin(Stdio::from(handed))
+        .stdin(Stdio::from(inherited))
         .stderr(Stdio::null())
         .spawn()
         .expect("sh runs");
-    // The socket takes connections from the beginning; who asks waits until the server answers.
+    // The socket accepts connections from the beginning; the client waits until the server answers.
     let answer = http::get(&format!("http://{address}/metrics"));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("ppm_build_info"));
 }
 
 #[test]
-fn the_listener_goes_over_to_the_next_version() {
+fn the_listener_is_passed_to_the_next_version() {
     let mut manager = Manager::new("");
     manager.start();
     let log = manager.log();
@@ -187,7 +187,7 @@ fn the_listener_goes_over_to_the_next_version() {
     let before = start(&http::get(&url).text());
     manager.upgrade().expect("an upgrade");
     let mut after = before;
-    until("the new one tells", || {
+    until("the new process answers", || {
         let answer = http::get(&url);
         assert_eq!(answer.status, 200);
         after = start(&answer.text());

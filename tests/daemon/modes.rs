@@ -1,4 +1,5 @@
-//! `rspm offline` and `rspm online`: what is finished, what answers meanwhile, and whose configuration is in force.
+//! `rspm offline` and `rspm online`: the requests that are finished, the answers meanwhile, and the configuration
+//! that applies.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -20,7 +21,7 @@ fn open_database(server: &Server) -> Vec<String> {
     names.filter(|name| name.contains("rstudio-pm.db") && !name.ends_with(".lock")).collect()
 }
 
-/// The configuration with other lines at its end.
+/// Replaces text in the configuration file.
 fn rewrite(server: &Server, old: &str, new: &str) {
     let text = std::fs::read_to_string(server.config_file()).expect("readable");
     assert!(text.contains(old), "no '{old}' in {text}");
@@ -52,7 +53,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let json = server.get("/__api__/repos").json();
     assert!(json["code"].is_number() && json["payload"].is_null(), "{json}");
     assert_eq!(json["error"], "the server is offline");
-    // What still works is on the admin socket.
+    // These commands of the admin socket still work.
     assert!(server.refused("list").contains("rspm online"));
     assert!(server.told("status").starts_with("Offline: every request gets 503"));
     let nodes = server.json("cluster nodes");
@@ -65,7 +66,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     assert!(server.told("online").contains("already"));
     let status = server.told("status");
     assert!(status.starts_with("Online: 1 repository, 1 package, cran never synced\n"), "{status}");
-    // The access log missed nothing.
+    // The access log has the requests made while offline.
     let log = std::fs::read_to_string(server.dir().join("access.log")).expect("readable");
     assert!(log.contains("GET /__ping__ HTTP/1.1\" 503 "), "{log}");
 }
@@ -89,7 +90,7 @@ fn online_applies_another_database_and_another_data_directory() {
     rewrite(&server, "URL = postgres://unused", &format!("URL = \"{url}\""));
     server.told("online");
     assert_eq!(repositories(&server), [""; 0], "a new database");
-    // What is stored belongs to the other one.
+    // The stored objects belong to the other database.
     server.told("storage adopt");
     server.local_repository("large", &[Tarball::new("beta", "1.0")]);
     assert_eq!(server.get("/large/latest/src/contrib/beta_1.0.tar.gz").status, 200);
@@ -112,31 +113,31 @@ fn online_applies_another_database_and_another_data_directory() {
 }
 
 #[test]
-fn online_applies_lines_that_were_removed_but_no_listener() {
+fn online_applies_removed_lines_but_no_listener() {
     let line = "Address = https://pm.example.org/prefix";
     let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
     assert_eq!(server.get("/prefix/__ping__").status, 200);
     server.told("offline");
     rewrite(&server, line, "");
     rewrite(&server, "Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
-    let said = server.told("online");
-    assert!(said.contains("listening addresses changed"), "{said}");
+    let output = server.told("online");
+    assert!(output.contains("listening addresses changed"), "{output}");
     assert_eq!((server.get("/__ping__").status, server.get("/prefix/__ping__").status), (200, 404));
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_keeps_it_offline() {
+fn an_unusable_configuration_keeps_the_server_offline() {
     let server = Server::start();
     server.told("offline");
     let good = std::fs::read_to_string(server.config_file()).expect("readable");
-    for (bad, said) in [
+    for (bad, reason) in [
         ("\n[HTTP]\nListen = nowhere\n", "nowhere"),
         ("\n[SQLite]\nDir = /proc/nothing\n", "/proc/nothing"),
         ("\n[HTTPS]\nListen = :0\nCertificate = /nothing\nKey = /nothing\n", "/nothing"),
     ] {
         std::fs::write(server.config_file(), format!("{good}{bad}")).expect("written");
         let error = server.refused("online");
-        assert!(error.contains(said) && error.contains("stays offline"), "{error}");
+        assert!(error.contains(reason) && error.contains("stays offline"), "{error}");
         assert!(server.told("status").starts_with("Offline"));
         assert_eq!(server.get("/__ping__").text(), "the server is offline\n");
     }
@@ -158,20 +159,20 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_download_under_way_is_finished_or_named_and_never_cut() {
+fn a_running_download_is_finished_or_reported_and_never_cut() {
     let server = Server::start();
     let mut package = Tarball::new("large", "1.0");
     package.files.push(("inst/noise".to_owned(), noise(24 << 20)));
     server.local_repository("team", &[package]);
     let path = "/team/latest/src/contrib/large_1.0.tar.gz";
     let whole = server.get(path).body;
-    // A small window: the kernel must not swallow it all.
-    let mut wire = TcpStream::connect(server.host()).expect("it answers");
-    setsockopt(&wire, RcvBuf, &(64 << 10)).expect("a small window");
+    // A small window, so that the kernel does not buffer the whole answer.
+    let mut stream = TcpStream::connect(server.host()).expect("it answers");
+    setsockopt(&stream, RcvBuf, &(64 << 10)).expect("a small window");
     let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
+    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
     let mut first = [0; 1];
-    wire.read_exact(&mut first).expect("it has begun");
+    stream.read_exact(&mut first).expect("a first byte");
 
     let began = Instant::now();
     let error = server.refused("offline --timeout=1s");
@@ -180,24 +181,24 @@ fn a_download_under_way_is_finished_or_named_and_never_cut() {
     assert_eq!(server.get("/__ping__").status, 200);
     assert!(server.told("status").starts_with("Online"));
 
-    let asked = server.rspm_command("offline --timeout=30").spawn().expect("rspm runs");
-    let refused = Instant::now() + Duration::from_secs(20);
+    let child = server.rspm_command("offline --timeout=30").spawn().expect("rspm runs");
+    let deadline = Instant::now() + Duration::from_secs(20);
     while server.get("/__ping__").status != 503 {
-        assert!(Instant::now() < refused, "who comes now is sent away");
+        assert!(Instant::now() < deadline, "new requests are refused");
     }
-    let waiting = Instant::now() + Duration::from_secs(20);
-    // Those who were just sent away may still be counted.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The requests just refused may still be counted.
     while !server.told("status").starts_with("Going offline, waiting for 1 request\n") {
-        assert!(Instant::now() < waiting, "{}", server.told("status"));
+        assert!(Instant::now() < deadline, "{}", server.told("status"));
     }
     let mut answer = Vec::new();
-    wire.read_to_end(&mut answer).expect("it is finished");
-    assert!(answer.ends_with(&whole), "whole and right: {} of {}", answer.len(), whole.len());
-    assert!(asked.wait_with_output().expect("our child").status.success());
+    stream.read_to_end(&mut answer).expect("a complete answer");
+    assert!(answer.ends_with(&whole), "complete and correct: {} of {}", answer.len(), whole.len());
+    assert!(child.wait_with_output().expect("our own child").status.success());
     assert!(server.told("status").starts_with("Offline"));
 }
 
-/// A mirror that keeps a sync waiting.
+/// A mirror that delays a sync.
 fn slow_mirror(pause: Duration) -> Upstream {
     let mirror = Upstream::of(&crate::support::data::path("cran-mirror"));
     for index in ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
@@ -207,18 +208,18 @@ fn slow_mirror(pause: Duration) -> Upstream {
 }
 
 #[test]
-fn a_long_sync_is_halted_and_goes_on_when_online() {
+fn a_long_sync_is_interrupted_and_resumed_when_online() {
     let mirror = slow_mirror(Duration::from_secs(3));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
     let began = Instant::now();
     server.told("offline --timeout=1s");
-    assert!(began.elapsed() < Duration::from_secs(2), "it was not waited for");
+    assert!(began.elapsed() < Duration::from_secs(2), "the command does not wait for the sync");
     server.told("online");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!(jobs[0]["key"], "sync:cran", "{jobs}");
-    let said = server.told("sync --quiet");
-    assert!(said.contains(&crate::support::data::cran().added()), "{said}");
+    let output = server.told("sync --quiet");
+    assert!(output.contains(&crate::support::data::cran().added()), "{output}");
     let rows = server.get("/__api__/sources/1/transactions").json();
     assert_eq!(rows.as_array().map(Vec::len), Some(1), "one transaction: {rows}");
     let status = server.told("status");
@@ -226,10 +227,10 @@ fn a_long_sync_is_halted_and_goes_on_when_online() {
 }
 
 #[test]
-fn a_sync_that_was_halted_for_nothing_goes_on_at_once() {
+fn a_sync_interrupted_in_vain_is_resumed_at_once() {
     let mirror = slow_mirror(Duration::from_secs(3));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
-    // An upload that goes on keeps it from going offline.
+    // A running upload prevents offline mode.
     let _upload = server.begin_upload();
     server.json("sync --no-wait");
     let error = server.refused("offline --timeout=1s");
@@ -252,7 +253,7 @@ fn a_short_sync_is_finished_first() {
 }
 
 #[test]
-fn systemd_is_told_each_mode() {
+fn systemd_is_notified_of_each_mode() {
     let mut manager = Manager::new("");
     manager.start();
     manager.told(0, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
@@ -270,7 +271,7 @@ fn systemd_is_told_each_mode() {
 }
 
 #[test]
-fn systemd_is_told_of_sockets_that_are_not_those_of_the_configuration() {
+fn systemd_is_notified_of_sockets_that_differ_from_the_configuration() {
     let manager = Manager::new("");
     let text = std::fs::read_to_string(manager.server.config_file()).expect("readable");
     let address = manager.target().http;
@@ -294,20 +295,20 @@ fn progress_is_shown_on_a_terminal() {
     let mut script = std::process::Command::new("script");
     let ended = script.args(["--quiet", "--return", "/dev/null", "--command"]).arg(line).env("TERM", "xterm");
     let ended = ended.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
-    let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(shown.contains("Going offline, waiting for 1 request"), "{shown}");
-    assert!(!ended.status.success() && shown.contains("It stays online"), "{shown}");
+    let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(output.contains("Going offline, waiting for 1 request"), "{output}");
+    assert!(!ended.status.success() && output.contains("It stays online"), "{output}");
 }
 
 #[test]
-fn who_does_not_wait_for_offline_has_not_asked_for_it() {
+fn an_interrupted_offline_request_is_cancelled() {
     let server = Server::start();
     let _upload = server.begin_upload();
-    let mut asked = server.rspm_command("offline --timeout=1h").spawn().expect("rspm runs");
+    let mut child = server.rspm_command("offline --timeout=1h").spawn().expect("rspm runs");
     server.wait_for_log("going offline");
-    // Interrupted.
-    asked.kill().expect("it runs");
-    asked.wait().expect("our child");
+    // The command is interrupted.
+    child.kill().expect("it runs");
+    child.wait().expect("our own child");
     server.wait_for_log(
         "online again: the client of the offline request disconnected; still running: 1 request",
     );
@@ -316,7 +317,7 @@ fn who_does_not_wait_for_offline_has_not_asked_for_it() {
 }
 
 #[test]
-fn a_stop_while_offline_or_on_the_way_there_ends_well() {
+fn a_stop_while_offline_or_going_offline_succeeds() {
     let mut server = Server::start();
     server.told("offline");
     assert_eq!(server.stop().code(), Some(0));
@@ -325,10 +326,10 @@ fn a_stop_while_offline_or_on_the_way_there_ends_well() {
     rewrite(&server, "[CRAN]\nURL = ", &format!("[CRAN]\nURL = {}\n#", mirror.url()));
     server.restart();
     server.json("sync --no-wait");
-    let asked = server.rspm_command("offline").stderr(std::process::Stdio::piped()).spawn().expect("it runs");
+    let child = server.rspm_command("offline").stderr(std::process::Stdio::piped()).spawn().expect("it runs");
     server.wait_for_log("going offline");
     assert_eq!(server.stop().code(), Some(0));
-    let ended = asked.wait_with_output().expect("our child");
+    let ended = child.wait_with_output().expect("our own child");
     assert!(!ended.status.success(), "{ended:?}");
     server.launch();
     assert_eq!(http::get(&server.url("/__ping__")).status, 200);

@@ -1,4 +1,4 @@
-//! Under a steady load no restart and no reload fails or cuts a request.
+//! Under constant load no restart and no reload fails or cuts a request.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::support::manager::Manager;
 
 const ROUNDS: usize = 30;
 
-/// A package whose tarball has about so many bytes, and where it is served.
+/// Adds a package whose tarball has about this size, and returns where it is served.
 pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> Wanted {
     packages::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
 }
 
-/// A repository `load`.
+/// Creates the repository `load`.
 pub(crate) fn repository(manager: &Manager) {
     packages::repository(&manager.server.admin_socket());
 }
 
-/// What a restart can wait for: a small package, one of 300 kB, and one that takes 0.6 s at its pace.
-pub(crate) fn served(manager: &mut Manager) -> [Wanted; 3] {
+/// Starts a server with packages that a restart can wait for: small, 300 kB, and one that takes 0.6 s at its rate.
+pub(crate) fn start_with_packages(manager: &mut Manager) -> [Wanted; 3] {
     manager.start();
     repository(manager);
     [
@@ -32,30 +32,30 @@ pub(crate) fn served(manager: &mut Manager) -> [Wanted; 3] {
     ]
 }
 
-/// One client for each way to speak.
-pub(crate) fn each_speech(wanted: &Wanted, keep_alive: bool, pause: Duration) -> Vec<Client> {
+/// One client per protocol.
+pub(crate) fn one_per_protocol(wanted: &Wanted, keep_alive: bool, pause: Duration) -> Vec<Client> {
     [Speech::Plain, Speech::Tls, Speech::Http2]
         .map(|speech| Client { speech, keep_alive, wanted: wanted.clone(), pause })
         .to_vec()
 }
 
-/// Not a test by itself: a load on a server that somebody else starts, stops and upgrades, until the file
+/// Not a test by itself: a load on a server that another program starts, stops and upgrades, until the file
 /// `RSPM_LOAD_UNTIL` exists. `tests/packaging/run` runs it inside the network of a booted system.
 #[test]
 #[ignore = "a load for a server that runs elsewhere"]
 fn load_from_outside() {
-    let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    let (host, admin) = (given("RSPM_LOAD_HTTP"), PathBuf::from(given("RSPM_LOAD_ADMIN")));
-    let until = PathBuf::from(given("RSPM_LOAD_UNTIL"));
-    let certificate = std::fs::read(given("RSPM_LOAD_CERTIFICATE")).expect("a certificate");
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let (host, admin) = (variable("RSPM_LOAD_HTTP"), PathBuf::from(variable("RSPM_LOAD_ADMIN")));
+    let until = PathBuf::from(variable("RSPM_LOAD_UNTIL"));
+    let certificate = std::fs::read(variable("RSPM_LOAD_CERTIFICATE")).expect("a certificate");
     let certificate = CertificateDer::from_pem_slice(&certificate).expect("a certificate");
-    let target = Target { http: host.clone(), https: given("RSPM_LOAD_HTTPS"), certificate };
-    let slow_bytes: usize = given("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
+    let target = Target { http: host.clone(), https: variable("RSPM_LOAD_HTTPS"), certificate };
+    let slow_bytes: usize = variable("RSPM_LOAD_SLOW_BYTES").parse().expect("a number");
     packages::repository(&admin);
     let wanted =
         [("small", 500), ("medium", 300_000)].map(|(name, n)| packages::package(&admin, &host, name, n));
     let slow = packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
-    let downloads = Steady::start(target.clone(), each_speech(&slow, true, Duration::ZERO));
+    let downloads = Steady::start(target.clone(), one_per_protocol(&slow, true, Duration::ZERO));
     downloads.last_round();
     let load = Steady::start(target, mix(&wanted, Duration::from_millis(20)));
     println!("loading");
@@ -73,9 +73,9 @@ fn load_from_outside() {
 #[test]
 fn thirty_restarts_and_thirty_reloads_fail_no_request() {
     let mut manager = Manager::new("");
-    let [small, medium, slow] = served(&mut manager);
+    let [small, medium, slow] = start_with_packages(&mut manager);
     let mut clients = mix(&[small, medium], Duration::from_millis(20));
-    clients.extend(each_speech(&slow, true, Duration::from_millis(300)));
+    clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Steady::start(manager.target(), clients);
     std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();

@@ -1,4 +1,5 @@
-//! A start while the disk of a storage class is full: what is stored is served, nothing is stored until there is space.
+//! A start while the disk of a storage class is full: stored packages are served, new ones are refused until there is
+//! space.
 
 use crate::support::fixtures::until;
 use crate::support::rerun;
@@ -8,7 +9,7 @@ use crate::support::tarball::Tarball;
 const PACKAGE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
 #[test]
-fn a_server_on_a_full_disk_starts_and_serves_what_is_stored() {
+fn a_server_on_a_full_disk_starts_and_serves_stored_packages() {
     let Some(disk) = rerun::small_disk() else { return };
     let location = disk.join("packages");
     let gcfg = format!("[FileStorage \"packages\"]\nLocation = {}", location.display());
@@ -21,17 +22,20 @@ fn a_server_on_a_full_disk_starts_and_serves_what_is_stored() {
 
     std::fs::write(disk.join("filler"), vec![0; 2 << 20]).expect_err("the disk is full");
     let (code, text) = server.check_config();
-    let told = format!("nothing can be stored in '{}'", location.display());
-    let line = text.lines().find(|line| line.contains(&told));
+    let message = format!("nothing can be stored in '{}'", location.display());
+    let line = text.lines().find(|line| line.contains(&message));
     let is_a_remark =
         line.is_some_and(|line| line.starts_with("[INFO] File paths and storage") && line.contains("df -h"));
     assert!(is_a_remark, "{code} {text}");
 
     server.launch();
-    server.wait_for_log(&told);
+    server.wait_for_log(&message);
     assert!(server.get(PACKAGE).body == package);
-    let told = alerts(&server);
-    assert!(told.iter().any(|text| text.contains("packages") && text.contains("no space left")), "{told:?}");
+    let messages = alerts(&server);
+    assert!(
+        messages.iter().any(|text| text.contains("packages") && text.contains("no space left")),
+        "{messages:?}"
+    );
     assert!(server.rspm("status").out.contains("has no space left"));
     let file = server.dir().join("beta_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("beta", "1.0").bytes()).expect("written");

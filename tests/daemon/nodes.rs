@@ -1,4 +1,4 @@
-//! Two servers on one PostgreSQL database: what one publishes, the other serves.
+//! Two servers on one PostgreSQL database: each serves what the other publishes.
 
 use crate::support::db::{self, Engine};
 use crate::support::fixtures::until;
@@ -13,7 +13,7 @@ fn lists(server: &Server, package: &str) -> bool {
 }
 
 #[test]
-fn what_one_node_publishes_the_other_serves_at_once() {
+fn a_package_published_by_one_node_is_served_by_the_other_at_once() {
     let shared = tempfile::tempdir().expect("a directory");
     let gcfg = format!(
         "{}[FileStorage \"packages\"]\nLocation = {}\n",
@@ -33,19 +33,19 @@ fn what_one_node_publishes_the_other_serves_at_once() {
     let etag = index.header("etag").expect("an ETag").to_owned();
     assert_eq!(one.get(INDEX).header("etag"), Some(&*etag));
 
-    // Many times there and back: the slow look alone would take minutes.
+    // Several times in both directions: polling alone would take minutes.
     for round in 0..5 {
         let name = format!("p{round}");
-        let (here, there) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
-        here.store("local", &Tarball::new(&name, "1.0"));
-        assert!(lists(here, &name));
-        until(&name, || lists(there, &name));
+        let (writer, reader) = if round % 2 == 0 { (&one, &other) } else { (&other, &one) };
+        writer.store("local", &Tarball::new(&name, "1.0"));
+        assert!(lists(writer, &name));
+        until(&name, || lists(reader, &name));
     }
     assert_eq!(other.admin("PATCH", "/repos/r", &serde_json::json!({"description": "told"})).status, 200);
     until("a change that is no transaction", || one.get("/__api__/repos/r").json()["description"] == "told");
 
-    // Whoever does not hear any more listens again, and looks at what it missed.
+    // A node whose LISTEN connection is lost listens again and loads the changes it missed.
     postgres::server().end_listeners();
     one.store("local", &Tarball::new("last", "1.0"));
-    until("a publish that was not heard", || lists(&other, "last"));
+    until("a publish without a notification", || lists(&other, "last"));
 }

@@ -1,4 +1,4 @@
-//! A start with another database: nothing is removed, everybody who looks is told, and one command makes it the owner.
+//! A start with another database removes nothing and is reported everywhere; one command makes the database the owner.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ const PACKAGE: &str = "/team/latest/src/contrib/alpha_1.0.tar.gz";
 
 /// Objects of class `packages` in service.
 fn objects(server: &Server) -> usize {
-    let shelf = server.dir().join("data/packages/packages");
-    let folders = std::fs::read_dir(shelf).into_iter().flatten().flatten();
+    let root = server.dir().join("data/packages/packages");
+    let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
     folders.map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().count()).sum()
 }
 
-/// As of three hours ago, which a clean-up takes for old.
+/// Dates all files three hours back, which is old for a clean-up.
 fn make_old(folder: &Path) {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600);
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
@@ -37,7 +37,7 @@ fn alerts(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
+fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
@@ -48,11 +48,11 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     let (database, away) = (server.dir().join("data/db"), server.dir().join("away"));
     std::fs::rename(&database, &away).expect("moved away");
 
-    // Before anything is started.
-    let ran = server.rspm("check-config");
+    // Before the start.
+    let checked = server.rspm("check-config");
     assert!(
-        ran.code == 1 && ran.out.contains("storage class 'packages' belongs to another database"),
-        "{ran:?}"
+        checked.code == 1 && checked.out.contains("storage class 'packages' belongs to another database"),
+        "{checked:?}"
     );
 
     server.launch();
@@ -69,10 +69,10 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     assert!(listed.out.contains("another database"), "{listed:?}");
     assert_eq!(objects(&server), 2);
 
-    // Put back, everything serves.
+    // With the first database everything is served.
     server.stop();
     std::fs::rename(&database, server.dir().join("empty")).expect("moved away");
-    std::fs::rename(&away, &database).expect("put back");
+    std::fs::rename(&away, &database).expect("moved back");
     server.launch();
     assert!(server.get(PACKAGE).body == package);
     let swept = server.rspm("storage sweep");
@@ -82,10 +82,10 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     );
     assert!(alerts(&server).is_empty());
 
-    // The other one on purpose: what it does not name can be brought back.
+    // The other database on purpose: objects that it does not name can be restored.
     server.stop();
     std::fs::rename(&database, &away).expect("moved away");
-    std::fs::rename(server.dir().join("empty"), &database).expect("put in its place");
+    std::fs::rename(server.dir().join("empty"), &database).expect("moved");
     server.launch();
     let adopted = server.rspm("storage adopt --class=packages,cran");
     assert!(adopted.out.contains("This database is now the owner of: packages, cran"), "{adopted:?}");
@@ -95,7 +95,7 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
     let json: serde_json::Value = server.json("storage list");
     let class = |name: &str| {
         let classes = json["classes"].as_array().expect("a list");
-        classes.iter().find(|class| class["class"] == name).expect("the class").clone()
+        classes.iter().find(|class| class["class"] == name).expect("a storage class").clone()
     };
     assert_eq!(
         (&class("packages")["owner"], &class("packages")["trash_objects"]),
@@ -110,7 +110,7 @@ fn a_start_with_an_empty_database_removes_nothing_and_says_so_everywhere() {
 }
 
 #[test]
-fn storage_that_is_not_mounted_is_said_everywhere_and_takes_nothing() {
+fn unmounted_storage_is_reported_everywhere_and_stores_nothing() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     until("the storage is claimed", || server.dir().join("data/packages/owner/packages").exists());
@@ -119,14 +119,17 @@ fn storage_that_is_not_mounted_is_said_everywhere_and_takes_nothing() {
     let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     std::fs::rename(&mounted, &away).expect("moved away");
     std::fs::create_dir(&mounted).expect("a mount point");
-    let ran = server.rspm("check-config");
-    assert!(ran.code == 1 && ran.out.contains("storage class 'packages' has neither its marker"), "{ran:?}");
+    let checked = server.rspm("check-config");
+    assert!(
+        checked.code == 1 && checked.out.contains("storage class 'packages' has neither its marker"),
+        "{checked:?}"
+    );
 
     server.launch();
     let file = server.dir().join("gamma_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("gamma", "1.0").bytes()).expect("written");
     let add = format!("add --source=team --path={}", file.display());
-    // Also at once after the start.
+    // Also right after the start.
     let refused = server.rspm(&add);
     assert!(refused.code != 0 && refused.err.contains("rspm storage adopt --class=packages"), "{refused:?}");
     server.wait_for_log("it may not be mounted");
@@ -137,7 +140,7 @@ fn storage_that_is_not_mounted_is_said_everywhere_and_takes_nothing() {
     assert_eq!((objects(&server), server.get(PACKAGE).status), (0, 503));
     assert!(!mounted.join("owner/packages").exists());
 
-    // Mounted, while the server runs.
+    // Mounted while the server runs.
     std::fs::rename(&mounted, server.dir().join("mount-point")).expect("moved");
     std::fs::rename(&away, &mounted).expect("mounted");
     assert!(!server.rspm("storage list").out.contains("missing"));
@@ -155,8 +158,8 @@ fn a_marker_that_cannot_be_read_is_named_with_its_path() {
     server.stop();
     std::fs::remove_file(&marker).expect("removed");
     std::fs::create_dir(&marker).expect("a directory in its place");
-    let ran = server.rspm("check-config");
-    assert!(ran.code == 1 && ran.out.contains("owner/packages': Is a directory"), "{ran:?}");
+    let checked = server.rspm("check-config");
+    assert!(checked.code == 1 && checked.out.contains("owner/packages': Is a directory"), "{checked:?}");
     server.launch();
     let adopted = server.rspm("storage adopt --class=packages");
     assert!(adopted.code != 0 && adopted.err.contains("owner/packages"), "{adopted:?}");
@@ -174,12 +177,12 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     bytes[middle] ^= 1;
     std::fs::write(&object, bytes).expect("written");
     server.restart();
-    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
     assert_eq!(server.get(PACKAGE).status, 503);
     assert_eq!(head(&server), 503);
     assert!(alerts(&server).contains(&"storage-damage".to_owned()));
     server.restart();
-    until("a restart knows it", || alerts(&server).contains(&"storage-damage".to_owned()));
+    until("the alert survives a restart", || alerts(&server).contains(&"storage-damage".to_owned()));
     assert_eq!(server.get(PACKAGE).status, 503);
     let file = server.dir().join("alpha_1.0.tar.gz");
     std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
@@ -201,7 +204,9 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
         server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
         let tag = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
         server.restart();
-        until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+        until("the storage markers are compared", || {
+            server.json("storage list")["classes"][3]["owner"] == "own"
+        });
         let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
         std::fs::remove_file(object).expect("stored");
         assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
@@ -216,11 +221,11 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
 }
 
 #[test]
-fn storage_unmounted_under_the_running_server_takes_nothing_until_it_is_mounted_again() {
+fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted_again() {
     let server = Server::start();
     let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
     server.local_repository("team", &packages);
-    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
     let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     let add = |number: usize| {
         let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
@@ -242,7 +247,7 @@ fn storage_unmounted_under_the_running_server_takes_nothing_until_it_is_mounted_
 
         std::fs::rename(&mounted, server.dir().join(format!("mount-point-{round}"))).expect("moved");
         std::fs::rename(&away, &mounted).expect("mounted");
-        // The first access finds it.
+        // The first access detects the mount.
         for number in 0..3 {
             let added = add(10 * round + number);
             assert_eq!(added.code, 0, "{added:?}");
@@ -257,7 +262,7 @@ fn storage_unmounted_under_the_running_server_takes_nothing_until_it_is_mounted_
 fn a_read_of_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
-    until("the storage is compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
     let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     std::fs::rename(&mounted, &away).expect("unmounted");
     std::fs::create_dir(&mounted).expect("a mount point");

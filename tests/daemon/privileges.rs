@@ -1,5 +1,5 @@
-//! Started as root without systemd, the real daemon binds a privileged port and becomes an ordinary user: every one of
-//! its threads, and every file that it makes.
+//! Started as root without systemd, the real daemon binds a privileged port and switches to an ordinary user, with
+//! every thread and every file that it creates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,13 +13,13 @@ use crate::support::server::{Builder, Server};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
 
-/// A user with supplementary groups: PostgreSQL's, whom the other tests need too.
-fn someone() -> User {
-    assert!(geteuid().is_root(), "these tests need root, to give it up");
+/// A user with supplementary groups: that of PostgreSQL, which other tests need as well.
+fn ordinary_user() -> User {
+    assert!(geteuid().is_root(), "these tests need root to drop it");
     User::from_name("postgres").ok().flatten().expect("the user postgres: run tests/setup")
 }
 
-/// `Name:` of a thread's status, its numbers apart.
+/// The numbers in the line `Name:` of a thread's status.
 fn status(thread: &Path, name: &str) -> Vec<String> {
     let text = fs::read_to_string(thread.join("status")).expect("the thread runs");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -31,8 +31,8 @@ fn threads(server: &Server) -> Vec<PathBuf> {
     all.map(|entry| entry.expect("readable").path()).collect()
 }
 
-/// Every thread is that user, in its groups, and has no capability and no way to one.
-fn is_only(server: &Server, user: &User) {
+/// Every thread runs as that user, in its groups, without a capability and without a way to get one.
+fn assert_runs_as(server: &Server, user: &User) {
     let groups = end(std::process::Command::new("id").args(["-G", &user.name])).out;
     let groups: BTreeSet<String> = groups.split_whitespace().map(str::to_owned).collect();
     assert!(groups.len() > 1, "a user with supplementary groups");
@@ -59,26 +59,26 @@ fn below(dir: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// Gives a prepared server's directory and configuration away.
-fn give(server: &Server, user: &User) {
-    fs::set_permissions(server.dir(), fs::Permissions::from_mode(0o755)).expect("ours");
+/// Makes `user` the owner of a prepared server's directory and configuration.
+fn change_owner(server: &Server, user: &User) {
+    fs::set_permissions(server.dir(), fs::Permissions::from_mode(0o755)).expect("our own file");
     for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give away");
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
     }
 }
 
 #[test]
-fn root_binds_a_privileged_port_and_becomes_the_owner_of_the_gcfg() {
-    let user = someone();
+fn root_binds_a_privileged_port_and_switches_to_the_owner_of_the_gcfg() {
+    let user = ordinary_user();
     let gcfg = "[HTTP]\nListen = :80\n[Logging]\nSystemLog = {dir}/logs/server.log\n\
                 [SQLite]\nDir = {dir}/db";
-    // A network of its own: there the port is free.
+    // In its own network namespace the port is free.
     let mut server = Builder::default().gcfg(gcfg).through(&["unshare", "--net"]).prepare();
-    give(&server, &user);
+    change_owner(&server, &user);
     server.launch();
     server.wait_for_log("Listening on http://[::]:80");
     assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
-    is_only(&server, &user);
+    assert_runs_as(&server, &user);
     let mut paths = Vec::new();
     below(server.dir(), &mut paths);
     for name in
@@ -87,11 +87,11 @@ fn root_binds_a_privileged_port_and_becomes_the_owner_of_the_gcfg() {
         assert!(paths.contains(&server.dir().join(name)), "{name} is missing: {paths:?}");
     }
     for path in paths {
-        let found = path.symlink_metadata().expect("there");
+        let found = path.symlink_metadata().expect("it exists");
         assert_eq!((found.uid(), found.gid()), (user.uid.as_raw(), user.gid.as_raw()), "{path:?}");
     }
     assert!(!server.log_lines().iter().any(|line| line.contains("as root")), "{:?}", server.log_lines());
-    // It reads its configuration again, and stops, as that user.
+    // It reloads its configuration and stops as that user.
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert!(reloaded.status < 300, "{} {}", reloaded.status, reloaded.text());
     assert_eq!(server.stop().code(), Some(0));
@@ -99,14 +99,14 @@ fn root_binds_a_privileged_port_and_becomes_the_owner_of_the_gcfg() {
 }
 
 #[test]
-fn user_names_another_than_the_owner_of_the_gcfg() {
-    let user = someone();
+fn the_user_option_replaces_the_owner_of_the_gcfg() {
+    let user = ordinary_user();
     let mut server = Builder::default().arguments(&["--user", &user.name]).prepare();
-    give(&server, &user);
-    chown(server.config_file(), Some(0), Some(0)).expect("ours");
-    fs::set_permissions(server.config_file(), fs::Permissions::from_mode(0o600)).expect("ours");
+    change_owner(&server, &user);
+    chown(server.config_file(), Some(0), Some(0)).expect("our own file");
+    fs::set_permissions(server.config_file(), fs::Permissions::from_mode(0o600)).expect("our own file");
     server.launch();
-    is_only(&server, &user);
+    assert_runs_as(&server, &user);
     let path = server.config_file().display().to_string();
     server.wait_for_log(&format!(
         "user postgres cannot read {path}: reloads will fail; fix it with: chown postgres"
@@ -114,8 +114,8 @@ fn user_names_another_than_the_owner_of_the_gcfg() {
 }
 
 #[test]
-fn a_gcfg_of_root_leaves_it_root_with_one_warning() {
-    let user = someone();
+fn with_a_gcfg_of_root_the_server_stays_root_with_one_warning() {
+    let user = ordinary_user();
     let server = Server::start();
     let warned: Vec<_> =
         server.log_lines().into_iter().filter(|line| line.contains("running as root")).collect();
@@ -125,21 +125,21 @@ fn a_gcfg_of_root_leaves_it_root_with_one_warning() {
 }
 
 #[test]
-fn what_only_root_can_make_is_made_for_the_user() {
-    let user = someone();
-    let place = tempfile::tempdir_in("/var/lib").expect("a directory of root's");
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    let root = place.path().display();
+fn paths_that_only_root_can_create_are_created_for_the_user() {
+    let user = ordinary_user();
+    let folder = tempfile::tempdir_in("/var/lib").expect("a directory of root");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own file");
+    let root = folder.path().display();
     let mut server = Builder::default()
         .gcfg(&format!(
             "[Server]\nDataDir = {root}/a/data\nAccessLog = {root}/access.log\nSockFileDir = {root}/run\n\
              [Logging]\nSystemLog = {root}/logs/b/server.log\n"
         ))
         .prepare();
-    give(&server, &user);
+    change_owner(&server, &user);
     server.launch();
     let of = |name: &str| {
-        let found = place.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found = folder.path().join(name).symlink_metadata().unwrap_or_else(|e| panic!("{name}: {e}"));
         (found.uid() == user.uid.as_raw(), found.mode() & 0o777)
     };
     for (name, mode) in [
@@ -153,21 +153,21 @@ fn what_only_root_can_make_is_made_for_the_user() {
     ] {
         assert_eq!(of(name), (true, mode), "{name}");
     }
-    // What lies between stays root's.
+    // The directories between stay owned by root.
     assert_eq!((of("a"), of("logs")), ((false, 0o755), (false, 0o755)));
-    is_only(&server, &user);
+    assert_runs_as(&server, &user);
     server.stop();
 }
 
 #[test]
-fn nothing_is_made_where_somebody_else_could_have_put_a_link() {
-    let user = someone();
-    let place = tempfile::tempdir_in("/var/lib").expect("a directory of root's");
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).expect("ours");
-    std::os::unix::fs::symlink("/var/lib/rstudio-pm-nothing", place.path().join("log")).expect("a link");
-    let root = place.path().display();
+fn nothing_is_created_where_another_user_could_have_placed_a_link() {
+    let user = ordinary_user();
+    let folder = tempfile::tempdir_in("/var/lib").expect("a directory of root");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("our own file");
+    std::os::unix::fs::symlink("/var/lib/rstudio-pm-nothing", folder.path().join("log")).expect("a link");
+    let root = folder.path().display();
     let mut server = Builder::default().gcfg(&format!("[Server]\nAccessLog = {root}/log")).prepare();
-    give(&server, &user);
+    change_owner(&server, &user);
     server.launch();
     assert!(!Path::new("/var/lib/rstudio-pm-nothing").exists());
     server.stop();
@@ -175,17 +175,17 @@ fn nothing_is_made_where_somebody_else_could_have_put_a_link() {
 
 #[test]
 fn an_unknown_user_is_refused() {
-    someone();
+    ordinary_user();
     let server = Builder::default().prepare();
     let ended = end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("Error: --user nobody-at-all: there is no such user"), "{ended:?}");
-    assert!(!server.dir().join("data").exists(), "nothing was made");
+    assert!(!server.dir().join("data").exists(), "nothing was created");
 }
 
 #[test]
-fn an_ordinary_user_becomes_nobody_else() {
-    someone();
+fn an_ordinary_user_cannot_switch_to_another_user() {
+    ordinary_user();
     let server = Builder::default().prepare();
     let ended = end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -195,19 +195,19 @@ fn an_ordinary_user_becomes_nobody_else() {
 
 #[test]
 fn a_privileged_port_that_is_refused_is_in_the_server_log_too() {
-    someone();
+    ordinary_user();
     let server = Builder::default()
         .gcfg("[HTTP]\nListen = :80\n[Logging]\nSystemLog = {dir}/logs/server.log")
         .prepare();
-    let nobody = User::from_name("nobody").ok().flatten().expect("there is a nobody");
+    let nobody = User::from_name("nobody").ok().flatten().expect("the user nobody");
     let inner = server.as_nobody(DAEMON);
-    give(&server, &nobody);
+    change_owner(&server, &nobody);
     let mut command = std::process::Command::new("unshare");
     let ended = end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied";
     assert!(ended.err.contains(&format!("Error: {documented}\n")), "{ended:?}");
-    let log = fs::read_to_string(server.dir().join("logs/server.log")).expect("the log");
+    let log = fs::read_to_string(server.dir().join("logs/server.log")).expect("a log");
     for text in [documented, "start rstudio-pm through systemd", "setcap", "1024 up"] {
         assert!(log.contains(text), "{text}: {log}");
     }

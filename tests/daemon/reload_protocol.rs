@@ -1,4 +1,4 @@
-//! What systemd is told of a reload, and how signals and the notify socket may misbehave.
+//! Notifications to systemd about a reload, concurrent signals, and unusable notify sockets.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -13,7 +13,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 #[test]
-fn a_reload_is_told_with_its_time_in_one_datagram_and_its_end() {
+fn a_reload_is_announced_with_its_time_in_one_datagram_and_so_is_its_end() {
     let mut manager = Manager::new("");
     manager.start();
     let before = manager.heard();
@@ -27,7 +27,7 @@ fn a_reload_is_told_with_its_time_in_one_datagram_and_its_end() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_told_all_the_same() {
+fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
     let mut manager = Manager::new("");
     manager.start();
     let good = fs::read_to_string(manager.server.config_file()).expect("readable");
@@ -43,7 +43,7 @@ fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_told_all_the_same() {
     let reason = |line: &str| line.contains("SyncSchedule = \"never\"") && !line.contains("not reloaded");
     assert!(
         log.lines().any(reason) && !log.contains("\\n"),
-        "each line of the error is one of the log: {log}"
+        "each line of the error is a line of the log: {log}"
     );
     assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
     fs::write(manager.server.config_file(), good).expect("written");
@@ -61,24 +61,28 @@ fn hup_prints_what_changed_what_was_ignored_and_what_needs_a_restart() {
     let text = text.replace("URL = http://me:s3cret@127.0.0.1:9", "");
     let text = text.replace("Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
     fs::write(server.config_file(), text).expect("written");
-    let said = server.told("hup");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "The configuration was reloaded; 1 property changed:", "{said}");
-    assert_eq!(lines[1], "  Logging.SystemLogLevel: INFO → DEBUG", "{said}");
+    let output = server.told("hup");
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "The configuration was reloaded; 1 property changed:", "{output}");
+    assert_eq!(lines[1], "  Logging.SystemLogLevel: INFO → DEBUG", "{output}");
     assert!(
         lines[2].starts_with("No longer set") && lines[3].contains("Proxy.URL: http://***@127.0.0.1:9"),
-        "{said}"
+        "{output}"
     );
-    assert!(lines[4].starts_with("Listen addresses"), "{said}");
-    assert_eq!(lines[5], "  HTTP.Listen: 127.0.0.1:0 → 127.0.0.1:1", "{said}");
-    assert!(!said.contains("s3cret"), "{said}");
+    assert!(lines[4].starts_with("Listen addresses"), "{output}");
+    assert_eq!(lines[5], "  HTTP.Listen: 127.0.0.1:0 → 127.0.0.1:1", "{output}");
+    assert!(!output.contains("s3cret"), "{output}");
     let json = server.json("hup");
-    assert_eq!(json["applied"].as_array().map(Vec::len), Some(0), "the second time it is in force: {json}");
+    assert_eq!(
+        json["applied"].as_array().map(Vec::len),
+        Some(0),
+        "the second reload changes nothing: {json}"
+    );
     server.wait_for_log("Logging.SystemLogLevel is 'DEBUG' now, was 'INFO'");
 }
 
 #[test]
-fn a_hundred_hups_at_once_are_few_reloads() {
+fn a_hundred_concurrent_hups_cause_few_reloads() {
     let mut manager = Manager::new("");
     manager.start();
     let before = manager.heard();
@@ -86,7 +90,7 @@ fn a_hundred_hups_at_once_are_few_reloads() {
         manager.signal(Signal::SIGHUP);
     }
     manager.told(before, "RELOADING=1");
-    // Asked after them, and so answered after them.
+    // Sent after the signals, and so answered after them.
     assert!(manager.server.told("hup").contains("nothing reloadable changed"));
     let reloads = manager.log().matches("configuration reloaded").count();
     assert!((2..50).contains(&reloads), "{reloads}");
@@ -120,7 +124,7 @@ fn the_log_level_can_be_set_until_the_next_start() {
     assert!(server.log_lines().len() > 1);
 }
 
-/// A start that takes long: a database server that accepts and says nothing.
+/// A database server that accepts connections and sends nothing, for a start that takes long.
 fn silent_database() -> (std::net::TcpListener, String) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("bound").port();
@@ -131,7 +135,7 @@ fn silent_database() -> (std::net::TcpListener, String) {
 }
 
 #[test]
-fn a_long_start_asks_systemd_for_time_answers_503_in_the_end_and_can_be_stopped() {
+fn a_long_start_requests_time_from_systemd_then_answers_503_and_can_be_stopped() {
     let (_silent, gcfg) = silent_database();
     let server = Builder::default().gcfg(&gcfg).prepare();
     let notify = UnixDatagram::bind(server.dir().join("notify")).expect("a socket");
@@ -143,11 +147,11 @@ fn a_long_start_asks_systemd_for_time_answers_503_in_the_end_and_can_be_stopped(
         .spawn()
         .expect("it runs");
     let mut bytes = [0; 4096];
-    let size = notify.recv(&mut bytes).expect("it is told");
+    let size = notify.recv(&mut bytes).expect("a message");
     let message = String::from_utf8_lossy(&bytes[..size]).into_owned();
     assert!(message.contains("EXTEND_TIMEOUT_USEC=30000000"), "{message}");
     assert!(message.contains("STATUS=Starting: "), "{message}");
-    // Clients wait at first; then they are told.
+    // Clients wait at first; later they get an answer.
     let deadline = Instant::now() + Duration::from_secs(30);
     let status = loop {
         if server.admin_socket().exists() && Instant::now() > deadline - Duration::from_secs(19) {
@@ -161,18 +165,18 @@ fn a_long_start_asks_systemd_for_time_answers_503_in_the_end_and_can_be_stopped(
     assert_eq!((ping.status, ping.header("retry-after")), (503, Some("5")));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a number"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("it runs");
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
-    notify.set_nonblocking(true).expect("ours");
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
+    notify.set_nonblocking(true).expect("a socket");
     while let Ok(size) = notify.recv(&mut bytes) {
-        assert!(!String::from_utf8_lossy(&bytes[..size]).contains("READY=1"), "it was never ready");
+        assert!(!String::from_utf8_lossy(&bytes[..size]).contains("READY=1"), "the server was never ready");
     }
 }
 
 #[test]
-fn a_second_term_ends_it_at_once() {
+fn a_second_sigterm_ends_the_server_at_once() {
     let mut server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
-    // An upload that goes on: the first stop waits for it.
+    // A running upload: the first stop waits for it.
     let _upload = server.begin_upload();
     let began = Instant::now();
     server.signal(Signal::SIGTERM);
@@ -180,24 +184,24 @@ fn a_second_term_ends_it_at_once() {
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(1));
-    assert!(began.elapsed() < Duration::from_secs(10), "not when its time is over");
+    assert!(began.elapsed() < Duration::from_secs(10), "before the time limit");
 }
 
 #[test]
-fn a_notify_socket_that_is_gone_garbage_or_never_read_hurts_nobody() {
+fn a_notify_socket_that_is_missing_invalid_or_never_read_has_no_effect() {
     let server = Builder::default().prepare();
     let full = UnixDatagram::bind(server.dir().join("full")).expect("a socket");
     let long = "x".repeat(300);
-    for place in ["/nonexistent/notify", "@", "", "relative", "garbage\\x00", &long, &full_path(&server)] {
-        let mut server = Builder::default().env("NOTIFY_SOCKET", place).start();
+    for path in ["/nonexistent/notify", "@", "", "relative", "garbage\\x00", &long, &full_path(&server)] {
+        let mut server = Builder::default().env("NOTIFY_SOCKET", path).start();
         for _ in 0..20 {
             server.told("hup");
         }
-        assert_eq!(server.get("/__ping__").status, 200, "{place}");
+        assert_eq!(server.get("/__ping__").status, 200, "{path}");
         let warnings =
             server.log_lines().iter().filter(|line| line.contains("cannot notify systemd")).count();
-        assert!(warnings <= 1, "{place}: {:?}", server.log_lines());
-        assert_eq!(server.stop().code(), Some(0), "{place}");
+        assert!(warnings <= 1, "{path}: {:?}", server.log_lines());
+        assert_eq!(server.stop().code(), Some(0), "{path}");
     }
     drop(full);
 }

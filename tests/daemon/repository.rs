@@ -1,4 +1,4 @@
-//! A repository as clients ask for it: indexes, files, the archive, snapshots, the public API.
+//! A repository as clients request it: indexes, files, the archive, snapshots, the public API.
 
 use std::io::Read;
 
@@ -22,7 +22,7 @@ fn gunzip(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_three_forms_of_the_index_say_the_same() {
+fn the_three_forms_of_the_index_have_the_same_content() {
     let server = server();
     let text = server.get("/team/latest/src/contrib/PACKAGES");
     assert_eq!(text.status, 200, "{}", text.text());
@@ -36,7 +36,7 @@ fn the_three_forms_of_the_index_say_the_same() {
     assert_eq!(
         gz.header("content-encoding"),
         None,
-        "R asks for no compressed transfer and would not undo one"
+        "R requests no compressed transfer and would not decompress one"
     );
     assert_eq!(gz.header("accept-ranges"), Some("none"));
     assert!(gz.header("etag").is_some_and(|tag| tag.starts_with("W/\"")));
@@ -45,7 +45,7 @@ fn the_three_forms_of_the_index_say_the_same() {
 }
 
 #[test]
-fn files_come_with_the_headers_clients_look_at() {
+fn files_have_the_headers_that_clients_read() {
     let server = server();
     for path in [
         "/team/latest/src/contrib/alpha_1.1.tar.gz",
@@ -67,7 +67,7 @@ fn files_come_with_the_headers_clients_look_at() {
         assert_eq!(file.header("content-length"), Some(file.body.len().to_string().as_str()));
         flate2::read::GzDecoder::new(file.body.as_slice())
             .read_to_end(&mut Vec::new())
-            .expect("a whole gzip");
+            .expect("a complete gzip file");
     }
 }
 
@@ -98,7 +98,7 @@ fn empty_binary_trees_are_valid_indexes() {
 }
 
 #[test]
-fn unknown_things_are_404_with_a_reason() {
+fn unknown_paths_are_404_with_a_reason() {
     let server = server();
     let cases = [
         ("/nobody", "no such repository"),
@@ -131,7 +131,7 @@ fn unknown_things_are_404_with_a_reason() {
 }
 
 #[test]
-fn the_public_api_tells_repositories_sources_packages_and_transactions() {
+fn the_public_api_lists_repositories_sources_packages_and_transactions() {
     let server = server();
     let repos = server.get("/__api__/repos").json();
     assert_eq!(repos[0]["name"], "team");
@@ -158,7 +158,7 @@ fn the_public_api_tells_repositories_sources_packages_and_transactions() {
     let back = &alpha["links"][0];
     assert_eq!((&back["name"], &back["reverse"], &back["type"]), (&"beta".into(), &true.into(), &0.into()));
     assert_eq!((&back["version"], &back["operator"]), (&"1.0".into(), &2.into()));
-    // What a later state adds is in the next answer.
+    // The next answer includes what a later state adds.
     server.add("team", &Tarball::new("gamma", "1.0").field("Suggests: alpha"));
     let links = server.get("/__api__/repos/team/packages/alpha").json()["links"].clone();
     let names: Vec<_> = links.as_array().expect("an array").iter().map(|link| &link["name"]).collect();
@@ -183,7 +183,7 @@ fn the_public_api_tells_repositories_sources_packages_and_transactions() {
 }
 
 #[test]
-fn a_browser_gets_pages_that_escape_what_people_wrote() {
+fn a_browser_gets_pages_with_escaped_user_text() {
     let server = server();
     let edit = serde_json::json!({ "description": "<script>alert(1)</script>" });
     assert_eq!(server.admin("PATCH", "/repos/team", &edit).status, 200);

@@ -1,5 +1,5 @@
-//! Rotations from outside: the files of a server that systemd started, logrotate with the configuration and script of
-//! the package, and what `rspm logs reopen` waits for.
+//! External rotation: the log files of a server started by systemd, logrotate with the package's configuration and
+//! script, and the processes that `rspm logs reopen` waits for.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,7 +19,7 @@ use crate::support::server::{Builder, Server};
 
 /// A server as systemd starts it: the sockets outlive the process. Logs, logrotate's configuration and the package's
 /// script are in its directory.
-pub(super) struct Hosted {
+pub(super) struct ManagedServer {
     pub(super) server: Server,
     http: TcpListener,
     admin: UnixListener,
@@ -30,22 +30,22 @@ const FOLDER: &str = "/var/log/rstudio/rstudio-pm";
 
 fn write(path: &Path, text: &str, mode: u32) {
     std::fs::write(path, text).expect("written");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("our own file");
 }
 
 fn project(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("of the project")
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file of the project")
 }
 
-impl Hosted {
-    /// Starts it. `keep` is how many rotated files logrotate keeps.
-    pub(super) fn start(keep: u32) -> Hosted {
+impl ManagedServer {
+    /// Starts the server. `keep` is the number of rotated files that logrotate keeps.
+    pub(super) fn start(keep: u32) -> ManagedServer {
         let server = Builder::default().prepare();
         let dir = server.dir();
         for folder in ["logs", "lib", "bin", "run"] {
             std::fs::create_dir(dir.join(folder)).expect("created");
         }
-        let gcfg = std::fs::read_to_string(server.config_file()).expect("written before");
+        let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
         let root = dir.display();
         let gcfg = gcfg
             .replace("SystemLog = STDERR", &format!("SystemLog = {root}/logs/rstudio-pm.log"))
@@ -63,25 +63,25 @@ impl Hosted {
             env!("CARGO_BIN_EXE_rspm")
         );
         write(&dir.join("bin/rspm"), &rspm, 0o755);
-        // What the script asks systemd for.
+        // The script gets the process id from systemd.
         write(&dir.join("bin/systemctl"), &format!("#!/bin/sh\ncat {root}/main.pid\n"), 0o755);
         write(&dir.join("main.pid"), "0", 0o644);
 
         let http = TcpListener::bind("127.0.0.1:0").expect("a port");
         let admin = UnixListener::bind(server.admin_socket()).expect("a socket");
-        let mut hosted = Hosted { server, http, admin, child: None };
-        hosted.launch();
-        hosted
+        let mut managed = ManagedServer { server, http, admin, child: None };
+        managed.launch();
+        managed
     }
 
-    /// The program under test: an optimised one when the environment names its folder.
+    /// The program under test: an optimised one if the environment names its folder.
     fn program() -> PathBuf {
         let built = Path::new(env!("CARGO_BIN_EXE_rstudio-pm"));
         std::env::var_os("RSPM_TEST_PROGRAMS")
             .map_or_else(|| built.to_owned(), |folder| Path::new(&folder).join("rstudio-pm"))
     }
 
-    /// Starts the process, on the sockets that are there.
+    /// Starts the process on the existing sockets.
     pub(super) fn launch(&mut self) {
         let script = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$0\" --config \"$1\"";
         let http: OwnedFd = self.http.try_clone().expect("a handle").into();
@@ -102,16 +102,16 @@ impl Hosted {
         self.child = Some(child);
     }
 
-    /// Asks the process to stop and returns at once.
+    /// Sends SIGTERM to the process and returns at once.
     pub(super) fn terminate(&self) {
         let pid = self.child.as_ref().expect("running").id();
         kill(Pid::from_raw(pid.try_into().expect("a process id")), Signal::SIGTERM).expect("it runs");
     }
 
-    /// Waits for its end.
-    pub(super) fn ended(&mut self) {
+    /// Waits for the end of the process.
+    pub(super) fn wait(&mut self) {
         let mut child = self.child.take().expect("running");
-        let status = child.wait().expect("our child");
+        let status = child.wait().expect("our own child");
         write(&self.server.dir().join("main.pid"), "0", 0o644);
         assert_eq!(status.code(), Some(0), "{}", self.errors());
     }
@@ -121,7 +121,7 @@ impl Hosted {
         self.http.local_addr().expect("bound").to_string()
     }
 
-    /// What it said on standard error.
+    /// The standard error of the process.
     pub(super) fn errors(&self) -> String {
         std::fs::read_to_string(self.server.dir().join("errors")).unwrap_or_default()
     }
@@ -140,7 +140,7 @@ impl Hosted {
         self.server.dir().join("logs").join(name)
     }
 
-    /// The names in the logs' folder that begin so.
+    /// The file names in the folder of the logs that start with `begin`.
     pub(super) fn names(&self, begin: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.server.dir().join("logs")).expect("readable");
         let names = entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
@@ -149,13 +149,13 @@ impl Hosted {
         names
     }
 
-    /// All text of a log: the file and what was rotated, compressed or not.
+    /// All text of a log: the file and the rotated ones, compressed or not.
     pub(super) fn all(&self, begin: &str) -> Vec<String> {
         self.names(begin).iter().map(|name| read(&self.log(name))).collect()
     }
 }
 
-impl Drop for Hosted {
+impl Drop for ManagedServer {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let status = self.child.as_mut().map(Child::try_wait);
@@ -171,7 +171,7 @@ impl Drop for Hosted {
 /// The text of a file, compressed or not.
 fn read(path: &Path) -> String {
     let mut text = String::new();
-    let file = File::open(path).expect("is there");
+    let file = File::open(path).expect("a log file");
     let read = if path.extension().is_some_and(|end| end == "gz") {
         flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text)
     } else {
@@ -183,117 +183,121 @@ fn read(path: &Path) -> String {
 
 pub(super) fn run(mut command: Command) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; run tests/setup"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{}: {errors}", output.status);
 }
 
 #[test]
 fn logrotate_keeps_one_server_log_plain_and_compresses_access_logs_at_once() {
-    let hosted = Hosted::start(30);
+    let managed = ManagedServer::start(30);
     for turn in 0..3 {
-        assert_eq!(http::get(&format!("http://{}/__ping__?{turn}", hosted.address())).status, 200);
-        run(hosted.rotate());
+        assert_eq!(http::get(&format!("http://{}/__ping__?{turn}", managed.address())).status, 200);
+        run(managed.rotate());
     }
-    assert_eq!(http::get(&format!("http://{}/__ping__?3", hosted.address())).status, 200);
+    assert_eq!(http::get(&format!("http://{}/__ping__?3", managed.address())).status, 200);
     let server = ["rstudio-pm.log", "rstudio-pm.log.1", "rstudio-pm.log.2.gz", "rstudio-pm.log.3.gz"];
-    assert_eq!(hosted.names("rstudio-pm.log"), server);
+    assert_eq!(managed.names("rstudio-pm.log"), server);
     let access = ["", ".1.gz", ".2.gz", ".3.gz"].map(|end| format!("rstudio-pm.access.log{end}"));
-    assert_eq!(hosted.names("rstudio-pm.access.log"), access);
+    assert_eq!(managed.names("rstudio-pm.access.log"), access);
     for (turn, name) in access.iter().rev().enumerate() {
-        let wanted = format!("\"GET /__ping__?{turn} HTTP/1.1\" 200 2 ");
-        until(name, || read(&hosted.log(name)).contains(&wanted));
-        let mode = hosted.log(name).metadata().expect("there").permissions().mode();
+        let expected = format!("\"GET /__ping__?{turn} HTTP/1.1\" 200 2 ");
+        until(name, || read(&managed.log(name)).contains(&expected));
+        let mode = managed.log(name).metadata().expect("it exists").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600, "{name}");
     }
 }
 
 #[test]
-fn reopening_tells_the_files_and_waits_for_other_processes_that_write_to_the_old_ones() {
-    let hosted = Hosted::start(30);
-    let (log, old) = (hosted.log("rstudio-pm.access.log"), hosted.log("old"));
+fn reopening_prints_the_files_and_waits_for_other_processes_that_write_to_the_old_ones() {
+    let managed = ManagedServer::start(30);
+    let (log, old) = (managed.log("rstudio-pm.access.log"), managed.log("old"));
     until("the files are there", || log.exists());
-    let told = hosted.server.told("logs reopen");
+    let output = managed.server.told("logs reopen");
     let files =
-        ["rstudio-pm.log", "rstudio-pm.access.log"].map(|name| hosted.log(name).display().to_string());
-    assert_eq!(told, format!("Reopened:\n  {}\n  {}\n", files[0], files[1]));
-    assert_eq!(hosted.server.json("logs reopen"), serde_json::json!({ "files": files }));
+        ["rstudio-pm.log", "rstudio-pm.access.log"].map(|name| managed.log(name).display().to_string());
+    assert_eq!(output, format!("Reopened:\n  {}\n  {}\n", files[0], files[1]));
+    assert_eq!(managed.server.json("logs reopen"), serde_json::json!({ "files": files }));
 
     // A process that still finishes requests.
-    let other = File::options().append(true).open(&log).expect("there");
+    let other = File::options().append(true).open(&log).expect("it exists");
     other.lock_shared().expect("a lock");
     std::fs::rename(&log, &old).expect("renamed");
     let mut rspm =
-        hosted.server.rspm_command("logs reopen").stdout(Stdio::null()).spawn().expect("rspm runs");
+        managed.server.rspm_command("logs reopen").stdout(Stdio::null()).spawn().expect("rspm runs");
     until("the server has the new file", || log.exists());
-    assert!(rspm.try_wait().expect("our child").is_none(), "it waits for the other");
+    assert!(rspm.try_wait().expect("our own child").is_none(), "the command waits for the other process");
     drop(other);
-    assert_eq!(rspm.wait().expect("our child").code(), Some(0));
+    assert_eq!(rspm.wait().expect("our own child").code(), Some(0));
 }
 
 #[test]
 fn a_file_that_cannot_be_reopened_is_an_error_and_the_old_one_stays_in_use() {
-    let hosted = Hosted::start(30);
-    let log = hosted.log("rstudio-pm.access.log");
+    let managed = ManagedServer::start(30);
+    let log = managed.log("rstudio-pm.access.log");
     until("the files are there", || log.exists());
-    std::fs::rename(&log, hosted.log("old")).expect("renamed");
+    std::fs::rename(&log, managed.log("old")).expect("renamed");
     std::fs::create_dir(&log).expect("created");
-    let ran = hosted.server.rspm("logs reopen");
-    assert_eq!(ran.code, 1, "{}", ran.out);
-    assert!(ran.err.contains("rstudio-pm.access.log") && ran.err.contains("Is a directory"), "{}", ran.err);
-    assert_eq!(http::get(&format!("http://{}/__ping__", hosted.address())).status, 200);
-    until("it is logged", || read(&hosted.log("old")).contains("/__ping__"));
-    // The script does not say that all is well either.
+    let output = managed.server.rspm("logs reopen");
+    assert_eq!(output.code, 1, "{}", output.out);
+    assert!(
+        output.err.contains("rstudio-pm.access.log") && output.err.contains("Is a directory"),
+        "{}",
+        output.err
+    );
+    assert_eq!(http::get(&format!("http://{}/__ping__", managed.address())).status, 200);
+    until("it is logged", || read(&managed.log("old")).contains("/__ping__"));
+    // The script fails as well.
     std::fs::remove_dir(&log).expect("removed");
-    std::fs::rename(hosted.log("old"), hosted.log("rstudio-pm.access.log.1")).expect("renamed");
+    std::fs::rename(managed.log("old"), managed.log("rstudio-pm.access.log.1")).expect("renamed");
     symlink("/dev/null/x", &log).expect("a link");
-    let mut script = Command::new(hosted.server.dir().join("lib/reopen-logs"));
+    let mut script = Command::new(managed.server.dir().join("lib/reopen-logs"));
     let path = std::env::var("PATH").unwrap_or_default();
-    script.env("PATH", format!("{}:{path}", hosted.server.dir().join("bin").display()));
+    script.env("PATH", format!("{}:{path}", managed.server.dir().join("bin").display()));
     let output = script.output().expect("sh runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("still writes") && said.contains("rstudio-pm.access.log"), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("still writes") && errors.contains("rstudio-pm.access.log"), "{errors}");
 }
 
 #[test]
-fn the_script_falls_back_to_the_signal_when_the_socket_does_not_answer() {
-    let hosted = Hosted::start(30);
-    let log = hosted.log("rstudio-pm.access.log");
+fn the_script_falls_back_to_the_signal_if_the_socket_does_not_answer() {
+    let managed = ManagedServer::start(30);
+    let log = managed.log("rstudio-pm.access.log");
     until("the files are there", || log.exists());
-    write(&hosted.server.dir().join("bin/rspm"), "#!/bin/sh\nexit 3\n", 0o755);
-    assert_eq!(http::get(&format!("http://{}/__ping__?1", hosted.address())).status, 200);
-    run(hosted.rotate());
-    assert_eq!(http::get(&format!("http://{}/__ping__?2", hosted.address())).status, 200);
-    assert!(read(&hosted.log("rstudio-pm.access.log.1.gz")).contains("/__ping__?1"));
+    write(&managed.server.dir().join("bin/rspm"), "#!/bin/sh\nexit 3\n", 0o755);
+    assert_eq!(http::get(&format!("http://{}/__ping__?1", managed.address())).status, 200);
+    run(managed.rotate());
+    assert_eq!(http::get(&format!("http://{}/__ping__?2", managed.address())).status, 200);
+    assert!(read(&managed.log("rstudio-pm.access.log.1.gz")).contains("/__ping__?1"));
     until("it is logged", || read(&log).contains("/__ping__?2"));
 }
 
 #[test]
-fn rotations_during_the_start_and_the_stop_harm_nothing() {
-    let mut hosted = Hosted::start(30);
-    let pid = |hosted: &Hosted| {
-        Pid::from_raw(hosted.child.as_ref().expect("running").id().try_into().expect("an id"))
+fn rotations_during_the_start_and_the_stop_have_no_effect_on_the_server() {
+    let mut managed = ManagedServer::start(30);
+    let pid = |managed: &ManagedServer| {
+        Pid::from_raw(managed.child.as_ref().expect("running").id().try_into().expect("an id"))
     };
-    // From the first moment that the program can do something about it.
-    let status = format!("/proc/{}/status", pid(&hosted));
+    // From the first moment at which the program can handle the signal.
+    let status = format!("/proc/{}/status", pid(&managed));
     let blocked = |line: &str| {
         let mask = line.strip_prefix("SigBlk:").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         mask.is_some_and(|mask| mask & (1 << (Signal::SIGUSR1 as u32 - 1)) != 0)
     };
-    until("signals are held", || {
+    until("signals are blocked", || {
         let status = std::fs::read_to_string(&status).expect("it runs");
-        status.lines().any(blocked) || hosted.log("rstudio-pm.log").exists()
+        status.lines().any(blocked) || managed.log("rstudio-pm.log").exists()
     });
     for _ in 0..20 {
-        let _ = kill(pid(&hosted), Signal::SIGUSR1);
+        let _ = kill(pid(&managed), Signal::SIGUSR1);
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
-    assert_eq!(http::get(&format!("http://{}/__ping__?1", hosted.address())).status, 200);
-    hosted.terminate();
+    assert_eq!(http::get(&format!("http://{}/__ping__?1", managed.address())).status, 200);
+    managed.terminate();
     for _ in 0..20 {
-        let _ = kill(pid(&hosted), Signal::SIGUSR1);
+        let _ = kill(pid(&managed), Signal::SIGUSR1);
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
-    hosted.ended();
-    assert!(read(&hosted.log("rstudio-pm.log")).contains("log files reopened"));
+    managed.wait();
+    assert!(read(&managed.log("rstudio-pm.log")).contains("log files reopened"));
 }

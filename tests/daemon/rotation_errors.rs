@@ -1,4 +1,4 @@
-//! Logs that cannot be written: it is said where it is heard, the server goes on, and what was lost is counted.
+//! Log files that cannot be written: the error is reported, the server keeps running, and lost lines are counted.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -11,8 +11,8 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Answers this many requests.
-fn ask(server: &Server, count: usize) {
+/// Sends this many requests.
+fn send_requests(server: &Server, count: usize) {
     let filler = "x".repeat(2000);
     for _ in 0..count {
         assert_eq!(server.get(&format!("/__ping__?{filler}")).status, 200);
@@ -20,7 +20,7 @@ fn ask(server: &Server, count: usize) {
 }
 
 #[test]
-fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room_again() {
+fn on_a_full_disk_requests_are_answered_and_lost_lines_are_counted_once_there_is_space() {
     let Some(disk) = rerun::small_disk() else { return };
     let (access, log) = (disk.join("access.log"), disk.join("server.log"));
     let lines =
@@ -28,22 +28,22 @@ fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room
     let server = Builder::default().gcfg(&lines).start();
     let filler = disk.join("filler");
     std::fs::write(&filler, vec![0; 2 << 20]).expect_err("the disk is full");
-    ask(&server, 40);
+    send_requests(&server, 40);
     server.wait_for_log(&format!("could not write to the log file {}", access.display()));
-    // The server log, on the same disk, stops nobody either.
+    // The server log, on the same disk, delays no request either.
     for _ in 0..50 {
         assert_eq!(server.admin("POST", "/nothing", &serde_json::Value::Null).status, 404);
     }
-    ask(&server, 5);
+    send_requests(&server, 5);
     std::fs::remove_file(&filler).expect("removed");
-    ask(&server, 1);
+    send_requests(&server, 1);
     server.wait_for_log(&format!("writing to the log file {} again; ", access.display()));
     until("it is logged", || text(&access).lines().last().is_some_and(|line| line.contains(" 200 2 ")));
-    let said = server.log_lines().join("\n");
+    let log_text = server.log_lines().join("\n");
     assert_eq!(
-        said.matches(&format!("could not write to the log file {}", access.display())).count(),
+        log_text.matches(&format!("could not write to the log file {}", access.display())).count(),
         1,
-        "{said}"
+        "{log_text}"
     );
     for line in text(&access).lines() {
         let whole = line.starts_with("127.0.0.1 - - [") && line.ends_with("\" 200 2 \"-\" \"-\"");
@@ -54,8 +54,8 @@ fn on_a_full_disk_requests_are_answered_and_lines_are_counted_when_there_is_room
     }
 }
 
-/// Starts a server with this access log, which cannot be used, and returns what it says of it.
-fn refused(make: impl FnOnce(&Path)) -> String {
+/// Starts a server with an unusable access log and returns its error message.
+fn error_with(make: impl FnOnce(&Path)) -> String {
     let server = Builder::default().gcfg("[Server]\nAccessLog = {dir}/logs/access.log\n").prepare();
     std::fs::create_dir(server.dir().join("logs")).expect("created");
     make(&server.dir().join("logs/access.log"));
@@ -63,44 +63,44 @@ fn refused(make: impl FnOnce(&Path)) -> String {
     server.launch();
     assert_eq!(server.get("/__ping__").status, 200);
     let lines = server.log_lines();
-    let said = lines.iter().find(|line| line.contains("ERROR") && line.contains("logs/access.log"));
-    said.unwrap_or_else(|| panic!("nothing is said: {lines:#?}")).clone()
+    let error = lines.iter().find(|line| line.contains("ERROR") && line.contains("logs/access.log"));
+    error.unwrap_or_else(|| panic!("no error is logged: {lines:#?}")).clone()
 }
 
 #[test]
-fn a_log_that_is_no_file_is_said_and_the_server_goes_on() {
-    let said = refused(|path| std::fs::create_dir(path).expect("created"));
-    assert!(said.contains("directory"), "{said}");
-    let said = refused(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("made"));
-    assert!(said.to_lowercase().contains("fifo"), "{said}");
-    let said = refused(|path| symlink("/dev/null/elsewhere", path).expect("a link"));
-    assert!(said.contains("Not a directory") || said.contains("link"), "{said}");
+fn a_log_that_is_not_a_file_is_reported_and_the_server_keeps_running() {
+    let error = error_with(|path| std::fs::create_dir(path).expect("created"));
+    assert!(error.contains("directory"), "{error}");
+    let error = error_with(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("made"));
+    assert!(error.to_lowercase().contains("fifo"), "{error}");
+    let error = error_with(|path| symlink("/dev/null/elsewhere", path).expect("a link"));
+    assert!(error.contains("Not a directory") || error.contains("link"), "{error}");
 }
 
 #[test]
-fn a_directory_that_is_missing_or_not_writable_is_said_and_mended_by_a_reopening() {
+fn a_missing_directory_is_reported_and_a_reopening_recovers() {
     let Some(disk) = rerun::small_disk() else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("logs/access.log").display());
     std::fs::create_dir(disk.join("logs")).expect("created");
     let server = Builder::default().gcfg(&lines).start();
     std::fs::rename(disk.join("logs"), disk.join("gone")).expect("renamed");
-    let ran = server.rspm("logs reopen");
-    assert!(ran.code == 1 && ran.err.contains("install -d -m 0750"), "{}", ran.err);
-    ask(&server, 1);
+    let output = server.rspm("logs reopen");
+    assert!(output.code == 1 && output.err.contains("install -d -m 0750"), "{}", output.err);
+    send_requests(&server, 1);
     until("the old file is written to", || text(&disk.join("gone/access.log")).contains("__ping__"));
     std::fs::create_dir(disk.join("logs")).expect("created");
     server.told("logs reopen");
-    ask(&server, 1);
+    send_requests(&server, 1);
     until("the new file is written to", || text(&disk.join("logs/access.log")).contains("__ping__"));
     assert_eq!(std::fs::metadata(disk.join("logs/access.log")).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
 #[test]
-fn a_read_only_file_system_is_said_with_the_commands_that_open_it() {
+fn a_read_only_file_system_is_reported_with_the_commands_that_make_it_writable() {
     let Some(disk) = rerun::mounted("-t tmpfs -o ro") else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("access.log").display());
     let server = Builder::default().gcfg(&lines).start();
-    let said = server.log_lines().join("\n");
-    assert!(said.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{said}");
+    let log = server.log_lines().join("\n");
+    assert!(log.contains("systemctl daemon-reload && systemctl restart rstudio-pm"), "{log}");
     assert_eq!(server.get("/__ping__").status, 200);
 }

@@ -1,5 +1,5 @@
-//! 50 rotations by logrotate under load, some of them during restarts: the lines of all files together are the requests
-//! that were answered, each once.
+//! 50 rotations by logrotate under load, some of them during restarts: all files together have exactly one line per
+//! answered request.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -7,36 +7,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::rotation::{Hosted, run};
+use super::rotation::{ManagedServer, run};
 use crate::support::http;
 
 const ROTATIONS: usize = 50;
 const CLIENTS: usize = 4;
-/// Requests on their way at once, on each connection.
+/// Pipelined requests on each connection.
 const DEPTH: usize = 64;
 
-/// What clients and test share.
+/// State shared by the clients and the test.
 #[derive(Default)]
 struct Load {
     next: AtomicU64,
     stop: AtomicBool,
-    /// One request at a time: a connection that is closed after an answer has no others on their way.
+    /// One request at a time: a connection that is closed after an answer has no other pending requests.
     careful: AtomicBool,
-    /// How many clients are.
+    /// Number of clients in this mode.
     careful_clients: AtomicUsize,
     /// Requests to the admin API that were answered.
     admin: AtomicU64,
 }
 
-/// Sends numbered requests until it is told to stop; returns the numbers, all of them answered.
+/// Sends numbered requests until `stop` is set; returns the numbers of the answered requests, which are all.
 fn client(address: &str, load: &Load) -> Vec<u64> {
-    let mut wire = http::connect(address);
+    let mut stream = http::connect(address);
     let mut answered = Vec::new();
     let (mut buffer, mut request) = (vec![0; 64 << 10], Vec::new());
-    let mut told = false;
+    let mut was_careful = false;
     while !load.stop.load(Ordering::Acquire) {
         let careful = load.careful.load(Ordering::Acquire);
-        if careful != std::mem::replace(&mut told, careful) {
+        if careful != std::mem::replace(&mut was_careful, careful) {
             let count = if careful { usize::wrapping_add } else { usize::wrapping_sub };
             load.careful_clients
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(count(n, 1)))
@@ -49,10 +49,10 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
         for number in &waiting {
             let _ = write!(request, "GET /__ping__?n={number} HTTP/1.1\r\nHost: h\r\n\r\n");
         }
-        wire.write_all(&request).expect("no request is cut");
+        stream.write_all(&request).expect("no request is cut");
         let mut filled = 0;
         while !waiting.is_empty() {
-            let size = wire.read(&mut buffer[filled..]).expect("no answer is cut");
+            let size = stream.read(&mut buffer[filled..]).expect("no answer is cut");
             assert!(size > 0, "the connection ended before the answers {waiting:?}");
             filled += size;
             let mut done = 0;
@@ -63,7 +63,7 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
                 let closes = careful && String::from_utf8_lossy(answer).contains("connection: close");
                 done += at;
                 if closes {
-                    wire = http::connect(address);
+                    stream = http::connect(address);
                 }
             }
             buffer.copy_within(done..filled, 0);
@@ -73,11 +73,11 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
     answered
 }
 
-/// The length of the first answer: its head, and the body `{}`.
+/// The length of the first answer: its head and the body `{}`.
 fn end(bytes: &[u8]) -> Option<usize> {
     const END: &[u8] = b"\r\n\r\n{}";
     let mut from = 0;
-    // From one brace to the next: a search for the whole of it is slow in a test that is not optimised.
+    // From one brace to the next: a search for the whole text is slow in an unoptimised test.
     loop {
         from += bytes[from..].iter().position(|&byte| byte == b'}')? + 1;
         if bytes[..from].ends_with(END) {
@@ -86,12 +86,12 @@ fn end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Asks the admin API for what it does not know: each is a line of the server log.
+/// Sends the admin API requests for unknown paths: each is a line of the server log.
 fn administrator(socket: &std::path::Path, load: &Load) {
     while !load.stop.load(Ordering::Acquire) {
         let number = load.admin.load(Ordering::Acquire);
         let answer = http::admin(socket, "POST", &format!("/__api__/admin/v1/number/{number}"), b"");
-        // While a process stops, others are asked to come again.
+        // A process that stops answers 503.
         assert!(matches!(answer.status, 404 | 503), "{}", answer.text());
         load.admin.store(number + 1, Ordering::Release);
     }
@@ -103,7 +103,7 @@ fn wait_until(what: impl Fn() -> bool) {
     }
 }
 
-/// The numbers, with the texts between which they stand; every line must have one and end.
+/// The sorted numbers that `of` finds in the lines; every text must end with a complete line.
 fn numbers(texts: &[String], of: impl Fn(&str) -> Option<u64>) -> Vec<u64> {
     let mut all = Vec::new();
     for text in texts {
@@ -115,10 +115,10 @@ fn numbers(texts: &[String], of: impl Fn(&str) -> Option<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn fifty_rotations_under_load_lose_and_double_no_line() {
-    let mut hosted = Hosted::start(1000);
+fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
+    let mut managed = ManagedServer::start(1000);
     let load = Arc::new(Load::default());
-    let (address, socket) = (hosted.address(), hosted.server.admin_socket());
+    let (address, socket) = (managed.address(), managed.server.admin_socket());
     assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
     let began = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
@@ -132,40 +132,40 @@ fn fifty_rotations_under_load_lose_and_double_no_line() {
         move || administrator(&socket, &load)
     });
     for turn in 0..ROTATIONS {
-        // Twice the process is exchanged meanwhile: while the old one stops, and while the new one starts.
+        // The process is replaced twice: during a stop of the old one and during the start of the new one.
         let during_stop = turn == ROTATIONS / 3;
         let during_start = turn == 2 * ROTATIONS / 3;
         if during_stop || during_start {
             load.careful.store(true, Ordering::Release);
             wait_until(|| load.careful_clients.load(Ordering::Acquire) == CLIENTS);
-            hosted.terminate();
+            managed.terminate();
         }
         if during_start {
-            hosted.ended();
-            hosted.launch();
+            managed.wait();
+            managed.launch();
         }
-        let rotation = hosted.rotate();
+        let rotation = managed.rotate();
         let rotation = std::thread::spawn(move || run(rotation));
         if during_stop {
-            hosted.ended();
-            hosted.launch();
+            managed.wait();
+            managed.launch();
         }
-        rotation.join().expect("rotated");
+        rotation.join().expect("a rotation");
         if during_stop || during_start {
             assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
             load.careful.store(false, Ordering::Release);
         }
     }
-    let took = began.elapsed();
+    let elapsed = began.elapsed();
     load.stop.store(true, Ordering::Release);
     let mut answered: Vec<u64> =
         clients.into_iter().flat_map(|client| client.join().expect("every request was answered")).collect();
-    administrator.join().expect("every question was answered");
-    hosted.terminate();
-    hosted.ended();
+    administrator.join().expect("every admin request was answered");
+    managed.terminate();
+    managed.wait();
 
     answered.sort_unstable();
-    let access = hosted.all("rstudio-pm.access.log");
+    let access = managed.all("rstudio-pm.access.log");
     assert_eq!(access.len(), ROTATIONS + 1);
     let logged = numbers(&access, |line| {
         let (client, rest) = line.split_once(" - - [").unwrap_or_else(|| panic!("broken: {line:?}"));
@@ -179,17 +179,17 @@ fn fifty_rotations_under_load_lose_and_double_no_line() {
             number.unwrap_or_else(|| panic!("broken: {line:?}"))
         })
     });
-    let rate = answered.len() as f64 / took.as_secs_f64();
+    let rate = answered.len() as f64 / elapsed.as_secs_f64();
     eprintln!(
         "{} lines in {:.1} s: {rate:.0} lines/s, {ROTATIONS} rotations",
         answered.len(),
-        took.as_secs_f64()
+        elapsed.as_secs_f64()
     );
     assert!(logged.len() == answered.len(), "{} lines of {} requests", logged.len(), answered.len());
-    assert!(logged == answered, "other lines than requests");
+    assert!(logged == answered, "the lines differ from the requests");
 
-    let asked = load.admin.load(Ordering::Acquire);
-    let noted = numbers(&hosted.all("rstudio-pm.log"), |line| {
+    let sent = load.admin.load(Ordering::Acquire);
+    let in_log = numbers(&managed.all("rstudio-pm.log"), |line| {
         let stamp = line.split(' ').next().unwrap_or_default();
         assert!(stamp.len() == 10 && stamp.starts_with("20"), "broken: {line:?}");
         let (_, rest) = line.split_once("path=number/")?;
@@ -197,5 +197,5 @@ fn fifty_rotations_under_load_lose_and_double_no_line() {
             rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("broken: {line:?}")),
         )
     });
-    assert!(asked > 0 && noted == (0..asked).collect::<Vec<u64>>(), "{} of {asked} notes", noted.len());
+    assert!(sent > 0 && in_log == (0..asked).collect::<Vec<u64>>(), "{} of {sent} log lines", in_log.len());
 }

@@ -1,4 +1,4 @@
-//! Rotation by the server itself, of files that logrotate does not own: the same scheme, no line lost, one owner.
+//! Rotation by the server itself, of files that logrotate does not rotate: the same scheme, no line lost, one owner.
 
 use std::fs::File;
 use std::io::Read;
@@ -40,12 +40,12 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A machine without logrotate.
+/// The root of a machine without logrotate.
 fn bare() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// A machine whose logrotate names these files.
+/// The root of a machine whose logrotate rotates these files.
 fn with_logrotate(pattern: &str) -> tempfile::TempDir {
     let root = bare();
     for (name, text) in [
@@ -55,21 +55,21 @@ fn with_logrotate(pattern: &str) -> tempfile::TempDir {
         ("etc/logrotate.d/mine", &format!("{pattern} {{\n    daily\n}}\n")),
     ] {
         let path = root.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("below the root")).expect("created");
+        std::fs::create_dir_all(path.parent().expect("a path below the root")).expect("created");
         std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("our own file");
     }
     root
 }
 
-/// The night after `day` days, seen by a server that was started on that day.
+/// Runs the nightly rotation after `day` days, for a server that was started on that day.
 fn night(root: &Path, files: &[LogFile], day: i64, reopen: &dyn Fn() -> Result<(), String>) {
     let now = Zoned::now().checked_add((day + 1).days()).expect("a day");
     Rotation::new(root).run(files, &now, reopen);
 }
 
 #[test]
-fn five_and_twenty_nights_under_load_lose_and_double_no_line() {
+fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
     const NIGHTS: i64 = 25;
     let (dir, root) = (bare(), bare());
     let (server, access) = (dir.path().join("server.log"), dir.path().join("access.log"));
@@ -97,7 +97,7 @@ fn five_and_twenty_nights_under_load_lose_and_double_no_line() {
                         });
                         sink.write(format!("note {number}\n").as_bytes());
                     }
-                    // Some 50,000 lines a second.
+                    // About 50,000 lines per second.
                     std::thread::sleep(Duration::from_millis(5));
                 }
             })
@@ -117,7 +117,7 @@ fn five_and_twenty_nights_under_load_lose_and_double_no_line() {
         });
     }
     stop.store(true, Ordering::Release);
-    writers.into_iter().for_each(|writer| writer.join().expect("wrote"));
+    writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
     log.flush();
     sink.flush();
 
@@ -128,24 +128,24 @@ fn five_and_twenty_nights_under_load_lose_and_double_no_line() {
     assert_eq!(names(dir.path()), expected);
     let sent: Vec<u64> = (0..next.load(Ordering::Acquire)).collect();
     for (begin, mark) in [("access.log", "GET /?"), ("server.log", "note ")] {
-        let mut seen = Vec::new();
+        let mut found = Vec::new();
         for name in expected.iter().filter(|name| name.starts_with(begin)) {
             let path = dir.path().join(name);
-            assert_eq!(path.metadata().expect("there").permissions().mode() & 0o7777, 0o600, "{name}");
+            assert_eq!(path.metadata().expect("it exists").permissions().mode() & 0o7777, 0o600, "{name}");
             let text = read(&path);
             assert!(!text.is_empty() && text.ends_with('\n'), "{name}");
-            seen.extend(text.lines().map(|line| -> u64 {
+            found.extend(text.lines().map(|line| -> u64 {
                 let number = line.split(mark).nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
                 number.unwrap_or_else(|| panic!("broken: {line:?}"))
             }));
         }
-        seen.sort_unstable();
-        assert!(seen == sent, "{begin}: {} lines of {}", seen.len(), sent.len());
+        found.sort_unstable();
+        assert!(found == sent, "{begin}: {} lines of {}", found.len(), sent.len());
     }
 }
 
 #[test]
-fn thirty_are_kept_and_an_empty_log_is_not_rotated() {
+fn thirty_rotated_files_are_kept_and_an_empty_log_is_not_rotated() {
     let (dir, root) = (bare(), bare());
     let path = dir.path().join("a.log");
     let files = [LogFile { path: path.clone(), scheme: Scheme::AllButNewest }];
@@ -161,29 +161,29 @@ fn thirty_are_kept_and_an_empty_log_is_not_rotated() {
 }
 
 #[test]
-fn what_logrotate_owns_is_left_to_it_and_so_are_odd_files() {
+fn files_of_logrotate_and_unusual_files_are_not_rotated() {
     let dir = bare();
     let file = |name: &str| {
         let path = dir.path().join(name);
         std::fs::write(&path, "a line\n").expect("written");
         LogFile { path, scheme: Scheme::All }
     };
-    let real = dir.path().canonicalize().expect("there");
+    let real = dir.path().canonicalize().expect("it exists");
     let root = with_logrotate(&format!("{}/*.log", real.display()));
     let null = LogFile { path: PathBuf::from("/dev/null"), scheme: Scheme::All };
     let files = [file("a.log"), file("b.txt"), file("c"), file("c.1"), null];
     night(root.path(), &files, 0, &|| Ok(()));
-    // b.txt is nobody else's; c is not rotated, for c.1 is another log.
+    // logrotate does not name b.txt; c is not rotated, because c.1 is another log.
     assert_eq!(names(dir.path()), ["a.log", "b.txt.1.gz", "c", "c.1.1.gz"]);
 
-    // Nothing runs logrotate any more.
+    // logrotate is no longer scheduled.
     std::fs::remove_file(root.path().join("etc/cron.daily/logrotate")).expect("removed");
     night(root.path(), &files[..1], 0, &|| Ok(()));
     assert_eq!(names(dir.path()), ["a.log.1.gz", "b.txt.1.gz", "c", "c.1.1.gz"]);
 }
 
 #[test]
-fn a_link_is_rotated_where_it_leads() {
+fn the_target_of_a_link_is_rotated() {
     let (dir, root) = (bare(), bare());
     let (real, link) = (dir.path().join("real.log"), dir.path().join("link.log"));
     std::fs::write(&real, "a line\n").expect("written");
@@ -200,7 +200,7 @@ fn a_file_that_is_still_written_to_is_not_compressed() {
     let files = [LogFile { path: path.clone(), scheme: Scheme::All }];
     night(root.path(), &files, 0, &|| Err("no room for a new file".to_owned()));
     assert_eq!(names(dir.path()), ["a.log.1"]);
-    let writer = File::options().append(true).open(dir.path().join("a.log.1")).expect("there");
+    let writer = File::options().append(true).open(dir.path().join("a.log.1")).expect("it exists");
     writer.lock_shared().expect("a lock");
     night(root.path(), &files, 1, &|| File::create(&path).map(drop).map_err(|e| e.to_string()));
     assert_eq!(names(dir.path()), ["a.log", "a.log.1"]);
@@ -209,16 +209,16 @@ fn a_file_that_is_still_written_to_is_not_compressed() {
     assert_eq!(names(dir.path()), ["a.log", "a.log.1.gz"]);
 }
 
-/// The real server, on a file system that does not know when a file was begun: the time of its last line counts.
+/// The real server, on a file system without creation times: the time of the last line counts.
 #[test]
-fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_files_are() {
+fn a_server_that_was_down_at_midnight_rotates_at_the_start_and_logs_which_program_rotates_each_file() {
     let Some(disk) = rerun::mounted("-t ramfs") else { return };
     let (old, young) = (disk.join("access.log"), disk.join("service.log"));
     for (path, text) in [(&old, "yesterday\n"), (&young, "today\n")] {
         std::fs::write(path, text).expect("written");
     }
     let yesterday = SystemTime::now() - Duration::from_secs(25 * 3600);
-    File::options().write(true).open(&old).expect("there").set_modified(yesterday).expect("ours");
+    File::options().write(true).open(&old).expect("it exists").set_modified(yesterday).expect("our own file");
     let lines = format!(
         "[Server]\nAccessLog = {}\nServiceLog = {}\n[Logging]\nSystemLog = {}\n",
         old.display(),
@@ -227,8 +227,8 @@ fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_
     );
     let server: Server = Builder::default().gcfg(&lines).start();
     server.wait_for_log(&format!("rotated the log file {}", old.display()));
-    let said = format!("{} is rotated by this server", young.display());
-    server.wait_for_log(&said);
+    let message = format!("{} is rotated by this server", young.display());
+    server.wait_for_log(&message);
     assert_eq!(server.get("/__ping__").status, 200);
     until("it is compressed", || {
         disk.join("access.log.1.gz").exists() && !disk.join("access.log.1").exists()
@@ -240,13 +240,13 @@ fn a_server_that_was_down_at_midnight_rotates_when_it_starts_and_says_whose_the_
 }
 
 #[test]
-fn where_no_file_may_be_made_nothing_is_tried() {
+fn no_rotation_is_tried_where_no_file_can_be_created() {
     let Some(disk) = rerun::small_disk() else { return };
     let path = disk.join("a.log");
     std::fs::write(&path, "a line\n").expect("written");
     let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().expect("mount runs");
     assert!(mounted.success());
     let root = bare();
-    night(root.path(), &[LogFile { path, scheme: Scheme::All }], 0, &|| panic!("nothing was renamed"));
+    night(root.path(), &[LogFile { path, scheme: Scheme::All }], 0, &|| panic!("nothing may be renamed"));
     assert_eq!(names(&disk), ["a.log"]);
 }

@@ -1,8 +1,8 @@
-//! What `make soak` runs, at length: a hundred restarts, reloads and upgrades, and a million requests.
+//! The long test of `make soak`: a hundred restarts, reloads and upgrades, and a million requests.
 
 use std::time::{Duration, Instant};
 
-use crate::daemon::no_drop::{each_speech, package, served};
+use crate::daemon::no_drop::{one_per_protocol, package, start_with_packages};
 use crate::support::load::{Steady, mix};
 use crate::support::manager::Manager;
 
@@ -13,11 +13,11 @@ const REQUESTS: u64 = 1_000_000;
 #[ignore = "takes a quarter of an hour: make soak"]
 fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     let mut manager = Manager::new("");
-    let [small, medium, slow] = served(&mut manager);
+    let [small, medium, slow] = start_with_packages(&mut manager);
     let mut clients = mix(std::slice::from_ref(&small), Duration::from_millis(2));
-    clients.extend(each_speech(&small, true, Duration::ZERO));
+    clients.extend(one_per_protocol(&small, true, Duration::ZERO));
     clients.extend(mix(&[medium], Duration::from_millis(100)));
-    clients.extend(each_speech(&slow, true, Duration::from_millis(300)));
+    clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
     let load = Steady::start(manager.target(), clients);
     let long = package(&manager, "long", 10_000_000).at(1_000_000);
     let part = |what: &str, began: Instant, before: u64| {
@@ -25,7 +25,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
             "{ROUNDS} {what} in {:.1} s, {} requests, {}",
             began.elapsed().as_secs_f64(),
             load.answered() - before,
-            if load.has_failed() { "and some have failed by now" } else { "none has failed by now" }
+            if load.has_failed() { "some have failed so far" } else { "none has failed so far" }
         );
     };
 
@@ -43,7 +43,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     part("reloads", began, before);
 
     let (began, before) = (Instant::now(), load.answered());
-    let downloads = Steady::start(manager.target(), each_speech(&long, false, Duration::ZERO));
+    let downloads = Steady::start(manager.target(), one_per_protocol(&long, false, Duration::ZERO));
     for _ in 0..ROUNDS {
         manager.upgrade().expect("an upgrade");
         std::thread::sleep(Duration::from_millis(50));

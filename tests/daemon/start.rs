@@ -1,4 +1,4 @@
-//! What a start does and says, and what keeps it from starting.
+//! Effects and messages of a start, and errors that prevent it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// Runs a prepared server that is expected not to start.
-fn refused(server: &Server) -> Output {
+fn failed_start(server: &Server) -> Output {
     let output =
         Command::new(env!("CARGO_BIN_EXE_rstudio-pm")).arg("--config").arg(server.config_file()).output();
     let output = output.expect("rstudio-pm runs");
@@ -20,7 +20,7 @@ fn refused(server: &Server) -> Output {
     output
 }
 
-fn said(output: &Output) -> String {
+fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -42,13 +42,13 @@ fn an_empty_directory_becomes_a_server_that_answers() {
     assert_eq!(pid.trim(), server.pid().to_string());
 
     assert_eq!(server.stop().code(), Some(0));
-    assert!(!pid_file.exists() && !server.admin_socket().exists(), "nothing is left behind");
+    assert!(!pid_file.exists() && !server.admin_socket().exists(), "no file is left");
     server.launch();
-    assert_eq!(server.get("/__ping__").status, 200, "it starts again on what it made");
+    assert_eq!(server.get("/__ping__").status, 200, "it starts again on its own files");
 }
 
 #[test]
-fn the_port_and_a_mirror_directory_are_told_in_the_log() {
+fn the_log_has_the_port_and_the_mirror_directory() {
     let server = Server::start();
     let log = server.log_lines().join("\n");
     assert!(log.contains(&format!("Listening on {}", server.url(""))), "{log}");
@@ -61,17 +61,17 @@ fn the_port_and_a_mirror_directory_are_told_in_the_log() {
 }
 
 #[test]
-fn unknown_names_are_warned_of_and_do_not_stop_it() {
+fn unknown_names_cause_a_warning_and_do_not_prevent_the_start() {
     let server = Builder::default().gcfg("[Sever]\nAdress = x").start();
     let log = server.log_lines().join("\n");
     assert!(log.contains("Sever") && log.contains("WARN"), "{log}");
 }
 
 #[test]
-fn a_port_in_use_is_named_with_the_way_out() {
+fn a_port_in_use_is_reported() {
     let first = Server::start();
     let second = Builder::default().gcfg(&format!("[HTTP]\nListen = {}", first.host())).prepare();
-    let text = said(&refused(&second));
+    let text = errors(&failed_start(&second));
     let expected = format!(
         "Error: Could not initialize the HTTP listener: listen tcp {}: bind: address already in use",
         first.host()
@@ -82,30 +82,30 @@ fn a_port_in_use_is_named_with_the_way_out() {
 #[test]
 fn a_second_daemon_on_the_same_directories_is_refused() {
     let first = Server::start();
-    let text = said(&refused(&first));
+    let text = errors(&failed_start(&first));
     assert!(text.contains("another rstudio-pm"), "{text}");
-    assert_eq!(first.get("/__ping__").status, 200, "and the first one is not harmed");
+    assert_eq!(first.get("/__ping__").status, 200, "the first server is not affected");
 }
 
 #[test]
-fn a_bad_configuration_says_where_and_ends() {
+fn a_bad_configuration_ends_the_start_and_is_reported_with_its_file() {
     let server = Builder::default().gcfg("[HTTP]\nListen = nowhere").prepare();
-    let text = said(&refused(&server));
+    let text = errors(&failed_start(&server));
     assert!(text.contains("Unable to initialize the configuration"), "{text}");
     assert!(text.contains("rstudio-pm.gcfg:") && text.contains("nowhere"), "{text}");
 }
 
 #[test]
-fn an_unusable_database_says_so_and_ends() {
+fn an_unusable_database_ends_the_start_and_is_reported() {
     let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/db").prepare();
     std::fs::create_dir(server.dir().join("db")).expect("a directory");
     std::fs::write(server.dir().join("db/rstudio-pm.db"), "not a database").expect("written");
-    let text = said(&refused(&server));
+    let text = errors(&failed_start(&server));
     assert!(text.contains("Unable to connect to the database") && text.contains("/db"), "{text}");
 }
 
 #[test]
-fn wrong_usage_is_another_exit_code_and_the_version_is_one_line() {
+fn wrong_usage_has_its_own_exit_code_and_the_version_is_one_line() {
     let run =
         |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_rstudio-pm")).args(args).output().expect("it runs");
     assert_eq!(run(&["--nonsense"]).status.code(), Some(2));
@@ -125,7 +125,7 @@ fn a_prefix_of_the_address_works_with_and_without_a_proxy_that_removes_it() {
 }
 
 #[test]
-fn every_answer_carries_the_common_headers() {
+fn every_answer_has_the_common_headers() {
     let server = Server::start();
     for (path, status) in [("/", 200), ("/__ping__", 200), ("/nothing/latest/x", 404), ("/%00", 400)] {
         let answer = server.get(path);
@@ -155,11 +155,11 @@ fn the_admin_api_is_on_the_admin_socket_only() {
     let over_tcp = http::request("POST", &server.url("/__api__/admin/v1/repos"), &[], b"{}");
     assert_eq!(over_tcp.status, 404);
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
-    assert_eq!(ping.status, 200, "the admin socket answers everything else too");
+    assert_eq!(ping.status, 200, "the admin socket also serves the public paths");
 }
 
 #[test]
-fn status_has_the_whole_shape_clients_read() {
+fn status_has_all_fields_that_clients_read() {
     let server = Server::start();
     let answer = server.get("/__api__/status");
     assert_eq!(answer.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
@@ -167,10 +167,10 @@ fn status_has_the_whole_shape_clients_read() {
     for field in ["version", "build_date", "cran_repo", "custom_home_title", "ga_id"] {
         assert!(status[field].is_string(), "{field}: {status}");
     }
-    // Its first commit is of 2026; where there is no repository, nobody knows.
-    let built = status["build_date"].as_str().expect("text");
+    // The first commit is of 2026; outside a repository the date is unknown.
+    let date = status["build_date"].as_str().expect("text");
     let unknown = !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
-    assert!((unknown || built > "2026") && built.ends_with('Z') && built.len() == 20, "{built}");
+    assert!((unknown || date > "2026") && date.ends_with('Z') && date.len() == 20, "{date}");
     for field in [
         "metrics_enabled",
         "r_configured",

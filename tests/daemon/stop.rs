@@ -1,4 +1,4 @@
-//! A stop finishes what was begun, and signals do what they say.
+//! A stop finishes running requests, and each signal has its documented effect.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use crate::support::http;
 use crate::support::server::Server;
 
 #[test]
-fn no_request_fails_while_it_drains() {
+fn no_request_fails_while_the_server_drains() {
     let mut server = Server::start();
     let host = server.host().to_owned();
     let stopped = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicUsize::new(0));
-    // Keep-alive clients that reconnect when told to close, as load balancers and R's libcurl do.
+    // Keep-alive clients that reconnect after `Connection: close`, as load balancers and R's libcurl do.
     let clients: Vec<_> = (0..16)
         .map(|_| {
             let (host, stopped, answered) = (host.clone(), Arc::clone(&stopped), Arc::clone(&answered));
             std::thread::spawn(move || -> Result<(), String> {
                 'connect: loop {
-                    let Ok(mut wire) = std::net::TcpStream::connect(&host) else {
-                        // Refused: the port is closed, which is the end of a server nobody holds the socket of.
+                    let Ok(mut stream) = std::net::TcpStream::connect(&host) else {
+                        // Refused: the port is closed, because no other process holds the socket of the ended server.
                         assert!(stopped.load(Ordering::Acquire), "refused before the stop");
                         return Ok(());
                     };
-                    wire.set_nodelay(true).expect("no delay");
+                    stream.set_nodelay(true).expect("no delay");
                     let mut first = true;
                     loop {
-                        let sent = wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
-                        let outcome = sent.and_then(|()| http::try_read(&mut wire, "GET"));
+                        let sent = stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n");
+                        let outcome = sent.and_then(|()| http::try_read(&mut stream, "GET"));
                         match outcome {
                             Ok(answer) if answer.status == 200 => {
                                 answered.fetch_add(1, Ordering::AcqRel);
@@ -40,7 +40,7 @@ fn no_request_fails_while_it_drains() {
                                 }
                             }
                             Ok(answer) => return Err(format!("status {}", answer.status)),
-                            // A connection that was still in the backlog when the last owner of the socket ended.
+                            // The connection was still in the backlog when the last owner of the socket ended.
                             Err(_) if first && stopped.load(Ordering::Acquire) => return Ok(()),
                             Err(error) => return Err(format!("a request was cut: {error}")),
                         }
@@ -72,36 +72,36 @@ fn idle_keep_alive_connections_do_not_delay_a_stop() {
     assert_eq!(idle.read(&mut [0]).expect("closed, not reset"), 0);
 }
 
-/// A machine with more to do than time: the requests came before the end, and are seen after it.
+/// An overloaded machine: the requests arrive before the end of idle connections and are read after it.
 #[test]
 fn a_request_that_waits_in_the_kernel_when_idle_connections_end_is_answered() {
     let mut server = Server::start();
-    let ask = |wire: &mut std::net::TcpStream| {
-        wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let send = |stream: &mut std::net::TcpStream| {
+        stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     };
     let mut idle: Vec<_> = (0..64).map(|_| http::connect(server.host())).collect();
-    for wire in &mut idle {
-        ask(wire);
-        assert_eq!(http::read(wire, "GET").status, 200);
+    for stream in &mut idle {
+        send(stream);
+        assert_eq!(http::read(stream, "GET").status, 200);
     }
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping:");
     server.signal(Signal::SIGSTOP);
-    idle.iter_mut().for_each(ask);
-    // Longer than idle clients have to speak.
+    idle.iter_mut().for_each(send);
+    // Longer than the time that idle clients get.
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGCONT);
-    for (number, wire) in idle.iter_mut().enumerate() {
+    for (number, stream) in idle.iter_mut().enumerate() {
         let answer =
-            http::try_read(wire, "GET").unwrap_or_else(|e| panic!("connection {number} was cut: {e}"));
-        // The first of them may be answered before the end is known everywhere, without `Connection: close`.
+            http::try_read(stream, "GET").unwrap_or_else(|e| panic!("connection {number} was cut: {e}"));
+        // The first ones may be answered before all tasks know of the stop, without `Connection: close`.
         assert_eq!(answer.status, 200, "connection {number}");
     }
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
-fn log_signals_leave_it_running() {
+fn log_signals_leave_the_server_running() {
     let server = Server::start();
     for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
         server.signal(signal);
@@ -111,7 +111,7 @@ fn log_signals_leave_it_running() {
 }
 
 #[test]
-fn interrupt_stops_it_too_and_a_killed_one_starts_again() {
+fn an_interrupt_stops_the_server_and_a_killed_server_starts_again() {
     let mut server = Server::start();
     server.signal(Signal::SIGINT);
     assert_eq!(server.wait().code(), Some(0));

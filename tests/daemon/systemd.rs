@@ -1,4 +1,4 @@
-//! What systemd hands over and is told: inherited sockets, readiness, a restart that loses no request.
+//! The interface to systemd: inherited sockets, readiness, a restart that loses no request.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -39,11 +39,11 @@ pub(super) fn notify_socket(server: &Server) -> UnixDatagram {
     socket
 }
 
-/// Waits for a message that holds `text`, and returns it.
-pub(super) fn told(notify: &UnixDatagram, text: &str) -> String {
+/// Waits for a message that contains `text`, and returns it.
+pub(super) fn wait_for_message(notify: &UnixDatagram, text: &str) -> String {
     let mut bytes = [0; 4096];
     loop {
-        let size = notify.recv(&mut bytes).unwrap_or_else(|e| panic!("never told '{text}': {e}"));
+        let size = notify.recv(&mut bytes).unwrap_or_else(|e| panic!("no message '{text}': {e}"));
         let message = String::from_utf8_lossy(&bytes[..size]).into_owned();
         if message.contains(text) {
             return message;
@@ -56,33 +56,33 @@ pub(super) fn terminate(child: &Child) {
 }
 
 #[test]
-fn an_inherited_socket_is_served_and_systemd_is_told() {
+fn an_inherited_socket_is_served_and_systemd_is_notified() {
     let server = Builder::default().prepare();
     let notify = notify_socket(&server);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound").to_string();
     let mut child = inherit(&server, &socket, "http", &notify);
-    let ready = told(&notify, "READY=1");
+    let ready = wait_for_message(&notify, "READY=1");
     assert!(ready.contains("STATUS=Online"), "{ready}");
-    told(&notify, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
+    wait_for_message(&notify, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
     assert_eq!(http::get(&format!("http://{address}/__ping__")).status, 200);
     terminate(&child);
-    told(&notify, "STOPPING=1");
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
-    TcpStream::connect(&address).expect("the socket is ours and was not shut down");
+    wait_for_message(&notify, "STOPPING=1");
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
+    TcpStream::connect(&address).expect("the socket is open: the server did not shut it down");
 }
 
 #[test]
-fn a_socket_of_an_unknown_name_is_left_alone_and_the_configured_one_serves() {
+fn a_socket_of_an_unknown_name_is_ignored_and_the_configured_one_serves() {
     let serving = "127.0.0.83:42423";
     let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {serving}")).prepare();
     let notify = notify_socket(&server);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut child = inherit(&server, &socket, "telnet", &notify);
-    told(&notify, "READY=1");
+    wait_for_message(&notify, "READY=1");
     assert_eq!(http::get(&format!("http://{serving}/__ping__")).status, 200);
     terminate(&child);
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound").to_string();
     let mut child = inherit(&server, &socket, "http", &notify);
-    told(&notify, "READY=1");
+    wait_for_message(&notify, "READY=1");
 
     let stop = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicUsize::new(0));
@@ -100,14 +100,16 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
         .map(|_| {
             let (address, stop, answered) = (address.clone(), Arc::clone(&stop), Arc::clone(&answered));
             std::thread::spawn(move || {
-                let mut wire = http::connect(&address);
+                let mut stream = http::connect(&address);
                 while !stop.load(Ordering::Acquire) {
-                    wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").expect("no request is cut");
-                    let answer = http::try_read(&mut wire, "GET").expect("no answer is cut");
+                    stream
+                        .write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n")
+                        .expect("no request is cut");
+                    let answer = http::try_read(&mut stream, "GET").expect("no answer is cut");
                     assert_eq!(answer.status, 200);
                     answered.fetch_add(1, Ordering::AcqRel);
                     if answer.header("connection") == Some("close") {
-                        wire = http::connect(&address);
+                        stream = http::connect(&address);
                     }
                 }
             })
@@ -116,15 +118,15 @@ fn a_restart_behind_an_inherited_socket_loses_no_request() {
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(200));
         terminate(&child);
-        assert_eq!(child.wait().expect("our child").code(), Some(0));
+        assert_eq!(child.wait().expect("our own child").code(), Some(0));
         child = inherit(&server, &socket, "http", &notify);
-        told(&notify, "READY=1");
+        wait_for_message(&notify, "READY=1");
     }
     std::thread::sleep(Duration::from_millis(200));
     stop.store(true, Ordering::Release);
     let failures = clients.into_iter().filter_map(|client| client.join().err()).count();
     terminate(&child);
-    child.wait().expect("our child");
+    child.wait().expect("our own child");
     assert_eq!(failures, 0);
     assert!(answered.load(Ordering::Acquire) > 100, "there was load");
 }

@@ -1,4 +1,4 @@
-//! HTTPS: versions, HTTP/2 by ALPN, HSTS, the redirect, and certificates that cannot be used.
+//! HTTPS: versions, HTTP/2 by ALPN, HSTS, the redirect, and unusable certificates.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -52,13 +52,13 @@ fn client(
 fn get(host: &str, config: ClientConfig, path: &str) -> std::io::Result<Answer> {
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-    let mut wire = StreamOwned::new(connection, TcpStream::connect(host)?);
-    write!(wire, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    http::try_read(&mut wire, "GET")
+    let mut stream = StreamOwned::new(connection, TcpStream::connect(host)?);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    http::try_read(&mut stream, "GET")
 }
 
 #[test]
-fn tls_1_2_and_1_3_are_spoken_and_hsts_is_sent_when_permanent() {
+fn tls_1_2_and_1_3_are_accepted_and_hsts_is_sent_when_permanent() {
     let (server, certificate) = start("Permanent = true");
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let answer = get(&https(&server), client(&certificate, &[version]), "/__ping__").expect("an answer");
@@ -66,7 +66,11 @@ fn tls_1_2_and_1_3_are_spoken_and_hsts_is_sent_when_permanent() {
         assert_eq!(answer.header("strict-transport-security"), Some("max-age=2592000"));
     }
     let plain = server.get("/__ping__");
-    assert_eq!(plain.header("strict-transport-security"), None, "plain HTTP goes on and carries none");
+    assert_eq!(
+        plain.header("strict-transport-security"),
+        None,
+        "plain HTTP is still served, without the header"
+    );
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn minimum_tls_1_3_refuses_1_2() {
 }
 
 #[test]
-fn older_minimum_versions_are_read_act_as_1_2_and_say_so() {
+fn older_minimum_versions_act_as_1_2_with_a_warning() {
     for old in ["1.0", "1.1"] {
         let (server, certificate) = start(&format!("MinimumTLS = {old}"));
         assert!(
@@ -106,19 +110,19 @@ async fn http_2_is_chosen_by_alpn_and_ends_with_goaway() {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await.expect("h2");
     let connection = tokio::spawn(connection);
-    let ask = |path: &str| {
+    let request_for = |path: &str| {
         let uri = format!("https://localhost{path}");
         ::http::Request::get(uri).body(Empty::<bytes::Bytes>::new()).expect("a request")
     };
-    // Many streams at a time on one connection.
-    let answers = (0..50).map(|_| sender.send_request(ask("/__ping__"))).collect::<Vec<_>>();
+    // Many concurrent streams on one connection.
+    let answers = (0..50).map(|_| sender.send_request(request_for("/__ping__"))).collect::<Vec<_>>();
     for answer in answers {
         let answer = answer.await.expect("an answer");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "{}");
     }
     for (path, status) in [("/%00", 400), ("/a/..%2f..%2fetc/passwd", 400), ("/nobody/latest/x", 404)] {
-        let answer = sender.send_request(ask(path)).await.expect("an answer");
+        let answer = sender.send_request(request_for(path)).await.expect("an answer");
         assert_eq!(answer.status(), status, "{path}");
     }
     let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("no panic");
@@ -127,13 +131,13 @@ async fn http_2_is_chosen_by_alpn_and_ends_with_goaway() {
 }
 
 #[test]
-fn the_redirect_listener_leads_to_https_and_injects_nothing() {
+fn the_redirect_listener_redirects_to_https_and_injects_nothing() {
     let (server, _) = start("[HTTPRedirect]\nListen = 127.0.0.1:0");
     let redirect = server.urls().last().expect("the redirect listener").clone();
-    let moved = http::get(&format!("{redirect}/cran/latest?x=1"));
-    assert_eq!(moved.status, 301);
-    let location = moved.header("location").expect("a location");
-    // HTTPS.Listen says port 0 here, the one case in which the port is not known to people.
+    let redirected = http::get(&format!("{redirect}/cran/latest?x=1"));
+    assert_eq!(redirected.status, 301);
+    let location = redirected.header("location").expect("a location");
+    // HTTPS.Listen has port 0 here, the only case of a port that clients cannot know.
     assert!(
         location.starts_with("https://127.0.0.1") && location.ends_with("/cran/latest?x=1"),
         "{location}"
@@ -160,7 +164,7 @@ fn the_redirect_listener_leads_to_https_and_injects_nothing() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_ends_the_start_and_says_why() {
+fn an_unusable_certificate_ends_the_start_with_the_reason() {
     let server = Builder::default().gcfg(HTTPS).prepare();
     certify(server.dir());
     let other = rcgen::KeyPair::generate().expect("a key");
@@ -174,7 +178,7 @@ fn a_certificate_that_cannot_be_used_ends_the_start_and_says_why() {
 }
 
 #[tokio::test]
-async fn streams_that_are_reset_at_once_do_not_hurt_others() {
+async fn streams_that_are_reset_at_once_do_not_affect_others() {
     let (server, certificate) = start("");
     let config = || {
         let mut config = client(&certificate, &[&rustls::version::TLS13]);
@@ -183,7 +187,7 @@ async fn streams_that_are_reset_at_once_do_not_hurt_others() {
     };
     let name = ServerName::try_from("localhost").expect("a name");
     let mut reset = 0;
-    // The server may end a connection that does this; the attacker comes back.
+    // The server may end such a connection; the attacker connects again.
     for _ in 0..20 {
         let tcp = tokio::net::TcpStream::connect(https(&server)).await.expect("connected");
         let tls = config().connect(name.clone(), tcp).await.expect("a handshake");
@@ -194,7 +198,7 @@ async fn streams_that_are_reset_at_once_do_not_hurt_others() {
             let request =
                 ::http::Request::get("https://localhost/__api__/status").body(Empty::<bytes::Bytes>::new());
             let answer = sender.send_request(request.expect("a request"));
-            // Sent, and given up before an answer can come.
+            // Sent, and reset before an answer can arrive.
             if tokio::time::timeout(std::time::Duration::from_micros(50), answer).await.is_err() {
                 reset += 1;
             }

@@ -1,4 +1,4 @@
-//! Downloads counted: which requests are one, what a stop and a crash keep, two servers, a database that is away.
+//! Download counts: which requests count, what survives a stop and a crash, two servers, an unavailable database.
 
 use crate::support::db::{self, Engine};
 use crate::support::fixtures::until;
@@ -13,7 +13,7 @@ fn team(server: &Server) {
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
 }
 
-/// What the database knows of a package.
+/// The number of downloads of a package in the database.
 fn counted(server: &Server, package: &str) -> i64 {
     let detail = server.get(&format!("/__api__/repos/team/packages/{package}")).json();
     detail["downloads"]["count"].as_i64().expect("a number")
@@ -24,10 +24,11 @@ fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
 }
 
 #[test]
-fn a_whole_file_and_one_from_its_first_byte_are_downloads_and_nothing_else_is() {
+fn only_requests_from_the_first_byte_of_a_file_count_as_downloads() {
     let server = Server::start();
     team(&server);
-    let tag = server.get("/team/latest/src/contrib/beta_1.0.tar.gz").header("etag").expect("one").to_owned();
+    let tag =
+        server.get("/team/latest/src/contrib/beta_1.0.tar.gz").header("etag").expect("an ETag").to_owned();
     for (headers, status) in [
         (&[][..], 200),
         (&[("Range", "bytes=0-9")][..], 206),
@@ -45,9 +46,9 @@ fn a_whole_file_and_one_from_its_first_byte_are_downloads_and_nothing_else_is() 
     for other in ["/team/latest/src/contrib/PACKAGES", "/team/latest/src/contrib/alpha_2.0.tar.gz", "/"] {
         server.get(other);
     }
-    // By another address it is the same package.
+    // Another address of the same package.
     assert_eq!(get(&server, "/team/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz", &[]), 200);
-    // Written after all of those.
+    // Written after all of these.
     assert_eq!(get(&server, "/team/latest/src/contrib/beta_1.0.tar.gz", &[]), 200);
     until("all are written", || counted(&server, "beta") == 2);
     assert_eq!(counted(&server, "alpha"), 5);
@@ -73,7 +74,7 @@ fn a_whole_file_and_one_from_its_first_byte_are_downloads_and_nothing_else_is() 
 }
 
 #[test]
-fn a_stop_writes_what_was_counted_and_a_crash_loses_a_few_seconds() {
+fn a_stop_writes_all_counts_and_a_crash_loses_a_few_seconds() {
     let mut server = Server::start();
     team(&server);
     assert_eq!(get(&server, FILE, &[]), 200);
@@ -84,7 +85,7 @@ fn a_stop_writes_what_was_counted_and_a_crash_loses_a_few_seconds() {
     server.kill();
     server.launch();
     until("the database is open", || counted(&server, "alpha") == 2);
-    // Offline closes the database, with what was counted in it.
+    // Offline mode writes the counts before it closes the database.
     assert_eq!(get(&server, FILE, &[]), 200);
     server.told("offline");
     server.told("online");
@@ -92,7 +93,7 @@ fn a_stop_writes_what_was_counted_and_a_crash_loses_a_few_seconds() {
 }
 
 #[test]
-fn two_servers_on_one_database_add_up() {
+fn two_servers_on_one_database_add_their_counts() {
     let shared = tempfile::tempdir().expect("a directory");
     let gcfg = format!(
         "{}[FileStorage \"packages\"]\nLocation = {}\n",
@@ -112,10 +113,10 @@ fn two_servers_on_one_database_add_up() {
 }
 
 #[test]
-fn a_database_that_is_away_costs_one_line_and_no_download() {
+fn an_unavailable_database_causes_one_log_line_and_fails_no_download() {
     let mut server = Builder::default().prepare();
     let file = server.dir().join("data/db/usage.db");
-    std::fs::create_dir_all(server.dir().join("data/db")).expect("made");
+    std::fs::create_dir_all(server.dir().join("data/db")).expect("created");
     std::fs::write(&file, "no database".repeat(100)).expect("written");
     server.launch();
     team(&server);
@@ -123,10 +124,10 @@ fn a_database_that_is_away_costs_one_line_and_no_download() {
     server.wait_for_log("could not write usage data; packages are served");
     assert_eq!((counted(&server, "alpha"), get(&server, FILE, &[])), (0, 200));
     assert_eq!(server.get("/__api__/metrics/packages").status, 503);
-    until("it waits", || server.series("ppm_usage_rows_waiting") >= Some(1.0));
+    until("a row waits", || server.series("ppm_usage_rows_waiting") >= Some(1.0));
     let lines =
         || server.log_lines().iter().filter(|line| line.contains("could not write usage data")).count();
-    assert_eq!(lines(), 1, "it was tried more than once by now");
+    assert_eq!(lines(), 1, "several attempts cause one line");
     std::fs::remove_file(&file).expect("removed");
     server.wait_for_log("writing usage data again");
     until("nothing is lost", || counted(&server, "alpha") == 2);
@@ -143,5 +144,5 @@ fn a_postgresql_that_ends_sessions_loses_no_download() {
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%usage_%' AND pid <> pg_backend_pid()",
     );
     assert_eq!(get(&server, FILE, &[]), 200);
-    until("that too, once", || counted(&server, "alpha") == 2);
+    until("the second download is written once", || counted(&server, "alpha") == 2);
 }

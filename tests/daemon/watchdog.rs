@@ -1,4 +1,4 @@
-//! The watchdog hears from a server that answers, whatever it answers, and nothing from one that does not.
+//! The watchdog is notified by a server that answers, with any status, and not by one that does not answer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::manager::Manager;
 const PING: &str = "WATCHDOG=1";
 
 #[test]
-fn it_is_fed_online_offline_and_without_the_admin_socket_and_not_by_a_server_that_stands_still() {
+fn it_is_notified_online_offline_and_without_the_admin_socket_and_not_by_a_stopped_process() {
     let mut manager = Manager::new("");
     manager.env("WATCHDOG_USEC", "200000");
     manager.env("WATCHDOG_PID", "PID");
@@ -25,7 +25,7 @@ fn it_is_fed_online_offline_and_without_the_admin_socket_and_not_by_a_server_tha
         since = manager.heard();
     }
     manager.server.told("online");
-    // A file that somebody removed must not have systemd end the server again and again.
+    // A removed socket file must not make systemd kill the server repeatedly.
     std::fs::remove_file(manager.server.admin_socket()).expect("removed");
     let mut since = manager.heard();
     for _ in 0..5 {
@@ -43,7 +43,7 @@ fn it_is_fed_online_offline_and_without_the_admin_socket_and_not_by_a_server_tha
 }
 
 #[test]
-fn it_is_fed_while_the_server_cannot_serve() {
+fn it_is_notified_while_the_server_cannot_serve() {
     let manager = Manager::new("[SQLite]\nDir = {dir}/db");
     std::fs::write(manager.server.dir().join("db"), "not a directory").expect("written");
     let mut manager = manager;
@@ -55,7 +55,7 @@ fn it_is_fed_while_the_server_cannot_serve() {
 }
 
 #[test]
-fn one_that_is_meant_for_another_process_is_left_alone() {
+fn a_watchdog_of_another_process_is_not_notified() {
     let mut manager = Manager::new("");
     manager.env("WATCHDOG_USEC", "100000");
     manager.env("WATCHDOG_PID", "1");

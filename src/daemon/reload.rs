@@ -11,6 +11,7 @@ use crate::control::{CommandError, Reloaded};
 use crate::http::App;
 use crate::http::response::SiteSettings;
 use crate::http::tls::{Tls, TlsError};
+use crate::sync::task::Task;
 use crate::upstream::Upstream;
 
 /// Applies the difference between the running configuration and the file. Returns the new running configuration.
@@ -43,17 +44,8 @@ pub(super) async fn apply(
     if reload.applies("CRAN.URL") || reload.applies("Bioconductor.URL") {
         tokio::spawn(app.sync.report_directories());
     }
-    if reload.applies("CRAN.SyncSchedule") {
-        app.sync.reschedule();
-    }
-    if reload.applies("Bioconductor.SyncSchedule") {
-        app.sync.reschedule_bioconductor();
-    }
-    if reload.applies("SystemRequirements.SyncSchedule") {
-        app.sync.reschedule_requirements();
-    }
-    if reload.applies("Vulnerabilities.SyncSchedule") {
-        app.sync.reschedule_advisories();
+    for task in Task::ALL.into_iter().filter(|task| reload.applies(task.property())) {
+        app.sync.reschedule(task);
     }
     let reloaded =
         Reloaded { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };

@@ -24,6 +24,7 @@ use crate::http::{App, Switch, summary};
 use crate::jobs::Jobs;
 use crate::storage::space;
 use crate::sync::HaltedSync;
+use crate::sync::task::Task;
 
 /// Retry interval of a start that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -94,8 +95,6 @@ impl RunningApp {
     /// Starts schedules and nightly work, until [`RunningApp::pause`].
     pub(super) fn run(&mut self) {
         let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
-        let (rules, advisories) = (sync.clone(), sync.clone());
-        let (past, bioconductor) = (sync.clone(), sync.clone());
         let comparing = repo.clone();
         let state = Arc::clone(&self.app.state);
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
@@ -109,12 +108,12 @@ impl RunningApp {
             )));
         }
         drop(config);
+        self.tasks.extend(Task::ALL.map(|task| {
+            let sync = sync.clone();
+            tokio::spawn(async move { sync.run_schedule(task).await })
+        }));
         self.tasks.extend([
-            tokio::spawn(async move { sync.run_schedules().await }),
-            tokio::spawn(async move { bioconductor.run_bioconductor().await }),
-            tokio::spawn(async move { rules.run_requirements().await }),
-            tokio::spawn(async move { past.run_backfills().await }),
-            tokio::spawn(async move { advisories.run_advisories().await }),
+            tokio::spawn(async move { sync.run_backfills().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
             tokio::spawn(clock::watch(self.app.repo.clone())),
             tokio::spawn(async move { comparing.run_comparisons().await }),

@@ -111,6 +111,12 @@ pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbErro
     c.query(select!("WHERE source_id = $1 ORDER BY id"), &[source.into()])?.into_iter().map(decode).collect()
 }
 
+/// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.
+pub fn built_in(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
+    let missing = DbError::Shape { column: 0, found: "no row", wanted: "the tree of a built-in source" };
+    of_source(c, source)?.into_iter().find(|tree| tree.role == Role::Source).ok_or(missing)
+}
+
 /// Creates an empty tree. Bump the catalog afterwards.
 pub fn create(
     c: &mut dyn Conn,

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sha2::Digest;
 
-use super::run::SyncTrigger;
-use super::stored_document::StoredDocument;
-use super::{SyncError, blocking};
+use super::SyncError;
+use super::failures::log_failure;
+use super::stored_document::{StoredDocument, blocking};
+use super::task::{SyncTrigger, Task};
 use crate::advisory::{AdvisoryFeed, Batch, Ecosystem, Index};
 use crate::config::Vulnerabilities;
 use crate::db::upstream::{self, ADVISORIES, StoredValidators};
@@ -24,8 +26,6 @@ use crate::upstream::advisories::{Feed, FeedCheck};
 
 const STORED: StoredDocument =
     StoredDocument { noun: "advisories about packages", counted_noun: "advisories", kind: "vulns" };
-/// The key of the row of the last success.
-pub(super) const SUCCESS: &str = "sync:vulns";
 /// Compression level of stored documents: at this one some hundred megabytes per second.
 const LEVEL: i32 = 3;
 /// Size limit of a document, equal to that of a download; see [`crate::upstream::advisories`].
@@ -157,7 +157,7 @@ async fn refresh_all(
     }
     let row =
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
-    state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
+    state.db.write(move |c| upstream::put(c, &Task::Advisories.success_key(), &row)).await?;
     let count = state.advisories.get().map_or(0, |index| index.len());
     let said = match (count, replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
@@ -168,6 +168,36 @@ async fn refresh_all(
         0 => said,
         some => format!("{said}; {some} could not be read (see the log)"),
     })
+}
+
+/// Logs how a refresh ended, unless it failed as the one before; returns the message for people.
+pub(super) fn log_end(
+    state: &State,
+    last_error: &Mutex<Option<String>>,
+    ended: Result<String, SyncError>,
+) -> Result<String, String> {
+    if let Err(error @ SyncError::Halted) = &ended {
+        return Err(log_failure("vulns", error));
+    }
+    let said = ended.as_ref().err().map(ToString::to_string);
+    let before = std::mem::replace(&mut *last_error.lock(), said.clone());
+    match (&ended, said, before) {
+        // Without internet the same error would be logged every ten minutes.
+        (Err(_), Some(said), Some(before)) if said == before => return Err(said),
+        (Err(error), _, _) if state.config.load().vulnerabilities.is_configured => {
+            return Err(log_failure("vulns", error));
+        }
+        (Err(error), _, _) => tracing::warn!(
+            target: "sync", source = "vulns", %error,
+            "could not fetch advisories; without internet access, name a local copy in \
+             Vulnerabilities.URL, or leave it empty"
+        ),
+        (Ok(done), _, Some(_)) => {
+            tracing::info!(target: "sync", source = "vulns", "{done} (recovered after failed attempts)");
+        }
+        (Ok(_), _, None) => {}
+    }
+    ended.map_err(|error| error.to_string())
 }
 
 /// Returns whether the loaded index was made from these rows.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::apply::{self, ValidatorUpdates};
 use super::fetch::{MirrorReply, request};
+use super::index_files::Coverage;
 use super::plan::Plan;
-use super::run::{Coverage, ListCheck, PackageList, PlannedStep, SyncContext, SyncTrigger, success_key};
-use super::{SourceLock, SyncError, skew};
+use super::run::{ListCheck, PackageList, PlannedStep, SyncContext};
+use super::task::{SourceLock, SyncTrigger, Task};
+use super::{SyncError, skew};
 use crate::db::tree::{Axis, Role};
 use crate::db::upstream::{self, StoredValidators};
 use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
@@ -30,7 +32,7 @@ const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
 
 /// The key of a part's list of packages in the table of validators.
 pub(super) fn key(part: Part) -> String {
-    format!("{}:{part}", success_key(SOURCE))
+    format!("{}:{part}", Task::Bioconductor.success_key())
 }
 
 /// The result of syncing a version.
@@ -81,7 +83,7 @@ pub(super) async fn run(
     }
     let message = summary.message(version)?;
     let row = success(address, started_at);
-    state.db.write(move |c| upstream::put(c, &success_key(SOURCE), &row)).await?;
+    state.db.write(move |c| upstream::put(c, &Task::Bioconductor.success_key(), &row)).await?;
     Ok(message)
 }
 

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{SyncError, run};
+use super::SyncError;
 use crate::db::detail::{self, ReleaseWithoutDetail};
+use crate::db::tree;
 use crate::jobs::Reporter;
+use crate::model::ids::SourceId;
 use crate::r::dcf;
 use crate::r::rds::packages::{PackageTable, read_packages_matrix};
 use crate::r::rds::{Limits, RdsError};
@@ -42,7 +44,7 @@ pub(super) async fn update_cran(
     report: &Reporter,
 ) -> Result<DescriptionsUpdate, SyncError> {
     let none = DescriptionsUpdate::Packages(0);
-    let tree = state.db.read(run::cran_tree).await?;
+    let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
     let Some(head) = tree.head else { return Ok(none) };
     let missing = state.db.read(move |c| detail::without_detail(c, tree.id, head)).await?;
     if missing.is_empty() {

@@ -1,5 +1,5 @@
-//! Records which syncs failed and have not succeeded since, in the database: administrators see it hours later and
-//! after a restart.
+//! Logs how syncs ended, and records in the database which failed and have not succeeded since: administrators see it
+//! hours later and after a restart.
 
 use std::time::Instant;
 
@@ -68,4 +68,25 @@ impl<'a> MeasuredSync<'a> {
             (true, true) | (false, false) => Ok(()),
         }
     }
+}
+
+/// Logs a failed sync; returns the message for people.
+pub(super) fn log_failure(source: &str, error: &SyncError) -> String {
+    match error {
+        SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
+        error => {
+            for error in error.to_string().lines() {
+                tracing::error!(target: "sync", source, error, "the sync failed; the last good state is served");
+            }
+        }
+    }
+    error.to_string()
+}
+
+/// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
+pub(super) fn log_success(source: &str, said: String) -> String {
+    for line in said.lines() {
+        tracing::info!(target: "sync", source, "{line}");
+    }
+    said
 }

@@ -1,10 +1,17 @@
-//! Parses the files of a mirror, and refuses a declaration that lost too much.
+//! Parses the files of a mirror, refuses a declaration that lost too much, and plans the changes.
+
+use std::sync::Arc;
 
 use super::existing::ExistingSource;
-use super::fetch::IndexFile;
-use super::plan::{Loss, MirrorDeclaration, lost_archives, lost_packages};
+use super::fetch::{IndexFile, IndexFiles};
+use super::plan::{Loss, MirrorDeclaration, Plan, lost_archives, lost_packages, plan};
+use crate::model::digest::Sha256;
+use crate::model::time::Timestamp;
+use crate::r::index;
+use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::r::rds::{Limits, RdsError};
+use crate::upstream::mirror_view::MirrorView;
 
 /// How to treat a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +20,15 @@ pub(super) enum ShrinkPolicy {
     Refuse,
     /// Accept it: an administrator repeats the sync after the refusal, and the mirror still has the same bytes.
     Accept,
+}
+
+/// Which part of its source a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    /// The whole source. A mirror without packages is an error.
+    Whole,
+    /// One of several lists that share releases; it may be empty if it always was.
+    Part,
 }
 
 type Rows = Vec<MetaRow<String>>;
@@ -35,12 +51,12 @@ fn table(
 }
 
 /// Parses `Meta/current.rds`.
-pub(super) fn current(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
+fn current(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_current_meta(bytes, Limits::META), warnings)
 }
 
 /// Parses `Meta/archive.rds`.
-pub(super) fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
+fn archive(file: Option<IndexFile>, warnings: &mut Vec<String>) -> Option<Rows> {
     table(file, |bytes| read_archive_meta(bytes, Limits::META), warnings)
 }
 
@@ -58,7 +74,7 @@ pub(super) fn shrunk_message(Loss { before, lost }: Loss, what: &str, command: &
 }
 
 /// Refuses a declaration that lost too much, unless it was confirmed.
-pub(super) fn check_loss(
+fn check_loss(
     known: &ExistingSource,
     declared: &MirrorDeclaration<'_>,
     trust: ShrinkPolicy,
@@ -77,4 +93,72 @@ pub(super) fn check_loss(
         Some(archives) if archives.is_suspicious() => refuse(archives, "Meta/archive.rds"),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Returns the packages and versions of an index, the whole declaration of a list without an archive; `None` if there
+/// is one.
+pub(super) fn versions(files: &IndexFiles) -> Result<Option<Vec<(String, String)>>, String> {
+    if files.archive.is_some() {
+        return Ok(None);
+    }
+    let refused = |reason: String| format!("{}: {reason}", files.index.path);
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let records = index::records(&text, &mut Vec::new()).map_err(refused)?;
+    let pair = |record: IndexRecord<'_>| (record.package.to_owned(), record.version.to_owned());
+    let mut versions: Vec<(String, String)> = records.into_iter().map(pair).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    Ok(Some(versions))
+}
+
+/// Returns the digest that identifies a repeated declaration.
+pub(super) fn digest(files: &IndexFiles) -> Sha256 {
+    use sha2::{Digest, Sha256 as Hasher};
+    let mut hasher = Hasher::new();
+    hasher.update(files.index.validators.sha256.0);
+    hasher.update(files.archive.as_ref().map_or([0; 32], |file| file.validators.sha256.0));
+    Sha256(hasher.finalize().into())
+}
+
+/// The conditions under which a declaration is accepted.
+pub(super) struct Acceptance {
+    pub(super) trust: ShrinkPolicy,
+    /// Newer releases are held back.
+    pub(super) until: Option<Timestamp>,
+    pub(super) coverage: Coverage,
+    /// The command that syncs the list.
+    pub(super) command: String,
+}
+
+/// Why there is no plan.
+pub(super) enum PlanError {
+    Refused(String),
+    Shrunk(ShrunkIndex),
+}
+
+/// Parses a declaration and plans the changes; takes seconds of CPU.
+pub(super) fn parse_and_plan(
+    known: &ExistingSource,
+    files: IndexFiles,
+    shown: Option<Arc<MirrorView>>,
+    accept: &Acceptance,
+) -> Result<Plan, PlanError> {
+    let mut warnings = files.warnings;
+    let refused = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
+    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
+    let declared = MirrorDeclaration {
+        listed: index::records(&text, &mut warnings).map_err(refused)?,
+        current: current(files.current, &mut warnings),
+        archive: archive(files.archive, &mut warnings),
+        shown,
+        until: accept.until,
+    };
+    if declared.listed.is_empty() && accept.coverage == Coverage::Whole {
+        return Err(refused("the index lists no package".to_owned()));
+    }
+    check_loss(known, &declared, accept.trust, &accept.command).map_err(PlanError::Shrunk)?;
+    let mut plan = plan(known, &declared);
+    warnings.append(&mut plan.warnings);
+    plan.warnings = warnings;
+    Ok(plan)
 }

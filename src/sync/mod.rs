@@ -6,6 +6,7 @@ pub mod backfill;
 mod binaries;
 mod bioconductor;
 mod bundle_digests;
+mod cran;
 mod declared;
 mod descriptions;
 pub mod directories;
@@ -21,30 +22,26 @@ mod run;
 mod schedule;
 mod skew;
 mod stored_document;
+pub mod task;
 
 pub use error::SyncError;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::catalog::Tree;
-use crate::db::upstream;
-use crate::jobs::Started;
+use crate::db::{tree, upstream};
 use crate::jobs::lease::{ClaimError, Lease};
+use crate::jobs::{Reporter, Started};
 use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::VersionName;
 use crate::state::State;
-use binaries::BinarySyncSummary;
-use failures::MeasuredSync;
-use run::{SyncSummary, SyncTrigger};
-
-/// Serialises the writers of one source.
-type SourceLock = tokio::sync::Mutex<()>;
+use failures::{MeasuredSync, log_failure, log_success};
+use task::{SourceLock, SyncTrigger, Task, TaskState};
 
 /// Syncs sources with their mirrors; clones share one state.
 #[derive(Clone)]
@@ -52,45 +49,25 @@ pub struct Sync {
     state: Arc<State>,
     /// Halted syncs with their trigger, to be resumed.
     halted: Arc<Mutex<Vec<HaltedSync>>>,
-    /// Held by a writer of CRAN: a sync, or the final phase of a back-fill.
-    cran_lock: Arc<SourceLock>,
-    /// Notified when the schedule of CRAN changes.
-    cran_rescheduled: Arc<Notify>,
-    /// Notified when the schedule of Bioconductor changes.
-    bioconductor_rescheduled: Arc<Notify>,
-    /// Held while a version of Bioconductor is synced.
-    bioconductor_lock: Arc<SourceLock>,
-    /// Notified when the schedule of the system requirement rules changes.
-    rules_rescheduled: Arc<Notify>,
-    /// Notified when the schedule of the advisories changes.
-    advisories_rescheduled: Arc<Notify>,
-    /// Error of the last failed advisory refresh; logged only when it changes.
-    last_advisory_error: Arc<Mutex<Option<String>>>,
+    /// In the order of [`Task::ALL`].
+    tasks: Arc<[TaskState; Task::ALL.len()]>,
 }
 
 /// A halted sync that can be resumed.
 #[derive(Clone, Debug)]
 pub struct HaltedSync {
-    target: SyncTarget,
+    task: Task,
+    kind: SourceKind,
+    /// One version of Bioconductor, or all.
+    version: Option<VersionName>,
     trigger: SyncTrigger,
-}
-
-/// The target of a sync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SyncTarget {
-    Cran,
-    /// One version, or all.
-    Bioconductor(Option<VersionName>),
 }
 
 impl HaltedSync {
     /// The kind of source, and the Bioconductor version if the sync was of one.
     #[must_use]
     pub fn target(&self) -> (SourceKind, Option<VersionName>) {
-        match self.target {
-            SyncTarget::Cran => (SourceKind::Cran, None),
-            SyncTarget::Bioconductor(version) => (SourceKind::Bioconductor, version),
-        }
+        (self.kind, self.version)
     }
 
     /// The administrator who started it. Syncs with another trigger are started again automatically.
@@ -107,17 +84,7 @@ impl Sync {
     /// A `Sync` on the shared state.
     #[must_use]
     pub fn new(state: Arc<State>) -> Sync {
-        Sync {
-            state,
-            halted: Arc::default(),
-            cran_lock: Arc::default(),
-            cran_rescheduled: Arc::default(),
-            bioconductor_rescheduled: Arc::default(),
-            bioconductor_lock: Arc::default(),
-            rules_rescheduled: Arc::default(),
-            advisories_rescheduled: Arc::default(),
-            last_advisory_error: Arc::default(),
-        }
+        Sync { state, halted: Arc::default(), tasks: Arc::default() }
     }
 
     /// Starts (or attaches to) the sync of the built-in source of `kind` for an administrator.
@@ -135,11 +102,11 @@ impl Sync {
         version: Option<VersionName>,
         actor: &str,
     ) -> Result<Started, SyncError> {
-        let cause = SyncTrigger::Administrator(actor.to_owned());
+        let trigger = SyncTrigger::Administrator(actor.to_owned());
         match kind {
-            SourceKind::Bioconductor => Ok(self.begin(SyncTarget::Bioconductor(version), cause)),
+            SourceKind::Bioconductor => Ok(self.begin(Task::Bioconductor, version, trigger)),
             SourceKind::Cran => match version {
-                None => Ok(self.begin(SyncTarget::Cran, cause)),
+                None => Ok(self.begin(Task::Cran, None, trigger)),
                 Some(_) => Err(SyncError::Refused(
                     "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
                 )),
@@ -159,14 +126,12 @@ impl Sync {
     /// this never confirms an index that shrank. Ignores sources without a mirror.
     pub fn report_mismatch(&self, tree: PointTree) {
         if tree.source == SourceId::CRAN {
-            self.begin(SyncTarget::Cran, SyncTrigger::Mismatch);
+            self.begin(Task::Cran, None, SyncTrigger::Mismatch);
         } else if tree.source == SourceId::BIOCONDUCTOR {
             let part = self.state.catalog.get().tree(tree.tree).and_then(Tree::part);
             if let Some(part) = part {
-                self.begin(
-                    SyncTarget::Bioconductor(Some(VersionName::Exact(part.version))),
-                    SyncTrigger::Mismatch,
-                );
+                let version = Some(VersionName::Exact(part.version));
+                self.begin(Task::Bioconductor, version, SyncTrigger::Mismatch);
             }
         }
     }
@@ -178,7 +143,8 @@ impl Sync {
     /// Database errors.
     pub async fn recover(&self) -> Result<(), SyncError> {
         let state = &self.state;
-        let (tree, lists) = state.db.read(|c| Ok((run::cran_tree(c)?, binaries::pending(c)?))).await?;
+        let (tree, lists) =
+            state.db.read(|c| Ok((tree::built_in(c, SourceId::CRAN)?, binaries::pending(c)?))).await?;
         let bioconductor = state.db.read(bioconductor::pending).await?;
         if !bioconductor.is_empty() {
             self.roll_back("sync:bioconductor", SourceId::BIOCONDUCTOR, &bioconductor).await?;
@@ -222,10 +188,11 @@ impl Sync {
     /// # Errors
     /// Database errors.
     pub async fn last_success(&self) -> Result<Option<Timestamp>, SyncError> {
-        self.success_time(run::success_key(SourceId::CRAN)).await
+        self.success_time(Task::Cran).await
     }
 
-    async fn success_time(&self, key: String) -> Result<Option<Timestamp>, SyncError> {
+    async fn success_time(&self, task: Task) -> Result<Option<Timestamp>, SyncError> {
+        let key = task.success_key();
         let row = self.state.db.read(move |c| upstream::get(c, &key)).await?;
         Ok(row.map(|row| row.fetched_at))
     }
@@ -266,13 +233,13 @@ impl Sync {
     /// Starts (or attaches to) a refresh of the system requirement rules and the package database.
     #[must_use]
     pub fn start_requirements(&self, actor: &str) -> Started {
-        self.begin_requirements(SyncTrigger::Administrator(actor.to_owned()))
+        self.begin(Task::Requirements, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
     /// Starts (or attaches to) a refresh of the package advisories.
     #[must_use]
     pub fn start_advisories(&self, actor: &str) -> Started {
-        self.begin_advisories(SyncTrigger::Administrator(actor.to_owned()))
+        self.begin(Task::Advisories, None, SyncTrigger::Administrator(actor.to_owned()))
     }
 
     fn is_bioconductor_offered(&self) -> bool {
@@ -287,153 +254,68 @@ impl Sync {
 
     /// Resumes a halted sync, possibly one of another `Sync`.
     pub fn resume(&self, halted: HaltedSync) {
-        self.begin(halted.target, halted.trigger);
+        self.begin(halted.task, halted.version, halted.trigger);
     }
 
-    fn begin(&self, what: SyncTarget, cause: SyncTrigger) -> Started {
-        let (sync, now) = (self.clone(), (self.state.clock)());
-        let (source, key) = match what {
-            SyncTarget::Cran => ("cran", "sync:cran".to_owned()),
-            SyncTarget::Bioconductor(None) => ("bioconductor", "sync:bioconductor".to_owned()),
-            SyncTarget::Bioconductor(Some(version)) => {
-                ("bioconductor", format!("sync:bioconductor:{version}"))
-            }
+    fn task_state(&self, task: Task) -> &TaskState {
+        &self.tasks[task as usize]
+    }
+
+    fn source_lock(&self, task: Task) -> &SourceLock {
+        &self.task_state(task).source_lock
+    }
+
+    /// Starts (or attaches to) a run of a task, for one version of Bioconductor or for all.
+    fn begin(&self, task: Task, version: Option<VersionName>, trigger: SyncTrigger) -> Started {
+        let (sync, now, name) = (self.clone(), (self.state.clock)(), task.name());
+        let key = match version {
+            Some(version) => format!("sync:{name}:{version}"),
+            None => format!("sync:{name}"),
         };
-        self.state.jobs.start(&key, now, |report| async move {
-            let state = &sync.state;
-            let run = MeasuredSync::begin(state, source);
-            let ended = match what {
-                SyncTarget::Cran => {
-                    // The final phase of a back-fill takes seconds.
-                    let _alone = sync.cran_lock.lock().await;
-                    let ended = run::cran(state, &cause, &report).await;
-                    ended.map(|(outcome, built)| summary(&outcome, &built))
-                }
-                SyncTarget::Bioconductor(None)
-                    if cause == SyncTrigger::Schedule && !sync.is_bioconductor_offered() =>
-                {
-                    return Ok("no repository offers Bioconductor; nothing to sync".to_owned());
-                }
-                SyncTarget::Bioconductor(version) => {
-                    bioconductor::run(state, &cause, version, &sync.bioconductor_lock, &report).await
-                }
-            };
-            run.end(&ended).await;
-            if let Err(SyncError::Halted) = ended {
-                sync.halted.lock().push(HaltedSync { target: what, trigger: cause });
+        self.state.jobs.start(
+            &key,
+            now,
+            |report| async move { sync.run(task, version, trigger, &report).await },
+        )
+    }
+
+    async fn run(
+        &self,
+        task: Task,
+        version: Option<VersionName>,
+        trigger: SyncTrigger,
+        report: &Reporter,
+    ) -> Result<String, String> {
+        let (state, name) = (&self.state, task.name());
+        let run = MeasuredSync::begin(state, name);
+        let ended = match task {
+            Task::Cran => {
+                // The final phase of a back-fill takes seconds.
+                let _alone = self.source_lock(task).lock().await;
+                cran::run(state, &trigger, report).await
             }
-            ended.map(|said| log_success(source, said)).map_err(|error| log_failure(source, &error))
-        })
-    }
-
-    fn begin_requirements(&self, cause: SyncTrigger) -> Started {
-        let state = self.state.clone();
-        let now = (state.clock)();
-        self.state.jobs.start("sync:sysreqs", now, |report| async move {
-            let run = MeasuredSync::begin(&state, "sysreqs");
-            let ended = requirements::refresh(&state, &cause, &report).await;
-            run.end(&ended).await;
-            ended.map(|said| log_success("sysreqs", said)).map_err(|error| log_failure("sysreqs", &error))
-        })
-    }
-
-    fn begin_advisories(&self, cause: SyncTrigger) -> Started {
-        let (state, trouble) = (self.state.clone(), self.last_advisory_error.clone());
-        let now = (state.clock)();
-        self.state.jobs.start("sync:vulns", now, |report| async move {
-            let run = MeasuredSync::begin(&state, "vulns");
-            let ended = advisories::refresh(&state, &cause, &report).await;
-            run.end(&ended).await;
-            if let Err(error @ SyncError::Halted) = &ended {
-                return Err(log_failure("vulns", error));
+            Task::Bioconductor
+                if version.is_none()
+                    && trigger == SyncTrigger::Schedule
+                    && !self.is_bioconductor_offered() =>
+            {
+                return Ok("no repository offers Bioconductor; nothing to sync".to_owned());
             }
-            let said = ended.as_ref().err().map(ToString::to_string);
-            let before = std::mem::replace(&mut *trouble.lock(), said.clone());
-            match (&ended, said, before) {
-                // Without internet the same error would be logged every ten minutes.
-                (Err(_), Some(said), Some(before)) if said == before => Err(said),
-                (Err(error), _, _) if state.config.load().vulnerabilities.is_configured => {
-                    Err(log_failure("vulns", error))
-                }
-                (Err(error), _, _) => {
-                    tracing::warn!(
-                        target: "sync", source = "vulns", %error,
-                        "could not fetch advisories; without internet access, name a local copy in \
-                         Vulnerabilities.URL, or leave it empty"
-                    );
-                    Err(error.to_string())
-                }
-                (Ok(done), _, Some(_)) => {
-                    tracing::info!(target: "sync", source = "vulns", "{done} (recovered after failed attempts)");
-                    ended.map_err(|error| error.to_string())
-                }
-                (Ok(_), _, None) => ended.map_err(|error| error.to_string()),
+            Task::Bioconductor => {
+                bioconductor::run(state, &trigger, version, self.source_lock(task), report).await
             }
-        })
-    }
-}
-
-/// Runs CPU-bound work on a blocking thread.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, SyncError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(SyncError::Refused),
-        Err(_) => Err(SyncError::Stopping),
-    }
-}
-
-fn log_failure(source: &str, error: &SyncError) -> String {
-    match error {
-        SyncError::Halted => tracing::info!(target: "sync", source, "{error}"),
-        error => {
-            for error in error.to_string().lines() {
-                tracing::error!(target: "sync", source, error, "the sync failed; the last good state is served");
+            Task::Requirements => requirements::refresh(state, &trigger, report).await,
+            Task::Advisories => advisories::refresh(state, &trigger, report).await,
+        };
+        run.end(&ended).await;
+        if let (Err(SyncError::Halted), Some(kind)) = (&ended, task.kind()) {
+            self.halted.lock().push(HaltedSync { task, kind, version, trigger });
+        }
+        match task {
+            Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, ended),
+            Task::Cran | Task::Bioconductor | Task::Requirements => {
+                ended.map(|said| log_success(name, said)).map_err(|error| log_failure(name, &error))
             }
         }
     }
-    error.to_string()
-}
-
-/// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
-fn log_success(source: &str, said: String) -> String {
-    for line in said.lines() {
-        tracing::info!(target: "sync", source, "{line}");
-    }
-    said
-}
-
-/// The result of a sync for the log and the CLI.
-fn summary(outcome: &SyncSummary, built: &BinarySyncSummary) -> String {
-    let (said, held) = match outcome {
-        SyncSummary::Nothing(held) if built.tx.is_some() => {
-            ("cran is up to date; no package changed".to_owned(), *held)
-        }
-        SyncSummary::Nothing(held) => ("cran is up to date; nothing changed".to_owned(), *held),
-        SyncSummary::Published(tx, counts, held) => (
-            format!(
-                "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
-                counts.added, counts.updated, counts.removed, counts.archived
-            ),
-            *held,
-        ),
-    };
-    let mut said = match held {
-        0 => said,
-        held => format!("{said}; {held} packages have releases younger than CRAN.DelaySyncDuration"),
-    };
-    if let Some(tx) = built.tx {
-        said.push_str(&format!("; binaries were synced (transaction {tx}): {} new", built.listed));
-    }
-    if built.unknown > 0 {
-        said.push_str(&format!(
-            "; {} binaries are of versions that cran does not list, and are not served",
-            built.unknown
-        ));
-    }
-    for trouble in &built.errors {
-        said.push_str("; ");
-        said.push_str(trouble);
-    }
-    said
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::Digest;
 
+use super::SyncError;
 use super::descriptions::{self, DescriptionsUpdate};
-use super::run::SyncTrigger;
-use super::stored_document::StoredDocument;
-use super::{SyncError, blocking};
+use super::stored_document::{StoredDocument, blocking};
+use super::task::{SyncTrigger, Task};
 use crate::config::without_userinfo;
 use crate::db::upstream::{self, RULES, StoredValidators};
 use crate::jobs::Reporter;
@@ -26,8 +26,6 @@ const STORED: StoredDocument = StoredDocument {
     counted_noun: "rules of system requirements",
     kind: "sysreqs",
 };
-/// The key of the row of the last success.
-pub(super) const SUCCESS: &str = "sync:sysreqs";
 /// The key of the row with the validators of the last check.
 const VALIDATORS_KEY: &str = "sysreqs:looked";
 
@@ -73,7 +71,7 @@ pub(super) async fn refresh(
     };
     let row =
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
-    state.db.write(move |c| upstream::put(c, SUCCESS, &row)).await?;
+    state.db.write(move |c| upstream::put(c, &Task::Requirements.success_key(), &row)).await?;
     let said = match outcome {
         RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
         RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),

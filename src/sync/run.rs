@@ -1,5 +1,4 @@
-//! Syncs one list of packages of a mirror, from revalidating its files to the plan of changes. The sync of CRAN is one
-//! such list plus its binaries.
+//! Syncs one list of packages of a mirror, from revalidating its files to the plan of changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,46 +6,23 @@ use std::time::Duration;
 
 use super::SyncError;
 use super::apply::{self, SyncTransaction, ValidatorUpdates};
-use super::binaries::{self, BinarySyncSummary};
 use super::bundle_digests;
 use super::existing::ExistingSource;
 use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
-use super::index_files::{self, ShrinkPolicy, ShrunkIndex};
-use super::plan::{MirrorDeclaration, Plan, plan};
-use super::skew;
+use super::index_files::{
+    Acceptance, Coverage, PlanError, ShrinkPolicy, ShrunkIndex, digest, parse_and_plan, versions,
+};
+use super::plan::Plan;
+use super::task::SyncTrigger;
 use crate::db::upstream::StoredValidators;
-use crate::db::{Conn, DbError, source, tree, upstream};
+use crate::db::{Conn, DbError, tree, upstream};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
-use crate::r::index;
-use crate::r::packages::IndexRecord;
 use crate::state::State;
 use crate::upstream::Mirror;
-use crate::upstream::mirror_view::MirrorView;
-
-/// The trigger of a sync.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SyncTrigger {
-    /// The schedule, or a missed run.
-    Schedule,
-    /// A package file that differs from the index.
-    Mismatch,
-    /// An administrator, under the name that the transaction records.
-    Administrator(String),
-}
-
-impl SyncTrigger {
-    pub(super) fn actor(&self) -> &str {
-        match self {
-            SyncTrigger::Schedule => "schedule",
-            SyncTrigger::Mismatch => "a package that differs from the index",
-            SyncTrigger::Administrator(actor) => actor,
-        }
-    }
-}
 
 /// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,50 +38,6 @@ struct ListValidators {
     files: HashMap<&'static str, StoredValidators>,
     /// Digest of the last declaration that was refused because it had shrunk.
     refused: Option<Sha256>,
-}
-
-/// The key of the row of the last success: its `etag` is the mirror's address, its `fetched_at` the time.
-pub(super) fn success_key(source: SourceId) -> String {
-    format!("sync:{source}")
-}
-
-/// Syncs the built-in CRAN source.
-pub(super) async fn cran(
-    state: &Arc<State>,
-    cause: &SyncTrigger,
-    report: &Reporter,
-) -> Result<(SyncSummary, BinarySyncSummary), SyncError> {
-    // One configuration for the whole run: a reload takes effect with the next run.
-    let config = state.config.load_full();
-    let mirror = state.upstream.load().mirror(&config.cran.url)?;
-    skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
-    let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
-    let run = SyncContext { state, trigger: cause, report, lease: &lease };
-    let outcome = async {
-        let list = PackageList {
-            source: SourceId::CRAN,
-            tree: state.db.read(cran_tree).await?.id,
-            key: success_key(SourceId::CRAN),
-            name: "cran".to_owned(),
-            command: "rspm sync".to_owned(),
-            mirror,
-            delay: config.cran.delay,
-            coverage: Coverage::Whole,
-        };
-        let sources = run.sync(&list).await?;
-        Ok((sources, binaries::run(&run).await?))
-    };
-    let outcome = outcome.await;
-    lease.release(&state.db).await;
-    outcome
-}
-
-/// Returns the tree of CRAN, which the first migration creates.
-pub(super) fn cran_tree(c: &mut dyn Conn) -> Result<tree::Tree, DbError> {
-    let missing = || DbError::Shape { column: 0, found: "no row", wanted: "the tree of the source cran" };
-    let found = source::get(c, SourceId::CRAN)?.ok_or_else(missing)?;
-    let trees = tree::of_source(c, found.id)?;
-    trees.into_iter().find(|tree| tree.role == tree::Role::Source).ok_or_else(missing)
 }
 
 /// A list of packages of a mirror.
@@ -126,15 +58,6 @@ pub(super) struct PackageList {
     pub(super) delay: Duration,
     /// Which part of its source it is.
     pub(super) coverage: Coverage,
-}
-
-/// Which part of its source a list is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coverage {
-    /// The whole source. A mirror without packages is an error.
-    Whole,
-    /// One of several lists that share releases; it may be empty if it always was.
-    Part,
 }
 
 impl PackageList {
@@ -209,7 +132,8 @@ pub(super) struct SyncContext<'a> {
 }
 
 impl SyncContext<'_> {
-    async fn sync(&self, list: &PackageList) -> Result<SyncSummary, SyncError> {
+    /// Syncs a list that is a whole source.
+    pub(super) async fn sync(&self, list: &PackageList) -> Result<SyncSummary, SyncError> {
         let state = self.state;
         let started_at = (state.clock)();
         list.mirror.check().await?;
@@ -307,7 +231,7 @@ impl SyncContext<'_> {
         let trust = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
         let mut memory = list.validator_updates(&files, started_at);
         let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
-        let believe = Acceptance {
+        let accept = Acceptance {
             trust,
             until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
             coverage: list.coverage,
@@ -316,7 +240,7 @@ impl SyncContext<'_> {
         // Takes seconds of CPU: not on an async thread.
         let files_shown = shown.clone();
         let planned =
-            tokio::task::spawn_blocking(move || parse_and_plan(&known, files, files_shown, &believe)).await;
+            tokio::task::spawn_blocking(move || parse_and_plan(&known, files, files_shown, &accept)).await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
                 if let Some(shown) = &shown {
@@ -391,69 +315,4 @@ impl SyncContext<'_> {
         });
         Ok(write.await?)
     }
-}
-
-/// Returns the packages and versions of an index, the whole declaration of a list without an archive; `None` if there
-/// is one.
-fn versions(files: &IndexFiles) -> Result<Option<Vec<(String, String)>>, String> {
-    if files.archive.is_some() {
-        return Ok(None);
-    }
-    let refused = |reason: String| format!("{}: {reason}", files.index.path);
-    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let records = index::records(&text, &mut Vec::new()).map_err(refused)?;
-    let pair = |record: IndexRecord<'_>| (record.package.to_owned(), record.version.to_owned());
-    let mut versions: Vec<(String, String)> = records.into_iter().map(pair).collect();
-    versions.sort_unstable();
-    versions.dedup();
-    Ok(Some(versions))
-}
-
-/// Returns the digest that identifies a repeated declaration.
-fn digest(files: &IndexFiles) -> Sha256 {
-    use sha2::{Digest, Sha256 as Hasher};
-    let mut hasher = Hasher::new();
-    hasher.update(files.index.validators.sha256.0);
-    hasher.update(files.archive.as_ref().map_or([0; 32], |file| file.validators.sha256.0));
-    Sha256(hasher.finalize().into())
-}
-
-/// The conditions under which a declaration is accepted.
-struct Acceptance {
-    trust: ShrinkPolicy,
-    until: Option<Timestamp>,
-    coverage: Coverage,
-    command: String,
-}
-
-/// Why there is no plan.
-enum PlanError {
-    Refused(String),
-    Shrunk(ShrunkIndex),
-}
-
-fn parse_and_plan(
-    known: &ExistingSource,
-    files: IndexFiles,
-    shown: Option<Arc<MirrorView>>,
-    believe: &Acceptance,
-) -> Result<Plan, PlanError> {
-    let mut warnings = files.warnings;
-    let refused = |reason: String| PlanError::Refused(format!("{}: {reason}", files.index.path));
-    let text = index::text(files.index.path, &files.index.bytes).map_err(refused)?;
-    let declared = MirrorDeclaration {
-        listed: index::records(&text, &mut warnings).map_err(refused)?,
-        current: index_files::current(files.current, &mut warnings),
-        archive: index_files::archive(files.archive, &mut warnings),
-        shown,
-        until: believe.until,
-    };
-    if declared.listed.is_empty() && believe.coverage == Coverage::Whole {
-        return Err(refused("the index lists no package".to_owned()));
-    }
-    index_files::check_loss(known, &declared, believe.trust, &believe.command).map_err(PlanError::Shrunk)?;
-    let mut plan = plan(known, &declared);
-    warnings.append(&mut plan.warnings);
-    plan.warnings = warnings;
-    Ok(plan)
 }

@@ -2,7 +2,7 @@
 //! start. A document that cannot be used is logged; one that lost half of its entries is refused.
 
 use super::SyncError;
-use super::run::SyncTrigger;
+use super::task::SyncTrigger;
 use crate::db::DbError;
 
 /// Names of one of the two for log lines and errors.
@@ -44,5 +44,15 @@ impl StoredDocument {
                 self.counted_noun, self.kind
             ))),
         }
+    }
+}
+
+/// Runs CPU-bound work on a blocking thread.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, SyncError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(SyncError::Refused),
+        Err(_) => Err(SyncError::Stopping),
     }
 }

@@ -10,6 +10,7 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::r::bioconductor::Part;
 use rstudio_pm::repo::Repo;
 use rstudio_pm::repo::edit::{Actor, OnExisting};
+use rstudio_pm::sync::task::Task;
 
 use super::{gz, index, on_both};
 use crate::support::data;
@@ -298,7 +299,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     server.pass(86_400);
     let runs = |server: &Server| {
         let sync = server.sync.clone();
-        tokio::spawn(async move { sync.run_bioconductor().await })
+        tokio::spawn(async move { sync.run_schedule(Task::Bioconductor).await })
     };
     let task = runs(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;

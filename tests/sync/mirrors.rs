@@ -3,6 +3,7 @@
 use rstudio_pm::db::{life, tx};
 use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::source::SourceKind;
+use rstudio_pm::sync::task::Task;
 
 use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small};
 use crate::support::data;
@@ -240,7 +241,7 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     let runs = |server: &Server| {
         let sync = server.sync.clone();
-        tokio::spawn(async move { sync.run_schedules().await })
+        tokio::spawn(async move { sync.run_schedule(Task::Cran).await })
     };
     let task = runs(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -16,6 +16,7 @@ mod tables;
 
 use std::time::Duration;
 
+use super::task::Task;
 use super::{Sync, SyncError};
 use crate::db::backfill::{self, PendingBackfill};
 use crate::jobs::{AfterHalt, Started};
@@ -94,7 +95,7 @@ impl Sync {
         if !forgotten && stopped.is_none() {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
-        run::abandon(&self.state, &self.cran_lock).await?;
+        run::abandon(&self.state, self.source_lock(Task::Cran)).await?;
         Ok("The back-fill of cran was stopped. What was read is kept; the same command resumes it."
             .to_owned())
     }
@@ -117,11 +118,12 @@ impl Sync {
     }
 
     fn begin_backfill(&self, wish: PendingBackfill, dry_run: bool) -> Started {
-        let (state, turn) = (self.state.clone(), self.cran_lock.clone());
+        let sync = self.clone();
         let now = (self.state.clock)();
         let key = if dry_run { format!("{KEY}:dry") } else { KEY.to_owned() };
         self.state.jobs.start_with(AfterHalt::Resumes, &key, now, |report| async move {
-            let run = BackfillRun { state: &state, source_lock: &turn, request: &wish, report: &report, dry_run };
+            let state = &sync.state;
+            let run = BackfillRun { state, source_lock: sync.source_lock(Task::Cran), request: &wish, report: &report, dry_run };
             let ended = run.run().await;
             let is_over = match &ended {
                 Ok(ended) => !ended.lacks_digests,

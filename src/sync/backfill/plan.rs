@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use super::fetch_descriptions::PendingArchive;
 use super::files::{self, Files, SourceState, key};
 use super::rows::{BackfillRows, FileRecord, assemble};
-use super::run::CranState;
 use super::tables::Tables;
 use crate::db::backfill::{Archive, DescriptionResult};
 use crate::model::change::LifeState;
@@ -15,6 +14,14 @@ use crate::model::time::Day;
 use crate::r::history::{BULK_COPY_FILES, History, MirrorTables, reconstruct};
 use crate::r::layout::PackageFile;
 use crate::r::rds::archive_meta::MetaRow;
+
+/// The state of CRAN in the database.
+pub(super) struct CranState {
+    pub(super) tree: TreeId,
+    pub(super) first: Seq,
+    pub(super) source: SourceState,
+    pub(super) descriptions: HashMap<Archive, DescriptionResult>,
+}
 
 /// The result of planning.
 #[allow(clippy::large_enum_variant, reason = "there is one of them at a time")]

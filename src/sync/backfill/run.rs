@@ -8,19 +8,19 @@ use std::time::Duration;
 use super::apply::BackfillTransaction;
 use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher};
 use super::files::SourceState;
-use super::plan::{BackfillSize, PlanOutcome, PlannedRows, Purpose, plan};
+use super::plan::{BackfillSize, CranState, PlanOutcome, PlannedRows, Purpose, plan};
 use super::rate_limit::RateLimit;
 use super::tables::{self, Tables};
-use crate::db::backfill::{self, DescriptionResult, PendingBackfill};
+use crate::db::backfill::{self, PendingBackfill};
 use crate::db::{Conn, DbError, backfill_write, step, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::{ClaimError, Lease};
-use crate::model::ids::{Seq, SourceId, TxId};
+use crate::model::ids::{SourceId, TxId};
 use crate::model::time::Day;
 use crate::state::State;
+use crate::sync::SyncError;
 use crate::sync::bundle_digests;
-use crate::sync::run::cran_tree;
-use crate::sync::{SourceLock, SyncError};
+use crate::sync::task::SourceLock;
 use crate::upstream::Mirror;
 
 /// Number of stored descriptions deleted per write.
@@ -227,17 +227,9 @@ impl BackfillRun<'_> {
     }
 }
 
-/// The state of CRAN in the database.
-pub(super) struct CranState {
-    pub(super) tree: crate::model::ids::TreeId,
-    pub(super) first: Seq,
-    pub(super) source: SourceState,
-    pub(super) descriptions: HashMap<backfill::Archive, DescriptionResult>,
-}
-
 /// Reads the state; `None` before the first sync.
 fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
-    let tree::Tree { id, first, .. } = cran_tree(c)?;
+    let tree::Tree { id, first, .. } = tree::built_in(c, SourceId::CRAN)?;
     let first = match first {
         None => return Ok(None),
         Some(first) => first,
@@ -270,7 +262,7 @@ pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(),
         Err(ClaimError::HeldByOther(_)) => return Ok(()),
         claimed => claimed?,
     };
-    let tree = state.db.read(cran_tree).await;
+    let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await;
     let undone = match tree {
         Ok(tree) => super::apply::abandon(&state.db, &lease, tree.id).await,
         Err(error) => Err(error.into()),

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256 as Hasher};
 use super::SyncError;
 use super::apply::{ValidatorUpdates, store_validators};
 use super::index_files::{self, ShrinkPolicy};
-use super::run::{SyncContext, SyncTrigger, cran_tree};
+use super::run::SyncContext;
+use super::task::SyncTrigger;
 use crate::db::binary_list::{BinaryChange, Releases};
 use crate::db::{binary_list, discovered_binary, tree, upstream};
 use crate::model::digest::Sha256;
@@ -58,7 +59,7 @@ pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncE
     let mirrors = urls.iter().map(|url| upstream.mirror(&url.base));
     let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>()?;
     recover(of).await?;
-    let sources = of.state.db.read(cran_tree).await?;
+    let sources = of.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
     let Some(head) = sources.head else { return Ok(built) };
     let addresses: Vec<String> = mirrors.iter().map(Mirror::address).collect();
     let (wanted, of_addresses) = (lists.clone(), addresses.clone());

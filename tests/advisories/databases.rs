@@ -1,4 +1,4 @@
-//! Is every advisory of the real databases read, and right about every version it lists?
+//! Every advisory of the real databases is read, and every version that it lists is found affected.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -7,14 +7,14 @@ use rstudio_pm::advisory::{Advisory, AdvisoryFeed, Batch, Ecosystem, Index, base
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
-use super::first;
+use super::fetch;
 use crate::support::data;
 
 const NOW: Timestamp = Timestamp(1_800_000_000 * SECOND);
 
 async fn database(path: &str) -> Batch {
     let path = data::path(path).canonicalize().expect("it exists");
-    first(&format!("file://{}", path.display())).await.unwrap_or_else(|e| panic!("{e}")).0
+    fetch(&format!("file://{}", path.display())).await.unwrap_or_else(|e| panic!("{e}")).0
 }
 
 fn index(batch: &Batch) -> Index {
@@ -22,30 +22,30 @@ fn index(batch: &Batch) -> Index {
 }
 
 fn affected(index: &Index, ecosystem: Ecosystem, name: &str, version: &str) -> BTreeSet<String> {
-    let found = index.of(ecosystem, name).map(|known| known.affecting(version, NOW)).unwrap_or_default();
+    let found = index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
     let names = |f: &rstudio_pm::advisory::Finding<'_>| {
         std::iter::once(f.id.to_owned()).chain(f.aliases.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>()
     };
     found.iter().flat_map(names).collect()
 }
 
-/// Every version an advisory lists is affected by it; how many there were.
-fn listed_versions_are_affected(batch: &Batch, index: &Index) -> usize {
-    let mut looked = 0;
-    let mut known = HashMap::new();
-    for Advisory { id, affected: about, withdrawn, .. } in batch.advisories() {
-        for one in about {
+/// Asserts that every version listed by an advisory is affected by it; returns the number of versions.
+fn check_listed_versions(batch: &Batch, index: &Index) -> usize {
+    let mut count = 0;
+    let mut cache = HashMap::new();
+    for Advisory { id, affected: packages, withdrawn, .. } in batch.advisories() {
+        for one in packages {
             let (Some(ecosystem), Some(package)) = (one.ecosystem(), &one.package) else { continue };
             for version in &one.versions {
-                let found = known
+                let found = cache
                     .entry((ecosystem, package.name.clone(), version.clone()))
                     .or_insert_with(|| affected(index, ecosystem, &package.name, version));
                 assert_eq!(found.contains(id), withdrawn.is_none(), "{id}: {} {version}", package.name);
-                looked += 1;
+                count += 1;
             }
         }
     }
-    looked
+    count
 }
 
 #[tokio::test]
@@ -56,12 +56,12 @@ async fn the_advisories_of_the_r_consortium() {
     let index = index(&batch);
     let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
     assert_eq!(index.packages(Ecosystem::Cran), written.iter().map(name).collect::<BTreeSet<_>>().len());
-    assert!(listed_versions_are_affected(&batch, &index) > 60);
+    assert!(check_listed_versions(&batch, &index) > 60);
     let of = |name: &str, version: &str| {
         affected(&index, Ecosystem::Cran, name, version).into_iter().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(of("png", "0.1-8"), "RSEC-2026-1");
-    assert_eq!(of("png", "0.1.8"), "RSEC-2026-1", "by value");
+    assert_eq!(of("png", "0.1.8"), "RSEC-2026-1", "0.1.8 equals 0.1-8");
     assert_eq!((of("png", "0.1-2"), of("png", "0.1-9"), of("png", "0.1.9")), Default::default());
     let readxl = (of("readxl", "1.0.0"), of("readxl", "1.2.0"));
     assert_eq!(readxl, ("RSEC-2023-0 RSEC-2023-1".to_owned(), "RSEC-2023-1".to_owned()));
@@ -92,24 +92,24 @@ async fn the_advisories_of_the_python_packaging_authority() {
     assert!(written > 2_600, "{written}");
     let index = index(&batch);
     assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));
-    assert!(listed_versions_are_affected(&batch, &index) > 50_000);
-    // 2.10 is no number: it comes after 2.9.
+    assert!(check_listed_versions(&batch, &index) > 50_000);
+    // 2.10 is not a decimal number: it is higher than 2.9.
     let jinja = |version| affected(&index, Ecosystem::Pypi, "Jinja2", version);
     assert!(jinja("2.10").contains("CVE-2019-10906") && !jinja("2.10.1").contains("CVE-2019-10906"));
     assert!(jinja("2.9.5").contains("CVE-2019-10906"));
-    let mut scored = 0;
+    let mut valid = 0;
     for severity in batch.advisories().flat_map(|advisory| &advisory.severity) {
         assert!(base_score(&severity.score).is_some(), "{severity:?}");
-        scored += 1;
+        valid += 1;
     }
-    assert!(scored == scores && scored > 100, "{scored} of {scores}");
+    assert!(valid == scores && valid > 100, "{valid} of {scores}");
 }
 
 #[tokio::test]
-async fn what_is_kept_of_a_database_is_all_of_it() {
+async fn the_stored_document_of_a_database_is_complete() {
     let batch = database("advisories/pypi-advisories.tar.gz").await;
-    let mut again = Batch::default();
-    again.add_lines("kept", &batch.document());
-    assert_eq!(again.document(), batch.document());
-    assert!(again.advisories().eq(batch.advisories()));
+    let mut copy = Batch::default();
+    copy.add_lines("kept", &batch.document());
+    assert_eq!(copy.document(), batch.document());
+    assert!(copy.advisories().eq(batch.advisories()));
 }

@@ -1,10 +1,10 @@
-//! Advisories about packages: the real databases, the places they come from, what is told of them.
+//! Advisories about packages: real databases, feeds, and responses to clients.
 
 mod databases;
-mod places;
+mod feeds;
 mod refusals;
+mod responses;
 mod syncing;
-mod told;
 
 use rstudio_pm::advisory::{Batch, Ecosystem};
 use rstudio_pm::storage::install_tls_provider;
@@ -18,15 +18,15 @@ fn upstream() -> Upstream {
     Upstream::with_limits(&rstudio_pm::config::Proxy::default(), limits()).expect("a client")
 }
 
-/// The one place behind a URL.
+/// The single feed of a URL.
 fn feed(url: &str) -> Feed {
     let mut feeds = Feed::of(url, &[Ecosystem::Cran]);
     assert_eq!(feeds.len(), 1, "{url}");
     feeds.remove(0)
 }
 
-/// Looks for the first time.
-async fn first(url: &str) -> Result<(Batch, Validators), UpstreamError> {
+/// Fetches a feed for the first time.
+async fn fetch(url: &str) -> Result<(Batch, Validators), UpstreamError> {
     match upstream().advisories(&feed(url), None, std::future::ready(None)).await? {
         FeedCheck::Read(batch, validators) => Ok((*batch, validators)),
         other => panic!("{url}: {other:?}"),

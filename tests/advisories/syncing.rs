@@ -1,4 +1,4 @@
-//! Looks at the advisories: what stays when one fails, over a restart and a clean-up, and how often it is said.
+//! Refreshes of advisories: the state after a failure, a restart and a clean-up, and the number of log lines.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::fixtures::until;
 use crate::support::mirror::Mirror;
 use crate::support::server::{Builder, Server};
 
-/// A server that looks at these URLs, and has one package that may be vulnerable.
+/// A server with these feeds, and with one package that may be vulnerable.
 fn server(urls: &[String]) -> Server {
     let urls: String = urls.iter().map(|url| format!("URL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\nURL = file://{{dir}}/mirror\n[Vulnerabilities]\n{urls}");
@@ -20,7 +20,7 @@ fn server(urls: &[String]) -> Server {
     server
 }
 
-fn told(server: &Server) -> String {
+fn vulnerabilities(server: &Server) -> String {
     let alpha = server.get("/__api__/repos/prod/packages/alpha").json();
     let ids = alpha["vulns"].as_array().expect("a list").iter().map(|v| v["id"].as_str().unwrap().to_owned());
     ids.collect::<Vec<_>>().join(" ")
@@ -31,7 +31,7 @@ fn alpha(id: &str) -> serde_json::Value {
 }
 
 #[test]
-fn what_cannot_be_used_changes_nothing_and_says_why() {
+fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     let mirror = Mirror::start();
     let good = archive(&[alpha("RSEC-1")]);
     mirror.put("main.tar.gz", good.clone());
@@ -39,7 +39,7 @@ fn what_cannot_be_used_changes_nothing_and_says_why() {
     assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisories about packages are in force now");
     assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
     assert_eq!(mirror.asked("main.tar.gz").len(), 2);
-    assert_eq!(told(&server), "RSEC-1");
+    assert_eq!(vulnerabilities(&server), "RSEC-1");
     for (what, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
         ("nothing", Vec::new()),
@@ -47,34 +47,34 @@ fn what_cannot_be_used_changes_nothing_and_says_why() {
         ("an archive of nothing", archive(&[])),
     ] {
         mirror.put("main.tar.gz", bytes);
-        let said = server.sync_of("vulns").expect_err(what);
-        assert!(said.contains(&mirror.url()), "{what}: {said}");
-        assert_eq!(told(&server), "RSEC-1", "{what}");
+        let error = server.sync_of("vulns").expect_err(what);
+        assert!(error.contains(&mirror.url()), "{what}: {error}");
+        assert_eq!(vulnerabilities(&server), "RSEC-1", "{what}");
     }
     let alerts = server.get("/__api__/alerts").json();
     assert_eq!(alerts[0]["name"], "sync:vulns");
     mirror.remove("main.tar.gz");
-    assert!(server.sync_of("vulns").expect_err("gone").contains("is not on the mirror"));
+    assert!(server.sync_of("vulns").expect_err("the file is missing").contains("is not on the mirror"));
     mirror.put("main.tar.gz", archive(&[alpha("RSEC-1"), alpha("RSEC-2")]));
-    assert!(server.sync_of("vulns").expect("again").starts_with("2 advisories"));
-    assert_eq!(told(&server), "RSEC-1 RSEC-2");
+    assert!(server.sync_of("vulns").expect("a new archive").starts_with("2 advisories"));
+    assert_eq!(vulnerabilities(&server), "RSEC-1 RSEC-2");
     assert_eq!(server.get("/__api__/alerts").json(), json!([]));
 }
 
 #[test]
-fn one_place_that_fails_keeps_no_other_back() {
+fn a_feed_that_fails_does_not_affect_the_others() {
     let mirror = Mirror::start();
     publish(&mirror, "CRAN", &[alpha("RSEC-1")]);
     mirror.put("own.ndjson", alpha("x_OWN-1").to_string());
     let server = server(&[format!("{}/osv", mirror.url()), format!("{}/own.ndjson", mirror.url())]);
-    assert!(server.sync_of("vulns").expect("both").starts_with("2 advisories"), "Bioconductor is not there");
-    assert_eq!(told(&server), "RSEC-1 x_OWN-1");
+    assert!(server.sync_of("vulns").expect("both").starts_with("2 advisories"), "Bioconductor is missing");
+    assert_eq!(vulnerabilities(&server), "RSEC-1 x_OWN-1");
     mirror.put("own.ndjson", "<html>");
     publish(&mirror, "CRAN", &[alpha("RSEC-1"), alpha("RSEC-2")]);
-    let said = server.sync_of("vulns").expect_err("one of two");
-    assert!(said.contains("own.ndjson") && !said.contains("/osv"), "{said}");
-    assert_eq!(told(&server), "RSEC-1 RSEC-2 x_OWN-1");
-    // Nothing of it where it should be.
+    let error = server.sync_of("vulns").expect_err("one of two");
+    assert!(error.contains("own.ndjson") && !error.contains("/osv"), "{error}");
+    assert_eq!(vulnerabilities(&server), "RSEC-1 RSEC-2 x_OWN-1");
+    // A feed without advisories is an error.
     server.hup_applies(
         &format!("[Vulnerabilities]\nURL = {}/nothing", mirror.url()),
         &[&format!(
@@ -83,9 +83,9 @@ fn one_place_that_fails_keeps_no_other_back() {
         )],
     );
     mirror.put("own.ndjson", alpha("x_OWN-1").to_string());
-    let said = server.sync_of("vulns").expect_err("one of three");
+    let error = server.sync_of("vulns").expect_err("one of three");
     assert_eq!(
-        said,
+        error,
         format!("{}/nothing: there are no advisories (looked for CRAN/all.zip and the like)", mirror.url())
     );
 }
@@ -93,31 +93,32 @@ fn one_place_that_fails_keeps_no_other_back() {
 #[test]
 fn advisories_stay_over_a_restart_and_a_clean_up() {
     let dir = tempfile::tempdir().expect("a directory");
-    let place = dir.path().join("advisories");
-    folder(&place, &[alpha("RSEC-1")]);
-    let mut server = server(&[format!("file://{}", place.display())]);
+    let path = dir.path().join("advisories");
+    folder(&path, &[alpha("RSEC-1")]);
+    let mut server = server(&[format!("file://{}", path.display())]);
     server.sync_of("vulns").expect("a folder");
-    std::fs::remove_dir_all(&place).expect("gone");
+    std::fs::remove_dir_all(&path).expect("removed");
     server.restart();
-    assert_eq!(told(&server), "RSEC-1", "from storage");
-    let said = server.sync_of("vulns").expect_err("the folder is written in the configuration");
-    assert!(said.contains("there are no advisories"), "{said}");
-    assert_eq!(told(&server), "RSEC-1", "the last good state");
-    // What is kept and lost anyway is told, keeps the server from nothing, and is fetched again.
+    assert_eq!(vulnerabilities(&server), "RSEC-1", "from storage");
+    let error = server.sync_of("vulns").expect_err("the configured folder is missing");
+    assert!(error.contains("there are no advisories"), "{error}");
+    assert_eq!(vulnerabilities(&server), "RSEC-1", "the last good state");
+    // Stored advisories that are lost are reported, do not prevent the start, and are fetched again.
     server.stop();
-    std::fs::remove_dir_all(server.dir().join("data/persistent/vulns")).expect("it is kept there");
+    std::fs::remove_dir_all(server.dir().join("data/persistent/vulns"))
+        .expect("the folder of stored advisories");
     server.launch();
-    assert_eq!(told(&server), "");
-    until("it is told", || {
+    assert_eq!(vulnerabilities(&server), "");
+    until("the loss is logged", || {
         server.log_lines().iter().any(|line| line.contains("the next refresh fetches them again"))
     });
-    folder(&place, &[alpha("RSEC-1")]);
+    folder(&path, &[alpha("RSEC-1")]);
     server.sync_of("vulns").expect("a folder");
-    assert_eq!(told(&server), "RSEC-1");
+    assert_eq!(vulnerabilities(&server), "RSEC-1");
 }
 
 #[test]
-fn a_place_that_is_left_out_of_the_configuration_is_forgotten() {
+fn advisories_of_a_feed_that_is_removed_from_the_configuration_are_removed() {
     let mirror = Mirror::start();
     mirror.put("a.zip", all_zip(&[alpha("RSEC-1")]));
     let mut server = server(&[format!("{}/a.zip", mirror.url())]);
@@ -126,11 +127,8 @@ fn a_place_that_is_left_out_of_the_configuration_is_forgotten() {
     std::fs::write(server.config_file(), gcfg.replace(&format!("URL = {}/a.zip", mirror.url()), "URL ="))
         .expect("written");
     server.restart();
-    assert_eq!(told(&server), "");
-    assert_eq!(
-        server.sync_of("vulns").expect("nothing to look at"),
-        "there are no advisories about packages"
-    );
+    assert_eq!(vulnerabilities(&server), "");
+    assert_eq!(server.sync_of("vulns").expect("no feed"), "there are no advisories about packages");
     let database =
         rusqlite::Connection::open(server.dir().join("data/db/rstudio-pm.db")).expect("a database");
     let rows = "SELECT COUNT(*) FROM upstream WHERE url LIKE 'vulns:%'";
@@ -138,33 +136,33 @@ fn a_place_that_is_left_out_of_the_configuration_is_forgotten() {
 }
 
 #[test]
-fn a_directory_of_packages_without_advisories_is_no_failure() {
+fn a_directory_of_packages_without_advisories_is_not_an_error() {
     let server = Server::start();
-    assert_eq!(server.sync_of("vulns").expect("none"), "there are no advisories about packages");
+    assert_eq!(server.sync_of("vulns").expect("no advisories"), "there are no advisories about packages");
     folder(&server.dir().join("no-mirror/vulns"), &[alpha("RSEC-1")]);
     assert!(server.sync_of("vulns").expect("a folder").starts_with("1 advisories"));
 }
 
 #[test]
-fn a_failure_is_said_once_and_again_when_it_is_another() {
+fn repeated_failures_are_logged_once_and_a_different_one_is_logged_again() {
     let mirror = Mirror::start();
     let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
-    let said = |text: &str| server.log_lines().iter().filter(|line| line.contains(text)).count();
+    let count = |text: &str| server.log_lines().iter().filter(|line| line.contains(text)).count();
     for _ in 0..3 {
-        server.sync_of("vulns").expect_err("there is nothing");
+        server.sync_of("vulns").expect_err("there is no file");
     }
-    until("it is said", || said("is not on the mirror") == 1);
+    until("the failure is logged", || count("is not on the mirror") == 1);
     mirror.put("main.tar.gz", "<html>");
     for _ in 0..3 {
         server.sync_of("vulns").expect_err("a page");
     }
-    until("the other is said", || said("not a package archive") == 1);
+    until("the other failure is logged", || count("not a package archive") == 1);
     mirror.put("main.tar.gz", archive(&[alpha("RSEC-1")]));
     server.sync_of("vulns").expect("an archive");
-    until("the end of it is said", || said("recovered after failed attempts") == 1);
+    until("the recovery is logged", || count("recovered after failed attempts") == 1);
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(
-        (said("is not on the mirror"), said("not a package archive")),
+        (count("is not on the mirror"), count("not a package archive")),
         (1, 1),
         "{:#?}",
         server.log_lines()

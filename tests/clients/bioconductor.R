@@ -1,10 +1,10 @@
-# Everything that BiocManager does with a repository of Bioconductor. Arguments: its address, the address of CRAN's, the
-# version, packages to install.
+# Operations of BiocManager on a Bioconductor repository. Arguments: its address, the address of the CRAN repository,
+# the version, packages to install.
 options(
     warn = 1, BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[1]], "/config.yaml"),
     repos = c(CRAN = args[[2]]), BiocManager.check_repositories = FALSE
 )
-wanted <- strsplit(args[[4]], ",", fixed = TRUE)[[1]]
+packages <- strsplit(args[[4]], ",", fixed = TRUE)[[1]]
 lib <- .libPaths()[[1]]
 suppressMessages({
     if (as.character(BiocManager::version()) != args[[3]])
@@ -13,12 +13,12 @@ suppressMessages({
     repos <- BiocManager::repositories()
     say("repositories", sub(args[[1]], "", repos[names(repos) != "CRAN"], fixed = TRUE))
     say("available", BiocManager::available("^(Bio|IR|lab)"))
-    BiocManager::install(wanted, ask = FALSE, update = FALSE, quiet = TRUE, INSTALL_opts = fast)
+    BiocManager::install(packages, ask = FALSE, update = FALSE, quiet = TRUE, INSTALL_opts = fast)
 })
-for (name in wanted) loadNamespace(name, lib.loc = lib)
-have <- installed.packages(lib)
-say("installed", sort(paste0(have[, "Package"], "_", have[, "Version"])))
-if ("Biobase" %in% wanted) {
+for (name in packages) loadNamespace(name, lib.loc = lib)
+installed <- installed.packages(lib)
+say("installed", sort(paste0(installed[, "Package"], "_", installed[, "Version"])))
+if ("Biobase" %in% packages) {
     set <- Biobase::ExpressionSet(matrix(1:6, 2))
     say("works", dim(Biobase::exprs(set)))
 }

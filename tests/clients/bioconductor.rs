@@ -1,19 +1,19 @@
-//! Real BiocManager against a server that holds two versions of Bioconductor.
+//! Real BiocManager against a server with two versions of Bioconductor.
 
 use std::path::Path;
 
-use super::{add, curl, r, r_with, said};
+use super::{add, curl, expected_output, r, r_with};
 use crate::support::data;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 const CODE: &str = include_str!("bioconductor.R");
 
-/// A copy of the real mirror. Each version has a `BiocVersion` that R of any version takes, and for R of this machine
-/// there are both versions: `r` says for which R version 3.20 is.
+/// A copy of the real mirror. Each version has a `BiocVersion` for any version of R. `r` is the R version of 3.20, so
+/// that both versions can be for the R of this machine.
 pub(crate) fn mirror(root: &Path, r: &str) {
-    let copied = std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(root).status();
-    assert!(copied.expect("cp runs").success());
+    let status = std::process::Command::new("cp").arg("-r").arg(data::path("bioc-mirror")).arg(root).status();
+    assert!(status.expect("cp runs").success());
     for version in ["3.16", "3.20"] {
         let contrib = root.join(format!("packages/{version}/bioc/src/contrib"));
         let own = Tarball::new("BiocVersion", &format!("{version}.0"));
@@ -24,7 +24,7 @@ pub(crate) fn mirror(root: &Path, r: &str) {
         records.push(format!("Package: BiocVersion\nVersion: {version}.0\nLicense: MIT\n"));
         std::fs::write(contrib.join("PACKAGES"), records.join("\n\n")).expect("written");
         for other in ["PACKAGES.gz", "PACKAGES.rds"] {
-            std::fs::remove_file(contrib.join(other)).expect("it was there");
+            std::fs::remove_file(contrib.join(other)).expect("the file exists");
         }
     }
     let config = std::fs::read_to_string(root.join("config.yaml")).expect("a config.yaml");
@@ -32,7 +32,7 @@ pub(crate) fn mirror(root: &Path, r: &str) {
     std::fs::write(root.join("config.yaml"), config).expect("written");
 }
 
-/// A server with both versions in the repository `bioc`, and an empty one that stands for CRAN.
+/// A server with both versions in the repository `bioc`, and an empty repository in place of CRAN.
 fn server(r: &str) -> Server {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
     mirror(&server.dir().join("mirror"), r);
@@ -45,21 +45,21 @@ fn server(r: &str) -> Server {
 }
 
 #[test]
-fn biocmanager_installs_from_two_versions_at_once() {
+fn biocmanager_installs_from_two_versions_of_one_server() {
     let server = server("4.2");
     let cran = server.url("/cran/latest");
     for (version, path, biobase, generics, available) in [
         ("3.16", "/bioc/latest", "2.58.0", "0.44.0", "Biobase BiocGenerics BiocVersion IRanges"),
         ("3.20", "/bioc", "2.66.0", "0.52.0", "Biobase BiocGenerics BiocVersion IRanges"),
     ] {
-        let told = r(CODE, &[&server.url(path), &cran, version, "Biobase"]);
+        let output = r(CODE, &[&server.url(path), &cran, version, "Biobase"]);
         let below = |part: &str| format!("/packages/{version}/{part}");
         let repositories =
             ["bioc", "data/annotation", "data/experiment", "workflows", "books"].map(below).join(" ");
         let installed = format!("Biobase_{biobase} BiocGenerics_{generics} BiocVersion_{version}.0");
         assert_eq!(
-            told,
-            said(&[
+            output,
+            expected_output(&[
                 ("available", available),
                 ("installed", &installed),
                 ("repositories", &repositories),
@@ -79,25 +79,25 @@ fn a_mirror_whose_address_ends_in_a_slash_has_the_same_packages() {
         suppressMessages(say('available', sort(BiocManager::available('^(Biobase|BiocGenerics)$'))))";
     let (clean, cran) = (server.url("/bioc/latest"), server.url("/cran/latest"));
     for mirror in [clean.clone(), format!("{clean}/")] {
-        let told = r(code, &[&mirror, &clean, &cran]);
-        assert_eq!(told, said(&[("available", "Biobase BiocGenerics")]), "{mirror}");
+        let output = r(code, &[&mirror, &clean, &cran]);
+        assert_eq!(output, expected_output(&[("available", "Biobase BiocGenerics")]), "{mirror}");
     }
 }
 
 #[test]
-fn biocmanager_tells_which_r_a_version_is_for() {
+fn biocmanager_reports_the_r_version_that_a_version_needs() {
     let server = server("4.4");
     let code = "options(BioC_mirror = args[[1]], BIOCONDUCTOR_CONFIG_FILE = paste0(args[[1]], '/config.yaml'),
             repos = c(CRAN = args[[1]]), BiocManager.check_repositories = FALSE)
         suppressMessages(say('own', as.character(BiocManager::version())))
         say('other', gsub('[[:space:]]+', ' ', tryCatch(BiocManager::repositories(version = '3.20'), error = conditionMessage)))";
-    let told = r(code, &[&server.url("/bioc/latest")]);
-    assert_eq!(told["own"], "3.16", "R 4.2 goes with it");
-    assert!(told["other"].contains("'3.20' requires R version '4.4'"), "{told:?}");
+    let output = r(code, &[&server.url("/bioc/latest")]);
+    assert_eq!(output["own"], "3.16", "3.16 is for R 4.2");
+    assert!(output["other"].contains("'3.20' requires R version '4.4'"), "{output:?}");
 }
 
 #[test]
-fn sources_layered_on_top_are_installed_by_biocmanager() {
+fn biocmanager_installs_packages_of_additional_sources() {
     let server = server("4.4");
     add(&server, "team", &[Tarball::new("labtools", "1.0"), Tarball::new("IRanges", "0.1")]);
     server.told("create source --name=other");
@@ -106,16 +106,16 @@ fn sources_layered_on_top_are_installed_by_biocmanager() {
     assert_eq!(listed, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n");
     server.told("subscribe --repo=bioc --source=other");
     let cran = server.url("/cran/latest");
-    let told = r(CODE, &[&server.url("/bioc/latest"), &cran, "3.16", "labtools,labmore"]);
-    assert_eq!(told["available"], "Biobase BiocGenerics BiocVersion IRanges labmore labtools");
-    assert_eq!(told["installed"], "BiocVersion_3.16.0 labmore_1.0 labtools_1.0");
+    let output = r(CODE, &[&server.url("/bioc/latest"), &cran, "3.16", "labtools,labmore"]);
+    assert_eq!(output["available"], "Biobase BiocGenerics BiocVersion IRanges labmore labtools");
+    assert_eq!(output["installed"], "BiocVersion_3.16.0 labmore_1.0 labtools_1.0");
     let index = |version: &str| {
         curl(&[], &server.url(&format!("/bioc/packages/{version}/bioc/src/contrib/PACKAGES"))).text()
     };
     let (old, new) = (index("3.16"), index("3.20"));
     assert!(old.contains("Package: IRanges\nVersion: 0.1\n") && !old.contains("Version: 2.32.0"), "{old}");
     assert!(new.contains("Version: 2.40.1") && new.contains("labmore") && !new.contains("labtools"), "{new}");
-    // The team's is what is served, also under Bioconductor's address.
+    // The team's package is served, also under Bioconductor's address.
     let file =
         |name: &str| curl(&[], &server.url(&format!("/bioc/packages/3.16/bioc/src/contrib/{name}"))).status;
     assert_eq!((file("IRanges_0.1.tar.gz"), file("IRanges_2.32.0.tar.gz")), (200, 404));
@@ -124,7 +124,7 @@ fn sources_layered_on_top_are_installed_by_biocmanager() {
 }
 
 #[test]
-fn install_packages_takes_a_version_out_of_a_repository_of_r_packages() {
+fn install_packages_installs_a_bioconductor_version_from_a_repository_of_r_packages() {
     let server = server("4.4");
     add(&server, "team", &[Tarball::new("labtools", "1.0").field("Imports: BiocGenerics")]);
     server.told("create repo --name=all");
@@ -137,8 +137,8 @@ fn install_packages_takes_a_version_out_of_a_repository_of_r_packages() {
     let code = "install.packages('labtools', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         have <- installed.packages(.libPaths()[[1]])
         say('installed', sort(paste0(have[, 'Package'], '_', have[, 'Version'])))";
-    let told = r(code, &[&server.url("/all/latest")]);
-    assert_eq!(told, said(&[("installed", "BiocGenerics_0.44.0 labtools_1.0")]));
+    let output = r(code, &[&server.url("/all/latest")]);
+    assert_eq!(output, expected_output(&[("installed", "BiocGenerics_0.44.0 labtools_1.0")]));
 }
 
 /// pak, pkgcache and remotes read `config.yaml` with one parser, which needs a line after the map.
@@ -156,15 +156,15 @@ fn remotes_reads_config_yaml_and_installs() {
         say('repos', sub(args[[1]], '', repos[c('BioCsoft', 'BioCann', 'BioCexp')], fixed = TRUE))
         install.packages('BiocGenerics', repos = repos, quiet = TRUE, INSTALL_opts = fast)
         say('installed', as.character(packageVersion('BiocGenerics')))";
-    for (asked, version, generics) in [("", "3.16", "0.44.0"), ("3.20", "3.20", "0.52.0")] {
-        let told = r_with(code, &[&url], |command| {
-            command.env("R_BIOC_MIRROR", &url).env("R_BIOC_VERSION", asked);
+    for (requested, version, generics) in [("", "3.16", "0.44.0"), ("3.20", "3.20", "0.52.0")] {
+        let output = r_with(code, &[&url], |command| {
+            command.env("R_BIOC_MIRROR", &url).env("R_BIOC_VERSION", requested);
         });
         let repos =
             ["bioc", "data/annotation", "data/experiment"].map(|part| format!("/packages/{version}/{part}"));
         assert_eq!(
-            told,
-            said(&[
+            output,
+            expected_output(&[
                 ("installed", generics),
                 ("map", "8 4.2"),
                 ("own", version),

@@ -1,17 +1,17 @@
-//! A team's package and an outsider's higher version of the same name: R gets the team's, wherever it looks.
+//! A team's package and a higher version of the same name on a mirror: R gets the team's package at every path.
 
-use super::{Mirror, add, curl, r, repository, said};
+use super::{Mirror, add, curl, expected_output, r, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-/// What R sees and installs; how every place of the outsider's version answers.
-fn ask(server: &Server, repository: &str) -> (String, [u16; 4]) {
+/// The versions that R lists and installs, and the status of each path of both versions.
+fn versions(server: &Server, repository: &str) -> (String, [u16; 4]) {
     let url = server.url(&format!("/{repository}/latest"));
     let code = "found <- available.packages(repos = args[[1]], filters = list())
         install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
-        say('told', found[found[, 'Package'] == 'internalpkg', 'Version'], as.character(packageVersion('internalpkg')),
+        say('versions', found[found[, 'Package'] == 'internalpkg', 'Version'], as.character(packageVersion('internalpkg')),
             'zoo' %in% found[, 'Package'])";
-    let told = r(code, &[&url]);
+    let output = r(code, &[&url]);
     let statuses = [
         "internalpkg_1.0.tar.gz",
         "Archive/internalpkg/internalpkg_1.0.tar.gz",
@@ -19,11 +19,11 @@ fn ask(server: &Server, repository: &str) -> (String, [u16; 4]) {
         "Archive/internalpkg/internalpkg_99.0.tar.gz",
     ]
     .map(|file| curl(&[], &format!("{url}/src/contrib/{file}")).status);
-    (told["told"].clone(), statuses)
+    (output["versions"].clone(), statuses)
 }
 
 #[test]
-fn an_outsiders_higher_version_never_reaches_r_while_the_team_comes_first() {
+fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first() {
     let mirror = Mirror::of(&[
         Tarball::new("internalpkg", "99.0").with("R/evil.R", "evil <- function() 1\n"),
         Tarball::new("zoo", "1.0"),
@@ -35,17 +35,17 @@ fn an_outsiders_higher_version_never_reaches_r_while_the_team_comes_first() {
     repository(&server, "prod", &["team", "cran"]);
 
     let safe = ("1.0 1.0 TRUE".to_owned(), [200, 200, 404, 404]);
-    assert_eq!(ask(&server, "prod"), safe);
-    // The order is what decides, and nothing else; one who changes it gets what he asked for.
+    assert_eq!(versions(&server, "prod"), safe);
+    // Only the order of sources decides.
     server.told("reorder --repo=prod --sources=cran,team");
-    let outside = ("99.0 99.0 TRUE".to_owned(), [404, 404, 200, 200]);
-    assert_eq!(ask(&server, "prod"), outside);
+    let other = ("99.0 99.0 TRUE".to_owned(), [404, 404, 200, 200]);
+    assert_eq!(versions(&server, "prod"), other);
     server.told("reorder --repo=prod --sources=team,cran");
-    assert_eq!(ask(&server, "prod"), safe);
+    assert_eq!(versions(&server, "prod"), safe);
     server.told("unsubscribe --repo=prod --source=cran");
-    assert_eq!(ask(&server, "prod"), ("1.0 1.0 FALSE".to_owned(), [200, 200, 404, 404]));
+    assert_eq!(versions(&server, "prod"), ("1.0 1.0 FALSE".to_owned(), [200, 200, 404, 404]));
     server.told("subscribe --repo=prod --source=cran");
-    assert_eq!(ask(&server, "prod"), safe);
+    assert_eq!(versions(&server, "prod"), safe);
 }
 
 #[test]
@@ -59,6 +59,6 @@ fn a_version_that_both_have_comes_from_the_team() {
     repository(&server, "prod", &["team", "cran"]);
     let code = "install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         say('evil', 'evil' %in% ls(asNamespace('internalpkg')))";
-    let told = r(code, &[&server.url("/prod/latest")]);
-    assert_eq!(told, said(&[("evil", "FALSE")]));
+    let output = r(code, &[&server.url("/prod/latest")]);
+    assert_eq!(output, expected_output(&[("evil", "FALSE")]));
 }

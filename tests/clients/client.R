@@ -1,8 +1,8 @@
-# Everything that base R and remotes do with a repository. Prints lines `what<TAB>value`; any warning is a failure.
-# Arguments: repository, packages to install (with what they need), archived releases as name@version, the same
-# repository without PACKAGES.rds, and without PACKAGES.gz too.
+# Operations of base R and remotes on a repository. Prints lines `what<TAB>value`; any warning is a failure.
+# Arguments: repository, packages to install (with dependencies), archived releases as name@version, the same
+# repository without PACKAGES.rds, and without both PACKAGES.rds and PACKAGES.gz.
 repo <- args[[1]]
-wanted <- strsplit(args[[2]], ",", fixed = TRUE)[[1]]
+packages <- strsplit(args[[2]], ",", fixed = TRUE)[[1]]
 archived <- strsplit(args[[3]], ",", fixed = TRUE)[[1]]
 fewer <- strsplit(args[[4]], ",", fixed = TRUE)[[1]]
 lib <- .libPaths()[[1]]
@@ -20,24 +20,24 @@ direct <- lapply(c(list(readRDS(forms[[1]])), lapply(forms[-1], read.dcf)), func
 })
 say("files agree", all(vapply(direct, identical, NA, direct[[1]])))
 
-# And by available.packages: from the matrix, and where it is answered 404, from the other forms.
-over <- available.packages(repos = repo, type = "source")
+# With available.packages: from the matrix, and from the other forms where the matrix is answered with 404.
+listing <- available.packages(repos = repo, type = "source")
 plain <- function(m) m[, colnames(m) != "Repository", drop = FALSE]
 others <- lapply(fewer, function(url) available.packages(repos = url, type = "source"))
-say("listings agree", all(vapply(others, function(m) identical(plain(m), plain(over)), NA)))
-say("packages", nrow(over))
+say("listings agree", all(vapply(others, function(m) identical(plain(m), plain(listing)), NA)))
+say("packages", nrow(listing))
 
-got <- download.packages(wanted, tempdir(), available = over, repos = repo, type = "source", quiet = TRUE)
-say("downloaded", basename(got[, 2]))
-say("checksums agree", identical(unname(tools::md5sum(got[, 2])), unname(over[got[, 1], "MD5sum"])))
+files <- download.packages(packages, tempdir(), available = listing, repos = repo, type = "source", quiet = TRUE)
+say("downloaded", basename(files[, 2]))
+say("checksums agree", identical(unname(tools::md5sum(files[, 2])), unname(listing[files[, 1], "MD5sum"])))
 
-install.packages(wanted, lib = lib, repos = repo, type = "source", quiet = TRUE, INSTALL_opts = fast)
-have <- installed.packages(lib, fields = "Repository")
-have <- have[order(have[, "Package"]), , drop = FALSE]
-say("installed", paste0(have[, "Package"], "_", have[, "Version"]))
-for (name in rownames(have)) loadNamespace(name, lib.loc = lib)
-say("from", unique(have[, "Repository"]))
-if ("ledger" %in% wanted) say("ledger", ledger::summarise("world", c(1, 1, 2)))
+install.packages(packages, lib = lib, repos = repo, type = "source", quiet = TRUE, INSTALL_opts = fast)
+installed <- installed.packages(lib, fields = "Repository")
+installed <- installed[order(installed[, "Package"]), , drop = FALSE]
+say("installed", paste0(installed[, "Package"], "_", installed[, "Version"]))
+for (name in rownames(installed)) loadNamespace(name, lib.loc = lib)
+say("from", unique(installed[, "Repository"]))
+if ("ledger" %in% packages) say("ledger", ledger::summarise("world", c(1, 1, 2)))
 
 for (release in strsplit(archived, "@", fixed = TRUE)) {
     remotes::install_version(release[[1]], release[[2]], repos = repo, type = "source", upgrade = "never",

@@ -1,11 +1,11 @@
-//! Indexes with oddities, as R reads them.
+//! Unusual indexes, as R reads them.
 
-use super::{Mirror, add, curl, r, repository, said};
+use super::{Mirror, add, curl, expected_output, r, repository};
 use crate::support::data;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
-fn mirrored(mirror: &Mirror) -> Server {
+fn synced_server(mirror: &Mirror) -> Server {
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
     server.told("sync");
     repository(&server, "cran", &["cran"]);
@@ -13,7 +13,7 @@ fn mirrored(mirror: &Mirror) -> Server {
 }
 
 #[test]
-fn platforms_that_nothing_serves_have_empty_indexes_and_r_does_not_warn() {
+fn platforms_without_packages_have_empty_indexes_and_r_does_not_warn() {
     let server = Server::start();
     server.told("create source --name=team");
     repository(&server, "prod", &["team"]);
@@ -23,11 +23,11 @@ fn platforms_that_nothing_serves_have_empty_indexes_and_r_does_not_warn() {
         contrib <- contrib.url(args[[1]], 'win.binary')
         say('rds', dim(readRDS(gzcon(url(paste0(contrib, '/PACKAGES.rds'), 'rb')))))
         say('own version', nrow(available.packages(paste0(args[[1]], '/bin/windows/contrib/9.9'), filters = list())))";
-    let told = r(code, &[&server.url("/prod/latest")]);
-    assert_eq!(told["own version"], "0");
-    assert!(told["rds"].starts_with("0 "), "{told:?}");
+    let output = r(code, &[&server.url("/prod/latest")]);
+    assert_eq!(output["own version"], "0");
+    assert!(output["rds"].starts_with("0 "), "{output:?}");
     for kind in ["win.binary", "mac.binary", "mac.binary.big-sur-arm64", "mac.binary.el-capitan"] {
-        assert_eq!(told[kind], "0", "{kind}");
+        assert_eq!(output[kind], "0", "{kind}");
     }
     for tree in ["bin/windows/contrib/4.5", "bin/macosx/big-sur-arm64/contrib/4.4", "bin/macosx/contrib/4.0"]
     {
@@ -38,12 +38,12 @@ fn platforms_that_nothing_serves_have_empty_indexes_and_r_does_not_warn() {
 }
 
 #[test]
-fn r_reads_the_archives_table_with_the_mirrors_own_dates_and_order() {
+fn r_reads_the_archive_table_with_the_dates_and_order_of_the_mirror() {
     let mirror = data::path("cran-mirror");
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
     server.told("sync");
     repository(&server, "cran", &["cran"]);
-    // remotes walks the rows from the last to the first and takes the first version that fits.
+    // remotes reads the rows from the last to the first and takes the first version that satisfies the condition.
     let code = "read <- function(where) readRDS(gzcon(where))
         ours <- read(url(paste0(args[[1]], '/src/contrib/Meta/archive.rds'), 'rb'))
         theirs <- read(file(file.path(args[[2]], 'src/contrib/Meta/archive.rds'), 'rb'))
@@ -60,7 +60,7 @@ fn r_reads_the_archives_table_with_the_mirrors_own_dates_and_order() {
         now <- read(url(paste0(args[[1]], '/src/contrib/Meta/current.rds'), 'rb'))
         say('current', nrow(now), class(now))";
     let cran = data::cran();
-    let told = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string(), cran.version("cli")]);
+    let output = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string(), cran.version("cli")]);
     let archived: Vec<String> = cran.older("cli").iter().map(|file| format!("cli/{file}")).collect();
     let newest = cran.older("cli").pop().and_then(|file| file.strip_prefix("cli_")?.strip_suffix(".tar.gz"));
     let current = format!("{} data.frame", cran.listed.len());
@@ -74,16 +74,16 @@ fn r_reads_the_archives_table_with_the_mirrors_own_dates_and_order() {
         ("older", newest.expect("a version")),
         ("current", &current),
     ];
-    assert_eq!(told, said(&expected));
+    assert_eq!(output, expected_output(&expected));
 }
 
 #[test]
-fn a_second_record_with_a_path_is_what_an_older_r_installs() {
+fn an_older_r_installs_the_second_record_with_a_path() {
     let mirror = Mirror::new();
     mirror.list(&Tarball::new("recom", "2.0").field("Depends: R (>= 99.0)"), "");
     mirror.list(&Tarball::new("recom", "1.0").field("Depends: R (>= 3.0)"), "Path: 4.2.0/Recommended\n");
     mirror.list(&Tarball::new("zoo", "1.0"), "");
-    let server = mirrored(&mirror);
+    let server = synced_server(&mirror);
     let code = "all <- available.packages(repos = args[[1]], filters = list())
         say('records', all[, 'Package'], all[, 'Version'])
         mine <- available.packages(repos = args[[1]])
@@ -91,11 +91,11 @@ fn a_second_record_with_a_path_is_what_an_older_r_installs() {
         say('where', sub(args[[1]], '', mine['recom', 'Repository'], fixed = TRUE))
         install.packages('recom', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         say('installed', as.character(packageVersion('recom')))";
-    let told = r(code, &[&server.url("/cran/latest")]);
-    assert_eq!(told["mine"], "recom 1.0 zoo 1.0", "{told:?}");
-    assert_eq!(told["where"], "/src/contrib/4.2.0/Recommended");
-    assert_eq!(told["installed"], "1.0");
-    assert_eq!(told["records"].matches("recom").count(), 2, "{told:?}");
+    let output = r(code, &[&server.url("/cran/latest")]);
+    assert_eq!(output["mine"], "recom 1.0 zoo 1.0", "{output:?}");
+    assert_eq!(output["where"], "/src/contrib/4.2.0/Recommended");
+    assert_eq!(output["installed"], "1.0");
+    assert_eq!(output["records"].matches("recom").count(), 2, "{output:?}");
     let newer = curl(&[], &server.url("/cran/latest/src/contrib/recom_2.0.tar.gz"));
     assert_eq!((newer.status, newer.header("x-package-type")), (200, "source"));
 }
@@ -105,21 +105,21 @@ fn names_that_differ_in_case_are_two_packages() {
     let twins =
         [Tarball::new("twin", "1.0"), Tarball::new("Twin", "1.0").with("R/g.R", "g <- function() 2\n")];
     let mirror = Mirror::of(&twins);
-    let server = mirrored(&mirror);
+    let server = synced_server(&mirror);
     for twin in &twins {
-        let got = curl(&[], &server.url(&format!("/cran/latest/src/contrib/{}", twin.file())));
-        assert_eq!((got.status, got.body == twin.bytes()), (200, true), "{}", twin.file());
+        let response = curl(&[], &server.url(&format!("/cran/latest/src/contrib/{}", twin.file())));
+        assert_eq!((response.status, response.body == twin.bytes()), (200, true), "{}", twin.file());
     }
     let code = "say('listed', sort(available.packages(repos = args[[1]])[, 'Package']))
         got <- download.packages('Twin', tempdir(), repos = args[[1]], quiet = TRUE)
         say('got', basename(got[, 2]), length(untar(got[, 2], list = TRUE)))";
-    let told = r(code, &[&server.url("/cran/latest")]);
-    assert_eq!(told["got"], "Twin_1.0.tar.gz 4");
-    assert_eq!(told["listed"].split(' ').count(), 2, "{told:?}");
+    let output = r(code, &[&server.url("/cran/latest")]);
+    assert_eq!(output["got"], "Twin_1.0.tar.gz 4");
+    assert_eq!(output["listed"].split(' ').count(), 2, "{output:?}");
 }
 
 #[test]
-fn the_package_database_is_what_r_expects() {
+fn the_package_database_has_the_form_that_r_expects() {
     let server = Server::start();
     let contrib = server.dir().join("no-mirror/src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
@@ -136,7 +136,7 @@ fn the_package_database_is_what_r_expects() {
         .field("SystemRequirements: zlib")
         .field("Encoding: UTF-8");
     add(&server, "team", &[alpha, Tarball::new("beta", "0.9")]);
-    // Nothing but its index record is known of gamma.
+    // gamma has only an index record.
     let code = "Sys.setenv(R_CRAN_WEB = args[[1]])
         db <- tools::CRAN_package_db()
         say('class', class(db))
@@ -148,7 +148,7 @@ fn the_package_database_is_what_r_expects() {
         say('published', grepl('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', alpha$Published))
         say('unknown', is.na(db$Note[db$Package == 'gamma']), db$License[db$Package == 'gamma'])
         say('dependencies', names(tools::package_dependencies('beta', db = db)))";
-    let told = r(code, &[&server.url("/prod/latest")]);
+    let output = r(code, &[&server.url("/prod/latest")]);
     let expected = [
         ("class", "data.frame"),
         ("packages", "alpha beta gamma"),
@@ -159,7 +159,7 @@ fn the_package_database_is_what_r_expects() {
         ("unknown", "TRUE MIT"),
         ("dependencies", "beta"),
     ];
-    assert_eq!(told, said(&expected));
+    assert_eq!(output, expected_output(&expected));
     let path = server.url("/prod/latest/web/packages/packages.rds");
     let first = curl(&[], &path);
     assert_eq!(first.header("cache-control"), "no-cache");

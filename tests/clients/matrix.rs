@@ -1,4 +1,4 @@
-//! Every database, every storage, every origin of packages: real R, remotes and curl each time.
+//! Real R, remotes and curl with every database, storage and origin of packages.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rstudio_pm::model::digest::Sha256;
 use sha2::Digest;
 
-use super::{add, curl, examples, fewer_forms, listed, r, repository, said};
+use super::{add, curl, examples, expected_output, fewer_forms, path_list, r, repository};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -71,12 +71,12 @@ mod postgres_and_s3 {
     origins!(Postgres, S3);
 }
 
-/// A package of the mirror that is not installed but fetched by curl, and one of its archive.
+/// A listed and an archived package of the mirror that curl fetches; they are not installed.
 const FETCHED: &str = "praise";
 const ARCHIVED: &str = "crayon";
 
-/// Their files.
-fn fetched() -> [String; 2] {
+/// The files of these packages.
+fn fetched_files() -> [String; 2] {
     let cran = data::cran();
     [cran.file(FETCHED).to_owned(), format!("Archive/{ARCHIVED}/{}", cran.older(ARCHIVED)[0])]
 }
@@ -88,13 +88,13 @@ fn start(database: Database, files: Files, mirror: &str) -> Server {
         builder = builder.gcfg(&format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\""));
     }
     if files == Files::S3 {
-        let place = s3::bucket(s3::server());
-        let endpoint = place.endpoint.expect("the address of the emulator");
+        let location = s3::bucket(s3::server());
+        let endpoint = location.endpoint.expect("the address of the emulator");
         builder = builder
             .gcfg(&format!(
                 "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = {endpoint}\n\
                  PathStyle = true",
-                place.bucket
+                location.bucket
             ))
             .env("AWS_ACCESS_KEY_ID", "key")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
@@ -108,47 +108,47 @@ fn check(database: Database, files: Files, origin: Origin) {
     let web = (origin == Origin::HttpMirror).then(|| Nginx::files(&data::path("cran-mirror")));
     let folder = format!("file://{}", data::path("cran-mirror").display());
     let server = start(database, files, &web.as_ref().map_or(folder, Nginx::url));
-    let local = matches!(origin, Origin::Local | Origin::Blended);
-    let mirrored = origin != Origin::Local;
-    if mirrored {
-        let told = server.told("sync");
-        assert!(told.contains(&data::cran().added()), "{told}");
+    let has_local = matches!(origin, Origin::Local | Origin::Blended);
+    let has_mirror = origin != Origin::Local;
+    if has_mirror {
+        let message = server.told("sync");
+        assert!(message.contains(&data::cran().added()), "{message}");
         assert_eq!(server.told("sync"), "cran is up to date; nothing changed\n");
     }
     let mut sources = Vec::new();
-    if local {
+    if has_local {
         server.told("create source --name=team");
         let packages = examples(&server.dir().join("packages"));
-        server.told(&format!("add --source=team --path={}", listed(&packages)));
+        server.told(&format!("add --source=team --path={}", path_list(&packages)));
         add(&server, "team", &[Tarball::new("oldie", "1.0"), Tarball::new("oldie", "2.0")]);
         sources.push("team");
     }
-    if mirrored {
+    if has_mirror {
         sources.push("cran");
     }
     repository(&server, "prod", &sources);
 
-    real_r(&server, origin);
-    if mirrored {
-        the_mirrors_files(&server, &contrib);
+    check_r(&server, origin);
+    if has_mirror {
+        check_mirror_files(&server, &contrib);
     }
-    if local {
-        the_teams_files(&server);
+    if has_local {
+        check_team_files(&server);
     }
     if let Some(web) = &web {
-        for file in fetched() {
+        for file in fetched_files() {
             assert_eq!(web.requests(&format!("/src/contrib/{file}")), 1, "{file} is fetched once");
         }
     }
     if files == Files::S3 {
-        let kept = std::fs::read_dir(server.dir().join("data")).expect("it was made");
-        let kept: Vec<_> = kept.map(|entry| entry.expect("an entry").file_name()).collect();
-        let packages = kept.iter().find(|name| ["packages", "cran"].iter().any(|class| name == class));
-        assert!(packages.is_none(), "no package on the disk: {kept:?}");
+        let folders = std::fs::read_dir(server.dir().join("data")).expect("the folder exists");
+        let folders: Vec<_> = folders.map(|entry| entry.expect("an entry").file_name()).collect();
+        let packages = folders.iter().find(|name| ["packages", "cran"].iter().any(|class| name == class));
+        assert!(packages.is_none(), "no package is stored on disk: {folders:?}");
     }
 }
 
-fn real_r(server: &Server, origin: Origin) {
+fn check_r(server: &Server, origin: Origin) {
     let repository = server.url("/prod/latest");
     let fewer = fewer_forms(&repository);
     let cran = data::cran();
@@ -157,43 +157,43 @@ fn real_r(server: &Server, origin: Origin) {
     let file = cran.older(ARCHIVED)[0];
     let old =
         file.strip_prefix("crayon_").and_then(|rest| rest.strip_suffix(".tar.gz")).expect("its version");
-    // A package that needs a newer R than this one is none of R's available packages.
-    let mirrored: usize = match origin {
+    // R does not list packages that need a newer R.
+    let of_mirror: usize = match origin {
         Origin::Local => 0,
         _ => {
             let code = "cat(nrow(available.packages(paste0('file://', commandArgs(TRUE)))))";
             rscript::run(code, &[data::path("cran-mirror/src/contrib")]).parse().expect("a number")
         }
     };
-    let (wanted, archived, own) = match origin {
+    let (packages, archived, of_team) = match origin {
         Origin::HttpMirror | Origin::FileMirror => ("itertools", format!("crayon@{old}"), 0),
         Origin::Local => ("ledger", "oldie@1.0".to_owned(), 4),
         Origin::Blended => ("ledger,itertools", format!("oldie@1.0,crayon@{old}"), 4),
     };
-    let listed = (own + mirrored).to_string();
+    let listed = (of_team + of_mirror).to_string();
     let forms = format!("{0}/gz,{0}/plain", fewer.url());
-    let told = r(include_str!("client.R"), &[&repository, wanted, &archived, &forms]);
-    let mut expected = said(&[
+    let output = r(include_str!("client.R"), &[&repository, packages, &archived, &forms]);
+    let mut expected = expected_output(&[
         ("files agree", "TRUE"),
         ("listings agree", "TRUE"),
         ("packages", &listed),
         ("checksums agree", "TRUE"),
     ]);
     expected.extend(match origin {
-        Origin::HttpMirror | Origin::FileMirror => said(&[
+        Origin::HttpMirror | Origin::FileMirror => expected_output(&[
             ("downloaded", &format!("{itertools}.tar.gz")),
             ("installed", &format!("{iterators} {itertools}")),
             ("from", "CRAN"),
             ("archived crayon", old),
         ]),
-        Origin::Local => said(&[
+        Origin::Local => expected_output(&[
             ("downloaded", "ledger_2.0-1.tar.gz"),
             ("installed", "greeting_1.0.0 ledger_2.0-1 tally_0.2.1"),
             ("from", "RSPM"),
             ("ledger", "Hello, world! Your numbers come in 2 runs."),
             ("archived oldie", "1.0"),
         ]),
-        Origin::Blended => said(&[
+        Origin::Blended => expected_output(&[
             ("downloaded", &format!("ledger_2.0-1.tar.gz {itertools}.tar.gz")),
             ("installed", &format!("greeting_1.0.0 {iterators} {itertools} ledger_2.0-1 tally_0.2.1")),
             ("from", "RSPM CRAN"),
@@ -202,32 +202,36 @@ fn real_r(server: &Server, origin: Origin) {
             ("archived crayon", old),
         ]),
     });
-    assert_eq!(told, expected);
+    assert_eq!(output, expected);
 }
 
-/// GET, HEAD, Range and If-None-Match of one file, whose bytes are known.
-fn one_file(url: &str, bytes: &[u8]) {
-    let whole = curl(&[], url);
-    assert_eq!((whole.status, whole.protocol.as_str()), (200, "1.1"), "{url}");
-    assert!(whole.body == bytes, "{url}: other bytes");
-    assert_eq!(whole.header("content-length"), bytes.len().to_string(), "{url}");
-    assert_eq!(whole.header("accept-ranges"), "bytes");
+/// Checks GET, HEAD, Range and If-None-Match of a file with the given bytes.
+fn check_file(url: &str, bytes: &[u8]) {
+    let response = curl(&[], url);
+    assert_eq!((response.status, response.protocol.as_str()), (200, "1.1"), "{url}");
+    assert!(response.body == bytes, "{url}: different bytes");
+    assert_eq!(response.header("content-length"), bytes.len().to_string(), "{url}");
+    assert_eq!(response.header("accept-ranges"), "bytes");
     let head = curl(&["--head"], url);
-    assert_eq!((head.status, head.header("content-length")), (200, whole.header("content-length")), "{url}");
-    assert_eq!(head.header("etag"), whole.header("etag"), "{url}");
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, response.header("content-length")),
+        "{url}"
+    );
+    assert_eq!(head.header("etag"), response.header("etag"), "{url}");
     let part = curl(&["--range", "10-109"], url);
     assert_eq!((part.status, part.body.as_slice()), (206, &bytes[10..110]), "{url}");
     assert_eq!(part.header("content-range"), format!("bytes 10-109/{}", bytes.len()), "{url}");
-    not_again(url, whole.header("etag"));
+    assert_not_modified(url, response.header("etag"));
 }
 
-fn not_again(url: &str, tag: &str) {
-    let again = curl(&["--header", &format!("If-None-Match: {tag}")], url);
-    assert_eq!((again.status, again.body.len()), (304, 0), "{url}");
+fn assert_not_modified(url: &str, tag: &str) {
+    let response = curl(&["--header", &format!("If-None-Match: {tag}")], url);
+    assert_eq!((response.status, response.body.len()), (304, 0), "{url}");
 }
 
-/// Returns when a mirror's file has its SHA-256 for a tag: until it is stored, which may be a moment after the first
-/// client has it, it has the tag of the index.
+/// Waits until the ETag of a mirror's file is its SHA-256. Until the file is stored, shortly after the first response,
+/// it has the ETag of the index.
 fn wait_until_stored(url: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while curl(&["--head"], url).header("etag").trim_matches('"').len() != 64 {
@@ -236,16 +240,16 @@ fn wait_until_stored(url: &str) {
     }
 }
 
-fn the_mirrors_files(server: &Server, contrib: &Path) {
+fn check_mirror_files(server: &Server, contrib: &Path) {
     let base = server.url("/prod/latest/src/contrib");
-    for file in fetched() {
+    for file in fetched_files() {
         let bytes = std::fs::read(contrib.join(&file)).expect("the mirror's file");
         let url = format!("{base}/{file}");
         let first = curl(&[], &url);
         assert!(first.status == 200 && first.body == bytes, "{url}: {}", first.status);
         wait_until_stored(&url);
-        not_again(&url, first.header("etag"));
-        one_file(&url, &bytes);
+        assert_not_modified(&url, first.header("etag"));
+        check_file(&url, &bytes);
         let answer = curl(&[], &url);
         assert_eq!(answer.header("content-type"), "binary/octet-stream");
         assert_eq!(answer.header("x-package-type"), "source");
@@ -253,15 +257,19 @@ fn the_mirrors_files(server: &Server, contrib: &Path) {
         assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
     }
     let old = data::cran().older(ARCHIVED)[0].to_owned();
-    assert_eq!(curl(&[], &format!("{base}/{old}")).status, 200, "generous with old versions");
+    assert_eq!(
+        curl(&[], &format!("{base}/{old}")).status,
+        200,
+        "old versions are also served without Archive/"
+    );
     assert_eq!(curl(&[], &format!("{base}/Archive/praise/praise_9.9.tar.gz")).status, 404);
 }
 
-/// What is stored is what the index says, in all places.
-fn the_teams_files(server: &Server) {
+/// Checks that the stored files match the index.
+fn check_team_files(server: &Server) {
     let base = server.url("/prod/latest/src/contrib");
     let index = curl(&[], &format!("{base}/PACKAGES"));
-    one_file(&format!("{base}/PACKAGES"), &index.body);
+    check_file(&format!("{base}/PACKAGES"), &index.body);
     let text = index.text();
     let record = text.split("\n\n").find(|record| record.starts_with("Package: tally\n"));
     let record = record.expect("tally is listed");
@@ -272,9 +280,9 @@ fn the_teams_files(server: &Server) {
     let file = curl(&[], &format!("{base}/tally_0.2.1.tar.gz"));
     assert_eq!(field("SHA256"), Sha256(sha2::Sha256::digest(&file.body).into()).to_string());
     assert_eq!(field("Filesize"), file.body.len().to_string());
-    one_file(&format!("{base}/tally_0.2.1.tar.gz"), &file.body);
+    check_file(&format!("{base}/tally_0.2.1.tar.gz"), &file.body);
     let gz = curl(&[], &format!("{base}/PACKAGES.gz"));
     let tag = format!("If-None-Match: {}", gz.header("etag"));
     assert_eq!(curl(&["--header", &tag], &format!("{base}/PACKAGES.gz")).status, 304);
-    assert!(!gz.headers.iter().any(|(name, _)| name == "content-encoding"), "never, for R");
+    assert!(!gz.headers.iter().any(|(name, _)| name == "content-encoding"), "R does not decode it");
 }

@@ -2,10 +2,10 @@
 
 pub(crate) mod bioconductor;
 mod blending;
-mod frozen;
+mod history;
+mod immutable_snapshots;
 mod indexes;
 mod matrix;
-mod past;
 mod proxies;
 mod requirements;
 mod slashes;
@@ -20,9 +20,9 @@ use crate::support::rscript;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// An answer that curl got.
+/// A response to curl.
 #[derive(Debug)]
-struct Got {
+struct Response {
     status: u16,
     /// `1.1` or `2`.
     protocol: String,
@@ -31,7 +31,7 @@ struct Got {
     body: Vec<u8>,
 }
 
-impl Got {
+impl Response {
     fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map_or_else(|| panic!("no {name}: {self:?}"), |(_, value)| value.as_str())
@@ -42,8 +42,8 @@ impl Got {
     }
 }
 
-/// Plain curl with these options.
-fn curl(options: &[&str], url: &str) -> Got {
+/// Runs curl with these options.
+fn curl(options: &[&str], url: &str) -> Response {
     let dir = tempfile::tempdir().expect("a directory");
     let (head, body) = (dir.path().join("head"), dir.path().join("body"));
     let output = Command::new("curl")
@@ -58,22 +58,22 @@ fn curl(options: &[&str], url: &str) -> Got {
         .output()
         .unwrap_or_else(|e| panic!("curl cannot be run ({e}): install curl"));
     assert!(output.status.success(), "curl {url}: {}", String::from_utf8_lossy(&output.stderr));
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (status, protocol) = told.split_once(' ').expect("two words");
+    let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (status, protocol) = summary.split_once(' ').expect("two words");
     let head = std::fs::read_to_string(&head).expect("the head");
     let pair = |line: &str| {
         line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
     };
-    Got {
+    Response {
         status: status.parse().expect("a number"),
         protocol: protocol.to_owned(),
         headers: head.lines().filter_map(pair).collect(),
-        // Of a HEAD curl gives the head in place of a body.
+        // For HEAD, curl writes the head in place of a body.
         body: if options.contains(&"--head") { Vec::new() } else { std::fs::read(&body).unwrap_or_default() },
     }
 }
 
-/// R code; what it said with `say(what, value)`.
+/// Runs R code; returns the output of `say(what, value)`.
 fn r(code: &str, args: &[&str]) -> BTreeMap<String, String> {
     r_with(code, args, |_| ())
 }
@@ -87,7 +87,7 @@ fn r_with(code: &str, args: &[&str], prepare: impl FnOnce(&mut Command)) -> BTre
     pairs.map(|(what, value)| (what.to_owned(), value.to_owned())).collect()
 }
 
-fn said(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn expected_output(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(what, value)| ((*what).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -99,8 +99,8 @@ fn examples(folder: &Path) -> Vec<PathBuf> {
     String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect()
 }
 
-/// Paths as `rspm add --path` takes them.
-fn listed(paths: &[PathBuf]) -> String {
+/// Paths in the form of `rspm add --path`.
+fn path_list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -110,10 +110,10 @@ fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
     for (path, tarball) in paths.iter().zip(tarballs) {
         std::fs::write(path, tarball.bytes()).expect("written");
     }
-    server.told(&format!("add --source={source} --path={}", listed(&paths)));
+    server.told(&format!("add --source={source} --path={}", path_list(&paths)));
 }
 
-/// A repository with these sources, all of which exist.
+/// Creates a repository with these existing sources.
 fn repository(server: &Server, name: &str, sources: &[&str]) {
     server.told(&format!("create repo --name={name}"));
     for source in sources {
@@ -121,7 +121,7 @@ fn repository(server: &Server, name: &str, sources: &[&str]) {
     }
 }
 
-/// A mirror made on the spot.
+/// A mirror in a temporary directory.
 struct Mirror(tempfile::TempDir);
 
 impl Mirror {
@@ -139,7 +139,7 @@ impl Mirror {
         mirror
     }
 
-    /// Lists a package; `more` are lines of its record. A `Path:` there is where the file goes.
+    /// Lists a package; `more` are lines of its record. The file is written to the folder of a `Path:` there.
     fn list(&self, tarball: &Tarball, more: &str) {
         let below = more.lines().find_map(|line| line.strip_prefix("Path: ")).unwrap_or_default();
         let folder = self.0.path().join("src/contrib").join(below);
@@ -154,13 +154,13 @@ impl Mirror {
         std::fs::write(&index, before + &record).expect("written");
     }
 
-    /// The line of the configuration that names it.
+    /// The configuration for this mirror.
     fn gcfg(&self) -> String {
         format!("[CRAN]\nURL = file://{}", self.0.path().display())
     }
 }
 
-/// In front of a repository: `/gz` has no matrix, `/plain` has the text form only.
+/// A proxy of a repository: `/gz` has no matrix, `/plain` has only the text form.
 fn fewer_forms(repository: &str) -> Nginx {
     Nginx::start(&format!(
         "location ~ ^/gz/.*PACKAGES\\.rds$ {{ return 404; }}

@@ -1,6 +1,6 @@
-//! Behind a reverse proxy with a path prefix, over HTTPS with a private authority, and HTTP/2.
+//! Clients behind a reverse proxy with a path prefix, over HTTPS with a private authority, and with HTTP/2.
 
-use super::{add, curl, r, r_with, repository, said};
+use super::{add, curl, expected_output, r, r_with, repository};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -17,8 +17,8 @@ const INSTALL: &str = "say('packages', nrow(available.packages(repos = args[[1]]
     remotes::install_version('alpha', '1.0', repos = args[[1]], quiet = TRUE, upgrade = 'never', INSTALL_opts = fast)
     say('archived', as.character(packageVersion('alpha')))";
 
-fn installed() -> std::collections::BTreeMap<String, String> {
-    said(&[("packages", "1"), ("installed", "2.0"), ("archived", "1.0")])
+fn install_output() -> std::collections::BTreeMap<String, String> {
+    expected_output(&[("packages", "1"), ("installed", "2.0"), ("archived", "1.0")])
 }
 
 #[test]
@@ -26,14 +26,14 @@ fn r_installs_through_a_reverse_proxy_with_a_path_prefix() {
     let server = Builder::default().gcfg("[Server]\nAddress = http://pm.example.org/packages").start();
     fill(&server);
     assert_eq!(server.json("info --repo=prod")["url"], "http://pm.example.org/packages/prod/latest");
-    // `/packages/` is passed on as it is; `/stripped/` is taken off.
+    // `/packages/` is forwarded unchanged; `/stripped/` is removed.
     let proxy = Nginx::start(&format!(
         "location /packages/ {{ proxy_pass {0}; }} location /stripped/ {{ proxy_pass {0}/; }}",
         server.url("")
     ));
     for prefix in ["packages", "stripped"] {
-        let told = r(INSTALL, &[&format!("{}/{prefix}/prod/latest", proxy.url())]);
-        assert_eq!(told, installed(), "{prefix}");
+        let output = r(INSTALL, &[&format!("{}/{prefix}/prod/latest", proxy.url())]);
+        assert_eq!(output, install_output(), "{prefix}");
         let ping = curl(&[], &format!("{}/{prefix}/__ping__", proxy.url()));
         assert_eq!((ping.status, ping.text().as_str()), (200, "{}"), "{prefix}");
         let status = curl(&[], &format!("{}/{prefix}/__api__/status", proxy.url()));
@@ -41,14 +41,14 @@ fn r_installs_through_a_reverse_proxy_with_a_path_prefix() {
     }
     let tag = curl(&[], &format!("{}/packages/prod/latest/src/contrib/PACKAGES.gz", proxy.url()));
     let header = format!("If-None-Match: {}", tag.header("etag"));
-    let again = curl(
+    let revalidated = curl(
         &["--header", &header],
         &format!("{}/stripped/prod/latest/src/contrib/PACKAGES.gz", proxy.url()),
     );
-    assert_eq!(again.status, 304, "a cache on the way can ask again");
+    assert_eq!(revalidated.status, 304, "a cache in between can revalidate");
 }
 
-/// A private authority and a certificate of it for 127.0.0.1, as files; returns the authority's.
+/// Writes a private authority and its certificate for 127.0.0.1; returns the file of the authority.
 fn certificates(folder: &std::path::Path) -> std::path::PathBuf {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
@@ -84,12 +84,12 @@ fn r_and_curl_read_over_https_with_a_private_authority() {
     let index = format!("{url}/prod/latest/src/contrib/PACKAGES.gz");
     let plain = curl(&[], &server.url("/prod/latest/src/contrib/PACKAGES.gz"));
     for (option, protocol) in [("--http2", "2"), ("--http1.1", "1.1")] {
-        let got = curl(&["--cacert", &authority, option], &index);
-        assert_eq!((got.status, got.protocol.as_str()), (200, protocol));
-        assert!(got.body == plain.body && got.header("etag") == plain.header("etag"), "{option}");
-        let header = format!("If-None-Match: {}", got.header("etag"));
-        let again = curl(&["--cacert", &authority, option, "--header", &header], &index);
-        assert_eq!((again.status, again.body.len()), (304, 0), "{option}");
+        let response = curl(&["--cacert", &authority, option], &index);
+        assert_eq!((response.status, response.protocol.as_str()), (200, protocol));
+        assert!(response.body == plain.body && response.header("etag") == plain.header("etag"), "{option}");
+        let header = format!("If-None-Match: {}", response.header("etag"));
+        let revalidated = curl(&["--cacert", &authority, option, "--header", &header], &index);
+        assert_eq!((revalidated.status, revalidated.body.len()), (304, 0), "{option}");
         let tarball = format!("{url}/prod/latest/src/contrib/alpha_2.0.tar.gz");
         let part = curl(&["--cacert", &authority, option, "--range", "5-14"], &tarball);
         assert_eq!((part.status, part.body.len()), (206, 10), "{option}");
@@ -100,8 +100,8 @@ fn r_and_curl_read_over_https_with_a_private_authority() {
         let page = curl(&["--cacert", &authority, option], &format!("{url}/prod/latest/")).text();
         assert!(page.contains(&format!("{url}/prod/latest")), "{option}: {page}");
     }
-    let told = r_with(INSTALL, &[&format!("{url}/prod/latest")], |command| {
+    let output = r_with(INSTALL, &[&format!("{url}/prod/latest")], |command| {
         command.env("CURL_CA_BUNDLE", &authority);
     });
-    assert_eq!(told, installed());
+    assert_eq!(output, install_output());
 }

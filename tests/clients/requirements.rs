@@ -1,5 +1,4 @@
-//! `remotes::system_requirements()` against the server: by name, and with the DESCRIPTION of a package that is being
-//! written.
+//! `remotes::system_requirements()` against the server: by name, and with the DESCRIPTION of a package in development.
 
 use super::{add, r, repository};
 use crate::support::data;
@@ -7,8 +6,8 @@ use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 
 #[test]
-fn remotes_is_told_how_to_install_what_packages_need() {
-    let rules = data::path("sysreqs").canonicalize().expect("it is there");
+fn remotes_gets_the_commands_that_install_system_requirements() {
+    let rules = data::path("sysreqs").canonicalize().expect("the folder exists");
     let server =
         Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
     server.sync_of("sysreqs").expect("the rules");
@@ -23,7 +22,7 @@ fn remotes_is_told_how_to_install_what_packages_need() {
             Tarball::new("keys", "1.0").field("SystemRequirements: zlib"),
         ],
     );
-    let told = r(
+    let output = r(
         "Sys.setenv(RSPM_ROOT = args[[1]], RSPM_REPO_ID = 'prod')
         commands <- function(...) paste(remotes::system_requirements('ubuntu', '20.04', ...), collapse = '; ')
         say('by name', commands(package = c('app', 'keys')))
@@ -38,10 +37,10 @@ fn remotes_is_told_how_to_install_what_packages_need() {
     let install = |packages: &[&str]| {
         packages.iter().map(|name| format!("apt-get install -y {name}")).collect::<Vec<_>>().join("; ")
     };
-    assert_eq!(told["by name"], install(&["zlib1g-dev", "libgeos-dev"]));
-    let by_description = &told["by description"];
+    assert_eq!(output["by name"], install(&["zlib1g-dev", "libgeos-dev"]));
+    let by_description = &output["by description"];
     for package in ["libcurl4-openssl-dev", "libgeos-dev", "zlib1g-dev"] {
         assert!(by_description.contains(&install(&[package])), "{package}: {by_description}");
     }
-    assert_eq!(told["unsupported"], "Unsupported system");
+    assert_eq!(output["unsupported"], "Unsupported system");
 }

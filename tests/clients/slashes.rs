@@ -1,6 +1,6 @@
-//! Addresses with an empty segment, as clients make them of a repository whose address ends in a slash.
+//! Addresses with an empty segment, as clients form them from a repository address that ends in a slash.
 
-use super::{add, curl, r, repository, said};
+use super::{add, curl, expected_output, r, repository};
 use crate::support::http;
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
@@ -16,7 +16,7 @@ fn fill(server: &Server) {
 fn an_empty_segment_is_read_as_one_slash() {
     let server = Server::start();
     fill(&server);
-    // pkgcache, remotes, and a proxy of a prefix with a slash at its end.
+    // pkgcache, remotes, and a proxy whose prefix ends in a slash.
     for (path, clean) in [
         ("/prod/latest//src/contrib/PACKAGES.gz", "/prod/latest/src/contrib/PACKAGES.gz"),
         ("/prod/latest//src/contrib/Meta/archive.rds", "/prod/latest/src/contrib/Meta/archive.rds"),
@@ -27,15 +27,19 @@ fn an_empty_segment_is_read_as_one_slash() {
     ] {
         let clean = server.get(clean);
         for method in ["GET", "HEAD"] {
-            let got = http::request(method, &server.url(path), &[], b"");
-            assert_eq!((got.status, got.header("etag")), (200, clean.header("etag")), "{method} {path}");
-            assert!(method == "HEAD" || got.body == clean.body, "{path}");
+            let response = http::request(method, &server.url(path), &[], b"");
+            assert_eq!(
+                (response.status, response.header("etag")),
+                (200, clean.header("etag")),
+                "{method} {path}"
+            );
+            assert!(method == "HEAD" || response.body == clean.body, "{path}");
         }
     }
     assert_eq!(server.get("/prod/latest//src/contrib/../../PACKAGES").status, 400);
     assert_eq!(server.get("/prod/latest//%2e%2e/PACKAGES").status, 400);
-    let posted = http::request("POST", &server.url("/__api__//url"), &[], b"{}");
-    assert_eq!(posted.status, 400, "what has a body is asked for at one address only");
+    let response = http::request("POST", &server.url("/__api__//url"), &[], b"{}");
+    assert_eq!(response.status, 400, "a request with a body needs the exact address");
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn remotes_finds_archived_versions_below_an_address_that_ends_in_a_slash() {
     fill(&server);
     let code = "remotes::install_version('alpha', '1.0', repos = args[[1]], quiet = TRUE, upgrade = 'never', INSTALL_opts = fast)
         say('archived', as.character(packageVersion('alpha')))";
-    assert_eq!(r(code, &[&server.url("/prod/latest/")]), said(&[("archived", "1.0")]));
+    assert_eq!(r(code, &[&server.url("/prod/latest/")]), expected_output(&[("archived", "1.0")]));
 }
 
 #[test]
@@ -52,6 +56,6 @@ fn a_proxy_that_joins_a_prefix_and_a_path_with_two_slashes_works() {
     let server = Builder::default().gcfg("[Server]\nAddress = http://pm.example.org/packages").start();
     fill(&server);
     let proxy = Nginx::start(&format!("location /ppm/ {{ proxy_pass {}/packages//; }}", server.url("")));
-    let got = curl(&[], &format!("{}/ppm/prod/latest/src/contrib/PACKAGES", proxy.url()));
-    assert_eq!(got.status, 200);
+    let response = curl(&[], &format!("{}/ppm/prod/latest/src/contrib/PACKAGES", proxy.url()));
+    assert_eq!(response.status, 200);
 }

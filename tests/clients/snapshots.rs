@@ -1,6 +1,6 @@
-//! What the snapshot part of a URL means to clients, and what they are told when it means nothing.
+//! The snapshot in a URL: its meaning for clients, and the responses to invalid ones.
 
-use super::{Mirror, add, curl, r, repository, said};
+use super::{Mirror, add, curl, expected_output, r, repository};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -18,7 +18,7 @@ fn team() -> Server {
     server
 }
 
-fn index(server: &Server, snapshot: &str) -> super::Got {
+fn index(server: &Server, snapshot: &str) -> super::Response {
     curl(&[], &server.url(&format!("/prod/{snapshot}/src/contrib/PACKAGES")))
 }
 
@@ -32,38 +32,38 @@ fn latest_today_and_the_old_form_of_a_date_are_the_newest_state() {
     let latest = index(&server, "latest");
     assert_eq!(latest.status, 200);
     assert!(latest.text().contains("Package: alpha\nVersion: 1.0\n"), "{}", latest.text());
-    // The day may turn while this runs.
+    // The date may change while this test runs.
     let today = || [day(0), format!("{}+Y3JhbiwyOjQ1", day(0)), format!("{}%2BY3JhbiwyOjQ1", day(0))];
     for snapshot in today() {
-        let got = index(&server, &snapshot);
-        if got.status != 200 {
-            assert_ne!(snapshot.get(..10), day(0).get(..10), "{}", got.text());
+        let response = index(&server, &snapshot);
+        if response.status != 200 {
+            assert_ne!(snapshot.get(..10), day(0).get(..10), "{}", response.text());
             continue;
         }
-        assert_eq!((got.body, got.status), (latest.body.clone(), 200), "{snapshot}");
+        assert_eq!((response.body, response.status), (latest.body.clone(), 200), "{snapshot}");
     }
 }
 
 #[test]
-fn days_without_a_state_say_which_have_one() {
+fn responses_for_days_without_a_state_name_the_days_with_one() {
     let server = team();
     let first = day(0);
-    let (yesterday, got) = (day(-1), index(&server, &day(-1)));
+    let (yesterday, response) = (day(-1), index(&server, &day(-1)));
     if first != day(0) {
-        return days_without_a_state_say_which_have_one();
+        return responses_for_days_without_a_state_name_the_days_with_one();
     }
     let expected =
         format!("no snapshot of this repository is as old as {yesterday}; its history starts at {first}\n");
-    assert_eq!((got.status, got.text()), (404, expected));
-    let (tomorrow, got) = (day(2), index(&server, &day(2)));
-    assert_eq!(got.status, 404);
+    assert_eq!((response.status, response.text()), (404, expected));
+    let (tomorrow, response) = (day(2), index(&server, &day(2)));
+    assert_eq!(response.status, 404);
     let expected = format!("{tomorrow} is in the future; the newest snapshot is ");
-    assert!(got.text().starts_with(&expected), "{}", got.text());
-    assert!(got.header("content-type").starts_with("text/plain"));
+    assert!(response.text().starts_with(&expected), "{}", response.text());
+    assert!(response.header("content-type").starts_with("text/plain"));
 }
 
 #[test]
-fn unknown_names_are_told_in_one_line_with_the_way_out() {
+fn unknown_names_are_reported_in_one_line_with_the_remedy() {
     let server = team();
     for (path, expected) in [
         ("/prdo/latest/src/contrib/PACKAGES", "there is no repository 'prdo'; did you mean 'prod'?"),
@@ -85,13 +85,13 @@ fn unknown_names_are_told_in_one_line_with_the_way_out() {
         ("/prod/latest/src/contrib/README", "there is no package file 'README'"),
         ("/prod/latest/bin/windows/contrib/4.5/alpha_1.0.zip", "there is no binary package 'alpha_1.0.zip'"),
     ] {
-        let got = curl(&[], &server.url(path));
-        assert_eq!((got.status, got.text().trim_end()), (404, expected), "{path}");
+        let response = curl(&[], &server.url(path));
+        assert_eq!((response.status, response.text().trim_end()), (404, expected), "{path}");
     }
 }
 
 #[test]
-fn a_transaction_is_a_snapshot_that_stays() {
+fn the_snapshot_of_a_transaction_never_changes() {
     let server = team();
     let first = transaction(&server);
     let before = index(&server, &first.to_string());
@@ -105,16 +105,16 @@ fn a_transaction_is_a_snapshot_that_stays() {
         say('old', old[, 'Package'], old[, 'Version']); say('new', new[, 'Package'], new[, 'Version'])
         say('got', basename(download.packages('alpha', tempdir(), repos = args[[1]], quiet = TRUE)[, 2]))";
     let urls = [server.url(&format!("/prod/{first}")), server.url(&format!("/prod/{second}"))];
-    let told = r(code, &[&urls[0], &urls[1]]);
+    let output = r(code, &[&urls[0], &urls[1]]);
     let expected = [("old", "alpha 1.0"), ("new", "alpha 2.0 beta 1.0"), ("got", "alpha_1.0.tar.gz")];
-    assert_eq!(told, said(&expected));
+    assert_eq!(output, expected_output(&expected));
     let start = index(&server, "1");
     assert_eq!(start.status, 404);
     assert!(start.text().contains("as old as transaction 1; its history starts at"), "{}", start.text());
 }
 
 #[test]
-fn a_repository_without_packages_is_no_warning_to_r() {
+fn r_does_not_warn_about_a_repository_without_packages() {
     let mirror = Mirror::of(&[]);
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
     server.told("create source --name=team");
@@ -129,7 +129,7 @@ fn a_repository_without_packages_is_no_warning_to_r() {
         say(name, nrow(available.packages(repos = paste0(args[[1]], name, '/latest'))),
             nrow(available.packages(repos = paste0(args[[1]], name, '/', Sys.Date()))),
             length(readRDS(gzcon(url(paste0(args[[1]], name, '/latest/src/contrib/Meta/archive.rds'), 'rb')))))";
-    let told = r(code, &[&server.url("/")]);
+    let output = r(code, &[&server.url("/")]);
     let none = ["bare", "unsynced", "unfilled", "emptied"].map(|name| (name, "0 0 0"));
-    assert_eq!(told, said(&none));
+    assert_eq!(output, expected_output(&none));
 }

@@ -88,7 +88,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_back_filled_server_equals_a_server_synced_every_day(days in actions(), late in 1..8_i64, since in 0..8_i64) {
+    fn a_back_filled_server_equals_a_server_synced_every_day(
+        days in actions(), late in 1..8_i64, since in 0..8_i64,
+    ) {
         let late = late.min(days.len() as i64 - 1);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(compare(Engine::Sqlite, &days, late, since.min(late - 1)));

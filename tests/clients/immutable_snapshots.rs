@@ -1,5 +1,5 @@
-//! A snapshot is for ever: after later transactions, a restart, a lost cache, and on a second server.
-//! Days that are over are asked of in `tests/repo`, where the clock can be moved.
+//! A snapshot never changes: after later transactions, a restart, a lost cache, and on a second server.
+//! Snapshots of earlier days are tested in `tests/repo`, where the clock can be set.
 
 use super::{add, curl, repository};
 use crate::support::server::Server;
@@ -7,13 +7,13 @@ use crate::support::tarball::Tarball;
 
 const FORMS: [&str; 5] = ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds", "Meta/archive.rds", "Meta/current.rds"];
 
-/// Bytes and tag of each form of a transaction's state.
+/// Bytes and ETag of each form of a transaction's index.
 fn forms(server: &Server, transaction: i64) -> Vec<(Vec<u8>, String)> {
     let form = |form: &&str| {
-        let got = curl(&[], &server.url(&format!("/prod/{transaction}/src/contrib/{form}")));
-        assert_eq!(got.status, 200, "{}", got.text());
-        let tag = got.header("etag").to_owned();
-        (got.body, tag)
+        let response = curl(&[], &server.url(&format!("/prod/{transaction}/src/contrib/{form}")));
+        assert_eq!(response.status, 200, "{}", response.text());
+        let tag = response.header("etag").to_owned();
+        (response.body, tag)
     };
     FORMS.iter().map(form).collect()
 }
@@ -60,16 +60,16 @@ fn a_transaction_is_the_same_after_ten_more_a_restart_and_a_lost_cache() {
         .collect();
     assert_eq!(tags, [304; 5]);
     server.stop();
-    for kept in ["cache", "persistent"] {
-        let path = server.dir().join("data").join(kept);
+    for class in ["cache", "persistent"] {
+        let path = server.dir().join("data").join(class);
         if path.exists() {
             std::fs::remove_dir_all(path).expect("removed");
         }
     }
     server.launch();
     assert!(forms(&server, id) == before, "after its stored indexes were deleted");
-    let again = curl(&[], &server.url(&file));
-    assert_eq!((again.body == tarball.body, again.header("etag")), (true, tarball.header("etag")));
+    let refetched = curl(&[], &server.url(&file));
+    assert_eq!((refetched.body == tarball.body, refetched.header("etag")), (true, tarball.header("etag")));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn another_server_with_the_same_packages_gives_the_same_content_and_tags() {
     let one = team();
     add(&one, "team", &packages());
     let other = Server::start();
-    // Other numbers for everything, packages one by one in another order.
+    // Different ids, and packages added one by one in another order.
     repository(&other, "first", &[]);
     for source in ["noise", "team"] {
         other.told(&format!("create source --name={source}"));
@@ -90,9 +90,9 @@ fn another_server_with_the_same_packages_gives_the_same_content_and_tags() {
     }
     repository(&other, "prod", &["team"]);
     let latest = |server: &Server, form: &str| {
-        let got = curl(&[], &server.url(&format!("/prod/latest/src/contrib/{form}")));
-        let tag = got.header("etag").to_owned();
-        (got.status, got.body, tag)
+        let response = curl(&[], &server.url(&format!("/prod/latest/src/contrib/{form}")));
+        let tag = response.header("etag").to_owned();
+        (response.status, response.body, tag)
     };
     for form in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds"] {
         assert!(latest(&one, form) == latest(&other, form), "{form}");

@@ -1,4 +1,4 @@
-//! What clients are told of known vulnerabilities.
+//! Known vulnerabilities in the responses to clients.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn entry(package: &str, version: &str) -> Entry {
     Entry { package: package.to_owned(), version: version.to_owned(), bytes }
 }
 
-/// A server with the real advisories of CRAN, and a mirror with packages they are about.
+/// A server with the real advisories of CRAN, and a mirror with affected packages.
 fn server() -> (Mirror, Server) {
     let mirror = Mirror::of(
         &[entry("png", "0.1-8"), entry("readxl", "1.4.3"), entry("safe", "1.0")],
@@ -49,18 +49,18 @@ fn lines(answer: &Answer) -> Vec<Value> {
 }
 
 #[test]
-fn package_details_lists_and_archived_versions_tell_them() {
+fn package_details_lists_and_archived_versions_have_them() {
     let (_mirror, server) = server();
     let detail = |name: &str| server.get(&format!("/__api__/repos/prod/packages/{name}")).json();
-    assert_eq!(detail("png")["vulns"], json!([]), "nothing was looked at yet");
-    let said = server.sync_of("vulns").expect("advisories");
+    assert_eq!(detail("png")["vulns"], json!([]), "advisories are not synced yet");
+    let message = server.sync_of("vulns").expect("advisories");
     let published = data::advisories();
-    assert_eq!(said, format!("{} advisories about packages are in force now", published.len() + 1));
+    assert_eq!(message, format!("{} advisories about packages are in force now", published.len() + 1));
 
     let png = detail("png");
     let vuln = &png["vulns"][0];
     assert_eq!((ids(&png["vulns"]).as_str(), &vuln["aliases"]), ("RSEC-2026-1", &json!([])));
-    let real = published.iter().find(|text| text.starts_with("id: RSEC-2026-1\n")).expect("that one");
+    let real = published.iter().find(|text| text.starts_with("id: RSEC-2026-1\n")).expect("the advisory");
     let field = |tag: &str| {
         let line = real.lines().find_map(|line| line.strip_prefix(tag)).expect(tag);
         json!(line.trim_matches('"'))
@@ -69,7 +69,7 @@ fn package_details_lists_and_archived_versions_tell_them() {
     assert_eq!((&vuln["published"], &vuln["severity"]), (&field("published: "), &json!([])));
     let events = json!([{ "introduced": "0.1-3" }, { "fixed": "0.1-9" }]);
     assert_eq!(vuln["ranges"], json!([{ "type": "ECOSYSTEM", "events": events }]));
-    assert_eq!(png["archived"][0]["vulns"], json!([]), "0.1-2 came before it: {png}");
+    assert_eq!(png["archived"][0]["vulns"], json!([]), "0.1-2 is not affected: {png}");
 
     let readxl = detail("readxl");
     assert_eq!(readxl["vulns"], json!([]));
@@ -81,75 +81,78 @@ fn package_details_lists_and_archived_versions_tell_them() {
     let mut fields: Vec<String> = of("1.0.0")[0].as_object().expect("a map").keys().cloned().collect();
     fields.sort_unstable();
     assert_eq!(fields, ["id", "published", "summary"]);
-    let asked = server.get("/__api__/repos/prod/packages/readxl?version=1.0.0").json();
-    assert_eq!(asked["vulns"].as_array().map(Vec::len), Some(2));
+    let old = server.get("/__api__/repos/prod/packages/readxl?version=1.0.0").json();
+    assert_eq!(old["vulns"].as_array().map(Vec::len), Some(2));
 
     let list = server.get("/__api__/repos/prod/packages").json();
-    let told: Vec<String> = list.as_array().expect("a list").iter().map(|row| ids(&row["vulns"])).collect();
-    assert_eq!(told, ["RSEC-2026-1", "", ""], "png, readxl, safe");
+    let vulns: Vec<String> = list.as_array().expect("a list").iter().map(|row| ids(&row["vulns"])).collect();
+    assert_eq!(vulns, ["RSEC-2026-1", "", ""], "png, readxl, safe");
 }
 
 #[test]
-fn a_lockfile_is_asked_about_in_one_question() {
+fn all_packages_of_a_lockfile_are_checked_in_one_request() {
     let (_mirror, server) = server();
     server.sync_of("vulns").expect("advisories");
-    // As renv asks, byte for byte but for the packages.
-    let asked = json!({
+    // The request of renv, except for the packages.
+    let request = json!({
         "repo": "prod", "snapshot": "latest", "names": ["png==0.1-8", "readxl==1.0.0", "readxl==1.4.3", "safe==1.0", "gone==1"],
         "metadata": true, "vulns": true, "omit_dependencies": true, "omit_downloads": true, "omit_package_details": true
     });
-    let found = lines(&post(&server, &asked));
-    let told: Vec<String> = found
+    let found = lines(&post(&server, &request));
+    let vulns: Vec<String> = found
         .iter()
         .map(|row| {
             format!("{} {}", row["name"].as_str().unwrap(), row.get("vulns").map(ids).unwrap_or_default())
         })
         .collect();
-    assert_eq!(told, ["png RSEC-2026-1", "readxl RSEC-2023-1 RSEC-2023-0", "readxl ", "safe "]);
-    assert!(found[2].get("vulns").is_none() && found[3].get("vulns").is_none(), "no key where there is none");
-    // Who does not ask is told nothing.
-    let asked = json!({ "repo": "prod", "names": ["png==0.1-8"] });
-    assert!(lines(&post(&server, &asked))[0].get("vulns").is_none());
+    assert_eq!(vulns, ["png RSEC-2026-1", "readxl RSEC-2023-1 RSEC-2023-0", "readxl ", "safe "]);
+    assert!(
+        found[2].get("vulns").is_none() && found[3].get("vulns").is_none(),
+        "packages without vulnerabilities have no key"
+    );
+    // Without `vulns` in the request there are none in the response.
+    let request = json!({ "repo": "prod", "names": ["png==0.1-8"] });
+    assert!(lines(&post(&server, &request))[0].get("vulns").is_none());
 }
 
 #[test]
-fn what_is_known_today_is_told_of_yesterdays_snapshots_and_never_cached() {
+fn older_snapshots_have_current_vulnerabilities_which_are_never_cached() {
     let (_mirror, server) = server();
     let first =
         server.get("/__api__/repos/prod/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
-    let asked = |snapshot: &str| {
+    let vulns = |snapshot: &str| {
         let body = json!({ "repo": "prod", "snapshot": snapshot, "names": ["png"], "vulns": true });
         lines(&post(&server, &body))[0].get("vulns").map(ids)
     };
-    assert_eq!(asked(&first), None);
+    assert_eq!(vulns(&first), None);
     let before = server.get("/__api__/repos/prod/packages/png");
     server.sync_of("vulns").expect("advisories");
-    assert_eq!(asked(&first).as_deref(), Some("RSEC-2026-1"), "an older state, newer knowledge");
+    assert_eq!(vulns(&first).as_deref(), Some("RSEC-2026-1"), "an older snapshot with current advisories");
     let after = server.get("/__api__/repos/prod/packages/png");
     assert_ne!(before.text(), after.text());
     for answer in [before, after] {
         assert!(answer.header("cache-control").is_some_and(|text| text.contains("no-store")), "{answer:?}");
-        assert_eq!(answer.header("etag"), None, "nothing that could say it is the same");
+        assert_eq!(answer.header("etag"), None, "the response has no validator");
     }
 }
 
 #[test]
-fn severities_have_scores_and_names_of_one_vulnerability_are_one() {
+fn severities_have_scores_and_aliases_of_one_vulnerability_are_merged() {
     let mirror = Mirror::of(&[entry("alpha", "1.0")], &[]);
     let gcfg = format!("[CRAN]\nURL = {}\n[Vulnerabilities]\nURL = file://{{dir}}/own", mirror.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     let v3 = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H";
     let v4 = "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N";
-    let mut home = record("RSEC-2024-1", "CRAN", "alpha", "2.0");
-    home["aliases"] = json!(["CVE-2024-1"]);
-    home["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }]);
+    let mut original = record("RSEC-2024-1", "CRAN", "alpha", "2.0");
+    original["aliases"] = json!(["CVE-2024-1"]);
+    original["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }]);
     let mut copy = record("GHSA-aaaa-bbbb-cccc", "CRAN", "alpha", "3.0");
     copy["aliases"] = json!(["CVE-2024-1"]);
     copy["severity"] = json!([{ "type": "CVSS_V3", "score": v3 }, { "type": "CVSS_V4", "score": v4 }, { "type": "Ubuntu", "score": "medium" }]);
-    let mut gone = record("RSEC-2024-2", "CRAN", "alpha", "2.0");
-    gone["withdrawn"] = json!("2024-06-01T00:00:00Z");
+    let mut withdrawn = record("RSEC-2024-2", "CRAN", "alpha", "2.0");
+    withdrawn["withdrawn"] = json!("2024-06-01T00:00:00Z");
     let other = record("RSEC-2024-3", "Bioconductor", "alpha", "2.0");
-    folder(&server.dir().join("own"), &[home, copy, gone, other]);
+    folder(&server.dir().join("own"), &[original, copy, withdrawn, other]);
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
     assert!(server.sync_of("vulns").expect("advisories").starts_with("4 advisories"));
@@ -165,13 +168,13 @@ fn severities_have_scores_and_names_of_one_vulnerability_are_one() {
             { "type": "Ubuntu", "score": "medium" }
         ])
     );
-    let said = server.told("explain prod alpha");
-    assert!(said.contains("RSEC-2024-1, CVE-2024-1, GHSA-aaaa-bbbb-cccc: alpha is not safe"), "{said}");
-    assert!(said.contains("it is served all the same"), "{said}");
+    let message = server.told("explain prod alpha");
+    assert!(message.contains("RSEC-2024-1, CVE-2024-1, GHSA-aaaa-bbbb-cccc: alpha is not safe"), "{message}");
+    assert!(message.contains("it is served all the same"), "{message}");
 }
 
 #[test]
-fn a_package_of_ones_own_is_not_the_one_whose_name_it_has() {
+fn a_local_package_has_no_vulnerabilities_of_a_cran_package_of_the_same_name() {
     let (_mirror, server) = server();
     server.sync_of("vulns").expect("advisories");
     server.local_repository("team", &[Tarball::new("png", "0.1-8")]);

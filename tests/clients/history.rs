@@ -1,17 +1,17 @@
-//! Real R at dates before the server existed: versions of then, out of a mirror of today.
+//! Real R at dates before the first sync: versions of those days from a current mirror.
 
-use super::{r, repository, said};
+use super::{expected_output, r, repository};
 use crate::support::data;
 use crate::support::server::Builder;
 
 #[test]
-fn r_installs_the_version_of_a_day_long_ago() {
+fn r_installs_the_version_of_a_day_before_the_first_sync() {
     let mirror = data::path("cran-mirror");
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
     server.told("sync");
     repository(&server, "prod", &["cran"]);
-    let told = server.told("backfill --source=cran --since=2015-01-01");
-    assert!(told.contains("were filled in") && !told.contains("left out"), "{told}");
+    let message = server.told("backfill --source=cran --since=2015-01-01");
+    assert!(message.contains("were filled in") && !message.contains("left out"), "{message}");
     let now = data::cran().version("R6").to_owned();
     // R6 2.5.1 was published on 2021-08-19, its successor in 2025.
     let code = "now <- available.packages(repos = args[[2]])
@@ -32,7 +32,7 @@ fn r_installs_the_version_of_a_day_long_ago() {
     let then = r(code, &[&url("2023-01-15"), &url("latest")]);
     assert_eq!(
         then,
-        said(&[
+        expected_output(&[
             ("now", &now),
             ("then", "2.5.1"),
             ("glue then", "1.6.2"),
@@ -42,7 +42,7 @@ fn r_installs_the_version_of_a_day_long_ago() {
             ("file", "R6_2.5.1.tar.gz"),
         ])
     );
-    // And from the archive of a day: `remotes::install_version` looks at its tables.
+    // And from the archive of a day, whose tables `remotes::install_version` reads.
     let code = "contrib <- contrib.url(args[[1]])
         file <- tempfile()
         download.file(paste0(contrib, '/Meta/archive.rds'), file, quiet = TRUE)
@@ -50,5 +50,5 @@ fn r_installs_the_version_of_a_day_long_ago() {
         download.file(paste0(contrib, '/Archive/R6/R6_2.5.1.tar.gz'), file, quiet = TRUE)
         say('entries', 'R6/DESCRIPTION' %in% untar(file, list = TRUE))";
     let later = r(code, &[&url("2025-03-01")]);
-    assert_eq!(later, said(&[("archived", "R6/R6_2.5.1.tar.gz"), ("entries", "TRUE")]));
+    assert_eq!(later, expected_output(&[("archived", "R6/R6_2.5.1.tar.gz"), ("entries", "TRUE")]));
 }

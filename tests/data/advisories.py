@@ -1,7 +1,7 @@
 """Advisories about packages of R and Python in the forms of OSV: advisories.py TO
 
-Those about packages of R follow what is known of these packages, in words of these tests and with some of the versions;
-those about packages of Python are made up, but for one whose versions are ordered in a way that is easily mistaken.
+Those about R packages follow published advisories, with texts written for these tests and some of the versions. Those
+about Python packages are generated, except one whose versions are easily sorted wrongly.
 """
 
 import gzip
@@ -12,7 +12,7 @@ import random
 import sys
 import tarfile
 
-# Identifier, package, summary, first vulnerable version, first safe one (nothing: none), every vulnerable version.
+# Identifier, package, summary, first vulnerable version, first fixed version (or None), all vulnerable versions.
 CRAN = [
     ("RSEC-2023-0", "readxl", "Old libxls reads out of bounds", "0", "1.2.0", "0.1.0 0.1.1 1.0.0 1.1.0"),
     ("RSEC-2023-1", "readxl", "libxls: integer overflow", "0", "1.3.0", "0.1.0 0.1.1 1.0.0 1.1.0 1.2.0"),
@@ -32,7 +32,7 @@ CRAN = [
 
 
 def quoted(text):
-    """A scalar: plain where YAML reads a string, else quoted in one of its ways."""
+    """A scalar: plain where YAML reads a string, else quoted."""
     plain = text[0].isalpha() and ": " not in text and "#" not in text
     number = text[0].isdigit() and (text.count(".") > 1 or "-" in text)
     return text if plain or number else json.dumps(text)
@@ -51,8 +51,8 @@ def record(identifier, published, summary, package, ecosystem, first, fixed, ver
 
 
 def cran(root):
-    for place, (identifier, package, summary, first, fixed, versions) in enumerate(CRAN):
-        published = f"{identifier.split('-')[1]}-03-{place + 1:02}T20:45:00Z"
+    for index, (identifier, package, summary, first, fixed, versions) in enumerate(CRAN):
+        published = f"{identifier.split('-')[1]}-03-{index + 1:02}T20:45:00Z"
         folder = root / "vulns" / package
         folder.mkdir(parents=True, exist_ok=True)
         text = record(identifier, published, summary, package, "CRAN", first, fixed, versions.split())
@@ -64,7 +64,7 @@ def python(target):
     files = {}
     for number in range(2662):
         package = f"project-{chance.randint(0, 999)}"
-        # Every release of a major version, as numbers: 1.10 comes after 1.9.
+        # All releases of three major versions in numeric order: 1.10 after 1.9.
         releases = [f"{a}.{b}.{c}" for a in range(1, 4) for b in range(chance.randint(4, 14)) for c in range(3)]
         first, last = sorted(chance.sample(range(len(releases)), 2))
         year = chance.randint(2018, 2024)
@@ -84,13 +84,13 @@ def python(target):
     files["vulns/jinja2/PYSEC-2019-217.yaml"] = record(
         "PYSEC-2019-217", "2019-04-07T00:29:00Z", "str.format_map leaves the sandbox", "jinja2", "PyPI", "0", "2.10.1", jinja, more
     )
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in sorted(files.items()):
             member = tarfile.TarInfo(f"./{name}")
             member.size, member.mtime = len(text), 1700000000
             archive.addfile(member, io.BytesIO(text.encode()))
-    (target / "pypi-advisories.tar.gz").write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    (target / "pypi-advisories.tar.gz").write_bytes(gzip.compress(buffer.getvalue(), mtime=0))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A complete index of CRAN's size in its Windows form, of made-up packages: index.py TO
+"""An index of CRAN's size in the form for Windows, of generated packages: index.py TO
 
-The same at every run. The fields are written in all the ways that maintainers write them.
+The output is the same in every run. The fields have the various styles of maintainers.
 """
 
 import gzip
@@ -36,21 +36,21 @@ def version(chance):
 
 
 def requirement(chance, name):
-    """A package with a version, in one of the ways to write it."""
+    """A dependency, with or without a version, in one of the usual styles."""
     if chance.random() < 0.6:
         return name
-    operator, wanted = chance.choice([">=", ">=", ">=", ">", "==", "<", "<="]), version(chance)
+    operator, bound = chance.choice([">=", ">=", ">=", ">", "==", "<", "<="]), version(chance)
     return name + chance.choice([" ({} {})", " ({} {})", " ({} {})", "({} {})", " ({}{})", "  ({}  {})"]).format(
-        operator, wanted
+        operator, bound
     )
 
 
 def listing(chance, items):
-    """A field: in one line or folded, with or without a comma that ends it."""
+    """A field: in one line or folded, with or without a trailing comma."""
     comma = chance.choice([", ", ", ", ", ", ",", ",  ", " , "])
     text, width = "", 0
-    for place, item in enumerate(items):
-        if place:
+    for index, item in enumerate(items):
+        if index:
             text += comma
             if width > 60:
                 text, width = text.rstrip() + "\n" + " " * 8, 0
@@ -61,37 +61,37 @@ def listing(chance, items):
 
 def main(target):
     chance = random.Random(22362)
-    every = names(chance)
-    # A few are needed by many.
-    popular = chance.sample(every, 300)
+    packages = names(chance)
+    # A few packages have many reverse dependencies.
+    popular = chance.sample(packages, 300)
     records = []
 
-    def needs(most):
-        of = chance.sample(every, chance.randint(0, 2)) + chance.sample(popular, chance.randint(1, most))
-        of += chance.sample(BASE, chance.randint(0, 2))
-        return [requirement(chance, name) for name in dict.fromkeys(of)]
+    def dependencies(most):
+        chosen = chance.sample(packages, chance.randint(0, 2)) + chance.sample(popular, chance.randint(1, most))
+        chosen += chance.sample(BASE, chance.randint(0, 2))
+        return [requirement(chance, name) for name in dict.fromkeys(chosen)]
 
-    for name in every:
+    for name in packages:
         fields = [("Package", name), ("Version", version(chance))]
         if chance.random() < 0.74:
             r = chance.choice(["R (>= 3.5.0)", "R (>= 2.10)", "R (>= 4.1)", "R(>= 3.0.2)", "R (>=3.6)", "R"])
-            fields.append(("Depends", listing(chance, [r] + (needs(2) if chance.random() < 0.3 else []))))
+            fields.append(("Depends", listing(chance, [r] + (dependencies(2) if chance.random() < 0.3 else []))))
         if chance.random() < 0.81:
-            fields.append(("Imports", listing(chance, needs(8))))
+            fields.append(("Imports", listing(chance, dependencies(8))))
         if chance.random() < 0.14:
             fields.append(("LinkingTo", listing(chance, chance.sample(popular[:8], 2))))
         if chance.random() < 0.67:
-            fields.append(("Suggests", listing(chance, needs(6))))
+            fields.append(("Suggests", listing(chance, dependencies(6))))
         if chance.random() < 0.01:
-            fields.append(("Enhances", listing(chance, needs(2))))
+            fields.append(("Enhances", listing(chance, dependencies(2))))
         fields.append(("License", chance.choice(LICENSES)))
         if chance.random() < 0.2:
             fields.append(("Archs", chance.choice(["x64", f"{name}.so.dSYM"])))
         records.append("".join(f"{tag}: {value}\n" for tag, value in fields))
     folder = pathlib.Path(target) / "cran-index-full"
     folder.mkdir(parents=True, exist_ok=True)
-    packed = gzip.compress("\n".join(records).encode(), mtime=0)
-    (folder / "PACKAGES.gz").write_bytes(packed)
+    compressed = gzip.compress("\n".join(records).encode(), mtime=0)
+    (folder / "PACKAGES.gz").write_bytes(compressed)
 
 
 main(sys.argv[1])

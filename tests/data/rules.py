@@ -1,6 +1,6 @@
-"""A base of rules for system requirements, with a sample of texts: rules.py TO
+"""Rules for system requirements, with a sample of texts: rules.py TO
 
-Written for these tests in the form of the open rule base; the names of packages are those of the distributions.
+Written for these tests in the format of the public rules; the package names are those of the distributions.
 """
 
 import json
@@ -21,7 +21,7 @@ SYSTEMS = {
 }
 DEBIAN, REDHAT, SUSE = ["ubuntu", "debian"], ["centos", "rockylinux", "redhat", "fedora"], ["opensuse", "sle"]
 
-# Rule: its patterns; packages of Debian's family, of Red Hat's, of SUSE's.
+# Rule: its patterns; packages of Debian and Ubuntu, of Red Hat's family, of SUSE's.
 PLAIN = {
     "atk": (["atk"], "libatk1.0-dev", "atk-devel", "atk-devel"),
     "automake": (["automake"], "automake", "automake", "automake"),
@@ -73,7 +73,7 @@ PLAIN = {
 
 
 def of(*systems):
-    """`"centos 6 7"`: that distribution, in these versions."""
+    """Constraints of texts such as `"centos 6 7"`: a distribution and its versions."""
     for system in systems:
         name, *versions = system.split()
         yield {"os": "linux", "distribution": name} | ({"versions": versions} if versions else {})
@@ -107,7 +107,7 @@ UBUNTUGIS = [
 
 
 def spatial(patterns, debian, redhat, redhat8):
-    """Of libraries for maps old systems have none that is new enough."""
+    """Geospatial libraries: those of old systems are outdated, so other repositories are added."""
     return rule(
         patterns,
         block(debian, "ubuntu 14.04 16.04", before=UBUNTUGIS),
@@ -137,13 +137,13 @@ def rules():
         ["chrome"],
         block("google-chrome-stable", *DEBIAN, before=["apt-get install -y wget", "apt-get update"], after=["rm -f chrome.deb"]),
     )
-    # On Windows there is nothing to install.
+    # Windows has no packages to install.
     found["rtools"] = {"patterns": [r"\brtools\b"], "dependencies": [{"packages": [], "constraints": [{"os": "windows"}]}]}
     return found
 
 
 def texts(chance, base):
-    """SystemRequirements as maintainers write them."""
+    """SystemRequirements fields in the styles of maintainers."""
     words = [pattern.strip("\\b").replace("\\b", "").replace("?", "").replace("\\", "") for one in base.values() for pattern in one["patterns"]]
     nothing = ["C++11", "C++17", "A system with a mouse", "none", "R (>= 3.5)", "C compiler", "Fortran", "libsomething", "pngs", "prejava"]
     for _ in range(1486):
@@ -164,8 +164,8 @@ def main(target):
     systems = [{"os": "linux", "distribution": name, "versions": of} for name, of in SYSTEMS.items()]
     (root / "systems.json").write_text(json.dumps([*systems, {"os": "windows"}], indent=2) + "\n")
     sample = [
-        {"Package": f"sample{place}", "Version": "1.0", "SystemRequirements": text}
-        for place, text in enumerate(texts(random.Random(1486), base))
+        {"Package": f"sample{index}", "Version": "1.0", "SystemRequirements": text}
+        for index, text in enumerate(texts(random.Random(1486), base))
     ]
     (root / "test/sysreqs.json").write_text(json.dumps(sample, indent=1, ensure_ascii=False) + "\n")
 

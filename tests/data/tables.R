@@ -1,12 +1,12 @@
-# What R itself writes of packages: tables.R FOLDER
-# Indexes and `Meta/*.rds` of the mirrors, and the tables in odd forms. The times are those of the files.
+# Tables of packages written by R: tables.R FOLDER TABLE...
+# Indexes and `Meta/*.rds` of the mirrors, and tables in rare forms. The times are those of the files.
 
 args <- commandArgs(TRUE)
 setwd(args[[1]])
 RNGversion("3.6.0")
 set.seed(2018)
 
-# CRAN's own rows: those of file.info(). Only the time of change is the file's own.
+# Rows as CRAN writes them, with file.info(). Only the modification time depends on the file.
 rows <- function(files, names = files) {
     info <- file.info(files)
     info$ctime <- info$atime <- info$mtime
@@ -49,7 +49,7 @@ bioconductor <- function() {
     }
 }
 
-# The listed package files, as a description of each.
+# The DESCRIPTION of each source package.
 descriptions <- function() {
     files <- list.files("cran-mirror/src/contrib", "[.]tar[.]gz$", recursive = TRUE, full.names = TRUE)
     lapply(files, function(file) {
@@ -66,8 +66,8 @@ full <- function() {
     read.dcf(con)
 }
 
-# A package database as CRAN wrote it on 2018-01-15: a data frame of all fields, of which two are called MD5sum. The
-# packages are those of the full index, and what the mirror had on that day.
+# A package database in the form of CRAN's of 2018-01-15: a data frame of all fields, two of which are named MD5sum. The
+# packages are those of the full index, and those that the mirror had on that day.
 database <- function() {
     full <- full()
     full <- full[sort(sample(nrow(full), 12084)), ]
@@ -113,7 +113,7 @@ database <- function() {
     saveRDS(table, "cran-db-2018/packages.rds", version = 2)
 }
 
-# An index of Linux binaries with the fields that other builders write.
+# An index of Linux binaries with the fields of other build systems.
 linux <- function() {
     folder <- "linux-index/ubuntu-24.04-aarch64-4.5"
     dir.create(folder, recursive = TRUE, showWarnings = FALSE)
@@ -137,7 +137,7 @@ linux <- function() {
     saveRDS(table, file.path(folder, "PACKAGES.rds"), version = 2)
 }
 
-# Tables whose forms are rare: rows that are all NA, as an older R had them where files were gone; row names with names.
+# Tables in rare forms: rows that are all NA, which an older R wrote for missing files; row names that have names.
 odd <- function() {
     dir.create("odd-rds", showWarnings = FALSE)
     gone <- suppressWarnings(file.info(sprintf("gone/gone_0.%d.tar.gz", 1:3)))

@@ -1,7 +1,7 @@
-"""Which upstream files Debian has unmodified, and the mirrors made of them.
+"""Selects the upstream files that Debian has unmodified, and creates mirrors of them.
 
-upstream.py versions              reads `apt-cache showsrc`, writes what to give to `apt-get source`
-upstream.py mirrors FROM TO       FROM holds a folder of *.orig.tar.gz for each Debian release
+upstream.py versions              reads `apt-cache showsrc`, writes arguments for `apt-get source`
+upstream.py mirrors FROM TO       FROM has a folder of *.orig.tar.gz for each Debian release
 """
 
 import datetime
@@ -24,14 +24,14 @@ def records(text):
 def versions():
     newest = {}
     for record in records(sys.stdin.read()):
-        # A repacked file (+dfsg, .xz) is not what CRAN has.
+        # A repacked file (+dfsg, .xz) differs from CRAN's.
         if re.search(r"_[0-9A-Za-z.-]+\.orig\.tar\.gz\b", record.get("Files", "")):
             newest[record["Package"]] = record["Version"]
     print(" ".join(f"{name}={version}" for name, version in newest.items()))
 
 
-def described(path):
-    """The DESCRIPTION of a source package as CRAN and Bioconductor give it; says why it is none."""
+def description(path):
+    """The DESCRIPTION of an unmodified source package of CRAN or Bioconductor; else an error with the reason."""
     with tarfile.open(path) as archive:
         members = [member for member in archive.getmembers() if not member.isdir()]
         folders = {member.name.split("/")[0] for member in members}
@@ -44,19 +44,19 @@ def described(path):
     text = files["DESCRIPTION"].decode("utf-8", "replace").replace("\r\n", "\n")
     fields = next(records(text))
     if fields["Package"] != folder or "Packaged" not in fields:
-        raise ValueError("not what `R CMD build` wrote")
+        raise ValueError("not written by `R CMD build`")
     if "MD5" in files:
         for line in files["MD5"].decode().splitlines():
             digest, name = line.split(maxsplit=1)
             name = name.lstrip("*")
             if hashlib.md5(files.get(name, b"")).hexdigest() != digest:
-                raise ValueError(f"'{name}' is not the one of its MD5 file")
+                raise ValueError(f"'{name}' does not match the MD5 file")
     elif fields.get("Repository") == "CRAN":
         raise ValueError("no MD5 file")
     return fields
 
 
-def published(fields):
+def publication_time(fields):
     """`Date/Publication`, else `Packaged`, in seconds."""
     stamp = fields.get("Date/Publication") or fields["Packaged"]
     found = re.match(r"(\d+-\d+-\d+)(?: (\d+:\d+:\d+))?", stamp)
@@ -72,7 +72,7 @@ def put(path, fields, folder):
     folder.mkdir(parents=True, exist_ok=True)
     to = folder / f"{fields['Package']}_{fields['Version']}.tar.gz"
     shutil.copyfile(path, to)
-    os.utime(to, (published(fields),) * 2)
+    os.utime(to, (publication_time(fields),) * 2)
 
 
 def mirrors(source, target):
@@ -87,7 +87,7 @@ def mirrors(source, target):
         if (suite, name) not in roles:
             continue
         try:
-            fields = described(path)
+            fields = description(path)
         except (ValueError, KeyError, tarfile.TarError) as reason:
             print(f"setup: {suite}/{path.name} is left out: {reason}")
             continue

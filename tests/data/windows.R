@@ -1,6 +1,6 @@
-# Builds for Windows, made here because none are to be had: windows.R FOLDER LIBRARY
-# Each is what R makes of the source on this machine, with the words and the layout of a build for Windows with R 4.5;
-# a compiled one has a library that is a header and nothing else.
+# Creates binaries for Windows, because Debian has none: windows.R FOLDER LIBRARY
+# R builds each source on this machine; the fields and the layout are then those of a binary for Windows and R 4.5. The
+# library of a compiled package is only a header.
 
 lib <- normalizePath(commandArgs(TRUE)[[2]])
 setwd(commandArgs(TRUE)[[1]])
@@ -10,7 +10,7 @@ of <- function(package) list.files(contrib, sprintf("^%s_", package), full.names
 sources <- c(vapply(listed, of, ""), list.files("without-source", "[.]tar[.]gz$", full.names = TRUE))
 r <- file.path(R.home("bin"), "R")
 
-# The beginning of a library for Windows on x86-64.
+# The header of a library for Windows on x86-64.
 library_header <- as.raw(c(0x4d, 0x5a, rep(0, 58), 0x40, 0, 0, 0, 0x50, 0x45, 0, 0, 0x64, 0x86, rep(0, 250)))
 
 for (source in sources) {

@@ -1,7 +1,7 @@
-"""Zip files: zips.py builds LIBRARY TO, zips.py hostile TO
+"""Zip files: zips.py binaries LIBRARY TO, zips.py hostile TO
 
-`builds` packs the installed packages of a library as builds for Windows are packed. `hostile` writes files that two
-programs could read in two ways (reject/) and odd ones that are sound (accept/), each put together by hand.
+`binaries` packs the installed packages of a library in the form of binaries for Windows. `hostile` writes ambiguous or
+damaged files (reject/) and unusual valid ones (accept/), composed byte by byte.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ import zipfile
 import zlib
 
 
-def builds(library, target):
+def binaries(library, target):
     target.mkdir(parents=True, exist_ok=True)
     for folder in sorted(library.iterdir()):
         lines = (folder / "DESCRIPTION").read_text().splitlines()
@@ -29,20 +29,20 @@ TEXT = b"one text, one text, one text"
 
 
 class Member:
-    """A member of a zip file; every number can be made to lie, in the member's own header and in the directory."""
+    """A member of a zip file; every field can be overridden, in the local header and in the central directory."""
 
-    def __init__(self, name="file", data=TEXT, method=8, flags=0, extra=b"", **lies):
+    def __init__(self, name="file", data=TEXT, method=8, flags=0, extra=b"", **overrides):
         self.name, self.data, self.method, self.flags, self.extra = name.encode(), data, method, flags, extra
         deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
         self.packed = deflate.compress(data) + deflate.flush() if method == 8 else data
-        self.lies = lies
+        self.overrides = overrides
 
     def value(self, where, what):
         true = {
             "name": self.name, "extra": self.extra, "flags": self.flags, "method": self.method, "version": 20,
             "crc": zlib.crc32(self.data), "csize": len(self.packed), "usize": len(self.data), "comment": b"",
         }  # fmt: skip
-        return self.lies.get(f"{where}_{what}", self.lies.get(what, true[what]))
+        return self.overrides.get(f"{where}_{what}", self.overrides.get(what, true[what]))
 
     def local(self):
         of = lambda what: self.value("local", what)
@@ -50,20 +50,20 @@ class Member:
             "<4sHHHHHIIIHH", b"PK\3\4", of("version"), of("flags"), of("method"), 0, 0x5A21,
             of("crc"), of("csize"), of("usize"), len(of("name")), len(of("extra")),
         )  # fmt: skip
-        return head + of("name") + of("extra") + self.packed + self.lies.get("after", b"")
+        return head + of("name") + of("extra") + self.packed + self.overrides.get("after", b"")
 
     def central(self, offset):
         of = lambda what: self.value("central", what)
         head = struct.pack(
             "<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, of("version"), of("flags"), of("method"), 0, 0x5A21,
             of("crc"), of("csize"), of("usize"), len(of("name")), len(of("extra")), len(of("comment")),
-            0, 0, 0, self.lies.get("offset", offset),
+            0, 0, 0, self.overrides.get("offset", offset),
         )  # fmt: skip
         return head + of("name") + of("extra") + of("comment")
 
 
-def end(true_count, true_size, true_offset, comment=b"", **lies):
-    of = lambda what, true: lies.get(what, true)
+def end(true_count, true_size, true_offset, comment=b"", **overrides):
+    of = lambda what, true: overrides.get(what, true)
     return (
         struct.pack(
             "<4sHHHHIIH", b"PK\5\6", 0, 0, of("here", true_count), of("count", true_count), of("size", true_size),
@@ -73,8 +73,8 @@ def end(true_count, true_size, true_offset, comment=b"", **lies):
     )
 
 
-def archive(*members, listed=None, before=b"", between=b"", comment=b"", after=b"", zip64=None, **lies):
-    """A file of these members; `listed` are those that the directory names."""
+def archive(*members, listed=None, before=b"", between=b"", comment=b"", after=b"", zip64=None, **overrides):
+    """A file of these members; `listed` are those in the central directory."""
     body, offsets = before, {}
     for member in members:
         offsets[member] = len(body)
@@ -85,11 +85,11 @@ def archive(*members, listed=None, before=b"", between=b"", comment=b"", after=b
     body += directory + between
     if zip64 is not None:
         body += zip64(count, len(directory), start, len(body))
-    return body + end(count, len(directory), start, comment, **lies) + after
+    return body + end(count, len(directory), start, comment, **overrides) + after
 
 
-def zip64_end(true_count, true_size, true_start, place, locator=None, magic=b"PK\6\6", more=b"", with_locator=True, **lies):
-    of = lambda what, true: lies.get(what, true)
+def zip64_end(true_count, true_size, true_start, place, locator=None, magic=b"PK\6\6", more=b"", with_locator=True, **overrides):
+    of = lambda what, true: overrides.get(what, true)
     record = struct.pack(
         "<4sQHHIIQQQQ", magic, 44 + len(more), 45, 45, 0, 0, of("here", true_count), of("count", true_count), of("size", true_size),
         of("start", true_start),
@@ -192,8 +192,8 @@ def odd():
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "builds":
-        builds(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
+    if sys.argv[1] == "binaries":
+        binaries(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
     else:
         for kind, files in [("reject", hostile()), ("accept", odd())]:
             folder = pathlib.Path(sys.argv[2]) / kind

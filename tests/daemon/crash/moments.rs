@@ -81,7 +81,7 @@ fn run_and_kill(test: &mut CrashTest, done: usize, delay: Duration, choice: usiz
             });
         });
         scope.spawn(move || until_killed(&|round| shared.fetch(addresses, choice + round).map(|()| 0)));
-        let begun = Instant::shared();
+        let begun = Instant::now();
         while count.load(Ordering::SeqCst) < done && begun.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_micros(500));
         }

@@ -128,22 +128,26 @@ impl App {
                 }
             }
             Route::Public(route) => {
-                let answered = async {
-                    let reserved = self.response_budget.reserve(self.client(head.peer))?;
-                    reserved.charge(public::answer(self, &route, query, head).await?)
-                };
-                return answered.await.unwrap_or_else(json);
+                let response = public::answer(self, &route, query, head);
+                return self.budgeted(head.peer, response).await.unwrap_or_else(json);
             }
             Route::Post(route) => {
-                let answered = async {
-                    let reserved = self.response_budget.reserve(self.client(head.peer))?;
-                    reserved.charge(public::answer_post(self, route, query, head, body).await?)
-                };
-                return answered.await.unwrap_or_else(json);
+                let response = public::answer_post(self, route, query, head, body);
+                return self.budgeted(head.peer, response).await.unwrap_or_else(json);
             }
             Route::Admin(_) => Err(Failure::not_found("there is nothing at this address")),
         };
         answered.unwrap_or_else(text)
+    }
+
+    /// Makes a response within the memory budget of responses.
+    async fn budgeted(
+        &self,
+        peer: Peer,
+        response: impl Future<Output = Result<Response<Body>, Failure>>,
+    ) -> Result<Response<Body>, Failure> {
+        let reserved = self.response_budget.reserve(self.client(peer))?;
+        reserved.charge(response.await?)
     }
 
     /// Which limits a peer has.

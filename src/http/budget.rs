@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::body::Body;
 use super::error::Failure;
+use crate::model::guarded::guarded;
 
 /// The budget of a process. Clones share it.
 #[derive(Clone)]
@@ -58,18 +59,6 @@ pub enum Client {
 /// Reserves memory for a response that is being made; `None` for clients without a limit.
 pub(super) struct Reservation(Option<Share>);
 
-/// Bytes, and their share of the budget.
-struct BudgetedBytes {
-    bytes: Bytes,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for BudgetedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 impl Default for ResponseBudget {
     fn default() -> ResponseBudget {
         ResponseBudget(MemoryBudget::new(RESPONSE_BYTES, RESPONSE_BYTES_PER_ADDRESS))
@@ -98,7 +87,7 @@ impl Reservation {
         if !share.resize(bytes.len()) {
             return Err(too_many());
         }
-        Ok(Bytes::from_owner(BudgetedBytes { bytes, _share: share }))
+        Ok(guarded(bytes, share))
     }
 }
 
@@ -146,32 +135,29 @@ impl AddressBudget {
 impl Share {
     /// Takes more bytes; false if the budget is used up.
     pub(super) fn grow(&mut self, more: usize) -> bool {
-        let AddressBudget { budget, address } = &self.budget;
-        let mut used = budget.0.used.lock();
-        let each = used.of(*address);
-        if used.total.saturating_add(more) > budget.0.limit
-            || each.saturating_add(more) > budget.0.most_of(*address)
-        {
-            return false;
-        }
-        used.set(*address, each + more);
-        used.total += more;
-        self.bytes += more;
-        true
+        self.set(self.bytes.saturating_add(more), false)
     }
 
-    /// Changes the number of bytes; false if the budget is used up. A client that has nothing else may exceed its limit, and
-    /// the total while nobody has anything else: a large response must be possible.
+    /// Changes the number of bytes; false if the budget is used up. The only share of a client may exceed the client's
+    /// limit, and the only share of all may exceed the total: a large response must be possible.
     fn resize(&mut self, bytes: usize) -> bool {
+        self.set(bytes, true)
+    }
+
+    fn set(&mut self, bytes: usize, only_share_may_exceed: bool) -> bool {
         let AddressBudget { budget, address } = &self.budget;
         let mut used = budget.0.used.lock();
-        let (all, each) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
-        let fits = all + bytes <= budget.0.limit || all == 0;
-        if bytes > self.bytes && !(fits && (each + bytes <= budget.0.most_of(*address) || each == 0)) {
+        // Bytes of other shares.
+        let (total, each) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
+        let fits = |others: usize, limit: usize| {
+            others.saturating_add(bytes) <= limit || (only_share_may_exceed && others == 0)
+        };
+        let fits = fits(total, budget.0.limit) && fits(each, budget.0.most_of(*address));
+        if bytes > self.bytes && !fits {
             return false;
         }
         used.set(*address, each + bytes);
-        used.total = all + bytes;
+        used.total = total + bytes;
         self.bytes = bytes;
         true
     }

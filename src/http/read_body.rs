@@ -9,9 +9,9 @@ use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 
-use super::budget::Share;
 use super::error::Failure;
 use super::request_body::Incoming;
+use crate::model::guarded::guarded;
 
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;
@@ -40,18 +40,6 @@ pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static,
     pieces.boxed()
 }
 
-/// A body in memory, with its share of the budget.
-struct BudgetedBody {
-    bytes: BytesMut,
-    _share: Option<Share>,
-}
-
-impl AsRef<[u8]> for BudgetedBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 /// Reads the whole body, at most `limit` bytes.
 ///
 /// # Errors
@@ -72,7 +60,7 @@ pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(Bytes::from_owner(BudgetedBody { bytes, _share: share }))
+    Ok(guarded(bytes, share))
 }
 
 /// The failure for an error of [`stream`].

@@ -293,7 +293,7 @@ impl Repo {
             return false;
         }
         let is_fetched = self.may_be_fetched(located);
-        if is_missing && !is_fetched && self.state.storage.note_newly_lost(key) {
+        if is_missing && !is_fetched && self.state.storage.add_lost(key) {
             tracing::error!(file = %located.name, object = %key, "a requested package is not in storage, and no mirror has it");
         }
         is_fetched

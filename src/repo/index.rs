@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::binaries::BinarySelector;
 use super::render::{self, ENCODER, EncodedDocument, RENDERER};
 use super::{Repo, RepoError};
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
+use crate::model::guarded::guarded;
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
@@ -123,18 +124,6 @@ struct CachedDocument {
     stored: AtomicBool,
 }
 
-/// The bytes of a document, counted until the cache and all clients have dropped them.
-struct CountedBytes {
-    bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for CountedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 impl Default for Cache {
     fn default() -> Cache {
         Cache::new(MAX_MEMORY)
@@ -173,7 +162,7 @@ impl Cache {
         let kilobytes = u32::try_from(bytes.len() >> 10).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.memory).try_acquire_many_owned(kilobytes);
         let permit = permit.map_err(|_| RepoError::Busy { retry_after: RETRY_AFTER })?;
-        Ok(EncodedDocument { content, bytes: Bytes::from_owner(CountedBytes { bytes, _permit: permit }) })
+        Ok(EncodedDocument { content, bytes: guarded(bytes, permit) })
     }
 }
 

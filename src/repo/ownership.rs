@@ -68,13 +68,13 @@ impl Repo {
         join_all(StorageClass::ALL.map(|class| {
             let identity = identity.as_ref().map_err(ToString::to_string).copied();
             async move {
-                let standing = match identity {
+                let ownership = match identity {
                     Ok(identity) => {
-                        self.determine_standing(class, identity).await.map_err(|error| error.to_string())
+                        self.determine_ownership(class, identity).await.map_err(|error| error.to_string())
                     }
                     Err(error) => Err(error),
                 };
-                self.note_standing(class, standing.unwrap_or_else(Ownership::Unknown));
+                self.set_ownership(class, ownership.unwrap_or_else(Ownership::Unknown));
             }
         }))
         .await;
@@ -133,7 +133,7 @@ impl Repo {
         let _one = self.marker_lock.lock().await;
         for class in StorageClass::ALL.into_iter().filter(|class| self.state.storage.is_own(*class)) {
             if let Err(error) = self.renew(class).await {
-                self.note_standing(class, Ownership::Unknown(error.to_string()));
+                self.set_ownership(class, Ownership::Unknown(error.to_string()));
             }
         }
     }
@@ -176,14 +176,14 @@ impl Repo {
         }
     }
 
-    async fn determine_standing(
+    async fn determine_ownership(
         &self,
         class: StorageClass,
         identity: Identity,
     ) -> Result<Ownership, RepoError> {
         let (compared, row) = self.compare_marker(class, identity).await?;
         match compared {
-            MarkerComparison::Unmarked => self.unmarked_standing(class, identity, row.as_ref()).await,
+            MarkerComparison::Unmarked => self.unmarked_ownership(class, identity, row.as_ref()).await,
             MarkerComparison::Foreign(owner) => Ok(Ownership::Foreign(owner)),
             MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
             MarkerComparison::Contested => Ok(Ownership::Contested),
@@ -248,9 +248,9 @@ impl Repo {
         Ok(written)
     }
 
-    fn note_standing(&self, class: StorageClass, standing: Ownership) {
-        if self.state.storage.set_ownership(class, standing.clone()) {
-            log_standing(class, &standing);
+    fn set_ownership(&self, class: StorageClass, ownership: Ownership) {
+        if self.state.storage.set_ownership(class, ownership.clone()) {
+            log_ownership(class, &ownership);
         }
     }
 
@@ -263,14 +263,14 @@ impl Repo {
             && others.all(|class| condition.ownership(class) == Ownership::Own)
         {
             let marked = self.mark_class(metrics, identity, false).await;
-            self.note_standing(metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
+            self.set_ownership(metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
         }
     }
 }
 
-fn log_standing(class: StorageClass, standing: &Ownership) {
+fn log_ownership(class: StorageClass, ownership: &Ownership) {
     let class = class.as_str();
-    match standing {
+    match ownership {
         Ownership::Own | Ownership::Unchecked => {}
         Ownership::Foreign(owner) => tracing::warn!(
             class,

@@ -17,8 +17,8 @@ const OBJECTS: usize = 1000;
 const ROWS: i64 = 16;
 
 impl Repo {
-    /// Determines the standing of a class without a marker; marks it if it is this database's.
-    pub(super) async fn unmarked_standing(
+    /// Determines the owner of a class without a marker; marks it if it is this database's.
+    pub(super) async fn unmarked_ownership(
         &self,
         class: StorageClass,
         identity: Identity,

@@ -3,6 +3,7 @@
 //! memory and descriptors are bounded.
 
 use super::{Content, StorageError};
+use crate::model::guarded::guarded;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use nix::sys::resource::{Resource, getrlimit};
@@ -89,15 +90,6 @@ impl Drop for Chunk {
     }
 }
 
-/// Bytes of an object that was read whole.
-struct WholeObject(Box<[u8]>, #[allow(dead_code, reason = "dropped with the bytes")] CountGuard);
-
-impl AsRef<[u8]> for WholeObject {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// Returns the size of the next chunk in bytes: the more unsent bytes there are, the smaller it is.
 #[must_use]
 pub fn chunk_size() -> usize {
@@ -139,7 +131,10 @@ impl ReadRequest {
         let mut piece = self.buffer();
         let mut parts = [IoSliceMut::new(&mut piece[..self.length])];
         let read = preadv2(file, &mut parts, self.range.start, ReadWriteFlags::NOWAIT);
-        if read == Ok(self.length) { Some(self.filled(piece)) } else { None }
+        let whole = read == Ok(self.length);
+        // If it is dropped, its buffer returns to the pool.
+        let bytes = self.filled(piece);
+        whole.then_some(bytes)
     }
 
     fn buffer(&self) -> Box<[u8]> {
@@ -160,22 +155,10 @@ pub(super) fn open_body() -> Option<OpenBody> {
     if OPEN_FILES.get() < max_open_files() { Some(OpenBody(OPEN_FILES.add(1))) } else { None }
 }
 
-/// Counts bytes as a chunk that waits to be sent.
+/// Counts bytes received from another server as a chunk that waits to be sent.
 pub(super) fn count(bytes: Bytes) -> Bytes {
     let counted = CHUNK_BYTES.add(bytes.len());
-    Bytes::from_owner(Received { bytes, _counted: counted })
-}
-
-/// A chunk received from another server.
-struct Received {
-    bytes: Bytes,
-    _counted: CountGuard,
-}
-
-impl AsRef<[u8]> for Received {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
+    guarded(bytes, counted)
 }
 
 /// Reads all of a range within an open file into memory. Blocking.
@@ -187,7 +170,7 @@ pub fn read_whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes,
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-    Ok(Bytes::from_owner(WholeObject(bytes, WHOLE_BYTES.add(length))))
+    Ok(guarded(bytes, WHOLE_BYTES.add(length)))
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.

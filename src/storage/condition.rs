@@ -128,32 +128,32 @@ impl Condition {
             }
         };
         about(
-            &|standing| matches!(standing, Ownership::Foreign(_)),
+            &|ownership| matches!(ownership, Ownership::Foreign(_)),
             "belongs to another database, or to a copy of this one that adopted it: nothing is swept or stored there; \
              restore the database, or make this one the owner with: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Ownership::Contested,
+            &|ownership| *ownership == Ownership::Contested,
             "was used by another copy of this database, or by this one before it was restored from a backup: nothing is \
              swept there by either; stop the other server if there is one, then: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Ownership::Missing,
+            &|ownership| *ownership == Ownership::Missing,
             "has neither its marker nor the objects that this database names; it may not be mounted: nothing is stored \
              there; mount or restore it, or start with an empty class with: rspm storage adopt",
         );
         about(
-            &|standing| matches!(standing, Ownership::Unclaimed { .. }),
+            &|ownership| matches!(ownership, Ownership::Unclaimed { .. }),
             "has objects that this database does not name, and no owner: nothing is swept or stored there; restore the \
              database, or make this one the owner with: rspm storage adopt",
         );
         about(
-            &|standing| *standing == Ownership::Unreadable,
+            &|ownership| *ownership == Ownership::Unreadable,
             "has a marker that names no database: nothing is swept there; if this database is the right one: rspm \
              storage adopt",
         );
         about(
-            &|standing| matches!(standing, Ownership::Unknown(_)),
+            &|ownership| matches!(ownership, Ownership::Unknown(_)),
             "could not be compared with the database: nothing is swept there; the server's log says why",
         );
         if !self.without_space.is_empty() {
@@ -228,24 +228,24 @@ impl Storage {
 
     /// Records whether a class belongs to the database; returns true if that changed. A failed comparison does not lift
     /// a refusal of the previous one.
-    pub fn set_ownership(&self, class: StorageClass, standing: Ownership) -> bool {
-        let is_compared = !matches!(standing, Ownership::Unchecked | Ownership::Unknown(_));
-        if is_compared && standing.refusal().is_none() {
+    pub fn set_ownership(&self, class: StorageClass, ownership: Ownership) -> bool {
+        let is_compared = !matches!(ownership, Ownership::Unchecked | Ownership::Unknown(_));
+        if is_compared && ownership.refusal().is_none() {
             self.accept(class);
         }
         let mut condition = self.0.condition.lock();
         let before = condition.ownership(class);
-        if matches!(standing, Ownership::Unknown(_)) && before.refusal().is_some() {
+        if matches!(ownership, Ownership::Unknown(_)) && before.refusal().is_some() {
             return false;
         }
-        if standing == Ownership::Missing {
+        if ownership == Ownership::Missing {
             // The class is reported, not each of its objects.
             condition.lost.retain(|key| key.class() != class);
         }
-        condition.ownerships.insert(class, standing.clone());
+        condition.ownerships.insert(class, ownership.clone());
         drop(condition);
         self.0.comparison_done.notify_waiters();
-        before != standing
+        before != ownership
     }
 
     /// Makes store operations wait until their class was compared with the database, at the start and whenever
@@ -260,14 +260,14 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Refused`], with the reason and the remedy.
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
-        let standing = || self.0.condition.lock().ownership(class);
+        let ownership = || self.0.condition.lock().ownership(class);
         if self.0.comparison_required.load(Ordering::Relaxed) {
             let known = async {
                 loop {
                     let news = self.0.comparison_done.notified();
                     tokio::pin!(news);
                     news.as_mut().enable();
-                    if standing() != Ownership::Unchecked {
+                    if ownership() != Ownership::Unchecked {
                         return;
                     }
                     news.await;
@@ -287,11 +287,11 @@ impl Storage {
     /// Like [`Storage::may_store`], without waiting: a class that was not compared yet is refused.
     pub(super) fn may_store_now(&self, class: StorageClass) -> Result<(), StorageError> {
         let refused = |why: &str| StorageError::Refused { class: class.as_str(), why: why.to_owned() };
-        let standing = self.0.condition.lock().ownership(class);
-        if self.0.comparison_required.load(Ordering::Relaxed) && standing == Ownership::Unchecked {
+        let ownership = self.0.condition.lock().ownership(class);
+        if self.0.comparison_required.load(Ordering::Relaxed) && ownership == Ownership::Unchecked {
             return Err(refused("has not been compared with the database yet"));
         }
-        standing.refusal().map_or(Ok(()), |why| Err(refused(why)))
+        ownership.refusal().map_or(Ok(()), |why| Err(refused(why)))
     }
 
     /// Returns true if the class belongs to the database: only then may objects be removed from it.
@@ -329,14 +329,12 @@ impl Storage {
         news
     }
 
-    /// Records a lost object: a row refers to it and no mirror has it. Ignored if its whole class is missing or the
-    /// object is damaged.
-    pub fn add_lost(&self, key: &Key) {
+    /// Records a lost object: a row refers to it and no mirror has it. Returns false if it was recorded before, its whole
+    /// class is missing, or the object is damaged.
+    pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
         let known = condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing;
-        if !known {
-            condition.lost.insert(*key);
-        }
+        !known && condition.lost.insert(*key)
     }
 
     /// Records that a lost object is in storage again.

@@ -41,13 +41,13 @@ impl Disk {
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
             missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)?;
         }
-        let disk = Disk::open_read_only(root);
+        let disk = Disk::new(root);
         spool::prepare(&disk.spools)?;
         Ok(disk)
     }
 
-    /// Opens the directory for reading; creates nothing.
-    pub(super) fn open_read_only(root: &Path) -> Disk {
+    /// Creates the handle; creates no directory.
+    pub(super) fn new(root: &Path) -> Disk {
         Disk {
             root: root.to_owned(),
             spools: root.join(SPOOL_DIRECTORY),

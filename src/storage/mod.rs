@@ -153,7 +153,7 @@ impl Storage {
         let mut places = Vec::with_capacity(StorageClass::ALL.len());
         for class in StorageClass::ALL {
             places.push(match config.location(class) {
-                ClassLocation::File(place) => Backend::Disk(Arc::new(Disk::open_read_only(&place.location))),
+                ClassLocation::File(place) => Backend::Disk(Arc::new(Disk::new(&place.location))),
                 ClassLocation::S3(place) => Backend::S3(Arc::new(S3::open(place, &config.spool_dir).await?)),
             });
         }
@@ -414,7 +414,6 @@ async fn open(
         ClassLocation::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
             let opening = tokio::task::spawn_blocking(move || {
-                probe::stores(&place, &classes)?;
                 let (disk, full) = probe::open(&place, &classes)?;
                 Ok((Backend::Disk(Arc::new(disk)), full))
             });
@@ -439,8 +438,8 @@ async fn probe_location(
     match place {
         ClassLocation::File(place) => {
             let (place, classes) = (place.clone(), classes.to_vec());
-            let looking = tokio::task::spawn_blocking(move || probe::disk(&place, &classes, None));
-            looking.await.expect("probing a directory does not panic")
+            let probe = tokio::task::spawn_blocking(move || probe::disk(&place, &classes));
+            probe.await.expect("probing a directory does not panic")
         }
         ClassLocation::S3(place) => {
             let s3 = S3::open(place, &config.spool_dir).await;

@@ -53,23 +53,14 @@ fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: St
     Unusable { classes: classes.join(", "), place, user, problem, remedy, is_full: false }
 }
 
-/// Writes, reads and deletes a probe object in a directory that [`Disk::open`] has prepared. Blocking.
-pub(super) fn disk(
-    place: &DirectoryLocation,
-    classes: &[StorageClass],
-    opened: Option<&Disk>,
-) -> Result<(), Unusable> {
-    let location = &place.location;
+/// Checks that a directory can be used, without creating it. Blocking.
+pub(super) fn disk(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
     stores(place, classes)?;
-    let tried = match opened {
-        Some(_) => write_and_read(location, classes[0]),
-        None => check_writable(location),
-    };
-    tried.map_err(|e| unusable_disk(place, classes, &e))
+    check_writable(&place.location).map_err(|e| unusable_disk(place, classes, &e))
 }
 
 /// Refuses a directory on a file system that stores no files. Blocking.
-pub(super) fn stores(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
+fn stores(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
     let Some(kind) = kernel_file_system(&place.location) else { return Ok(()) };
     let shown = place.location.display().to_string();
     let problem = format!("it is on a file system of the kernel ({kind}), which stores no files");
@@ -106,13 +97,14 @@ pub(super) fn open(
     place: &DirectoryLocation,
     classes: &[StorageClass],
 ) -> Result<(Disk, Option<Unusable>), Unusable> {
+    stores(place, classes)?;
     let opened = match Disk::open(&place.location) {
         // Only its directory of spools could not be created: the first store operation does so.
-        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::open_read_only(&place.location)),
+        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::new(&place.location)),
         opened => opened,
     };
     let opened = opened.map_err(|e| unusable_disk(place, classes, &e))?;
-    match disk(place, classes, Some(&opened)) {
+    match write_and_read(&place.location, classes[0]).map_err(|e| unusable_disk(place, classes, &e)) {
         Ok(()) => Ok((opened, None)),
         Err(full) if full.is_full => Ok((opened, Some(full))),
         Err(unusable) => Err(unusable),
@@ -322,8 +314,8 @@ mod tests {
     #[test]
     fn a_check_leaves_no_files() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran], None), Ok(()));
-        assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran], None), Ok(()));
+        assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran]), Ok(()));
+        assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran]), Ok(()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -352,8 +344,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("it's");
         std::fs::write(&file, "").unwrap();
-        let found =
-            disk(&place(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi], None).unwrap_err();
+        let found = disk(&place(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi]).unwrap_err();
         assert_eq!(found.classes, "'cran', 'pypi'");
         assert!(found.remedy.contains(r"it'\''s' is a file"), "{found}");
     }

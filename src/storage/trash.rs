@@ -60,14 +60,6 @@ impl Storage {
         Ok(moved)
     }
 
-    /// As [`Storage::add_lost`]; returns whether the object was not recorded before and is now.
-    pub fn note_newly_lost(&self, key: &Key) -> bool {
-        let is_lost = || self.0.condition.lock().lost.contains(key);
-        let was_lost = is_lost();
-        self.add_lost(key);
-        !was_lost && is_lost()
-    }
-
     async fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let key = *key;
         let moved = match self.backend(key.class()) {

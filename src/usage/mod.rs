@@ -65,7 +65,7 @@ impl Usage {
             writer: tokio::sync::Mutex::default(),
         });
         let task = tokio::spawn(UsageWriter::new(Arc::clone(&inner)).run());
-        *inner.writer.try_lock().expect("nobody else has it yet") = Some(task);
+        *inner.writer.try_lock().expect("no other task has it yet") = Some(task);
         Usage(Some(inner))
     }
 

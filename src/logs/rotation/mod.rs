@@ -164,7 +164,7 @@ impl Rotation {
                 tracing::info!("{path} is rotated by this server: nothing runs logrotate");
             }
             Owner::Device => {}
-            Owner::Nobody(why) => tracing::warn!("{path} is not rotated: {why}"),
+            Owner::Unowned(why) => tracing::warn!("{path} is not rotated: {why}"),
         }
     }
 }
@@ -181,7 +181,7 @@ fn owner(path: &Path, real: &Path, claims: &owner::LogrotateState, all: &[PathBu
     let mut siblings = all.iter().filter(|other| other.parent() == real.parent());
     match siblings.find(|other| plan::is_rotation_of(&name(real), &name(other), MAX_ROTATED)) {
         Some(other) if matches!(owner, Owner::Server(_)) => {
-            Owner::Nobody(format!("{} has the name of one of its rotated files", other.display()))
+            Owner::Unowned(format!("{} has the name of one of its rotated files", other.display()))
         }
         _ => require_writable(real, owner),
     }
@@ -200,7 +200,7 @@ fn require_writable(real: &Path, owner: Owner) -> Owner {
                 RotationReason::NotScheduled => "nothing runs logrotate",
             };
             let folder = folder.display();
-            Owner::Nobody(format!(
+            Owner::Unowned(format!(
                 "{reason}, and this server cannot create files in {folder}: {}",
                 error.desc()
             ))

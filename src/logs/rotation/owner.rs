@@ -28,8 +28,8 @@ pub enum Owner {
     },
     /// This server, with the reason.
     Server(RotationReason),
-    /// Nobody, with the reason.
-    Nobody(String),
+    /// No program, with the reason.
+    Unowned(String),
     /// Not needed: it is a device.
     Device,
 }
@@ -56,8 +56,8 @@ pub struct LogFileState<'a> {
     pub is_file: bool,
 }
 
-/// Decides who rotates a file. An unreadable configuration may name it; then nobody does, because two owners would be
-/// worse than none.
+/// Decides which program rotates a file. An unreadable configuration may name it; then none does, because two owners
+/// would be worse than none.
 #[must_use]
 pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
     if !found.is_file {
@@ -72,7 +72,7 @@ pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
     match (claims.patterns.iter().find(|(pattern, _)| named(pattern)), claims.unreadable.first()) {
         (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), run_by: run_by.clone() },
         (None, Some(file)) => {
-            Owner::Nobody(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))
+            Owner::Unowned(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))
         }
         (None, None) => Owner::Server(RotationReason::NotConfigured),
     }
@@ -121,7 +121,7 @@ mod tests {
     fn in_doubt_there_is_one_owner_at_most() {
         let path = Path::new("/var/log/a.log");
         let hidden = LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
-        let Owner::Nobody(why) = decide(found(path), &hidden) else { panic!("an owner") };
+        let Owner::Unowned(why) = decide(found(path), &hidden) else { panic!("an owner") };
         assert!(why.contains("chmod a+r /etc/logrotate.d/y"), "{why}");
         let device = LogFileState { is_file: false, ..found(Path::new("/dev/null")) };
         assert_eq!(decide(device, &claims("/dev/*")), Owner::Device);

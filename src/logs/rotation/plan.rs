@@ -2,7 +2,7 @@
 //!
 //! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the number that is kept. A compression of
 //! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old`, the new one to `a.log.2.gz`, and
-//! removes the old one: if it is interrupted at any point, the names tell which steps remain.
+//! removes the old one: after an interruption at any point, the remaining steps follow from the names.
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,8 @@ use crate::storage;
 const NEAR: u64 = 1 << 20;
 
 /// Whether a range from `start` on can be answered from this fetch without a long wait.
-pub(in crate::repo) fn is_near(flight: &Fetch, start: u64) -> bool {
-    start <= flight.progress.borrow().written + NEAR
+pub(in crate::repo) fn is_near(fetch: &Fetch, start: u64) -> bool {
+    start <= fetch.progress.borrow().written + NEAR
 }
 
 /// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
@@ -42,8 +42,8 @@ pub(in crate::repo) fn read(
 }
 
 /// The next piece of the range; `None` at the end of a file of undeclared size.
-async fn piece(flight: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, FetchError> {
-    let mut progress = flight.progress.clone();
+async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, FetchError> {
+    let mut progress = fetch.progress.clone();
     let current = progress
         .wait_for(|p| p.released() > range.start || p.outcome.is_some())
         .await
@@ -58,11 +58,11 @@ async fn piece(flight: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>,
     }
     let end = current.released().min(range.end).min(range.start + storage::chunk_size() as u64);
     if range.start >= current.spooled {
-        return Ok(Some(flight.overflow.piece(range.start - current.spooled, end - range.start)));
+        return Ok(Some(fetch.overflow.piece(range.start - current.spooled, end - range.start)));
     }
     let (start, end) = (range.start, end.min(current.spooled));
     let gone = || FetchError::Storage("the spool of a fetch is missing".to_owned());
-    let file = flight.spool.lock().clone().ok_or_else(gone)?;
+    let file = fetch.spool.lock().clone().ok_or_else(gone)?;
     let read = move || {
         let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
         file.read_exact_at(&mut piece, start).map(|()| Bytes::from(piece))

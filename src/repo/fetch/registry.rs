@@ -90,8 +90,8 @@ impl Fetches {
         ticket: impl FnOnce() -> FetchRequest,
     ) -> Result<Subscriber, FetchError> {
         let mut table = self.table.lock();
-        if let Some(flight) = table.get(&file) {
-            return Ok(Subscriber::new(flight.clone()));
+        if let Some(fetch) = table.get(&file) {
+            return Ok(Subscriber::new(fetch.clone()));
         }
         // Checked under the table lock: a failure is recorded before its fetch leaves the table.
         if let Some(error) = self.recent_failure(file) {
@@ -99,7 +99,7 @@ impl Fetches {
         }
         let ticket = ticket();
         let (progress, watch) = watch::channel(Progress::begin(&ticket.expected));
-        let flight = Arc::new(Fetch {
+        let fetch = Arc::new(Fetch {
             progress: watch,
             spool: Mutex::default(),
             overflow: Overflow::new(self.memory.clone()),
@@ -107,10 +107,10 @@ impl Fetches {
             subscribers: AtomicUsize::new(0),
             subscribers_changed: Notify::new(),
         });
-        table.insert(file, flight.clone());
-        let passenger = Subscriber::new(flight.clone());
+        table.insert(file, fetch.clone());
+        let passenger = Subscriber::new(fetch.clone());
         drop(table);
-        tokio::spawn(task::run(self.clone(), flight, Arc::new(progress), ticket));
+        tokio::spawn(task::run(self.clone(), fetch, Arc::new(progress), ticket));
         Ok(passenger)
     }
 
@@ -154,22 +154,22 @@ impl Fetches {
     }
 
     /// Removes the entry of a fetch, unless another fetch has replaced it.
-    pub(super) fn remove(&self, file: FileId, flight: &Arc<Fetch>) {
+    pub(super) fn remove(&self, file: FileId, fetch: &Arc<Fetch>) {
         let mut table = self.table.lock();
-        if table.get(&file).is_some_and(|entry| Arc::ptr_eq(entry, flight)) {
+        if table.get(&file).is_some_and(|entry| Arc::ptr_eq(entry, fetch)) {
             table.remove(&file);
         }
     }
 
     /// Removes the entry of a fetch if no client is waiting; returns false when one is.
-    pub(super) fn remove_if_unused(&self, file: FileId, flight: &Arc<Fetch>) -> bool {
+    pub(super) fn remove_if_unused(&self, file: FileId, fetch: &Arc<Fetch>) -> bool {
         let mut table = self.table.lock();
         // Clients subscribe only under the table lock.
-        let nobody = flight.subscribers.load(Ordering::SeqCst) == 0;
-        if nobody {
+        let unused = fetch.subscribers.load(Ordering::SeqCst) == 0;
+        if unused {
             table.remove(&file);
         }
-        nobody
+        unused
     }
 
     fn recent_failure(&self, file: FileId) -> Option<FetchError> {

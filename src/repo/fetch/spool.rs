@@ -96,20 +96,20 @@ impl Writer {
     pub(super) fn write_chunks(
         &mut self,
         chunks: &[Bytes],
-        flight: &Fetch,
+        fetch: &Fetch,
         progress: &watch::Sender<Progress>,
     ) -> Result<(), FetchError> {
         for chunk in chunks {
             self.sha256.update(chunk);
             self.md5.update(chunk);
-            self.write_chunk(chunk, flight)?;
+            self.write_chunk(chunk, fetch)?;
             self.written += chunk.len() as u64;
         }
         progress.send_modify(|p| (p.written, p.spooled) = (self.written, self.spooled));
         Ok(())
     }
 
-    fn write_chunk(&mut self, chunk: &Bytes, flight: &Fetch) -> Result<(), FetchError> {
+    fn write_chunk(&mut self, chunk: &Bytes, fetch: &Fetch) -> Result<(), FetchError> {
         if let Ok(spool) = &mut self.open {
             let Err(error) = spool.write_all(chunk) else {
                 self.spooled = spool.written();
@@ -119,13 +119,13 @@ impl Writer {
             if !matches!(error, StorageError::Full(_)) {
                 return Err(FetchError::Storage(error.to_string()));
             }
-            flight.memory.log_disk_full(&error.to_string());
+            fetch.memory.log_disk_full(&error.to_string());
             // The written bytes stay readable through `file`; dropping the spool removes its name, and the last reader
             // frees its disk space.
             self.open = Err(NotStored::because(&error));
         }
         match &self.open {
-            Err(why) if !flight.overflow.push(chunk.clone(), self.memory) => {
+            Err(why) if !fetch.overflow.push(chunk.clone(), self.memory) => {
                 Err(FetchError::Storage(format!(
                     "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
                  fetched: {why}",

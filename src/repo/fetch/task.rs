@@ -72,13 +72,13 @@ impl Drop for FetchTask {
 /// Runs a fetch to its end and publishes the outcome.
 pub(super) async fn run(
     flights: Fetches,
-    flight: Arc<Fetch>,
+    fetch: Arc<Fetch>,
     progress: Arc<watch::Sender<Progress>>,
     ticket: FetchRequest,
 ) {
     let pilot = FetchTask {
         fetches: flights,
-        fetch: flight,
+        fetch: fetch,
         progress,
         request: ticket,
         last_data: Mutex::new(Instant::now()),
@@ -358,9 +358,9 @@ impl FetchTask {
             if !batch.is_empty() {
                 let now = Instant::now();
                 (*self.last_data.lock(), *host.lock()) = (now, Some(now));
-                let (flight, progress) = (self.fetch.clone(), self.progress.clone());
+                let (fetch, progress) = (self.fetch.clone(), self.progress.clone());
                 let work = blocking(move || {
-                    writer.write_chunks(&batch, &flight, &progress)?;
+                    writer.write_chunks(&batch, &fetch, &progress)?;
                     let has_room = !leaves_room || writer.leaves_room(writer.written());
                     Ok((writer, has_room))
                 });
@@ -378,12 +378,12 @@ impl FetchTask {
 
     /// Completes when no client has waited for a while and the file is neither small nor more than half received.
     async fn until_unused(&self) {
-        let (flight, patience) = (&self.fetch, &self.fetches.limits);
+        let (fetch, patience) = (&self.fetch, &self.fetches.limits);
         loop {
-            let change = flight.subscribers_changed.notified();
+            let change = fetch.subscribers_changed.notified();
             tokio::pin!(change);
             change.as_mut().enable();
-            if flight.subscribers.load(Ordering::SeqCst) > 0 {
+            if fetch.subscribers.load(Ordering::SeqCst) > 0 {
                 change.await;
                 continue;
             }
@@ -391,7 +391,7 @@ impl FetchTask {
                 continue;
             }
             let (written, size) = {
-                let progress = flight.progress.borrow();
+                let progress = fetch.progress.borrow();
                 (progress.written, progress.size)
             };
             if size.is_none_or(|size| size > patience.always_finished && written < size / 2) {
@@ -402,20 +402,20 @@ impl FetchTask {
 
     /// Keeps the spool until a client subscribes; fails when the time is up.
     async fn await_subscriber(&self) -> Result<(), FetchError> {
-        let flight = &self.fetch;
+        let fetch = &self.fetch;
         let somebody = async {
             loop {
-                let change = flight.subscribers_changed.notified();
+                let change = fetch.subscribers_changed.notified();
                 tokio::pin!(change);
                 change.as_mut().enable();
-                if flight.subscribers.load(Ordering::SeqCst) > 0 {
+                if fetch.subscribers.load(Ordering::SeqCst) > 0 {
                     return;
                 }
                 change.await;
             }
         };
         if timeout(self.fetches.limits.resume_window, somebody).await.is_err()
-            && self.fetches.remove_if_unused(self.request.file, flight)
+            && self.fetches.remove_if_unused(self.request.file, fetch)
         {
             return Err(FetchError::Cancelled);
         }

@@ -1,0 +1,41 @@
+//! Bytes that keep a guard until their last clone is dropped.
+
+use bytes::Bytes;
+
+struct Guarded<B, G> {
+    bytes: B,
+    _guard: G,
+}
+
+impl<B: AsRef<[u8]>, G> AsRef<[u8]> for Guarded<B, G> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+/// Returns `bytes`, not copied; `guard` is dropped with the last clone or slice of them.
+#[must_use]
+pub fn guarded<B, G>(bytes: B, guard: G) -> Bytes
+where
+    B: AsRef<[u8]> + Send + 'static,
+    G: Send + 'static,
+{
+    Bytes::from_owner(Guarded { bytes, _guard: guard })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_guard_is_dropped_with_the_last_clone_or_slice() {
+        let guard = Arc::new(());
+        let bytes = guarded(vec![1, 2, 3], Arc::clone(&guard));
+        let slice = bytes.slice(1..);
+        drop(bytes);
+        assert_eq!((slice.as_ref(), Arc::strong_count(&guard)), (&[2, 3][..], 2));
+        drop(slice);
+        assert_eq!(Arc::strong_count(&guard), 1);
+    }
+}

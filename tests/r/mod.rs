@@ -1,4 +1,4 @@
-//! R's formats against real R and real packages.
+//! R's formats, compared with real R on real packages.
 
 mod rds_hostile;
 mod rds_matrix;

@@ -1,5 +1,5 @@
-//! Streams nobody's R wrote: cut, lying about lengths, nested, carrying code. None may panic, or take more memory
-//! than it has bytes.
+//! Hostile streams: truncated, with false lengths, deeply nested, with code. None may panic or take more memory than
+//! allowed.
 
 use proptest::prelude::*;
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -54,13 +54,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_stream_cut_anywhere_is_truncated() {
+fn a_stream_cut_at_any_offset_is_reported_as_truncated() {
     for whole in [matrix(), archive()] {
         for cut in 0..whole.len() {
             let found = read(&whole[..cut], SMALL);
-            let plain = matches!(found, Err(RdsError::Truncated { .. }))
+            let truncated = matches!(found, Err(RdsError::Truncated { .. }))
                 || cut == 1 && matches!(found, Err(RdsError::NotRds(_)));
-            assert!(plain, "{cut}: {found:?}");
+            assert!(truncated, "{cut}: {found:?}");
             assert!(read_archive_meta(&whole[..cut], SMALL).is_err(), "{cut}");
         }
         let packed = gzip(&whole);
@@ -83,7 +83,7 @@ fn bytes_after_the_object_are_refused() {
 }
 
 #[test]
-fn a_damaged_checksum_is_noticed() {
+fn a_wrong_checksum_is_detected() {
     let mut packed = gzip(&matrix());
     let at = packed.len() - 6;
     packed[at] ^= 1;
@@ -91,7 +91,7 @@ fn a_damaged_checksum_is_noticed() {
 }
 
 #[test]
-fn what_is_no_rds_is_named() {
+fn data_in_another_format_is_reported_as_such() {
     for page in [&b"<!DOCTYPE html>"[..], b"PK\x03\x04", b"X", b"\x1f", b"Package: a"] {
         assert!(matches!(read(page, SMALL), Err(RdsError::NotRds(_))), "{page:?}");
     }
@@ -109,7 +109,7 @@ fn every_type_but_data_is_refused() {
     const DATA: [u8; 12] = [1, 2, 10, 13, 14, 15, 16, 19, 20, 24, 238, 254];
     for code in 0..=255u8 {
         for flags in [0u32, 0x100, 0x200, 0x400, 0x700] {
-            // Zeros behind it make an empty vector of whatever takes a length.
+            // The zeros that follow are the length of an empty vector.
             let found = read(&stream(&[u32::from(code) | flags, 0])[..], SMALL);
             if flags & 0x200 == 0 && matches!(code, 10 | 13..=16 | 19 | 20 | 24) {
                 assert!(found.is_ok(), "{code}");
@@ -136,7 +136,7 @@ fn every_type_but_data_is_refused() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_refused_before_anything_is_taken() {
+fn impossible_lengths_are_refused_before_memory_is_allocated() {
     for code in [10u32, 13, 14, 15, 16, 19, 20, 24] {
         for length in [-2i32, i32::MIN, -1] {
             let found = read(&stream(&[code, length.cast_unsigned(), 1, 1])[..], SMALL);
@@ -144,7 +144,7 @@ fn lengths_that_cannot_be_are_refused_before_anything_is_taken() {
         }
         let found = read(&stream(&[code, i32::MAX as u32])[..], SMALL);
         assert!(matches!(found, Err(RdsError::TooLong(_))), "{code}: {found:?}");
-        // Allowed by both limits, and yet not there: only what came is held.
+        // Allowed by both limits, but missing: only the received bytes are held.
         let roomy = Limits { stream: 1 << 40, memory: 1 << 40 };
         let found = read(&stream(&[code, i32::MAX as u32, 0])[..], roomy);
         assert!(found.is_err(), "{code}: {found:?}");
@@ -156,12 +156,13 @@ fn lengths_that_cannot_be_are_refused_before_anything_is_taken() {
 }
 
 #[test]
-fn references_lead_to_symbols_or_nowhere() {
+fn only_references_to_symbols_are_accepted() {
     let [a, b, c] = short(b"abcd");
     let ok = read(&stream(&[19, 2, 1, a, b, c, 0x1ff])[..], SMALL).expect("a symbol twice");
     let symbol = Item::plain(Data::Symbol("abcd".into()));
     assert_eq!(ok.data, Data::List(vec![symbol.clone(), symbol.clone()]));
-    let far = read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL).expect("an index of its own");
+    let far =
+        read(&stream(&[19, 2, 1, a, b, c, 0xff, 1])[..], SMALL).expect("a reference with a separate index");
     assert_eq!(far.data, Data::List(vec![symbol.clone(), symbol]));
     for reference in
         [&[0xffu32, 0][..], &[0x2ff], &[0xff, 2], &[0xff, u32::MAX], &[0xff, 1 << 31], &[0xffff_ffff]]
@@ -190,7 +191,7 @@ fn a_pairlist_of_a_million_nodes_is_read_in_a_loop() {
 }
 
 #[test]
-fn nesting_has_a_floor() {
+fn nesting_has_a_limit() {
     let levels: [&[u32]; 5] = [&[19, 1], &[20, 1], &[2], &[0x20d, 0], &[238]];
     for level in levels {
         let deep: Vec<u32> = level.iter().copied().cycle().take(level.len() * 100_000).collect();
@@ -203,7 +204,7 @@ fn nesting_has_a_floor() {
 }
 
 #[test]
-fn bombs_end_at_the_limits() {
+fn decompression_bombs_are_refused_at_the_limits() {
     let zeros = vec![0; 8 << 20];
     let bomb = [&stream(&[24, zeros.len() as u32])[..], &zeros].concat();
     let zstd = zstd::encode_all(&bomb[..], 3).expect("packed");
@@ -213,11 +214,11 @@ fn bombs_end_at_the_limits() {
         let tight = Limits { stream: 16 << 20, memory: 1 << 20 };
         assert!(matches!(read(&packed[..], tight), Err(RdsError::TooLarge(_))));
     }
-    // Many small things: four bytes on the wire, over fifty in memory.
+    // Many small items: four bytes in the stream, over fifty in memory.
     let nulls = [&[19, 250_000][..], &vec![NULL; 250_000]].concat();
     let tight = Limits { stream: 16 << 20, memory: 4 << 20 };
     assert!(matches!(read(&stream(&nulls)[..], tight), Err(RdsError::TooLarge(_))));
-    // A length inside a list that the compressed rest cannot pay for.
+    // The length of a list that is larger than the rest of the stream.
     let wide = stream(&[19, 200_000]);
     assert!(matches!(read(&wide[..], SMALL), Err(RdsError::Truncated { .. })));
 }
@@ -243,7 +244,7 @@ fn reals(values: &[f64]) -> Vec<u8> {
 }
 
 #[test]
-fn compact_forms_unfold_within_bounds() {
+fn compact_forms_are_expanded_within_the_limits() {
     let down = read(&compact("compact_intseq", &reals(&[3.0, 5.0, -1.0]))[..], SMALL).expect("5:3");
     assert_eq!(down.data, Data::Integer(vec![5, 4, 3]));
     let real = read(&compact("compact_realseq", &reals(&[2.0, 0.5, 1.0]))[..], SMALL).expect("0.5, 1.5");
@@ -276,7 +277,7 @@ fn compact_forms_unfold_within_bounds() {
 }
 
 #[test]
-fn a_wrapper_is_what_it_wraps() {
+fn a_wrapper_is_read_as_its_content() {
     let notes: Vec<u8> = [13u32, 2, 0, 1].iter().flat_map(|w| w.to_be_bytes()).collect();
     let dotted = [&2u32.to_be_bytes()[..], &text(&[Some("a"), None]), &notes].concat();
     let list = [&[0, 0, 0, 19, 0, 0, 0, 2][..], &text(&[Some("a"), None]), &notes].concat();
@@ -287,13 +288,13 @@ fn a_wrapper_is_what_it_wraps() {
 }
 
 #[test]
-fn one_record_of_made_up_fields_does_not_swell_the_matrix() {
+fn one_record_with_many_invented_fields_does_not_inflate_the_matrix() {
     let many: String = (0..5000).map(|n| format!("X{n}: 1\n")).collect();
     let records = [format!("Package: a\n{many}Path: sub\n"), "Package: b\nVersion: 1".to_owned()];
     let mut bytes = Vec::new();
     write_matrix(&mut bytes, &["Package", "Version"], &records).expect("written");
     let found = read_packages_matrix(&bytes[..], SMALL).expect("read");
-    assert_eq!(found.fields().count(), 255, "256 with File, which nobody has");
+    assert_eq!(found.fields().count(), 255, "256 with File, which no record has");
     assert_eq!((found.get(0, "Path"), found.get(1, "Version")), (Some("sub"), Some("1")));
 }
 
@@ -307,7 +308,7 @@ fn text(values: &[Option<&str>]) -> Vec<u8> {
     bytes
 }
 
-/// A character matrix with these parts, however little they fit.
+/// A character matrix with these parts, consistent or not.
 fn parts(
     cells: &[Option<&str>],
     dim: &[i32],
@@ -336,12 +337,12 @@ fn table(bytes: &[u8]) -> Result<PackageTable, RdsError> {
 }
 
 #[test]
-fn a_matrix_whose_parts_do_not_fit_is_refused() {
+fn a_matrix_with_inconsistent_parts_is_refused() {
     let (p, v) = (Some("Package"), Some("Version"));
     let cells = [Some("a"), Some("b"), Some("1"), Some("2")];
     assert_eq!(table(&parts(&cells, &[2, 2], None, &[p, v])).expect("sound").get(1, "Version"), Some("2"));
     let some: &[Option<&str>] = &[Some("x")];
-    for (what, bytes) in [
+    for (fault, bytes) in [
         ("product", parts(&cells, &[2, 3], None, &[p, v, None])),
         ("overflow", parts(&cells, &[i32::MAX, i32::MAX], None, &[p, v])),
         ("negative", parts(&cells, &[-2, -2], None, &[p, v])),
@@ -356,12 +357,12 @@ fn a_matrix_whose_parts_do_not_fit_is_refused() {
         ("no text", stream(&[13, 1, 1])),
         ("null", stream(&[NULL])),
     ] {
-        assert!(matches!(table(&bytes), Err(RdsError::Shape { .. })), "{what}: {:?}", table(&bytes));
+        assert!(matches!(table(&bytes), Err(RdsError::Shape { .. })), "{fault}: {:?}", table(&bytes));
     }
 }
 
 #[test]
-fn rows_without_a_name_and_columns_without_one_are_left_out() {
+fn rows_and_columns_without_a_name_are_left_out() {
     let cells = [None, Some("b"), Some(""), Some("1"), Some("2"), Some("3"), Some("x"), Some("y"), Some("z")];
     let found =
         table(&parts(&cells, &[3, 3], None, &[Some("Package"), Some("Version"), None])).expect("sound");
@@ -397,7 +398,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn a_written_matrix_is_read_back(
         records in proptest::collection::vec(("[a-zA-Z][a-zA-Z0-9.]{1,8}", proptest::collection::btree_map("[A-Z][a-z_@]{1,3}", values(), 0..6)), 0..12),
     ) {
         let stanzas: Vec<String> = records.iter().map(|(package, fields)| {
@@ -427,7 +428,7 @@ proptest! {
     }
 
     #[test]
-    fn archives_written_are_read_back(rows in proptest::collection::btree_map("[a-zA-Z][a-zA-Z0-9.]{0,8}[a-z]", proptest::collection::vec((0u64..1 << 50, 0i64..4_000_000_000), 1..4), 0..8)) {
+    fn a_written_archive_table_is_read_back(rows in proptest::collection::btree_map("[a-zA-Z][a-zA-Z0-9.]{0,8}[a-z]", proptest::collection::vec((0u64..1 << 50, 0i64..4_000_000_000), 1..4), 0..8)) {
         let rows: Vec<MetaRow<String>> = rows.into_iter().flat_map(|(package, files)| {
             files.into_iter().enumerate().map(move |(n, (size, seconds))| MetaRow {
                 file: format!("{package}_{n}.0.tar.gz"), package: package.clone(), size, mtime: Timestamp(seconds * SECOND),
@@ -465,6 +466,6 @@ proptest! {
         let records: Vec<Vec<u8>> = records.into_iter().map(|r| [&b"Package: a\n"[..], &r].concat()).collect();
         let mut bytes = Vec::new();
         write_matrix(&mut bytes, &["Package"], &records).expect("written");
-        read_packages_matrix(&bytes[..], SMALL).expect("what we write we read");
+        read_packages_matrix(&bytes[..], SMALL).expect("our own matrix is read");
     }
 }

@@ -1,4 +1,4 @@
-//! The matrix we write against what real R makes of the same index text.
+//! The matrix that we write, compared with the one that real R makes of the same index text.
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::packages::{BINARY_FIELDS, SOURCE_FIELDS};
@@ -9,9 +9,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Compares, for every folder given: our matrix with `read.dcf` of the text, what `available.packages` makes of both,
-/// and our bytes with those of `saveRDS` (the writer's version, bytes 7 to 10, aside).
-const JUDGE: &str = r#"
+/// Compares for each directory: our matrix with `read.dcf` of the text, `available.packages` of both, and our bytes
+/// with those of `saveRDS`, except bytes 7 to 10, which are the writer's version.
+const COMPARE: &str = r#"
 for (dir in commandArgs(TRUE)) {
     text <- read.dcf(file.path(dir, "text", "PACKAGES"))
     file <- file.path(dir, "rds", "PACKAGES.rds")
@@ -44,23 +44,23 @@ fn stanzas(text: &[u8]) -> Vec<Vec<u8>> {
     text.split("\n\n").filter(|s| !s.trim().is_empty()).map(|s| s.as_bytes().to_vec()).collect()
 }
 
-/// A folder for the judge: the text as it is, and our matrix of its records.
+/// A directory to compare: the text, and our matrix of its records.
 fn folder(root: &Path, name: &str, text: &[u8], fields: &[&str], stanzas: &[Vec<u8>]) -> PathBuf {
     let folder = root.join(name);
     fs::create_dir_all(folder.join("text")).expect("a folder");
     fs::create_dir_all(folder.join("rds")).expect("a folder");
     fs::write(folder.join("text/PACKAGES"), text).expect("the text");
     let mut rds = Vec::new();
-    write_matrix(&mut rds, fields, stanzas).expect("a vector takes everything");
+    write_matrix(&mut rds, fields, stanzas).expect("writing to a Vec does not fail");
     fs::write(folder.join("rds/PACKAGES.rds"), &rds).expect("the matrix");
     let table = read_packages_matrix(&rds[..], Limits::INDEX).expect("our own matrix is read");
     assert_eq!(table.len(), stanzas.len(), "{name}");
     folder
 }
 
-fn judge(folders: &[PathBuf]) {
-    let said = rscript::run(JUDGE, folders);
-    assert_eq!(said.lines().count(), folders.len(), "{said}");
+fn compare(folders: &[PathBuf]) {
+    let output = rscript::run(COMPARE, folders);
+    assert_eq!(output.lines().count(), folders.len(), "{output}");
 }
 
 #[test]
@@ -84,13 +84,13 @@ fn every_real_index_becomes_the_matrix_r_reads_from_its_text() {
     add("windows", &fs::read(windows).expect("readable"), BINARY_FIELDS);
     let full = fs::File::open(data::path("cran-index-full/PACKAGES.gz")).expect("readable");
     let mut text = Vec::new();
-    flate2::read::MultiGzDecoder::new(full).read_to_end(&mut text).expect("a sound gzip");
+    flate2::read::MultiGzDecoder::new(full).read_to_end(&mut text).expect("valid gzip");
     add("full", &text, &SOURCE_FIELDS);
-    judge(&folders);
+    compare(&folders);
 }
 
 #[test]
-fn odd_records_become_what_read_dcf_makes_of_them() {
+fn unusual_records_become_the_matrix_of_read_dcf() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let records = [
         "Package: aa\nVersion:   1.0  \t \nDepends: x,\n \t y \n    z  \nFoo: a\n b\nFoo:  dup\nEmpty:\nBar:\tq",
@@ -106,7 +106,7 @@ fn odd_records_become_what_read_dcf_makes_of_them() {
     let ended: Vec<Vec<u8>> = records.iter().map(|r| format!("{r}\n").into_bytes()).collect();
     let many: Vec<String> = (0..200).map(|n| format!("F{}: {n}", n * 7 % 200)).collect();
     let wide = format!("Package: a\n{}\n\nPackage: b\n{}\n", many[..150].join("\n"), many[50..].join("\n"));
-    judge(&[
+    compare(&[
         folder(root.path(), "odd", text.as_bytes(), &SOURCE_FIELDS, &raw),
         folder(root.path(), "crlf", crlf.as_bytes(), &SOURCE_FIELDS, &crlf_raw),
         folder(root.path(), "ended", text.as_bytes(), BINARY_FIELDS, &ended),
@@ -115,7 +115,7 @@ fn odd_records_become_what_read_dcf_makes_of_them() {
 }
 
 #[test]
-fn an_empty_index_lets_r_go_on_with_the_next_repository() {
+fn r_continues_with_the_next_repository_after_an_empty_index() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let none = folder(root.path(), "none", b"", &SOURCE_FIELDS, &[]);
     let one = folder(
@@ -125,7 +125,7 @@ fn an_empty_index_lets_r_go_on_with_the_next_repository() {
         &SOURCE_FIELDS,
         &[b"Package: a\nVersion: 1.0".to_vec()],
     );
-    let said = rscript::run(
+    let output = rscript::run(
         r#"options(warn = 2)
         url <- paste0("file://", commandArgs(TRUE), "/rds")
         a <- available.packages(url, filters = list())
@@ -134,11 +134,11 @@ fn an_empty_index_lets_r_go_on_with_the_next_repository() {
         cat(nrow(available.packages(url[1])), nrow(a), a[1, "Version"])"#,
         &[none, one],
     );
-    assert_eq!(said, "0 1 1.0");
+    assert_eq!(output, "0 1 1.0");
 }
 
 #[test]
-fn bytes_that_r_would_refuse_do_not_cost_the_index() {
+fn bytes_that_r_would_refuse_do_not_make_the_index_unreadable() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let file = root.path().join("PACKAGES.rds");
     let mut rds = Vec::new();
@@ -150,9 +150,9 @@ fn bytes_that_r_would_refuse_do_not_cost_the_index() {
     ];
     write_matrix(&mut rds, &["Package", "Version", "Author"], &rows).expect("written");
     fs::write(&file, rds).expect("a file");
-    let said = rscript::run(
+    let output = rscript::run(
         r#"m <- readRDS(commandArgs(TRUE)); stopifnot(all(validUTF8(m))); cat(rownames(m), m[, "Author"], dim(m))"#,
         &[file],
     );
-    assert_eq!(said, "a b c J\u{f6}rg x NA 3 4");
+    assert_eq!(output, "a b c J\u{f6}rg x NA 3 4");
 }

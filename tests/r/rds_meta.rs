@@ -1,4 +1,4 @@
-//! `Meta/archive.rds` and `Meta/current.rds`, ours and R's, each judged by the other.
+//! `Meta/archive.rds` and `Meta/current.rds`: R reads ours, and we read R's.
 
 use crate::support::{data, rscript};
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -8,7 +8,7 @@ use rstudio_pm::r::rds::archive_meta::{
 use rstudio_pm::r::rds::{Limits, RdsError};
 use std::fs::{self, File};
 
-fn shown(rows: &[MetaRow<String>], prefixed: bool) -> String {
+fn lines(rows: &[MetaRow<String>], prefixed: bool) -> String {
     let name =
         |r: &MetaRow<String>| if prefixed { format!("{}/{}", r.package, r.file) } else { r.file.clone() };
     rows.iter().map(|r| format!("{} {} {}\n", name(r), r.size, r.mtime.seconds())).collect()
@@ -21,24 +21,24 @@ fn real_tables_are_read_as_r_reads_them() {
     let ours = read_archive_meta(File::open(&archive).expect("readable"), Limits::META).expect("archive");
     let now = read_current_meta(File::open(&current).expect("readable"), Limits::META).expect("current");
     assert_eq!((now.len(), ours.len()), data::cran().counts());
-    let said = rscript::run(
+    let output = rscript::run(
         r#"show <- function(d) cat(sprintf("%s %.0f %.0f\n", rownames(d), d$size, floor(as.numeric(d$mtime))), sep = "")
         args <- commandArgs(TRUE)
         for (d in readRDS(args[1])) show(d)
         show(readRDS(args[2]))"#,
         &[archive, current],
     );
-    assert_eq!(said, shown(&ours, true) + &shown(&now, false));
+    assert_eq!(output, lines(&ours, true) + &lines(&now, false));
 }
 
 #[test]
-fn a_table_whose_rows_are_all_na_gives_no_rows() {
+fn a_table_with_only_na_rows_has_no_rows() {
     let file = File::open(data::path("odd-rds/archive-all-na-r3.4.rds")).expect("readable");
-    assert_eq!(read_archive_meta(file, Limits::META).expect("a sound table"), []);
+    assert_eq!(read_archive_meta(file, Limits::META).expect("a valid table"), []);
 }
 
 #[test]
-fn each_table_is_refused_in_place_of_the_other() {
+fn each_table_is_refused_as_the_other_one() {
     let open =
         |name: &str| File::open(data::path(&format!("cran-mirror/src/contrib/{name}"))).expect("readable");
     assert!(matches!(read_archive_meta(open("Meta/current.rds"), Limits::META), Err(RdsError::Shape { .. })));
@@ -62,7 +62,7 @@ fn rows() -> Vec<MetaRow<String>> {
 }
 
 #[test]
-fn our_tables_are_the_bytes_of_save_rds() {
+fn our_tables_have_the_bytes_of_save_rds() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let rows = rows();
     for (name, rows) in [("some", &rows[..]), ("none", &[])] {
@@ -74,7 +74,7 @@ fn our_tables_are_the_bytes_of_save_rds() {
         fs::write(root.path().join(format!("archive.{name}")), archive).expect("a file");
         fs::write(root.path().join(format!("current.{name}")), current).expect("a file");
     }
-    let said = rscript::run(
+    let output = rscript::run(
         r#"setwd(commandArgs(TRUE))
         table <- function(files, size, time) {
             n <- length(files); time <- .POSIXct(time)
@@ -99,11 +99,11 @@ fn our_tables_are_the_bytes_of_save_rds() {
         cat(format(d$mode[1]), nrow(d))"#,
         &[root.path()],
     );
-    assert_eq!(said, "same\nsame\nsame\nsame\n644 2");
+    assert_eq!(output, "same\nsame\nsame\nsame\n644 2");
 }
 
 #[test]
-fn rows_that_name_no_package_file_are_left_out() {
+fn rows_without_a_valid_package_file_are_left_out() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let file = root.path().join("archive.rds");
     rscript::run(
@@ -115,5 +115,5 @@ fn rows_that_name_no_package_file_are_left_out() {
         &[&file],
     );
     let rows = read_archive_meta(File::open(&file).expect("readable"), Limits::META).expect("read");
-    assert_eq!(shown(&rows, true), "a/a_1.0.tar.gz 5 1\na/a_3.0.tgz 5 1\n");
+    assert_eq!(lines(&rows, true), "a/a_1.0.tar.gz 5 1\na/a_3.0.tgz 5 1\n");
 }

@@ -1,4 +1,4 @@
-//! What we read from files real R wrote, compared with what real R reads from them.
+//! Our reading of files that real R wrote, compared with R's own reading.
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::rds::item::{Data, Item};
@@ -24,8 +24,8 @@ fn dump(table: &PackageTable, to: &Path) {
     fs::write(to.with_extension("fields"), format!("{}\n", fields.join("\n"))).expect("a file");
 }
 
-/// Compares dumps with the files they came from.
-const JUDGE: &str = r#"
+/// Compares dumps with the files that were dumped.
+const COMPARE: &str = r#"
 args <- commandArgs(TRUE)
 for (i in seq(1, length(args), 2)) {
     x <- readRDS(args[i])
@@ -69,12 +69,12 @@ fn every_real_table_is_read_as_r_reads_it() {
         dump(&table, &to);
         arguments.extend([path, to]);
     }
-    let said = rscript::run(JUDGE, &arguments);
-    assert_eq!(said.lines().count(), 7, "{said}");
+    let output = rscript::run(COMPARE, &arguments);
+    assert_eq!(output.lines().count(), 7, "{output}");
 }
 
 #[test]
-fn of_two_columns_of_one_name_the_one_with_values_counts() {
+fn of_two_columns_of_one_name_the_one_with_values_is_used() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_packages_matrix(file, Limits::META).expect("read");
     let sums = (0..table.len()).filter_map(|r| table.get(r, "MD5sum")).filter(|md5| md5.len() == 32).count();
@@ -86,7 +86,7 @@ fn of_two_columns_of_one_name_the_one_with_values_counts() {
 }
 
 #[test]
-fn a_record_written_as_text_is_the_record_again() {
+fn a_record_written_as_text_is_read_back_by_r() {
     let file = File::open(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_packages_matrix(file, Limits::META).expect("read");
     let root = tempfile::tempdir().expect("a temporary folder");
@@ -96,7 +96,7 @@ fn a_record_written_as_text_is_the_record_again() {
         text.push(b'\n');
     }
     fs::write(root.path().join("PACKAGES"), text).expect("a file");
-    let said = rscript::run(
+    let output = rscript::run(
         r#"args <- commandArgs(TRUE)
         x <- readRDS(args[1]); x <- as.matrix(x[1:4000, -which(names(x) == "MD5sum")[1]])
         d <- read.dcf(args[2]); Encoding(d) <- "UTF-8"
@@ -109,7 +109,7 @@ fn a_record_written_as_text_is_the_record_again() {
         cat(nrow(d), length(w))"#,
         &[data::path("cran-db-2018/packages.rds"), root.path().join("PACKAGES")],
     );
-    assert_eq!(said, "4000 0");
+    assert_eq!(output, "4000 0");
 }
 
 /// R writes one object in every version and container, and forms only version 3 has.
@@ -211,7 +211,7 @@ fn versions_containers_encodings_and_compact_forms_are_read_and_code_is_not() {
         assert!(matches!(item(name), Err(RdsError::Refused { .. })), "{name}: {:?}", item(name));
     }
     let real = item("text.real");
-    assert!(matches!(real, Err(RdsError::Malformed { .. })), "doubles need R's own printing: {real:?}");
+    assert!(matches!(real, Err(RdsError::Malformed { .. })), "only R can format doubles: {real:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-"""How many texts of the sample need something: sysreqs.py BASE DISTRIBUTION RELEASE ...
+"""Counts the texts of the sample that have requirements: sysreqs.py BASE DISTRIBUTION RELEASE ...
 
-Prints a count for each system, and that of the texts in which no pattern is found at all. Read from the documented form
-of the rules and with another engine of regular expressions.
+Prints a count for each system, and the count of the texts that match no pattern. It reads the documented form of the
+rules and uses another engine of regular expressions.
 """
 
 import json
@@ -15,7 +15,7 @@ rules = [json.loads(path.read_text()) for path in (base / "rules").iterdir()]
 texts = [row["SystemRequirements"] for row in json.loads((base / "test/sysreqs.json").read_text())]
 
 
-def meant(constraint, distribution, release):
+def covers(constraint, distribution, release):
     return (
         constraint["os"] == "linux"
         and constraint.get("distribution", distribution) == distribution
@@ -26,7 +26,7 @@ def meant(constraint, distribution, release):
 found = [[rule for rule in rules if any(re.search(p, text, re.I) for p in rule["patterns"])] for text in texts]
 for system in systems:
     has_block = {
-        id(rule): any(meant(c, *system) for block in rule["dependencies"] for c in block["constraints"]) for rule in rules
+        id(rule): any(covers(c, *system) for block in rule["dependencies"] for c in block["constraints"]) for rule in rules
     }
-    print(sum(any(has_block[id(rule)] for rule in fired) for fired in found))
-print(sum(not fired for fired in found))
+    print(sum(any(has_block[id(rule)] for rule in matching) for matching in found))
+print(sum(not matching for matching in found))

@@ -1,4 +1,4 @@
-//! The open rule base of system requirements and its sample of texts: R's own regular expressions are the judge.
+//! The open rule base of system requirements and its sample of texts, compared with R's regular expressions.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -7,7 +7,7 @@ use rstudio_pm::r::sysreqs::{OsRelease, RuleBase, Rules};
 
 use crate::support::{data, rscript};
 
-/// What R finds and these rules do not: place in the sample, rule. Hits that only these rules have count too.
+/// Matches that only R or only our rules find: index in the sample, rule.
 const DIFFERENCES: &[(usize, &str)] = &[];
 
 fn base() -> RuleBase {
@@ -37,7 +37,7 @@ fn every_file_of_the_rule_base_is_read_and_every_pattern_compiles() {
 }
 
 #[test]
-fn rules_fire_where_r_finds_their_patterns() {
+fn rules_match_the_texts_in_which_r_finds_their_patterns() {
     let (base, texts) = (base(), texts());
     assert!(texts.len() > 1000, "{}", texts.len());
     let folder = tempfile::tempdir().unwrap();
@@ -58,14 +58,14 @@ fn rules_fire_where_r_finds_their_patterns() {
     let theirs: BTreeSet<(usize, &str)> = found
         .lines()
         .filter_map(|line| line.trim().split_once(' '))
-        .map(|(place, rule)| (place.parse().unwrap(), rule))
+        .map(|(index, rule)| (index.parse().unwrap(), rule))
         .collect();
     let rules = Rules::new(base.clone()).unwrap();
-    let fired = |(place, text): (usize, &String)| {
-        rules.matching_rules(text).map(|rule| (place, rule.to_owned())).collect::<Vec<_>>()
+    let matches = |(index, text): (usize, &String)| {
+        rules.matching_rules(text).map(|rule| (index, rule.to_owned())).collect::<Vec<_>>()
     };
-    let ours: Vec<(usize, String)> = texts.iter().enumerate().flat_map(fired).collect();
-    let ours: BTreeSet<(usize, &str)> = ours.iter().map(|(place, rule)| (*place, rule.as_str())).collect();
+    let ours: Vec<(usize, String)> = texts.iter().enumerate().flat_map(matches).collect();
+    let ours: BTreeSet<(usize, &str)> = ours.iter().map(|(index, rule)| (*index, rule.as_str())).collect();
     assert!(theirs.len() > 1300, "R found {} hits", theirs.len());
     let differences: Vec<(usize, &str)> = theirs.symmetric_difference(&ours).copied().collect();
     assert_eq!(differences, DIFFERENCES, "of {} hits", theirs.len());
@@ -74,57 +74,62 @@ fn rules_fire_where_r_finds_their_patterns() {
 }
 
 #[test]
-fn so_many_packages_of_the_sample_need_something_on_each_system() {
+fn as_many_texts_of_the_sample_have_requirements_as_another_program_counts() {
     let (rules, texts) = (Rules::new(base()).unwrap(), texts());
-    let needy = |distribution: &str, release: &str| {
+    let with_requirements = |distribution: &str, release: &str| {
         let system = OsRelease::new(distribution, release);
         texts.iter().filter(|text| !rules.requirements(text, &system).is_empty()).count()
     };
     let systems =
         [("ubuntu", "22.04"), ("ubuntu", "24.04"), ("debian", "12"), ("opensuse", "15.6"), ("redhat", "9")];
-    let mut ours: Vec<usize> = systems.iter().map(|(name, release)| needy(name, release)).collect();
+    let mut ours: Vec<usize> =
+        systems.iter().map(|(name, release)| with_requirements(name, release)).collect();
     ours.push(texts.iter().filter(|text| rules.matching_rules(text).count() == 0).count());
-    // Counted by another program on the same data.
-    let counted = std::process::Command::new("python3")
+    // The counts of another program on the same data.
+    let output = std::process::Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/r/sysreqs.py"))
         .arg(data::path("sysreqs"))
         .args(systems.iter().flat_map(|(name, release)| [name, release]))
         .output()
         .expect("python3 runs");
-    assert!(counted.status.success(), "{}", String::from_utf8_lossy(&counted.stderr));
-    let counted = String::from_utf8(counted.stdout).expect("numbers");
-    let theirs: Vec<usize> = counted.lines().map(|line| line.parse().expect("a number")).collect();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = String::from_utf8(output.stdout).expect("numbers");
+    let theirs: Vec<usize> = output.lines().map(|line| line.parse().expect("a number")).collect();
     assert!(theirs.iter().all(|count| *count > 100), "{theirs:?}");
     assert_eq!(ours, theirs);
 }
 
 #[test]
-fn well_known_packages_need_what_they_are_known_to_need() {
+fn well_known_packages_have_their_known_requirements() {
     let rules = Rules::new(base()).unwrap();
-    let told = |text: &str, distribution: &str, release: &str| {
+    let requirements = |text: &str, distribution: &str, release: &str| {
         let needs = rules.requirements(text, &rules.resolve_system(&OsRelease::new(distribution, release)));
         let needs: Vec<String> =
             needs.iter().map(|need| format!("{}: {}", need.rule, need.packages.join(" "))).collect();
         needs.join("; ")
     };
-    assert_eq!(told("libxml2 (>= 2.9.0)", "ubuntu", "24.04"), "libxml2: libxml2-dev");
+    assert_eq!(requirements("libxml2 (>= 2.9.0)", "ubuntu", "24.04"), "libxml2: libxml2-dev");
     let sf = "GDAL (>= 2.0.1), GEOS (>= 3.4.0),\nPROJ (>= 4.8.0), sqlite3";
-    let on_ubuntu = told(sf, "ubuntu", "22.04");
+    let on_ubuntu = requirements(sf, "ubuntu", "22.04");
     for part in
         ["gdal: libgdal-dev gdal-bin", "geos: libgeos-dev", "proj: libproj-dev", "sqlite3: libsqlite3-dev"]
     {
         assert!(on_ubuntu.contains(part), "{on_ubuntu}");
     }
-    assert!(told(sf, "centos", "8").contains("gdal: gdal-devel gdal sqlite-devel"));
+    assert!(requirements(sf, "centos", "8").contains("gdal: gdal-devel gdal sqlite-devel"));
     let java = rules.requirements("Java JDK 1.2 or higher", &OsRelease::new("ubuntu", "22.04"));
     assert_eq!(java[0].packages, ["default-jdk"]);
     assert_eq!(java[0].post_install[0].command.as_deref(), Some("R CMD javareconf"));
-    assert_eq!(told("Java", "opensuse", "15"), "java: java-11-openjdk-devel", "the newest of its parts");
-    assert_eq!(told("gdal", "ubuntu", "16.04"), "gdal: libgdal-dev gdal-bin");
+    assert_eq!(
+        requirements("Java", "opensuse", "15"),
+        "java: java-11-openjdk-devel",
+        "the newest of the alternatives"
+    );
+    assert_eq!(requirements("gdal", "ubuntu", "16.04"), "gdal: libgdal-dev gdal-bin");
     assert_eq!(
         rules.requirements("gdal", &OsRelease::new("ubuntu", "16.04"))[0].pre_install.len(),
         3,
-        "the special one first"
+        "the specific rule first"
     );
-    assert_eq!(told("C++17", "ubuntu", "22.04"), "");
+    assert_eq!(requirements("C++17", "ubuntu", "22.04"), "");
 }

@@ -1,4 +1,4 @@
-//! Zip files: what is read, and that nothing is read which another program may read in another way.
+//! Zip files: only files that all programs read in the same way are accepted.
 
 use std::io::Cursor;
 
@@ -13,9 +13,9 @@ fn whole(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     read(bytes, ZipDialect::Plain)
 }
 
-fn read(bytes: &[u8], written: ZipDialect) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+fn read(bytes: &[u8], dialect: ZipDialect) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
-    let zip = Zip::open(&mut file, written, Limits::default())?;
+    let zip = Zip::open(&mut file, dialect, Limits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
 }
 
@@ -28,7 +28,7 @@ fn folder(name: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn files_that_programs_read_in_two_ways_are_refused() {
+fn ambiguous_files_are_refused() {
     let files = folder("reject");
     assert!(files.len() > 30, "{}", files.len());
     for (name, bytes) in files {
@@ -40,24 +40,24 @@ fn files_that_programs_read_in_two_ways_are_refused() {
 fn plain_files_are_read_and_wrong_sizes_and_zip64_are_refused() {
     for (name, bytes) in folder("accept") {
         let read = whole(&bytes);
-        // No package is larger than 4 GiB, and a size that is not the contents' is one reading too many.
+        // No package is larger than 4 GiB, and a size that differs from the contents is ambiguous.
         let refused = name.contains("zip64") || name == "short_usize.zip";
         assert_eq!(read.is_err(), refused, "{name}: {read:?}");
     }
 }
 
 #[test]
-fn members_come_out_as_they_went_in() {
+fn members_are_read_as_written() {
     let members = vec![
         ("a/".to_owned(), Vec::new()),
         ("a/b".to_owned(), b"text".to_vec()),
         ("a/c".to_owned(), vec![0; 70_000]),
     ];
-    assert_eq!(whole(&zip(&members)).expect("sound"), members);
+    assert_eq!(whole(&zip(&members)).expect("valid"), members);
 }
 
 #[test]
-fn every_damage_is_found_and_none_makes_it_panic() {
+fn damage_is_detected_and_never_causes_a_panic() {
     let sound = zip(&[("a/b", "some text"), ("a/c", "more")].map(|(name, text)| (name.to_owned(), text)));
     assert!(whole(&sound).is_ok());
     for length in 0..sound.len() {
@@ -75,19 +75,19 @@ fn every_damage_is_found_and_none_makes_it_panic() {
     let zero = zip(&[("a/b\0c".to_owned(), "1")]);
     assert!(whole(&zero).is_err(), "a name with a zero byte");
     assert!(whole(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
-    assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes behind");
+    assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes after");
 }
 
 #[test]
-fn files_written_as_a_stream_are_read_where_that_is_said() {
+fn streamed_files_are_read_only_in_the_streamed_dialect() {
     let members = ["a.json", "b/", "b/c.json"].map(|name| (name.to_owned(), format!("{{\"{name}\": 1}}")));
     let members: Vec<(String, Vec<u8>)> = members
         .into_iter()
         .map(|(name, text)| if name.ends_with('/') { (name, Vec::new()) } else { (name, text.into_bytes()) })
         .collect();
     let bytes = streamed(&members);
-    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("sound"), members);
-    assert!(whole(&bytes).is_err(), "no package is written like this");
+    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("valid"), members);
+    assert!(whole(&bytes).is_err(), "packages are not streamed");
     assert_eq!(read(&zip(&members), ZipDialect::Streamed).expect("plain ones too"), members);
     let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
     let bytes = streamed(&many);
@@ -96,12 +96,12 @@ fn files_written_as_a_stream_are_read_where_that_is_said() {
 }
 
 #[test]
-fn of_files_written_as_a_stream_none_is_read_in_two_ways() {
+fn ambiguous_streamed_files_are_refused() {
     for (name, bytes) in folder("reject") {
         assert!(read(&bytes, ZipDialect::Streamed).is_err(), "{name}");
     }
     let sound = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
-    let expected = read(&sound, ZipDialect::Streamed).expect("sound");
+    let expected = read(&sound, ZipDialect::Streamed).expect("valid");
     for length in 0..sound.len() {
         assert!(read(&sound[..length], ZipDialect::Streamed).is_err(), "cut at {length}");
     }
@@ -109,7 +109,7 @@ fn of_files_written_as_a_stream_none_is_read_in_two_ways() {
         for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
             let mut other = sound.clone();
             other[at] = value;
-            // What is left is in names and times, which nothing else says.
+            // Undetected changes are in names and times, which are stored only once.
             if let Ok(found) = read(&other, ZipDialect::Streamed) {
                 let contents =
                     |members: &[(String, Vec<u8>)]| members.iter().map(|m| m.1.clone()).collect::<Vec<_>>();

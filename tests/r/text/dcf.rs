@@ -1,10 +1,10 @@
-//! DCF against `read.dcf` and `write.dcf` of real R, on odd texts and on every field of a real package database.
+//! DCF, compared with `read.dcf` and `write.dcf` of real R, on unusual texts and all fields of a real package database.
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::dcf;
 use std::fmt::Write;
 
-/// One line per field, in the order R's matrix has its columns; what R refuses is `error`.
+/// One line per field, in the order of the columns of R's matrix; `error` for a text that R refuses.
 const READ: &str = r#"
 args <- commandArgs(TRUE)
 for (file in args) {
@@ -18,7 +18,7 @@ for (file in args) {
 "#;
 
 fn ours(text: &[u8]) -> String {
-    let mut shown = String::new();
+    let mut lines = String::new();
     for (n, record) in dcf::records(text).enumerate() {
         let Ok(record) = record else { return "error\n".to_owned() };
         let mut tags: Vec<&[u8]> = record.fields.iter().map(|f| f.tag).collect();
@@ -30,14 +30,14 @@ fn ours(text: &[u8]) -> String {
             let keep = dcf::KEEP_WHITE.contains(&tag.as_str());
             let value = if keep { value.keep_white() } else { value.fold() };
             let value = String::from_utf8_lossy(&value).replace('\\', "\\\\").replace('\n', "\\n");
-            writeln!(shown, "{}|{tag}|{value}|", n + 1).expect("a String takes it");
+            writeln!(lines, "{}|{tag}|{value}|", n + 1).expect("writing to a String does not fail");
         }
     }
-    shown + "end\n"
+    lines + "end\n"
 }
 
 #[test]
-fn odd_texts_are_read_as_r_reads_them() {
+fn unusual_texts_are_read_as_r_reads_them() {
     let texts: [&[u8]; 30] = [
         b"A: 1\nB: 2\n",
         b"A:1\nB:  two words  \nC:\n",
@@ -77,7 +77,7 @@ fn odd_texts_are_read_as_r_reads_them() {
         let file = folder.path().join(format!("{n}.dcf"));
         std::fs::write(&file, text).expect("a file");
         files.push(file);
-        write!(expected, "{n}\n{}", ours(text)).expect("a String takes it");
+        write!(expected, "{n}\n{}", ours(text)).expect("writing to a String does not fail");
     }
     let script = READ.replace(
         "for (file in args) {",
@@ -130,7 +130,7 @@ fn long_fields_of_a_real_database_are_folded_as_r_folds_them() {
     let (mut ours, mut count) = (Vec::new(), 0);
     for value in std::fs::read_to_string(values).expect("values").lines() {
         let value = value.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t").replace('\0', "\\");
-        dcf::write_field(&mut ours, "Suggests", &value).expect("a Vec takes it");
+        dcf::write_field(&mut ours, "Suggests", &value).expect("writing to a Vec does not fail");
         count += 1;
     }
     let ours = String::from_utf8(ours).expect("ASCII");

@@ -1,4 +1,4 @@
-//! Dependency lists against the splitter of R's own tools, on every dependency field of the real indexes.
+//! Dependency lists, compared with the splitter of R's tools on every dependency field of the real indexes.
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::{dependency, version};
@@ -7,7 +7,7 @@ use rstudio_pm::r::{dependency, version};
 fn every_real_dependency_item_is_split_as_r_splits_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (fields, items) = (folder.path().join("fields"), folder.path().join("items"));
-    // R's splitter wants a blank between operator and version: it gets one where it is missing.
+    // R's splitter requires a blank between operator and version; missing ones are added.
     let script = r#"
         args <- commandArgs(TRUE)
         kinds <- c("Depends", "Imports", "LinkingTo", "Suggests", "Enhances")
@@ -32,7 +32,7 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     let items = std::fs::read_to_string(items).expect("R's items");
     let mut refused = Vec::new();
     for line in items.lines() {
-        let (item, real) = line.split_once('|').expect("an item and what R makes of it");
+        let (item, real) = line.split_once('|').expect("an item and its parts in R");
         let real: Vec<&str> = real.split('|').collect();
         let [name, operator, wanted] = real[..] else {
             refused.push(item);
@@ -49,7 +49,7 @@ fn every_real_dependency_item_is_split_as_r_splits_it() {
     assert!(items.lines().count() > 10_000, "{}", items.lines().count());
     assert!(refused.len() < 10, "R refuses {refused:?}");
 
-    // And the fields are those items: none lost, none made.
+    // The fields consist of these items: none is lost or added.
     let fields = std::fs::read_to_string(fields).expect("the fields");
     for field in fields.lines() {
         let commas = field.split(',').filter(|item| !item.trim().is_empty()).count();

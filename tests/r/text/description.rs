@@ -1,4 +1,4 @@
-//! DESCRIPTION of every real package, decoded and field by field, against the reader of R's own tools.
+//! DESCRIPTION of every real package, compared field by field with the reader of R's tools.
 
 use super::index::{file_name, tarballs};
 use crate::support::rscript;
@@ -25,7 +25,7 @@ fn every_real_description_is_read_as_r_reads_it() {
         let found = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
         all.insert(file_name(&path), found.description_raw);
     }
-    // Real ones are UTF-8 or ASCII by now; these are as they were.
+    // The real ones are UTF-8 or ASCII; these have older encodings.
     let latin =
         b"Package: old\nVersion: 0.1\nAuthor: Fran\xe7ois,\n    M\xfcller\nEncoding: latin1\n".to_vec();
     all.insert("old_latin1".to_owned(), latin);
@@ -38,7 +38,7 @@ fn every_real_description_is_read_as_r_reads_it() {
         let fields: BTreeMap<&str, &str> = description.fields().collect();
         for (tag, value) in fields {
             let value = value.replace('\\', "\\\\").replace('\n', "\\n");
-            writeln!(ours, "{name}|{tag}|{value}|").expect("a String takes it");
+            writeln!(ours, "{name}|{tag}|{value}|").expect("writing to a String does not fail");
         }
     }
     let real = rscript::run(SCRIPT, &[folder.path()]);

@@ -1,4 +1,4 @@
-//! Archives somebody made to do harm, or badly: each is refused by the name of its fault, nothing panics.
+//! Malicious and malformed archives: each is refused with the error of its fault, and none causes a panic.
 
 use super::tar::{Tar, description, gz, header, source, sum};
 use crate::support::data;
@@ -14,13 +14,13 @@ fn base() -> Tar {
     Tar::default().folder("a1").file("a1/DESCRIPTION", description("a1", "1.0").as_bytes())
 }
 
-/// Asserts that the bytes are refused, and for which reason.
+/// Asserts that the bytes are refused with this error.
 macro_rules! refused {
     ($bytes:expr, $pattern:pat) => {
         match check(&$bytes[..]) {
             Err($pattern) => {}
-            Err(other) => panic!("{}: refused, but as {other:?}", stringify!($bytes)),
-            Ok(_) => panic!("{}: taken", stringify!($bytes)),
+            Err(other) => panic!("{}: refused with {other:?}", stringify!($bytes)),
+            Ok(_) => panic!("{}: accepted", stringify!($bytes)),
         }
     };
 }
@@ -39,7 +39,7 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn a_plain_package_is_taken_with_all_there_is_to_know() {
+fn a_plain_package_is_read_with_all_its_details() {
     let bytes =
         source("a1", "1.0-2", &[("src/x.c", b"int x;\n"), ("README", b"no"), ("readme.md", b"# yes\n")]);
     let file = SourceFileName::parse("a1_1.0-2.tar.gz").expect("a name");
@@ -53,14 +53,14 @@ fn a_plain_package_is_taken_with_all_there_is_to_know() {
 }
 
 #[test]
-fn needs_compilation_of_description_goes_before_the_folder() {
+fn needs_compilation_of_description_overrides_the_src_directory() {
     let text = format!("{}NeedsCompilation: No\n", description("a1", "1.0"));
     let bytes = Tar::default().file("a1/DESCRIPTION", text.as_bytes()).file("a1/src/x.c", b"").gz();
     assert!(!check(&bytes).expect("a package").needs_compilation);
 }
 
 #[test]
-fn other_formats_are_named() {
+fn other_formats_are_reported_by_name() {
     refused!(b"PK\x03\x04 and so on", ArchiveError::Zip);
     refused!(base().end(), ArchiveError::PlainTar);
     refused!(b"", ArchiveError::NotAnArchive);
@@ -77,9 +77,9 @@ fn other_formats_are_named() {
 fn the_other_compressions_are_read() {
     let tar = base().end();
     let mut bz = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
-    bz.write_all(&tar).expect("a Vec takes it");
+    bz.write_all(&tar).expect("writing to a Vec does not fail");
     let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
-    xz.write_all(&tar).expect("a Vec takes it");
+    xz.write_all(&tar).expect("writing to a Vec does not fail");
     let packed =
         [bz.finish().expect("bzip2"), xz.finish().expect("xz"), zstd::encode_all(&tar[..], 3).expect("zstd")];
     for bytes in packed {
@@ -91,7 +91,7 @@ fn the_other_compressions_are_read() {
 }
 
 #[test]
-fn paths_that_leave_the_folder_are_refused() {
+fn paths_outside_the_directory_are_refused() {
     refused!(base().file("/etc/passwd", b"x").gz(), ArchiveError::AbsolutePath(_));
     refused!(base().file("C:/x", b"x").gz(), ArchiveError::AbsolutePath(_));
     refused!(base().file("../x", b"x").gz(), ArchiveError::ParentPath(_));
@@ -107,7 +107,7 @@ fn paths_that_leave_the_folder_are_refused() {
 }
 
 #[test]
-fn links_that_leave_the_folder_are_refused() {
+fn links_outside_the_directory_are_refused() {
     for target in ["/etc", "../..", "..", "x/../..", "..\\..\\x"] {
         refused!(base().member(b'2', b"a1/l", target.as_bytes(), b"").gz(), ArchiveError::LinkOutside { .. });
     }
@@ -150,7 +150,7 @@ fn names_must_be_text() {
 }
 
 #[test]
-fn a_package_is_exactly_one_folder_with_one_description() {
+fn a_package_is_exactly_one_directory_with_one_description() {
     refused!(base().file("b2/x", b"").gz(), ArchiveError::TwoFolders { .. });
     refused!(base().file("x", b"").gz(), ArchiveError::FileAtTop(_));
     refused!(Tar::default().file("a1/x", b"").gz(), ArchiveError::NoDescription(_));
@@ -194,14 +194,14 @@ fn names_and_versions_must_agree_and_be_valid() {
 }
 
 #[test]
-fn a_binary_package_is_told_from_a_source_package() {
+fn a_binary_package_is_distinguished_from_a_source_package() {
     let text = format!("{}Built: R 4.2.2; x86_64-pc-linux-gnu; 2023-01-16; unix\n", description("a1", "1.0"));
     let archive = check(&Tar::default().file("a1/DESCRIPTION", text.as_bytes()).gz()).expect("well formed");
     assert!(matches!(archive.require_source(), Err(ArchiveError::Binary { r, .. }) if r == "4.2.2"));
 }
 
 #[test]
-fn damaged_archives_are_named() {
+fn damaged_archives_are_refused_with_the_fault() {
     let good = base().file("a1/x", &[7; 3000]).gz();
     let mut crc = good.clone();
     let at = crc.len() - 6;
@@ -217,11 +217,11 @@ fn damaged_archives_are_named() {
     refused!(base().raw(sum, b"").gz(), ArchiveError::Tar { .. });
     refused!(gz(&base().file("a1/x", &[7; 3000]).end()[..4000]), ArchiveError::Truncated);
     refused!(base().member(b'5', b"a1/d/", b"", b"contents").gz(), ArchiveError::Tar { .. });
-    assert!(check(&gz(&base().0)).is_ok(), "old tars write no end mark");
+    assert!(check(&gz(&base().0)).is_ok(), "old archives have no end mark");
 }
 
 #[test]
-fn headers_that_lie_about_sizes_are_refused() {
+fn headers_with_false_sizes_are_refused() {
     let mut negative = header(b'0', b"a1/x", b"", 0);
     negative[124..136].fill(0xff);
     sum(&mut negative);
@@ -233,10 +233,10 @@ fn headers_that_lie_about_sizes_are_refused() {
     refused!(base().raw(header(b'0', b"a1/x", b"", 1 << 30), b"").gz(), ArchiveError::Truncated);
     refused!(base().raw(header(b'x', b"p", b"", 1 << 30), b"").gz(), ArchiveError::LongName { .. });
     refused!(base().raw(header(b'L', b"p", b"", 1 << 30), b"").gz(), ArchiveError::LongName { .. });
-    let lie = pax(&[("size", "99999999999999999999")]);
-    refused!(base().member(b'x', b"p", b"", &lie).file("a1/y", b"").gz(), ArchiveError::Tar { .. });
-    let hides = pax(&[("size", "1024")]);
-    refused!(base().member(b'x', b"p", b"", &hides).file("a1/y", b"").gz(), ArchiveError::Tar { .. });
+    let too_long = pax(&[("size", "99999999999999999999")]);
+    refused!(base().member(b'x', b"p", b"", &too_long).file("a1/y", b"").gz(), ArchiveError::Tar { .. });
+    let hidden = pax(&[("size", "1024")]);
+    refused!(base().member(b'x', b"p", b"", &hidden).file("a1/y", b"").gz(), ArchiveError::Tar { .. });
     let global = pax(&[("path", "a1/y")]);
     refused!(base().member(b'g', b"p", b"", &global).file("a1/y", b"").gz(), ArchiveError::Tar { .. });
     let comment = pax(&[("comment", "from a version control system")]);
@@ -247,7 +247,7 @@ fn headers_that_lie_about_sizes_are_refused() {
 }
 
 #[test]
-fn limits_hold_for_size_members_and_description() {
+fn size_members_and_description_are_limited() {
     let limits = Limits { inflated: 1 << 20, members: 3, description: 1000, ..Limits::default() };
     let with = |bytes: Vec<u8>| read(&bytes[..], None, limits);
     let large = with(base().file("a1/x", &vec![1; 2 << 20]).gz());
@@ -259,21 +259,21 @@ fn limits_hold_for_size_members_and_description() {
 }
 
 #[test]
-fn a_bomb_is_refused_after_a_little_work() {
-    // 100 MiB of zeros, 64 KiB at a time; refused once 64 MiB have come out.
+fn a_decompression_bomb_is_refused_early() {
+    // 100 MiB of zeros in pieces of 64 KiB; refused after 64 MiB are decompressed.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-    encoder.write_all(&base().0).expect("a Vec takes it");
-    encoder.write_all(&header(b'0', b"a1/x", b"", 100 << 20)).expect("a Vec takes it");
+    encoder.write_all(&base().0).expect("writing to a Vec does not fail");
+    encoder.write_all(&header(b'0', b"a1/x", b"", 100 << 20)).expect("writing to a Vec does not fail");
     for _ in 0..100 << 4 {
-        encoder.write_all(&[0; 64 << 10]).expect("a Vec takes it");
+        encoder.write_all(&[0; 64 << 10]).expect("writing to a Vec does not fail");
     }
-    let bomb = encoder.finish().expect("a Vec takes it");
+    let bomb = encoder.finish().expect("writing to a Vec does not fail");
     refused!(bomb, ArchiveError::Bomb { .. });
     assert!(matches!(read_identity(&bomb[..], None, Limits::default()), Err(ArchiveError::Bomb { .. })));
 }
 
 #[test]
-fn an_archived_release_is_identified_past_what_a_new_one_may_not_have() {
+fn an_archived_release_is_identified_despite_faults_that_a_new_one_must_not_have() {
     let odd = base().member(b'0', b"a1/\xff", b"", b"").gz();
     let file = SourceFileName::parse_archived("a1_1-0.tar.gz").expect("a name");
     let found = read_identity(&odd[..], Some(file), Limits::default()).expect("a release");
@@ -313,22 +313,22 @@ fn a_tar_with_any_header_byte_changed_never_panics() {
         .member(b'L', b"l", b"", b"a1/other\0")
         .file("a1/y", b"")
         .file("a1/DESCRIPTION", description("a1", "1.0").as_bytes());
-    let mut taken = 0;
+    let mut accepted = 0;
     for at in 0..good.0.len() {
         let mut tar = good.clone();
         if tar.0[at] != 0 || at % 3 == 0 {
             tar.0[at] ^= [0x01, 0x80, 0xff][at % 3];
-            // With the checksum mended, so that the change is seen by what comes after it.
+            // The checksum is corrected, so that the change reaches the code after its check.
             let start = at / 512 * 512;
             let mut block: [u8; 512] = tar.0[start..start + 512].try_into().expect("a block");
             if block[257..262] == *b"ustar" {
                 sum(&mut block);
                 tar.0[start..start + 512].copy_from_slice(&block);
             }
-            taken += usize::from(check(&tar.gz()).is_ok());
+            accepted += usize::from(check(&tar.gz()).is_ok());
         }
     }
-    assert!(taken > 0, "changes of times and the like are harmless");
+    assert!(accepted > 0, "changes of times and similar fields are harmless");
 }
 
 #[test]
@@ -345,33 +345,36 @@ fn members_are_read_in_order_with_their_contents() {
 }
 
 #[test]
-fn an_archive_is_read_no_further_than_to_what_decides_where_its_bytes_are_known() {
+fn metadata_is_read_without_the_rest_of_the_archive_if_it_is_complete() {
     use rstudio_pm::r::archive::{ReadExtent, read_up_to};
     let description = |more: &str| format!("Package: a1\nVersion: 1.0\nTitle: T\n{more}").into_bytes();
-    let built = |more: &str, readme: &str| {
+    let build = |more: &str, readme: &str| {
         let tar = Tar::default().file("a1/DESCRIPTION", &description(more)).file(readme, b"# one\n");
-        // Nothing that could be made shorter, so that half of the archive ends in it.
+        // Incompressible bytes, so that half of the archive ends inside them.
         let long: Vec<u8> =
             (0_u32..75_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         tar.file("a1/src/x.c", &long).file("a1/readme.md", b"# two\n").gz()
     };
-    let told = |bytes: &[u8], extent| {
+    let details = |bytes: &[u8], extent| {
         let package = read_up_to(extent, bytes, None, Limits::default())?;
         Ok::<_, ArchiveError>((package.description, package.needs_compilation, package.readme))
     };
-    let decided = built("NeedsCompilation: yes\n", "a1/README.md");
-    assert_eq!(told(&decided, ReadExtent::Metadata).unwrap(), told(&decided, ReadExtent::Whole).unwrap());
-    // Only the beginning was looked at.
-    let cut = &decided[..decided.len() / 2];
-    assert!(told(cut, ReadExtent::Whole).is_err() && told(cut, ReadExtent::Metadata).is_ok());
-    // Nothing is decided while a better README, or whether there is a folder `src`, may follow.
+    let complete = build("NeedsCompilation: yes\n", "a1/README.md");
+    assert_eq!(
+        details(&complete, ReadExtent::Metadata).unwrap(),
+        details(&complete, ReadExtent::Whole).unwrap()
+    );
+    // Only the beginning is read.
+    let cut = &complete[..complete.len() / 2];
+    assert!(details(cut, ReadExtent::Whole).is_err() && details(cut, ReadExtent::Metadata).is_ok());
+    // The whole archive is read if a better README or a directory `src` may follow.
     for (more, readme) in [("NeedsCompilation: yes\n", "a1/README"), ("", "a1/README.md")] {
-        let bytes = built(more, readme);
+        let bytes = build(more, readme);
         assert_eq!(
-            told(&bytes, ReadExtent::Metadata).unwrap(),
-            told(&bytes, ReadExtent::Whole).unwrap(),
+            details(&bytes, ReadExtent::Metadata).unwrap(),
+            details(&bytes, ReadExtent::Whole).unwrap(),
             "{readme}"
         );
-        assert!(told(&bytes[..bytes.len() / 2], ReadExtent::Metadata).is_err(), "{readme}");
+        assert!(details(&bytes[..bytes.len() / 2], ReadExtent::Metadata).is_err(), "{readme}");
     }
 }

@@ -1,4 +1,4 @@
-//! Index records against `tools::write_PACKAGES`, on every tarball of the real mirror, archived ones included.
+//! Index records, compared with `tools::write_PACKAGES` on every current and archived tarball of the mirror.
 
 use crate::support::{data, rscript};
 use md5::{Digest, Md5};
@@ -8,7 +8,7 @@ use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::{description, packages};
 use std::path::{Path, PathBuf};
 
-/// Every source tarball of the shared mirror, current and archived.
+/// All source tarballs of the mirror, current and archived.
 pub(super) fn tarballs() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![data::path("cran-mirror/src/contrib")];
@@ -87,8 +87,8 @@ fn r_reads_our_index_as_its_own() {
     let mut records: Vec<_> = packages::records(&text).map(|r| r.expect("a record")).collect();
     records.sort_by(|a, b| packages::compare_names(a.package, b.package));
     let mut out = packages::gzip(Vec::new());
-    packages::render(&mut out, records.iter().map(|r| r.stanza)).expect("a Vec takes it");
-    let packed = out.finish().expect("a Vec takes it");
+    packages::render(&mut out, records.iter().map(|r| r.stanza)).expect("writing to a Vec does not fail");
+    let packed = out.finish().expect("writing to a Vec does not fail");
     std::fs::write(folder.path().join("PACKAGES.gz"), &packed).expect("a file");
     let script = r#"
         args <- commandArgs(TRUE)

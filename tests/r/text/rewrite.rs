@@ -1,4 +1,4 @@
-//! Rewritten packages: everything but DESCRIPTION and its checksum is as it was, and real R installs them.
+//! Rewritten packages: only DESCRIPTION and its checksum change, and real R installs them.
 
 use super::index::{file_name, tarballs};
 use super::tar::{Tar, description, gz, header, source};
@@ -14,7 +14,7 @@ fn rewritten(bytes: &[u8], options: Options) -> Vec<u8> {
     rewrite::archive(bytes, &read(bytes), "RSPM", None, Vec::new(), options).expect("rewritten").1
 }
 
-/// Every member: raw name, size and contents.
+/// Raw name and contents of every member.
 fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     let mut members = Members::new(bytes, Limits::default()).expect("an archive");
@@ -27,7 +27,7 @@ fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn every_real_package_keeps_everything_but_description_and_its_checksum() {
+fn only_description_and_its_checksum_change_in_real_packages() {
     let options = Options { level: 1, ..Options::default() };
     for path in tarballs() {
         let name = file_name(&path);
@@ -52,7 +52,7 @@ fn every_real_package_keeps_everything_but_description_and_its_checksum() {
         let allowed = [format!("{folder}/DESCRIPTION"), format!("{folder}/MD5")];
         assert!(differing.iter().all(|d| allowed.contains(d)), "{name}: {differing:?}");
         assert_eq!(differing.len(), 2, "{name}: {differing:?}");
-        // The fields differ in Repository alone.
+        // The fields differ only in Repository.
         let others = |archive: &PackageArchive| -> Vec<(String, String)> {
             let fields = archive.description.fields().filter(|(tag, _)| *tag != "Repository");
             fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect()
@@ -84,7 +84,7 @@ fn a_rewritten_package_installs_and_its_checksums_agree() {
 }
 
 #[test]
-fn the_result_depends_on_input_and_options_alone() {
+fn the_result_depends_only_on_input_and_options() {
     let bytes = source("a1", "1.0", &[("R/x.R", &b"x <- 1\n".repeat(4000))]);
     let options = |level, buffer| Options { level, buffer, ..Options::default() };
     let one = rewritten(&bytes, options(6, 32 << 10));
@@ -96,7 +96,7 @@ fn the_result_depends_on_input_and_options_alone() {
 }
 
 #[test]
-fn a_package_that_has_the_value_already_keeps_its_tar_byte_for_byte() {
+fn the_tar_of_a_package_that_already_has_the_value_does_not_change() {
     let text = format!("{}Repository: RSPM\n", description("a1", "1.0"));
     let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
     let list = format!("{} *R/x.R\n{digest} *DESCRIPTION\n", "0".repeat(32));
@@ -118,7 +118,7 @@ fn a_package_that_has_the_value_already_keeps_its_tar_byte_for_byte() {
 }
 
 #[test]
-fn checksums_may_come_before_description() {
+fn checksums_may_precede_description() {
     let text = description("a1", "1.0");
     let digest = hex::encode(<md5::Md5 as md5::Digest>::digest(&text));
     let other = "0123456789abcdef".repeat(2);
@@ -131,7 +131,7 @@ fn checksums_may_come_before_description() {
 }
 
 #[test]
-fn another_file_than_the_one_checked_is_refused() {
+fn a_file_other_than_the_checked_one_is_refused() {
     let checked = read(&source("a1", "1.0", &[]));
     let other = source("a1", "1.1", &[]);
     let result = rewrite::archive(&other[..], &checked, "RSPM", None, Vec::new(), Options::default());
@@ -142,7 +142,7 @@ fn another_file_than_the_one_checked_is_refused() {
 fn a_description_whose_size_is_in_an_extended_header_is_refused() {
     let text = description("a1", "1.0");
     let size = format!("12 size={}\n", text.len());
-    assert_eq!(size.len(), 12, "the record gives its own length");
+    assert_eq!(size.len(), 12, "the record contains its own length");
     let bytes =
         Tar::default().member(b'x', b"p", b"", size.as_bytes()).file("a1/DESCRIPTION", text.as_bytes()).gz();
     let result = rewrite::archive(&bytes[..], &read(&bytes), "RSPM", None, Vec::new(), Options::default());

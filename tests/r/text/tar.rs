@@ -1,9 +1,9 @@
-//! Packages and tar archives made in a test, honest ones and others: every header byte is the test's own.
+//! Valid and invalid packages and tar archives for tests, with control of every header byte.
 
 use flate2::{Compression, GzBuilder};
 use std::io::Write;
 
-/// A tar archive in the making.
+/// A tar archive under construction.
 #[derive(Clone, Default)]
 pub(crate) struct Tar(pub(crate) Vec<u8>);
 
@@ -18,12 +18,12 @@ impl Tar {
         self.member(b'5', format!("{path}/").as_bytes(), b"", b"")
     }
 
-    /// A member of any type, with any name (at most 100 bytes are kept) and link target.
+    /// A member of any type, with any name (at most 100 bytes are used) and link target.
     pub(crate) fn member(self, kind: u8, name: &[u8], link: &[u8], contents: &[u8]) -> Tar {
         self.raw(header(kind, name, link, contents.len() as u64), contents)
     }
 
-    /// A header as it stands and contents, padded.
+    /// An unchanged header, and contents with padding.
     pub(crate) fn raw(mut self, header: [u8; 512], contents: &[u8]) -> Tar {
         self.0.extend_from_slice(&header);
         self.0.extend_from_slice(contents);
@@ -43,7 +43,7 @@ impl Tar {
     }
 }
 
-/// A POSIX header with a right checksum.
+/// A POSIX header with a correct checksum.
 pub(crate) fn header(kind: u8, name: &[u8], link: &[u8], size: u64) -> [u8; 512] {
     let mut block = [0; 512];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
@@ -70,11 +70,11 @@ pub(crate) fn sum(block: &mut [u8; 512]) {
 /// Bytes as one gzip member.
 pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzBuilder::new().write(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("a Vec takes it");
-    encoder.finish().expect("a Vec takes it")
+    encoder.write_all(bytes).expect("writing to a Vec does not fail");
+    encoder.finish().expect("writing to a Vec does not fail")
 }
 
-/// DESCRIPTION of a package that installs.
+/// DESCRIPTION of a package that can be installed.
 pub(crate) fn description(package: &str, version: &str) -> String {
     format!(
         "Package: {package}\nVersion: {version}\nTitle: A Package Made in a Test\nDescription: Made in a test.\n\
@@ -82,7 +82,7 @@ pub(crate) fn description(package: &str, version: &str) -> String {
     )
 }
 
-/// A source package that installs: a pure-R function `hello`, and whatever files are added.
+/// A source package that can be installed: a pure-R function `hello` and more files.
 pub(crate) fn source(package: &str, version: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Tar::default()
         .folder(package)

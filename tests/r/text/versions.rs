@@ -1,4 +1,4 @@
-//! The order of versions against R's own, on every version of the real indexes.
+//! The order of versions, compared with R's on every version of the real indexes.
 
 use crate::support::{data, rscript};
 use rstudio_pm::r::version;

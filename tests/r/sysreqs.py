@@ -15,7 +15,7 @@ rules = [json.loads(path.read_text()) for path in (base / "rules").iterdir()]
 texts = [row["SystemRequirements"] for row in json.loads((base / "test/sysreqs.json").read_text())]
 
 
-def covers(constraint, distribution, release):
+def holds(constraint, distribution, release):
     return (
         constraint["os"] == "linux"
         and constraint.get("distribution", distribution) == distribution
@@ -26,7 +26,7 @@ def covers(constraint, distribution, release):
 found = [[rule for rule in rules if any(re.search(p, text, re.I) for p in rule["patterns"])] for text in texts]
 for system in systems:
     has_block = {
-        id(rule): any(covers(c, *system) for block in rule["dependencies"] for c in block["constraints"]) for rule in rules
+        id(rule): any(holds(c, *system) for block in rule["dependencies"] for c in block["constraints"]) for rule in rules
     }
     print(sum(any(has_block[id(rule)] for rule in matching) for matching in found))
 print(sum(not matching for matching in found))

@@ -1,4 +1,4 @@
-//! The clean-up: what nothing refers to goes, what anything refers to stays.
+//! The clean-up: objects without references are removed, others stay.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -7,22 +7,22 @@ use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::sweep::SweepOptions;
 use rstudio_pm::sync::Sync;
 
-use super::told;
+use super::listing;
 use crate::support::advisories;
 use crate::support::backend::{Stores, World, actor};
 use crate::support::rules;
 use crate::support::tarball::Tarball;
 
-/// Every object in service below a folder.
+/// All objects in use below a directory.
 pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let beside = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
+        let excluded = name.starts_with('.') || ["owner", "trash", "damaged"].contains(&name.as_str());
         match path.is_dir() {
-            true if !beside => found.extend(objects(&path)),
-            false if !beside => found.push(path),
+            true if !excluded => found.extend(objects(&path)),
+            false if !excluded => found.push(path),
             _ => {}
         }
     }
@@ -37,8 +37,8 @@ pub(super) fn make_old(files: &[PathBuf]) {
     }
 }
 
-/// Of two documents that were in force one after the other, the clean-up leaves the second; then as after a restart.
-async fn without_the_replaced(world: World) -> World {
+/// Checks that the clean-up removes the older of two documents; returns the backend after a restart.
+async fn after_clean_up_of_replaced(world: World) -> World {
     let persistent = world.folder().join("data/persistent");
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
@@ -48,7 +48,7 @@ async fn without_the_replaced(world: World) -> World {
     world.restarted().await
 }
 
-/// The objects once there are so many: an upload is answered before it is in storage.
+/// Waits for `count` objects: an upload is answered before it is in storage.
 async fn stored(packages: &Path, count: usize) -> Vec<PathBuf> {
     for _ in 0..1000 {
         let found = objects(packages);
@@ -68,69 +68,69 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let packages = world.folder().join("data/packages");
     let readme = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
     world.try_add("team", &[readme], OnExisting::Fail).await.expect("added");
-    let wanted = objects(&packages);
-    assert_eq!(wanted.len(), 2, "the archive and its README");
+    let required = objects(&packages);
+    assert_eq!(required.len(), 2, "the archive and its README");
     world.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
     let all = stored(&packages, 3).await;
     make_old(&all);
 
     world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
-    assert_eq!(objects(&packages), all, "an upload that waits to be added is wanted");
+    assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
     let world = world.restarted().await;
-    let fresh = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
-    world.upload(&fresh).await.expect("an upload");
+    let new = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
+    world.upload(&new).await.expect("an upload");
     stored(&packages, 5).await;
     let world = world.restarted().await;
-    let swept = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
-    assert_eq!(swept.objects, 1, "forgotten with the restart, and old");
+    let result = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    assert_eq!(result.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
-    assert!(wanted.iter().all(|path| path.exists()));
+    assert!(required.iter().all(|path| path.exists()));
 }
 
 #[tokio::test]
-async fn a_removed_package_keeps_its_bytes_for_older_snapshots() {
+async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
     world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
-    let kept =
+    let referenced =
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
-    assert!(kept.iter().all(|files| !files.is_empty()));
-    make_old(&kept.concat());
+    assert!(referenced.iter().all(|files| !files.is_empty()));
+    make_old(&referenced.concat());
     assert_eq!(world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
-    assert!(kept.concat().iter().all(|path| path.exists()));
+    assert!(referenced.concat().iter().all(|path| path.exists()));
 }
 
 #[tokio::test]
-async fn rules_that_were_replaced_are_removed_and_those_in_force_stay() {
+async fn replaced_rules_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[SystemRequirements]\nURL = file://{}", folder.path().display());
     let world = World::on(Stores { gcfg }).await;
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
-        let looked = Sync::new(world.state.clone()).start_requirements("test").job().wait_end().await;
-        assert!(looked.expect("rules").contains("are in force now"));
+        let result = Sync::new(world.state.clone()).start_requirements("test").job().wait_end().await;
+        assert!(result.expect("rules").contains("are in force now"));
     }
-    let world = without_the_replaced(world).await;
+    let world = after_clean_up_of_replaced(world).await;
     Sync::new(world.state.clone()).load_rules().await;
     assert_eq!(world.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn advisories_that_were_replaced_are_removed_and_those_in_force_stay() {
+async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[Vulnerabilities]\nURL = file://{}", folder.path().display());
     let world = World::on(Stores { gcfg }).await;
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
-        let looked = Sync::new(world.state.clone()).start_advisories("test").job().wait_end().await;
-        assert!(looked.expect("advisories").contains("are in force now"));
+        let result = Sync::new(world.state.clone()).start_advisories("test").job().wait_end().await;
+        assert!(result.expect("advisories").contains("are in force now"));
     }
-    let world = without_the_replaced(world).await;
+    let world = after_clean_up_of_replaced(world).await;
     Sync::new(world.state.clone()).load_advisories().await;
     assert_eq!(world.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }

@@ -1,11 +1,11 @@
-//! Sources, repositories and subscriptions: what is refused, why, and the way out.
+//! Sources, repositories and subscriptions: refused edits, their reasons and remedies.
 
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::{OnExisting, RepoEdit};
 
-use super::told;
+use super::listing;
 use crate::support::backend::{World, actor};
 
 fn name(text: &str) -> rstudio_pm::model::name::Name {
@@ -13,79 +13,83 @@ fn name(text: &str) -> rstudio_pm::model::name::Name {
 }
 
 #[tokio::test]
-async fn sources_of_kinds_that_cannot_be_made_are_refused_with_what_can() {
+async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
     let world = World::new().await;
     for kind in [SourceKind::Git, SourceKind::CuratedCran, SourceKind::LocalPython] {
-        let said = world
+        let error = world
             .repo
             .create_source(&name("x"), kind, OnExisting::Fail)
             .await
             .expect_err("refused")
             .to_string();
         assert_eq!(
-            said,
+            error,
             format!(
                 "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
                  bioconductor (docs/compatibility.md lists what is missing)"
             )
         );
     }
-    let said =
+    let error =
         world.repo.create_source(&name("x"), SourceKind::Cran, OnExisting::Fail).await.expect_err("refused");
-    assert!(said.to_string().contains("is built in: there is one, named 'cran'"), "{said}");
-    let said = world
+    assert!(error.to_string().contains("is built in: there is one, named 'cran'"), "{error}");
+    let error = world
         .repo
         .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
     assert_eq!(
-        said.to_string(),
+        error.to_string(),
         "this version cannot serve repositories of type python; it supports r and bioconductor"
     );
 }
 
 #[tokio::test]
-async fn what_exists_is_refused_or_left_as_asked() {
+async fn an_existing_name_is_refused_or_left_as_requested() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     let again = world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Succeed).await.expect("left");
+    world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Succeed).await.expect("unchanged");
     let again = world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed, &actor()).await.expect("left");
+    world
+        .repo
+        .create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
+        .await
+        .expect("unchanged");
     let again = world.repo.subscribe("all", "team", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("left");
+    world.repo.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("unchanged");
     assert_eq!(world.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
 }
 
 #[tokio::test]
-async fn unknown_names_get_the_nearest() {
+async fn errors_of_unknown_names_suggest_the_nearest() {
     let world = World::new().await;
     world.local("internal").await;
     world.repository("production", &["internal"]).await;
-    let said =
+    let error =
         world.repo.subscribe("prodution", "internal", OnExisting::Fail, &actor()).await.expect_err("unknown");
-    assert_eq!(said.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
-    let said =
+    assert_eq!(error.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
+    let error =
         world.repo.subscribe("production", "intenal", OnExisting::Fail, &actor()).await.expect_err("unknown");
-    assert_eq!(said.to_string(), "there is no source 'intenal'; did you mean 'internal'?");
+    assert_eq!(error.to_string(), "there is no source 'intenal'; did you mean 'internal'?");
 }
 
 #[tokio::test]
-async fn a_repository_of_one_language_offers_no_source_of_another() {
+async fn a_repository_cannot_subscribe_to_a_source_of_another_language() {
     let world = World::new().await;
     world.repository("all", &[]).await;
-    let said = world
+    let error = world
         .repo
         .subscribe("all", "pypi", OnExisting::Fail, &actor())
         .await
         .expect_err("refused")
         .to_string();
     assert_eq!(
-        said,
+        error,
         "the repository 'all' is of type R and cannot offer 'pypi', a source of type PyPI; both must be of one language"
     );
 }
@@ -95,9 +99,9 @@ async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    let said = world.repo.delete_source("team").await.expect_err("subscribed").to_string();
+    let error = world.repo.delete_source("team").await.expect_err("subscribed").to_string();
     assert_eq!(
-        said,
+        error,
         "the source 'team' is subscribed to by 'all'; first run: rspm unsubscribe --repo=all --source=team"
     );
     assert!(matches!(world.repo.delete_source("cran").await, Err(RepoError::Invalid(_))));
@@ -109,7 +113,7 @@ async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
 }
 
 #[tokio::test]
-async fn a_source_and_a_repository_take_another_name() {
+async fn a_source_and_a_repository_can_be_renamed() {
     let world = World::new().await;
     world.local("team").await;
     world.local("other").await;
@@ -124,7 +128,7 @@ async fn a_source_and_a_repository_take_another_name() {
     let catalog = world.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
-    assert_eq!(told(&world, "every", "latest").await, "alpha 1.0");
+    assert_eq!(listing(&world, "every", "latest").await, "alpha 1.0");
     let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
     assert!(matches!(world.repo.edit_repo("every", long).await, Err(RepoError::Invalid(_))));
     world.repo.delete_repo("every").await.expect("deleted");
@@ -139,19 +143,22 @@ async fn an_order_names_every_subscribed_source_once() {
     }
     world.repository("all", &["a", "b"]).await;
     let order = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for (wrong, said) in [
+    for (wrong, error) in [
         (order(&["a"]), "the order must name every subscribed source; missing: b"),
         (order(&["a", "b", "c"]), "not subscribed to: c; run rspm subscribe --repo=all first"),
         (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
     ] {
-        assert_eq!(world.repo.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(), said);
+        assert_eq!(
+            world.repo.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(),
+            error
+        );
     }
     for source in ["a", "b"] {
         world.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
     }
-    assert_eq!(told(&world, "all", "latest").await, "pkg 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "pkg 1.0");
     world.repo.reorder("all", &order(&["b", "a"]), &actor()).await.expect("reordered");
-    assert_eq!(told(&world, "all", "latest").await, "pkg 2.0");
-    let said = world.repo.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
-    assert_eq!(said, "the repository 'all' does not subscribe to 'c'");
+    assert_eq!(listing(&world, "all", "latest").await, "pkg 2.0");
+    let error = world.repo.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
+    assert_eq!(error, "the repository 'all' does not subscribe to 'c'");
 }

@@ -1,4 +1,4 @@
-//! What is stored is compared with its digest, and what differs is never served.
+//! Stored objects are compared with their digests, and damaged ones are never served.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use rstudio_pm::repo::index::Document;
 use rstudio_pm::repo::scrub::{ScrubLimits, ScrubResult};
 use rstudio_pm::storage::Area;
 
+use super::all_stores::{ObjectStore, fetched, stores};
 use super::clean_up::objects;
-use super::everywhere::{Bytes, fetched, stores};
 use super::{index, point};
 use crate::support::backend::World;
 use crate::support::db::Engine;
@@ -29,7 +29,7 @@ async fn stored() -> (World, PathBuf) {
     (world, object)
 }
 
-/// One bit another than it was; the size stays.
+/// Flips one bit; the size stays.
 fn flip(object: &PathBuf) {
     let mut bytes = std::fs::read(object).expect("stored");
     let middle = bytes.len() / 2;
@@ -49,7 +49,7 @@ async fn damaged(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_local_package_is_not_served_and_is_set_aside() {
+async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     let (world, object) = stored().await;
     flip(&object);
     let world = world.restarted().await;
@@ -60,14 +60,14 @@ async fn a_damaged_local_package_is_not_served_and_is_set_aside() {
     }
     assert!(!object.exists());
     assert_eq!(damaged(&world).await, 1);
-    // A restart knows it still.
+    // The damage is still known after a restart.
     let world = world.restarted().await;
     world.repo.claim_storage().await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-damage"]);
-    // The same bytes handed in again mend it.
+    // Adding the same package again repairs it.
     let again = world.try_add("team", &[Tarball::new("alpha", "1.0")], OnExisting::Replace).await;
     again.expect("added");
     assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
@@ -82,12 +82,12 @@ async fn check(world: &World) -> Result<(), RepoError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_package_whose_size_changed_while_the_server_runs_is_set_aside() {
+async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
     let world = World::new().await;
     world.repo.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    // Larger than what is kept in memory.
+    // Larger than the objects in the memory cache.
     let mut state = 1_u64;
     let noise: String = std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -122,21 +122,21 @@ async fn a_package_whose_size_changed_while_the_server_runs_is_set_aside() {
 
 /// A lost object whose directory is a file, so that it cannot be stored again until the file is removed.
 async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
-    let world = World::on(stores(engine, Bytes::Disk).await).await;
+    let world = World::on(stores(engine, ObjectStore::Disk).await).await;
     world.repo.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     let package = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
     world.try_add("team", std::slice::from_ref(&package), OnExisting::Fail).await.expect("added");
     for object in objects(&world.folder().join("data/packages")) {
-        let slot = object.parent().expect("a directory");
-        std::fs::remove_dir_all(slot).expect("removed");
-        std::fs::write(slot, "").expect("written");
+        let dir = object.parent().expect("a directory");
+        std::fs::remove_dir_all(dir).expect("removed");
+        std::fs::write(dir, "").expect("written");
         for existing in [OnExisting::Replace, OnExisting::Succeed] {
             let refused = world.try_add("team", std::slice::from_ref(&package), existing).await;
             assert!(matches!(refused, Err(RepoError::Storage(_))), "{object:?}: {refused:?}");
         }
-        std::fs::remove_file(slot).expect("removed");
+        std::fs::remove_file(dir).expect("removed");
         let again = world.try_add("team", std::slice::from_ref(&package), OnExisting::Replace).await;
         assert_eq!(again.expect("added"), [AddStatus::Existing]);
         assert!(object.is_file(), "{object:?}");
@@ -154,7 +154,7 @@ async fn a_replaced_package_is_reported_only_once_it_is_stored_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
+async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
     let (world, object) = stored().await;
     let backup = std::fs::read(&object).expect("a backup");
     flip(&object);
@@ -162,7 +162,7 @@ async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
     world.repo.claim_storage().await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
-    // A copy that is damaged as well is set aside again.
+    // A copy that is damaged as well is moved aside again.
     std::fs::write(&object, &backup).expect("copied");
     flip(&object);
     let world = world.restarted().await;
@@ -176,7 +176,7 @@ async fn a_sound_file_that_is_copied_to_the_place_of_a_damaged_one_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
+async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     let (world, object) = stored().await;
     assert!(open(&world).await.is_ok());
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
@@ -186,9 +186,9 @@ async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     );
     let world = world.restarted().await;
     world.repo.claim_storage().await;
-    assert!(open(&world).await.is_ok(), "proven");
+    assert!(open(&world).await.is_ok(), "verified");
     flip(&object);
-    // What is small is in memory; another process has the same.
+    // Small objects are in memory; the restart empties it.
     let world = world.restarted().await;
     world.repo.claim_storage().await;
     let found = world.repo.scrub(quick).await.expect("compared");
@@ -196,19 +196,19 @@ async fn the_nightly_comparison_finds_damage_of_what_was_proven_before() {
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     assert!(!object.exists());
-    // What a row names and storage lacks is counted.
+    // An object that a row names and storage lacks is counted as missing.
     let found = world.repo.scrub(quick).await.expect("compared");
     assert_eq!(found, ScrubResult { missing: 1, ..ScrubResult::default() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_index_of_a_closed_day_is_made_again() {
+async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
     let (world, _) = stored().await;
     world.noon("2024-03-02");
     let documents = [Document::PackagesGz, Document::PackagesRds];
-    let mut sound = Vec::new();
+    let mut intact = Vec::new();
     for document in documents.clone() {
-        sound.push(index(&world, "all", "2024-03-01", document).await.bytes);
+        intact.push(index(&world, "all", "2024-03-01", document).await.bytes);
     }
     let stored = objects(&world.folder().join("data/persistent"));
     assert_eq!(stored.len(), 2);
@@ -218,8 +218,8 @@ async fn a_damaged_index_of_a_closed_day_is_made_again() {
         stored.iter().for_each(damage);
         world = world.restarted().await;
         world.repo.claim_storage().await;
-        for (document, sound) in documents.clone().into_iter().zip(&sound) {
-            assert!(index(&world, "all", "2024-03-01", document).await.bytes == *sound);
+        for (document, intact) in documents.clone().into_iter().zip(&intact) {
+            assert!(index(&world, "all", "2024-03-01", document).await.bytes == *intact);
         }
         assert_eq!(objects(&world.folder().join("data/persistent")), stored);
         assert_eq!(world.state.storage.condition().warnings(), []);

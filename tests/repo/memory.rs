@@ -1,4 +1,4 @@
-//! Indexes that many repositories show are held in memory within one budget, however they are asked for.
+//! The indexes of many repositories are held in memory within one budget, for all kinds of requests.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::support::backend::World;
 use crate::support::http;
 use crate::support::tarball::Tarball;
 
-/// What is kept of the indexes that repositories show now, in bytes: `NEWEST_BYTES` of the cache.
+/// The budget for current indexes in bytes: `NEWEST_BYTES` of the cache.
 const BUDGET: usize = 24 << 20;
 const REPOSITORIES: usize = 14;
 
@@ -39,8 +39,8 @@ impl LogControl for NoLogs {
     }
 }
 
-/// Serves a world on a port of this machine: its address.
-async fn served(world: &World) -> String {
+/// Serves `world` on a local port; returns the URL.
+async fn serve(world: &World) -> String {
     let state = Arc::clone(&world.state);
     let site = Arc::new(ArcSwap::from_pointee(SiteSettings::new(&state.config.load())));
     let (control, _orders) = Control::new(Arc::new(NoLogs));
@@ -76,14 +76,14 @@ async fn served(world: &World) -> String {
 /// A package whose index record has about 900 kB.
 fn large(name: &str) -> Tarball {
     let names = (0..75_000).fold(String::new(), |mut all, n| {
-        write!(all, "pkg{n:07}, ").expect("a String takes every write");
+        write!(all, "pkg{n:07}, ").expect("writing to a String does not fail");
         all
     });
     Tarball::new(name, "1.0").field(&format!("Suggests: {}", names.trim_end_matches(", ")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn indexes_of_many_repositories_are_held_within_the_budget_after_they_were_sent() {
+async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget() {
     let world = World::new().await;
     world.local("large").await;
     let packages: Vec<Tarball> = ["aa", "bb", "cc"].map(large).into();
@@ -94,7 +94,7 @@ async fn indexes_of_many_repositories_are_held_within_the_budget_after_they_were
         world.add(&own, "small", &format!("1.{number}")).await;
         world.repository(&format!("repo{number}"), &[&own, "large"]).await;
     }
-    let base = served(&world).await;
+    let base = serve(&world).await;
     let mut all = 0;
     for number in 0..REPOSITORIES {
         let url = format!("{base}/repo{number}/latest/src/contrib/PACKAGES");
@@ -104,8 +104,8 @@ async fn indexes_of_many_repositories_are_held_within_the_budget_after_they_were
         assert!(form.bytes == answer.body);
         all += form.bytes.len();
     }
-    assert!(all > BUDGET * 5 / 4, "{all} bytes prove nothing");
-    // The last answer may be on its way for a moment.
+    assert!(all > BUDGET * 5 / 4, "{all} bytes do not exceed the budget");
+    // The last answer may still be in transmission.
     let mut tries = 0;
     while world.repo.document_bytes() > BUDGET && tries < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -113,5 +113,5 @@ async fn indexes_of_many_repositories_are_held_within_the_budget_after_they_were
     }
     let held = world.repo.document_bytes();
     assert!(held <= BUDGET, "{held} of {all} bytes are in memory");
-    assert!(held > 0, "nothing is in the cache: the test does not see what is held");
+    assert!(held > 0, "nothing is in the cache: the test measures nothing");
 }

@@ -1,14 +1,14 @@
-//! Repositories on real stores: edits, blending, dated snapshots, clean-up.
+//! Repositories on real stores: edits, merged sources, dated snapshots, clean-up.
 
-mod blend;
+mod all_stores;
 mod clean_up;
-mod copies;
+mod database_copies;
 mod edits;
-mod everywhere;
 mod integrity;
-mod lost;
+mod lost_objects;
 mod memory;
-mod owners;
+mod merge;
+mod ownership;
 mod packages;
 mod snapshots;
 
@@ -32,8 +32,8 @@ async fn listed(world: &World, repo: &str, snapshot: &str) -> BTreeMap<String, S
     records.map(|record| (field(record, "Package"), field(record, "Version"))).collect()
 }
 
-/// As `name version …` in one line.
-async fn told(world: &World, repo: &str, snapshot: &str) -> String {
+/// The same as one line: `name version, …`.
+async fn listing(world: &World, repo: &str, snapshot: &str) -> String {
     let listed = listed(world, repo, snapshot).await;
     listed.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
 }

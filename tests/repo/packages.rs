@@ -1,4 +1,4 @@
-//! Adding to and removing from local sources.
+//! Adding packages to local sources and removing them.
 
 use futures_util::StreamExt;
 use rstudio_pm::repo::RepoError;
@@ -7,7 +7,7 @@ use rstudio_pm::repo::index::Document;
 
 use sha2::Digest;
 
-use super::{archived, index, point, told};
+use super::{archived, index, listing, point};
 use crate::support::backend::{World, actor};
 use crate::support::tarball::Tarball;
 
@@ -19,10 +19,10 @@ async fn team() -> World {
 }
 
 #[tokio::test]
-async fn an_added_package_is_in_the_next_answer() {
+async fn an_added_package_is_in_the_next_index() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0");
     world.add("team", "Beta", "0.1-2").await;
     world.add("team", "gamma", "2.0").await;
     let text = index(&world, "all", "latest", Document::Packages).await.bytes;
@@ -37,16 +37,16 @@ async fn a_higher_version_moves_the_lower_one_to_the_archive() {
     let world = team().await;
     world.add("team", "alpha", "1.9").await;
     world.add("team", "alpha", "1.10").await;
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.10");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.10");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
 }
 
 #[tokio::test]
-async fn an_older_version_goes_straight_to_the_archive() {
+async fn an_older_version_is_added_to_the_archive() {
     let world = team().await;
     world.add("team", "alpha", "2.0").await;
     world.add("team", "alpha", "1.0").await;
-    assert_eq!(told(&world, "all", "latest").await, "alpha 2.0");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
 }
 
@@ -58,35 +58,35 @@ async fn several_versions_in_one_call_are_one_transaction() {
     let added = world.try_add("team", &versions, OnExisting::Fail).await.expect("added");
     assert_eq!(added, [AddStatus::New; 3]);
     assert_eq!(world.state.catalog.get().transactions.len(), before + 1);
-    assert_eq!(told(&world, "all", "latest").await, "alpha 3.0");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 3.0");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]);
 }
 
 #[tokio::test]
-async fn a_version_that_is_there_is_refused_left_or_replaced_as_asked() {
+async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
     let refused = world.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
     assert!(refused.contains("alpha 1.0 is in the source 'team' already"), "{refused}");
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
 
     let before = index(&world, "all", "latest", Document::Packages).await.content;
-    let left = world.try_add("team", &other[..1], OnExisting::Succeed).await.expect("left");
+    let left = world.try_add("team", &other[..1], OnExisting::Succeed).await.expect("unchanged");
     assert_eq!(left, [AddStatus::Existing]);
     assert_eq!(index(&world, "all", "latest", Document::Packages).await.content, before);
 
     let replaced = world.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
     assert_eq!(replaced, [AddStatus::Replaced, AddStatus::New]);
     assert_ne!(index(&world, "all", "latest", Document::Packages).await.content, before);
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert!(archived(&world, "all", "latest").await.is_empty());
     let same = world.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
     assert_eq!(same, [AddStatus::Existing; 2]);
 }
 
 #[tokio::test]
-async fn the_same_version_twice_in_one_call_is_taken_in_order() {
+async fn the_same_version_twice_in_one_call_is_added_in_order() {
     let world = team().await;
     let twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
     assert!(matches!(world.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
@@ -98,7 +98,7 @@ async fn the_same_version_twice_in_one_call_is_taken_in_order() {
 }
 
 #[tokio::test]
-async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
+async fn a_removal_follows_its_scope_and_lists_the_next_lower_version() {
     let world = team().await;
     for version in ["1.0", "1.1", "2.0"] {
         world.add("team", "alpha", version).await;
@@ -106,21 +106,21 @@ async fn removing_follows_its_scope_and_lists_the_next_lower_version() {
     let remove = |scope: RemoveScope| world.repo.remove("team", "alpha", scope, "why", &ACTOR);
     static ACTOR: std::sync::LazyLock<rstudio_pm::repo::edit::Actor> = std::sync::LazyLock::new(actor);
     assert_eq!(remove(RemoveScope::Current).await.expect("removed"), ["2.0"]);
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.1");
     assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
     let missing = remove(RemoveScope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
     assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
     assert_eq!(remove(RemoveScope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.1");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.1");
     world.add("team", "alpha", "1.0").await;
     assert_eq!(remove(RemoveScope::All).await.expect("removed"), ["1.1", "1.0"]);
-    assert_eq!(told(&world, "all", "latest").await, "");
+    assert_eq!(listing(&world, "all", "latest").await, "");
     let gone = remove(RemoveScope::All).await.expect_err("gone").to_string();
     assert_eq!(gone, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
 }
 
 #[tokio::test]
-async fn a_removed_package_comes_back_as_the_release_it_was() {
+async fn a_removed_package_that_is_added_again_is_the_same_release() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let before = point(&world, "all", "latest").await;
@@ -137,7 +137,7 @@ async fn a_removed_package_comes_back_as_the_release_it_was() {
 }
 
 #[tokio::test]
-async fn a_package_tells_its_description_readme_and_other_versions() {
+async fn package_details_contain_description_readme_and_other_versions() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let new = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
@@ -162,7 +162,7 @@ async fn a_package_tells_its_description_readme_and_other_versions() {
 }
 
 #[tokio::test]
-async fn only_local_sources_take_packages_and_uploads_are_named_by_number() {
+async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_number() {
     let world = team().await;
     let upload = world.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
     let cran = world.repo.add("cran", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("refused");
@@ -182,7 +182,7 @@ async fn only_local_sources_take_packages_and_uploads_are_named_by_number() {
 }
 
 #[tokio::test]
-async fn what_is_no_source_package_is_refused_by_name_and_reason() {
+async fn a_file_that_is_no_source_package_is_refused_with_the_reason() {
     let world = team().await;
     for (tarball, reason) in [
         (Tarball::new("alpha", "1.0").field("Built: R 4.2.2; ; 2024-01-01 00:00:00 UTC; unix"), "binary"),
@@ -199,7 +199,7 @@ async fn what_is_no_source_package_is_refused_by_name_and_reason() {
 }
 
 #[tokio::test]
-async fn an_archive_in_pieces_is_what_was_sent_whatever_its_size() {
+async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
     let world = team().await;
     let mut stored = Vec::new();
     for (noise, piece) in [(10, 100), (10, 1 << 20), (1 << 20, 1000), (1 << 20, 700_000), (1 << 20, 2 << 20)]

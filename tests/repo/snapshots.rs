@@ -1,11 +1,11 @@
-//! Dated snapshots: what is closed never changes, on whatever happens later.
+//! Dated snapshots: closed ones never change.
 
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
 
-use super::{index, point, told};
+use super::{index, listing, point};
 use crate::support::backend::{World, actor, day};
 use crate::support::tarball::Tarball;
 
@@ -45,7 +45,7 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     world.add("team", "alpha", "1.1").await;
     world.noon("2024-03-02");
     let before = forms(&world, "2024-03-01").await;
-    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.1");
+    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.1");
     for number in 0..9 {
         world.add("team", "alpha", &format!("2.{number}")).await;
     }
@@ -62,7 +62,7 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
         assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
     }
     same(&before, &forms(&world, "2024-03-01").await);
-    assert_eq!(told(&world, "all", "latest").await, "");
+    assert_eq!(listing(&world, "all", "latest").await, "");
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
     let before = forms(&world, "2024-03-01").await;
     let closed = point(&world, "all", "2024-03-01").await;
     let world = world.restarted().await;
-    // What is stored is what is served, even when the rows would give something else.
+    // The stored index is served, even if the rows would render another one.
     let tree = closed.trees[0].tree;
     world
         .state
@@ -85,7 +85,7 @@ async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
 }
 
 #[tokio::test]
-async fn rendering_again_after_a_lost_store_gives_the_same_content() {
+async fn rendering_again_after_a_loss_of_storage_gives_the_same_content() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
@@ -103,28 +103,28 @@ async fn today_is_open_and_follows_latest() {
     assert!(point(&world, "all", "2024-03-01").await.open);
     let open = index(&world, "all", "2024-03-01", Document::Packages).await;
     world.add("team", "alpha", "1.1").await;
-    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.1");
+    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.1");
     assert_ne!(index(&world, "all", "2024-03-01", Document::Packages).await.content, open.content);
     let stored = std::fs::read_dir(world.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
-    assert_eq!(stored, 0, "open points are kept in memory only");
+    assert_eq!(stored, 0, "indexes of open points are only in memory");
 }
 
 #[tokio::test]
-async fn a_document_made_while_its_day_was_open_is_stored_once_it_is_closed() {
+async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
-    let asked = [Document::Packages, Document::PackagesRds];
-    for document in asked.clone() {
+    let documents = [Document::Packages, Document::PackagesRds];
+    for document in documents.clone() {
         index(&world, "all", "2024-03-01", document).await;
     }
     world.noon("2024-03-02");
-    for document in asked.clone() {
+    for document in documents.clone() {
         index(&world, "all", "2024-03-01", document).await;
     }
     let world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
     assert!(!closed.open);
-    for document in asked {
+    for document in documents {
         assert!(
             world
                 .repo
@@ -137,13 +137,14 @@ async fn a_document_made_while_its_day_was_open_is_stored_once_it_is_closed() {
 }
 
 #[tokio::test]
-async fn the_first_that_asks_for_a_finished_day_closes_it() {
+async fn the_first_request_for_a_finished_day_closes_it() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-05");
     assert!(!world.state.catalog.get().is_closed(day("2024-03-04").end()));
-    let asked: Vec<_> = (0..8).map(|_| world.repo.point("all", Snapshot::Date(day("2024-03-04")))).collect();
-    for answer in futures_util::future::join_all(asked).await {
+    let requests: Vec<_> =
+        (0..8).map(|_| world.repo.point("all", Snapshot::Date(day("2024-03-04")))).collect();
+    for answer in futures_util::future::join_all(requests).await {
         assert!(!answer.expect("a point").open);
     }
     assert!(world.state.catalog.get().is_closed(day("2024-03-04").end()));
@@ -153,7 +154,7 @@ async fn the_first_that_asks_for_a_finished_day_closes_it() {
 }
 
 #[tokio::test]
-async fn frozen_dates_stay_when_a_source_is_subscribed_later() {
+async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     let world = team().await;
     world.local("other").await;
     world.add("team", "alpha", "1.0").await;
@@ -165,13 +166,13 @@ async fn frozen_dates_stay_when_a_source_is_subscribed_later() {
         .subscribe("all", "other", rstudio_pm::repo::edit::OnExisting::Fail, &actor())
         .await
         .expect("subscribed");
-    assert_eq!(told(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
-    assert_eq!(told(&world, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert_eq!(listing(&world, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
     same(&before, &forms(&world, "2024-03-05").await);
 }
 
 #[tokio::test]
-async fn a_new_repository_serves_the_days_before_it_was_made() {
+async fn a_new_repository_serves_the_days_before_its_creation() {
     let world = World::new().await;
     world.local("team").await;
     world.add("team", "alpha", "1.0").await;
@@ -179,8 +180,8 @@ async fn a_new_repository_serves_the_days_before_it_was_made() {
     world.add("team", "alpha", "2.0").await;
     world.noon("2024-04-01");
     world.repository("late", &["team"]).await;
-    assert_eq!(told(&world, "late", "2024-03-01").await, "alpha 1.0");
-    assert_eq!(told(&world, "late", "2024-03-03").await, "alpha 2.0");
+    assert_eq!(listing(&world, "late", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&world, "late", "2024-03-03").await, "alpha 2.0");
     assert!(point(&world, "late", "2024-03-01").await.open, "another source may be subscribed today");
     world.noon("2024-04-02");
     assert!(!point(&world, "late", "2024-03-01").await.open);
@@ -193,19 +194,19 @@ async fn a_new_repository_serves_the_days_before_it_was_made() {
 }
 
 #[tokio::test]
-async fn a_deleted_source_stays_in_the_days_it_was_subscribed() {
+async fn a_deleted_source_stays_in_the_days_of_its_subscription() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
     world.repo.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
     world.repo.delete_source("team").await.expect("deleted");
-    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
     let world = world.restarted().await;
-    assert_eq!(told(&world, "all", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
 }
 
 #[tokio::test]
-async fn a_walk_through_old_dates_leaves_latest_in_memory() {
+async fn requests_for_old_dates_leave_latest_in_memory() {
     let world = team().await;
     for number in 2..6 {
         world.add("team", "alpha", &format!("1.{number}")).await;
@@ -217,23 +218,23 @@ async fn a_walk_through_old_dates_leaves_latest_in_memory() {
         assert_eq!(dated.content == latest.content, number == 4);
     }
     let again = index(&world, "all", "latest", Document::PackagesGz).await;
-    assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the very same bytes in memory");
+    assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the same allocation");
 }
 
 #[tokio::test]
-async fn requests_at_the_same_time_share_one_rendering() {
+async fn concurrent_requests_share_one_rendering() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let latest = point(&world, "all", "latest").await;
     let request = DocumentRequest::new(latest, Document::PackagesRds);
-    let asked: Vec<_> = (0..16).map(|_| world.repo.document(&request)).collect();
+    let requests: Vec<_> = (0..16).map(|_| world.repo.document(&request)).collect();
     let forms: Vec<_> =
-        futures_util::future::join_all(asked).await.into_iter().map(|f| f.expect("a form")).collect();
+        futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
     assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
 }
 
 #[tokio::test]
-async fn empty_forms_are_valid_for_platforms_nothing_serves() {
+async fn empty_indexes_for_unsupported_platforms_are_valid() {
     use rstudio_pm::repo::index::IndexEncoding;
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
@@ -247,7 +248,7 @@ async fn empty_forms_are_valid_for_platforms_nothing_serves() {
 }
 
 #[tokio::test]
-async fn the_night_makes_the_indexes_of_yesterday() {
+async fn the_nightly_work_renders_the_indexes_of_yesterday() {
     let world = team().await;
     world.repository("empty", &[]).await;
     world.add("team", "alpha", "1.0").await;
@@ -269,7 +270,7 @@ async fn the_night_makes_the_indexes_of_yesterday() {
 }
 
 #[tokio::test]
-async fn older_steps_put_below_the_first_change_no_later_answer() {
+async fn prepended_steps_change_no_later_answer() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
@@ -278,7 +279,7 @@ async fn older_steps_put_below_the_first_change_no_later_answer() {
     let before = [forms(&world, "2024-03-01").await, forms(&world, "2024-03-02").await];
     let closed = point(&world, "all", "2024-03-01").await.trees[0];
 
-    // A back-fill as the data model has it: step 0, a year earlier, lists what became 1.0 as it was.
+    // A back-fill: step 0, a year earlier, lists version 1.0.
     let early = day("2023-03-01").start().0;
     let written = world.state.db.write(move |c| {
         let tree = closed.tree;
@@ -306,7 +307,7 @@ async fn older_steps_put_below_the_first_change_no_later_answer() {
     let answers = async |world: &World| {
         same(&before[0], &forms(world, "2024-03-01").await);
         same(&before[1], &forms(world, "2024-03-02").await);
-        assert_eq!(told(world, "all", "2023-06-01").await, "alpha 1.0");
+        assert_eq!(listing(world, "all", "2023-06-01").await, "alpha 1.0");
         assert!(world.repo.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
     };
     answers(&world).await;
@@ -314,12 +315,12 @@ async fn older_steps_put_below_the_first_change_no_later_answer() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_leaves_closed_days_as_they_are() {
+async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_closed_day() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
     let closed = forms(&world, "2024-03-01").await;
-    // An administrator believes a clock that is wrong, and publishes.
+    // An administrator confirms a clock that is wrong, and publishes.
     world.noon("2025-04-06");
     let refused = world.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
@@ -328,25 +329,25 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_leaves_closed_da
     world.repo.repair_clock(day("2025-04-06"), false).await.expect("no error").expect("something to do");
     world.add("team", "alpha", "2.0").await;
     world.back_to("2024-03-02");
-    assert_eq!(told(&world, "all", "latest").await, "alpha 2.0");
-    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
+    assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
+    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
     assert!(point(&world, "all", "2024-03-02").await.open);
     let future = world.repo.point("all", Snapshot::Date(day("2024-03-03"))).await;
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
     let refused = world.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
-    let tried = world.repo.repair_clock(day("2024-03-02"), true).await.expect("no error");
-    assert_eq!(tried.expect("something to do").transactions.len(), 1);
+    let trial = world.repo.repair_clock(day("2024-03-02"), true).await.expect("no error");
+    assert_eq!(trial.expect("something to do").transactions.len(), 1);
     let repaired = world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error");
     assert_eq!(repaired.expect("something to do").transactions.len(), 1);
     assert_eq!(world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error"), None);
     world.add("team", "alpha", "3.0").await;
-    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
     world.noon("2024-03-03");
     world.add("team", "alpha", "4.0").await;
-    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
     same(&closed, &forms(&world, "2024-03-01").await);
     let world = world.restarted().await;
-    assert_eq!(told(&world, "all", "2024-03-02").await, "alpha 3.0");
+    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
     same(&closed, &forms(&world, "2024-03-01").await);
 }

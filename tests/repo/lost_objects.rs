@@ -1,4 +1,4 @@
-//! What rows name and storage lacks is said; nothing goes for good by a clock that cannot be right.
+//! Objects that rows name and storage lacks are reported; an implausible clock deletes nothing.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -11,9 +11,9 @@ use rstudio_pm::repo::scrub::ScrubLimits;
 use rstudio_pm::repo::sweep::SweepOptions;
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 
+use super::all_stores::ObjectStore;
 use super::clean_up::objects;
-use super::everywhere::Bytes;
-use super::owners::{at_once, count, filled, in_area, serves_everything};
+use super::ownership::{count, in_area, serves_everything, sweep_now, with_packages};
 use super::point;
 use crate::support::backend::World;
 use crate::support::db::Engine;
@@ -27,30 +27,30 @@ fn kinds(world: &World) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_back() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_restored() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let packages = in_area(&world, Area::Live, CLASS).await;
     let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
-    let [trashed, gone, ..] = archives.as_slice() else { panic!("{archives:?}") };
+    let [trashed, lost, ..] = archives.as_slice() else { panic!("{archives:?}") };
     assert!(world.state.storage.move_to_trash(trashed).await.expect("moved"));
-    let kept = world.state.storage.whole(gone).await.expect("bytes");
-    world.state.storage.delete(gone).await.expect("removed");
+    let content = world.state.storage.whole(lost).await.expect("bytes");
+    world.state.storage.delete(lost).await.expect("removed");
 
-    // Already at the start.
+    // The sweep at start detects it.
     let world = world.restarted().await;
     world.noon("2024-03-02");
-    world.repo.sweep(&SweepOptions { only_refillable: true, ..at_once() }).await.expect("a start");
-    assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [gone]);
-    assert_eq!(count(&world).await, 9, "what was in the trash is back");
+    world.repo.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
+    assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [lost]);
+    assert_eq!(count(&world).await, 9, "the object in the trash is restored");
     let warnings = world.state.storage.condition().warnings();
     assert!(warnings[0].kind == "storage-lost" && warnings[0].message.contains(": 1;"), "{warnings:?}");
 
-    world.state.storage.put(gone, kept).await.expect("stored");
+    world.state.storage.put(lost, content).await.expect("stored");
     assert!(kinds(&world).is_empty());
     serves_everything(&world).await;
 
-    // The comparison of the night notes it as well.
-    world.state.storage.delete(gone).await.expect("removed");
+    // The nightly comparison detects it as well.
+    world.state.storage.delete(lost).await.expect("removed");
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(world.repo.scrub(quick).await.expect("compared").missing, 1);
     assert_eq!(kinds(&world), ["storage-lost"]);
@@ -66,8 +66,8 @@ async fn open(world: &World, version: &str) -> Result<(), RepoError> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_package_is_noted_when_it_is_requested_until_it_is_back() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await.restarted().await;
+async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await.restarted().await;
     world.repo.claim_storage().await;
     let object = object_of(&world, "alpha", "1.3").await;
     let away = world.folder().join("away");
@@ -93,9 +93,9 @@ async fn object_of(world: &World, package: &str, version: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_package_that_is_lost_soon_after_it_was_added_is_found_by_the_next_clean_up() {
+async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let world = filled(engine, Bytes::Disk).await;
+        let world = with_packages(engine, ObjectStore::Disk).await;
         let object = object_of(&world, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
         world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
@@ -114,37 +114,37 @@ async fn a_package_that_is_lost_soon_after_it_was_added_is_found_by_the_next_cle
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_is_not_trusted_removes_nothing() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+async fn an_untrusted_clock_removes_nothing() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     world.noon("2025-04-05");
-    let at_any_age = SweepOptions { grace: Duration::ZERO, ..at_once() };
-    match world.repo.sweep(&at_any_age).await {
-        Err(RepoError::Conflict(why)) => {
-            assert!(why.contains("nothing is removed") && why.contains("2025-04-05"))
+    let without_grace = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
+    match world.repo.sweep(&without_grace).await {
+        Err(RepoError::Conflict(reason)) => {
+            assert!(reason.contains("nothing is removed") && reason.contains("2025-04-05"))
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(world.repo.trash(CLASS).await.expect("a trash").objects, 1);
     world.back_to("2024-03-01");
-    assert_eq!(world.repo.sweep(&at_any_age).await.expect("a clean-up").deleted, 1);
+    assert_eq!(world.repo.sweep(&without_grace).await.expect("a clean-up").deleted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_the_host_of_the_database_contradicts_removes_and_repairs_nothing() {
-    let world = filled(Engine::Postgres, Bytes::Disk).await;
+async fn a_clock_that_contradicts_the_clock_of_the_database_removes_and_repairs_nothing() {
+    let world = with_packages(Engine::Postgres, ObjectStore::Disk).await;
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let later = Timestamp(now.0 + 10 * 86_400 * SECOND).day();
     world.noon(&now.day().to_string());
-    // As a server that runs closes days: the row is near the true time.
+    // A running server closes days, which keeps the row near the true time.
     let close = move |c: &mut dyn db::Conn| c.execute("UPDATE clock SET at = $1", &[now.into()]);
     assert_eq!(world.state.db.write(close).await.expect("written"), 1);
     world.noon(&later.to_string());
-    match world.repo.sweep(&at_once()).await {
-        Err(RepoError::Conflict(why)) => assert!(why.contains("nothing is removed"), "{why}"),
+    match world.repo.sweep(&sweep_now()).await {
+        Err(RepoError::Conflict(reason)) => assert!(reason.contains("nothing is removed"), "{reason}"),
         other => panic!("{other:?}"),
     }
     let repaired = world.repo.repair_clock(later, false).await;
@@ -152,25 +152,25 @@ async fn a_clock_that_the_host_of_the_database_contradicts_removes_and_repairs_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_the_trash_ages_by_the_days_of_clean_ups_too() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     // As after a jump of the clock.
     let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
     let [object] = objects(&world.folder().join("data/packages/trash")).try_into().expect("one object");
     let file = std::fs::File::options().write(true).open(&object).expect("a file");
     file.set_modified(ago).expect("a time");
     for _ in 0..2 {
-        assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 0);
+        assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").deleted, 0);
     }
-    // As after a week of nights.
-    let noted = world
+    // As after nightly clean-ups of a week.
+    let recorded = world
         .state
         .db
         .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
-    noted.await.expect("noted");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").deleted, 1);
+    recorded.await.expect("recorded");
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").deleted, 1);
 }

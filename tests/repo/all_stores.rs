@@ -1,4 +1,4 @@
-//! The same story on every pair of stores: {SQLite, PostgreSQL} × {disk, S3}.
+//! The same scenario on every pair of stores: {SQLite, PostgreSQL} × {disk, S3}.
 
 use std::fmt::Write;
 
@@ -10,51 +10,51 @@ use rstudio_pm::repo::file::FileBody;
 use rstudio_pm::repo::index::{Document, IndexForm};
 use rstudio_pm::repo::sweep::SweepOptions;
 
-use super::{archived, index, point, told};
+use super::{archived, index, listing, point};
 use crate::support::backend::{Stores, World, actor, day};
 use crate::support::tarball::Tarball;
 use crate::support::{db, s3};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bytes {
+pub(super) enum ObjectStore {
     Disk,
     S3,
 }
 
-macro_rules! stories {
-    ($($name:ident: $engine:ident, $bytes:ident;)*) => {
+macro_rules! scenarios {
+    ($($name:ident: $engine:ident, $objects:ident;)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                if Bytes::$bytes == Bytes::S3 && s3::elsewhere() {
+                if ObjectStore::$objects == ObjectStore::S3 && s3::elsewhere() {
                     return;
                 }
-                story(stores(db::Engine::$engine, Bytes::$bytes).await).await;
+                scenario(stores(db::Engine::$engine, ObjectStore::$objects).await).await;
             }
         )*
     };
 }
 
-stories! {
+scenarios! {
     on_sqlite_and_disk: Sqlite, Disk;
     on_sqlite_and_s3: Sqlite, S3;
     on_postgres_and_disk: Postgres, Disk;
     on_postgres_and_s3: Postgres, S3;
 }
 
-pub(super) async fn stores(engine: db::Engine, bytes: Bytes) -> Stores {
+pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
     let lines = tokio::task::spawn_blocking(move || {
         let mut gcfg = db::settings(engine);
-        if bytes == Bytes::S3 {
-            let place = s3::bucket(s3::server());
+        if objects == ObjectStore::S3 {
+            let location = s3::bucket(s3::server());
             write!(
                 gcfg,
                 "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nPrefix = {}\nRegion = us-east-1\nEndpoint = {}\nS3ForcePathStyle = true\n",
-                place.bucket,
-                place.prefix,
-                place.endpoint.expect("an endpoint")
+                location.bucket,
+                location.prefix,
+                location.endpoint.expect("an endpoint")
             )
-            .expect("a String takes every write");
+            .expect("writing to a String does not fail");
         }
         gcfg
     });
@@ -88,25 +88,22 @@ pub(super) async fn fetched(world: &World, snapshot: &str, package: &str, versio
     })
 }
 
-async fn story(stores: Stores) {
+async fn scenario(stores: Stores) {
     let mut world = World::on(stores).await;
     world.local("team").await;
     world.local("outside").await;
     world.repository("all", &["team", "outside"]).await;
 
-    // Added is seen at once; the earlier subscription wins everywhere.
+    // An added package is listed at once; the earlier subscription has precedence everywhere.
     world.add("team", "internalpkg", "1.0").await;
     world.add("outside", "internalpkg", "99.0").await;
     world.add("outside", "zoo", "1.0").await;
-    assert_eq!(told(&world, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
     assert!(archived(&world, "all", "latest").await.is_empty());
-    assert!(
-        fetched(&world, "latest", "internalpkg", "99.0").await.is_none(),
-        "a shadowed file has no address"
-    );
+    assert!(fetched(&world, "latest", "internalpkg", "99.0").await.is_none(), "a hidden file has no address");
     let bytes = fetched(&world, "latest", "internalpkg", "1.0").await.expect("the package");
 
-    // Several at once, a replaced one, an older one.
+    // Several packages in one call: a replaced one, an older one, a newer one.
     let some = [
         Tarball::new("internalpkg", "1.0").with("NEWS", "mended"),
         Tarball::new("internalpkg", "0.9"),
@@ -114,12 +111,12 @@ async fn story(stores: Stores) {
     ];
     let added = world.try_add("team", &some, OnExisting::Replace).await.expect("added");
     assert_eq!(added, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
-    assert_eq!(told(&world, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
     let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
     assert_eq!(archived(&world, "all", "latest").await, old);
     assert_ne!(fetched(&world, "latest", "internalpkg", "1.0").await.expect("the mended one"), bytes);
 
-    // A closed day: the same bytes after ten transactions, a restart and without memory.
+    // A closed day: the same bytes after ten transactions and a restart without the memory cache.
     world.noon("2024-03-02");
     assert!(!world.repo.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open);
     let before = forms(&world, "2024-03-01").await;
@@ -129,7 +126,7 @@ async fn story(stores: Stores) {
     let removed =
         world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
     assert_eq!(removed.len(), 12);
-    assert_eq!(told(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     world = world.restarted().await;
     for (before, after) in before.iter().zip(forms(&world, "2024-03-01").await) {
         assert_eq!((before.content, &before.bytes), (after.content, &after.bytes));
@@ -139,19 +136,20 @@ async fn story(stores: Stores) {
     let detail = world.repo.package_detail(&closed, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
-    // Names are unique, and a clean-up takes nothing that is wanted.
+    // Names are unique, and a clean-up removes nothing that is referred to.
     let team = "team".parse().expect("a name");
     let again = world.repo.create_source(&team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
     world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
-    // Edits at the same time lose nothing.
+    // Concurrent edits lose nothing.
     for source in ["a", "b", "c", "d"] {
         world.local(source).await;
     }
-    let who = actor();
-    let all = ["a", "b", "c", "d"].map(|source| world.repo.subscribe("all", source, OnExisting::Fail, &who));
+    let actor = actor();
+    let all =
+        ["a", "b", "c", "d"].map(|source| world.repo.subscribe("all", source, OnExisting::Fail, &actor));
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
     let catalog = world.state.catalog.get();
     assert_eq!(catalog.repo("all").expect("the repository").sources().len(), 6);
@@ -160,6 +158,6 @@ async fn story(stores: Stores) {
     futures_util::future::join_all(adds).await;
     let same = ["1.0", "1.1", "1.2", "1.3"].map(|version| world.add("a", "together", version));
     futures_util::future::join_all(same).await;
-    let told = told(&world, "all", "latest").await;
-    assert_eq!(told, "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0");
+    let all = listing(&world, "all", "latest").await;
+    assert_eq!(all, "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0");
 }

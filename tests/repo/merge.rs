@@ -1,14 +1,14 @@
-//! Several sources in one repository: the earlier wins a name, in every place a client could look.
+//! Several sources in one repository: the first source with a name provides it, in every document and address.
 
 use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
 use rstudio_pm::repo::index::Document;
 
-use super::{archived, index, told};
+use super::{archived, index, listing};
 use crate::support::backend::{World, actor};
 use crate::support::tarball::Tarball;
 
-/// A team's source and an outsider's, each with the other's names.
-async fn two() -> World {
+/// The source of a team and one of an outsider, with common names.
+async fn two_sources() -> World {
     let world = World::new().await;
     for source in ["team", "outside"] {
         world.local(source).await;
@@ -24,9 +24,9 @@ async fn two() -> World {
 }
 
 #[tokio::test]
-async fn an_outsiders_higher_version_loses_everywhere() {
-    let world = two().await;
-    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 1.0, zoo 1.0");
+async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
+    let world = two_sources().await;
+    assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 1.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
     let latest = super::point(&world, "all", "latest").await;
     let detail = world.repo.package_detail(&latest, "internalpkg", None).await.expect("the package");
@@ -42,18 +42,18 @@ async fn an_outsiders_higher_version_loses_everywhere() {
 }
 
 #[tokio::test]
-async fn a_name_goes_to_the_next_subscription_only_when_the_first_has_none_of_it() {
-    let world = two().await;
+async fn a_name_comes_from_the_next_subscription_only_if_the_first_does_not_have_it() {
+    let world = two_sources().await;
     world.repo.remove("team", "internalpkg", RemoveScope::Current, "", &actor()).await.expect("removed");
-    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
     world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
-    assert_eq!(told(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
+    assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
 }
 
 #[tokio::test]
-async fn unknown_fields_of_a_record_survive_the_blend() {
-    let world = two().await;
+async fn unknown_fields_of_a_record_survive_the_merge() {
+    let world = two_sources().await;
     let tarball = Tarball::new("odd", "1.0").field("SystemRequirements: GNU make");
     world.try_add("outside", &[tarball], OnExisting::Fail).await.expect("added");
     let text = index(&world, "all", "latest", Document::Packages).await.bytes;
@@ -61,9 +61,9 @@ async fn unknown_fields_of_a_record_survive_the_blend() {
 }
 
 #[tokio::test]
-async fn the_three_forms_of_an_index_hold_the_same_packages() {
+async fn the_three_forms_of_an_index_contain_the_same_packages() {
     use std::io::Read;
-    let world = two().await;
+    let world = two_sources().await;
     let text = index(&world, "all", "latest", Document::Packages).await;
     let gz = index(&world, "all", "latest", Document::PackagesGz).await;
     let mut inflated = Vec::new();

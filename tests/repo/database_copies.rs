@@ -1,4 +1,4 @@
-//! Two databases of one identity on the same storage are told apart, and what is no copy in use is not taken for one.
+//! A copy of the database that uses the same storage is detected; restored and moved directories are no such copies.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use rstudio_pm::repo::RepoError;
 use rstudio_pm::repo::sweep::{SweepOptions, SweepResult};
 use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
 
-use super::everywhere::{Bytes, fetched, stores};
-use super::owners::{at_once, count, filled, serves_everything};
+use super::all_stores::{ObjectStore, fetched, stores};
+use super::ownership::{count, serves_everything, sweep_now, with_packages};
 use crate::support::backend::{Stores, World};
 use crate::support::db::Engine;
 use crate::support::s3;
@@ -20,11 +20,11 @@ use crate::support::tarball::Tarball;
 
 const CLASS: StorageClass = StorageClass::Packages;
 
-fn standing(world: &World) -> Ownership {
+fn ownership(world: &World) -> Ownership {
     world.state.storage.condition().ownership(CLASS)
 }
 
-/// Everything belongs to this database.
+/// Whether this database owns all classes.
 fn all_own(world: &World) -> bool {
     let condition = world.state.storage.condition();
     StorageClass::ALL.into_iter().all(|class| condition.ownership(class) == Ownership::Own)
@@ -35,8 +35,8 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.expect("cp").success());
 }
 
-/// The stores of `world` with the copy of its database.
-fn of_the_copy(world: &World) -> Stores {
+/// The storage of `world` with the copy of its database.
+fn with_database_copy(world: &World) -> Stores {
     let (gcfg, folder) = (&world.stores().gcfg, world.folder().display());
     Stores { gcfg: format!("[SQLite]\nDir = {folder}/copy\n{gcfg}") }
 }
@@ -56,19 +56,19 @@ async fn refused(world: &World) -> bool {
     is_refused
 }
 
-async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(place: Bytes) {
-    let world = filled(Engine::Sqlite, place).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store: ObjectStore) {
+    let world = with_packages(Engine::Sqlite, store).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     add(&world, 0..9).await;
     let stored = count(&world).await;
 
-    // The first server was started after the copy was made: the copy does not know what that wrote.
-    let other = world.beside_on(of_the_copy(&world)).await;
-    assert_eq!(other.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
-    assert_eq!(standing(&other), Ownership::Contested);
-    let confirmed = SweepOptions { confirmed: vec![CLASS], ..at_once() };
+    // The first server was started after the copy: the copy does not contain what that start wrote.
+    let other = world.beside_on(with_database_copy(&world)).await;
+    assert_eq!(other.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(ownership(&other), Ownership::Contested);
+    let confirmed = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
     assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(count(&world).await, stored);
     let warnings = other.state.storage.condition().warnings();
@@ -76,78 +76,79 @@ async fn a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept(p
         warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
         "{warnings:?}"
     );
-    // The first one learns of it, goes on, and removes nothing either.
+    // The first one detects it, continues, and removes nothing either.
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Ownership::Contested);
+    assert_eq!(ownership(&world), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
     add(&world, 9..10).await;
     assert_eq!(count(&world).await, stored + 2);
 
-    // Adopted by the first one, the class is out of reach for the copy, which learns it by itself.
+    // After the first one adopts the class, the copy detects that it does not original the class.
     assert_eq!(world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
     assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
-    assert!(matches!(standing(&other), Ownership::Foreign(_)), "{:?}", standing(&other));
+    assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
     assert!(refused(&other).await);
-    assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads go on");
+    assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
     world.repo.claim_storage().await;
     assert!(all_own(&world));
     serves_everything(&world).await;
 }
 
-async fn a_copy_that_was_used_first_is_found_too(place: Bytes) {
-    let world = filled(Engine::Sqlite, place).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
+    let world = with_packages(Engine::Sqlite, store).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
     world.repo.claim_storage().await;
-    let other = world.beside_on(of_the_copy(&world)).await;
-    other.repo.sweep(&SweepOptions { only_refillable: true, ..at_once() }).await.expect("a start");
+    let other = world.beside_on(with_database_copy(&world)).await;
+    other.repo.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Ownership::Contested);
+    assert_eq!(ownership(&world), Ownership::Contested);
     other.repo.claim_storage().await;
-    assert_eq!(standing(&other), Ownership::Contested);
-    // The one that is kept may be either.
+    assert_eq!(ownership(&other), Ownership::Contested);
+    // Either of them may be kept.
     other.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     world.repo.claim_storage().await;
-    assert!(matches!(standing(&world), Ownership::Foreign(_)) && refused(&world).await);
+    assert!(matches!(ownership(&world), Ownership::Foreign(_)) && refused(&world).await);
     other.repo.claim_storage().await;
     assert!(all_own(&other));
 }
 
-async fn a_class_that_is_gone_is_not_taken_for_a_new_one(place: Bytes) {
-    let world = filled(Engine::Sqlite, place).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
-    let (own, packages) = (world.stores().clone(), world.folder().join("data/packages"));
+async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
+    let world = with_packages(Engine::Sqlite, store).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    let (original, packages) = (world.stores().clone(), world.folder().join("data/packages"));
     let away = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
-            if place == Bytes::Disk {
+            if store == ObjectStore::Disk {
                 std::fs::create_dir_all(folder.join("away")).expect("a folder");
                 std::fs::rename(folder.join(from), folder.join(to)).expect("moved");
             }
         }
     };
     let mut world = world.restarted_after(away("data/packages", "away/packages")).await;
-    if place == Bytes::S3 {
-        let gcfg = own.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
-        assert_ne!(gcfg, own.gcfg);
+    if store == ObjectStore::S3 {
+        let gcfg = original.gcfg.replace("Prefix = ", "Prefix = elsewhere/");
+        assert_ne!(gcfg, original.gcfg);
         world = world.restarted_on(Stores { gcfg }).await;
     }
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
-    assert_eq!(standing(&world), Ownership::Missing);
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    assert_eq!(ownership(&world), Ownership::Missing);
     assert_eq!(world.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
     assert!(refused(&world).await);
     let warnings = world.state.storage.condition().warnings();
     assert!(warnings.iter().any(|w| w.name.contains("packages") && w.message.contains("mounted")));
 
-    // Back again, at once or after a restart, everything is as before.
-    if place == Bytes::Disk {
+    // When the class is back, everything is as before.
+    if store == ObjectStore::Disk {
         std::fs::remove_dir_all(&packages).expect("the mount point is empty");
     }
-    let world = world.restarted_after(away("away/packages", "data/packages")).await.restarted_on(own).await;
+    let world =
+        world.restarted_after(away("away/packages", "data/packages")).await.restarted_on(original).await;
     world.repo.claim_storage().await;
     assert!(all_own(&world));
     serves_everything(&world).await;
@@ -156,20 +157,20 @@ async fn a_class_that_is_gone_is_not_taken_for_a_new_one(place: Bytes) {
 }
 
 macro_rules! on_disk_and_s3 {
-    ($($story:ident)*) => {
+    ($($scenario:ident)*) => {
         $(
-            mod $story {
+            mod $scenario {
                 use super::*;
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_disk() {
-                    super::$story(Bytes::Disk).await;
+                    super::$scenario(ObjectStore::Disk).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_s3() {
                     if !s3::elsewhere() {
-                        super::$story(Bytes::S3).await;
+                        super::$scenario(ObjectStore::S3).await;
                     }
                 }
             }
@@ -178,32 +179,32 @@ macro_rules! on_disk_and_s3 {
 }
 
 on_disk_and_s3! {
-    a_copy_of_the_database_in_use_elsewhere_is_found_and_nothing_is_swept
-    a_copy_that_was_used_first_is_found_too
-    a_class_that_is_gone_is_not_taken_for_a_new_one
+    a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed
+    a_copy_that_was_used_first_is_detected_too
+    a_missing_class_is_not_considered_new
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_class_that_is_gone_for_good_is_adopted_and_what_is_lost_is_said() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world
         .restarted_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
         .await;
     world.repo.claim_storage().await;
-    assert_eq!(standing(&world), Ownership::Missing);
+    assert_eq!(ownership(&world), Ownership::Missing);
     world.repo.adopt_storage(&[CLASS]).await.expect("adopted");
     world.noon("2024-03-02");
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
     assert!(!refused(&world).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_place_in_which_no_row_names_an_object_is_new() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn a_new_location_for_a_class_without_rows_is_considered_new() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let gcfg = format!(
         "{}[FileStorage \"cran\"]\nLocation = {}/elsewhere\n",
         world.stores().gcfg,
@@ -216,9 +217,9 @@ async fn a_new_place_in_which_no_row_names_an_object_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_word() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adoption() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let elsewhere = World::new().await;
     let (from, world) = (world.folder().join("data"), world.restarted_after(|_| {}));
     let world = world.await;
@@ -230,7 +231,7 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_word()
         .await;
     for _ in 0..2 {
         for either in [&world, &copied] {
-            either.repo.sweep(&at_once()).await.expect("a clean-up");
+            either.repo.sweep(&sweep_now()).await.expect("a clean-up");
             assert!(all_own(either));
             assert_eq!(either.state.storage.condition().warnings(), []);
         }
@@ -239,15 +240,15 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_word()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn directories_that_are_restored_together_and_older_storage_alone_need_no_word() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+async fn directories_restored_together_and_older_storage_alone_need_no_adoption() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data"), &folder.join("backup"))).await;
     for number in 0..3 {
-        world.repo.sweep(&at_once()).await.expect("a clean-up");
+        world.repo.sweep(&sweep_now()).await.expect("a clean-up");
         add(&world, number..number + 1).await;
     }
-    // The storage of the backup under the newer database: its marker is one of those written before.
+    // The storage of the backup with the newer database: its marker is one of the earlier ones.
     let world = world
         .restarted_after(|folder| {
             std::fs::rename(folder.join("data/packages"), folder.join("newer")).expect("moved");
@@ -255,36 +256,36 @@ async fn directories_that_are_restored_together_and_older_storage_alone_need_no_
         })
         .await;
     world.noon("2024-03-02");
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
     assert!(warnings[0].message.contains(": 3;"), "{warnings:?}");
-    // All of the backup.
+    // The whole backup.
     let world = world
         .restarted_after(|folder| {
             std::fs::remove_dir_all(folder.join("data")).expect("removed");
             copy(&folder.join("backup"), &folder.join("data"));
         })
         .await;
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     assert_eq!(world.state.storage.condition().warnings(), []);
-    // Only its database: packages that were added since are not named by it.
+    // Only the database of the backup: it has no rows for packages that were added later.
     let world = world
         .restarted_after(|folder| {
             std::fs::remove_dir_all(folder.join("data/packages")).expect("removed");
             std::fs::rename(folder.join("newer"), folder.join("data/packages")).expect("moved");
         })
         .await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
-    assert_eq!(standing(&world), Ownership::Contested);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(ownership(&world), Ownership::Contested);
     assert!(!refused(&world).await);
     world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     assert_eq!(
         world
             .repo
-            .sweep(&SweepOptions { age: Duration::ZERO, ..at_once() })
+            .sweep(&SweepOptions { age: Duration::ZERO, ..sweep_now() })
             .await
             .expect("a clean-up")
             .objects,
@@ -293,14 +294,14 @@ async fn directories_that_are_restored_together_and_older_storage_alone_need_no_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupted_renewal_and_a_marker_of_before_are_completed() {
-    let world = filled(Engine::Sqlite, Bytes::Disk).await;
+async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed() {
+    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     // The row was written, the marker not.
-    let renewed = world.state.db.write(|c| {
-        let held = storage_class::get(c, "packages")?.expect("claimed");
-        storage_class::renew(c, &held, Identity([7; 16]))
+    let renewal = world.state.db.write(|c| {
+        let current = storage_class::get(c, "packages")?.expect("claimed");
+        storage_class::renew(c, &current, Identity([7; 16]))
     });
-    assert!(renewed.await.expect("written"));
+    assert!(renewal.await.expect("written"));
     world.repo.claim_storage().await;
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
@@ -308,31 +309,31 @@ async fn an_interrupted_renewal_and_a_marker_of_before_are_completed() {
         matches!(marker, Marker::Of(MarkerContent { generation: Some(Identity([7, ..])), .. })),
         "{marker:?}"
     );
-    // As written before there were generations.
-    let Marker::Of(mark) = marker else { panic!("{marker:?}") };
-    let forgotten = world.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
-    forgotten.await.expect("forgotten");
+    // A marker of a version without generations.
+    let Marker::Of(content) = marker else { panic!("{marker:?}") };
+    let deletion = world.state.db.write(|c| c.execute("DELETE FROM storage_class", &[]));
+    deletion.await.expect("deleted");
     for class in StorageClass::ALL {
-        let old = MarkerContent { generation: None, ..mark };
+        let old = MarkerContent { generation: None, ..content };
         world.state.storage.write_marker(class, &old, true).await.expect("written");
     }
-    world.repo.sweep(&at_once()).await.expect("a clean-up");
+    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
     assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn servers_of_one_database_that_start_and_clean_up_at_once_agree() {
-    let world = World::on(stores(Engine::Postgres, Bytes::Disk).await).await;
+async fn servers_of_one_database_that_start_and_clean_up_concurrently_agree() {
+    let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     let other = world.beside().await;
     for _ in 0..10 {
-        let swept = at_once();
-        let (one, two) = tokio::join!(world.repo.sweep(&swept), other.repo.sweep(&swept));
-        for swept in [one, two] {
-            // They have one name, so that each may take the lease of the other.
-            let lost = matches!(&swept, Err(RepoError::Db(DbError::Refused(_))));
-            assert!(lost || matches!(swept, Ok(_) | Err(RepoError::Conflict(_))), "{swept:?}");
+        let options = sweep_now();
+        let (one, two) = tokio::join!(world.repo.sweep(&options), other.repo.sweep(&options));
+        for result in [one, two] {
+            // They have the same name, so each may take the lease of the other.
+            let lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
+            assert!(lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
         }
         tokio::join!(world.repo.claim_storage(), other.repo.claim_storage());
         assert!(all_own(&world) && all_own(&other), "{:?}", other.state.storage.condition());

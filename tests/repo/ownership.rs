@@ -1,5 +1,5 @@
-//! The clean-up removes only what belongs to its own database, asks before it removes much, and can be undone. On every pair
-//! of stores.
+//! On every pair of stores, the clean-up removes only objects of its own database, asks for a confirmation before it
+//! removes many, and can be undone.
 
 use std::time::Duration;
 
@@ -11,42 +11,42 @@ use rstudio_pm::repo::edit::OnExisting;
 use rstudio_pm::repo::sweep::{SweepOptions, SweepResult};
 use rstudio_pm::storage::{Area, Key, Ownership};
 
+use super::all_stores::{ObjectStore, fetched, stores};
 use super::clean_up::{make_old, objects};
-use super::everywhere::{Bytes, fetched, stores};
 use crate::support::backend::{Stores, World, actor};
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
 use crate::support::{db as databases, s3};
 
-/// Makes a test of each story on each pair of stores.
+/// Makes a test of each scenario on each pair of stores.
 macro_rules! on_every_pair {
-    ($($story:ident)*) => {
+    ($($scenario:ident)*) => {
         $(
-            mod $story {
+            mod $scenario {
                 use super::*;
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_sqlite_and_disk() {
-                    super::$story(Engine::Sqlite, Bytes::Disk).await;
+                    super::$scenario(Engine::Sqlite, ObjectStore::Disk).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_postgres_and_disk() {
-                    super::$story(Engine::Postgres, Bytes::Disk).await;
+                    super::$scenario(Engine::Postgres, ObjectStore::Disk).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_sqlite_and_s3() {
                     if !s3::elsewhere() {
-                        super::$story(Engine::Sqlite, Bytes::S3).await;
+                        super::$scenario(Engine::Sqlite, ObjectStore::S3).await;
                     }
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_postgres_and_s3() {
                     if !s3::elsewhere() {
-                        super::$story(Engine::Postgres, Bytes::S3).await;
+                        super::$scenario(Engine::Postgres, ObjectStore::S3).await;
                     }
                 }
             }
@@ -56,30 +56,30 @@ macro_rules! on_every_pair {
 
 on_every_pair! {
     a_sweep_of_another_database_removes_nothing
-    storage_of_before_markers_belongs_to_the_database_that_names_its_objects
-    a_sweep_of_more_than_a_small_share_waits_for_a_confirmation
-    a_removed_object_comes_back_when_it_is_needed_and_is_deleted_after_the_grace_period
+    storage_without_markers_belongs_to_the_database_that_names_its_objects
+    a_sweep_of_a_large_share_waits_for_a_confirmation
+    a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_period
 }
 
-/// Everything counts as old.
-pub(super) fn at_once() -> SweepOptions {
+/// Options of a sweep for which all objects are old enough.
+pub(super) fn sweep_now() -> SweepOptions {
     SweepOptions { age: Duration::ZERO, ..SweepOptions::default() }
 }
 
-/// The same bytes, and another database that nobody used yet.
+/// The same storage with a new database.
 async fn other_database(world: &World, engine: Engine) -> Stores {
     let gcfg = world.stores().gcfg.clone();
     let other = tokio::task::spawn_blocking(move || databases::settings(engine)).await.expect("no panic");
     let storage = gcfg.find("[Storage]").map_or("", |at| &gcfg[at..]);
-    let place = match engine {
+    let location = match engine {
         Engine::Sqlite => format!("[SQLite]\nDir = {}/other-db\n", world.folder().display()),
         Engine::Postgres => String::new(),
     };
-    Stores { gcfg: format!("{other}{place}{storage}") }
+    Stores { gcfg: format!("{other}{location}{storage}") }
 }
 
-pub(super) async fn filled(engine: Engine, bytes: Bytes) -> World {
-    let world = World::on(stores(engine, bytes).await).await;
+pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> World {
+    let world = World::on(stores(engine, store).await).await;
     world.repo.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
@@ -107,49 +107,50 @@ pub(super) async fn serves_everything(world: &World) {
     }
 }
 
-async fn a_sweep_of_another_database_removes_nothing(engine: Engine, bytes: Bytes) {
-    let world = filled(engine, bytes).await;
+async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: ObjectStore) {
+    let world = with_packages(engine, store).await;
     let stored = count(&world).await;
     assert_eq!(stored, 10, "archives and READMEs");
     let own = world.stores().clone();
 
-    // The database moved away and an empty one in its place; a second server is the same.
+    // The database is replaced by an empty one; a second server has the same effect.
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(count(&world).await, stored);
     let condition = world.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     let warnings = condition.warnings();
     assert!(warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")));
 
-    // Put back, everything serves and nothing is left to warn of.
+    // With the original database, everything is served without warnings.
     let other = world.stores().clone();
     let world = world.restarted_on(own.clone()).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(world.state.storage.condition().warnings(), []);
     serves_everything(&world).await;
 
-    // Adopted on purpose, what the new owner does not name goes to the trash; the first owner touches nothing any more.
+    // After an adoption, objects that the new owner does not name are moved to the trash; the first owner removes
+    // nothing.
     let world = world.restarted_on(other).await;
     let adopted = world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     assert_eq!(adopted, StorageClass::ALL);
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, stored as u64);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, stored as u64);
     assert_eq!(count(&world).await, 0);
     let world = world.restarted_on(own).await;
     world.repo.claim_storage().await;
     let condition = world.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
-    assert_eq!(world.repo.restore_trash(StorageClass::Packages).await.expect("brought back"), stored as u64);
+    assert_eq!(world.repo.restore_trash(StorageClass::Packages).await.expect("restored"), stored as u64);
     serves_everything(&world).await;
 }
 
-async fn storage_of_before_markers_belongs_to_the_database_that_names_its_objects(
+async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     engine: Engine,
-    bytes: Bytes,
+    store: ObjectStore,
 ) {
-    // Nothing was claimed yet when these were stored.
-    let world = World::on(stores(engine, bytes).await).await;
+    // These are stored before the storage is claimed.
+    let world = World::on(stores(engine, store).await).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     for number in 0..5 {
@@ -158,26 +159,26 @@ async fn storage_of_before_markers_belongs_to_the_database_that_names_its_object
     let own = world.stores().clone();
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
-    let standing = world.state.storage.condition().ownership(StorageClass::Packages);
-    assert_eq!(standing, Ownership::Unclaimed { objects: 5, named: 0 });
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    let ownership = world.state.storage.condition().ownership(StorageClass::Packages);
+    assert_eq!(ownership, Ownership::Unclaimed { objects: 5, named: 0 });
     let world = world.restarted_on(own).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
     assert!(world.state.storage.is_own(StorageClass::Packages));
     serves_everything(&world).await;
 }
 
-async fn a_sweep_of_more_than_a_small_share_waits_for_a_confirmation(engine: Engine, where_: Bytes) {
-    let world = filled(engine, where_).await;
+async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store: ObjectStore) {
+    let world = with_packages(engine, store).await;
     let class = StorageClass::Cran;
-    let store = async |world: &World, seeds: std::ops::Range<u64>| {
+    let put = async |world: &World, seeds: std::ops::Range<u64>| {
         for seed in seeds {
             let (content, digest) = bytes(50, seed);
             world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
         }
     };
-    store(&world, 0..11).await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
+    put(&world, 0..11).await;
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(
@@ -186,34 +187,34 @@ async fn a_sweep_of_more_than_a_small_share_waits_for_a_confirmation(engine: Eng
     );
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
-    let confirmed = SweepOptions { confirmed: vec![class], ..at_once() };
+    let confirmed = SweepOptions { confirmed: vec![class], ..sweep_now() };
     assert_eq!(world.repo.sweep(&confirmed).await.expect("a clean-up").objects, 11);
     assert_eq!(world.state.storage.condition().warnings(), []);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 11);
     assert!(in_area(&world, Area::Live, class).await.is_empty(), "the trash is not listed");
-    assert_eq!(world.repo.restore_trash(class).await.expect("brought back"), 11);
+    assert_eq!(world.repo.restore_trash(class).await.expect("restored"), 11);
     assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 0);
 
-    // Ten are few, but not ten again on the same day.
+    // Ten are a small share, but one more on the same day is not.
     let first = in_area(&world, Area::Live, class).await[0];
     world.state.storage.delete(&first).await.expect("removed");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 10);
-    store(&world, 20..21).await;
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 10);
+    put(&world, 20..21).await;
     let world = world.restarted().await;
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(world.state.storage.condition().warnings()[0].kind, "storage-sweep");
     world.noon("2024-03-03");
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
     serves_everything(&world).await;
 }
 
-async fn a_removed_object_comes_back_when_it_is_needed_and_is_deleted_after_the_grace_period(
+async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_period(
     engine: Engine,
-    where_: Bytes,
+    store: ObjectStore,
 ) {
-    let world = filled(engine, where_).await;
+    let world = with_packages(engine, store).await;
     let (storage, class) = (&world.state.storage, StorageClass::Packages);
     let all = in_area(&world, Area::Live, class).await;
     let (content, digest) = bytes(50, 1);
@@ -223,39 +224,39 @@ async fn a_removed_object_comes_back_when_it_is_needed_and_is_deleted_after_the_
         assert!(storage.move_to_trash(key).await.expect("moved"));
         assert_eq!(storage.size(key).await.expect("an answer"), None);
     }
-    // Asked for by a row, it is found again.
+    // A request for an object of a row restores it.
     serves_everything(&world).await;
-    let back = count(&world).await;
-    assert_eq!(back, 5, "the archives were asked for");
-    // The same bytes can be stored again meanwhile.
+    let restored = count(&world).await;
+    assert_eq!(restored, 5, "the archives were requested");
+    // The same bytes can be stored again in the meantime.
     storage.put(&unnamed, content.into()).await.expect("stored");
-    assert!(!storage.restore(&unnamed).await.expect("an answer"), "one is in service");
+    assert!(!storage.restore(&unnamed).await.expect("an answer"), "the key is in use");
     storage.delete(&unnamed).await.expect("removed");
 
-    let swept = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    let result = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
     // On PostgreSQL the rows are too young to be compared.
     let left = if engine == Engine::Sqlite { 1 } else { 6 };
-    assert_eq!((swept.deleted, world.repo.trash(class).await.expect("a trash").objects), (0, left));
-    let past = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
-    assert_eq!(world.repo.sweep(&past).await.expect("a clean-up").deleted, 1);
+    assert_eq!((result.deleted, world.repo.trash(class).await.expect("a trash").objects), (0, left));
+    let without_grace = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
+    assert_eq!(world.repo.sweep(&without_grace).await.expect("a clean-up").deleted, 1);
     assert_eq!(world.repo.trash(class).await.expect("a trash").objects, 0);
-    assert_eq!(count(&world).await, 10, "what rows name was brought back instead");
+    assert_eq!(count(&world).await, 10, "objects that rows name were restored instead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_start_nothing_is_swept_that_no_mirror_can_give_again() {
+async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
     let world = World::new().await;
     world.repo.claim_storage().await;
     for class in [StorageClass::Packages, StorageClass::Binaries, StorageClass::Cran] {
         let (content, digest) = bytes(50, class as u64);
         world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
-    let start = SweepOptions { only_refillable: true, ..at_once() };
+    let start = SweepOptions { only_refillable: true, ..sweep_now() };
     assert_eq!(world.repo.sweep(&start).await.expect("a clean-up").objects, 1);
     for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
         assert_eq!(in_area(&world, Area::Live, class).await.len(), left, "{class:?}");
     }
-    assert_eq!(world.repo.sweep(&at_once()).await.expect("a clean-up").objects, 2);
+    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 2);
 }
 
 /// Rows of blobs that nothing refers to, written three hours ago.
@@ -278,11 +279,11 @@ fn numbered(first: u8, number: u16) -> Sha256 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_unreferenced_blobs_than_one_page_go_in_one_night_and_rows_of_no_class_hold_up_none() {
+async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unknown_classes() {
     let world = World::new().await;
     world.repo.claim_storage().await;
-    let strange = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
-    old_rows(&world, strange.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
+    let unknown = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
+    old_rows(&world, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
     let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
     world.repo.sweep(&confirmed).await.expect("a clean-up");
     let left = world.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
@@ -292,11 +293,11 @@ async fn more_unreferenced_blobs_than_one_page_go_in_one_night_and_rows_of_no_cl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
-    let world = World::on(stores(Engine::Postgres, Bytes::Disk).await).await;
+    let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     world.repo.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    // The very bytes were here before, and nothing refers to them any more.
+    // The same bytes were stored before, and nothing refers to them.
     let package = Tarball::new("alpha", "1.0");
     let sha256 = world.upload(&package).await.expect("an upload").sha256;
     let aged = world.state.db.write(|c| c.execute("UPDATE blob SET created_at = 1", &[]));
@@ -314,14 +315,14 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_never_clean_up_at_once() {
-    let world = World::on(stores(Engine::Postgres, Bytes::Disk).await).await;
+async fn two_servers_never_clean_up_concurrently() {
+    let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
     let now = (world.state.clock)();
     let until = rstudio_pm::model::time::Timestamp(now.0 + 60_000_000);
     let claimed = world.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
     let refused = world.repo.sweep(&SweepOptions::default()).await;
     assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
-    world.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("given back");
+    world.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
     world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
 }

@@ -1,4 +1,4 @@
-//! `rspm add binary`: what it reads from the archives, and what it refuses.
+//! `rspm add binary`: the facts it reads from archives, and the archives it refuses.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn add(file: &std::path::Path, distribution: &str) -> String {
 }
 
 #[test]
-fn version_of_r_and_processor_are_read_from_the_archive() {
+fn r_version_and_processor_are_read_from_the_archive() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     let r = binary::r_version();
@@ -39,10 +39,10 @@ fn version_of_r_and_processor_are_read_from_the_archive() {
     let replaced = server.json(&format!("{} --replace", add(&tally.binary, "bookworm")));
     assert_eq!(replaced["packages"][0]["outcome"], "existing", "the same bytes");
     let listed = server.json("list packages --source=team");
-    assert_eq!(listed["total"], 3, "builds are no packages of their own: {listed}");
+    assert_eq!(listed["total"], 3, "binaries are not counted as packages: {listed}");
 }
 
-/// A binary package to be, without R.
+/// The content of a binary, made without R.
 fn made(package: &str, built: &str) -> Tarball {
     Tarball::new(package, "1.0").field(&format!("Built: {built}")).with("Meta/package.rds", "no rds")
 }
@@ -62,12 +62,12 @@ fn file(server: &Server, tarball: &Tarball) -> PathBuf {
 }
 
 #[test]
-fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
+fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
-    let refused = |line: &str, said: &str| {
-        let told = server.refused(line);
-        assert!(told.contains(said), "{line}\n{told}\n{said}");
+    let refused = |line: &str, expected: &str| {
+        let error = server.refused(line);
+        assert!(error.contains(expected), "{line}\n{error}\n{expected}");
     };
     refused(&add(&tally.binary, "bookwrm"), "there is no distribution 'bookwrm'; did you mean 'bookworm'?");
     refused(&add(&tally.binary, "macos"), "is built for Linux, and macos is not");
@@ -96,14 +96,14 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
         &add(&file(&server, &wrong), "noble"),
         "is made for Linux on arm64, but DESCRIPTION says the package is built",
     );
-    for (built, said) in [
+    for (built, expected) in [
         ("junk", "Built has 'junk', which is not a version of R"),
         ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not supported"),
         ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no supported operating system"),
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {
-        let said = if said == "is not an RDS file" { "not an RDS file" } else { said };
-        refused(&add(&file(&server, &made("gamma", built)), "noble"), said);
+        let expected = if expected == "is not an RDS file" { "not an RDS file" } else { expected };
+        refused(&add(&file(&server, &made("gamma", built)), "noble"), expected);
     }
     let mut bare = Tarball::new("delta", "1.0").field(&format!("Built: R 4.5.0; {GNU}; ; unix"));
     refused(&add(&file(&server, &bare), "noble"), "there is no 'delta/Meta/package.rds'");
@@ -127,7 +127,7 @@ fn what_is_no_build_for_the_distribution_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn several_builds_with_one_that_cannot_be_taken_add_nothing() {
+fn no_binary_is_added_if_one_of_several_is_refused() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     let before = server.json("info --source=team")["last_transaction"]["id"].clone();
@@ -139,14 +139,14 @@ fn several_builds_with_one_that_cannot_be_taken_add_nothing() {
     assert_eq!(added["packages"].as_array().map(Vec::len), Some(2));
     let twice = format!("{},{}", tally.binary.display(), tally.binary.display());
     let line = format!("add binary --source=team --path={twice} --distribution=trixie");
-    assert!(server.refused(&line).contains("is in the source 'team' for"), "the same build twice");
+    assert!(server.refused(&line).contains("is in the source 'team' for"), "the same binary twice");
 }
 
-/// One bit of what is stored under a digest is another from now on; the size is the same.
-fn harm(server: &Server, class: &str, sha256: &serde_json::Value) -> PathBuf {
+/// Flips one bit of the stored object with this digest; returns its file.
+fn damage(server: &Server, class: &str, sha256: &serde_json::Value) -> PathBuf {
     let sha256 = sha256.as_str().expect("a digest");
-    let shelf = server.dir().join(format!("data/{class}/{class}"));
-    let object = shelf.join(&sha256[..2]).join(sha256);
+    let folder = server.dir().join(format!("data/{class}/{class}"));
+    let object = folder.join(&sha256[..2]).join(sha256);
     let mut bytes = std::fs::read(&object).unwrap_or_else(|e| panic!("{}: {e}", object.display()));
     *bytes.last_mut().expect("not empty") ^= 1;
     std::fs::write(&object, bytes).expect("written");
@@ -158,7 +158,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_damaged_build_of_the_same_size_is_mended_by_adding_it_again() {
+fn a_damaged_binary_of_the_same_size_is_repaired_by_adding_it_again() {
     let mut server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     let line = add(&tally.binary, "noble");
@@ -176,10 +176,10 @@ fn a_damaged_build_of_the_same_size_is_mended_by_adding_it_again() {
     let last = |server: &Server| server.json("info --source=team")["last_transaction"]["id"].clone();
     let transaction = last(&server);
     for flag in ["--succeed-on-existing", "--replace", ""] {
-        harm(&server, "binaries", &stored);
-        // What is in memory, and what was compared before, is forgotten by a restart.
+        damage(&server, "binaries", &stored);
+        // A restart clears the cached content and the record of the last comparison.
         server.restart();
-        assert_eq!(served(&server).0, "source", "{flag}: the damage is found out");
+        assert_eq!(served(&server).0, "source", "{flag}: the damage is detected");
         let ran = server.rspm(&format!("{line} {flag}"));
         assert_eq!(ran.code == 0, !flag.is_empty(), "{flag}: {}", ran.err);
         assert_eq!(served(&server), sound, "{flag}: at the next request");
@@ -188,28 +188,28 @@ fn a_damaged_build_of_the_same_size_is_mended_by_adding_it_again() {
 }
 
 #[test]
-fn a_damaged_source_package_of_the_same_size_is_mended_by_adding_it_again() {
+fn a_damaged_source_package_of_the_same_size_is_repaired_by_adding_it_again() {
     let mut server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     let path = "/prod/latest/src/contrib/greeting_1.0.0.tar.gz";
     let sound = server.get(path).body;
-    let object = harm(&server, "packages", &digest(&sound).into());
+    let object = damage(&server, "packages", &digest(&sound).into());
     server.restart();
-    assert_eq!(server.get(path).status, 503, "what is damaged is not served");
-    let said = server.refused(&format!("add --source=team --path={}", greeting.source.display()));
-    assert!(said.contains("is in the source 'team' already"), "{said}");
+    assert_eq!(server.get(path).status, 503, "a damaged file is not served");
+    let error = server.refused(&format!("add --source=team --path={}", greeting.source.display()));
+    assert!(error.contains("is in the source 'team' already"), "{error}");
     assert!(server.get(path).body == sound, "at the next request");
     assert!(std::fs::read(object).expect("stored") == sound);
 }
 
 #[test]
-fn a_distribution_by_another_name_and_an_architecture_it_does_not_have() {
+fn an_alias_of_a_distribution_is_accepted_and_an_architecture_it_lacks_is_refused() {
     let own = "[Distribution \"ours\"]\nAlias = bookworm\n[Distribution \"armbox\"]\nArchitecture = arm64\n";
     let server = Builder::default().gcfg(own).start();
     let [_, tally, _] = server.team_with_examples();
     assert!(server.told(&add(&tally.binary, "ours")).contains("for ours and R"));
-    let said = server.refused(&add(&tally.binary, "bookworm"));
-    assert!(said.contains("is in the source 'team' for"), "{said}");
-    let said = server.refused(&add(&tally.binary, "armbox"));
-    assert!(said.contains("is built for x86_64, and armbox has arm64; `Architecture = x86_64`"), "{said}");
+    let error = server.refused(&add(&tally.binary, "bookworm"));
+    assert!(error.contains("is in the source 'team' for"), "{error}");
+    let error = server.refused(&add(&tally.binary, "armbox"));
+    assert!(error.contains("is built for x86_64, and armbox has arm64; `Architecture = x86_64`"), "{error}");
 }

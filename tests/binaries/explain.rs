@@ -1,4 +1,4 @@
-//! `rspm explain`: every step, and that its last line is what a client really gets.
+//! `rspm explain`: every step, and that its answer is the one a client receives.
 
 use serde_json::Value;
 
@@ -18,16 +18,16 @@ fn explain(server: &Server, line: &str) -> Value {
     server.json(&format!("explain {line}"))
 }
 
-/// Steps about one thing: subject, found, whether it wins.
-fn steps(told: &Value, about: &str) -> Vec<(String, String, bool)> {
+/// The steps about one subject: its name, the finding, whether it wins.
+fn steps(explanation: &Value, about: &str) -> Vec<(String, String, bool)> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let all = told["steps"].as_array().expect("steps").iter();
+    let all = explanation["steps"].as_array().expect("steps").iter();
     all.filter(|step| step["about"] == about)
         .map(|step| (text(&step["subject"]), text(&step["found"]), step["wins"] == true))
         .collect()
 }
 
-/// The three examples with builds of `greeting` and `tally` for Ubuntu.
+/// The three examples, with binaries of `greeting` and `tally` for Ubuntu.
 fn server() -> Server {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
@@ -35,25 +35,28 @@ fn server() -> Server {
     server
 }
 
-/// What is explained is what is served: kind, tag, digest, at the address it names.
-fn holds(server: &Server, line: &str, header: Option<&str>) -> Value {
+/// Asserts that the explained address serves what is explained: kind, tag, digest; returns the explanation.
+fn assert_served(server: &Server, line: &str, header: Option<&str>) -> Value {
     let header_flag = header.map(|h| format!(" --user-agent={}", h.replace(' ', "~"))).unwrap_or_default();
-    let told = explain(server, &format!("{line}{header_flag}"));
-    let file = &told["file"];
-    let url = file["url"].as_str().unwrap_or_else(|| panic!("no file: {told}"));
+    let explanation = explain(server, &format!("{line}{header_flag}"));
+    let file = &explanation["file"];
+    let url = file["url"].as_str().unwrap_or_else(|| panic!("no file: {explanation}"));
     let answer = get(server, url, header);
     assert_eq!(answer.status, 200, "{url}");
-    assert_eq!(answer.header("x-package-type"), file["type"].as_str(), "{told}");
-    assert_eq!(answer.header("x-package-binary-tag"), file["platform"].as_str(), "{told}");
+    assert_eq!(answer.header("x-package-type"), file["type"].as_str(), "{explanation}");
+    assert_eq!(answer.header("x-package-binary-tag"), file["platform"].as_str(), "{explanation}");
     let etag = format!("\"{}\"", file["sha256"].as_str().expect("stored"));
     assert_eq!(answer.header("etag"), Some(etag.as_str()));
     assert_eq!(answer.body.len() as u64, file["size"].as_u64().expect("stored"));
-    assert!(told["answer"].as_str().expect("a sentence").ends_with(&format!("GET {url}")), "{told}");
-    told
+    assert!(
+        explanation["answer"].as_str().expect("a sentence").ends_with(&format!("GET {url}")),
+        "{explanation}"
+    );
+    explanation
 }
 
 #[test]
-fn every_client_gets_what_is_explained() {
+fn every_client_receives_the_explained_file() {
     let server = server();
     let r = binary::r_version();
     let (x86, arm) = (agent(&format!("{r}.9"), "x86_64"), agent(&format!("{r}.9"), "aarch64"));
@@ -69,17 +72,17 @@ fn every_client_gets_what_is_explained() {
         ("tally", Some(mac.as_str()), "source", Some("ua_error_distro_mismatch")),
         ("tally", Some(agent("9.9.1", "x86_64").as_str()), "source", Some("match_error_no_best_match")),
     ] {
-        let told = holds(&server, &format!("prod {package} --distribution=noble"), header);
-        assert_eq!(told["file"]["type"], kind, "{told}");
-        assert_eq!(told["failed"].as_str(), failed, "{told}");
+        let explanation = assert_served(&server, &format!("prod {package} --distribution=noble"), header);
+        assert_eq!(explanation["file"]["type"], kind, "{explanation}");
+        assert_eq!(explanation["failed"].as_str(), failed, "{explanation}");
     }
-    let told = holds(&server, "prod tally", Some(&x86));
-    assert_eq!((&told["file"]["type"], &told["failed"]), (&"source".into(), &Value::Null));
-    assert_eq!(steps(&told, "distribution")[0].0, "none");
+    let explanation = assert_served(&server, "prod tally", Some(&x86));
+    assert_eq!((&explanation["file"]["type"], &explanation["failed"]), (&"source".into(), &Value::Null));
+    assert_eq!(steps(&explanation, "distribution")[0].0, "none");
 }
 
 #[test]
-fn the_text_is_the_steps_with_their_rules() {
+fn the_text_lists_the_steps_with_their_rules() {
     let server = server();
     let r = binary::r_version();
     let header = agent(&format!("{r}.9"), "x86_64").replace(' ', "~");
@@ -109,7 +112,7 @@ fn the_text_is_the_steps_with_their_rules() {
 }
 
 #[test]
-fn sources_are_told_in_order_with_who_owns_the_name_and_why() {
+fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
     let server = Server::start();
     for (source, versions) in [("first", vec!["2.0"]), ("second", vec!["1.0", "3.0"]), ("third", vec![])] {
         server.told(&format!("create source --name={source}"));
@@ -122,68 +125,86 @@ fn sources_are_told_in_order_with_who_owns_the_name_and_why() {
     for source in ["first", "second", "third"] {
         server.told(&format!("subscribe --repo=prod --source={source}"));
     }
-    let found = |told: &Value| -> Vec<String> {
+    let found = |explanation: &Value| -> Vec<String> {
         let short = |(subject, found, wins): (String, String, bool)| {
             let found = found.split(" (state").next().expect("a text").to_owned();
             format!("{}{subject}: {found}", if wins { "*" } else { "" })
         };
-        steps(told, "source").into_iter().map(short).collect()
+        steps(explanation, "source").into_iter().map(short).collect()
     };
-    let told = holds(&server, "prod alpha", None);
+    let explanation = assert_served(&server, "prod alpha", None);
     assert_eq!(
-        found(&told),
+        found(&explanation),
         ["*first: lists 2.0", "second: lists 3.0; in the archive: 1.0", "third: nothing was published yet"]
     );
-    assert_eq!((&told["file"]["source"], &told["file"]["version"]), (&"first".into(), &"2.0".into()));
-    assert_eq!(told["steps"][2]["rule"], "an earlier source owns the name: this one is not asked");
-    let told = holds(&server, "prod beta", None);
     assert_eq!(
-        found(&told)[..2],
+        (&explanation["file"]["source"], &explanation["file"]["version"]),
+        (&"first".into(), &"2.0".into())
+    );
+    assert_eq!(explanation["steps"][2]["rule"], "an earlier source owns the name: this one is not asked");
+    let explanation = assert_served(&server, "prod beta", None);
+    assert_eq!(
+        found(&explanation)[..2],
         ["first: does not have it", "*second: lists beta 1.0".replace("beta ", "").as_str()]
     );
-    let told = explain(&server, "prod alpha --version=3.0");
-    assert_eq!(told["file"], Value::Null);
-    assert_eq!(told["answer"], "404: first owns the name alpha and has no version 3.0");
-    let told = explain(&server, "prod gamma");
-    assert_eq!(told["answer"], "404: no source of prod has gamma in this snapshot");
+    let explanation = explain(&server, "prod alpha --version=3.0");
+    assert_eq!(explanation["file"], Value::Null);
+    assert_eq!(explanation["answer"], "404: first owns the name alpha and has no version 3.0");
+    let explanation = explain(&server, "prod gamma");
+    assert_eq!(explanation["answer"], "404: no source of prod has gamma in this snapshot");
     server.told("remove package --name=alpha@all --source=first");
-    let told = holds(&server, "prod alpha", None);
-    assert_eq!(told["file"]["source"], "second");
+    let explanation = assert_served(&server, "prod alpha", None);
+    assert_eq!(explanation["file"]["source"], "second");
     server.told("reorder --repo=prod --sources=third,second,first");
-    let told = holds(&server, "prod alpha --version=1.0", None);
-    assert_eq!((&told["file"]["class"], &told["file"]["version"]), (&"archived".into(), &"1.0".into()));
-    assert_eq!(told["file"]["url"], "/prod/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz");
+    let explanation = assert_served(&server, "prod alpha --version=1.0", None);
+    assert_eq!(
+        (&explanation["file"]["class"], &explanation["file"]["version"]),
+        (&"archived".into(), &"1.0".into())
+    );
+    assert_eq!(explanation["file"]["url"], "/prod/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz");
 }
 
 #[test]
-fn a_date_and_a_transaction_are_other_snapshots() {
+fn a_date_and_a_transaction_select_other_snapshots() {
     let server = server();
     let before = server.json("info --source=team")["last_transaction"]["id"].as_i64().expect("a number");
     server.add("team", &Tarball::new("tally", "0.9.0"));
     let r = binary::r_version();
     let header = agent(&format!("{r}.0"), "x86_64");
-    let told = holds(&server, &format!("prod tally --distribution=noble --date={before}"), Some(&header));
-    assert_eq!((&told["file"]["version"], &told["file"]["type"]), (&"0.2.1".into(), &"binary".into()));
-    let told = holds(&server, "prod tally --distribution=noble", Some(&header));
-    assert_eq!((&told["file"]["version"], &told["file"]["type"]), (&"0.9.0".into(), &"source".into()));
+    let explanation =
+        assert_served(&server, &format!("prod tally --distribution=noble --date={before}"), Some(&header));
     assert_eq!(
-        steps(&told, "build"),
+        (&explanation["file"]["version"], &explanation["file"]["type"]),
+        (&"0.2.1".into(), &"binary".into())
+    );
+    let explanation = assert_served(&server, "prod tally --distribution=noble", Some(&header));
+    assert_eq!(
+        (&explanation["file"]["version"], &explanation["file"]["type"]),
+        (&"0.9.0".into(), &"source".into())
+    );
+    assert_eq!(
+        steps(&explanation, "build"),
         [("none".to_owned(), "no binary of this version was added".to_owned(), false)]
     );
-    let told = holds(&server, "prod tally --version=0.2.1 --distribution=noble", Some(&header));
-    assert_eq!((&told["file"]["class"], &told["file"]["type"]), (&"archived".into(), &"binary".into()));
+    let explanation =
+        assert_served(&server, "prod tally --version=0.2.1 --distribution=noble", Some(&header));
+    assert_eq!(
+        (&explanation["file"]["class"], &explanation["file"]["type"]),
+        (&"archived".into(), &"binary".into())
+    );
 }
 
 #[test]
-fn builds_that_are_not_the_one_say_why() {
+fn the_other_binaries_are_listed_with_the_reason() {
     let server = server();
     let r = binary::r_version();
     let examples = binary::examples();
     add(&server, &[&examples[1]], "jammy");
     let rules = |header: &str| -> Vec<String> {
         let header = header.replace(' ', "~");
-        let told = explain(&server, &format!("prod tally --distribution=noble --user-agent={header}"));
-        let all = told["steps"].as_array().expect("steps").iter().filter(|step| step["about"] == "build");
+        let explanation = explain(&server, &format!("prod tally --distribution=noble --user-agent={header}"));
+        let all =
+            explanation["steps"].as_array().expect("steps").iter().filter(|step| step["about"] == "build");
         all.map(|step| format!("{} {}", step["subject"].as_str().unwrap(), step["rule"].as_str().unwrap()))
             .collect()
     };
@@ -201,60 +222,63 @@ fn builds_that_are_not_the_one_say_why() {
 }
 
 #[test]
-fn a_lost_build_is_found_before_anybody_asks_for_it() {
+fn a_lost_binary_is_detected_before_it_is_requested() {
     let server = server();
     let r = binary::r_version();
     std::fs::remove_dir_all(server.dir().join("data/binaries/binaries")).expect("removed");
     let header = agent(&format!("{r}.0"), "x86_64");
-    let told = holds(&server, "prod tally --distribution=noble", Some(&header));
-    assert_eq!((&told["file"]["type"], &told["failed"]), (&"source".into(), &"service_error_fetch".into()));
-    let files = steps(&told, "file");
+    let explanation = assert_served(&server, "prod tally --distribution=noble", Some(&header));
+    assert_eq!(
+        (&explanation["file"]["type"], &explanation["failed"]),
+        (&"source".into(), &"service_error_fetch".into())
+    );
+    let files = steps(&explanation, "file");
     assert_eq!((files.len(), files[0].2, files[1].2), (2, false, true), "{files:?}");
-    assert!(told["answer"].as_str().expect("text").contains("is not in storage"), "{told}");
+    assert!(explanation["answer"].as_str().expect("text").contains("is not in storage"), "{explanation}");
 }
 
 #[test]
-fn windows_and_macos_are_explained_by_their_trees() {
+fn windows_and_macos_are_explained_by_the_files_of_their_trees() {
     let server = server();
     let r = binary::r_version();
     let examples = binary::examples();
     add(&server, &[&examples[0]], "macos");
     let mac = format!("R ({r}.1 aarch64-apple-darwin20 aarch64 darwin20)");
-    let told = holds(&server, "prod greeting --distribution=macos", Some(&mac));
-    assert_eq!(told["file"]["platform"], format!("{r}-macos-arm64"));
+    let explanation = assert_served(&server, "prod greeting --distribution=macos", Some(&mac));
+    assert_eq!(explanation["file"]["platform"], format!("{r}-macos-arm64"));
     let win = format!("R ({r}.1 x86_64-w64-mingw32 x86_64 mingw32)").replace(' ', "~");
-    let told = explain(&server, &format!("prod greeting --distribution=windows --user-agent={win}"));
-    assert_eq!((&told["file"], &told["failed"]), (&Value::Null, &"service_error_fetch".into()));
+    let explanation = explain(&server, &format!("prod greeting --distribution=windows --user-agent={win}"));
+    assert_eq!((&explanation["file"], &explanation["failed"]), (&Value::Null, &"service_error_fetch".into()));
     assert!(
-        told["answer"].as_str().expect("text").starts_with(
+        explanation["answer"].as_str().expect("text").starts_with(
             "404 at the address of the binary, because there is no binary of greeting 1.0.0 for"
         ),
-        "{told}"
+        "{explanation}"
     );
-    let told = explain(&server, "prod greeting --distribution=windows --user-agent=curl");
-    assert_eq!(steps(&told, "match")[0].0, "no binary fits");
+    let explanation = explain(&server, "prod greeting --distribution=windows --user-agent=curl");
+    assert_eq!(steps(&explanation, "match")[0].0, "no binary fits");
 }
 
 #[test]
-fn what_a_mirror_has_is_not_fetched_to_explain_it() {
+fn a_file_of_a_mirror_is_explained_without_fetching_it() {
     let entry = Entry::new("far", "1.0", 1000);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n", mirror.url())).start();
     server.sync().expect("the mirror is there");
     server.repository("prod", "cran");
-    let told = explain(&server, "prod far");
-    assert_eq!(told["file"]["stored"], false);
-    assert_eq!(steps(&told, "file")[0].1, "not fetched yet");
-    assert!(mirror.asked(&entry.listed()).is_empty(), "nobody asked for the file");
+    let explanation = explain(&server, "prod far");
+    assert_eq!(explanation["file"]["stored"], false);
+    assert_eq!(steps(&explanation, "file")[0].1, "not fetched yet");
+    assert!(mirror.asked(&entry.listed()).is_empty(), "the file was not requested");
     server.get("/prod/latest/src/contrib/far_1.0.tar.gz");
-    until("the row knows it", || explain(&server, "prod far")["file"]["stored"] == true);
-    holds(&server, "prod far", None);
+    until("the row has it", || explain(&server, "prod far")["file"]["stored"] == true);
+    assert_served(&server, "prod far", None);
 }
 
 #[test]
-fn what_cannot_be_explained_is_refused_with_the_way_out() {
+fn a_request_that_cannot_be_explained_is_refused_with_the_remedy() {
     let server = server();
-    for (line, said) in [
+    for (line, expected) in [
         ("explain prd tally", "there is no repository 'prd'; did you mean 'prod'?"),
         (
             "explain prod tally --distribution=nobel",
@@ -264,11 +288,11 @@ fn what_cannot_be_explained_is_refused_with_the_way_out() {
         ("explain prod tally --date=2001-01-01", "no snapshot of this repository is as old as 2001-01-01"),
         ("explain prod tally --date=99999", "there is no transaction 99999"),
     ] {
-        let told = server.refused(line);
-        assert!(told.contains(said), "{line}: {told}");
+        let output = server.refused(line);
+        assert!(output.contains(expected), "{line}: {output}");
     }
     let line = |header: &str| format!("explain prod tally --distribution=noble --user-agent={header}");
     assert!(server.refused(&line("R~(\u{9b}31m")).contains("an encoded control character"));
-    let told = server.told(&line("R~(\u{2028}"));
-    assert!(told.contains("* tally 0.2.1: current") && !told.contains('\u{2028}'), "{told}");
+    let output = server.told(&line("R~(\u{2028}"));
+    assert!(output.contains("* tally 0.2.1: current") && !output.contains('\u{2028}'), "{output}");
 }

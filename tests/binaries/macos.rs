@@ -1,4 +1,4 @@
-//! Binary packages for macOS: taken in, and fetched from the trees of a CRAN mirror.
+//! Binaries for macOS: added, and fetched from the trees of a CRAN mirror.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::support::upstream::Upstream;
 const ARM: &str = "aarch64-apple-darwin20";
 const INTEL: &str = "x86_64-apple-darwin20";
 
-/// The head of a library of macOS.
+/// The header of a macOS library.
 fn dylib(cpu: u32) -> Vec<u8> {
     let mut head = [0xfeed_facf_u32.to_le_bytes(), cpu.to_le_bytes()].concat();
     head.resize(4096, 0);
@@ -27,7 +27,7 @@ fn machine(platform: &str) -> u32 {
     if platform == ARM { 0x0100_000c } else { 0x0100_0007 }
 }
 
-/// What R makes on a Mac: an archive with its folders, for this version of R, and for code the library and its symbols.
+/// An archive as R builds it on macOS, with its folders, for this R version; with `cpu`, the library and its symbols.
 fn tgz(example: &Example, r: &str, platform: &str, cpu: Option<u32>) -> Vec<u8> {
     let libraries: Vec<(&str, Vec<u8>)> = match cpu {
         None => Vec::new(),
@@ -61,7 +61,7 @@ fn tgz(example: &Example, r: &str, platform: &str, cpu: Option<u32>) -> Vec<u8> 
     tar.into_inner().expect("a tar").finish().expect("a gzip")
 }
 
-/// A record as CRAN's index for macOS has it.
+/// A record in the form of CRAN's index for macOS.
 fn record(example: &Example, r: &str, platform: &str, bytes: &[u8]) -> String {
     let archs = if platform.is_empty() { "" } else { "Archs: tally.so.dSYM\n" };
     format!(
@@ -79,8 +79,8 @@ const INTEL_45: &str = "bin/macosx/big-sur-x86_64/contrib/4.5";
 const ARM_46: &str = "bin/macosx/sonoma-arm64/contrib/4.6";
 const INTEL_46: &str = "bin/macosx/big-sur-x86_64/contrib/4.6";
 
-/// A mirror of CRAN with the examples, and builds of two of them for two versions of R and both processors. What is in
-/// its tree for Intel and R 4.6 has a library for the other processor, whatever its record says.
+/// A CRAN mirror with the examples, and binaries of two of them for two versions of R and both processors. In its tree
+/// for Intel and R 4.6, the library is for the other processor, unlike its record.
 fn mirror(examples: &[Example; 3]) -> Upstream {
     let [greeting, tally, _] = examples;
     let web = Upstream::empty();
@@ -107,20 +107,20 @@ fn mirror(examples: &[Example; 3]) -> Upstream {
             index.push_str(&record(greeting, r, "", &pure));
             web.put(&format!("{tree}/greeting_1.0.0.tgz"), pure);
         }
-        // A version that the source does not have yet.
+        // A version without a source package.
         index.push_str(&record(tally, r, platform, b"x").replace("0.2.1", "0.3.0"));
         web.put(&format!("{tree}/PACKAGES"), index);
     }
     web
 }
 
-/// A server on it, after its first sync; what that said.
+/// A server with this mirror after its first sync, and the message of the sync.
 fn synced(web: &Upstream) -> (Server, String) {
     let gcfg = format!("[CRAN]\nURL = {0}\nBinaryURL = {0}", web.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    let said = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a good mirror");
     server.repository("r", "cran");
-    (server, said)
+    (server, message)
 }
 
 fn listed(server: &Server, tree: &str) -> Vec<String> {
@@ -130,7 +130,7 @@ fn listed(server: &Server, tree: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix("Package: ")).map(str::to_owned).collect()
 }
 
-/// How R reads the tree and what is in the file, whatever the R that runs here is built for.
+/// Reads the tree and the file with R, independently of the platform of the installed R.
 const READ: &str = r#"
 args <- commandArgs(TRUE)
 known <- available.packages(args[[1]], filters = list(), fields = "RVersion")
@@ -143,13 +143,14 @@ cat(paste(rownames(known), collapse = " "), known["tally", "RVersion"],
 "#;
 
 #[test]
-fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_they_are_asked_for() {
+fn binaries_of_a_mirror_are_listed_by_r_version_and_processor_and_fetched_on_request() {
     let examples = binary::examples();
     let web = mirror(&examples);
-    let (server, said) = synced(&web);
+    let (server, message) = synced(&web);
     assert!(
-        said.contains("; binaries were synced (transaction 2): 7 new") && !said.contains("were not updated"),
-        "{said}"
+        message.contains("; binaries were synced (transaction 2): 7 new")
+            && !message.contains("were not updated"),
+        "{message}"
     );
     let status = server.get("/__api__/status").json();
     for (r, arm, intel) in
@@ -162,7 +163,7 @@ fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_
         (ARM_45, &["greeting", "tally"][..]),
         (INTEL_45, &["tally"]),
         (ARM_46, &["greeting", "tally"]),
-        // A folder that the version of R does not have.
+        // Folders that do not exist for these versions of R.
         ("bin/macosx/sonoma-arm64/contrib/4.5", &[]),
         ("bin/macosx/big-sur-arm64/contrib/4.6", &[]),
         ("bin/macosx/big-sur-arm64/contrib/4.4", &[]),
@@ -192,12 +193,12 @@ fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_
     ] {
         let path = format!("/r/latest/{tree}/{file}");
         let first = get(&server, &path, None);
-        let told = (first.status, first.header("x-package-type"), first.header("x-package-binary-tag"));
-        assert_eq!(told, (200, Some("binary"), Some(tag)), "{path}: {}", first.text());
+        let headers = (first.status, first.header("x-package-type"), first.header("x-package-binary-tag"));
+        assert_eq!(headers, (200, Some("binary"), Some(tag)), "{path}: {}", first.text());
         let bytes = web.bytes(&format!("{tree}/{file}"));
-        assert!(first.body == bytes, "{path}: as it is upstream");
+        assert!(first.body == bytes, "{path}: the bytes of upstream");
         let digest = format!("\"{}\"", hex::encode(sha2::Sha256::digest(&bytes)));
-        until("it is kept by its digest", || {
+        until("it is stored by its digest", || {
             get(&server, &path, None).header("etag") == Some(digest.as_str())
         });
         let asked = web.asked();
@@ -218,7 +219,7 @@ fn builds_of_a_mirror_are_listed_by_version_of_r_and_processor_and_fetched_when_
 }
 
 #[test]
-fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never_served() {
+fn requests_of_macos_are_explained_and_code_for_another_processor_is_never_served() {
     let examples = binary::examples();
     let web = mirror(&examples);
     let (server, _) = synced(&web);
@@ -231,14 +232,17 @@ fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never
         ("R (4.5.2 x86_64-apple-darwin20 x86_64 darwin20)", "4.5-macos", INTEL_45),
         ("R (4.6.0 aarch64-apple-darwin24 aarch64 darwin24)", "4.6-macos-arm64", ARM_46),
     ] {
-        let told = explain(agent);
+        let explanation = explain(agent);
         let url = format!("/r/latest/{tree}/tally_0.2.1.tgz");
         assert_eq!(
-            (&told["file"]["platform"], &told["file"]["url"]),
+            (&explanation["file"]["platform"], &explanation["file"]["url"]),
             (&platform.into(), &url.clone().into()),
-            "{told}"
+            "{explanation}"
         );
-        assert!(told["answer"].as_str().expect("text").ends_with(&format!("GET {url}")), "{told}");
+        assert!(
+            explanation["answer"].as_str().expect("text").ends_with(&format!("GET {url}")),
+            "{explanation}"
+        );
         let answer = get(&server, &url, Some(agent));
         assert_eq!((answer.status, answer.header("x-package-binary-tag")), (200, Some(platform)), "{url}");
     }
@@ -253,7 +257,7 @@ fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never
     let answer = get(&server, "/r/latest/bin/macosx/big-sur-arm64/contrib/4.4/tally_0.2.1.tgz", None);
     assert_eq!(answer.status, 404, "{}", answer.text());
 
-    // The mirror's own mistake: R would install it, and the session would end when it is loaded.
+    // An error of the mirror: R would install the binary, and loading it would end the session.
     let url = format!("/r/latest/{INTEL_46}/tally_0.2.1.tgz");
     let answer = get(&server, &url, None);
     assert_eq!(answer.status, 502, "{}", answer.text());
@@ -261,11 +265,11 @@ fn what_a_client_on_macos_gets_is_explained_and_another_processors_code_is_never
     assert_eq!(
         get(&server, &url.replace("tally_0.2.1", "greeting_1.0.0"), None).status,
         200,
-        "the others are fine"
+        "the others are served"
     );
 }
 
-/// What R finds in an archive: both stamps.
+/// Reads both `Repository` fields of an archive with R.
 const STAMPS: &str = r#"
 file <- commandArgs(TRUE)[[1]]
 untar(file, exdir = "out")
@@ -275,7 +279,7 @@ cat(basename(at), read.dcf(file.path(at, "DESCRIPTION"), "Repository"),
 "#;
 
 #[test]
-fn an_archive_for_macos_is_taken_in_stamped_and_served_to_its_processor_alone() {
+fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     let write = |bytes: Vec<u8>| -> PathBuf {

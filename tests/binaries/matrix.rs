@@ -1,4 +1,4 @@
-//! Every request a client may make for a build, and what it gets.
+//! Every form of request for a binary, and its answer.
 
 use super::{add, get, kind_of as kind};
 use crate::support::binary;
@@ -6,7 +6,7 @@ use crate::support::http::Answer;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// A header of R's form, for the R that made the builds.
+/// A `User-Agent` in R's form, for the R that built the binaries.
 fn agent(processor: &str) -> String {
     let r = binary::r_version();
     format!("R ({r}.9 {processor}-pc-linux-gnu {processor} linux-gnu)")
@@ -23,7 +23,7 @@ fn names(answer: &Answer) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix("Package: ")).map(str::to_owned).collect()
 }
 
-/// All three examples, builds of `greeting` and `tally` for Ubuntu, `tally` with a newer version after that.
+/// The three examples, with binaries of `greeting` and `tally` for Ubuntu.
 fn server() -> Server {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
@@ -31,7 +31,7 @@ fn server() -> Server {
     server
 }
 
-/// The spellings of one state: newest, its day, the same with a suffix, its transaction.
+/// The spellings of the newest snapshot: `latest`, its day, its day with a suffix, its transaction.
 fn snapshots(server: &Server) -> [String; 4] {
     let dates = server.get("/__api__/repos/prod/transaction-dates").json();
     let day = dates.as_array().and_then(|rows| {
@@ -46,7 +46,7 @@ fn snapshots(server: &Server) -> [String; 4] {
 }
 
 #[test]
-fn an_index_below_a_distribution_is_that_of_the_sources_for_everybody() {
+fn an_index_below_a_distribution_equals_the_source_index_for_every_user_agent() {
     let server = server();
     for snapshot in snapshots(&server) {
         for file in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds", "Meta/archive.rds"] {
@@ -62,7 +62,7 @@ fn an_index_below_a_distribution_is_that_of_the_sources_for_everybody() {
 }
 
 #[test]
-fn the_user_agent_decides_between_build_and_source() {
+fn the_user_agent_selects_the_binary_or_the_source() {
     let server = server();
     let r = binary::r_version();
     let tag = format!("binary {r}-noble");
@@ -97,18 +97,18 @@ fn the_user_agent_decides_between_build_and_source() {
 }
 
 #[test]
-fn a_package_without_compiled_code_has_one_build_for_every_processor() {
+fn a_package_without_compiled_code_has_one_binary_for_every_processor() {
     let server = server();
     let r = binary::r_version();
     let path = "/prod/__linux__/noble/latest/src/contrib/greeting_1.0.0.tar.gz";
     assert_eq!(kind(&get(&server, path, Some(&agent("aarch64")))), format!("binary {r}-noble-arm64"));
     assert_eq!(kind(&get(&server, path, Some(&x86()))), format!("binary {r}-noble"));
     let path = "/prod/__linux__/noble/latest/src/contrib/ledger_2.0-1.tar.gz";
-    assert_eq!(kind(&get(&server, path, Some(&x86()))), "source", "nobody built it");
+    assert_eq!(kind(&get(&server, path, Some(&x86()))), "source", "it has no binary");
 }
 
 #[test]
-fn the_query_decides_without_a_user_agent() {
+fn the_query_selects_without_a_user_agent() {
     let server = server();
     let r = binary::r_version();
     let base = "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz";
@@ -123,12 +123,12 @@ fn the_query_decides_without_a_user_agent() {
     ] {
         assert_eq!(kind(&get(&server, &format!("{base}{query}"), Some("curl/8"))), expected, "{query}");
     }
-    let asked = get(&server, &format!("{base}?r_version={r}&arch=x86_64"), None);
-    assert_eq!(asked.header("vary"), None, "the address tells it all");
+    let answer = get(&server, &format!("{base}?r_version={r}&arch=x86_64"), None);
+    assert_eq!(answer.header("vary"), None, "the address is sufficient");
 }
 
 #[test]
-fn the_explicit_tree_is_a_full_index_with_builds() {
+fn the_explicit_tree_has_a_full_index_with_binaries() {
     let server = server();
     let r = binary::r_version();
     for snapshot in snapshots(&server) {
@@ -173,7 +173,7 @@ fn the_explicit_tree_is_a_full_index_with_builds() {
 }
 
 #[test]
-fn the_list_of_what_is_built_has_nothing_else() {
+fn the_list_of_binaries_has_only_packages_with_a_binary() {
     let server = server();
     let r = binary::r_version();
     for snapshot in snapshots(&server) {
@@ -192,7 +192,7 @@ fn the_list_of_what_is_built_has_nothing_else() {
 }
 
 #[test]
-fn a_superseded_version_keeps_its_build() {
+fn a_superseded_version_retains_its_binary() {
     let server = server();
     let r = binary::r_version();
     let before = snapshots(&server)[3].clone();
@@ -211,12 +211,12 @@ fn a_superseded_version_keeps_its_build() {
     let list = |snapshot: &str| {
         names(&get(&server, &format!("/prod/{snapshot}/bin/linux/{r}-noble/contrib/{r}/PACKAGES"), None))
     };
-    assert_eq!(list("latest"), ["greeting"], "the listed version of tally has no build");
+    assert_eq!(list("latest"), ["greeting"], "the listed version of tally has no binary");
     assert_eq!(list(&before), ["greeting", "tally"]);
 }
 
 #[test]
-fn a_build_that_comes_later_changes_no_version_of_an_older_snapshot() {
+fn a_binary_added_later_changes_no_version_of_an_older_snapshot() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     let r = binary::r_version();
@@ -238,28 +238,32 @@ fn a_build_that_comes_later_changes_no_version_of_an_older_snapshot() {
     add(&server, &[&tally], "noble");
     let late = get(&server, &full, None);
     assert_eq!(versions(&late.text()), versions(&plain.text()));
-    assert!(late.text().contains("Built:"), "the build is offered all the same");
+    assert!(late.text().contains("Built:"), "the binary is listed nevertheless");
     assert_ne!(late.header("etag"), plain.header("etag"));
     let source = get(&server, &format!("/prod/{before}/src/contrib/PACKAGES"), None).text();
     assert_eq!(versions(&late.text()), versions(&source));
 }
 
 #[test]
-fn macos_and_windows_have_trees_of_their_own() {
+fn macos_and_windows_have_separate_trees() {
     let server = server();
     let r = binary::r_version();
     let examples = binary::examples();
     add(&server, &[&examples[0]], "macos");
     let folder =
         |arch: &str| server.get("/__api__/status").json()["macos_urls"][&r][arch].as_str().map(str::to_owned);
-    let arm = folder("arm64").expect("R has builds for Apple's processors");
+    let arm = folder("arm64").expect("R supports Apple's processors");
     let base = format!("/prod/latest/bin/macosx/{arm}/contrib/{r}");
     assert_eq!(names(&get(&server, &format!("{base}/PACKAGES"), None)), ["greeting"]);
     let file = get(&server, &format!("{base}/greeting_1.0.0.tgz"), None);
     assert_eq!(kind(&file), format!("binary {r}-macos-arm64"));
     assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"greeting_1.0.0.tgz\""));
-    assert_eq!(get(&server, &format!("{base}/tally_0.2.1.tgz"), None).status, 404, "not built");
-    assert_eq!(get(&server, &format!("{base}/greeting_1.0.0.tar.gz"), None).status, 404, "no source here");
+    assert_eq!(get(&server, &format!("{base}/tally_0.2.1.tgz"), None).status, 404, "no binary");
+    assert_eq!(
+        get(&server, &format!("{base}/greeting_1.0.0.tar.gz"), None).status,
+        404,
+        "no sources in this tree"
+    );
     let other = format!("/prod/latest/bin/macosx/some-other/contrib/{r}/PACKAGES");
     assert!(names(&get(&server, &other, None)).is_empty(), "a folder for no processor");
     for file in ["PACKAGES", "PACKAGES.gz", "PACKAGES.rds"] {
@@ -270,7 +274,7 @@ fn macos_and_windows_have_trees_of_their_own() {
 }
 
 #[test]
-fn what_does_not_exist_is_not_found() {
+fn unknown_names_are_not_found() {
     let server = server();
     let r = binary::r_version();
     for path in [
@@ -291,18 +295,18 @@ fn what_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn a_build_that_is_gone_from_storage_is_answered_with_the_source() {
+fn a_request_for_a_binary_missing_from_storage_gets_the_source() {
     let server = server();
     let path = "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz";
-    // Before anybody read it: what was read lately is in memory.
-    let shelf = server.dir().join("data/binaries/binaries");
-    std::fs::remove_dir_all(&shelf).unwrap_or_else(|e| panic!("{}: {e}", shelf.display()));
+    // Before the first request, which would cache it in memory.
+    let folder = server.dir().join("data/binaries/binaries");
+    std::fs::remove_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     assert_eq!(kind(&get(&server, path, Some(&x86()))), "source");
     server.wait_for_log("could not serve the binary; serving the source package");
 }
 
 #[test]
-fn the_status_answer_tells_where_builds_are() {
+fn the_status_answer_lists_the_distributions_with_binaries() {
     let server = server();
     let status = server.get("/__api__/status").json();
     let row = |name: &str| {
@@ -314,7 +318,7 @@ fn the_status_answer_tells_where_builds_are() {
 }
 
 #[test]
-fn the_date_of_an_index_grows_with_its_builds() {
+fn the_date_of_an_index_advances_with_each_binary() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     let r = binary::r_version();
@@ -330,7 +334,7 @@ fn the_date_of_an_index_grows_with_its_builds() {
     add(&server, &[&tally], "noble");
     let (second, _) = date();
     assert!(before < first && first < second);
-    let asked =
+    let answer =
         crate::support::http::request("GET", &server.url(&index), &[("If-Modified-Since", &text)], b"");
-    assert_eq!(asked.status, 200);
+    assert_eq!(answer.status, 200);
 }

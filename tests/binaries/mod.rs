@@ -1,15 +1,15 @@
-//! Binary packages: taken in, found, served, installed by real R.
+//! Binaries: adding, selecting, serving, installing with real R.
 
 mod adding;
+mod client_requests;
 mod explain;
 mod install;
 mod logs;
 mod macos;
-mod many;
 mod matrix;
-mod named;
+mod package_set;
+mod permanent_address;
 mod pkgcache;
-mod recorded;
 mod removing;
 mod service_log;
 mod upstream;
@@ -30,22 +30,22 @@ fn get(server: &Server, path: &str, agent: Option<&str>) -> Answer {
 fn kind_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("x-repository-type"), Some("RSPM"));
-    let kind = answer.header("x-package-type").expect("every package tells its type");
+    let kind = answer.header("x-package-type").expect("every package has a type");
     match answer.header("x-package-binary-tag") {
         Some(tag) => format!("{kind} {tag}"),
         None => kind.to_owned(),
     }
 }
 
-/// Adds the builds of these examples for a distribution.
+/// Adds the binaries of these examples for a distribution.
 fn add(server: &Server, examples: &[&Example], distribution: &str) {
     let paths: Vec<String> = examples.iter().map(|e| e.binary.display().to_string()).collect();
     server
         .told(&format!("add binary --source=team --path={} --distribution={distribution}", paths.join(",")));
 }
 
-/// R code that runs with the `documented` header, or with R's own.
-fn telling(agent: &str, code: &str) -> String {
+/// R code that sends the `documented` header, or R's own.
+fn with_agent(agent: &str, code: &str) -> String {
     let header = if agent == "documented" { rscript::DOCUMENTED_AGENT } else { "" };
     format!("{header}{code}")
 }

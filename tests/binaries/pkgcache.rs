@@ -1,12 +1,12 @@
-//! Where pkgcache, which pak is made of, looks for the files of our indexes: its rule, written from its source
-//! (`R/packages-gz.R`, `R/platform.R`), over every index that has builds.
+//! Where pkgcache, the core of pak, expects the files of our indexes: its rule, written from its source
+//! (`R/packages-gz.R`, `R/platform.R`), applied to every index with binaries.
 
 use super::{add, get, kind_of};
 use crate::support::binary;
 use crate::support::rscript;
 use crate::support::server::{Builder, Server};
 
-/// A record of an index, as far as the rule reads it.
+/// The fields of a record that the rule uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Record {
     package: String,
@@ -17,7 +17,7 @@ struct Record {
 }
 
 impl Record {
-    /// The file below the folder of the index. `read_as` is the platform that the folder is read for.
+    /// The file, relative to the folder of the index. `read_as` is the platform that pkgcache assumes for the folder.
     fn target(&self, read_as: &str) -> String {
         if let Some(file) = &self.file {
             return file.clone();
@@ -28,7 +28,7 @@ impl Record {
     }
 }
 
-/// What follows the version in the name of a file.
+/// The part of a file name after the version.
 fn extension(platform: &str) -> String {
     const WINDOWS: [&str; 4] =
         ["windows", "i386+x86_64-w64-mingw32", "x86_64-w64-mingw32", "i386-w64-mingw32"];
@@ -44,7 +44,7 @@ fn extension(platform: &str) -> String {
     }
 }
 
-/// Fields of a record; in the text of R's own `write.dcf` as well.
+/// The records of an index, also in the format of R's `write.dcf`.
 fn records(text: &str) -> Vec<Record> {
     let of = |record: &str| {
         let field = |name: &str| {
@@ -62,7 +62,7 @@ fn records(text: &str) -> Vec<Record> {
     text.split("\n\n").filter(|record| !record.trim().is_empty()).map(of).collect()
 }
 
-/// The records of an index in its three forms, which are the same.
+/// The records of an index, which must be equal in its three forms.
 fn index(server: &Server, contrib: &str) -> Vec<Record> {
     let plain = records(&get(server, &format!("{contrib}/PACKAGES"), None).text());
     let gz = get(server, &format!("{contrib}/PACKAGES.gz"), None);
@@ -76,7 +76,7 @@ fn index(server: &Server, contrib: &str) -> Vec<Record> {
     plain
 }
 
-/// Every file is where the rule says, and it is what the record says: a build where there is a platform.
+/// Asserts that every file is where the rule expects it, and that it is a binary if the record has a platform.
 fn follow(server: &Server, contrib: &str, read_as: &str) -> Vec<Record> {
     let records = index(server, contrib);
     for record in &records {
@@ -94,7 +94,7 @@ fn with_platform(records: &[Record]) -> Vec<&str> {
     records.iter().filter(|record| record.platform.is_some()).map(|record| record.package.as_str()).collect()
 }
 
-/// A second server that takes its builds from the first by `BinaryURL`.
+/// A second server that fetches its binaries from the first by `BinaryURL`.
 fn mirroring(first: &Server, r: &str, sources: &[std::path::PathBuf]) -> Server {
     let url = first.url(&format!("/prod/latest/bin/linux/noble-x86_64/{r}"));
     let server = Builder::default().gcfg(&format!("[CRAN]\nBinaryURL = {url}")).env("NO_PROXY", "*").start();
@@ -133,10 +133,10 @@ fn pkgcache_finds_every_file_of_every_index() {
         let explicit = format!("/prod/latest/bin/linux/noble-x86_64/{r}/src/contrib");
         let records = follow(server, &explicit, "source");
         assert_eq!(records.len(), 3);
-        assert_eq!(with_platform(&records), ["tally"], "what is compiled");
+        assert_eq!(with_platform(&records), ["tally"], "the compiled package");
         let other = format!("/prod/latest/bin/linux/noble-arm64/{r}/src/contrib");
         assert!(with_platform(&follow(server, &other, "source")).is_empty());
-        // The list tells what has a build: pkgcache takes the file's name of it, and the folder of `src/contrib`.
+        // The list has the packages with a binary: pkgcache uses its file names in the folder of `src/contrib`.
         let listed = index(server, &format!("/prod/latest/bin/linux/{r}-noble/contrib/{r}"));
         assert_eq!(with_platform(&listed), ["tally"]);
         for record in &listed {
@@ -152,7 +152,7 @@ fn pkgcache_finds_every_file_of_every_index() {
 }
 
 #[test]
-fn a_build_answers_to_the_name_that_r_gives_it() {
+fn a_binary_is_also_served_by_the_file_name_that_r_gives_it() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
@@ -161,10 +161,10 @@ fn a_build_answers_to_the_name_that_r_gives_it() {
         get(&server, &format!("/prod/latest/bin/linux/noble-{arch}/{r}/src/contrib/{file}"), None)
     };
     let usual = ask("x86_64", "tally_0.2.1.tar.gz");
-    let built = ask("x86_64", "tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
-    assert_eq!((built.status, &built.body), (200, &usual.body));
-    assert_eq!(kind_of(&built), format!("binary {r}-noble"));
-    assert_eq!(built.header("etag"), usual.header("etag"));
+    let by_r_name = ask("x86_64", "tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
+    assert_eq!((by_r_name.status, &by_r_name.body), (200, &usual.body));
+    assert_eq!(kind_of(&by_r_name), format!("binary {r}-noble"));
+    assert_eq!(by_r_name.header("etag"), usual.header("etag"));
     for (arch, file) in [
         ("x86_64", "tally_0.2.1_R_aarch64-unknown-linux-gnu.tar.gz"),
         ("x86_64", "tally_0.2.1_R_x86_64-apple-darwin20.tar.gz"),
@@ -174,8 +174,8 @@ fn a_build_answers_to_the_name_that_r_gives_it() {
         ("arm64", "tally_0.2.1_R_aarch64-unknown-linux-gnu.tar.gz"),
     ] {
         let answer = ask(arch, file);
-        assert_eq!(answer.status, 404, "{arch} {file}: never a source under the name of a build");
+        assert_eq!(answer.status, 404, "{arch} {file}: never a source under the name of a binary");
     }
     let plain = "/prod/latest/src/contrib/tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz";
-    assert_eq!(get(&server, plain, None).status, 404, "a tree of sources has no builds");
+    assert_eq!(get(&server, plain, None).status, 404, "a tree of sources has no binaries");
 }

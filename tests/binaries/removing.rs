@@ -12,11 +12,11 @@ fn kind(server: &Server, snapshot: &str, package: &str) -> String {
     let path = format!("/prod/__linux__/noble/{snapshot}/src/contrib/{package}.tar.gz");
     let answer = get(server, &path, Some(&agent()));
     assert_eq!(answer.status, 200, "{path}");
-    answer.header("x-package-type").expect("told").to_owned()
+    answer.header("x-package-type").expect("a type").to_owned()
 }
 
 #[test]
-fn a_build_is_removed_and_stays_in_older_snapshots() {
+fn a_removed_binary_stays_in_older_snapshots() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
@@ -52,7 +52,7 @@ fn a_build_is_removed_and_stays_in_older_snapshots() {
     );
     assert_eq!(kind(&server, "latest", "tally_0.2.1"), "source");
     assert_eq!(kind(&server, &before, "tally_0.2.1"), "binary");
-    assert_eq!(kind(&server, "latest", "greeting_1.0.0"), "binary", "another package's build");
+    assert_eq!(kind(&server, "latest", "greeting_1.0.0"), "binary", "the binary of another package");
     let index = |snapshot: &str| {
         get(&server, &format!("/prod/{snapshot}/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES"), None)
             .text()
@@ -70,11 +70,11 @@ fn a_build_is_removed_and_stays_in_older_snapshots() {
         )
     );
     add(&server, &[&tally], "noble");
-    assert_eq!(kind(&server, "latest", "tally_0.2.1"), "binary", "added anew");
+    assert_eq!(kind(&server, "latest", "tally_0.2.1"), "binary", "added again");
 }
 
 #[test]
-fn a_build_for_every_processor_goes_with_either() {
+fn a_binary_for_every_processor_is_removed_by_the_platform_of_either() {
     let server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     add(&server, &[&greeting], "noble");
@@ -89,7 +89,7 @@ fn a_build_for_every_processor_goes_with_either() {
 }
 
 #[test]
-fn a_build_that_was_replaced_does_not_come_back() {
+fn a_replaced_binary_is_removed_together_with_its_replacement() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     add(&server, &[&tally], "noble");
@@ -105,13 +105,13 @@ fn a_build_that_was_replaced_does_not_come_back() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_told_with_the_way_out() {
+fn an_impossible_removal_is_refused_with_the_remedy() {
     let server = Server::start();
     server.team_with_examples();
     let r = binary::r_version();
-    let refused = |line: &str, said: &str| {
-        let told = server.refused(&format!("remove binary {line}"));
-        assert!(told.contains(said), "{line}\n{told}");
+    let refused = |line: &str, expected: &str| {
+        let error = server.refused(&format!("remove binary {line}"));
+        assert!(error.contains(expected), "{line}\n{error}");
     };
     refused(
         "--source=team --name=tally --version=0.2.1 --platform=noble",
@@ -137,7 +137,7 @@ fn what_cannot_be_removed_is_told_with_the_way_out() {
 }
 
 #[test]
-fn files_to_add_may_stand_in_a_list() {
+fn files_to_add_can_be_given_in_a_list() {
     let server = Server::start();
     let examples = binary::examples();
     server.told("create source --name=team");
@@ -150,14 +150,14 @@ fn files_to_add_may_stand_in_a_list() {
     };
     let path = |path: &std::path::Path| path.display().to_string();
     let sources = list("sources", &examples.iter().map(|e| path(&e.source)).collect::<Vec<_>>());
-    let told = server.told(&format!("add --source=team --file-in={sources}"));
-    assert_eq!(told.matches("Added package").count(), 3, "{told}");
-    let builds = list(
+    let output = server.told(&format!("add --source=team --file-in={sources}"));
+    assert_eq!(output.matches("Added package").count(), 3, "{output}");
+    let binaries = list(
         "builds",
         &[path(&examples[0].binary), String::new(), format!(" {} ", path(&examples[1].binary))],
     );
-    let told = server.told(&format!("add binary --source=team --distribution=noble --file-in={builds}"));
-    assert_eq!(told.lines().count(), 2, "{told}");
+    let output = server.told(&format!("add binary --source=team --distribution=noble --file-in={binaries}"));
+    assert_eq!(output.lines().count(), 2, "{output}");
     let empty = list("empty", &[]);
     let refused = server.refused(&format!("add --source=team --file-in={empty}"));
     assert!(refused.contains("names no file; write one path on each line"), "{refused}");

@@ -1,4 +1,4 @@
-//! The service log: the document's examples, every other reason for a source, failures, and what leaves no line.
+//! The service log: the documented examples, every other reason for a source, failures, and requests without a line.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,22 +16,22 @@ use crate::support::upstream::{Fault, Upstream};
 
 const LOG: &str = "[Server]\nServiceLog = {dir}/service.log\n";
 
-/// A server that writes the log, and how much of it was read.
-struct Logged {
+/// A server with a service log, and the number of lines read from it.
+struct LoggedServer {
     server: Server,
     read: std::cell::Cell<usize>,
 }
 
-impl Logged {
-    fn new(server: Server) -> Logged {
-        Logged { server, read: std::cell::Cell::new(0) }
+impl LoggedServer {
+    fn new(server: Server) -> LoggedServer {
+        LoggedServer { server, read: std::cell::Cell::new(0) }
     }
 
     fn file(&self) -> PathBuf {
         self.server.dir().join("service.log")
     }
 
-    /// The lines that were not read yet, once there are so many.
+    /// Waits for `count` unread lines and returns them.
     fn lines(&self, count: usize) -> Vec<String> {
         let text = || std::fs::read_to_string(self.file()).expect("is there");
         let known = self.read.get();
@@ -45,8 +45,8 @@ impl Logged {
         lines
     }
 
-    /// A request and the one line that it leaves; the time of the line is checked and becomes `0`.
-    fn asked(&self, path: &str, agent: Option<&str>) -> (Answer, String) {
+    /// Sends a request; returns the answer and its one line, in which the time is checked and replaced by `0`.
+    fn request(&self, path: &str, agent: Option<&str>) -> (Answer, String) {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let before = now();
         let answer = get(&self.server, path, agent);
@@ -57,15 +57,15 @@ impl Logged {
         (answer, line.replace(&format!("{{\"time\":{time},"), "{\"time\":0,"))
     }
 
-    /// The line of a request that must be answered with this kind of package.
+    /// Sends a request that must be answered with this kind of package; returns its line.
     fn served(&self, kind: &str, path: &str, agent: Option<&str>) -> String {
-        let (answer, line) = self.asked(path, agent);
+        let (answer, line) = self.request(path, agent);
         assert_eq!((answer.status, answer.header("x-package-type")), (200, Some(kind)), "{path}");
         line
     }
 
-    /// The last request was the last that left a line: one that leaves a line next is the next line.
-    fn nothing_more(&self) {
+    /// Asserts that no line was written since the last one read: the line of the next request is the next line.
+    fn assert_no_line(&self) {
         assert!(self.served("source", "/team/latest/src/contrib/last_1.0.tar.gz", None).contains("\"last\""));
     }
 }
@@ -74,7 +74,7 @@ fn agent(r: &str) -> String {
     format!("R ({r} x86_64-pc-linux-gnu x86_64 linux-gnu)")
 }
 
-/// A build without compiled code, for this version of R, in a file.
+/// Writes a binary without compiled code, for this version of R, to a file.
 fn build(server: &Server, package: &str, version: &str, r: &str) -> PathBuf {
     let rds = server.dir().join("package.rds");
     let code = "args <- commandArgs(TRUE)
@@ -89,14 +89,14 @@ fn build(server: &Server, package: &str, version: &str, r: &str) -> PathBuf {
     named
 }
 
-/// `plumber` 0.4.6 with a build for R 3.5 on bionic, whose own version of R is 3.5.2.
-fn plumber() -> Logged {
+/// A server that has `plumber` 0.4.6 with a binary for R 3.5 on bionic, which has R 3.5.2.
+fn plumber() -> LoggedServer {
     let server =
         Builder::default().gcfg(&format!("{LOG}[Distribution \"bionic\"]\nRVersion = 3.5.2\n")).start();
     server.local_repository("team", &[Tarball::new("plumber", "0.4.6"), Tarball::new("last", "1.0")]);
     let file = build(&server, "plumber", "0.4.6", "3.5.2");
     server.told(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
-    Logged::new(server)
+    LoggedServer::new(server)
 }
 
 const PLUMBER: &str = "/team/__linux__/bionic/latest/src/contrib/plumber_0.4.6.tar.gz";
@@ -119,7 +119,7 @@ fn example_a_best_match() {
 }
 
 #[test]
-fn example_a_build_that_is_not_to_be_had() {
+fn example_a_missing_binary() {
     let line = plumber().served("source", PLUMBER, Some(&agent("3.6.3")));
     let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6.3\",\
         \"match_type\":\"best\",\"error\":\"there is no binary of plumber 0.4.6 for 3.6-bionic\",\
@@ -136,7 +136,7 @@ fn example_no_best_match() {
 }
 
 #[test]
-fn example_a_header_that_tells_no_r() {
+fn example_a_user_agent_without_r() {
     let header = "Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)";
     let line = plumber().served("source", PLUMBER, Some(header));
     let end = "\"type\":\"binary_current\",\"distro\":\"bionic\",\"failed_ua\":\"ua_error_no_r\",\
@@ -162,7 +162,7 @@ fn example_a_source_package() {
 
 #[test]
 fn the_other_reasons_for_a_source_and_the_forced_match() {
-    let logged = Logged::new(
+    let logged = LoggedServer::new(
         Builder::default()
             .gcfg(&format!(
                 "{LOG}[Distribution \"bionic\"]\nRVersion = 3.5.2\nForceRVersion = true\n\
@@ -206,10 +206,10 @@ fn the_other_reasons_for_a_source_and_the_forced_match() {
 }
 
 #[test]
-fn requests_that_are_answered_from_memory_leave_their_own_line() {
+fn every_request_answered_from_memory_has_its_own_line() {
     let logged = plumber();
     for _ in 0..3 {
-        for (kind, header, told) in [
+        for (kind, header, expected) in [
             ("binary", agent("3.5.2"), "\"r_version\":\"3.5.2\",\"match_type\":\"exact\""),
             ("binary", agent("3.5.0"), "\"r_version\":\"3.5.0\",\"match_type\":\"best\""),
             (
@@ -225,49 +225,49 @@ fn requests_that_are_answered_from_memory_leave_their_own_line() {
             ("source", "R (x".to_owned(), "\"failed_ua\":\"ua_error_no_r\",\"user_agent\":\"R (x\""),
         ] {
             let line = logged.served(kind, PLUMBER, Some(&header));
-            assert!(line.contains(told), "{header}: {line}");
+            assert!(line.contains(expected), "{header}: {line}");
         }
     }
 }
 
 #[test]
-fn addresses_that_name_their_builds_leave_no_match() {
+fn requests_by_explicit_address_are_logged_without_a_match() {
     let logged = plumber();
     let tree = |r: &str| format!("/team/latest/bin/linux/bionic-x86_64/{r}/src/contrib/plumber_0.4.6.tar.gz");
-    let told = |line: String| line.strip_prefix(BEGIN).expect("the beginning").to_owned();
+    let rest = |line: String| line.strip_prefix(BEGIN).expect("the beginning").to_owned();
     assert_eq!(
-        told(logged.served("binary", &tree("3.5"), None)),
+        rest(logged.served("binary", &tree("3.5"), None)),
         "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5\",\"message\":\"ok\"}"
     );
     assert_eq!(
-        told(logged.served("source", &tree("3.6"), None)),
+        rest(logged.served("source", &tree("3.6"), None)),
         "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6\",\
          \"error\":\"there is no binary of plumber 0.4.6 for 3.6-bionic\",\
          \"failed_service\":\"service_error_fetch\",\"message\":\"ok\"}"
     );
     assert_eq!(
-        told(logged.served("source", &tree("9.9"), None)),
+        rest(logged.served("source", &tree("9.9"), None)),
         "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"9.9\",\
          \"failed_match\":\"match_error_no_best_match\",\"message\":\"ok\"}"
     );
-    let (answer, line) = logged.asked("/team/latest/bin/windows/contrib/4.5/plumber_0.4.6.zip", None);
+    let (answer, line) = logged.request("/team/latest/bin/windows/contrib/4.5/plumber_0.4.6.zip", None);
     assert_eq!(answer.status, 404);
     assert_eq!(
-        told(line),
+        rest(line),
         "\"type\":\"binary_current\",\"distro\":\"windows\",\"r_version\":\"4.5\",\
          \"message\":\"there is no binary package 'plumber_0.4.6.zip'\"}"
     );
     let query = format!("{PLUMBER}?r_version=3.5.2&arch=x86_64");
     assert_eq!(
-        told(logged.served("binary", &query, Some("curl/8"))),
+        rest(logged.served("binary", &query, Some("curl/8"))),
         "\"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
          \"match_type\":\"exact\",\"message\":\"ok\"}",
-        "what is asked for plainly is matched as a header is"
+        "a query is matched like a header"
     );
 }
 
 #[test]
-fn archived_is_what_the_release_is_in_that_snapshot() {
+fn the_class_is_that_of_the_release_in_the_requested_snapshot() {
     let logged = plumber();
     logged.server.add("team", &Tarball::new("plumber", "1.0.0"));
     let archive = PLUMBER.replace("contrib/", "contrib/Archive/plumber/");
@@ -283,16 +283,16 @@ fn archived_is_what_the_release_is_in_that_snapshot() {
     );
 }
 
-/// The one object of a shelf of the storage.
-fn object(shelf: &Path) -> PathBuf {
-    let slot = std::fs::read_dir(shelf).expect("a shelf").flatten().next().expect("a folder").path();
+/// The only object of a folder of the storage.
+fn object(folder: &Path) -> PathBuf {
+    let slot = std::fs::read_dir(folder).expect("the folder").flatten().next().expect("a folder").path();
     std::fs::read_dir(slot).expect("a folder").flatten().next().expect("an object").path()
 }
 
 #[test]
-fn a_build_whose_bytes_are_gone_or_damaged_is_told_and_the_source_served() {
-    type Harm = fn(&Path);
-    let harms: [(Harm, &str, &str); 3] = [
+fn a_missing_or_damaged_binary_is_logged_and_the_source_served() {
+    type Damage = fn(&Path);
+    let damages: [(Damage, &str, &str); 3] = [
         (|path| std::fs::remove_file(path).expect("removed"), "service_error_fetch", "is not in storage"),
         (
             |path| {
@@ -312,22 +312,22 @@ fn a_build_whose_bytes_are_gone_or_damaged_is_told_and_the_source_served() {
             "do not match its record",
         ),
     ];
-    for (harm, failed, said) in harms {
+    for (damage, failed, expected) in damages {
         let logged = plumber();
-        harm(&object(&logged.server.dir().join("data/binaries/binaries")));
-        // From the second time on the address is known.
+        damage(&object(&logged.server.dir().join("data/binaries/binaries")));
+        // The second request finds the address in the cache.
         for _ in 0..2 {
             let line = logged.served("source", PLUMBER, Some(&agent("3.5.2")));
             let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             assert_eq!((&json["failed_service"], &json["message"]), (&failed.into(), &"ok".into()), "{line}");
             assert_eq!((&json["match_type"], &json["type"]), (&"exact".into(), &"binary_current".into()));
-            assert!(json["error"].as_str().expect("told").contains(said), "{line}");
+            assert!(json["error"].as_str().expect("an error").contains(expected), "{line}");
         }
     }
 }
 
 #[test]
-fn a_large_build_that_is_damaged_is_found_out_before_a_byte_is_sent() {
+fn damage_of_a_large_binary_is_detected_before_a_byte_is_sent() {
     let logged = plumber();
     let mut state = 1_u64;
     let noise = std::iter::repeat_with(|| {
@@ -340,7 +340,7 @@ fn a_large_build_that_is_damaged_is_found_out_before_a_byte_is_sent() {
     let server = &logged.server;
     server.add("team", &Tarball::new("large", "1.0"));
     let file = build(server, "large", "1.0", "3.5.2");
-    // The same with much in it.
+    // The same package with much content.
     let rds = std::fs::read(server.dir().join("package.rds")).expect("saved");
     let mut tarball = Tarball::new("large", "1.0").field("Built: R 3.5.2; ; 2019-07-01 00:00:00 UTC; unix");
     tarball.files.push(("Meta/package.rds".to_owned(), rds));
@@ -355,20 +355,20 @@ fn a_large_build_that_is_damaged_is_found_out_before_a_byte_is_sent() {
     let path = PLUMBER.replace("plumber_0.4.6", "large_1.0");
     let stored = server.dir().join(format!("data/binaries/binaries/{}/{sum}", &sum[..2]));
     let sound = std::fs::read(&stored).expect("stored");
-    let mut harmed = sound.clone();
-    *harmed.last_mut().expect("not empty") ^= 1;
-    std::fs::write(&stored, &harmed).expect("written");
+    let mut damaged = sound.clone();
+    *damaged.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&stored, &damaged).expect("written");
     let line = logged.served("source", &path, Some(&agent("3.5.2")));
     assert!(line.contains("\"failed_service\":\"service_error_ash\""), "{line}");
     let aside = server.dir().join(format!("data/binaries/damaged/binaries/{}/{sum}", &sum[..2]));
     assert!(!stored.exists());
-    assert_eq!(std::fs::read(&aside).expect("set aside"), harmed, "for the administrator");
+    assert_eq!(std::fs::read(&aside).expect("set aside"), damaged, "for the administrator");
 }
 
 #[test]
-fn a_build_that_cannot_be_identified_is_told_and_the_source_served() {
+fn a_binary_whose_record_cannot_be_read_is_logged_and_the_source_served() {
     let logged = plumber();
-    // So that the source is known by heart.
+    // So that the source is in the cache.
     logged.served("source", PLUMBER, None);
     let database =
         rusqlite::Connection::open(logged.server.dir().join("data/db/rstudio-pm.db")).expect("ours");
@@ -382,7 +382,7 @@ fn a_build_that_cannot_be_identified_is_told_and_the_source_served() {
 }
 
 #[test]
-fn what_does_not_exist_is_told_with_the_reason() {
+fn requests_for_unknown_files_are_logged_with_the_reason() {
     let logged = plumber();
     for (path, begin, message) in [
         (
@@ -418,19 +418,19 @@ fn what_does_not_exist_is_told_with_the_reason() {
             "there is no nothing 1.0 in this snapshot",
         ),
     ] {
-        let (answer, line) = logged.asked(path, Some("curl/8"));
+        let (answer, line) = logged.request(path, Some("curl/8"));
         assert_eq!(answer.status, 404, "{path}");
         let expected = format!("{{\"time\":0,{begin}\"message\":\"{message}");
         assert!(line.starts_with(&expected), "{path}:\n{line}\n{expected}");
         assert!(!line.contains("failed_service"), "{line}");
     }
-    // A name may hold anything that can be encoded.
-    let (_, line) = logged.asked("/team/__linux__/%22%F0%9F%98%80/latest/src/contrib/a_1.tar.gz", None);
+    // A name may contain anything that can be encoded.
+    let (_, line) = logged.request("/team/__linux__/%22%F0%9F%98%80/latest/src/contrib/a_1.tar.gz", None);
     assert!(line.contains("\"distro\":\"\\\"\\ud83d\\ude00\""), "{line}");
 }
 
 #[test]
-fn what_leaves_a_line_and_what_leaves_none() {
+fn only_get_requests_for_package_files_are_logged() {
     let logged = plumber();
     let source = "/team/latest/src/contrib/plumber_0.4.6.tar.gz";
     let url = logged.server.url(source);
@@ -465,14 +465,14 @@ fn what_leaves_a_line_and_what_leaves_none() {
     ] {
         get(&logged.server, path, None);
     }
-    logged.nothing_more();
+    logged.assert_no_line();
     let admin = http::admin(&logged.server.admin_socket(), "GET", source, b"");
     assert_eq!(admin.status, 200);
-    assert!(logged.lines(1)[0].contains("plumber"), "who asks at the admin socket asks all the same");
+    assert!(logged.lines(1)[0].contains("plumber"), "requests to the admin socket are logged too");
 }
 
 #[test]
-fn hostile_headers_are_one_line_each_and_cut() {
+fn hostile_headers_are_escaped_and_truncated() {
     let logged = plumber();
     let host = logged.server.host();
     let ask = |header: &[u8]| {
@@ -485,44 +485,44 @@ fn hostile_headers_are_one_line_each_and_cut() {
         let line = logged.lines(1).remove(0);
         assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        (json["failed_ua"].clone(), json["user_agent"].as_str().expect("told").to_owned())
+        (json["failed_ua"].clone(), json["user_agent"].as_str().expect("a header").to_owned())
     };
-    let (failed, told) = ask(&[b'x'; 64 << 10]);
+    let (failed, user_agent) = ask(&[b'x'; 64 << 10]);
     assert_eq!(failed, "ua_error_unsupported_os");
-    assert_eq!(told, format!("{}...", "x".repeat(4096)));
-    let (failed, told) = ask(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
+    assert_eq!(user_agent, format!("{}...", "x".repeat(4096)));
+    let (failed, user_agent) = ask(b"\xff\xfe\x80\"\\{}\xe2\x80\xa8\xc2\x9b31m");
     assert_eq!(failed, "ua_error_unsupported_os");
-    assert_eq!(told, "\u{fffd}\u{fffd}\u{fffd}\"\\{}\u{2028}\u{9b}31m");
-    let (_, told) = ask(&[0xff; 64 << 10]);
-    assert_eq!(told, format!("{}...", "\u{fffd}".repeat(4096)));
+    assert_eq!(user_agent, "\u{fffd}\u{fffd}\u{fffd}\"\\{}\u{2028}\u{9b}31m");
+    let (_, user_agent) = ask(&[0xff; 64 << 10]);
+    assert_eq!(user_agent, format!("{}...", "\u{fffd}".repeat(4096)));
 }
 
 #[test]
-fn a_mirror_that_is_down_or_lies_fails_the_request_and_says_so() {
+fn a_wrong_or_missing_file_of_a_mirror_fails_the_request_and_is_logged() {
     let (quiet, lying) = (Entry::new("quiet", "1.0", 1000), Entry::new("lying", "1.0", 300_000));
     let mirror = Mirror::of(&[quiet.clone(), lying.clone()], &[]);
     let logged =
-        Logged::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
+        LoggedServer::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
     logged.server.sync().expect("the mirror is there");
     logged.server.repository("prod", "cran");
     let mut other = lying.bytes.clone();
     other[200_000] ^= 1;
     mirror.put(&lying.listed(), other);
-    // The beginning is sent before the end is known to be wrong.
-    let mut wire = http::connect(logged.server.host());
+    // The first part is sent before the error at its end is detected.
+    let mut stream = http::connect(logged.server.host());
     let path = format!("/prod/latest/{}", lying.listed());
-    std::io::Write::write_all(&mut wire, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+    std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
         .expect("sent");
     let mut bytes = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut wire, &mut bytes);
+    let _ = std::io::Read::read_to_end(&mut stream, &mut bytes);
     assert!(bytes.starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&bytes[..100]));
     let line = logged.lines(1).remove(0);
     let begin = "\"name\":\"lying\",\"version\":\"1.0\",\"class\":\"current\",\"type\":\"source_current\",\
         \"failed_service\":\"service_error_fetch\",\"message\":\"";
     assert!(line.contains(begin) && line.contains("is not the file of the index"), "{line}");
     mirror.remove(&quiet.listed());
-    let (answer, line) = logged.asked(&format!("/prod/latest/{}", quiet.listed()), None);
-    assert_eq!(answer.status, 404, "the mirror has it no more");
+    let (answer, line) = logged.request(&format!("/prod/latest/{}", quiet.listed()), None);
+    assert_eq!(answer.status, 404, "the mirror no longer has it");
     assert!(
         line.contains(
             "\"type\":\"source_current\",\"failed_service\":\"service_error_fetch\",\"message\":\""
@@ -531,11 +531,11 @@ fn a_mirror_that_is_down_or_lies_fails_the_request_and_says_so() {
 }
 
 #[test]
-fn a_download_that_comes_from_a_mirror_is_told_at_its_end() {
+fn a_download_from_a_mirror_is_logged_once() {
     let entry = Entry::new("slow", "1.0", 300_000);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let logged =
-        Logged::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
+        LoggedServer::new(Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start());
     logged.server.sync().expect("the mirror is there");
     logged.server.repository("prod", "cran");
     for _ in 0..2 {
@@ -545,132 +545,132 @@ fn a_download_that_comes_from_a_mirror_is_told_at_its_end() {
 }
 
 #[test]
-fn a_stored_source_that_lost_its_end_is_fetched_again() {
+fn a_truncated_source_in_storage_is_fetched_again() {
     let entry = Entry::new("cut", "1.0", 5000);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     let server = Builder::default().gcfg(&format!("{LOG}[CRAN]\nURL = {}\n", mirror.url())).start();
-    let logged = Logged::new(server);
+    let logged = LoggedServer::new(server);
     logged.server.sync().expect("the mirror is there");
     logged.server.repository("prod", "cran");
     let path = format!("/prod/latest/{}", entry.listed());
     logged.served("source", &path, None);
     let stored = object(&logged.server.dir().join("data/cran/cran"));
     std::fs::OpenOptions::new().write(true).open(&stored).expect("ours").set_len(100).expect("cut");
-    let (answer, line) = logged.asked(&path, None);
-    assert!(answer.body == entry.bytes, "all of it, from the mirror");
+    let (answer, line) = logged.request(&path, None);
+    assert!(answer.body == entry.bytes, "the whole file, from the mirror");
     assert!(line.ends_with("\"type\":\"source_current\",\"message\":\"ok\"}"), "{line}");
     logged.server.wait_for_log("a stored object is damaged");
     assert_eq!(mirror.asked(&entry.listed()).len(), 2);
-    assert!(std::fs::read(&stored).expect("mended") == entry.bytes);
+    assert!(std::fs::read(&stored).expect("replaced") == entry.bytes);
 }
 
-/// A server that takes builds from that address, synced, with the repository `r`.
-fn with_builds_of(url: &str, names: &[&str]) -> Logged {
+/// A synced server with binaries from this address and the repository `r`.
+fn with_binaries_of(url: &str, names: &[&str]) -> LoggedServer {
     let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
     let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
     binary_server::sources(&server.dir().join("no-mirror"), names);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
-    Logged::new(server)
+    LoggedServer::new(server)
 }
 
-impl Logged {
-    /// The line of a request for a build of another server that must end with the source.
-    fn lost(&self, name: &str, said: &str) {
+impl LoggedServer {
+    /// Asserts that a request for a binary of another server gets the source and is logged with this error.
+    fn assert_fallback(&self, name: &str, error: &str) {
         let path = format!("/r/__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz");
         let line = self.served("source", &path, Some(AGENT));
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let has = (&json["type"], &json["match_type"], &json["failed_service"], &json["message"]);
+        let values = (&json["type"], &json["match_type"], &json["failed_service"], &json["message"]);
         let expected = ["binary_current", "best", "service_error_fetch", "ok"].map(serde_json::Value::from);
-        assert_eq!(has, (&expected[0], &expected[1], &expected[2], &expected[3]), "{line}");
-        assert!(json["error"].as_str().expect("told").contains(said), "{said}: {line}");
+        assert_eq!(values, (&expected[0], &expected[1], &expected[2], &expected[3]), "{line}");
+        assert!(json["error"].as_str().expect("an error").contains(error), "{error}: {line}");
     }
 }
 
 #[test]
-fn a_build_of_another_server_that_lies_or_is_away_is_told_and_the_source_served() {
+fn a_wrong_or_unavailable_binary_of_another_server_is_logged_and_the_source_served() {
     let names = ["good", "digest", "away"];
     let upstream = binary_server::builds(&names);
     let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
     upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
     upstream.always(&path("away"), Fault::Status(503, ""));
-    let logged = with_builds_of(&binary_server::url(&upstream), &names);
+    let logged = with_binaries_of(&binary_server::url(&upstream), &names);
     let good = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
     let line = logged.served("binary", good, Some(AGENT));
     assert!(line.ends_with("\"match_type\":\"best\",\"message\":\"ok\"}"), "{line}");
-    logged.lost("digest", "upstream's digest_1.0.tar.gz");
-    logged.lost("away", "503");
+    logged.assert_fallback("digest", "upstream's digest_1.0.tar.gz");
+    logged.assert_fallback("away", "503");
 }
 
 #[test]
-fn a_server_that_cannot_say_whether_there_is_a_build_is_told_and_explained() {
+fn a_missing_or_failed_answer_of_a_negotiating_server_is_logged_and_explained() {
     let upstream = Upstream::empty();
     let path = |name: &str| {
         format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
     };
     upstream.always(&path("away"), Fault::Status(503, ""));
-    let logged = with_builds_of(&format!("{}/__linux__/noble/latest", upstream.url()), &["none", "away"]);
-    logged.lost("none", "there is no binary of none 1.0 for 4.5-noble");
-    logged.lost("away", "503");
-    for (name, said) in [("none", "there is no binary of none 1.0 for 4.5-noble"), ("away", "503")] {
+    let logged = with_binaries_of(&format!("{}/__linux__/noble/latest", upstream.url()), &["none", "away"]);
+    logged.assert_fallback("none", "there is no binary of none 1.0 for 4.5-noble");
+    logged.assert_fallback("away", "503");
+    for (name, expected) in [("none", "there is no binary of none 1.0 for 4.5-noble"), ("away", "503")] {
         let header = AGENT.replace(' ', "~");
         let line = format!("explain r {name} --distribution=noble --user-agent={header}");
-        let told = logged.server.json(&line);
+        let explanation = logged.server.json(&line);
         assert_eq!(
-            (&told["failed"], &told["file"]["type"]),
+            (&explanation["failed"], &explanation["file"]["type"]),
             (&"service_error_fetch".into(), &"source".into())
         );
-        assert!(told["answer"].as_str().expect("text").contains(said), "{told}");
+        assert!(explanation["answer"].as_str().expect("text").contains(expected), "{explanation}");
     }
 }
 
 #[test]
-fn real_builds_of_the_examples_are_told_with_the_r_that_asks() {
+fn real_binaries_of_the_examples_are_logged_with_the_r_version_of_the_client() {
     let server = Builder::default().gcfg(LOG).start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
-    let logged = Logged::new(server);
+    let logged = LoggedServer::new(server);
     let r = binary::r_version();
     let path = |file: &str| format!("/prod/__linux__/noble/latest/src/contrib/{file}");
     let line = logged.served("binary", &path("tally_0.2.1.tar.gz"), Some(&agent(&format!("{r}.9"))));
-    let told =
+    let expected =
         format!("\"distro\":\"noble\",\"r_version\":\"{r}.9\",\"match_type\":\"best\",\"message\":\"ok\"}}");
-    assert!(line.ends_with(&told), "{line}");
+    assert!(line.ends_with(&expected), "{line}");
     let line = logged.served("source", &path("ledger_2.0-1.tar.gz"), Some(&agent(&format!("{r}.9"))));
     assert!(line.contains(&format!("there is no binary of ledger 2.0-1 for {r}-noble")), "{line}");
 }
 
 #[test]
-fn without_a_path_there_is_no_file_and_with_one_it_is_private_and_survives_rotation() {
+fn the_log_exists_only_with_a_path_and_is_private_and_survives_rotation() {
     use std::os::unix::fs::PermissionsExt;
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("last", "1.0")]);
     server.get("/team/latest/src/contrib/last_1.0.tar.gz");
     assert!(!server.dir().join("service.log").exists());
     server.hup(LOG);
-    let logged = Logged::new(server);
+    let logged = LoggedServer::new(server);
     let mode = |path: &Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o7777;
     assert_eq!(mode(&logged.file()), 0o600);
-    logged.nothing_more();
+    logged.assert_no_line();
     let old = logged.server.dir().join("service.log.1");
     std::fs::rename(logged.file(), &old).expect("renamed");
     get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
     logged.server.told("logs reopen");
     assert_eq!(std::fs::read_to_string(&old).expect("is there").lines().count(), 2);
     logged.read.set(0);
-    logged.nothing_more();
+    logged.assert_no_line();
     assert_eq!(mode(&logged.file()), 0o600);
     logged.server.hup("[Server]\nServiceLog =\n");
     get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
     let mut server = logged.server;
     server.stop();
     let text = std::fs::read_to_string(server.dir().join("service.log")).expect("is there");
-    assert_eq!(text.lines().count(), 1, "off again: {text}");
+    assert_eq!(text.lines().count(), 1, "the log is off again: {text}");
 }
 
 #[test]
-fn what_the_log_tells_prometheus_and_the_usage_data_count() {
-    let Logged { server, .. } = plumber();
+fn the_logged_requests_are_counted_in_the_metrics_and_the_usage_data() {
+    let LoggedServer { server, .. } = plumber();
     let ask = |agent: &str| assert_eq!(get(&server, PLUMBER, Some(agent)).status, 200, "{agent}");
     for (agent, times) in [
         (agent("3.5.2"), 2),

@@ -1,5 +1,5 @@
-//! Builds from other servers: listed by a sync, fetched when asked for, checked, and replaced by the source when they
-//! are not what they should be.
+//! Binaries from other servers: listed by a sync, fetched on request, verified, and replaced by the source if they are
+//! invalid.
 
 use sha2::Digest;
 
@@ -12,7 +12,7 @@ use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 use crate::support::{binary, data};
 
-/// A server on the mirror in its own directory, with builds from these addresses, and the repository `r`.
+/// A server with a mirror of these packages in its own directory, and with these binary servers.
 fn server(packages: &[&str], urls: &[String]) -> Server {
     let lines: String = urls.iter().map(|url| format!("BinaryURL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\n{lines}[Server]\nServiceLog = {{dir}}/service.log");
@@ -21,13 +21,13 @@ fn server(packages: &[&str], urls: &[String]) -> Server {
     server
 }
 
-/// Syncs, and makes the repository at the first time.
+/// Syncs, creates the repository `r` the first time, and returns the message of the sync.
 fn synced(server: &Server) -> String {
-    let said = server.sync().expect("a good mirror");
+    let message = server.sync().expect("a good mirror");
     if server.get("/r/latest/src/contrib/PACKAGES").status == 404 {
         server.repository("r", "cran");
     }
-    said
+    message
 }
 
 fn kind(answer: &Answer) -> (u16, &str, Option<&str>) {
@@ -45,7 +45,7 @@ fn transactions(server: &Server) -> serde_json::Value {
     server.json("info --source=cran")["last_transaction"]["id"].clone()
 }
 
-/// Records of an index: package and version.
+/// `package_version` of the records of an index.
 fn listed(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let text = answer.text();
@@ -58,12 +58,12 @@ fn listed(answer: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
+fn windows_binaries_of_a_mirror_are_listed_and_fetched_on_request() {
     let mirror = data::path("cran-mirror");
     let url = format!("file://{}", mirror.display());
     let gcfg = format!("[CRAN]\nURL = {url}\nBinaryURL = {url}");
     let server = Builder::default().gcfg(&gcfg).start();
-    let said = synced(&server);
+    let message = synced(&server);
     let tree = mirror.join("bin/windows/contrib/4.5");
     let index = get(&server, "/r/latest/bin/windows/contrib/4.5/PACKAGES", None);
     let names = listed(&index);
@@ -77,11 +77,11 @@ fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
     let zips = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".zip")?.to_owned()));
     let mut expected: Vec<String> = zips.filter(has_source).collect();
     expected.sort_by_key(|name| name.to_lowercase());
-    assert_eq!(names, expected, "builds of versions that there are");
+    assert_eq!(names, expected, "binaries of versions with a source");
     assert!(names.len() > 5);
     assert!(
-        said.contains("; binaries were synced (transaction 2): ") && !said.contains("were not updated"),
-        "{said}"
+        message.contains("; binaries were synced (transaction 2): ") && !message.contains("were not updated"),
+        "{message}"
     );
     let records = index.text();
     for name in &names {
@@ -90,10 +90,10 @@ fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
         assert_eq!(kind(&answer), (200, "binary", Some("4.5-win")), "{file}");
         assert!(
             answer.body == std::fs::read(tree.join(&file)).expect("on the mirror"),
-            "{file}: as it is upstream"
+            "{file}: the bytes of upstream"
         );
         let digest = hex::encode(sha2::Sha256::digest(&answer.body));
-        until("it is kept by its digest", || {
+        until("it is stored by its digest", || {
             let again = get(&server, &format!("/r/latest/bin/windows/contrib/4.5/{file}"), None);
             again.header("etag") == Some(format!("\"{digest}\"").as_str())
         });
@@ -104,13 +104,13 @@ fn windows_builds_of_a_mirror_are_listed_and_fetched_when_they_are_asked_for() {
     assert!(server.sync().expect("the same mirror").ends_with("nothing changed"));
     assert_eq!(transactions(&server), before);
     let mac = get(&server, "/r/latest/bin/macosx/big-sur-arm64/contrib/4.5/PACKAGES", None);
-    assert!(listed(&mac).is_empty(), "a tree that the mirror does not have is no error");
+    assert!(listed(&mac).is_empty(), "a tree that the mirror lacks is no error");
     let none = get(&server, "/r/latest/bin/windows/contrib/9.9/PACKAGES", None);
     assert!(listed(&none).is_empty());
 }
 
 #[test]
-fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
+fn binaries_of_a_second_server_are_listed_fetched_once_and_stored() {
     let mut second = Server::start();
     let [greeting, tally, ledger] = second.team_with_examples();
     add(&second, &[&greeting, &tally], "bookworm");
@@ -126,8 +126,8 @@ fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
         std::fs::copy(&example.source, contrib.join(file)).expect("copied");
     }
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
-    let said = synced(&server);
-    assert!(said.contains("binaries were synced (transaction 2): 2 new"), "{said}");
+    let message = synced(&server);
+    assert!(message.contains("binaries were synced (transaction 2): 2 new"), "{message}");
     let explicit = format!("/r/latest/bin/linux/bookworm-x86_64/{r}/src/contrib");
     let records = get(&server, &format!("{explicit}/PACKAGES"), None).text();
     let of = |package: &str| {
@@ -143,7 +143,7 @@ fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
     ] {
         assert!(of("tally").contains(&field), "{field}: {}", of("tally"));
     }
-    assert!(!of("ledger").contains("Built:"), "nobody built it");
+    assert!(!of("ledger").contains("Built:"), "it has no binary");
 
     let repository = format!("/r/latest/bin/linux/bookworm-x86_64/{r}");
     let built = install::install(&server, &repository, "default");
@@ -159,15 +159,15 @@ fn builds_of_a_second_server_are_offered_fetched_once_and_kept() {
         "the digest of the index"
     );
     second.stop();
-    assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is ours now");
-    let said = server.sync().expect("the sources' mirror is there");
-    assert!(said.contains(&format!("the binaries of {r}-bookworm were not updated: ")), "{said}");
+    assert_eq!(get(&server, path, Some(&agent)).body, served.body, "it is stored");
+    let message = server.sync().expect("the sources' mirror is there");
+    assert!(message.contains(&format!("the binaries of {r}-bookworm were not updated: ")), "{message}");
     let arm = get(&server, path, Some(&agent.replace("x86_64", "aarch64")));
-    assert_eq!(arm.header("x-package-type"), Some("source"), "never another processor's");
+    assert_eq!(arm.header("x-package-type"), Some("source"), "never that of another processor");
 }
 
 #[test]
-fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
+fn an_invalid_binary_is_replaced_by_the_source() {
     let names = [
         "good", "html", "gone", "other", "machine", "plain", "minor", "cut", "digest", "system", "noise",
         "rds",
@@ -201,8 +201,8 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
     upstream.remove(&path("gone"));
     upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
     let server = server(&names, &[binary_server::url(&upstream)]);
-    let said = synced(&server);
-    assert!(said.contains(&format!("{} new", names.len())), "{said}");
+    let message = synced(&server);
+    assert!(message.contains(&format!("{} new", names.len())), "{message}");
     assert_eq!(kind(&ask(&server, "good")), BINARY);
     for (name, reason) in [
         ("html", "upstream's html_1.0.tar.gz"),
@@ -221,7 +221,7 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
         assert_eq!(kind(&answer), SOURCE, "{name}");
         assert!(answer.body == Tarball::new(name, "1.0").bytes(), "{name}: the whole source");
         server.wait_for_log(reason);
-        until("the service log tells it", || {
+        until("the service log has it", || {
             let log = std::fs::read_to_string(server.dir().join("service.log")).expect("there");
             let line = log.lines().find(|line| line.contains(&format!("\"name\":\"{name}\"")));
             line.is_some_and(|line| {
@@ -230,35 +230,35 @@ fn a_build_that_is_not_what_it_should_be_is_replaced_by_the_source() {
         });
     }
     let stored = std::fs::read_dir(server.dir().join("data/binaries")).map(Iterator::count);
-    assert!(stored.is_ok_and(|count| count > 0), "the good one is kept");
+    assert!(stored.is_ok_and(|count| count > 0), "the valid one is stored");
     assert_eq!(server.json("list binaries --source=cran --name=good")[0]["stored"], true);
     assert_eq!(server.json("list binaries --source=cran --name=machine")[0]["stored"], false);
 }
 
 #[test]
-fn a_damaged_build_is_fetched_again_and_takes_the_place_of_the_damaged_one() {
+fn a_damaged_binary_is_fetched_again_and_replaced() {
     let upstream = binary_server::builds(&["alpha"]);
     let mut server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let sound = ask(&server, "alpha");
     assert_eq!(kind(&sound), BINARY);
     let sum = hex::encode(sha2::Sha256::digest(&sound.body));
-    until("the row says that it is stored", || {
+    until("the row has it as stored", || {
         server.json("list binaries --source=cran --name=alpha")[0]["stored"] == true
     });
     let object = server.dir().join(format!("data/binaries/binaries/{}/{sum}", &sum[..2]));
-    let mut harmed = std::fs::read(&object).expect("stored");
-    *harmed.last_mut().expect("not empty") ^= 1;
-    std::fs::write(&object, &harmed).expect("written");
+    let mut damaged = std::fs::read(&object).expect("stored");
+    *damaged.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&object, &damaged).expect("written");
     server.restart();
     upstream.asked();
     let again = ask(&server, "alpha");
     assert_eq!((kind(&again), again.body == sound.body), (BINARY, true));
     server.wait_for_log("fetching it again");
     let file = format!("{TREE}/alpha_1.0.tar.gz");
-    assert_eq!(upstream.asked().iter().filter(|asked| asked.path == file).count(), 1);
-    until("it is mended", || std::fs::read(&object).is_ok_and(|bytes| bytes == sound.body));
-    // For some time: the first of them may still find the fetch under way.
+    assert_eq!(upstream.asked().iter().filter(|request| request.path == file).count(), 1);
+    until("it is replaced", || std::fs::read(&object).is_ok_and(|bytes| bytes == sound.body));
+    // Several times: the first requests may still join the running fetch.
     for _ in 0..30 {
         let third = ask(&server, "alpha");
         assert_eq!((kind(&third), third.body == sound.body), (BINARY, true));
@@ -268,21 +268,21 @@ fn a_damaged_build_is_fetched_again_and_takes_the_place_of_the_damaged_one() {
 }
 
 #[test]
-fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
+fn an_unavailable_binary_server_affects_its_binaries_alone() {
     let upstream = binary_server::builds(&["alpha", "beta"]);
     let index = format!("{TREE}/PACKAGES");
     upstream.always(&index, Fault::Html);
     let server = server(&["alpha", "beta"], &[binary_server::url(&upstream)]);
-    let said = synced(&server);
-    assert!(said.contains("2 packages added"), "{said}");
+    let message = synced(&server);
+    assert!(message.contains("2 packages added"), "{message}");
     assert!(
-        said.contains("; the binaries of 4.5-noble were not updated: ") && said.contains("HTML"),
-        "{said}"
+        message.contains("; the binaries of 4.5-noble were not updated: ") && message.contains("HTML"),
+        "{message}"
     );
     assert_eq!(kind(&ask(&server, "alpha")), SOURCE);
     upstream.always(&index, Fault::Plain);
-    let said = server.sync().expect("a good mirror");
-    assert!(said.starts_with("cran is up to date; no package changed; binaries were synced"), "{said}");
+    let message = server.sync().expect("a good mirror");
+    assert!(message.starts_with("cran is up to date; no package changed; binaries were synced"), "{message}");
     assert_eq!(kind(&ask(&server, "alpha")), BINARY);
     upstream.always(&format!("{TREE}/beta_1.0.tar.gz"), Fault::Status(503, ""));
     assert_eq!(kind(&ask(&server, "beta")), SOURCE);
@@ -290,22 +290,22 @@ fn a_server_of_builds_that_is_away_costs_the_builds_and_nothing_else() {
 }
 
 #[test]
-fn an_index_that_lost_a_fifth_is_taken_the_second_time_an_administrator_asks() {
+fn an_index_that_lost_a_fifth_is_accepted_at_the_second_manual_sync() {
     let names: Vec<String> = ('a'..='z').map(|letter| format!("pkg{letter}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let upstream = binary_server::builds(&names);
     let server = server(&names, &[binary_server::url(&upstream)]);
     synced(&server);
     binary_server::offer(&upstream, &names[..13]);
-    let said = server.sync().expect("the sources are there");
-    assert!(said.contains("13 of 26 packages are no longer in the index"), "{said}");
-    let said = server.sync().expect("confirmed");
-    assert!(!said.contains("no longer"), "{said}");
-    assert_eq!(kind(&ask(&server, "pkgz")), BINARY, "what was offered once stays where it is");
+    let message = server.sync().expect("the sources are there");
+    assert!(message.contains("13 of 26 packages are no longer in the index"), "{message}");
+    let message = server.sync().expect("confirmed");
+    assert!(!message.contains("no longer"), "{message}");
+    assert_eq!(kind(&ask(&server, "pkgz")), BINARY, "a binary listed once stays available");
 }
 
 #[test]
-fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
+fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     let upstream = binary_server::builds(&["alpha"]);
     let server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
@@ -315,7 +315,7 @@ fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
     let before = index(&frozen.to_string()).text();
     let first = ask(&server, "alpha").body;
 
-    // The same version built again, a build of a version to come, and one for another processor in this index.
+    // A rebuilt binary of the same version, a binary of a version without a source, and one for another processor.
     let again = binary_server::build("alpha", "1.0").with("more", "of it").bytes();
     let early = binary_server::build("alpha", "1.1").bytes();
     let stray = binary_server::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
@@ -326,26 +326,30 @@ fn builds_come_and_go_and_no_version_of_an_older_snapshot_changes() {
     upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), early);
     upstream.put(&format!("{TREE}/PACKAGES"), records);
     assert!(server.sync().expect("good").contains(": 1 new"));
-    assert!(ask(&server, "alpha").body == again, "the newest build");
+    assert!(ask(&server, "alpha").body == again, "the newest binary");
     let old = format!("/r/{frozen}/{full}/alpha_1.0.tar.gz");
-    assert!(get(&server, &old, None).body == first, "the older snapshot keeps its own");
+    assert!(get(&server, &old, None).body == first, "the older snapshot retains its own");
     assert_eq!(index(&frozen.to_string()).text(), before);
 
-    // The version comes, and its build with it although the index of builds did not change.
+    // The source is added, and its binary with it although the index of binaries is unchanged.
     binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
-    let said = server.sync().expect("good");
-    assert!(said.contains("1 updated") && said.contains(": 1 new"), "{said}");
+    let message = server.sync().expect("good");
+    assert!(message.contains("1 updated") && message.contains(": 1 new"), "{message}");
     assert_eq!(listed(&index("latest")), ["alpha_1.1"]);
     assert!(index("latest").text().contains("Built:"));
     assert_eq!(index(&frozen.to_string()).text(), before);
     let archived = "/r/__linux__/noble/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz";
     let answer = get(&server, archived, Some(AGENT));
-    assert_eq!((kind(&answer), answer.body == again), (BINARY, true), "archived builds are reachable");
+    assert_eq!(
+        (kind(&answer), answer.body == again),
+        (BINARY, true),
+        "binaries of archived releases are served"
+    );
     assert!(server.sync().expect("good").ends_with("nothing changed"));
 }
 
 #[test]
-fn windows_shows_the_newest_version_that_is_built() {
+fn the_index_for_windows_lists_the_newest_version_with_a_binary() {
     let tree = "bin/windows/contrib/4.5";
     let upstream = Upstream::empty();
     let offer = |version: &str| {
@@ -359,15 +363,15 @@ fn windows_shows_the_newest_version_that_is_built() {
     binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
     server.sync().expect("good");
     let between = transactions(&server).to_string();
-    assert_eq!(index("latest"), ["alpha_1.0"], "not built yet, and not gone");
+    assert_eq!(index("latest"), ["alpha_1.0"], "the previous version stays until the next binary");
     offer("1.1");
     assert!(server.sync().expect("good").contains(": 1 new"));
     assert_eq!(index("latest"), ["alpha_1.1"]);
-    assert_eq!(index(&between), ["alpha_1.0"], "a build that came later changes no version");
+    assert_eq!(index(&between), ["alpha_1.0"], "a binary added later changes no version");
 }
 
 #[test]
-fn the_first_of_two_addresses_wins_and_the_second_helps_out() {
+fn the_first_of_two_addresses_is_preferred_and_the_second_is_the_fallback() {
     let first = binary_server::builds(&["alpha"]);
     let second = binary_server::builds(&["alpha", "beta"]);
     let server = server(&["alpha", "beta"], &[binary_server::url(&first), binary_server::url(&second)]);
@@ -375,20 +379,20 @@ fn the_first_of_two_addresses_wins_and_the_second_helps_out() {
     first.remove(&format!("{TREE}/alpha_1.0.tar.gz"));
     assert_eq!(kind(&ask(&server, "alpha")), BINARY, "the second has the same bytes");
     assert_eq!(kind(&ask(&server, "beta")), BINARY);
-    let asked: Vec<String> = first.asked().into_iter().map(|asked| asked.path).collect();
-    assert!(asked.contains(&format!("{TREE}/alpha_1.0.tar.gz")), "{asked:?}");
+    let paths: Vec<String> = first.asked().into_iter().map(|request| request.path).collect();
+    assert!(paths.contains(&format!("{TREE}/alpha_1.0.tar.gz")), "{paths:?}");
 }
 
 #[test]
-fn an_index_of_another_server_is_followed_to_where_its_files_are() {
-    let elsewhere = Upstream::empty();
+fn files_are_fetched_from_the_address_in_the_index_of_another_server() {
+    let file_server = Upstream::empty();
     let bytes = binary_server::build("alpha", "1.0").bytes();
-    elsewhere.put("releases/alpha_1.0_b1_R4.5.tar.gz", bytes.clone());
+    file_server.put("releases/alpha_1.0_b1_R4.5.tar.gz", bytes.clone());
     let upstream = Upstream::empty();
     let record = binary_server::record("alpha", "1.0", &bytes);
     let more = format!(
         "File: alpha_1.0_b1_R4.5.tar.gz\nDownloadURL: {}/releases/alpha_1.0_b1_R4.5.tar.gz\n",
-        elsewhere.url()
+        file_server.url()
     );
     upstream.put(&format!("{TREE}/PACKAGES"), record.trim_end().to_owned() + "\n" + &more);
     let server = server(&["alpha"], &[binary_server::url(&upstream)]);
@@ -403,7 +407,7 @@ fn an_index_of_another_server_is_followed_to_where_its_files_are() {
 }
 
 #[test]
-fn a_real_index_of_another_server_is_taken() {
+fn a_real_index_of_another_server_is_accepted() {
     let upstream = Upstream::empty();
     let tree = "bin/linux/noble-aarch64/4.5/src/contrib";
     let index = std::fs::read(data::path("linux-index/ubuntu-24.04-aarch64-4.5/PACKAGES.gz")).expect("there");
@@ -418,8 +422,8 @@ fn a_real_index_of_another_server_is_taken() {
         records.iter().map(|r| format!("{}_{}", field(r, "Package:"), field(r, "Version:"))).collect();
     let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
     let server = server(&packages, &[format!("{}/bin/linux/noble-aarch64/4.5", upstream.url())]);
-    let said = synced(&server);
-    assert!(said.contains(": 3 new") && !said.contains("were not updated"), "{said}");
+    let message = synced(&server);
+    assert!(message.contains(": 3 new") && !message.contains("were not updated"), "{message}");
     let index = get(&server, &format!("/r/latest/{tree}/PACKAGES"), None).text();
     assert_eq!(index.matches("\nBuilt: R 4.5.0").count(), 3, "{index}");
     for record in records {
@@ -427,8 +431,8 @@ fn a_real_index_of_another_server_is_taken() {
     }
 }
 
-/// A server on the mirror's examples that asks another of ours for builds, and that other one.
-fn asking(snapshot: &str) -> (Server, Server) {
+/// A server with a mirror of the examples that requests binaries from a second one by negotiation, and that second one.
+fn negotiating(snapshot: &str) -> (Server, Server) {
     let second = Server::start();
     let [greeting, tally, ledger] = second.team_with_examples();
     add(&second, &[&greeting, &tally], "noble");
@@ -448,9 +452,9 @@ fn asking(snapshot: &str) -> (Server, Server) {
 }
 
 #[test]
-fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_found() {
-    let (server, mut second) = asking("latest");
-    assert!(!synced(&server).contains("binaries were synced"), "no index tells of them");
+fn binaries_of_a_negotiating_server_are_requested_one_by_one_and_listed_by_the_next_sync() {
+    let (server, mut second) = negotiating("latest");
+    assert!(!synced(&server).contains("binaries were synced"), "there is no index of them");
     let r = binary::r_version();
     let agent = |arch: &str| format!("R ({r}.9 {arch}-pc-linux-gnu {arch} linux-gnu)");
     let ask = |package: &str, arch: &str| {
@@ -459,21 +463,21 @@ fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_fo
     let tag = format!("{r}-noble");
     let tally = ask("tally_0.2.1", "x86_64");
     assert_eq!(kind(&tally), (200, "binary", Some(tag.as_str())));
-    assert_eq!(kind(&ask("tally_0.2.1", "aarch64")), SOURCE, "there is none for that processor");
-    assert_eq!(kind(&ask("ledger_2.0-1", "x86_64")), SOURCE, "nobody built it");
+    assert_eq!(kind(&ask("tally_0.2.1", "aarch64")), SOURCE, "it has none for that processor");
+    assert_eq!(kind(&ask("ledger_2.0-1", "x86_64")), SOURCE, "it has no binary");
     let arm = ask("greeting_1.0.0", "aarch64");
-    assert_eq!(kind(&arm), (200, "binary", Some(format!("{tag}-arm64").as_str())), "for every processor");
+    assert_eq!(kind(&arm), (200, "binary", Some(format!("{tag}-arm64").as_str())), "one for every processor");
     let index =
         || get(&server, &format!("/r/latest/bin/linux/noble-x86_64/{r}/src/contrib/PACKAGES"), None).text();
     assert!(!index().contains("Built:"));
-    // What was fetched a moment ago may still be on its way into the tables.
+    // The rows of fetched files are written a short time later.
     let mut listed = Vec::new();
     until("both are listed", || {
         listed.push(server.sync().expect("good"));
         index().contains("Built:") && index().contains(&hex::encode(sha2::Sha256::digest(&tally.body)))
     });
     assert!(
-        listed.last().is_some_and(|said| said.contains("no package changed; binaries were synced")),
+        listed.last().is_some_and(|message| message.contains("no package changed; binaries were synced")),
         "{listed:?}"
     );
     until("all is listed", || server.sync().expect("good").ends_with("nothing changed"));
@@ -489,31 +493,36 @@ fn a_server_that_negotiates_is_asked_for_each_build_and_a_sync_lists_what_was_fo
         assert!(record.contains(&field), "{field}: {record}");
     }
     second.stop();
-    assert_eq!(ask("tally_0.2.1", "x86_64").body, tally.body, "kept by digest");
+    assert_eq!(ask("tally_0.2.1", "x86_64").body, tally.body, "stored by digest");
     let away = ask("greeting_1.0.0", "x86_64");
-    assert_eq!(kind(&away), SOURCE, "the other processor's copy is another file, and the server is away");
+    assert_eq!(
+        kind(&away),
+        SOURCE,
+        "the copy for the other processor is another file, and the server is unavailable"
+    );
 }
 
 #[test]
-fn a_negotiating_server_that_lies_or_is_away_costs_the_build_alone() {
+fn a_wrong_or_missing_answer_of_a_negotiating_server_affects_the_binary_alone() {
     let upstream = Upstream::empty();
     let path = |name: &str| {
         format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
     };
-    let told = "X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble";
+    let headers = "X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble";
     upstream.put(&path("good"), binary_server::build("good", "1.0").bytes());
     upstream.put(&path("liar"), Tarball::new("liar", "1.0").bytes());
     upstream.put(&path("silent"), binary_server::build("silent", "1.0").bytes());
     for name in ["good", "liar"] {
-        upstream.always(&path(name), Fault::Also(told));
+        upstream.always(&path(name), Fault::Also(headers));
     }
     upstream.always(&path("away"), Fault::Status(503, ""));
     let names = ["good", "liar", "silent", "away", "none"];
     let server = server(&names, &[format!("{}/__linux__/noble/latest", upstream.url())]);
     synced(&server);
     assert_eq!(kind(&ask(&server, "good")), BINARY);
-    let asked = upstream.asked().into_iter().find(|asked| asked.path == path("good")).expect("asked");
-    assert_eq!(asked.headers["user-agent"], "R/4.5.0 R (4.5.0 x86_64-pc-linux-gnu x86_64 linux-gnu)");
+    let request =
+        upstream.asked().into_iter().find(|request| request.path == path("good")).expect("a request");
+    assert_eq!(request.headers["user-agent"], "R/4.5.0 R (4.5.0 x86_64-pc-linux-gnu x86_64 linux-gnu)");
     for name in ["liar", "silent", "away", "none"] {
         assert_eq!(kind(&ask(&server, name)), SOURCE, "{name}");
     }
@@ -521,5 +530,5 @@ fn a_negotiating_server_that_lies_or_is_away_costs_the_build_alone() {
     server.wait_for_log("503");
     upstream.asked();
     assert_eq!(kind(&ask(&server, "none")), SOURCE);
-    assert!(upstream.asked().is_empty(), "that there is none is remembered");
+    assert!(upstream.asked().is_empty(), "the missing binary is remembered");
 }

@@ -1,4 +1,4 @@
-//! Binary packages for Windows: zip files, taken in, changed and served.
+//! Binaries for Windows: zip files are added, changed and served.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::support::rscript;
 use crate::support::server::Server;
 use crate::support::zip::zip;
 
-/// The same package as Windows has it: another system in `Built`, a file of checksums, and these libraries.
+/// A package in the form of Windows: another system in `Built`, a file of checksums, and these libraries.
 fn for_windows(server: &Server, example: &Example, platform: &str, libraries: &[(&str, Vec<u8>)]) -> PathBuf {
     let r = binary::r_version();
     let built = format!("R {r}.2; {platform}; 2026-01-01 00:00:00 UTC; windows");
@@ -29,7 +29,7 @@ fn for_windows(server: &Server, example: &Example, platform: &str, libraries: &[
     path
 }
 
-/// The head of a library of Windows.
+/// The header of a Windows library.
 fn dll(machine: u16) -> Vec<u8> {
     let mut head = b"MZ".to_vec();
     head.resize(0x3c, 0);
@@ -41,8 +41,8 @@ fn dll(machine: u16) -> Vec<u8> {
     head
 }
 
-/// What R finds in a zip file: both stamps, and whether every checksum is right.
-const LOOK: &str = r#"
+/// Reads both `Repository` fields of a zip file with R, and checks every checksum.
+const READ: &str = r#"
 file <- commandArgs(TRUE)[[1]]
 unzip(file, exdir = "out")
 package <- list.files("out")
@@ -53,7 +53,7 @@ cat(package, read.dcf(file.path(at, "DESCRIPTION"), "Repository"),
 "#;
 
 #[test]
-fn a_zip_file_is_stamped_served_and_sound() {
+fn a_zip_file_is_stamped_and_served_with_valid_checksums() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     let r = binary::r_version();
@@ -81,19 +81,19 @@ fn a_zip_file_is_stamped_served_and_sound() {
         let path = server.dir().join("served.zip");
         std::fs::write(&path, &served.body).expect("written");
         let name = package.split('_').next().expect("a name");
-        assert_eq!(rscript::run(LOOK, &[path]), format!("{name} RSPM RSPM TRUE"));
+        assert_eq!(rscript::run(READ, &[path]), format!("{name} RSPM RSPM TRUE"));
     }
 }
 
 #[test]
-fn zip_files_that_are_no_build_for_windows_are_refused() {
+fn zip_files_that_are_no_binary_for_windows_are_refused() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
-    let refused = |file: &PathBuf, distribution: &str, said: &str| {
+    let refused = |file: &PathBuf, distribution: &str, expected: &str| {
         let line =
             format!("add binary --source=team --distribution={distribution} --path={}", file.display());
-        let told = server.refused(&line);
-        assert!(told.contains(said), "{told}\n{said}");
+        let error = server.refused(&line);
+        assert!(error.contains(expected), "{error}\n{expected}");
     };
     let pure = for_windows(&server, &greeting, "", &[]);
     refused(&pure, "noble", "is built for Windows, and noble is not");
@@ -103,7 +103,7 @@ fn zip_files_that_are_no_build_for_windows_are_refused() {
     let triplet = "x86_64-w64-mingw32";
     let arm = for_windows(&server, &tally, triplet, &[("x64/tally.dll", dll(0xaa64))]);
     refused(&arm, "windows", "the library 'tally/libs/x64/tally.dll' is made for Windows on arm64");
-    for (path, said) in [
+    for (path, expected) in [
         ("tally/../../evil", "contains '..'"),
         ("/evil", "is an absolute path"),
         ("tally\\evil", "has no usable name"),
@@ -115,7 +115,7 @@ fn zip_files_that_are_no_build_for_windows_are_refused() {
         members.push((path.to_owned(), b"x".to_vec()));
         let file = server.dir().join("tally_0.2.1.zip");
         std::fs::write(&file, zip(&members)).expect("written");
-        refused(&file, "windows", said);
+        refused(&file, "windows", expected);
     }
     let mut count = 0;
     for folder in ["hostile-zip/reject", "hostile-zip/accept"] {

@@ -1,4 +1,4 @@
-//! Small advisories made on the spot, and the places that have them.
+//! Generated small advisories, in every form in which they are published.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::mirror::Mirror;
 use super::zip;
 
-/// An advisory about a package: vulnerable from the first version until it was fixed.
+/// An advisory about a package: every version before `fixed` is vulnerable.
 pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> Value {
     json!({
         "id": id, "modified": "2024-05-06T07:08:09Z", "published": "2024-05-01T00:00:00Z",
@@ -18,7 +18,7 @@ pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> V
     })
 }
 
-/// The same, changed at another time.
+/// Returns the record with another time of modification.
 pub(crate) fn changed(mut record: Value, at: &str) -> Value {
     record["modified"] = json!(at);
     record
@@ -28,7 +28,7 @@ fn id(record: &Value) -> &str {
     record["id"].as_str().expect("an id")
 }
 
-/// Writes each as a file of its own; what was there stays.
+/// Writes each record as a file of its own; existing files stay.
 pub(crate) fn folder(root: &Path, records: &[Value]) {
     std::fs::create_dir_all(root.join("vulns/x")).expect("a directory");
     for record in records {
@@ -37,7 +37,7 @@ pub(crate) fn folder(root: &Path, records: &[Value]) {
     }
 }
 
-/// As JSON lines.
+/// The records as JSON lines.
 pub(crate) fn lines(records: &[Value]) -> String {
     records.iter().map(|record| format!("{record}\n")).collect()
 }
@@ -72,13 +72,13 @@ pub(crate) fn listing(records: &[Value]) -> String {
     records.iter().map(row).collect()
 }
 
-/// Puts the folder of an ecosystem there, as public data has it.
+/// Publishes the folder of an ecosystem, in the layout of the public data.
 pub(crate) fn publish(mirror: &Mirror, ecosystem: &str, records: &[Value]) {
     mirror.put(&format!("osv/{ecosystem}/all.zip"), all_zip(records));
     publish_changes(mirror, ecosystem, records);
 }
 
-/// The same without the file of all of them, which stays as it was.
+/// [`publish`] without `all.zip`, which stays unchanged.
 pub(crate) fn publish_changes(mirror: &Mirror, ecosystem: &str, records: &[Value]) {
     for record in records {
         mirror.put(&format!("osv/{ecosystem}/{}.json", id(record)), record.to_string());

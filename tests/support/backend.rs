@@ -1,4 +1,4 @@
-//! The work rooms on real stores in a folder of their own, with a clock that tests move.
+//! The repositories of a server without HTTP, on real stores in a temporary folder, with a clock set by the tests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use rstudio_pm::upstream::Upstream;
 
 use super::tarball::Tarball;
 
-/// Where the world keeps its rows and its bytes.
+/// Configuration of the database and the storage.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
-    /// Lines of gcfg on top of SQLite and disk.
+    /// Lines of gcfg in addition to the default, SQLite and disk.
     pub(crate) gcfg: String,
 }
 
-/// A server without its faces.
+/// A server without HTTP.
 pub(crate) struct World {
     pub(crate) state: Arc<State>,
     pub(crate) repo: Repo,
@@ -44,7 +44,7 @@ pub(crate) fn actor() -> Actor {
 }
 
 impl World {
-    /// On SQLite and disk, at noon of 2024-03-01.
+    /// Opens one on SQLite and disk, at noon of 2024-03-01.
     pub(crate) async fn new() -> World {
         World::on(Stores::default()).await
     }
@@ -79,7 +79,7 @@ impl World {
         World { repo: Repo::new(state.clone()), state, stores, now, folder }
     }
 
-    /// As after a restart: nothing is kept but the stores and the time.
+    /// Closes everything and opens it again on the same stores, at the same time.
     pub(crate) async fn restarted(self) -> World {
         let World { state, repo, stores, now, folder } = self;
         let db = state.db.clone();
@@ -88,7 +88,7 @@ impl World {
         World::open(stores, folder, now).await
     }
 
-    /// As [`World::restarted`], with something done to the folder while nothing runs.
+    /// [`World::restarted`] that calls `act` on the folder while everything is closed.
     pub(crate) async fn restarted_after(self, act: impl FnOnce(&Path)) -> World {
         let World { state, repo, stores, now, folder } = self;
         let db = state.db.clone();
@@ -98,42 +98,42 @@ impl World {
         World::open(stores, folder, now).await
     }
 
-    /// Another server in the same folder, with other stores.
+    /// Opens a second server in the same folder, with other stores.
     pub(crate) async fn beside_on(&self, stores: Stores) -> World {
         World::open(stores, self.folder.clone(), self.now.clone()).await
     }
 
-    /// As [`World::restarted`], with other stores in the same folder.
+    /// [`World::restarted`] with other stores in the same folder.
     pub(crate) async fn restarted_on(mut self, stores: Stores) -> World {
         self.stores = stores;
         self.restarted().await
     }
 
-    /// Another server on the same stores: PostgreSQL only.
+    /// Opens a second server on the same stores: PostgreSQL only.
     pub(crate) async fn beside(&self) -> World {
         World::open(self.stores.clone(), self.folder.clone(), self.now.clone()).await
     }
 
-    /// The lines of gcfg.
+    /// The configuration of its stores.
     pub(crate) fn stores(&self) -> &Stores {
         &self.stores
     }
 
-    /// The folder that holds everything.
+    /// The folder of all its files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Moves the clock on to noon of a later day.
+    /// Sets the clock to noon of a later day.
     pub(crate) fn noon(&self, text: &str) {
         let noon = day(text).start().0 + 12 * 3600 * SECOND;
-        assert!(noon > self.now.swap(noon, Ordering::SeqCst), "time goes on");
+        assert!(noon > self.now.swap(noon, Ordering::SeqCst), "{text} is later");
     }
 
-    /// Sets the clock back to noon of an earlier day.
+    /// Sets the clock to noon of an earlier day.
     pub(crate) fn back_to(&self, text: &str) {
         let noon = day(text).start().0 + 12 * 3600 * SECOND;
-        assert!(noon < self.now.swap(noon, Ordering::SeqCst), "time goes back");
+        assert!(noon < self.now.swap(noon, Ordering::SeqCst), "{text} is earlier");
     }
 
     pub(crate) async fn local(&self, name: &str) {
@@ -141,7 +141,7 @@ impl World {
         self.repo.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");
     }
 
-    /// A repository with these subscriptions.
+    /// Creates a repository with these subscriptions.
     pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
@@ -156,7 +156,7 @@ impl World {
         self.repo.upload(&tarball.file(), body).await
     }
 
-    /// Adds packages in one call.
+    /// Uploads packages and adds them in one call.
     pub(crate) async fn try_add(
         &self,
         source: &str,
@@ -171,7 +171,7 @@ impl World {
         Ok(added.into_iter().map(|(_, added)| added).collect())
     }
 
-    /// Adds one package that is not there.
+    /// Adds one new package.
     pub(crate) async fn add(&self, source: &str, package: &str, version: &str) {
         let added = self.try_add(source, &[Tarball::new(package, version)], OnExisting::Fail).await;
         assert_eq!(added.expect("a package"), [AddStatus::New]);

@@ -1,4 +1,4 @@
-//! Binary packages that real R builds of the example packages, once for all tests.
+//! Binaries of the example packages, built by real R once for all tests.
 
 use std::fs;
 use std::io::Read;
@@ -10,7 +10,7 @@ use sha2::Digest;
 
 use super::server::Server;
 
-/// A source archive of an example package, and the binary R made of it.
+/// A source archive of an example package, and the binary that R built from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Example {
     pub(crate) package: &'static str,
@@ -37,7 +37,7 @@ impl Example {
         files
     }
 
-    /// The same as another system has it: with this `Built`, and with these files below `libs/`.
+    /// The files of a binary for another system: with this `Built`, and with these files below `libs/`.
     pub(crate) fn files_for(&self, built: &str, libraries: &[(&str, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
         let own = self.files().into_iter().filter(|(path, _)| !path.contains("/libs/"));
         let mut files: Vec<(String, Vec<u8>)> = own.collect();
@@ -56,7 +56,7 @@ impl Example {
     }
 }
 
-/// `greeting` (nothing compiled), `tally` (in C), `ledger` (needs both).
+/// `greeting` (not compiled), `tally` (C code), `ledger` (depends on both).
 pub(crate) fn examples() -> [Example; 3] {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/build");
     let scratch = tempfile::tempdir().expect("a directory");
@@ -89,7 +89,8 @@ pub(crate) fn examples() -> [Example; 3] {
     })
 }
 
-/// What R makes of these source archives, in their order: once for all tests. What they need is installed.
+/// The binaries that R builds from these source archives, in their order, once for all tests. Their dependencies must
+/// be installed.
 pub(crate) fn built(sources: &[PathBuf]) -> Vec<PathBuf> {
     let mut hash = sha2::Sha256::new();
     for source in sources {
@@ -106,7 +107,7 @@ pub(crate) fn built(sources: &[PathBuf]) -> Vec<PathBuf> {
     sources.iter().map(|source| folder.join(name(source))).collect()
 }
 
-/// A folder that `make` fills. Every test is a process of its own: the first makes it, the others wait for that.
+/// A folder filled by `make`. Every test is a separate process: the first one creates it, the others wait.
 fn once(mut hash: sha2::Sha256, make: impl FnOnce(&Path)) -> PathBuf {
     hash.update(r_version());
     let digest = hex::encode(&hash.finalize()[..8]);
@@ -123,7 +124,7 @@ fn once(mut hash: sha2::Sha256, make: impl FnOnce(&Path)) -> PathBuf {
     folder
 }
 
-/// Installs a source archive into a library and leaves the binary package in `folder`.
+/// Installs a source archive into a library and writes the binary to `folder`.
 fn install(source: &Path, library: &Path, folder: &Path) {
     run(Command::new("R")
         .args(["CMD", "INSTALL", "--build", "--no-docs", "--no-test-load", "-l"])
@@ -133,7 +134,7 @@ fn install(source: &Path, library: &Path, folder: &Path) {
         .current_dir(folder));
 }
 
-/// The same package packed another way: other bytes.
+/// Compresses the same archive differently, so that its bytes differ.
 pub(crate) fn repacked(binary: &Path, to: &Path) {
     let file = fs::File::open(binary).expect("built");
     let mut tar = Vec::new();
@@ -144,7 +145,7 @@ pub(crate) fn repacked(binary: &Path, to: &Path) {
     fs::write(to, gz.finish().expect("memory")).expect("written");
 }
 
-/// The minor version of the R that runs here.
+/// The minor version of the installed R.
 pub(crate) fn r_version() -> String {
     static VERSION: OnceLock<String> = OnceLock::new();
     let code = "cat(R.version$major, sub('[.].*', '', R.version$minor), sep = '.')";
@@ -158,7 +159,7 @@ fn run(command: &mut Command) {
 }
 
 impl Server {
-    /// A repository `prod` on a local source `team` that has the source packages of the examples.
+    /// Creates a repository `prod` with a local source `team` that has the source packages of the examples.
     pub(crate) fn team_with_examples(&self) -> [Example; 3] {
         let examples = examples();
         self.told("create source --name=team");

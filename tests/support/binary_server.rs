@@ -1,17 +1,17 @@
-//! A mirror of small source packages and, beside it, a server that offers builds of them.
+//! A mirror of small source packages, and a server of their binaries.
 
 use std::path::Path;
 
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 
-/// The platform of [`build`]: R 4.5, `noble`, `x86_64`.
+/// The folder of the platform of [`build`]: R 4.5, `noble`, `x86_64`.
 pub(crate) const TREE: &str = "bin/linux/noble-x86_64/4.5/src/contrib";
 
-/// What R 4.5 for `noble` says of itself.
+/// The `User-Agent` of R 4.5 for `noble`.
 pub(crate) const AGENT: &str = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
 
-/// A mirror that lists these packages, version 1.0 where none is given.
+/// Writes a mirror that lists these packages, with version 1.0 if none is given (`a` or `a_1.1`).
 pub(crate) fn sources(root: &Path, packages: &[&str]) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
@@ -22,20 +22,20 @@ pub(crate) fn sources(root: &Path, packages: &[&str]) {
         std::fs::write(contrib.join(tarball.file()), tarball.bytes()).expect("written");
         index.push_str(&format!("Package: {name}\nVersion: {version}\nLicense: MIT\n\n"));
     }
-    // Another file, as a mirror's tools write it: the server sees by the inode that it changed.
+    // Replaced by a new file, as the tools of mirrors do: the server detects the change by the inode.
     std::fs::write(contrib.join("PACKAGES.new"), index).expect("written");
     std::fs::rename(contrib.join("PACKAGES.new"), contrib.join("PACKAGES")).expect("renamed");
 }
 
-/// `Built` for R 4.5 on Linux.
+/// The line `Built` for R 4.5 on Linux.
 pub(crate) const BUILT: &str = "Built: R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
 
-/// A build of a package with a library for `x86_64`.
+/// A binary of a package with a library for `x86_64`.
 pub(crate) fn build(package: &str, version: &str) -> Tarball {
     built(package, version, BUILT, 62)
 }
 
-/// A build with this `Built` and a library for this ELF machine.
+/// A binary with this line `Built` and a library for this ELF machine.
 pub(crate) fn built(package: &str, version: &str, built: &str, machine: u8) -> Tarball {
     let mut tarball = Tarball::new(package, version).field(built).with("Meta/package.rds", "not read here");
     let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1];
@@ -46,7 +46,7 @@ pub(crate) fn built(package: &str, version: &str, built: &str, machine: u8) -> T
     tarball
 }
 
-/// A record of a build in an index, with its digest.
+/// The record of a binary in an index, with its digest.
 pub(crate) fn record(package: &str, version: &str, bytes: &[u8]) -> String {
     use sha2::Digest;
     let digest = hex::encode(sha2::Sha256::digest(bytes));
@@ -56,14 +56,14 @@ pub(crate) fn record(package: &str, version: &str, bytes: &[u8]) -> String {
     )
 }
 
-/// A server that offers good builds of these packages (`a` or `a_1.1`), all in its index.
+/// Starts a server with valid binaries of these packages (`a` or `a_1.1`), all in its index.
 pub(crate) fn builds(packages: &[&str]) -> Upstream {
     let upstream = Upstream::empty();
     offer(&upstream, packages);
     upstream
 }
 
-/// Puts builds of these packages there, and an index of nothing else.
+/// Adds binaries of these packages to a server, and replaces its index by one that lists them alone.
 pub(crate) fn offer(upstream: &Upstream, packages: &[&str]) {
     let mut index = String::new();
     for package in packages {

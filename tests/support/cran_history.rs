@@ -1,4 +1,4 @@
-//! A CRAN-like mirror that lives through days, and what a server remembers of each.
+//! A CRAN-like mirror that changes from day to day, and the state that a server publishes for each day.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,14 +18,14 @@ use super::sync_backend::Server;
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 
-/// The day on which a [`Server`]'s clock begins: 2025-10-09.
+/// The first day of a [`Server`]'s clock: 2025-10-09.
 pub(crate) const BEGIN: i64 = 20_370;
-/// From where that clock stands to late in the evening.
+/// Seconds from the start of that clock to late in the evening.
 pub(crate) const EVENING: i64 = 14 * 3600;
-/// Seconds.
+/// Seconds of a day.
 pub(crate) const DAY: i64 = 86_400;
 
-/// The day so many days after the first.
+/// The day `number` days after the first.
 pub(crate) fn day(number: i64) -> Day {
     Timestamp((BEGIN + number) * DAY * SECOND).day()
 }
@@ -36,7 +36,7 @@ pub(crate) struct Release {
     pub(crate) package: String,
     pub(crate) version: String,
     pub(crate) bytes: Vec<u8>,
-    /// Published at noon of this day.
+    /// Day of publication, at noon.
     pub(crate) day: i64,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Cran {
 }
 
 impl Cran {
-    /// A new release; the one before goes to the archive.
+    /// Publishes a release and archives the previous one.
     pub(crate) fn publish(&mut self, day: i64, tarball: &Tarball) {
         let (package, version) = (tarball.package.clone(), tarball.version.clone());
         let release = Release { package, version, bytes: tarball.bytes(), day };
@@ -76,7 +76,7 @@ impl Cran {
         self.archive.extend(old);
     }
 
-    /// The package leaves the index, with a note.
+    /// Removes a package from the index, with a note.
     pub(crate) fn take_away(&mut self, today: i64, package: &str) {
         if let Some(old) = self.listed.remove(package) {
             self.archive.push(old);
@@ -84,7 +84,7 @@ impl Cran {
         }
     }
 
-    /// Its newest release is listed again, with a note.
+    /// Lists the newest archived release of a package again, with a note.
     pub(crate) fn bring_back(&mut self, today: i64, package: &str) {
         let newest = self
             .archive
@@ -102,7 +102,7 @@ impl Cran {
         note.push_str(&format!(" {verb} on {} as told.", day(today)));
     }
 
-    /// Every file it has, by path.
+    /// Every file of the mirror with its path.
     pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files: Vec<(String, Vec<u8>)> = Vec::new();
         for release in self.listed.values() {
@@ -115,7 +115,7 @@ impl Cran {
         files
     }
 
-    /// Index, `Meta/` and notes.
+    /// The index, `Meta/` and the notes.
     pub(crate) fn tables(&self) -> Vec<(String, Vec<u8>)> {
         let mut index = String::new();
         for release in self.listed.values() {
@@ -143,12 +143,12 @@ impl Cran {
         ]
     }
 
-    /// Gives all of it over HTTP.
+    /// Adds all files to an HTTP server.
     pub(crate) fn serve(&self, web: &Upstream) {
         self.files().into_iter().for_each(|(path, bytes)| web.put(&path, bytes));
     }
 
-    /// Writes all of it below a folder.
+    /// Writes all files below a folder.
     pub(crate) fn write(&self, folder: &Path) {
         for (path, bytes) in self.files() {
             let path = folder.join(path);
@@ -158,7 +158,7 @@ impl Cran {
     }
 }
 
-/// What a server says of a day: the index without MD5sum, and the archived files with size and time.
+/// The published state of a day: the index without MD5sum, and the archived files with size and time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) index: Vec<String>,
@@ -166,7 +166,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// `package version`, of what is listed.
+    /// `package version` of each listed package.
     pub(crate) fn listed(&self) -> Vec<String> {
         let value = |stanza: &str, tag: &str| {
             stanza.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default().to_owned()
@@ -175,12 +175,12 @@ impl State {
     }
 }
 
-/// The state at the end of a day; `None` before history begins.
+/// The state at the end of a day; `None` before the first step.
 pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
-    let place = tree.steps.partition_point(|step| step.at < of.end());
-    let (tree, seq) = (tree.id, tree.steps.get(place.checked_sub(1)?)?.seq);
+    let count = tree.steps.partition_point(|step| step.at < of.end());
+    let (tree, seq) = (tree.id, tree.steps.get(count.checked_sub(1)?)?.seq);
     let (listed, archived) =
         server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived(c, tree, seq)?))).await;
     let stanza = |listed: life::ListedRelease| {
@@ -196,13 +196,13 @@ pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
     Some(State { index: listed.into_iter().map(stanza).collect(), archive })
 }
 
-/// Fills in the past by hand, as fast as it goes.
+/// Runs a back-fill and waits.
 pub(crate) async fn backfill(server: &Server, since: Day) -> Result<String, String> {
     let job = server.sync.backfill(&asked(since)).await.unwrap_or_else(|e| panic!("{e}"));
     job.job().wait_end().await
 }
 
-/// What that asks for.
+/// The request of [`backfill`].
 pub(crate) fn asked(since: Day) -> BackfillRequest {
     BackfillRequest { kind: SourceKind::Cran, since, rate: 1000, dry_run: false, actor: "a test".to_owned() }
 }

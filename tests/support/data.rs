@@ -1,12 +1,12 @@
-//! Packages, indexes and tables to test with, and what the mirrors hold, counted by the names of their files alone.
+//! Test data: packages, indexes and tables, and the content of the mirrors, derived from file names alone.
 
 use std::path::{Path, PathBuf};
 
 use super::data_root::root;
 
-/// The path of a file or folder of the test data; panics with what to do when it is not there.
+/// The path of a file or folder of the test data; if it is missing, panics with the remedy.
 pub(crate) fn path(relative: &str) -> PathBuf {
-    // Servers do not follow links out of the folder that they were given.
+    // Servers do not follow links that lead out of their configured folder.
     let root = root();
     let root = root.canonicalize().unwrap_or(root);
     let path = root.join(relative);
@@ -20,7 +20,7 @@ pub(crate) fn path(relative: &str) -> PathBuf {
     path
 }
 
-/// The sorted names of the files in a folder that end so.
+/// The sorted names of the files in a folder that end with `end`.
 pub(crate) fn files(folder: &Path, end: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
@@ -29,17 +29,17 @@ pub(crate) fn files(folder: &Path, end: &str) -> Vec<String> {
     files
 }
 
-/// What `cran-mirror/` holds.
+/// The content of `cran-mirror/`.
 pub(crate) struct Cran {
     /// Source files of the listed packages.
     pub(crate) listed: Vec<String>,
     /// Source files in the archive.
     pub(crate) archived: Vec<String>,
-    /// Builds for Windows with R 4.5.
+    /// Binaries for Windows and R 4.5.
     pub(crate) builds: Vec<String>,
 }
 
-/// Reads the names of the files of `cran-mirror/`.
+/// Lists the files of `cran-mirror/`.
 pub(crate) fn cran() -> Cran {
     let contrib = path("cran-mirror/src/contrib");
     let archive = contrib.join("Archive");
@@ -57,17 +57,17 @@ fn of<'a>(files: &'a [String], package: &str) -> impl Iterator<Item = &'a str> {
 }
 
 impl Cran {
-    /// What the first sync says of it.
+    /// The beginning of the message of the first sync.
     pub(crate) fn added(&self) -> String {
         format!("{} packages added", self.listed.len())
     }
 
-    /// How many releases are listed, and how many are in the archive.
+    /// The numbers of listed and of archived releases.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.listed.len(), self.archived.len())
     }
 
-    /// The listed file of a package.
+    /// The source file of a listed package.
     pub(crate) fn file(&self, package: &str) -> &str {
         of(&self.listed, package).next().unwrap_or_else(|| panic!("{package} is not in cran-mirror/"))
     }
@@ -85,7 +85,7 @@ impl Cran {
         older
     }
 
-    /// Builds for Windows whose source is listed or archived.
+    /// Binaries for Windows whose source is listed or archived.
     pub(crate) fn builds_with_source(&self) -> Vec<&str> {
         let has_source = |build: &&str| {
             let source = build.replace(".zip", ".tar.gz");
@@ -94,13 +94,13 @@ impl Cran {
         self.builds.iter().map(String::as_str).filter(has_source).collect()
     }
 
-    /// The build for Windows of a package.
+    /// The binary for Windows of a package.
     pub(crate) fn build(&self, package: &str) -> &str {
-        of(&self.builds, package).next().unwrap_or_else(|| panic!("cran-mirror/ has no build of {package}"))
+        of(&self.builds, package).next().unwrap_or_else(|| panic!("cran-mirror/ has no binary of {package}"))
     }
 }
 
-/// `name_version` of the software packages of a version in `bioc-mirror/`.
+/// `name_version` of the software packages of a Bioconductor version in `bioc-mirror/`.
 pub(crate) fn bioconductor(version: &str) -> Vec<String> {
     let contrib = path(&format!("bioc-mirror/packages/{version}/bioc/src/contrib"));
     files(&contrib, ".tar.gz")
@@ -109,7 +109,7 @@ pub(crate) fn bioconductor(version: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text of every advisory of `advisories/cran/`: a folder for each package, a file for each advisory.
+/// The text of every advisory of `advisories/cran/`, which has a folder for each package and a file for each advisory.
 pub(crate) fn advisories() -> Vec<String> {
     let folder = path("advisories/cran/vulns");
     let packages = files(&folder, "").into_iter().map(|name| folder.join(name)).filter(|path| path.is_dir());

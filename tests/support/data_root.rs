@@ -1,8 +1,8 @@
-//! The folder of test data, for tests and benchmarks alike (`#[path]`), so it needs nothing of either.
+//! The folder of test data. Tests and benchmarks include this file (`#[path]`), so it depends on nothing of either.
 
 use std::path::PathBuf;
 
-/// `RSPM_TEST_DATA`, else the folder that `tests/setup` makes in the cache.
+/// `RSPM_TEST_DATA`, or else the folder that `tests/setup` creates in the cache.
 pub(crate) fn root() -> PathBuf {
     let of = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache"))).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A fresh database of either kind, driven from plain synchronous tests.
+//! A fresh database of either kind, for synchronous tests.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rstudio_pm::db::{Conn, Db, DbError};
 
 use super::postgres;
 
-/// Which database.
+/// The database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     /// A file.
@@ -16,24 +16,24 @@ pub(crate) enum Engine {
     Postgres,
 }
 
-/// A blank, migrated database.
+/// An empty, migrated database.
 pub(crate) struct Fresh {
-    /// What opened it.
+    /// Its configuration.
     pub(crate) config: Arc<Config>,
     /// The database.
     pub(crate) db: Db,
-    /// Which.
+    /// Its engine.
     pub(crate) engine: Engine,
     dir: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
-/// The configuration of a database that nobody used yet.
+/// The configuration of a new database.
 pub(crate) fn config(engine: Engine, dir: &std::path::Path) -> Arc<Config> {
     Config::example(dir, &settings(engine)).unwrap_or_else(|e| panic!("{e}")).config
 }
 
-/// Lines of gcfg for a database that nobody used yet.
+/// Lines of gcfg for a new database.
 pub(crate) fn settings(engine: Engine) -> String {
     match engine {
         Engine::Sqlite => "[Database]\nProvider = sqlite\nConnectionTimeout = 5s\n".to_owned(),
@@ -45,7 +45,7 @@ pub(crate) fn settings(engine: Engine) -> String {
 }
 
 impl Fresh {
-    /// Makes one.
+    /// Creates a database.
     pub(crate) fn new(engine: Engine) -> Fresh {
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(engine, dir.path());
@@ -60,17 +60,17 @@ impl Fresh {
         self.db = Db::open(&self.config).unwrap_or_else(|e| panic!("{e}"));
     }
 
-    /// The directory of everything else a test writes.
+    /// The directory of the test's other files.
     pub(crate) fn dir(&self) -> &std::path::Path {
         self.dir.path()
     }
 
-    /// Runs a future.
+    /// Runs a future to completion.
     pub(crate) fn block<F: Future>(&self, f: F) -> F::Output {
         self.runtime.block_on(f)
     }
 
-    /// A read that works.
+    /// Runs a read that must succeed.
     pub(crate) fn read<T: Send + 'static>(
         &self,
         f: impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
@@ -78,7 +78,7 @@ impl Fresh {
         self.block(self.db.read(f)).unwrap_or_else(|e| panic!("{e} {e:?}"))
     }
 
-    /// A write.
+    /// Runs a write.
     pub(crate) fn try_write<T: Send + 'static>(
         &self,
         f: impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
@@ -86,7 +86,7 @@ impl Fresh {
         self.block(self.db.write(f))
     }
 
-    /// A write that works.
+    /// Runs a write that must succeed.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         f: impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The real `rspm-offline-downloader`, and the bundles it makes.
+//! The real `rspm-offline-downloader` and its bundles.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use rstudio_pm::upstream::bundle::{Bundle, Verified};
 use super::mirror_dir::{Shelf, file_url};
 use super::process::{Ended, end};
 
-/// A command to be run; no rules of system requirements unless they are asked for, which would go to the internet.
+/// A command, without system requirements unless their address is given: the default one is on the internet.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
     command.args(args);
@@ -23,25 +23,25 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs the downloader to completion.
 pub(crate) fn run(args: &[&str]) -> Ended {
     end(&mut command(args))
 }
 
-/// `get cran` from a mirror.
+/// Runs `get cran` from a mirror.
 pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> Ended {
     let to = to.to_str().expect("UTF-8");
     run(&[&["get", "cran", "--base-url", from, "--destination", to], more].concat())
 }
 
-/// The same where it must end well.
+/// [`get_cran`], which must succeed; returns its standard error.
 pub(crate) fn got_cran(from: &str, to: &Path, more: &[&str]) -> String {
     let ended = get_cran(from, to, more);
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
     ended.err
 }
 
-/// A mirror below a directory with these releases: package, version, day of publication.
+/// Writes a mirror below a directory with these releases: package, version, day of publication.
 pub(crate) fn mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> Shelf {
     let mut shelf = Shelf::new(dir.join("mirror"));
     for (package, version, day) in releases {
@@ -51,14 +51,14 @@ pub(crate) fn mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> Shelf {
     shelf
 }
 
-/// A bundle of all that a mirror has, below a directory.
+/// Creates a bundle of a whole mirror below a directory.
 pub(crate) fn bundle(dir: &Path, shelf: &Shelf) -> PathBuf {
     let to = dir.join("bundle");
     got_cran(&shelf.url(), &to, &[]);
     to
 }
 
-/// `validate cran --packages`: exit code and findings as `(word, file, text)`.
+/// Runs `validate`; returns the exit code and the findings as `(word, file, text)`.
 pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(String, String, String)>) {
     let ended = run(&[&["validate", what, "--destination", root.to_str().expect("UTF-8")], more].concat());
     let line = |line: &str| {
@@ -70,12 +70,12 @@ pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(Str
     (ended.code.unwrap_or_else(|| panic!("a signal: {}", ended.err)), findings)
 }
 
-/// Asserts that a bundle is whole.
+/// Asserts that a bundle is complete.
 pub(crate) fn is_whole(root: &Path) {
     assert_eq!(validate("cran", root, &["--packages"]), (0, Vec::new()));
 }
 
-/// Asserts that a bundle is whole but for files of these names, which the mirror could not give.
+/// Asserts that a bundle is complete except for files with these names, which could not be fetched.
 pub(crate) fn lacks(root: &Path, files: &[&str]) {
     let (code, findings) = validate("cran", root, &["--packages"]);
     assert_eq!((code, findings.len()), (1, files.len()), "{findings:?}");
@@ -86,19 +86,19 @@ pub(crate) fn lacks(root: &Path, files: &[&str]) {
     }
 }
 
-/// A bundle as a server reads it.
+/// Opens a bundle as a server does.
 pub(crate) fn reader(root: &Path) -> Bundle {
     reader_of(&file_url(&root.canonicalize().expect("a directory")))
 }
 
-/// The same by its address.
+/// Opens the bundle at an address.
 pub(crate) fn reader_of(url: &str) -> Bundle {
     rstudio_pm::storage::install_tls_provider();
     let upstream = Upstream::new(&Proxy::default()).expect("no proxy");
     Bundle::at(upstream.mirror(url).expect("an address"))
 }
 
-/// Everything a product has: its head, its records in order, and what they add up to.
+/// The content of a product: its head, its records in order, and their final state.
 pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, ProductState) {
     let bundle = reader(root);
     let verified = bundle.head(product).await.expect("a head");
@@ -112,7 +112,7 @@ pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Recor
     (verified, all, state)
 }
 
-/// Every file below a directory with its bytes, by relative path.
+/// Every file below a directory: its bytes by relative path.
 pub(crate) fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(root: &Path, dir: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
         let entries = std::fs::read_dir(dir).expect("a directory");
@@ -141,7 +141,7 @@ pub(crate) fn objects(root: &Path) -> Vec<String> {
     tree(root).into_keys().filter(|path| path.contains("/obj/")).collect()
 }
 
-/// A directory with blanks and letters beyond ASCII in its name.
+/// A directory with spaces and non-ASCII letters in its name.
 pub(crate) fn odd(dir: &Path) -> PathBuf {
     dir.join("USB stick, größe ℵ")
 }

@@ -1,26 +1,26 @@
-//! A proxy in front of the S3 server that misbehaves as it is told.
+//! A proxy in front of the S3 server with configurable faults.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What happens to a request.
+/// The fault of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// It never reaches the server; this status and this S3 error code come back.
+    /// The proxy answers with this status and this S3 error code, without the server.
     Answer(u16, &'static str),
-    /// It reaches the server, whose answer is replaced by status 200 with this S3 error code.
+    /// The server's answer is replaced by status 200 with this S3 error code.
     Garble(&'static str),
-    /// The answer's body ends after so many bytes, and the connection with it.
+    /// The connection is closed after this number of bytes of the answer's body.
     Cut(usize),
     /// The connection is reset before the request reaches the server.
     Reset,
-    /// The connection is reset after the server has done what was asked.
+    /// The connection is reset after the server has carried out the request.
     Lose,
 }
 
-/// Which requests, and for how many of them.
+/// The fault of the next `times` requests that match.
 struct Rule {
     matches: Box<dyn Fn(&str) -> bool + Send>,
     fault: Fault,
@@ -30,14 +30,14 @@ struct Rule {
 /// The proxy.
 #[derive(Clone)]
 pub(crate) struct Faulty {
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
     rules: Arc<Mutex<Vec<Rule>>>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Faulty {
-    /// Starts a well-behaved proxy in front of `server`.
+    /// Starts a proxy without faults in front of `server`.
     pub(crate) async fn start(server: SocketAddr) -> Faulty {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its number");
@@ -46,24 +46,24 @@ impl Faulty {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let proxy = proxy.clone();
-                // A broken connection is what this is for.
+                // A broken connection is expected.
                 tokio::spawn(async move { drop(proxy.relay(client, server).await) });
             }
         });
         faulty
     }
 
-    /// From now on, the next `times` requests whose head (method, path, header lines) matches get the fault.
+    /// Sets the fault of the next `times` requests whose head (method, path, header lines) matches.
     pub(crate) fn next(&self, times: usize, fault: Fault, matches: impl Fn(&str) -> bool + Send + 'static) {
         self.rules.lock().unwrap().push(Rule { matches: Box::new(matches), fault, times });
     }
 
-    /// Behaves well again.
+    /// Removes all faults.
     pub(crate) fn heal(&self) {
         self.rules.lock().unwrap().clear();
     }
 
-    /// The heads of all requests so far.
+    /// The heads of all received requests.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -75,7 +75,7 @@ impl Faulty {
         Some(rule.fault.clone())
     }
 
-    /// One request and its answer.
+    /// Forwards one request and its answer.
     async fn relay(&self, mut client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
         let mut request = Vec::new();
         let end = loop {
@@ -137,7 +137,7 @@ async fn answer(mut client: TcpStream, status: u16, code: &str, head: bool) -> s
     client.shutdown().await
 }
 
-/// Ends the connection with a reset, which the peer sees as an error and not as an end.
+/// Resets the connection, which is an error for the peer and not an end of file.
 fn reset(client: TcpStream) -> std::io::Result<()> {
     client.set_zero_linger()
 }

@@ -1,4 +1,4 @@
-//! What fills a started server: sources, repositories, packages, a small mirror to sync from.
+//! Content of a started server: sources, repositories, packages, a small mirror to sync from.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,20 +8,20 @@ use super::server::Server;
 use super::tarball::Tarball;
 
 impl Server {
-    /// A call of the admin API that must succeed; its answer.
+    /// Calls the admin API, which must succeed; returns the JSON of the answer.
     pub(crate) fn call(&self, method: &str, path: &str, body: &serde_json::Value) -> serde_json::Value {
         let answer = self.admin(method, path, body);
         assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text());
         answer.json()
     }
 
-    /// A repository with one subscription.
+    /// Creates a repository with one subscription.
     pub(crate) fn repository(&self, name: &str, source: &str) {
         self.call("POST", "/repos", &serde_json::json!({ "name": name }));
         self.call("POST", &format!("/repos/{name}/sources"), &serde_json::json!({ "source": source }));
     }
 
-    /// Makes a local source and adds a package; the size of what is stored, in bytes.
+    /// Creates a local source and adds a package; returns the size of the stored file in bytes.
     pub(crate) fn store(&self, source: &str, package: &Tarball) -> u64 {
         self.call("POST", "/sources", &serde_json::json!({ "name": source, "succeed_on_existing": true }));
         let target = format!("/__api__/admin/v1/uploads?file={}", package.file());
@@ -32,12 +32,12 @@ impl Server {
         added["packages"][0]["size"].as_u64().expect("a size")
     }
 
-    /// Syncs CRAN and waits; the closing sentence, or the error.
+    /// Syncs CRAN and waits; returns the final message, or the error.
     pub(crate) fn sync(&self) -> Result<String, String> {
         self.sync_of("cran")
     }
 
-    /// Syncs a source, or the rules of system requirements, and waits; the closing sentence, or the error.
+    /// Syncs a source, or the rules of system requirements, and waits; returns the final message, or the error.
     pub(crate) fn sync_of(&self, kind: &str) -> Result<String, String> {
         let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": kind }));
         let begun = Instant::now();
@@ -46,12 +46,12 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
             job = self.call("GET", &format!("/jobs/{}", job["id"]), &serde_json::Value::Null);
         }
-        let said = job["message"].as_str().expect("a message").to_owned();
-        if job["status"] == "done" { Ok(said) } else { Err(said) }
+        let message = job["message"].as_str().expect("a message").to_owned();
+        if job["status"] == "done" { Ok(message) } else { Err(message) }
     }
 }
 
-/// A mirror with one package, `alpha` 1.0.
+/// Writes a mirror with one package, `alpha` 1.0.
 pub(crate) fn mirror(root: &Path) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
@@ -60,16 +60,16 @@ pub(crate) fn mirror(root: &Path) {
         .expect("written");
 }
 
-/// Waits until `what` is true; panics when it never is.
-pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
+/// Waits until the condition is true; panics with its description after 30 s.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !met() {
+    while !condition() {
         assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A loopback port that nobody listens on at this moment.
+/// A loopback port without a listener at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()

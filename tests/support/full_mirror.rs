@@ -1,7 +1,7 @@
-//! A mirror of the size of CRAN, the same bytes at every run: 23,000 listed packages, 137,000 archived releases.
+//! A mirror of the size of CRAN, with the same bytes in every run: 23,000 listed packages, 137,000 archived releases.
 //!
-//! Names, versions and dependencies are those of a real index where one is given, else made up. Used by tests and
-//! benchmarks alike (`#[path]`), so it needs nothing of either.
+//! Names, versions and dependencies are those of a real index if one is given, otherwise generated. Tests and
+//! benchmarks include this file (`#[path]`), so it depends on nothing of either.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::packages;
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 
-/// How large a mirror is made.
+/// Size of a mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     /// Packages in the index.
@@ -25,7 +25,7 @@ pub(crate) struct Size {
 #[allow(dead_code, reason = "the benchmarks use it")]
 pub(crate) const CRAN: Size = Size { listed: 23_000, archived: 137_000 };
 
-/// The first file's time: 2012-01-01.
+/// The earliest time of a file: 2012-01-01.
 const BEGIN: i64 = 1_325_376_000;
 
 /// Writes `src/contrib/PACKAGES.gz` and `src/contrib/Meta/{current,archive}.rds` below `root`; no package files.
@@ -44,7 +44,7 @@ pub(crate) fn write(root: &Path, size: Size, index: Option<&Path>) -> io::Result
     let mut current = Vec::with_capacity(listed.len());
     let mut archive = Vec::with_capacity(size.archived);
     for (place, package) in listed.iter().enumerate() {
-        // Around its share for each package, and the last one makes the sum exact.
+        // Each package gets a random number around its share, and the last one the rest.
         let share = (size.archived * (place + 1) / listed.len()).saturating_sub(archive.len());
         let is_last = place + 1 == listed.len();
         let left = size.archived - archive.len();
@@ -82,7 +82,7 @@ struct Package {
     stanza: Vec<u8>,
 }
 
-/// Real packages first, made-up ones up to `count`.
+/// The packages of `index`, followed by generated ones, `count` in total.
 fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result<Vec<Package>> {
     let bytes = index.map(fs::read).transpose()?.unwrap_or_default();
     let text = packages::decode_text(&bytes, 1 << 30).map_err(io::Error::other)?;
@@ -128,7 +128,7 @@ fn listed(count: usize, index: Option<&Path>, random: &mut Random) -> io::Result
     Ok(listed)
 }
 
-/// A linear congruential generator (Knuth's MMIX): the same numbers everywhere.
+/// A linear congruential generator (Knuth's MMIX): the same numbers on every machine.
 struct Random(u64);
 
 impl Random {

@@ -1,11 +1,11 @@
-//! An empty FUSE file system, mounted for real, as far as statfs(2) and path look-ups need one.
+//! An empty, really mounted FUSE file system, as far as statfs(2) and path look-ups need one.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Unmounts when it is dropped.
+/// A mount point; unmounted on drop.
 pub(crate) struct Mounted(PathBuf);
 
 impl Drop for Mounted {
@@ -14,7 +14,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Mounts it; `None` where this machine does not allow that (no `/dev/fuse`, or no privilege).
+/// Mounts the file system; `None` if this machine does not allow it (no `/dev/fuse`, or no privilege).
 pub(crate) fn mount(at: &Path) -> Option<Mounted> {
     let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
     let mut command = Command::new("mount");

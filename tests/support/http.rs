@@ -1,4 +1,4 @@
-//! A small blocking HTTP/1.1 client that sends exactly what it is told: for TCP and for the admin socket.
+//! A small blocking HTTP/1.1 client that sends its input unchanged, over TCP or the admin socket.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,17 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Longest wait for an answer in a test.
+/// Timeout of an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An answer, read to its end.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// Status code.
     pub(crate) status: u16,
     /// Names in lower case, in order.
     pub(crate) headers: Vec<(String, String)>,
-    /// Decoded when it came in chunks.
+    /// Decoded if it was chunked.
     pub(crate) body: Vec<u8>,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Fails unless this is a page for people, which runs and loads nothing from elsewhere.
+    /// Asserts that this is an HTML page that runs no scripts and loads nothing from other sites.
     pub(crate) fn assert_page(&self, path: &str) {
         let kind = (self.status, self.header("content-type"));
         assert_eq!(kind, (200, Some("text/html; charset=utf-8")), "{path}");
@@ -39,48 +39,55 @@ impl Answer {
         assert!(policy.is_some_and(|policy| policy.contains("default-src 'none'")), "{path}: {policy:?}");
     }
 
-    /// The body as JSON; panics with the body when it is none.
+    /// The body as JSON; panics with the body if it is not JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {}", self.text()))
     }
 }
 
-/// Anything that can be talked over.
-pub(crate) trait Wire: Read + Write {}
-impl<T: Read + Write> Wire for T {}
+/// A byte stream in both directions.
+pub(crate) trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// GET of a complete `http://host:port/path` URL.
 pub(crate) fn get(url: &str) -> Answer {
     request("GET", url, &[], b"")
 }
 
-/// A request with a `Connection: close`; the target goes out exactly as it stands in the URL.
+/// Sends a request with `Connection: close`; the target is sent exactly as it is written in the URL.
 pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let rest = url.strip_prefix("http://").expect("an http:// URL");
     let (host, target) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let mut wire = connect(host);
-    send(&mut wire, host, method, target, headers, body);
-    read(&mut wire, method)
+    let mut stream = connect(host);
+    send(&mut stream, host, method, target, headers, body);
+    read(&mut stream, method)
 }
 
-/// The same over the admin socket.
+/// Sends a request with a JSON body to the admin socket.
 pub(crate) fn admin(socket: &Path, method: &str, target: &str, body: &[u8]) -> Answer {
-    let mut wire = UnixStream::connect(socket).expect("the admin socket answers");
-    wire.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    let mut stream = UnixStream::connect(socket).expect("the admin socket answers");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     let json = [("Content-Type", "application/json")];
-    send(&mut wire, "localhost", method, target, &json, body);
-    read(&mut wire, method)
+    send(&mut stream, "localhost", method, target, &json, body);
+    read(&mut stream, method)
 }
 
-/// A connection to `host:port`.
+/// Connects to `host:port`.
 pub(crate) fn connect(host: &str) -> TcpStream {
-    let wire = TcpStream::connect(host).unwrap_or_else(|e| panic!("{host} does not answer: {e}"));
-    wire.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    wire.set_nodelay(true).expect("no delay");
-    wire
+    let stream = TcpStream::connect(host).unwrap_or_else(|e| panic!("{host} does not answer: {e}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_nodelay(true).expect("no delay");
+    stream
 }
 
-fn send(wire: &mut dyn Wire, host: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+fn send(
+    stream: &mut dyn Stream,
+    host: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) {
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -89,28 +96,28 @@ fn send(wire: &mut dyn Wire, host: &str, method: &str, target: &str, headers: &[
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    // The server may answer and close before it has read everything: that is no failure of the test.
-    let _ = wire.write_all(head.as_bytes()).and_then(|()| wire.write_all(body));
+    // The server may answer and close before it has read the whole request: the write may fail.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
 /// Sends raw bytes and reads one answer.
 pub(crate) fn raw(host: &str, bytes: &[u8]) -> Answer {
-    let mut wire = connect(host);
-    let _ = wire.write_all(bytes);
-    read(&mut wire, "GET")
+    let mut stream = connect(host);
+    let _ = stream.write_all(bytes);
+    read(&mut stream, "GET")
 }
 
-/// Reads one answer; panics when the connection ends inside it.
-pub(crate) fn read(wire: &mut dyn Read, method: &str) -> Answer {
-    try_read(wire, method).unwrap_or_else(|e| panic!("no complete answer: {e}"))
+/// Reads one answer; panics if the connection ends before its end.
+pub(crate) fn read(stream: &mut dyn Read, method: &str) -> Answer {
+    try_read(stream, method).unwrap_or_else(|e| panic!("no complete answer: {e}"))
 }
 
 /// Reads one answer.
-pub(crate) fn try_read(wire: &mut dyn Read, method: &str) -> std::io::Result<Answer> {
+pub(crate) fn try_read(stream: &mut dyn Read, method: &str) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
-        wire.read_exact(&mut byte)?;
+        stream.read_exact(&mut byte)?;
         bytes.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&bytes).into_owned();
@@ -128,13 +135,13 @@ pub(crate) fn try_read(wire: &mut dyn Read, method: &str) -> std::io::Result<Ans
         loop {
             let mut line = Vec::new();
             while !line.ends_with(b"\r\n") {
-                wire.read_exact(&mut byte)?;
+                stream.read_exact(&mut byte)?;
                 line.push(byte[0]);
             }
             let size =
                 usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).expect("a chunk size");
             let mut chunk = vec![0; size + 2];
-            wire.read_exact(&mut chunk)?;
+            stream.read_exact(&mut chunk)?;
             answer.body.extend_from_slice(&chunk[..size]);
             if size == 0 {
                 return Ok(answer);
@@ -144,10 +151,10 @@ pub(crate) fn try_read(wire: &mut dyn Read, method: &str) -> std::io::Result<Ans
     match answer.header("content-length").map(|n| n.parse::<usize>().expect("a number")) {
         Some(size) => {
             answer.body = vec![0; size];
-            wire.read_exact(&mut answer.body)?;
+            stream.read_exact(&mut answer.body)?;
         }
         None => {
-            wire.read_to_end(&mut answer.body)?;
+            stream.read_to_end(&mut answer.body)?;
         }
     }
     Ok(answer)

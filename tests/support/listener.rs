@@ -1,17 +1,17 @@
-//! A loopback port at which each connection is served by a thread of its own, until it is closed.
+//! A listener on a loopback port that serves each connection in a separate thread, until it is closed.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An open port; closed when it is dropped.
+/// The listener; closed on drop.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     closed: Arc<AtomicBool>,
 }
 
 impl Door {
-    /// Opens one. However a connection ends is its own affair.
+    /// Opens one. Errors of `serve` are ignored.
     pub(crate) fn open<S>(serve: S) -> Door
     where
         S: Fn(&TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
@@ -32,7 +32,7 @@ impl Door {
         Door { address, closed }
     }
 
-    /// Takes no more connections.
+    /// Accepts no more connections.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);

@@ -1,4 +1,4 @@
-//! A CRAN-like mirror over HTTP whose package files come exactly as fast and as far as a test lets them.
+//! A CRAN-like mirror over HTTP where a test controls how many bytes of a file are sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -14,25 +14,25 @@ use sha2::Digest;
 use super::listener::Door;
 use super::tarball::Tarball;
 
-/// A file of the mirror, and how it is given.
+/// A file of the mirror, and how it is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) bytes: Arc<Vec<u8>>,
-    /// `Content-Length` is told.
+    /// Whether `Content-Length` is sent.
     pub(crate) length: bool,
-    /// `Range` is honoured.
+    /// Whether `Range` is supported.
     pub(crate) ranges: bool,
-    /// Bytes that are let through; the connection stays open at this place.
+    /// Offset at which sending pauses; the connection stays open.
     pub(crate) open: usize,
-    /// The next answers break off at these places of the file, one each.
+    /// Offsets at which the next answers are cut off, one for each answer.
     pub(crate) cuts: VecDeque<usize>,
-    /// The connection stays open, and nothing is answered.
+    /// Whether requests stay unanswered on an open connection.
     pub(crate) mute: bool,
-    /// Another status than 200, and a header line.
+    /// A status in place of 200, and a header line.
     pub(crate) status: Option<(u16, &'static str)>,
 }
 
-/// What was asked for.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) path: String,
@@ -49,13 +49,13 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A running mirror; it stops when it is dropped.
+/// A running mirror; stopped on drop.
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
     door: Door,
 }
 
-/// A package as the mirror's index tells it.
+/// A package of the mirror's index.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) package: String,
@@ -67,7 +67,7 @@ impl Entry {
     /// A package of about `size` incompressible bytes.
     pub(crate) fn new(package: &str, version: &str, size: usize) -> Entry {
         let mut tarball = Tarball::new(package, version);
-        // xorshift: no two packages alike, and the same in each run.
+        // xorshift: different for each package, equal in each run.
         let mut state = package
             .bytes()
             .chain(version.bytes())
@@ -86,7 +86,7 @@ impl Entry {
         format!("{}_{}.tar.gz", self.package, self.version)
     }
 
-    /// Its path among the listed.
+    /// Its path as a listed package.
     pub(crate) fn listed(&self) -> String {
         format!("src/contrib/{}", self.file())
     }
@@ -111,7 +111,7 @@ impl Mirror {
         Mirror { shared, door }
     }
 
-    /// A mirror that has these packages, with all that CRAN tells of them.
+    /// Starts a mirror with these packages and all metadata of CRAN.
     pub(crate) fn of(listed: &[Entry], archived: &[Entry]) -> Mirror {
         let mirror = Mirror::start();
         mirror.publish(listed, archived);
@@ -122,7 +122,7 @@ impl Mirror {
         format!("http://{}", self.door.address)
     }
 
-    /// Puts packages, index and `Meta/` there. What was there stays unless it is replaced.
+    /// Adds packages, index and `Meta/`. Other files stay.
     pub(crate) fn publish(&self, listed: &[Entry], archived: &[Entry]) {
         for (path, entry) in listed
             .iter()
@@ -134,7 +134,7 @@ impl Mirror {
         self.index(listed, archived);
     }
 
-    /// Tells of packages without having them.
+    /// Adds the index and `Meta/` of packages without their files.
     pub(crate) fn index(&self, listed: &[Entry], archived: &[Entry]) {
         let (mut current, mut archive) = (Vec::new(), Vec::new());
         let rows = |entries: &[Entry]| entries.iter().map(Entry::row).collect::<Vec<_>>();
@@ -145,7 +145,7 @@ impl Mirror {
         self.bare_index(listed);
     }
 
-    /// An index without `Meta/`: nobody tells sizes.
+    /// Adds an index without `Meta/`, and so without sizes.
     pub(crate) fn bare_index(&self, listed: &[Entry]) {
         let mut text = String::new();
         for Entry { package, version, bytes } in listed {
@@ -155,7 +155,7 @@ impl Mirror {
         self.put("src/contrib/PACKAGES", text);
     }
 
-    /// Puts a file there, given as it should be.
+    /// Adds a file, which is sent normally.
     pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = Arc::new(bytes.into());
         let page = Page {
@@ -170,7 +170,7 @@ impl Mirror {
         self.shared.pages.lock().unwrap().insert(path.to_owned(), page);
     }
 
-    /// Changes how a file is given, also to those who are reading it.
+    /// Changes how a file is sent, also to current readers.
     pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut Page)) {
         change(self.shared.pages.lock().unwrap().get_mut(path).expect("it is there"));
         self.shared.changed.notify_all();
@@ -180,17 +180,17 @@ impl Mirror {
         self.shared.pages.lock().unwrap().remove(path).expect("it is there");
     }
 
-    /// All that was asked for a path, in order.
+    /// The requests for a path, in order.
     pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
-    /// How many requests under way are being answered.
+    /// The number of requests that are being answered.
     pub(crate) fn sending(&self) -> usize {
         self.shared.sending.load(Ordering::SeqCst)
     }
 
-    /// Waits until the mirror answers so many requests.
+    /// Waits until exactly `wanted` requests are being answered.
     pub(crate) fn wait_sending(&self, wanted: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.sending() != wanted {
@@ -199,11 +199,11 @@ impl Mirror {
         }
     }
 
-    /// Is no more.
+    /// Stops the mirror: connections are refused.
     pub(crate) fn away(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.door.close();
-        // The listener is gone when a connection is refused.
+        // A refused connection shows that the listener is closed.
         let deadline = Instant::now() + Duration::from_secs(5);
         while TcpStream::connect(self.door.address).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
@@ -252,7 +252,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         return stream.shutdown(Shutdown::Write);
     };
     if page.mute {
-        while !gone(stream)? && !shared.stop.load(Ordering::SeqCst) {
+        while !is_closed(stream)? && !shared.stop.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));
         }
         return Ok(());
@@ -293,7 +293,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             open
         };
         if open <= at {
-            if gone(stream)? || shared.stop.load(Ordering::SeqCst) {
+            if is_closed(stream)? || shared.stop.load(Ordering::SeqCst) {
                 return Ok(());
             }
             continue;
@@ -306,8 +306,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-/// Whether the other end has closed.
-fn gone(stream: &TcpStream) -> std::io::Result<bool> {
+/// Whether the client has closed the connection.
+fn is_closed(stream: &TcpStream) -> std::io::Result<bool> {
     stream.set_nonblocking(true)?;
     let peeked = stream.peek(&mut [0]);
     stream.set_nonblocking(false)?;

@@ -1,4 +1,4 @@
-//! A CRAN mirror in a directory that lives from day to day: packages are published, superseded, archived.
+//! A CRAN mirror in a directory whose packages are published, superseded and archived day by day.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,10 +34,10 @@ impl Shelf {
         self.root.join("src/contrib").join(below)
     }
 
-    /// Publishes a package at noon of a day; what was listed of it goes to the archive.
+    /// Publishes a package at noon of a day and archives its previous release.
     pub(crate) fn publish(&mut self, tarball: &Tarball, on: &str) {
-        if let Some((before, _)) = self.listed.remove(&tarball.package) {
-            self.shelve(before);
+        if let Some((previous, _)) = self.listed.remove(&tarball.package) {
+            self.move_to_archive(previous);
         }
         let (bytes, file) = (tarball.bytes(), tarball.file());
         let mtime = Timestamp(day(on).start().0 + 12 * 3600 * SECOND);
@@ -54,20 +54,20 @@ impl Shelf {
         self.listed.insert(tarball.package.clone(), (row, record));
     }
 
-    /// `publish` of a package with a README and nothing special.
+    /// Publishes a plain package with a README.
     pub(crate) fn simple(&mut self, package: &str, version: &str, on: &str) {
         let readme = format!("# {package} {version}\n");
         self.publish(&Tarball::new(package, version).with("README.md", &readme), on);
     }
 
-    /// Takes a package out of the index and notes it as CRAN does.
+    /// Removes a package from the index, with a comment in the form of CRAN.
     pub(crate) fn archive(&mut self, package: &str, on: &str) {
         let (row, _) = self.listed.remove(package).expect("it is listed");
-        self.shelve(row);
+        self.move_to_archive(row);
         self.notes.push_str(&format!("Package: {package}\nX-CRAN-Comment: Archived on {on} as told.\n\n"));
     }
 
-    fn shelve(&mut self, row: MetaRow<String>) {
+    fn move_to_archive(&mut self, row: MetaRow<String>) {
         let folder = self.contrib("Archive").join(&row.package);
         fs::create_dir_all(&folder).expect("a folder");
         fs::rename(self.contrib(&row.file), folder.join(&row.file)).expect("moved");
@@ -93,12 +93,12 @@ impl Shelf {
         file_url(&self.root)
     }
 
-    /// How many package files it has.
+    /// The number of package files.
     pub(crate) fn files(&self) -> usize {
         self.listed.len() + self.archive.len()
     }
 
-    /// Listed packages with their versions.
+    /// `package version` of the listed packages.
     pub(crate) fn listing(&self) -> Vec<String> {
         let line = |(package, (row, _)): (&String, &(MetaRow<String>, String))| {
             let version =
@@ -111,7 +111,7 @@ impl Shelf {
     }
 }
 
-/// The address of a directory.
+/// The `file://` URL of a directory.
 pub(crate) fn file_url(path: &Path) -> String {
     url::Url::from_file_path(path).expect("an absolute path").into()
 }

@@ -1,4 +1,4 @@
-//! What tests of several folders share.
+//! Helpers shared by the tests of several folders.
 
 pub(crate) mod advisories;
 pub(crate) mod backend;

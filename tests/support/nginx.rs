@@ -1,4 +1,4 @@
-//! A real nginx in a directory of its own: the web server of a mirror, or a proxy in front of the server.
+//! A real nginx with its own directory: the web server of a mirror, or a proxy in front of the server.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A running nginx; ends on drop.
+/// A running nginx; killed on drop.
 pub(crate) struct Nginx {
     dir: tempfile::TempDir,
     process: Child,
@@ -19,7 +19,7 @@ impl Nginx {
         Nginx::start(&format!("root {};", root.display()))
     }
 
-    /// One server with these directives.
+    /// Starts one server with these directives.
     pub(crate) fn start(directives: &str) -> Nginx {
         // Another process may take the free port before nginx does.
         (0..5).find_map(|_| Nginx::attempt(directives)).expect("nginx starts on one of five free ports")
@@ -68,7 +68,7 @@ impl Nginx {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How many requests had this path.
+    /// The number of requests for this path.
     pub(crate) fn requests(&self, path: &str) -> usize {
         self.log("access.log").matches(&format!(" {path} HTTP/")).count()
     }

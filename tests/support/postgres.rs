@@ -1,7 +1,8 @@
 //! A real PostgreSQL server, shared by every test process of this target directory.
 //!
-//! The first to need it starts it; a watchdog beside it ends it and removes its files when no test process has held
-//! its `users` lock for half a minute. It listens on a Unix socket and, with and without TLS, on a loopback port.
+//! The first test that needs it starts it; a watchdog process stops it and removes its files when no test process
+//! has held its `users` lock for half a minute. It listens on a Unix socket and, with and without TLS, on a loopback
+//! port.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The server.
+/// The shared server.
 pub(crate) struct Server {
     /// Directory of the Unix socket.
     pub(crate) socket: PathBuf,
@@ -31,13 +32,13 @@ pub(crate) const PASSWORD: &str = "s3cret:@";
 
 static SERVER: OnceLock<Server> = OnceLock::new();
 
-/// The running server. Panics with what to install when there is no PostgreSQL.
+/// The running server. Without PostgreSQL, panics with the package to install.
 pub(crate) fn server() -> &'static Server {
     SERVER.get_or_init(start)
 }
 
 impl Server {
-    /// A new, empty schema of its own and the URL that leads to it.
+    /// Creates an empty schema and returns its URL.
     pub(crate) fn schema(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -46,7 +47,7 @@ impl Server {
         format!("postgres://postgres@{socket}:{}/postgres?search_path={name}", self.port)
     }
 
-    /// Ends the sessions in which nodes wait for each other's news, of every schema.
+    /// Terminates the LISTEN sessions of all nodes, in every schema.
     pub(crate) fn end_listeners(&self) {
         self.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND state = 'idle'",
@@ -70,7 +71,7 @@ fn run(socket: &Path, port: u16, sql: &str) {
     });
 }
 
-/// Runs the cluster's own programs: PostgreSQL refuses to run as root.
+/// A command for a program of PostgreSQL, as another user if this one is root: PostgreSQL refuses to run as root.
 fn as_owner(program: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new(program);
@@ -99,13 +100,13 @@ fn own(path: &Path) {
 }
 
 fn start() -> Server {
-    // A socket's path may have 107 bytes, so the home is a short name in /tmp for each target directory.
+    // The path of a socket is limited to 107 bytes, so each target directory has a home with a short name in /tmp.
     let target = fs::metadata(env!("CARGO_TARGET_TMPDIR")).expect("the target directory");
     let home = PathBuf::from(format!("/tmp/rspm-test-pg-{:x}-{:x}", target.dev(), target.ino()));
     fs::create_dir_all(&home).expect("/tmp can be written");
     own(&home);
     let using = File::create(home.with_extension("users")).expect("/tmp can be written");
-    // Waits while the watchdog is ending a server.
+    // Waits while the watchdog stops a server.
     using.lock_shared().expect("a lock");
     let starting = File::create(home.with_extension("start")).expect("/tmp can be written");
     starting.lock().expect("a lock");
@@ -121,7 +122,7 @@ fn start() -> Server {
     Server { socket: home, port, authority, stranger, _using: using }
 }
 
-#[allow(clippy::zombie_processes, reason = "it outlives this process on purpose")]
+#[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
 fn launch(home: &Path) -> u16 {
     for entry in fs::read_dir(home).expect("it was made").flatten() {
         let path = entry.path();
@@ -136,7 +137,7 @@ fn launch(home: &Path) -> u16 {
     fs::write(data.join("pg_hba.conf"), rules).expect("the data directory can be written");
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
     let log = File::create(home.join("log")).expect("the home can be written");
-    // One connection for each reader and writer of each test under way.
+    // One connection for each reader and writer of each running test.
     let settings = [
         format!("port={port}"),
         format!("unix_socket_directories={}", home.display()),
@@ -165,7 +166,7 @@ fn launch(home: &Path) -> u16 {
     port
 }
 
-/// Makes a cluster in `home` and returns its data directory.
+/// Creates a cluster in `home` and returns its data directory.
 fn init(home: &Path) -> PathBuf {
     let data = home.join("data");
     let made = as_owner("initdb")
@@ -180,7 +181,7 @@ fn init(home: &Path) -> PathBuf {
     data
 }
 
-/// Waits until a server that was just started accepts sessions; its log is `home/log`.
+/// Waits until a new server accepts sessions; its log is `home/log`.
 fn answers(home: &Path, port: u16, server: &mut Child) {
     let begun = Instant::now();
     let ready = || {
@@ -196,7 +197,7 @@ fn answers(home: &Path, port: u16, server: &mut Child) {
     }
 }
 
-/// A server of one test, which may stop it.
+/// A server used by one test, which may stop it.
 pub(crate) struct Own {
     home: tempfile::TempDir,
     /// Loopback port.
@@ -205,12 +206,12 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts its server.
     pub(crate) fn start() -> Own {
         Own::new(false)
     }
 
-    /// A standby that no primary server sends anything to.
+    /// Starts a standby without a primary server.
     pub(crate) fn standby() -> Own {
         Own::new(true)
     }
@@ -238,7 +239,7 @@ impl Own {
         run(self.home.path(), self.port, sql);
     }
 
-    /// Ends all other sessions.
+    /// Terminates all other sessions.
     pub(crate) fn end_sessions(&self) {
         self.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -246,7 +247,7 @@ impl Own {
         );
     }
 
-    /// Starts it again.
+    /// Starts it, also after [`Own::stop`].
     pub(crate) fn launch(&mut self) {
         let home = self.home.path();
         let log = File::create(home.join("log")).expect("the home can be written");
@@ -267,7 +268,7 @@ impl Own {
         self.process = Some(process);
     }
 
-    /// Stops it; sessions are ended.
+    /// Stops it and terminates its sessions.
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let pid = nix::unistd::Pid::from_raw(process.id().cast_signed());
@@ -285,12 +286,12 @@ impl Drop for Own {
 
 fn detached(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt;
-    // A group of its own, so that Ctrl-C on one test run does not end the server under another.
+    // A separate process group, so that Ctrl-C in one test run does not stop the server of another.
     command.process_group(0)
 }
 
-/// Ends the server when nobody used it for half a minute.
-#[allow(clippy::zombie_processes, reason = "it outlives this process on purpose")]
+/// Starts the watchdog, which stops the server after half a minute without users.
+#[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
 fn watch(home: &Path, pid: u32) {
     const SCRIPT: &str = "idle=0
         while kill -0 $1 2>/dev/null; do

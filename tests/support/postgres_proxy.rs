@@ -1,28 +1,28 @@
-//! A wire to a PostgreSQL server that is cut, once, at a COMMIT.
+//! A proxy to a PostgreSQL server that closes the connection, once, at a COMMIT.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Where the next COMMIT ends.
+/// Where the connection of the next COMMIT is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// It never reaches the server.
+    /// Before the server receives it.
     Unsent,
-    /// The server carries it out; its answer is lost.
+    /// After the server has carried it out, and before its answer.
     Unanswered,
 }
 
-/// The wire; it lasts as long as the test.
+/// The proxy; it runs until the test process ends.
 pub(crate) struct Wire {
-    /// Where it begins.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
     next: Arc<Mutex<Option<Cut>>>,
 }
 
 impl Wire {
-    /// To the server at a loopback port, without TLS.
+    /// Starts a proxy to the server at a loopback port, without TLS.
     pub(crate) fn to(port: u16) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its number");
@@ -31,25 +31,25 @@ impl Wire {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let armed = Arc::clone(&armed);
-                // However a connection ends is its own affair.
-                std::thread::spawn(move || drop(carry(client, port, &armed)));
+                // A connection may end with an error.
+                std::thread::spawn(move || drop(forward(client, port, &armed)));
             }
         });
         Wire { address, next }
     }
 
-    /// Cuts at the next COMMIT.
+    /// Closes the connection at the next COMMIT.
     pub(crate) fn cut(&self, cut: Cut) {
         *self.next.lock().unwrap() = Some(cut);
     }
 
-    /// True once it was cut.
+    /// Whether that COMMIT has been sent.
     pub(crate) fn was_cut(&self) -> bool {
         self.next.lock().unwrap().is_none()
     }
 }
 
-fn carry(mut client: TcpStream, port: u16, armed: &Mutex<Option<Cut>>) -> std::io::Result<()> {
+fn forward(mut client: TcpStream, port: u16, armed: &Mutex<Option<Cut>>) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     let mute = Arc::new(AtomicBool::new(false));
     let (mut answers, mut back, quiet) = (server.try_clone()?, client.try_clone()?, Arc::clone(&mute));
@@ -62,7 +62,7 @@ fn carry(mut client: TcpStream, port: u16, armed: &Mutex<Option<Cut>>) -> std::i
         }
         let _ = back.shutdown(Shutdown::Both);
     });
-    // The first message has no letter in front of its length.
+    // The first message has no type in front of its length.
     let mut letter = 0;
     loop {
         let mut length = [0; 4];

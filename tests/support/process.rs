@@ -1,4 +1,4 @@
-//! Programs that are run to their end: a start that is refused, a check, as this user or as nobody.
+//! Programs that run to completion: a refused start, a configuration check, as this user or as `nobody`.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::server::Server;
 
-/// Longest wait for an end.
+/// Timeout for a program to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a program ended.
+/// The exit code and output of a program.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -20,7 +20,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-/// Runs a command to its end; panics with what it said when it goes on for too long.
+/// Runs a command to completion; panics with its output after the timeout.
 pub(crate) fn end(command: &mut Command) -> Ended {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
@@ -48,21 +48,21 @@ pub(crate) fn end(command: &mut Command) -> Ended {
 }
 
 impl Server {
-    /// Starts it where a start must be refused with exit code 1; what it said on standard error.
+    /// Starts the server, which must fail with exit code 1; returns its standard error.
     pub(crate) fn start_refused(&self) -> String {
         let ended = end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
         assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
         ended.err
     }
 
-    /// `rspm check-config`: the exit code and what it printed.
+    /// Runs `rspm check-config`; returns the exit code and the output.
     pub(crate) fn check_config(&self) -> (i32, String) {
         let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
         (ended.code.expect("no signal"), ended.out + &ended.err)
     }
 
-    /// The one check of that title in `rspm check-config -o json`, as its result and its findings; the exit code must
-    /// agree with the results.
+    /// The result and the findings of the check with this title in `rspm check-config -o json`; the exit code must
+    /// match the results.
     pub(crate) fn checked(&self, title: &str) -> (String, Vec<String>) {
         let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
         let json: serde_json::Value =
@@ -81,14 +81,14 @@ impl Server {
         (found["result"].as_str().expect("a result").to_owned(), findings)
     }
 
-    /// The failed check of that title has exactly one finding; returns it.
+    /// The finding of the check with this title, which must have failed with exactly one.
     pub(crate) fn failed_check(&self, title: &str) -> String {
         let (result, findings) = self.checked(title);
         assert_eq!((result.as_str(), findings.len()), ("fail", 1), "{title}: {findings:?}");
         findings.into_iter().next().expect("one")
     }
 
-    /// The line and column of the last occurrence of `text` in its configuration file, as findings name them.
+    /// File, line and column of the last occurrence of `text` in the configuration file, in the form of findings.
     pub(crate) fn place_of(&self, text: &str) -> String {
         let gcfg = std::fs::read_to_string(self.config_file()).expect("readable");
         let at = gcfg.rfind(text).unwrap_or_else(|| panic!("no '{text}' in\n{gcfg}"));
@@ -97,7 +97,7 @@ impl Server {
         format!("{}:{line}:{column}", self.config_file().display())
     }
 
-    /// The same program, run by nobody, who may read this server's configuration and nothing else of it.
+    /// A program as user `nobody`, who may read this server's configuration but none of its other files.
     pub(crate) fn as_nobody(&self, program: &str) -> Command {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
         let open = |path: &Path, mode| {
@@ -113,7 +113,7 @@ impl Server {
         command
     }
 
-    /// The program, or a copy of it where nobody may not pass through the directories above it.
+    /// The program, or a copy of it if `nobody` has no access to a directory above it.
     fn reachable(&self, program: &Path) -> PathBuf {
         let passable = |dir: &Path| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
         if program.ancestors().skip(1).all(passable) {

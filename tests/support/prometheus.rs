@@ -1,10 +1,10 @@
-//! Metrics as Prometheus' own library for Python reads them: what it does not accept fails the test.
+//! Parses metrics with the Python library of Prometheus: text that it rejects fails the test.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Families by name: their type, and their samples `name{label="value"}`, as they stand in the text.
+/// Families by name: type, and samples by `name{label="value"}`, as they are written in the text.
 pub(crate) type Families = BTreeMap<String, (String, BTreeMap<String, f64>)>;
 
 /// Name, type, samples.
@@ -24,7 +24,7 @@ for family in read(sys.stdin.read()):
 json.dump(out, sys.stdout)
 ";
 
-/// Reads a text.
+/// Parses a text.
 pub(crate) fn read(text: &str) -> Families {
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut child = Command::new(&python)
@@ -36,8 +36,9 @@ pub(crate) fn read(text: &str) -> Families {
         .unwrap_or_else(|e| panic!("{python}: {e}"));
     child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{python} (pip install prometheus_client): {said}\n{text}");
-    let read: Vec<Family> = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{python} (pip install prometheus_client): {stderr}\n{text}");
+    let read: Vec<Family> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
     read.into_iter().map(|(name, kind, samples)| (name, (kind, samples.into_iter().collect()))).collect()
 }

@@ -1,4 +1,4 @@
-//! A small HTTP server that writes down every request: a proxy, something in front of another server, or a mirror.
+//! A small HTTP server that records every request: a proxy, a reverse proxy, or a mirror.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,42 +8,42 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What becomes of a request.
+/// How requests are answered.
 #[derive(Clone)]
 enum Behaviour {
-    /// It goes to this server, whatever host it names; the first label of a host below `s3.test` becomes the first
-    /// segment of the path.
+    /// By this server, for every requested host; the first label of a host below `s3.test` becomes the first segment
+    /// of the path.
     Forward(SocketAddr),
-    /// It is answered from this directory.
+    /// From this directory.
     Folder(PathBuf),
-    /// It gets this status and body.
+    /// With this status and body.
     Answer(u16, &'static str),
 }
 
-/// The server; it runs as long as the test.
+/// The server; it runs until the test process ends.
 pub(crate) struct Relay {
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Relay {
-    /// In front of another server, or as a proxy to it.
+    /// Starts a proxy in front of a server.
     pub(crate) fn to(server: SocketAddr) -> Relay {
         Relay::start(Behaviour::Forward(server), None)
     }
 
-    /// A mirror of what is in a directory.
+    /// Starts a mirror of a directory.
     pub(crate) fn folder(folder: &Path) -> Relay {
         Relay::start(Behaviour::Folder(folder.to_owned()), None)
     }
 
-    /// The same over TLS.
+    /// Starts a mirror of a directory over TLS.
     pub(crate) fn folder_over_tls(folder: &Path, config: ServerConfig) -> Relay {
         Relay::start(Behaviour::Folder(folder.to_owned()), Some(Arc::new(config)))
     }
 
-    /// Always the same answer.
+    /// Starts a server that always sends the same answer.
     pub(crate) fn answering(status: u16, body: &'static str) -> Relay {
         Relay::start(Behaviour::Answer(status, body), None)
     }
@@ -56,7 +56,7 @@ impl Relay {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (behaviour, heads, tls) = (behaviour.clone(), Arc::clone(&heads), tls.clone());
-                // A client that goes away is its own affair.
+                // A client may disconnect.
                 std::thread::spawn(move || {
                     let _ = client.set_read_timeout(Some(Duration::from_secs(30)));
                     let _ = match tls {
@@ -72,7 +72,7 @@ impl Relay {
         relay
     }
 
-    /// The heads of all requests so far: request line and header lines.
+    /// The heads of all received requests: request line and header lines.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -83,12 +83,16 @@ impl Relay {
     }
 }
 
-/// One request of a connection; then it is closed.
-fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut wire = BufReader::new(wire);
+/// Answers one request of a connection.
+fn serve<S: Read + Write>(
+    stream: S,
+    behaviour: &Behaviour,
+    heads: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        if wire.read_line(&mut head)? == 0 {
+        if stream.read_line(&mut head)? == 0 {
             return Ok(());
         }
     }
@@ -97,7 +101,7 @@ fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<Stri
     };
     let size = field("content-length").and_then(|(_, n)| n.trim().parse().ok()).unwrap_or(0);
     let mut body = vec![0; size];
-    wire.read_exact(&mut body)?;
+    stream.read_exact(&mut body)?;
     heads.lock().unwrap().push(head.clone());
 
     let mut words = head.split(' ');
@@ -124,7 +128,7 @@ fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<Stri
         Behaviour::Forward(server) => {
             let name = host.split(':').next().unwrap_or_default();
             let path = match name.strip_suffix(".s3.test") {
-                // The bucket itself has no slash at its end.
+                // The path of the bucket itself does not end with a slash.
                 Some(bucket) => match path.strip_prefix("/?") {
                     Some(query) => format!("/{bucket}?{query}"),
                     None => format!("/{bucket}{path}"),
@@ -132,7 +136,7 @@ fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<Stri
                 None => path.to_owned(),
             };
             let mut forward = TcpStream::connect(server)?;
-            // An S3 server takes the bucket from a host it does not know as its own.
+            // An S3 server would take the bucket from an unknown host.
             let mut fields = format!("Host: {server}\r\nConnection: close\r\n");
             for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
                 let name = line.split(':').next().unwrap_or_default();
@@ -148,6 +152,6 @@ fn serve<W: Read + Write>(wire: W, behaviour: &Behaviour, heads: &Mutex<Vec<Stri
             answer
         }
     };
-    wire.get_mut().write_all(&answer)?;
-    wire.get_mut().flush()
+    stream.get_mut().write_all(&answer)?;
+    stream.get_mut().flush()
 }

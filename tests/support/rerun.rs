@@ -1,15 +1,15 @@
-//! Runs the current test once more in a process of its own, where it can have another environment, user or mount.
+//! Runs the current test again in a separate process with another environment, user or mount.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Set in the process that a test was run again in.
+/// Environment variable that is set in the second process.
 const MARK: &str = "RSPM_TEST_AGAIN";
 
-/// In the test's first process: prepares a command by `prepare`, runs this very test in it, panics with its output
-/// if that fails, and returns true: the test is done. In the second process: returns false.
+/// In the first process of a test: runs the same test in a command modified by `prepare`, panics with its output if
+/// it fails, and returns true: the test is finished. In the second process: returns false.
 ///
-/// The environment of a process that has threads cannot be changed safely; that of a new one can.
+/// A second process is needed because the environment of a process with threads cannot be changed safely.
 pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
     if std::env::var_os(MARK).is_some() {
         return false;
@@ -26,7 +26,7 @@ pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
     true
 }
 
-/// `unshare` of that namespace. Root needs no user namespace for it, which a chroot and many containers refuse.
+/// `unshare` for a namespace. Root does without a user namespace, which a chroot and many containers refuse.
 fn unshare(namespace: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
@@ -36,25 +36,26 @@ fn unshare(namespace: &str) -> Command {
     command
 }
 
-/// The words of a command that runs a script in a mount namespace of its own; what follows them is `$0` and `$@` of the script.
-/// As root. The root of a chroot may be no mount, and cannot be made private then: the script takes away what it mounts.
+/// The words of a command that runs a script as root in a new mount namespace; further words are `$0` and `$@` of the
+/// script. The root of a chroot may be no mount point and then cannot be private, so the script must unmount what it
+/// mounts.
 pub(crate) fn with_mounts(script: &str) -> Vec<String> {
     let script = format!("mount --make-rprivate / 2>/dev/null; {script}");
     ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", &script].map(str::to_owned).to_vec()
 }
 
-/// [`elsewhere`], with a file system of 1 MB that only that process sees and that ends with it: its directory. `None` in
-/// the test's first process: the test is done.
+/// [`elsewhere`] with a file system of 1 MB that is visible in the second process alone. Returns its directory; in the
+/// first process `None`: the test is finished.
 pub(crate) fn small_disk() -> Option<PathBuf> {
     mounted("-t tmpfs -o size=1m")
 }
 
-/// The same with a file system that `mount` makes of these words.
+/// [`small_disk`] with a file system that `mount` mounts with these arguments.
 pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
     const FOLDER: &str = "RSPM_TEST_MOUNT";
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
-        // The root of a chroot may be no mount, and cannot be made private then: what is mounted is taken away again.
+        // The root of a chroot may be no mount point and then cannot be private, so the file system is unmounted.
         let script = format!(
             r#"mount --make-rprivate / 2>/dev/null; mount {words} none "${FOLDER}" || exit 1
             "$0" "$@"; code=$?; umount -l "${FOLDER}"; exit $code"#
@@ -66,19 +67,19 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
     (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
 }
 
-/// [`elsewhere`], in a network namespace with nothing but a loopback interface. True in the test's first process.
+/// [`elsewhere`] in a network namespace with only a loopback interface. True in the first process.
 pub(crate) fn without_network() -> bool {
-    alone("ip link set lo up")
+    in_network_namespace("ip link set lo up")
 }
 
-/// The same, where that interface has these addresses too: none of them is a loopback address.
+/// [`without_network`] where the loopback interface also has these addresses, which are not loopback addresses.
 pub(crate) fn with_addresses(addresses: &[&str]) -> bool {
-    alone(&addresses.iter().fold("ip link set lo up".to_owned(), |script, address| {
+    in_network_namespace(&addresses.iter().fold("ip link set lo up".to_owned(), |script, address| {
         script + &format!(" && ip address add {address}/32 dev lo")
     }))
 }
 
-fn alone(script: &str) -> bool {
+fn in_network_namespace(script: &str) -> bool {
     elsewhere(|command| {
         *command = unshare("--net");
         command.args(["sh", "-c", &format!(r#"{script} && exec "$0" "$@""#)]);

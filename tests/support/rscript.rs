@@ -1,21 +1,21 @@
-//! Runs real R, the judge of everything in `r`: a missing `Rscript` fails the test, it never skips it.
+//! Runs real R, the reference for everything in `r`: a missing `Rscript` fails the test and never skips it.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// Makes R send the header that is documented for clients, in place of the one of libcurl.
+/// Makes R send the documented `User-Agent` in place of that of libcurl.
 pub(crate) const DOCUMENTED_AGENT: &str = r#"
 options(HTTPUserAgent = sprintf("R/%s R (%s)", getRversion(),
     paste(getRversion(), R.version["platform"], R.version["arch"], R.version["os"])))
 "#;
 
-/// Runs R code with arguments (seen by `commandArgs(TRUE)`) and returns what it printed; panics with R's own
-/// message when R is absent or the code fails.
+/// Runs R code with arguments (`commandArgs(TRUE)`) and returns its output; panics with R's message if R is missing
+/// or the code fails.
 pub(crate) fn run<S: AsRef<OsStr>>(code: &str, args: &[S]) -> String {
     run_with(code, args, |_| ())
 }
 
-/// The same in an environment that `prepare` changes. The first library is a folder of its own.
+/// [`run`] with a command modified by `prepare`. The first library is an empty folder.
 pub(crate) fn run_with<S: AsRef<OsStr>>(
     code: &str,
     args: &[S],

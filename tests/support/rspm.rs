@@ -1,10 +1,10 @@
-//! The real `rspm` talking to a started server.
+//! The real `rspm` as a client of a started server.
 
 use std::process::{Command, Output};
 
 use super::server::Server;
 
-/// How a command ended.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -34,32 +34,32 @@ pub(crate) fn bare(line: &str) -> Ran {
 }
 
 impl Server {
-    /// `rspm --config … LINE` as a command to be run.
+    /// The command `rspm --config … LINE`.
     pub(crate) fn rspm_command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
         command.arg("--config").arg(self.config_file()).args(words(line));
         command
     }
 
-    /// Runs it.
+    /// Runs `rspm` with this server's configuration.
     pub(crate) fn rspm(&self, line: &str) -> Ran {
         self.rspm_command(line).output().expect("rspm runs").into()
     }
 
-    /// Runs it and returns what it printed; panics when it fails.
+    /// Runs `rspm` and returns its standard output; panics if it fails.
     pub(crate) fn told(&self, line: &str) -> String {
         let ran = self.rspm(line);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "rspm {line}: {}", ran.out);
         ran.out
     }
 
-    /// Runs it with `-o json`.
+    /// Runs `rspm` with `-o json`.
     pub(crate) fn json(&self, line: &str) -> serde_json::Value {
         let out = self.told(&format!("{line} -o json"));
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("rspm {line}: no JSON ({e}): {out}"))
     }
 
-    /// Runs it and returns the error after `Error: `; panics when it does not fail with exit code 1.
+    /// Runs `rspm` and returns the error after `Error: `; panics unless it fails with exit code 1.
     pub(crate) fn refused(&self, line: &str) -> String {
         let ran = self.rspm(line);
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "rspm {line}: {}", ran.err);

@@ -1,8 +1,8 @@
-//! Small rule bases of system requirements made on the spot, as a folder or as an archive.
+//! Generated small rule bases of system requirements, as a folder or as an archive.
 
 use std::path::Path;
 
-/// A rule for every Linux: the pattern is its name, and so is its package on Debian's family; elsewhere `{name}-devel`.
+/// A rule for every Linux: the pattern and the package on Debian and Ubuntu are `name`, elsewhere `{name}-devel`.
 fn rule(name: &str) -> String {
     let of = |package: String, names: [&str; 2]| {
         let each = names.map(|name| serde_json::json!({ "os": "linux", "distribution": name }));
@@ -21,7 +21,7 @@ fn files(names: &[&str]) -> Vec<(String, String)> {
     rules.chain([("systems.json".to_owned(), SYSTEMS.to_owned())]).collect()
 }
 
-/// Writes a folder with these rules; what was there stays.
+/// Writes a folder with these rules; existing files stay.
 pub(crate) fn folder(root: &Path, names: &[&str]) {
     std::fs::create_dir_all(root.join("rules")).expect("a directory");
     for (path, text) in files(names) {
@@ -29,7 +29,7 @@ pub(crate) fn folder(root: &Path, names: &[&str]) {
     }
 }
 
-/// An archive of a repository's folder with these rules, compressed.
+/// A compressed archive of a repository's folder with these rules.
 pub(crate) fn archive(names: &[&str]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);

@@ -1,4 +1,4 @@
-//! A real S3 server for tests: `moto_server`, one for all test processes that run at a time.
+//! A real S3 server for tests: one `moto_server` for all test processes that run at the same time.
 
 use super::rerun;
 use rstudio_pm::config::{ClassLocation, S3Location};
@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The address of the server. It is started by the first test that asks, shared by every test process, and ends by
-/// itself a few seconds after the last of them.
+/// The address of the server. The first test that needs it starts it; all test processes share it; it stops a few
+/// seconds after the last of them.
 pub(crate) fn server() -> SocketAddr {
     static SERVER: OnceLock<(SocketAddr, File)> = OnceLock::new();
     SERVER.get_or_init(start).0
@@ -21,19 +21,19 @@ pub(crate) fn server() -> SocketAddr {
 fn start() -> (SocketAddr, File) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3");
     std::fs::create_dir_all(&folder).expect("a folder for the S3 server");
-    // Locked shared by everybody who uses the server; the loop below ends it when nobody does.
+    // Every user of the server holds a shared lock; the loop below stops the server if there is none.
     let users = File::create(folder.join("users")).expect("the file of users");
     users.lock_shared().expect("a shared lock");
     let starting = File::create(folder.join("starting")).expect("the file of starters");
     starting.lock().expect("an exclusive lock");
-    let noted = std::fs::read_to_string(folder.join("address")).unwrap_or_default();
-    if let Some(address) = noted.parse().ok().filter(|address| answers(*address)) {
+    let recorded = std::fs::read_to_string(folder.join("address")).unwrap_or_default();
+    if let Some(address) = recorded.parse().ok().filter(|address| answers(*address)) {
         return (address, users);
     }
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("its number");
     drop(free);
-    // In the background of a shell that ends at once.
+    // In the background of a shell that exits immediately.
     let script = r#"(
             "$0" -H 127.0.0.1 -p "$1" & server=$!
             idle=0
@@ -65,7 +65,7 @@ fn start() -> (SocketAddr, File) {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    std::fs::write(folder.join("address"), address.to_string()).expect("the address is noted");
+    std::fs::write(folder.join("address"), address.to_string()).expect("the address is recorded");
     (address, users)
 }
 
@@ -83,21 +83,21 @@ fn answers(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-/// A request without a body, straight to the server: status and body.
+/// Sends a request without a body directly to the server; returns status and body.
 pub(crate) fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
     let (head, body) = exchange(method, path);
     let status = head.get(9..12).and_then(|s| s.parse().ok()).expect("a status");
     (status, body)
 }
 
-/// What the server says of an object: the lines of the answer to HEAD.
+/// The lines of the answer to HEAD of an object.
 pub(crate) fn head(path: &str) -> String {
     exchange("HEAD", path).0
 }
 
 fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
     let mut connection = TcpStream::connect(server()).expect("the S3 server answers");
-    // The signature is not verified, but without one only public objects are shown.
+    // The signature is not verified, but without one only public objects are readable.
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential=DIRECT/20200101/us-east-1/s3/aws4_request, \
@@ -105,13 +105,13 @@ fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
     );
     connection.write_all(head.as_bytes()).expect("the request is sent");
     let mut answer = Vec::new();
-    connection.read_to_end(&mut answer).expect("the answer comes");
+    connection.read_to_end(&mut answer).expect("the answer is read");
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("the answer has a head");
     let body = answer.split_off(end + 4);
     (String::from_utf8(answer).expect("a head is text"), body)
 }
 
-/// A new, empty bucket, reached at `address` (the server itself, or something in front of it).
+/// Creates an empty bucket, accessible at `address` (the server, or a proxy in front of it).
 pub(crate) fn bucket(address: SocketAddr) -> S3Location {
     let bucket = format!("test-{:016x}", rand::random::<u64>());
     assert_eq!(ask("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
@@ -129,7 +129,7 @@ pub(crate) fn places(place: &S3Location) -> [ClassLocation; 9] {
     std::array::from_fn(|_| ClassLocation::S3(place.clone()))
 }
 
-/// Runs the current test again with AWS credentials in a file of its own ([`credentials_file`]); false in that run.
+/// Runs the current test again with its own file of AWS credentials ([`credentials_file`]); false in that run.
 pub(crate) fn elsewhere() -> bool {
     let folder = tempfile::tempdir().expect("a folder for credentials");
     let file = folder.path().join("credentials");
@@ -137,7 +137,7 @@ pub(crate) fn elsewhere() -> bool {
     rerun::elsewhere(|command| environment(command, &file))
 }
 
-/// Makes a command see only the credentials in `file`.
+/// Restricts a command to the credentials in `file`.
 pub(crate) fn environment(command: &mut Command, file: &Path) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_") {
@@ -150,7 +150,7 @@ pub(crate) fn environment(command: &mut Command, file: &Path) {
     command.env("NO_PROXY", "127.0.0.1");
 }
 
-/// Where this test's credentials are.
+/// The file of this test's credentials.
 pub(crate) fn credentials_file() -> PathBuf {
     std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").expect("the test runs elsewhere").into()
 }

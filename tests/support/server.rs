@@ -1,4 +1,4 @@
-//! The real `rstudio-pm`, started in a directory of its own on a port the system chooses; killed on drop.
+//! The real `rstudio-pm`, started in a temporary directory on a port chosen by the system; killed on drop.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::http::{self, Answer};
 use super::tarball::Tarball;
 
-/// Longest wait for a start or a stop.
+/// Timeout for a start or a stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What to start.
+/// Configuration of a server.
 #[derive(Default)]
 pub(crate) struct Builder {
     gcfg: String,
@@ -24,19 +24,19 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Starts it through another program that becomes it, such as `unshare --net`.
+    /// Starts it by another program that executes it, such as `unshare --net`.
     pub(crate) fn through(mut self, program: &[&str]) -> Builder {
         self.through = program.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// Starts it with more arguments.
+    /// Sets further arguments of the program.
     pub(crate) fn arguments(mut self, words: &[&str]) -> Builder {
         self.arguments = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// Adds lines to the configuration; `{dir}` in them is the server's directory.
+    /// Adds lines to the configuration file; `{dir}` in them is the server's directory.
     pub(crate) fn gcfg(mut self, lines: &str) -> Builder {
         self.gcfg.push_str(lines);
         self.gcfg.push('\n');
@@ -49,7 +49,7 @@ impl Builder {
         self
     }
 
-    /// Writes the configuration and starts nothing.
+    /// Writes the configuration file without starting the server.
     pub(crate) fn prepare(self) -> Server {
         let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().display().to_string();
@@ -65,7 +65,7 @@ impl Builder {
         Server { dir, environment, through, arguments, process: None, log: Arc::default(), urls: Vec::new() }
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it is ready.
     pub(crate) fn start(self) -> Server {
         let mut server = self.prepare();
         server.launch();
@@ -79,7 +79,7 @@ struct Log {
     more: Condvar,
 }
 
-/// A running (or stopped) server and its directory.
+/// A running or stopped server and its directory.
 pub(crate) struct Server {
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
@@ -91,12 +91,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// With a plain configuration: SQLite, disk, plain HTTP.
+    /// Starts one with the default configuration: SQLite, disk, plain HTTP.
     pub(crate) fn start() -> Server {
         Builder::default().start()
     }
 
-    /// Starts or starts again, and waits for `is ready`.
+    /// Starts the server, also after [`Server::stop`], and waits for `is ready`.
     pub(crate) fn launch(&mut self) {
         let mut command = self.command(env!("CARGO_BIN_EXE_rstudio-pm"));
         if let [program, words @ ..] = &*self.through {
@@ -132,19 +132,19 @@ impl Server {
             .collect();
     }
 
-    /// Waits for a line that contains `text`; panics with the whole log when the server ends before.
+    /// Waits for a log line that contains `text`; panics with the whole log if the server exits before.
     pub(crate) fn wait_for_log(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().expect("no panic holds it");
         while !lines.0.iter().any(|line| line.contains(text)) {
-            assert!(!lines.1, "the server ended before it said '{text}':\n{}", lines.0.join("\n"));
+            assert!(!lines.1, "the server exited before it logged '{text}':\n{}", lines.0.join("\n"));
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the server never said '{text}':\n{}", lines.0.join("\n"));
+            assert!(!left.is_zero(), "the server did not log '{text}':\n{}", lines.0.join("\n"));
             lines = self.log.more.wait_timeout(lines, left).expect("no panic holds it").0;
         }
     }
 
-    /// What it wrote to standard error since its last start.
+    /// The lines written to standard error since the last start.
     pub(crate) fn log_lines(&self) -> Vec<String> {
         self.log.lines.lock().expect("no panic holds it").0.clone()
     }
@@ -164,15 +164,15 @@ impl Server {
         self.urls[0].split_once("://").expect("a URL").1
     }
 
-    /// What Prometheus reads.
+    /// The metrics as Prometheus reads them.
     pub(crate) fn metrics(&self) -> Answer {
-        let said = "Metrics are served on ";
+        let text = "Metrics are served on ";
         let lines = self.log_lines();
-        let url = lines.iter().find_map(|line| Some(line.split_once(said)?.1.trim_matches('"').to_owned()));
+        let url = lines.iter().find_map(|line| Some(line.split_once(text)?.1.trim_matches('"').to_owned()));
         http::get(&url.unwrap_or_else(|| panic!("no metrics are served:\n{}", lines.join("\n"))))
     }
 
-    /// The value of one series, written as Prometheus reads it; `None` when it is not there.
+    /// The value of one series, named as in the text format; `None` if it is missing.
     pub(crate) fn series(&self, series: &str) -> Option<f64> {
         let text = self.metrics().text();
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
@@ -183,13 +183,13 @@ impl Server {
         http::get(&self.url(path))
     }
 
-    /// The admin socket.
+    /// The path of the admin socket.
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.dir.path().join("run/rstudio-pm.sock")
     }
 
-    /// Begins an upload that does not end. The server has begun to read its body when this returns: it has answered
-    /// `100 Continue`.
+    /// Starts an upload and leaves it incomplete. The server is reading the body when this returns: it has sent `100
+    /// Continue`.
     pub(crate) fn begin_upload(&self) -> UnixStream {
         let mut stream = UnixStream::connect(self.admin_socket()).expect("it answers");
         let head = "POST /__api__/admin/v1/uploads?file=a_1.tar.gz HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\
@@ -211,7 +211,7 @@ impl Server {
         http::admin(&self.admin_socket(), method, &target, body.as_bytes())
     }
 
-    /// Makes a repository that subscribes to a local source of the same name, and adds packages to it.
+    /// Creates a repository that subscribes to a local source of the same name, and adds packages to it.
     pub(crate) fn local_repository(&self, name: &str, packages: &[Tarball]) {
         let json = |method, path: &str, body| {
             let answer = self.admin(method, path, &body);
@@ -231,17 +231,17 @@ impl Server {
         add(&self.admin_socket(), source, package);
     }
 
-    /// The directory that holds everything of this server.
+    /// The directory of all files of this server.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Its configuration file.
+    /// The path of the configuration file.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.dir.path().join("rstudio-pm.gcfg")
     }
 
-    /// A program with its configuration and environment.
+    /// A command that runs a program with this server's configuration file and environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("--config").arg(self.config_file());
@@ -260,13 +260,13 @@ impl Server {
         nix::sys::signal::kill(pid, signal).expect("it runs");
     }
 
-    /// Asks it to stop, and waits.
+    /// Sends SIGTERM and waits.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         self.wait()
     }
 
-    /// Waits until it ends; panics when it does not.
+    /// Waits until the server exits; panics after the timeout.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut child = self.process.take().expect("running");
         let deadline = Instant::now() + PATIENCE;
@@ -283,14 +283,14 @@ impl Server {
         }
     }
 
-    /// kill -9.
+    /// Sends SIGKILL and waits.
     pub(crate) fn kill(&mut self) {
         let mut child = self.process.take().expect("running");
         child.kill().expect("it runs");
         child.wait().expect("our own child");
     }
 
-    /// Stops and starts again in the same directory; the port is another one.
+    /// Stops the server and starts it again in the same directory, on another port.
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.launch();
@@ -318,7 +318,7 @@ pub(crate) fn add(admin: &Path, source: &str, package: &Tarball) {
     };
     let mut added = add();
     if added.status == 404 && added.text().contains("there is no upload") {
-        // It went to a server that is being replaced.
+        // A server that was then replaced received the upload.
         added = add();
     }
     assert_eq!(added.status, 200, "{}", added.text());

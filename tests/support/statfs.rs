@@ -1,9 +1,9 @@
-//! Makes a program believe that a directory is on another file system: NFS cannot be mounted in every test machine.
+//! Simulates another file system for a program by a preloaded library: NFS cannot be mounted on every test machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Answers of statfs(2) with this magic number for every path below `below`, by a library that is loaded first.
+/// Builds a library to preload that makes statfs(2) report this magic number for every path below `below`.
 pub(crate) fn pretend(folder: &Path, below: &Path, magic: u32) -> PathBuf {
     let (source, library) = (folder.join("statfs.c"), folder.join("statfs.so"));
     let text = format!(
@@ -23,7 +23,7 @@ pub(crate) fn pretend(folder: &Path, below: &Path, magic: u32) -> PathBuf {
     library
 }
 
-/// Answers of statvfs(3) that say of every path below `below` that a twentieth of its file system is free.
+/// Builds a library to preload that makes statvfs(3) report 5 % free space for every path below `below`.
 pub(crate) fn nearly_full(folder: &Path, below: &Path) -> PathBuf {
     let (source, library) = (folder.join("statvfs.c"), folder.join("statvfs.so"));
     let text = format!(

@@ -1,4 +1,4 @@
-//! Storage for tests: a configuration for all nine classes, and bytes to put there.
+//! Storage for tests: a configuration for all nine classes, and bytes to store.
 
 use rstudio_pm::config::{ClassLocation, DirectoryLocation, StorageClass, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
@@ -6,14 +6,14 @@ use rstudio_pm::storage::{Blob, Content, StorageError};
 use sha2::Digest;
 use std::path::Path;
 
-/// All classes on disk, below `root`, as in a default configuration.
+/// All classes on disk below `root`, as in a default configuration.
 pub(crate) fn on_disk(root: &Path) -> StorageConfig {
     let place =
         |class: StorageClass| ClassLocation::File(DirectoryLocation { location: root.join(class.as_str()) });
     StorageConfig { locations: StorageClass::ALL.map(place), spool_dir: root.to_owned() }
 }
 
-/// Bytes that differ everywhere, and their digest.
+/// Pseudo-random bytes and their digest.
 pub(crate) fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut next = || {
@@ -27,7 +27,7 @@ pub(crate) fn bytes(length: usize, seed: u64) -> (Vec<u8>, Sha256) {
     (bytes, digest)
 }
 
-/// Everything a blob yields, or its first error.
+/// The content of a blob, or the first error.
 pub(crate) async fn read(blob: Blob) -> Result<Vec<u8>, StorageError> {
     use futures_util::TryStreamExt;
     match blob.content {

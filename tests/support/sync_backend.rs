@@ -1,4 +1,4 @@
-//! A server's rooms without its faces: enough to sync a mirror and to look at what it published.
+//! The sync of a server without HTTP, on a fresh database: syncs a mirror and reads the published state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,7 +18,7 @@ use rstudio_pm::upstream::{Limits, Upstream};
 
 use super::db::{self, Engine};
 
-/// Time limits that a test can wait for.
+/// Limits of upstream requests, short enough for tests.
 pub(crate) fn limits() -> Limits {
     Limits {
         connect: Duration::from_secs(5),
@@ -31,8 +31,8 @@ pub(crate) fn limits() -> Limits {
     }
 }
 
-/// Opens the database; the tasks of a server that was stopped may hold its lock for a moment.
-fn patiently(config: &Config) -> Db {
+/// Opens the database, with retries: tasks of a stopped server may still hold its lock for a short time.
+fn open_database(config: &Config) -> Db {
     let begun = std::time::Instant::now();
     loop {
         match Db::open(config) {
@@ -45,7 +45,7 @@ fn patiently(config: &Config) -> Db {
     }
 }
 
-/// A server's state on a fresh database.
+/// A server's state and its sync.
 pub(crate) struct Server {
     pub(crate) state: Arc<State>,
     pub(crate) sync: Sync,
@@ -55,7 +55,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// On a database that nobody used yet; the clock stands still at noon of a day.
+    /// Opens one on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
     pub(crate) async fn new(engine: Engine, mirror: &str) -> Server {
         let dir = tempfile::tempdir().expect("a folder");
         let place = dir.path().to_owned();
@@ -65,7 +65,7 @@ impl Server {
         Server::open(Arc::new(dir), config, clock, mirror).await
     }
 
-    /// The same database after a restart, with another mirror perhaps.
+    /// Closes everything and opens the same database again, with this mirror.
     pub(crate) async fn restarted(self, mirror: &str) -> Server {
         let db = self.state.db.clone();
         tokio::task::spawn_blocking(move || db.close()).await.expect("closed");
@@ -74,7 +74,7 @@ impl Server {
         Server::open(dir, config, clock, mirror).await
     }
 
-    /// A second server on the same database.
+    /// Opens a second server on the same database.
     pub(crate) async fn twin(&self, mirror: &str) -> Server {
         let mut config = (*self.config).clone();
         config.server.data_dir.push("twin");
@@ -93,7 +93,7 @@ impl Server {
         ours.bioconductor.url = mirror.to_owned();
         let ours = Arc::new(ours);
         let opening = ours.clone();
-        let db = tokio::task::spawn_blocking(move || patiently(&opening)).await.expect("opened");
+        let db = tokio::task::spawn_blocking(move || open_database(&opening)).await.expect("opened");
         let ticking = clock.clone();
         let state = Arc::new(State {
             storage: Storage::open(&ours.storage).await.unwrap_or_else(|e| panic!("{e}")),
@@ -114,19 +114,19 @@ impl Server {
         Server { sync: Sync::new(state.clone()), state, dir, clock, config }
     }
 
-    /// Fetches builds from these addresses from now on.
+    /// Sets the binary servers of CRAN.
     pub(crate) fn builds_from(&self, urls: Vec<BinaryUrl>) {
         let mut config = (*self.state.config.load_full()).clone();
         config.cran.binaries = urls;
         self.state.config.store(Arc::new(config));
     }
 
-    /// Moves the clock.
+    /// Advances the clock.
     pub(crate) fn pass(&self, seconds: i64) {
         self.clock.fetch_add(seconds * SECOND, Ordering::SeqCst);
     }
 
-    /// Syncs CRAN by hand.
+    /// Syncs CRAN and waits.
     pub(crate) async fn sync(&self) -> Result<String, String> {
         let started = self.sync.start(SourceKind::Cran).expect("cran is synced");
         started.job().wait_end().await
@@ -146,21 +146,21 @@ impl Server {
         tree.steps.last().map(|step| (tree.id, step.seq))
     }
 
-    /// `name_version` of what is listed.
+    /// `name_version` of the listed packages.
     pub(crate) async fn listed(&self) -> Vec<String> {
         let Some((tree, seq)) = self.head() else { return Vec::new() };
         let names = self.read(move |c| life::names(c, tree, seq)).await;
         names.into_iter().map(|named| format!("{}_{}", named.name, named.version)).collect()
     }
 
-    /// File names of what is archived.
+    /// File names of the archived packages.
     pub(crate) async fn archived(&self) -> Vec<String> {
         let Some((tree, seq)) = self.head() else { return Vec::new() };
         let rows = self.read(move |c| life::archived(c, tree, seq)).await;
         rows.into_iter().map(|row| row.file).collect()
     }
 
-    /// How many transactions there are.
+    /// The number of transactions.
     pub(crate) async fn transactions(&self) -> usize {
         self.read(|c| tx::list_all(c, 1000)).await.len()
     }

@@ -1,17 +1,17 @@
-//! Small source packages made on the spot.
+//! Generated small source packages.
 
 use std::io::Write;
 
-/// A source package to be.
+/// The content of a source package.
 #[derive(Clone, Debug)]
 pub(crate) struct Tarball {
     pub(crate) package: String,
     pub(crate) version: String,
-    /// More lines of DESCRIPTION.
+    /// Additional lines of DESCRIPTION.
     pub(crate) fields: String,
-    /// More files, by path below the package's folder.
+    /// Additional files, by path below the package's folder.
     pub(crate) files: Vec<(String, Vec<u8>)>,
-    /// DESCRIPTION comes after them.
+    /// Whether DESCRIPTION is the last member.
     pub(crate) last: bool,
 }
 
@@ -63,10 +63,10 @@ impl Tarball {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            // The default is the zero byte of old, which R does not unpack.
+            // The default is the zero byte of the old format, which R does not unpack.
             header.set_entry_type(tar::EntryType::Regular);
             let path = format!("{}/{path}", self.package);
-            // Set as bytes: a hostile path is what some tests want.
+            // Set as bytes: some tests need hostile paths.
             header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
             header.set_cksum();
             tar.append(&header, bytes.as_slice()).expect("a member");

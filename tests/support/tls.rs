@@ -1,4 +1,4 @@
-//! Certificates made on the spot, and a blocking HTTPS client that trusts one of them.
+//! Generated certificates, and a blocking HTTPS client that trusts one of them.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,12 +22,12 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Valid now.
+    /// A pair that is valid now.
     pub(crate) fn new() -> Pair {
         Pair::of(Pair::params())
     }
 
-    /// It ended years ago.
+    /// A pair that expired years ago.
     pub(crate) fn expired() -> Pair {
         let mut params = Pair::params();
         params.not_before = rcgen::date_time_ymd(2001, 1, 1);
@@ -51,12 +51,12 @@ impl Pair {
         std::fs::write(dir.join("server.key"), &self.key).expect("written");
     }
 
-    /// What a client trusts.
+    /// The certificate as DER, for clients to trust.
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
     }
 
-    /// For a server of the test's own.
+    /// The configuration of a server with this pair.
     pub(crate) fn server_config(&self) -> ServerConfig {
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
         ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -67,7 +67,7 @@ impl Pair {
             .expect("a pair")
     }
 
-    /// GET by a client that trusts this certificate and speaks these versions.
+    /// GET by a client that trusts this certificate and supports these TLS versions.
     pub(crate) fn get(
         &self,
         host: &str,
@@ -83,8 +83,8 @@ impl Pair {
             .with_no_client_auth();
         let name = ServerName::try_from("localhost").expect("a name");
         let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-        let mut wire = StreamOwned::new(connection, TcpStream::connect(host)?);
-        write!(wire, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        http::try_read(&mut wire, "GET")
+        let mut stream = StreamOwned::new(connection, TcpStream::connect(host)?);
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        http::try_read(&mut stream, "GET")
     }
 }

@@ -1,4 +1,4 @@
-//! A mirror over HTTP that can be told to misbehave.
+//! A mirror over HTTP with configurable faults.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,39 +11,39 @@ use sha2::Digest;
 
 use super::listener::Door;
 
-/// What goes wrong with one answer.
+/// The fault of one answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// The body ends after so many bytes; the header is right about the part.
+    /// The body ends after this number of bytes, and `Content-Length` is that of the part.
     Truncate(usize),
-    /// The header declares everything, the connection breaks off after so many bytes.
+    /// `Content-Length` is that of the whole body, the connection is closed after this number of bytes.
     CutAfter(usize),
     /// `Content-Length` is this much larger than the body.
     Longer(usize),
     /// A web page with status 200.
     Html,
-    /// A status, and what else the head says (`Retry-After: 1`).
+    /// A status, and a header line (`Retry-After: 1`).
     Status(u16, &'static str),
-    /// Silence before the answer.
+    /// A delay before the answer.
     Slow(Duration),
     /// A redirect to this path (`/x`) or URL.
     Redirect(String),
-    /// No `ETag`, no `Last-Modified`, no ranges: the simplest of servers.
+    /// No `ETag`, no `Last-Modified`, no ranges.
     Plain,
-    /// All is well, and the head says this as well.
+    /// A correct answer with an additional header line.
     Also(&'static str),
-    /// 206 with the right bytes and a `Content-Range` that says something else.
+    /// 206 with the right bytes and a wrong `Content-Range`.
     WrongRange,
 }
 
-/// What was asked for.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// Without the leading slash.
     pub(crate) path: String,
     /// Names in lower case.
     pub(crate) headers: HashMap<String, String>,
-    /// What was answered.
+    /// Status of the answer.
     pub(crate) status: u16,
 }
 
@@ -56,21 +56,21 @@ struct Shared {
     under_way: Mutex<Vec<String>>,
 }
 
-/// A running mirror; it stops when it is dropped.
+/// A running mirror; stopped on drop.
 pub(crate) struct Upstream {
     shared: Arc<Shared>,
     door: Door,
 }
 
 impl Upstream {
-    /// Serves every file below `root`, as it is now.
+    /// Serves the current content of every file below `root`.
     pub(crate) fn of(root: &Path) -> Upstream {
         let upstream = Upstream::empty();
         upstream.add_all(root, root);
         upstream
     }
 
-    /// Serves nothing yet.
+    /// Starts a mirror without files.
     pub(crate) fn empty() -> Upstream {
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
@@ -109,28 +109,28 @@ impl Upstream {
         self.shared.files.lock().unwrap().remove(path).expect("it is there");
     }
 
-    /// The next answers for a path go wrong, one each.
+    /// Sets the faults of the next answers for a path, one for each answer.
     pub(crate) fn fail(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
         self.shared.once.lock().unwrap().entry(path.to_owned()).or_default().extend(faults);
     }
 
-    /// Every answer for a path goes wrong.
+    /// Sets the fault of every answer for a path.
     pub(crate) fn always(&self, path: &str, fault: Fault) {
         self.shared.always.lock().unwrap().insert(path.to_owned(), fault);
     }
 
-    /// What was asked for since the last call.
+    /// The requests answered since the last call.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.shared.asked.lock().unwrap())
     }
 
-    /// What is asked for and not answered yet.
+    /// The paths of the requests that are not yet answered.
     pub(crate) fn under_way(&self) -> Vec<String> {
         self.shared.under_way.lock().unwrap().clone()
     }
 }
 
-/// One request for each connection: what fails then fails alone.
+/// Answers one request for each connection, so that a fault affects this request alone.
 fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.take(64 * 1024)).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
@@ -208,9 +208,9 @@ fn answer(
         if from >= body.len() {
             return (416, head, Vec::new(), 0);
         }
-        let (shown, last, size) = (from - usize::from(wrong_range), to.min(body.len() - 1), body.len());
+        let (first, last, size) = (from - usize::from(wrong_range), to.min(body.len() - 1), body.len());
         body.truncate(last + 1);
-        head.push_str(&format!("Content-Range: bytes {shown}-{last}/{size}\r\n"));
+        head.push_str(&format!("Content-Range: bytes {first}-{last}/{size}\r\n"));
         body.drain(..from);
         status = 206;
     }

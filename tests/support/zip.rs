@@ -1,6 +1,6 @@
-//! Small zip files made on the spot: members stored as they are, or written as a stream.
+//! Generated small zip files: with stored members, or written as a stream.
 
-/// The members in order; names that end in `/` are folders.
+/// A zip file of the members in order, not compressed; names that end in `/` are folders.
 pub(crate) fn zip<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in members {
@@ -39,11 +39,11 @@ pub(crate) fn zip<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     out
 }
 
-/// The members in order, deflated, each with its checksum and sizes behind it, and a time as an extra field: as programs
-/// write that never go back. Of more than 65,534 members the end is that of a zip64 file.
+/// A zip file of the members in order, deflated, each followed by its checksum and sizes, and with a time as an extra
+/// field, as programs that cannot seek write it. With more than 65,534 members it ends as a zip64 file.
 pub(crate) fn streamed<B: AsRef<[u8]>>(members: &[(String, B)]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
-    // A time of Unix: tag, length, flags, seconds.
+    // A Unix time: tag, length, flags, seconds.
     let extra = [0x55, 0x54, 5, 0, 1, 0x40, 0x4f, 0x2c, 0x66];
     let short = |n: usize| u16::try_from(n).expect("short").to_le_bytes();
     let long = |n: usize| u32::try_from(n).expect("small").to_le_bytes();

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, so that nothing is hidden: no retry, no pool, every byte seen.
+//! An HTTP/1.1 client without retry and pool, so that no error is hidden.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answered, Client, Taker, Tally, Target, patiently};
+use super::{BodyReader, Client, Response, Tally, Target, with_timeout};
 
 pub(super) async fn connect(host: &str) -> Result<TcpStream, String> {
-    let socket = patiently("connecting", async {
+    let socket = with_timeout("connecting", async {
         TcpStream::connect(host).await.map_err(|e| format!("no connection: {e}"))
     });
     let socket = socket.await?;
@@ -32,7 +32,7 @@ pub(super) async fn encrypt(target: &Target, protocol: &[u8]) -> Result<TlsStrea
     config.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from("localhost").expect("a name");
     let socket = connect(&target.https).await?;
-    patiently("the TLS handshake", async {
+    with_timeout("the TLS handshake", async {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         connector.connect(name, socket).await.map_err(|e| format!("the TLS handshake failed: {e}"))
     })
@@ -40,34 +40,34 @@ pub(super) async fn encrypt(target: &Target, protocol: &[u8]) -> Result<TlsStrea
 }
 
 /// A connection.
-pub(super) struct Wire<S> {
+pub(super) struct Connection<S> {
     stream: S,
-    /// Read and not used yet.
+    /// Bytes read and not yet used.
     ahead: Vec<u8>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S) -> Wire<S> {
-        Wire { stream, ahead: Vec::new() }
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(stream: S) -> Connection<S> {
+        Connection { stream, ahead: Vec::new() }
     }
 
-    /// The server closed it while nobody asked anything, and the client could see that before its next request.
-    pub(super) async fn is_over(&mut self) -> bool {
+    /// Whether the server has closed the idle connection, detected before the next request.
+    pub(super) async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        let waiting = std::pin::pin!(self.stream.read(&mut byte));
-        matches!(futures_util::poll!(waiting), std::task::Poll::Ready(Ok(0)))
+        let read = std::pin::pin!(self.stream.read(&mut byte));
+        matches!(futures_util::poll!(read), std::task::Poll::Ready(Ok(0)))
     }
 
-    /// One request, one answer. A connection that ended without a word is an error like any other.
-    pub(super) async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Answered, String> {
+    /// Sends one request and reads its answer. A connection closed without an announcement is an error too.
+    pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Response, String> {
         let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
         let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.wanted.path);
-        patiently("sending", async {
+        with_timeout("sending", async {
             let sent = self.stream.write_all(request.as_bytes()).await;
             sent.and(self.stream.flush().await).map_err(|e| format!("not sent: {e}"))
         })
         .await?;
-        let (head, first_byte) = patiently("the answer's head", self.head()).await?;
+        let (head, first_byte) = with_timeout("the answer's head", self.head()).await?;
         let mut lines = head.lines();
         let status = lines.next().unwrap_or_default();
         if !status.starts_with("HTTP/1.1 200") {
@@ -80,17 +80,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let announced = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let length = field("content-length").and_then(|value| value.parse::<u64>().ok());
         let length = length.ok_or_else(|| format!("an answer without a length: {head}"))?;
-        let mut taker = Taker::new(client.wanted.rate, tally);
-        while taker.bytes < length {
+        let mut reader = BodyReader::new(client.wanted.rate, tally);
+        while reader.bytes < length {
             if self.ahead.is_empty() {
-                self.more().await.map_err(|e| format!("cut after {} of {length} bytes: {e}", taker.bytes))?;
+                self.more()
+                    .await
+                    .map_err(|e| format!("cut after {} of {length} bytes: {e}", reader.bytes))?;
             }
-            let left = usize::try_from(length - taker.bytes).unwrap_or(usize::MAX);
+            let left = usize::try_from(length - reader.bytes).unwrap_or(usize::MAX);
             let rest = self.ahead.split_off(left.min(self.ahead.len()));
             let bytes = std::mem::replace(&mut self.ahead, rest);
-            taker.take(&bytes).await;
+            reader.take(&bytes).await;
         }
-        Ok(taker.done(first_byte, announced))
+        Ok(reader.done(first_byte, announced))
     }
 
     async fn head(&mut self) -> Result<(String, Instant), String> {
@@ -110,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     async fn more(&mut self) -> Result<(), String> {
         let mut buffer = [0; 32 << 10];
-        patiently("waiting for bytes", async {
+        with_timeout("waiting for bytes", async {
             match self.stream.read(&mut buffer).await {
                 Ok(0) => Err("the server closed the connection".to_owned()),
                 Ok(some) => {

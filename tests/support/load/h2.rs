@@ -1,4 +1,4 @@
-//! HTTP/2: hyper's client, asked so that it cannot hide anything: a request that was sent is answered or failed.
+//! An HTTP/2 client on hyper's, used without retries: a sent request is answered, or an error.
 
 use std::time::Instant;
 
@@ -9,32 +9,32 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answered, Client, Taker, Tally, patiently};
+use super::{BodyReader, Client, Response, Tally, with_timeout};
 
 /// A connection.
-pub(super) struct Wire {
+pub(super) struct Connection {
     sender: SendRequest<Empty<bytes::Bytes>>,
     connection: JoinHandle<Result<(), hyper::Error>>,
 }
 
-impl Wire {
-    pub(super) async fn new(stream: TlsStream<TcpStream>) -> Result<Wire, String> {
+impl Connection {
+    pub(super) async fn new(stream: TlsStream<TcpStream>) -> Result<Connection, String> {
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|e| format!("no HTTP/2: {e}"))?;
-        Ok(Wire { sender, connection: tokio::spawn(connection) })
+        Ok(Connection { sender, connection: tokio::spawn(connection) })
     }
 
-    /// `None` when the server had said goodbye (GOAWAY without an error) before the request was sent.
-    pub(super) async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Option<Answered>, String> {
+    /// Sends one request and reads its answer; `None` if the server sent GOAWAY without an error before the request.
+    pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Option<Response>, String> {
         if self.sender.ready().await.is_err() {
             return self.ended().await.map(|()| None);
         }
         let uri = format!("https://localhost{}", client.wanted.path);
         let request = http::Request::get(uri).body(Empty::new()).expect("a request");
-        let sent = tokio::time::timeout(super::PATIENCE, self.sender.try_send_request(request)).await;
+        let sent = tokio::time::timeout(super::TIMEOUT, self.sender.try_send_request(request)).await;
         let response = match sent.map_err(|_| "no answer".to_owned())? {
             Ok(response) => response,
-            // The request came back: it never left.
+            // hyper returns the request: it was not sent.
             Err(mut error) if error.message().is_some() => {
                 let _ = error.take_message();
                 return self.ended().await.map(|()| None);
@@ -46,41 +46,41 @@ impl Wire {
             return Err(format!("status {}", response.status()));
         }
         let mut body = response.into_body();
-        let mut taker = Taker::new(client.wanted.rate, tally);
+        let mut reader = BodyReader::new(client.wanted.rate, tally);
         loop {
-            let frame = patiently("the body", async { Ok(body.frame().await) }).await?;
+            let frame = with_timeout("the body", async { Ok(body.frame().await) }).await?;
             match frame {
                 None => break,
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        taker.take(bytes).await;
+                        reader.take(bytes).await;
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(format!("cut after {} bytes: {}", taker.bytes, chain(&error)));
+                    return Err(format!("cut after {} bytes: {}", reader.bytes, chain(&error)));
                 }
             }
         }
-        Ok(Some(taker.done(first_byte, false)))
+        Ok(Some(reader.done(first_byte, false)))
     }
 
-    /// Ends a connection nobody asks on any more; its end must be as clean as its life.
+    /// Closes an idle connection, which must end without an error.
     pub(super) async fn close(self) -> Result<(), String> {
         drop(self.sender);
-        match tokio::time::timeout(super::PATIENCE, self.connection).await {
+        match tokio::time::timeout(super::TIMEOUT, self.connection).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("the connection ended badly: {}", chain(&error))),
+            Ok(Ok(Err(error))) => Err(format!("the connection ended with an error: {}", chain(&error))),
             Ok(Err(panic)) => Err(panic.to_string()),
             Err(_) => Err("the connection does not end".to_owned()),
         }
     }
 
     async fn ended(&mut self) -> Result<(), String> {
-        match tokio::time::timeout(super::PATIENCE, &mut self.connection).await {
+        match tokio::time::timeout(super::TIMEOUT, &mut self.connection).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(format!("the connection ended without goodbye: {}", chain(&error))),
+            Ok(Ok(Err(error))) => Err(format!("the connection ended without GOAWAY: {}", chain(&error))),
             Ok(Err(panic)) => Err(panic.to_string()),
-            Err(_) => Err("the connection takes no requests and does not end".to_owned()),
+            Err(_) => Err("the connection accepts no requests and does not end".to_owned()),
         }
     }
 }

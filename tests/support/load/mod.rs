@@ -1,4 +1,4 @@
-//! A steady load that forgives nothing: whatever a client is refused, loses or gets wrong is a failure with its story.
+//! A load generator: every refused, lost or wrong answer is a failure with a description.
 
 mod h1;
 mod h2;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
-/// How a client speaks.
+/// Protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
     /// HTTP/1.1.
@@ -23,25 +23,25 @@ pub(crate) enum Speech {
     Http2,
 }
 
-/// What a client asks for, again and again.
+/// A file that a client requests repeatedly, with its expected digest.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) path: String,
     pub(crate) sha256: String,
-    /// Bytes per second it takes; `None` for all that come.
+    /// Limit in bytes per second; `None` for no limit.
     pub(crate) rate: Option<u64>,
-    /// Its first byte counts for the longest stall.
+    /// Whether the time to its first byte is measured.
     pub(crate) small: bool,
 }
 
 impl Wanted {
-    /// The body that `path` must have.
+    /// Expects this body at `path`.
     pub(crate) fn new(path: &str, bytes: &[u8]) -> Wanted {
         let sha256 = hex::encode(Sha256::digest(bytes));
         Wanted { path: path.to_owned(), sha256, rate: None, small: bytes.len() < 10_000 }
     }
 
-    /// Taken no faster than so many bytes per second.
+    /// Limits the rate, in bytes per second.
     pub(crate) fn at(mut self, rate: u64) -> Wanted {
         self.rate = Some(rate);
         self
@@ -52,14 +52,14 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) speech: Speech,
-    /// Asks on one connection until the server announces its end; otherwise on a new one each time.
+    /// Uses one connection until the server announces its end, otherwise a new one for each request.
     pub(crate) keep_alive: bool,
     pub(crate) wanted: Wanted,
-    /// Between an answer and the next request.
+    /// Time between an answer and the next request.
     pub(crate) pause: Duration,
 }
 
-/// Where the server is.
+/// Addresses and certificate of the server.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) http: String,
@@ -67,21 +67,21 @@ pub(crate) struct Target {
     pub(crate) certificate: CertificateDer<'static>,
 }
 
-/// What became of it.
+/// The results of a load.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
-    /// Kept connections that the server closed long before the client's next request.
+    /// Idle connections that the server closed before the client's next request.
     pub(crate) over: u64,
     pub(crate) failures: Vec<String>,
-    /// The longest times to the first byte of a small answer, from the moment its client wanted it; longest first.
+    /// The longest times to the first byte of a small answer, including the time to connect; longest first.
     pub(crate) stalls: Vec<Duration>,
     pub(crate) took: Duration,
 }
 
 impl Outcome {
-    /// Fails with every story when a request failed.
+    /// Panics with the first 20 failures if a request failed.
     pub(crate) fn assert_none_failed(&self) {
         let (failed, some) =
             (self.failures.len(), self.failures.iter().take(20).cloned().collect::<Vec<_>>());
@@ -119,21 +119,21 @@ struct Tally {
     over: AtomicU64,
     failures: Mutex<Vec<String>>,
     stalls: Mutex<Vec<Duration>>,
-    /// Told apart in stories.
+    /// Reference for the times in failures.
     began: Mutex<Option<Instant>>,
 }
 
-/// One answer.
-struct Answered {
+/// A complete answer.
+struct Response {
     first_byte: Instant,
     bytes: u64,
     sha256: String,
-    /// The server says that the connection ends.
+    /// Whether the server announced the end of the connection.
     announced: bool,
 }
 
 impl Steady {
-    /// Begins.
+    /// Starts the clients.
     pub(crate) fn start(target: Target, clients: Vec<Client>) -> Steady {
         let tally = Arc::new(Tally::default());
         let began = Instant::now();
@@ -155,32 +155,32 @@ impl Steady {
         Steady { tally, thread, began }
     }
 
-    /// Requests answered so far.
+    /// Number of answered requests.
     pub(crate) fn answered(&self) -> u64 {
         self.tally.requests.load(Ordering::Acquire)
     }
 
-    /// Bytes that downloads with a rate have taken.
+    /// Bytes of downloads with a rate.
     pub(crate) fn slow_bytes(&self) -> u64 {
         self.tally.slow_bytes.load(Ordering::Acquire)
     }
 
-    /// Nobody asks again after the answer under way.
+    /// Lets every client stop after its current request.
     pub(crate) fn last_round(&self) {
         self.tally.stop.store(true, Ordering::Release);
     }
 
-    /// Downloads with a rate that are under way.
+    /// Number of current downloads with a rate.
     pub(crate) fn slow_under_way(&self) -> usize {
         self.tally.slow_under_way.load(Ordering::Acquire)
     }
 
-    /// Whether something failed already.
+    /// Whether a request has failed.
     pub(crate) fn has_failed(&self) -> bool {
         !self.tally.failures.lock().expect("no panic holds it").is_empty()
     }
 
-    /// Lets every request end, and tells.
+    /// Waits until every client has stopped, and returns the results.
     pub(crate) fn finish(self) -> Outcome {
         self.tally.stop.store(true, Ordering::Release);
         self.thread.join().expect("the load does not panic");
@@ -197,100 +197,102 @@ impl Steady {
     }
 }
 
-/// A connection that requests are sent on, one after the other.
-enum Line {
-    Plain(h1::Wire<tokio::net::TcpStream>),
-    Tls(Box<h1::Wire<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>>),
-    Http2(h2::Wire),
+/// A connection for consecutive requests.
+enum Connection {
+    Plain(h1::Connection<tokio::net::TcpStream>),
+    Tls(Box<h1::Connection<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>>),
+    Http2(h2::Connection),
 }
 
-impl Line {
-    async fn open(target: &Target, speech: Speech) -> Result<Line, String> {
+impl Connection {
+    async fn open(target: &Target, speech: Speech) -> Result<Connection, String> {
         Ok(match speech {
-            Speech::Plain => Line::Plain(h1::Wire::new(h1::connect(&target.http).await?)),
-            Speech::Tls => Line::Tls(Box::new(h1::Wire::new(h1::encrypt(target, b"http/1.1").await?))),
-            Speech::Http2 => Line::Http2(h2::Wire::new(h1::encrypt(target, b"h2").await?).await?),
+            Speech::Plain => Connection::Plain(h1::Connection::new(h1::connect(&target.http).await?)),
+            Speech::Tls => {
+                Connection::Tls(Box::new(h1::Connection::new(h1::encrypt(target, b"http/1.1").await?)))
+            }
+            Speech::Http2 => Connection::Http2(h2::Connection::new(h1::encrypt(target, b"h2").await?).await?),
         })
     }
 
-    /// True when its end was to be seen before a request was sent.
-    async fn is_over(&mut self) -> bool {
+    /// Whether its end was detected before a request was sent.
+    async fn is_closed(&mut self) -> bool {
         match self {
-            Line::Plain(wire) => wire.is_over().await,
-            Line::Tls(wire) => wire.is_over().await,
-            Line::Http2(_) => false,
+            Connection::Plain(connection) => connection.is_closed().await,
+            Connection::Tls(connection) => connection.is_closed().await,
+            Connection::Http2(_) => false,
         }
     }
 
-    /// `None`: nothing was sent, because the server had announced the end of this connection.
-    async fn ask(&mut self, client: &Client, tally: &Tally) -> Result<Option<Answered>, String> {
+    /// Sends one request; `None` if it was not sent because the server had announced the end of this connection.
+    async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Option<Response>, String> {
         match self {
-            Line::Plain(wire) => wire.ask(client, tally).await.map(Some),
-            Line::Tls(wire) => wire.ask(client, tally).await.map(Some),
-            Line::Http2(wire) => wire.ask(client, tally).await,
+            Connection::Plain(connection) => connection.send(client, tally).await.map(Some),
+            Connection::Tls(connection) => connection.send(client, tally).await.map(Some),
+            Connection::Http2(connection) => connection.send(client, tally).await,
         }
     }
 }
 
 async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
-    let mut line: Option<Line> = None;
-    let mut asked_on_it = 0;
+    let mut connection: Option<Connection> = None;
+    let mut count = 0;
     loop {
-        let wanted_at = Instant::now();
+        let since = Instant::now();
         let slow = client.wanted.rate.map(|_| Slow::begin(&tally));
-        let outcome = loop {
-            let mut kept = line.take();
-            if let Some(open) = &mut kept
-                && open.is_over().await
+        let result = loop {
+            let mut reused = connection.take();
+            if let Some(open) = &mut reused
+                && open.is_closed().await
             {
                 tally.over.fetch_add(1, Ordering::AcqRel);
-                kept = None;
+                reused = None;
             }
-            let open = match kept {
+            let open = match reused {
                 Some(open) => Ok(open),
                 None => {
-                    asked_on_it = 0;
-                    Line::open(&target, client.speech).await
+                    count = 0;
+                    Connection::open(&target, client.speech).await
                 }
             };
             match open {
-                Err(story) => break Err(story),
-                Ok(mut open) => match open.ask(&client, &tally).await {
+                Err(error) => break Err(error),
+                Ok(mut open) => match open.send(&client, &tally).await {
                     Ok(None) => {}
-                    Ok(Some(answered)) => {
-                        if client.keep_alive && !answered.announced {
-                            line = Some(open);
-                        } else if let Line::Http2(wire) = open {
-                            match wire.close().await {
+                    Ok(Some(response)) => {
+                        if client.keep_alive && !response.announced {
+                            connection = Some(open);
+                        } else if let Connection::Http2(connection) = open {
+                            match connection.close().await {
                                 Ok(()) => {}
-                                Err(story) => break Err(story),
+                                Err(error) => break Err(error),
                             }
                         }
-                        break Ok(answered);
+                        break Ok(response);
                     }
-                    Err(story) => break Err(story),
+                    Err(error) => break Err(error),
                 },
             }
         };
         drop(slow);
-        asked_on_it += 1;
+        count += 1;
         tally.requests.fetch_add(1, Ordering::AcqRel);
-        let story = match outcome {
-            Ok(answered) => {
-                tally.bytes.fetch_add(answered.bytes, Ordering::AcqRel);
+        let error = match result {
+            Ok(response) => {
+                tally.bytes.fetch_add(response.bytes, Ordering::AcqRel);
                 if client.wanted.small {
-                    tally.stall(answered.first_byte.saturating_duration_since(wanted_at));
+                    tally.stall(response.first_byte.saturating_duration_since(since));
                 }
-                let (is, should) = (&answered.sha256, &client.wanted.sha256);
-                (is != should).then(|| format!("another body: {} bytes, sha256 {is}", answered.bytes))
+                let (is, should) = (&response.sha256, &client.wanted.sha256);
+                (is != should).then(|| format!("another body: {} bytes, sha256 {is}", response.bytes))
             }
-            Err(story) => Some(story),
+            Err(error) => Some(error),
         };
-        if let Some(story) = story {
-            tally.fail(number, &client, asked_on_it, wanted_at, &story);
-            line = None;
+        if let Some(error) = error {
+            tally.fail(number, &client, count, since, &error);
+            connection = None;
         }
-        // Each asks at least once.
+        // Checked here so that each client sends at least one request.
         if tally.stop.load(Ordering::Acquire) {
             break;
         }
@@ -314,34 +316,34 @@ impl Drop for Slow<'_> {
 }
 
 impl Tally {
-    /// Keeps the longest.
+    /// Records a waiting time; the longest are retained.
     fn stall(&self, waited: Duration) {
-        const KEPT: usize = 1000;
+        const RETAINED: usize = 1000;
         let mut stalls = self.stalls.lock().expect("no panic holds it");
         stalls.push(waited);
-        if stalls.len() > 2 * KEPT {
+        if stalls.len() > 2 * RETAINED {
             stalls.sort_unstable_by(|a, b| b.cmp(a));
-            stalls.truncate(KEPT);
+            stalls.truncate(RETAINED);
         }
     }
 
-    fn fail(&self, number: usize, client: &Client, nth: u64, since: Instant, story: &str) {
+    fn fail(&self, number: usize, client: &Client, nth: u64, since: Instant, error: &str) {
         let began = self.began.lock().expect("no panic holds it").unwrap_or(since);
-        let kept = if client.keep_alive { "keep-alive" } else { "a new connection" };
-        let told = format!(
-            "client {number} ({:?}, {kept}), {} of {}, number {nth} on its connection, wanted at {:.3} s, failed at {:.3} s: {story}",
+        let mode = if client.keep_alive { "keep-alive" } else { "a new connection" };
+        let failure = format!(
+            "client {number} ({:?}, {mode}), {} of {}, number {nth} on its connection, wanted at {:.3} s, failed at {:.3} s: {error}",
             client.speech,
             if client.wanted.rate.is_some() { "slow download" } else { "request" },
             client.wanted.path,
             since.duration_since(began).as_secs_f64(),
             began.elapsed().as_secs_f64(),
         );
-        self.failures.lock().expect("no panic holds it").push(told);
+        self.failures.lock().expect("no panic holds it").push(failure);
     }
 }
 
-/// Takes bytes no faster than a rate.
-struct Taker<'a> {
+/// Counts and hashes the bytes of a body and limits their rate.
+struct BodyReader<'a> {
     rate: Option<u64>,
     tally: &'a Tally,
     began: tokio::time::Instant,
@@ -349,9 +351,9 @@ struct Taker<'a> {
     hash: Sha256,
 }
 
-impl<'a> Taker<'a> {
-    fn new(rate: Option<u64>, tally: &'a Tally) -> Taker<'a> {
-        Taker { rate, tally, began: tokio::time::Instant::now(), bytes: 0, hash: Sha256::new() }
+impl<'a> BodyReader<'a> {
+    fn new(rate: Option<u64>, tally: &'a Tally) -> BodyReader<'a> {
+        BodyReader { rate, tally, began: tokio::time::Instant::now(), bytes: 0, hash: Sha256::new() }
     }
 
     async fn take(&mut self, bytes: &[u8]) {
@@ -364,22 +366,22 @@ impl<'a> Taker<'a> {
         }
     }
 
-    fn done(self, first_byte: Instant, announced: bool) -> Answered {
-        Answered { first_byte, bytes: self.bytes, sha256: hex::encode(self.hash.finalize()), announced }
+    fn done(self, first_byte: Instant, announced: bool) -> Response {
+        Response { first_byte, bytes: self.bytes, sha256: hex::encode(self.hash.finalize()), announced }
     }
 }
 
-/// Longer than any answer may keep a client waiting, shorter than a test's patience.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Timeout of each step of a request: longer than any permitted wait, shorter than the timeout of a test.
+const TIMEOUT: Duration = Duration::from_secs(45);
 
-async fn patiently<T>(what: &str, doing: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    match tokio::time::timeout(PATIENCE, doing).await {
+async fn with_timeout<T>(what: &str, doing: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match tokio::time::timeout(TIMEOUT, doing).await {
         Ok(done) => done,
-        Err(_) => Err(format!("{what}: nothing for {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("{what}: nothing for {} s", TIMEOUT.as_secs())),
     }
 }
 
-/// The usual mix: each speech, kept and new connections, for each of `wanted`.
+/// Clients with each protocol, with persistent and new connections, for each of `wanted`.
 pub(crate) fn mix(wanted: &[Wanted], pause: Duration) -> Vec<Client> {
     let mut clients = Vec::new();
     for speech in [Speech::Plain, Speech::Tls, Speech::Http2] {

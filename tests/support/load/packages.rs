@@ -1,4 +1,4 @@
-//! What the load asks for: packages of given sizes in a repository `load`, made through the admin socket.
+//! Packages of given sizes in a repository `load` for the clients to download, added through the admin socket.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use crate::support::http;
 use crate::support::server::add;
 use crate::support::tarball::Tarball;
 
-/// Makes the repository.
+/// Creates the repository.
 pub(crate) fn repository(admin: &Path) {
     let send = |path: &str, body: serde_json::Value| {
         let target = format!("/__api__/admin/v1{path}");
         let answer = http::admin(admin, "POST", &target, body.to_string().as_bytes());
-        // Made by a load before this one.
+        // 409: an earlier load has created it.
         assert!(answer.status < 300 || answer.status == 409, "{path}: {} {}", answer.status, answer.text());
     };
     send("/sources", serde_json::json!({ "name": "load" }));
@@ -20,10 +20,10 @@ pub(crate) fn repository(admin: &Path) {
     send("/repos/load/sources", serde_json::json!({ "source": "load" }));
 }
 
-/// A package whose tarball has about so many bytes, served at `host`.
+/// Adds a package whose tarball has at least `bytes` bytes, and returns it as served at `host`.
 pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> Wanted {
     let mut package = Tarball::new(name, "1.0");
-    // A simple generator: what gzip cannot shrink.
+    // A simple generator (xorshift), whose output gzip cannot compress.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
     let noise = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -35,7 +35,7 @@ pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> Wan
     package.files.push(("inst/noise".to_owned(), noise));
     add(admin, "load", &package);
     let path = format!("/load/latest/src/contrib/{}", package.file());
-    // Not the bytes that were added: DESCRIPTION gets the fields that a repository writes.
+    // The server adds fields to DESCRIPTION, so these are not the uploaded bytes.
     let served = http::get(&format!("http://{host}{path}"));
     assert_eq!(served.status, 200);
     assert!(served.body.len() > bytes, "{}", served.body.len());

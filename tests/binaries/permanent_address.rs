@@ -1,4 +1,4 @@
-//! The address that names one build: told with every build, and good for ever.
+//! The permanent address of one binary: sent with every binary, and immutable.
 
 use sha2::Digest;
 
@@ -11,7 +11,7 @@ fn agent() -> String {
     format!("R ({}.9 x86_64-pc-linux-gnu x86_64 linux-gnu)", binary::r_version())
 }
 
-/// The address a reference leads to from another.
+/// Resolves a reference relative to an address.
 fn resolve(from: &str, reference: &str) -> String {
     let mut folder: Vec<&str> = from.split('/').collect();
     folder.pop();
@@ -23,8 +23,8 @@ fn resolve(from: &str, reference: &str) -> String {
     format!("{}/{rest}", folder.join("/"))
 }
 
-/// The address of the very build that this one answers with.
-fn named(server: &Server, path: &str) -> (String, Answer) {
+/// The permanent address of the binary served at this path, and the answer.
+fn permanent(server: &Server, path: &str) -> (String, Answer) {
     let answer = get(server, path, Some(&agent()));
     assert_eq!((answer.status, answer.header("x-package-type")), (200, Some("binary")), "{path}");
     let reference =
@@ -33,7 +33,7 @@ fn named(server: &Server, path: &str) -> (String, Answer) {
 }
 
 #[test]
-fn every_build_tells_the_address_that_is_its_own() {
+fn every_binary_is_served_with_its_permanent_address() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
@@ -54,7 +54,7 @@ fn every_build_tells_the_address_that_is_its_own() {
             format!("{r}-macos-arm64"),
         ),
     ] {
-        let (address, answer) = named(&server, &path);
+        let (address, answer) = permanent(&server, &path);
         let digest = hex::encode(sha2::Sha256::digest(&answer.body));
         assert!(
             address.ends_with(&format!(
@@ -69,7 +69,7 @@ fn every_build_tells_the_address_that_is_its_own() {
         assert_eq!(own.header("x-package-binary-tag"), Some(platform.as_str()));
         assert_eq!((own.header("vary"), own.header("content-location")), (None, None));
         assert_eq!(own.header("etag"), Some(format!("\"{digest}\"").as_str()));
-        let etag = [("If-None-Match", own.header("etag").expect("told"))];
+        let etag = [("If-None-Match", own.header("etag").expect("an ETag"))];
         assert_eq!(http::request("GET", &server.url(&address), &etag, b"").status, 304);
     }
     let source = get(&server, "/prod/__linux__/noble/latest/src/contrib/ledger_2.0-1.tar.gz", Some(&agent()));
@@ -77,57 +77,57 @@ fn every_build_tells_the_address_that_is_its_own() {
 }
 
 #[test]
-fn the_api_tells_every_build_of_a_package() {
+fn the_api_lists_every_binary_of_a_package() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
     let r = binary::r_version();
-    let builds = server.get("/__api__/repos/prod/packages/tally/builds").json();
-    assert_eq!(builds, server.json("list binaries --source=team --name=tally"));
-    let build = &builds.as_array().expect("rows")[0];
-    let told = |field: &str| build[field].as_str().unwrap_or_else(|| panic!("{field}: {build}")).to_owned();
+    let binaries = server.get("/__api__/repos/prod/packages/tally/builds").json();
+    assert_eq!(binaries, server.json("list binaries --source=team --name=tally"));
+    let binary = &binaries.as_array().expect("rows")[0];
+    let field = |name: &str| binary[name].as_str().unwrap_or_else(|| panic!("{name}: {binary}")).to_owned();
     assert_eq!(
-        (told("version"), told("platform"), told("arch")),
+        (field("version"), field("platform"), field("arch")),
         ("0.2.1".into(), format!("{r}-noble"), "x86_64".into())
     );
-    let answer = server.get(&format!("/prod/latest/{}", told("address")));
-    assert_eq!(hex::encode(sha2::Sha256::digest(&answer.body)), told("sha256"));
-    assert_eq!(build["size"].as_u64(), Some(answer.body.len() as u64));
+    let answer = server.get(&format!("/prod/latest/{}", field("address")));
+    assert_eq!(hex::encode(sha2::Sha256::digest(&answer.body)), field("sha256"));
+    assert_eq!(binary["size"].as_u64(), Some(answer.body.len() as u64));
     assert_eq!(server.get("/__api__/repos/prod/packages/ledger/builds").json(), serde_json::json!([]));
     assert_eq!(server.get("/__api__/repos/prod/packages/nothing/builds").status, 404);
 }
 
 #[test]
-fn an_address_of_a_build_outlives_what_replaces_it_and_not_its_removal() {
+fn an_address_of_a_binary_survives_its_replacement_but_not_its_removal() {
     let server = Server::start();
     let [_, tally, _] = server.team_with_examples();
     add(&server, &[&tally], "noble");
     let r = binary::r_version();
     let path = "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz";
-    let (address, first) = named(&server, path);
+    let (address, first) = permanent(&server, path);
     let other = server.dir().join("tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
     binary::repacked(&tally.binary, &other);
     server
         .told(&format!("add binary --source=team --path={} --distribution=noble --replace", other.display()));
     let before = server.json("info --source=team")["last_transaction"]["id"].to_string();
-    let (newer, second) = named(&server, path);
+    let (newer, second) = permanent(&server, path);
     assert!(newer != address && second.body != first.body);
-    assert!(get(&server, &address, None).body == first.body, "the one before at its own address");
+    assert!(get(&server, &address, None).body == first.body, "the previous one at its own address");
     server.told(&format!("remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"));
     for gone in [&address, &newer] {
         assert_eq!(get(&server, gone, None).status, 404, "{gone}");
     }
     let older = newer.replace("/latest/", &format!("/{before}/"));
-    assert!(get(&server, &older, None).body == second.body, "the snapshot that had it keeps it");
+    assert!(get(&server, &older, None).body == second.body, "the older snapshot retains it");
 }
 
 #[test]
-fn what_names_no_build_is_not_found() {
+fn an_address_without_a_binary_is_not_found() {
     let server = Server::start();
     let [greeting, tally, _] = server.team_with_examples();
     add(&server, &[&greeting, &tally], "noble");
     let r = binary::r_version();
-    let (address, _) = named(&server, "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz");
+    let (address, _) = permanent(&server, "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz");
     let digest = address.split('/').rev().nth(1).expect("a digest").to_owned();
     for wrong in [
         address.replace(&digest, &"0".repeat(64)),

@@ -1,20 +1,20 @@
-//! A whole set at once: the packages that Debian has built, and our own, installed by real R without a compiler.
+//! A large set of packages, those of Debian and our examples, installed by real R without a compiler.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{add, telling};
+use super::{add, with_agent};
 use crate::support::binary;
 use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::{data, rscript};
 
-/// Where Debian puts R packages.
+/// Debian's library of R packages.
 const LIBRARY: &str = "/usr/lib/R/site-library";
 
-/// Built with the R that Debian has; `tests/setup` installs them.
+/// Packages built with Debian's R; `tests/setup` installs them.
 const BUILT_BY_DEBIAN: &[&str] = &[
     "cachem",
     "cli",
@@ -33,14 +33,14 @@ const BUILT_BY_DEBIAN: &[&str] = &[
     "yaml",
 ];
 
-/// Sources of the mirror, to be built here.
+/// Packages of the mirror that the test builds.
 const BUILT_HERE: &[&str] =
     &["R6", "ellipsis", "glue", "memoise", "pkgconfig", "prettyunits", "progress", "withr", "xtable"];
 
-/// A chain in which each needs the next, most of them compiled, and others beside it.
+/// Packages with a chain of dependencies, most of them compiled, and others.
 const WANTED: &str = "tibble progress memoise digest withr yaml xtable crayon ledger";
 
-/// Installs the packages, tells how each was installed and whether it loads.
+/// Installs and loads the packages, and prints how each was installed.
 const INSTALL: &str = r#"
 args <- commandArgs(TRUE)
 lib <- Sys.getenv("R_LIBS_USER")
@@ -48,30 +48,30 @@ outputs <- tempfile("outputs"); dir.create(outputs)
 install.packages(strsplit(args[[2]], " ")[[1]], lib = lib, repos = args[[1]], type = "source", keep_outputs = outputs,
     INSTALL_opts = c("--no-docs", "--no-test-load"))
 for (package in rownames(installed.packages(lib))) {
-    said <- readLines(file.path(outputs, paste0(package, ".out")))
-    how <- sub(".*installing [*](source|binary)[*].*", "\\1", grep("installing [*]", said, value = TRUE)[[1]])
+    log <- readLines(file.path(outputs, paste0(package, ".out")))
+    how <- sub(".*installing [*](source|binary)[*].*", "\\1", grep("installing [*]", log, value = TRUE)[[1]])
     library(package, character.only = TRUE, lib.loc = lib)
     compiled <- if (dir.exists(file.path(lib, package, "libs"))) "compiled" else "plain"
     cat(package, how, compiled, "\n")
 }
 "#;
 
-/// The version of an installed package and the fields that say what it needs.
+/// The version of an installed package and the fields of its dependencies.
 fn installed(package: &str) -> (String, String) {
     let text = std::fs::read_to_string(Path::new(LIBRARY).join(package).join("DESCRIPTION"))
         .unwrap_or_else(|e| panic!("{package} is not in {LIBRARY} ({e}): run tests/setup"));
     let description =
         rstudio_pm::r::description::Description::from_bytes(text.as_bytes()).expect("R installed it");
     let field = |tag: &str| description.non_empty(tag).map(|value| value.replace('\n', " "));
-    let needs: Vec<String> = ["Depends", "Imports", "LinkingTo"]
+    let dependencies: Vec<String> = ["Depends", "Imports", "LinkingTo"]
         .into_iter()
         .filter_map(|tag| field(tag).map(|value| format!("{tag}: {value}")))
         .collect();
-    (field("Version").expect("a version"), needs.join("\n"))
+    (field("Version").expect("a version"), dependencies.join("\n"))
 }
 
-/// A repository `prod` of the source `team`, with a build for Debian 12 of each package: ours, those that Debian built
-/// with the R that runs here, and those of the mirror that R builds now.
+/// A repository `prod` of the source `team`, with a binary for Debian 12 of each package: of the examples, of those
+/// that Debian built with the installed R, and of those of the mirror that R builds for this test.
 fn server() -> Server {
     let server = Builder::default().gcfg("[Server]\nServiceLog = {dir}/service.log").start();
     let examples = server.team_with_examples();
@@ -79,27 +79,27 @@ fn server() -> Server {
     let (contrib, cran) = (data::path("cran-mirror/src/contrib"), data::cran());
     let mut sources: Vec<PathBuf> =
         BUILT_HERE.iter().map(|package| contrib.join(cran.file(package))).collect();
-    let mut builds = binary::built(&sources);
+    let mut binaries = binary::built(&sources);
     for package in BUILT_BY_DEBIAN {
-        let (version, needs) = installed(package);
-        // The source that a client gets for whom there is no build.
-        let source = Tarball::new(package, &version).field(&needs);
+        let (version, dependencies) = installed(package);
+        // The source for clients without a matching binary.
+        let source = Tarball::new(package, &version).field(&dependencies);
         let path = server.dir().join(source.file());
         std::fs::write(&path, source.bytes()).expect("written");
         sources.push(path);
-        let build = server.dir().join(format!("{package}_{version}_R_x86_64-pc-linux-gnu.tar.gz"));
-        let made = Command::new("tar").arg("-czf").arg(&build).args(["-C", LIBRARY, package]).status();
-        assert!(made.expect("tar runs").success());
-        builds.push(build);
+        let binary = server.dir().join(format!("{package}_{version}_R_x86_64-pc-linux-gnu.tar.gz"));
+        let status = Command::new("tar").arg("-czf").arg(&binary).args(["-C", LIBRARY, package]).status();
+        assert!(status.expect("tar runs").success());
+        binaries.push(binary);
     }
     let listed =
         |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
     server.told(&format!("add --source=team --path={}", listed(&sources)));
-    server.told(&format!("add binary --source=team --path={} --distribution=bookworm", listed(&builds)));
+    server.told(&format!("add binary --source=team --path={} --distribution=bookworm", listed(&binaries)));
     server
 }
 
-/// How each package was installed: `(binary or source, compiled or plain)`.
+/// Installs packages; returns for each how it was installed: `(binary or source, compiled or plain)`.
 fn install(
     server: &Server,
     repository: &str,
@@ -107,8 +107,8 @@ fn install(
     wanted: &str,
 ) -> BTreeMap<String, (String, String)> {
     let args = [server.url(repository), wanted.to_owned()];
-    // Debian's own library is not to be seen: everything comes from the server.
-    let told = rscript::run_with(&telling(agent, INSTALL), &args, |command| {
+    // Without Debian's own library, so that R fetches every package from the server.
+    let output = rscript::run_with(&with_agent(agent, INSTALL), &args, |command| {
         command.env("R_LIBS_SITE", "/nonexistent");
     });
     let row = |line: &str| {
@@ -120,17 +120,17 @@ fn install(
             _ => None,
         }
     };
-    told.lines().filter_map(row).collect()
+    output.lines().filter_map(row).collect()
 }
 
 fn log(server: &Server) -> String {
     std::fs::read_to_string(server.dir().join("service.log")).expect("the service log")
 }
 
-/// The first line of the service log that holds this.
+/// Waits for a line of the service log that contains `part`, and returns the first one.
 fn line(server: &Server, part: &str) -> String {
     until("there is a line", || log(server).lines().any(|line| line.contains(part)));
-    log(server).lines().find(|line| line.contains(part)).map(str::to_owned).expect("just seen")
+    log(server).lines().find(|line| line.contains(part)).map(str::to_owned).expect("found before")
 }
 
 #[test]
@@ -145,12 +145,13 @@ fn twenty_packages_are_installed_and_loaded_without_a_compiler() {
         assert!(got.contains_key(chain), "{chain}: {got:?}");
     }
     until("there is a line for each package", || log(&server).lines().count() == got.len());
-    let told = |line: &str| line.contains(r#""type":"binary_current""#) && line.contains(r#""match_type":"#);
-    assert!(log(&server).lines().all(told), "{}", log(&server));
+    let is_binary =
+        |line: &str| line.contains(r#""type":"binary_current""#) && line.contains(r#""match_type":"#);
+    assert!(log(&server).lines().all(is_binary), "{}", log(&server));
 }
 
 #[test]
-fn the_explicit_address_gives_builds_to_an_r_that_hides() {
+fn the_explicit_address_serves_binaries_without_r_in_the_user_agent() {
     let server = server();
     let explicit = format!("/prod/latest/bin/linux/bookworm-x86_64/{}", binary::r_version());
     let got = install(&server, &explicit, "default", "memoise digest");
@@ -158,13 +159,13 @@ fn the_explicit_address_gives_builds_to_an_r_that_hides() {
 }
 
 #[test]
-fn an_r_that_hides_gets_sources_and_the_log_says_why() {
+fn without_r_in_the_user_agent_sources_are_served_and_the_reason_is_logged() {
     let server = server();
     let code = "args <- commandArgs(TRUE)\n\
         got <- download.packages('rlang', tempdir(), repos = args[[1]], type = 'source', quiet = TRUE)\n\
         cat('source', !any(grepl('Meta/package.rds', untar(got[1, 2], list = TRUE))), '\\n')";
-    let told = rscript::run(code, &[server.url("/prod/__linux__/bookworm/latest")]);
-    assert!(told.contains("source TRUE"), "{told}");
+    let output = rscript::run(code, &[server.url("/prod/__linux__/bookworm/latest")]);
+    assert!(output.contains("source TRUE"), "{output}");
     let line = line(&server, r#""name":"rlang""#);
     for part in [r#""failed_ua":"ua_error_unsupported_os""#, r#""user_agent":"libcurl/"#, r#""message":"ok""#]
     {
@@ -173,7 +174,7 @@ fn an_r_that_hides_gets_sources_and_the_log_says_why() {
 }
 
 #[test]
-fn remotes_installs_a_build_of_an_archived_version() {
+fn remotes_installs_a_binary_of_an_archived_version() {
     let server = server();
     server.add("team", &Tarball::new("tally", "0.9.0"));
     let code = "args <- commandArgs(TRUE)\n\
@@ -181,8 +182,9 @@ fn remotes_installs_a_build_of_an_archived_version() {
         remotes::install_version('tally', '0.2.1', repos = args[[1]], lib = lib, upgrade = 'never', quiet = FALSE,\n\
             INSTALL_opts = c('--no-docs', '--no-test-load'))\n\
         cat('installed', as.character(packageVersion('tally', lib)), '\\n')";
-    let told = rscript::run(&telling("documented", code), &[server.url("/prod/__linux__/bookworm/latest")]);
-    assert!(told.contains("installed 0.2.1"), "{told}");
+    let output =
+        rscript::run(&with_agent("documented", code), &[server.url("/prod/__linux__/bookworm/latest")]);
+    assert!(output.contains("installed 0.2.1"), "{output}");
     let line = line(&server, r#""version":"0.2.1""#);
     assert!(line.contains(r#""type":"binary_archived""#) && line.contains(r#""class":"archived""#), "{line}");
 }

@@ -18,7 +18,7 @@ const ROUNDS: usize = 41;
 const NAMES: usize = 10_000;
 const LARGE_ROUNDS: u32 = 10;
 
-/// Requests: description, path, and target for the median. `{first}` and `{second}` are the packages that most others need.
+/// Requests: description, path, and target for the median. `{first}` and `{second}` are the most required packages.
 const REQUESTS: &[(&str, &str, &str)] = &[
     ("status", "/__api__/status", "< 5 ms"),
     ("the package with the most links", "/__api__/repos/bench/packages/{first}", "< 5 ms"),
@@ -59,16 +59,16 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     server.rspm(&["sync"]);
     let began = Instant::now();
-    let said = server.rspm(&["sync", "--type=sysreqs"]);
-    eprintln!("  {} in {:.1} s", said.trim(), began.elapsed().as_secs_f64());
+    let message = server.rspm(&["sync", "--type=sysreqs"]);
+    eprintln!("  {} in {:.1} s", message.trim(), began.elapsed().as_secs_f64());
     let agent = |path: &str| {
         let began = Instant::now();
         let size = get(&server, path);
         (began.elapsed().as_secs_f64() * 1e3, size)
     };
-    let [first, second] = needed(&index(&root));
+    let [first, second] = most_required(&index(&root));
     let path = |path: &str| path.replace("{first}", &first).replace("{second}", &second);
-    let names = REQUESTS.iter().map(|(what, asked, aim)| (*what, path(asked), *aim));
+    let names = REQUESTS.iter().map(|(what, template, aim)| (*what, path(template), *aim));
     let body = filter(&index(&root));
     for (what, path, aim) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
         let ask = |path: &str| {
@@ -155,8 +155,8 @@ fn write_database(root: &Path) {
                 "Somebody [aut], ".repeat(20)
             );
             if place % 5 == 0 {
-                let needs = sample[place / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
-                stanza.push_str(&format!("SystemRequirements: {}\n", needs.replace('\n', " ")));
+                let requirements = sample[place / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
+                stanza.push_str(&format!("SystemRequirements: {}\n", requirements.replace('\n', " ")));
             }
             stanza
         })
@@ -182,8 +182,8 @@ fn write_database(root: &Path) {
     write_matrix(gz, &fields, &stanzas).expect("written");
 }
 
-/// Returns the two packages that most others need.
-fn needed(index: &str) -> [String; 2] {
+/// Returns the two packages that most others require.
+fn most_required(index: &str) -> [String; 2] {
     let mut counts = HashMap::<&str, usize>::new();
     let listed: HashSet<&str> = index.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
     let words = index.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
@@ -210,14 +210,14 @@ fn post(server: &Server, path: &str, body: &str) -> usize {
 fn request(server: &Server, method: &str, path: &str, body: &str) -> usize {
     let url = server.url(path);
     let (host, target) = url.trim_start_matches("http://").split_once('/').expect("a path");
-    let mut wire = std::net::TcpStream::connect(host).expect("it answers");
-    wire.set_nodelay(true).expect("an option");
+    let mut stream = std::net::TcpStream::connect(host).expect("it answers");
+    stream.set_nodelay(true).expect("an option");
     let head = format!(
         "{method} /{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    std::io::Write::write_all(&mut wire, head.as_bytes()).expect("sent");
-    let mut answer = BufReader::new(wire);
+    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
+    let mut answer = BufReader::new(stream);
     let mut line = String::new();
     answer.read_line(&mut line).expect("an answer");
     assert!(line.contains(" 200 "), "{path}: {line}");

@@ -60,10 +60,10 @@ pub(crate) fn run(report: &mut Report) {
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / quiet.as_secs_f64());
     for (what, attack) in [("streams without window", Attack::NoWindow), ("unread sockets", Attack::Unread)] {
-        let (mut held, mut during) = (Vec::new(), 0.0_f64);
+        let (mut connections, mut during) = (Vec::new(), 0.0_f64);
         let wait = latency_of_others(&host, || {
             for _ in 0..CONNECTIONS {
-                held.push(runtime.block_on(async { send_requests(connect().await, attack).await }));
+                connections.push(runtime.block_on(async { send_requests(connect().await, attack).await }));
                 during = during.max(server.memory("VmRSS"));
             }
             let until = Instant::now() + DURATION;
@@ -72,7 +72,7 @@ pub(crate) fn run(report: &mut Report) {
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        drop(held);
+        drop(connections);
         std::thread::sleep(DURATION);
         let after = server.memory("VmRSS");
         report.row(
@@ -109,13 +109,13 @@ fn latency_of_others(host: &str, during: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let mut wire = TcpStream::connect(host).expect("connected");
-            wire.set_nodelay(true).expect("an option");
+            let mut stream = TcpStream::connect(host).expect("connected");
+            stream.set_nodelay(true).expect("an option");
             let (mut waits, mut answer) = (Vec::new(), [0; 4096]);
             while !stop.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                wire.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-                assert!(wire.read(&mut answer).expect("an answer") > 0, "the server closed the connection");
+                stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+                assert!(stream.read(&mut answer).expect("an answer") > 0, "the server closed the connection");
                 waits.push(began.elapsed());
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -68,8 +68,8 @@ fn sync(report: &mut Report) {
         if engine == "SQLite" {
             server.rspm(&["create", "repo", "--name=bench"]);
             server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
-            let asked = names.iter().step_by(names.len() / READMES).take(READMES);
-            let mut times: Vec<f64> = asked.map(|name| readme(&server, name)).collect();
+            let requested = names.iter().step_by(names.len() / READMES).take(READMES);
+            let mut times: Vec<f64> = requested.map(|name| readme(&server, name)).collect();
             let first = times.remove(0);
             row(
                 format!("a README out of the bundle (the first one {first:.0} ms)"),
@@ -93,7 +93,7 @@ fn readme(server: &Server, name: &str) -> f64 {
     took
 }
 
-/// Words that do not compress well.
+/// Generates words that compress badly.
 fn words(seed: &str, count: usize) -> String {
     let bytes: Vec<u8> =
         (0..count.div_ceil(8)).flat_map(|n| seal::digest(format!("{seed} {n}").as_bytes()).0).collect();

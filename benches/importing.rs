@@ -18,7 +18,7 @@ pub(crate) fn run(report: &mut Report) {
         let first = began.elapsed();
         let peak = server.memory("VmHWM");
         let began = Instant::now();
-        let said = server.rspm(&["sync", "--quiet"]);
+        let message = server.rspm(&["sync", "--quiet"]);
         let second = began.elapsed();
         report.row(
             format!("import of {RELEASES} releases ({PACKAGES} current), {engine}"),
@@ -35,7 +35,7 @@ pub(crate) fn run(report: &mut Report) {
             "≤ 200 MB",
         );
         report.row(
-            format!("sync with nothing new, {engine} ({})", said.trim()),
+            format!("sync with nothing new, {engine} ({})", message.trim()),
             format!("{} ms", second.as_millis()),
             "—",
             format!("{} ms", second.as_millis()),

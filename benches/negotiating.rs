@@ -18,7 +18,7 @@ pub(crate) fn run(report: &mut Report) {
         [("", String::new()), (", service log on", format!("[Server]\nServiceLog = {}", log.display()))]
     {
         let server = Server::start(&more);
-        let (source, build) = build_example(folder.path());
+        let (source, binary) = build_example(folder.path());
         server.rspm(&["create", "source", "--name=team"]);
         server.rspm(&["add", "--source=team", &format!("--path={}", source.display())]);
         server.rspm(&[
@@ -26,9 +26,9 @@ pub(crate) fn run(report: &mut Report) {
             "binary",
             "--source=team",
             "--distribution=bookworm",
-            &format!("--path={}", build.display()),
+            &format!("--path={}", binary.display()),
         ]);
-        let bytes = std::fs::metadata(&build).expect("just built").len();
+        let bytes = std::fs::metadata(&binary).expect("just built").len();
         // The archive is about as large as the random bytes in it.
         let plain = package(server.path(), "plain", usize::try_from(bytes).expect("small"));
         server.rspm(&["add", "--source=team", &format!("--path={}", plain.display())]);
@@ -36,26 +36,26 @@ pub(crate) fn run(report: &mut Report) {
         server.rspm(&["subscribe", "--repo=bench", "--source=team"]);
         let plain = server.url("/bench/latest/src/contrib/plain_1.0.0.tar.gz");
         let name = source.file_name().expect("a file").to_string_lossy();
-        let chosen = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
+        let negotiated = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
         fetch(&plain, &folder.path().join("copy"));
         let agent = vec![format!("User-Agent: {}", agent())];
         let kind = Command::new("curl")
             .args(["--silent", "--output", "/dev/null", "--write-out", "%header{x-package-type}", "--header"])
-            .args([&agent[0], &chosen])
+            .args([&agent[0], &negotiated])
             .output();
-        assert_eq!(kind.expect("curl is installed").stdout, b"binary", "{chosen}");
+        assert_eq!(kind.expect("curl is installed").stdout, b"binary", "{negotiated}");
         for connections in [1, 64] {
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {
-                let choose = || wrk(&chosen, connections, SECONDS, &agent);
+                let negotiate = || wrk(&negotiated, connections, SECONDS, &agent);
                 let serve = || wrk(&plain, connections, SECONDS, &agent);
                 // The order alternates.
                 rounds.push(if round % 2 == 0 {
-                    let chosen = choose();
-                    (chosen, serve())
+                    let negotiated = negotiate();
+                    (negotiated, serve())
                 } else {
                     let served = serve();
-                    (choose(), served)
+                    (negotiate(), served)
                 });
             }
             let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
@@ -88,9 +88,9 @@ fn build_example(folder: &Path) -> (PathBuf, PathBuf) {
         let output = command.output().expect("run tests/setup");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let build = folder.join("greeting_1.0.0_R_x86_64-pc-linux-gnu.tar.gz");
-    assert!(build.exists(), "R did not write {}", build.display());
-    (source, build)
+    let binary = folder.join("greeting_1.0.0_R_x86_64-pc-linux-gnu.tar.gz");
+    assert!(binary.exists(), "R did not write {}", binary.display());
+    (source, binary)
 }
 
 /// The `User-Agent` that R sends when configured for binaries.

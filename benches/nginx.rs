@@ -91,7 +91,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
 }
 
-/// Measures requests per second with wrk; panics when a request fails.
+/// Measures requests per second with wrk; panics if a request fails.
 pub(crate) fn wrk(url: &str, connections: u32, seconds: u32, headers: &[String]) -> f64 {
     let mut command = Command::new("wrk");
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--timeout", "10s"]);

@@ -1,6 +1,6 @@
 //! The table of results.
 
-/// A measured promise.
+/// A measured figure and its target.
 struct Row {
     what: String,
     ours: String,

@@ -1,4 +1,4 @@
-//! Runs the real programs in a directory of their own.
+//! Runs the real programs in a temporary directory.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -56,7 +56,7 @@ impl Server {
         Server { ready: began.elapsed(), folder, process, port }
     }
 
-    /// The directory, for a later process.
+    /// The directory, for another process.
     pub(crate) fn folder(&self) -> std::sync::Arc<tempfile::TempDir> {
         self.folder.clone()
     }
@@ -71,7 +71,7 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Runs `rspm`; panics when it fails.
+    /// Runs `rspm`; panics if it fails.
     pub(crate) fn rspm(&self, args: &[&str]) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_rspm"))
             .arg("--config")

@@ -1,4 +1,4 @@
-//! Memory of a server under a steady mixed load for an hour; runs only on request, with `make bench ARGS=soak`.
+//! Memory of a server under a constant mixed load for an hour; runs only on request, with `make bench ARGS=soak`.
 //! `SOAK_MINUTES` sets another duration.
 
 use std::io::{Read, Write};
@@ -89,18 +89,18 @@ pub(crate) fn run(report: &mut Report) {
     server.stop();
 }
 
-/// A client with a connection that stays open until the server closes it.
+/// Runs a client that uses one connection until the server closes it.
 fn run_client(server: &Server, client: usize, stop: &AtomicBool, requests: &AtomicU64) {
     let url = server.url("");
     let host = url.trim_start_matches("http://");
-    let mut wire = TcpStream::connect(host).expect("connected");
+    let mut stream = TcpStream::connect(host).expect("connected");
     let mut turn = client * 3;
     let mut bytes = vec![0; 64 << 10];
     while !stop.load(Ordering::Relaxed) {
         let path = PATHS[turn % PATHS.len()];
-        let asked = write!(wire, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        if asked.is_err() || !read_response(&mut wire, &mut bytes) {
-            wire = TcpStream::connect(host).expect("connected");
+        let sent = write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        if sent.is_err() || !read_response(&mut stream, &mut bytes) {
+            stream = TcpStream::connect(host).expect("connected");
         } else {
             requests.fetch_add(1, Ordering::Relaxed);
         }
@@ -109,11 +109,11 @@ fn run_client(server: &Server, client: usize, stop: &AtomicBool, requests: &Atom
     }
 }
 
-/// Reads a response with a `Content-Length`; returns false when the connection ended before its end.
-fn read_response(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
+/// Reads a response with a `Content-Length`; returns false if the connection ended before its end.
+fn read_response(stream: &mut TcpStream, bytes: &mut [u8]) -> bool {
     let mut head = Vec::new();
     let end = loop {
-        match wire.read(bytes) {
+        match stream.read(bytes) {
             Ok(n) if n > 0 => head.extend_from_slice(&bytes[..n]),
             Ok(_) | Err(_) => return false,
         }
@@ -126,7 +126,7 @@ fn read_response(wire: &mut TcpStream, bytes: &mut [u8]) -> bool {
     let size = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
     let mut left = size.expect("a Content-Length").saturating_sub(head.len() - end);
     while left > 0 {
-        match wire.read(bytes) {
+        match stream.read(bytes) {
             Ok(n) if n > 0 => left = left.saturating_sub(n),
             Ok(_) | Err(_) => return false,
         }

@@ -94,7 +94,7 @@ pub(crate) fn certificate(folder: &Path) {
     std::fs::write(folder.join("server.key"), signed.signing_key.serialize_pem()).expect("written");
 }
 
-/// Measures requests per second with h2load; panics when a request fails.
+/// Measures requests per second with h2load; panics if a request fails.
 fn h2load(url: &str) -> f64 {
     let output = Command::new("h2load")
         .args(["-t1", "-c16", "-m8", &format!("-D{SECONDS}"), url])
@@ -141,14 +141,14 @@ fn client(address: &str, path: &str, roots: RootCertStore, resumed: bool) -> u32
         let connection = ClientConnection::new(Arc::clone(&config), name).expect("a client");
         let socket = TcpStream::connect(address).expect("connected");
         socket.set_nodelay(true).expect("an option");
-        let mut wire = StreamOwned::new(connection, socket);
-        // In one write: a request in parts waits for delayed ACKs, and those are what would be measured.
+        let mut stream = StreamOwned::new(connection, socket);
+        // In one write: several writes would wait for delayed ACKs, which would dominate the measurement.
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        wire.write_all(request.as_bytes()).expect("sent");
+        stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = Vec::new();
-        wire.read_to_end(&mut answer).expect("an answer");
+        stream.read_to_end(&mut answer).expect("an answer");
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-        let kind = wire.conn.handshake_kind();
+        let kind = stream.conn.handshake_kind();
         assert!(!resumed || count == 0 || kind == Some(rustls::HandshakeKind::Resumed), "{kind:?}");
         count += 1;
     }

@@ -1,6 +1,6 @@
 //! The integration tests: one binary, one folder for each concern.
 
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test with its location")]
 
 mod admin;
 mod advisories;

@@ -1,4 +1,4 @@
-//! `GET /__api__/alerts`: what failed stays there until it succeeds.
+//! `GET /__api__/alerts`: a failed job is listed until it succeeds.
 
 use serde_json::json;
 
@@ -15,8 +15,8 @@ fn a_sync_that_failed_is_an_alert_after_a_restart_until_it_succeeds() {
     assert_eq!((&first[0]["type"], &first[0]["name"]), (&json!("job"), &json!("sync:cran")));
     assert!(first[0]["since"].is_string() && first.as_array().is_some_and(|rows| rows.len() == 1), "{first}");
     assert!(server.sync().is_err());
-    assert_eq!(alerts(&server), first, "since the first time");
-    // A process that forgets its jobs, as it does after an hour.
+    assert_eq!(alerts(&server), first, "since the first failure");
+    // A restart discards the jobs, which otherwise happens after an hour.
     server.restart();
     assert_eq!(alerts(&server), first);
     mirror(&server.dir().join("no-mirror"));

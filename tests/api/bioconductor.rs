@@ -1,4 +1,4 @@
-//! Repositories of Bioconductor over HTTP: what lies where, what the API and the command line tell of versions.
+//! Repositories of Bioconductor over HTTP: their paths, and the versions in the API and on the command line.
 
 use std::path::Path;
 
@@ -59,16 +59,16 @@ fn every_sub_repository_answers_with_a_snapshot_and_without() {
             assert_eq!(at(path).status, status, "{snapshot} {path}");
         }
     }
-    let said = server.get("/bioc/packages/3.19/bioc/src/contrib/PACKAGES").text();
+    let text = server.get("/bioc/packages/3.19/bioc/src/contrib/PACKAGES").text();
     assert!(
-        said.contains("Bioconductor 3.19/bioc is not on this server") && !said.contains("rspm"),
-        "{said}"
+        text.contains("Bioconductor 3.19/bioc is not on this server") && !text.contains("rspm"),
+        "{text}"
     );
-    let said = server.get("/bioc/latest/src/contrib/PACKAGES");
-    assert!(said.status == 404 && said.text().contains("packages/3.20/bioc/"), "{}", said.text());
-    let said = server.get("/bioc/2.0/packages/3.20/bioc/src/contrib/PACKAGES");
-    assert!(said.status == 404 && said.text().contains("is not a snapshot"), "{}", said.text());
-    // A version that was frozen long before this server began: its days since then show the same.
+    let answer = server.get("/bioc/latest/src/contrib/PACKAGES");
+    assert!(answer.status == 404 && answer.text().contains("packages/3.20/bioc/"), "{}", answer.text());
+    let answer = server.get("/bioc/2.0/packages/3.20/bioc/src/contrib/PACKAGES");
+    assert!(answer.status == 404 && answer.text().contains("is not a snapshot"), "{}", answer.text());
+    // A version that was frozen long before the first sync: all later days have the same content.
     let frozen = server.get("/bioc/2024-06-01/packages/3.16/bioc/src/contrib/PACKAGES");
     assert!(frozen.status == 200 && frozen.text().contains("Version: 2.58.0"), "{}", frozen.text());
     let early = server.get("/bioc/2023-01-01/packages/3.16/bioc/src/contrib/PACKAGES");
@@ -76,7 +76,7 @@ fn every_sub_repository_answers_with_a_snapshot_and_without() {
 }
 
 #[test]
-fn files_come_once_and_in_ranges_and_are_kept() {
+fn files_are_fetched_once_stored_and_served_in_ranges() {
     let folder = tempfile::tempdir().expect("a folder");
     let copied = std::process::Command::new("cp")
         .arg("-r")
@@ -92,24 +92,24 @@ fn files_come_once_and_in_ranges_and_are_kept() {
     let first = server.get(path);
     assert_eq!((first.status, first.header("x-repository-type")), (200, Some("RSPM")));
     std::fs::remove_dir_all(url.join("packages/3.20")).expect("removed");
-    assert!(server.get(path).body == first.body, "it is kept");
-    // No index of Bioconductor tells sizes: ranges are answered once the file is written down.
+    assert!(server.get(path).body == first.body, "the file is stored");
+    // No index of Bioconductor has sizes: ranges are answered once the file is recorded.
     let head = || http::request("HEAD", &server.url(path), &[], b"");
-    until("its size is known", || head().header("content-length").is_some());
+    until("the size is known", || head().header("content-length").is_some());
     let part = http::request("GET", &server.url(path), &[("Range", "bytes=10-19")], b"");
     assert_eq!((part.status, part.body), (206, first.body[10..20].to_vec()));
-    let said = server.sync_of("bioconductor").expect_err("3.20 is gone");
-    assert!(said.contains("Bioconductor 3.20 stays as it was"), "{said}");
+    let text = server.sync_of("bioconductor").expect_err("3.20 is missing");
+    assert!(text.contains("Bioconductor 3.20 stays as it was"), "{text}");
     assert_eq!(server.get("/bioc/packages/3.20/bioc/src/contrib/PACKAGES").status, 200);
     assert_eq!(server.get("/bioc/packages/3.16/bioc/src/contrib/XVector_0.38.0.tar.gz").status, 200);
 }
 
 #[test]
-fn config_yaml_is_what_clients_read_and_is_as_it_was_on_a_day() {
+fn config_yaml_has_what_clients_read_and_the_content_of_a_day() {
     let server = server();
-    let got = server.get("/bioc/config.yaml");
-    assert_eq!((got.status, got.header("content-type")), (200, Some("text/plain; charset=utf-8")));
-    let text = got.text();
+    let answer = server.get("/bioc/config.yaml");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let text = answer.text();
     assert_eq!(server.get("/bioc/latest/config.yaml").text(), text);
     let lines: Vec<&str> = text.lines().collect();
     for line in
@@ -117,7 +117,7 @@ fn config_yaml_is_what_clients_read_and_is_as_it_was_on_a_day() {
     {
         assert!(lines.contains(&line), "{line}: {text}");
     }
-    let tag = got.header("etag").expect("a tag").to_owned();
+    let tag = answer.header("etag").expect("a tag").to_owned();
     let again = http::request("GET", &server.url("/bioc/config.yaml"), &[("If-None-Match", &tag)], b"");
     assert_eq!(again.status, 304);
     let head = http::request("HEAD", &server.url("/bioc/config.yaml"), &[], b"");
@@ -135,28 +135,28 @@ fn config_yaml_is_what_clients_read_and_is_as_it_was_on_a_day() {
 }
 
 #[test]
-fn before_the_first_sync_clients_read_that_there_is_nothing_and_administrators_what_to_do() {
+fn before_the_first_sync_clients_get_404_and_administrators_the_command() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/none").start();
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
     for path in ["/bioc/config.yaml", "/bioc/packages/3.20/bioc/src/contrib/PACKAGES"] {
         let answer = server.get(path);
-        let said = answer.text();
-        assert!(answer.status == 404 && !said.contains("rspm"), "{path}: {said}");
+        let text = answer.text();
+        assert!(answer.status == 404 && !text.contains("rspm"), "{path}: {text}");
         assert!(
-            said.contains("is not on this server") || said.contains("has not been synced yet"),
-            "{path}: {said}"
+            text.contains("is not on this server") || text.contains("has not been synced yet"),
+            "{path}: {text}"
         );
     }
     assert_eq!(server.get("/__api__/status").json()["bioc_versions"], json!([]));
     assert!(server.told("list bioconductor versions").contains("rspm sync --type=bioconductor"));
-    let ran = server.rspm("sync --type=bioconductor --version=three");
-    assert!(ran.code == 1 && ran.err.contains("such as 3.20"), "{}", ran.err);
-    let ran = server.rspm("sync --version=3.20");
-    assert!(ran.code == 1 && ran.err.contains("--type=bioconductor"), "{}", ran.err);
+    let output = server.rspm("sync --type=bioconductor --version=three");
+    assert!(output.code == 1 && output.err.contains("such as 3.20"), "{}", output.err);
+    let output = server.rspm("sync --version=3.20");
+    assert!(output.code == 1 && output.err.contains("--type=bioconductor"), "{}", output.err);
 }
 
 #[test]
-fn the_api_and_the_command_line_tell_of_versions() {
+fn the_api_and_the_command_line_list_versions() {
     let server = server();
     assert_eq!(
         server.get("/__api__/status").json()["bioc_versions"],
@@ -213,9 +213,12 @@ fn the_api_and_the_command_line_tell_of_versions() {
     assert_eq!(listed["total"], old_ones.len());
     let listed = server.json("list packages --repo=bioc --version=3.20");
     assert_eq!(listed["total"], new_ones.len());
-    let told = server.told("explain bioc Biobase --bioc-version=3.16");
-    assert!(told.contains("bioconductor 3.16/bioc") && told.contains("Biobase 2.58.0"), "{told}");
-    assert!(told.contains("GET /bioc/latest/packages/3.16/bioc/src/contrib/Biobase_2.58.0.tar.gz"), "{told}");
+    let output = server.told("explain bioc Biobase --bioc-version=3.16");
+    assert!(output.contains("bioconductor 3.16/bioc") && output.contains("Biobase 2.58.0"), "{output}");
+    assert!(
+        output.contains("GET /bioc/latest/packages/3.16/bioc/src/contrib/Biobase_2.58.0.tar.gz"),
+        "{output}"
+    );
     assert!(server.told("list repos").contains("bioconductor"));
 }
 
@@ -230,9 +233,9 @@ fn a_file_that_differs_from_the_index_starts_a_sync_of_its_version() {
     server.sync_of("bioconductor").expect("a good mirror");
     let contrib = root.join("packages/3.16/bioc/src/contrib");
     let other = "packages/3.20/bioc/src/contrib/BiocGenerics_0.52.0.tar.gz";
-    // Small enough to be held back until it is checked.
+    // Small enough to be buffered until it is verified.
     std::fs::copy(root.join(other), contrib.join("BiocGenerics_0.44.0.tar.gz")).expect("copied");
-    newer(&contrib);
+    add_to_index(&contrib);
     let answer = server.get("/bioc/packages/3.16/bioc/src/contrib/BiocGenerics_0.44.0.tar.gz");
     assert_eq!(answer.status, 502, "{}", answer.text());
     until("the version is synced", || {
@@ -240,11 +243,11 @@ fn a_file_that_differs_from_the_index_starts_a_sync_of_its_version() {
         index.text().contains("Package: later\n")
     });
     let rows = server.get("/__api__/sources/2/transactions").json();
-    assert_eq!(rows.as_array().map(Vec::len), Some(3), "3.20 was left alone: {rows}");
+    assert_eq!(rows.as_array().map(Vec::len), Some(3), "3.20 was not synced again: {rows}");
 }
 
 #[test]
-fn extra_of_a_version_of_old_is_served_like_its_other_repositories() {
+fn extra_of_an_old_version_is_served_like_its_other_repositories() {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
     let root = server.dir().join("mirror");
     let put = |part: &str, package: &Tarball| {
@@ -269,8 +272,8 @@ fn extra_of_a_version_of_old_is_served_like_its_other_repositories() {
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
     server.told("create repo --name=old");
     server.told("subscribe --repo=old --source=bioconductor --version=3.5");
-    let said = server.told("sync --type=bioconductor --quiet");
-    assert!(said.contains("Bioconductor 3.5 was synced"), "{said}");
+    let text = server.told("sync --type=bioconductor --quiet");
+    assert!(text.contains("Bioconductor 3.5 was synced"), "{text}");
     for version in ["3.5", "release"] {
         let at = format!("/bioc/packages/{version}/extra/src/contrib");
         let index = server.get(&format!("{at}/PACKAGES"));
@@ -281,16 +284,16 @@ fn extra_of_a_version_of_old_is_served_like_its_other_repositories() {
     }
     assert_eq!(server.get("/bioc/packages/3.6/extra/src/contrib/PACKAGES").status, 404);
     assert_eq!(server.get("/bioc/packages/3.5/workflows/src/contrib/PACKAGES").status, 404);
-    let told = server.get("/__api__/repos/bioc/packages/iSNetwork?bioc_version=3.5").json();
-    assert_eq!((&told["bioc_repo"], &told["bioc_version"]), (&json!("extra"), &json!("3.5")));
+    let package = server.get("/__api__/repos/bioc/packages/iSNetwork?bioc_version=3.5").json();
+    assert_eq!((&package["bioc_repo"], &package["bioc_version"]), (&json!("extra"), &json!("3.5")));
     let list = server.get("/old/latest/src/contrib/PACKAGES").text();
     assert!(list.contains("Package: iSNetwork\n") && list.contains("Package: soft\n"), "{list}");
 }
 
-/// The index has one more package.
-fn newer(contrib: &Path) {
+/// Adds a package to the index.
+fn add_to_index(contrib: &Path) {
     for form in ["PACKAGES.gz", "PACKAGES.rds"] {
-        std::fs::remove_file(contrib.join(form)).expect("it was there");
+        std::fs::remove_file(contrib.join(form)).expect("a file");
     }
     let index = std::fs::read_to_string(contrib.join("PACKAGES")).expect("an index");
     std::fs::write(

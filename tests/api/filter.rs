@@ -1,4 +1,4 @@
-//! `POST /filter/packages`: many packages in one question.
+//! `POST /filter/packages`: many packages in one request.
 
 use serde_json::{Value, json};
 
@@ -40,13 +40,13 @@ fn lines(answer: &Answer) -> Vec<Value> {
 #[test]
 fn each_package_is_one_line_of_json() {
     let server = server();
-    let asked = json!({ "repo": "team", "snapshot": "latest", "names": ["alpha", "beta==0.1", "alpha==1.0", "gone"] });
-    let found = lines(&post(&server, "/__api__/filter/packages", &asked));
-    let told: Vec<_> = found.iter().map(|row| format!("{} {}", row["name"], row["version"])).collect();
+    let query = json!({ "repo": "team", "snapshot": "latest", "names": ["alpha", "beta==0.1", "alpha==1.0", "gone"] });
+    let found = lines(&post(&server, "/__api__/filter/packages", &query));
+    let releases: Vec<_> = found.iter().map(|row| format!("{} {}", row["name"], row["version"])).collect();
     assert_eq!(
-        told,
+        releases,
         ["\"alpha\" \"1.1\"", "\"beta\" \"0.1\"", "\"alpha\" \"1.0\""],
-        "unknown ones are absent"
+        "unknown packages are absent"
     );
     let alpha = &found[0];
     assert_eq!((&alpha["summary"], &alpha["license"]), (&json!("A Test"), &json!("MIT")));
@@ -57,11 +57,11 @@ fn each_package_is_one_line_of_json() {
     assert_eq!((&alpha["downloads"], &alpha["blocked"]), (&json!(0), &json!(false)));
     assert!(alpha["package_size"].as_i64() > Some(0) && alpha.get("vulns").is_none(), "{alpha}");
     assert_eq!(found[2]["package_date"], "2020-01-02");
-    assert_eq!(found[2]["available_versions"], json!(["1.1", "1.0"]), "whichever version is asked for");
+    assert_eq!(found[2]["available_versions"], json!(["1.1", "1.0"]), "whichever version is requested");
 }
 
 #[test]
-fn a_long_answer_has_each_package_once_however_often_it_is_named() {
+fn a_long_answer_has_each_package_once_even_if_it_is_named_repeatedly() {
     let server = Server::start();
     let packages: Vec<Tarball> = (0..230).map(|n| Tarball::new(&format!("p{n}"), "1.0")).collect();
     server.local_repository("team", &packages);
@@ -78,48 +78,48 @@ fn a_long_answer_has_each_package_once_however_often_it_is_named() {
     found.sort();
     expected.sort();
     assert_eq!(found, expected);
-    assert_eq!(answer.header("transfer-encoding"), Some("chunked"), "made while it is taken");
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"), "generated while it is sent");
 }
 
 #[test]
-fn what_is_not_wanted_is_left_out() {
+fn parts_to_omit_are_left_out() {
     let server = server();
-    // As renv asks.
-    let asked = json!({
+    // The request of renv.
+    let query = json!({
         "repo": "team", "snapshot": "latest", "names": ["alpha==1.1"], "metadata": true, "vulns": true,
         "omit_dependencies": true, "omit_downloads": true, "omit_package_details": true
     });
-    let found = lines(&post(&server, "/__api__/filter/packages", &asked));
+    let found = lines(&post(&server, "/__api__/filter/packages", &query));
     assert_eq!(found, [json!({ "name": "alpha", "version": "1.1", "blocked": false })]);
-    let asked = json!({ "names": ["alpha"], "omit_dependencies": true, "omit_downloads": true });
-    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &asked));
+    let query = json!({ "names": ["alpha"], "omit_dependencies": true, "omit_downloads": true });
+    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
     assert!(found[0].get("downloads").is_none() && found[0].get("dependencies").is_none(), "{found:?}");
     assert_eq!(found[0]["summary"], "A Test");
 }
 
 #[test]
-fn a_snapshot_is_asked_for_by_its_name() {
+fn a_snapshot_is_requested_by_its_name() {
     let server = server();
     let first = server.get("/__api__/sources/team/transactions").json();
-    let oldest = first.as_array().expect("a list").last().expect("one")["id"].to_string();
-    let asked = |snapshot: &str| json!({ "snapshot": snapshot, "names": ["alpha", "beta"] });
+    let oldest = first.as_array().expect("a list").last().expect("a transaction")["id"].to_string();
+    let query = |snapshot: &str| json!({ "snapshot": snapshot, "names": ["alpha", "beta"] });
     let versions = |snapshot: &str| {
-        let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &asked(snapshot)));
+        let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query(snapshot)));
         found.iter().map(|row| row["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((versions(&oldest).as_str(), versions("latest").as_str()), ("1.0", "1.1 0.1"));
     let day =
         server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
     assert_eq!(versions(&day), "1.1 0.1");
-    let answer = post(&server, "/__api__/repos/team/filter/packages", &asked("newest"));
+    let answer = post(&server, "/__api__/repos/team/filter/packages", &query("newest"));
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!(4)));
 }
 
 #[test]
-fn a_name_that_is_none_is_a_line_of_its_own() {
+fn an_invalid_name_is_a_line_of_its_own() {
     let server = server();
-    let asked = json!({ "names": ["../etc/passwd", "beta", "beta=="] });
-    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &asked));
+    let query = json!({ "names": ["../etc/passwd", "beta", "beta=="] });
+    let found = lines(&post(&server, "/__api__/repos/team/filter/packages", &query));
     let errors: Vec<_> = found.iter().filter(|row| row.get("error").is_some()).collect();
     assert_eq!((errors.len(), &errors[0]["code"]), (2, &json!(1)), "{found:?}");
     assert!(errors[0]["error"].as_str().unwrap().contains("../etc/passwd"), "{found:?}");
@@ -131,7 +131,7 @@ fn a_name_that_is_none_is_a_line_of_its_own() {
 }
 
 #[test]
-fn questions_that_cannot_be_answered_say_why() {
+fn invalid_requests_are_refused_with_the_reason() {
     let server = server();
     for (path, body, status, word) in [
         ("/__api__/filter/packages", json!({ "names": ["a"] }), 400, "repository"),

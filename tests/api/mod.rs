@@ -2,10 +2,10 @@
 
 mod alerts;
 mod bioconductor;
-mod bioconductor_named;
+mod bioconductor_names;
+mod client_requests;
 mod filter;
-mod manners;
 mod packages;
-mod recorded;
+mod protocol;
 mod requirements;
 mod rules;

@@ -1,4 +1,4 @@
-//! Packages: lists that are searched, sorted and cut into pages; one with all that is known of it; releases.
+//! Packages: searched, sorted and paged lists; all fields of one package; releases.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn names(answer: &Value) -> String {
 }
 
 #[test]
-fn lists_are_searched_sorted_and_cut_into_pages() {
+fn lists_are_searched_sorted_and_paged() {
     let server = server();
     let list = |query: &str| names(&server.get(&format!("/__api__/repos/team/packages?{query}")).json());
     assert_eq!(list(""), "alpha Beta gamma");
@@ -41,7 +41,7 @@ fn lists_are_searched_sorted_and_cut_into_pages() {
     assert_eq!(
         list("bioc_version=3.22"),
         "alpha Beta gamma",
-        "no Bioconductor repository has versions of it"
+        "only repositories of Bioconductor have versions"
     );
     let of_source = names(&server.get("/__api__/sources/team/packages?_sort=name&_order=desc").json());
     assert_eq!(of_source, "gamma Beta alpha");
@@ -100,32 +100,32 @@ fn a_package_has_every_field_that_clients_read() {
 }
 
 #[test]
-fn archived_versions_are_told_with_date_and_licence_and_can_be_asked_for() {
+fn archived_versions_have_date_and_licence_and_can_be_requested() {
     let server = server();
     let alpha = server.get("/__api__/repos/team/packages/alpha").json();
     let old = &alpha["archived"][0];
     assert_eq!((&old["version"], &old["package_date"]), (&json!("1.9"), &json!("2020-01-02")));
     assert_eq!((&old["license"], &old["blocked"], &old["vulns"]), (&json!("MIT"), &json!(false), &json!([])));
-    let asked = server.get("/__api__/repos/team/packages/alpha?version=1.9").json();
-    assert_eq!((&asked["version"], &asked["is_archived"]), (&json!("1.9"), &json!(true)));
-    assert_eq!((&asked["package_date"], &asked["title"]), (&json!("2020-01-02"), &json!("A Test")));
-    assert_eq!(asked["checksum"].as_str().map(str::len), Some(64), "not the empty record of others");
+    let release = server.get("/__api__/repos/team/packages/alpha?version=1.9").json();
+    assert_eq!((&release["version"], &release["is_archived"]), (&json!("1.9"), &json!(true)));
+    assert_eq!((&release["package_date"], &release["title"]), (&json!("2020-01-02"), &json!("A Test")));
+    assert_eq!(release["checksum"].as_str().map(str::len), Some(64), "not an empty record");
     let none = server.get("/__api__/repos/team/packages/alpha?version=7.0");
     assert_eq!((none.status, &none.json()["code"]), (404, &json!(4)));
     assert_eq!(none.json()["error"], "Package 'alpha' not found");
 }
 
 #[test]
-fn a_source_tells_the_releases_of_a_package() {
+fn a_source_lists_the_releases_of_a_package() {
     let server = server();
     let releases = server.get("/__api__/sources/team/packages/alpha/releases").json();
-    let told: Vec<_> = releases
+    let versions: Vec<_> = releases
         .as_array()
         .expect("a list")
         .iter()
         .map(|row| (row["version"].as_str().unwrap(), row["is_archived"].as_bool().unwrap()))
         .collect();
-    assert_eq!(told, [("1.10", false), ("1.9", true)]);
+    assert_eq!(versions, [("1.10", false), ("1.9", true)]);
     assert!(releases[1]["date_publication"].is_string() && releases[1]["package_size"].as_i64() > Some(0));
     for missing in
         ["/__api__/sources/team/packages/nothing/releases", "/__api__/sources/99/packages/alpha/releases"]
@@ -135,7 +135,7 @@ fn a_source_tells_the_releases_of_a_package() {
 }
 
 #[test]
-fn days_come_in_the_order_asked_for() {
+fn days_are_listed_in_the_requested_order() {
     let server = server();
     let aliases = |query: &str| {
         let rows = server.get(&format!("/__api__/repos/team/transaction-dates?{query}")).json();
@@ -154,7 +154,7 @@ fn days_come_in_the_order_asked_for() {
 }
 
 #[test]
-fn a_package_of_a_mirror_that_was_fetched_tells_what_is_in_its_archive() {
+fn a_fetched_package_of_a_mirror_has_the_details_from_its_archive() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let contrib = server.dir().join("mirror/src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
@@ -169,20 +169,20 @@ fn a_package_of_a_mirror_that_was_fetched_tells_what_is_in_its_archive() {
     std::fs::write(contrib.join("PACKAGES"), index).expect("written");
     server.sync().expect("a mirror");
     server.repository("team", "cran");
-    let told = |name: &str| server.get(&format!("/__api__/repos/team/packages/{name}")).json();
-    assert_eq!((&told("alpha")["title"], &told("alpha")["readme"]), (&json!(null), &json!(null)));
+    let detail = |name: &str| server.get(&format!("/__api__/repos/team/packages/{name}")).json();
+    assert_eq!((&detail("alpha")["title"], &detail("alpha")["readme"]), (&json!(null), &json!(null)));
     let fetch = |name: &str| server.get(&format!("/team/latest/src/contrib/{name}_1.0.tar.gz")).status;
     assert_eq!((fetch("alpha"), fetch("beta")), (200, 200));
-    // The client has its bytes before the row says that they are kept.
+    // The client has all bytes before the file is recorded.
     for name in ["alpha", "beta"] {
-        until("the archive is looked into", || told(name)["title"] == "A Test");
+        until("the archive is read", || detail(name)["title"] == "A Test");
     }
-    let alpha = told("alpha");
+    let alpha = detail("alpha");
     assert_eq!((&alpha["title"], &alpha["readme_data"]), (&json!("A Test"), &json!("# Alpha")));
     assert_eq!(alpha["system_requirements"], "zlib");
-    // One without a README is told all the same, and twice.
+    // A package without a README has its details too, on every request.
     for _ in 0..2 {
-        assert_eq!((&told("beta")["title"], &told("beta")["readme"]), (&json!("A Test"), &json!(null)));
+        assert_eq!((&detail("beta")["title"], &detail("beta")["readme"]), (&json!("A Test"), &json!(null)));
     }
     let releases = server.get("/__api__/sources/cran/packages/alpha/releases").json();
     assert_eq!(releases[0]["checksum"].as_str().map(str::len), Some(64));

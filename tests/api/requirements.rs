@@ -1,4 +1,4 @@
-//! System requirements of packages, as remotes, pak, rv, uvr and others ask for them.
+//! System requirements of packages, as remotes, pak, rv, uvr and others request them.
 
 use serde_json::{Value, json};
 
@@ -14,8 +14,8 @@ fn server() -> Server {
     let server =
         Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
     let count = data::files(&rules.join("rules"), ".json").len();
-    let said = server.sync_of("sysreqs").expect("the rules");
-    assert!(said.contains(&format!("{count} rules of system requirements are in force now")), "{said}");
+    let message = server.sync_of("sysreqs").expect("the rules");
+    assert!(message.contains(&format!("{count} rules of system requirements are in force now")), "{message}");
     let packages = [
         Tarball::new("app", "1.0").field("Imports: maps, plain, elsewhere").field("Suggests: jvm"),
         Tarball::new("maps", "1.0")
@@ -54,7 +54,7 @@ fn post(server: &Server, query: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn named_packages_come_with_all_they_depend_on() {
+fn named_packages_include_all_their_dependencies() {
     let server = server();
     assert_eq!(names(&get(&server, &format!("all=false&pkgname=app&{JAMMY}"))), "maps web");
     assert_eq!(names(&get(&server, &format!("pkgname=web&pkgname=jvm&{JAMMY}"))), "jvm web");
@@ -80,7 +80,7 @@ fn a_whole_repository_is_one_answer() {
     let scripts = all["install_scripts"].as_array().expect("a list");
     assert!(scripts.contains(&json!("apt-get install -y default-jdk")), "{scripts:?}");
     assert_eq!(all["post_install"], json!([{ "command": "R CMD javareconf" }]));
-    // The text of `web` names libssl's package too: answers are those of the rules.
+    // The text of `web` matches the rule of libssl too.
     assert_eq!(
         all["requirements"][2]["requirements"]["packages"],
         json!(["libcurl4-openssl-dev", "libssl-dev"])
@@ -88,32 +88,38 @@ fn a_whole_repository_is_one_answer() {
 }
 
 #[test]
-fn a_description_is_answered_with_what_it_and_its_dependencies_need() {
+fn a_description_is_answered_with_the_requirements_of_it_and_its_dependencies() {
     let server = server();
     let description =
         "Package: mine\nVersion: 0.1\nImports: web, R6\nSuggests: jvm\nSystemRequirements: pandoc\n";
-    let told = post(&server, &format!("{JAMMY}&suggests=true"), description).json();
-    let of = |told: &Value| {
-        let rows = told["dependencies"].as_array().expect("a list").clone();
+    let answer = post(&server, &format!("{JAMMY}&suggests=true"), description).json();
+    let of = |answer: &Value| {
+        let rows = answer["dependencies"].as_array().expect("a list").clone();
         rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(of(&told), "mine jvm web");
-    assert_eq!(told["dependencies"][0]["install_scripts"], json!(["apt-get install -y pandoc"]));
+    assert_eq!(of(&answer), "mine jvm web");
+    assert_eq!(answer["dependencies"][0]["install_scripts"], json!(["apt-get install -y pandoc"]));
     assert!(
-        told["install_scripts"].as_array().expect("a list").contains(&json!("apt-get install -y libssl-dev"))
+        answer["install_scripts"]
+            .as_array()
+            .expect("a list")
+            .contains(&json!("apt-get install -y libssl-dev"))
     );
-    assert_eq!((&told["pre_install"], told["post_install"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+    assert_eq!(
+        (&answer["pre_install"], answer["post_install"].as_array().map(Vec::len)),
+        (&json!([]), Some(1))
+    );
     assert_eq!(
         of(&post(&server, JAMMY, description).json()),
         "mine web",
-        "what is suggested only when it is asked for"
+        "suggested packages only on request"
     );
-    // As pkgdepends asks: a text alone.
-    let told = post(&server, JAMMY, "SystemRequirements: java\n").json();
-    assert_eq!(told["install_scripts"], json!(["apt-get install -y default-jdk"]));
-    // A package that stands in the repository too is the one in the body.
-    let told = post(&server, JAMMY, "Package: web\nImports: app\nSystemRequirements: pandoc\n").json();
-    assert_eq!(of(&told), "web maps");
+    // The request of pkgdepends: only a text.
+    let answer = post(&server, JAMMY, "SystemRequirements: java\n").json();
+    assert_eq!(answer["install_scripts"], json!(["apt-get install -y default-jdk"]));
+    // A package in the body replaces the one in the repository.
+    let answer = post(&server, JAMMY, "Package: web\nImports: app\nSystemRequirements: pandoc\n").json();
+    assert_eq!(of(&answer), "web maps");
     for bad in ["", "<html></html>", "no field"] {
         let answer = post(&server, JAMMY, bad);
         assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(1)), "{bad}: {}", answer.text());
@@ -125,17 +131,17 @@ fn a_description_is_answered_with_what_it_and_its_dependencies_need() {
 }
 
 #[test]
-fn one_package_is_told_rule_by_rule() {
+fn one_package_is_described_rule_by_rule() {
     let server = server();
-    let told =
+    let answer =
         server.get("/__api__/repos/team/packages/maps/sysreqs?distribution=rockylinux&release=8").json();
-    assert_eq!(told["name"], "maps");
+    assert_eq!(answer["name"], "maps");
     assert_eq!(
-        told["source_files"],
+        answer["source_files"],
         json!(["gdal.json", "geos.json", "libcurl.json", "openssl.json"]),
-        "its own first"
+        "its own rules first"
     );
-    let gdal = &told["dependencies"][0];
+    let gdal = &answer["dependencies"][0];
     assert_eq!(
         (&gdal["name"], &gdal["packages"]),
         (&json!("gdal"), &json!(["gdal-devel", "gdal", "sqlite-devel"]))
@@ -146,11 +152,11 @@ fn one_package_is_told_rule_by_rule() {
 }
 
 #[test]
-fn systems_have_the_names_that_clients_find_on_them() {
+fn systems_have_the_names_that_clients_send() {
     let server = server();
     let same = |a: &str, b: &str| {
-        let told = |query: &str| get(&server, &format!("all=true&{query}"));
-        assert_eq!(told(a), told(b), "{a} {b}");
+        let answer = |query: &str| get(&server, &format!("all=true&{query}"));
+        assert_eq!(answer(a), answer(b), "{a} {b}");
     };
     same("distribution=rockylinux&release=8", "distribution=centos&release=8");
     same("distribution=almalinux&release=8.10", "distribution=centos&release=8");
@@ -159,21 +165,21 @@ fn systems_have_the_names_that_clients_find_on_them() {
     same("distribution=Ubuntu&release=jammy", JAMMY);
     same("distribution=debian&release=12.7", "distribution=debian&release=12");
     same("distribution=sles&release=15.6", "distribution=sle&release=15.6");
-    // Every row that says so.
+    // Every row with `sysReqs`.
     for row in server.get("/__api__/status").json()["distros"].as_array().expect("rows") {
         let (distribution, release) =
             (row["distribution"].as_str().unwrap(), row["release"].as_str().unwrap());
         let answer = server.get(&format!(
             "/__api__/repos/team/sysreqs?all=true&distribution={distribution}&release={release}"
         ));
-        // manylinux calls itself CentOS 8, which is one.
+        // manylinux identifies itself as CentOS 8, which is supported.
         let expected = row["sysReqs"] == true || row["name"] == "manylinux_2_28";
         assert_eq!(answer.status == 200, expected, "{row}: {}", answer.text());
     }
 }
 
 #[test]
-fn a_system_that_nothing_is_known_of_has_a_code_of_its_own() {
+fn an_unknown_system_has_its_own_error_code() {
     let server = server();
     for (distribution, release) in
         [("fedora", "41"), ("alpine", "3.20"), ("foobar", "11"), ("ubuntu", "7.04")]
@@ -205,48 +211,48 @@ fn a_system_that_nothing_is_known_of_has_a_code_of_its_own() {
 }
 
 #[test]
-fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() {
+fn requirements_of_packages_of_a_mirror_are_known_once_their_files_are_fetched() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut shelf = crate::support::mirror_dir::Shelf::new(dir.path().join("mirror"));
+    let mut mirror = crate::support::mirror_dir::Shelf::new(dir.path().join("mirror"));
     let web = Tarball::new("web", "1.0").field("SystemRequirements: libcurl: libcurl4-openssl-dev");
     for tarball in
         [web, Tarball::new("plain", "1.0"), Tarball::new("far", "1.0").field("SystemRequirements: GDAL")]
     {
-        shelf.publish(&tarball, "2026-01-01");
+        mirror.publish(&tarball, "2026-01-01");
     }
-    shelf.write();
+    mirror.write();
     // A mirror's index does not have the field.
-    let index = shelf.root.join("src/contrib/PACKAGES");
+    let index = mirror.root.join("src/contrib/PACKAGES");
     let text = std::fs::read_to_string(&index).expect("an index");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("SystemRequirements")).collect();
     std::fs::write(&index, lines.join("\n") + "\n").expect("written");
     let rules = data::path("sysreqs").canonicalize().expect("it exists");
     let gcfg =
-        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", shelf.url(), rules.display());
+        format!("[CRAN]\nURL = {}\n[SystemRequirements]\nURL = file://{}", mirror.url(), rules.display());
     let server = Builder::default().gcfg(&gcfg).start();
     server.sync_of("cran").expect("a sync");
     server.call("POST", "/repos", &json!({ "name": "team" }));
     server.call("POST", "/repos/team/sources", &json!({ "source": "cran" }));
-    let said = server.sync_of("sysreqs").expect("the rules");
-    assert!(said.contains("(3 are not)"), "{said}");
-    let ask = || get(&server, &format!("pkgname=web&pkgname=plain&{JAMMY}"));
-    let before = ask();
+    let message = server.sync_of("sysreqs").expect("the rules");
+    assert!(message.contains("(3 are not)"), "{message}");
+    let requirements = || get(&server, &format!("pkgname=web&pkgname=plain&{JAMMY}"));
+    let before = requirements();
     assert_eq!((names(&before), &before["unknown_count"]), (String::new(), &json!(2)));
     assert_eq!(before["unknown"], json!(["plain", "web"]));
     for package in ["web", "plain"] {
         assert_eq!(server.get(&format!("/team/latest/src/contrib/{package}_1.0.tar.gz")).status, 200);
     }
-    // Rows are written moments after the last byte.
-    let begun = std::time::Instant::now();
-    let mut after = ask();
-    while after.get("unknown").is_some() && begun.elapsed() < std::time::Duration::from_secs(20) {
+    // Rows are written shortly after the last byte.
+    let start = std::time::Instant::now();
+    let mut after = requirements();
+    while after.get("unknown").is_some() && start.elapsed() < std::time::Duration::from_secs(20) {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        after = ask();
+        after = requirements();
     }
     assert_eq!(
         (names(&after), after.get("unknown")),
         ("web".to_owned(), None),
-        "that plain needs nothing is known"
+        "it is known that plain needs nothing"
     );
     let all = get(&server, &format!("all=true&{JAMMY}"));
     assert_eq!((names(&all), &all["unknown"]), ("web".to_owned(), &json!(["far"])));
@@ -254,6 +260,6 @@ fn requirements_of_a_mirrors_packages_are_known_once_their_files_were_fetched() 
     assert_eq!((&one["dependencies"], &one["unknown"]), (&json!([]), &json!(["far"])));
     let body = post(&server, JAMMY, "Package: mine\nVersion: 1\nImports: far, web\n").json();
     assert_eq!(body["unknown"], json!(["far"]));
-    let said = server.sync_of("sysreqs").expect("the rules");
-    assert!(said.contains("(1 are not)"), "{said}");
+    let message = server.sync_of("sysreqs").expect("the rules");
+    assert!(message.contains("(1 are not)"), "{message}");
 }

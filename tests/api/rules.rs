@@ -1,4 +1,4 @@
-//! Where the rules of system requirements come from, and that nothing bad becomes of a bad download.
+//! The sources of the rules of system requirements; a bad download changes nothing.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use rstudio_pm::r::rds::matrix::write_matrix;
 
-const ASKED: &str = "/__api__/repos/team/sysreqs?all=true&distribution=ubuntu&release=22.04";
+const QUERY: &str = "/__api__/repos/team/sysreqs?all=true&distribution=ubuntu&release=22.04";
 
 fn with_package(server: &Server) {
     server
@@ -18,9 +18,9 @@ fn with_package(server: &Server) {
 
 /// The packages of the operating system that the one package needs.
 fn needed(server: &Server) -> String {
-    let told = server.get(ASKED).json();
+    let answer = server.get(QUERY).json();
     let packages =
-        told["requirements"][0]["requirements"]["packages"].as_array().cloned().unwrap_or_default();
+        answer["requirements"][0]["requirements"]["packages"].as_array().cloned().unwrap_or_default();
     packages.iter().map(|name| name.as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
@@ -32,16 +32,20 @@ fn over_http(mirror: &Mirror, file: &str) -> Server {
 }
 
 #[test]
-fn until_rules_are_there_the_answer_says_so() {
+fn without_rules_the_answer_names_the_command() {
     let server = Server::start();
     with_package(&server);
-    let answer = server.get(ASKED);
+    let answer = server.get(QUERY);
     assert_eq!((answer.status, &answer.json()["code"]), (503, &json!(8)));
     assert!(answer.text().contains("rspm sync --type=sysreqs") && answer.header("retry-after").is_some());
-    assert_eq!(server.get(&ASKED.replace("ubuntu", "plan9")).json()["code"], 14, "that is known without");
-    // Nobody reaches for the network: the directory of packages has none beside it.
-    let said = server.sync_of("SysReqs").expect_err("no rules");
-    assert!(said.contains("no-mirror/sysreqs"), "{said}");
+    assert_eq!(
+        server.get(&QUERY.replace("ubuntu", "plan9")).json()["code"],
+        14,
+        "an unknown system is known without rules"
+    );
+    // No network access: the rules belong beside the directory of packages, and there are none.
+    let message = server.sync_of("SysReqs").expect_err("no rules");
+    assert!(message.contains("no-mirror/sysreqs"), "{message}");
     assert_eq!(server.get("/__api__/alerts").json()[0]["name"], "sync:sysreqs");
     folder(&server.dir().join("no-mirror/sysreqs"), &["zlib"]);
     assert!(
@@ -52,7 +56,7 @@ fn until_rules_are_there_the_answer_says_so() {
 }
 
 #[test]
-fn an_archive_is_fetched_once_and_then_asked_after() {
+fn an_archive_is_fetched_once_and_then_revalidated() {
     let mirror = Mirror::start();
     mirror.put("base/main.tar.gz", archive(&["zlib"]));
     let server = over_http(&mirror, "main.tar.gz");
@@ -61,17 +65,17 @@ fn an_archive_is_fetched_once_and_then_asked_after() {
     assert!(
         server
             .sync_of("sysreqs")
-            .expect("the same")
+            .expect("unchanged rules")
             .contains("the 1 rules of system requirements are up to date")
     );
     assert_eq!(mirror.asked("base/main.tar.gz").len(), 2);
     mirror.put("base/main.tar.gz", archive(&["zlib", "gmp"]));
-    assert!(server.sync_of("sysreqs").expect("another").contains("2 rules"));
+    assert!(server.sync_of("sysreqs").expect("changed rules").contains("2 rules"));
     assert_eq!(needed(&server), "gmp zlib");
 }
 
 #[test]
-fn one_document_will_do_compressed_or_not() {
+fn a_single_document_is_accepted_compressed_or_not() {
     let document = r#"{"rules":{"zlib":{"patterns":["zlib"],"dependencies":[{"packages":["zlib1g-dev"],
         "constraints":[{"os":"linux","distribution":"ubuntu"}]}]}},"systems":[{"os":"linux"}],"source_commit":"61f1"}"#;
     let mirror = Mirror::start();
@@ -85,31 +89,31 @@ fn one_document_will_do_compressed_or_not() {
 }
 
 #[test]
-fn what_cannot_be_used_changes_nothing() {
+fn unusable_rules_change_nothing() {
     let mirror = Mirror::start();
     let good = archive(&["zlib", "gmp"]);
     mirror.put("base/main.tar.gz", good.clone());
     let server = over_http(&mirror, "main.tar.gz");
     server.sync_of("sysreqs").expect("an archive");
-    let before = server.get(ASKED).json();
+    let before = server.get(QUERY).json();
     for (what, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),
         ("nothing", Vec::new()),
-        ("half of it", good[..good.len() / 2].to_vec()),
+        ("half an archive", good[..good.len() / 2].to_vec()),
         ("an archive of something else", Tarball::new("other", "1").bytes()),
     ] {
         mirror.put("base/main.tar.gz", bytes);
-        let said = server.sync_of("sysreqs").expect_err(what);
-        assert!(said.contains(&mirror.url()), "{what}: {said}");
-        assert_eq!(server.get(ASKED).json(), before, "{what}");
+        let message = server.sync_of("sysreqs").expect_err(what);
+        assert!(message.contains(&mirror.url()), "{what}: {message}");
+        assert_eq!(server.get(QUERY).json(), before, "{what}");
     }
     mirror.remove("base/main.tar.gz");
     assert!(server.sync_of("sysreqs").expect_err("the file is missing").contains("is not on the mirror"));
-    assert_eq!(server.get(ASKED).json(), before);
+    assert_eq!(server.get(QUERY).json(), before);
 }
 
 #[test]
-fn rules_stay_over_a_restart() {
+fn rules_survive_a_restart() {
     let mut server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
     with_package(&server);
     folder(&server.dir().join("rules"), &["zlib"]);
@@ -117,29 +121,32 @@ fn rules_stay_over_a_restart() {
     std::fs::remove_dir_all(server.dir().join("rules")).expect("removed");
     server.restart();
     assert_eq!(needed(&server), "zlib", "from storage");
-    // What is kept and lost anyway is told, and does not keep the server from starting.
-    let kept = server.dir().join("data/persistent/sysreqs");
-    assert!(kept.is_dir());
+    // A loss of the stored rules is reported and does not prevent the start.
+    let directory = server.dir().join("data/persistent/sysreqs");
+    assert!(directory.is_dir());
     server.stop();
-    std::fs::remove_dir_all(&kept).expect("removed");
+    std::fs::remove_dir_all(&directory).expect("removed");
     server.launch();
-    assert_eq!(server.get(ASKED).status, 503);
+    assert_eq!(server.get(QUERY).status, 503);
     server.wait_for_log("rspm sync --type=sysreqs");
 }
 
 #[test]
-fn rspm_fetches_them_too() {
+fn rspm_syncs_the_rules() {
     let server = Builder::default().gcfg("[SystemRequirements]\nURL = file://{dir}/rules").start();
     folder(&server.dir().join("rules"), &["zlib", "gmp"]);
-    let said = server.json("sync --type=sysreqs");
-    assert_eq!((&said["key"], &said["status"]), (&json!("sync:sysreqs"), &json!("done")), "{said}");
+    let job = server.json("sync --type=sysreqs");
+    assert_eq!((&job["key"], &job["status"]), (&json!("sync:sysreqs"), &json!("done")), "{job}");
     assert!(server.json("sync --type=sysreqs")["message"].as_str().unwrap().contains("up to date"));
-    let said = server.refused("sync --type=sysreq");
-    assert!(said.contains("'sysreq' is not a source type") && said.contains("; and sysreqs, "), "{said}");
+    let message = server.refused("sync --type=sysreq");
+    assert!(
+        message.contains("'sysreq' is not a source type") && message.contains("; and sysreqs, "),
+        "{message}"
+    );
 }
 
 #[test]
-fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
+fn the_package_database_of_the_mirror_adds_what_its_index_lacks() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let root = server.dir().join("mirror");
     fixtures::mirror(&root);
@@ -147,12 +154,13 @@ fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
     server.sync().expect("a mirror");
     server.repository("team", "cran");
     assert_eq!(server.get("/__api__/repos/team/packages/alpha").json()["title"], json!(null));
-    let said = server.sync_of("sysreqs").expect("no database");
+    let message = server.sync_of("sysreqs").expect("no database");
     assert!(
-        said.contains("/mirror/web/packages/packages.rds: requirements of") && said.ends_with("(1 are not)"),
-        "{said}"
+        message.contains("/mirror/web/packages/packages.rds: requirements of")
+            && message.ends_with("(1 are not)"),
+        "{message}"
     );
-    assert_eq!(server.get(ASKED).json()["requirements"], json!([]));
+    assert_eq!(server.get(QUERY).json()["requirements"], json!([]));
 
     let fields = ["Package", "Version", "Title", "Maintainer", "SystemRequirements"];
     let rows = [
@@ -163,14 +171,14 @@ fn the_package_database_of_the_mirror_tells_what_its_index_does_not() {
     write_matrix(&mut table, &fields, &rows).expect("a Vec takes it");
     std::fs::create_dir_all(root.join("web/packages")).expect("a directory");
     std::fs::write(root.join("web/packages/packages.rds"), table).expect("written");
-    let said = server.sync_of("sysreqs").expect("a database");
-    assert!(said.contains("1 packages of cran were described"), "{said}");
+    let message = server.sync_of("sysreqs").expect("a database");
+    assert!(message.contains("1 packages of cran were described"), "{message}");
     let alpha = server.get("/__api__/repos/team/packages/alpha").json();
     assert_eq!((&alpha["title"], &alpha["maintainer"]), (&json!("The First"), &json!("Zoë <z@example.org>")));
     assert_eq!(alpha["system_requirements"], "zlib (>= 1)");
     assert_eq!(server.get("/__api__/repos/team/packages").json()[0]["title"], "The First");
-    assert_eq!(needed(&server), "zlib", "also of a state that was asked for before");
-    assert!(!server.sync_of("sysreqs").expect("again").contains("described"), "once");
+    assert_eq!(needed(&server), "zlib", "also of a state that was requested before");
+    assert!(!server.sync_of("sysreqs").expect("again").contains("described"), "packages are described once");
     let index = server.get("/team/latest/src/contrib/PACKAGES").text();
-    assert!(!index.contains("SystemRequirements"), "the index stays the mirror's: {index}");
+    assert!(!index.contains("SystemRequirements"), "the index is still that of the mirror: {index}");
 }

@@ -1,5 +1,4 @@
-//! `rspm backfill` on a running server: what it tells, what everybody sees afterwards, and that nothing but `--stop`
-//! ends it.
+//! `rspm backfill` on a running server: its output, the snapshots that it adds, and that only `--stop` ends it.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
-/// alpha: 1.0 on 2025-10-09, 1.1 on the 11th, 2.0 on the 14th; beta on the 10th, away on the 12th.
+/// alpha: 1.0 on 2025-10-09, 1.1 on the 11th, 2.0 on the 14th; beta on the 10th, removed on the 12th.
 fn cran() -> Cran {
     let package = |name: &str, version: &str| Tarball::new(name, version).field("NeedsCompilation: no");
     let mut cran = Cran::default();
@@ -20,7 +19,7 @@ fn cran() -> Cran {
     cran
 }
 
-fn served() -> (Upstream, Server) {
+fn start() -> (Upstream, Server) {
     let web = Upstream::empty();
     cran().serve(&web);
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", web.url())).start();
@@ -31,25 +30,25 @@ fn served() -> (Upstream, Server) {
 }
 
 fn index(server: &Server, day: &str) -> (u16, String) {
-    let got = server.get(&format!("/prod/{day}/src/contrib/PACKAGES"));
-    (got.status, got.text())
+    let answer = server.get(&format!("/prod/{day}/src/contrib/PACKAGES"));
+    (answer.status, answer.text())
 }
 
 #[test]
-fn what_was_filled_in_is_seen_by_everybody() {
-    let (_web, server) = served();
+fn back_filled_snapshots_are_served_to_all_clients() {
+    let (_web, server) = start();
     assert_eq!(index(&server, "2025-10-12").0, 404);
-    let told = server.told("backfill --source=cran --since=2025-10-01 --dry-run");
+    let output = server.told("backfill --source=cran --since=2025-10-01 --dry-run");
     assert_eq!(
-        told,
+        output,
         "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be filled in; 3 archives have to be read, \
          which at 8 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB\n"
     );
-    assert_eq!(index(&server, "2025-10-12").0, 404, "nothing was done");
+    assert_eq!(index(&server, "2025-10-12").0, 404, "a dry run changes nothing");
     let job = server.json("backfill --since=2025-10-01 --rate=1000");
-    let said = job["message"].as_str().unwrap_or_default();
+    let message = job["message"].as_str().unwrap_or_default();
     assert!(
-        said.starts_with("5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, were filled in"),
+        message.starts_with("5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, were filled in"),
         "{job}"
     );
     assert_eq!((&job["status"], &job["key"]), (&"done".into(), &"backfill:cran".into()));
@@ -64,10 +63,10 @@ fn what_was_filled_in_is_seen_by_everybody() {
     assert!(index(&server, "2025-10-09").1.contains("SystemRequirements: libcurl"));
     assert!(!index(&server, "2025-10-13").1.contains("beta"));
     for form in ["PACKAGES.gz", "PACKAGES.rds", "Meta/archive.rds", "Meta/current.rds"] {
-        let got = server.get(&format!("/prod/2025-10-11/src/contrib/{form}"));
-        assert_eq!(got.status, 200, "{form}");
+        let answer = server.get(&format!("/prod/2025-10-11/src/contrib/{form}"));
+        assert_eq!(answer.status, 200, "{form}");
     }
-    // The old version as the listed one of its day, from where the mirror keeps it now.
+    // The old version is the listed one of its day; its file comes from the archive of the mirror.
     let file = server.get("/prod/2025-10-10/src/contrib/alpha_1.0.tar.gz");
     let old =
         cran().archive.into_iter().find(|release| release.file() == "alpha_1.0.tar.gz").expect("it exists");
@@ -88,27 +87,27 @@ fn what_was_filled_in_is_seen_by_everybody() {
     let rows = server.get("/__api__/sources/1/transactions").json();
     let rows = rows.as_array().expect("a list");
     assert_eq!(rows.len(), 6);
-    // Old clients look for a date among the rows, and ask for the number beside it.
+    // Old clients search the rows for a date and request the number in the same row.
     assert_eq!(rows[0]["action"], "Sync");
     let row = rows.iter().find(|row| row["completed"] == "2025-10-11").expect("a row of that day");
     assert_eq!((&row["action"], &row["published_to"]), (&"Backfill".into(), &"2025-10-11T23:59:59Z".into()));
     assert_eq!(index(&server, &row["id"].to_string()).1, text);
-    let explained = server.told("explain prod alpha --date=2025-10-12");
-    assert!(explained.contains("1.1") && explained.contains("2025-10-12"), "{explained}");
-    let explained = server.told("explain prod beta --date=2025-10-13");
-    assert!(explained.contains("archive"), "{explained}");
+    let explanation = server.told("explain prod alpha --date=2025-10-12");
+    assert!(explanation.contains("1.1") && explanation.contains("2025-10-12"), "{explanation}");
+    let explanation = server.told("explain prod beta --date=2025-10-13");
+    assert!(explanation.contains("archive"), "{explanation}");
 }
 
 #[test]
-fn what_cannot_be_done_says_what_can() {
-    let (_web, server) = served();
+fn errors_name_what_is_supported() {
+    let (_web, server) = start();
     for (line, words) in [
         ("backfill --source=nope --since=2025-10-01", "there is no source 'nope'"),
         ("backfill --source=pypi --since=2025-10-01", "it is for cran"),
         ("backfill --source=pypi --stop", "it is for cran"),
     ] {
-        let said = server.refused(line);
-        assert!(said.contains(words), "{line}: {said}");
+        let message = server.refused(line);
+        assert!(message.contains(words), "{line}: {message}");
     }
     for (line, words) in [
         ("backfill --source=cran", "--since"),
@@ -116,21 +115,21 @@ fn what_cannot_be_done_says_what_can() {
         ("backfill --since=2025-10-01 --rate=0", "1..=1000"),
         ("backfill --since=2025-10-01 --stop", "cannot be used with"),
     ] {
-        let ran = server.rspm(line);
-        assert!(ran.code == 2 && ran.err.contains(words), "{line}: {} {}", ran.code, ran.err);
+        let result = server.rspm(line);
+        assert!(result.code == 2 && result.err.contains(words), "{line}: {} {}", result.code, result.err);
     }
     assert_eq!(server.told("backfill --stop"), "No back-fill of cran is under way.\n");
     let later = server.told("backfill --since=2999-01-01");
     assert!(later.starts_with("the history of cran begins on"), "{later}");
 }
 
-/// Waits until the past is there.
-fn comes(server: &Server) {
-    let begun = Instant::now();
+/// Waits until the back-filled snapshots are served.
+fn wait_for_snapshots(server: &Server) {
+    let start = Instant::now();
     while index(server, "2025-10-12").0 != 200 {
         assert!(
-            begun.elapsed() < Duration::from_secs(40),
-            "it does not go on: {:?}",
+            start.elapsed() < Duration::from_secs(40),
+            "the back-fill does not continue: {:?}",
             server.log_lines().last()
         );
         std::thread::sleep(Duration::from_millis(50));
@@ -140,51 +139,54 @@ fn comes(server: &Server) {
 const SLOW: &str = "src/contrib/Archive/alpha/alpha_1.0.tar.gz";
 
 #[test]
-fn one_goes_on_after_a_kill_and_after_offline() {
-    let (web, mut server) = served();
+fn a_back_fill_resumes_after_a_kill_and_after_offline() {
+    let (web, mut server) = start();
     web.always(SLOW, Fault::Slow(Duration::from_secs(60)));
     let job = server.json("backfill --since=2025-10-01 --no-wait");
     assert_eq!(job["status"], "running");
     let again = server.json("backfill --since=2025-10-01 --no-wait");
     assert_eq!((&again["id"], &again["attached"]), (&job["id"], &true.into()));
     assert!(server.told("status").contains("backfill:cran"), "{}", server.told("status"));
-    // A sync is not kept waiting, and going offline neither.
+    // Neither a sync nor going offline waits for it.
     let synced = server.told("sync");
     assert!(synced.contains("nothing changed"), "{synced}");
-    let begun = Instant::now();
+    let start = Instant::now();
     server.told("offline --timeout=40s");
     assert!(
-        begun.elapsed() < Duration::from_secs(15),
-        "half of the time is for what begins from its beginning"
+        start.elapsed() < Duration::from_secs(15),
+        "half of the timeout is for jobs that restart from the beginning"
     );
     web.asked();
     server.told("online");
-    let begun = Instant::now();
-    while !web.asked().iter().any(|asked| asked.path == "src/contrib/Meta/archive.rds") {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it goes on by itself");
+    let start = Instant::now();
+    while !web.asked().iter().any(|request| request.path == "src/contrib/Meta/archive.rds") {
+        assert!(start.elapsed() < Duration::from_secs(20), "the back-fill resumes by itself");
         std::thread::sleep(Duration::from_millis(20));
     }
     server.kill();
     web.always(SLOW, Fault::Also("X: y"));
     server.launch();
-    comes(&server);
-    // What it published is seen a moment before the job has ended.
-    let told = server.told("backfill --stop");
-    assert!(told.contains("were filled in") || told.contains("No back-fill of cran is under way"), "{told}");
+    wait_for_snapshots(&server);
+    // The snapshots are visible shortly before the job ends.
+    let output = server.told("backfill --stop");
+    assert!(
+        output.contains("were filled in") || output.contains("No back-fill of cran is under way"),
+        "{output}"
+    );
     assert_eq!(server.told("backfill --stop"), "No back-fill of cran is under way.\n");
 }
 
 #[test]
-fn one_that_was_stopped_goes_on_when_it_is_asked_for_again() {
-    let (web, mut server) = served();
+fn a_stopped_back_fill_resumes_when_it_is_requested_again() {
+    let (web, mut server) = start();
     web.always(SLOW, Fault::Slow(Duration::from_secs(60)));
     server.told("backfill --since=2025-10-01 --no-wait");
-    let told = server.told("backfill --stop");
-    assert!(told.contains("was stopped"), "{told}");
+    let output = server.told("backfill --stop");
+    assert!(output.contains("was stopped"), "{output}");
     server.restart();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.json("status")["jobs"].as_array().map(Vec::len).unwrap_or_default(), 0);
     web.always(SLOW, Fault::Also("X: y"));
     server.told("backfill --since=2025-10-01");
-    comes(&server);
+    wait_for_snapshots(&server);
 }

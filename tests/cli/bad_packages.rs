@@ -1,4 +1,4 @@
-//! Files that `rspm add` refuses, one test for each kind, with the sentence an administrator reads.
+//! Files that `rspm add` refuses, one test for each kind, with the error message.
 
 use std::io::Write;
 
@@ -7,20 +7,20 @@ use crate::support::tarball::Tarball;
 
 const DESCRIPTION: &str = "Package: alpha\nVersion: 1.0\nTitle: A Test\nDescription: Tests.\nLicense: MIT\n";
 
-/// Tries to add a file; the reason after `PATH: 'NAME' is refused: `, and nothing was added.
-fn refused(name: &str, bytes: &[u8]) -> String {
+/// Tries to add a file, checks that nothing was added, and returns the reason after `PATH: 'NAME' is refused: `.
+fn refusal(name: &str, bytes: &[u8]) -> String {
     let server = team();
     let path = server.dir().join(name);
     std::fs::write(&path, bytes).expect("written");
-    let said = server.refused(&format!("add --source=team --path={}", path.display()));
+    let message = server.refused(&format!("add --source=team --path={}", path.display()));
     let start = format!("{}: '{name}' is refused: ", path.display());
     assert_eq!(server.json("list packages --source=team")["total"], 0);
     let left: Vec<_> = std::fs::read_dir(server.dir().join("tmp")).expect("a folder").collect();
     assert!(left.is_empty(), "{left:?}");
-    said.strip_prefix(&start).unwrap_or_else(|| panic!("{said}")).to_owned()
+    message.strip_prefix(&start).unwrap_or_else(|| panic!("{message}")).to_owned()
 }
 
-/// A gzipped tar with a good DESCRIPTION and what `more` appends.
+/// A gzipped tar with a good DESCRIPTION and the members that `more` appends.
 fn archive(more: impl FnOnce(&mut tar::Builder<flate2::write::GzEncoder<Vec<u8>>>)) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);
@@ -47,10 +47,10 @@ fn link(kind: tar::EntryType, target: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_path_that_climbs_out() {
+fn a_path_that_leaves_the_package() {
     let bytes = Tarball::new("alpha", "1.0").with("../../evil", "x").bytes();
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes),
+        refusal("alpha_1.0.tar.gz", &bytes),
         "'alpha/../../evil' contains '..'; an archive may only write inside its own folder"
     );
 }
@@ -66,7 +66,7 @@ fn an_absolute_path() {
         tar.append(&header, b"x".as_slice()).expect("a member");
     });
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes),
+        refusal("alpha_1.0.tar.gz", &bytes),
         "'/etc/evil' is an absolute path; an archive may only write inside its own folder"
     );
 }
@@ -74,7 +74,7 @@ fn an_absolute_path() {
 #[test]
 fn a_symbolic_link_that_leaves_the_package() {
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &link(tar::EntryType::Symlink, "../../etc/passwd")),
+        refusal("alpha_1.0.tar.gz", &link(tar::EntryType::Symlink, "../../etc/passwd")),
         "the link 'alpha/data' to '../../etc/passwd' leaves the package's folder; replace it by a copy of the file"
     );
 }
@@ -82,7 +82,7 @@ fn a_symbolic_link_that_leaves_the_package() {
 #[test]
 fn a_hard_link_that_leaves_the_package() {
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &link(tar::EntryType::Link, "/etc/passwd")),
+        refusal("alpha_1.0.tar.gz", &link(tar::EntryType::Link, "/etc/passwd")),
         "the link 'alpha/data' to '/etc/passwd' leaves the package's folder; replace it by a copy of the file"
     );
 }
@@ -90,7 +90,7 @@ fn a_hard_link_that_leaves_the_package() {
 #[test]
 fn a_device() {
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &link(tar::EntryType::Block, "")),
+        refusal("alpha_1.0.tar.gz", &link(tar::EntryType::Block, "")),
         "'alpha/data' is neither file, folder nor link (tar type '4'); remove it and build again"
     );
 }
@@ -110,15 +110,15 @@ fn a_decompression_bomb() {
     }
     let bytes = gz.finish().expect("memory");
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes),
+        refusal("alpha_1.0.tar.gz", &bytes),
         "the archive inflates to more than 250 times its size; it looks like a decompression bomb"
     );
 }
 
 #[test]
-fn a_file_with_another_packages_name() {
+fn a_file_with_the_name_of_another_package() {
     assert_eq!(
-        refused("beta_1.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
+        refusal("beta_1.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
         "DESCRIPTION has 'alpha' 1.0, but the file is named 'beta_1.0.tar.gz'; rename the file"
     );
 }
@@ -126,7 +126,7 @@ fn a_file_with_another_packages_name() {
 #[test]
 fn a_file_with_another_version() {
     assert_eq!(
-        refused("alpha_2.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
+        refusal("alpha_2.0.tar.gz", &Tarball::new("alpha", "1.0").bytes()),
         "DESCRIPTION has 'alpha' 1.0, but the file is named 'alpha_2.0.tar.gz'; rename the file"
     );
 }
@@ -140,7 +140,7 @@ fn a_folder_with_another_name_than_its_package() {
     gz.append_data(&mut header, "alpha-main/DESCRIPTION", DESCRIPTION.as_bytes()).expect("a member");
     let bytes = gz.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive");
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes),
+        refusal("alpha_1.0.tar.gz", &bytes),
         "DESCRIPTION has package 'alpha', but the folder is 'alpha-main'; they must be the same"
     );
 }
@@ -154,7 +154,7 @@ fn no_description() {
     gz.append_data(&mut header, "alpha/README", b"x\n".as_slice()).expect("a member");
     let bytes = gz.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive");
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes),
+        refusal("alpha_1.0.tar.gz", &bytes),
         "there is no 'alpha/DESCRIPTION'; this is not an R package"
     );
 }
@@ -163,15 +163,15 @@ fn no_description() {
 fn no_version() {
     let mut tarball = Tarball::new("alpha", "1.0");
     tarball.version = String::new();
-    let said = refused("alpha_1.0.tar.gz", &tarball.bytes());
-    assert!(said.starts_with("DESCRIPTION"), "{said}");
+    let message = refusal("alpha_1.0.tar.gz", &tarball.bytes());
+    assert!(message.starts_with("DESCRIPTION"), "{message}");
 }
 
 #[test]
 fn a_binary_package() {
     let built = "Built: R 4.2.2; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &Tarball::new("alpha", "1.0").field(built).bytes()),
+        refusal("alpha_1.0.tar.gz", &Tarball::new("alpha", "1.0").field(built).bytes()),
         "this is a binary package (built for R 4.2.2 x86_64-pc-linux-gnu), not a source package; add the file R CMD \
          build makes"
     );
@@ -180,22 +180,25 @@ fn a_binary_package() {
 #[test]
 fn a_zip() {
     assert_eq!(
-        refused("alpha_1.0.tar.gz", b"PK\x03\x04rest of a zip file that is long enough to look at"),
+        refusal("alpha_1.0.tar.gz", b"PK\x03\x04rest of a zip file that is long enough to look at"),
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     );
 }
 
 #[test]
-fn an_archive_cut_short() {
+fn a_truncated_archive() {
     let bytes = Tarball::new("alpha", "1.0").with("R/big.R", &"x <- 1\n".repeat(5000)).bytes();
     assert_eq!(
-        refused("alpha_1.0.tar.gz", &bytes[..bytes.len() - 20]),
+        refusal("alpha_1.0.tar.gz", &bytes[..bytes.len() - 20]),
         "the archive is cut short; copy or download the file again"
     );
 }
 
 #[test]
 fn an_empty_file() {
-    let said = refused("alpha_1.0.tar.gz", b"");
-    assert!(said.starts_with("this is not a package archive") || said.contains("cut short"), "{said}");
+    let message = refusal("alpha_1.0.tar.gz", b"");
+    assert!(
+        message.starts_with("this is not a package archive") || message.contains("cut short"),
+        "{message}"
+    );
 }

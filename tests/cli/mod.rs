@@ -1,6 +1,5 @@
-//! The real `rspm` against the real server: what it prints, what it refuses and why.
+//! The real `rspm` with the real server: its output, its refusals and their reasons.
 
-mod absent;
 mod access;
 mod backfill;
 mod bad_packages;
@@ -10,6 +9,7 @@ mod platforms;
 mod refusals;
 mod syncing;
 mod texts;
+mod unsupported;
 
 use std::path::PathBuf;
 
@@ -26,13 +26,13 @@ fn files(server: &Server, tarballs: &[Tarball]) -> Vec<PathBuf> {
     tarballs.iter().map(path).collect()
 }
 
-/// `--path=a,b` for these.
+/// The flag `--path=a,b` for these files.
 fn path_flag(files: &[PathBuf]) -> String {
     let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     format!("--path={}", files.join(","))
 }
 
-/// Adds packages, which must go well.
+/// Adds packages, which must succeed.
 fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
     let files = files(server, tarballs);
     server.told(&format!("add --source={source} {}", path_flag(&files)));

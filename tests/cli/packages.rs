@@ -1,10 +1,10 @@
-//! Adding and removing packages, as the next request sees it.
+//! Adding and removing packages, checked by the next request.
 
 use super::{add, files, path_flag, team};
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-fn listed(server: &Server) -> Vec<String> {
+fn list(server: &Server) -> Vec<String> {
     let page = server.json("list packages --repo=prod");
     let rows = page["packages"].as_array().expect("rows").iter();
     rows.map(|row| format!("{} {}", row["name"].as_str().unwrap(), row["version"].as_str().unwrap()))
@@ -18,14 +18,14 @@ fn several_files_with_one_bad_among_them_add_nothing() {
     let bad = server.dir().join("gamma_1.0.tar.gz");
     std::fs::write(&bad, b"<html>not here</html>").expect("written");
     paths.insert(1, bad.clone());
-    let said = server.refused(&format!("add --source=team {}", path_flag(&paths)));
+    let message = server.refused(&format!("add --source=team {}", path_flag(&paths)));
     let expected = format!("{}: 'gamma_1.0.tar.gz' is refused: this is not a package archive", bad.display());
-    assert!(said.starts_with(&expected), "{said}");
-    assert!(listed(&server).is_empty());
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(list(&server).is_empty());
     assert!(server.json("info --source=team")["last_transaction"].is_null(), "no transaction either");
     paths.remove(1);
     server.told(&format!("add --source=team {}", path_flag(&paths)));
-    assert_eq!(listed(&server), ["alpha 1.0", "beta 1.0"]);
+    assert_eq!(list(&server), ["alpha 1.0", "beta 1.0"]);
 }
 
 #[test]
@@ -33,21 +33,21 @@ fn several_files_with_one_that_exists_add_nothing() {
     let server = team();
     add(&server, "team", &[Tarball::new("beta", "1.0")]);
     let both = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
-    let said = server.refused(&format!("add --source=team {}", path_flag(&both)));
-    assert!(said.starts_with("beta 1.0 is in the source 'team' already"), "{said}");
-    assert_eq!(listed(&server), ["beta 1.0"]);
+    let message = server.refused(&format!("add --source=team {}", path_flag(&both)));
+    assert!(message.starts_with("beta 1.0 is in the source 'team' already"), "{message}");
+    assert_eq!(list(&server), ["beta 1.0"]);
     server.told(&format!("add --source=team {} --succeed-on-existing", path_flag(&both)));
-    assert_eq!(listed(&server), ["alpha 1.0", "beta 1.0"]);
+    assert_eq!(list(&server), ["alpha 1.0", "beta 1.0"]);
 }
 
 #[test]
-fn a_file_that_is_not_there_and_a_folder_are_named() {
+fn a_missing_file_and_a_folder_are_named() {
     let server = team();
     let missing = server.dir().join("alpha_1.0.tar.gz");
-    let said = server.refused(&format!("add --source=team --path={}", missing.display()));
-    assert_eq!(said, format!("reading {}: No such file or directory (os error 2)", missing.display()));
-    let said = server.refused(&format!("add --source=team --path={}", server.dir().display()));
-    assert_eq!(said, format!("reading {}: is a directory", server.dir().display()));
+    let message = server.refused(&format!("add --source=team --path={}", missing.display()));
+    assert_eq!(message, format!("reading {}: No such file or directory (os error 2)", missing.display()));
+    let message = server.refused(&format!("add --source=team --path={}", server.dir().display()));
+    assert_eq!(message, format!("reading {}: is a directory", server.dir().display()));
 }
 
 #[test]
@@ -60,21 +60,21 @@ fn replaced_bytes_are_in_the_next_answer_and_the_old_ones_in_the_older_snapshot(
     let other = files(&server, &[Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n")]);
     server.told(&format!("add --source=team {} --replace", path_flag(&other)));
     assert!(file("latest") != old, "the new bytes");
-    assert!(file(&before.to_string()) == old, "history keeps the old");
+    assert!(file(&before.to_string()) == old, "history keeps the old bytes");
 }
 
 #[test]
-fn each_scope_of_a_removal_takes_what_it_says() {
+fn each_scope_of_a_removal_removes_the_named_versions() {
     let server = team();
     let versions = ["1.0", "1.1", "1.2", "1.3"].map(|version| Tarball::new("alpha", version));
     add(&server, "team", &versions);
     let remove = |scope: &str| server.told(&format!("remove package --name=alpha@{scope} --source=team"));
     assert_eq!(remove("current"), "Removed alpha 1.3 from source 'team'.\n");
-    assert_eq!(listed(&server), ["alpha 1.2"]);
+    assert_eq!(list(&server), ["alpha 1.2"]);
     assert_eq!(remove("1.1"), "Removed alpha 1.1 from source 'team'.\n");
-    assert_eq!(listed(&server), ["alpha 1.2"]);
+    assert_eq!(list(&server), ["alpha 1.2"]);
     assert_eq!(remove("all"), "Removed alpha 1.2, 1.0 from source 'team'.\n");
-    assert!(listed(&server).is_empty());
+    assert!(list(&server).is_empty());
     for version in ["1.0", "1.1", "1.2", "1.3"] {
         let path = format!("/prod/latest/src/contrib/Archive/alpha/alpha_{version}.tar.gz");
         assert_eq!(server.get(&path).status, 404, "{version}");

@@ -1,4 +1,4 @@
-//! Every command, with an output that nobody reads: quiet, and without a panic.
+//! Every command with a closed standard output: no message and no panic.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -11,23 +11,24 @@ use super::{files, path_flag, team};
 use crate::support::fixtures;
 use crate::support::tarball::Tarball;
 
-/// The commands that can be run, as their words.
-fn leaves(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
+/// Collects the commands that can be run, by name.
+fn runnable(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name()).trim_start().to_owned();
         if !sub.is_subcommand_required_set() {
             found.insert(path.clone());
         }
-        leaves(sub, &path, found);
+        runnable(sub, &path, found);
     }
 }
 
-/// Runs it with a standard output whose reader has gone; what it said on standard error.
-fn unread(command: &mut Command) -> (Option<i32>, String) {
+/// Runs a command with a closed standard output; returns the exit code and standard error.
+fn run_unread(command: &mut Command) -> (Option<i32>, String) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let ran = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
-    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    let output =
+        command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
     fixtures::mirror(&server.dir().join("no-mirror"));
     let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     let add = format!("add --source=team {}", path_flag(&paths));
-    // In an order in which each finds what it needs.
+    // In an order in which each command finds its objects.
     let lines = [
         add.as_str(),
         "add binary --source=team --path=/nowhere.tar.gz --distribution=noble",
@@ -78,20 +79,20 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "online",
     ];
     let mut expected = BTreeSet::new();
-    leaves(&Cli::command(), "", &mut expected);
+    runnable(&Cli::command(), "", &mut expected);
     let mut tried = BTreeSet::new();
     for line in lines {
-        let (code, err) = unread(&mut server.rspm_command(line));
+        let (code, err) = run_unread(&mut server.rspm_command(line));
         assert!(!err.contains("panicked") && matches!(code, Some(0 | 1)), "rspm {line}: {code:?} {err}");
         assert!(code == Some(0) || err.starts_with("Error: "), "rspm {line}: {err}");
         let command =
             expected.iter().filter(|command| format!("{line} ").starts_with(&format!("{command} ")));
         let command = command.max_by_key(|command| command.len()).expect("a command").clone();
-        let help = unread(&mut server.rspm_command(&format!("{command} --help")));
+        let help = run_unread(&mut server.rspm_command(&format!("{command} --help")));
         assert_eq!(help, (Some(0), String::new()), "rspm {command} --help");
         tried.insert(command);
     }
-    assert_eq!(tried, expected, "a command without a line here, or the other way round");
+    assert_eq!(tried, expected, "a command without a line in this test, or a line without a command");
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn completions_of_both_programs_are_quiet_on_a_closed_pipe() {
     assert!(offline::args::Cli::command().find_subcommand("completion").is_some());
     for program in [rspm, downloader] {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let ended = unread(Command::new(program).args(["completion", shell]));
+            let ended = run_unread(Command::new(program).args(["completion", shell]));
             assert_eq!(ended, (Some(0), String::new()), "{program} completion {shell}");
         }
     }

@@ -1,4 +1,4 @@
-//! The table of platforms, as the administrator's file changes it: in the list, in the status answer, in refusals.
+//! The table of platforms as changed by the configuration file: the list, the status answer, errors.
 
 use serde_json::json;
 
@@ -11,21 +11,21 @@ const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fe
                    [MacOS \"4.7\"]\nArm64 = sonoma-arm64\n";
 
 #[test]
-fn distributions_are_listed_for_people_and_programs() {
+fn distributions_are_listed_as_text_and_json() {
     let server = Builder::default().gcfg(OWN).start();
-    let told = server.told("list distributions");
+    let output = server.told("list distributions");
     let line = |name: &str| -> String {
-        let found = told.lines().find(|line| line.split_whitespace().next() == Some(name));
-        found.unwrap_or_else(|| panic!("{name}: {told}")).split_whitespace().collect::<Vec<_>>().join(" ")
+        let found = output.lines().find(|line| line.split_whitespace().next() == Some(name));
+        found.unwrap_or_else(|| panic!("{name}: {output}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert!(told.starts_with("Name"), "{told}");
-    assert!(told.lines().all(|line| line.chars().count() <= 100), "{told}");
+    assert!(output.starts_with("Name"), "{output}");
+    assert!(output.lines().all(|line| line.chars().count() <= 100), "{output}");
     assert_eq!(line("fedora42"), "fedora42 Fedora 42 arm64");
-    assert!(line("rhel9").starts_with("rhel9 Rocky Linux 9 x86_64, arm64 rockylinux9,"), "{told}");
-    assert!(["almalinux9", "centos9", "ours"].iter().all(|alias| told.contains(alias)), "{told}");
+    assert!(line("rhel9").starts_with("rhel9 Rocky Linux 9 x86_64, arm64 rockylinux9,"), "{output}");
+    assert!(["almalinux9", "centos9", "ours"].iter().all(|alias| output.contains(alias)), "{output}");
     assert_eq!(line("jammy"), "jammy Ubuntu 22.04 (Jammy) x86_64 R 4.4 only");
     assert_eq!(line("noble"), "noble Ubuntu 24.04 (Noble) x86_64, arm64 hidden");
-    // The name of the distribution goes on in the next line.
+    // The name of the distribution continues in the next line.
     assert_eq!(line("rhel8"), "rhel8 centos8 Red Hat Enterprise x86_64");
 
     let all = server.json("list distributions");
@@ -37,7 +37,7 @@ fn distributions_are_listed_for_people_and_programs() {
 }
 
 #[test]
-fn the_status_answer_has_a_full_row_for_each() {
+fn the_status_answer_has_a_full_row_for_each_distribution() {
     let server = Builder::default().gcfg(OWN).start();
     let status = server.get("/__api__/status").json();
     let rows = status["distros"].as_array().expect("rows");
@@ -46,32 +46,32 @@ fn the_status_answer_has_a_full_row_for_each() {
         "display": "Fedora 42", "distribution": "fedora", "release": "42", "build_distribution": "",
         "sysReqs": false, "binaries": false, "hidden": false, "official_rspm": true, "arch": ["arm64"] });
     assert_eq!(row("fedora42"), Some(expected));
-    assert_eq!(row("noble").expect("hidden ones are told too")["hidden"], true);
-    assert_eq!(row("ours"), None, "a name alone");
+    assert_eq!(row("noble").expect("hidden rows are included")["hidden"], true);
+    assert_eq!(row("ours"), None, "an alias has no row");
     assert_eq!(status["r_versions"], json!(["4.6", "4.5"]));
     assert_eq!(status["macos_urls"]["4.7"], json!({ "arm64": "sonoma-arm64" }));
     assert_eq!(status["macos_urls"]["4.1"], json!({ "arm64": "big-sur-arm64", "x86_64": "" }));
 }
 
 #[test]
-fn a_mistake_in_them_is_told_with_file_and_line_and_a_reload_takes_the_mended_file() {
+fn a_mistake_in_a_distribution_is_reported_with_file_and_line_and_a_reload_applies_the_corrected_file() {
     let server = Server::start();
     let file = server.config_file();
-    let text = std::fs::read_to_string(&file).expect("read");
+    let text = std::fs::read_to_string(&file).expect("readable");
     let lines = text.lines().count();
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhle9\n")).expect("written");
-    let (code, said) = server.check_config();
+    let (code, report) = server.check_config();
     let expected = format!(
         "{}:{}:9: [Distribution \"ours\"] Alias = \"rhle9\": is not a Linux distribution of its own; did you mean `rhel9`?",
         file.display(),
         lines + 2
     );
-    assert!(code != 0 && said.contains(&expected), "{said}\n{expected}");
+    assert!(code != 0 && report.contains(&expected), "{report}\n{expected}");
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhel9\n")).expect("written");
     fixtures::mirror(&server.dir().join("no-mirror"));
     assert_eq!(server.check_config().0, 0);
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());
-    let told = server.told("list distributions");
-    assert!(told.contains("ours"), "{told}");
+    let output = server.told("list distributions");
+    assert!(output.contains("ours"), "{output}");
 }

@@ -1,11 +1,11 @@
-//! What is refused, with the sentence that says the way out.
+//! Refused commands, with the message that names the remedy.
 
 use super::{add, files, path_flag, team};
 use crate::support::rspm::bare;
 use crate::support::tarball::Tarball;
 
 #[test]
-fn unknown_names_come_with_the_nearest_one() {
+fn unknown_names_are_reported_with_the_nearest_one() {
     let server = team();
     add(&server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
     let file = path_flag(&files(&server, &[Tarball::new("beta", "1.0")]));
@@ -45,7 +45,7 @@ fn unknown_names_come_with_the_nearest_one() {
 }
 
 #[test]
-fn what_exists_is_named_with_the_flag_that_accepts_it() {
+fn existing_objects_are_reported_with_the_flag_that_accepts_them() {
     let server = team();
     assert_eq!(
         server.refused("create source --name=team"),
@@ -67,7 +67,7 @@ fn what_exists_is_named_with_the_flag_that_accepts_it() {
 }
 
 #[test]
-fn a_source_in_use_and_a_built_in_one_stay() {
+fn a_source_in_use_and_a_built_in_source_are_not_changed() {
     let server = team();
     assert_eq!(
         server.refused("delete source --name=team"),
@@ -117,7 +117,7 @@ fn names_types_and_orders_are_checked() {
 }
 
 #[test]
-fn wrong_usage_is_exit_code_2_and_says_how() {
+fn wrong_usage_is_exit_code_2_with_the_usage() {
     for line in [
         "",
         "frobnicate",
@@ -130,16 +130,20 @@ fn wrong_usage_is_exit_code_2_and_says_how() {
         "list packages --repo=prod --count=0",
         "list -o yaml",
     ] {
-        let ran = bare(line);
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "rspm {line}: {}", ran.err);
-        assert!(ran.err.contains("Usage:") || ran.err.contains("try '--help'"), "rspm {line}: {}", ran.err);
+        let output = bare(line);
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
+        assert!(
+            output.err.contains("Usage:") || output.err.contains("try '--help'"),
+            "rspm {line}: {}",
+            output.err
+        );
     }
 }
 
 #[test]
-fn errors_are_json_on_demand_never_mixed_into_the_output() {
+fn errors_with_json_output_are_never_on_standard_output() {
     let server = team();
-    let ran = server.rspm("info --repo=prdo -o json");
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
-    assert!(ran.err.contains("did you mean 'prod'?"), "{}", ran.err);
+    let output = server.rspm("info --repo=prdo -o json");
+    assert_eq!((output.code, output.out.as_str()), (1, ""));
+    assert!(output.err.contains("did you mean 'prod'?"), "{}", output.err);
 }

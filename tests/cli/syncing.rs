@@ -1,4 +1,4 @@
-//! `rspm sync` twice at once, and against mirrors that cannot be used.
+//! `rspm sync`: two at once, and unusable mirrors.
 
 use std::process::Stdio;
 
@@ -24,10 +24,10 @@ fn a_second_sync_follows_the_first() {
     };
     let ends: Vec<Ran> =
         [spawn(), spawn()].map(|child| child.wait_with_output().expect("our own child").into()).into();
-    for ran in &ends {
-        assert_eq!(ran.code, 0, "{}", ran.err);
-        assert_eq!(ran.err, "A sync of CRAN is already running; following it.\n");
-        assert!(ran.out.contains(&crate::support::data::cran().added()), "{}", ran.out);
+    for output in &ends {
+        assert_eq!(output.code, 0, "{}", output.err);
+        assert_eq!(output.err, "A sync of CRAN is already running; following it.\n");
+        assert!(output.out.contains(&crate::support::data::cran().added()), "{}", output.out);
     }
     assert_eq!(ends[0].out, ends[1].out);
     let rows = server.get("/__api__/sources/1/transactions").json();
@@ -40,8 +40,8 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
     let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 30 4 * * *").start();
     fixtures::mirror(&server.dir().join("no-mirror"));
     let rows = |server: &Server| -> Vec<String> {
-        let told = timeless(&server.told("status"));
-        let (_, table) = told.split_once("\n\n").expect("a table below the sentences");
+        let text = timeless(&server.told("status"));
+        let (_, table) = text.split_once("\n\n").expect("a table below the text");
         table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     let before = [
@@ -49,7 +49,7 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
         "cran 30 4 * * * never <time>",
         "bioconductor 0 2 * * * never none",
         "sysreqs 0 1 * * * never <time>",
-        // Its own schedule is one that never comes.
+        // Its own schedule never occurs.
         "vulns 0 0 30 2 * never none",
     ];
     assert_eq!(rows(&server)[..5], before);
@@ -70,35 +70,35 @@ fn a_sync_of_bioconductor_has_a_line_for_each_version() {
     let mirror = crate::support::data::path("bioc-mirror");
     let server =
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", mirror.display())).start();
-    let said = server.told("sync --type=bioconductor");
-    let lines: Vec<&str> = said.lines().collect();
-    assert!(lines.len() >= 2, "{said}");
+    let message = server.told("sync --type=bioconductor");
+    let lines: Vec<&str> = message.lines().collect();
+    assert!(lines.len() >= 2, "{message}");
     for version in ["3.20", "3.16"] {
         let of = |line: &&&str| line.starts_with(&format!("Bioconductor {version} was synced (transaction "));
-        assert_eq!(lines.iter().filter(of).count(), 1, "{said}");
+        assert_eq!(lines.iter().filter(of).count(), 1, "{message}");
         server.wait_for_log(&format!("Bioconductor {version} was synced"));
     }
 }
 
 #[test]
-fn a_mirror_that_is_none_is_refused_with_what_was_looked_for() {
+fn a_source_that_is_no_mirror_is_refused_with_the_files_expected() {
     let server = Builder::default().start();
-    let said = server.refused("sync");
+    let message = server.refused("sync");
     let path = server.dir().join("no-mirror");
-    assert!(said.contains(&path.display().to_string()), "{said}");
+    assert!(message.contains(&path.display().to_string()), "{message}");
     let page = Nginx::start("location / { default_type text/html; return 200 '<html>Welcome</html>'; }");
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", page.url())).start();
-    let said = server.refused("sync");
-    assert!(said.contains("PACKAGES"), "{said}");
+    let message = server.refused("sync");
+    assert!(message.contains("PACKAGES"), "{message}");
     assert_eq!(
         timeless(&server.told("list sources --type=cran")),
         "Name  Type  Packages  Last change\ncran  CRAN  0\n"
     );
-    let gone = Nginx::start("location / { return 404; }");
-    let url = gone.url();
+    let empty = Nginx::start("location / { return 404; }");
+    let url = empty.url();
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).start();
-    let said = server.refused("sync");
-    assert!(said.contains(&url), "{said}");
-    let ran = server.rspm("sync -o json");
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "a failed sync fails the command");
+    let message = server.refused("sync");
+    assert!(message.contains(&url), "{message}");
+    let output = server.rspm("sync -o json");
+    assert_eq!((output.code, output.out.as_str()), (1, ""), "a failed sync fails the command");
 }

@@ -1,4 +1,4 @@
-//! What every command prints for people, and its JSON for programs.
+//! The text output and the JSON of every command.
 
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn repositories_in_json() {
 }
 
 #[test]
-fn subscriptions_are_told_as_a_list_in_order() {
+fn subscriptions_are_printed_as_an_ordered_list() {
     let server = Server::start();
     server.told("create source --name=team");
     server.told("create repo --name=prod");
@@ -215,10 +215,10 @@ fn one_source_and_one_repository_are_described() {
          Last transaction:  none yet\n"
     );
     add(&server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
-    let told = timeless(&server.told("info --source=team"));
-    assert!(told.ends_with("at <time> (1 added, 0 updated, 1 archived, 0 removed)\n"), "{told}");
-    let told = server.told("info --source=cran");
-    assert!(told.contains("\nCreated:           with the server\n"), "{told}");
+    let output = timeless(&server.told("info --source=team"));
+    assert!(output.ends_with("at <time> (1 added, 0 updated, 1 archived, 0 removed)\n"), "{output}");
+    let output = server.told("info --source=cran");
+    assert!(output.contains("\nCreated:           with the server\n"), "{output}");
     assert_eq!(server.json("info --repo=prod")["sources"][0]["name"], "team");
     assert_eq!(server.json("info --source=team")["last_transaction"]["added"], 1);
 }
@@ -246,17 +246,17 @@ fn a_sync_is_one_sentence_or_a_finished_job() {
 }
 
 #[test]
-fn check_config_passes_the_daemons_words_on() {
+fn check_config_prints_the_output_of_the_daemon() {
     let server = Server::start();
-    let ran = server.rspm("check-config");
+    let output = server.rspm("check-config");
     let direct = std::process::Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
         .args(["--check-config", "--config"])
         .arg(server.config_file())
         .output()
         .expect("it runs");
-    assert_eq!(ran.out, String::from_utf8_lossy(&direct.stdout));
-    assert_eq!(Some(ran.code), direct.status.code());
-    assert!(ran.out.contains("[PASS]"), "{}", ran.out);
+    assert_eq!(output.out, String::from_utf8_lossy(&direct.stdout));
+    assert_eq!(Some(output.code), direct.status.code());
+    assert!(output.out.contains("[PASS]"), "{}", output.out);
     let json = server.rspm("check-config -o json");
     assert!(serde_json::from_str::<Value>(&json.out).is_ok(), "{}", json.out);
 }
@@ -264,8 +264,8 @@ fn check_config_passes_the_daemons_words_on() {
 #[test]
 fn completions_help_and_version_need_no_server() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ran = crate::support::rspm::bare(&format!("completion {shell}"));
-        assert!(ran.code == 0 && ran.out.contains("rspm"), "{shell}");
+        let output = crate::support::rspm::bare(&format!("completion {shell}"));
+        assert!(output.code == 0 && output.out.contains("rspm"), "{shell}");
     }
     let help = crate::support::rspm::bare("--help");
     assert!(help.code == 0 && help.out.contains("Exit codes: 0 done"), "{}", help.out);

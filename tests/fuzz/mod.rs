@@ -1,4 +1,4 @@
-//! The committed corpus of every fuzz target, run once: inputs that reach what a parser can do, and those that made it fail.
+//! Runs the committed corpus of every fuzz target once: inputs that cover the parser, and inputs that made it fail.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ fn every_input_of_the_corpus_passes_its_fuzz_target() {
             }
         }
     }
-    assert!(failed.is_empty(), "FUZZ_TARGET={{folder}} fuzz {{file}} shows why: {failed:#?}");
+    assert!(failed.is_empty(), "FUZZ_TARGET={{folder}} fuzz {{file}} shows the reason: {failed:#?}");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn every_folder_of_the_corpus_has_a_fuzz_target_and_all_are_small() {
     assert!(total < 1 << 20, "the corpus has {total} bytes: minimise it");
 }
 
-/// The packages of a `Cargo.lock`: name, version and the names of what each needs.
+/// The packages of a `Cargo.lock`: name, version and the names of the dependencies.
 fn locked(file: &str) -> Vec<(String, String, BTreeSet<String>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -67,14 +67,15 @@ fn locked(file: &str) -> Vec<(String, String, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_fuzzing_program_is_built_of_the_same_versions() {
+fn the_fuzzing_program_uses_the_same_versions() {
     let (ours, fuzzing) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
     let known: BTreeSet<_> = ours.iter().map(|(name, version, _)| (name, version)).collect();
-    let strange = fuzzing.iter().map(|(name, version, _)| (name, version)).filter(|one| !known.contains(one));
-    let strange: Vec<&str> = strange.map(|(name, _)| name.as_str()).collect();
-    assert_eq!(strange, ["arbitrary", "libfuzzer-sys", "rstudio-pm-fuzz"], "make fuzz-lock");
-    // What the library needs, without what only its tests need.
-    let (_, _, needed) = fuzzing.iter().find(|(name, ..)| name == "rstudio-pm").expect("it is fuzzed");
+    let additional =
+        fuzzing.iter().map(|(name, version, _)| (name, version)).filter(|one| !known.contains(one));
+    let additional: Vec<&str> = additional.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(additional, ["arbitrary", "libfuzzer-sys", "rstudio-pm-fuzz"], "make fuzz-lock");
+    // The dependencies of the library, without those of its tests.
+    let (_, _, needed) = fuzzing.iter().find(|(name, ..)| name == "rstudio-pm").expect("the library");
     let manifest = include_str!("../../Cargo.toml");
     let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("its dependencies");
     let (table, _) = rest.split_once("\n[dev-dependencies]\n").expect("an end");

@@ -1,11 +1,12 @@
-//! The script that boots systems for the tests of the packages, where there is no system to boot.
+//! The script that boots systems for the tests of the packages, with systems that do not boot.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Runs `boot` of `tests/packaging/system` with `nspawn` in place of systemd-nspawn; its exit code and what it wrote.
+/// Runs `boot` of `tests/packaging/system` with `nspawn` in place of systemd-nspawn; returns its exit code and
+/// standard error.
 fn boot(nspawn: &str) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("systemd-nspawn");
@@ -30,9 +31,9 @@ fn a_system_that_does_not_boot_is_ended_and_fails_the_test() {
     for nspawn in
         ["exec sleep 600", "sleep 600 & wait", "trap '' TERM; while :; do sleep 600; done", "exit 3"]
     {
-        let (code, said) = boot(nspawn);
-        assert_eq!(code, Some(1), "{nspawn}: {said}");
-        assert!(said.contains("the system does not boot"), "{nspawn}: {said}");
+        let (code, errors) = boot(nspawn);
+        assert_eq!(code, Some(1), "{nspawn}: {errors}");
+        assert!(errors.contains("the system does not boot"), "{nspawn}: {errors}");
     }
     assert!(began.elapsed() < Duration::from_secs(300), "{:?}", began.elapsed());
 }

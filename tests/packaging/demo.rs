@@ -1,4 +1,4 @@
-//! `make demo`: what it finds out before it builds.
+//! `make demo`: the checks before the build.
 
 use std::net::TcpListener;
 use std::process::Command;

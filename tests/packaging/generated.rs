@@ -1,5 +1,5 @@
-//! What is installed besides programs, and the reference pages of the documentation, are made from the programs:
-//! manual pages, the defaults, the levels of the schema, tables.
+//! Files generated from the programs: manual pages, the file of defaults, the levels of the schema, and the reference
+//! pages and tables of the documentation.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,51 +11,51 @@ use rstudio_pm::config::rows::SECTIONS;
 use rstudio_pm::config::table::{Effect, Property, Section, SubName};
 use rstudio_pm::{cli, config, daemon, db, http, offline};
 
-/// Compares a file of the checkout with what it shall be; with UPDATE_DOCS=1 it writes instead.
-fn holds(path: &str, expected: &str) {
+/// Compares a file of the checkout with its expected content; with UPDATE_DOCS=1 writes it instead.
+fn assert_file(path: &str, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, expected).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{path} is not what the program says; write it again with `make docs`");
+    assert!(found == expected, "{path} is out of date; regenerate it with `make docs`");
 }
 
-/// As [`holds`], for the part of a page that is marked as generated from `source`.
-fn holds_part(path: &str, source: &str, expected: &str) {
+/// As [`assert_file`], for the part of a page that is marked as generated from `source`.
+fn assert_part(path: &str, source: &str, expected: &str) {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let begin = format!("<!-- generated from {source}: begin -->\n\n");
     let end = "\n<!-- generated: end -->";
     let (before, rest) = page.split_once(&begin).expect("the page marks where the generated part begins");
     let (_, after) = rest.split_once(end).expect("the page marks where the generated part ends");
-    holds(path, &format!("{before}{begin}{expected}{end}{after}"));
+    assert_file(path, &format!("{before}{begin}{expected}{end}{after}"));
 }
 
 #[test]
 fn the_page_of_the_configuration() {
-    holds_part("docs/admin/configuration.md", "src/config/rows.rs", &config::reference::text());
+    assert_part("docs/admin/configuration.md", "src/config/rows.rs", &config::reference::text());
 }
 
 #[test]
 fn the_page_of_files() {
-    holds_part("docs/admin/files.md", "src/daemon/files/table.rs", &daemon::files::reference::text());
+    assert_part("docs/admin/files.md", "src/daemon/files/table.rs", &daemon::files::reference::text());
 }
 
 #[test]
 fn the_page_of_rspm() {
-    holds("docs/admin/rspm.md", &cli::reference::text());
+    assert_file("docs/admin/rspm.md", &cli::reference::text());
 }
 
 #[test]
 fn the_description_of_the_admin_api() {
     let document = serde_json::to_string_pretty(&http::admin::openapi::document()).unwrap();
-    holds("docs/api/admin.json", &format!("{document}\n"));
+    assert_file("docs/api/admin.json", &format!("{document}\n"));
 }
 
 #[test]
 fn the_description_of_the_public_api() {
     let document = serde_json::to_string_pretty(&http::public::openapi::document()).unwrap();
-    holds("docs/api/public.json", &format!("{document}\n"));
+    assert_file("docs/api/public.json", &format!("{document}\n"));
 }
 
 /// Text of a manual page: no control lines, no escapes, no typographic dashes.
@@ -68,7 +68,7 @@ fn roff(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `words` between backquotes in bold.
+/// Text with `words` in backquotes set in bold.
 fn marked(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(i, part)| if i % 2 == 1 { format!("\\fB{}\\fR", roff(part)) } else { roff(part) }).collect()
@@ -84,11 +84,11 @@ const FILES: &str = ".SH FILES\n\
     .TP\n\\fI/var/log/rstudio/rstudio\\-pm\\fR\nServer log and access log.\n\
     .TP\n\\fI/run/rstudio\\-pm/rstudio\\-pm.sock\\fR\nThe socket\n.BR rspm (1)\ntalks to.\n";
 
-/// One part of what clap_mangen makes.
+/// One part of the page of clap_mangen.
 fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, command: &Command) -> String {
     let mut out = Vec::new();
     render(&Man::new(command.clone()), &mut out).unwrap();
-    // Its preamble defines an apostrophe, in each part.
+    // The preamble of each part defines an apostrophe.
     let text = String::from_utf8(out).unwrap();
     text.lines()
         .filter(|l| !l.starts_with(".ie ") && !l.starts_with(".el "))
@@ -99,7 +99,7 @@ fn part(render: fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>, comman
 fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
         let path = format!("{path} {}", sub.get_name());
-        // What has subcommands and needs none, such as `rspm add`, is a command as well.
+        // A command with optional subcommands, such as `rspm add`, is a command as well.
         if !sub.is_subcommand_required_set() {
             out.push((path.clone(), sub.clone()));
         }
@@ -107,7 +107,7 @@ fn leaves(command: &Command, path: &str, out: &mut Vec<(String, Command)>) {
     }
 }
 
-/// The options and commands of a program with sub-commands; how many those are.
+/// Appends the options and commands of a program with subcommands; returns the number of commands.
 fn commands(page: &mut String, root: &Command, name: &str) -> usize {
     page.push_str(&part(|man, out| man.render_options_section(out), root));
     page.push_str(".SH COMMANDS\n");
@@ -126,7 +126,7 @@ fn commands(page: &mut String, root: &Command, name: &str) -> usize {
     commands.len()
 }
 
-/// Every command of a tree that can be run, with its words.
+/// Collects every command of a tree that can be run, with its full name.
 fn runnable(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let path = format!("{path} {}", sub.get_name());
@@ -173,7 +173,7 @@ fn every_command_and_flag_of_rspm_is_in_its_page_and_in_its_manual() {
 
 const EXAMPLES: &str = ".SH EXAMPLES\n";
 
-/// Command lines with what they are for, as a section of a manual page.
+/// Appends command lines with their purpose, as a section of a manual page.
 fn examples(page: &mut String, all: &[(&str, &[&str])]) {
     page.push_str(EXAMPLES);
     for (index, (what, lines)) in all.iter().enumerate() {
@@ -184,7 +184,7 @@ fn examples(page: &mut String, all: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn every_manual_page_has_examples_and_says_what_else_to_read() {
+fn every_manual_page_has_examples_and_references() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man");
     for entry in std::fs::read_dir(pages).unwrap().flatten() {
         let page = std::fs::read_to_string(entry.path()).unwrap();
@@ -231,7 +231,7 @@ fn man_page_of_rspm() {
     );
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rstudio\\-pm.gcfg (5)\n");
-    holds("docs/man/rspm.1", &page);
+    assert_file("docs/man/rspm.1", &page);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn man_page_of_the_downloader() {
         ],
     );
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n");
-    holds("docs/man/rspm-offline-downloader.1", &page);
+    assert_file("docs/man/rspm-offline-downloader.1", &page);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn man_page_of_the_server() {
          .BR systemctl (1),\n.BR systemd.socket (5),\n.BR systemd.generator (7)\n.PP\nUnits:\n\
          .IR rstudio\\-pm.service ,\n.IR rstudio\\-pm\\-http@.socket ,\n.IR rstudio\\-pm\\-https@.socket .\n",
     );
-    holds("docs/man/rstudio-pm.8", &page);
+    assert_file("docs/man/rstudio-pm.8", &page);
 }
 
 fn section(page: &mut String, section: &Section) {
@@ -396,12 +396,12 @@ fn man_page_of_the_configuration() {
     );
     page.push_str(FILES);
     page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1)\n");
-    holds("docs/man/rstudio-pm.gcfg.5", &page);
+    assert_file("docs/man/rstudio-pm.gcfg.5", &page);
 }
 
 #[test]
 fn the_defaults_file() {
-    holds("etc/rstudio-pm.gcfg.defaults", &config::defaults::text());
+    assert_file("etc/rstudio-pm.gcfg.defaults", &config::defaults::text());
 }
 
 #[test]
@@ -414,13 +414,13 @@ fn the_shipped_configuration_is_the_defaults() {
     assert_eq!(format!("{:?}", shipped.config), format!("{:?}", defaults.config));
 }
 
-/// The package scripts refuse a downgrade by these two numbers, before anything is touched.
+/// The package scripts refuse a downgrade by these two numbers, before any change.
 #[test]
 fn the_levels_of_the_schema() {
     let all = db::migrate::MIGRATIONS;
     let known = all.last().map_or(0, |m| m.number);
     let needed = all.iter().filter(|m| !m.expand_only).map(|m| m.number).max().unwrap_or(0);
-    holds(
+    assert_file(
         "etc/schema",
         &format!(
             "# Levels of the database schema: the newest that this version knows, and the minimum a program must know to \

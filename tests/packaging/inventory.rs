@@ -1,4 +1,4 @@
-//! The licence texts and the SBOM that the packages carry, against `Cargo.lock` and `cargo tree`.
+//! The licence texts and the SBOM in the packages, compared with `Cargo.lock` and `cargo tree`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn here() -> &'static Path {
+fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `tests/packaging/inventory` writes: texts, SBOM.
+/// The output of `tests/packaging/inventory`: texts, SBOM.
 fn inventory() -> (String, Value) {
     let dir = tempfile::tempdir().expect("a directory");
     let (texts, sbom) = (dir.path().join("texts"), dir.path().join("sbom"));
     let python = std::env::var("RSPM_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = here().join("tests/packaging/inventory");
+    let script = root().join("tests/packaging/inventory");
     let ended = Command::new(python).arg(script).args([&texts, &sbom]).output().expect("python runs");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     let sbom = serde_json::from_slice(&std::fs::read(sbom).expect("written")).expect("JSON");
@@ -24,7 +24,7 @@ fn inventory() -> (String, Value) {
 
 /// Name and version of each package of `Cargo.lock`, with its checksum.
 fn locked() -> BTreeMap<String, Option<String>> {
-    let text = std::fs::read_to_string(here().join("Cargo.lock")).expect("readable");
+    let text = std::fs::read_to_string(root().join("Cargo.lock")).expect("readable");
     let value = |part: &str, key: &str| {
         let line = part.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")))?;
         line.strip_suffix('"').map(str::to_owned)
@@ -36,11 +36,11 @@ fn locked() -> BTreeMap<String, Option<String>> {
     text.split("[[package]]").skip(1).filter_map(package).collect()
 }
 
-/// What `cargo tree` says is linked into the programs, this package excepted.
+/// The crates linked into the programs according to `cargo tree`, without this package.
 fn linked() -> BTreeSet<String> {
     let words =
         "tree --locked --offline --edges normal --target x86_64-unknown-linux-gnu --prefix none --format {p}";
-    let output = Command::new(env!("CARGO")).current_dir(here()).args(words.split(' ')).output();
+    let output = Command::new(env!("CARGO")).current_dir(root()).args(words.split(' ')).output();
     let output = output.expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
@@ -74,7 +74,7 @@ fn every_linked_crate_is_in_the_sbom_with_the_checksum_of_the_lock_file() {
 }
 
 #[test]
-fn every_linked_crate_has_its_licence_and_the_texts_of_it() {
+fn every_linked_crate_has_its_licence_and_its_texts() {
     let (texts, _) = inventory();
     let lines: Vec<&str> = texts.lines().collect();
     for package in linked() {

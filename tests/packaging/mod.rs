@@ -1,4 +1,4 @@
-//! What is installed: units, manual pages, packages.
+//! Installed files: units, manual pages, packages.
 
 mod boot;
 mod demo;

@@ -1,4 +1,4 @@
-//! Sockets that are said to be handed over and are none: a line in the log, and a server that answers.
+//! Invalid variables for inherited sockets: a line in the log, and a server that answers.
 
 use crate::support::server::Builder;
 
@@ -13,15 +13,15 @@ fn started_with(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn listen_fds_that_is_no_number_is_said_and_ignored() {
-    for garbage in ["banana", "-1", "99999999999999", ""] {
-        let log = started_with(&[("LISTEN_FDS", garbage)]);
-        assert!(log.contains(&format!("LISTEN_FDS is '{garbage}', not a number")), "{log}");
+fn listen_fds_that_is_not_a_number_is_reported_and_ignored() {
+    for value in ["banana", "-1", "99999999999999", ""] {
+        let log = started_with(&[("LISTEN_FDS", value)]);
+        assert!(log.contains(&format!("LISTEN_FDS is '{value}', not a number")), "{log}");
     }
 }
 
 #[test]
-fn descriptors_that_are_not_there_and_names_nobody_knows_are_said() {
+fn missing_descriptors_and_unknown_names_are_reported() {
     let log = started_with(&[("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "http:gopher")]);
     assert!(log.contains("the inherited socket 0, named 'http', cannot be used"), "{log}");
     assert!(
@@ -31,7 +31,7 @@ fn descriptors_that_are_not_there_and_names_nobody_knows_are_said() {
 }
 
 #[test]
-fn sockets_of_another_process_are_not_taken() {
+fn sockets_of_another_process_are_not_used() {
     let log = started_with(&[("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "http")]);
     assert!(!log.contains("inherited"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! The shipped units against the program: names, times, and the words systemd takes.
+//! The shipped units compared with the program: names, timeouts, and values that systemd accepts.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ fn value<'a>(unit: &'a str, key: &str) -> &'a str {
 
 #[test]
 fn the_templates_are_those_the_generator_instantiates() {
-    let made = rstudio_pm::config::parse(
+    let parsed = rstudio_pm::config::parse(
         "f",
         b"[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTP]\nListen = :80\n[HTTPRedirect]\nListen = :81\n",
         [],
     );
-    let around = rstudio_pm::daemon::units::ServiceSettings { enabled: true, ..Default::default() };
-    let (files, rejected) = rstudio_pm::daemon::units::files(&made.unwrap().config, &around);
+    let settings = rstudio_pm::daemon::units::ServiceSettings { enabled: true, ..Default::default() };
+    let (files, rejected) = rstudio_pm::daemon::units::files(&parsed.unwrap().config, &settings);
     assert_eq!(rejected, Vec::<String>::new());
     let mut links = 0;
     for file in files {

@@ -1,4 +1,4 @@
-//! HTTP/2 used against the server: streams that are never read, frames that say nothing, hosts that differ.
+//! Attacks over HTTP/2: streams that are never read, frames without content, hosts that differ.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use rstudio_pm::http::Limits;
 use rstudio_pm::http::tls::Tls;
 
 const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
-/// Streams of a connection, as many as the server allows.
+/// Streams of a connection: the maximum that the server allows.
 const STREAMS: usize = 128;
 const LONG: Duration = Duration::from_secs(60);
 
@@ -58,7 +58,7 @@ async fn client(
     (sender, change)
 }
 
-fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+fn request(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
     sender.send_request(request, true).unwrap().0
 }
@@ -102,16 +102,16 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
     let (memory_before, files_before) = (memory(&server), files(&server));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut held = Vec::new();
+        let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
             let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
-            let answers = join_all((0..STREAMS).map(|_| ask(&mut sender, path))).await;
+            let answers = join_all((0..STREAMS).map(|_| request(&mut sender, path))).await;
             for answer in &answers {
                 let answer = answer.as_ref().unwrap();
                 assert_eq!(answer.status(), 200);
                 assert_eq!(answer.headers()["content-length"], whole.len().to_string());
             }
-            held.push((sender, change, answers));
+            connections.push((sender, change, answers));
         }
         let (memory_now, files_now) = (memory(&server), files(&server));
         let streams = CONNECTIONS * STREAMS;
@@ -126,8 +126,8 @@ fn streams_that_are_never_read_take_little_memory_and_few_files() {
         assert_eq!(server.get("/__ping__").status, 200);
         assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
 
-        // Who begins to read after all gets every byte.
-        let (_sender, change, answers) = held.pop().unwrap();
+        // A client that begins to read late gets every byte.
+        let (_sender, change, answers) = connections.pop().unwrap();
         let answers: Vec<_> = answers.into_iter().step_by(STREAMS / 4).collect();
         change.send(1 << 20).await.unwrap();
         for answer in answers {
@@ -163,24 +163,24 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut held = Vec::new();
+        let mut connections = Vec::new();
         for _ in 0..streams / STREAMS {
             let (mut sender, change) = client(connect(&address, pair.der()).await, 0).await;
-            let answers = join_all((0..STREAMS).map(|_| ask(&mut sender, path))).await;
-            held.push((sender, change, answers));
+            let answers = join_all((0..STREAMS).map(|_| request(&mut sender, path))).await;
+            connections.push((sender, change, answers));
         }
         let answers =
-            || held.iter().flat_map(|(_, _, answers)| answers).map(|answer| answer.as_ref().unwrap());
+            || connections.iter().flat_map(|(_, _, answers)| answers).map(|answer| answer.as_ref().unwrap());
         let served = answers().filter(|answer| answer.status() == 200).count();
         let refused = answers().filter(|answer| answer.status() == 503).count();
         assert_eq!(served + refused, streams);
-        // Memory is reserved for each response that is being made, so the last ones may be refused early.
+        // Memory is reserved for each response in preparation, so the last ones may be refused early.
         assert!((MOST / 2 / size..=MOST / size).contains(&served), "{served} of {size} bytes each");
         assert_eq!(server.get("/__ping__").status, 200);
         let (mut sender, _change) = client(connect(&address, pair.der()).await, 0).await;
         let mut more = Vec::new();
         while more.len() < MOST / size {
-            let answer = ask(&mut sender, path).await.unwrap();
+            let answer = request(&mut sender, path).await.unwrap();
             if answer.status() == 503 {
                 break;
             }
@@ -189,19 +189,19 @@ fn answers_of_the_api_that_are_never_read_are_refused_beyond_a_budget() {
         assert!(served + more.len() <= MOST / size, "{served} and {} of {size} bytes each", more.len());
         assert_eq!(server.get(path).status, 503);
         drop(more);
-        drop(held);
+        drop(connections);
         for _ in 0..100 {
             if server.get(path).status == 200 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the budget is not given back");
+        panic!("the budget is not released");
     });
 }
 
 #[test]
-fn chunks_of_a_filter_that_are_not_read_are_in_the_budget() {
+fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
     const MANY: usize = 64;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
     let pair = Pair::new();
@@ -212,23 +212,23 @@ fn chunks_of_a_filter_that_are_not_read_are_in_the_budget() {
     let packages: Vec<Tarball> =
         (0..90).map(|n| Tarball::new(&format!("p{n}"), "1.0").field(&large)).collect();
     server.local_repository("team", &packages);
-    // The names of the first chunk are not there; the second one has 4 MB.
+    // The names of the first chunk do not exist; the second chunk has 4 MB.
     let names: Vec<String> =
         (0..100).map(|n| format!("absent{n}")).chain((0..90).map(|n| format!("p{n}"))).collect();
-    let question = Bytes::from(serde_json::json!({ "repo": "team", "names": names }).to_string());
+    let request_body = Bytes::from(serde_json::json!({ "repo": "team", "names": names }).to_string());
     let address = server.urls()[1].strip_prefix("https://").unwrap().to_owned();
     let before = memory(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let (mut sender, _change) = client(connect(&address, pair.der()).await, 16 << 10).await;
-        let asked = (0..MANY).map(|_| {
+        let requests = (0..MANY).map(|_| {
             let request = http::Request::post("https://localhost/__api__/filter/packages").body(()).unwrap();
             let (answer, mut body) = sender.send_request(request, false).unwrap();
-            body.send_data(question.clone(), true).unwrap();
+            body.send_data(request_body.clone(), true).unwrap();
             answer
         });
-        let answers = join_all(asked.collect::<Vec<_>>()).await;
-        let mut most = 0;
+        let answers = join_all(requests.collect::<Vec<_>>()).await;
+        let mut peak = 0;
         let mut open = Vec::new();
         let (mut reset, mut waiting) = (0, 0);
         for answer in answers {
@@ -236,11 +236,11 @@ fn chunks_of_a_filter_that_are_not_read_are_in_the_budget() {
             let mut bytes = 0;
             // Up to the window of the stream, or until the server resets it.
             loop {
-                most = most.max(memory(&server));
+                peak = peak.max(memory(&server));
                 match tokio::time::timeout(Duration::from_secs(60), body.data()).await {
                     Ok(Some(Ok(chunk))) => bytes += chunk.len(),
                     Ok(Some(Err(_))) => break reset += 1,
-                    Ok(None) => panic!("the whole of it in {bytes} bytes"),
+                    Ok(None) => panic!("the whole answer in {bytes} bytes"),
                     Err(_) => break waiting += 1,
                 }
                 if bytes == 16 << 10 {
@@ -251,14 +251,14 @@ fn chunks_of_a_filter_that_are_not_read_are_in_the_budget() {
         }
         assert_eq!(reset + waiting, MANY);
         assert!(reset > MANY / 2, "{reset} were reset, {waiting} wait");
-        assert!(most < before + (200 << 20), "{before} bytes before, {most} while {waiting} wait");
+        assert!(peak < before + (200 << 20), "{before} bytes before, {peak} while {waiting} wait");
     });
 }
 
-/// A connection that is written and never read.
-struct Deaf(TlsStream<TcpStream>);
+/// A connection that is written to and never read.
+struct NeverRead(TlsStream<TcpStream>);
 
-impl AsyncRead for Deaf {
+impl AsyncRead for NeverRead {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -268,7 +268,7 @@ impl AsyncRead for Deaf {
     }
 }
 
-impl AsyncWrite for Deaf {
+impl AsyncWrite for NeverRead {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -287,7 +287,7 @@ impl AsyncWrite for Deaf {
 }
 
 #[test]
-fn a_socket_that_is_never_read_takes_little_memory_whatever_its_windows_are() {
+fn a_socket_that_is_never_read_takes_little_memory_with_any_window() {
     const CONNECTIONS: usize = 12;
     const LARGEST: u32 = (1 << 31) - 1;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
@@ -302,33 +302,33 @@ fn a_socket_that_is_never_read_takes_little_memory_whatever_its_windows_are() {
     let before = memory(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut held = Vec::new();
+        let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
             let mut builder = h2::client::Builder::new();
             builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
             builder.initial_max_send_streams(STREAMS);
-            let stream = Deaf(connect(&address, pair.der()).await);
+            let stream = NeverRead(connect(&address, pair.der()).await);
             let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
             tokio::spawn(connection);
-            let answers: Vec<_> = (0..STREAMS).map(|_| ask(&mut sender, path)).collect();
-            held.push((sender, answers));
+            let answers: Vec<_> = (0..STREAMS).map(|_| request(&mut sender, path)).collect();
+            connections.push((sender, answers));
         }
-        // Until it no longer grows.
-        let (mut most, mut quiet) = (memory(&server), 0);
+        // Until the memory no longer grows.
+        let (mut peak, mut quiet) = (memory(&server), 0);
         while quiet < 20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let now = memory(&server);
-            quiet = if now > most + (1 << 20) { 0 } else { quiet + 1 };
-            most = most.max(now);
-            assert!(most < before + (128 << 20), "{before} bytes before, {most} now");
+            quiet = if now > peak + (1 << 20) { 0 } else { quiet + 1 };
+            peak = peak.max(now);
+            assert!(peak < before + (128 << 20), "{before} bytes before, {peak} now");
         }
         assert_eq!(server.get("/__ping__").status, 200);
         assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
-        drop(held);
+        drop(connections);
     });
 }
 
-fn house(limits: Limits) -> (super::slow::Running, CertificateDer<'static>) {
+fn run_tls(limits: Limits) -> (super::slow::Running, CertificateDer<'static>) {
     let dir = tempfile::tempdir().unwrap();
     let pair = Pair::new();
     pair.write(dir.path());
@@ -338,39 +338,39 @@ fn house(limits: Limits) -> (super::slow::Running, CertificateDer<'static>) {
 }
 
 #[test]
-fn a_stream_that_is_not_read_is_reset_and_its_connection_goes_on() {
-    let (running, certificate) = house(limits());
+fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
+    let (running, certificate) = run_tls(limits());
     let address = running.address.to_string();
     running.runtime.block_on(async {
         let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
-        let mut unread = ask(&mut sender, "/endless").await.unwrap().into_body();
+        let mut unread = request(&mut sender, "/endless").await.unwrap().into_body();
         let reset = tokio::time::timeout(LONG, async {
             loop {
                 match unread.data().await {
-                    // Taken, and no window given back.
+                    // Received, without an update of the window.
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return error,
-                    None => panic!("it has no end"),
+                    None => panic!("the answer is endless"),
                 }
             }
         });
-        assert_eq!(reset.await.expect("it is reset").reason(), Some(h2::Reason::CANCEL));
-        let mut body = ask(&mut sender, "/").await.unwrap().into_body();
+        assert_eq!(reset.await.expect("a reset").reason(), Some(h2::Reason::CANCEL));
+        let mut body = request(&mut sender, "/").await.unwrap().into_body();
         assert_eq!(body.data().await.unwrap().unwrap(), "x");
     });
 }
 
 #[test]
-fn a_stream_that_is_read_slowly_goes_on_beside_one_that_is_not() {
-    let (running, certificate) = house(limits());
+fn a_stream_that_is_read_continues_beside_one_that_is_not_read() {
+    let (running, certificate) = run_tls(limits());
     let address = running.address.to_string();
     running.runtime.block_on(async {
         let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
-        let _unread = ask(&mut sender, "/endless").await.unwrap();
-        let mut body = ask(&mut sender, "/endless").await.unwrap().into_body();
+        let _unread = request(&mut sender, "/endless").await.unwrap();
+        let mut body = request(&mut sender, "/endless").await.unwrap().into_body();
         let mut bytes = 0;
         while bytes < 4 << 20 {
-            let piece = body.data().await.expect("it has no end").expect("not reset");
+            let piece = body.data().await.expect("the answer is endless").expect("not reset");
             bytes += piece.len();
             body.flow_control().release_capacity(piece.len()).unwrap();
         }
@@ -385,7 +385,7 @@ fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The error codes of GOAWAY frames.
-fn goodbyes(mut bytes: &[u8]) -> Vec<u32> {
+fn goaway_codes(mut bytes: &[u8]) -> Vec<u32> {
     let mut codes = Vec::new();
     while let Some((head, rest)) = bytes.split_at_checked(9) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -399,8 +399,8 @@ fn goodbyes(mut bytes: &[u8]) -> Vec<u32> {
 }
 
 #[test]
-fn frames_that_say_nothing_end_the_connection() {
-    let (running, certificate) = house(limits());
+fn frames_without_content_end_the_connection() {
+    let (running, certificate) = run_tls(limits());
     let address = running.address.to_string();
     for (kind, stream, payload) in [
         (8, 0, &[0, 0, 0, 1][..]),
@@ -409,9 +409,9 @@ fn frames_that_say_nothing_end_the_connection() {
         (4, 0, &[]),
         (99, 0, &[0; 100]),
     ] {
-        let answered = running.runtime.block_on(async {
-            let stream_of = connect(&address, certificate.clone()).await;
-            let (mut reader, mut writer) = tokio::io::split(stream_of);
+        let received = running.runtime.block_on(async {
+            let connection = connect(&address, certificate.clone()).await;
+            let (mut reader, mut writer) = tokio::io::split(connection);
             let flood = tokio::spawn(async move {
                 writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
                 writer.write_all(&frame(4, 0, &[])).await?;
@@ -433,13 +433,13 @@ fn frames_that_say_nothing_end_the_connection() {
             flood.abort();
             bytes
         });
-        assert!(goodbyes(&answered).contains(&11), "kind {kind}: {:?}", goodbyes(&answered));
+        assert!(goaway_codes(&received).contains(&11), "kind {kind}: {:?}", goaway_codes(&received));
     }
     let (mut sender, _change) =
         running.runtime.block_on(async { client(connect(&address, certificate).await, 1 << 16).await });
     running.runtime.block_on(async {
-        let answer = ask(&mut sender, "/").await.unwrap();
-        assert_eq!(answer.status(), 200, "others are served");
+        let answer = request(&mut sender, "/").await.unwrap();
+        assert_eq!(answer.status(), 200, "other clients are served");
         assert!(answer.headers().contains_key("date"));
     });
 }

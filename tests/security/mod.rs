@@ -1,4 +1,4 @@
-//! What strangers send: hostile addresses, malformed requests, connections that only cost.
+//! Hostile clients: addresses, malformed requests, connections that only consume resources.
 
 mod http2;
 mod requests;

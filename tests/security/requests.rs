@@ -1,4 +1,4 @@
-//! Malformed requests: smuggling, headers without end, bodies nobody asked for, methods nobody offers.
+//! Malformed requests: smuggling, oversized headers, unexpected bodies, unsupported methods.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -6,7 +6,7 @@ use crate::support::http;
 use crate::support::server::Server;
 
 #[test]
-fn other_methods_are_refused_with_what_is_allowed() {
+fn other_methods_are_refused_with_the_allowed_ones() {
     let server = Server::start();
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "X"] {
         for path in
@@ -21,21 +21,21 @@ fn other_methods_are_refused_with_what_is_allowed() {
     assert!((400..500).contains(&answer.status), "CONNECT: {}", answer.status);
 }
 
-/// Counts the answers on a connection that sent `bytes`.
+/// The statuses of the answers on a connection that sent `bytes`.
 fn answers(server: &Server, bytes: &[u8]) -> Vec<u16> {
-    let mut wire = http::connect(server.host());
-    wire.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a time-out");
+    let mut stream = http::connect(server.host());
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(400))).expect("a time-out");
     // The server may close before it has read everything.
-    let _ = wire.write_all(bytes);
+    let _ = stream.write_all(bytes);
     let mut statuses = Vec::new();
-    while let Ok(answer) = http::try_read(&mut wire, "GET") {
+    while let Ok(answer) = http::try_read(&mut stream, "GET") {
         statuses.push(answer.status);
     }
     statuses
 }
 
 #[test]
-fn a_request_that_two_parsers_could_read_differently_is_one_answer_or_none() {
+fn an_ambiguous_request_gets_one_answer_or_none() {
     let server = Server::start();
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
     let heads = [
@@ -60,7 +60,7 @@ fn a_request_that_two_parsers_could_read_differently_is_one_answer_or_none() {
         "no colon\r\n",
         "Host: again\r\n\tfolded: 1\r\n",
     ];
-    let mut asked = 0;
+    let mut count = 0;
     for head in heads {
         for method in ["GET", "POST"] {
             for path in ["/__ping__", "/team/latest/src/contrib/PACKAGES", "/__api__/repos"] {
@@ -69,17 +69,17 @@ fn a_request_that_two_parsers_could_read_differently_is_one_answer_or_none() {
                     let statuses = answers(&server, bytes.as_bytes());
                     assert!(statuses.len() <= 1, "{bytes:?}: {statuses:?}");
                     assert!(statuses.iter().all(|s| (200..500).contains(s)), "{bytes:?}: {statuses:?}");
-                    asked += 1;
+                    count += 1;
                 }
             }
         }
     }
-    assert!(asked >= 300);
-    assert_eq!(server.get("/__ping__").status, 200, "the server lives");
+    assert!(count >= 300);
+    assert_eq!(server.get("/__ping__").status, 200, "the server still runs");
 }
 
 #[test]
-fn what_is_not_http_1_is_refused() {
+fn requests_other_than_http_1_are_refused() {
     let server = Server::start();
     for bytes in [
         &b"GET /__ping__\r\n\r\n"[..],
@@ -98,7 +98,7 @@ fn what_is_not_http_1_is_refused() {
             "{bytes:?}: {statuses:?}"
         );
     }
-    assert_eq!(server.get("/__ping__").status, 200, "the server lives");
+    assert_eq!(server.get("/__ping__").status, 200, "the server still runs");
 }
 
 #[test]
@@ -115,19 +115,19 @@ fn heads_have_a_limit() {
 #[test]
 fn bodies_have_a_limit_before_they_are_read() {
     let server = Server::start();
-    // To the public: a body of any announced size is not read.
-    let mut wire = http::connect(server.host());
+    // On the public listener a body is not read, whatever its declared size.
+    let mut stream = http::connect(server.host());
     let head = b"GET /__ping__ HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n";
-    wire.write_all(head).expect("sent");
-    assert_eq!(http::read(&mut wire, "GET").status, 200);
+    stream.write_all(head).expect("sent");
+    assert_eq!(http::read(&mut stream, "GET").status, 200);
     let mut rest = Vec::new();
-    let closed = wire.read_to_end(&mut rest);
-    assert!(closed.is_err() || rest.is_empty(), "the connection ends instead of waiting for it");
-    // To the administrator: JSON of more than a megabyte is refused unread.
-    let mut wire = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("connected");
+    let closed = stream.read_to_end(&mut rest);
+    assert!(closed.is_err() || rest.is_empty(), "the connection ends instead of waiting for the body");
+    // On the admin socket JSON of more than a megabyte is refused without being read.
+    let mut stream = std::os::unix::net::UnixStream::connect(server.admin_socket()).expect("connected");
     let head = "POST /__api__/admin/v1/repos HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n";
-    wire.write_all(head.as_bytes()).expect("sent");
-    assert_eq!(http::read(&mut wire, "POST").status, 413);
+    stream.write_all(head.as_bytes()).expect("sent");
+    assert_eq!(http::read(&mut stream, "POST").status, 413);
 }
 
 #[test]
@@ -158,43 +158,43 @@ fn a_request_names_one_host() {
 }
 
 #[test]
-fn bodies_that_are_being_read_have_a_budget() {
+fn bodies_being_received_have_a_memory_budget() {
     const PART: usize = 900_000;
     let server = Server::start();
     server.local_repository("team", &[]);
     let head = "POST /__api__/filter/packages HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
-    let mut wires: Vec<_> = (0..48)
+    let mut streams: Vec<_> = (0..48)
         .map(|_| {
-            let mut wire = http::connect(server.host());
-            wire.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a time-out");
+            let mut stream = http::connect(server.host());
+            stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a time-out");
             // The server may close before it has read everything.
-            let _ = wire.write_all(head.as_bytes()).and_then(|()| wire.write_all(&vec![b' '; PART]));
-            wire
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; PART]));
+            stream
         })
         .collect();
-    let answers: Vec<_> = wires.iter_mut().map(|wire| http::try_read(wire, "POST").ok()).collect();
+    let answers: Vec<_> = streams.iter_mut().map(|stream| http::try_read(stream, "POST").ok()).collect();
     let refused: Vec<_> = answers.iter().flatten().collect();
     assert!(refused.iter().all(|answer| answer.status == 503), "{:?}", refused[0].status);
     assert!(refused.iter().all(|answer| answer.header("retry-after").is_some()));
-    // 32 MB hold 37 of them; what was refused may have been reset before it was read.
+    // 32 MB hold 37 bodies; a refused request may be reset before its answer is read.
     let mut waiting = 0;
-    for wire in &mut wires {
-        if let Err(error) = wire.read(&mut [0])
+    for stream in &mut streams {
+        if let Err(error) = stream.read(&mut [0])
             && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
         {
             waiting += 1;
         }
     }
     assert!(!refused.is_empty() && (20..=37).contains(&waiting), "{} refused, {waiting} wait", refused.len());
-    drop(wires);
-    let asked = serde_json::json!({ "repo": "team", "names": ["alpha"] }).to_string();
+    drop(streams);
+    let body = serde_json::json!({ "repo": "team", "names": ["alpha"] }).to_string();
     let mut status = 503;
     for _ in 0..200 {
-        status = http::request("POST", &server.url("/__api__/filter/packages"), &[], asked.as_bytes()).status;
+        status = http::request("POST", &server.url("/__api__/filter/packages"), &[], body.as_bytes()).status;
         if status != 503 {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert_eq!(status, 200, "there is room again");
+    assert_eq!(status, 200, "the budget is released");
 }

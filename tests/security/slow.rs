@@ -1,4 +1,5 @@
-//! Connections that only cost: who sends nothing, little, or reads nothing is let go, and others are served meanwhile.
+//! Connections that only consume resources: a client that sends nothing, sends slowly or reads nothing is disconnected,
+//! and others are served meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +17,7 @@ use rstudio_pm::http::response::SiteSettings;
 use rstudio_pm::http::tls::Tls;
 use rstudio_pm::http::{HttpServer, Limits, Peer};
 
-/// Answers `/endless` with bytes for ever, everything else with one.
+/// Answers `/endless` with endless bytes, `/broken` with a body that fails, every other path with one byte.
 #[derive(Clone)]
 struct Simple;
 
@@ -28,13 +29,13 @@ impl Service for Simple {
                 Body::stream(futures_util::stream::repeat_with(move || Ok(piece.clone())).boxed(), None)
             }
             "/broken" => {
-                // The pause lets the half leave before the fault is known.
-                let fault = async {
+                // The pause lets the half be sent before the error occurs.
+                let failure = async {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     Err("the upstream died".into())
                 };
                 let half = futures_util::stream::iter([Ok(Bytes::from_static(b"half"))]);
-                Body::stream(half.chain(futures_util::stream::once(fault)).boxed(), Some(8))
+                Body::stream(half.chain(futures_util::stream::once(failure)).boxed(), Some(8))
             }
             _ => Body::full("x"),
         })
@@ -50,10 +51,10 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-/// A house on a port of its own, in a runtime that lives as long as the value.
+/// A server on a port of its own, in a runtime that lives as long as the value.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
-    house: HttpServer,
+    server: HttpServer,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -61,35 +62,35 @@ pub(super) fn run(limits: Limits, tls: Option<&Tls>) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let config = rstudio_pm::config::parse("f", b"", []).expect("the defaults are valid").config;
-    let house = HttpServer::new(limits, Arc::new(ArcSwap::from_pointee(SiteSettings::new(&config))));
+    let server = HttpServer::new(limits, Arc::new(ArcSwap::from_pointee(SiteSettings::new(&config))));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    runtime.spawn(house.clone().serve_tcp(listener, tls.cloned(), Simple));
-    Running { address, house, runtime }
+    runtime.spawn(server.clone().serve_tcp(listener, tls.cloned(), Simple));
+    Running { address, server, runtime }
 }
 
 impl Running {
     fn connect(&self) -> TcpStream {
-        let wire = TcpStream::connect(self.address).expect("connected");
-        wire.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
-        wire
+        let stream = TcpStream::connect(self.address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        stream
     }
 
-    fn works(&self) {
-        let mut wire = self.connect();
-        wire.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("sent");
+    fn assert_works(&self) {
+        let mut stream = self.connect();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").expect("sent");
         let mut text = String::new();
-        wire.read_to_string(&mut text).expect("an answer");
+        stream.read_to_string(&mut text).expect("an answer");
         assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
     }
 }
 
-/// How long until the server closes.
-fn closes(mut wire: TcpStream) -> Duration {
+/// The time until the server closes the connection.
+fn time_to_close(mut stream: TcpStream) -> Duration {
     let began = Instant::now();
     let mut bytes = [0; 4096];
     loop {
-        match wire.read(&mut bytes) {
+        match stream.read(&mut bytes) {
             Ok(0) => return began.elapsed(),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return began.elapsed(),
@@ -99,30 +100,30 @@ fn closes(mut wire: TcpStream) -> Duration {
 }
 
 #[test]
-fn who_sends_nothing_half_a_head_or_half_a_preface_is_let_go() {
+fn a_client_that_sends_nothing_half_a_head_or_half_a_preface_is_disconnected() {
     let running = run(limits(), None);
-    let first_words: [&[u8]; 5] = [
+    let first_bytes: [&[u8]; 5] = [
         b"",
         b"GET / HT",
         b"GET / HTTP/1.1\r\nHost: h\r\n",
         b"PRI * HT",
         b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
     ];
-    for bytes in first_words {
-        let mut wire = running.connect();
-        wire.write_all(bytes).expect("sent");
-        let took = closes(wire);
-        assert!(took >= Duration::from_millis(300), "{took:?} is too impatient: {bytes:?}");
-        assert!(took < Duration::from_secs(5), "{took:?}: {bytes:?}");
+    for bytes in first_bytes {
+        let mut stream = running.connect();
+        stream.write_all(bytes).expect("sent");
+        let elapsed = time_to_close(stream);
+        assert!(elapsed >= Duration::from_millis(300), "{elapsed:?} is too early: {bytes:?}");
+        assert!(elapsed < Duration::from_secs(5), "{elapsed:?}: {bytes:?}");
     }
 }
 
 #[test]
-fn a_head_that_comes_byte_by_byte_does_not_reset_the_clock() {
+fn a_head_that_arrives_byte_by_byte_does_not_restart_the_timeout() {
     let running = run(limits(), None);
-    let wire = running.connect();
-    let mut writer = wire.try_clone().expect("a second handle");
-    let dripping = std::thread::spawn(move || {
+    let stream = running.connect();
+    let mut writer = stream.try_clone().expect("a second handle");
+    let slow_writer = std::thread::spawn(move || {
         for byte in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'a')).take(200) {
             if writer.write_all(&[*byte]).is_err() {
                 return true;
@@ -131,29 +132,29 @@ fn a_head_that_comes_byte_by_byte_does_not_reset_the_clock() {
         }
         false
     });
-    assert!(closes(wire) < Duration::from_secs(5));
-    assert!(dripping.join().expect("no panic"), "it was cut off");
+    assert!(time_to_close(stream) < Duration::from_secs(5));
+    assert!(slow_writer.join().expect("no panic"), "the connection was closed");
 }
 
 #[test]
-fn a_client_that_stops_reading_is_let_go() {
+fn a_client_that_stops_reading_is_disconnected() {
     let running = run(limits(), None);
-    let mut wire = running.connect();
-    wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    let mut stream = running.connect();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while running.house.drain().requests() == 0 {
-        assert!(Instant::now() < deadline, "the request began");
+    while running.server.drain().requests() == 0 {
+        assert!(Instant::now() < deadline, "the request does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
-    while running.house.drain().requests() > 0 {
-        assert!(Instant::now() < deadline, "the stalled answer is still held");
+    while running.server.drain().requests() > 0 {
+        assert!(Instant::now() < deadline, "the stalled answer is still open");
         std::thread::sleep(Duration::from_millis(20));
     }
-    running.works();
+    running.assert_works();
 }
 
 #[test]
-fn a_half_open_tls_handshake_is_let_go_and_others_are_served_meanwhile() {
+fn a_half_open_tls_handshake_and_plain_http_at_the_tls_port_are_disconnected() {
     let dir = tempfile::tempdir().expect("a directory");
     let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let (certificate, key) = (dir.path().join("c"), dir.path().join("k"));
@@ -163,80 +164,82 @@ fn a_half_open_tls_handshake_is_let_go_and_others_are_served_meanwhile() {
     let running = run(limits(), Some(&tls));
     let mut silent = running.connect();
     silent.write_all(b"\x16\x03\x01\x02\x00").expect("sent");
-    assert!(closes(silent) < Duration::from_secs(5));
+    assert!(time_to_close(silent) < Duration::from_secs(5));
     let mut junk = running.connect();
     junk.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-    assert!(closes(junk) < Duration::from_secs(5), "plain HTTP at the TLS port");
+    assert!(time_to_close(junk) < Duration::from_secs(5), "plain HTTP at the TLS port");
 }
 
-/// Connections with an answer under way that nobody reads.
-fn busy(running: &Running, count: usize) -> Vec<TcpStream> {
-    let wires = (0..count).map(|_| {
-        let mut wire = running.connect();
-        wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-        wire.read_exact(&mut [0; 100]).expect("an answer begins");
-        wire
+/// Connections with an unfinished answer that is not read.
+fn busy_connections(running: &Running, count: usize) -> Vec<TcpStream> {
+    let streams = (0..count).map(|_| {
+        let mut stream = running.connect();
+        stream.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+        stream.read_exact(&mut [0; 100]).expect("an answer begins");
+        stream
     });
-    wires.collect()
+    streams.collect()
 }
 
 #[test]
 fn beyond_the_connection_limit_clients_wait_and_are_served_when_others_leave() {
     let running = run(Limits { connections: 4, ..limits() }, None);
-    let busy = busy(&running, 4);
+    let busy = busy_connections(&running, 4);
     let began = Instant::now();
-    running.works();
-    assert!(began.elapsed() >= Duration::from_millis(200), "there was no place at first");
+    running.assert_works();
+    assert!(began.elapsed() >= Duration::from_millis(200), "there was no free connection at first");
     drop(busy);
 }
 
 #[test]
-fn idle_connections_give_way_to_new_clients_and_busy_ones_do_not() {
-    let patient = Duration::from_secs(300);
-    let running =
-        run(Limits { connections: 8, head_timeout: patient, stall_timeout: patient, ..limits() }, None);
-    let mut busy = busy(&running, 2);
-    let first_words: [&[u8]; 4] =
+fn idle_connections_are_closed_for_new_clients_and_busy_ones_are_not() {
+    let long = Duration::from_secs(300);
+    let running = run(Limits { connections: 8, head_timeout: long, stall_timeout: long, ..limits() }, None);
+    let mut busy = busy_connections(&running, 2);
+    let first_bytes: [&[u8]; 4] =
         [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"];
     let idle: Vec<_> = (0..40)
         .map(|i| {
-            let mut wire = running.connect();
-            wire.write_all(first_words[i % 4]).expect("sent");
-            wire
+            let mut stream = running.connect();
+            stream.write_all(first_bytes[i % 4]).expect("sent");
+            stream
         })
         .collect();
     for _ in 0..8 {
-        running.works();
+        running.assert_works();
     }
-    for wire in &mut busy {
-        wire.read_exact(&mut vec![0; 4 << 20]).expect("what is under way goes on");
+    for stream in &mut busy {
+        stream.read_exact(&mut vec![0; 4 << 20]).expect("the running answer continues");
     }
     drop(idle);
 }
 
 #[test]
-fn a_thousand_idle_connections_do_not_keep_a_new_client_waiting() {
+fn a_thousand_idle_connections_do_not_delay_a_new_client() {
     let running = run(Limits { head_timeout: Duration::from_secs(30), ..limits() }, None);
     let idle: Vec<_> = (0..1000).map(|_| running.connect()).collect();
     let began = Instant::now();
-    running.works();
+    running.assert_works();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop(idle);
 }
 
 #[test]
-fn an_answer_that_breaks_is_never_taken_for_whole() {
+fn an_answer_that_fails_is_never_complete() {
     let running = run(limits(), None);
-    let mut wire = running.connect();
-    wire.write_all(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    let mut stream = running.connect();
+    stream.write_all(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
     let mut bytes = Vec::new();
-    let _ = wire.read_to_end(&mut bytes);
+    let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains("content-length: 8") && text.ends_with("half"), "cut after what there was: {text}");
+    assert!(
+        text.contains("content-length: 8") && text.ends_with("half"),
+        "cut after the bytes available: {text}"
+    );
 }
 
 #[test]
-fn a_stop_cuts_what_does_not_end_and_says_so() {
+fn a_stop_cuts_an_endless_answer_and_reports_it() {
     let running = run(
         Limits {
             drain_timeout: Duration::from_millis(300),
@@ -246,12 +249,13 @@ fn a_stop_cuts_what_does_not_end_and_says_so() {
         },
         None,
     );
-    let mut wire = running.connect();
-    wire.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-    while running.house.drain().requests() == 0 {
+    let mut stream = running.connect();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    while running.server.drain().requests() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let whole =
-        running.runtime.block_on(running.house.drain().stop(running.house.limits(), std::future::ready(())));
-    assert!(!whole, "an endless answer was still under way");
+    let complete = running
+        .runtime
+        .block_on(running.server.drain().stop(running.server.limits(), std::future::ready(())));
+    assert!(!complete, "an endless answer was still running");
 }

@@ -8,7 +8,7 @@ use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
 
-/// Written into files that no address may ever show.
+/// The content of files that no address may return.
 const CANARY: &str = "canary-3b1f0e6a";
 
 const PREFIXES: [&str; 12] = [
@@ -26,7 +26,7 @@ const PREFIXES: [&str; 12] = [
     "/%2F%2F",
 ];
 
-const CLIMBS: [&str; 32] = [
+const TRAVERSALS: [&str; 32] = [
     "../",
     "..%2f",
     "..%2F",
@@ -73,11 +73,11 @@ fn targets(canary: &str) -> Vec<String> {
     ];
     let mut targets = Vec::new();
     for prefix in PREFIXES {
-        for climb in CLIMBS {
+        for traversal in TRAVERSALS {
             for depth in 1..=9 {
                 for file in files {
-                    let path = format!("{prefix}/{}{file}", climb.repeat(depth));
-                    // The redundant slash of an empty prefix is a case of its own.
+                    let path = format!("{prefix}/{}{file}", traversal.repeat(depth));
+                    // The redundant slash of an empty prefix is a separate case.
                     targets.push(path);
                 }
             }
@@ -86,20 +86,20 @@ fn targets(canary: &str) -> Vec<String> {
     targets
 }
 
-/// Sends many requests on one connection at a time, as a scanner does.
-fn sweep(host: &str, targets: &[String], mut look: impl FnMut(&str, &http::Answer)) {
-    let mut wire: Option<TcpStream> = None;
+/// Sends all requests on one connection at a time, as a scanner does.
+fn send_all(host: &str, targets: &[String], mut check: impl FnMut(&str, &http::Answer)) {
+    let mut stream: Option<TcpStream> = None;
     for target in targets {
-        let connection = wire.get_or_insert_with(|| http::connect(host));
+        let connection = stream.get_or_insert_with(|| http::connect(host));
         let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
         connection.write_all(request.as_bytes()).expect("sent");
         let answer = http::read(connection, "GET");
         if answer.header("connection") == Some("close")
             || answer.status == 400 && answer.header("server").is_none()
         {
-            wire = None;
+            stream = None;
         }
-        look(target, &answer);
+        check(target, &answer);
     }
 }
 
@@ -118,7 +118,7 @@ fn no_hostile_address_reaches_a_file() {
     let targets = targets(&canary.display().to_string());
     assert!(targets.len() >= 20_000, "{}", targets.len());
     let mut statuses = BTreeMap::new();
-    sweep(server.host(), &targets, |target, answer| {
+    send_all(server.host(), &targets, |target, answer| {
         *statuses.entry(answer.status).or_insert(0) += 1;
         assert!((400..500).contains(&answer.status), "{target}: {}", answer.status);
         let text = answer.text();
@@ -128,7 +128,7 @@ fn no_hostile_address_reaches_a_file() {
         );
     });
     assert!(statuses.keys().all(|status| [400, 404].contains(status)), "{statuses:?}");
-    assert_eq!(server.get("/team/latest/src/contrib/PACKAGES").status, 200, "the server lives");
+    assert_eq!(server.get("/team/latest/src/contrib/PACKAGES").status, 200, "the server still runs");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn line_ends_in_an_address_inject_nothing() {
         "%0b",
         "%0c",
     ];
-    let places = [
+    let templates = [
         "/{}X-Evil:%201",
         "/team{}X-Evil:1/latest",
         "/team/latest{}X-Evil:1/src/contrib/PACKAGES",
@@ -163,10 +163,10 @@ fn line_ends_in_an_address_inject_nothing() {
         "/__api__/repos/team/packages/{}X-Evil:1",
     ];
     let doubled = breaks.map(|b| b.repeat(2));
-    let mut asked = 0;
-    for place in places {
+    let mut count = 0;
+    for template in templates {
         for text in breaks.iter().map(|b| (*b).to_owned()).chain(doubled.clone()) {
-            let target = place.replace("{}", &text);
+            let target = template.replace("{}", &text);
             let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
             let answer = http::raw(server.host(), request.as_bytes());
             assert_eq!(answer.header("x-evil"), None, "{target}");
@@ -174,17 +174,17 @@ fn line_ends_in_an_address_inject_nothing() {
             if control {
                 assert!((400..500).contains(&answer.status), "{target}: {}", answer.status);
             } else {
-                // Line separators of Unicode are no line ends of HTTP: text that names nothing, or an unused query.
+                // Unicode line separators are not line ends in HTTP: they belong to an unknown name or an unused query.
                 assert!(answer.status < 500, "{target}: {}", answer.status);
             }
-            asked += 1;
+            count += 1;
         }
     }
-    assert!(asked > 250);
+    assert!(count > 250);
 }
 
 #[test]
-fn an_overlong_address_is_414_or_431_and_never_more() {
+fn an_overlong_address_gets_414_or_431() {
     let server = server();
     for (length, status) in [(3000, 404), (4200, 414), (20_000, 414), (60_000, 414), (200_000, 431)] {
         let target = format!("/team/latest/src/contrib/{}", "a".repeat(length));

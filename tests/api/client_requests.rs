@@ -1,5 +1,5 @@
-//! What clients ask the JSON API, replayed: each row names the client, its version, and the line of its code that makes
-//! the request. The answer goes through the types that client reads it with, so that a key of another type is a failure.
+//! Recorded requests of clients to the JSON API: each row names the client, its version, and the line of its code that
+//! makes the request. The answer is parsed with the types of that client, so that a key of another type is a failure.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ struct Row {
     /// Sent by POST; empty for GET.
     body: &'static str,
     status: u16,
-    /// Whether the client finds what it looks for.
+    /// Whether the client finds its data.
     reads: fn(&str) -> bool,
 }
 
@@ -59,7 +59,7 @@ const fn get(
     Row { client, line, path, headers, body: "", status: 200, reads }
 }
 
-/// As the client parses it; panics with what is of another type.
+/// Parses as the client does; panics on a value of another type.
 fn parsed<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
@@ -68,7 +68,7 @@ fn has(list: &[String], value: &str) -> bool {
     list.iter().any(|known| known == value)
 }
 
-/// `src/system_req.rs:59`: strict but for what is absent.
+/// `src/system_req.rs:59`: strict except for absent keys.
 #[derive(Deserialize)]
 struct RvAnswer {
     requirements: Vec<RvPackage>,
@@ -86,17 +86,17 @@ struct RvNeeds {
     packages: Vec<String>,
 }
 
-fn rv_finds(text: &str, of: &str, wanted: &str) -> bool {
+fn rv_finds(text: &str, of: &str, expected: &str) -> bool {
     let answer: RvAnswer = parsed(text);
     let known: HashMap<String, Vec<String>> = answer
         .requirements
         .into_iter()
         .map(|package| (package.name, package.requirements.packages))
         .collect();
-    known.get(of).is_some_and(|packages| has(packages, wanted)) && !known.contains_key("plain")
+    known.get(of).is_some_and(|packages| has(packages, expected)) && !known.contains_key("plain")
 }
 
-/// `crates/uvr-core/src/sysreqs.rs:249`: what is absent is empty, what is `null` fails.
+/// `crates/uvr-core/src/sysreqs.rs:249`: an absent key is empty, `null` fails.
 #[derive(Deserialize)]
 struct UvrAnswer {
     #[serde(default)]
@@ -134,18 +134,18 @@ fn uvr_entry(text: &str, of: &str) -> UvrDetail {
     entry.unwrap_or_else(|| panic!("no {of}: {text}")).requirements
 }
 
-fn uvr_finds_packages_and_what_to_run_after(text: &str) -> bool {
+fn uvr_finds_packages_and_post_install(text: &str) -> bool {
     let (maps, jvm) = (uvr_entry(text, "maps"), uvr_entry(text, "jvm"));
     let after: Vec<&str> = jvm.post_install.iter().map(|action| action.command.as_str()).collect();
     has(&maps.packages, "libgeos-dev") && after == ["R CMD javareconf"]
 }
 
-fn uvr_finds_what_to_run_before(text: &str) -> bool {
+fn uvr_finds_pre_install(text: &str) -> bool {
     let maps = uvr_entry(text, "maps");
     !maps.packages.is_empty() && maps.pre_install.iter().any(|action| !action.command.is_empty())
 }
 
-/// What remotes and pkgdepends make of the lists at the top and of those below `key`: text alone, whatever it lies in.
+/// The lists at the top and below `key` as remotes and pkgdepends read them: all texts, at any depth.
 fn flattened(text: &str, key: &str, list: &str) -> Vec<String> {
     fn texts(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -168,7 +168,7 @@ fn flattened(text: &str, key: &str, list: &str) -> Vec<String> {
     found
 }
 
-/// `R/vulns.R:108`: a line each, none of them an error.
+/// `R/vulns.R:108`: one line per package, none of them an error.
 fn renv_reads(text: &str) -> bool {
     let rows: Vec<Value> = text.lines().map(parsed).collect();
     let of =
@@ -226,13 +226,13 @@ const ROWS: &[Row] = &[
         (UVR, UVR_HEADERS),
         "crates/uvr-core/src/sysreqs.rs:535",
         "/__api__/repos/1/sysreqs?all=true&distribution=ubuntu&release=22.04",
-        uvr_finds_packages_and_what_to_run_after,
+        uvr_finds_packages_and_post_install,
     ),
     get(
         (UVR, UVR_HEADERS),
         "crates/uvr-core/src/sysreqs.rs:240",
         "/__api__/repos/1/sysreqs?all=true&distribution=redhat&release=8",
-        uvr_finds_what_to_run_before,
+        uvr_finds_pre_install,
     ),
     Row {
         status: 400,
@@ -323,7 +323,7 @@ const ROWS: &[Row] = &[
     get((RSPMAPI, HTTR2), "R/sources.R:40", "/__api__/sources/team/packages/maps/releases", is_list),
     get((RSPMAPI, HTTR2), "R/sources.R:61", "/__api__/sources/1/transactions", is_list),
     get((VIP, PYTHON), "src/vip/clients/packagemanager.py:63", "/__api__/repos", |text| {
-        // Whoever asks for `auth` is told that none needs a token.
+        // `auth` says that no repository needs a token.
         let repos: Vec<Value> = parsed(text);
         repos.len() == 2 && repos.iter().all(|repo| repo["name"].is_string() && repo["auth"] == false)
     }),
@@ -339,7 +339,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Repository 1 has packages of our own, repository 2 what a mirror of CRAN has.
+/// Repository 1 has local packages, repository 2 those of a mirror of CRAN.
 fn server() -> Server {
     let rules = data::path("sysreqs").canonicalize().expect("it exists");
     let gcfg = format!("[SystemRequirements]\nURL = file://{}", rules.display());
@@ -359,14 +359,14 @@ fn server() -> Server {
 }
 
 #[test]
-fn every_recorded_question_gets_what_its_client_reads() {
+fn every_recorded_request_gets_an_answer_that_its_client_reads() {
     let server = server();
     for Row { client, line, path, headers, body, status, reads } in ROWS {
         let method = if body.is_empty() { "GET" } else { "POST" };
         let answer = http::request(method, &server.url(path), headers, body.as_bytes());
-        let told = format!("{client}, {line}: {method} {path} → {}", answer.status);
-        assert_eq!(answer.status, *status, "{told}: {}", answer.text());
-        assert_eq!(answer.header("x-repository-type"), Some("RSPM"), "{told}");
-        assert!(reads(&answer.text()), "{told}: {}", answer.text());
+        let request = format!("{client}, {line}: {method} {path} → {}", answer.status);
+        assert_eq!(answer.status, *status, "{request}: {}", answer.text());
+        assert_eq!(answer.header("x-repository-type"), Some("RSPM"), "{request}");
+        assert!(reads(&answer.text()), "{request}: {}", answer.text());
     }
 }

@@ -1,10 +1,10 @@
-//! What scripts written for the original meet: commands and flags that are not there, and flags that are accepted.
+//! Scripts written for the original: commands and flags that are missing, and flags that are accepted.
 
 use super::team;
 use crate::support::rspm::bare;
 
 #[test]
-fn commands_of_the_original_that_are_not_there_say_what_to_do_and_which_page_to_read() {
+fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() {
     let build = "build them with R CMD build";
     for (line, words, page) in [
         ("update --source=subset --snapshot=2024-04-17 --commit", "a date in the URL", "repositories.md"),
@@ -47,31 +47,31 @@ fn commands_of_the_original_that_are_not_there_say_what_to_do_and_which_page_to_
         ("edit repo --name=r --authenticated=false", "no access control", "configuration.md"),
         ("-o json -c /nowhere.gcfg list tokens", "no tokens", "configuration.md"),
     ] {
-        let ran = bare(line);
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "rspm {line}: {}", ran.err);
-        assert!(ran.err.starts_with("rspm ") && ran.err.contains(words), "rspm {line}: {}", ran.err);
-        assert!(ran.err.ends_with(&format!("{page}\n")), "rspm {line}: {}", ran.err);
+        let output = bare(line);
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "rspm {line}: {}", output.err);
+        assert!(output.err.starts_with("rspm ") && output.err.contains(words), "rspm {line}: {}", output.err);
+        assert!(output.err.ends_with(&format!("{page}\n")), "rspm {line}: {}", output.err);
         assert!(
-            !ran.err.contains("unrecognized") && !ran.err.contains("similar"),
+            !output.err.contains("unrecognized") && !output.err.contains("similar"),
             "rspm {line}: {}",
-            ran.err
+            output.err
         );
     }
 }
 
 #[test]
-fn another_machines_server_is_refused_by_flag_and_by_environment() {
+fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
     let server = team();
     let flag = server.rspm("list --address=https://packages.example.org");
     let mut command = server.rspm_command("list");
     let variable =
         command.env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org").output().expect("rspm runs");
-    for ran in [flag, variable.into()] {
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
-        assert!(ran.err.contains("talks to the server of its own machine alone"), "{}", ran.err);
+    for output in [flag, variable.into()] {
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "{}", output.err);
+        assert!(output.err.contains("talks to the server of its own machine alone"), "{}", output.err);
     }
     let check = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
-    assert!(check.expect("rspm runs").status.success(), "what needs no server does not care");
+    assert!(check.expect("rspm runs").status.success(), "a command that needs no server ignores it");
 }
 
 #[test]
@@ -80,9 +80,13 @@ fn verbose_prints_the_requests_on_standard_error() {
     let quiet = server.rspm("list repos");
     assert_eq!((quiet.code, quiet.err.as_str()), (0, ""));
     for line in ["-v list repos", "list repos --verbose", "list repos -v --insecure-ssl-skip-verify"] {
-        let ran = server.rspm(line);
-        assert_eq!((ran.code, &ran.out), (0, &quiet.out), "{}", ran.err);
-        assert!(ran.err.contains("GET /") && ran.err.contains("/repos: 200 OK"), "{line}: {}", ran.err);
+        let output = server.rspm(line);
+        assert_eq!((output.code, &output.out), (0, &quiet.out), "{}", output.err);
+        assert!(
+            output.err.contains("GET /") && output.err.contains("/repos: 200 OK"),
+            "{line}: {}",
+            output.err
+        );
     }
     assert_eq!(server.rspm("list repos --insecure-ssl-skip-verify").err, "");
 }

@@ -1,4 +1,4 @@
-//! `packages/release` and `packages/devel`: what they mean, when that changes, and what a day makes of them.
+//! `packages/release` and `packages/devel`: their version, when it changes, and their version on a day.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ fn index(server: &Server, path: &str) -> (u16, String) {
     (answer.status, answer.text())
 }
 
-/// The mirror's map, changed.
+/// Changes the `config.yaml` of the mirror.
 fn declare(root: &Path, change: impl FnOnce(String) -> String) {
     let path = root.join("config.yaml");
     let text = std::fs::read_to_string(&path).expect("it exists");
@@ -37,10 +37,10 @@ fn declare(root: &Path, change: impl FnOnce(String) -> String) {
 #[test]
 fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
     let server = server();
-    let (status, said) = index(&server, "/bioc/packages/release/bioc");
+    let (status, text) = index(&server, "/bioc/packages/release/bioc");
     assert!(
-        status == 404 && said.contains("Bioconductor has not been synced yet") && !said.contains("rspm"),
-        "{said}"
+        status == 404 && text.contains("Bioconductor has not been synced yet") && !text.contains("rspm"),
+        "{text}"
     );
     assert_eq!(index(&server, "/none/packages/release/bioc").0, 404);
     server.sync_of("bioconductor").expect("a good mirror");
@@ -52,27 +52,27 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
             assert_eq!(at("release").0, 200, "{snapshot} {component}");
         }
     }
-    let named = "/bioc/packages/release/bioc/src/contrib/Biobase_2.66.0.tar.gz";
-    let file = server.get(named);
+    let path = "/bioc/packages/release/bioc/src/contrib/Biobase_2.66.0.tar.gz";
+    let file = server.get(path);
     assert_eq!((file.status, file.header("x-package-type")), (200, Some("source")));
-    assert!(file.body == server.get(&named.replace("release", "3.20")).body);
-    let head = http::request("HEAD", &server.url(named), &[], b"");
+    assert!(file.body == server.get(&path.replace("release", "3.20")).body);
+    let head = http::request("HEAD", &server.url(path), &[], b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(server.get(&named.replace("Biobase_2.66.0", "Biobase_2.58.0")).status, 404);
+    assert_eq!(server.get(&path.replace("Biobase_2.66.0", "Biobase_2.58.0")).status, 404);
     assert_eq!(index(&server, "/bioc/__linux__/noble/latest/packages/release/bioc").0, 200);
-    let (status, said) = index(&server, "/bioc/packages/devel/bioc");
-    assert!(status == 404 && said.contains("Bioconductor 3.21/bioc is not on this server"), "{said}");
+    let (status, text) = index(&server, "/bioc/packages/devel/bioc");
+    assert!(status == 404 && text.contains("Bioconductor 3.21/bioc is not on this server"), "{text}");
     assert_eq!(index(&server, "/bioc/packages/release/extra").0, 404, "3.20 has none");
 
-    // By the days that config.yaml tells: 3.19 from 2024-05-01, 3.17 from 2023-04-26, 3.16 before.
+    // By the dates in config.yaml: 3.19 from 2024-05-01, 3.17 from 2023-04-26, 3.16 before.
     for (day, version) in [("2024-06-01", "3.19"), ("2023-05-01", "3.17")] {
-        let (status, said) = index(&server, &format!("/bioc/{day}/packages/release/bioc"));
-        assert!(status == 404 && said.contains(&format!("Bioconductor {version}/bioc")), "{day}: {said}");
+        let (status, text) = index(&server, &format!("/bioc/{day}/packages/release/bioc"));
+        assert!(status == 404 && text.contains(&format!("Bioconductor {version}/bioc")), "{day}: {text}");
     }
-    let (status, said) = index(&server, "/bioc/2023-01-01/packages/release/bioc");
-    assert!(status == 404 && said.contains("its history starts at 2023-04-26"), "{said}");
+    let (status, text) = index(&server, "/bioc/2023-01-01/packages/release/bioc");
+    assert!(status == 404 && text.contains("its history starts at 2023-04-26"), "{text}");
     let devel = index(&server, "/bioc/2024-06-01/packages/devel/bioc");
-    assert_eq!(devel.0, 404, "3.20 was devel then, and nobody looked: {}", devel.1);
+    assert_eq!(devel.0, 404, "3.20 was devel then, and was not synced: {}", devel.1);
     assert!(devel.1.contains("no snapshot of this repository is as old as 2024-06-01"), "{}", devel.1);
     assert_eq!(index(&server, "/bioc/999/packages/release/bioc").0, 404);
     server.call("POST", "/repos", &json!({ "name": "plain" }));
@@ -80,13 +80,13 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
 }
 
 #[test]
-fn a_new_release_moves_the_name_with_the_next_sync_and_older_days_keep_theirs() {
+fn a_new_release_changes_the_version_of_the_name_with_the_next_sync() {
     let server = server();
     server.sync_of("bioconductor").expect("a good mirror");
     let root = server.dir().join("mirror");
     let release = || index(&server, "/bioc/packages/release/bioc").1;
     assert!(release().contains("Version: 2.66.0\n"), "{}", release());
-    // 3.16 is called the release, as if it were: what the name means comes from the map alone.
+    // Declares 3.16 as the release: only config.yaml decides which version the name means.
     declare(&root, |text| {
         let text = text.replace("release_version: \"3.20\"", "release_version: \"3.16\"");
         text.replace("devel_version: \"3.21\"", "devel_version: \"3.20\"")
@@ -100,20 +100,20 @@ fn a_new_release_moves_the_name_with_the_next_sync_and_older_days_keep_theirs() 
 #[test]
 fn one_version_is_synced_by_its_name() {
     let server = server();
-    let said = server.json("sync --type=Bioconductor --version=release");
-    assert_eq!(
-        (&said["key"], &said["status"]),
-        (&json!("sync:bioconductor:release"), &json!("done")),
-        "{said}"
-    );
-    let said = said["message"].as_str().expect("a message");
-    assert!(said.contains("Bioconductor 3.20 was synced") && !said.contains("3.16"), "{said}");
+    let job = server.json("sync --type=Bioconductor --version=release");
+    assert_eq!((&job["key"], &job["status"]), (&json!("sync:bioconductor:release"), &json!("done")), "{job}");
+    let message = job["message"].as_str().expect("a message");
+    assert!(message.contains("Bioconductor 3.20 was synced") && !message.contains("3.16"), "{message}");
     let again = server.json("sync --type=bioconductor --version=3.20");
     assert_eq!(again["message"], "Bioconductor 3.20 is up to date; nothing changed");
-    let ran = server.rspm("sync --type=bioconductor --version=devel");
-    assert!(ran.code == 1 && ran.err.contains("Bioconductor 3.21 is in the config.yaml"), "{}", ran.err);
-    let ran = server.rspm("sync --type=bioconductor --version=newest");
-    assert!(ran.code == 1 && ran.err.contains("such as 3.20, or release or devel"), "{}", ran.err);
-    let ran = server.rspm("sync --type=cran --version=release");
-    assert!(ran.code == 1 && ran.err.contains("--type=bioconductor"), "{}", ran.err);
+    let output = server.rspm("sync --type=bioconductor --version=devel");
+    assert!(
+        output.code == 1 && output.err.contains("Bioconductor 3.21 is in the config.yaml"),
+        "{}",
+        output.err
+    );
+    let output = server.rspm("sync --type=bioconductor --version=newest");
+    assert!(output.code == 1 && output.err.contains("such as 3.20, or release or devel"), "{}", output.err);
+    let output = server.rspm("sync --type=cran --version=release");
+    assert!(output.code == 1 && output.err.contains("--type=bioconductor"), "{}", output.err);
 }

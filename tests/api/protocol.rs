@@ -1,4 +1,4 @@
-//! How the API speaks: headers, codes, methods, bodies; its description; small questions.
+//! The protocol of the API: headers, codes, methods, bodies; its description; small endpoints.
 
 use std::io::Write;
 
@@ -44,7 +44,7 @@ fn no_answer_of_the_api_is_cached() {
 }
 
 #[test]
-fn each_address_has_its_methods() {
+fn each_address_accepts_only_its_methods() {
     let server = server();
     for (method, path, allowed) in [
         ("POST", "/__api__/repos", "GET, HEAD"),
@@ -60,7 +60,7 @@ fn each_address_has_its_methods() {
 }
 
 #[test]
-fn without_tokens_there_is_none_that_is_valid() {
+fn no_token_is_valid() {
     let server = server();
     assert_eq!(server.get("/__api__/verify-auth").json(), json!({}));
     let with =
@@ -70,22 +70,22 @@ fn without_tokens_there_is_none_that_is_valid() {
         assert_eq!((answer.status, &answer.json()["code"]), (401, &json!(9)), "{value}");
         assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")));
     }
-    // Whoever has one from another server may read here all the same.
+    // A client with a token of another server can still read.
     let read = http::request("GET", &server.url("/__api__/repos"), &[("Authorization", "Bearer eyJ")], b"");
     assert_eq!(read.status, 200);
 }
 
 #[test]
-fn a_time_leads_to_a_snapshot() {
+fn a_time_is_resolved_to_a_snapshot() {
     let server = Builder::default().gcfg("[Server]\nAddress = https://pm.example.org/rspm").start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     let day =
         server.get("/__api__/repos/team/transaction-dates").json()[1]["alias"].as_str().unwrap().to_owned();
-    let ask = |repo: &str, time: &str| {
+    let resolve = |repo: &str, time: &str| {
         let body = json!({ "repo": repo, "snapshot": time }).to_string();
         http::request("POST", &server.url("/__api__/url"), &[], body.as_bytes())
     };
-    let found = ask("team", &format!("{day}T00:00:00Z")).json();
+    let found = resolve("team", &format!("{day}T00:00:00Z")).json();
     assert_eq!(found, json!({ "upsi": day, "url": format!("https://pm.example.org/rspm/team/{day}") }));
     assert_eq!(server.get(&format!("/team/{day}/src/contrib/PACKAGES")).status, 200);
     for (repo, time, status) in [
@@ -93,14 +93,14 @@ fn a_time_leads_to_a_snapshot() {
         ("team", "2001-01-01T00:00:00Z", 404),
         ("team", "soon", 400),
     ] {
-        let answer = ask(repo, time);
+        let answer = resolve(repo, time);
         assert_eq!(answer.status, status, "{repo} {time}: {}", answer.text());
-        assert!(answer.json().get("upsi").is_none(), "scripts look whether it is there");
+        assert!(answer.json().get("upsi").is_none(), "scripts check whether the field exists");
     }
 }
 
 #[test]
-fn the_api_describes_itself_to_programs_and_people() {
+fn the_api_has_a_description_as_json_and_as_a_page() {
     let server = server();
     let document = server.get("/__api__/swagger/doc.json").json();
     assert_eq!(document["servers"], serde_json::json!([{ "url": server.url("") }]));
@@ -122,16 +122,16 @@ fn the_api_describes_itself_to_programs_and_people() {
 }
 
 #[test]
-fn a_body_that_stalls_or_breaks_holds_nothing_up() {
+fn an_interrupted_or_oversized_body_does_not_block_the_server() {
     let server = server();
-    let mut wire = http::connect(server.host());
+    let mut stream = http::connect(server.host());
     let head = "POST /__api__/filter/packages HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{\"repo\"";
-    wire.write_all(head.as_bytes()).expect("sent");
-    drop(wire);
+    stream.write_all(head.as_bytes()).expect("sent");
+    drop(stream);
     let mut chunked = http::connect(server.host());
     let head = "POST /__api__/repos/team/sysreqs?x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
     chunked.write_all(head.as_bytes()).expect("sent");
-    // More than a question may have, and nobody said so before.
+    // More than the limit of a body, without a declared length.
     let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     for _ in 0..20 {
         if chunked.write_all(piece.as_bytes()).is_err() {
@@ -143,7 +143,7 @@ fn a_body_that_stalls_or_breaks_holds_nothing_up() {
 }
 
 #[test]
-fn the_address_of_a_repository_leads_to_its_newest_state() {
+fn the_address_of_a_repository_redirects_to_its_newest_state() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     for (path, to) in [("/team", "team/latest/"), ("/team/", "latest/"), ("//team//", "latest/")] {
@@ -157,7 +157,7 @@ fn the_address_of_a_repository_leads_to_its_newest_state() {
 }
 
 #[test]
-fn what_is_not_found_names_no_command_of_an_administrator() {
+fn answers_404_name_no_command_of_an_administrator() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     for path in [
@@ -179,6 +179,6 @@ fn what_is_not_found_names_no_command_of_an_administrator() {
         let answer = server.get(path);
         assert!(answer.status == 404 && !answer.text().contains("rspm"), "{path}: {}", answer.text());
     }
-    let told = server.refused("info --repo=nothing");
-    assert!(told.contains("rspm list repos shows all"), "an administrator reads it: {told}");
+    let message = server.refused("info --repo=nothing");
+    assert!(message.contains("rspm list repos shows all"), "an administrator gets the command: {message}");
 }

@@ -72,7 +72,7 @@ proptest! {
         for mirror in &mirrors {
             let waiting = Mirror { until: Some(until), ..mirror.clone() };
             let recent = |at: Timestamp| at.seconds() > until;
-            // Twice: a release whose time only `Archive/` declares is archived first; its time is known when it is listed.
+            // Twice: a release whose only time is in `Archive/` is archived first; its time is known when it is listed.
             for _ in 0..2 {
                 let plan = tables.sync(&waiting);
                 prop_assert!(!plan.published_to.is_some_and(recent), "{:#?}", plan);

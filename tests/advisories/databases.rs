@@ -51,11 +51,11 @@ fn check_listed_versions(batch: &Batch, index: &Index) -> usize {
 #[tokio::test]
 async fn the_advisories_of_the_r_consortium() {
     let batch = database("advisories/cran").await;
-    let written = data::advisories();
-    assert_eq!((batch.len(), batch.skipped().0), (written.len(), 0), "{:?}", batch.skipped());
+    let texts = data::advisories();
+    assert_eq!((batch.len(), batch.skipped().0), (texts.len(), 0), "{:?}", batch.skipped());
     let index = index(&batch);
     let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
-    assert_eq!(index.packages(Ecosystem::Cran), written.iter().map(name).collect::<BTreeSet<_>>().len());
+    assert_eq!(index.packages(Ecosystem::Cran), texts.iter().map(name).collect::<BTreeSet<_>>().len());
     assert!(check_listed_versions(&batch, &index) > 60);
     let of = |name: &str, version: &str| {
         affected(&index, Ecosystem::Cran, name, version).into_iter().collect::<Vec<_>>().join(" ")
@@ -77,19 +77,19 @@ async fn the_advisories_of_the_python_packaging_authority() {
     let mut files = tar::Archive::new(flate2::read::GzDecoder::new(
         std::fs::File::open(data::path("advisories/pypi-advisories.tar.gz")).expect("the archive"),
     ));
-    let (mut written, mut scores) = (0, 0);
+    let (mut expected, mut scores) = (0, 0);
     for entry in files.entries().expect("members") {
         let mut entry = entry.expect("a member");
         if entry.path().expect("a path").extension().is_some_and(|e| e == "yaml") {
             let mut text = String::new();
             entry.read_to_string(&mut text).expect("UTF-8");
             let lines = |begin| text.lines().filter(move |line| line.starts_with(begin)).count();
-            written += lines("id: ");
+            expected += lines("id: ");
             scores += lines("  score: ");
         }
     }
-    assert_eq!((batch.len(), batch.skipped().0), (written, 0), "{:?}", batch.skipped());
-    assert!(written > 2_600, "{written}");
+    assert_eq!((batch.len(), batch.skipped().0), (expected, 0), "{:?}", batch.skipped());
+    assert!(expected > 2_600, "{expected}");
     let index = index(&batch);
     assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));
     assert!(check_listed_versions(&batch, &index) > 50_000);

@@ -129,11 +129,11 @@ fn install_packages_installs_a_bioconductor_version_from_a_repository_of_r_packa
     add(&server, "team", &[Tarball::new("labtools", "1.0").field("Imports: BiocGenerics")]);
     server.told("create repo --name=all");
     server.told("subscribe --repo=all --source=team");
-    let refused = server.rspm("subscribe --repo=all --source=bioconductor");
-    assert!(refused.code == 1 && refused.err.contains("--version=3.20"), "{}", refused.err);
+    let result = server.rspm("subscribe --repo=all --source=bioconductor");
+    assert!(result.code == 1 && result.err.contains("--version=3.20"), "{}", result.err);
     server.told("subscribe --repo=all --source=bioconductor --version=3.16");
-    let refused = server.rspm("subscribe --repo=all --source=bioconductor --version=3.20");
-    assert!(refused.code == 1 && refused.err.contains("rspm unsubscribe --repo=all"), "{}", refused.err);
+    let result = server.rspm("subscribe --repo=all --source=bioconductor --version=3.20");
+    assert!(result.code == 1 && result.err.contains("rspm unsubscribe --repo=all"), "{}", result.err);
     let code = "install.packages('labtools', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)
         have <- installed.packages(.libPaths()[[1]])
         say('installed', sort(paste0(have[, 'Package'], '_', have[, 'Version'])))";

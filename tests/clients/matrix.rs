@@ -71,7 +71,7 @@ mod postgres_and_s3 {
     origins!(Postgres, S3);
 }
 
-/// A listed and an archived package of the mirror that curl fetches; they are not installed.
+/// A listed package of the mirror that curl fetches and R does not install, and an archived one.
 const FETCHED: &str = "praise";
 const ARCHIVED: &str = "crayon";
 

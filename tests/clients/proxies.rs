@@ -39,8 +39,8 @@ fn r_installs_through_a_reverse_proxy_with_a_path_prefix() {
         let status = curl(&[], &format!("{}/{prefix}/__api__/status", proxy.url()));
         assert_eq!(status.status, 200, "{prefix}");
     }
-    let tag = curl(&[], &format!("{}/packages/prod/latest/src/contrib/PACKAGES.gz", proxy.url()));
-    let header = format!("If-None-Match: {}", tag.header("etag"));
+    let response = curl(&[], &format!("{}/packages/prod/latest/src/contrib/PACKAGES.gz", proxy.url()));
+    let header = format!("If-None-Match: {}", response.header("etag"));
     let revalidated = curl(
         &["--header", &header],
         &format!("{}/stripped/prod/latest/src/contrib/PACKAGES.gz", proxy.url()),

@@ -32,13 +32,13 @@ fn an_address_without_a_mirror_is_reported_with_the_remedy() {
     for path in ["v3/version.txt", "src/contrib/PACKAGES.gz"] {
         pages.always(path, Fault::Html);
     }
-    let nothing = Upstream::empty();
+    let no_mirror = Upstream::empty();
     for (url, code, words) in [
         (format!("file://{}", empty.display()), 1, ["neither a CRAN mirror", "--base-url"]),
         ("file:///no/where".to_owned(), 2, ["there is no directory /no/where", "--base-url"]),
         ("cran.example".to_owned(), 2, ["--base-url", "https://"]),
         (pages.url(), 1, ["HTML page", "--base-url"]),
-        (nothing.url(), 1, ["neither a CRAN mirror", "--base-url"]),
+        (no_mirror.url(), 1, ["neither a CRAN mirror", "--base-url"]),
     ] {
         let to = dir.path().join("bundle");
         let result = get_cran(&url, &to, &[]);

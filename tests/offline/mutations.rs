@@ -114,7 +114,7 @@ fn five_hundred_mutations_are_found_without_false_findings() {
     let files: Vec<String> = tree(&root).into_keys().filter(|path| !path.contains("/.")).collect();
     assert!(files.len() > 30, "{}", files.len());
     let mut random = Random(20_261_120);
-    let mut missed = Vec::new();
+    let mut undetected = Vec::new();
     for number in 0..500 {
         let mutation = ALL[number % ALL.len()];
         let (affected, restore) = mutate(&root, &files, mutation, &mut random);
@@ -125,11 +125,11 @@ fn five_hundred_mutations_are_found_without_false_findings() {
         let all_found = expected.iter().all(|file| found.contains(file));
         let is_object = expected.iter().all(|file| file.contains("/obj/"));
         if code == 0 || !all_found || (is_object && found != expected) {
-            missed.push(format!("{number}: {mutation:?} {affected:?}: {code} {findings:?}"));
+            undetected.push(format!("{number}: {mutation:?} {affected:?}: {code} {findings:?}"));
         }
         drop(restore);
     }
-    assert!(missed.is_empty(), "{} of 500:\n{}", missed.len(), missed.join("\n"));
+    assert!(undetected.is_empty(), "{} of 500:\n{}", undetected.len(), undetected.join("\n"));
     is_whole(&root);
 }
 

@@ -170,9 +170,12 @@ fn a_copied_bundle_serves_r_without_network() {
 
     let found = server.get(&format!("/__api__/repos/prod/packages/{}", VULNERABLE.0)).json();
     assert!(found["vulns"][0]["id"].as_str().is_some_and(|id| id.starts_with("RSEC-")), "{found}");
-    let needs =
+    let requirements =
         server.get("/__api__/repos/prod/sysreqs?pkgname=maps&distribution=ubuntu&release=22.04").json();
-    assert_eq!(needs["requirements"][0]["requirements"]["packages"][0], "libgeos-dev", "{needs}");
+    assert_eq!(
+        requirements["requirements"][0]["requirements"]["packages"][0], "libgeos-dev",
+        "{requirements}"
+    );
 
     // The mirror changes; the new package is fetched, and the bundle is copied while the server runs.
     let transactions = server.get("/__api__/sources/cran/transactions").json();

@@ -80,8 +80,8 @@ fn a_bundle_of_the_real_mirror_is_served_in_place_with_the_content_of_the_mirror
     }
     assert_eq!(stored_files(&from_bundle), [""; 0], "there is no second copy");
     until("a mirror's file is stored", || !stored_files(&from_mirror).is_empty());
-    let again = from_bundle.sync().expect("a bundle");
-    assert!(again.contains("up to date"), "{again}");
+    let message = from_bundle.sync().expect("a bundle");
+    assert!(message.contains("up to date"), "{message}");
     assert!(tree(&bundle) == before, "a server writes nothing into a bundle");
 }
 
@@ -284,8 +284,8 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     got_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the repaired mirror");
     assert!(server.get(&address).body == intact);
-    let again = server.sync().expect("the same bundle");
-    assert!(again.contains("up to date"), "{again}");
+    let message = server.sync().expect("the same bundle");
+    assert!(message.contains("up to date"), "{message}");
     server.restart();
     assert!(server.get(&address).body == intact);
     // The same name with another size and date.
@@ -297,8 +297,8 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     got_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the changed mirror");
     assert!(server.get(&address).body == changed);
-    let again = server.sync().expect("the same bundle");
-    assert!(again.contains("up to date"), "{again}");
+    let message = server.sync().expect("the same bundle");
+    assert!(message.contains("up to date"), "{message}");
     let current = server.get("/prod/latest/src/contrib/alpha_1.1.tar.gz");
     assert_eq!((current.status, stored_files(&server)), (200, Vec::new()));
 }

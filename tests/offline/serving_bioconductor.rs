@@ -46,8 +46,8 @@ fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
             String::from_utf8_lossy(&of_bundle.1).chars().take(500).collect::<String>()
         );
     }
-    let again = from_bundle.sync_of("bioconductor").expect("a bundle");
-    assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
+    let message = from_bundle.sync_of("bioconductor").expect("a bundle");
+    assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
 }
 
 /// Adds a package to a version on a mirror.
@@ -87,7 +87,7 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
         answer.text()
     };
     let root = bundle.join("bioc/v4/3.16");
-    let aside = dir.path().join("aside");
+    let backup = dir.path().join("aside");
     let damages: [(&str, Damage, &str); 4] = [
         ("missing", |segment, _| fs::remove_file(segment).unwrap(), "is missing"),
         (
@@ -118,7 +118,7 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
         download();
         let newest =
             segments(&bundle, "3.16").into_iter().find(|path| !old.contains(path)).expect("a new one");
-        let status = std::process::Command::new("cp").arg("-r").arg(&root).arg(&aside).status();
+        let status = std::process::Command::new("cp").arg("-r").arg(&root).arg(&backup).status();
         assert!(status.expect("cp").success());
         damage(&newest, &root);
         let message = server.sync_of("bioconductor").expect_err(what);
@@ -133,7 +133,7 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
         assert_eq!(answer.status, 200);
         // After another copy the version is synced.
         let _ = fs::remove_dir_all(&root);
-        fs::rename(&aside, &root).unwrap();
+        fs::rename(&backup, &root).unwrap();
         server.sync_of("bioconductor").expect(what);
         assert!(index("3.16").contains(&format!("Package: {what}\n")), "{what}");
     }

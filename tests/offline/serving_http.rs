@@ -118,8 +118,8 @@ fn bioconductor_is_served_over_http() {
     {
         assert_eq!(server.get(&format!("/bioc/{file}")).status, 200, "{file}");
     }
-    let again = server.sync_of("bioconductor").expect("a bundle");
-    assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
+    let message = server.sync_of("bioconductor").expect("a bundle");
+    assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
 }
 
 #[test]

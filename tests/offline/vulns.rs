@@ -57,8 +57,8 @@ fn advisories_are_validated_separately() {
     let to = dir.path().join("bundle");
     std::fs::create_dir(&to).unwrap();
     let check = || run(&["validate", "vulns", "--destination", to.to_str().unwrap()]);
-    let none = check();
-    assert!(none.code == Some(1) && none.err.contains("get vulns"), "{}", none.err);
+    let missing = check();
+    assert!(missing.code == Some(1) && missing.err.contains("get vulns"), "{}", missing.err);
     assert_eq!(get(&from, &to, &[]).code, Some(0));
     let complete = check();
     assert_eq!((complete.code, complete.out.as_str()), (Some(0), ""), "{}", complete.err);
@@ -125,9 +125,9 @@ async fn only_changed_advisories_are_fetched_again() {
     );
     let before = tree(&to);
     let unchanged = below_osv(&[("vulns/head.json", 404), ("CRAN/modified_id.csv", 304)]);
-    let (output, again) = get();
+    let (output, second) = get();
     assert!(output.contains("nothing is new"), "{output}");
-    assert_eq!((again, tree(&to) == before), (unchanged.clone(), true));
+    assert_eq!((second, tree(&to) == before), (unchanged.clone(), true));
     // Only changed and new records are fetched.
     records[1] = changed(records[1].clone(), "2025-01-01T00:00:00Z");
     records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));

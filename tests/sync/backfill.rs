@@ -100,8 +100,8 @@ on_both! {
         assert_eq!(rows[8].at.to_string(), "2025-10-09T23:59:59Z");
         assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none(), "the back-fill is done");
         assert!(stored_descriptions(&server).await.is_empty(), "the descriptions are in the rows of releases");
-        let again = backfill(&server, day(0)).await.expect("nothing to do");
-        assert!(again.contains("begins on 2025-10-09 already"), "{again}");
+        let message = backfill(&server, day(0)).await.expect("nothing to do");
+        assert!(message.contains("begins on 2025-10-09 already"), "{message}");
     }
 
     async fn only_the_first_bytes_are_read_from_a_mirror_without_ranges(engine) {

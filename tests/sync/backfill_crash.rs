@@ -67,10 +67,10 @@ async fn killed_at_twenty_points_it_resumes_to_equal_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
-    let whole = synced(Engine::Sqlite, &url).await;
+    let uninterrupted = synced(Engine::Sqlite, &url).await;
     let start = Instant::now();
-    backfill(&whole, day(0)).await.expect("a good mirror");
-    let (length, expected) = (start.elapsed(), history(&whole).await);
+    backfill(&uninterrupted, day(0)).await.expect("a good mirror");
+    let (length, expected) = (start.elapsed(), history(&uninterrupted).await);
     let (mut midway, mut invisible) = (0, 0);
     for point in 0..20 {
         let server = synced(Engine::Sqlite, &url).await;
@@ -128,7 +128,7 @@ on_both! {
             let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
             let target =
                 import::ImportTarget { tree: found.id, pending: first, origin: SourceId::CRAN, language: Language::R };
-            let past = backfill_write::ReleaseHistory {
+            let release_history = backfill_write::ReleaseHistory {
                 release: backfill_write::PastRelease::Known {
                     package: known[0].key.package,
                     release: known[0].key.release,
@@ -137,14 +137,14 @@ on_both! {
                 },
                 lives: vec![backfill_write::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
             };
-            backfill_write::write(c, &target, &[past])
+            backfill_write::write(c, &target, &[release_history])
         });
         write.await.unwrap_or_else(|e| panic!("{e}"));
         let before = history(&server).await;
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_ne!(history(&server).await, before);
-        let stray = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
-        assert!(stray.is_empty(), "{stray:?}");
+        let rows = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
+        assert!(rows.is_empty(), "{rows:?}");
         assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
     }
 }

@@ -42,8 +42,8 @@ fn mirror() -> (Cran, Upstream, Vec<u8>) {
 async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration creates it");
-    let place = tree.steps.partition_point(|step| step.at < day(number).end());
-    let (tree, seq, file) = (tree.id, tree.steps[place - 1].seq, file.to_owned());
+    let position = tree.steps.partition_point(|step| step.at < day(number).end());
+    let (tree, seq, file) = (tree.id, tree.steps[position - 1].seq, file.to_owned());
     let found = server.read(move |c| life::find_file(c, tree, seq, None, "solver", &file)).await;
     found.map(|found| found.md5.map_or_else(String::new, |md5| md5.to_string()))
 }

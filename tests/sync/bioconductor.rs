@@ -95,8 +95,8 @@ on_both! {
         let comments: Vec<&str> = newest.iter().map(|tx| tx.comment.as_str()).collect();
         assert_eq!(comments, ["Bioconductor 3.16", "Bioconductor 3.20"]);
 
-        let again = sync(&server, None).await.expect("a good mirror");
-        assert!(again.starts_with("2 versions of Bioconductor are up to date"), "{again}");
+        let message = sync(&server, None).await.expect("a good mirror");
+        assert!(message.starts_with("2 versions of Bioconductor are up to date"), "{message}");
         let one = sync(&server, Some("3.16")).await.expect("a good mirror");
         assert_eq!(one, "Bioconductor 3.16 is up to date; nothing changed");
         assert_eq!(server.transactions().await, 2);
@@ -342,8 +342,8 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     while mirror.asked().iter().all(|request| !request.path.starts_with("packages/3.20/")) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let refused = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
-    assert!(refused.contains("another server"), "{refused}");
+    let error = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
+    assert!(error.contains("another server"), "{error}");
     first.job().wait_end().await.expect("a good mirror");
     two.state.catalog.refresh(&two.state.db).await.expect("read");
     assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);

@@ -8,7 +8,7 @@ use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::language::Language;
 use rstudio_pm::model::source::SourceKind;
 
-use super::{INDEX, gz, index, on_both, small};
+use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
 
@@ -48,7 +48,7 @@ async fn partial_import(server: &Server, packages: usize) {
 
 on_both! {
     async fn a_sync_that_was_killed_between_two_chunks_is_undone_and_repeated(engine) {
-        let mirror = small(50);
+        let mirror = small_mirror(50);
         let server = Server::new(engine, &mirror.url()).await;
         partial_import(&server, 30).await;
         assert_eq!(server.listed().await, [""; 0], "a partial import is invisible");
@@ -59,7 +59,7 @@ on_both! {
     }
 
     async fn rows_of_a_killed_sync_are_removed_at_the_next_start(engine) {
-        let mirror = small(50);
+        let mirror = small_mirror(50);
         let server = Server::new(engine, &mirror.url()).await;
         partial_import(&server, 30).await;
         let server = server.restarted(&mirror.url()).await;
@@ -75,7 +75,7 @@ on_both! {
     }
 
     async fn published_packages_survive_the_recovery(engine) {
-        let mirror = small(50);
+        let mirror = small_mirror(50);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let server = server.restarted(&mirror.url()).await;
@@ -95,7 +95,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
     // Several chunks, so that the moments are before, during and after the writing.
     const PACKAGES: usize = 5_000;
     for moment in [0, 20, 60, 120, 250, 500, 1000] {
-        let mirror = small(PACKAGES);
+        let mirror = small_mirror(PACKAGES);
         let server = Server::new(Engine::Sqlite, &mirror.url()).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");

@@ -19,24 +19,24 @@ fn mirror(upstream: &Upstream) -> Mirror {
 }
 
 /// One file of 300,000 bytes.
-fn serving() -> (Upstream, Vec<u8>) {
+fn upstream_with_file() -> (Upstream, Vec<u8>) {
     let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n / 7) as u8).collect();
     let upstream = Upstream::empty();
     upstream.put(FILE, bytes.clone());
     (upstream, bytes)
 }
 
-async fn read(opened: FileStream) -> Result<Vec<u8>, UpstreamError> {
-    let chunks: Vec<bytes::Bytes> = opened.body.try_collect().await?;
+async fn read(stream: FileStream) -> Result<Vec<u8>, UpstreamError> {
+    let chunks: Vec<bytes::Bytes> = stream.body.try_collect().await?;
     Ok(chunks.concat())
 }
 
 #[tokio::test]
 async fn a_file_is_downloaded_completely_with_its_size() {
-    let (upstream, bytes) = serving();
-    let opened = mirror(&upstream).open(FILE, None).await.expect("the file exists");
-    assert_eq!((opened.size, opened.offset), (Some(300_000), 0));
-    assert!(read(opened).await.expect("complete") == bytes);
+    let (upstream, bytes) = upstream_with_file();
+    let stream = mirror(&upstream).open(FILE, None).await.expect("the file exists");
+    assert_eq!((stream.size, stream.offset), (Some(300_000), 0));
+    assert!(read(stream).await.expect("complete") == bytes);
     let request = upstream.asked().remove(0);
     assert_eq!(request.headers["user-agent"], format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION")));
     assert_eq!(request.headers["accept-encoding"], "identity");
@@ -44,12 +44,12 @@ async fn a_file_is_downloaded_completely_with_its_size() {
 
 #[tokio::test]
 async fn a_download_is_resumed_where_it_was_interrupted() {
-    let (upstream, bytes) = serving();
+    let (upstream, bytes) = upstream_with_file();
     let mirror = mirror(&upstream);
     upstream.fail(FILE, [Fault::CutAfter(100_000)]);
-    let opened = mirror.open(FILE, None).await.expect("the file exists");
-    let validators = opened.validators.clone();
-    let error = read(opened).await.expect_err("the connection is closed early");
+    let stream = mirror.open(FILE, None).await.expect("the file exists");
+    let validators = stream.validators.clone();
+    let error = read(stream).await.expect_err("the connection is closed early");
     assert!(matches!(error, UpstreamError::Unavailable { .. }), "{error}");
     let rest = mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists");
     assert_eq!((rest.size, rest.offset), (Some(300_000), 100_000));
@@ -58,23 +58,23 @@ async fn a_download_is_resumed_where_it_was_interrupted() {
 
 #[tokio::test]
 async fn the_download_of_a_changed_file_begins_again() {
-    let (upstream, _) = serving();
+    let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
     let validators = mirror.open(FILE, None).await.expect("the file exists").validators;
     upstream.put(FILE, vec![7; 400_000]);
-    let opened = mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists");
-    assert_eq!((opened.size, opened.offset), (Some(400_000), 0));
+    let stream = mirror.open(FILE, Some((100_000, validators))).await.expect("the file exists");
+    assert_eq!((stream.size, stream.offset), (Some(400_000), 0));
 }
 
 #[tokio::test]
 async fn an_invalid_resumption_begins_again() {
-    let (upstream, bytes) = serving();
+    let (upstream, bytes) = upstream_with_file();
     let mirror = mirror(&upstream);
     let validators = mirror.open(FILE, None).await.expect("the file exists").validators;
     upstream.fail(FILE, [Fault::WrongRange]);
-    let opened = mirror.open(FILE, Some((100_000, validators.clone()))).await.expect("the file exists");
-    assert_eq!(opened.offset, 0);
-    assert!(read(opened).await.expect("complete") == bytes);
+    let stream = mirror.open(FILE, Some((100_000, validators.clone()))).await.expect("the file exists");
+    assert_eq!(stream.offset, 0);
+    assert!(read(stream).await.expect("complete") == bytes);
     // Beyond the end, without validators, with a weak one, and from a server without ranges.
     let weak = Validators { etag: Some("W/\"x\"".to_owned()), modified: None };
     for resume in [(300_000, validators.clone()), (100_000, Validators::default()), (100_000, weak)] {
@@ -86,7 +86,7 @@ async fn an_invalid_resumption_begins_again() {
 
 #[tokio::test]
 async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
-    let (upstream, _) = serving();
+    let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
     let missing = mirror.open("src/contrib/b_1.0.tar.gz", None).await.err().expect("missing");
     assert!(matches!(missing, UpstreamError::Missing(_)), "{missing}");
@@ -98,7 +98,7 @@ async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
 
 #[tokio::test]
 async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says() {
-    let (upstream, _) = serving();
+    let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
     let fetch = |limit| FileRequest { path: FILE, known: None, limit };
     let error = mirror.fetch(fetch(299_999)).await.expect_err("too large");
@@ -110,12 +110,12 @@ async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says(
 
 #[tokio::test]
 async fn a_redirect_is_followed() {
-    let (upstream, bytes) = serving();
+    let (upstream, bytes) = upstream_with_file();
     let elsewhere = Upstream::empty();
     elsewhere.put("cdn/a.tar.gz", bytes.clone());
     upstream.always(FILE, Fault::Redirect(format!("{}/cdn/a.tar.gz", elsewhere.url())));
-    let opened = mirror(&upstream).open(FILE, None).await.expect("the file exists");
-    assert!(read(opened).await.expect("complete") == bytes);
+    let stream = mirror(&upstream).open(FILE, None).await.expect("the file exists");
+    assert!(read(stream).await.expect("complete") == bytes);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::sync::task::Task;
 
-use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small};
+use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::full_mirror::{self, Size};
@@ -41,8 +41,8 @@ on_both! {
         assert_eq!(found.published_at.expect("in Meta").day().to_string(), "2021-08-19");
         assert!(found.size.is_some_and(|size| size > 10_000));
 
-        let again = server.sync().await.expect("a good mirror");
-        assert!(again.contains("nothing changed"), "{again}");
+        let message = server.sync().await.expect("a good mirror");
+        assert!(message.contains("nothing changed"), "{message}");
         assert_eq!(server.transactions().await, 1);
     }
 
@@ -60,7 +60,7 @@ on_both! {
     }
 
     async fn changes_are_one_transaction_with_their_counts(engine) {
-        let mirror = small(4);
+        let mirror = small_mirror(4);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let text = index(3).replace("Package: p0\nVersion: 1.0", "Package: p0\nVersion: 1.1")
@@ -75,7 +75,7 @@ on_both! {
     }
 
     async fn an_index_with_the_same_records_publishes_nothing(engine) {
-        let mirror = small(3);
+        let mirror = small_mirror(3);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         // The same packages with different bytes: another order and other blanks.
@@ -109,7 +109,7 @@ on_both! {
     }
 
     async fn a_removed_package_remains_in_earlier_steps(engine) {
-        let mirror = small(3);
+        let mirror = small_mirror(3);
         let server = Server::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let (tree, before) = server.head().expect("published");
@@ -158,7 +158,7 @@ async fn a_repository_without_meta_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_validators_is_not_published_twice() {
-    let mirror = small(3);
+    let mirror = small_mirror(3);
     mirror.always(INDEX, Fault::Plain);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
@@ -186,7 +186,7 @@ async fn an_index_that_moves_while_meta_is_read_is_read_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_mirror_is_read_completely_and_replaces_the_state() {
-    let (one, two) = (small(3), small(5));
+    let (one, two) = (small_mirror(3), small_mirror(5));
     let server = Server::new(Engine::Sqlite, &one.url()).await;
     server.sync().await.expect("a good mirror");
     let server = server.restarted(&two.url()).await;
@@ -203,7 +203,7 @@ async fn another_mirror_is_read_completely_and_replaces_the_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_concurrent_syncs_are_one() {
-    let mirror = small(3);
+    let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     let (one, two) = tokio::join!(server.sync(), server.sync());
@@ -213,7 +213,7 @@ async fn two_concurrent_syncs_are_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
-    let mirror = small(3);
+    let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(400))]);
     let one = Server::new(Engine::Postgres, &mirror.url()).await;
     let two = one.twin(&mirror.url()).await;
@@ -221,8 +221,8 @@ async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     while mirror.asked().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let refused = two.sync().await.expect_err("the other server has the lease");
-    assert!(refused.contains("another server"), "{refused}");
+    let error = two.sync().await.expect_err("the other server has the lease");
+    assert!(error.contains("another server"), "{error}");
     first.job().wait_end().await.expect("a good mirror");
     two.sync().await.expect("the lease is free again");
     assert_eq!(one.transactions().await, 1);
@@ -237,7 +237,7 @@ async fn a_source_without_a_mirror_is_not_synced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
-    let mirror = small(3);
+    let mirror = small_mirror(3);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     let runs = |server: &Server| {
         let sync = server.sync.clone();
@@ -261,15 +261,15 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_over_a_month_ahead_is_accepted_when_the_mirror_has_the_same_time() {
-    let mirror = small(3);
+    let mirror = small_mirror(3);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
     server.pass(40 * 86_400);
     mirror.always(INDEX, Fault::Also("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
-    let refused = server.sync().await.expect_err("the mirror has another time");
-    assert!(refused.contains("over a month after the last publish"), "{refused}");
-    assert!(refused.contains("rspm repair clock"), "{refused}");
+    let error = server.sync().await.expect_err("the mirror has another time");
+    assert!(error.contains("over a month after the last publish"), "{error}");
+    assert!(error.contains("rspm repair clock"), "{error}");
     assert_eq!(server.transactions().await, 1);
     mirror.always(INDEX, Fault::Also("Date: Tue, 18 Nov 2025 08:53:20 GMT"));
     server.sync().await.expect("both have the same time");

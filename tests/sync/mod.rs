@@ -5,8 +5,8 @@ mod backfill_crash;
 mod backfill_model;
 mod backfill_real_packages;
 mod backfill_second_records;
+mod binaries;
 mod bioconductor;
-mod builds;
 mod crash;
 mod http;
 mod mirrors;
@@ -48,7 +48,7 @@ fn index(count: usize) -> String {
 }
 
 /// A mirror that has only an index of `count` packages.
-fn small(count: usize) -> crate::support::upstream::Upstream {
+fn small_mirror(count: usize) -> crate::support::upstream::Upstream {
     let upstream = crate::support::upstream::Upstream::empty();
     upstream.put(INDEX, gz(index(count)));
     upstream

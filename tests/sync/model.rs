@@ -136,8 +136,8 @@ impl Tables {
                     self.open(ReleaseId(id), 0, *state, path);
                 }
                 Change::Record { release, variant, stanza, md5, size } => {
-                    let written = self.records.insert((*release, *variant), stanza.clone());
-                    assert_eq!(written, None, "a published record would be overwritten");
+                    let previous = self.records.insert((*release, *variant), stanza.clone());
+                    assert_eq!(previous, None, "a published record would be overwritten");
                     let known = self.release(*release);
                     known.md5 = known.md5.or(*md5);
                     known.size = known.size.or(*size);

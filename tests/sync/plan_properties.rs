@@ -70,14 +70,14 @@ proptest! {
     ) {
         let mut tables = Tables::default();
         for mirror in &mirrors {
-            let waiting = Mirror { until: Some(until), ..mirror.clone() };
+            let limited = Mirror { until: Some(until), ..mirror.clone() };
             let recent = |at: Timestamp| at.seconds() > until;
             // Twice: a release whose only time is in `Archive/` is archived first; its time is known when it is listed.
             for _ in 0..2 {
-                let plan = tables.sync(&waiting);
+                let plan = tables.sync(&limited);
                 prop_assert!(!plan.published_to.is_some_and(recent), "{:#?}", plan);
             }
-            prop_assert_eq!(&tables.plan(&waiting).changes, &[], "after {:#?}", waiting);
+            prop_assert_eq!(&tables.plan(&limited).changes, &[], "after {:#?}", limited);
         }
         let last = mirrors.last().expect("at least one");
         tables.sync(last);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta};
 
-use super::{ARCHIVE, CURRENT, INDEX, gz, index, small};
+use super::{ARCHIVE, CURRENT, INDEX, gz, index, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
@@ -15,7 +15,7 @@ const PACKAGES: usize = 60;
 
 /// A server that synced a mirror of 60 packages once.
 async fn synced() -> (Upstream, Server) {
-    let mirror = small(PACKAGES);
+    let mirror = small_mirror(PACKAGES);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     (mirror, server)

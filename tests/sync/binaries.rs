@@ -10,7 +10,7 @@ use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::language::Language;
 
-use super::{INDEX, gz, index, on_both, small};
+use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::binary_server::TREE;
 use crate::support::db::Engine;
 use crate::support::sync_backend::Server;
@@ -23,8 +23,12 @@ fn binaries(count: usize) -> String {
 }
 
 /// A server with a mirror of `packages` packages and a mirror of `offered` binaries.
-async fn serving(engine: Engine, packages: usize, offered: usize) -> (Server, Upstream, Upstream) {
-    let (mirror, upstream) = (small(packages), Upstream::empty());
+async fn server_with_binaries(
+    engine: Engine,
+    packages: usize,
+    offered: usize,
+) -> (Server, Upstream, Upstream) {
+    let (mirror, upstream) = (small_mirror(packages), Upstream::empty());
     upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(binaries(offered)));
     let server = Server::new(engine, &mirror.url()).await;
     let some = |text: &str| Some(text.to_owned());
@@ -53,7 +57,7 @@ async fn listed(server: &Server) -> Vec<(String, String)> {
 
 on_both! {
     async fn thousands_of_binaries_are_one_transaction_and_an_unchanged_list_is_none(engine) {
-        let (server, mirror, upstream) = serving(engine, 4_500, 4_200).await;
+        let (server, mirror, upstream) = server_with_binaries(engine, 4_500, 4_200).await;
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with("; binaries were synced (transaction 2): 4200 new"), "{message}");
         assert_eq!(listed(&server).await.len(), 4_200);
@@ -73,7 +77,7 @@ on_both! {
     }
 
     async fn a_rebuilt_binary_replaces_the_previous_one_and_a_missing_index_changes_nothing(engine) {
-        let (server, _mirror, upstream) = serving(engine, 20, 3).await;
+        let (server, _mirror, upstream) = server_with_binaries(engine, 20, 3).await;
         server.sync().await.expect("a good mirror");
         let (tree, before) = list(&server).await;
         let text = binaries(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
@@ -91,7 +95,7 @@ on_both! {
     }
 
     async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
-        let (server, mirror, upstream) = serving(engine, 3, 5).await;
+        let (server, mirror, upstream) = server_with_binaries(engine, 3, 5).await;
         let message = server.sync().await.expect("good");
         assert!(message.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{message}");
         upstream.asked();
@@ -104,7 +108,7 @@ on_both! {
     }
 
     async fn binaries_of_a_killed_sync_are_removed(engine) {
-        let (server, mirror, _upstream) = serving(engine, 30, 3).await;
+        let (server, mirror, _upstream) = server_with_binaries(engine, 30, 3).await;
         server.sync().await.expect("good");
         let (tree, head) = list(&server).await;
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
@@ -144,7 +148,7 @@ on_both! {
     }
 
     async fn a_removed_binary_ends_at_its_step_and_not_before(engine) {
-        let (server, _mirror, _upstream) = serving(engine, 20, 2).await;
+        let (server, _mirror, _upstream) = server_with_binaries(engine, 20, 2).await;
         server.sync().await.expect("good");
         let (tree, head) = list(&server).await;
         let head = head.expect("published");

@@ -86,7 +86,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     add(&world, 9..10).await;
     assert_eq!(count(&world).await, stored + 2);
 
-    // After the first one adopts the class, the copy detects that it does not original the class.
+    // After the first one adopts the class, the copy detects that it does not own the class.
     assert_eq!(world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
     assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);

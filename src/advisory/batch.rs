@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_advisories_are_known_by_their_names() {
+    fn files_of_advisories_are_recognised_by_their_names() {
         for (path, format) in [
             ("vulns/readxl/RSEC-2023-1.yaml", Some(Format::Yaml)),
             ("top/vulns/a/PYSEC-2020-96.yml", Some(Format::Yaml)),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_holds_every_advisory_on_a_line_as_it_was_read() {
+    fn a_document_has_every_advisory_on_one_line_unchanged() {
         let mut batch = Batch::default();
         let one = json("RSEC-2", "CRAN", "2024-01-01T00:00:00Z");
         let spread = one.replace("RSEC-2", "RSEC-10").replace(',', ",\n  ");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_with_one_id_the_later_stays_whichever_comes_first() {
+    fn of_two_advisories_with_one_id_the_later_is_used_in_any_order() {
         let (old, new) =
             (json("A-1", "CRAN", "2024-01-01T00:00:00Z"), json("A-1", "CRAN", "2024-01-01T00:00:00.5Z"));
         for order in [[&old, &new], [&new, &old]] {

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_is_one_of_its_ecosystem_and_name() {
+    fn packages_are_distinguished_by_ecosystem_and_name() {
         let index = index(&[
             about("RSEC-1", "CRAN", "readxl", json!({})),
             about("RSEC-2", "Bioconductor", "readxl", json!({})),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn advisories_of_one_vulnerability_are_one_with_all_their_severities() {
+    fn advisories_of_one_vulnerability_are_merged_with_all_severities() {
         let v3 = json!({ "type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H" });
         let v4 = json!({ "type": "CVSS_V4", "score": "CVSS:4.0/AV:N" });
         let index = index(&[
@@ -356,7 +356,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_version_is_affected_when_it_is_listed_or_in_a_range(
+        fn a_version_is_affected_if_it_is_listed_or_in_a_range(
             listed in proptest::collection::btree_set(0_u8..9, 0..4), from in 0_u8..9, to in 0_u8..9, v in 0_u8..9,
         ) {
             let text = |n: &u8| format!("1.{n}");

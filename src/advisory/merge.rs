@@ -39,7 +39,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn those_that_share_a_name_are_one() {
+    fn items_that_share_a_name_are_one_group() {
         let of =
             |named: &[&[&'static str]]| group_by_shared_name(named.iter().map(|names| names.iter().copied()));
         assert_eq!(of(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
@@ -50,7 +50,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn groups_are_those_that_can_be_reached(named in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
+        fn groups_are_the_connected_components(named in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
             const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
             let found = group_by_shared_name(named.iter().map(|names| names.iter().map(|n| NAMES[*n])));
             let mut seen: Vec<usize> = found.concat();

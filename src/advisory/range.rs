@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_r_does_not_take_are_sorted_near_their_numbers() {
+    fn invalid_versions_of_r_are_sorted_near_their_numbers() {
         let odd = range(&[(Introduced, "1.0a"), (Fixed, "1.2-rc1")]);
         all(Ecosystem::Cran, &odd, &["1.0a", "1.0.1", "1.1"], &["0.9", "1.3", "2.0"]);
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_commits_are_not_for_us() {
+    fn ranges_of_commits_are_ignored() {
         assert!(
             Span::new(Ecosystem::Pypi, &Range { kind: "GIT".into(), ..range(&[(Introduced, "0")]) })
                 .is_none()
@@ -206,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_are_evaluated_as_the_schema_says(
+        fn ranges_are_evaluated_as_the_schema_defines(
             events in proptest::collection::vec(event(), 0..7), v in 0_u8..9, python in any::<bool>(),
         ) {
             // `0` is before all versions, and so is the least of the numbers.

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_are_read_are_read_and_others_passed_over() {
+    fn known_fields_are_read_and_others_ignored() {
         let text = r#"{"schema_version":"1.7.3","id":"RSEC-2023-1","modified":"2025-05-16T00:12:44Z","withdrawn":null,
             "published":"2023-07-13T02:37:06.600Z","aliases":null,"summary":" A line ","details":"x","severity":
             [{"type":"CVSS_V3","score":"CVSS:3.1/AV:N"}],"affected":[{"package":{"ecosystem":"CRAN","name":"readxl",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_advisory_says_why() {
+    fn invalid_advisories_are_errors_with_the_reason() {
         for (bad, word) in [
             ("", "not a JSON object"),
             (r#"["X-1"]"#, "not a JSON object"),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_summary_the_details_begin_with_one() {
+    fn the_first_sentence_of_the_details_replaces_a_missing_summary() {
         let line = |details: &str| first_sentence(details);
         assert_eq!(line("One  thing\nhappens. Then more."), Some("One thing happens.".to_owned()));
         assert_eq!(line("no end"), Some("no end".to_owned()));

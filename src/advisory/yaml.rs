@@ -82,7 +82,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_value_is_the_text_that_is_written() {
+    fn every_value_is_read_as_its_text() {
         let text = "id: X-1\nversions:\n- 1.10\n- 1.0\n- '2.10'\n- 0x1F\n- 1_000\n- yes\n- 2020-01-02\n- 1e3\nnone:\nalso: null\nmap: {a: ~, b: \"null\"}\n";
         let expected = json!({
             "id": "X-1", "versions": ["1.10", "1.0", "2.10", "0x1F", "1_000", "yes", "2020-01-02", "1e3"],
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_advisory_never_has_is_refused() {
+    fn syntax_that_advisories_never_use_is_refused() {
         let deep = format!("a: {}{}", "[".repeat(60), "]".repeat(60));
         let wide = format!("a: [{}]", "x,".repeat(MAX_NODES));
         for bad in [
@@ -125,7 +125,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[-:,\\[\\]{}#&*!|>'\"%@`? \n\ta-c0-2.]{0,60}") {
+        fn any_text_is_read_without_a_panic(text in "[-:,\\[\\]{}#&*!|>'\"%@`? \n\ta-c0-2.]{0,60}") {
             let _ = read(&text);
         }
     }

@@ -261,7 +261,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn segments_must_follow_each_other() {
+    fn segments_must_be_contiguous() {
         let message =
             |head: &Head| Head::read(&head.bytes(), &Product::Cran).expect_err("broken").to_string();
         assert!(
@@ -278,7 +278,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_later_program_wrote_is_named() {
+    fn a_later_format_is_reported() {
         for change in [
             |h: &mut Head| h.schema = 4,
             |h: &mut Head| h.min_reader = 2,

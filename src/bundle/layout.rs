@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_has_one_name_and_one_place() {
+    fn a_product_has_one_name_and_one_path() {
         for (name, root, objects) in [
             ("cran", "v3/1", "v3/1/obj"),
             ("bioconductor/3.20", "bioc/v4/3.20", "bioc/v4/3.20/obj"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_cannot_lead_out_of_its_folder() {
+    fn a_head_cannot_name_a_path_outside_its_directory() {
         assert!(is_safe_path("log/1763658000-0123456789abcdef.ndjson.zst"));
         for bad in ["", "/etc/passwd", "../x", "a/../b", "a//b", "A", "a\\b", ".lock", "c:x", "a/.tmp"] {
             assert!(!is_safe_path(bad), "{bad}");

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_later_times_are_passed_over() {
+    fn records_of_later_formats_are_ignored() {
         let record = Record::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
         assert_eq!(record, Record::Unknown);
         let more =
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_same_record_in_whatever_order_its_members_come() {
+    fn the_order_of_members_in_a_line_does_not_matter() {
         let object = format!(
             r#""obj":{{"sha256":"{}","size":1,"md5":"{}","ext":"tar.gz"}}"#,
             "ab".repeat(32),

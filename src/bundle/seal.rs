@@ -65,7 +65,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn any_flipped_bit_and_any_cut_is_seen() {
+    fn any_flipped_bit_and_any_truncation_is_detected() {
         let value = BTreeMap::from([("a", "b"), ("c", "dé")]);
         let sealed = seal(&value);
         let read: BTreeMap<String, String> = open(&sealed).expect("as written");

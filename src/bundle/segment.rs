@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_read_back_and_no_other() {
+    fn only_an_intact_segment_is_read_back() {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, packed) = lines.pack("log", 7).expect("memory");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_its_end_is_not_taken() {
+    fn a_truncated_text_is_refused() {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
         let (bytes, packed) = lines.pack("log", 7).expect("memory");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn readmes_are_what_their_digests_say() {
+    fn readmes_must_match_their_digests() {
         let readme = ReadmeText { sha256: seal::digest(b"# a1\n"), text: "# a1\n".to_owned() };
         let mut lines = LinesWriter::readmes();
         lines.push(&readme);

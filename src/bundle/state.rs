@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_lists_releases_of_its_base() {
+    fn a_difference_may_list_releases_of_its_base() {
         let listing: Vec<String> = ["a1 1.0", "b2 2.0", "x/y:c3 3"].map(str::to_owned).into();
         let close = Record::Snapshot(SnapshotRecord {
             day: day("2026-01-02"),

@@ -39,7 +39,7 @@ mod tests {
     use crate::model::time::SECOND;
 
     #[test]
-    fn every_state_has_a_second_of_its_own() {
+    fn every_state_has_a_distinct_second() {
         let at = |tenths: i64| Timestamp(tenths * SECOND / 10);
         let transactions: Vec<(TxId, Timestamp)> = [10, 12, 15, 19, 21, 70, 79, 3]
             .iter()

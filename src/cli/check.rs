@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_environment_only_the_variables_of_s3_are_taken() {
+    fn only_the_s3_variables_of_an_environment_are_used() {
         let found = variables(b"HOME=/root\0AWS_ACCESS_KEY_ID=a=b\0AWS_BROKEN\0PACKAGEMANAGER_TOKEN=t\0");
         assert_eq!(found, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);
     }

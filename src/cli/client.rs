@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_without_an_answer_is_repeated_only_where_it_changes_nothing() {
+    async fn a_request_without_an_answer_is_repeated_only_if_it_changes_nothing() {
         let methods = with_server(&["", CLOSING], async |client| client.get::<()>("/a").await.unwrap());
         assert_eq!(methods.await, ["GET", "GET"]);
         let methods = with_server(&["", CLOSING], async |client| {

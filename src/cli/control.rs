@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reload_says_what_it_did_and_what_it_did_not() {
+    fn a_reload_reports_applied_and_other_changes() {
         let change = |property: &str, from: &str, to: &str| Change {
             property: property.to_owned(),
             from: from.to_owned(),

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_stand_under_their_headings_with_their_rules() {
+    fn steps_are_printed_below_their_headings_with_their_rules() {
         let step = |about, subject: &str, wins, rule: &str| Step {
             about,
             subject: subject.to_owned(),

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_fits_a_hundred_columns_and_loses_nothing() {
+    fn a_table_fits_a_hundred_columns_without_losing_text() {
         let names: Vec<String> = (0..40).map(|n| format!("alias{n}")).collect();
         let rows = vec![
             vec!["jammy".to_owned(), names.join(", "), "x86_64, arm64".to_owned()],

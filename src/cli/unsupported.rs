@@ -170,7 +170,7 @@ mod tests {
     use crate::cli::args::Cli;
 
     #[test]
-    fn no_row_is_about_something_that_is_there_and_every_page_is() {
+    fn no_row_is_about_an_existing_command_and_every_page_exists() {
         let root = Cli::command();
         for row in TABLE {
             let mut command = Some(&root);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_finds_its_row_wherever_its_flags_stand() {
+    fn a_command_line_finds_its_row_with_flags_in_any_position() {
         let row = |line: &str| {
             let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
             find(&args).map(ToString::to_string)

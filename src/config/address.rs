@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mirror_is_refused_with_the_fix() {
+    fn an_invalid_mirror_is_refused_with_the_remedy() {
         let reason = |text| url(text, UrlPurpose::Mirror).expect_err("is refused");
         assert_eq!(reason("ftp://x"), "must begin with https:// or http:// or file://");
         assert!(reason("cloud.r-project.org").starts_with("must begin with"));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn printed_urls_hold_no_userinfo() {
+    fn printed_urls_contain_no_userinfo() {
         assert_eq!(without_userinfo("https://u:p@h:1/x"), "https://***@h:1/x");
         assert_eq!(without_userinfo("u:p@h:1"), "***@h:1");
         assert_eq!(without_userinfo("https://u:p/w@h/x"), "https://***@h/x");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn syntax_fails_and_unknown_names_fail_beside_it() {
+    fn syntax_errors_and_unknown_names_are_both_reported() {
         let found = verdicts("[HTTP]\nListen\n[Sever]\n[Server]\nX = 1\nPackageRewriteBufferSize = big\n");
         assert_eq!(found, [(Verdict::Fail, 2), (Verdict::Fail, 2)]);
     }

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_comes_from_a_file_without_its_line_feed() {
+    fn a_password_is_read_from_a_file_without_its_line_feed() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("password");
         for text in ["s3 cret", "s3 cret\n", "s3 cret\r\n"] {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_and_what_belongs_to_clients_is_left_as_it_is() {
+    fn other_variables_and_those_of_clients_are_unchanged() {
         for name in [
             "PACKAGEMANAGER_HTTP_LISTEN_FILE",
             "PACKAGEMANAGER_SSO_TOKEN_FILE",

@@ -56,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn commented_out_it_is_the_defaults() {
+    fn the_file_with_all_lines_commented_out_has_the_defaults() {
         assert_eq!(config(&text()), config(""));
         assert_eq!(parse("f", text().as_bytes(), []).expect("valid").warnings, []);
     }
 
     #[test]
-    fn uncommented_where_the_default_has_a_value_it_is_the_defaults() {
+    fn the_file_with_the_default_lines_uncommented_has_the_defaults() {
         let mut uncommented = 0;
         let line = |line: &str| match line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')) {
             Some(setting) if !setting.ends_with('=') => {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_property_is_there_once_or_once_for_each_class() {
+    fn each_property_occurs_once_or_once_for_each_class() {
         let text = text();
         for section in SECTIONS {
             assert!(text.contains(&format!("\n[{}", section.name)), "{}", section.name);

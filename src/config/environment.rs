@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_wins_over_the_file_and_is_its_origin() {
+    fn a_variable_overrides_the_file_and_is_the_origin() {
         let (settings, unknown) =
             with("[Postgres]\nPassword = a\n", &[("PACKAGEMANAGER_POSTGRES_PASSWORD", "b"), ("HOME", "/")]);
         assert_eq!(unknown, [""; 0]);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn sub_names_stand_between_section_and_property() {
+    fn sub_names_are_between_section_and_property() {
         let (settings, unknown) = with(
             "[IdentityFederation \"my-k8s.x\"]\n",
             &[
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sub_name_of_the_file_is_met_by_its_spelling() {
+    fn a_variable_matches_a_sub_name_of_the_file() {
         let (settings, _) = with(
             "[IdentityFederation \"my-k8s.x\"]\nIssuer = https://i\n",
             &[("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_X_AUDIENCE", "a")],

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_lies_under_the_directory_and_more_comes_on_top() {
+    fn all_paths_are_below_the_directory_and_lines_can_be_added() {
         let dir = Path::new("/a \"b\" ; c");
         let loaded = Config::example(dir, "[CRAN]\nURL = file:///m\n").expect("valid");
         let config = &loaded.config;

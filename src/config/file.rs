@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_file_names_the_path_and_the_way_out() {
+    fn a_missing_file_is_reported_with_its_path_and_a_remedy() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("none.gcfg");
         let message = load(&path, []).expect_err("there is no file").to_string();

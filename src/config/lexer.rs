@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_end_values_and_stand_alone() {
+    fn comments_end_values_or_have_their_own_line() {
         assert_eq!(value("a ; c"), "a");
         assert_eq!(value("a#c"), "a");
         assert_eq!(entries("; x\n# y\n[S] ; z\n  # [T]\nA = 1 # one").len(), 1);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_stand_for_quote_backslash_newline_and_tab() {
+    fn escapes_encode_quote_backslash_newline_and_tab() {
         assert_eq!(value(r#""say \"hi\" \\ \n\t""#), "say \"hi\" \\ \n\t");
         assert_eq!(value(r"C:\\dir"), r"C:\dir");
     }
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_name_is_an_error_with_the_fix() {
+    fn a_bare_name_is_an_error_with_the_remedy() {
         assert_eq!(
             only_error("[HTTPS]\nPermanent ; yes\n"),
             "2:1 `=` is missing; write `Permanent = value` (for a switch, `Permanent = true`)"
@@ -431,13 +431,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unclosed_quote_names_the_place_where_it_opens() {
+    fn an_unclosed_quote_is_reported_at_its_beginning() {
         assert_eq!(only_error("[S]\nA = x\"y ; z\nB = 1\n"), "2:6 the quote is not closed on its line");
         assert_eq!(only_error("[S \"x]\n"), "1:4 the quote is not closed");
     }
 
     #[test]
-    fn an_unknown_escape_is_an_error_with_the_fix() {
+    fn an_unknown_escape_is_an_error_with_the_remedy() {
         assert_eq!(
             only_error("[S]\nA = C:\\dir\n"),
             "2:7 `\\d` is not an escape sequence; write `\\\\` for a backslash"
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unquoted_sub_name_is_an_error_with_the_fix() {
+    fn an_unquoted_sub_name_is_an_error_with_the_remedy() {
         assert!(only_error("[FileStorage cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
         assert!(only_error("[FileStorage.cache]\n").ends_with("write `[FileStorage \"cache\"]`"));
     }
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_nothing_is_an_error() {
+    fn an_invalid_line_is_an_error() {
         assert!(only_error("[S]\n= 3\n").starts_with("2:1 unexpected '='"));
     }
 
@@ -504,7 +504,7 @@ mod tests {
         }
 
         #[test]
-        fn a_quoted_value_comes_back(value in "[^\\p{Cc}]{0,40}") {
+        fn a_quoted_value_is_read_back(value in "[^\\p{Cc}]{0,40}") {
             let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
             let text = format!("[S]\nName = \"{quoted}\" ; comment\n");
             prop_assert_eq!(entries(&text), vec![("Name".to_owned(), value)]);

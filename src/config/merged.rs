@@ -283,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn multi_properties_gather_their_values() {
+    fn multi_properties_collect_their_values() {
         let (settings, _) =
             merged("[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n[Logging]\nSystemLog = /b.log\n");
         assert_eq!(values(&settings, "Logging", None, "SystemLog"), ["STDERR", "/a.log", "/b.log"]);
     }
 
     #[test]
-    fn sub_sections_are_apart_and_classes_have_no_case() {
+    fn sub_sections_are_separate_and_classes_are_case_insensitive() {
         let (settings, _) =
             merged("[FileStorage \"Cache\"]\nLocation = /a\n[FileStorage \"packages\"]\nLocation = /b\n");
         assert_eq!(values(&settings, "FileStorage", Some("cache"), "Location"), ["/a"]);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_sub_name_is_reported_with_the_fix() {
+    fn a_wrong_sub_name_is_reported_with_the_remedy() {
         let (_, unknown) =
             merged("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
         assert_eq!(

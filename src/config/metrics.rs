@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn port_2112_unless_it_is_switched_off_or_another() {
+    fn the_port_is_2112_unless_disabled_or_configured() {
         assert_eq!(listen("").0.as_deref(), Some(":2112"));
         assert_eq!(listen("[Metrics]\nListen = 127.0.0.1:9\n").0.as_deref(), Some("127.0.0.1:9"));
         assert_eq!(listen("[Metrics]\nEnabled = false\n").0, None);
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn the_default_gives_way_to_a_listener_that_was_chosen() {
+    fn the_default_yields_to_a_configured_listener() {
         let (listen, warnings) = listen("[HTTP]\nListen = :2112\n");
         assert_eq!(listen, None);
         assert!(warnings.len() == 1 && warnings[0].contains("no metrics are served"), "{warnings:?}");
     }
 
     #[test]
-    fn a_port_chosen_twice_is_an_error() {
+    fn a_port_configured_twice_is_an_error() {
         let text = "[HTTP]\nListen = :80\n[Metrics]\nListen = 127.0.0.1:80\n";
         let error = parse("f", text.as_bytes(), []).expect_err("one port for two").to_string();
         assert!(error.contains("HTTP.Listen and Metrics.Listen using same value"), "{error}");

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_new_is_applied_and_one_that_says_the_default_is_no_change() {
+    fn a_new_line_is_applied_and_a_line_with_the_default_is_no_change() {
         let reload = between("", "[CRAN]\nSyncSchedule = 1 2 * * *\n[Logging]\nSystemLogLevel = INFO\n");
         assert_eq!(lines(&reload.applied), ["CRAN.SyncSchedule: 0 0 * * * -> 1 2 * * *"]);
     }
@@ -173,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_needs_no_restart() {
+    fn properties_without_effect_need_no_restart() {
         assert!(between("", "[Git]\nPollInterval = 1m\n").is_empty());
         assert!(between("[Git]\nPollInterval = 1m\n", "").is_empty());
     }
 
     #[test]
-    fn no_secret_is_shown_even_when_nothing_else_changes() {
+    fn no_secret_is_printed_even_if_nothing_else_changes() {
         let reload = between(
             "[CRAN]\nURL = https://u:hunter2@h\n[Proxy]\nPassword = hunter2\n",
             "[CRAN]\nURL = https://u:hunter3@h\n[Proxy]\nPassword = hunter3\n[Postgres]\nPassword = hunter3\n",
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_changes_nothing() {
+    fn inconsistent_values_change_nothing() {
         let running = loaded("[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n");
         let error = reload(&running, &loaded("[HTTPS]\nKey =\n")).expect_err("the listener needs its key");
         assert!(error.to_string().contains("[HTTPS] Key"), "{error}");
     }
 
     #[test]
-    fn an_empty_value_is_a_value_and_not_a_line_that_is_gone() {
+    fn an_empty_value_is_not_a_removed_line() {
         let reload = between("[Server]\nAddress = https://h\n", "[Server]\nAddress =\n");
         assert_eq!(lines(&reload.applied), ["Server.Address: https://h -> "]);
         assert_eq!(reload.loaded.config.server.address, None);
@@ -250,13 +250,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_file_that_did_not_change_is_nothing(text in files()) {
+        fn an_unchanged_file_is_no_change(text in files()) {
             let reload = between(&text, &text);
             prop_assert!(reload.is_empty(), "{reload:?}");
         }
 
         #[test]
-        fn the_second_time_nothing_is_applied(running in files(), file in files()) {
+        fn a_second_reload_applies_nothing(running in files(), file in files()) {
             let first = between(&running, &file);
             let second = reload(&first.loaded, &loaded(&file)).expect("valid");
             prop_assert!(second.applied.is_empty(), "{second:?}");
@@ -266,14 +266,14 @@ mod tests {
         }
 
         #[test]
-        fn lines_that_are_gone_keep_their_values(running in files()) {
+        fn removed_lines_keep_their_values(running in files()) {
             let kept = between(&running, "");
             prop_assert!(kept.applied.is_empty() && kept.restart.is_empty());
             prop_assert_eq!(format!("{:?}", kept.loaded.config), format!("{:?}", loaded(&running).config));
         }
 
         #[test]
-        fn what_is_applied_is_marked_in_the_table(running in files(), file in files()) {
+        fn only_properties_marked_in_the_table_are_applied(running in files(), file in files()) {
             for change in between(&running, &file).applied {
                 let (section, property) = change.property.split_once('.').expect("has a section");
                 let row = crate::config::table::section(section).and_then(|s| s.property(property));

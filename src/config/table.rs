@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn references_in_defaults_lead_to_rows() {
+    fn references_in_defaults_name_rows() {
         for (_, property) in all() {
             let check = |of: &str, name: &str| {
                 let known = section(of).and_then(|section| section.property(name)).is_some();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case_and_the_nearest_is_offered() {
+    fn names_are_found_in_any_case_and_the_nearest_is_suggested() {
         assert_eq!(section("hTtPs").map(|section| section.name), Some("HTTPS"));
         let server = section("Server").expect("known");
         assert!(server.property("datadir").is_some());

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_gives_what_can_be_understood() {
+    fn a_broken_file_gives_its_valid_values() {
         let (config, errors) =
             salvage("f", b"[HTTP]\nListen = :80\n[Server\nDataDir = /x\n[SQLite]\nDir = db\n");
         assert_eq!(config.http.listen, Some(Listen { host: String::new(), port: 80 }));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_the_defaults() {
+    fn an_empty_file_has_the_defaults() {
         let loaded = good("");
         let config = &loaded.config;
         assert_eq!(loaded.warnings, []);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_property_that_has_effect_arrives() {
+    fn every_property_with_effect_is_read() {
         let loaded = good(
             "[Server]\nAddress = https://h/rspm/\nDataDir = /d\nTempDir = /t\nAccessLog = /a.log\n\
              AccessLogFormat = Common\nServiceLog = /s.log\nSockFileDir = /run/x\n\
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_are_reported_each_with_its_place_and_value() {
+    fn all_errors_are_reported_with_position_and_value() {
         let text = "[Server]\nDataDir = data\nPackageRewriteBufferSize = big\n[HTTP]\nListen = 80\n";
         assert_eq!(
             bad(text),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn no_listener_at_all_is_an_error() {
+    fn a_configuration_without_a_listener_is_an_error() {
         assert!(reason("[HTTP]\nListen =\n").contains("set at least one of HTTP.Listen and HTTPS.Listen"));
     }
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn old_tls_versions_act_as_1_2_and_say_so() {
+    fn old_tls_versions_act_as_1_2_with_a_warning() {
         for old in ["1.0", "1.1"] {
             let text = format!("[HTTPS]\nMinimumTLS = {old}\n");
             assert_eq!(good(&text).config.https.minimum_tls, MinimumTls::Tls12);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_provider_gets_the_nearest_word() {
+    fn a_misspelt_provider_gets_a_suggestion() {
         assert!(reason("[Database]\nProvider = postgress\n").ends_with("did you mean postgres?"));
     }
 
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_no_secret() {
+    fn an_error_contains_no_secret() {
         let lines = bad("[Proxy]\nURL = ftp://u:hunter2@h\n[Postgres]\nURL = mysql://u:hunter2@h/d\n");
         assert!(lines.iter().all(|line| !line.contains("hunter2") && line.contains("***")), "{lines:?}");
         let loaded = good(
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_raises_no_error_about_what_it_would_have_said() {
+    fn a_broken_line_causes_no_error_about_its_missing_value() {
         assert_eq!(bad("[Storage]\nDefault = s3\n[S3Storage]\nBucket my-bucket\n").len(), 1);
     }
 
@@ -441,12 +441,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_judged_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_text_is_validated_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse("f", &bytes, []);
         }
 
         #[test]
-        fn any_value_of_any_property_is_judged_without_panic(
+        fn any_value_of_any_property_is_validated_without_a_panic(
             pick in any::<prop::sample::Index>(),
             value in "[0-9a-zA-Z.:/@ *-]{0,24}",
         ) {

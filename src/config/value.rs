@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn booleans_are_the_words_git_knows() {
+    fn booleans_are_the_words_of_git() {
         for (text, expected) in [("true", true), ("Yes", true), ("ON", true), ("1", true)] {
             assert_eq!(boolean(text), Ok(expected));
         }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_keep_their_bounds() {
+    fn integers_have_bounds() {
         assert_eq!(integer("-123", i64::MIN, i64::MAX), Ok(-123));
         assert_eq!(integer("9", 1, 9), Ok(9));
         assert_eq!(integer("10", 1, 9), Err("must be between 1 and 9".to_owned()));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_may_miss_either_side_of_the_point() {
+    fn decimals_may_lack_digits_on_either_side_of_the_point() {
         for (text, expected) in [("3.25", 3.25), ("7.", 7.0), ("2", 2.0), (".217", 0.217), ("-1", -1.0)] {
             assert_eq!(decimal(text), Ok(expected));
         }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn invalid_durations_are_refused() {
         for text in ["", "5 m", "m", "1x", ".", ".s", "1.2.3s", "5m 3s", "1h-3m", "five"] {
             assert!(duration(text).is_err(), "{text:?}");
         }
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn listen_addresses_have_a_port_and_maybe_a_host() {
+    fn listen_addresses_have_a_port_and_an_optional_host() {
         for (text, host, port) in [
             (":4242", "", 4242),
             ("0.0.0.0:80", "0.0.0.0", 80),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listen_address_is_refused_with_the_fix() {
+    fn invalid_listen_addresses_are_refused_with_the_remedy() {
         assert_eq!(listen("4242"), Err("must have a colon before the port: write :4242".to_owned()));
         assert!(listen("::1").expect_err("is refused").contains("brackets"));
         assert!(listen("fe80::2:80").expect_err("is refused").contains("brackets"));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_word_gets_the_nearest_one() {
+    fn a_misspelt_word_gets_a_suggestion() {
         assert_eq!(choice("INFO", &["info", "warn"]), Ok("info"));
         assert_eq!(
             choice("postgers", &["sqlite", "postgres"]),
@@ -348,13 +348,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_judged_without_panic(text in "[0-9a-zA-Z.:/\\[\\]\\- µ*,]{0,30}|\\PC{0,20}") {
+        fn any_text_is_validated_without_a_panic(text in "[0-9a-zA-Z.:/\\[\\]\\- µ*,]{0,30}|\\PC{0,20}") {
             let _ = (boolean(&text), integer(&text, 0, 9), decimal(&text), duration(&text), size(&text, 0, 9));
             let _ = (path(&text), log_destination(&text), listen(&text), cron(&text));
         }
 
         #[test]
-        fn durations_written_as_nanoseconds_come_back(nanos in 0..=i64::MAX as u64) {
+        fn durations_written_as_nanoseconds_are_read_back(nanos in 0..=i64::MAX as u64) {
             prop_assert_eq!(duration(&format!("{nanos}ns")), Ok(Duration::from_nanos(nanos)));
             prop_assert_eq!(duration(&nanos.to_string()), Ok(Duration::from_nanos(nanos)));
         }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_below_a_broken_header_raise_no_second_error() {
+    fn entries_below_a_broken_header_cause_no_second_error() {
         assert_eq!(messages("[Server\nDataDir = /x\n[HTTP]\nListen = :1\n").len(), 1);
     }
 }

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_is_answered_or_refused_when_nobody_is_left_to_carry_it_out() {
+    async fn an_order_is_answered_or_refused_if_no_receiver_is_left() {
         let (control, mut orders) = Control::new(Arc::new(NoLogs));
         let asked = tokio::spawn({
             let control = control.clone();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mode_that_is_set_again_wakes_nobody() {
+    async fn setting_the_same_mode_again_notifies_no_watcher() {
         let (control, _orders) = Control::new(Arc::new(NoLogs));
         let mut changes = control.subscribe();
         changes.mark_unchanged();

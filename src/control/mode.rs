@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_told_in_words() {
+    fn the_remaining_work_is_described_in_words() {
         let work = |requests, jobs: &[&str]| ActiveWork {
             requests,
             jobs: jobs.iter().map(|job| (*job).to_owned()).collect(),

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_in_use_names_the_listener_and_the_way_out() {
+    fn a_port_in_use_is_reported_with_the_listener_and_a_remedy() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = taken.local_addr().expect("bound").port();
         let error = bind("HTTP", &Listen { host: "127.0.0.1".to_owned(), port }).expect_err("taken");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_privileged_port_gets_the_documented_text_and_three_ways_out() {
+    fn a_privileged_port_gets_the_documented_text_and_three_remedies() {
         let error = Error::from(ErrorKind::PermissionDenied);
         let text = SocketError::Tcp {
             what: "HTTP",

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_keeps_the_listeners_that_can_be_understood() {
+    fn a_broken_file_keeps_the_listeners_that_can_be_read() {
         let (_root, said, directory) =
             ran(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@80.socket\n"));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_address_or_path_is_found_and_other_changes_are_not() {
+    fn only_changed_addresses_and_paths_are_reported() {
         let (root, _, directory) =
             ran(&[(GCFG, "[HTTPS]\nListen = [::1]:8443\nCertificate = /c\nKey = /k\n")]);
         let (names, current) = check(root.path(), &directory);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_drop_in_by_name_says_whom_the_service_runs_as() {
+    fn the_last_drop_in_by_name_determines_the_user_of_the_service() {
         let (root, said, _) = ran(&[
             (GCFG, ""),
             ("run/systemd/system/rstudio-pm.service.d/user.conf", "[Service]\nUser=masked\n"),

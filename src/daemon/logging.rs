@@ -189,7 +189,7 @@ mod tests {
 
     /// Runs in its own process: the log and the panic hook are global.
     #[test]
-    fn a_panic_is_said_once_on_standard_error_and_once_in_the_file() {
+    fn a_panic_is_logged_once_on_standard_error_and_once_in_the_file() {
         const FILE: &str = "RSPM_TEST_PANIC_LOG";
         let Some(file) = std::env::var_os(FILE) else {
             let dir = tempfile::tempdir().expect("a directory");

@@ -56,7 +56,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn the_start_is_the_twenty_second_field_whatever_the_name() {
+    fn the_start_time_is_the_twenty_second_field_with_any_process_name() {
         let rest: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
         assert_eq!(parse_start_time(&format!("7 (a) b) S {}", rest.join(" "))), Some(22));
         assert_eq!(parse_start_time(&format!("7 (a) Z {}", rest.join(" "))), None);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_living_get_the_signal_and_the_dead_are_forgotten() {
+    fn running_processes_get_the_signal_and_ended_ones_are_removed() {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let pid = i32::try_from(child.id()).expect("a process id");
         let all = Predecessors::default();

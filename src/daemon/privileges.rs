@@ -236,21 +236,21 @@ mod tests {
     }
 
     #[test]
-    fn root_becomes_who_was_asked_for_else_the_owner_of_the_gcfg() {
+    fn root_switches_to_the_given_user_or_else_to_the_owner_of_the_gcfg() {
         assert_eq!(decided(Some(7), 8, false), Plan::Become(account(7)));
         assert_eq!(decided(Some(7), 0, true), Plan::Become(account(7)));
         assert_eq!(decided(None, 8, false), Plan::Become(account(8)));
     }
 
     #[test]
-    fn root_that_stays_root_is_warned_of() {
+    fn staying_root_causes_a_warning() {
         for plan in [decided(None, 0, false), decided(Some(0), 8, false), decided(None, 8, true)] {
             assert!(matches!(&plan, Plan::Stay(Some(warning)) if warning.contains("as root")), "{plan:?}");
         }
     }
 
     #[test]
-    fn an_unknown_user_is_named_with_the_way_out() {
+    fn an_unknown_user_is_reported_with_a_remedy() {
         let error = account_by_name("no-such-user").expect_err("there is none").to_string();
         assert!(error.contains("useradd --system --no-create-home no-such-user"), "{error}");
         assert_eq!(account_by_name("0").expect("root has that number").name, "root");

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_places_need_no_command() {
+    fn the_default_paths_need_no_command() {
         assert_eq!(lines(""), Vec::<String>::new());
     }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_nothing_is_stored_in_is_not_named() {
+    fn an_unused_bucket_is_not_listed() {
         assert_eq!(lines("[S3Storage]\nBucket = b1\n"), Vec::<String>::new());
     }
 

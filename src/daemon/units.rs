@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_sandbox_hides_is_bound_into_it() {
+    fn paths_that_the_sandbox_hides_are_bound_into_it() {
         let text =
             paths_of("[CRAN]\nURL = file:///home/m/cran\n[FileStorage \"cache\"]\nLocation = /tmp/cache\n");
         assert!(text.contains("BindReadOnlyPaths=\"-/home/m/cran\""), "{text}");
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_leave_its_word_and_all_of_the_disk_is_never_opened() {
+    fn a_path_is_quoted_and_the_whole_disk_is_never_opened() {
         let text = paths_of("[Server]\nDataDir = \"/a\\\" 100% \\\\b\"\nAccessLog = /access.log\n");
         assert!(text.contains(r#"ReadWritePaths="-/a\" 100%% \\b""#), "{text}");
         assert!(!text.contains("\"-/\""), "{text}");
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn root_makes_logs_of_a_plain_name_in_var_log_and_nothing_else() {
+    fn root_creates_only_logs_with_plain_names_in_var_log() {
         for (log, made) in [
             ("/var/log/rstudio-pm.log", true),
             ("/var/log/x/rstudio-pm.log", false),

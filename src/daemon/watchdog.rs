@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_answers_and_silence_is_none() {
+    async fn a_probe_fails_on_status_500_other_bytes_and_silence() {
         let dir = tempfile::tempdir().expect("a directory");
         let admin = dir.path().join("sock");
         let listener = UnixListener::bind(&admin).expect("bound");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_admin_socket_the_network_is_asked() {
+    async fn without_the_admin_socket_the_network_listener_is_checked() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let plain = vec![listener.local_addr().expect("bound")];
         let addresses = ProbeAddresses { admin: PathBuf::from("/nonexistent/sock"), plain };

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_may_differ_by_minutes_and_pauses_last_a_month() {
+    fn clocks_may_differ_by_minutes_and_pauses_may_last_a_month() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let at = |difference: i64| between(row, Timestamp(row.0 + difference));
         for fine in [0, -TOLERANCE, LONGEST_PAUSE] {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn outages_last_a_year_and_the_command_has_the_day() {
+    fn outages_may_last_a_year_and_the_command_has_the_day() {
         let row = Timestamp(1_795_132_800 * SECOND);
         let after = |pause: i64| between(row, Timestamp(row.0 + pause)).expect("too large");
         assert!(after(LONGEST_PAUSE + 1).may_be_an_outage() && after(LONGEST_OUTAGE).may_be_an_outage());

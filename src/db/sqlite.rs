@@ -332,7 +332,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     #[test]
-    fn a_statement_is_planned_once_whatever_its_parameters_are() {
+    fn a_statement_is_not_prepared_again_for_other_parameters() {
         let dir = tempfile::tempdir().unwrap();
         let flags = OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_READ_WRITE;
         let session = connect(&dir.path().join("db"), flags, Duration::from_secs(5)).unwrap();

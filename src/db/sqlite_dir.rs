@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_names_the_command() {
+    fn a_directory_that_cannot_be_created_is_reported_with_the_command() {
         let above = tempfile::tempdir().expect("a directory");
         let file = above.path().join("file");
         std::fs::write(&file, b"").expect("a file");

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_property_fills_in() {
+    fn the_password_property_is_used_if_the_url_has_none() {
         let t = parse("postgresql://pm@db.example/x", Some("word")).expect("a URL");
         assert_eq!(
             (t.config.get_password(), t.port, t.ssl_mode),

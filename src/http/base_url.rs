@@ -106,7 +106,7 @@ mod tests {
     const FAR: &str = "192.0.2.7:9";
 
     #[test]
-    fn without_a_proxy_it_is_what_the_connection_says() {
+    fn without_a_proxy_the_connection_determines_the_url() {
         assert_eq!(base_of("", LOCAL, false, &[]), "http://own.example:4242");
         assert_eq!(base_of("", FAR, true, &[]), "https://own.example:4242");
         let own = "[Server]\nAddress = https://pm.example/x";
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_scheme_host_and_port() {
+    fn a_trusted_proxy_declares_scheme_host_and_port() {
         let of = |fields: &[(&str, &str)]| base_of("", LOCAL, false, fields);
         assert_eq!(of(&[("X-Forwarded-Proto", "https")]), "https://own.example:4242");
         let all = [("X-Forwarded-Proto", "HTTPS, http"), ("X-Forwarded-Host", "pm.example, inner")];
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_url_that_was_asked_for_tells_the_prefix_too() {
+    fn the_requested_url_declares_the_prefix_too() {
         let of = |url| base_of("", LOCAL, false, &[("X-RSPM-Request", url), ("X-Forwarded-Proto", "http")]);
         assert_eq!(of("https://pm.example/packages/cran/latest/"), "https://pm.example/packages");
         assert_eq!(of("https://pm.example/cran/latest/?x=1"), "https://pm.example");

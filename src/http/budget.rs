@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_has_few_responses_waiting_and_always_one() {
+    fn responses_of_a_client_are_limited_except_the_first() {
         let budget = ResponseBudget(MemoryBudget::new(900 << 10, 600 << 10));
         let client = |text: &str| Client::Address(text.parse().unwrap());
         let answer = |client: Client, kilobytes: usize| {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_bounded_for_each_and_for_all_and_comes_back() {
+    fn the_budget_is_limited_per_client_and_in_total_and_is_returned() {
         let budget = MemoryBudget::new(10, 6);
         let of = |text: &str| budget.for_address(Client::Address(text.parse().unwrap())).unwrap().share();
         let (mut a, mut again, mut b) = (of("192.0.2.1"), of("::ffff:192.0.2.1"), of("192.0.2.2"));

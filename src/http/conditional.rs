@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_tag_still_holds_and_no_tag_matches_only_the_star() {
+    fn a_former_tag_still_matches_and_a_missing_tag_matches_only_the_star() {
         use Precondition::{Failed, NotModified, Proceed};
         let renamed = Validators { etag: Some(b"\"new\""), previous_etag: Some(STRONG), modified: None };
         let nameless = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn one_range_is_served_and_everything_else_is_the_whole() {
+    fn one_range_is_served_and_anything_else_gets_the_whole_file() {
         use Extent::{Part, Unsatisfiable, Whole};
         let cases: &[(&str, Extent)] = &[
             ("bytes=0-9", Part(0..10)),

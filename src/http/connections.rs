@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_is_idle_longest_gives_way_and_a_busy_one_never() {
+    fn the_longest_idle_connection_is_closed_and_a_busy_one_never() {
         let connections = Connections::default();
         let open = || connections.register("127.0.0.1".parse().unwrap(), Some(9)).unwrap();
         let (oldest, busy, young) = (open(), open(), open());

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_build_is_told_beside_the_match_and_is_no_failure() {
+    fn a_missing_binary_is_logged_with_the_match_and_is_no_failure() {
         let lost = Some((ServiceError::Ash, "damaged"));
         let line = log_line(&PackageRequest {
             missing_binary: lost,
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_says_so_and_whether_the_service_is_to_blame() {
+    fn failures_are_logged_and_those_of_the_service_are_marked() {
         let failed = |service| {
             let line =
                 log_line(&served(None, Completion::Failed { is_service_failure: service, error: "why" }));
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ending_is_written_once_with_what_went_wrong() {
+    fn an_end_is_logged_once_with_its_error() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();

@@ -169,7 +169,7 @@ mod tests {
     use crate::catalog::resolve::Unresolved;
 
     #[test]
-    fn a_system_that_nothing_is_known_of_is_told_in_the_words_clients_wait_for() {
+    fn an_unknown_system_gets_the_message_that_clients_expect() {
         let (distribution, release) = ("gentoo".to_owned(), "2".to_owned());
         let known = vec!["ubuntu 22.04".to_owned()];
         let failure = Failure::from(RepoError::Unsupported { distribution, release, known });
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_has_its_status_and_no_detail_of_the_machine() {
+    fn each_error_has_its_status_and_no_details_of_the_machine() {
         let upstream = |source| RepoError::Upstream { source, retry_after: 7 };
         let secret = || "/secret/place".to_owned();
         let cases = [

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_content_are_counted_however_they_are_cut() {
+    fn frames_without_content_are_counted_across_any_reads() {
         for (kind, payload) in [(2, 5), (4, 0), (6, 8), (8, 4), (0, 0), (3, 4), (99, 300)] {
             for piece in [1, 7, 4096] {
                 assert!(flood(kind, payload, 4_000, piece), "{kind}");
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_or_reads_may_send_more() {
+    fn requests_and_reads_allow_more_frames() {
         let mut frames = Frames::new();
         assert!(frames.count(&[b'x'; PREFACE]));
         for _ in 0..20_000 {

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_never_takes_more_than_a_quarter_of_the_places() {
+    fn one_address_never_uses_more_than_a_quarter_of_the_connections() {
         let limits = |connections| Limits { connections, ..Limits::default() };
         assert_eq!(limits(8192).connections_per_address(Some(1024)), Some(1024));
         assert_eq!(limits(512).connections_per_address(Some(1024)), Some(128));

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_escape_what_people_write() {
+    fn pages_escape_user_text() {
         assert_eq!(escape("<a href=\"x\">'&'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;");
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_what_clients_can_use() {
+    fn every_row_is_usable_by_clients() {
         let answer = status(&platforms("[Distribution \"own\"]\nHidden = false\n"), &Catalog::default());
         assert!(answer.distros.len() > 25 && answer.distros.iter().any(|row| row.name == "own"));
         let mut names: Vec<_> = answer.distros.iter().map(|row| &row.name).collect();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_stands_with_its_distribution() {
+    fn an_alias_is_listed_with_its_distribution() {
         let listed = list(&platforms("[Distribution \"ours\"]\nAlias = rhel9\n"));
         let rhel9 = listed.iter().find(|d| d.name == "rhel9").expect("known");
         assert_eq!(rhel9.aliases, ["rockylinux9", "almalinux9", "centos9", "ours"]);

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_for_a_long_body_is_what_the_line_shows() {
+    fn the_stored_part_of_a_request_is_the_logged_part() {
         let long = "a".repeat(60_000);
         let request = http::Request::get("/x?y=1").header("user-agent", &long).header("cookie", &long);
         let (parts, ()) = request.body(()).expect("a request").into_parts();

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_spellings_of_an_address_are_not_kept() {
+    fn other_spellings_of_an_address_are_not_cached() {
         assert!(
             is_canonical("/cran/latest/src/contrib/PACKAGES")
                 && is_canonical("/cran/latest/src/contrib/a_1.tar.gz source")

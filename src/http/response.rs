@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_of_the_address_is_taken_off_once() {
+    fn the_prefix_of_the_address_is_removed_once() {
         assert_eq!(url_path("https://h.example/rspm"), "/rspm");
         assert_eq!(url_path("https://h.example/"), "");
         assert_eq!(url_path("https://h.example"), "");

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn bioconductor_lies_below_packages_with_a_snapshot_or_without() {
+    fn bioconductor_is_below_packages_with_and_without_a_snapshot() {
         let bioc = |snapshot: &str, part: &str, path: &str| {
             let (snapshot, part) = (snapshot.parse().expect("a snapshot"), named(part));
             let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_with_a_body_have_a_route_too() {
+    fn post_requests_have_a_route_too() {
         let asked = |method: Method, path: &str| {
             parse(&method, path, None, 4096).map(|(route, _)| route).map_err(|e| (e.status.as_u16(), e.allow))
         };
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_stands_before_the_snapshot() {
+    fn a_distribution_precedes_the_snapshot() {
         let asked = route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz");
         let Route::Repository { repo, snapshot, path, .. } =
             repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz")
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_table_is_not_found() {
+    fn an_address_outside_the_table_is_not_found() {
         for path in [
             "/cran/newest/x",
             "/cran/latest/src",
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_are_told_what_is_allowed() {
+    fn other_methods_get_the_allowed_ones() {
         for method in
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::CONNECT]
         {

@@ -105,7 +105,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[test]
-    fn a_connection_has_a_limit_and_all_of_them_have_one_that_leaves_each_a_unit() {
+    fn a_connection_has_a_limit_and_the_total_leaves_each_a_unit() {
         let rooms = SendBudgets::default();
         let open: Vec<SendBudget> =
             (0..2 * TOTAL_BYTES / CONNECTION_BYTES).map(|_| rooms.for_connection()).collect();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_wait_have_their_turn_when_bytes_come_back() {
+    async fn waiting_responses_continue_when_bytes_are_returned() {
         let room = SendBudgets::default().for_connection();
         let mut all = room.reserve(CONNECTION_BYTES).await;
         assert_eq!(all.bytes(), CONNECTION_BYTES);

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_for_people() {
+    fn numbers_and_times_are_human_readable() {
         assert_eq!(count_of(1, "package", "packages"), "1 package");
         assert_eq!(count_of(23_144, "package", "packages"), "23,144 packages");
         assert_eq!(minute(Timestamp(1_795_132_800_000_000)), "2026-11-20 00:00 UTC");

@@ -195,7 +195,7 @@ mod tests {
     use crate::control::BrokenReason;
 
     #[test]
-    fn strangers_read_a_phrase_and_administrators_the_error() {
+    fn clients_get_a_phrase_and_administrators_the_error() {
         let fault = BrokenReason {
             phrase: "the database (Postgres.URL) cannot be used".to_owned(),
             detail: "postgres://db.internal refuses".to_owned(),

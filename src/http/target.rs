@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_and_encoded_segments_come_out_decoded() {
+    fn segments_are_decoded() {
         let of =
             |path| segments(&Method::GET, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
         assert_eq!(of("/"), Ok(String::new()));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_segment_is_read_as_one_slash_by_those_who_only_read() {
+    fn empty_segments_are_ignored_in_get_and_head_and_refused_otherwise() {
         let of = |method: &Method, path| {
             segments(method, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16())
         };
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_decoded_as_forms_are() {
+    fn queries_are_decoded_like_forms() {
         let query = Query::parse(Some("a=1&b=x%20y+z&c&=d&a=2"), 4096).expect("well-formed");
         assert_eq!(query.get("a"), Some("1"));
         assert_eq!(query.get("b"), Some("x y z"));

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_pair_is_taken_and_each_fault_is_named() {
+    fn a_good_pair_is_accepted_and_each_fault_is_reported() {
         let dir = tempfile::tempdir().expect("a directory");
         let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
         let tls = Tls::open(&certificate, &key, MinimumTls::Tls13).expect("a good pair");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn another_pair_takes_the_place_of_the_first_for_all_who_share_it() {
+    fn a_replaced_pair_is_used_by_all_that_share_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let (certificate, key) = pair(dir.path(), "good", (2020, 4000));
         let listener = Tls::default();

@@ -121,7 +121,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(150);
 
     #[tokio::test]
-    async fn a_reader_that_stops_is_given_up() {
+    async fn a_reader_that_stops_times_out() {
         let (ours, _theirs) = tokio::io::duplex(16);
         let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
         let began = Instant::now();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_takes_crumbs_is_given_up_too() {
+    async fn a_reader_of_tiny_pieces_times_out_too() {
         let (ours, mut theirs) = tokio::io::duplex(16);
         let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
         tokio::spawn(async move {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_idle_pause_of_ours_is_not_the_readers() {
+    async fn a_pause_of_the_server_does_not_count() {
         let (ours, mut theirs) = tokio::io::duplex(16);
         let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
         tokio::spawn(async move {

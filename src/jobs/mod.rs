@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_of_a_key_attaches_until_the_first_ended() {
+    async fn a_second_job_of_a_key_attaches_to_the_running_one() {
         let jobs = Jobs::default();
         let (go, wait) = tokio::sync::oneshot::channel::<()>();
         let first = jobs.start("sync:cran", Timestamp(1), |report| async move {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn jobs_can_be_asked_to_end_and_be_waited_for() {
+    async fn jobs_can_be_cancelled_and_awaited() {
         let jobs = Jobs::default();
         jobs.idle().await;
         let job = jobs.start("k", Timestamp(1), |report| async move {
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_job_can_be_stopped_and_the_others_go_on() {
+    async fn one_job_can_be_stopped_and_the_others_continue() {
         let jobs = Jobs::default();
         let work = |report: Reporter| async move {
             report.wait_halted().await;
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ended_is_kept_for_an_hour_and_is_bounded() {
+    async fn ended_jobs_are_kept_for_an_hour_in_a_limited_number() {
         let jobs = Jobs::default();
         for n in 0..1500 {
             let job = jobs.start(&n.to_string(), Timestamp(n), |_| async { Ok(String::new()) }).job().clone();

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_an_example() {
+    fn other_schedules_are_refused_with_an_example() {
         for bad in ["", "* * * *", "0 0 0 * * *", "0 0 * * * 2027", "61 0 * * *", "every day", "a b c d e"] {
             let error = bad.parse::<Schedule>().expect_err(bad).to_string();
             assert!(error.contains("'0 0 * * *'"), "{error}");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instant_that_passed_is_not_slept_for() {
+    async fn there_is_no_wait_for_an_instant_in_the_past() {
         let now = Arc::new(AtomicI64::new(0));
         let shown = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(shown.fetch_add(SECOND / 100, Ordering::SeqCst)));

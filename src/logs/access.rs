@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_a_dash() {
+    fn a_missing_field_is_a_dash() {
         let empty =
             Record { user: None, method: "", bytes: 0, referer: None, user_agent: Some(b""), ..record() };
         assert_eq!(
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_of_file_and_format_under_load_loses_no_line() {
+    fn switching_file_and_format_under_load_loses_no_line() {
         const EACH: u64 = 5000;
         let dir = tempfile::tempdir().expect("a directory");
         let paths = ["a.log", "b.log", "c.log"].map(|name| dir.path().join(name));
@@ -331,7 +331,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_clients_send_a_record_is_one_line_of_printable_ascii(
+        fn a_record_of_any_request_is_one_line_of_printable_ascii(
             target in "\\PC{0,40}|[\\x00-\\x7f]{0,40}",
             agent in proptest::collection::vec(any::<u8>(), 0..60),
             time in any::<i64>(),

@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_room_comes_and_goes_lines_are_whole_in_order_and_counted(
+        fn with_changing_disk_space_lines_are_complete_in_order_and_counted(
             turns in proptest::collection::vec((0_usize..4, 0_usize..30), 1..40),
         ) {
             let mut appender = Appender::new(Path::new("a.log"), Disk { text: Vec::new(), room: 0 });

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_whatever_it_holds() {
+    fn an_event_with_any_content_is_one_line() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = line(format, Level::ERROR, "a\nb\x1b[31m", &[("f", "c\nd".into())]);
             assert_eq!(text.matches('\n').count(), 1, "{text:?}");

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_with_its_name_and_kind_and_nothing_waits() {
+    fn other_file_types_are_refused_with_name_and_type_without_blocking() {
         let dir = tempfile::tempdir().expect("a directory");
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_followed_when_root_or_this_user_made_it() {
+    fn a_link_is_followed_if_its_owner_is_root_or_this_user() {
         let dir = tempfile::tempdir().expect("a directory");
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         symlink(&real, &link).expect("a link");
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn devices_and_the_standard_streams_are_taken() {
+    fn devices_and_the_standard_streams_are_accepted() {
         for path in ["/dev/null", "/dev/full", "/dev/stdout", "/dev/stderr"] {
             open(Path::new(path)).unwrap_or_else(|e| panic!("{e}"));
         }
     }
 
     #[test]
-    fn a_left_file_is_quiet_when_everybody_has_left_it() {
+    fn a_replaced_file_is_unused_when_all_processes_have_left_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (mine, other) = (open(&path).expect("opens"), open(&path).expect("opens"));

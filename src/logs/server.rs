@@ -362,7 +362,7 @@ mod tests {
 
     /// Events of an area that is not in the list would be dropped below WARN.
     #[test]
-    fn every_area_that_events_name_is_known() {
+    fn every_area_of_events_is_known() {
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
         let mark = ["target", ": \""].concat();
         let mut found = 0;
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_before_the_configuration_is_in_the_file_too_once_and_first() {
+    fn events_before_the_configuration_are_written_to_the_file_first_and_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, other) = (dir.path().join("a.log"), dir.path().join("b.log"));
         let (log, subscriber) = ServerLog::new();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_file_is_left_after_reopening() {
+    fn a_rotated_file_is_closed_after_reopening() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (log, subscriber) = ServerLog::new();
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_holds_a_password() {
+    fn no_line_contains_a_password() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
         let (log, subscriber) = ServerLog::new();

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_match_is_the_documents_line() {
+    fn an_exact_match_is_logged_as_documented() {
         assert_eq!(
             binary(1_563_907_491, BinaryDetails { match_type: Some("exact"), ..bionic("3.5.2") }),
             "{\"time\":1563907491,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_best_match_is_the_documents_line() {
+    fn a_best_match_is_logged_as_documented() {
         assert_eq!(
             binary(1_563_907_529, BinaryDetails { match_type: Some("best"), ..bionic("3.5.3") }),
             "{\"time\":1563907529,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_cannot_be_fetched_is_the_documents_line() {
+    fn a_binary_that_cannot_be_fetched_is_logged_as_documented() {
         let error = "DownloadBinaryEtagRunner: file not found: https://rspm-sync.rstudio.com/bin/3.6-bionic/\
                      e3f8ab6d0bd9f83cb787b4f7472d60d98f247f64ea2c8a32aff68be6abbde5cf.tar.gz";
         let of = ServiceLine {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn no_best_match_is_the_documents_line() {
+    fn no_best_match_is_logged_as_documented() {
         let part = BinaryDetails { failed_match: Some("match_error_no_best_match"), ..bionic("3.7.3") };
         assert_eq!(
             binary(1_563_907_562, part),
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_without_r_is_the_documents_line() {
+    fn a_header_without_r_is_logged_as_documented() {
         let agent: &[u8] = b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)";
         let part =
             BinaryDetails { failed_ua: Some("ua_error_no_r"), user_agent: Some(agent.into()), ..bionic("") };
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_system_is_the_documents_line() {
+    fn an_unsupported_system_is_logged_as_documented() {
         let part = BinaryDetails {
             distro: "xenial".into(),
             failed_ua: Some("ua_error_unsupported_os"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_package_is_the_documents_line() {
+    fn a_source_package_is_logged_as_documented() {
         assert_eq!(
             line(&source(1_563_907_590)),
             "{\"time\":1563907590,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_has_its_place_and_archived_its_type() {
+    fn every_key_has_its_position_and_archived_its_type() {
         let of = ServiceLine {
             archived: true,
             binary: Some(BinaryDetails {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_cut_and_so_is_its_copy() {
+    fn a_header_and_its_copy_are_truncated() {
         let long = vec![b'x'; 64 << 10];
         let part = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
         let of = ServiceLine { binary: Some(part), ..source(0) };
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_holds_a_password_of_a_url() {
+    fn no_line_contains_a_password_of_a_url() {
         let error = || Some("https://me:secret@mirror/x: 404".into());
         let shown = line(&ServiceLine { error: error(), failed: error(), ..source(0) });
         assert!(!shown.contains("secret") && shown.contains("***@mirror"), "{shown}");
@@ -399,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_clients_send_a_request_is_one_line_of_json_in_printable_ascii(
+        fn any_request_is_one_line_of_json_in_printable_ascii(
             agent in proptest::collection::vec(any::<u8>(), 0..80),
             text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}|[\\u{80}-\\u{9f}\\u{2028}\\u{1f600}]{0,9}",
             time in any::<i64>(),

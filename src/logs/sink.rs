@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_reach_the_file_by_themselves() {
+    fn lines_are_flushed_automatically() {
         for full in [OnFull::Drop, OnFull::Wait] {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join("a.log");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn renaming_and_reopening_under_load_loses_no_line_and_breaks_none() {
+    fn renaming_and_reopening_under_load_loses_and_splits_no_line() {
         const EACH: usize = 5000;
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_opened_is_named() {
+    fn a_file_that_cannot_be_opened_is_reported_with_its_path() {
         let error = Sink::open(Path::new("/dev/null/a.log"), OnFull::Drop).expect_err("no directory");
         assert!(error.to_string().contains("/dev/null/a.log"), "{error}");
     }
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_the_disk_refuses_are_counted() {
+    fn lines_that_cannot_be_written_are_counted() {
         let sink = Sink::open(Path::new("/dev/full"), OnFull::Wait).expect("opens");
         sink.write(b"one\ntwo\n");
         sink.flush();

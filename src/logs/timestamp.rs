@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_is_right_whatever_was_written_before() {
+    fn each_format_is_correct_after_any_previous_one() {
         let west = TimeZone::fixed(jiff::tz::offset(-7));
         let micros = 971_211_336_999_999;
         assert_eq!(stamp(micros, Form::Apache, &west), "10/Oct/2000:13:55:36 -0700");

@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn every_series_has_a_help_and_a_type_and_its_lines_stand_together() {
+    fn every_series_has_a_help_and_a_type_and_contiguous_lines() {
         request_completed(&Method::GET, 200, 1, Duration::ZERO);
         let mut known: Vec<String> = Vec::new();
         let mut helped = String::new();
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_counted_by_method_and_class() {
+    fn responses_are_counted_by_method_and_class() {
         let before = value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}");
         request_completed(&Method::HEAD, 404, 7, Duration::from_millis(3));
         request_completed(&Method::PATCH, 999, 0, Duration::ZERO);
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_failure_is_an_increase() {
+    fn the_first_failure_is_an_increase() {
         sync_registered("a", Some(Timestamp(4 * SECOND)));
         assert_eq!(value("ppm_sync_last_success_timestamp_seconds{source=\"a\"}"), 4.0);
         assert_eq!(value("ppm_sync_failures_total{source=\"a\"}"), 0.0);
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_path_is_escaped() {
+    fn special_characters_of_a_path_are_escaped() {
         storage_space("/a \"b\"\\\n", 10, 5);
         assert_eq!(value(r#"ppm_storage_free{path="/a \"b\"\\\n"}"#), 5.0);
     }

@@ -57,14 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_lines_are_read_and_missing_ones_are_zero() {
+    fn the_lines_of_the_kernel_are_read_and_missing_ones_are_zero() {
         let status = "Name:\tx\nVmSize:\t  123 kB\nVmRSS:\t 7 kB\nThreads:\t3\n";
         let of = |name| number(status, name);
         assert_eq!((of("VmSize:"), of("VmRSS:"), of("Threads:"), of("VmSwap:")), (123, 7, 3, 0));
     }
 
     #[test]
-    fn a_file_more_is_a_descriptor_more() {
+    fn an_open_file_is_counted_as_a_descriptor() {
         // Other tests of this process open files, too; 200 outweigh them.
         let before = read();
         let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").expect("there")).collect();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_survives_its_text() {
+    fn a_digest_is_read_back_from_its_text() {
         let text = "00ff".repeat(16);
         assert_eq!(text.parse::<Sha256>().map(|d| d.to_string()), Ok(text.clone()));
         assert_eq!(text[..32].parse::<Md5>().map(|d| d.to_string()), Ok(text[..32].to_owned()));

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_survives_its_text_and_anything_else_is_refused() {
+    fn an_identity_is_read_back_from_its_text_and_anything_else_is_refused() {
         let text = "00ff".repeat(8);
         assert_eq!(text.parse::<Identity>().map(|identity| identity.to_string()), Ok(text));
         for bad in ["", "00", &"g".repeat(32), &"0".repeat(31), &"0".repeat(33)] {

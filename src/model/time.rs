@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_spelling_is_a_day() {
+    fn a_day_has_only_one_spelling() {
         for bad in ["2024-2-29", "2023-02-29", "20240229", "2024-02-29 ", "+024-02-29", "2024-02-3é", ""] {
             assert!(bad.parse::<Day>().is_err(), "{bad:?}");
         }
     }
 
     #[test]
-    fn an_instant_is_read_as_it_is_written() {
+    fn an_instant_is_read_back_from_its_text() {
         for at in [Timestamp(0), Timestamp(1_763_658_000 * SECOND), Timestamp(-1), Timestamp(1_500_000)] {
             assert_eq!(at.to_string().parse(), Ok(at));
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn r_seconds_are_cut_not_rounded() {
+    fn r_seconds_are_truncated_not_rounded() {
         assert_eq!(Timestamp::from_r_seconds(1.9), Some(Timestamp(SECOND)));
         assert_eq!(Timestamp::from_r_seconds(f64::NAN), None);
         assert_eq!(Timestamp::from_r_seconds(1e300), None);

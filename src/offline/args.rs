@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_grammar_is_sound_and_every_command_has_an_example() {
+    fn the_grammar_is_valid_and_every_command_has_an_example() {
         let mut root = Cli::command();
         root.build();
         root.clone().debug_assert();

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_the_same_whether_it_is_held_or_written() {
+    async fn a_file_in_memory_and_on_disk_has_the_same_content() {
         let dir = tempfile::tempdir().unwrap();
         for (size, budget, sized, is_written) in [
             (0, BUDGET, true, false),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_files_together_hold_no_more_than_the_budget_and_give_it_back() {
+    async fn all_files_together_stay_within_the_budget_and_return_it() {
         let dir = tempfile::tempdir().unwrap();
         let (budget, all) = (Budget::new(1 << 20), bytes(400_000));
         let mut bodies = Vec::new();

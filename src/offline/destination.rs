@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_as_a_whole_and_can_be_read_by_all() {
+    fn a_file_is_replaced_atomically_and_is_world_readable() {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(&dir.path().join("a b/ü")).unwrap();
         destination.put("v3/1/head.json", b"one").unwrap();

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_cut_at_any_byte_keeps_every_whole_line() {
+    fn a_journal_truncated_at_any_byte_keeps_every_complete_line() {
         let dir = tempfile::tempdir().unwrap();
         let destination = Destination::create(dir.path()).unwrap();
         let mut journal = Journal::open(&destination, &Product::Cran).unwrap();

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_a_mirror_that_was_copied_mean_nothing() {
+    fn times_of_a_copied_mirror_are_ignored() {
         let rows: Vec<UpstreamFile> =
             (0..=MAX_TIME_CHANGES).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
         let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_has_what_came_from_its_day_on() {
+    fn a_difference_contains_the_releases_since_its_day() {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
         let from = Some("1970-01-02");
         let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);

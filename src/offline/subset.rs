@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_package_needs_comes_with_it() {
+    fn the_requirements_of_a_package_are_included() {
         let rows = vec![
             row("a1", "Depends: R (>= 3.5), b2\nImports: methods, c3 (>= 1.0)\nSuggests: zz\n"),
             row("b2", "LinkingTo: d4\n"),

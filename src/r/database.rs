@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_index_record_comes_first_and_the_description_adds_to_it() {
+    fn the_index_record_has_precedence_and_the_description_adds_fields() {
         let stanza = b"Package: a\nVersion: 1.0\nPath: 4.6.0/Recommended\nMD5sum: 00\n";
         let description =
             b"Package: other\nTitle: What\n  it does\nVersion: 9\nMaintainer: M <m@e.org>\nTitle: Again\n";

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_may_be_lf_crlf_or_cr_and_a_byte_order_mark_is_passed_over() {
+    fn line_ends_may_be_lf_crlf_or_cr_and_a_byte_order_mark_is_skipped() {
         for text in [&b"A: 1\r\n b\r\nB: 2\r\n\r\n"[..], b"A: 1\r b\rB: 2\r\r", b"\xef\xbb\xbfA: 1\n b\nB: 2"]
         {
             assert_eq!(folded(text, "A"), "1\nb");

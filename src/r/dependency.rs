@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_items_and_trailing_commas_are_passed_over() {
+    fn empty_items_and_trailing_commas_are_skipped() {
         assert_eq!(shown(", methods,, utils ,"), ["methods", "utils"]);
         assert_eq!(shown(" \n"), [""; 0]);
     }
@@ -224,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_asks_for_nothing() {
+    fn invalid_requirements_are_ignored() {
         assert_eq!(shown("a1 (recent), b2 (=> 1), c3 (>= ), d4 (>= 1"), ["a1", "b2", "c3", "d4"]);
     }
 
     #[test]
-    fn requirements_on_r_may_be_several_and_a_revision_rules_nothing_out() {
+    fn all_requirements_on_r_apply_and_svn_revisions_are_ignored() {
         let all: Vec<_> = r_requirements("R (>= 2.10), methods, R (< 4.0), R (>= r56550)").collect();
         assert_eq!(all.len(), 3);
         assert!(all.iter().all(|r| r.is_met_by("3.6.1")));

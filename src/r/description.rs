@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn built_has_four_parts_whatever_the_date() {
+    fn built_has_four_parts_with_any_date() {
         let b = read(b"Built: R 4.2.2; ; 'Mon, 16 Jan 2023 13:49:09 +0100'; unix").built().expect("built");
         assert_eq!((b.r.as_str(), b.platform.as_str(), b.os_type.as_str()), ("4.2.2", "", "unix"));
         assert_eq!(read(b"Built: junk").built().map(|b| b.os_type), Some(String::new()));

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_separated_by_one_empty_line_and_kept_as_they_are() {
+    fn records_are_separated_by_one_empty_line_and_unchanged() {
         let mut out = Vec::new();
         render(&mut out, [&b"Package: a1\nX-Odd: \xff"[..], b"Package: b2\n"]).expect("a Vec takes it");
         assert_eq!(out, b"Package: a1\nX-Odd: \xff\n\nPackage: b2\n");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_ordered_without_regard_to_case() {
+    fn packages_are_sorted_case_insensitively() {
         let mut names = ["zoo", "A3", "abc", "ABC", "R6", "r6", "a3x"];
         names.sort_by(|a, b| compare_names(a, b));
         assert_eq!(names, ["A3", "a3x", "ABC", "abc", "R6", "r6", "zoo"]);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_index_is_refused_by_name() {
+    fn other_formats_are_refused_by_name() {
         assert!(matches!(decode_text(b"\xef\xbb\xbf\n <!DOCTYPE html><html>", 1000), Err(IndexError::Html)));
         assert!(matches!(decode_text(&gz(b"<html>"), 1000), Err(IndexError::Html)));
         assert!(matches!(decode_text(b"\x89PNG\r\n\x1a\n\0\0", 1000), Err(IndexError::Binary)));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn single_bad_records_are_named_and_passed_over() {
+    fn single_invalid_records_are_reported_and_skipped() {
         let bad = [
             ("Version: 1.0", "has no Package"),
             ("Package: a1", "has no Version"),

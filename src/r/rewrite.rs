@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_replaced_where_it_stands() {
+    fn the_field_is_replaced_in_place() {
         assert_eq!(edited("A: 1\nRepository: CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
         assert_eq!(edited("A: 1\nRepository:\n  CRAN\nB: 2\n"), "A: 1\nRepository: RSPM\nB: 2\n");
         assert_eq!(edited("Repository: CRAN"), "Repository: RSPM\n");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_first_where_the_last_one_goes_on_after_a_blank_line() {
+    fn the_field_is_first_if_the_last_one_continues_after_a_blank_line() {
         let out = edited("A: 1\n\n  more\n");
         assert_eq!(out, "Repository: RSPM\nA: 1\n\n  more\n");
         let record = dcf::description(out.as_bytes()).expect("good DCF");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_bytes_that_are_not_utf8_stay() {
+    fn line_ends_and_invalid_utf8_are_preserved() {
         assert_eq!(edited("A: 1\r\nB: 2\r\n"), "A: 1\r\nB: 2\r\nRepository: RSPM\r\n");
         let out = description(b"Author: Fran\xe7ois\nEncoding: latin1\n", "RSPM").expect("good DCF");
         assert_eq!(out, b"Author: Fran\xe7ois\nEncoding: latin1\nRepository: RSPM\n");

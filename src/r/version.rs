@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn order_is_r_order() {
+    fn versions_are_ordered_as_in_r() {
         let ordered = ["0.9", "1", "1.0", "1.0.0", "1.0-1", "1.2", "1.9", "1.10", "1.10.0.9000", "2.0"];
         for pair in ordered.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_old_versions_are_sorted_near_their_numbers() {
+    fn unusual_old_versions_are_sorted_near_their_numbers() {
         for pair in ["", "1.0", "1.0a", "1.0b", "1.0.1", "1.1"].windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }

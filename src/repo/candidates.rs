@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_binary_is_requested_where_it_may_be() {
+    fn a_binary_is_requested_from_servers_that_may_have_it() {
         let lines = [
             "file:///m",
             "file:///l/bin/linux/{distribution}-{arch}/{r}",

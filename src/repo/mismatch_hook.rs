@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_asks_once() {
+    fn repeated_mismatches_of_a_tree_cause_one_call() {
         let asked = Arc::new(AtomicUsize::new(0));
         let (stale, count) = (MismatchHook::default(), asked.clone());
         stale.set(Box::new(move |_| {

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_without_binaries_gets_the_source_and_never_anothers() {
+    fn a_processor_without_binaries_gets_the_source_and_no_binary_for_another() {
         let arm = R451.replace("x86_64", "aarch64");
         assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
         assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(MatchFailure::NoMatch));

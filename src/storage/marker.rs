@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_survives_its_text_and_anything_else_is_unreadable() {
+    fn a_marker_is_read_back_from_its_text_and_anything_else_is_unreadable() {
         let identity = Identity([0xab; 16]);
         let bare = MarkerContent { identity, adoption: None, generation: None, contested: false };
         let full = MarkerContent {

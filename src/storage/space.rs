@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn full_is_over_ninety_of_a_hundred() {
+    fn a_file_system_is_full_over_90_percent() {
         assert!(!is_full(1000, 100) && is_full(1000, 99) && is_full(1000, 0));
         assert!(!is_full(0, 0) && !is_full(u64::MAX, u64::MAX));
     }

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spool_is_private_and_vanishes_when_dropped() {
+    fn a_spool_is_private_and_is_deleted_when_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         spool.write_all(b"half").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_planted_where_spools_go_is_refused() {
+    fn a_symbolic_link_as_the_directory_of_spools_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
         std::fs::create_dir(&target).unwrap();

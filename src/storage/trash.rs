@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grace_period_ends_by_the_clock_and_by_the_days_of_clean_ups() {
+    fn a_grace_period_ends_by_the_clock_and_by_days_with_clean_ups() {
         let now = SystemTime::now();
         let (today, ago) = (day_of(now), |days: u64| now - Duration::from_secs(days * DAY + 1));
         let nightly = GracePeriod::new(GRACE, (today - 20..=today).collect());

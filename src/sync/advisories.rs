@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loss_of_most_advisories_is_for_an_administrator_to_accept() {
+    fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
         let guarded = |now, before, cause| STORED.check_loss(now, before, &cause, "https://h/CRAN");
         assert!(guarded(1, 0, SyncTrigger::Schedule).is_ok() && guarded(1, 2, SyncTrigger::Schedule).is_ok());
         let said = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();

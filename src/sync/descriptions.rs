@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_about_the_version_it_names() {
+    fn a_record_belongs_to_the_version_it_names() {
         let stanzas = [
             "Package: a\nVersion: 1.0\nTitle: Café\nEncoding: latin1\nSystemRequirements: GNU make\nReverse depends: b\n",
             "Package: b\nVersion: 2.0\nTitle: B\n",

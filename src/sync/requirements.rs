@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loss_of_most_rules_is_for_an_administrator_to_accept() {
+    fn a_loss_of_most_rules_must_be_accepted_by_an_administrator() {
         let document = br#"{"systems":[{"os":"linux"}],"rules":{"a":{"patterns":["a"],"dependencies":[]}}}"#;
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
         let guarded = |before, cause| STORED.check_loss(rules.len(), before, &cause, "https://h/x.tar.gz");

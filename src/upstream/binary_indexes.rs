@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_linux_builds_is_one_index_or_all_of_them() {
+    fn an_address_of_linux_binaries_is_one_index_or_all_of_them() {
         let one = "https://h/bin/linux/noble-x86_64/4.5";
         let (lists, _) = of(&[one, "https://other/bin/linux/noble-x86_64/4.5"]);
         let folder = "4.5-noble bin/linux/noble-x86_64/4.5/src/contrib";
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_told() {
+    fn unknown_distributions_and_processors_are_reported() {
         let told = |value| of(&[value]).1.join(" ");
         assert!(told("https://h/bin/linux/nobel-x86_64/4.5").contains("the distribution 'nobel'"));
         assert!(told("https://h/bin/linux/jammy-aarch64/4.5").contains("jammy has x86_64"));

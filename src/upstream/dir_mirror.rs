@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_resumed_only_when_it_is_the_same() {
+    async fn a_file_is_resumed_only_if_it_is_unchanged() {
         let (dir, folder) = mirror();
         let path = "src/contrib/PACKAGES";
         let first = folder.open(path, None).await.expect("open");
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_mirror_is_named() {
+    async fn an_invalid_mirror_is_reported() {
         let (dir, folder) = mirror();
         assert!(folder.check().await.is_ok());
         let empty = DirMirror::new(dir.path().to_owned()).check().await.expect_err("no mirror").to_string();

@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_begins_where_it_was_asked_for() {
+    fn a_part_begins_at_the_requested_offset() {
         let part = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_RANGE, header::HeaderValue::from_static(value));

@@ -408,7 +408,7 @@ mod tests {
     use crate::upstream::Upstream;
 
     #[test]
-    fn only_plain_paths_are_asked_for() {
+    fn only_plain_paths_are_requested() {
         for good in ["src/contrib/PACKAGES", "src/contrib/Archive/a.b/a.b_1.0-2.tar.gz", "a b"] {
             assert!(segments(good).is_ok(), "{good}");
         }
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_hold_no_userinfo() {
+    fn messages_contain_no_userinfo() {
         assert_eq!(redacted("https://u:p@h/x"), "https://h/x");
         assert_eq!(redacted("https://u:p@ss@h"), "https://h");
         assert_eq!(redacted("https://h/x@y"), "https://h/x@y");

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folders_of_versions_lie_below_the_root() {
+    fn the_directories_of_versions_are_below_the_root() {
         for (address, within) in [
             ("http://h/b/packages/3.20/bioc", "packages/3.20/bioc"),
             ("http://h/b/packages/3.20/data/annotation", "packages/3.20/data/annotation"),

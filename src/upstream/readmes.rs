@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_readme_is_found_by_its_digest_and_is_what_that_says() {
+    fn a_readme_is_found_by_its_digest_and_must_match_it() {
         let wanted = readme("# wanted\n");
         let speaks = readme(&format!("see {}", wanted.sha256));
         let mut lines = LinesWriter::readmes();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mirror_that_sends_nothing_is_not_asked_again_and_again() {
+    async fn a_mirror_that_sends_nothing_is_not_retried_repeatedly() {
         let limits = Limits {
             silence: Duration::from_millis(60),
             pause: Duration::from_millis(1),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mirror_decides_about_the_pause_within_our_patience() {
+    fn the_mirror_determines_the_pause_within_our_limit() {
         let (second, minute) = (Some(Duration::from_secs(1)), Duration::from_secs(60));
         assert_eq!(pause_after(&busy(None), second, minute), second);
         assert_eq!(pause_after(&busy(Some(7)), second, minute), Some(Duration::from_secs(7)));

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_an_address_tells_how_rules_are_packed() {
+    fn the_file_extension_determines_the_format_of_rules() {
         assert_eq!(Form::of("main.tar.gz"), Some(Form::Archive));
         assert_eq!(Form::of("RULES.TGZ"), Some(Form::Archive));
         assert_eq!(Form::of("0a1b.json.zst"), Some(Form::Compressed));

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_comes_back_and_its_order_does_not_matter() {
+    fn a_day_is_read_back_in_any_order() {
         let day = [counted("a", 3), counted("b", 1)];
         let bytes = render(&day);
         assert_eq!(parse(&bytes).expect("undamaged"), day);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn when_there_is_no_room_known_ones_are_still_counted() {
+    fn without_room_known_rows_are_still_counted() {
         let tally = Tally::default();
         let names: Vec<String> = (0..=MAX_COUNTERS).map(|n| n.to_string()).collect();
         let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();
@@ -211,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_counted_comes_out(parts in proptest::array::uniform4("\\PC{0,12}"), day in 0..40_000_i64) {
+        fn counted_downloads_are_returned(parts in proptest::array::uniform4("\\PC{0,12}"), day in 0..40_000_i64) {
             let tally = Tally::default();
             let [source, package, version, platform] = &parts;
             let at = Timestamp(day * 86_400 * SECOND);

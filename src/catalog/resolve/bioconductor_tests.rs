@@ -73,7 +73,7 @@ fn ask(catalog: &Catalog, part: Option<Part>, snapshot: &str) -> Result<Vec<i64>
 }
 
 #[test]
-fn a_part_is_made_of_its_own_lists_and_of_what_is_layered_on_software() {
+fn a_part_consists_of_its_own_lists_and_those_layered_on_software() {
     let all = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, None)]);
     assert_eq!(ask(&all, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
     assert_eq!(ask(&all, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
@@ -101,7 +101,7 @@ fn an_unpublished_part_has_a_hint() {
 }
 
 #[test]
-fn days_between_the_last_build_and_the_first_sync_show_what_was_synced() {
+fn days_between_the_last_build_and_the_first_sync_have_the_synced_state() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     // The last build of 3.19 was when 3.20 was released.
     assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));

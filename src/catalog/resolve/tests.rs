@@ -155,7 +155,7 @@ fn a_step_at_midnight_belongs_to_the_new_day() {
 }
 
 #[test]
-fn a_day_that_was_not_closed_is_open_even_when_it_is_over() {
+fn a_day_that_is_over_but_not_closed_is_open() {
     let mut story = typical();
     assert_eq!(story.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
     story.close("2024-01-15");
@@ -173,7 +173,7 @@ fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
 }
 
 #[test]
-fn today_is_latest_and_tomorrow_is_refused_even_when_transactions_are_of_next_year() {
+fn with_transactions_of_next_year_today_is_latest_and_tomorrow_is_refused() {
     let mut story = typical();
     story.publish(1, at("2025-03-01"));
     for now in ["2024-01-20", "2024-02-20"] {
@@ -196,7 +196,7 @@ fn a_date_before_history_names_the_first_day_that_has_a_state() {
 }
 
 #[test]
-fn a_repository_without_sources_or_states_is_empty_now_and_has_no_past() {
+fn a_repository_without_sources_or_states_is_empty_and_has_no_history() {
     let mut story = Story::new(&["cran", "team"]);
     let none = Unresolved::Empty.to_string();
     assert_eq!(story.result(Snapshot::Latest, "2024-01-01"), " open");
@@ -213,7 +213,7 @@ fn a_repository_without_sources_or_states_is_empty_now_and_has_no_past() {
 }
 
 #[test]
-fn a_transaction_is_its_instant_inclusive_whatever_it_changed() {
+fn a_transaction_is_resolved_to_its_instant_inclusive() {
     let story = typical();
     for (tx, expected) in [
         (1, "1@1 closed"),
@@ -269,7 +269,7 @@ fn an_empty_list_at_the_start_is_no_subscription() {
 }
 
 #[test]
-fn last_modified_moves_with_the_list_too() {
+fn last_modified_changes_with_the_list_too() {
     let story = typical();
     let modified = |snapshot| story.ask(snapshot, at("2024-01-15")).expect("a point").modified;
     assert_eq!(modified(Snapshot::Latest), Some(at("2024-01-15")));

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_table_is_sound() {
+    fn the_embedded_table_is_valid() {
         let all = platforms("");
         assert!(all.distributions.len() > 30, "{}", all.distributions.len());
         assert_eq!(all.r_versions.first().map(String::as_str), Some("4.6"));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_clients_guess_lead_to_the_distribution() {
+    fn names_used_by_clients_lead_to_the_distribution() {
         let all = platforms("");
         for (asked, found) in [
             ("noble", "noble"),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_administrator_adds_renames_hides_and_forces() {
+    fn an_administrator_can_add_rename_hide_and_force() {
         let all = platforms(
             "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n\
              Architecture = x86_64\nArchitecture = ARM64\n\
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_their_line_and_the_way_out() {
+    fn errors_have_a_line_and_a_remedy() {
         for (text, said) in [
             ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
             (

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_should_be_or_missing_is_good() {
+    fn correct_and_missing_files_are_good() {
         for row in RULES {
             for uid in [ME, 0] {
                 assert_eq!(
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_good_only_where_an_administrator_hands_a_file_over() {
+    fn a_pipe_is_good_only_for_files_that_an_administrator_provides() {
         for row in RULES {
             let handed = row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File;
             let verdict = decide(row, PathState { link: None, target: PathTarget::OtherType }, ME, false);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn another_owner_is_refused_where_it_is_the_daemons() {
+    fn another_owner_is_refused_for_files_of_the_daemon() {
         for row in RULES {
             let socket = matches!(row.kind, PathKind::SockFileDir | PathKind::Socket);
             let expected = match (row.fixed_by, row.on_violation) {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_may_write_is_repaired_where_it_is_ours_and_never_good() {
+    fn world_writable_files_are_repaired_if_ours_and_never_good() {
         for row in RULES {
             for uid in [ME, 0] {
                 let verdict = decide(row, seen(row.file_type, uid, 0o777), ME, false);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_directory_of_root_may_be_open_to_a_group_and_ours_may_not() {
+    fn a_log_directory_of_root_may_be_group_writable_and_ours_may_not() {
         let logs = row(PathKind::LogDir);
         assert_eq!(decide(logs, seen(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
         let repaired = Decision::Repair(Violation::TooOpen(0o775), 0o755);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_file_with_secrets_must_not_be_read_by_everybody() {
+    fn a_configuration_file_with_secrets_must_not_be_world_readable() {
         let gcfg = row(PathKind::Gcfg);
         assert_eq!(decide(gcfg, seen(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
         let warned = Decision::Warn(Violation::TooOpen(0o644));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_user_cannot_use_is_opened() {
+    fn a_mode_that_its_user_cannot_use_is_repaired() {
         let data = row(PathKind::DataDir);
         let verdict = decide(data, seen(FileType::Directory, ME, 0o500), ME, false);
         assert_eq!(verdict, Decision::Repair(Violation::TooClosed(0o500), 0o700));

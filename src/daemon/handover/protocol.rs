@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_of_another_version_are_passed_over_and_an_end_is_heard() {
+    async fn messages_of_another_version_are_ignored_and_the_end_is_detected() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let mut line = Channel::new(theirs).expect("a line");
         (&mut &ours).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");

@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_schema_that_is_referred_to_is_there() {
+    fn every_referenced_schema_exists() {
         assert_eq!(openapi::missing(&document()), [""; 0]);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     use crate::jobs::Jobs;
 
     #[tokio::test]
-    async fn a_job_that_failed_is_told_until_it_succeeds() {
+    async fn a_failed_job_is_an_alert_until_it_succeeds() {
         let jobs = Jobs::default();
         let run = async |key: &str, outcome: Result<String, String>| {
             let started = jobs.start(key, Timestamp(0), |_| async move { outcome });

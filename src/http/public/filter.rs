@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_again_is_answered_once() {
+    fn a_repeated_name_is_answered_once() {
         let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
         let all = distinct(&names);
         let good: Vec<_> =
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn licences_are_told_one_by_one_and_by_family() {
+    fn licences_are_listed_individually_and_by_family() {
         let parsed = |text| {
             let all = alternatives(text);
             (all.join("; "), all.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))

@@ -205,12 +205,12 @@ mod tests {
     use crate::http::route::{self, Route};
 
     #[test]
-    fn every_schema_that_is_referred_to_is_there() {
+    fn every_referenced_schema_exists() {
         assert_eq!(openapi::missing(&document()), [""; 0]);
     }
 
     #[test]
-    fn every_address_that_is_described_is_answered() {
+    fn every_documented_address_is_routed() {
         for row in rows() {
             let method = match row.method {
                 HttpMethod::Post => http::Method::POST,

@@ -200,7 +200,7 @@ mod tests {
     use crate::r::sysreqs::{OsRelease, RuleBase, Rules};
 
     #[test]
-    fn an_answer_has_a_command_for_each_package_and_nothing_twice() {
+    fn an_answer_has_one_command_for_each_package_without_duplicates() {
         let document = br#"{"systems":[{"os":"linux","distribution":"centos","versions":["7"]}],"rules":{
             "gdal":{"patterns":["gdal"],"dependencies":[{"packages":["gdal-devel","gdal"],"constraints":[{"os":"linux"}],
                 "pre_install":[{"command":"epel"}],"post_install":[{"script":"after.sh"}]}]},

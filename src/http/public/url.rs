@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_in_utc_lies_in_a_day() {
+    fn a_time_is_converted_to_its_day_in_utc() {
         let is = |text: &str| day(text).map(|day| day.to_string());
         for good in ["2022-01-04", "2022-01-04T00:00:00Z", "2022-01-04T23:59:59.999Z"] {
             assert_eq!(is(good).as_deref(), Some("2022-01-04"), "{good}");

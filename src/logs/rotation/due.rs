@@ -41,7 +41,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn a_file_of_yesterday_is_due_from_midnight_on() {
+    fn a_file_of_yesterday_is_due_from_midnight() {
         let begun = at("2026-11-19T23:59:59").timestamp();
         assert!(!is_due(begun, &at("2026-11-19T23:59:59"), None));
         assert!(is_due(begun, &at("2026-11-20T00:00:00"), None));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn days_without_midnight_and_of_25_hours_are_days() {
+    fn days_without_midnight_and_with_25_hours_are_handled() {
         let cairo = |text: &str| format!("{text}[Africa/Cairo]").parse::<Zoned>().expect("a time");
         assert!(is_due(cairo("2026-04-23T23:59:00").timestamp(), &cairo("2026-04-24T01:00:00"), None));
         assert!(!is_due(cairo("2026-04-24T01:00:00").timestamp(), &cairo("2026-04-24T01:30:00"), None));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_rotates_once_and_not_in_circles() {
+    fn a_clock_jump_causes_only_one_rotation() {
         let begun = at("2026-11-20T10:00:00").timestamp();
         // Years forward: rotated once.
         assert!(is_due(begun, &at("2030-01-01T10:00:00"), None));

@@ -86,7 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn patterns_are_those_of_the_shell() {
+    fn patterns_match_like_those_of_the_shell() {
         for (pattern, path, expected) in [
             ("/var/log/a.log", "/var/log/a.log", true),
             ("/var/log/*.log", "/var/log/a.log", true),

@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_packages_own_file_names_its_logs() {
+    fn the_logrotate_file_of_the_package_names_its_logs() {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/logrotate/rstudio-pm"));
         let named = parse(text);
         assert_eq!(named.includes, [""; 0]);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_block_is_read_and_scripts_are_not() {
+    fn all_forms_of_a_block_are_read_and_scripts_are_skipped() {
         let named = parse(
             r#"# see "man logrotate" for details {
 weekly
@@ -183,7 +183,7 @@ include /etc/logrotate.d
     }
 
     #[test]
-    fn left_over_files_are_not_configurations() {
+    fn backup_files_are_not_configurations() {
         assert!(is_taboo("rstudio-pm.dpkg-old") && is_taboo("x~") && is_taboo("x.rpmsave"));
         assert!(!is_taboo("rstudio-pm"));
     }

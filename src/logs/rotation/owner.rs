@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn logrotate_owns_what_it_names_when_it_runs() {
+    fn logrotate_owns_the_files_that_it_names_if_it_runs() {
         let path = Path::new("/var/log/a.log");
         assert_eq!(decide(found(path), &claims("/var/log/*.log")), logrotate());
         assert_eq!(decide(found(path), &claims("/srv/*.log")), Owner::Server(RotationReason::NotConfigured));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_the_servers_unless_logrotate_names_what_it_leads_to() {
+    fn the_server_rotates_a_link_unless_logrotate_names_its_target() {
         let (path, real) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
         let link = LogFileState { real, is_link: true, ..found(path) };
         assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(RotationReason::NotConfigured));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_there_is_one_owner_at_most() {
+    fn in_doubt_a_log_has_at_most_one_owner() {
         let path = Path::new("/var/log/a.log");
         let hidden = LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
         let Owner::Unowned(why) = decide(found(path), &hidden) else { panic!("an owner") };

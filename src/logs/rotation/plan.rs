@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_log_is_compressed_at_once_and_the_oldest_goes() {
+    fn an_access_log_is_compressed_at_once_and_the_oldest_is_removed() {
         let all = names(&["a.log", "a.log.1.gz", "a.log.2.gz"]);
         let plan = plan("a.log", &all, Scheme::All, 2, true);
         let before = [
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_ours_are_left_alone() {
+    fn names_of_other_programs_are_ignored() {
         let strange =
             ["a.log.0", "a.log.01", "a.log.31", "a.log.20261120", "a.log.1.xz", "a.log.1.gz.bak", "a.log."];
         let all = names(&[&["a.log"][..], &strange].concat());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_ended_compression_left_is_finished_or_undone() {
+    fn an_interrupted_compression_is_finished_or_undone() {
         let finish = |all: &[&str]| plan("a", &names(all), Scheme::AllButNewest, 30, false);
         assert_eq!(
             finish(&["a", "a.2", "a.2.gz.tmp"]),
@@ -348,7 +348,7 @@ mod tests {
         }
 
         #[test]
-        fn a_rotation_ended_at_any_moment_is_finished_by_the_next_and_loses_nothing(
+        fn an_interrupted_rotation_is_finished_by_the_next_without_loss(
             mut folder in own_folder(), scheme in scheme(), budgets in proptest::collection::vec(0_usize..12, 0..4),
         ) {
             let before = folder.contents();

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_and_what_it_includes_is_read_once_and_left_over_files_are_not() {
+    fn the_configuration_and_its_includes_are_read_once_without_backup_files() {
         let root = machine(&[
             (
                 "etc/logrotate.conf",

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_checked_signed_ones_of_old_tars_too() {
+    fn checksums_are_verified_including_signed_ones_of_old_archives() {
         let good = header(b"a1/\xe9");
         assert!(Header::new(good.0).is_some());
         let mut signed = good.clone();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_counts_in_posix_headers_only() {
+    fn the_prefix_is_used_in_posix_headers_only() {
         let mut posix = header(b"x");
         posix.0[345..348].copy_from_slice(b"a/b");
         assert_eq!(posix.name(), b"x");

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_made_plain() {
+    fn paths_are_normalised() {
         for (name, path) in
             [("./a1/x", "a1/x"), ("a1//x/", "a1/x"), ("./", ""), ("a1/./x", "a1/x"), ("a1/..x", "a1/..x")]
         {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_leave_are_refused() {
+    fn paths_outside_the_directory_are_refused() {
         for name in ["/etc/passwd", "\\x", "C:\\x", "c:x"] {
             assert!(matches!(checked_path(name.as_bytes()), Err(ArchiveError::AbsolutePath(_))), "{name}");
         }

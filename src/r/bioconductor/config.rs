@@ -288,7 +288,7 @@ mirrors:
     }
 
     #[test]
-    fn the_lines_that_matter_are_read() {
+    fn the_required_lines_are_read() {
         let config = Config::parse(REAL.as_bytes()).expect("a config.yaml");
         assert_eq!((config.release, config.devel), (version("3.19"), version("3.20")));
         let rows: Vec<String> =
@@ -305,7 +305,7 @@ mirrors:
     }
 
     #[test]
-    fn what_is_written_is_found_line_by_line() {
+    fn written_lines_are_read_back() {
         let text = Config::parse(REAL.as_bytes()).expect("a config.yaml").render();
         let lines: Vec<&str> = text.lines().collect();
         for line in [
@@ -336,7 +336,7 @@ mirrors:
     }
 
     #[test]
-    fn what_clients_could_not_read_is_refused() {
+    fn a_file_that_clients_could_not_read_is_refused() {
         let reason = |text: &str| Config::parse(text.as_bytes()).expect_err(text).to_string();
         assert!(reason("<!doctype html><title>x</title>").contains("HTML"));
         assert!(reason("\u{feff} <html>").contains("HTML"));
@@ -350,7 +350,7 @@ mirrors:
 
     proptest! {
         #[test]
-        fn any_bytes_are_refused_or_come_back_the_same(lines in proptest::collection::vec(
+        fn any_bytes_are_refused_or_read_back_unchanged(lines in proptest::collection::vec(
             "(release_version|devel_version|r_ver_for_bioc_ver|release_dates)?: ?\"?[0-9./]{0,8}\"?( #.*)?|  \"[0-9].[0-9]{1,2}\": \"[0-9./]{3,10}\"|[^\n]{0,20}", 0..12,
         )) {
             let text = format!("release_version: \"3.1\"\ndevel_version: \"3.2\"\nr_ver_for_bioc_ver:\n  \"3.1\": \"4.1\"\n  \"3.2\": \"4.2\"\n{}", lines.join("\n"));

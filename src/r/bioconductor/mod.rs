@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_may_be_named_by_what_it_is() {
+    fn a_version_may_be_named_release_or_devel() {
         for text in ["3.20", "release", "devel"] {
             assert_eq!(text.parse::<VersionName>().expect(text).to_string(), text);
         }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn each_version_has_the_repositories_of_its_time() {
+    fn each_version_has_its_repositories() {
         let of = |text| {
             let has = Component::ALL.into_iter().filter(|component| component.is_in(version(text)));
             has.map(Component::path).collect::<Vec<_>>().join(" ")

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_and_the_day_after_it_are_an_event() {
+    fn a_verb_and_the_following_day_are_an_event() {
         for (text, events) in [
             (
                 "Archived on 2026-07-10 as issues were not corrected despite reminders since 2026-06-01.",

@@ -76,7 +76,7 @@ fn a_file_is_listed_from_its_own_time_to_that_of_the_next() {
 }
 
 #[test]
-fn the_time_decides_and_not_the_number() {
+fn files_are_ordered_by_time_and_not_by_version() {
     let archive = [row("a", "2.0", 20, 3, 0)];
     let current = [row("a", "1.9", 19, 5, 0)];
     let none = Events::default();
@@ -106,7 +106,7 @@ fn a_file_in_both_trees_is_one_file() {
 }
 
 #[test]
-fn a_package_that_left_is_listed_up_to_that_day_and_what_came_back_from_it() {
+fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
     let left = events(&[("a", 8, IndexEvent::Left)]);
     assert_eq!(transitions(&archive, &[], &left, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
@@ -125,7 +125,7 @@ fn a_package_that_left_is_listed_up_to_that_day_and_what_came_back_from_it() {
 }
 
 #[test]
-fn without_an_event_a_package_left_the_day_after_its_last_file() {
+fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let archive = [row("a", "1.0", 10, 3, 0), row("b", "1.0", 10, 4, 0)];
     let none = Events::default();
     assert_eq!(transitions(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
@@ -137,7 +137,7 @@ fn without_an_event_a_package_left_the_day_after_its_last_file() {
 }
 
 #[test]
-fn a_listed_package_without_a_return_counts_as_never_gone() {
+fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
     let left = events(&[("a", 8, IndexEvent::Left)]);
     assert_eq!(transitions(&[], &current, &left, 1, 20), ["3: +a_1.0"]);

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_files_of_a_base_are_taken() {
+    fn only_the_files_of_a_base_are_read() {
         for good in ["rules/a.json", "./rules/a.json", "x/rules/a.json", "systems.json", "x/systems.json"] {
             assert!(RuleBase::accepts(good), "{good}");
         }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_is_refused_with_the_file() {
+    fn an_invalid_base_is_refused_with_the_file() {
         let message = |files: &[(&str, &[u8])]| {
             RuleBase::from_files(files.iter().copied()).expect_err("bad").to_string()
         };

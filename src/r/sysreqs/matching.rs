@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_block_for_a_system_counts_and_rules_come_by_name() {
+    fn the_first_block_for_a_system_is_used_and_rules_are_sorted_by_name() {
         let rules = gdal();
         assert_eq!(
             requirements_text(&rules, "GDAL (>= 2.0.1) and zlib", "ubuntu", "22.04"),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_without_parts_is_the_newest_of_its_parts() {
+    fn a_major_release_is_resolved_to_its_newest_minor_release() {
         let rules = gdal();
         let settled = |release| rules.resolve_system(&OsRelease::new("opensuse", release)).release;
         assert_eq!(

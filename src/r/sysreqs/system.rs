@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_clients_map_to_names_of_the_table() {
+    fn names_used_by_clients_map_to_names_of_the_table() {
         assert_eq!(rows("Ubuntu", "24.04.1"), ["ubuntu 24.04.1", "ubuntu 24.04"]);
         assert_eq!(rows("debian", "12.5"), ["debian 12.5", "debian 12"]);
         assert_eq!(rows("almalinux", "9.3"), ["rockylinux 9.3", "rockylinux 9", "centos 9", "redhat 9"]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_pack_is_looked_up_by_its_own_number() {
+    fn a_service_pack_is_found_by_its_number() {
         let found = OsRelease::candidates("sles", "15.3");
         assert_eq!(found[1].table_entry, OsRelease::new("sle", "15"));
         assert_eq!(found[1].rules_entry, OsRelease::new("sle", "15.3"));

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_stored_stays_so() {
+    fn a_failed_write_stays_failed() {
         let (landing, pilot) = PendingWrite::begin();
         pilot.complete(Err(StorageError::Other("the disk is full".to_owned())));
         for _ in 0..2 {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_say_what_a_listing_shows() {
+    fn counts_match_the_listing() {
         let counts = |alive: &[CurrentLife], gone: i64, incoming: Vec<IncomingRelease>| {
             let (_, c) = plan_changes(alive, |life| life.key.release.0 != gone, incoming);
             (c.added, c.updated, c.archived, c.removed)

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_file_that_fails_again_and_again_closes_nothing() {
+    async fn repeated_failures_of_one_file_do_not_close_the_host() {
         let hosts = HostLimits::default();
         for _ in 0..9 * FAILURES {
             assert!(hosts.admit("h").await.is_ok());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_file_is_not_the_hosts_fault() {
+    async fn a_missing_file_is_no_failure_of_the_host() {
         let hosts = HostLimits::default();
         for file in files().take(2 * FAILURES) {
             assert!(hosts.admit("h").await.is_ok());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_for_a_silent_host_is_silence_and_for_a_busy_one_it_is_not() {
+    async fn waiting_counts_as_silence_for_a_silent_host_and_not_for_a_busy_one() {
         const SILENCE: Duration = Duration::from_millis(100);
         let hosts = HostLimits::default();
         let mut taken = Vec::new();

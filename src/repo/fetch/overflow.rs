@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_tails_share_one_budget_and_give_it_back() {
+    fn all_overflows_share_one_budget_and_return_it() {
         let memory = OverflowMemory::default();
         let (one, two) = (Overflow::new(memory.clone()), Overflow::new(memory));
         assert!(one.push(Bytes::from_static(b"abcdef"), 10) && two.push(Bytes::from_static(b"ghi"), 10));

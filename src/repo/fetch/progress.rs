@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_held_back_until_it_is_right() {
+    fn the_end_is_withheld_until_it_is_verified() {
         let mut progress = Progress { written: 100 << 10, ..Progress::default() };
         assert_eq!(progress.released(), 36 << 10);
         progress.verified = true;

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bucket_is_in_the_host_unless_path_style_is_asked_for() {
+    fn the_bucket_is_in_the_host_unless_path_style_is_configured() {
         let mut place = S3Location { bucket: "b1b".into(), path_style: true, ..S3Location::default() };
         assert_eq!(address("http://s3.local:9000/", &place), Ok("http://s3.local:9000".into()));
         place.path_style = false;

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn young_credentials_are_renewed_only_when_the_server_calls_them_expired() {
+    async fn young_credentials_are_renewed_only_if_the_server_reports_them_as_expired() {
         let credentials = Credentials::new(S3Location::default());
         *credentials.cached.lock().await = Some(held(None, 1));
         let begun = Instant::now();

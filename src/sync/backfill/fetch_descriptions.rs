@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_made_of_what_stands_before_the_cut() {
+    fn a_record_is_read_from_the_beginning_of_an_archive() {
         let description =
             b"Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
             SystemRequirements: GNU make\nTitle: T\n";
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_something_else_is_trouble() {
+    fn an_archive_of_another_package_is_an_error() {
         let whole = tar(&[("a/DESCRIPTION", b"Package: a\nVersion: 1.0-2\n")]);
         assert!(
             stanza(&whole, "a_1.0.2.tar.gz").expect("it is there").is_ok(),

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn requests_pass_one_by_one_and_after_a_rest() {
+    async fn requests_are_sent_one_by_one_after_a_pause() {
         let (pace, now) = (RateLimit::new(Some(4)), Instant::now() + Duration::from_secs(10));
         let mut last = now;
         for _ in 0..9 {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_is_not_waited_for() {
+    async fn a_directory_has_no_rate_limit() {
         let (pace, now) = (RateLimit::new(None), Instant::now() + Duration::from_secs(10));
         for _ in 0..1000 {
             assert_eq!(pace.take(now).await, now);

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_is_listed_once_and_then_nothing_changes() {
+    fn declared_binaries_are_listed_once_and_then_nothing_changes() {
         let both = || vec![index("4.5-win", vec![offered("a1", "1.0", 0), offered("b2", "1.0", 2)])];
         let first = plan(&[], &releases(), both());
         assert_eq!((first.listed, first.unknown, first.changes.len()), (2, 0, 2));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_another_build_and_a_version_nobody_has_waits() {
+    fn other_bytes_are_another_binary_and_unknown_versions_are_counted() {
         let known = after(
             &[],
             &plan(&[], &releases(), vec![index("4.5-win", vec![offered("a1", "1.0", 1)])]).changes,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_wins_and_what_was_not_read_stays() {
+    fn the_first_address_has_precedence_and_binaries_of_unread_indexes_stay() {
         let two = |first, second| {
             vec![
                 index("4.5-noble", vec![offered("a1", "1.0", first)]),

@@ -115,7 +115,7 @@ mod tests {
     use crate::advisory::Format;
 
     #[test]
-    fn what_is_listed_as_newer_is_fetched_and_what_is_not_listed_forgotten() {
+    fn newer_objects_are_fetched_and_unlisted_ones_removed() {
         let mut batch = Batch::default();
         for (id, modified) in
             [("A-1", "2024-01-01T00:00:00Z"), ("A-2", "2024-01-02T03:04:05.678901Z"), ("A-3", "")]

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_says_what_is_looked_at() {
+    fn the_address_determines_the_kind_of_feed() {
         let names = |url: &str| {
             Feed::of(url, &[Ecosystem::Cran, Ecosystem::Pypi]).iter().map(Feed::name).collect::<Vec<_>>()
         };

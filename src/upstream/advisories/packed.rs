@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_name_says_how_advisories_are_packed() {
+    fn the_file_extension_determines_the_format_of_advisories() {
         for (file, packing) in [
             ("main.tar.gz", Some(Packing::Tar)),
             ("DB.TGZ", Some(Packing::Tar)),

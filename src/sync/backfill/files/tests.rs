@@ -51,7 +51,7 @@ fn told(files: &Files) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn what_is_known_is_found_and_what_is_not_is_new() {
+fn known_files_are_found_and_others_are_new() {
     let ledger = ledger(
         vec![known(7, "a", "1.1", Some(11), Some(200)), known(8, "a", "1.0", Some(10), Some(100))],
         &[7],
@@ -65,7 +65,7 @@ fn what_is_known_is_found_and_what_is_not_is_new() {
 }
 
 #[test]
-fn listed_is_what_is_listed_at_the_first_step_and_not_now() {
+fn files_are_listed_as_at_the_first_step_and_not_as_now() {
     // Archived since: its file was moved.
     let ledger = ledger(vec![known(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
     let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
@@ -126,7 +126,7 @@ fn facts_that_the_first_sync_lacked_are_filled_in() {
 }
 
 #[test]
-fn what_the_mirror_lost_since_is_remembered() {
+fn files_that_the_mirror_lost_are_kept() {
     let releases = vec![known(7, "a", "1.0", Some(10), Some(100)), known(8, "b", "1.0", None, None)];
     let ledger = ledger(releases, &[8], &[7]);
     let (current, archive) = told(&collect_files(&ledger, &Tables::default()));
@@ -136,7 +136,7 @@ fn what_the_mirror_lost_since_is_remembered() {
 }
 
 #[test]
-fn a_table_that_lost_a_fifth_is_not_believed() {
+fn a_table_that_lost_a_fifth_is_refused() {
     let name = |n: usize| format!("p{n}");
     let releases = (0..100).map(|n| known(n as i64, &name(n), "1.0", Some(10), Some(100)));
     let ledger = ledger(releases.collect(), &[], &(0..100).collect::<Vec<_>>());

@@ -30,7 +30,7 @@ fn lives(past: &ReleaseHistory) -> Vec<String> {
 }
 
 #[test]
-fn lives_end_where_the_next_begins_and_the_last_at_the_first_step() {
+fn lives_end_at_the_next_one_and_the_last_at_the_first_step() {
     let (old, new, other) = (row("a", "1.0", 1), row("a", "1.1", 2), row("b", "1", 1));
     let history = History {
         days: vec![
@@ -60,7 +60,7 @@ fn lives_end_where_the_next_begins_and_the_last_at_the_first_step() {
 }
 
 #[test]
-fn steps_go_on_below_a_past_that_is_there_already() {
+fn steps_continue_below_existing_earlier_steps() {
     let old = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&old, ListingState::Listed)])], ..History::default() };
     let assembled = assemble(&history, Seq(-40), |_| fresh(Some("Package: a")));
@@ -86,7 +86,7 @@ fn a_release_without_a_record_is_in_the_archive_and_in_no_index() {
 }
 
 #[test]
-fn known_releases_show_the_record_they_have_or_get_one() {
+fn known_releases_keep_their_record_or_get_one() {
     let file = row("a", "1.0", 1);
     let history = History { days: vec![day(1, &[(&file, ListingState::Listed)])], ..History::default() };
     let known = |variant, stanza: Option<&str>| {

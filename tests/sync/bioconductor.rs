@@ -293,7 +293,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     let mirror = mirror();
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
-    // A sync of all versions, so that the last sync is known and the schedule finds a missed one.
+    // Only a sync of all versions counts as the last one; a day later the schedule has missed a sync.
     sync(&server, None).await.expect("a good mirror");
     mirror.asked();
     server.pass(86_400);

@@ -65,7 +65,8 @@ async fn decompression_bombs_are_refused() {
     let zeros = vec![b' '; 300 << 20];
     let line = zstd::encode_all(&zeros[..], 3).expect("compressed");
     mirror.put("a.ndjson.zst", [line.clone(), line].concat());
-    let error = fetch(&format!("{}/a.ndjson.zst", mirror.url())).await.expect_err("a bomb").to_string();
+    let error =
+        fetch(&format!("{}/a.ndjson.zst", mirror.url())).await.expect_err("a decompression bomb").to_string();
     assert!(error.contains("inflates to more than"), "{error}");
     mirror.put("a.zip", streamed(&[("RSEC-1.json".to_owned(), &zeros[..9 << 20])]));
     let error = fetch(&format!("{}/a.zip", mirror.url())).await.expect_err("too large").to_string();

@@ -91,7 +91,7 @@ fn a_feed_that_fails_does_not_affect_the_others() {
 }
 
 #[test]
-fn advisories_stay_over_a_restart_and_a_clean_up() {
+fn advisories_survive_a_restart_and_a_clean_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("advisories");
     folder(&path, &[alpha("RSEC-1")]);

@@ -49,7 +49,7 @@ fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first(
 }
 
 #[test]
-fn a_version_that_both_have_comes_from_the_team() {
+fn a_version_of_both_sources_is_served_from_the_team() {
     let same = Tarball::new("internalpkg", "1.0");
     let mirror = Mirror::of(&[same.clone().with("R/evil.R", "evil <- function() 1\n")]);
     let server = Builder::default().gcfg(&mirror.gcfg()).start();

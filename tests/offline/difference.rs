@@ -32,7 +32,7 @@ async fn a_difference_copied_over_its_base_is_a_complete_bundle() {
     mirror.simple("delta", "1.0", &today);
     mirror.archive("beta", &today);
     mirror.write();
-    // The clock of segments is in seconds.
+    // Times of segments have a resolution of one second.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let disk = dir.path().join("stick");
     let output = got_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);

@@ -55,7 +55,7 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
 }
 
 #[tokio::test]
-async fn a_second_run_fetches_only_what_is_new() {
+async fn a_second_run_fetches_only_new_files() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
     let to = odd(dir.path());

@@ -24,7 +24,7 @@ fn slow(dir: &std::path::Path) -> Upstream {
 }
 
 /// The output of a command on a terminal of 80 columns, which `script` provides.
-fn at_a_terminal(command: &Command) -> String {
+fn output_on_a_terminal(command: &Command) -> String {
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().expect("UTF-8"));
     let words: Vec<String> =
         std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
@@ -50,7 +50,7 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_
     let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
     let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", "4"];
-    let output = at_a_terminal(&command(&args));
+    let output = output_on_a_terminal(&command(&args));
     let lines: Vec<String> = output.split(['\r', '\n']).map(plain).collect();
     let bar = |line: &&String| line.contains(" of 40 files, ") && line.contains(" left ");
     let bars: Vec<&String> = lines.iter().filter(bar).collect();
@@ -62,7 +62,7 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_
     let files = |line: &str| line.split(" % ").nth(1)?.split(" of ").next()?.trim().parse::<u32>().ok();
     let counts: Vec<u32> = bars.iter().filter_map(|line| files(line)).collect();
     assert!(counts.len() == bars.len() && counts.is_sorted() && counts[0] < 40, "{counts:?}");
-    // The line is cleared, and sentences follow.
+    // The line is cleared, and messages follow.
     let last = output.rfind(" left ").expect("a bar");
     let rest = &output[last..];
     assert!(rest.contains("\u{1b}[2K") || rest.contains("\u{1b}[K"), "{rest:?}");
@@ -72,7 +72,7 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_
 }
 
 #[test]
-fn a_log_has_sentences_and_no_bar() {
+fn a_log_has_messages_and_no_progress_bar() {
     let dir = tempfile::tempdir().unwrap();
     let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
     let output = got_cran(&upstream.url(), &to, &["--concurrency", "40"]);

@@ -127,7 +127,7 @@ fn history_is_back_filled_from_the_bundle() {
     mirror.simple("alpha", "1.2", "2020-04-02");
     mirror.write();
     let newer = dir.path().join("newer");
-    copy_over_new(&bundle, &newer);
+    copy_to_new(&bundle, &newer);
     got_cran(&mirror.url(), &newer, &[]);
     copy_over(&newer, &bundle);
     server.sync().expect("the new bundle");
@@ -137,7 +137,7 @@ fn history_is_back_filled_from_the_bundle() {
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
 }
 
-fn copy_over_new(from: &Path, to: &Path) {
+fn copy_to_new(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     copy_over(from, to);
 }
@@ -150,7 +150,7 @@ fn a_partly_copied_bundle_changes_nothing_until_it_is_complete() {
     server.sync().expect("a bundle");
     let before = index(&server, "latest");
     let newer = dir.path().join("newer");
-    copy_over_new(&bundle, &newer);
+    copy_to_new(&bundle, &newer);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
     got_cran(&mirror.url(), &newer, &[]);

@@ -76,7 +76,7 @@ async fn assert_history_of_cran(server: &Server) {
 }
 
 on_both! {
-    async fn each_day_of_a_mirror_over_http_is_filled_in(engine) {
+    async fn each_day_of_a_mirror_over_http_is_back_filled(engine) {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;

@@ -63,7 +63,7 @@ async fn stored_descriptions(server: &Server) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_twenty_points_it_resumes_to_equal_bytes() {
+async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());

@@ -82,7 +82,7 @@ on_both! {
         let (tree, before) = list(&server).await;
         let text = binaries(3).replace(&format!("{:064x}", 1), &"f".repeat(64));
         upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(text));
-        assert!(server.sync().await.expect("good").ends_with(": 1 new"));
+        assert!(server.sync().await.expect("a good mirror").ends_with(": 1 new"));
         let digests: Vec<String> = listed(&server).await.into_iter().map(|(_, digest)| digest).collect();
         assert_eq!(digests, [format!("{:064x}", 0), format!("{:064x}", 2), "f".repeat(64)]);
         let (_, after) = list(&server).await;
@@ -90,26 +90,26 @@ on_both! {
         let all = server.read(move |c| binary::all(c, tree, after.expect("published"))).await;
         assert_eq!(all.len(), 4, "the previous binary remains for older snapshots");
         upstream.remove(&format!("{TREE}/PACKAGES.gz"));
-        assert!(server.sync().await.expect("good").ends_with("nothing changed"));
+        assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
         assert_eq!(listed(&server).await.len(), 3);
     }
 
     async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
         let (server, mirror, upstream) = server_with_binaries(engine, 3, 5).await;
-        let message = server.sync().await.expect("good");
+        let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{message}");
         upstream.asked();
-        assert!(server.sync().await.expect("good").ends_with("nothing changed"));
+        assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
         assert_eq!(upstream.asked().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
-        let message = server.sync().await.expect("good");
+        let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{message}");
         assert_eq!(listed(&server).await.len(), 4);
     }
 
     async fn binaries_of_a_killed_sync_are_removed(engine) {
         let (server, mirror, _upstream) = server_with_binaries(engine, 30, 3).await;
-        server.sync().await.expect("good");
+        server.sync().await.expect("a good mirror");
         let (tree, head) = list(&server).await;
         let lives = move |c: &mut dyn rstudio_pm::db::Conn| {
             let packages = life::listed(c, TreeId(1), Seq(1))?;
@@ -149,7 +149,7 @@ on_both! {
 
     async fn a_removed_binary_ends_at_its_step_and_not_before(engine) {
         let (server, _mirror, _upstream) = server_with_binaries(engine, 20, 2).await;
-        server.sync().await.expect("good");
+        server.sync().await.expect("a good mirror");
         let (tree, head) = list(&server).await;
         let head = head.expect("published");
         let now = (server.state.clock)();

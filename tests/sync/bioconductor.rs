@@ -102,7 +102,7 @@ on_both! {
         assert_eq!(server.transactions().await, 2);
     }
 
-    async fn a_version_that_fails_stays_as_it_was_and_leaves_the_others_alone(engine) {
+    async fn a_version_that_fails_does_not_change_and_does_not_affect_the_others(engine) {
         let mirror = mirror();
         let server = Server::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");

@@ -168,7 +168,7 @@ async fn a_server_without_validators_is_not_published_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_moves_while_meta_is_read_is_read_again() {
+async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.fail(ARCHIVE, [Fault::Slow(std::time::Duration::from_millis(300))]);
     let server = Server::new(Engine::Sqlite, &mirror.url()).await;

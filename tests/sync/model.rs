@@ -200,7 +200,7 @@ impl Tables {
         self.in_state(LifeState::Listed)
     }
 
-    /// As [`Tables::listed`].
+    /// Like [`Tables::listed`].
     pub(crate) fn archived(&self) -> Vec<String> {
         self.in_state(LifeState::Archived)
     }

@@ -80,7 +80,7 @@ fn a_whole_repository_is_one_answer() {
     let scripts = all["install_scripts"].as_array().expect("a list");
     assert!(scripts.contains(&json!("apt-get install -y default-jdk")), "{scripts:?}");
     assert_eq!(all["post_install"], json!([{ "command": "R CMD javareconf" }]));
-    // The text of `web` matches the rule of libssl too.
+    // The text of `web` matches the rule of openssl too.
     assert_eq!(
         all["requirements"][2]["requirements"]["packages"],
         json!(["libcurl4-openssl-dev", "libssl-dev"])

@@ -320,7 +320,7 @@ mod tests {
         let batch = batch.validate().expect("two of twenty");
         let mut worse = batch;
         worse.add_file("worse.json", Format::Json, b"<html>");
-        let said = worse.validate().expect_err("three of twenty-one").to_string();
-        assert!(said.contains("3 of 21") && said.contains("bad.json"), "{said}");
+        let error = worse.validate().expect_err("three of twenty-one").to_string();
+        assert!(error.contains("3 of 21") && error.contains("bad.json"), "{error}");
     }
 }

@@ -222,8 +222,8 @@ mod tests {
             (r#"{"id":"X-1","affected":{}}"#, "sequence"),
             (r#"{"id":"X-1","affected":[{"ranges":[{}]}]}"#, "type"),
         ] {
-            let said = Advisory::from_json(bad).expect_err(bad).to_string();
-            assert!(said.contains(word), "{bad}: {said}");
+            let error = Advisory::from_json(bad).expect_err(bad).to_string();
+            assert!(error.contains(word), "{bad}: {error}");
         }
     }
 

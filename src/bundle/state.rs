@@ -373,7 +373,7 @@ mod tests {
         alone.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
         alone.apply(&close).expect("fits");
         assert_eq!(alone.missing(), ["x/y:c3 3"]);
-        let gone = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
-        assert!(!gone.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
+        let later = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
+        assert!(!later.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
     }
 }

@@ -211,9 +211,9 @@ mod tests {
         let live =
             CatalogHandle { current: Arc::default(), changed: Arc::default(), coalescer: Arc::default() };
         let changes = live.changes();
-        for (version, shown) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
+        for (version, expected) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
             live.install(Catalog { version, ..Catalog::default() });
-            assert_eq!((live.get().version, *changes.borrow()), (shown, shown), "after {version}");
+            assert_eq!((live.get().version, *changes.borrow()), (expected, expected), "after {version}");
         }
     }
 }

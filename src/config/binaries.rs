@@ -159,8 +159,8 @@ mod tests {
             "https://h/__linux__/noble/la/test",
             "https://h/{distribution}",
         ] {
-            let said = parse(text).expect_err(text);
-            assert!(said.contains("__linux__/{distribution}/latest"), "{text}: {said}");
+            let error = parse(text).expect_err(text);
+            assert!(error.contains("__linux__/{distribution}/latest"), "{text}: {error}");
         }
         assert!(parse("ftp://h").expect_err("a scheme").starts_with("must begin with"));
         assert!(parse("file:///m/__linux__/noble/latest").expect_err("a directory").contains("over http"));

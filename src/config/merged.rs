@@ -338,10 +338,10 @@ mod tests {
     fn printed_properties_have_an_origin_and_no_secret() {
         let (settings, _) =
             merged("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
-        let shown = settings.effective_properties();
+        let rows = settings.effective_properties();
         let line = |section: &str, property: &str| {
             let found =
-                shown.iter().find(|row| row.section == section && row.property == property).expect("shown");
+                rows.iter().find(|row| row.section == section && row.property == property).expect("shown");
             format!("{} {}", found.value, found.origin)
         };
         assert_eq!(line("[Server]", "DataDir"), "/d f:2:11");

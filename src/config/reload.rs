@@ -267,9 +267,9 @@ mod tests {
 
         #[test]
         fn removed_lines_keep_their_values(running in files()) {
-            let kept = between(&running, "");
-            prop_assert!(kept.applied.is_empty() && kept.restart.is_empty());
-            prop_assert_eq!(format!("{:?}", kept.loaded.config), format!("{:?}", loaded(&running).config));
+            let changes = between(&running, "");
+            prop_assert!(changes.applied.is_empty() && changes.restart.is_empty());
+            prop_assert_eq!(format!("{:?}", changes.loaded.config), format!("{:?}", loaded(&running).config));
         }
 
         #[test]

@@ -197,14 +197,14 @@ mod tests {
     #[tokio::test]
     async fn an_order_is_answered_or_refused_if_no_receiver_is_left() {
         let (control, mut orders) = Control::new(Arc::new(NoLogs));
-        let asked = tokio::spawn({
+        let request = tokio::spawn({
             let control = control.clone();
             async move { control.run(Command::Online).await }
         });
         let order = orders.recv().await.expect("an order");
         assert_eq!(order.command, Command::Online);
         order.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
-        assert_eq!(asked.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
+        assert_eq!(request.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
         let lost = tokio::spawn({
             let control = control.clone();
             async move { control.run(Command::Reload).await }

@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_reported_with_the_listener_and_a_remedy() {
-        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = taken.local_addr().expect("bound").port();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
         let error = bind("HTTP", &Listen { host: "127.0.0.1".to_owned(), port }).expect_err("taken");
         let text = error.to_string();
         let start = format!(
@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn a_listener_is_found_in_the_tables_of_the_kernel() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(taken) = TcpListener::bind(address) else { continue };
-            let port = taken.local_addr().expect("bound").port();
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let port = listener.local_addr().expect("bound").port();
             assert!(has_listener(port), "{address}");
         }
         assert!(!has_listener(0));

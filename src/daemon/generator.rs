@@ -167,8 +167,8 @@ mod tests {
             fs::write(path, text).expect("written");
         }
         let directory = root.path().join("run/generator");
-        let said = run(root.path(), &directory);
-        (root, said, directory)
+        let messages = run(root.path(), &directory);
+        (root, messages, directory)
     }
 
     const GCFG: &str = "etc/rstudio-pm/rstudio-pm.gcfg";
@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn without_a_file_the_defaults_are_written_and_reported() {
-        let (_root, said, directory) = ran(&[]);
+        let (_root, messages, directory) = ran(&[]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@4242.socket\n"));
-        assert!(said.len() == 1 && said[0].contains("the defaults are used"), "{said:?}");
+        assert!(messages.len() == 1 && messages[0].contains("the defaults are used"), "{messages:?}");
     }
 
     #[test]
     fn a_broken_file_keeps_the_listeners_that_can_be_read() {
-        let (_root, said, directory) =
+        let (_root, messages, directory) =
             ran(&[(GCFG, "[HTTP]\nListen = :80\n[Server\nx\n[SQLite]\nDir = no\n")]);
         assert!(sockets(&directory).contains("Sockets=rstudio-pm-http@80.socket\n"));
-        assert!(!said.is_empty());
+        assert!(!messages.is_empty());
         for broken in
             ["[HTTP]\nListen = nonsense\n", "[HTTPS]\nListen = [[[\n", "\u{0}\u{1}", "HTTP.Listen=:80"]
         {
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_last_drop_in_by_name_determines_the_user_of_the_service() {
-        let (root, said, _) = ran(&[
+        let (root, messages, _) = ran(&[
             (GCFG, ""),
             ("run/systemd/system/rstudio-pm.service.d/user.conf", "[Service]\nUser=masked\n"),
             (
@@ -247,7 +247,7 @@ mod tests {
             ("etc/systemd/system/rstudio-pm.service.d/z.conf", "[Service]\nGroup=staff\n"),
             ("etc/systemd/system/rstudio-pm.service.d/z.conf.old", "[Service]\nUser=old\n"),
         ]);
-        assert_eq!(said, Vec::<String>::new());
+        assert_eq!(messages, Vec::<String>::new());
         let settings = service_settings(root.path());
         assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("deploy"), Some("staff")));
         let mut none = ServiceSettings::default();
@@ -259,7 +259,7 @@ mod tests {
     fn a_directory_that_cannot_be_written_is_reported_and_nothing_fails() {
         let root = tempfile::tempdir().expect("a directory");
         fs::write(root.path().join("taken"), "").expect("written");
-        let said = run(root.path(), &root.path().join("taken"));
-        assert!(said.iter().any(|line| line.contains("taken/rstudio-pm.service.d")), "{said:?}");
+        let messages = run(root.path(), &root.path().join("taken"));
+        assert!(messages.iter().any(|line| line.contains("taken/rstudio-pm.service.d")), "{messages:?}");
     }
 }

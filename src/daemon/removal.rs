@@ -173,16 +173,16 @@ mod tests {
 
     #[test]
     fn an_inherited_prefix_bounds_the_command_and_a_class_with_only_a_prefix_is_listed() {
-        let said = lines(
+        let output = lines(
             "[Storage]\nDefault = s3\n[S3Storage]\nBucket = a\nPrefix = pm\nRegion = r\n\
              [S3Storage \"packages\"]\nBucket = corp-shared\n[S3Storage \"cache\"]\nPrefix = other\n",
         );
-        let begins = |start: &str| said.iter().any(|line| line.starts_with(start));
+        let begins = |start: &str| output.iter().any(|line| line.starts_with(start));
         let rm = "aws s3 rm --recursive --region 'r' 's3://";
-        assert!(begins(&format!("{rm}corp-shared/pm/'    # storage classes packages, cran")), "{said:#?}");
-        assert!(begins(&format!("{rm}a/other/'    # storage class cache")), "{said:#?}");
-        assert!(begins(&format!("{rm}a/pm/'    # storage classes launcher, metrics, ")), "{said:#?}");
-        assert_eq!(said.len(), 3);
+        assert!(begins(&format!("{rm}corp-shared/pm/'    # storage classes packages, cran")), "{output:#?}");
+        assert!(begins(&format!("{rm}a/other/'    # storage class cache")), "{output:#?}");
+        assert!(begins(&format!("{rm}a/pm/'    # storage classes launcher, metrics, ")), "{output:#?}");
+        assert_eq!(output.len(), 3);
     }
 
     #[test]
@@ -192,19 +192,19 @@ mod tests {
 
     #[test]
     fn a_bucket_without_a_prefix_gets_no_command() {
-        let said = lines("[Storage]\nPackages = s3\n[S3Storage \"packages\"]\nBucket = b1\nRegion = r\n");
-        assert!(!said.iter().any(|line| line.starts_with("aws")), "{said:#?}");
-        assert!(said.iter().any(|line| line.starts_with('#') && line.contains("readmes/")), "{said:#?}");
+        let output = lines("[Storage]\nPackages = s3\n[S3Storage \"packages\"]\nBucket = b1\nRegion = r\n");
+        assert!(!output.iter().any(|line| line.starts_with("aws")), "{output:#?}");
+        assert!(output.iter().any(|line| line.starts_with('#') && line.contains("readmes/")), "{output:#?}");
     }
 
     #[test]
     fn directories_are_listed_once_quoted_and_never_when_they_are_roots() {
-        let said = lines(
+        let output = lines(
             "[Server]\nDataDir = /mnt/pm\nServiceLog = /var/log/pm.service.log\n[SQLite]\nDir = /mnt/pm/db\n\
              [FileStorage \"cache\"]\nLocation = \"/mnt/it's; here\"\n[FileStorage \"metrics\"]\nLocation = /srv\n",
         );
         assert_eq!(
-            said,
+            output,
             [
                 "rm -rf '/mnt/pm'    # Server.DataDir",
                 r"rm -rf '/mnt/it'\''s; here'    # storage class cache",
@@ -218,7 +218,7 @@ mod tests {
     fn a_database_is_named_without_its_password_and_only_when_it_is_in_use() {
         let url = "[Postgres]\nURL = \"postgres://u:secret@db/pm?sslmode=disable\"\n";
         assert_eq!(lines(url), Vec::<String>::new());
-        let said = lines(&format!("[Database]\nProvider = postgres\n{url}"));
-        assert_eq!(said, ["dropdb 'pm'    # of postgres://***@db/pm"]);
+        let output = lines(&format!("[Database]\nProvider = postgres\n{url}"));
+        assert_eq!(output, ["dropdb 'pm'    # of postgres://***@db/pm"]);
     }
 }

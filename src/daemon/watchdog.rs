@@ -73,13 +73,13 @@ mod tests {
 
     /// Sends an answer to the next client; `None` sends nothing.
     async fn respond(listener: &UnixListener, answer: Option<&str>) {
-        let (mut stream, _) = listener.accept().await.expect("somebody asks");
+        let (mut stream, _) = listener.accept().await.expect("a client");
         match answer {
             None => tokio::time::sleep(SOON * 3).await,
             Some(text) => {
-                let mut asked = [0; 512];
-                let _ = stream.read(&mut asked).await.expect("a question");
-                stream.write_all(text.as_bytes()).await.expect("they listen");
+                let mut request = [0; 512];
+                let _ = stream.read(&mut request).await.expect("a request");
+                stream.write_all(text.as_bytes()).await.expect("the client reads");
             }
         }
     }
@@ -98,8 +98,8 @@ mod tests {
             (Some(""), false),
             (None, false),
         ] {
-            let (asked, ()) = tokio::join!(probe(&addresses, SOON), respond(&listener, answer));
-            assert_eq!(asked.is_ok(), good, "{answer:?}: {asked:?}");
+            let (result, ()) = tokio::join!(probe(&addresses, SOON), respond(&listener, answer));
+            assert_eq!(result.is_ok(), good, "{answer:?}: {result:?}");
         }
     }
 
@@ -109,13 +109,13 @@ mod tests {
         let plain = vec![listener.local_addr().expect("bound")];
         let addresses = ProbeAddresses { admin: PathBuf::from("/nonexistent/sock"), plain };
         let serve = async {
-            let (mut stream, _) = listener.accept().await.expect("somebody asks");
-            let mut asked = [0; 512];
-            let _ = stream.read(&mut asked).await.expect("a question");
-            stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("they listen");
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let mut request = [0; 512];
+            let _ = stream.read(&mut request).await.expect("a request");
+            stream.write_all(b"HTTP/1.1 301 Moved Permanently\r\n\r\n").await.expect("the client reads");
         };
-        let (asked, ()) = tokio::join!(probe(&addresses, SOON), serve);
-        assert!(asked.is_ok(), "{asked:?}");
+        let (result, ()) = tokio::join!(probe(&addresses, SOON), serve);
+        assert!(result.is_ok(), "{result:?}");
         assert!(probe(&ProbeAddresses { plain: Vec::new(), ..addresses }, SOON).await.is_err());
     }
 }

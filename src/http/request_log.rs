@@ -119,8 +119,8 @@ mod tests {
         let long = "a".repeat(60_000);
         let request = http::Request::get("/x?y=1").header("user-agent", &long).header("cookie", &long);
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let kept = LoggedRequest::of(&parts).into_truncated();
-        assert_eq!((&*kept.target, kept.referer), ("/x?y=1", None));
-        assert_eq!(kept.user_agent.expect("sent").len(), MAX_FIELD + 1);
+        let logged = LoggedRequest::of(&parts).into_truncated();
+        assert_eq!((&*logged.target, logged.referer), ("/x?y=1", None));
+        assert_eq!(logged.user_agent.expect("sent").len(), MAX_FIELD + 1);
     }
 }

@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn post_requests_have_a_route_too() {
-        let asked = |method: Method, path: &str| {
+        let parsed = |method: Method, path: &str| {
             parse(&method, path, None, 4096).map(|(route, _)| route).map_err(|e| (e.status.as_u16(), e.allow))
         };
         let table = [
@@ -387,23 +387,23 @@ mod tests {
             ("/__api__/url", PostRoute::Url, "POST"),
         ];
         for (path, expected, allowed) in table {
-            assert_eq!(asked(Method::POST, path), Ok(Route::Post(expected)), "{path}");
-            assert_eq!(asked(Method::PUT, path), Err((405, Some(allowed))), "{path}");
+            assert_eq!(parsed(Method::POST, path), Ok(Route::Post(expected)), "{path}");
+            assert_eq!(parsed(Method::PUT, path), Err((405, Some(allowed))), "{path}");
         }
-        assert_eq!(asked(Method::GET, "/__api__/filter/packages"), Err((405, Some("POST"))));
-        assert_eq!(asked(Method::POST, "/__api__/filter"), Err((404, None)));
+        assert_eq!(parsed(Method::GET, "/__api__/filter/packages"), Err((405, Some("POST"))));
+        assert_eq!(parsed(Method::POST, "/__api__/filter"), Err((404, None)));
     }
 
     #[test]
     fn a_distribution_precedes_the_snapshot() {
-        let asked = route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz");
+        let parsed = route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz");
         let Route::Repository { repo, snapshot, path, .. } =
             repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz")
         else {
             unreachable!("a repository route");
         };
         assert_eq!(
-            asked,
+            parsed,
             Ok(Route::Repository { repo, linux: Some("noble".to_owned()), snapshot, part: None, path })
         );
     }

@@ -133,8 +133,8 @@ mod tests {
     #[tokio::test]
     async fn there_is_no_wait_for_an_instant_in_the_past() {
         let now = Arc::new(AtomicI64::new(0));
-        let shown = now.clone();
-        let clock: Clock = Arc::new(move || Timestamp(shown.fetch_add(SECOND / 100, Ordering::SeqCst)));
+        let shared = now.clone();
+        let clock: Clock = Arc::new(move || Timestamp(shared.fetch_add(SECOND / 100, Ordering::SeqCst)));
         sleep_until(&clock, Timestamp(-1)).await;
         sleep_until(&clock, Timestamp(SECOND / 25)).await;
         assert!(now.load(Ordering::SeqCst) > SECOND / 25);

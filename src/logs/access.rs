@@ -314,7 +314,7 @@ mod tests {
         writers.into_iter().for_each(|writer| writer.join().expect("wrote"));
         access.flush();
         drop(access);
-        let mut seen: Vec<String> = paths
+        let mut logged: Vec<String> = paths
             .iter()
             .flat_map(|path| {
                 let text = std::fs::read_to_string(path).expect("is there");
@@ -322,11 +322,11 @@ mod tests {
                 targets.collect::<Vec<_>>()
             })
             .collect();
-        seen.sort();
+        logged.sort();
         let mut sent: Vec<String> =
             (0..3).flat_map(|writer| (0..EACH).map(move |number| format!("/{writer}?{number}"))).collect();
         sent.sort();
-        assert!(seen == sent, "{} of {} lines", seen.len(), sent.len());
+        assert!(logged == sent, "{} of {} lines", logged.len(), sent.len());
     }
 
     proptest! {

@@ -366,17 +366,17 @@ mod tests {
         let long = vec![b'x'; 64 << 10];
         let part = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
         let of = ServiceLine { binary: Some(part), ..source(0) };
-        let shown = line(&of);
-        assert!(shown.contains(&format!("\"{}...\"", "x".repeat(MAX_FIELD))), "{shown}");
-        assert!(shown.len() < MAX_FIELD + 300);
-        assert_eq!(line(&of.into_owned()), shown);
+        let text = line(&of);
+        assert!(text.contains(&format!("\"{}...\"", "x".repeat(MAX_FIELD))), "{text}");
+        assert!(text.len() < MAX_FIELD + 300);
+        assert_eq!(line(&of.into_owned()), text);
     }
 
     #[test]
     fn no_line_contains_a_password_of_a_url() {
         let error = || Some("https://me:secret@mirror/x: 404".into());
-        let shown = line(&ServiceLine { error: error(), failed: error(), ..source(0) });
-        assert!(!shown.contains("secret") && shown.contains("***@mirror"), "{shown}");
+        let text = line(&ServiceLine { error: error(), failed: error(), ..source(0) });
+        assert!(!text.contains("secret") && text.contains("***@mirror"), "{text}");
     }
 
     #[test]

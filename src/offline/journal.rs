@@ -210,8 +210,8 @@ mod tests {
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
             let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
-            let kept = ends.iter().filter(|end| **end <= cut).count();
-            assert_eq!(journal.entries.len(), kept, "cut at {cut}");
+            let complete = ends.iter().filter(|end| **end <= cut).count();
+            assert_eq!(journal.entries.len(), complete, "cut at {cut}");
             if let Some((short, span)) = journal.entries.last().cloned() {
                 assert_eq!(journal.read(span).unwrap(), short);
             }

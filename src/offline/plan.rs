@@ -255,8 +255,8 @@ mod tests {
         let lost = planned(vec![old.clone(), new], &state, &objects(&[(1, 9)]), None);
         assert_eq!(lost.fetches.len(), 2);
         assert_eq!(lost.fetches[0].expected, Some(Sha256([1; 32])), "a file that was cut is fetched again");
-        let gone = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
-        assert!(matches!(&gone.removed[..], [Record::Remove(event)] if event.name == "a1"));
+        let plan = planned(vec![row("b2", "1", 1, 0)], &state, &objects(&[]), None);
+        assert!(matches!(&plan.removed[..], [Record::Remove(event)] if event.name == "a1"));
     }
 
     #[test]

@@ -189,21 +189,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn shown(text: &str) -> Vec<String> {
+    fn items(text: &str) -> Vec<String> {
         parse_list(text).map(|d| d.to_string()).collect()
     }
 
     #[test]
     fn white_space_is_optional_everywhere() {
         let expected = ["R (>= 3.5)", "boot (>= 1.3)", "stats", "a.b (== 1-2)"];
-        assert_eq!(shown("R (>= 3.5), boot(>= 1.3), stats, a.b (== 1-2)"), expected);
-        assert_eq!(shown("\n R(>=3.5),boot (>=1.3),\n\tstats\n,a.b( ==1-2 )"), expected);
+        assert_eq!(items("R (>= 3.5), boot(>= 1.3), stats, a.b (== 1-2)"), expected);
+        assert_eq!(items("\n R(>=3.5),boot (>=1.3),\n\tstats\n,a.b( ==1-2 )"), expected);
     }
 
     #[test]
     fn empty_items_and_trailing_commas_are_skipped() {
-        assert_eq!(shown(", methods,, utils ,"), ["methods", "utils"]);
-        assert_eq!(shown(" \n"), [""; 0]);
+        assert_eq!(items(", methods,, utils ,"), ["methods", "utils"]);
+        assert_eq!(items(" \n"), [""; 0]);
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn invalid_requirements_are_ignored() {
-        assert_eq!(shown("a1 (recent), b2 (=> 1), c3 (>= ), d4 (>= 1"), ["a1", "b2", "c3", "d4"]);
+        assert_eq!(items("a1 (recent), b2 (=> 1), c3 (>= ), d4 (>= 1"), ["a1", "b2", "c3", "d4"]);
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(names in proptest::collection::vec("[a-zA-Z][a-z.]{1,6}", 0..8)) {
             let text = names.iter().map(|n| format!("{n} (>= 1.0)")).collect::<Vec<_>>().join(", ");
-            prop_assert_eq!(shown(&text).join(", "), text);
+            prop_assert_eq!(items(&text).join(", "), text);
         }
     }
 }

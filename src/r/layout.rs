@@ -742,11 +742,11 @@ mod tests {
     fn every_form_of_path_is_generated() {
         use proptest::strategy::ValueTree;
         let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let mut seen = [0; 10];
+        let mut counts = [0; 10];
         for _ in 0..2000 {
-            seen[variant(&paths().new_tree(&mut runner).expect("a path").current())] += 1;
+            counts[variant(&paths().new_tree(&mut runner).expect("a path").current())] += 1;
         }
-        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+        assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
     }
 
     proptest! {

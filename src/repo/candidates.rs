@@ -116,8 +116,8 @@ mod tests {
         assert_eq!(of(noble), [format!("file:///l/{noble}"), format!("file:///n/{noble}")]);
         let arm = "bin/linux/noble-aarch64/4.5/src/contrib/a_1.0.tar.gz";
         assert_eq!(of(arm), [format!("file:///l/{arm}")]);
-        let asked = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
-        assert_eq!(of(asked), [format!("http://p/{asked}")]);
+        let locator = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(locator), [format!("http://p/{locator}")]);
         assert_eq!(of("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
         let none = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("nowhere");
         assert!(none.contains("CRAN.BinaryURL"), "{none}");

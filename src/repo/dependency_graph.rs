@@ -266,8 +266,8 @@ mod tests {
     }
 
     fn of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
-        let told = trees.into_iter().map(|records| TreeRecords { records, ..TreeRecords::default() });
-        DependencyGraph::of(&told.collect::<Vec<_>>())
+        let trees = trees.into_iter().map(|records| TreeRecords { records, ..TreeRecords::default() });
+        DependencyGraph::of(&trees.collect::<Vec<_>>())
     }
 
     #[test]

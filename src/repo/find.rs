@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_gets_the_nearest() {
-        let said =
+        let message =
             |name, known: &[&'static str]| unknown("source", name, known.iter().copied(), "look").to_string();
         assert_eq!(
-            said("interal", &["cran", "internal"]),
+            message("interal", &["cran", "internal"]),
             "there is no source 'interal'; did you mean 'internal'?"
         );
-        assert_eq!(said("x", &["cran"]), "there is no source 'x'; look");
+        assert_eq!(message("x", &["cran"]), "there is no source 'x'; look");
     }
 }

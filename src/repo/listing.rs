@@ -238,8 +238,8 @@ mod tests {
             owned("shinyBS", "0.1", Some(1), 2),
             owned("xshiny", "2.0", Some(2), 1),
         ]);
-        let (total, shown) = names.page(query, &[tree(2), tree(1)]);
-        (total, shown.iter().map(|owned| owned.named.name.as_str()).collect::<Vec<_>>().join(" "))
+        let (total, page) = names.page(query, &[tree(2), tree(1)]);
+        (total, page.iter().map(|owned| owned.named.name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
     fn query() -> PackageQuery {
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn an_unknown_sort_key_is_an_error() {
         assert_eq!("Date_Publication".parse(), Ok(SortBy::Published));
-        let told = "colour".parse::<SortBy>().expect_err("unknown").to_string();
-        assert!(told.contains("'colour'") && told.contains("date_publication"), "{told}");
+        let error = "colour".parse::<SortBy>().expect_err("unknown").to_string();
+        assert!(error.contains("'colour'") && error.contains("date_publication"), "{error}");
     }
 }

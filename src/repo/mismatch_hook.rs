@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn repeated_mismatches_of_a_tree_cause_one_call() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (stale, count) = (MismatchHook::default(), asked.clone());
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (stale, count) = (MismatchHook::default(), calls.clone());
         stale.set(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         }));
@@ -66,6 +66,6 @@ mod tests {
             stale.call(tree(1));
         }
         stale.call(tree(9));
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 }

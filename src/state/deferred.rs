@@ -63,26 +63,26 @@ mod tests {
 
     #[tokio::test]
     async fn readers_wait_for_a_value_that_is_loading() {
-        let late = Deferred::default();
-        assert!(late.wait().await.is_none(), "nothing is loading");
-        let coming = late.begin_load();
-        let mut waits = Box::pin(late.wait());
+        let deferred = Deferred::default();
+        assert!(deferred.wait().await.is_none(), "nothing is loading");
+        let loading = deferred.begin_load();
+        let mut waits = Box::pin(deferred.wait());
         assert!((&mut waits).now_or_never().is_none());
-        late.set(Arc::new(1));
+        deferred.set(Arc::new(1));
         assert!((&mut waits).now_or_never().is_none(), "the load has not ended");
-        drop(coming);
+        drop(loading);
         assert_eq!(waits.await.as_deref(), Some(&1));
     }
 
     #[tokio::test]
     async fn a_failed_load_ends_the_wait() {
-        let late = Arc::new(Deferred::<u8>::default());
-        let coming = late.begin_load();
+        let deferred = Arc::new(Deferred::<u8>::default());
+        let loading = deferred.begin_load();
         let failed = tokio::spawn(async move {
-            let _coming = coming;
+            let _loading = loading;
             panic!("a load that fails");
         });
-        assert!(late.wait().await.is_none());
+        assert!(deferred.wait().await.is_none());
         assert!(failed.await.is_err());
     }
 }

@@ -289,8 +289,8 @@ mod tests {
     fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
         let guarded = |now, before, cause| STORED.check_loss(now, before, &cause, "https://h/CRAN");
         assert!(guarded(1, 0, SyncTrigger::Schedule).is_ok() && guarded(1, 2, SyncTrigger::Schedule).is_ok());
-        let said = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
-        assert!(said.contains("https://h/CRAN") && said.contains("rspm sync --type=vulns"), "{said}");
+        let error = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
+        assert!(error.contains("https://h/CRAN") && error.contains("rspm sync --type=vulns"), "{error}");
         assert!(guarded(1, 100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -172,8 +172,11 @@ mod tests {
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
         let guarded = |before, cause| STORED.check_loss(rules.len(), before, &cause, "https://h/x.tar.gz");
         assert!(guarded(0, SyncTrigger::Schedule).is_ok() && guarded(2, SyncTrigger::Schedule).is_ok());
-        let said = guarded(3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
-        assert!(said.contains("https://h/x.tar.gz") && said.contains("rspm sync --type=sysreqs"), "{said}");
+        let error = guarded(3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
+        assert!(
+            error.contains("https://h/x.tar.gz") && error.contains("rspm sync --type=sysreqs"),
+            "{error}"
+        );
         assert!(guarded(100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }
 }

@@ -200,8 +200,8 @@ mod tests {
 
     #[test]
     fn unknown_distributions_and_processors_are_reported() {
-        let told = |value| of(&[value]).1.join(" ");
-        assert!(told("https://h/bin/linux/nobel-x86_64/4.5").contains("the distribution 'nobel'"));
-        assert!(told("https://h/bin/linux/jammy-aarch64/4.5").contains("jammy has x86_64"));
+        let rejections = |value| of(&[value]).1.join(" ");
+        assert!(rejections("https://h/bin/linux/nobel-x86_64/4.5").contains("the distribution 'nobel'"));
+        assert!(rejections("https://h/bin/linux/jammy-aarch64/4.5").contains("jammy has x86_64"));
     }
 }

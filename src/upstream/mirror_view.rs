@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn a_folder_has_the_index_tables_and_files_of_its_records() {
         let mut gathered = ProductBuilder::new(Product::Cran);
-        let gone = PackageEvent {
+        let removal = PackageEvent {
             folder: None,
             name: "c3".to_owned(),
             version: None,
@@ -363,27 +363,27 @@ mod tests {
             ver(None, "a1", "0.2", 5),
             ver(Some("4.6.0/Recommended"), "b2", "1.2", 6),
             ver(None, "c3", "9", 7),
-            Record::Archive(gone),
+            Record::Archive(removal),
         ] {
             gathered.take(record).expect("fits");
         }
         let folders = gathered.into_folders().expect("complete");
-        let shown = &folders[""];
-        let index = shown.meta_file(MetaFile::Index).expect("memory");
+        let view = &folders[""];
+        let index = view.meta_file(MetaFile::Index).expect("memory");
         let listed =
             "Package: a1\nVersion: 0.2\n\nPackage: b2\nVersion: 1.1\n\nPackage: b2\nVersion: 1.2\n\n";
         assert_eq!(String::from_utf8_lossy(&index), listed);
-        let current = shown.meta_file(MetaFile::Current).expect("memory");
+        let current = view.meta_file(MetaFile::Current).expect("memory");
         let rows = |rows: Vec<MetaRow<String>>| -> Vec<String> {
             rows.iter().map(|row| format!("{} {} {}", row.package, row.file, row.mtime.seconds())).collect()
         };
         let current = rows(read_current_meta(&current[..], Limits::META).expect("a table"));
         assert_eq!(current, ["a1 a1_0.2.tar.gz 5", "b2 b2_1.1.tar.gz 3"]);
-        let archive = shown.meta_file(MetaFile::Archive).expect("memory");
+        let archive = view.meta_file(MetaFile::Archive).expect("memory");
         let archive = rows(read_archive_meta(&archive[..], Limits::META).expect("a table"));
         let archived = ["a1 a1_0.1.tar.gz 2", "a1 a1_0.1.tar.gz 4", "b2 b2_1.0.tar.gz 1", "c3 c3_9.tar.gz 7"];
         assert_eq!(archive, archived);
-        let events = shown.meta_file(MetaFile::Events).expect("memory");
+        let events = view.meta_file(MetaFile::Events).expect("memory");
         assert!(String::from_utf8_lossy(&events).contains("Package: c3\nX-CRAN-History: Archived on"));
         for (path, size) in [
             ("a1_0.2.tar.gz", Some(5)),
@@ -394,8 +394,8 @@ mod tests {
             ("zz", None),
             ("", None),
         ] {
-            assert_eq!(shown.file(path).map(|object| object.size), size, "{path}");
+            assert_eq!(view.file(path).map(|object| object.size), size, "{path}");
         }
-        assert_eq!((shown.files().count(), shown.listed().count()), (7, 3));
+        assert_eq!((view.files().count(), view.listed().count()), (7, 3));
     }
 }

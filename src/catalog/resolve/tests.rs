@@ -130,7 +130,7 @@ fn latest_is_the_newest_list_and_every_head() {
 fn a_date_is_the_state_at_the_end_of_its_day() {
     let mut story = typical();
     story.close("2024-01-14");
-    for (asked, expected) in [
+    for (text, expected) in [
         ("2024-01-01", "1@1 closed"),
         ("2024-01-02", "1@1 closed"),
         ("2024-01-03", "1@2 closed"),
@@ -140,7 +140,7 @@ fn a_date_is_the_state_at_the_end_of_its_day() {
         ("2024-01-14", "2@2 1@3 closed"),
         ("2024-01-15", "1@3 2@2 open"),
     ] {
-        assert_eq!(story.result(date(asked), "2024-01-15"), expected, "{asked}");
+        assert_eq!(story.result(date(text), "2024-01-15"), expected, "{text}");
     }
 }
 
@@ -333,15 +333,15 @@ proptest! {
         let mut story = Story::new(&["cran", "team", "lab"]);
         let mut clock = at("2024-01-01");
         play(&mut story, &mut clock, past);
-        let mut asked: Vec<Snapshot> = story.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
+        let mut snapshots: Vec<Snapshot> = story.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
         let (mut day, today) = (at("2023-12-01").day(), clock.day());
         while day <= today {
-            asked.push(Snapshot::Date(day));
+            snapshots.push(Snapshot::Date(day));
             day = day.end().day();
         }
-        let before: Vec<_> = asked.iter().map(|snapshot| story.ask(*snapshot, clock)).collect();
+        let before: Vec<_> = snapshots.iter().map(|snapshot| story.ask(*snapshot, clock)).collect();
         play(&mut story, &mut clock, future);
-        for (snapshot, before) in asked.into_iter().zip(before) {
+        for (snapshot, before) in snapshots.into_iter().zip(before) {
             let after = story.ask(snapshot, clock);
             match before {
                 Ok(before) if !before.open => {

@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn errors_have_a_line_and_a_remedy() {
-        for (text, said) in [
+        for (text, expected) in [
             ("[Distribution \"my-linux\"]\nRelease = 3\n", "f:2:11: [Distribution \"my-linux\"] Release"),
             (
                 "[Distribution \"x\"]\nAlias = nobel\n",
@@ -319,7 +319,7 @@ mod tests {
             ("[MacOS \"4.7\"]\nArm64 = a/b\n", "is not a plain folder name"),
         ] {
             let message = refused(text);
-            assert!(message.contains(said), "{text}\n{message}");
+            assert!(message.contains(expected), "{text}\n{message}");
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         RULES.iter().find(|row| row.kind == what).expect("every path has a row")
     }
 
-    fn seen(is: FileType, uid: u32, mode: u32) -> PathState {
+    fn state(is: FileType, uid: u32, mode: u32) -> PathState {
         PathState { link: None, target: PathTarget::Found { file_type: is, uid, mode } }
     }
 
@@ -165,11 +165,11 @@ mod tests {
         for row in RULES {
             for uid in [ME, 0] {
                 assert_eq!(
-                    decide(row, seen(row.file_type, uid, row.mode), ME, false),
+                    decide(row, state(row.file_type, uid, row.mode), ME, false),
                     Decision::Conforms,
                     "{row:?}"
                 );
-                let linked = PathState { link: Some(uid), ..seen(row.file_type, ME, row.mode) };
+                let linked = PathState { link: Some(uid), ..state(row.file_type, ME, row.mode) };
                 assert_eq!(decide(row, linked, ME, false), Decision::Conforms, "{row:?}");
             }
             let missing = PathState { link: None, target: PathTarget::Missing };
@@ -181,19 +181,19 @@ mod tests {
     fn a_wrong_type_or_link_is_never_good() {
         for row in RULES {
             let cases = [
-                (seen(other_type(row.file_type), ME, row.mode), Violation::Type),
+                (state(other_type(row.file_type), ME, row.mode), Violation::Type),
                 (PathState { link: Some(ME), target: PathTarget::Missing }, Violation::DeadLink),
                 (
-                    PathState { link: Some(OTHER), ..seen(row.file_type, ME, row.mode) },
+                    PathState { link: Some(OTHER), ..state(row.file_type, ME, row.mode) },
                     Violation::ForeignLink(OTHER),
                 ),
             ];
-            for (seen, fault) in cases {
+            for (state, fault) in cases {
                 let expected = match row.on_violation {
                     OnViolation::Refuse => Decision::Refuse(fault),
                     OnViolation::Warn => Decision::Warn(fault),
                 };
-                assert_eq!(decide(row, seen, ME, false), expected, "{row:?}");
+                assert_eq!(decide(row, state, ME, false), expected, "{row:?}");
             }
         }
     }
@@ -218,7 +218,11 @@ mod tests {
                 _ => Decision::Warn(Violation::Owner(OTHER)),
             };
             for me in [ME, 0] {
-                assert_eq!(decide(row, seen(row.file_type, OTHER, row.mode), me, false), expected, "{row:?}");
+                assert_eq!(
+                    decide(row, state(row.file_type, OTHER, row.mode), me, false),
+                    expected,
+                    "{row:?}"
+                );
             }
         }
     }
@@ -227,7 +231,7 @@ mod tests {
     fn world_writable_files_are_repaired_if_ours_and_never_good() {
         for row in RULES {
             for uid in [ME, 0] {
-                let verdict = decide(row, seen(row.file_type, uid, 0o777), ME, false);
+                let verdict = decide(row, state(row.file_type, uid, 0o777), ME, false);
                 let fault = Violation::WorldWritable(0o777);
                 let expected = match (row.fixed_by, row.on_violation) {
                     (FixedBy::Daemon, _) if uid == ME => Decision::Repair(fault, row.max_mode),
@@ -242,27 +246,27 @@ mod tests {
     #[test]
     fn on_a_network_owner_and_mode_are_warnings_and_a_wrong_type_is_refused() {
         let data = row(PathKind::DataDir);
-        let there = |seen| relax_on_network(decide(data, seen, ME, false));
-        assert_eq!(there(seen(FileType::Directory, OTHER, 0o700)), Decision::Warn(Violation::Owner(OTHER)));
+        let there = |state| relax_on_network(decide(data, state, ME, false));
+        assert_eq!(there(state(FileType::Directory, OTHER, 0o700)), Decision::Warn(Violation::Owner(OTHER)));
         assert_eq!(
-            there(seen(FileType::Directory, 0, 0o777)),
+            there(state(FileType::Directory, 0, 0o777)),
             Decision::Warn(Violation::WorldWritable(0o777))
         );
-        assert_eq!(there(seen(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
+        assert_eq!(there(state(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
     }
 
     #[test]
     fn a_repair_leaves_nothing_to_repair() {
         for row in RULES {
             for mode in 0..0o1000 {
-                if let Decision::Repair(_, now) = decide(row, seen(row.file_type, ME, mode), ME, false) {
-                    let again = decide(row, seen(row.file_type, ME, now), ME, false);
+                if let Decision::Repair(_, now) = decide(row, state(row.file_type, ME, mode), ME, false) {
+                    let again = decide(row, state(row.file_type, ME, now), ME, false);
                     let last = match again {
                         Decision::Repair(Violation::TooClosed(_), last) => last,
                         _ => now,
                     };
                     assert_eq!(
-                        decide(row, seen(row.file_type, ME, last), ME, false),
+                        decide(row, state(row.file_type, ME, last), ME, false),
                         Decision::Conforms,
                         "{row:?} {mode:o}"
                     );
@@ -275,7 +279,7 @@ mod tests {
     fn a_shared_directory_with_the_sticky_bit_is_good() {
         for what in [PathKind::TempDir, PathKind::SockFileDir] {
             assert_eq!(
-                decide(row(what), seen(FileType::Directory, 0, 0o1777), ME, false),
+                decide(row(what), state(FileType::Directory, 0, 0o1777), ME, false),
                 Decision::Conforms
             );
         }
@@ -284,24 +288,24 @@ mod tests {
     #[test]
     fn a_log_directory_of_root_may_be_group_writable_and_ours_may_not() {
         let logs = row(PathKind::LogDir);
-        assert_eq!(decide(logs, seen(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
+        assert_eq!(decide(logs, state(FileType::Directory, 0, 0o775), ME, false), Decision::Conforms);
         let repaired = Decision::Repair(Violation::TooOpen(0o775), 0o755);
-        assert_eq!(decide(logs, seen(FileType::Directory, ME, 0o775), ME, false), repaired);
+        assert_eq!(decide(logs, state(FileType::Directory, ME, 0o775), ME, false), repaired);
     }
 
     #[test]
     fn a_configuration_file_with_secrets_must_not_be_world_readable() {
         let gcfg = row(PathKind::Gcfg);
-        assert_eq!(decide(gcfg, seen(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
+        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, false), Decision::Conforms);
         let warned = Decision::Warn(Violation::TooOpen(0o644));
-        assert_eq!(decide(gcfg, seen(FileType::File, 0, 0o644), ME, true), warned);
-        assert_eq!(decide(row(PathKind::Key), seen(FileType::File, ME, 0o644), ME, false), warned);
+        assert_eq!(decide(gcfg, state(FileType::File, 0, 0o644), ME, true), warned);
+        assert_eq!(decide(row(PathKind::Key), state(FileType::File, ME, 0o644), ME, false), warned);
     }
 
     #[test]
     fn a_mode_that_its_user_cannot_use_is_repaired() {
         let data = row(PathKind::DataDir);
-        let verdict = decide(data, seen(FileType::Directory, ME, 0o500), ME, false);
+        let verdict = decide(data, state(FileType::Directory, ME, 0o500), ME, false);
         assert_eq!(verdict, Decision::Repair(Violation::TooClosed(0o500), 0o700));
     }
 }

@@ -42,10 +42,10 @@ mod tests {
 
     #[test]
     fn a_file_of_yesterday_is_due_from_midnight() {
-        let begun = at("2026-11-19T23:59:59").timestamp();
-        assert!(!is_due(begun, &at("2026-11-19T23:59:59"), None));
-        assert!(is_due(begun, &at("2026-11-20T00:00:00"), None));
-        assert!(is_due(begun, &at("2026-12-24T18:00:00"), None));
+        let start = at("2026-11-19T23:59:59").timestamp();
+        assert!(!is_due(start, &at("2026-11-19T23:59:59"), None));
+        assert!(is_due(start, &at("2026-11-20T00:00:00"), None));
+        assert!(is_due(start, &at("2026-12-24T18:00:00"), None));
         assert!(!is_due(at("2026-11-20T00:00:00").timestamp(), &at("2026-11-20T23:00:00"), None));
     }
 
@@ -59,16 +59,16 @@ mod tests {
 
     #[test]
     fn a_clock_jump_causes_only_one_rotation() {
-        let begun = at("2026-11-20T10:00:00").timestamp();
+        let start = at("2026-11-20T10:00:00").timestamp();
         // Years forward: rotated once.
-        assert!(is_due(begun, &at("2030-01-01T10:00:00"), None));
+        assert!(is_due(start, &at("2030-01-01T10:00:00"), None));
         // And back: the file is from 2030.
-        let begun = at("2030-01-01T10:00:00").timestamp();
-        assert!(!is_due(begun, &at("2026-11-20T10:00:00"), Some(HOUR)));
-        assert!(is_due(begun, &at("2026-11-20T22:00:00"), Some(12 * HOUR)));
+        let start = at("2030-01-01T10:00:00").timestamp();
+        assert!(!is_due(start, &at("2026-11-20T10:00:00"), Some(HOUR)));
+        assert!(is_due(start, &at("2026-11-20T22:00:00"), Some(12 * HOUR)));
         // Slightly back, over midnight: not rotated again.
-        let begun = at("2026-11-20T00:00:00").timestamp();
-        assert!(!is_due(begun, &at("2026-11-19T23:59:00"), None));
+        let start = at("2026-11-20T00:00:00").timestamp();
+        assert!(!is_due(start, &at("2026-11-19T23:59:00"), None));
     }
 
     #[test]

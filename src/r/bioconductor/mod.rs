@@ -227,8 +227,8 @@ mod tests {
             assert_eq!(text.parse::<VersionName>().expect(text).to_string(), text);
         }
         for bad in ["Release", "releases", "latest", ""] {
-            let said = bad.parse::<VersionName>().expect_err(bad).to_string();
-            assert!(said.contains("or release or devel"), "{said}");
+            let error = bad.parse::<VersionName>().expect_err(bad).to_string();
+            assert!(error.contains("or release or devel"), "{error}");
         }
     }
 

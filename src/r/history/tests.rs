@@ -273,18 +273,18 @@ proptest! {
         since in 0..40_i64,
         before in 0..40_i64,
     ) {
-        let mut world = SimulatedMirror::default();
+        let mut mirror = SimulatedMirror::default();
         for (today, acts) in (0..).zip(&acts) {
-            acts.iter().for_each(|(package, act)| world.apply(today, package, *act));
-            world.end_of_day();
+            acts.iter().for_each(|(package, act)| mirror.apply(today, package, *act));
+            mirror.end_of_day();
         }
-        let length = world.days.len() as i64;
+        let length = mirror.days.len() as i64;
         let (since, until) = (since.min(length - 1), length - before.min(length - 1));
-        let notes: String = world.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
+        let notes: String = mirror.notes.iter().map(|(package, note)| format!("Package: {package}\nX-CRAN-History:{note}\n\n")).collect();
         let events = Events::read(notes.as_bytes()).expect("a text");
         // The files listed at the end of the requested days; those published later are in the archive.
-        let ends = &world.days[(until - 1) as usize].0;
-        let all: Vec<MetaRow<String>> = world.archive.iter().chain(world.listed.values()).cloned().collect();
+        let ends = &mirror.days[(until - 1) as usize].0;
+        let all: Vec<MetaRow<String>> = mirror.archive.iter().chain(mirror.listed.values()).cloned().collect();
         let current: Vec<_> = all.iter().filter(|row| ends.contains(&(row.file.clone(), row.size))).cloned().collect();
         let history = reconstruct(&MirrorTables { archive: &all, current: &current, events: &events }, day(since), day(until));
         let mut state: BTreeMap<(String, u64), bool> = BTreeMap::new();
@@ -298,8 +298,8 @@ proptest! {
                 }
             }
             let at = |listed: bool| state.iter().filter(|(_, now)| **now == listed).map(|(key, _)| key.clone()).collect::<Vec<_>>();
-            prop_assert_eq!(&at(true), &world.days[today as usize].0, "listed on day {}", today);
-            prop_assert_eq!(&at(false), &world.days[today as usize].1, "archived on day {}", today);
+            prop_assert_eq!(&at(true), &mirror.days[today as usize].0, "listed on day {}", today);
+            prop_assert_eq!(&at(false), &mirror.days[today as usize].1, "archived on day {}", today);
         }
         prop_assert_eq!(changed_days.next(), None);
         prop_assert_eq!(history.undated, 0);

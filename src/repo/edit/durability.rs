@@ -71,26 +71,26 @@ mod tests {
 
     #[test]
     fn a_row_waits_for_its_bytes() {
-        let (landing, pilot) = PendingWrite::begin();
+        let (pending, writer) = PendingWrite::begin();
         let waiting = std::thread::spawn({
-            let landing = landing.clone();
-            move || landing.wait()
+            let pending = pending.clone();
+            move || pending.wait()
         });
         assert!(!waiting.is_finished());
-        pilot.complete(Ok(()));
+        writer.complete(Ok(()));
         assert!(waiting.join().expect("no panic").is_ok());
-        assert!(landing.wait().is_ok(), "asked again");
+        assert!(pending.wait().is_ok(), "asked again");
     }
 
     #[test]
     fn a_failed_write_stays_failed() {
-        let (landing, pilot) = PendingWrite::begin();
-        pilot.complete(Err(StorageError::Other("the disk is full".to_owned())));
+        let (pending, writer) = PendingWrite::begin();
+        writer.complete(Err(StorageError::Other("the disk is full".to_owned())));
         for _ in 0..2 {
-            assert!(landing.wait().expect_err("never").to_string().contains("the disk is full"));
+            assert!(pending.wait().expect_err("never").to_string().contains("the disk is full"));
         }
-        let (landing, pilot) = PendingWrite::begin();
-        drop(pilot);
-        assert!(landing.wait().expect_err("given up").to_string().contains("shutting down"));
+        let (pending, writer) = PendingWrite::begin();
+        drop(writer);
+        assert!(pending.wait().expect_err("given up").to_string().contains("shutting down"));
     }
 }

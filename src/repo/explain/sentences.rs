@@ -193,7 +193,7 @@ mod tests {
             MatchFailure::NoMatch,
             MatchFailure::ForcedOther,
         ];
-        let said: std::collections::BTreeSet<_> = all.into_iter().map(failure_reason).collect();
-        assert_eq!(said.len(), all.len());
+        let reasons: std::collections::BTreeSet<_> = all.into_iter().map(failure_reason).collect();
+        assert_eq!(reasons.len(), all.len());
     }
 }

@@ -198,9 +198,9 @@ mod tests {
     async fn young_credentials_are_renewed_only_if_the_server_reports_them_as_expired() {
         let credentials = Credentials::new(S3Location::default());
         *credentials.cached.lock().await = Some(held(None, 1));
-        let begun = Instant::now();
-        assert!(!credentials.drop_refused(begun, false).await);
-        assert!(credentials.drop_refused(begun, true).await);
+        let start = Instant::now();
+        assert!(!credentials.drop_refused(start, false).await);
+        assert!(credentials.drop_refused(start, true).await);
         assert!(credentials.cached.lock().await.is_none());
     }
 }

@@ -232,9 +232,9 @@ mod tests {
             stanza(&whole, "a_1.0.2.tar.gz").expect("it is there").is_ok(),
             "versions are equal by value"
         );
-        for (file, told) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
+        for (file, expected) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
             let trouble = stanza(&whole, file).expect("it is there").expect_err(file);
-            assert!(trouble.contains(told), "{trouble}");
+            assert!(trouble.contains(expected), "{trouble}");
         }
         assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());
         assert!(stanza(&tar(&[("a/R/a.R", b"1")]), "a_1.0.tar.gz").is_err());

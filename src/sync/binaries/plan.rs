@@ -187,8 +187,8 @@ mod tests {
         let second = plan(&known, &releases(), next);
         assert_eq!((second.listed, second.unknown, second.changes.len()), (1, 2, 2));
         assert!(matches!(&second.changes[0], BinaryChange::End { file, .. } if *file == known[0].file));
-        let gone = plan(&known, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
-        assert_eq!(gone.loss, Some(Loss { before: 1, lost: 1 }));
+        let last = plan(&known, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
+        assert_eq!(last.loss, Some(Loss { before: 1, lost: 1 }));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Cost {
         })
     }
 
-    fn taken(&self) -> (u64, u64) {
+    fn take(&self) -> (u64, u64) {
         (self.statements.swap(0, Ordering::Relaxed), self.rows.swap(0, Ordering::Relaxed))
     }
 }
@@ -141,13 +141,13 @@ impl Bench {
             .await
             .expect("no panic")
             .expect("a database");
-        let made = db.write(|c| {
+        let created = db.write(|c| {
             let name = "team".parse().expect("a name");
             let source = db::source::create(c, &name, SourceKind::Local, Timestamp(0))?;
             db::tree::create(c, source, "src/contrib", db::tree::Role::Source, db::tree::Axis::Step)?;
             db::clock::bump_catalog(c)
         });
-        made.await.expect("a source");
+        created.await.expect("a source");
         let live = crate::catalog::CatalogHandle::open(&db).await.expect("a catalog");
         Bench { db, live, cost: Arc::default(), _folder: folder }
     }
@@ -172,7 +172,7 @@ impl Bench {
         });
         assert_eq!(news.await.expect("a read").len(), 1);
         self.live.refresh(&self.db).await.expect("refreshed");
-        self.cost.taken()
+        self.cost.take()
     }
 }
 

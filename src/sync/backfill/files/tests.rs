@@ -35,7 +35,7 @@ fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
 }
 
 /// `file size time known place`
-fn told(files: &Files) -> (Vec<String>, Vec<String>) {
+fn as_lines(files: &Files) -> (Vec<String>, Vec<String>) {
     let line = |row: &Row| {
         let origin = &files.origins[&key(row)];
         let known = origin.known.map_or("new".to_owned(), |place| place.to_string());
@@ -59,7 +59,7 @@ fn known_files_are_found_and_others_are_new() {
     );
     let tables =
         tables(vec![row("a", "1.0", 10, 100), row("b", "1.0", 9, 90)], vec![row("a", "1.1", 11, 200)]);
-    let (current, archive) = told(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
     assert_eq!(current, ["a_1.1.tar.gz 11 200 0 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 1 archive", "b_1.0.tar.gz 9 90 new archive"]);
 }
@@ -69,7 +69,7 @@ fn files_are_listed_as_at_the_first_step_and_not_as_now() {
     // Archived since: its file was moved.
     let ledger = ledger(vec![known(7, "a", "1.0", Some(10), Some(100))], &[7], &[]);
     let tables = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "2.0", 20, 2_000_000)]);
-    let (current, archive) = told(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
     assert_eq!(current, ["a_1.0.tar.gz 10 100 0 archive"]);
     assert_eq!(archive, ["a_2.0.tar.gz 20 2000000 new index"]);
 }
@@ -100,18 +100,18 @@ fn one_version_with_two_sets_of_bytes_is_two_files_and_with_one_set_it_is_one() 
     let releases = vec![known(7, "a", "1.0", Some(20), Some(200)), known(8, "a", "1.0", Some(10), Some(100))];
     let two = ledger(releases, &[7], &[8]);
     let both = tables(vec![row("a", "1.0", 10, 100)], vec![row("a", "1.0", 20, 200)]);
-    let (current, archive) = told(&collect_files(&two, &both));
+    let (current, archive) = as_lines(&collect_files(&two, &both));
     assert_eq!(
         (current, archive),
         (vec!["a_1.0.tar.gz 20 200 0 index".to_owned()], vec!["a_1.0.tar.gz 10 100 1 archive".to_owned()])
     );
     // Only one of them is known: the one with its size and time, even if the other comes first.
     let one = ledger(vec![known(7, "a", "1.0", Some(20), Some(200))], &[7], &[]);
-    let (current, archive) = told(&collect_files(&one, &both));
+    let (current, archive) = as_lines(&collect_files(&one, &both));
     assert_eq!((current.len(), archive), (1, vec!["a_1.0.tar.gz 10 100 new archive".to_owned()]));
     // The mirror was read between the copy and the deletion.
     let twice = tables(vec![row("a", "1.0", 20, 200)], vec![row("a", "1.0", 20, 200)]);
-    let (current, archive) = told(&collect_files(&one, &twice));
+    let (current, archive) = as_lines(&collect_files(&one, &twice));
     assert_eq!((current, archive.len()), (vec!["a_1.0.tar.gz 20 200 0 archive".to_owned()], 0));
 }
 
@@ -120,7 +120,7 @@ fn facts_that_the_first_sync_lacked_are_filled_in() {
     let releases = vec![known(7, "a", "1.0", None, None), known(8, "b", "1.0", Some(5), None)];
     let ledger = ledger(releases, &[7, 8], &[]);
     let tables = tables(Vec::new(), vec![row("a", "1.0", 10, 100), row("b", "1.0", 5, 50)]);
-    let (current, archive) = told(&collect_files(&ledger, &tables));
+    let (current, archive) = as_lines(&collect_files(&ledger, &tables));
     assert_eq!(current, ["a_1.0.tar.gz 10 100 0 index", "b_1.0.tar.gz 5 50 1 index"]);
     assert!(archive.is_empty());
 }
@@ -129,7 +129,7 @@ fn facts_that_the_first_sync_lacked_are_filled_in() {
 fn files_that_the_mirror_lost_are_kept() {
     let releases = vec![known(7, "a", "1.0", Some(10), Some(100)), known(8, "b", "1.0", None, None)];
     let ledger = ledger(releases, &[8], &[7]);
-    let (current, archive) = told(&collect_files(&ledger, &Tables::default()));
+    let (current, archive) = as_lines(&collect_files(&ledger, &Tables::default()));
     // Listed at the first step, since an unknown time: counts as listed since then.
     assert_eq!(current, ["b_1.0.tar.gz 0 1000000 1 index"]);
     assert_eq!(archive, ["a_1.0.tar.gz 10 100 0 archive"]);

@@ -161,12 +161,12 @@ pub(super) fn postgres_usage_data_url_is_another_schema() {
     until("the download is written", || downloads(&server) == 1);
     has_usage(&own);
     postgres::server().sql(&format!(
-        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'beside the core'; END IF; END $$"
+        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'shared_schema the core'; END IF; END $$"
     ));
-    let (beside, url) = over_tcp("postgres", "");
+    let (shared_schema, url) = over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, ""));
     until("the download is written", || downloads(&server) == 1);
-    has_usage(&beside);
+    has_usage(&shared_schema);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::support::data;
 use crate::support::zip::{streamed, zip};
 
 /// Opens a zip file and reads all its contents.
-fn whole(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+fn read_plain(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     read(bytes, ZipDialect::Plain)
 }
 
@@ -32,14 +32,14 @@ fn ambiguous_files_are_refused() {
     let files = folder("reject");
     assert!(files.len() > 30, "{}", files.len());
     for (name, bytes) in files {
-        assert!(whole(&bytes).is_err(), "{name}");
+        assert!(read_plain(&bytes).is_err(), "{name}");
     }
 }
 
 #[test]
 fn plain_files_are_read_and_wrong_sizes_and_zip64_are_refused() {
     for (name, bytes) in folder("accept") {
-        let read = whole(&bytes);
+        let read = read_plain(&bytes);
         // No package is larger than 4 GiB, and a size that differs from the contents is ambiguous.
         let refused = name.contains("zip64") || name == "short_usize.zip";
         assert_eq!(read.is_err(), refused, "{name}: {read:?}");
@@ -53,29 +53,29 @@ fn members_are_read_as_written() {
         ("a/b".to_owned(), b"text".to_vec()),
         ("a/c".to_owned(), vec![0; 70_000]),
     ];
-    assert_eq!(whole(&zip(&members)).expect("valid"), members);
+    assert_eq!(read_plain(&zip(&members)).expect("valid"), members);
 }
 
 #[test]
 fn damage_is_detected_and_never_causes_a_panic() {
     let sound = zip(&[("a/b", "some text"), ("a/c", "more")].map(|(name, text)| (name.to_owned(), text)));
-    assert!(whole(&sound).is_ok());
+    assert!(read_plain(&sound).is_ok());
     for length in 0..sound.len() {
-        assert!(whole(&sound[..length]).is_err(), "cut at {length}");
+        assert!(read_plain(&sound[..length]).is_err(), "cut at {length}");
     }
     for at in 0..sound.len() {
         for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
             let mut other = sound.clone();
             other[at] = value;
-            let _ = whole(&other);
+            let _ = read_plain(&other);
         }
     }
     let twice = zip(&[("a/b", "1"), ("A/B", "2")].map(|(name, text)| (name.to_owned(), text)));
-    assert!(whole(&twice).is_err(), "one name on Windows");
+    assert!(read_plain(&twice).is_err(), "one name on Windows");
     let zero = zip(&[("a/b\0c".to_owned(), "1")]);
-    assert!(whole(&zero).is_err(), "a name with a zero byte");
-    assert!(whole(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
-    assert!(whole(&[&sound[..], b"x"].concat()).is_err(), "bytes after");
+    assert!(read_plain(&zero).is_err(), "a name with a zero byte");
+    assert!(read_plain(&[&b"x"[..], &sound].concat()).is_err(), "bytes before");
+    assert!(read_plain(&[&sound[..], b"x"].concat()).is_err(), "bytes after");
 }
 
 #[test]
@@ -87,12 +87,12 @@ fn streamed_files_are_read_only_in_the_streamed_dialect() {
         .collect();
     let bytes = streamed(&members);
     assert_eq!(read(&bytes, ZipDialect::Streamed).expect("valid"), members);
-    assert!(whole(&bytes).is_err(), "packages are not streamed");
+    assert!(read_plain(&bytes).is_err(), "packages are not streamed");
     assert_eq!(read(&zip(&members), ZipDialect::Streamed).expect("plain ones too"), members);
     let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
     let bytes = streamed(&many);
     assert_eq!(read(&bytes, ZipDialect::Streamed).expect("a zip64 end").len(), 66_000);
-    assert!(whole(&bytes).is_err());
+    assert!(read_plain(&bytes).is_err());
 }
 
 #[test]

@@ -287,7 +287,7 @@ async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unkno
     let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
     world.repo.sweep(&confirmed).await.expect("a clean-up");
     let left = world.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
-    assert_eq!(left.len(), 1200, "those of class cran are gone");
+    assert_eq!(left.len(), 1200, "those of class cran are removed");
     assert!(left.iter().all(|blob| blob.class == "elsewhere"));
 }
 

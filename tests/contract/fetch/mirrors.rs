@@ -74,7 +74,7 @@ async fn a_missing_file_is_requested_from_the_archive_and_its_absence_is_cached(
     // Not permanently: the mirror may have been in the middle of its own sync.
     fixture.mirror.put(&gone.listed(), gone.bytes.clone());
     tokio::time::sleep(Duration::from_millis(650)).await;
-    assert!(fixture.get(&gone).await.expect("it is there by now") == gone.bytes);
+    assert!(fixture.get(&gone).await.expect("the file is available again") == gone.bytes);
     fixture.wait_stored(&gone).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
             assert_eq!(fixture.mirror.asked(&entry.listed()).len(), 1);
         }
         // The limit of silence starts again after some bytes.
-        let (bytes, error) = read(fixture.open(&slow, None).await.expect("a part came")).await;
+        let (bytes, error) = read(fixture.open(&slow, None).await.expect("the beginning of the body")).await;
         assert!(error.is_some() && !bytes.is_empty() && bytes.len() < slow.bytes.len());
     };
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("long before a request times out");

@@ -10,19 +10,20 @@ use http::{Method, Response};
 use super::base_url::RequestHead;
 use super::body::Body;
 use super::budget::{Client, ResponseBudget};
-use super::cran::Entry;
 use super::download_log::{self, Completion, DownloadRecorder, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
 use super::limits::Limits;
 use super::listener::Peer;
-use super::platform_request::{self, PlatformRequest};
+use super::r::platform_request::{self, PlatformRequest};
+use super::r::resolve::Entry;
+use super::r::{bioconductor, resolve};
 use super::request_body::Incoming;
 use super::resolve_cache::{ResolveCache, Validity};
 use super::response::{self, ErrorFormat, SiteSettings};
 use super::route::{self, Route};
 use super::switch::error_format;
 use super::target::Query;
-use super::{bioconductor, cran, pages, public};
+use super::{pages, public};
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::bioconductor::PartName;
@@ -60,7 +61,7 @@ impl App {
         let RequestHead { parts, path, received_at: began, .. } = *head;
         let query = parts.uri.query();
         if let Some(entry) = self.resolve_cache.get(&self.state, began, path, query) {
-            return cran::answer(self, &entry, &PlatformRequest::NoBinaries, parts, began).await;
+            return resolve::answer(self, &entry, &PlatformRequest::NoBinaries, parts, began).await;
         }
         if let Some(chosen) = self.resolve_cache.get_negotiated(
             &self.state,
@@ -69,7 +70,7 @@ impl App {
             query,
             platform_request::user_agent(parts),
         ) {
-            return cran::answer(self, &chosen.entry, &chosen.platform_request(), parts, began).await;
+            return resolve::answer(self, &chosen.entry, &chosen.platform_request(), parts, began).await;
         }
         match route::parse(&parts.method, path, query, self.limits.target_bytes) {
             Err(failure) => response::failure(&failure, error_format(path)),
@@ -192,7 +193,7 @@ impl App {
             None => {
                 let part =
                     part.map(|part| bioconductor::resolve_part(self, repo, part, snapshot)).transpose()?;
-                let wanted = cran::resolve(self, repo, part, snapshot, wanted, asked).await?;
+                let wanted = resolve::resolve(self, repo, part, snapshot, wanted, asked).await?;
                 self.resolve_cache.insert(&name, Entry::new(moment, wanted))
             }
         };
@@ -203,7 +204,7 @@ impl App {
             asked,
             &entry,
         );
-        Ok(cran::answer(self, &entry, asked, parts, began).await)
+        Ok(resolve::answer(self, &entry, asked, parts, began).await)
     }
 
     /// Records a request for a package file that failed before a file was found.

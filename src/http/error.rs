@@ -103,6 +103,12 @@ impl Failure {
     }
 }
 
+/// Truncates a part of a request for repetition in a response, to 80 characters.
+#[must_use]
+pub fn truncate(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
 impl From<RepoError> for Failure {
     fn from(error: RepoError) -> Failure {
         let failure = match &error {

@@ -7,7 +7,6 @@ use http::{Response, StatusCode};
 use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
-use super::cran::header_value;
 use super::error::Failure;
 use super::response;
 use crate::catalog::Catalog;
@@ -46,7 +45,7 @@ pub(super) fn redirect_to_latest(
     })?;
     // Relative: a proxy may have removed a prefix of the path.
     let above = if slash { String::new() } else { format!("{}/", repo.name) };
-    Ok(response::redirect(StatusCode::FOUND, header_value(format!("{above}latest/"))))
+    Ok(response::redirect(StatusCode::FOUND, response::header_value(format!("{above}latest/"))))
 }
 
 /// `/{repo}/{snapshot}/`: how to use the repository.

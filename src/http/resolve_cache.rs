@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use quick_cache::sync::Cache;
 
-use super::cran::Entry;
-use super::platform_request::PlatformRequest;
+use super::r::platform_request::PlatformRequest;
+use super::r::resolve::Entry;
 use crate::model::time::{SECOND, Timestamp};
 use crate::repo::negotiate::PlatformChoice;
 use crate::state::State;

@@ -6,12 +6,13 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 use super::body::Body;
 use super::budget::Client;
-use super::conditional::Validators;
+use super::conditional::{self, Precondition, Validators};
 use super::error::Failure;
 use super::listener::Peer;
 use crate::config::Config;
@@ -158,6 +159,15 @@ fn request_id() -> HeaderValue {
         text[at + 1] = b"0123456789abcdef"[usize::from(bytes[i] & 15)];
     }
     HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens")
+}
+
+/// A header value from text made of digests, dates and plain names; empty if it is not valid.
+pub(in crate::http) fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+pub(in crate::http) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
+    seconds.and_then(conditional::http_date).map(header_value)
 }
 
 fn new_response(status: StatusCode, body: Body) -> Response<Body> {
@@ -319,6 +329,19 @@ pub fn precondition_failed(card: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
     card.set_cache_headers(&mut response);
     response
+}
+
+/// 304 or 412, where the request's conditions require it.
+pub(in crate::http) fn check_preconditions(
+    card: &Representation,
+    modified: Option<i64>,
+    parts: &Parts,
+) -> Option<Response<Body>> {
+    match conditional::precondition(&parts.headers, card.validators(modified)) {
+        Precondition::Proceed => None,
+        Precondition::NotModified => Some(not_modified(card)),
+        Precondition::Failed => Some(precondition_failed(card)),
+    }
 }
 
 /// A JSON response of the API, never cached.

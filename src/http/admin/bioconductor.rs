@@ -2,7 +2,7 @@
 
 use super::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
-use crate::http::bioconductor::cran_snapshot;
+use crate::http::r::bioconductor::cran_snapshot;
 use crate::model::time::Timestamp;
 use crate::repo::RepoError;
 

@@ -3,8 +3,8 @@
 
 use crate::catalog::Catalog;
 use crate::http::app::App;
-use crate::http::cran::truncate;
 use crate::http::error::Failure;
+use crate::http::error::truncate;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;

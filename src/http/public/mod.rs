@@ -20,11 +20,10 @@ use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::base_url::{self, RequestHead};
-use super::bioconductor;
 use super::body::Body;
-use super::cran::truncate;
-use super::error::Failure;
+use super::error::{Failure, truncate};
 use super::platforms;
+use super::r::bioconductor;
 use super::read_body;
 use super::response;
 use super::route::{PostRoute, PublicRoute};

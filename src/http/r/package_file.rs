@@ -5,14 +5,15 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::app::App;
-use super::body::Body;
-use super::conditional::{self, Extent};
-use super::cran::{check_preconditions, header_value, last_modified};
-use super::download_log::{Completion, PackageRequest, PendingRecord};
-use super::error::Failure;
 use super::platform_request::PlatformRequest;
-use super::response::{self, ErrorFormat, PackageHeaders, Representation, RepresentationKind};
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::conditional::{self, Extent};
+use crate::http::download_log::{Completion, PackageRequest, PendingRecord};
+use crate::http::error::Failure;
+use crate::http::response::{
+    self, ErrorFormat, PackageHeaders, Representation, RepresentationKind, header_value,
+};
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
 use crate::r::platform::Platform;
@@ -49,7 +50,7 @@ struct MissingBinary {
 
 impl ResolvedFile {
     /// A source package, or its binary for the requested platform.
-    pub(super) async fn source_or_binary(
+    pub(in crate::http) async fn source_or_binary(
         app: &App,
         source: Located,
         builds: Option<&BinarySelector>,
@@ -87,7 +88,7 @@ impl ResolvedFile {
     }
 
     /// A binary without a fallback.
-    pub(super) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
+    pub(in crate::http) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
         ResolvedFile {
             cacheable: app.repo.is_local(&build),
             file: FileWithHeaders::new(app, build, Some(&builds.platform)),
@@ -98,7 +99,7 @@ impl ResolvedFile {
     }
 
     /// Marks the response as negotiated (adds `Vary: User-Agent`).
-    pub(super) fn with_negotiation(mut self, by_agent: bool) -> ResolvedFile {
+    pub(in crate::http) fn with_negotiation(mut self, by_agent: bool) -> ResolvedFile {
         for file in std::iter::once(&mut self.file).chain(&mut self.fallback) {
             if let RepresentationKind::Package(headers) = &mut file.representation.kind {
                 headers.negotiated = by_agent;
@@ -108,7 +109,7 @@ impl ResolvedFile {
     }
 
     /// Adds the permanent address of the binary (`Content-Location`); `up` is the relative path to the snapshot.
-    pub(super) fn with_permanent_address(mut self, up: &str) -> ResolvedFile {
+    pub(in crate::http) fn with_permanent_address(mut self, up: &str) -> ResolvedFile {
         let FileWithHeaders { located, representation: card, .. } = &mut self.file;
         if let (RepresentationKind::Package(headers), Some(platform), Some(sha256)) =
             (&mut card.kind, &self.platform, located.sha256)
@@ -120,7 +121,7 @@ impl ResolvedFile {
     }
 
     /// Marks the response as immutable: the requested address holds the digest of the binary.
-    pub(super) fn at_permanent_address(mut self) -> ResolvedFile {
+    pub(in crate::http) fn at_permanent_address(mut self) -> ResolvedFile {
         if let RepresentationKind::Package(headers) = &mut self.file.representation.kind {
             headers.immutable = true;
         }
@@ -128,12 +129,12 @@ impl ResolvedFile {
     }
 
     /// Marks the candidate as not cacheable: the configuration may change the meaning of its address.
-    pub(super) fn not_cacheable(self) -> ResolvedFile {
+    pub(in crate::http) fn not_cacheable(self) -> ResolvedFile {
         ResolvedFile { cacheable: false, ..self }
     }
 
     /// True when resolving again would give the same.
-    pub(super) fn is_cacheable(&self) -> bool {
+    pub(in crate::http) fn is_cacheable(&self) -> bool {
         self.cacheable
     }
 }
@@ -153,7 +154,7 @@ impl FileWithHeaders {
         let representation = Representation {
             etag,
             previous_etag: former,
-            modified: last_modified(modified),
+            modified: response::last_modified(modified),
             kind: RepresentationKind::Package(PackageHeaders {
                 disposition,
                 binary_tag: platform.map(|platform| header_value(platform.to_string())),
@@ -175,7 +176,7 @@ enum Opened {
 }
 
 /// Answers a GET or HEAD, and records it.
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     app: &App,
     resolved: &ResolvedFile,
     asked: &PlatformRequest<'_>,
@@ -257,7 +258,7 @@ fn service_error(error: &RepoError) -> ServiceError {
 /// Opens the file, unless the request's conditions or its method need no bytes.
 async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, RepoError> {
     let FileWithHeaders { located, modified, representation: card } = of;
-    if let Some(response) = check_preconditions(card, *modified, parts) {
+    if let Some(response) = response::check_preconditions(card, *modified, parts) {
         return Ok(Opened::Ready(response));
     }
     if parts.method == Method::HEAD {

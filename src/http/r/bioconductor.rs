@@ -6,13 +6,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::app::App;
-use super::body::Body;
-use super::cran::{self, header_value};
-use super::error::Failure;
-use super::response::{self, Representation, RepresentationKind};
 use crate::api::public::status::BiocVersion;
 use crate::catalog::Catalog;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::response::{self, Representation, RepresentationKind};
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::config::Config;
@@ -22,7 +21,7 @@ use crate::r::bioconductor::{Part, PartName, Version, VersionName};
 ///
 /// # Errors
 /// 404 if the repository is not a Bioconductor repository, or the Bioconductor versions are not known yet.
-pub(super) async fn versions(
+pub(in crate::http) async fn versions(
     app: &App,
     repo: &str,
     snapshot: Snapshot,
@@ -40,7 +39,7 @@ pub(super) async fn versions(
     }
     let text = config_at(&catalog, snapshot)?.render();
     let card = representation(&text);
-    if let Some(refused) = cran::check_preconditions(&card, None, parts) {
+    if let Some(refused) = response::check_preconditions(&card, None, parts) {
         return Ok(refused);
     }
     let size = text.len() as u64;
@@ -52,7 +51,7 @@ pub(super) async fn versions(
 ///
 /// # Errors
 /// 404 if there is no such repository, or the Bioconductor versions are not known yet.
-pub(super) fn resolve_part(
+pub(in crate::http) fn resolve_part(
     app: &App,
     repo: &str,
     named: PartName,
@@ -90,7 +89,7 @@ fn representation(text: &str) -> Representation {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(text.as_bytes());
     Representation {
-        etag: Some(header_value(format!("\"{}\"", hex::encode(&digest[..16])))),
+        etag: Some(response::header_value(format!("\"{}\"", hex::encode(&digest[..16])))),
         previous_etag: None,
         modified: None,
         kind: RepresentationKind::Document {
@@ -106,7 +105,7 @@ fn representation(text: &str) -> Representation {
 ///
 /// # Errors
 /// 404 with a valid address.
-pub(super) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
+pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
     let Some(found) = catalog.repo(repo).filter(|found| found.kind == RepoKind::Bioconductor) else {
         return Ok(());
@@ -121,7 +120,7 @@ pub(super) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
 
 /// The Bioconductor versions that this server has, newest first, each with its CRAN snapshot.
 #[must_use]
-pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
+pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
     let Some(config) = &catalog.bioconductor else { return Vec::new() };
     let rows = catalog.bioconductor_versions().into_iter().filter_map(|version| config.get(version));
     rows.map(|row| BiocVersion {
@@ -133,7 +132,7 @@ pub(super) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
 }
 
 /// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
-pub(super) fn cran_snapshot(config: &Config, version: Version) -> String {
+pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
     let day = config.successor_released(version).or_else(|| config.frozen(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
 }

@@ -7,15 +7,15 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, Response};
 
-use super::app::App;
 use super::bioconductor;
-use super::body::Body;
-use super::conditional::{self, Extent, Precondition};
-use super::error::Failure;
 use super::package_file::{self, ResolvedFile};
 use super::platform_request::{self, PlatformRequest};
-use super::resolve_cache::Validity;
-use super::response::{self, ErrorFormat, Representation, RepresentationKind};
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::conditional::{self, Extent};
+use crate::http::error::{Failure, truncate};
+use crate::http::resolve_cache::Validity;
+use crate::http::response::{self, ErrorFormat, Representation, RepresentationKind, header_value};
 use crate::model::digest;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
@@ -89,17 +89,11 @@ impl Entry {
     }
 }
 
-/// Truncates a part of a request for repetition in a response, to 80 characters.
-#[must_use]
-pub fn truncate(text: &str) -> String {
-    text.chars().take(80).collect()
-}
-
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
 /// # Errors
 /// 404 for what does not exist, 503 when the database fails.
-pub async fn resolve(
+pub(in crate::http) async fn resolve(
     app: &App,
     repo: &str,
     part: Option<Part>,
@@ -313,15 +307,6 @@ async fn locate(
     Ok(app.repo.locate(point, parts.package, parts.version, &name, archive).await?)
 }
 
-/// A header value from text made of digests, dates and plain names; empty if it is not valid.
-pub(super) fn header_value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-pub(super) fn last_modified(seconds: Option<i64>) -> Option<HeaderValue> {
-    seconds.and_then(conditional::http_date).map(header_value)
-}
-
 fn document_representation(resolved: &ResolvedDocument, content: digest::Sha256) -> Representation {
     let ResolvedDocument { document, modified, .. } = resolved;
     let (media, compressed) = match document.document() {
@@ -348,7 +333,7 @@ fn document_representation(resolved: &ResolvedDocument, content: digest::Sha256)
     Representation {
         etag: Some(header_value(if compressed { format!("W/\"{tag}\"") } else { format!("\"{tag}\"") })),
         previous_etag: None,
-        modified: last_modified(*modified),
+        modified: response::last_modified(*modified),
         kind: RepresentationKind::Document {
             media_type: HeaderValue::from_static(media),
             open: document.point().open,
@@ -358,7 +343,7 @@ fn document_representation(resolved: &ResolvedDocument, content: digest::Sha256)
 }
 
 /// Answers a GET or HEAD of a resolved address.
-pub async fn answer(
+pub(in crate::http) async fn answer(
     app: &App,
     entry: &Entry,
     asked: &PlatformRequest<'_>,
@@ -374,19 +359,6 @@ pub async fn answer(
             Err(error) => response::failure(&error.into(), ErrorFormat::Text),
         },
         Resource::File(resolved) => package_file::answer(app, resolved, asked, parts, began).await,
-    }
-}
-
-/// 304 or 412, where the request's conditions require it.
-pub(super) fn check_preconditions(
-    card: &Representation,
-    modified: Option<i64>,
-    parts: &Parts,
-) -> Option<Response<Body>> {
-    match conditional::precondition(&parts.headers, card.validators(modified)) {
-        Precondition::Proceed => None,
-        Precondition::NotModified => Some(response::not_modified(card)),
-        Precondition::Failed => Some(response::precondition_failed(card)),
     }
 }
 
@@ -407,13 +379,13 @@ async fn answer_document(
                 content.map(|content| known.get_or_init(|| document_representation(resolved, content)))
             }
         };
-        if let Some(response) = card.and_then(|card| check_preconditions(card, modified, parts)) {
+        if let Some(response) = card.and_then(|card| response::check_preconditions(card, modified, parts)) {
             return Ok(response);
         }
     }
     let form = app.repo.document(document).await?;
     let card = known.get_or_init(|| document_representation(resolved, form.content));
-    if conditional && let Some(response) = check_preconditions(card, modified, parts) {
+    if conditional && let Some(response) = response::check_preconditions(card, modified, parts) {
         return Ok(response);
     }
     let size = form.bytes.len() as u64;

@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
-use super::app::App;
-use super::cran::truncate;
-use super::download_log::RequestedBinary;
-use super::error::Failure;
-use super::target::Query;
 use crate::config::platforms::{Distribution, Platforms};
+use crate::http::app::App;
+use crate::http::download_log::RequestedBinary;
+use crate::http::error::{Failure, truncate};
+use crate::http::target::Query;
 use crate::model::snapshot::Snapshot;
 use crate::r::layout::{LinuxPlatform, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
@@ -45,7 +44,7 @@ pub enum PlatformRequest<'a> {
 
 impl<'a> PlatformRequest<'a> {
     /// The part of the cache key beside the address; `None` where the address alone decides.
-    pub(super) fn cache_key(&self) -> Option<String> {
+    pub(in crate::http) fn cache_key(&self) -> Option<String> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
             PlatformRequest::BinaryOrSource { choice, .. } => Some(match &choice.platform {
@@ -56,7 +55,7 @@ impl<'a> PlatformRequest<'a> {
     }
 
     /// The binaries to look up, as of a snapshot.
-    pub(super) fn binaries(&self, app: &App, snapshot: Snapshot) -> Option<BinarySelector> {
+    pub(in crate::http) fn binaries(&self, app: &App, snapshot: Snapshot) -> Option<BinarySelector> {
         match self {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
             PlatformRequest::BinaryOrSource { choice, .. } => {
@@ -67,12 +66,12 @@ impl<'a> PlatformRequest<'a> {
     }
 
     /// Whether the `User-Agent` decides.
-    pub(super) fn negotiated(&self) -> bool {
+    pub(in crate::http) fn negotiated(&self) -> bool {
         matches!(self, PlatformRequest::BinaryOrSource { negotiated: true, .. })
     }
 
     /// What is logged about the requested binary.
-    pub(super) fn requested_binary(&self, parts: &'a Parts) -> Option<RequestedBinary<'a>> {
+    pub(in crate::http) fn requested_binary(&self, parts: &'a Parts) -> Option<RequestedBinary<'a>> {
         match self {
             PlatformRequest::NoBinaries => None,
             PlatformRequest::BinaryOrSource { distro, choice, .. } => {
@@ -89,12 +88,12 @@ impl<'a> PlatformRequest<'a> {
 }
 
 /// What is logged about a request for binaries of an unknown distribution.
-pub(super) fn unknown_distribution<'a>(distro: &'a str, parts: &'a Parts) -> RequestedBinary<'a> {
+pub(in crate::http) fn unknown_distribution<'a>(distro: &'a str, parts: &'a Parts) -> RequestedBinary<'a> {
     RequestedBinary { distro, r: None, match_result: Ok(None), agent: user_agent(parts) }
 }
 
 /// The raw `User-Agent`.
-pub(super) fn user_agent(parts: &Parts) -> Option<&[u8]> {
+pub(in crate::http) fn user_agent(parts: &Parts) -> Option<&[u8]> {
     parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)
 }
 
@@ -102,7 +101,7 @@ pub(super) fn user_agent(parts: &Parts) -> Option<&[u8]> {
 ///
 /// # Errors
 /// 404 for an unknown distribution after `__linux__`.
-pub(super) fn choose<'a>(
+pub(in crate::http) fn choose<'a>(
     app: &App,
     linux: Option<&'a str>,
     path: &'a RPath,
@@ -167,7 +166,7 @@ fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribu
 ///
 /// # Errors
 /// 404 for an unknown distribution, or an architecture without binaries.
-pub(super) fn linux_platform(app: &App, build: &LinuxPlatform) -> Result<Platform, Failure> {
+pub(in crate::http) fn linux_platform(app: &App, build: &LinuxPlatform) -> Result<Platform, Failure> {
     let config = app.state.config.load();
     let distribution = distribution(&config.platforms, build.distribution.as_str())?;
     if !distribution.architectures.iter().any(|known| known == build.arch.as_str()) {
@@ -182,7 +181,7 @@ pub(super) fn linux_platform(app: &App, build: &LinuxPlatform) -> Result<Platfor
 
 /// The platform of a Windows or macOS tree; `None` where there is none, such as a folder that belongs to another
 /// version of R.
-pub(super) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
+pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
     match tree {
         Tree::Source => None,
         Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),

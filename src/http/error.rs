@@ -20,7 +20,7 @@ pub struct Failure {
     /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
     /// `Allow` of a 405.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
     /// What an administrator can do; shown on the admin socket only.
     pub hint: Option<String>,
     /// Detail for the logs, where that is more than the phrase.
@@ -72,9 +72,16 @@ impl Failure {
         Failure::new(StatusCode::NOT_FOUND, Code::NotFound, phrase)
     }
 
+    /// 404 for an address that is not in the route table.
+    #[must_use]
+    pub fn no_such_address() -> Failure {
+        Failure::not_found("there is nothing at this address")
+    }
+
     /// 405 with the allowed methods.
     #[must_use]
-    pub fn method_not_allowed(allow: &'static str) -> Failure {
+    pub fn method_not_allowed(allow: impl Into<String>) -> Failure {
+        let allow = allow.into();
         let phrase = format!("method not allowed; this address supports {allow}");
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }
     }

@@ -115,3 +115,17 @@ pub(super) fn missing(document: &OpenApi) -> Vec<String> {
     let names = text.split("#/components/schemas/").skip(1).filter_map(|part| part.split('"').next());
     names.filter(|name| !text.contains(&format!("\"{name}\":{{"))).map(str::to_owned).collect()
 }
+
+/// Method and path of an operation, as in the route table.
+#[cfg(test)]
+pub(super) fn method_and_path(row: &Row) -> (&'static str, &'static str) {
+    let method = match row.method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Post => "POST",
+        HttpMethod::Put => "PUT",
+        HttpMethod::Delete => "DELETE",
+        HttpMethod::Patch => "PATCH",
+        HttpMethod::Options | HttpMethod::Head | HttpMethod::Trace => "another method",
+    };
+    (method, row.path)
+}

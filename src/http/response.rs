@@ -422,6 +422,14 @@ pub enum ErrorFormat {
     Json,
 }
 
+impl ErrorFormat {
+    /// The format at a raw path that has no route.
+    #[must_use]
+    pub fn of_path(path: &str) -> ErrorFormat {
+        if path.starts_with("/__api__/") { ErrorFormat::Json } else { ErrorFormat::Text }
+    }
+}
+
 /// The response for a failure.
 #[must_use]
 pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
@@ -453,8 +461,8 @@ pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
         let challenge = HeaderValue::from_static("Bearer realm=\"rstudio-pm\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(methods) = failure.allow {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    if let Some(methods) = &failure.allow {
+        response.headers_mut().insert(header::ALLOW, header_value(methods.clone()));
     }
     response
 }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use http::Method;
-
 use super::{AdminResult, json, log, ok};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::request_body::Incoming;
+use crate::http::route::admin::ControlRoute;
 use crate::http::summary;
 use crate::http::switch::Switch;
 use crate::jobs::schedule::ScheduleStatus;
@@ -20,81 +19,39 @@ const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a control request addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ControlTarget {
-    Status,
-    Nodes,
-    Online,
-    Offline,
-    Reload,
-    LogLevel,
-    ReopenLogs,
-}
-
-/// Parses the addresses that are served in every mode.
-pub(super) fn parse(segments: &[&str]) -> Option<ControlTarget> {
-    match segments {
-        ["status"] => Some(ControlTarget::Status),
-        ["nodes"] => Some(ControlTarget::Nodes),
-        ["online"] => Some(ControlTarget::Online),
-        ["offline"] => Some(ControlTarget::Offline),
-        ["reload"] => Some(ControlTarget::Reload),
-        ["log", "level"] => Some(ControlTarget::LogLevel),
-        ["log", "reopen"] => Some(ControlTarget::ReopenLogs),
-        _ => None,
-    }
-}
-
 /// Handles a control request.
-pub(super) async fn answer(
-    switch: &Switch,
-    method: &Method,
-    noun: ControlTarget,
-    body: Incoming,
-) -> AdminResult {
+pub(super) async fn answer(switch: &Switch, route: ControlRoute, body: Incoming) -> AdminResult {
     let control = &switch.context().control;
     let pause = switch.context().limits.body_timeout;
-    match (noun, method) {
-        (ControlTarget::Status, &Method::GET) => ok(&node(switch).await),
-        (ControlTarget::Nodes, &Method::GET) => ok(&[node(switch).await]),
-        (ControlTarget::Online, &Method::POST) => {
+    match route {
+        ControlRoute::Status => ok(&node(switch).await),
+        ControlRoute::Nodes => ok(&[node(switch).await]),
+        ControlRoute::Online => {
             let done = control.run(Command::Online).await.map_err(conflict)?;
             ok(&with_message(node(switch).await, done))
         }
-        (ControlTarget::Offline, &Method::POST) => {
+        ControlRoute::Offline => {
             let asked: GoOffline = json(body, pause).await?;
             let timeout = Duration::from_secs(asked.timeout).min(MAX_OFFLINE_TIMEOUT);
             let done = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
             ok(&with_message(node(switch).await, done))
         }
-        (ControlTarget::Reload, &Method::POST) => {
-            match control.run(Command::Reload).await.map_err(conflict)? {
-                CommandResult::Reloaded(reloaded) => ok(&wire(reloaded)),
-                CommandResult::ModeChanged(sentence) => ok(&Reload {
-                    applied: Vec::new(),
-                    ignored: Vec::new(),
-                    restart: Vec::new(),
-                    warnings: vec![sentence],
-                }),
-            }
-        }
-        (ControlTarget::LogLevel, &Method::PUT) => {
+        ControlRoute::Reload => match control.run(Command::Reload).await.map_err(conflict)? {
+            CommandResult::Reloaded(reloaded) => ok(&wire(reloaded)),
+            CommandResult::ModeChanged(sentence) => ok(&Reload {
+                applied: Vec::new(),
+                ignored: Vec::new(),
+                restart: Vec::new(),
+                warnings: vec![sentence],
+            }),
+        },
+        ControlRoute::LogLevel => {
             let asked: LogLevel = json(body, pause).await?;
             let level =
                 control.set_log_level(&asked.level).map_err(|why| Failure::bad_request(why.to_string()))?;
             ok(&LogLevel { level })
         }
-        (ControlTarget::ReopenLogs, &Method::POST) => log::reopen(control).await,
-        (ControlTarget::Status | ControlTarget::Nodes, _) => Err(Failure::method_not_allowed("GET")),
-        (
-            ControlTarget::Online
-            | ControlTarget::Offline
-            | ControlTarget::Reload
-            | ControlTarget::ReopenLogs,
-            _,
-        ) => Err(Failure::method_not_allowed("POST")),
-        (ControlTarget::LogLevel, _) => Err(Failure::method_not_allowed("PUT")),
+        ControlRoute::ReopenLogs => log::reopen(control).await,
     }
 }
 

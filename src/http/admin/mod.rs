@@ -1,6 +1,6 @@
 //! `/__api__/admin/v1/…`: the admin API, on the admin socket only. One file per noun.
 //!
-//! This file is the table of the admin addresses; `docs/api/admin.json` (OpenAPI) describes them.
+//! `route::admin` is the table of the addresses.
 
 mod backfill;
 mod binary;
@@ -29,17 +29,22 @@ use super::app::App;
 use super::body::Body;
 use super::error::Failure;
 use super::listener::Peer;
+use super::permission::Principal;
 use super::platforms;
 use super::read_body;
 use super::response::{self, ErrorFormat};
-use super::switch::{self, Audience, Switch};
-use super::target::Query;
+use super::route::admin::{AdminRoute, DataRoute};
+use super::switch::{self, Switch};
+use super::target::{self, Query};
 use crate::http::request_body::Incoming;
 use crate::r::bioconductor::{BadVersion, Version};
 use crate::repo::edit::{Actor, OnExisting};
 
 /// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;
+
+/// Segments of a path before those of the route: `/__api__/admin/v1`.
+const PREFIX_SEGMENTS: usize = 3;
 
 /// An admin request, as passed to its handler.
 struct Call<'a> {
@@ -51,105 +56,84 @@ struct Call<'a> {
 
 type AdminResult = Result<Response<Body>, Failure>;
 
-/// Handles an admin request; `path` is decoded and without the prefix: `repos/cran`. Without an app only requests about
-/// the process itself are served.
+/// Handles an admin request; `path` is the one of the target without the prefix of `Server.Address`.
 pub(super) async fn answer(
     switch: &Switch,
     peer: Peer,
     request: Request<Incoming>,
     path: &str,
+    route: AdminRoute,
     query: &Query,
 ) -> Response<Body> {
     let (Parts { method, .. }, body) = request.into_parts();
     let writes = method != Method::GET && method != Method::HEAD;
     let actor = Actor(if writes { user_of(peer).await } else { String::new() });
     let named = actor.0.clone();
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let refused = |failure: Failure| response::failure(&failure.for_administrator(), ErrorFormat::Json);
-    let response = match control::parse(&segments) {
+    let response = match route {
         // Must not hold the app meanwhile: going offline waits until it is released.
-        Some(noun) => control::answer(switch, &method, noun, body).await.unwrap_or_else(refused),
-        None => match switch.app() {
+        AdminRoute::Control(route) => match route {
+            Ok(route) => control::answer(switch, route, body).await.unwrap_or_else(refused),
+            Err(failure) => refused(failure),
+        },
+        AdminRoute::Data(route) => match switch.app() {
             Some(app) => {
-                let answered = dispatch(&method, &segments, Call { app: &app, query, actor, body }).await;
+                let answered = match route {
+                    Ok(route) => dispatch(&route, Call { app: &app, query, actor, body }).await,
+                    Err(failure) => Err(failure),
+                };
                 let mut response = answered.unwrap_or_else(refused);
                 response.body_mut().set_owner(app);
                 response
             }
-            None => refused(switch::unavailable(&switch.context().control.mode(), Audience::Administrator)),
+            None => refused(switch::unavailable(&switch.context().control.mode(), Principal::Administrator)),
         },
     };
     if writes {
-        tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
+        let segments = target::segments(&method, path, usize::MAX).unwrap_or_default();
+        let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
+        tracing::info!(by = %named, %method, %path, status = response.status().as_u16(), "admin request");
     }
     response
 }
 
-async fn dispatch(method: &Method, segments: &[&str], call: Call<'_>) -> AdminResult {
-    match (method.as_str(), segments) {
-        ("GET", ["sources"]) => source::list(call).await,
-        ("POST", ["sources"]) => source::create(call).await,
-        ("GET", ["sources", name]) => source::info(call, name).await,
-        ("PATCH", ["sources", name]) => source::edit(call, name).await,
-        ("DELETE", ["sources", name]) => source::delete(call, name).await,
-        ("GET", ["sources", name, "packages"]) => package::of_source(call, name).await,
-        ("POST", ["sources", name, "packages"]) => package::add(call, name).await,
-        ("GET", ["sources", name, "binaries"]) => binary::list(call, name).await,
-        ("POST", ["sources", name, "binaries"]) => binary::add(call, name).await,
-        ("POST", ["sources", name, "binaries", "remove"]) => binary::remove(call, name).await,
-        ("POST", ["sources", name, "packages", "remove"]) => package::remove(call, name).await,
-        ("GET", ["repos"]) => repo::list(call).await,
-        ("POST", ["repos"]) => repo::create(call).await,
-        ("GET", ["repos", name]) => repo::info(call, name).await,
-        ("PATCH", ["repos", name]) => repo::edit(call, name).await,
-        ("DELETE", ["repos", name]) => repo::delete(call, name).await,
-        ("GET", ["repos", name, "packages"]) => package::of_repo(call, name).await,
-        ("GET", ["repos", name, "explain"]) => explain::explain(call, name).await,
-        ("POST", ["repos", name, "sources"]) => repo::subscribe(call, name).await,
-        ("PUT", ["repos", name, "sources"]) => repo::reorder(call, name).await,
-        ("DELETE", ["repos", name, "sources", source]) => repo::unsubscribe(call, name, source).await,
-        ("POST", ["uploads"]) => upload::take(call).await,
-        ("POST", ["repair", "clock"]) => repair::clock(call).await,
-        ("POST", ["sync"]) => job::sync(call).await,
-        ("POST", ["backfill"]) => backfill::start(call).await,
-        ("DELETE", ["backfill", source]) => backfill::stop(call, source).await,
-        ("GET", ["bioconductor", "versions"]) => bioconductor::versions(call).await,
-        ("GET", ["storage"]) => storage::list(call).await,
-        ("POST", ["storage", "adopt"]) => storage::adopt(call).await,
-        ("POST", ["storage", "sweep"]) => storage::sweep(call).await,
-        ("POST", ["storage", "restore"]) => storage::restore(call).await,
-        ("GET", ["jobs"]) => Ok(job::running(&call)),
-        ("GET", ["jobs", id]) => job::get(&call, id),
-        ("GET", ["distributions"]) => ok(&platforms::list(&call.app.state.config.load().platforms)),
-        ("GET", ["openapi.json"]) => Ok(response::json(StatusCode::OK, &openapi::document())),
-        (_, known) => Err(not_found(known)),
-    }
-}
-
-/// 405 if the address has other methods, else 404.
-fn not_found(segments: &[&str]) -> Failure {
-    match segments {
-        ["sources"] | ["repos"] => Failure::method_not_allowed("GET, POST"),
-        ["sources", _] | ["repos", _] => Failure::method_not_allowed("GET, PATCH, DELETE"),
-        ["sources", _, "packages" | "binaries"] => Failure::method_not_allowed("GET, POST"),
-        ["repos", _, "sources"] => Failure::method_not_allowed("POST, PUT"),
-        ["repos", _, "sources", _] | ["backfill", _] => Failure::method_not_allowed("DELETE"),
-        ["uploads"]
-        | ["sync"]
-        | ["backfill"]
-        | ["repair", "clock"]
-        | ["sources", _, "packages" | "binaries", "remove"]
-        | ["storage", "adopt" | "sweep" | "restore"] => Failure::method_not_allowed("POST"),
-        ["repos", _, "packages" | "explain"]
-        | ["jobs"]
-        | ["jobs", _]
-        | ["bioconductor", "versions"]
-        | ["distributions"]
-        | ["storage"]
-        | ["openapi.json"] => Failure::method_not_allowed("GET"),
-        _ => Failure::not_found(
-            "the admin API has nothing at this address; rspm and server may differ in version",
-        ),
+async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
+    match route {
+        DataRoute::Sources => source::list(call).await,
+        DataRoute::CreateSource => source::create(call).await,
+        DataRoute::Source(name) => source::info(call, name).await,
+        DataRoute::EditSource(name) => source::edit(call, name).await,
+        DataRoute::DeleteSource(name) => source::delete(call, name).await,
+        DataRoute::SourcePackages(name) => package::of_source(call, name).await,
+        DataRoute::AddPackages(name) => package::add(call, name).await,
+        DataRoute::RemovePackage(name) => package::remove(call, name).await,
+        DataRoute::SourceBinaries(name) => binary::list(call, name).await,
+        DataRoute::AddBinaries(name) => binary::add(call, name).await,
+        DataRoute::RemoveBinary(name) => binary::remove(call, name).await,
+        DataRoute::Repos => repo::list(call).await,
+        DataRoute::CreateRepo => repo::create(call).await,
+        DataRoute::Repo(name) => repo::info(call, name).await,
+        DataRoute::EditRepo(name) => repo::edit(call, name).await,
+        DataRoute::DeleteRepo(name) => repo::delete(call, name).await,
+        DataRoute::RepoPackages(name) => package::of_repo(call, name).await,
+        DataRoute::Explain(name) => explain::explain(call, name).await,
+        DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
+        DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
+        DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
+        DataRoute::Upload => upload::take(call).await,
+        DataRoute::RepairClock => repair::clock(call).await,
+        DataRoute::StartSync => job::sync(call).await,
+        DataRoute::StartBackfill => backfill::start(call).await,
+        DataRoute::StopBackfill(source) => backfill::stop(call, source).await,
+        DataRoute::BioconductorVersions => bioconductor::versions(call).await,
+        DataRoute::Storage => storage::list(call).await,
+        DataRoute::AdoptStorage => storage::adopt(call).await,
+        DataRoute::SweepStorage => storage::sweep(call).await,
+        DataRoute::RestoreStorage => storage::restore(call).await,
+        DataRoute::Jobs => Ok(job::running(&call)),
+        DataRoute::Job(id) => job::get(&call, id),
+        DataRoute::Distributions => ok(&platforms::list(&call.app.state.config.load().platforms)),
+        DataRoute::OpenApi => Ok(response::json(StatusCode::OK, &openapi::document())),
     }
 }
 

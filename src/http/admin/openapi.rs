@@ -218,10 +218,8 @@ const TABLE: &[Row] = &[
     (HttpMethod::Get, "/jobs/{id}", "Show a job, up to an hour after its end", None, Some("Job")),
 ];
 
-/// The OpenAPI 3.1 document of the admin API.
-#[must_use]
-pub fn document() -> OpenApi {
-    let rows = TABLE.iter().map(|(method, path, summary, body, answer)| openapi::Row {
+fn rows() -> impl Iterator<Item = openapi::Row> {
+    TABLE.iter().map(|(method, path, summary, body, answer)| openapi::Row {
         method: method.clone(),
         path,
         summary,
@@ -231,7 +229,12 @@ pub fn document() -> OpenApi {
             name => (JSON, name),
         }),
         response: answer.map(|name| (JSON, name)),
-    });
+    })
+}
+
+/// The OpenAPI 3.1 document of the admin API.
+#[must_use]
+pub fn document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("rstudio-pm admin API")
         .version(env!("CARGO_PKG_VERSION"))
@@ -279,15 +282,26 @@ pub fn document() -> OpenApi {
         .with::<source::RemovePackage>()
         .with::<source::RemovedPackage>()
         .with::<upload::Upload>();
-    openapi::document(info, ADMIN_PREFIX, rows, schemas.build())
+    openapi::document(info, ADMIN_PREFIX, rows(), schemas.build())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::route::admin::{ControlRoute, DataRoute};
 
     #[test]
     fn every_referenced_schema_exists() {
         assert_eq!(openapi::missing(&document()), [""; 0]);
+    }
+
+    #[test]
+    fn every_address_is_documented() {
+        let mut described: Vec<_> = rows().map(|row| openapi::method_and_path(&row)).collect();
+        let mut known = [ControlRoute::ROWS, DataRoute::ROWS].concat();
+        known.retain(|(_, path)| *path != "/openapi.json");
+        described.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(described, known);
     }
 }

@@ -14,6 +14,7 @@ mod vulnerabilities;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -26,7 +27,7 @@ use super::platforms;
 use super::r::bioconductor;
 use super::read_body;
 use super::response;
-use super::route::{PostRoute, PublicRoute};
+use super::route::public::PublicRoute;
 use super::target::Query;
 use super::wire_binary;
 use crate::api::error::Code;
@@ -51,18 +52,19 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// Timeout of a request body, ample for a megabyte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Handles a GET request.
+/// Handles a request. Most of them take no body; a body sent to those is dropped unread.
 ///
 /// # Errors
-/// 400, 404, or a failure of the stores.
+/// 400, 404, 408, 413, or a failure of the stores.
 pub async fn answer(
     app: &App,
-    asked: &PublicRoute,
+    route: &PublicRoute,
     query: &Query,
     head: &RequestHead<'_>,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    Ok(match asked {
+    Ok(match route {
         PublicRoute::Status => {
             let platforms = platforms::status(&app.state.config.load().platforms, &catalog);
             ok(&Status {
@@ -150,30 +152,28 @@ pub async fn answer(
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
         PublicRoute::MetricsPackages => ok(&usage::packages(app, query).await?),
+        PublicRoute::DescriptionSysreqs(repo) => {
+            ok(&sysreqs::of_description(app, repo, query, &read_query(app, body).await?).await?)
+        }
+        PublicRoute::FilterRepo(repo) => {
+            let body = read_query(app, body).await?;
+            filter::answer(app, Some(repo), json(&body)?, body, head.peer).await?
+        }
+        PublicRoute::Filter => {
+            let body = read_query(app, body).await?;
+            filter::answer(app, None, json(&body)?, body, head.peer).await?
+        }
+        PublicRoute::Url => ok(&url::answer(app, &json(&read_query(app, body).await?)?, head).await?),
     })
 }
 
-/// Handles a POST request.
-///
-/// # Errors
-/// 400, 404, 408, 413, or a failure of the stores.
-pub async fn answer_post(
-    app: &App,
-    asked: PostRoute,
-    query: &Query,
-    head: &RequestHead<'_>,
-    body: Incoming,
-) -> Result<Response<Body>, Failure> {
+/// Reads the query in the body of a POST.
+async fn read_query(app: &App, body: Incoming) -> Result<Bytes, Failure> {
     let read = read_body::read(body, MAX_BODY_BYTES, app.limits.body_timeout);
-    let body = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
+    tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,
         ..Failure::bad_request("the request body timed out")
-    })??;
-    match asked {
-        PostRoute::Sysreqs(repo) => Ok(ok(&sysreqs::of_description(app, &repo, query, &body).await?)),
-        PostRoute::Filter(repo) => filter::answer(app, repo.as_deref(), json(&body)?, body, head.peer).await,
-        PostRoute::Url => Ok(ok(&url::answer(app, &json(&body)?, head).await?)),
-    }
+    })?
 }
 
 /// Parses a JSON body, whatever its `Content-Type`: scripts send wrong ones.

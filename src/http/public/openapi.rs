@@ -202,7 +202,7 @@ pub fn document_with_base(base: String) -> OpenApi {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::route::{self, Route};
+    use crate::http::route::public::PublicRoute;
 
     #[test]
     fn every_referenced_schema_exists() {
@@ -210,15 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn every_documented_address_is_routed() {
-        for row in rows() {
-            let method = match row.method {
-                HttpMethod::Post => http::Method::POST,
-                _ => http::Method::GET,
-            };
-            let path = format!("/__api__{}", row.path.replace(['{', '}'], ""));
-            let answered = route::parse(&method, &path, None, 4096).map(|(route, _)| route);
-            assert!(matches!(answered, Ok(Route::Public(_) | Route::Post(_))), "{path}: {answered:?}");
-        }
+    fn every_address_is_documented() {
+        let mut described: Vec<_> = rows().iter().map(openapi::method_and_path).collect();
+        let mut known: Vec<_> = PublicRoute::ROWS.to_vec();
+        known.retain(|(_, path)| !path.starts_with("/swagger"));
+        described.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(described, known);
     }
 }

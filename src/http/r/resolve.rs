@@ -14,6 +14,7 @@ use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::conditional::{self, Extent};
 use crate::http::error::{Failure, truncate};
+use crate::http::permission::Permission;
 use crate::http::resolve_cache::Validity;
 use crate::http::response::{self, ErrorFormat, Representation, RepresentationKind, header_value};
 use crate::model::digest;
@@ -32,6 +33,8 @@ use crate::repo::index::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
 pub struct Entry {
     /// What the resolution depends on.
     pub validity: Validity,
+    /// The permission that an answer requires.
+    pub permission: Permission,
     resource: Resource,
 }
 
@@ -69,10 +72,10 @@ impl ResolvedDocument {
 }
 
 impl Entry {
-    /// An entry that was resolved under `moment`.
+    /// An entry that was resolved under `validity`.
     #[must_use]
-    pub fn new(validity: Validity, resource: Resource) -> Entry {
-        Entry { validity, resource }
+    pub fn new(validity: Validity, permission: Permission, resource: Resource) -> Entry {
+        Entry { validity, permission, resource }
     }
 
     /// True when resolving again would give the same entry. Not true of a file that is not fetched yet: its size
@@ -214,7 +217,7 @@ async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, 
         | RPath::PackageDatabase
         | RPath::Linux { .. }
         | RPath::Binary { .. }
-        | RPath::BinaryIndex { .. } => Err(Failure::not_found("there is nothing at this address")),
+        | RPath::BinaryIndex { .. } => Err(Failure::no_such_address()),
     }
 }
 

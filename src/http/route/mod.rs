@@ -1,8 +1,16 @@
 //! The route table: maps method, path and query to a [`Route`]. Pure.
 
+pub mod admin;
+pub mod public;
+mod table;
+
+use admin::AdminRoute;
 use http::Method;
+use public::PublicRoute;
 
 use super::error::Failure;
+use super::permission::Permission;
+use super::response::ErrorFormat;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::bioconductor::{self, Component, PartName};
@@ -44,73 +52,39 @@ pub enum Route {
         /// The snapshot of the repository.
         snapshot: Snapshot,
     },
-    /// The public JSON API, by GET.
+    /// `/__api__/…`: the public JSON API.
     Public(PublicRoute),
-    /// The public JSON API, by POST.
-    Post(PostRoute),
-    /// `/__api__/admin/v1/…`, any method: served on the admin socket only. Holds the decoded path after the prefix,
-    /// without a leading slash.
-    Admin(String),
+    /// `/__api__/admin/v1/…`: the admin API.
+    Admin(AdminRoute),
 }
 
-/// `/__api__/…` by GET.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublicRoute {
-    /// `status`
-    Status,
-    /// `repos`
-    Repos,
-    /// `repos/{r}`, by id or name, as all below.
-    Repo(String),
-    /// `repos/{r}/sources`
-    RepoSources(String),
-    /// `repos/{r}/packages`
-    Packages(String),
-    /// `repos/{r}/packages/{name}`
-    Package(String, String),
-    /// `repos/{r}/packages/{name}/builds`
-    PackageBinaries(String, String),
-    /// `repos/{r}/packages/{name}/binaries/logs`
-    BuildLog(String, String),
-    /// `repos/{r}/packages/{name}/sysreqs`
-    PackageSysreqs(String, String),
-    /// `repos/{r}/sysreqs`
-    Sysreqs(String),
-    /// `repos/{r}/transaction-dates`
-    TransactionDates(String),
-    /// `repos/{r}/first-transaction`
-    FirstTransaction(String),
-    /// `sources`
-    Sources,
-    /// `sources/{s}`, by id or name, as all below.
-    Source(String),
-    /// `sources/{s}/transactions`
-    SourceTransactions(String),
-    /// `sources/{s}/packages`
-    SourcePackages(String),
-    /// `sources/{s}/packages/{name}/releases`
-    SourceReleases(String, String),
-    /// `alerts`
-    Alerts,
-    /// `verify-auth`
-    VerifyAuth,
-    /// `swagger/index.html`: the API description as a page.
-    Swagger,
-    /// `swagger/doc.json`: the API description as OpenAPI.
-    OpenApi,
-    /// `metrics/packages`
-    MetricsPackages,
-}
+impl Route {
+    /// The permission that an answer requires.
+    #[must_use]
+    pub fn permission(&self) -> Permission {
+        match self {
+            Route::Home
+            | Route::Ping
+            | Route::Latest { .. }
+            | Route::Repository { .. }
+            | Route::Versions { .. }
+            | Route::Public(_) => Permission::PublicRead,
+            Route::Admin(_) => Permission::Admin,
+        }
+    }
 
-/// `/__api__/…` by POST: the body holds the query, and nothing is changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PostRoute {
-    /// `repos/{r}/sysreqs`: a DESCRIPTION.
-    Sysreqs(String),
-    /// `filter/packages`, or `repos/{r}/filter/packages`.
-    Filter(Option<String>),
-    /// `url`
-    Url,
+    /// The format of an error response.
+    #[must_use]
+    pub fn error_format(&self) -> ErrorFormat {
+        match self {
+            Route::Home
+            | Route::Ping
+            | Route::Latest { .. }
+            | Route::Repository { .. }
+            | Route::Versions { .. } => ErrorFormat::Text,
+            Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
+        }
+    }
 }
 
 /// The file that lists the Bioconductor versions.
@@ -137,9 +111,11 @@ pub fn parse(
     let route = match names.as_slice() {
         [""] => Route::Home,
         ["__ping__"] => Route::Ping,
-        ["__api__", "admin", "v1", rest @ ..] => return Ok((Route::Admin(rest.join("/")), query)),
-        ["__api__", rest @ ..] => return Ok((api(method, rest)?, query)),
-        [first, ..] if first.starts_with("__") => return Err(not_found()),
+        ["__api__", "admin", "v1", rest @ ..] => {
+            return Ok((Route::Admin(admin::parse(method, rest)), query));
+        }
+        ["__api__", rest @ ..] => return Ok((Route::Public(public::parse(method, rest)?), query)),
+        [first, ..] if first.starts_with("__") => return Err(Failure::no_such_address()),
         [repo] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: false },
         [repo, ""] => Route::Latest { repo: (*repo).to_owned(), trailing_slash: true },
         [repo, "__linux__", distribution, snapshot, rest @ ..] => {
@@ -154,7 +130,7 @@ pub fn parse(
         [repo, snapshot, CONFIG_FILE] => versions(repo, snapshot)?,
         [repo, PACKAGES, ..] => repository(repo, None, "latest", &names[1..])?,
         [repo, snapshot, rest @ ..] => repository(repo, None, snapshot, rest)?,
-        [] => return Err(not_found()),
+        [] => return Err(Failure::no_such_address()),
     };
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Failure::method_not_allowed(READ_METHODS));
@@ -191,61 +167,6 @@ fn unknown_part() -> Failure {
         "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers, \
          release or devel"
     ))
-}
-
-fn api(method: &Method, names: &[&str]) -> Result<Route, Failure> {
-    let names = names.strip_suffix(&[""]).unwrap_or(names);
-    match (method.as_str(), public_route(names), post_route(names)) {
-        (_, None, None) => Err(not_found()),
-        ("GET" | "HEAD", Some(asked), _) => Ok(Route::Public(asked)),
-        ("POST", _, Some(asked)) => Ok(Route::Post(asked)),
-        (_, Some(_), Some(_)) => Err(Failure::method_not_allowed("GET, HEAD, POST")),
-        (_, None, Some(_)) => Err(Failure::method_not_allowed("POST")),
-        (_, Some(_), None) => Err(Failure::method_not_allowed(READ_METHODS)),
-    }
-}
-
-fn public_route(names: &[&str]) -> Option<PublicRoute> {
-    let own = |text: &&str| (*text).to_owned();
-    Some(match names {
-        ["status"] => PublicRoute::Status,
-        ["repos"] => PublicRoute::Repos,
-        ["repos", r] => PublicRoute::Repo(own(r)),
-        ["repos", r, "sources"] => PublicRoute::RepoSources(own(r)),
-        ["repos", r, "packages"] => PublicRoute::Packages(own(r)),
-        ["repos", r, "packages", name] => PublicRoute::Package(own(r), own(name)),
-        ["repos", r, "packages", name, "builds"] => PublicRoute::PackageBinaries(own(r), own(name)),
-        ["repos", r, "packages", name, "binaries", "logs"] => PublicRoute::BuildLog(own(r), own(name)),
-        ["repos", r, "packages", name, "sysreqs"] => PublicRoute::PackageSysreqs(own(r), own(name)),
-        ["repos", r, "sysreqs"] => PublicRoute::Sysreqs(own(r)),
-        ["repos", r, "transaction-dates"] => PublicRoute::TransactionDates(own(r)),
-        ["repos", r, "first-transaction"] => PublicRoute::FirstTransaction(own(r)),
-        ["sources"] => PublicRoute::Sources,
-        ["sources", s] => PublicRoute::Source(own(s)),
-        ["sources", s, "transactions"] => PublicRoute::SourceTransactions(own(s)),
-        ["sources", s, "packages"] => PublicRoute::SourcePackages(own(s)),
-        ["sources", s, "packages", name, "releases"] => PublicRoute::SourceReleases(own(s), own(name)),
-        ["metrics", "packages"] => PublicRoute::MetricsPackages,
-        ["alerts"] => PublicRoute::Alerts,
-        ["verify-auth"] => PublicRoute::VerifyAuth,
-        ["swagger"] | ["swagger", "index.html"] => PublicRoute::Swagger,
-        ["swagger", "doc.json"] => PublicRoute::OpenApi,
-        _ => return None,
-    })
-}
-
-fn post_route(names: &[&str]) -> Option<PostRoute> {
-    Some(match names {
-        ["repos", r, "sysreqs"] => PostRoute::Sysreqs((*r).to_owned()),
-        ["repos", r, "filter", "packages"] => PostRoute::Filter(Some((*r).to_owned())),
-        ["filter", "packages"] => PostRoute::Filter(None),
-        ["url"] => PostRoute::Url,
-        _ => return None,
-    })
-}
-
-fn not_found() -> Failure {
-    Failure::not_found("there is nothing at this address")
 }
 
 #[cfg(test)]
@@ -332,66 +253,10 @@ mod tests {
             ("/cran/2022-08-01+Y3JhbiwyOjQ1/", repository("cran", "2022-08-01", "")),
             ("/cran/2022-08-01%2BY3JhbiwyOjQ1", repository("cran", "2022-08-01", "")),
             ("/cran/5", repository("cran", "5", "")),
-            ("/__api__/status", Route::Public(PublicRoute::Status)),
-            ("/__api__/repos", Route::Public(PublicRoute::Repos)),
-            ("/__api__/repos/", Route::Public(PublicRoute::Repos)),
-            ("/__api__/repos/1", Route::Public(PublicRoute::Repo(s("1")))),
-            ("/__api__/repos/cran/sources", Route::Public(PublicRoute::RepoSources(s("cran")))),
-            ("/__api__/repos/cran/packages", Route::Public(PublicRoute::Packages(s("cran")))),
-            ("/__api__/repos/cran/packages/A3", Route::Public(PublicRoute::Package(s("cran"), s("A3")))),
-            ("/__api__/repos/1/transaction-dates", Route::Public(PublicRoute::TransactionDates(s("1")))),
-            ("/__api__/repos/1/first-transaction", Route::Public(PublicRoute::FirstTransaction(s("1")))),
-            ("/__api__/sources", Route::Public(PublicRoute::Sources)),
-            ("/__api__/sources/1", Route::Public(PublicRoute::Source(s("1")))),
-            ("/__api__/sources/1/transactions", Route::Public(PublicRoute::SourceTransactions(s("1")))),
-            ("/__api__/sources/1/packages", Route::Public(PublicRoute::SourcePackages(s("1")))),
-            (
-                "/__api__/repos/1/packages/A3/builds",
-                Route::Public(PublicRoute::PackageBinaries(s("1"), s("A3"))),
-            ),
-            (
-                "/__api__/repos/1/packages/A3/binaries/logs",
-                Route::Public(PublicRoute::BuildLog(s("1"), s("A3"))),
-            ),
-            (
-                "/__api__/repos/1/packages/A3/sysreqs",
-                Route::Public(PublicRoute::PackageSysreqs(s("1"), s("A3"))),
-            ),
-            ("/__api__/repos/1/sysreqs", Route::Public(PublicRoute::Sysreqs(s("1")))),
-            (
-                "/__api__/sources/1/packages/A3/releases",
-                Route::Public(PublicRoute::SourceReleases(s("1"), s("A3"))),
-            ),
-            ("/__api__/alerts", Route::Public(PublicRoute::Alerts)),
-            ("/__api__/verify-auth", Route::Public(PublicRoute::VerifyAuth)),
-            ("/__api__/swagger/", Route::Public(PublicRoute::Swagger)),
-            ("/__api__/swagger/index.html", Route::Public(PublicRoute::Swagger)),
-            ("/__api__/swagger/doc.json", Route::Public(PublicRoute::OpenApi)),
-            ("/__api__/metrics/packages", Route::Public(PublicRoute::MetricsPackages)),
-            ("/__api__/admin/v1/repos/x", Route::Admin(s("repos/x"))),
         ];
         for (path, expected) in table {
             assert_eq!(route(path), Ok(expected), "{path}");
         }
-    }
-
-    #[test]
-    fn post_requests_have_a_route_too() {
-        let parsed = |method: Method, path: &str| {
-            parse(&method, path, None, 4096).map(|(route, _)| route).map_err(|e| (e.status.as_u16(), e.allow))
-        };
-        let table = [
-            ("/__api__/repos/1/sysreqs", PostRoute::Sysreqs("1".to_owned()), "GET, HEAD, POST"),
-            ("/__api__/repos/cran/filter/packages", PostRoute::Filter(Some("cran".to_owned())), "POST"),
-            ("/__api__/filter/packages", PostRoute::Filter(None), "POST"),
-            ("/__api__/url", PostRoute::Url, "POST"),
-        ];
-        for (path, expected, allowed) in table {
-            assert_eq!(parsed(Method::POST, path), Ok(Route::Post(expected)), "{path}");
-            assert_eq!(parsed(Method::PUT, path), Err((405, Some(allowed))), "{path}");
-        }
-        assert_eq!(parsed(Method::GET, "/__api__/filter/packages"), Err((405, Some("POST"))));
-        assert_eq!(parsed(Method::POST, "/__api__/filter"), Err((404, None)));
     }
 
     #[test]
@@ -437,12 +302,29 @@ mod tests {
             for path in ["/", "/cran/latest/src/contrib/PACKAGES", "/__api__/repos"] {
                 let refused = parse(&method, path, None, 4096).expect_err("refused");
                 assert_eq!(
-                    (refused.status.as_u16(), refused.allow),
+                    (refused.status.as_u16(), refused.allow.as_deref()),
                     (405, Some("GET, HEAD")),
                     "{method} {path}"
                 );
             }
         }
-        assert!(parse(&Method::POST, "/__api__/admin/v1/repos", None, 4096).is_ok());
+    }
+
+    #[test]
+    fn only_the_admin_api_needs_a_permission() {
+        for (path, permission, format) in [
+            ("/", Permission::PublicRead, ErrorFormat::Text),
+            ("/__ping__", Permission::PublicRead, ErrorFormat::Text),
+            ("/cran", Permission::PublicRead, ErrorFormat::Text),
+            ("/cran/latest/src/contrib/PACKAGES", Permission::PublicRead, ErrorFormat::Text),
+            ("/bioc/config.yaml", Permission::PublicRead, ErrorFormat::Text),
+            ("/__api__/repos", Permission::PublicRead, ErrorFormat::Json),
+            ("/__api__/admin/v1/status", Permission::Admin, ErrorFormat::Json),
+            ("/__api__/admin/v1/repos/x", Permission::Admin, ErrorFormat::Json),
+            ("//__api__/admin/v1/nothing", Permission::Admin, ErrorFormat::Json),
+        ] {
+            let route = route(path).expect(path);
+            assert_eq!((route.permission(), route.error_format()), (permission, format), "{path}");
+        }
     }
 }

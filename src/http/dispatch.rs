@@ -1,0 +1,185 @@
+//! Dispatch of a request to its handler, once it has the permission that its route requires.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+use http::{Method, Response};
+
+use super::app::App;
+use super::base_url::RequestHead;
+use super::body::Body;
+use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
+use super::error::Failure;
+use super::listener::Peer;
+use super::permission::{Permission, Principal};
+use super::r::platform_request::{self, PlatformRequest};
+use super::r::resolve::Entry;
+use super::r::{bioconductor, resolve};
+use super::request_body::Incoming;
+use super::resolve_cache::Validity;
+use super::response::{self, ErrorFormat};
+use super::route::{self, Route};
+use super::target::Query;
+use super::{pages, public};
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::r::bioconductor::PartName;
+use crate::r::layout::RPath;
+
+/// Handles a request from the network.
+pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
+    let RequestHead { parts, path, received_at: began, .. } = *head;
+    let client = Principal::Anonymous;
+    let query = parts.uri.query();
+    if let Some(entry) = app.resolve_cache.get(&app.state, began, path, query) {
+        return match client.require(entry.permission) {
+            Ok(()) => resolve::answer(app, &entry, &PlatformRequest::NoBinaries, parts, began).await,
+            Err(failure) => response::failure(&failure, ErrorFormat::Text),
+        };
+    }
+    let agent = platform_request::user_agent(parts);
+    if let Some(chosen) = app.resolve_cache.get_negotiated(&app.state, began, path, query, agent) {
+        return match client.require(chosen.entry.permission) {
+            Ok(()) => resolve::answer(app, &chosen.entry, &chosen.platform_request(), parts, began).await,
+            Err(failure) => response::failure(&failure, ErrorFormat::Text),
+        };
+    }
+    match route::parse(&parts.method, path, query, app.limits.target_bytes) {
+        Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
+        Ok((route, query)) => match client.require(route.permission()) {
+            Err(failure) => response::failure(&failure, route.error_format()),
+            Ok(()) => read(app, route, &query, head, body).await,
+        },
+    }
+}
+
+/// Handles a route of anything but the admin API, for a client that has the permission.
+pub(super) async fn read(
+    app: &App,
+    route: Route,
+    query: &Query,
+    head: &RequestHead<'_>,
+    body: Incoming,
+) -> Response<Body> {
+    let RequestHead { parts, path, received_at: began, .. } = *head;
+    let (permission, format) = (route.permission(), route.error_format());
+    let answered = match route {
+        Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
+        Route::Home => {
+            let site = app.site.load_full();
+            Ok(pages::index_page(&app.state.catalog.get(), site.address.as_deref()))
+        }
+        Route::Latest { repo, trailing_slash: slash } => {
+            pages::redirect_to_latest(&app.state.catalog.get(), &repo, slash)
+        }
+        Route::Repository { repo, snapshot, path: None, .. } => {
+            pages::repository_page(app, &repo, snapshot, head).await
+        }
+        Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
+        Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
+            let linux = linux.as_deref();
+            // Taken before anything is resolved.
+            let validity = Validity::of(&app.state, began);
+            let address =
+                Address { repo: &repo, snapshot, part, r_path: &wanted, path, validity, permission };
+            match platform_request::choose(app, linux, &wanted, parts, query) {
+                Err(failure) => {
+                    let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
+                    record_failure(app, &wanted, binary, &failure, parts, began);
+                    Err(failure)
+                }
+                Ok(asked) => repository(app, &address, &asked, parts, began).await.inspect_err(|failure| {
+                    record_failure(app, &wanted, asked.requested_binary(parts), failure, parts, began);
+                }),
+            }
+        }
+        Route::Public(route) => {
+            budgeted(app, head.peer, public::answer(app, &route, query, head, body)).await
+        }
+        Route::Admin(_) => Err(Failure::no_such_address()),
+    };
+    answered.unwrap_or_else(|failure| response::failure(&failure, format))
+}
+
+/// Makes a response within the memory budget of responses.
+async fn budgeted(
+    app: &App,
+    peer: Peer,
+    response: impl Future<Output = Result<Response<Body>, Failure>>,
+) -> Result<Response<Body>, Failure> {
+    let reserved = app.response_budget.reserve(app.client(peer))?;
+    reserved.charge(response.await?)
+}
+
+/// A parsed address inside a repository.
+struct Address<'a> {
+    repo: &'a str,
+    snapshot: Snapshot,
+    part: Option<PartName>,
+    r_path: &'a RPath,
+    /// The whole raw path.
+    path: &'a str,
+    /// What the resolution depends on, taken before it.
+    validity: Validity,
+    permission: Permission,
+}
+
+/// Returns a document or a file of a repository.
+async fn repository(
+    app: &App,
+    address: &Address<'_>,
+    asked: &PlatformRequest<'_>,
+    parts: &Parts,
+    began: Timestamp,
+) -> Result<Response<Body>, Failure> {
+    let Address { repo, snapshot, part, r_path: wanted, path, validity: moment, permission } = *address;
+    // Entries that depend on the address alone were looked up before it was parsed.
+    let (name, known) = match asked.cache_key() {
+        None => (Cow::Borrowed(path), None),
+        Some(name) => {
+            let name = format!("{path} {name}");
+            let known = app.resolve_cache.get(&app.state, began, &name, None);
+            (Cow::Owned(name), known)
+        }
+    };
+    let entry = match known {
+        Some(entry) => entry,
+        None => {
+            let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
+            let wanted = resolve::resolve(app, repo, part, snapshot, wanted, asked).await?;
+            app.resolve_cache.insert(&name, Entry::new(moment, permission, wanted))
+        }
+    };
+    app.resolve_cache.insert_negotiated(moment, path, platform_request::user_agent(parts), asked, &entry);
+    Ok(resolve::answer(app, &entry, asked, parts, began).await)
+}
+
+/// Records a request for a package file that failed before a file was found.
+fn record_failure(
+    app: &App,
+    wanted: &RPath,
+    wish: Option<RequestedBinary<'_>>,
+    failure: &Failure,
+    parts: &Parts,
+    began: Timestamp,
+) {
+    let Some(named) = download_log::package_path(wanted).filter(|_| parts.method == Method::GET) else {
+        return;
+    };
+    let PackagePath { package, version, archived } = named;
+    let service = failure.status.is_server_error();
+    let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
+    let outcome = Completion::Failed { is_service_failure: service, error };
+    app.recorder.record(
+        &PackageRequest {
+            received_at: began,
+            package,
+            version,
+            archived,
+            requested_binary: wish,
+            missing_binary: None,
+            outcome,
+        },
+        false,
+    );
+}

@@ -1,0 +1,35 @@
+//! The permission that a route requires, and which clients have it.
+
+use super::error::Failure;
+
+/// What a client needs for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Reading of repositories and of the public API: open to everyone.
+    PublicRead,
+    /// The admin API.
+    Admin,
+}
+
+/// The client of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Principal {
+    /// Any client on the network.
+    Anonymous,
+    /// A client of the admin socket, to which only administrators have access.
+    Administrator,
+}
+
+impl Principal {
+    /// Checks the permission for an answer, new or cached.
+    ///
+    /// # Errors
+    /// 404: as if there were nothing at the address.
+    pub(super) fn require(self, permission: Permission) -> Result<(), Failure> {
+        match (self, permission) {
+            (Principal::Anonymous | Principal::Administrator, Permission::PublicRead)
+            | (Principal::Administrator, Permission::Admin) => Ok(()),
+            (Principal::Anonymous, Permission::Admin) => Err(Failure::no_such_address()),
+        }
+    }
+}

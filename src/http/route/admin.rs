@@ -1,0 +1,182 @@
+//! The addresses of the admin API, `/__api__/admin/v1/…`; `docs/api/admin.json` (OpenAPI) describes them.
+
+use http::{Method, StatusCode};
+
+use super::table::{self, routes};
+use crate::http::error::Failure;
+
+/// A request to the admin API, or why it has no answer: also whether an address exists is for administrators only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminRoute {
+    /// About the server process; served in every mode.
+    Control(Result<ControlRoute, Failure>),
+    /// About everything else; served while the server is online.
+    Data(Result<DataRoute, Failure>),
+}
+
+routes! {
+    /// Addresses of the server process.
+    ControlRoute {
+        GET ["status"] => Status,
+        GET ["nodes"] => Nodes,
+        POST ["online"] => Online,
+        POST ["offline"] => Offline,
+        POST ["reload"] => Reload,
+        PUT ["log", "level"] => LogLevel,
+        POST ["log", "reopen"] => ReopenLogs,
+    }
+}
+
+routes! {
+    /// Addresses of sources, repositories, jobs and storage.
+    DataRoute {
+        GET ["sources"] => Sources,
+        POST ["sources"] => CreateSource,
+        GET ["sources", name] => Source(name),
+        PATCH ["sources", name] => EditSource(name),
+        DELETE ["sources", name] => DeleteSource(name),
+        GET ["sources", name, "packages"] => SourcePackages(name),
+        POST ["sources", name, "packages"] => AddPackages(name),
+        POST ["sources", name, "packages", "remove"] => RemovePackage(name),
+        GET ["sources", name, "binaries"] => SourceBinaries(name),
+        POST ["sources", name, "binaries"] => AddBinaries(name),
+        POST ["sources", name, "binaries", "remove"] => RemoveBinary(name),
+        GET ["repos"] => Repos,
+        POST ["repos"] => CreateRepo,
+        GET ["repos", name] => Repo(name),
+        PATCH ["repos", name] => EditRepo(name),
+        DELETE ["repos", name] => DeleteRepo(name),
+        GET ["repos", name, "packages"] => RepoPackages(name),
+        GET ["repos", name, "explain"] => Explain(name),
+        POST ["repos", name, "sources"] => Subscribe(name),
+        PUT ["repos", name, "sources"] => ReorderSources(name),
+        DELETE ["repos", name, "sources", source] => Unsubscribe(name, source),
+        POST ["uploads"] => Upload,
+        POST ["repair", "clock"] => RepairClock,
+        POST ["sync"] => StartSync,
+        POST ["backfill"] => StartBackfill,
+        DELETE ["backfill", source] => StopBackfill(source),
+        GET ["bioconductor", "versions"] => BioconductorVersions,
+        GET ["storage"] => Storage,
+        POST ["storage", "adopt"] => AdoptStorage,
+        POST ["storage", "sweep"] => SweepStorage,
+        POST ["storage", "restore"] => RestoreStorage,
+        GET ["jobs"] => Jobs,
+        GET ["jobs", id] => Job(id),
+        GET ["distributions"] => Distributions,
+        GET ["openapi.json"] => OpenApi,
+    }
+}
+
+/// Parses the decoded segments after the prefix.
+pub(super) fn parse(method: &Method, names: &[&str]) -> AdminRoute {
+    let names = names.strip_suffix(&[""]).unwrap_or(names);
+    match table::route(method, |method| ControlRoute::find(method, names), unknown) {
+        Err(failure) if failure.status == StatusCode::NOT_FOUND => {
+            AdminRoute::Data(table::route(method, |method| DataRoute::find(method, names), unknown))
+        }
+        control => AdminRoute::Control(control),
+    }
+}
+
+fn unknown() -> Failure {
+    Failure::not_found("the admin API has nothing at this address; rspm and server may differ in version")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_has_one_route() {
+        let s = || "x".to_owned();
+        let control = [
+            ("GET", "status", ControlRoute::Status),
+            ("GET", "nodes", ControlRoute::Nodes),
+            ("POST", "online", ControlRoute::Online),
+            ("POST", "offline", ControlRoute::Offline),
+            ("POST", "reload", ControlRoute::Reload),
+            ("PUT", "log/level", ControlRoute::LogLevel),
+            ("POST", "log/reopen", ControlRoute::ReopenLogs),
+        ];
+        let data = [
+            ("GET", "sources", DataRoute::Sources),
+            ("GET", "sources/", DataRoute::Sources),
+            ("POST", "sources", DataRoute::CreateSource),
+            ("GET", "sources/x", DataRoute::Source(s())),
+            ("PATCH", "sources/x", DataRoute::EditSource(s())),
+            ("DELETE", "sources/x", DataRoute::DeleteSource(s())),
+            ("GET", "sources/x/packages", DataRoute::SourcePackages(s())),
+            ("POST", "sources/x/packages", DataRoute::AddPackages(s())),
+            ("POST", "sources/x/packages/remove", DataRoute::RemovePackage(s())),
+            ("GET", "sources/x/binaries", DataRoute::SourceBinaries(s())),
+            ("POST", "sources/x/binaries", DataRoute::AddBinaries(s())),
+            ("POST", "sources/x/binaries/remove", DataRoute::RemoveBinary(s())),
+            ("GET", "repos", DataRoute::Repos),
+            ("POST", "repos", DataRoute::CreateRepo),
+            ("GET", "repos/x", DataRoute::Repo(s())),
+            ("PATCH", "repos/x", DataRoute::EditRepo(s())),
+            ("DELETE", "repos/x", DataRoute::DeleteRepo(s())),
+            ("GET", "repos/x/packages", DataRoute::RepoPackages(s())),
+            ("GET", "repos/x/explain", DataRoute::Explain(s())),
+            ("POST", "repos/x/sources", DataRoute::Subscribe(s())),
+            ("PUT", "repos/x/sources", DataRoute::ReorderSources(s())),
+            ("DELETE", "repos/x/sources/y", DataRoute::Unsubscribe(s(), "y".to_owned())),
+            ("POST", "uploads", DataRoute::Upload),
+            ("POST", "repair/clock", DataRoute::RepairClock),
+            ("POST", "sync", DataRoute::StartSync),
+            ("POST", "backfill", DataRoute::StartBackfill),
+            ("DELETE", "backfill/x", DataRoute::StopBackfill(s())),
+            ("GET", "bioconductor/versions", DataRoute::BioconductorVersions),
+            ("GET", "storage", DataRoute::Storage),
+            ("POST", "storage/adopt", DataRoute::AdoptStorage),
+            ("POST", "storage/sweep", DataRoute::SweepStorage),
+            ("POST", "storage/restore", DataRoute::RestoreStorage),
+            ("GET", "jobs", DataRoute::Jobs),
+            ("GET", "jobs/x", DataRoute::Job(s())),
+            ("GET", "distributions", DataRoute::Distributions),
+            ("GET", "openapi.json", DataRoute::OpenApi),
+        ];
+        for (method, path, expected) in control {
+            assert_eq!(parsed(method, path), AdminRoute::Control(Ok(expected)), "{method} {path}");
+        }
+        for (method, path, expected) in data {
+            assert_eq!(parsed(method, path), AdminRoute::Data(Ok(expected)), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_get_the_list_of_allowed_ones() {
+        for (path, allowed) in [
+            ("status", "GET"),
+            ("online", "POST"),
+            ("log/level", "PUT"),
+            ("sources", "GET, POST"),
+            ("sources/x", "GET, PATCH, DELETE"),
+            ("sources/x/packages", "GET, POST"),
+            ("sources/x/binaries/remove", "POST"),
+            ("repos/x/sources", "POST, PUT"),
+            ("repos/x/sources/y", "DELETE"),
+            ("backfill/x", "DELETE"),
+            ("jobs/x", "GET"),
+        ] {
+            for method in ["HEAD", "TRACE"] {
+                let (AdminRoute::Control(Err(failure)) | AdminRoute::Data(Err(failure))) =
+                    parsed(method, path)
+                else {
+                    panic!("{method} {path} has a route");
+                };
+                assert_eq!(failure.allow.as_deref(), Some(allowed), "{method} {path}");
+            }
+        }
+        for path in ["", "nothing", "sources/x/y", "repos/x/explain/y", "log"] {
+            let AdminRoute::Data(Err(failure)) = parsed("GET", path) else { panic!("{path} has a route") };
+            assert_eq!((failure.status, failure.allow), (StatusCode::NOT_FOUND, None), "{path}");
+        }
+    }
+
+    fn parsed(method: &str, path: &str) -> AdminRoute {
+        let names: Vec<&str> = path.split('/').collect();
+        parse(&method.parse().expect("a method"), &names)
+    }
+}

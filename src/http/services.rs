@@ -1,0 +1,87 @@
+//! The services that listeners use: the public one on the network, and the one on the admin socket.
+
+use std::time::Instant;
+
+use http::{Request, Response};
+
+use super::admin;
+use super::base_url::RequestHead;
+use super::body::Body;
+use super::dispatch;
+use super::host_header;
+use super::listener::{Peer, Service};
+use super::permission::Principal;
+use super::request_body::Incoming;
+use super::request_log::{self, Arrival};
+use super::response::{self, ErrorFormat};
+use super::route::{self, Route};
+use super::switch::{self, Switch};
+
+/// The service on the network: everything but the admin API.
+#[derive(Clone)]
+pub struct PublicService(pub Switch);
+
+/// The service on the admin socket: the admin API, and everything else too.
+#[derive(Clone)]
+pub struct AdminService(pub Switch);
+
+impl Service for PublicService {
+    async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+        let context = self.0.context();
+        let (began, since) = ((context.clock)(), Instant::now());
+        let settled = host_header::normalise_host(&mut request);
+        let (parts, body) = request.into_parts();
+        let path = context.site.load().strip_prefix(parts.uri.path());
+        let mut response = match settled.map(|()| self.0.app()) {
+            Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
+            Ok(Some(app)) => {
+                let mut response = dispatch::network(
+                    &app,
+                    &RequestHead { peer, parts: &parts, path, received_at: began },
+                    body,
+                )
+                .await;
+                response.body_mut().set_owner(app);
+                response
+            }
+            Ok(None) => response::failure(
+                &switch::unavailable(&context.control.mode(), Principal::Anonymous),
+                ErrorFormat::of_path(path),
+            ),
+        };
+        let tls = matches!(peer, Peer::Tcp { tls: true, .. });
+        context.site.load().apply(tls, &mut response);
+        request_log::log(&context.access_log, peer, Arrival { time: began.0, since }, parts, &mut response);
+        response
+    }
+}
+
+impl Service for AdminService {
+    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        let context = self.0.context();
+        let began = (context.clock)();
+        let path = context.site.load().strip_prefix(request.uri().path()).to_owned();
+        let limit = context.limits.target_bytes;
+        let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
+            Err(failure) => response::failure(&failure, ErrorFormat::of_path(&path)),
+            Ok((Route::Admin(route), query)) => {
+                admin::answer(&self.0, peer, request, &path, route, &query).await
+            }
+            Ok((route, query)) => match self.0.app() {
+                Some(app) => {
+                    let (parts, body) = request.into_parts();
+                    let head = RequestHead { peer, parts: &parts, path: &path, received_at: began };
+                    let mut response = dispatch::read(&app, route, &query, &head, body).await;
+                    response.body_mut().set_owner(app);
+                    response
+                }
+                None => response::failure(
+                    &switch::unavailable(&context.control.mode(), Principal::Administrator),
+                    ErrorFormat::of_path(&path),
+                ),
+            },
+        };
+        context.site.load().apply(false, &mut response);
+        response
+    }
+}

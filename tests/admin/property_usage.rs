@@ -161,7 +161,7 @@ pub(super) fn postgres_usage_data_url_is_another_schema() {
     until("the download is written", || downloads(&server) == 1);
     has_usage(&own);
     postgres::server().sql(&format!(
-        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'shared_schema the core'; END IF; END $$"
+        "DO $$ BEGIN IF to_regclass('{core}.usage_download') IS NOT NULL THEN RAISE 'usage tables in the main schema'; END IF; END $$"
     ));
     let (shared_schema, url) = over_tcp("postgres", "");
     let server = server_with_download(on_postgres(&url, ""));

@@ -85,7 +85,7 @@ async fn a_403_of_a_bucket_for_a_missing_file_leads_to_its_archive_too() {
     fixture.mirror.set(&moved.listed(), |page| page.status = Some((403, "X-Bucket: yes")));
     fixture.mirror.put(&moved.archived(), moved.bytes.clone());
     assert!(fixture.get(&moved).await.expect("from the archive") == moved.bytes);
-    let forbidden = Entry::new("forbidden", "1.0", KB);
+    let forbidden = Entry::new("shut", "1.0", KB);
     fixture.mirror.publish(&[moved, forbidden.clone()], &[]);
     fixture.mirror.set(&forbidden.listed(), |page| page.status = Some((403, "X-Bucket: yes")));
     fixture.sync().await;

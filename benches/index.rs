@@ -7,14 +7,15 @@ use std::sync::Arc;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::{self, Db};
+use rstudio_pm::edit::{Actor, Edits, OnExisting};
+use rstudio_pm::fetch::Fetches;
 use rstudio_pm::jobs::{JobState, Jobs, Started};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Timestamp};
-use rstudio_pm::repo::Repo;
-use rstudio_pm::repo::edit::{Actor, OnExisting};
-use rstudio_pm::repo::index::{Document, DocumentRequest};
+use rstudio_pm::serve::Repositories;
+use rstudio_pm::serve::index::{Document, DocumentRequest};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::sync::Sync;
@@ -37,27 +38,26 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
-    // `Repo` spawns a task.
+    // `Fetches` spawns a task.
     let _inside = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
     for (form, document, plain) in [
         ("gz", Document::PackagesGz, Document::Packages),
         ("rds", Document::PackagesRds, Document::PackagesRds),
     ] {
-        let point =
-            runtime.block_on(Repo::new(state.clone()).point("bench", Snapshot::Latest)).expect("a point");
+        let point = runtime.block_on(repositories(&state).point("bench", Snapshot::Latest)).expect("a point");
         let decoded = runtime
-            .block_on(Repo::new(state.clone()).document(&DocumentRequest::new(point.clone(), plain.clone())))
+            .block_on(repositories(&state).document(&DocumentRequest::new(point.clone(), plain.clone())))
             .expect("an index");
         let raw = folder.path().join("raw");
         std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
         let (mut ratios, mut ours_all, mut theirs_all, mut queries) = (vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
-            // A new `Repo` has empty caches.
-            let repo = Repo::new(state.clone());
+            // New `Repositories` have empty caches.
+            let repositories = repositories(&state);
             let (ours, _) = cpu::of(|| {
                 runtime
-                    .block_on(repo.document(&DocumentRequest::new(point.clone(), document.clone())))
+                    .block_on(repositories.document(&DocumentRequest::new(point.clone(), document.clone())))
                     .expect("an index")
             });
             let tree = point.trees[0];
@@ -116,13 +116,19 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let mut progress = job.state.clone();
     let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
-    let repo = Repo::new(state.clone());
+    let edits = Edits::new(Fetches::new(state.clone()), Arc::default(), state.clone());
     let actor = Actor("bench".to_owned());
-    repo.create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
+    edits
+        .create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
         .await
         .expect("a repository");
-    repo.subscribe("bench", "cran", OnExisting::Fail, &actor).await.expect("a subscription");
+    edits.subscribe("bench", "cran", OnExisting::Fail, &actor).await.expect("a subscription");
     state
+}
+
+/// Repositories with empty caches.
+fn repositories(state: &Arc<State>) -> Arc<Repositories> {
+    Repositories::new(Fetches::new(state.clone()), state.clone())
 }
 
 /// Decodes a gzip stream; returns other bytes unchanged.

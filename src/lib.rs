@@ -2,18 +2,18 @@
 //!
 //! The work has three parts.
 //!
-//! 1. **Import.** [`upstream`] reads a mirror, [`sync`] plans the changes and writes them, [`repo`] stores the
+//! 1. **Import.** [`upstream`] reads a mirror, [`sync`] plans the changes and writes them, [`edit`] stores the
 //!    packages that an administrator adds. Bytes go to [`storage`] under their SHA-256 first, rows to [`db`] second.
 //! 2. **Resolve.** Every published state of a package list is a numbered step; [`catalog`] resolves the snapshot of
 //!    a URL (`latest`, a date, a transaction) to a point, without a query to the database.
-//! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`repo`] and responds; [`daemon`] starts,
+//! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`serve`] and responds; [`daemon`] starts,
 //!    supervises and stops everything; [`cli`] is a client of the daemon's admin API.
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
 //! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
-//! | work | `upstream` `state` `catalog` `jobs` `control` `repo` `sync` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `repo`, `sync` → all of these; `usage` → `state`, `jobs` |
+//! | work | `upstream` `state` `catalog` `jobs` `control` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `fetch`, `sync` → all of these; `serve` → also `fetch`; `edit` → also `serve`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -47,14 +47,20 @@ pub mod storage;
 pub mod catalog;
 /// Commands to the server process, and its mode.
 pub mod control;
+/// The edits of administrators: uploads, packages, sources, repositories, subscriptions.
+pub mod edit;
+/// Coalesced downloads of package files: one request to the mirror, however many clients wait.
+pub mod fetch;
 /// Running jobs, their progress, and schedules.
 pub mod jobs;
-/// Repositories: indexes, files, lazy fetches, and the edits of administrators.
-pub mod repo;
+/// The read side of repositories: points, owners, files, indexes, listings, explanations.
+pub mod serve;
 /// Handles of the stores and of the other work rooms.
 pub mod state;
 /// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;
+/// Clean-up of storage, its ownership, nightly maintenance, and the repair of the clock.
+pub mod upkeep;
 /// Mirrors, system requirement rules and advisories, over HTTP or on disk.
 pub mod upstream;
 /// Download counts, kept in a database of their own.

@@ -27,13 +27,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "control",
         ],
     ),
+    ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
-        "repo",
+        "serve",
         &[
-            "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
-            "jobs", "state",
+            "model", "config", "r", "advisory", "bundle", "db", "storage", "upstream", "catalog", "state",
+            "fetch",
         ],
     ),
+    ("edit", &["model", "config", "r", "db", "storage", "catalog", "state", "fetch", "serve"]),
+    ("upkeep", &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit"]),
     (
         "sync",
         &[
@@ -46,14 +49,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "http",
         &[
             "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
-            "catalog", "jobs", "control", "state", "repo", "sync", "usage",
+            "catalog", "jobs", "control", "state", "fetch", "serve", "edit", "sync", "upkeep", "usage",
         ],
     ),
     (
         "daemon",
         &[
             "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
-            "catalog", "jobs", "control", "state", "repo", "sync", "usage", "http",
+            "catalog", "jobs", "control", "state", "fetch", "serve", "edit", "sync", "upkeep", "usage",
+            "http",
         ],
     ),
     ("cli", &["model", "config", "api"]),
@@ -315,5 +319,5 @@ fn nothing_is_left_unbuilt() {
 #[test]
 fn multi_line_uses_are_seen_too() {
     assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "model"]);
-    assert_eq!(rooms_named("fn f(x: crate::repo::Repo) -> crate::api::Error"), ["repo", "api"]);
+    assert_eq!(rooms_named("fn f(x: crate::serve::Repositories) -> crate::api::Error"), ["serve", "api"]);
 }

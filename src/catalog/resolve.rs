@@ -62,7 +62,7 @@ const NEWEST: Timestamp = Timestamp(i64::MAX);
 /// Returns the point for `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, at `now`.
 ///
 /// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a node with a slow
-/// clock could still publish into it. `Repo::point` closes such a day first.
+/// clock could still publish into it. `serve::point` closes such a day first.
 pub fn resolve(
     catalog: &Catalog,
     repo: &Repository,

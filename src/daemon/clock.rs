@@ -2,9 +2,10 @@
 //! synchronised by NTP.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::repo::Repo;
+use crate::upkeep::Upkeep;
 
 /// Interval between checks of the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -21,11 +22,11 @@ pub(super) fn is_synchronised() -> bool {
 }
 
 /// Accepts the clock if it is ahead and synchronised. Logs errors.
-pub(super) async fn accept_if_synchronised(repo: &Repo) {
-    if !repo.has_outage_skew() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
+pub(super) async fn accept_if_synchronised(upkeep: &Upkeep) {
+    if !upkeep.has_outage_skew() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
         return;
     }
-    match repo.accept_clock().await {
+    match upkeep.accept_clock().await {
         Ok(Some(repair)) => {
             tracing::warn!("{}; accepted, because the clock is synchronised by NTP", repair.skew);
         }
@@ -35,9 +36,9 @@ pub(super) async fn accept_if_synchronised(repo: &Repo) {
 }
 
 /// Checks the clock periodically: after boot a machine is synchronised with some delay.
-pub(super) async fn watch(repo: Repo) {
+pub(super) async fn watch(upkeep: Arc<Upkeep>) {
     loop {
-        accept_if_synchronised(&repo).await;
+        accept_if_synchronised(&upkeep).await;
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

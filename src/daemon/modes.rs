@@ -183,7 +183,7 @@ impl Supervisor {
 /// The requests and jobs that use an app; `ours` references are held here and not counted.
 fn work(app: &Arc<App>, ours: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-    match app.repo.fetching() {
+    match app.fetches.in_progress() {
         0 => {}
         1 => jobs.push("1 download from a mirror".to_owned()),
         n => jobs.push(format!("{n} downloads from mirrors")),

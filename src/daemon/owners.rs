@@ -2,8 +2,8 @@
 
 use crate::config::{ClassLocation, Config, StorageClass};
 use crate::db::{DatabaseState, Db};
-use crate::repo::ownership::{self, MarkerComparison};
 use crate::storage::{Key, Marker, Owner, Storage, StorageError};
+use crate::upkeep::ownership::{self, MarkerComparison};
 
 /// Findings about the owner of each class. Inaccessible databases and locations are reported by other checks.
 pub(super) fn findings(config: &Config) -> Vec<(StorageClass, String)> {

@@ -9,16 +9,19 @@ use super::error::StartError;
 use crate::catalog::CatalogHandle;
 use crate::config::Config;
 use crate::db::Db;
+use crate::edit::{Edits, Uploads};
+use crate::fetch::Fetches;
 use crate::http::budget::ResponseBudget;
 use crate::http::download_log::DownloadRecorder;
 use crate::http::resolve_cache::ResolveCache;
 use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
 use crate::model::time::{Clock, Timestamp};
-use crate::repo::Repo;
+use crate::serve::Repositories;
 use crate::state::State;
 use crate::storage::Storage;
 use crate::sync::Sync;
+use crate::upkeep::Upkeep;
 use crate::upstream::Upstream;
 use crate::usage::Usage;
 
@@ -82,15 +85,22 @@ async fn build_app(
     tokio::spawn(sync.load_rules());
     tokio::spawn(sync.report_directories());
     tokio::spawn(sync.load_advisories());
-    let repo = Repo::new(Arc::clone(&state));
-    clock::accept_if_synchronised(&repo).await;
-    repo.on_mismatch({
+    let fetches = Fetches::new(Arc::clone(&state));
+    let repositories = Repositories::new(Arc::clone(&fetches), Arc::clone(&state));
+    let uploads = Arc::<Uploads>::default();
+    let edits = Edits::new(Arc::clone(&fetches), Arc::clone(&uploads), Arc::clone(&state));
+    let upkeep = Upkeep::new(Arc::clone(&fetches), Arc::clone(&repositories), uploads, Arc::clone(&state));
+    clock::accept_if_synchronised(&upkeep).await;
+    fetches.on_mismatch({
         let sync = sync.clone();
         move |tree| sync.report_mismatch(tree)
     });
     let usage = Usage::start(&state);
     Ok(Arc::new(App {
-        repo,
+        fetches,
+        repositories,
+        edits,
+        upkeep,
         sync,
         state,
         site: Arc::clone(&context.site),

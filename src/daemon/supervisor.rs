@@ -94,8 +94,8 @@ impl RunningApp {
 
     /// Starts schedules and nightly work, until [`RunningApp::pause`].
     pub(super) fn run(&mut self) {
-        let (sync, repo, usage) = (self.app.sync.clone(), self.app.repo.clone(), self.app.usage.clone());
-        let comparing = repo.clone();
+        let (sync, upkeep, usage) = (self.app.sync.clone(), self.app.upkeep.clone(), self.app.usage.clone());
+        let comparing = upkeep.clone();
         let state = Arc::clone(&self.app.state);
         let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
         let config = state.config.load();
@@ -115,13 +115,13 @@ impl RunningApp {
         self.tasks.extend([
             tokio::spawn(async move { sync.run_backfills().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
-            tokio::spawn(clock::watch(self.app.repo.clone())),
+            tokio::spawn(clock::watch(self.app.upkeep.clone())),
             tokio::spawn(async move { comparing.run_comparisons().await }),
             tokio::spawn(async move {
-                repo.claim_storage().await;
+                upkeep.claim_storage().await;
                 // The old server may still add references to files that are unreferenced now.
                 before.wait_exit().await;
-                repo.run_maintenance().await;
+                upkeep.run_maintenance().await;
             }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;

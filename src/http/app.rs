@@ -10,17 +10,26 @@ use super::limits::Limits;
 use super::listener::Peer;
 use super::resolve_cache::ResolveCache;
 use super::response::SiteSettings;
-use crate::repo::Repo;
+use crate::edit::Edits;
+use crate::fetch::Fetches;
+use crate::serve::Repositories;
 use crate::state::State;
 use crate::sync::Sync;
+use crate::upkeep::Upkeep;
 use crate::usage::Usage;
 
 /// State shared by all request handlers; `daemon` creates it each time the server goes online.
 pub struct App {
     /// Handles of the database, the storage and other shared state.
     pub state: Arc<State>,
-    /// Package repositories.
-    pub repo: Repo,
+    /// Running fetches of package files.
+    pub fetches: Arc<Fetches>,
+    /// The read side of repositories.
+    pub repositories: Arc<Repositories>,
+    /// Administrative edits.
+    pub edits: Edits,
+    /// Clean-up, ownership of storage and nightly work.
+    pub upkeep: Arc<Upkeep>,
     /// Syncs and their schedule.
     pub sync: Sync,
     /// Download counters.

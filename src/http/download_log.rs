@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use crate::r::layout::RPath;
 use crate::r::platform::Platform;
 use crate::r::user_agent::RVersion;
-use crate::repo::negotiate::{MatchFailure, RVersionMatch};
+use crate::serve::negotiate::{MatchFailure, RVersionMatch};
 use crate::usage::{Download, Usage};
 
 /// A GET of a package file, answered or failed.

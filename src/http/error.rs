@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::api::error::Code;
 use crate::db::DbError;
-use crate::repo::RepoError;
+use crate::serve::RepoError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 

@@ -26,7 +26,7 @@ impl MetricsService {
             ("/metrics", &Method::GET | &Method::HEAD) => {
                 let drain = self.server.drain();
                 metrics::in_progress(drain.connections(), drain.requests());
-                metrics::fetches(self.switch.app().map_or(0, |app| app.repo.fetching()));
+                metrics::fetches(self.switch.app().map_or(0, |app| app.fetches.in_progress()));
                 match tokio::task::spawn_blocking(metrics::text).await {
                     Ok(text) => response::text(metrics::MEDIA_TYPE, text),
                     Err(error) => {

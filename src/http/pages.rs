@@ -58,7 +58,7 @@ pub(super) async fn repository_page(
     snapshot: Snapshot,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
-    let point = app.repo.point(name, snapshot).await?;
+    let point = app.repositories.point(name, snapshot).await?;
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;

@@ -6,7 +6,7 @@ use crate::api::distribution::Distribution;
 use crate::api::public::status::{self, Platform};
 use crate::catalog::Catalog;
 use crate::config::platforms::{self, Os, Platforms};
-use crate::repo::binaries;
+use crate::serve::binaries;
 
 /// The platforms of the status response.
 #[must_use]

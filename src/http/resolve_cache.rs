@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use super::r::platform_request::PlatformRequest;
 use super::r::resolve::Entry;
 use crate::model::time::{SECOND, Timestamp};
-use crate::repo::negotiate::PlatformChoice;
+use crate::serve::negotiate::PlatformChoice;
 use crate::state::State;
 
 /// Maximum number of entries; each is well below a kilobyte, as the bytes of documents are in the index cache.

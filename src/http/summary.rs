@@ -87,7 +87,7 @@ async fn serves(app: &App) -> String {
     let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
     for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
-        packages += app.repo.source_info(source.name.as_str()).await.map_or(0, |info| info.packages);
+        packages += app.repositories.source_info(source.name.as_str()).await.map_or(0, |info| info.packages);
     }
     let synced = match app.sync.last_success().await {
         Ok(Some(at)) => format!("cran synced {}", minute(at)),

@@ -3,7 +3,7 @@
 use crate::api::binary::Binary;
 use crate::r::layout::{FileName, RPath};
 use crate::r::platform::{ANY_ARCH, Target};
-use crate::repo::binary_rows::BinaryRow;
+use crate::serve::binary_rows::BinaryRow;
 
 /// Converts a binary to its wire type.
 pub(super) fn wire(row: BinaryRow) -> Binary {

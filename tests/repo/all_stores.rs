@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
+use rstudio_pm::edit::{AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{AddStatus, OnExisting, RemoveScope};
-use rstudio_pm::repo::file::FileBody;
-use rstudio_pm::repo::index::{Document, IndexForm};
-use rstudio_pm::repo::sweep::SweepOptions;
+use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::file::FileBody;
+use rstudio_pm::serve::index::{Document, IndexForm};
+use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::{archived, index, listing, point};
 use crate::support::backend::{Stores, World, actor, day};
@@ -73,8 +73,8 @@ async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
 pub(super) async fn fetched(world: &World, snapshot: &str, package: &str, version: &str) -> Option<Vec<u8>> {
     let point = point(world, "all", snapshot).await;
     let file = format!("{package}_{version}.tar.gz");
-    let located = world.repo.locate(&point, package, version, &file, false).await.ok()?;
-    let open = world.repo.open(&located, None).await.expect("stored bytes");
+    let located = world.repositories.locate(&point, package, version, &file, false).await.ok()?;
+    let open = world.repositories.open(&located, None).await.expect("stored bytes");
     Some(match open.body {
         FileBody::Memory(bytes) => bytes.to_vec(),
         FileBody::Stream(mut stream) => {
@@ -118,13 +118,13 @@ async fn scenario(stores: Stores) {
 
     // A closed day: the same bytes after ten transactions and a restart without the memory cache.
     world.noon("2024-03-02");
-    assert!(!world.repo.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open);
+    assert!(!world.repositories.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open);
     let before = forms(&world, "2024-03-01").await;
     for number in 0..9 {
         world.add("team", "internalpkg", &format!("2.{number}")).await;
     }
     let removed =
-        world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
+        world.edits.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
     assert_eq!(removed.len(), 12);
     assert_eq!(listing(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     world = world.restarted().await;
@@ -133,14 +133,14 @@ async fn scenario(stores: Stores) {
     }
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.1").await.is_some());
     let closed = point(&world, "all", "2024-03-01").await;
-    let detail = world.repo.package_detail(&closed, "internalpkg", None).await.expect("the package");
+    let detail = world.repositories.package_detail(&closed, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
     // Names are unique, and a clean-up removes nothing that is referred to.
     let team = "team".parse().expect("a name");
-    let again = world.repo.create_source(&team, SourceKind::Local, OnExisting::Fail);
+    let again = world.edits.create_source(&team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Concurrent edits lose nothing.
@@ -149,7 +149,7 @@ async fn scenario(stores: Stores) {
     }
     let actor = actor();
     let all =
-        ["a", "b", "c", "d"].map(|source| world.repo.subscribe("all", source, OnExisting::Fail, &actor));
+        ["a", "b", "c", "d"].map(|source| world.edits.subscribe("all", source, OnExisting::Fail, &actor));
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
     let catalog = world.state.catalog.get();
     assert_eq!(catalog.repo("all").expect("the repository").sources().len(), 6);

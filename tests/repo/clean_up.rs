@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
-use rstudio_pm::repo::sweep::SweepOptions;
+use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::sync::Sync;
+use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::listing;
 use crate::support::advisories;
@@ -43,7 +43,7 @@ async fn after_clean_up_of_replaced(world: World) -> World {
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
-    assert_eq!(world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 1);
     assert_eq!(objects(&persistent).len(), 1);
     world.restarted().await
 }
@@ -74,7 +74,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let all = stored(&packages, 3).await;
     make_old(&all);
 
-    world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
     let world = world.restarted().await;
@@ -82,7 +82,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     world.upload(&new).await.expect("an upload");
     stored(&packages, 5).await;
     let world = world.restarted().await;
-    let result = world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    let result = world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(result.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(required.iter().all(|path| path.exists()));
@@ -96,12 +96,12 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
-    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     let referenced =
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
     assert!(referenced.iter().all(|files| !files.is_empty()));
     make_old(&referenced.concat());
-    assert_eq!(world.repo.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
+    assert_eq!(world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
     assert!(referenced.concat().iter().all(|path| path.exists()));
 }
 

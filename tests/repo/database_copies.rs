@@ -6,9 +6,9 @@ use std::time::Duration;
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::db::{DbError, storage_class};
 use rstudio_pm::model::identity::Identity;
-use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::sweep::{SweepOptions, SweepResult};
+use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
+use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::ownership::{count, serves_everything, sweep_now, with_packages};
@@ -58,18 +58,18 @@ async fn refused(world: &World) -> bool {
 
 async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     add(&world, 0..9).await;
     let stored = count(&world).await;
 
     // The first server was started after the copy: the copy does not contain what that start wrote.
     let other = world.beside_on(with_database_copy(&world)).await;
-    assert_eq!(other.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(other.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(ownership(&other), Ownership::Contested);
     let confirmed = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
-    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(other.upkeep.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(count(&world).await, stored);
     let warnings = other.state.storage.condition().warnings();
     assert!(
@@ -77,50 +77,50 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
         "{warnings:?}"
     );
     // The first one detects it, continues, and removes nothing either.
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert_eq!(ownership(&world), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
     add(&world, 9..10).await;
     assert_eq!(count(&world).await, stored + 2);
 
     // After the first one adopts the class, the copy detects that it does not own the class.
-    assert_eq!(world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
-    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(world.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
+    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(other.repo.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(other.upkeep.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
     assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
     assert!(refused(&other).await);
     assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(all_own(&world));
     serves_everything(&world).await;
 }
 
 async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     let other = world.beside_on(with_database_copy(&world)).await;
-    other.repo.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
-    world.repo.claim_storage().await;
+    other.upkeep.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
+    world.upkeep.claim_storage().await;
     assert_eq!(ownership(&world), Ownership::Contested);
-    other.repo.claim_storage().await;
+    other.upkeep.claim_storage().await;
     assert_eq!(ownership(&other), Ownership::Contested);
     // Either of them may be kept.
-    other.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
-    world.repo.claim_storage().await;
+    other.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    world.upkeep.claim_storage().await;
     assert!(matches!(ownership(&world), Ownership::Foreign(_)) && refused(&world).await);
-    other.repo.claim_storage().await;
+    other.upkeep.claim_storage().await;
     assert!(all_own(&other));
 }
 
 async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let (original, packages) = (world.stores().clone(), world.folder().join("data/packages"));
     let away = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
@@ -136,7 +136,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
         assert_ne!(gcfg, original.gcfg);
         world = world.restarted_on(Stores { gcfg }).await;
     }
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     assert_eq!(ownership(&world), Ownership::Missing);
     assert_eq!(world.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
     assert!(refused(&world).await);
@@ -149,7 +149,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     }
     let world =
         world.restarted_after(away("away/packages", "data/packages")).await.restarted_on(original).await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(all_own(&world));
     serves_everything(&world).await;
     add(&world, 0..1).await;
@@ -187,15 +187,15 @@ on_disk_and_s3! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world
         .restarted_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
         .await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert_eq!(ownership(&world), Ownership::Missing);
-    world.repo.adopt_storage(&[CLASS]).await.expect("adopted");
+    world.upkeep.adopt_storage(&[CLASS]).await.expect("adopted");
     world.noon("2024-03-02");
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
     assert!(!refused(&world).await);
@@ -204,14 +204,14 @@ async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_location_for_a_class_without_rows_is_considered_new() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let gcfg = format!(
         "{}[FileStorage \"cran\"]\nLocation = {}/elsewhere\n",
         world.stores().gcfg,
         world.folder().display()
     );
     let world = world.restarted_on(Stores { gcfg }).await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(world.folder().join("elsewhere/owner/cran").exists());
     assert!(all_own(&world));
 }
@@ -219,7 +219,7 @@ async fn a_new_location_for_a_class_without_rows_is_considered_new() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adoption() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let elsewhere = World::new().await;
     let (from, world) = (world.folder().join("data"), world.restarted_after(|_| {}));
     let world = world.await;
@@ -231,7 +231,7 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
         .await;
     for _ in 0..2 {
         for either in [&world, &copied] {
-            either.repo.sweep(&sweep_now()).await.expect("a clean-up");
+            either.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
             assert!(all_own(either));
             assert_eq!(either.state.storage.condition().warnings(), []);
         }
@@ -242,10 +242,10 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_restored_together_and_older_storage_alone_need_no_adoption() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data"), &folder.join("backup"))).await;
     for number in 0..3 {
-        world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+        world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
         add(&world, number..number + 1).await;
     }
     // The storage of the backup with the newer database: its marker is one of the earlier ones.
@@ -256,7 +256,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         })
         .await;
     world.noon("2024-03-02");
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
@@ -268,7 +268,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
             copy(&folder.join("backup"), &folder.join("data"));
         })
         .await;
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     assert_eq!(world.state.storage.condition().warnings(), []);
     // Only the database of the backup: it has no rows for packages that were added later.
@@ -278,13 +278,13 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
             std::fs::rename(folder.join("newer"), folder.join("data/packages")).expect("moved");
         })
         .await;
-    assert_eq!(world.repo.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
     assert_eq!(ownership(&world), Ownership::Contested);
     assert!(!refused(&world).await);
-    world.repo.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    world.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted");
     assert_eq!(
         world
-            .repo
+            .upkeep
             .sweep(&SweepOptions { age: Duration::ZERO, ..sweep_now() })
             .await
             .expect("a clean-up")
@@ -302,7 +302,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
         storage_class::renew(c, &current, Identity([7; 16]))
     });
     assert!(renewal.await.expect("written"));
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
     assert!(
@@ -317,7 +317,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
         let old = MarkerContent { generation: None, ..content };
         world.state.storage.write_marker(class, &old, true).await.expect("written");
     }
-    world.repo.sweep(&sweep_now()).await.expect("a clean-up");
+    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
     assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");
@@ -329,13 +329,13 @@ async fn servers_of_one_database_that_start_and_clean_up_concurrently_agree() {
     let other = world.beside().await;
     for _ in 0..10 {
         let options = sweep_now();
-        let (one, two) = tokio::join!(world.repo.sweep(&options), other.repo.sweep(&options));
+        let (one, two) = tokio::join!(world.upkeep.sweep(&options), other.upkeep.sweep(&options));
         for result in [one, two] {
             // They have the same name, so each may take the lease of the other.
             let lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
             assert!(lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
         }
-        tokio::join!(world.repo.claim_storage(), other.repo.claim_storage());
+        tokio::join!(world.upkeep.claim_storage(), other.upkeep.claim_storage());
         assert!(all_own(&world) && all_own(&other), "{:?}", other.state.storage.condition());
     }
 }

@@ -1,9 +1,9 @@
 //! Sources, repositories and subscriptions: refused edits, their reasons and remedies.
 
+use rstudio_pm::edit::{OnExisting, RepoEdit};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{OnExisting, RepoEdit};
+use rstudio_pm::serve::RepoError;
 
 use super::listing;
 use crate::support::backend::{World, actor};
@@ -17,7 +17,7 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
     let world = World::new().await;
     for kind in [SourceKind::Git, SourceKind::CuratedCran, SourceKind::LocalPython] {
         let error = world
-            .repo
+            .edits
             .create_source(&name("x"), kind, OnExisting::Fail)
             .await
             .expect_err("refused")
@@ -31,10 +31,10 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
         );
     }
     let error =
-        world.repo.create_source(&name("x"), SourceKind::Cran, OnExisting::Fail).await.expect_err("refused");
+        world.edits.create_source(&name("x"), SourceKind::Cran, OnExisting::Fail).await.expect_err("refused");
     assert!(error.to_string().contains("is built in: there is one, named 'cran'"), "{error}");
     let error = world
-        .repo
+        .edits
         .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
@@ -49,19 +49,23 @@ async fn an_existing_name_is_refused_or_left_as_requested() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    let again = world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
-    assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.create_source(&name("team"), SourceKind::Local, OnExisting::Succeed).await.expect("unchanged");
-    let again = world.repo.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
+    let again = world.edits.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
     world
-        .repo
+        .edits
+        .create_source(&name("team"), SourceKind::Local, OnExisting::Succeed)
+        .await
+        .expect("unchanged");
+    let again = world.edits.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
+    assert!(matches!(again, Err(RepoError::Conflict(_))));
+    world
+        .edits
         .create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");
-    let again = world.repo.subscribe("all", "team", OnExisting::Fail, &actor()).await;
+    let again = world.edits.subscribe("all", "team", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.repo.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("unchanged");
+    world.edits.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("unchanged");
     assert_eq!(world.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
 }
 
@@ -70,11 +74,17 @@ async fn errors_of_unknown_names_suggest_the_nearest() {
     let world = World::new().await;
     world.local("internal").await;
     world.repository("production", &["internal"]).await;
-    let error =
-        world.repo.subscribe("prodution", "internal", OnExisting::Fail, &actor()).await.expect_err("unknown");
+    let error = world
+        .edits
+        .subscribe("prodution", "internal", OnExisting::Fail, &actor())
+        .await
+        .expect_err("unknown");
     assert_eq!(error.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
-    let error =
-        world.repo.subscribe("production", "intenal", OnExisting::Fail, &actor()).await.expect_err("unknown");
+    let error = world
+        .edits
+        .subscribe("production", "intenal", OnExisting::Fail, &actor())
+        .await
+        .expect_err("unknown");
     assert_eq!(error.to_string(), "there is no source 'intenal'; did you mean 'internal'?");
 }
 
@@ -83,7 +93,7 @@ async fn a_repository_cannot_subscribe_to_a_source_of_another_language() {
     let world = World::new().await;
     world.repository("all", &[]).await;
     let error = world
-        .repo
+        .edits
         .subscribe("all", "pypi", OnExisting::Fail, &actor())
         .await
         .expect_err("refused")
@@ -99,15 +109,15 @@ async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    let error = world.repo.delete_source("team").await.expect_err("subscribed").to_string();
+    let error = world.edits.delete_source("team").await.expect_err("subscribed").to_string();
     assert_eq!(
         error,
         "the source 'team' is subscribed to by 'all'; first run: rspm unsubscribe --repo=all --source=team"
     );
-    assert!(matches!(world.repo.delete_source("cran").await, Err(RepoError::Invalid(_))));
-    assert!(matches!(world.repo.rename_source("cran", &name("x")).await, Err(RepoError::Invalid(_))));
-    world.repo.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
-    world.repo.delete_source("team").await.expect("deleted");
+    assert!(matches!(world.edits.delete_source("cran").await, Err(RepoError::Invalid(_))));
+    assert!(matches!(world.edits.rename_source("cran", &name("x")).await, Err(RepoError::Invalid(_))));
+    world.edits.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
+    world.edits.delete_source("team").await.expect("deleted");
     assert!(world.state.catalog.get().source("team").is_none());
     world.local("team").await;
 }
@@ -119,19 +129,19 @@ async fn a_source_and_a_repository_can_be_renamed() {
     world.local("other").await;
     world.repository("all", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
-    world.repo.rename_source("team", &name("crew")).await.expect("renamed");
-    let taken = world.repo.rename_source("crew", &name("other")).await.expect_err("taken");
+    world.edits.rename_source("team", &name("crew")).await.expect("renamed");
+    let taken = world.edits.rename_source("crew", &name("other")).await.expect_err("taken");
     assert!(matches!(taken, RepoError::Conflict(_)), "{taken}");
     let edit =
         RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
-    world.repo.edit_repo("all", edit).await.expect("edited");
+    world.edits.edit_repo("all", edit).await.expect("edited");
     let catalog = world.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
     assert_eq!(listing(&world, "every", "latest").await, "alpha 1.0");
     let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
-    assert!(matches!(world.repo.edit_repo("every", long).await, Err(RepoError::Invalid(_))));
-    world.repo.delete_repo("every").await.expect("deleted");
+    assert!(matches!(world.edits.edit_repo("every", long).await, Err(RepoError::Invalid(_))));
+    world.edits.delete_repo("every").await.expect("deleted");
     assert!(world.state.catalog.get().repo("every").is_none());
 }
 
@@ -149,7 +159,7 @@ async fn an_order_names_every_subscribed_source_once() {
         (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
     ] {
         assert_eq!(
-            world.repo.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(),
+            world.edits.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(),
             error
         );
     }
@@ -157,8 +167,8 @@ async fn an_order_names_every_subscribed_source_once() {
         world.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
     }
     assert_eq!(listing(&world, "all", "latest").await, "pkg 1.0");
-    world.repo.reorder("all", &order(&["b", "a"]), &actor()).await.expect("reordered");
+    world.edits.reorder("all", &order(&["b", "a"]), &actor()).await.expect("reordered");
     assert_eq!(listing(&world, "all", "latest").await, "pkg 2.0");
-    let error = world.repo.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
+    let error = world.edits.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
     assert_eq!(error, "the repository 'all' does not subscribe to 'c'");
 }

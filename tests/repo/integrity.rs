@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
-use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{AddStatus, OnExisting};
-use rstudio_pm::repo::file::OpenFile;
-use rstudio_pm::repo::index::Document;
-use rstudio_pm::repo::scrub::{ScrubLimits, ScrubResult};
+use rstudio_pm::edit::{AddStatus, OnExisting};
+use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::file::OpenFile;
+use rstudio_pm::serve::index::Document;
 use rstudio_pm::storage::Area;
+use rstudio_pm::upkeep::scrub::{ScrubLimits, ScrubResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::clean_up::objects;
@@ -21,7 +21,7 @@ use crate::support::tarball::Tarball;
 /// A local package that is served, and its object.
 async fn stored() -> (World, PathBuf) {
     let world = World::new().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
@@ -39,8 +39,8 @@ fn flip(object: &PathBuf) {
 
 async fn open(world: &World) -> Result<OpenFile, RepoError> {
     let point = point(world, "all", "latest").await;
-    let located = world.repo.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    world.repo.open(&located, None).await
+    let located = world.repositories.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    world.repositories.open(&located, None).await
 }
 
 async fn damaged(world: &World) -> usize {
@@ -53,7 +53,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     let (world, object) = stored().await;
     flip(&object);
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     for _ in 0..2 {
         let refused = open(&world).await.err();
         assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
@@ -62,7 +62,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     assert_eq!(damaged(&world).await, 1);
     // The damage is still known after a restart.
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     let warnings = world.state.storage.condition().warnings();
@@ -77,14 +77,14 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
 /// As HEAD does.
 async fn check(world: &World) -> Result<(), RepoError> {
     let point = point(world, "all", "latest").await;
-    let located = world.repo.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    world.repo.check(&located).await
+    let located = world.repositories.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    world.repositories.check(&located).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
     let world = World::new().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     // Larger than the objects in the memory cache.
@@ -123,7 +123,7 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
 /// A lost object whose directory is a file, so that it cannot be stored again until the file is removed.
 async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
     let world = World::on(stores(engine, ObjectStore::Disk).await).await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     let package = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
@@ -159,19 +159,19 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
     let backup = std::fs::read(&object).expect("a backup");
     flip(&object);
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     // A copy that is damaged as well is moved aside again.
     std::fs::write(&object, &backup).expect("copied");
     flip(&object);
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(open(&world).await.is_err() && !object.exists());
     std::fs::write(&object, &backup).expect("copied");
     let world = world.restarted().await;
     assert!(open(&world).await.is_ok());
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert_eq!(world.state.storage.condition().warnings(), []);
 }
 
@@ -181,23 +181,23 @@ async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     assert!(open(&world).await.is_ok());
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(
-        world.repo.scrub(quick).await.expect("compared"),
+        world.upkeep.scrub(quick).await.expect("compared"),
         ScrubResult { sound: 1, ..ScrubResult::default() }
     );
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
+    world.upkeep.claim_storage().await;
     assert!(open(&world).await.is_ok(), "verified");
     flip(&object);
     // Small objects are in memory; the restart empties it.
     let world = world.restarted().await;
-    world.repo.claim_storage().await;
-    let found = world.repo.scrub(quick).await.expect("compared");
+    world.upkeep.claim_storage().await;
+    let found = world.upkeep.scrub(quick).await.expect("compared");
     assert_eq!(found, ScrubResult { damaged: 1, ..ScrubResult::default() });
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     assert!(!object.exists());
     // An object that a row names and storage lacks is counted as missing.
-    let found = world.repo.scrub(quick).await.expect("compared");
+    let found = world.upkeep.scrub(quick).await.expect("compared");
     assert_eq!(found, ScrubResult { missing: 1, ..ScrubResult::default() });
 }
 
@@ -217,7 +217,7 @@ async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
     for damage in [flip as fn(&PathBuf), empty] {
         stored.iter().for_each(damage);
         world = world.restarted().await;
-        world.repo.claim_storage().await;
+        world.upkeep.claim_storage().await;
         for (document, intact) in documents.clone().into_iter().zip(&intact) {
             assert!(index(&world, "all", "2024-03-01", document).await.bytes == *intact);
         }

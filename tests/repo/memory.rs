@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rstudio_pm::control::{Control, LogControl, Mode};
+use rstudio_pm::edit::OnExisting;
 use rstudio_pm::http::budget::ResponseBudget;
 use rstudio_pm::http::download_log::DownloadRecorder;
 use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::response::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
 use rstudio_pm::logs::{AccessLog, ServiceLog};
-use rstudio_pm::repo::edit::OnExisting;
-use rstudio_pm::repo::index::Document;
+use rstudio_pm::serve::index::Document;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::usage::Usage;
 
@@ -56,7 +56,10 @@ async fn serve(world: &World) -> String {
         remark: ArcSwapOption::empty(),
     });
     let app = App {
-        repo: world.repo.clone(),
+        fetches: world.fetches.clone(),
+        repositories: world.repositories.clone(),
+        edits: world.edits.clone(),
+        upkeep: world.upkeep.clone(),
         sync: Sync::new(Arc::clone(&state)),
         usage: Usage::default(),
         site: Arc::clone(&site),
@@ -107,11 +110,11 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
     assert!(all > BUDGET * 5 / 4, "{all} bytes do not exceed the budget");
     // The last answer may still be in transmission.
     let mut tries = 0;
-    while world.repo.document_bytes() > BUDGET && tries < 500 {
+    while world.repositories.document_bytes() > BUDGET && tries < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tries += 1;
     }
-    let held = world.repo.document_bytes();
+    let held = world.repositories.document_bytes();
     assert!(held <= BUDGET, "{held} of {all} bytes are in memory");
     assert!(held > 0, "nothing is in the cache: the test measures nothing");
 }

@@ -1,7 +1,7 @@
 //! Several sources in one repository: the first source with a name provides it, in every document and address.
 
-use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
-use rstudio_pm::repo::index::Document;
+use rstudio_pm::edit::{OnExisting, RemoveScope};
+use rstudio_pm::serve::index::Document;
 
 use super::{archived, index, listing};
 use crate::support::backend::{World, actor};
@@ -29,9 +29,9 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
     assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 1.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
     let latest = super::point(&world, "all", "latest").await;
-    let detail = world.repo.package_detail(&latest, "internalpkg", None).await.expect("the package");
+    let detail = world.repositories.package_detail(&latest, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.release.version, "1.0");
-    assert!(world.repo.package_detail(&latest, "internalpkg", Some("99.0")).await.is_err());
+    assert!(world.repositories.package_detail(&latest, "internalpkg", Some("99.0")).await.is_err());
     let current = index(&world, "all", "latest", Document::CurrentRds).await;
     let rows = rstudio_pm::r::rds::archive_meta::read_current_meta(
         current.bytes.as_ref(),
@@ -44,9 +44,9 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
 #[tokio::test]
 async fn a_name_comes_from_the_next_subscription_only_if_the_first_does_not_have_it() {
     let world = two_sources().await;
-    world.repo.remove("team", "internalpkg", RemoveScope::Current, "", &actor()).await.expect("removed");
+    world.edits.remove("team", "internalpkg", RemoveScope::Current, "", &actor()).await.expect("removed");
     assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
-    world.repo.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
+    world.edits.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
     assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
 
 use crate::support::backend::World;
 
@@ -40,12 +40,12 @@ async fn listing(world: &World, repo: &str, snapshot: &str) -> String {
 
 async fn point(world: &World, repo: &str, snapshot: &str) -> Point {
     let snapshot: Snapshot = snapshot.parse().expect("a snapshot");
-    world.repo.point(repo, snapshot).await.expect("a point")
+    world.repositories.point(repo, snapshot).await.expect("a point")
 }
 
 async fn index(world: &World, repo: &str, snapshot: &str, document: Document) -> IndexForm {
     let point = point(world, repo, snapshot).await;
-    world.repo.document(&DocumentRequest::new(point, document)).await.expect("a document")
+    world.repositories.document(&DocumentRequest::new(point, document)).await.expect("a document")
 }
 
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.

@@ -1,9 +1,9 @@
 //! Dated snapshots: closed ones never change.
 
+use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::repo::RepoError;
-use rstudio_pm::repo::edit::{OnExisting, RemoveScope};
-use rstudio_pm::repo::index::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
 
 use super::{index, listing, point};
 use crate::support::backend::{World, actor, day};
@@ -49,13 +49,13 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     for number in 0..9 {
         world.add("team", "alpha", &format!("2.{number}")).await;
     }
-    world.repo.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
     same(&before, &forms(&world, "2024-03-01").await);
     world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
     for (document, form) in DOCUMENTS.iter().zip(&before) {
         let content = world
-            .repo
+            .repositories
             .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
             .await
             .expect("no error");
@@ -127,7 +127,7 @@ async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed(
     for document in documents {
         assert!(
             world
-                .repo
+                .repositories
                 .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
                 .await
                 .expect("no error")
@@ -143,7 +143,7 @@ async fn the_first_request_for_a_finished_day_closes_it() {
     world.noon("2024-03-05");
     assert!(!world.state.catalog.get().is_closed(day("2024-03-04").end()));
     let requests: Vec<_> =
-        (0..8).map(|_| world.repo.point("all", Snapshot::Date(day("2024-03-04")))).collect();
+        (0..8).map(|_| world.repositories.point("all", Snapshot::Date(day("2024-03-04")))).collect();
     for answer in futures_util::future::join_all(requests).await {
         assert!(!answer.expect("a point").open);
     }
@@ -162,8 +162,8 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     world.noon("2024-03-10");
     let before = forms(&world, "2024-03-05").await;
     world
-        .repo
-        .subscribe("all", "other", rstudio_pm::repo::edit::OnExisting::Fail, &actor())
+        .edits
+        .subscribe("all", "other", rstudio_pm::edit::OnExisting::Fail, &actor())
         .await
         .expect("subscribed");
     assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
@@ -185,10 +185,11 @@ async fn a_new_repository_serves_the_days_before_its_creation() {
     assert!(point(&world, "late", "2024-03-01").await.open, "another source may be subscribed today");
     world.noon("2024-04-02");
     assert!(!point(&world, "late", "2024-03-01").await.open);
-    let early = world.repo.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
+    let early =
+        world.repositories.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
     assert!(matches!(early, RepoError::Unresolved(_)));
     assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
-    let days = world.repo.snapshot_days("late").expect("days");
+    let days = world.repositories.snapshot_days("late").expect("days");
     let days: Vec<String> = days.iter().map(ToString::to_string).collect();
     assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
 }
@@ -198,8 +199,8 @@ async fn a_deleted_source_stays_in_the_days_of_its_subscription() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    world.repo.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
-    world.repo.delete_source("team").await.expect("deleted");
+    world.edits.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
+    world.edits.delete_source("team").await.expect("deleted");
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
     let world = world.restarted().await;
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
@@ -227,7 +228,7 @@ async fn concurrent_requests_share_one_rendering() {
     world.add("team", "alpha", "1.0").await;
     let latest = point(&world, "all", "latest").await;
     let request = DocumentRequest::new(latest, Document::PackagesRds);
-    let requests: Vec<_> = (0..16).map(|_| world.repo.document(&request)).collect();
+    let requests: Vec<_> = (0..16).map(|_| world.repositories.document(&request)).collect();
     let forms: Vec<_> =
         futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
     assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
@@ -235,7 +236,7 @@ async fn concurrent_requests_share_one_rendering() {
 
 #[tokio::test]
 async fn empty_indexes_for_unsupported_platforms_are_valid() {
-    use rstudio_pm::repo::index::IndexEncoding;
+    use rstudio_pm::serve::index::IndexEncoding;
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     let text = index(&world, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
@@ -253,14 +254,14 @@ async fn the_nightly_work_renders_the_indexes_of_yesterday() {
     world.repository("empty", &[]).await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    world.repo.run_night().await;
+    world.upkeep.run_night().await;
     let world = world.restarted().await;
     let yesterday = point(&world, "all", "2024-03-01").await;
     assert!(!yesterday.open);
     for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
         assert!(
             world
-                .repo
+                .repositories
                 .document_content(&DocumentRequest::new(yesterday.clone(), document.clone()))
                 .await
                 .expect("no error")
@@ -308,7 +309,7 @@ async fn prepended_steps_change_no_later_answer() {
         same(&before[0], &forms(world, "2024-03-01").await);
         same(&before[1], &forms(world, "2024-03-02").await);
         assert_eq!(listing(world, "all", "2023-06-01").await, "alpha 1.0");
-        assert!(world.repo.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
+        assert!(world.repositories.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
     };
     answers(&world).await;
     answers(&world.restarted().await).await;
@@ -324,23 +325,23 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     world.noon("2025-04-06");
     let refused = world.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
-    let wrong = world.repo.repair_clock(day("2024-03-02"), false).await.expect_err("another day");
+    let wrong = world.upkeep.repair_clock(day("2024-03-02"), false).await.expect_err("another day");
     assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
-    world.repo.repair_clock(day("2025-04-06"), false).await.expect("no error").expect("something to do");
+    world.upkeep.repair_clock(day("2025-04-06"), false).await.expect("no error").expect("something to do");
     world.add("team", "alpha", "2.0").await;
     world.back_to("2024-03-02");
     assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
     assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
     assert!(point(&world, "all", "2024-03-02").await.open);
-    let future = world.repo.point("all", Snapshot::Date(day("2024-03-03"))).await;
+    let future = world.repositories.point("all", Snapshot::Date(day("2024-03-03"))).await;
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
     let refused = world.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
-    let trial = world.repo.repair_clock(day("2024-03-02"), true).await.expect("no error");
+    let trial = world.upkeep.repair_clock(day("2024-03-02"), true).await.expect("no error");
     assert_eq!(trial.expect("something to do").transactions.len(), 1);
-    let repaired = world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error");
+    let repaired = world.upkeep.repair_clock(day("2024-03-02"), false).await.expect("no error");
     assert_eq!(repaired.expect("something to do").transactions.len(), 1);
-    assert_eq!(world.repo.repair_clock(day("2024-03-02"), false).await.expect("no error"), None);
+    assert_eq!(world.upkeep.repair_clock(day("2024-03-02"), false).await.expect("no error"), None);
     world.add("team", "alpha", "3.0").await;
     assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
     world.noon("2024-03-03");

@@ -8,13 +8,15 @@ use futures_util::StreamExt;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::Db;
+use rstudio_pm::edit::{Actor, AddStatus, Edits, OnExisting, Upload};
+use rstudio_pm::fetch::{FetchLimits, Fetches};
 use rstudio_pm::jobs::Jobs;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
-use rstudio_pm::repo::edit::{Actor, AddStatus, OnExisting, Upload};
-use rstudio_pm::repo::{Repo, RepoError};
+use rstudio_pm::serve::{RepoError, Repositories};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
+use rstudio_pm::upkeep::Upkeep;
 use rstudio_pm::upstream::Upstream;
 
 use super::tarball::Tarball;
@@ -29,7 +31,10 @@ pub(crate) struct Stores {
 /// A server without HTTP.
 pub(crate) struct World {
     pub(crate) state: Arc<State>,
-    pub(crate) repo: Repo,
+    pub(crate) fetches: Arc<Fetches>,
+    pub(crate) repositories: Arc<Repositories>,
+    pub(crate) edits: Edits,
+    pub(crate) upkeep: Arc<Upkeep>,
     stores: Stores,
     now: Arc<AtomicI64>,
     folder: Arc<tempfile::TempDir>,
@@ -76,23 +81,45 @@ impl World {
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
         let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
-        World { repo: Repo::new(state.clone()), state, stores, now, folder }
+        World::around(state, FetchLimits::default(), stores, folder, now)
+    }
+
+    /// On an open state.
+    fn around(
+        state: Arc<State>,
+        limits: FetchLimits,
+        stores: Stores,
+        folder: Arc<tempfile::TempDir>,
+        now: Arc<AtomicI64>,
+    ) -> World {
+        let fetches = Fetches::with_limits(state.clone(), limits);
+        let repositories = Repositories::new(fetches.clone(), state.clone());
+        let uploads = Arc::default();
+        let edits = Edits::new(fetches.clone(), Arc::clone(&uploads), state.clone());
+        let upkeep = Upkeep::new(fetches.clone(), repositories.clone(), uploads, state.clone());
+        World { fetches, repositories, edits, upkeep, state, stores, now, folder }
+    }
+
+    /// The same stores with other limits for fetches, and nothing in memory.
+    pub(crate) fn with_limits(self, limits: FetchLimits) -> World {
+        let World { state, stores, now, folder, .. } = self;
+        World::around(state, limits, stores, folder, now)
     }
 
     /// Closes everything and opens it again on the same stores, at the same time.
     pub(crate) async fn restarted(self) -> World {
-        let World { state, repo, stores, now, folder } = self;
+        let World { fetches, repositories, edits, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
-        drop((state, repo));
+        drop((fetches, repositories, edits, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         World::open(stores, folder, now).await
     }
 
     /// [`World::restarted`] that calls `act` on the folder while everything is closed.
     pub(crate) async fn restarted_after(self, act: impl FnOnce(&Path)) -> World {
-        let World { state, repo, stores, now, folder } = self;
+        let World { fetches, repositories, edits, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
-        drop((state, repo));
+        drop((fetches, repositories, edits, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         act(folder.path());
         World::open(stores, folder, now).await
@@ -138,22 +165,22 @@ impl World {
 
     pub(crate) async fn local(&self, name: &str) {
         let name = name.parse().expect("a name");
-        self.repo.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");
+        self.edits.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");
     }
 
     /// Creates a repository with these subscriptions.
     pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
-        self.repo.create_repo(&parsed, kind, "", OnExisting::Fail, &actor()).await.expect("a repository");
+        self.edits.create_repo(&parsed, kind, "", OnExisting::Fail, &actor()).await.expect("a repository");
         for source in sources {
-            self.repo.subscribe(name, source, OnExisting::Fail, &actor()).await.expect("a subscription");
+            self.edits.subscribe(name, source, OnExisting::Fail, &actor()).await.expect("a subscription");
         }
     }
 
     pub(crate) async fn upload(&self, tarball: &Tarball) -> Result<Upload, RepoError> {
         let body = futures_util::stream::iter([Ok(tarball.bytes().into())]).boxed();
-        self.repo.upload(&tarball.file(), body).await
+        self.edits.upload(&tarball.file(), body).await
     }
 
     /// Uploads packages and adds them in one call.
@@ -167,7 +194,7 @@ impl World {
         for tarball in tarballs {
             ids.push(self.upload(tarball).await?.id);
         }
-        let (_, added) = self.repo.add(source, &ids, existing, &actor()).await?;
+        let (_, added) = self.edits.add(source, &ids, existing, &actor()).await?;
         Ok(added.into_iter().map(|(_, added)| added).collect())
     }
 

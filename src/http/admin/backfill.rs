@@ -11,7 +11,7 @@ use crate::http::response;
 use crate::jobs::Started;
 use crate::model::source::SourceKind;
 use crate::model::time::{BadDay, Day};
-use crate::repo::RepoError;
+use crate::serve::RepoError;
 use crate::sync::SyncError;
 use crate::sync::backfill::{BackfillRequest, RATE};
 

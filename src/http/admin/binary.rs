@@ -15,7 +15,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (AddBinaries, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) =
-        app.repo.add_binaries(name, &body.distribution, &body.uploads, existing, &actor).await?;
+        app.edits.add_binaries(name, &body.distribution, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|build| AddedBinary {
         file: build.upload.file,
         name: build.upload.package,
@@ -35,7 +35,7 @@ pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
     let package = call.query.get("package").filter(|package| !package.is_empty());
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
-    let rows = call.app.repo.binaries_in_source(name, package).await?;
+    let rows = call.app.repositories.binaries_in_source(name, package).await?;
     ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
 }
 
@@ -44,7 +44,8 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemoveBinary, _) = call.json().await?;
     let of = (body.name.as_str(), body.version.as_str());
-    let (platform, removed) = app.repo.remove_binary(name, of, &body.platform, &body.comment, &actor).await?;
+    let (platform, removed) =
+        app.edits.remove_binary(name, of, &body.platform, &body.comment, &actor).await?;
     let builds = removed.into_iter().map(|build| RemovedBinaryFile {
         arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: build.sha256.map(|digest| digest.to_string()),

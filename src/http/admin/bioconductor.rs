@@ -4,16 +4,16 @@ use super::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
 use crate::http::r::bioconductor::cran_snapshot;
 use crate::model::time::Timestamp;
-use crate::repo::RepoError;
+use crate::serve::RepoError;
 
 /// `GET /bioconductor/versions`.
 pub(super) async fn versions(call: Call<'_>) -> AdminResult {
-    let (repo, catalog) = (&call.app.repo, call.app.state.catalog.get());
+    let (repositories, catalog) = (&call.app.repositories, call.app.state.catalog.get());
     let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
     let mut versions = Vec::new();
     for row in config.newest_first() {
-        let here = match repo.source_point_of("bioconductor", Some(row.version)) {
-            Ok(point) => Some((repo.package_count(&point).await?, point.modified)),
+        let here = match repositories.source_point_of("bioconductor", Some(row.version)) {
+            Ok(point) => Some((repositories.package_count(&point).await?, point.modified)),
             Err(RepoError::Unresolved(_)) => None,
             Err(error) => return Err(error.into()),
         };

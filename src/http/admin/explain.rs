@@ -4,7 +4,7 @@ use super::{AdminResult, Call, ok, version};
 use crate::api::explain::{Explanation, ServedFile, Step, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::repo::explain::{self, Question};
+use crate::serve::explain::{self, Question};
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
 pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
@@ -21,7 +21,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
-    let explained = call.app.repo.explain(&question).await?;
+    let explained = call.app.repositories.explain(&question).await?;
     ok(&Explanation {
         repo: name.to_owned(),
         package,

@@ -36,9 +36,9 @@ use super::response::{self, ErrorFormat};
 use super::route::admin::{AdminRoute, DataRoute};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
+use crate::edit::{Actor, OnExisting};
 use crate::http::request_body::Incoming;
 use crate::r::bioconductor::{BadVersion, Version};
-use crate::repo::edit::{Actor, OnExisting};
 
 /// Maximum size of a JSON body, in bytes.
 const JSON_LIMIT: usize = 1 << 20;

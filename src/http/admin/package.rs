@@ -5,12 +5,12 @@ use crate::api::package::{Package, Packages};
 use crate::api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,
 };
+use crate::edit::{AddStatus, OnExisting, RemoveScope};
 use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
-use crate::repo::edit::{AddStatus, OnExisting, RemoveScope};
-use crate::repo::listing::PackageQuery;
+use crate::serve::listing::PackageQuery;
 
 /// Maximum page size.
 const MAX_PAGE_SIZE: usize = 10_000;
@@ -18,14 +18,14 @@ const MAX_PAGE_SIZE: usize = 10_000;
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_source(call: Call<'_>, name: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
-    let point = call.app.repo.source_point_of(name, version)?;
+    let point = call.app.repositories.source_point_of(name, version)?;
     page(&call, &point).await
 }
 
 /// `GET /repos/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_repo(call: Call<'_>, name: &str) -> AdminResult {
     let part = call.query.get("version").map(version).transpose()?.map(Part::whole);
-    let point = call.app.repo.point_of(name, part, Snapshot::Latest).await?;
+    let point = call.app.repositories.point_of(name, part, Snapshot::Latest).await?;
     page(&call, &point).await
 }
 
@@ -39,7 +39,7 @@ async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
         offset: (page - 1).saturating_mul(count),
         ..PackageQuery::default()
     };
-    let found = call.app.repo.package_list(point, query).await?;
+    let found = call.app.repositories.package_list(point, query).await?;
     let catalog = call.app.state.catalog.get();
     let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
     let packages = found.packages.into_iter().map(|row| Package {
@@ -60,7 +60,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = app.repo.add(name, &body.uploads, existing, &actor).await?;
+    let (tx, added) = app.edits.add(name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, added)| AddedPackage {
         file: upload.file,
         name: upload.package,
@@ -100,6 +100,6 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
         "current" => RemoveScope::Current,
         version => RemoveScope::Version(version.to_owned()),
     };
-    let versions = app.repo.remove(name, &body.name, scope, &body.comment, &actor).await?;
+    let versions = app.edits.remove(name, &body.name, scope, &body.comment, &actor).await?;
     ok(&RemovedPackage { name: body.name, versions })
 }

@@ -5,11 +5,11 @@ use http::StatusCode;
 use super::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
+use crate::edit::RepoEdit;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::model::repository::UnknownRepoKind;
-use crate::repo::edit::RepoEdit;
 
 fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
     let subscription = |entry: &catalog::Subscription| {
@@ -34,12 +34,12 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     let catalog = app.state.catalog.get();
-    Ok(wire(app, &catalog, app.repo.repository(&catalog, name)?))
+    Ok(wire(app, &catalog, app.repositories.repository(&catalog, name)?))
 }
 
 /// Checks that there is such a repository.
 pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
-    Ok(app.repo.repository(&app.state.catalog.get(), name).map(drop)?)
+    Ok(app.repositories.repository(&app.state.catalog.get(), name).map(drop)?)
 }
 
 /// `GET /repos?source=`.
@@ -48,7 +48,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let catalog = app.state.catalog.get();
     let source = match call.query.get("source") {
         None => None,
-        Some(name) => Some(app.repo.source_info(name).await?.source.id),
+        Some(name) => Some(app.repositories.source_info(name).await?.source.id),
     };
     let wanted = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
     let repos: Vec<Repo> =
@@ -63,7 +63,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let name = name(&body.name)?;
     let kind = body.kind.parse().map_err(|e: UnknownRepoKind| Failure::bad_request(e.to_string()))?;
     let existing = on_existing(body.succeed_on_existing);
-    app.repo.create_repo(&name, kind, &body.description, existing, &actor).await?;
+    app.edits.create_repo(&name, kind, &body.description, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
 }
 
@@ -79,13 +79,13 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let new = body.new_name.as_deref().map(name).transpose()?;
     let shown = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
     let edit = RepoEdit { name: new, description: body.description, hidden: body.hidden };
-    app.repo.edit_repo(old, edit).await?;
+    app.edits.edit_repo(old, edit).await?;
     ok(&show(app, &shown)?)
 }
 
 /// `DELETE /repos/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
-    call.app.repo.delete_repo(name).await?;
+    call.app.edits.delete_repo(name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }
 
@@ -95,14 +95,14 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (Subscribe, _) = call.json().await?;
     let version = body.version.as_deref().map(version).transpose()?;
     let existing = on_existing(body.succeed_on_existing);
-    app.repo.subscribe_to(name, &body.source, version, existing, &actor).await?;
+    app.edits.subscribe_to(name, &body.source, version, existing, &actor).await?;
     ok(&show(app, name)?)
 }
 
 /// `DELETE /repos/{name}/sources/{source}?version=`.
 pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
-    call.app.repo.unsubscribe_from(name, source, version, &call.actor).await?;
+    call.app.edits.unsubscribe_from(name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 
@@ -110,6 +110,6 @@ pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> Adm
 pub(super) async fn reorder(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (Reorder, _) = call.json().await?;
-    app.repo.reorder(name, &body.sources, &actor).await?;
+    app.edits.reorder(name, &body.sources, &actor).await?;
     ok(&show(app, name)?)
 }

@@ -8,7 +8,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::model::source::{SourceKind, UnknownSourceKind};
-use crate::repo::info::SourceInfo;
+use crate::serve::info::SourceInfo;
 
 fn kind(text: &str) -> Result<SourceKind, Failure> {
     text.parse().map_err(|e: UnknownSourceKind| Failure::bad_request(e.to_string()))
@@ -34,7 +34,7 @@ fn wire(info: SourceInfo) -> Source {
 }
 
 async fn show(app: &App, name: &str) -> Result<Source, Failure> {
-    Ok(wire(app.repo.source_info(name).await?))
+    Ok(wire(app.repositories.source_info(name).await?))
 }
 
 /// `GET /sources?repo=&type=`.
@@ -47,7 +47,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let mut sources = Vec::new();
     for source in catalog.sources.iter().filter(|s| wanted.is_none_or(|kind| kind == s.kind)) {
-        let info = call.app.repo.source_info(source.name.as_str()).await?;
+        let info = call.app.repositories.source_info(source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
             sources.push(wire(info));
         }
@@ -60,7 +60,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (CreateSource, _) = call.json().await?;
     let name = name(&body.name)?;
-    app.repo.create_source(&name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
+    app.edits.create_source(&name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
 }
 
@@ -74,12 +74,12 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
     let (body, _): (EditSource, _) = call.json().await?;
     let new = name(&body.new_name)?;
-    app.repo.rename_source(old, &new).await?;
+    app.edits.rename_source(old, &new).await?;
     ok(&show(app, new.as_str()).await?)
 }
 
 /// `DELETE /sources/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
-    call.app.repo.delete_source(name).await?;
+    call.app.edits.delete_source(name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }

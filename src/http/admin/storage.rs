@@ -1,5 +1,6 @@
 //! Storage classes: state, adoption by this database, clean-up, and restoring from the trash.
 
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use http::StatusCode;
@@ -15,19 +16,19 @@ use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::Started;
 use crate::model::time::Timestamp;
-use crate::repo::RepoError;
-use crate::repo::sweep::SweepOptions;
+use crate::serve::RepoError;
 use crate::storage::{GRACE, Ownership};
+use crate::upkeep::sweep::SweepOptions;
 
 /// `GET /storage`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    app.repo.claim_storage().await;
+    app.upkeep.claim_storage().await;
     let database = app.state.db.read(db::identity::get).await?;
     let condition = app.state.storage.condition();
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
-        let trash = app.repo.trash(class).await?;
+        let trash = app.upkeep.trash(class).await?;
         let (owner, other) = match condition.ownership(class) {
             Ownership::Unchecked => (StorageOwner::Unchecked, None),
             Ownership::Own => (StorageOwner::Own, None),
@@ -61,7 +62,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
-    let adopted = app.repo.adopt_storage(&selected(&body.classes)?).await;
+    let adopted = app.upkeep.adopt_storage(&selected(&body.classes)?).await;
     // The full error, as the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
@@ -79,10 +80,10 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         true => "storage:sweep".to_owned(),
         false => format!("storage:sweep:{}", body.confirm.join(",")),
     };
-    let (repo, usage, storage) = (app.repo.clone(), app.usage.clone(), app.state.storage.clone());
+    let (upkeep, usage, storage) = (Arc::clone(&app.upkeep), app.usage.clone(), app.state.storage.clone());
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |_| async move {
         let metrics = confirmed.contains(&StorageClass::Metrics);
-        let swept = repo.sweep(&SweepOptions { confirmed, ..SweepOptions::default() }).await;
+        let swept = upkeep.sweep(&SweepOptions { confirmed, ..SweepOptions::default() }).await;
         let swept = swept.map_err(|error| error.to_string())?;
         let usage = usage.sweep(metrics).await.map_err(|error| error.to_string())?;
         let mut text = format!(
@@ -104,12 +105,12 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
     let (body, _): (StorageSelection, _) = call.json().await?;
     let classes = selected(&body.classes)?;
     let key = format!("storage:restore:{}", body.classes.join(","));
-    let repo = app.repo.clone();
+    let upkeep = Arc::clone(&app.upkeep);
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |report| async move {
         let mut restored = 0;
         for (class, done) in classes.iter().zip(0..) {
             report.progress(class.as_str(), done, Some(classes.len() as u64));
-            let objects = repo.restore_trash(*class).await;
+            let objects = upkeep.restore_trash(*class).await;
             restored += objects.map_err(|error: RepoError| error.to_string())?;
         }
         Ok(format!("{restored} objects were restored from the trash."))

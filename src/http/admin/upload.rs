@@ -18,8 +18,8 @@ pub(super) async fn take(call: Call<'_>) -> AdminResult {
     })?;
     let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
     let upload = match call.query.get("type") {
-        None | Some("source") => call.app.repo.upload(file, body).await?,
-        Some("binary") => call.app.repo.upload_binary(file, body).await?,
+        None | Some("source") => call.app.edits.upload(file, body).await?,
+        Some("binary") => call.app.edits.upload_binary(file, body).await?,
         Some(_) => return Err(Failure::bad_request("the parameter type must be source or binary")),
     };
     Ok(response::json(

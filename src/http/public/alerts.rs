@@ -9,7 +9,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::jobs::{Job, JobState};
 use crate::model::time::Timestamp;
-use crate::repo::RepoError;
+use crate::serve::RepoError;
 use crate::storage::condition::Warning;
 use crate::storage::space::FULL;
 

@@ -10,7 +10,7 @@ use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
-use crate::repo::binary_rows::target;
+use crate::serve::binary_rows::target;
 
 /// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
 ///
@@ -42,7 +42,7 @@ async fn reason(
         let example = "distribution=noble&r_version=4.5";
         given(name).ok_or_else(|| Failure::bad_request(format!("the parameter {name} is missing: {example}")))
     };
-    let distribution = app.repo.distribution(required("distribution")?)?;
+    let distribution = app.repositories.distribution(required("distribution")?)?;
     let r = required("r_version")?;
     let r = RMinor::parse(r).ok_or_else(|| {
         Failure::bad_request(format!(
@@ -61,12 +61,12 @@ async fn reason(
         ))
     })?;
     let asked = vec![(package.to_owned(), given("version").map(str::to_owned))];
-    let found = app.repo.package_details(point, asked).await?.into_iter().next().flatten();
+    let found = app.repositories.package_details(point, asked).await?.into_iter().next().flatten();
     let found =
         found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &found.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let builds = app.repo.binaries_at(point, package).await?;
+    let builds = app.repositories.binaries_at(point, package).await?;
     let build = builds.into_iter().find(|build| {
         let place = (&build.platform.r, &build.platform.target) == (&platform.r, &platform.target);
         build.version == *version && place && (build.any_arch || build.platform.arch == platform.arch)

@@ -26,9 +26,9 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::name;
-use crate::repo::Repo;
-use crate::repo::info::PackageDetail;
-use crate::repo::vulnerabilities::Vulnerabilities;
+use crate::serve::Repositories;
+use crate::serve::info::PackageDetail;
+use crate::serve::vulnerabilities::Vulnerabilities;
 use crate::usage::Usage;
 
 /// Maximum number of names in a request.
@@ -51,7 +51,7 @@ type Specification = (String, Option<String>);
 
 /// The rest of a response that is not produced yet.
 struct PendingRows {
-    repo: Repo,
+    repositories: Arc<Repositories>,
     usage: Usage,
     point: Point,
     filter: Arc<Filter>,
@@ -82,11 +82,11 @@ pub(super) async fn answer(
     let snapshot: Snapshot =
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    let point = app.repo.point(name.as_str(), snapshot).await?;
-    let known = if asked.vulns { Some(Arc::new(app.repo.vulnerabilities().await)) } else { None };
+    let point = app.repositories.point(name.as_str(), snapshot).await?;
+    let known = if asked.vulns { Some(Arc::new(app.repositories.vulnerabilities().await)) } else { None };
     let wanted = distinct(&std::mem::take(&mut asked.names));
     let mut rows = PendingRows {
-        repo: app.repo.clone(),
+        repositories: Arc::clone(&app.repositories),
         usage: app.usage.clone(),
         point,
         filter: Arc::new(asked),
@@ -129,7 +129,7 @@ impl PendingRows {
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        let found = self.repo.package_details(&self.point, wanted).await?;
+        let found = self.repositories.package_details(&self.point, wanted).await?;
         let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
             vec![None; found.len()]

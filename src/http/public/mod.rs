@@ -88,11 +88,11 @@ pub async fn answer(
         }
         PublicRoute::TransactionDates(name) => {
             let repo = repository(&catalog, name)?;
-            ok(&dates(repo, &app.repo.snapshot_days(repo.name.as_str())?, query)?)
+            ok(&dates(repo, &app.repositories.snapshot_days(repo.name.as_str())?, query)?)
         }
         PublicRoute::FirstTransaction(name) => {
             let repo = repository(&catalog, name)?;
-            let first = app.repo.snapshot_days(repo.name.as_str())?.pop();
+            let first = app.repositories.snapshot_days(repo.name.as_str())?.pop();
             let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
             ok(&wire_date(repo, first.to_string(), first))
         }
@@ -107,8 +107,9 @@ pub async fn answer(
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
         PublicRoute::PackageBinaries(name, package) => {
-            let point = app.repo.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
-            let rows = app.repo.binaries_at(&point, package).await?;
+            let point =
+                app.repositories.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
+            let rows = app.repositories.binaries_at(&point, package).await?;
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
         PublicRoute::BuildLog(name, package) => {
@@ -121,12 +122,12 @@ pub async fn answer(
         PublicRoute::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
         PublicRoute::SourcePackages(name) => {
             let version = bioconductor_version(query)?;
-            let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
+            let point = app.repositories.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
-            let point = app.repo.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
+            let point = app.repositories.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::releases(app, &point, package).await?)
         }
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
@@ -147,7 +148,7 @@ pub async fn answer(
             let source = source(&catalog, name)?.id;
             let limit = query.number("_limit", MAX_TRANSACTIONS)?.unwrap_or(1000);
             let page = query.number("_page", MAX_TRANSACTIONS / limit.max(1))?.unwrap_or(1).max(1);
-            let rows = app.repo.source_transactions(source, limit * page).await?;
+            let rows = app.repositories.source_transactions(source, limit * page).await?;
             let rows = rows.iter().skip(limit * (page - 1));
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
@@ -194,7 +195,7 @@ async fn newest_point(app: &App, catalog: &Catalog, asked: &str, query: &Query) 
     let found = repository(catalog, asked)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
-    Ok(app.repo.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
+    Ok(app.repositories.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.

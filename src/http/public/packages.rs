@@ -12,10 +12,10 @@ use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
 use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
-use crate::repo::dependency_graph::DependencyGraph;
-use crate::repo::info::Release;
-use crate::repo::listing::{PackageQuery, UnknownSort};
-use crate::repo::vulnerabilities::Vulnerabilities;
+use crate::serve::dependency_graph::DependencyGraph;
+use crate::serve::info::Release;
+use crate::serve::listing::{PackageQuery, UnknownSort};
+use crate::serve::vulnerabilities::Vulnerabilities;
 
 /// Maximum number of rows in a response.
 const MAX_ROWS: usize = 1000;
@@ -44,8 +44,8 @@ pub(super) async fn list(
         limit,
         offset: limit * (page - 1),
     };
-    let found = app.repo.package_list(point, wanted).await?;
-    let known = app.repo.vulnerabilities().await;
+    let found = app.repositories.package_list(point, wanted).await?;
+    let known = app.repositories.vulnerabilities().await;
     let rows = found.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
         let vulns = known.of(row.source, &row.name, &row.version).iter().map(wire).collect();
@@ -63,13 +63,13 @@ pub(super) async fn detail(
     query: &Query,
 ) -> Result<Package, Failure> {
     let version = query.get("version").filter(|version| !version.is_empty());
-    let found = app.repo.package_detail(point, name, version).await?;
+    let found = app.repositories.package_detail(point, name, version).await?;
     let described = Description::from_bytes(&found.description).ok();
-    let among = app.repo.dependency_graph(point).await?;
+    let among = app.repositories.dependency_graph(point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
-    let known = app.repo.vulnerabilities().await;
+    let known = app.repositories.vulnerabilities().await;
     let shown = package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
@@ -180,7 +180,7 @@ fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Arc
 
 /// All releases of a package of a source: the listed one first, then the archive, newest first.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
-    let found = app.repo.package_detail(point, name, None).await?;
+    let found = app.repositories.package_detail(point, name, None).await?;
     let all = std::iter::once(&found.release).chain(&found.others);
     let wire = |release: &Release| WireRelease {
         source_id: found.source.0,

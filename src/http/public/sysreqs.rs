@@ -17,7 +17,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::sysreqs::{MatchedRule, base};
-use crate::repo::requirements::Requirements;
+use crate::serve::requirements::Requirements;
 
 /// Maximum number of names of packages with unknown requirements in a response.
 const MAX_UNKNOWN_NAMES: usize = 100;
@@ -168,8 +168,8 @@ async fn load_requirements(
     };
     let (distribution, release) = (parameter("distribution")?, parameter("release")?);
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    let point = app.repo.point(name.as_str(), Snapshot::Latest).await?;
-    Ok(app.repo.requirements(&point, distribution, release, roots).await?)
+    let point = app.repositories.point(name.as_str(), Snapshot::Latest).await?;
+    Ok(app.repositories.requirements(&point, distribution, release, roots).await?)
 }
 
 fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {

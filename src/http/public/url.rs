@@ -19,7 +19,7 @@ pub(super) async fn answer(
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
     // Fails if there is none: scripts go back day by day until one exists.
-    app.repo.point(name.as_str(), Snapshot::Date(day)).await?;
+    app.repositories.point(name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }

@@ -49,7 +49,7 @@ impl From<UsageError> for Failure {
             UsageError::Off => Failure::not_found("downloads are not counted on this server"),
             UsageError::Unavailable => Failure::unavailable(error.to_string(), 30),
             UsageError::Db(error) => error.into(),
-            UsageError::Storage(error) => crate::repo::RepoError::from(error).into(),
+            UsageError::Storage(error) => crate::serve::RepoError::from(error).into(),
         }
     }
 }

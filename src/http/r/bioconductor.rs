@@ -28,7 +28,7 @@ pub(in crate::http) async fn versions(
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    let found = app.repo.repository(&catalog, repo)?;
+    let found = app.repositories.repository(&catalog, repo)?;
     if found.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
@@ -62,7 +62,7 @@ pub(in crate::http) fn resolve_part(
         VersionName::Exact(version) => version,
         VersionName::Release | VersionName::Devel => {
             let catalog = app.state.catalog.get();
-            app.repo.repository(&catalog, repo)?;
+            app.repositories.repository(&catalog, repo)?;
             config_at(&catalog, snapshot)?.version(version)
         }
     };

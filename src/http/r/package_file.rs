@@ -17,9 +17,9 @@ use crate::http::response::{
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
 use crate::r::platform::Platform;
-use crate::repo::RepoError;
-use crate::repo::binaries::BinarySelector;
-use crate::repo::file::{FileBody, Located, OpenFile};
+use crate::serve::RepoError;
+use crate::serve::binaries::BinarySelector;
+use crate::serve::file::{FileBody, Located, OpenFile};
 
 /// The file to serve at the address of a package file.
 pub struct ResolvedFile {
@@ -56,7 +56,7 @@ impl ResolvedFile {
         builds: Option<&BinarySelector>,
     ) -> ResolvedFile {
         // The size of a file that is not fetched yet may become known with the first fetch.
-        let lasting = app.repo.is_local(&source);
+        let lasting = app.repositories.is_local(&source);
         let plain = |source, lost, lasting| ResolvedFile {
             file: FileWithHeaders::new(app, source, None),
             platform: None,
@@ -65,7 +65,7 @@ impl ResolvedFile {
             cacheable: lasting,
         };
         let Some(builds) = builds else { return plain(source, None, lasting) };
-        match app.repo.binary_of(&source, builds).await {
+        match app.repositories.binary_of(&source, builds).await {
             Ok(Some(build)) => ResolvedFile {
                 fallback: Some(FileWithHeaders::new(app, source, None)),
                 ..ResolvedFile::binary(app, build, builds)
@@ -74,7 +74,7 @@ impl ResolvedFile {
                 let (package, version, platform) = (&source.package, &source.version, &builds.platform);
                 let error = format!("there is no binary of {package} {version} for {platform}");
                 // A binary server that is queried for each package may have it the next time.
-                let lasting = lasting && !app.repo.probes_binary_servers();
+                let lasting = lasting && !app.repositories.probes_binary_servers();
                 plain(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), lasting)
             }
             Err(error) => {
@@ -90,7 +90,7 @@ impl ResolvedFile {
     /// A binary without a fallback.
     pub(in crate::http) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
         ResolvedFile {
-            cacheable: app.repo.is_local(&build),
+            cacheable: app.repositories.is_local(&build),
             file: FileWithHeaders::new(app, build, Some(&builds.platform)),
             platform: Some(builds.platform.clone()),
             fallback: None,
@@ -264,7 +264,7 @@ async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, 
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
         // is known without reading the file and without a request to the mirror, HEAD fails too.
-        app.repo.check(located).await?;
+        app.repositories.check(located).await?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
     let range = match located.size {
@@ -275,7 +275,7 @@ async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, 
             Extent::Unsatisfiable => return Ok(Opened::Ready(response::unsatisfiable(card, size))),
         },
     };
-    app.repo.open(located, range).await.map(Opened::File)
+    app.repositories.open(located, range).await.map(Opened::File)
 }
 
 fn file_response(of: &FileWithHeaders, file: OpenFile, mut ending: Option<PendingRecord>) -> Response<Body> {

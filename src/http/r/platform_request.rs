@@ -14,8 +14,8 @@ use crate::model::snapshot::Snapshot;
 use crate::r::layout::{LinuxPlatform, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::RVersion;
-use crate::repo::binaries::BinarySelector;
-use crate::repo::negotiate::{self, MatchFailure, PlatformChoice};
+use crate::serve::binaries::BinarySelector;
+use crate::serve::negotiate::{self, MatchFailure, PlatformChoice};
 
 /// The binaries that a request wants in place of source packages.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl<'a> PlatformRequest<'a> {
             PlatformRequest::NoBinaries | PlatformRequest::Tree { .. } => None,
             PlatformRequest::BinaryOrSource { choice, .. } => {
                 let (platform, _) = choice.platform.as_ref().ok()?;
-                Some(app.repo.binary_selector(platform.clone(), snapshot))
+                Some(app.repositories.binary_selector(platform.clone(), snapshot))
             }
         }
     }
@@ -124,7 +124,7 @@ pub(in crate::http) fn choose<'a>(
         RPath::Linux { platform: build, .. } => {
             let (distro, r) = (build.distribution.as_str(), build.r);
             let known = config.platforms.linux(distro);
-            let built = known.is_none_or(|known| app.repo.may_have_binaries(&known.name, r));
+            let built = known.is_none_or(|known| app.repositories.may_have_binaries(&known.name, r));
             return Ok(PlatformRequest::Tree { distro, r, available: built });
         }
         RPath::Binary { platform, .. } => {
@@ -149,7 +149,7 @@ pub(in crate::http) fn choose<'a>(
         Some(r) => negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::parse) },
         None => negotiate::ClientPlatform::Header(user_agent(parts)),
     };
-    let choice = app.repo.choose_platform(distribution, &asked);
+    let choice = app.repositories.choose_platform(distribution, &asked);
     Ok(PlatformRequest::BinaryOrSource { distro, choice: Cow::Owned(choice), negotiated: version.is_none() })
 }
 

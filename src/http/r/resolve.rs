@@ -24,10 +24,10 @@ use crate::model::time::Timestamp;
 use crate::r::bioconductor::Part;
 use crate::r::layout::{FileName, IndexFormat, LinuxPlatform, RPath, Tree};
 use crate::r::platform::Arch;
-use crate::repo::RepoError;
-use crate::repo::binaries::BinarySelector;
-use crate::repo::file::Located;
-use crate::repo::index::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
+use crate::serve::RepoError;
+use crate::serve::binaries::BinarySelector;
+use crate::serve::file::Located;
+use crate::serve::index::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
 
 /// A resolved address.
 pub struct Entry {
@@ -107,7 +107,7 @@ pub(in crate::http) async fn resolve(
     if part.is_none() {
         bioconductor::require_part(app, repo)?;
     }
-    let point = app.repo.point_of(repo, part, snapshot).await?;
+    let point = app.repositories.point_of(repo, part, snapshot).await?;
     let document = |document| ResolvedDocument::of(app, point.clone(), document);
     Ok(match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
@@ -120,7 +120,7 @@ pub(in crate::http) async fn resolve(
                 Some(platform) => binary_index(
                     app,
                     &point,
-                    &app.repo.binary_selector(platform, snapshot),
+                    &app.repositories.binary_selector(platform, snapshot),
                     false,
                     empty_form(*format),
                 ),
@@ -128,11 +128,13 @@ pub(in crate::http) async fn resolve(
             }
         }
         RPath::BinaryIndex { platform: build, format } => {
-            let builds = app.repo.binary_selector(platform_request::linux_platform(app, build)?, snapshot);
+            let builds =
+                app.repositories.binary_selector(platform_request::linux_platform(app, build)?, snapshot);
             binary_index(app, &point, &builds, false, empty_form(*format))
         }
         whole @ RPath::Linux { platform: build, path } => {
-            let builds = app.repo.binary_selector(platform_request::linux_platform(app, build)?, snapshot);
+            let builds =
+                app.repositories.binary_selector(platform_request::linux_platform(app, build)?, snapshot);
             match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
                     binary_index(app, &point, &builds, true, empty_form(*format))
@@ -154,7 +156,7 @@ pub(in crate::http) async fn resolve(
             }
         }
         RPath::Binary { platform, sha256, file } => {
-            let builds = app.repo.binary_selector(platform.clone(), snapshot);
+            let builds = app.repositories.binary_selector(platform.clone(), snapshot);
             Resource::File(Box::new(binary_by_digest(app, &point, &builds, *sha256, file).await?))
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
@@ -196,7 +198,7 @@ fn binary_index(
     full: bool,
     form: IndexEncoding,
 ) -> Resource {
-    let document = app.repo.binary_document(point, builds, full, form);
+    let document = app.repositories.binary_document(point, builds, full, form);
     ResolvedDocument::of(app, Point { open: true, ..point.clone() }, document)
 }
 
@@ -230,7 +232,7 @@ async fn binary_file(
     snapshot: Snapshot,
 ) -> Result<ResolvedFile, Failure> {
     let platform = platform_request::tree_platform(app, tree).ok_or_else(|| no_binary(file))?;
-    binary_of_version(app, point, &app.repo.binary_selector(platform, snapshot), file).await
+    binary_of_version(app, point, &app.repositories.binary_selector(platform, snapshot), file).await
 }
 
 /// Locates the binary of the version in a file's name, without falling back to the source package.
@@ -243,8 +245,8 @@ async fn binary_of_version(
     let absent = || no_binary(file);
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
-    let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
-    let build = app.repo.binary_of(&source, builds).await?.filter(|build| build.name == parts.name);
+    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
+    let build = app.repositories.binary_of(&source, builds).await?.filter(|build| build.name == parts.name);
     Ok(ResolvedFile::binary(app, build.ok_or_else(absent)?, builds))
 }
 
@@ -277,8 +279,8 @@ async fn binary_by_digest(
     let absent = || Failure::not_found(format!("there is no such binary of '{}'", truncate(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
-    let source = app.repo.locate(point, parts.package, parts.version, &source, false).await?;
-    let build = app.repo.binary_by_digest(&source, builds, sha256).await?;
+    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
+    let build = app.repositories.binary_by_digest(&source, builds, sha256).await?;
     let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
     Ok(ResolvedFile::binary(app, build, builds).at_permanent_address())
 }
@@ -307,7 +309,7 @@ async fn locate(
         ContribDir::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
         ContribDir::Archive(_) => return Err(absent()),
     };
-    Ok(app.repo.locate(point, parts.package, parts.version, &name, archive).await?)
+    Ok(app.repositories.locate(point, parts.package, parts.version, &name, archive).await?)
 }
 
 fn document_representation(resolved: &ResolvedDocument, content: digest::Sha256) -> Representation {
@@ -378,7 +380,7 @@ async fn answer_document(
         let card = match known.get() {
             Some(card) => Some(card),
             None => {
-                let content = app.repo.document_content(document).await?;
+                let content = app.repositories.document_content(document).await?;
                 content.map(|content| known.get_or_init(|| document_representation(resolved, content)))
             }
         };
@@ -386,7 +388,7 @@ async fn answer_document(
             return Ok(response);
         }
     }
-    let form = app.repo.document(document).await?;
+    let form = app.repositories.document(document).await?;
     let card = known.get_or_init(|| document_representation(resolved, form.content));
     if conditional && let Some(response) = response::check_preconditions(card, modified, parts) {
         return Ok(response);

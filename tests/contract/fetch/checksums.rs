@@ -1,8 +1,8 @@
 //! Damaged files are never served completely and never stored.
 
 use rstudio_pm::config::StorageClass;
+use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::identity::Identity;
-use rstudio_pm::repo::{FetchLimits, Repo};
 use rstudio_pm::storage::Ownership;
 
 use super::{Fixture, KB, is_refused, read, short_limits};
@@ -140,10 +140,10 @@ async fn the_same_bytes_of_two_sources_are_one_object() {
     world.local("team").await;
     world.repository("ours", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
-    let point = world.repo.point("ours", "latest".parse().unwrap()).await.unwrap();
+    let point = world.repositories.point("ours", "latest".parse().unwrap()).await.unwrap();
     let file = Tarball::new("alpha", "1.0").file();
-    let ours = world.repo.locate(&point, "alpha", "1.0", &file, false).await.unwrap();
-    let (bytes, _) = read(world.repo.open(&ours, None).await.unwrap()).await;
+    let ours = world.repositories.locate(&point, "alpha", "1.0", &file, false).await.unwrap();
+    let (bytes, _) = read(world.repositories.open(&ours, None).await.unwrap()).await;
     // The mirror has the rewritten bytes.
     let theirs = Entry { package: "alpha".to_owned(), version: "1.0".to_owned(), bytes };
     fixture.mirror.publish(&[stub, theirs.clone()], &[]);
@@ -165,7 +165,7 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
     for size in [30 * KB, 3000 * KB] {
         let entry = Entry::new("alpha", "1.0", size);
         let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
-        fixture.repo.claim_storage().await;
+        fixture.world.upkeep.claim_storage().await;
         assert!(fixture.get(&entry).await.expect("fetched") == entry.bytes);
         fixture.wait_stored(&entry).await;
         let dir = fixture.world.folder().join("data/cran/cran");
@@ -176,8 +176,8 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
         // As after a restart: nothing is in memory, and nothing is verified.
         let Fixture { mirror, world, stale, .. } = fixture;
         let world = world.restarted().await;
-        let fixture = Fixture { mirror, repo: Repo::new(world.state.clone()), world, stale };
-        fixture.repo.claim_storage().await;
+        let fixture = Fixture { mirror, world, stale };
+        fixture.world.upkeep.claim_storage().await;
         assert!(fixture.get(&entry).await.expect("fetched again") == entry.bytes, "{size}");
         fixture.wait_stored(&entry).await;
         let start = std::time::Instant::now();

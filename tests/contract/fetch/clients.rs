@@ -36,9 +36,10 @@ async fn a_client_that_located_a_file_before_it_was_stored_does_not_fetch_it_aga
     fixture.get(&small).await.expect("the file");
     fixture.wait_stored(&small).await;
     assert!(!located.stored);
-    let (bytes, error) = read(fixture.repo.open(&located, None).await.expect("open")).await;
+    let (bytes, error) = read(fixture.world.repositories.open(&located, None).await.expect("open")).await;
     assert!(bytes == small.bytes && error.is_none());
-    let (part, _) = read(fixture.repo.open(&located, Some(100..200)).await.expect("open")).await;
+    let (part, _) =
+        read(fixture.world.repositories.open(&located, Some(100..200)).await.expect("open")).await;
     assert!(part == small.bytes[100..200]);
     assert_eq!(fixture.mirror.asked(&small.listed()).len(), 1);
 }
@@ -78,7 +79,8 @@ async fn a_fetch_of_a_large_file_without_clients_is_stopped_and_resumed_later() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_fetch_that_is_not_resumed_is_discarded() {
     let big = Entry::new("big", "1.0", 1000 * KB);
-    let limits = rstudio_pm::repo::FetchLimits { resume_window: Duration::from_millis(50), ..short_limits() };
+    let limits =
+        rstudio_pm::fetch::FetchLimits { resume_window: Duration::from_millis(50), ..short_limits() };
     let fixture = Fixture::on(Mirror::of(std::slice::from_ref(&big), &[]), limits, "").await;
     fixture.mirror.set(&big.listed(), |page| page.open = 300 * KB);
     read_part(fixture.open(&big, None).await.expect("open"), 100 * KB).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rstudio_pm::repo::FetchLimits;
+use rstudio_pm::fetch::FetchLimits;
 
 use super::{Fixture, KB, read, short_limits};
 use crate::support::mirror::{Entry, Mirror};

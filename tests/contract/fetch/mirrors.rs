@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rstudio_pm::repo::{FetchLimits, RepoError};
+use rstudio_pm::fetch::FetchLimits;
+use rstudio_pm::serve::RepoError;
 
 use super::{Fixture, KB, is_refused, is_unavailable, read, short_limits};
 use crate::support::mirror::{Entry, Mirror};

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::repo::file::{FileBody, Located, OpenFile};
-use rstudio_pm::repo::{FetchLimits, Repo, RepoError};
+use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::file::{FileBody, Located, OpenFile};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
@@ -27,7 +28,6 @@ const KB: usize = 1 << 10;
 struct Fixture {
     mirror: Mirror,
     world: World,
-    repo: Repo,
     /// The number of reported mismatches between index and files.
     stale: Arc<AtomicUsize>,
 }
@@ -52,13 +52,13 @@ impl Fixture {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
         let world = World::on(Stores { gcfg }).await;
         world.repository("all", &["cran"]).await;
-        let repo = Repo::with_limits(world.state.clone(), limits);
+        let world = world.with_limits(limits);
         let stale = Arc::new(AtomicUsize::new(0));
         let count = stale.clone();
-        repo.on_mismatch(move |_| {
+        world.fetches.on_mismatch(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let fixture = Fixture { mirror, world, repo, stale };
+        let fixture = Fixture { mirror, world, stale };
         fixture.sync().await;
         fixture
     }
@@ -69,13 +69,18 @@ impl Fixture {
     }
 
     async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
-        let point = self.repo.point("all", "latest".parse().expect("a snapshot")).await.expect("a point");
-        self.repo.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
+        let point = self
+            .world
+            .repositories
+            .point("all", "latest".parse().expect("a snapshot"))
+            .await
+            .expect("a point");
+        self.world.repositories.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
     }
 
     async fn open(&self, entry: &Entry, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         let located = self.locate(entry).await?;
-        self.repo.open(&located, range).await
+        self.world.repositories.open(&located, range).await
     }
 
     /// The whole file, or the error before or inside the body.

@@ -1,0 +1,332 @@
+//! Adds uploaded source packages to a local source, in one transaction.
+
+use super::plan::{IncomingRelease, plan_changes};
+use super::uploads::StagedUpload;
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use crate::catalog::{Catalog, Source};
+use crate::db::clock::Publish;
+use crate::db::life::CurrentLife;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::edit::Edits;
+use crate::model::change::{Counts, NewFile, NewRelease};
+use crate::model::digest::Sha256;
+use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
+use crate::model::language::Language;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+use crate::serve::{RepoError, find};
+use crate::storage::Key;
+
+/// Changes that are written in one batch.
+const CHUNK: usize = 2000;
+/// The job that claims a tree during an edit. The claim is released in the same transaction, so nothing else sees it.
+pub(super) const EDIT_JOB: i64 = 0;
+
+impl Edits {
+    /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
+    /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
+    ///
+    /// # Errors
+    /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`];
+    /// [`RepoError::Storage`] when the bytes of an upload were not stored, even if its release exists already. Then
+    /// nothing is added.
+    pub async fn add(
+        &self,
+        source: &str,
+        uploads: &[u64],
+        existing: OnExisting,
+        actor: &Actor,
+    ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+        let now = (self.state.clock)();
+        let source = find::source(&self.state.catalog.get(), source)?.clone();
+        let tree = local_tree(&self.state.catalog.get(), &source)?;
+        let staged = self.uploads.get(uploads, now)?;
+        if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
+            return Err(RepoError::Invalid(format!(
+                "'{}' is a binary package; add it with rspm add binary",
+                staged.upload.file
+            )));
+        }
+        let work = AddTransaction {
+            source,
+            tree,
+            existing,
+            publish: publish(TxKind::Add, now, Counts::default(), actor),
+        };
+        let (input, catalog) = (staged.clone(), self.state.catalog.clone());
+        let write = self.state.db.write(move |c| {
+            let written = work.write(c, &input)?;
+            let is_published = matches!(written, Ok((Some(_), _)));
+            Ok((written, if is_published { catalog.read_in_write(c)? } else { None }))
+        });
+        let (written, catalog) = write.await?;
+        if let Err(RepoError::Storage(_)) = &written {
+            // They were not stored and must be uploaded again: there may be room then.
+            self.uploads.remove(uploads);
+        }
+        let (tx, outcomes) = written?;
+        match catalog {
+            Some(catalog) => self.state.catalog.install(catalog),
+            None => self.refresh_catalog().await?,
+        }
+        self.uploads.remove(uploads);
+        Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+    }
+}
+
+/// Returns the tree of a source that an administrator may change.
+pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
+    match source.kind {
+        SourceKind::Local => {}
+        SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
+            return Err(RepoError::Invalid(format!(
+                "only local sources can be changed by hand; '{}' is built in and filled by rspm sync --type={}",
+                source.name, source.kind
+            )));
+        }
+        SourceKind::CranSnapshot
+        | SourceKind::CuratedCran
+        | SourceKind::Git
+        | SourceKind::CuratedPypi
+        | SourceKind::LocalPython
+        | SourceKind::GitPython => {
+            return Err(RepoError::Invalid(format!(
+                "only local sources can be changed by hand; '{}' is of type {}",
+                source.name, source.kind
+            )));
+        }
+    }
+    let tree = catalog.source_trees(source.id).next();
+    tree.map(|tree| tree.id)
+        .ok_or_else(|| RepoError::Invalid(format!("the source '{}' has no package list", source.name)))
+}
+
+/// The transaction (`None` when nothing changed), and the result for each upload.
+type AddResult = (Option<TxId>, Vec<AddStatus>);
+
+struct AddTransaction {
+    source: Source,
+    tree: TreeId,
+    existing: OnExisting,
+    publish: Publish,
+}
+
+impl AddTransaction {
+    fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
+        let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
+        let mut outcomes = vec![AddStatus::Existing; staged.len()];
+        let (mut changes, mut counts) = (Vec::new(), Counts::default());
+        for package in package_names(staged) {
+            let places: Vec<usize> =
+                (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
+            let mut one = PackagePlan::read(c, self, pending, package)?;
+            for place in places {
+                match one.plan_upload(c, &staged[place], self)? {
+                    Ok(outcome) => outcomes[place] = outcome,
+                    Err(refusal) => {
+                        db::tree::release(c, self.tree)?;
+                        return Ok(Err(refusal));
+                    }
+                }
+            }
+            let gone = one.removed;
+            let (some, count) =
+                plan_changes(&one.current, |life| !gone.contains(&life.key.release), one.incoming);
+            changes.extend(some);
+            counts = add_counts(counts, count);
+        }
+        // Also of existing releases: an upload of the same bytes replaces a damaged or lost object.
+        if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
+            db::tree::release(c, self.tree)?;
+            return Ok(Err(error.into()));
+        }
+        if changes.is_empty() {
+            db::tree::release(c, self.tree)?;
+            return Ok(Ok((None, outcomes)));
+        }
+        for (staged, _) in
+            staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != AddStatus::Existing)
+        {
+            insert_blobs(c, staged, self.publish.now)?;
+        }
+        let language = Language::R;
+        let target = db::import::ImportTarget { tree: self.tree, pending, origin: self.source.id, language };
+        for chunk in changes.chunks(CHUNK) {
+            db::import::apply(c, &target, chunk)?;
+        }
+        let source = Some(self.source.id);
+        let publish = Publish { source, counts, trees: vec![self.tree], ..self.publish.clone() };
+        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+    }
+}
+
+/// The distinct package names of the uploads, in order of first occurrence.
+fn package_names(staged: &[StagedUpload]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for staged in staged {
+        if !names.contains(&staged.upload.package.as_str()) {
+            names.push(&staged.upload.package);
+        }
+    }
+    names
+}
+
+pub(super) fn add_counts(a: Counts, b: Counts) -> Counts {
+    Counts {
+        added: a.added + b.added,
+        updated: a.updated + b.updated,
+        archived: a.archived + b.archived,
+        removed: a.removed + b.removed,
+    }
+}
+
+/// One package of the source, and the changes planned for it.
+struct PackagePlan {
+    id: Option<PackageId>,
+    current: Vec<CurrentLife>,
+    removed: Vec<ReleaseId>,
+    incoming: Vec<IncomingRelease>,
+    /// Version and digest of each entry of `incoming`, in the same order.
+    digests: Vec<(String, Sha256)>,
+}
+
+impl PackagePlan {
+    fn read(
+        c: &mut dyn Conn,
+        work: &AddTransaction,
+        pending: Seq,
+        name: &str,
+    ) -> Result<PackagePlan, DbError> {
+        let id = db::package::by_name(c, Language::R, name)?;
+        let mut alive = match id {
+            Some(id) => db::life::current_of(c, work.tree, Seq(pending.0 - 1), id)?,
+            None => Vec::new(),
+        };
+        alive.sort_by_key(|life| life.key.release);
+        if alive.is_empty() {
+            for (_, twin) in db::package::by_fold(c, Language::R, name)? {
+                if twin != name {
+                    tracing::warn!(package = name, twin, "another package's name differs only in case");
+                }
+            }
+        }
+        Ok(PackagePlan { id, current: alive, removed: Vec::new(), incoming: Vec::new(), digests: Vec::new() })
+    }
+
+    fn plan_upload(
+        &mut self,
+        c: &mut dyn Conn,
+        staged: &StagedUpload,
+        work: &AddTransaction,
+    ) -> Result<EditResult<AddStatus>, DbError> {
+        let Upload { package, version, sha256, .. } = &staged.upload;
+        let present = self
+            .current
+            .iter()
+            .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
+        let arriving = self.digests.iter().position(|(other, _)| other == version);
+        let bytes = match (present, arriving) {
+            (_, Some(place)) => Some(Some(self.digests[place].1)),
+            (Some(life), None) => Some(life.sha256),
+            (None, None) => None,
+        };
+        match (bytes, work.existing) {
+            (None, _) => {
+                let new = self.incoming_release(c, staged, work)?;
+                self.push(version, *sha256, new);
+                Ok(Ok(AddStatus::New))
+            }
+            (Some(_), OnExisting::Fail) => Ok(Err(RepoError::Conflict(format!(
+                "{package} {version} is in the source '{}' already; use --replace to replace it with this file, or \
+                 --succeed-on-existing to leave it",
+                work.source.name
+            )))),
+            (Some(_), OnExisting::Succeed) => Ok(Ok(AddStatus::Existing)),
+            (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(AddStatus::Existing)),
+            (Some(_), OnExisting::Replace) => {
+                if let Some(place) = arriving {
+                    self.incoming.remove(place);
+                    self.digests.remove(place);
+                } else if let Some(life) = present {
+                    self.removed.push(life.key.release);
+                }
+                let new = self.incoming_release(c, staged, work)?;
+                self.push(version, *sha256, new);
+                Ok(Ok(AddStatus::Replaced))
+            }
+        }
+    }
+
+    fn push(&mut self, version: &str, sha256: Sha256, new: IncomingRelease) {
+        self.incoming.push(new);
+        self.digests.push((version.to_owned(), sha256));
+    }
+
+    /// The release of an upload: its earlier release when the same bytes were removed before, or a new one with the
+    /// next revision.
+    fn incoming_release(
+        &self,
+        c: &mut dyn Conn,
+        staged: &StagedUpload,
+        work: &AddTransaction,
+    ) -> Result<IncomingRelease, DbError> {
+        let version = &staged.upload.version;
+        let Some(package) = self.id else {
+            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
+        };
+        let Some((release_id, revision)) = newest_revision(c, work.source.id, package, version)? else {
+            return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
+        };
+        let same = db::file::by_sha256(c, staged.upload.sha256)?;
+        if same.iter().any(|file| file.release == release_id && file.state == db::file::FileState::Stored) {
+            return Ok(IncomingRelease::Existing { package, release: release_id, version: version.clone() });
+        }
+        Ok(IncomingRelease::New(new_release(staged, revision + 1, work.publish.now)))
+    }
+}
+
+fn newest_revision(
+    c: &mut dyn Conn,
+    origin: SourceId,
+    package: PackageId,
+    version: &str,
+) -> Result<Option<(ReleaseId, i64)>, DbError> {
+    db::life::newest_revision(c, origin, package, version)
+}
+
+fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewRelease> {
+    let upload = &staged.upload;
+    Box::new(NewRelease {
+        package: upload.package.clone(),
+        version: upload.version.clone(),
+        revision,
+        published_at: Some(now),
+        stanza: Some(staged.stanza.clone()),
+        description: Some(staged.description.clone()),
+        readme: staged.readme.map(|(sha256, _)| sha256),
+        file: NewFile {
+            name: format!("{}_{}.tar.gz", upload.package, upload.version),
+            locator: String::new(),
+            size: i64::try_from(upload.size).ok(),
+            md5: Some(staged.md5),
+            sha256: Some(upload.sha256),
+            stored: true,
+        },
+    })
+}
+
+/// Inserts the rows of the stored objects: the archive, and its README, which has its own shelf.
+pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
+    let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
+    let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));
+    for (key, size) in [Some(archive), readme].into_iter().flatten() {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let class = key.directory().to_owned();
+        db::blob::insert(c, &db::blob::Blob { sha256: *key.digest(), class, size, created_at: now })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

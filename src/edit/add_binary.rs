@@ -1,0 +1,245 @@
+//! Adds uploaded binaries to a local source, in one transaction.
+
+use super::add::{EDIT_JOB, insert_blobs, local_tree};
+use super::uploads::{BinaryTarget, StagedUpload};
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use crate::catalog::Source;
+use crate::config::platforms::Distribution;
+use crate::db::binary::{self, NewBinary};
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::edit::Edits;
+use crate::model::change::Counts;
+use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
+use crate::model::language::Language;
+use crate::r::platform::{Arch, Platform};
+use crate::serve::binary_rows::target;
+use crate::serve::{RepoError, find};
+
+/// The result of adding one binary.
+#[derive(Clone, Debug)]
+pub struct AddedBinary {
+    /// The upload.
+    pub upload: Upload,
+    /// The minor version of R it was built for.
+    pub r_version: String,
+    /// The processor; `None` for any.
+    pub arch: Option<Arch>,
+    /// The outcome.
+    pub outcome: AddStatus,
+}
+
+impl Edits {
+    /// Adds uploaded binaries of a source's releases for a distribution, in one transaction, visible when this returns.
+    /// The transaction is `None` when nothing changed.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
+    /// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
+    /// `existing` is [`OnExisting::Fail`]. Then nothing is added.
+    pub async fn add_binaries(
+        &self,
+        source: &str,
+        distribution: &str,
+        uploads: &[u64],
+        existing: OnExisting,
+        actor: &Actor,
+    ) -> Result<(Option<TxId>, Vec<AddedBinary>), RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?.clone();
+        let sources = local_tree(&catalog, &source)?;
+        let platforms = self.state.config.load().platforms.clone();
+        let distribution = find::distribution(&platforms, distribution)?.clone();
+        let mut binaries = Vec::with_capacity(uploads.len());
+        for held in self.uploads.get(uploads, now)? {
+            binaries.push(BinaryUpload::new(held, &distribution)?);
+        }
+        let work = AddBinaryTransaction {
+            source,
+            source_tree: sources,
+            existing,
+            publish: publish(TxKind::Add, now, Counts::default(), actor),
+        };
+        let given = binaries.clone();
+        let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
+        self.refresh_catalog().await?;
+        self.uploads.remove(uploads);
+        let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
+            r_version: binary.r_version,
+            arch: binary.arch,
+            upload: binary.staged.upload,
+            outcome,
+        });
+        Ok((tx, added.collect()))
+    }
+}
+
+/// A binary to be added.
+#[derive(Clone, Debug)]
+struct BinaryUpload {
+    staged: StagedUpload,
+    r_version: String,
+    arch: Option<Arch>,
+    /// The label of its tree.
+    label: String,
+    /// The value for `file.platform`.
+    platform: String,
+    /// File name in URLs.
+    name: String,
+}
+
+impl BinaryUpload {
+    fn new(held: StagedUpload, distribution: &Distribution) -> Result<BinaryUpload, RepoError> {
+        let Upload { file, package, version, .. } = &held.upload;
+        let Some(BinaryTarget { r, system, arch }) = held.binary_target else {
+            return Err(RepoError::Invalid(format!("'{file}' is a source package; add it with rspm add")));
+        };
+        let name = &distribution.name;
+        let target = target(distribution);
+        if !system.runs_on(&target) {
+            return Err(RepoError::Invalid(format!("'{file}' is built for {system}, and {name} is not")));
+        }
+        if let Some(arch) =
+            arch.filter(|arch| !distribution.architectures.iter().any(|known| known == arch.as_str()))
+        {
+            return Err(RepoError::Invalid(format!(
+                "'{file}' is built for {arch}, and {name} has {}; `Architecture = {arch}` in [Distribution \"{name}\"] \
+                 of the configuration adds it",
+                distribution.architectures.join(" and ")
+            )));
+        }
+        let platform = Platform { r, target, arch: arch.unwrap_or(Arch::X86_64) };
+        let name = format!("{package}_{version}.{}", platform.extension());
+        let (label, platform) = (platform.label(), platform.to_stored(arch));
+        Ok(BinaryUpload { label, platform, name, r_version: r.to_string(), arch, staged: held })
+    }
+}
+
+struct AddBinaryTransaction {
+    source: Source,
+    /// The tree of the source's source packages.
+    source_tree: TreeId,
+    existing: OnExisting,
+    publish: Publish,
+}
+
+type AddBinaryResult = (Option<TxId>, Vec<AddStatus>);
+
+/// The planned change for one binary.
+struct BinaryPlan {
+    package: PackageId,
+    release: ReleaseId,
+    outcome: AddStatus,
+}
+
+impl AddBinaryTransaction {
+    fn write(
+        &self,
+        c: &mut dyn Conn,
+        binaries: &[BinaryUpload],
+    ) -> Result<EditResult<AddBinaryResult>, DbError> {
+        let planned = match self.plan(c, binaries)? {
+            Ok(planned) => planned,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let outcomes: Vec<AddStatus> = planned.iter().map(|plan| plan.outcome).collect();
+        let mut claimed: Vec<(TreeId, Seq)> = Vec::new();
+        for (binary, plan) in
+            binaries.iter().zip(&planned).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
+        {
+            let tree = binary::tree(c, self.source.id, &binary.label)?;
+            let pending = match claimed.iter().find(|(known, _)| *known == tree) {
+                Some((_, pending)) => *pending,
+                None => {
+                    let pending = db::tree::begin(c, tree, EDIT_JOB)?;
+                    claimed.push((tree, pending));
+                    pending
+                }
+            };
+            insert_blobs(c, &binary.staged, self.publish.now)?;
+            let upload = &binary.staged.upload;
+            let new = NewBinary {
+                package: plan.package,
+                release: plan.release,
+                platform: &binary.platform,
+                name: &binary.name,
+                size: i64::try_from(upload.size).unwrap_or(i64::MAX),
+                md5: binary.staged.md5,
+                sha256: upload.sha256,
+                stanza: &binary.staged.stanza,
+            };
+            binary::insert(c, tree, pending, &new)?;
+        }
+        if claimed.is_empty() {
+            return Ok(Ok((None, outcomes)));
+        }
+        let trees = claimed.into_iter().map(|(tree, _)| tree).collect();
+        let publish = Publish { source: Some(self.source.id), trees, ..self.publish.clone() };
+        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+    }
+
+    /// Plans the change for each binary. Nothing is written yet, so that a refusal leaves nothing behind.
+    fn plan(
+        &self,
+        c: &mut dyn Conn,
+        binaries: &[BinaryUpload],
+    ) -> Result<EditResult<Vec<BinaryPlan>>, DbError> {
+        let trees = db::tree::of_source(c, self.source.id)?;
+        let mut planned: Vec<BinaryPlan> = Vec::with_capacity(binaries.len());
+        for (place, binary) in binaries.iter().enumerate() {
+            let Upload { package: name, version, sha256, .. } = &binary.staged.upload;
+            let Some((package, release)) = self.release(c, binary)? else {
+                return Ok(Err(RepoError::Invalid(format!(
+                    "the source '{0}' has no {name} {version}; add its source package first, for clients that no \
+                     binary fits: rspm add --source={0}",
+                    self.source.name
+                ))));
+            };
+            let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == binary.label);
+            let known = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
+                Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
+                None => Vec::new(),
+            };
+            let there =
+                |known: &&binary::Binary| known.platform == binary.platform && known.removed_at.is_none();
+            let known = known.iter().rev().find(there);
+            let twin = (0..place)
+                .rev()
+                .find(|i| planned[*i].release == release && binaries[*i].platform == binary.platform);
+            let there =
+                twin.map(|i| Some(binaries[i].staged.upload.sha256)).or(known.map(|known| known.sha256));
+            let outcome = match (there, self.existing) {
+                (None, _) => AddStatus::New,
+                (Some(_), OnExisting::Succeed) => AddStatus::Existing,
+                (Some(bytes), OnExisting::Replace) if bytes == Some(*sha256) => AddStatus::Existing,
+                (Some(_), OnExisting::Replace) => AddStatus::Replaced,
+                (Some(_), OnExisting::Fail) => {
+                    return Ok(Err(RepoError::Conflict(format!(
+                        "{name} {version} is in the source '{}' for {} already; use --replace to replace it with this \
+                        file, or --succeed-on-existing to leave it",
+                        self.source.name, binary.platform
+                    ))));
+                }
+            };
+            planned.push(BinaryPlan { package, release, outcome });
+        }
+        Ok(Ok(planned))
+    }
+
+    /// The release that a binary belongs to: the source's current one of its version.
+    fn release(
+        &self,
+        c: &mut dyn Conn,
+        binary: &BinaryUpload,
+    ) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Upload { package, version, .. } = &binary.staged.upload;
+        let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
+            return Ok(None);
+        };
+        let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
+        let alive = db::life::current_of(c, self.source_tree, head, id)?;
+        Ok(alive.iter().find(|life| life.version == *version).map(|life| (id, life.key.release)))
+    }
+}

@@ -1,0 +1,96 @@
+//! Makes an uploaded object durable in the background, after its client was answered. Uploads are held in memory and
+//! lost on a restart; only the row that names an object must not be written before the object is durable.
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+
+use crate::storage::StorageError;
+
+/// An object that is being made durable; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PendingWrite(Arc<PendingState>);
+
+#[derive(Debug, Default)]
+struct PendingState {
+    result: Mutex<Option<Result<(), StorageError>>>,
+    completed: Condvar,
+}
+
+/// Held by the task that makes it durable.
+pub(super) struct PendingWriteGuard(PendingWrite);
+
+impl PendingWrite {
+    /// Returns an object that is not durable yet, and the guard that completes it: by [`PendingWriteGuard::end`], or when dropped.
+    pub(super) fn begin() -> (PendingWrite, PendingWriteGuard) {
+        let landing = PendingWrite::default();
+        (landing.clone(), PendingWriteGuard(landing))
+    }
+
+    /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The storage error; callers after the first one get its text only.
+    pub(super) fn wait(&self) -> Result<(), StorageError> {
+        let mut end = self.0.result.lock();
+        while end.is_none() {
+            self.0.completed.wait(&mut end);
+        }
+        match end.take() {
+            Some(Err(error)) => {
+                *end = Some(Err(StorageError::Other(format!("a package was not stored: {error}"))));
+                Err(error)
+            }
+            durable => {
+                *end = durable;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl PendingWriteGuard {
+    /// Sets the result and wakes all waiters.
+    pub(super) fn complete(self, how: Result<(), StorageError>) {
+        *self.0.0.result.lock() = Some(how);
+        self.0.0.completed.notify_all();
+    }
+}
+
+impl Drop for PendingWriteGuard {
+    fn drop(&mut self) {
+        let mut end = self.0.0.result.lock();
+        end.get_or_insert_with(|| Err(StorageError::Other("the server is shutting down".to_owned())));
+        self.0.0.completed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_waits_for_its_bytes() {
+        let (pending, writer) = PendingWrite::begin();
+        let waiting = std::thread::spawn({
+            let pending = pending.clone();
+            move || pending.wait()
+        });
+        assert!(!waiting.is_finished());
+        writer.complete(Ok(()));
+        assert!(waiting.join().expect("no panic").is_ok());
+        assert!(pending.wait().is_ok(), "asked again");
+    }
+
+    #[test]
+    fn a_failed_write_stays_failed() {
+        let (pending, writer) = PendingWrite::begin();
+        writer.complete(Err(StorageError::Other("the disk is full".to_owned())));
+        for _ in 0..2 {
+            assert!(pending.wait().expect_err("never").to_string().contains("the disk is full"));
+        }
+        let (pending, writer) = PendingWrite::begin();
+        drop(writer);
+        assert!(pending.wait().expect_err("given up").to_string().contains("shutting down"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Administrative edits, one file per noun: sources, repositories, subscriptions, packages.
+//!
+//! Each edit is one database write, with a transaction where history changes, followed by a catalog refresh: the next
+//! request sees it.
+
+mod add;
+mod add_binary;
+mod durability;
+mod plan;
+mod prepare;
+mod remove;
+mod remove_binary;
+mod repo;
+mod source;
+mod subscription;
+mod upload;
+mod uploads;
+
+pub use add_binary::AddedBinary;
+pub use remove_binary::RemovedBinary;
+pub use uploads::{Upload, Uploads};
+
+use std::sync::Arc;
+
+use crate::db::DbError;
+use crate::fetch::Fetches;
+use crate::model::change::Counts;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+use crate::serve::RepoError;
+use crate::state::State;
+
+/// The user who made the edit, as recorded in the transaction.
+#[derive(Clone, Debug)]
+pub struct Actor(pub String);
+
+/// What to do when the object exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExisting {
+    /// Refuse.
+    Fail,
+    /// `--succeed-on-existing`: leave it unchanged.
+    Succeed,
+    /// `--replace`: replace it with the new file.
+    Replace,
+}
+
+/// The result of adding one upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddStatus {
+    /// New in the source.
+    New,
+    /// The version existed and was replaced.
+    Replaced,
+    /// The version existed and was left unchanged.
+    Existing,
+}
+
+/// The releases selected by `rspm remove`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoveScope {
+    /// `@all`: listed and archived.
+    All,
+    /// `@current`: the listed one.
+    Current,
+    /// `@1.2.3`.
+    Version(String),
+}
+
+/// Changes to a repository; `None` leaves a field unchanged.
+#[derive(Clone, Debug, Default)]
+pub struct RepoEdit {
+    /// New name.
+    pub name: Option<Name>,
+    /// New description; empty clears it.
+    pub description: Option<String>,
+    /// Whether it is hidden from public listings.
+    pub hidden: Option<bool>,
+}
+
+/// The result of a write that may be refused; a refused write changes nothing.
+type EditResult<T> = Result<T, RepoError>;
+
+/// Handle to the edits, with the uploads that are not added yet.
+#[derive(Clone)]
+pub struct Edits {
+    state: Arc<State>,
+    fetches: Arc<Fetches>,
+    uploads: Arc<Uploads>,
+}
+
+impl Edits {
+    /// Creates the handle.
+    #[must_use]
+    pub fn new(fetches: Arc<Fetches>, uploads: Arc<Uploads>, state: Arc<State>) -> Edits {
+        Edits { state, fetches, uploads }
+    }
+
+    /// Refreshes the catalog, so that the next request sees the edit.
+    async fn refresh_catalog(&self) -> Result<(), RepoError> {
+        Ok(self.state.catalog.refresh(&self.state.db).await?)
+    }
+}
+
+/// Maps the conflict of a name that was taken between the check and the write.
+fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
+    match error {
+        DbError::Conflict(_) => exists_already(noun, name.as_str()),
+        other => other.into(),
+    }
+}
+
+fn exists_already(noun: &str, name: &str) -> RepoError {
+    RepoError::Conflict(format!(
+        "the {noun} '{name}' exists already; choose another name, or use --succeed-on-existing"
+    ))
+}
+
+/// The publish of an administrative edit: its publication time is now.
+fn publish(
+    kind: crate::db::tx::TxKind,
+    now: Timestamp,
+    counts: Counts,
+    actor: &Actor,
+) -> crate::db::clock::Publish {
+    crate::db::clock::Publish {
+        now,
+        source: None,
+        repo: None,
+        kind,
+        started_at: now,
+        published_from: Some(now),
+        published_to: Some(now),
+        counts,
+        actor: actor.0.clone(),
+        comment: String::new(),
+        trees: Vec::new(),
+        repo_steps: Vec::new(),
+    }
+}

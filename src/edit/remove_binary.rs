@@ -1,0 +1,153 @@
+//! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
+
+use super::add::{EDIT_JOB, local_tree};
+use super::{Actor, EditResult, publish};
+use crate::config::platforms::Platforms;
+use crate::db::binary::{self, Binary};
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
+use crate::db::{self, Conn, DbError};
+use crate::edit::Edits;
+use crate::model::change::Counts;
+use crate::model::digest::Sha256;
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::r::platform::{Arch, Platform, Target};
+use crate::serve::binaries::runs_on;
+use crate::serve::{RepoError, find};
+
+/// A removed binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedBinary {
+    /// Its processor; `None` for every processor.
+    pub arch: Option<Arch>,
+    /// Digest of its bytes.
+    pub sha256: Option<Sha256>,
+}
+
+impl Edits {
+    /// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package
+    /// from then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be
+    /// served instead. Returns the platform and the removed binaries, newest first.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
+    /// names those there are.
+    pub async fn remove_binary(
+        &self,
+        source: &str,
+        (package, version): (&str, &str),
+        platform: &str,
+        comment: &str,
+        actor: &Actor,
+    ) -> Result<(Platform, Vec<RemovedBinary>), RepoError> {
+        let now = (self.state.clock)();
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, source)?.clone();
+        let sources = local_tree(&catalog, &source)?;
+        let platform = parse_platform(&self.state.config.load().platforms, platform)?;
+        let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
+        publish.source = Some(source.id);
+        publish.comment = comment.to_owned();
+        (publish.published_from, publish.published_to) = (None, None);
+        let work = RemoveBinaryTransaction {
+            source: (source.id, source.name.to_string()),
+            source_tree: sources,
+            package: package.to_owned(),
+            version: version.to_owned(),
+            platform: platform.clone(),
+            publish,
+        };
+        let removed = self.state.db.write(move |c| work.write(c)).await??;
+        self.refresh_catalog().await?;
+        Ok((platform, removed))
+    }
+}
+
+/// Parses a platform tag and resolves aliases of its distribution.
+fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoError> {
+    let mut platform = Platform::parse(tag).ok_or_else(|| {
+        let shown: String = tag.chars().take(80).collect();
+        RepoError::Invalid(format!(
+            "'{shown}' is not a platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
+             4.5-noble-arm64, 4.5-win, 4.5-macos-arm64"
+        ))
+    })?;
+    if let Target::Linux(name) = &mut platform.target {
+        *name = find::distribution(platforms, name)?.name.clone();
+    }
+    Ok(platform)
+}
+
+struct RemoveBinaryTransaction {
+    source: (SourceId, String),
+    source_tree: TreeId,
+    package: String,
+    version: String,
+    platform: Platform,
+    publish: Publish,
+}
+
+impl RemoveBinaryTransaction {
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<RemovedBinary>>, DbError> {
+        let Some((package, release)) = self.release(c)? else { return Ok(Err(self.no_version())) };
+        let lists = db::tree::of_source(c, self.source.0)?;
+        let lists = lists.into_iter().filter(|tree| tree.role == db::tree::Role::Binary);
+        let mut others: Vec<String> = Vec::new();
+        for list in lists {
+            let Some(head) = list.head else { continue };
+            let mut binaries = binary::of_release(c, list.id, head, package, release)?;
+            binaries.retain(|binary| binary.removed_at.is_none());
+            if list.label != self.platform.label() {
+                others.extend(binaries.iter().map(|binary| binary.platform.clone()));
+                continue;
+            }
+            let (gone, kept): (Vec<Binary>, Vec<Binary>) =
+                binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
+            others.extend(kept.into_iter().map(|binary| binary.platform));
+            if gone.is_empty() {
+                continue;
+            }
+            let files: Vec<FileId> = gone.iter().map(|binary| binary.file).collect();
+            let pending = db::tree::begin(c, list.id, EDIT_JOB)?;
+            binary::remove(c, list.id, pending, (package, release), &files)?;
+            db::clock::publish(c, &Publish { trees: vec![list.id], ..self.publish.clone() })?;
+            let removed = gone.iter().rev().map(|binary| RemovedBinary {
+                arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
+                sha256: binary.sha256,
+            });
+            return Ok(Ok(removed.collect()));
+        }
+        Ok(Err(self.no_binary(others)))
+    }
+
+    /// The source's current release of the version.
+    fn release(&self, c: &mut dyn Conn) -> Result<Option<(PackageId, ReleaseId)>, DbError> {
+        let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
+            return Ok(None);
+        };
+        let Some(id) = db::package::by_name(c, Language::R, &self.package)? else { return Ok(None) };
+        let alive = db::life::current_of(c, self.source_tree, head, id)?;
+        Ok(alive.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
+    }
+
+    fn no_version(&self) -> RepoError {
+        let shown = |text: &str| text.chars().take(128).collect::<String>();
+        let (package, version) = (shown(&self.package), shown(&self.version));
+        RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.1))
+    }
+
+    fn no_binary(&self, mut others: Vec<String>) -> RepoError {
+        others.sort();
+        others.dedup();
+        let have = match others.as_slice() {
+            [] => "it has no binaries of this version".to_owned(),
+            others => format!("it has binaries for {}", others.join(", ")),
+        };
+        let RemoveBinaryTransaction { source: of, package, version, platform, .. } = self;
+        RepoError::NotFound(format!(
+            "the source '{}' has no binary of {package} {version} for {platform}; {have}",
+            of.1
+        ))
+    }
+}

@@ -1,0 +1,162 @@
+//! Uploads that are not added yet: held in memory for one hour.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::durability::PendingWrite;
+use crate::config::StorageClass;
+use crate::model::digest::{Md5, Sha256};
+use crate::model::time::{SECOND, Timestamp};
+use crate::r::binary::TargetSystem;
+use crate::r::layout::RMinor;
+use crate::r::platform::Arch;
+use crate::serve::RepoError;
+use crate::storage::StorageError;
+
+/// An uploaded package archive: validated, rewritten, written to storage, and not yet part of a source.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The number that identifies it; expires after one hour.
+    pub id: u64,
+    /// The name of the uploaded file.
+    pub file: String,
+    /// From DESCRIPTION.
+    pub package: String,
+    /// From DESCRIPTION.
+    pub version: String,
+    /// SHA-256 of the uploaded bytes.
+    pub original: Sha256,
+    /// SHA-256 of the stored bytes.
+    pub sha256: Sha256,
+    /// Size of the stored bytes.
+    pub size: u64,
+}
+
+/// An upload with everything that is written to the database when it is added.
+#[derive(Clone, Debug)]
+pub(super) struct StagedUpload {
+    pub upload: Upload,
+    /// The index record, with MD5, SHA-256 and size of the stored bytes.
+    pub stanza: Vec<u8>,
+    /// DESCRIPTION of the rewritten archive.
+    pub description: Vec<u8>,
+    pub md5: Md5,
+    /// The platform of a binary; `None` for a source package.
+    pub binary_target: Option<BinaryTarget>,
+    pub readme: Option<(Sha256, u64)>,
+    /// Objects that may not be durable yet; to be awaited before a row names them.
+    pub pending_writes: Vec<PendingWrite>,
+    pub received_at: Timestamp,
+}
+
+/// The platform a binary was built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BinaryTarget {
+    pub r: RMinor,
+    pub system: TargetSystem,
+    /// `None` for any.
+    pub arch: Option<Arch>,
+}
+
+impl StagedUpload {
+    /// Waits until all its objects are durable. Blocks.
+    pub(super) fn wait_durable(&self) -> Result<(), StorageError> {
+        self.pending_writes.iter().try_for_each(PendingWrite::wait)
+    }
+
+    /// The storage class of the archive.
+    pub(super) fn class(&self) -> StorageClass {
+        if self.binary_target.is_some() { StorageClass::Binaries } else { StorageClass::Packages }
+    }
+}
+
+/// Uploads that are not added yet. They are held in memory: after a restart the file must be uploaded again.
+#[derive(Default)]
+pub struct Uploads {
+    registry: Mutex<Registry>,
+}
+
+struct Registry {
+    next: u64,
+    by_id: HashMap<u64, StagedUpload>,
+    /// Digests of objects being written to storage.
+    reserved: Vec<Sha256>,
+}
+
+impl Default for Registry {
+    /// Starts at a random number, so that a number from before a restart or an upgrade never names another file.
+    /// Numbers are exact as JSON numbers.
+    fn default() -> Registry {
+        let next = u64::from(rand::random::<u32>()) << 16;
+        Registry { next, by_id: HashMap::new(), reserved: Vec::new() }
+    }
+}
+
+/// Lifetime of an upload, in microseconds.
+const LIFETIME: i64 = 3600 * SECOND;
+
+impl Uploads {
+    pub(super) fn insert(&self, mut staged: StagedUpload) -> Upload {
+        let mut registry = self.registry.lock();
+        let old = staged.received_at.0.saturating_sub(LIFETIME);
+        registry.by_id.retain(|_, staged| staged.received_at.0 > old);
+        registry.next += 1;
+        staged.upload.id = registry.next;
+        let upload = staged.upload.clone();
+        registry.by_id.insert(upload.id, staged);
+        upload
+    }
+
+    /// Returns the uploads with these numbers, in this order.
+    pub(super) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<StagedUpload>, RepoError> {
+        let registry = self.registry.lock();
+        let held = |id: &u64| {
+            let found =
+                registry.by_id.get(id).filter(|held| held.received_at.0 > now.0.saturating_sub(LIFETIME));
+            found.cloned().ok_or(RepoError::NoUpload(*id))
+        };
+        ids.iter().map(held).collect()
+    }
+
+    /// Removes uploads that were added.
+    pub(super) fn remove(&self, ids: &[u64]) {
+        let mut registry = self.registry.lock();
+        for id in ids {
+            registry.by_id.remove(id);
+        }
+    }
+
+    /// True while an upload needs the object with this digest.
+    #[must_use]
+    pub fn needs(&self, sha256: &Sha256) -> bool {
+        let registry = self.registry.lock();
+        let of = |held: &StagedUpload| {
+            held.upload.sha256 == *sha256 || held.readme.is_some_and(|(readme, _)| readme == *sha256)
+        };
+        registry.reserved.contains(sha256) || registry.by_id.values().any(of)
+    }
+
+    pub(super) fn reserve(self: &Arc<Uploads>, digests: Vec<Sha256>) -> DigestReservation {
+        self.registry.lock().reserved.extend(&digests);
+        DigestReservation { uploads: Arc::clone(self), digests }
+    }
+}
+
+/// Protects objects from the clean-up until it is dropped.
+pub(super) struct DigestReservation {
+    uploads: Arc<Uploads>,
+    digests: Vec<Sha256>,
+}
+
+impl Drop for DigestReservation {
+    fn drop(&mut self) {
+        let mut registry = self.uploads.registry.lock();
+        for digest in &self.digests {
+            if let Some(place) = registry.reserved.iter().position(|other| other == digest) {
+                registry.reserved.swap_remove(place);
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The upstream addresses at which a file may be, the likeliest first.
+
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::db::life::ReleaseFile;
+use crate::r::platform::Platform;
+use crate::upstream::{Mirror, Upstream, UpstreamError};
+
+/// The address of a file on a mirror.
+#[derive(Clone)]
+pub struct MirrorPath {
+    /// The mirror.
+    pub mirror: Mirror,
+    /// The path below the mirror's address.
+    pub path: String,
+}
+
+/// The candidates of a source package on a CRAN-like mirror: the path of the index, the archive, the current packages.
+pub fn of_source(mirror: &Mirror, found: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
+    let mut paths = vec![format!("src/contrib/{}", found.locator)];
+    for other in
+        [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)]
+    {
+        if !paths.contains(&other) {
+            paths.push(other);
+        }
+    }
+    paths.into_iter().map(|path| MirrorPath { mirror: mirror.clone(), path }).collect()
+}
+
+/// Adds the object of a bundle for a file of known digest: as the only candidate of a bundle, as the last one where the
+/// mirror may be a bundle.
+pub fn with_object(mut places: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
+    match object {
+        Some(object) if object.mirror.is_bundle() => vec![object],
+        object => {
+            places.extend(object);
+            places
+        }
+    }
+}
+
+/// The candidates of a binary: on each server of `CRAN.BinaryURL` that may have it, or at its own absolute address.
+///
+/// # Errors
+/// [`UpstreamError::Refused`] when no server may have it, or an address cannot be used.
+pub fn of_binary(
+    urls: &[BinaryUrl],
+    upstream: &Upstream,
+    platform: &Platform,
+    locator: &str,
+) -> Result<Vec<MirrorPath>, UpstreamError> {
+    if locator.contains("://") {
+        let (folder, file) = locator.rsplit_once('/').unwrap_or((locator, ""));
+        return Ok(vec![MirrorPath { mirror: upstream.mirror(folder)?, path: file.to_owned() }]);
+    }
+    let mut places = Vec::new();
+    for url in urls.iter().filter(|url| may_have(&url.style, locator)) {
+        let mut mirror = upstream.mirror(&url.base)?;
+        if matches!(url.style, BinaryStyle::Negotiated { .. }) {
+            mirror = mirror.as_r_on_linux(platform.r, platform.arch)?;
+        }
+        places.push(MirrorPath { mirror, path: locator.to_owned() });
+    }
+    if places.is_empty() {
+        return Err(UpstreamError::Refused {
+            url: locator.to_owned(),
+            reason: "no address of CRAN.BinaryURL contains this path any more".to_owned(),
+        });
+    }
+    Ok(places)
+}
+
+fn may_have(style: &BinaryStyle, locator: &str) -> bool {
+    let linux = locator.strip_prefix("bin/linux/");
+    let negotiated = locator.strip_prefix("__linux__/");
+    let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
+    match style {
+        BinaryStyle::Mirror => linux.is_none() && negotiated.is_none(),
+        BinaryStyle::Linux { distribution, arch, r } => linux.is_some_and(|rest| {
+            let mut parts = rest.split('/');
+            let (name, of_r) = (parts.next().unwrap_or_default(), parts.next());
+            let (of_distribution, of_arch) = name.rsplit_once('-').unwrap_or((name, ""));
+            is(distribution, of_distribution) && is(arch, of_arch) && is(r, of_r.unwrap_or_default())
+        }),
+        BinaryStyle::Negotiated { distribution, snapshot } => negotiated.is_some_and(|rest| {
+            let mut parts = rest.split('/');
+            is(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_is_requested_from_servers_that_may_have_it() {
+        let lines = [
+            "file:///m",
+            "file:///l/bin/linux/{distribution}-{arch}/{r}",
+            "file:///n/bin/linux/noble-x86_64/4.5",
+            "http://p/__linux__/{distribution}/latest",
+        ];
+        let lines: String = lines.iter().map(|value| format!("BinaryURL = {value}\n")).collect();
+        let text = format!("[CRAN]\n{lines}");
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let upstream = Upstream::new(&config.proxy).expect("no proxy");
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let of = |locator: &str| {
+            let places = of_binary(&config.cran.binaries, &upstream, &platform, locator).expect("somewhere");
+            places.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
+        };
+        let zip = "bin/windows/contrib/4.5/a_1.0.zip";
+        assert_eq!(of(zip), [format!("file:///m/{zip}")]);
+        let noble = "bin/linux/noble-x86_64/4.5/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(noble), [format!("file:///l/{noble}"), format!("file:///n/{noble}")]);
+        let arm = "bin/linux/noble-aarch64/4.5/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(arm), [format!("file:///l/{arm}")]);
+        let locator = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
+        assert_eq!(of(locator), [format!("http://p/{locator}")]);
+        assert_eq!(of("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
+        let none = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("nowhere");
+        assert!(none.contains("CRAN.BinaryURL"), "{none}");
+    }
+}

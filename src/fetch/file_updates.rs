@@ -1,0 +1,86 @@
+//! Records the results of fetches in the database in groups: one transaction for all updates within 50 ms, off the
+//! request.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::db::blob::{self, Blob};
+use crate::db::file::{self, FetchedFacts, FileState};
+use crate::db::{Db, DbError};
+use crate::model::ids::FileId;
+
+/// How long a group collects updates.
+const GROUP_WINDOW: Duration = Duration::from_millis(50);
+/// The largest number of updates in a group.
+const MAX_GROUP: usize = 500;
+
+struct FileUpdate {
+    file: FetchedFacts,
+    blob: Option<Blob>,
+    done: oneshot::Sender<()>,
+}
+
+/// Handle to the writing task, which ends when it is dropped.
+pub(super) struct FileUpdater {
+    updates: mpsc::Sender<FileUpdate>,
+}
+
+impl FileUpdater {
+    /// Starts the writing task. Must be called inside the runtime.
+    pub(super) fn start(db: Db) -> FileUpdater {
+        let (updates, inbox) = mpsc::channel(MAX_GROUP);
+        tokio::spawn(write(db, inbox));
+        FileUpdater { updates }
+    }
+
+    /// Records that a file's blob is in storage. Returns once the row is written, or the error is logged.
+    pub(super) async fn record_stored(&self, learnt: FetchedFacts, blob: Blob) {
+        self.record(learnt, Some(blob)).await;
+    }
+
+    /// Records the state of a file.
+    pub(super) async fn record_state(&self, file: FileId, state: FileState) {
+        self.record(FetchedFacts { file, sha256: None, size: None, state, built: None }, None).await;
+    }
+
+    async fn record(&self, learnt: FetchedFacts, blob: Option<Blob>) {
+        let (written, done) = oneshot::channel();
+        if self.updates.send(FileUpdate { file: learnt, blob, done: written }).await.is_ok() {
+            // The task drops the sender only after it has written or logged.
+            let _ = done.await;
+        }
+    }
+}
+
+async fn write(db: Db, mut inbox: mpsc::Receiver<FileUpdate>) {
+    while let Some(first) = inbox.recv().await {
+        let closes = Instant::now() + GROUP_WINDOW;
+        let mut group = vec![first];
+        while group.len() < MAX_GROUP {
+            match timeout_at(closes, inbox.recv()).await {
+                Ok(Some(note)) => group.push(note),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let (learnt, rest): (Vec<FetchedFacts>, Vec<_>) =
+            group.into_iter().map(|n| (n.file, (n.blob, n.done))).unzip();
+        let (blobs, written): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
+        let result: Result<(), DbError> = db
+            .write(move |c| {
+                for blob in blobs.iter().flatten() {
+                    blob::insert(c, blob)?;
+                }
+                file::update(c, &learnt)
+            })
+            .await;
+        if let Err(error) = result {
+            tracing::error!(%error, files = written.len(), "could not record fetched files; they will be fetched again");
+        }
+        for note in written {
+            // The caller may have been cancelled.
+            let _ = note.send(());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever the
+//! size differs.
+//!
+//! A damaged object is set aside and never served. A mirrored file is fetched again; instead of a damaged binary the
+//! source package is served. The digest check reads the file once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sha2::Digest;
+
+use crate::model::digest::Sha256;
+use crate::storage::{Content, Key, Storage, StorageError};
+
+/// Results of digest checks that are remembered, about 100 bytes each: more than the files of a full CRAN that are
+/// requested.
+const CACHED: usize = 200_000;
+
+/// Time before a damaged object is read again.
+const RECHECK_AFTER: Duration = Duration::from_secs(60);
+
+/// The result of a digest check.
+#[derive(Clone, Debug)]
+pub enum IntegrityCheck {
+    /// The object has the digest in its name.
+    Sound,
+    /// The object has another digest.
+    Damaged(Arc<DamagedObject>),
+}
+
+/// A damaged object.
+#[derive(Debug)]
+pub struct DamagedObject {
+    /// The digest of its bytes.
+    sha256: Sha256,
+    /// When it was checked.
+    checked_at: Instant,
+}
+
+/// The error of an integrity check.
+#[derive(Debug, thiserror::Error)]
+pub enum IntegrityError {
+    /// The object has another digest than its name, or was set aside because of that.
+    #[error("{0}")]
+    Damaged(String),
+    /// The object could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Checks of stored objects, with their results.
+pub struct IntegrityChecks {
+    storage: Storage,
+    results: quick_cache::sync::Cache<Key, IntegrityCheck>,
+}
+
+impl IntegrityChecks {
+    /// Creates a cache without results.
+    pub(super) fn new(storage: Storage) -> IntegrityChecks {
+        IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHED) }
+    }
+
+    /// Checks that the bytes of an object have its digest. They are read once per process.
+    ///
+    /// # Errors
+    /// [`IntegrityError::Damaged`], or the storage.
+    pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
+        let proof = match self.results.get(key) {
+            Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_AFTER => {
+                self.results.remove(key);
+                None
+            }
+            known => known,
+        };
+        let proof = match proof {
+            Some(proof) => proof,
+            // Concurrent callers wait for the same read.
+            None => match self.results.get_or_insert_async(key, self.verify(key)).await {
+                Err(StorageError::NotFound(_)) if self.storage.is_damaged(key) => {
+                    let why = format!("the object {} is damaged and was set aside", key.path());
+                    return Err(IntegrityError::Damaged(why));
+                }
+                read => read?,
+            },
+        };
+        match proof {
+            IntegrityCheck::Sound => Ok(()),
+            IntegrityCheck::Damaged(damage) => {
+                let why = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
+                Err(IntegrityError::Damaged(why))
+            }
+        }
+    }
+
+    /// Whether the last digest check of an object found damage.
+    pub fn is_known_damaged(&self, key: &Key) -> bool {
+        matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
+    }
+
+    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing, or damaged and
+    /// set aside.
+    pub async fn read_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
+        match self.storage.whole(key).await {
+            Ok(bytes) => {
+                let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
+                if sha256 == *key.digest() {
+                    return Ok(Some(bytes));
+                }
+                self.set_aside_damaged(key, sha256).await?;
+                Ok(None)
+            }
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks the digest of an object, and sets the object aside if it differs.
+    pub async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
+        let mut hasher = sha2::Sha256::new();
+        match self.storage.get(key, None).await?.content {
+            Content::Memory(bytes) => hasher.update(&bytes),
+            Content::Stream(mut pieces) => {
+                while let Some(piece) = pieces.next().await {
+                    hasher.update(&piece?);
+                }
+            }
+        }
+        let sha256 = Sha256(hasher.finalize().into());
+        if sha256 == *key.digest() {
+            return Ok(IntegrityCheck::Sound);
+        }
+        self.set_aside_damaged(key, sha256).await?;
+        Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, checked_at: Instant::now() })))
+    }
+
+    /// Sets a damaged object aside. Objects of another database are left in place; they are not served either.
+    async fn set_aside_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
+        let aside = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
+        tracing::error!(object = %key, %sha256, aside, "a stored object is damaged: its bytes have another digest");
+        Ok(())
+    }
+
+    /// Records the result of a check.
+    pub fn insert(&self, key: Key, check: IntegrityCheck) {
+        self.results.insert(key, check);
+    }
+
+    /// Discards the result of a check: the object was stored again.
+    pub fn remove(&self, key: &Key) {
+        self.results.remove(key);
+    }
+}

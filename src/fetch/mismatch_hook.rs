@@ -1,0 +1,72 @@
+//! The hook for a mirror that disagrees with our index, called at most once a minute per package list.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::model::ids::TreeId;
+use crate::model::point::PointTree;
+
+/// The shortest time between two calls for one package list.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+
+type Callback = Box<dyn Fn(PointTree) + Send + Sync>;
+
+/// A callback that `daemon` sets to sync the source.
+#[derive(Default)]
+pub(super) struct MismatchHook {
+    callback: OnceLock<Callback>,
+    last: Mutex<HashMap<TreeId, Instant>>,
+}
+
+impl MismatchHook {
+    /// Sets the callback; only the first call has an effect.
+    pub(super) fn set(&self, act: Callback) {
+        // A second call would be a bug in the daemon's start; the first callback stays.
+        let _ = self.callback.set(act);
+    }
+
+    /// Reports that the mirror of `tree` is newer, or older, than our index.
+    pub(super) fn call(&self, tree: PointTree) {
+        let due = {
+            let mut last = self.last.lock();
+            let due = last.get(&tree.tree).is_none_or(|at| at.elapsed() >= MIN_INTERVAL);
+            if due {
+                last.insert(tree.tree, Instant::now());
+            }
+            due
+        };
+        if let Some(act) = self.callback.get().filter(|_| due) {
+            act(tree);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::model::ids::{Seq, SourceId};
+
+    fn tree(tree: i64) -> PointTree {
+        PointTree { source: SourceId::CRAN, tree: TreeId(tree), seq: Seq(1) }
+    }
+
+    #[test]
+    fn repeated_mismatches_of_a_tree_cause_one_call() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (stale, count) = (MismatchHook::default(), calls.clone());
+        stale.set(Box::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+        for _ in 0..10 {
+            stale.call(tree(1));
+        }
+        stale.call(tree(9));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+    }
+}

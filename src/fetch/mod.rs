@@ -1,0 +1,107 @@
+//! Coalesced fetches: one upstream request per file and node, however many clients wait (data model, section 6).
+//!
+//! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
+//! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
+//! verified, so no client ever receives a whole file that differs from the index.
+
+pub mod candidates;
+mod file_updates;
+mod host_limits;
+pub mod integrity;
+mod limits;
+mod mismatch_hook;
+mod overflow;
+mod progress;
+mod reader;
+mod registry;
+mod size;
+mod spool;
+mod store;
+mod task;
+mod verify;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::storage::Key;
+use crate::upstream::UpstreamError;
+
+pub use limits::FetchLimits;
+pub use progress::{FetchOutcome, Progress};
+pub use reader::{is_near, read};
+pub use registry::{FetchRequest, Fetches};
+pub use verify::PackageForm;
+
+/// Bytes at the end of a file that are held back until it is verified.
+const HELD_BACK: u64 = 64 << 10;
+/// The largest accepted file whose size only the mirror's answer declares, in bytes.
+const LARGEST: u64 = 4 << 30;
+
+/// One file being fetched.
+pub struct Fetch {
+    /// Its progress.
+    pub progress: watch::Receiver<Progress>,
+    /// The spool, for positioned reads; set before the first byte is released.
+    spool: Mutex<Option<Arc<File>>>,
+    /// Bytes after the end of the spool, kept in memory because they cannot be stored.
+    overflow: overflow::Overflow,
+    memory: overflow::OverflowMemory,
+    /// The number of waiting clients.
+    subscribers: AtomicUsize,
+    /// Notified when a client subscribes or leaves.
+    subscribers_changed: Notify,
+}
+
+/// The error of a failed fetch.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Upstream has it neither among the current packages nor in its archive.
+    #[error("{0}")]
+    Missing(String),
+    /// Upstream has other bytes under this name: it is newer, or older, than the index.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Upstream cannot deliver it now.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The spool or the storage failed.
+    #[error("{0}")]
+    Storage(String),
+    /// No client was waiting any more.
+    #[error("the fetch was cancelled: no client is waiting for the file")]
+    Cancelled,
+}
+
+/// A waiting client; it is counted until it is dropped.
+pub struct Subscriber {
+    /// The fetch it waits for.
+    pub fetch: Arc<Fetch>,
+}
+
+impl Subscriber {
+    fn new(fetch: Arc<Fetch>) -> Subscriber {
+        fetch.subscribers.fetch_add(1, Ordering::SeqCst);
+        fetch.subscribers_changed.notify_waiters();
+        Subscriber { fetch }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.fetch.subscribers.fetch_sub(1, Ordering::SeqCst);
+        self.fetch.subscribers_changed.notify_waiters();
+    }
+}
+
+/// Where the verified file went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Into storage.
+    Stored(Key),
+    /// To the waiting clients only: the file could not be stored.
+    SentOnly,
+}

@@ -1,0 +1,80 @@
+//! The progress of a fetch, as its readers see it.
+
+use super::verify::{ExpectedFile, PackageForm};
+use super::{Delivery, FetchError, HELD_BACK};
+
+/// The progress of a fetch.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Bytes written to the spool or its overflow.
+    pub written: u64,
+    /// Of those, the bytes in the spool; fewer only when the file cannot be stored.
+    pub(super) spooled: u64,
+    /// Size of the file, once upstream or the index has declared it.
+    pub size: Option<u64>,
+    /// Set when the fetch ends.
+    pub outcome: Option<FetchOutcome>,
+    /// True once size and checksum are verified.
+    pub(super) verified: bool,
+    /// True when nothing is released before verification: another file can be served if it is wrong.
+    pub(super) hold_until_verified: bool,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Debug)]
+pub enum FetchOutcome {
+    /// Verified, and stored where possible.
+    Done(Delivery),
+    /// The fetch failed.
+    Failed(FetchError),
+}
+
+impl Progress {
+    /// The progress before the first byte.
+    pub(super) fn begin(promise: &ExpectedFile) -> Progress {
+        // The source package can be served instead of a binary, unless a byte of the binary was sent.
+        let hold_until_verified = matches!(promise.form, PackageForm::Binary(_));
+        Progress { hold_until_verified, ..Progress::default() }
+    }
+
+    /// True when a client can be answered: bytes are released, or the fetch has ended. Small files are answered only
+    /// once verified, so that a wrong one is an error and not a broken connection.
+    pub fn can_answer(&self) -> bool {
+        self.released() > 0 || self.outcome.is_some()
+    }
+
+    /// The number of bytes that may be sent to clients.
+    pub(super) fn released(&self) -> u64 {
+        match (self.verified, self.hold_until_verified) {
+            (true, _) => self.written,
+            (false, true) => 0,
+            (false, false) => self.written.saturating_sub(HELD_BACK),
+        }
+    }
+
+    /// The error of a failed fetch.
+    pub(super) fn failure(&self) -> Option<&FetchError> {
+        match &self.outcome {
+            Some(FetchOutcome::Failed(error)) => Some(error),
+            Some(FetchOutcome::Done(_)) | None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_withheld_until_it_is_verified() {
+        let mut progress = Progress { written: 100 << 10, ..Progress::default() };
+        assert_eq!(progress.released(), 36 << 10);
+        progress.verified = true;
+        assert_eq!(progress.released(), 100 << 10);
+        assert_eq!(Progress { written: 10, ..Progress::default() }.released(), 0);
+        let mut whole = Progress { written: 100 << 20, hold_until_verified: true, ..Progress::default() };
+        assert_eq!(whole.released(), 0);
+        whole.verified = true;
+        assert_eq!(whole.released(), 100 << 20);
+    }
+}

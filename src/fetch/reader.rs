@@ -1,0 +1,72 @@
+//! Streams the released bytes of a fetch to a client.
+
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt, unfold};
+
+use super::{Fetch, FetchError, Subscriber};
+use crate::storage;
+
+/// A range that begins at most this far beyond the written bytes is waited for.
+const NEAR: u64 = 1 << 20;
+
+/// Whether a range from `start` on can be answered from this fetch without a long wait.
+pub fn is_near(fetch: &Fetch, start: u64) -> bool {
+    start <= fetch.progress.borrow().written + NEAR
+}
+
+/// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
+/// take the received bytes for the whole file.
+pub fn read(passenger: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
+    unfold(Some((passenger, range)), |state| async move {
+        let (passenger, range) = state?;
+        if range.start >= range.end {
+            return None;
+        }
+        match piece(&passenger.fetch, &range).await {
+            Ok(Some(bytes)) => {
+                let next = range.start + bytes.len() as u64..range.end;
+                Some((Ok(bytes), Some((passenger, next))))
+            }
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+/// The next piece of the range; `None` at the end of a file of undeclared size.
+async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, FetchError> {
+    let mut progress = fetch.progress.clone();
+    let current = progress
+        .wait_for(|p| p.released() > range.start || p.outcome.is_some())
+        .await
+        .map_err(|_| FetchError::Storage("the server is shutting down".to_owned()))?
+        .clone();
+    if current.released() <= range.start {
+        return match current.failure() {
+            Some(error) => Err(error.clone()),
+            None if range.end == u64::MAX => Ok(None),
+            None => Err(FetchError::Mismatch("upstream's file is shorter than declared".to_owned())),
+        };
+    }
+    let end = current.released().min(range.end).min(range.start + storage::chunk_size() as u64);
+    if range.start >= current.spooled {
+        return Ok(Some(fetch.overflow.piece(range.start - current.spooled, end - range.start)));
+    }
+    let (start, end) = (range.start, end.min(current.spooled));
+    let gone = || FetchError::Storage("the spool of a fetch is missing".to_owned());
+    let file = fetch.spool.lock().clone().ok_or_else(gone)?;
+    let read = move || {
+        let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        file.read_exact_at(&mut piece, start).map(|()| Bytes::from(piece))
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|_| gone())?
+        .map(Some)
+        .map_err(|e| FetchError::Storage(format!("could not read a spool: {e}")))
+}

@@ -1,0 +1,231 @@
+//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is remembered for a
+//! minute.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
+
+use super::candidates::MirrorPath;
+use super::file_updates::FileUpdater;
+use super::host_limits::HostLimits;
+use super::integrity::IntegrityChecks;
+use super::mismatch_hook::MismatchHook;
+use super::overflow::{Overflow, OverflowMemory};
+use super::verify::{ExpectedFile, PackageForm};
+use super::{Fetch, FetchError, FetchLimits, Progress, Subscriber, task};
+use crate::config::StorageClass;
+use crate::db::file::FileState;
+use crate::db::life::ReleaseFile;
+use crate::model::ids::FileId;
+use crate::model::point::PointTree;
+use crate::state::State;
+use crate::upstream::UpstreamError;
+
+/// Concurrent upstream requests for package files.
+const MAX_REQUESTS: usize = 64;
+/// Expired failures are removed whenever this many were recorded.
+const PURGE_EVERY: usize = 256;
+
+/// A request to fetch a file.
+pub struct FetchRequest {
+    /// The row of the file.
+    pub(super) file: FileId,
+    /// Upstream candidates, the likeliest first.
+    pub(super) candidates: Vec<MirrorPath>,
+    /// What the received file must match.
+    pub(super) expected: ExpectedFile,
+    /// The storage class for it.
+    pub(super) class: StorageClass,
+    /// True when the row says that the file is in storage, but it is missing or damaged.
+    pub(super) is_lost: bool,
+    /// The tree that lists the file.
+    pub(super) tree: PointTree,
+}
+
+impl FetchRequest {
+    /// Creates a request for a file at one of these candidates.
+    pub fn new(
+        found: &ReleaseFile,
+        expected: PackageForm,
+        candidates: Vec<MirrorPath>,
+        class: StorageClass,
+        tree: PointTree,
+    ) -> FetchRequest {
+        let expected = ExpectedFile {
+            name: found.name.clone(),
+            form: expected,
+            size: found.size.and_then(|size| u64::try_from(size).ok()),
+            md5: found.md5,
+            sha256: found.sha256,
+        };
+        // A file that was stored before returns to the class in its row.
+        let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
+        let kept = kept.and_then(|kept| StorageClass::ALL.into_iter().find(|class| class.as_str() == kept));
+        let is_lost = kept.is_some();
+        FetchRequest { file: found.file, candidates, expected, class: kept.unwrap_or(class), is_lost, tree }
+    }
+}
+
+/// Fetches in progress and recently failed ones, and what they share with the reading and removal of stored files.
+pub struct Fetches {
+    pub(super) state: Arc<State>,
+    table: Mutex<HashMap<FileId, Arc<Fetch>>>,
+    failures: Mutex<HashMap<FileId, (Instant, FetchError)>>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) hosts: HostLimits,
+    memory: OverflowMemory,
+    pub(super) limits: FetchLimits,
+    pub(super) updates: FileUpdater,
+    pub(super) mismatch_hook: MismatchHook,
+    /// Checks of stored objects.
+    pub integrity: IntegrityChecks,
+    /// Held shared while a blob and its row are written, exclusively while both are removed.
+    pub blob_lock: RwLock<()>,
+}
+
+impl Fetches {
+    /// Creates an empty registry. Must be called inside the runtime: it starts the task that records the results of
+    /// fetches.
+    #[must_use]
+    pub fn new(state: Arc<State>) -> Arc<Fetches> {
+        Fetches::with_limits(state, FetchLimits::default())
+    }
+
+    /// Like [`Fetches::new`], with other limits.
+    #[must_use]
+    pub fn with_limits(state: Arc<State>, limits: FetchLimits) -> Arc<Fetches> {
+        Arc::new(Fetches {
+            table: Mutex::default(),
+            failures: Mutex::default(),
+            slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            hosts: HostLimits::default(),
+            memory: OverflowMemory::default(),
+            limits,
+            updates: FileUpdater::start(state.db.clone()),
+            mismatch_hook: MismatchHook::default(),
+            integrity: IntegrityChecks::new(state.storage.clone()),
+            blob_lock: RwLock::default(),
+            state,
+        })
+    }
+
+    /// The number of fetches in progress.
+    #[must_use]
+    pub fn in_progress(&self) -> usize {
+        self.table.lock().len()
+    }
+
+    /// Sets the callback for a mirror that turns out to be newer, or older, than our index of it. It is called at most
+    /// once a minute for each package list.
+    pub fn on_mismatch(&self, act: impl Fn(PointTree) + Send + Sync + 'static) {
+        self.mismatch_hook.set(Box::new(act));
+    }
+
+    /// Joins the fetch of `file`, or starts one.
+    ///
+    /// # Errors
+    /// The error of a fetch that failed within the last minute.
+    pub fn join(
+        self: &Arc<Self>,
+        file: FileId,
+        ticket: impl FnOnce() -> FetchRequest,
+    ) -> Result<Subscriber, FetchError> {
+        let mut table = self.table.lock();
+        if let Some(fetch) = table.get(&file) {
+            return Ok(Subscriber::new(fetch.clone()));
+        }
+        // Checked under the table lock: a failure is recorded before its fetch leaves the table.
+        if let Some(error) = self.recent_failure(file) {
+            return Err(error);
+        }
+        let ticket = ticket();
+        let (progress, watch) = watch::channel(Progress::begin(&ticket.expected));
+        let fetch = Arc::new(Fetch {
+            progress: watch,
+            spool: Mutex::default(),
+            overflow: Overflow::new(self.memory.clone()),
+            memory: self.memory.clone(),
+            subscribers: AtomicUsize::new(0),
+            subscribers_changed: Notify::new(),
+        });
+        table.insert(file, fetch.clone());
+        let passenger = Subscriber::new(fetch.clone());
+        drop(table);
+        tokio::spawn(task::run(self.clone(), fetch, Arc::new(progress), ticket));
+        Ok(passenger)
+    }
+
+    /// Returns the error that a fetch of `file` would meet now without an upstream request: a remembered failure, or
+    /// open circuit breakers of all hosts.
+    pub fn check(&self, file: FileId, places: &[MirrorPath]) -> Result<(), FetchError> {
+        if self.table.lock().contains_key(&file) {
+            return Ok(());
+        }
+        if let Some(error) = self.recent_failure(file) {
+            return Err(error);
+        }
+        let mut refused = None;
+        for place in places {
+            match self.hosts.breaker_error(place.mirror.host()) {
+                None => return Ok(()),
+                Some(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(()), |error| Err(FetchError::Upstream(error)))
+    }
+
+    /// Remembers a failure caused by upstream, so that a crowd requesting a missing file causes no further upstream
+    /// requests.
+    pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
+        let ours = match failure {
+            FetchError::Missing(_)
+            | FetchError::Mismatch(_)
+            | FetchError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
+            FetchError::Upstream(UpstreamError::Unavailable { .. })
+            | FetchError::Storage(_)
+            | FetchError::Cancelled => true,
+        };
+        if !ours {
+            let mut missing = self.failures.lock();
+            if missing.len() % PURGE_EVERY == PURGE_EVERY - 1 {
+                missing.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);
+            }
+            missing.insert(file, (Instant::now(), failure.clone()));
+        }
+    }
+
+    /// Removes the entry of a fetch, unless another fetch has replaced it.
+    pub(super) fn remove(&self, file: FileId, fetch: &Arc<Fetch>) {
+        let mut table = self.table.lock();
+        if table.get(&file).is_some_and(|entry| Arc::ptr_eq(entry, fetch)) {
+            table.remove(&file);
+        }
+    }
+
+    /// Removes the entry of a fetch if no client is waiting; returns false when one is.
+    pub(super) fn remove_if_unused(&self, file: FileId, fetch: &Arc<Fetch>) -> bool {
+        let mut table = self.table.lock();
+        // Clients subscribe only under the table lock.
+        let unused = fetch.subscribers.load(Ordering::SeqCst) == 0;
+        if unused {
+            table.remove(&file);
+        }
+        unused
+    }
+
+    fn recent_failure(&self, file: FileId) -> Option<FetchError> {
+        let mut missing = self.failures.lock();
+        match missing.get(&file) {
+            Some((since, error)) if since.elapsed() < self.limits.failure_ttl => Some(error.clone()),
+            Some(_) => {
+                missing.remove(&file);
+                None
+            }
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! The task of a fetch: requests the file from upstream, resumes broken transfers, pauses without clients, and stores
+//! the result.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::candidates::MirrorPath;
+use super::host_limits::LastData;
+use super::registry::FetchRequest;
+use super::size::{merge_size, no_room_error};
+use super::spool::{CompleteFile, NotStored, Writer};
+use super::{Fetch, FetchError, FetchOutcome, Fetches, Progress};
+use crate::db::file::FileState;
+use crate::storage::StorageError;
+use crate::upstream::{FileStream, UpstreamError, Validators};
+
+/// Received bytes that are gathered for one write, roughly: only those that are available without waiting.
+const BATCH: usize = 1 << 20;
+/// The longest `Retry-After` that is waited for; with a longer one the clients get the error.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
+
+/// How the transfer of one upstream answer ended.
+enum TransferEnd {
+    /// Upstream ended the body.
+    Ended,
+    /// The connection failed.
+    Broken(UpstreamError),
+    /// No client is waiting.
+    NoSubscriber,
+    /// More bytes were received than the file has.
+    TooLong,
+    /// A file whose size the index does not declare leaves less free disk space than it takes.
+    NoRoom,
+}
+
+/// The limits for the transfer of one upstream answer.
+struct TransferLimits {
+    /// Bytes that may still be received.
+    left: u64,
+    /// The longest time without data.
+    silence: Duration,
+    /// The index declares no size: the file must leave as much free disk space as it takes.
+    leaves_room: bool,
+}
+
+/// The state of a running fetch.
+pub(super) struct FetchTask {
+    pub(super) fetches: Arc<Fetches>,
+    pub(super) fetch: Arc<Fetch>,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) request: FetchRequest,
+    /// When upstream last sent data, not counting time in which this fetch did not wait for it.
+    last_data: Mutex<Instant>,
+}
+
+impl Drop for FetchTask {
+    /// Removes the registry entry, even after a panic: the next request starts a new fetch.
+    fn drop(&mut self) {
+        self.fetches.remove(self.request.file, &self.fetch);
+    }
+}
+
+/// Runs a fetch to its end and publishes the outcome.
+pub(super) async fn run(
+    fetches: Arc<Fetches>,
+    fetch: Arc<Fetch>,
+    progress: Arc<watch::Sender<Progress>>,
+    ticket: FetchRequest,
+) {
+    let pilot =
+        FetchTask { fetches, fetch, progress, request: ticket, last_data: Mutex::new(Instant::now()) };
+    let Err(error) = pilot.attempt().await else { return };
+    let (file, name) = (pilot.request.file, &pilot.request.expected.name);
+    match &error {
+        FetchError::Missing(_) | FetchError::Mismatch(_) => {
+            pilot.fetches.updates.record_state(file, FileState::Lost).await;
+            pilot.fetches.mismatch_hook.call(pilot.request.tree);
+        }
+        FetchError::Upstream(_) | FetchError::Storage(_) => {}
+        FetchError::Cancelled => {
+            tracing::debug!(file = %name, "cancelled the fetch of a package: no client is waiting");
+            return;
+        }
+    }
+    tracing::warn!(file = %name, reason = %error, "could not fetch a package");
+    pilot.fetches.record_failure(file, &error);
+    pilot.fetches.remove(file, &pilot.fetch);
+    pilot.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Failed(error)));
+}
+
+impl FetchTask {
+    async fn attempt(&self) -> Result<(), FetchError> {
+        if self.is_stored_already().await {
+            return Ok(());
+        }
+        let mut last = FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
+        for (number, place) in self.request.candidates.iter().enumerate() {
+            let result = match self.download(place, self.timeout_of(number)).await {
+                Ok(complete) => self.store(complete).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = result else { return Ok(()) };
+            // The next candidate may have the right file, unless clients were sent bytes of this one. Mirrors in a
+            // bucket answer 403 for a missing file.
+            let elsewhere = matches!(
+                error,
+                FetchError::Missing(_)
+                    | FetchError::Mismatch(_)
+                    | FetchError::Upstream(UpstreamError::Refused { .. })
+            );
+            // Another host may have the file.
+            let next = self.request.candidates.get(number + 1);
+            let other_host = next.is_some_and(|next| next.mirror.host() != place.mirror.host());
+            if !(elsewhere || other_host) || self.progress.borrow().released() > 0 {
+                return Err(error);
+            }
+            // A mismatch or a refusal is a more useful error than a missing file.
+            if matches!(last, FetchError::Missing(_)) || matches!(error, FetchError::Mismatch(_)) {
+                last = error;
+            }
+            self.progress.send_modify(|p| *p = Progress::begin(&self.request.expected));
+        }
+        Err(last)
+    }
+
+    /// The timeout for the candidate of that number: the hosts after it must get a share of the time, too.
+    fn timeout_of(&self, number: usize) -> Duration {
+        let left = self.fetches.limits.silence.saturating_sub(self.last_data.lock().elapsed());
+        let hosts: HashSet<&str> =
+            self.request.candidates[number..].iter().map(|place| place.mirror.host()).collect();
+        self.last_data.lock().elapsed() + left / u32::try_from(hosts.len()).unwrap_or(1).max(1)
+    }
+
+    /// The instant at which upstream was silent for that long.
+    fn deadline(&self, silence: Duration) -> Instant {
+        *self.last_data.lock() + silence
+    }
+
+    /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream is silent for
+    /// too long.
+    async fn download(&self, place: &MirrorPath, silence: Duration) -> Result<CompleteFile, FetchError> {
+        let promise = &self.request.expected;
+        let path = place.path.as_str();
+        let mut validators = Validators::default();
+        let mut previous: Option<Writer> = None;
+        let mut size = promise.size;
+        let mut tries = 0;
+        loop {
+            let written = previous.as_ref().map_or(0, Writer::written);
+            let resume = (written > 0).then(|| (written, validators.clone()));
+            // Dropped at the end of this iteration: neither the connection nor the request slot of the host is held
+            // while nothing is read.
+            let (mut opened, permits) = match self.open(place, resume, silence).await {
+                Ok(answer) => answer,
+                Err(UpstreamError::Missing(what)) if written == 0 => {
+                    return Err(FetchError::Missing(format!("{what} is not on the mirror")));
+                }
+                Err(error) => {
+                    tries += 1;
+                    self.wait_before_retry(tries, error, silence).await?;
+                    continue;
+                }
+            };
+            promise.check_size(opened.size)?;
+            size = merge_size(path, size, opened.size, written)?;
+            self.progress.send_modify(|p| p.size = size);
+            validators = std::mem::take(&mut opened.validators);
+            let writer = match previous.take() {
+                Some(writer) => writer,
+                None => self.begin_spool().await?,
+            };
+            let skip = written.checked_sub(opened.offset).ok_or_else(|| {
+                FetchError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
+            })?;
+            let left = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
+            let bounds = TransferLimits { left, silence, leaves_room: promise.size.is_none() };
+            let writer = match size {
+                Some(size) if bounds.leaves_room => {
+                    let (fits, writer) = blocking(move || Ok((writer.leaves_room(size), writer))).await?;
+                    if !fits {
+                        return Err(no_room_error(path, &format!("{size} bytes according to the mirror")));
+                    }
+                    writer
+                }
+                _ => writer,
+            };
+            let host = self.fetches.hosts.last_data(place.mirror.host());
+            let (writer, ended) = self.transfer(opened.body, writer, skip, bounds, &host).await?;
+            drop(permits);
+            let now = writer.written();
+            if now > written {
+                tries = 0;
+            }
+            match ended {
+                TransferEnd::Ended if size.is_none_or(|size| size == now) => return Ok(writer.finish()),
+                TransferEnd::TooLong => {
+                    let why = match size {
+                        Some(size) => format!("{path} is longer than its {size} bytes"),
+                        None => format!(
+                            "{path} is longer than {} bytes, and neither the index nor the mirror declares its size",
+                            self.fetches.limits.max_unsized
+                        ),
+                    };
+                    return Err(FetchError::Mismatch(why));
+                }
+                TransferEnd::NoRoom => {
+                    return Err(no_room_error(path, &format!("{now} bytes so far")));
+                }
+                TransferEnd::NoSubscriber => {
+                    self.await_subscriber().await?;
+                    *self.last_data.lock() = Instant::now();
+                }
+                TransferEnd::Ended => {
+                    tries += 1;
+                    let reason = "the connection ended before the file did".to_owned();
+                    let error =
+                        UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
+                    self.wait_before_retry(tries, error, silence).await?;
+                }
+                TransferEnd::Broken(error) => {
+                    tries += 1;
+                    self.wait_before_retry(tries, error, silence).await?;
+                }
+            }
+            previous = Some(writer);
+        }
+    }
+
+    async fn open(
+        &self,
+        place: &MirrorPath,
+        resume: Option<(u64, Validators)>,
+        silence: Duration,
+    ) -> Result<(FileStream, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
+        let host = place.mirror.host();
+        // The slot of the host first: requests that wait for a slow host must not take the global slots.
+        let hosts = &self.fetches.hosts;
+        let admitted = hosts.admit_within(host, &self.last_data, silence).await;
+        let of_host = admitted.unwrap_or_else(|| Err(timeout_error(place, silence)))?;
+        let queued = Instant::now();
+        let of_all = self.fetches.slots.clone().acquire_owned().await.ok();
+        *self.last_data.lock() += queued.elapsed();
+        let answer = match timeout_at(self.deadline(silence), place.mirror.open(&place.path, resume)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(timeout_error(place, silence)),
+        };
+        hosts.record(host, self.request.file, answer.as_ref().err());
+        Ok((answer?, [Some(of_host), of_all]))
+    }
+
+    /// Waits before the next try. Returns the error after too many tries, when upstream was silent for too long, or at
+    /// once when a retry cannot help.
+    async fn wait_before_retry(
+        &self,
+        tries: u32,
+        error: UpstreamError,
+        silence: Duration,
+    ) -> Result<(), FetchError> {
+        let patience = &self.fetches.limits;
+        let wait = match &error {
+            UpstreamError::Unavailable { retry_after, .. } if tries < patience.max_tries => {
+                let planned = patience.retry_delay * (1 << tries.min(10));
+                Duration::from_secs(retry_after.unwrap_or(0)).max(planned)
+            }
+            _ => return Err(FetchError::Upstream(error)),
+        };
+        if wait > MAX_RETRY_DELAY || Instant::now() + wait >= self.deadline(silence) {
+            return Err(FetchError::Upstream(error));
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+
+    async fn begin_spool(&self) -> Result<Writer, FetchError> {
+        let spool = match self.fetches.state.storage.spool(self.request.class).await {
+            Ok(spool) => Ok(spool),
+            Err(error @ StorageError::Full(_)) => {
+                self.fetch.memory.log_disk_full(&error.to_string());
+                Err(NotStored::because(&error))
+            }
+            // The reason is reported as an alert of the class.
+            Err(error @ StorageError::Refused { .. }) => Err(NotStored::because(&error)),
+            Err(error) => return Err(FetchError::Storage(error.to_string())),
+        };
+        let memory = self.fetches.limits.memory;
+        let writer = blocking(move || Writer::new(spool, memory)).await?;
+        self.fetch.overflow.clear();
+        *self.fetch.spool.lock() = writer.file();
+        Ok(writer)
+    }
+
+    /// Writes the received bytes; the first `skip` bytes were written before. A thread is taken only while there are
+    /// bytes to write, so that slow mirrors do not occupy threads.
+    async fn transfer(
+        &self,
+        mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
+        mut writer: Writer,
+        mut skip: u64,
+        bounds: TransferLimits,
+        host: &LastData,
+    ) -> Result<(Writer, TransferEnd), FetchError> {
+        let TransferLimits { mut left, silence, leaves_room } = bounds;
+        let deserted = self.until_unused();
+        tokio::pin!(deserted);
+        loop {
+            let mut next = tokio::select! {
+                next = body.next() => Some(next),
+                () = &mut deserted => return Ok((writer, TransferEnd::NoSubscriber)),
+                () = sleep_until(self.deadline(silence)) => {
+                    let reason = format!("no data received for {} s", silence.as_secs_f32());
+                    let url = self.request.expected.name.clone();
+                    return Ok((writer, TransferEnd::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
+                }
+            };
+            let (mut batch, mut size, mut end) = (Vec::new(), 0, None);
+            while let Some(item) = next.take() {
+                let mut chunk = match item {
+                    Some(Ok(chunk)) => chunk,
+                    Some(Err(error)) => {
+                        end = Some(TransferEnd::Broken(error));
+                        break;
+                    }
+                    None => {
+                        end = Some(TransferEnd::Ended);
+                        break;
+                    }
+                };
+                let skipped = skip.min(chunk.len() as u64);
+                skip -= skipped;
+                chunk.advance(usize::try_from(skipped).unwrap_or(0));
+                let Some(rest) = left.checked_sub(chunk.len() as u64) else {
+                    end = Some(TransferEnd::TooLong);
+                    break;
+                };
+                left = rest;
+                size += chunk.len();
+                if !chunk.is_empty() {
+                    batch.push(chunk);
+                }
+                if size < BATCH {
+                    next = body.next().now_or_never();
+                }
+            }
+            if !batch.is_empty() {
+                let now = Instant::now();
+                (*self.last_data.lock(), *host.lock()) = (now, Some(now));
+                let (fetch, progress) = (self.fetch.clone(), self.progress.clone());
+                let work = blocking(move || {
+                    writer.write_chunks(&batch, &fetch, &progress)?;
+                    let has_room = !leaves_room || writer.leaves_room(writer.written());
+                    Ok((writer, has_room))
+                });
+                let has_room;
+                (writer, has_room) = work.await?;
+                if !has_room && end.is_none() {
+                    end = Some(TransferEnd::NoRoom);
+                }
+            }
+            if let Some(end) = end {
+                return Ok((writer, end));
+            }
+        }
+    }
+
+    /// Completes when no client has waited for a while and the file is neither small nor more than half received.
+    async fn until_unused(&self) {
+        let (fetch, patience) = (&self.fetch, &self.fetches.limits);
+        loop {
+            let change = fetch.subscribers_changed.notified();
+            tokio::pin!(change);
+            change.as_mut().enable();
+            if fetch.subscribers.load(Ordering::SeqCst) > 0 {
+                change.await;
+                continue;
+            }
+            if timeout(patience.without_clients, change).await.is_ok() {
+                continue;
+            }
+            let (written, size) = {
+                let progress = fetch.progress.borrow();
+                (progress.written, progress.size)
+            };
+            if size.is_none_or(|size| size > patience.always_finished && written < size / 2) {
+                return;
+            }
+        }
+    }
+
+    /// Keeps the spool until a client subscribes; fails when the time is up.
+    async fn await_subscriber(&self) -> Result<(), FetchError> {
+        let fetch = &self.fetch;
+        let somebody = async {
+            loop {
+                let change = fetch.subscribers_changed.notified();
+                tokio::pin!(change);
+                change.as_mut().enable();
+                if fetch.subscribers.load(Ordering::SeqCst) > 0 {
+                    return;
+                }
+                change.await;
+            }
+        };
+        if timeout(self.fetches.limits.resume_window, somebody).await.is_err()
+            && self.fetches.remove_if_unused(self.request.file, fetch)
+        {
+            return Err(FetchError::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+fn timeout_error(place: &MirrorPath, silence: Duration) -> UpstreamError {
+    UpstreamError::Unavailable {
+        url: format!("{}/{}", place.mirror.address(), place.path),
+        reason: format!("no answer within {} s", silence.as_secs_f32()),
+        retry_after: None,
+    }
+}
+
+/// Runs file operations off the async threads. They complete even when the fetch is dropped.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(FetchError::Storage(format!("a fetch task ended early: {e}"))))
+}

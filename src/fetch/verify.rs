@@ -1,0 +1,146 @@
+//! Verifies a received file: by MD5 and size where the index has them, else by size, gzip CRC and DESCRIPTION.
+
+use std::io::{self, Read, Seek};
+
+use super::FetchError;
+use crate::model::digest::{Md5, Sha256};
+use crate::r::description::Built;
+use crate::r::layout::PackageFile;
+use crate::r::name::SourceFileName;
+use crate::r::platform::Platform;
+use crate::r::{archive, binary};
+
+/// The expected kind of file.
+#[derive(Clone, Debug)]
+pub enum PackageForm {
+    /// A source package.
+    Source,
+    /// A binary for a platform.
+    Binary(Platform),
+}
+
+/// What the index, or an earlier fetch, declares of a file.
+#[derive(Clone, Debug)]
+pub(super) struct ExpectedFile {
+    /// The file's name in URLs.
+    pub(super) name: String,
+    /// Its kind.
+    pub(super) form: PackageForm,
+    /// Size in bytes.
+    pub(super) size: Option<u64>,
+    /// MD5 in the index.
+    pub(super) md5: Option<Md5>,
+    /// Digest of the bytes that were stored before they were evicted.
+    pub(super) sha256: Option<Sha256>,
+}
+
+/// Size and digests of a received file.
+#[derive(Clone, Debug)]
+pub(super) struct ReceivedFile {
+    /// Size in bytes.
+    pub(super) size: u64,
+    /// MD5 of the bytes.
+    pub(super) md5: Md5,
+    /// SHA-256 of the bytes.
+    pub(super) sha256: Sha256,
+}
+
+impl ExpectedFile {
+    /// Checks the size that upstream declares against the index, before any byte is received.
+    pub(super) fn check_size(&self, declared: Option<u64>) -> Result<(), FetchError> {
+        match (self.size, declared) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                Err(self.mismatch(&format!("{theirs} bytes, not {ours}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks size and digests, without reading the file again. Returns true when they prove the bytes.
+    pub(super) fn check_digests(&self, brought: &ReceivedFile) -> Result<bool, FetchError> {
+        self.check_size(Some(brought.size))?;
+        if let Some(md5) = self.md5.filter(|md5| *md5 != brought.md5) {
+            return Err(self.mismatch(&format!("MD5 {}, not {md5}", brought.md5)));
+        }
+        if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != brought.sha256) {
+            return Err(self.mismatch(&format!("SHA-256 {}, not {sha256}", brought.sha256)));
+        }
+        // An index can be wrong about the platform of a binary.
+        let is_source = matches!(self.form, PackageForm::Source);
+        Ok(is_source && (self.md5.is_some() || self.sha256.is_some()))
+    }
+
+    /// Reads the whole archive and checks the gzip CRC, and name and version in DESCRIPTION. Blocking.
+    pub(super) fn check_archive(&self, archive: impl Read) -> Result<(), FetchError> {
+        let named = SourceFileName::parse_archived(&self.name).ok();
+        archive::read_identity(archive, named, archive::Limits::default())
+            .map(drop)
+            .map_err(|e| self.mismatch(&format!("an invalid archive: {e}")))
+    }
+
+    /// Reads a whole binary and checks its form, name, version and platform; returns its `Built` field. `open` returns
+    /// the same bytes each time. Blocking.
+    pub(super) fn check_binary<R: Read + Seek>(
+        &self,
+        platform: &Platform,
+        open: impl Fn() -> io::Result<R>,
+    ) -> Result<Built, FetchError> {
+        let name = PackageFile::parse(&self.name).ok_or_else(|| {
+            FetchError::Mismatch(format!("{} is not the name of a package file", self.name))
+        })?;
+        binary::check_file(open, name, platform, archive::Limits::default()).map_err(|e| {
+            FetchError::Mismatch(format!("upstream's {} for {platform} is refused: {e}", self.name))
+        })
+    }
+
+    fn mismatch(&self, what: &str) -> FetchError {
+        FetchError::Mismatch(format!("upstream's {} is not the file of the index: it has {what}", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected_file() -> ExpectedFile {
+        ExpectedFile {
+            name: "a_1.0.tar.gz".to_owned(),
+            form: PackageForm::Source,
+            size: Some(3),
+            md5: Some(Md5([1; 16])),
+            sha256: None,
+        }
+    }
+
+    fn received_file() -> ReceivedFile {
+        ReceivedFile { size: 3, md5: Md5([1; 16]), sha256: Sha256([2; 32]) }
+    }
+
+    #[test]
+    fn a_matching_md5_proves_the_bytes() {
+        assert!(expected_file().check_digests(&received_file()).expect("the same"));
+        let platform = Platform::parse("4.5-noble").expect("a tag");
+        let build = ExpectedFile { form: PackageForm::Binary(platform), ..expected_file() };
+        assert!(
+            !build.check_digests(&received_file()).expect("the same"),
+            "its platform must be checked, too"
+        );
+        let unproven = ExpectedFile { md5: None, ..expected_file() };
+        assert!(!unproven.check_digests(&received_file()).expect("nothing contradicts"));
+    }
+
+    #[test]
+    fn any_difference_is_an_error() {
+        for wrong in [
+            ReceivedFile { size: 4, ..received_file() },
+            ReceivedFile { md5: Md5([9; 16]), ..received_file() },
+        ] {
+            let error = expected_file().check_digests(&wrong).expect_err("it differs").to_string();
+            assert!(error.contains("a_1.0.tar.gz"), "{error}");
+        }
+        let evicted = ExpectedFile { sha256: Some(Sha256([7; 32])), ..expected_file() };
+        assert!(evicted.check_digests(&received_file()).is_err());
+        assert!(expected_file().check_size(Some(9)).is_err());
+        assert!(expected_file().check_size(None).is_ok());
+    }
+}

@@ -1,0 +1,106 @@
+//! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested. Uploaded
+//! packages are read when they are added.
+
+use bytes::Bytes;
+use sha2::Digest;
+
+use super::Repositories;
+use crate::db::detail::{self, ReleaseDescription};
+use crate::db::{self, blob};
+use crate::model::digest::Sha256;
+use crate::model::ids::ReleaseId;
+use crate::r::archive::{self, Limits};
+use crate::storage::Key;
+
+/// The largest archive that is read, in bytes: the client waits for it.
+const LARGEST: u64 = 32 << 20;
+/// The limit of its decompressed size, in bytes.
+const INFLATED: u64 = 512 << 20;
+
+/// Releases whose archive was read since the start; they are not read again.
+pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
+
+/// Entries of the [`Cache`].
+pub(super) const CACHED: usize = 50_000;
+
+/// A stored archive that may contain more details than are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnreadArchive {
+    pub(super) release: ReleaseId,
+    pub(super) key: Key,
+    pub(super) size: u64,
+}
+
+/// The details read from an archive.
+struct ArchiveDetails {
+    description: Vec<u8>,
+    system_requirements: Option<String>,
+    readme: Option<(Sha256, Bytes)>,
+}
+
+impl Repositories {
+    /// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
+    /// is better than none.
+    pub(super) async fn read_archive_details(&self, closed: UnreadArchive) -> bool {
+        if closed.size > LARGEST || self.archives_read.get(&closed.release).is_some() {
+            return false;
+        }
+        // One at a time: each occupies a processor for a while.
+        let _one = self.archive_lock.lock().await;
+        if self.archives_read.get(&closed.release).is_some() {
+            return false;
+        }
+        self.archives_read.insert(closed.release, ());
+        match self.store_archive_details(closed).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(release = %closed.release, error, "could not read the details of a package from its archive");
+                false
+            }
+        }
+    }
+
+    async fn store_archive_details(&self, closed: UnreadArchive) -> Result<(), String> {
+        let state = &self.state;
+        let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
+        let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+        let ArchiveDetails { description, system_requirements, readme } =
+            read.map_err(|error| error.to_string())??;
+        // Keeps the clean-up from removing the README's blob before its row is written.
+        let _landing = self.fetches.blob_lock.read().await;
+        let blob_row = match readme {
+            None => None,
+            Some((sha256, text)) => {
+                let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
+                let key = Key::Readme(sha256);
+                state.storage.put(&key, text).await.map_err(|error| error.to_string())?;
+                let class = key.directory().to_owned();
+                Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
+            }
+        };
+        let more = system_requirements.is_some();
+        let row = ReleaseDescription { release: closed.release, description, system_requirements };
+        let written: Result<(), db::DbError> = state
+            .db
+            .write(move |c| {
+                if let Some(blob_row) = &blob_row {
+                    blob::insert(c, blob_row)?;
+                }
+                detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
+            })
+            .await;
+        written.map_err(|error| error.to_string())?;
+        if more {
+            state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+fn read(bytes: &Bytes) -> Result<ArchiveDetails, String> {
+    let limits = Limits { inflated: INFLATED, ..Limits::default() };
+    let read = archive::read(&bytes[..], None, limits).map_err(|error| error.to_string())?;
+    let readme = read.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
+    let system_requirements = read.description.non_empty("SystemRequirements").map(str::to_owned);
+    Ok(ArchiveDetails { description: read.description_raw, system_requirements, readme })
+}

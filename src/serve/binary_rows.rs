@@ -1,0 +1,130 @@
+//! Lists the binaries of a package by version, platform and time.
+
+use super::owner;
+use super::{RepoError, Repositories, find};
+use crate::catalog::BINARY_ROLE;
+use crate::config::platforms::{Distribution, Os};
+use crate::db::binary::Binary;
+use crate::db::file::FileState;
+use crate::db::{self, Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::language::Language;
+use crate::model::point::Point;
+use crate::model::time::Timestamp;
+use crate::r::layout::PackageFile;
+use crate::r::platform::{ANY_ARCH, Platform, Target};
+use crate::r::version;
+
+/// A binary of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinaryRow {
+    /// The version.
+    pub version: String,
+    /// The platform it was built for.
+    pub platform: Platform,
+    /// True when it runs on every processor; the processor of `platform` is then meaningless.
+    pub any_arch: bool,
+    /// File name in URLs.
+    pub file: String,
+    /// Digest of the file, if known.
+    pub sha256: Option<Sha256>,
+    /// Size in bytes, if known.
+    pub size: Option<i64>,
+    /// When it was first listed.
+    pub listed_at: Timestamp,
+    /// True when the file is in storage.
+    pub stored: bool,
+}
+
+/// The target of binaries for a distribution.
+#[must_use]
+pub fn target(distribution: &Distribution) -> Target {
+    match distribution.os {
+        Os::Linux => Target::Linux(distribution.name.clone()),
+        Os::MacOs => Target::MacOs,
+        Os::Windows => Target::Windows,
+    }
+}
+
+impl Repositories {
+    /// Returns the distribution with this name or alias.
+    ///
+    /// # Errors
+    /// [`RepoError::Invalid`] when there is none; the error suggests the nearest name.
+    pub fn distribution(&self, name: &str) -> Result<Distribution, RepoError> {
+        find::distribution(&self.state.config.load().platforms, name).cloned()
+    }
+
+    /// Returns the binaries of a package in a source, without removed ones: newest version first, then by platform,
+    /// newest first.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] for an unknown source, or the database.
+    pub async fn binaries_in_source(&self, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
+        let source = find::source(&self.state.catalog.get(), source)?.id;
+        let (lists, package) = (self.binary_lists(&[source]), package.to_owned());
+        Ok(self.state.db.read(move |c| rows(c, &lists, &package)).await?)
+    }
+
+    /// Like [`Repositories::binaries_in_source`], for the source that owns the package at a point.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] when there is no such package, or the database.
+    pub async fn binaries_at(&self, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
+        let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
+        let (lists, trees, name) = (self.binary_lists(&sources), point.trees.clone(), package.to_owned());
+        let found = self.state.db.read(move |c| {
+            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+            let Some(id) = db::package::by_name(c, Language::R, &name)? else { return Ok(None) };
+            if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
+                return Ok(None);
+            }
+            let of: Vec<BinaryListHead> =
+                lists.iter().copied().filter(|list| list.0 == tree.source).collect();
+            rows(c, &of, &name).map(Some)
+        });
+        let shown: String = package.chars().take(128).collect();
+        let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
+        found.await?.ok_or_else(none)
+    }
+
+    fn binary_lists(&self, sources: &[SourceId]) -> Vec<BinaryListHead> {
+        let catalog = self.state.catalog.get();
+        let of = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
+        of.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
+    }
+}
+
+/// The published head of a binary list.
+type BinaryListHead = (SourceId, TreeId, Seq);
+
+fn rows(c: &mut dyn Conn, lists: &[BinaryListHead], package: &str) -> Result<Vec<BinaryRow>, DbError> {
+    let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(Vec::new()) };
+    let mut rows = Vec::new();
+    for (_, tree, seq) in lists {
+        let binaries = db::binary::of_package(c, *tree, *seq, id)?;
+        rows.extend(binaries.iter().filter(|binary| binary.removed_at.is_none()).filter_map(row));
+    }
+    rows.sort_by(|a, b| {
+        let platform = |row: &BinaryRow| (row.platform.to_string(), row.any_arch);
+        let newest = |a: &BinaryRow, b: &BinaryRow| b.listed_at.cmp(&a.listed_at);
+        version::compare(&b.version, &a.version)
+            .then_with(|| platform(a).cmp(&platform(b)))
+            .then_with(|| newest(a, b))
+    });
+    Ok(rows)
+}
+
+fn row(binary: &Binary) -> Option<BinaryRow> {
+    Some(BinaryRow {
+        version: PackageFile::parse(&binary.name)?.version.to_owned(),
+        platform: Platform::from_stored(&binary.platform)?,
+        any_arch: binary.platform.rsplit_once('/').is_some_and(|(_, arch)| arch == ANY_ARCH),
+        file: binary.name.clone(),
+        sha256: binary.sha256,
+        size: binary.size,
+        listed_at: binary.at,
+        stored: binary.state == FileState::Stored,
+    })
+}

@@ -1,0 +1,226 @@
+//! Serves package files directly from a bundle in a local directory, without a second copy, after verifying their
+//! digest.
+
+use std::fs::{File, Metadata};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use sha2::Digest;
+
+use super::file::{FileBody, Located, OpenFile};
+use super::{RepoError, Repositories};
+use crate::model::digest::Sha256;
+use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
+use crate::storage::{Content, StorageError};
+use crate::upstream::mirror::InPlaceFile;
+use crate::upstream::{Mirror, UpstreamError};
+
+/// Entries of [`VerifiedFiles::files`], about 100 bytes each.
+const FILES: usize = 200_000;
+/// Read size while a file is hashed, in bytes.
+const PIECE: usize = 1 << 20;
+/// How long a file whose bytes are in memory is served without checking the file again: for popular files the check
+/// takes longer than the answer.
+const RECHECK_AFTER: Duration = Duration::from_millis(100);
+
+/// Verified files of bundles.
+pub(super) struct VerifiedFiles {
+    /// Digests of files, valid while the file keeps its identity.
+    files: quick_cache::sync::Cache<FileIdentity, Sha256>,
+    /// Small files that were requested repeatedly, by digest.
+    small: MemoryCache<Sha256, VerifiedBytes>,
+}
+
+impl Default for VerifiedFiles {
+    fn default() -> VerifiedFiles {
+        VerifiedFiles { files: quick_cache::sync::Cache::new(FILES), small: MemoryCache::default() }
+    }
+}
+
+/// The identity of a file: replacing it or writing to it changes one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileIdentity {
+    fn of(metadata: &Metadata) -> FileIdentity {
+        FileIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The bytes of a verified file.
+#[derive(Clone)]
+struct VerifiedBytes {
+    bytes: Bytes,
+    identity: FileIdentity,
+    /// When its identity was last checked.
+    checked_at: Instant,
+}
+
+impl AsRef<[u8]> for VerifiedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Repositories {
+    /// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
+    pub(super) async fn open_in_bundle(
+        &self,
+        located: &Located,
+        range: Option<&Range<u64>>,
+    ) -> Result<Option<OpenFile>, RepoError> {
+        let Some((mirror, product)) = self.bundle_of(located) else { return Ok(None) };
+        let Some(digest) = located.sha256 else { return Ok(None) };
+        let cached = self.verified_files.small.get(&digest);
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
+            return open_range(located, &cached.bytes, range).map(Some);
+        }
+        let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
+        let opened = self.open_bundle_file(located, &mirror, &path).await?;
+        let identity = FileIdentity::of(&opened.metadata);
+        if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
+            let open = open_range(located, &cached.bytes, range);
+            self.verified_files.small.insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
+            return open.map(Some);
+        }
+        if identity.size <= MAX_OBJECT_SIZE {
+            let bytes = self.read_small(located, digest, identity, opened).await?;
+            return open_range(located, &bytes, range).map(Some);
+        }
+        let compared = self.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
+        check_digest(located, digest, compared, &opened.path)?;
+        let wanted = checked_range(located, range, identity.size)?;
+        let content = blocking(move || crate::storage::content(opened.file, &opened.path, wanted)).await?;
+        let body = match content {
+            Content::Memory(bytes) => FileBody::Memory(bytes),
+            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
+        };
+        Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
+    }
+
+    async fn open_bundle_file(
+        &self,
+        located: &Located,
+        mirror: &Mirror,
+        path: &str,
+    ) -> Result<InPlaceFile, RepoError> {
+        match mirror.open_in_place(path).await {
+            Ok(opened) => Ok(opened),
+            Err(UpstreamError::Missing(file)) => {
+                let what = format!("{} is not in the bundle that packages are served from", located.name);
+                tracing::warn!(
+                    %file,
+                    "{what}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
+                );
+                Err(RepoError::NotFound(what))
+            }
+            Err(source) => Err(RepoError::Upstream { source, retry_after: 60 }),
+        }
+    }
+
+    /// Reads a small file. It is kept in memory when it is requested again.
+    async fn read_small(
+        &self,
+        located: &Located,
+        digest: Sha256,
+        identity: FileIdentity,
+        opened: InPlaceFile,
+    ) -> Result<Bytes, RepoError> {
+        let known = self.verified_files.files.get(&identity);
+        if let Some(known) = known {
+            check_digest(located, digest, known, &opened.path)?;
+        }
+        let (size, path) = (identity.size, opened.path.clone());
+        let (bytes, found, after) = blocking(move || {
+            let bytes = crate::storage::read_whole(&opened.file, &opened.path, &(0..size))?;
+            let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+            let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
+            Ok((bytes, found, FileIdentity::of(&after)))
+        })
+        .await?;
+        // If the file changed while it was read, the next request verifies it again.
+        if after == identity {
+            self.verified_files.files.insert(identity.clone(), found);
+        }
+        check_digest(located, digest, found, &path)?;
+        if known.is_some() && after == identity {
+            let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
+            self.verified_files.small.insert(digest, cached);
+        }
+        Ok(bytes)
+    }
+}
+
+fn check_digest(located: &Located, digest: Sha256, found: Sha256, path: &Path) -> Result<(), RepoError> {
+    if found == digest {
+        return Ok(());
+    }
+    let why = format!("{} has the SHA-256 {found}", path.display());
+    Err(RepoError::Damaged { file: located.name.clone(), why })
+}
+
+fn checked_range(located: &Located, range: Option<&Range<u64>>, size: u64) -> Result<Range<u64>, RepoError> {
+    let range = range.cloned().unwrap_or(0..size);
+    if range.end <= size && range.start <= range.end {
+        return Ok(range);
+    }
+    Err(RepoError::Storage(StorageError::Range { object: located.name.clone(), range, size }))
+}
+
+/// Opens a range of a file whose bytes are in memory.
+fn open_range(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> Result<OpenFile, RepoError> {
+    let size = bytes.len() as u64;
+    let Range { start, end } = checked_range(located, range, size)?;
+    let index = |at: u64| usize::try_from(at).expect("within the bytes in memory");
+    let body = FileBody::Memory(bytes.slice(index(start)..index(end)));
+    Ok(OpenFile { size: Some(size), range: range.cloned(), body })
+}
+
+/// Hashes a file.
+async fn hash_file(opened: &InPlaceFile) -> Result<Sha256, RepoError> {
+    let (file, path) = (opened.file.try_clone(), opened.path.clone());
+    blocking(move || {
+        let file = file.map_err(|e| StorageError::io("read", &path, e))?;
+        digest_of(&file, &path)
+    })
+    .await
+}
+
+fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
+    let (mut hasher, mut buffer, mut at) = (sha2::Sha256::new(), vec![0; PIECE], 0);
+    loop {
+        match file.read_at(&mut buffer, at).map_err(|e| StorageError::io("read", path, e))? {
+            0 => return Ok(Sha256(hasher.finalize().into())),
+            read => {
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, RepoError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.unwrap_or_else(|error| Err(StorageError::Other(error.to_string())))?)
+}

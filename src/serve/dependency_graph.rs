@@ -1,0 +1,326 @@
+//! Dependencies among the listed packages of a point, in both directions, and their system requirements.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{RepoError, Repositories};
+use crate::db::{detail, life};
+use crate::model::point::{Point, PointTree};
+use crate::r::dependency::{DependencyKind, Operator};
+use crate::r::description::Description;
+
+/// The dependency graph of a point. Takes some megabytes for full-size CRAN.
+#[derive(Debug, Default)]
+pub struct DependencyGraph {
+    /// Listed packages, sorted.
+    names: Vec<Box<str>>,
+    /// Names of dependencies, listed or not, with their numbers.
+    dependency_numbers: HashMap<Box<str>, u32>,
+    versions: Vec<Box<str>>,
+    /// Sorted by dependency, kind, and dependent package.
+    edges: Vec<Edge>,
+    /// Pairs of a package and a listed package it cannot be installed without, as indices into `names`; sorted.
+    hard: Vec<(u32, u32)>,
+    /// `SystemRequirements` by index into `names`; sorted.
+    requirements: Vec<(u32, Box<str>)>,
+    /// Indices into `names` of packages whose `SystemRequirements` are unknown; sorted.
+    undescribed: Vec<u32>,
+}
+
+/// The records of a tree's listed packages, and details from their archives.
+#[derive(Debug, Default)]
+struct TreeRecords {
+    records: Vec<life::ListedRelease>,
+    /// `SystemRequirements` from archives, by name.
+    requirements: Vec<(String, String)>,
+    /// Names of packages of which only the index record is known.
+    undescribed: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    dependency: u32,
+    kind: DependencyKind,
+    /// Index into `names`.
+    dependent: u32,
+    /// The operator, and an index into `versions`.
+    requirement: Option<(Operator, u32)>,
+}
+
+/// A package that depends on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReverseDependency<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The field that declares the dependency.
+    pub kind: DependencyKind,
+    /// The version it requires.
+    pub requirement: Option<(Operator, &'a str)>,
+}
+
+/// The graphs of the points used last, by trees and the value of `State::described`.
+pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<DependencyGraph>>;
+
+/// Points in the [`Cache`].
+pub(super) const CACHED: usize = 4;
+
+impl Repositories {
+    /// Returns the dependency graph of a point: read once, then cached.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn dependency_graph(&self, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
+        let key = (point.trees.clone(), self.state.detail_updates.load(Ordering::Acquire));
+        self.dependency_graphs.get_or_insert_async(&key, self.read_dependency_graph(&point.trees)).await
+    }
+
+    async fn read_dependency_graph(&self, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
+        let mut all = Vec::with_capacity(trees.len());
+        for tree in trees {
+            let PointTree { tree, seq, .. } = *tree;
+            let records = self.state.db.read(move |c| {
+                let records = life::listed(c, tree, seq)?;
+                let requirements = detail::requirements(c, tree, seq)?;
+                let undescribed =
+                    detail::without_detail(c, tree, seq)?.into_iter().map(|one| one.name).collect();
+                Ok(TreeRecords { records, requirements, undescribed })
+            });
+            all.push(records.await?);
+        }
+        let links = tokio::task::spawn_blocking(move || DependencyGraph::of(&all)).await;
+        links
+            .map(Arc::new)
+            .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
+    }
+}
+
+impl DependencyGraph {
+    /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
+    fn of(trees: &[TreeRecords]) -> DependencyGraph {
+        let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
+        for (tree, of_tree) in trees.iter().enumerate() {
+            for record in of_tree.records.iter().filter(|record| record.path.is_empty()) {
+                first.entry(&record.name).or_insert((tree, &record.stanza));
+            }
+        }
+        let elsewhere: Vec<HashMap<&str, &str>> = trees
+            .iter()
+            .map(|of_tree| {
+                of_tree.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
+            })
+            .collect();
+        let undescribed: Vec<HashSet<&str>> =
+            trees.iter().map(|of_tree| of_tree.undescribed.iter().map(String::as_str).collect()).collect();
+        let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
+        records.sort_unstable();
+        let mut links = DependencyGraph::default();
+        let mut versions: HashMap<Box<str>, u32> = HashMap::new();
+        for (by, (name, (tree, stanza))) in (0..).zip(records) {
+            links.names.push(name.into());
+            let described = Description::from_bytes(stanza).ok();
+            let written = described.as_ref().and_then(|described| described.non_empty("SystemRequirements"));
+            if let Some(text) = written.or_else(|| elsewhere[tree].get(name).copied()) {
+                links.requirements.push((by, text.into()));
+            } else if undescribed[tree].contains(name) {
+                links.undescribed.push(by);
+            }
+            let Some(described) = described else { continue };
+            for kind in DependencyKind::ALL {
+                for dependency in described.dependencies(kind).filter(|dependency| dependency.name != "R") {
+                    let needed = number_of(&mut links.dependency_numbers, dependency.name);
+                    let asked = dependency.requirement;
+                    let requirement = asked.map(|r| (r.operator, number_of(&mut versions, r.version)));
+                    links.edges.push(Edge { dependency: needed, kind, dependent: by, requirement });
+                }
+            }
+        }
+        links.versions = vec![Box::default(); versions.len()];
+        for (version, place) in versions {
+            links.versions[place as usize] = version;
+        }
+        links.edges.sort_unstable();
+        links.edges.dedup();
+        links.edges.shrink_to_fit();
+        links.hard = links.hard_edges();
+        links
+    }
+
+    fn hard_edges(&self) -> Vec<(u32, u32)> {
+        let mut listed = vec![None; self.dependency_numbers.len()];
+        for (name, number) in &self.dependency_numbers {
+            listed[*number as usize] = self.index_of(name);
+        }
+        let is_hard = |edge: &&Edge| match edge.kind {
+            DependencyKind::Depends | DependencyKind::Imports | DependencyKind::LinkingTo => true,
+            DependencyKind::Suggests | DependencyKind::Enhances => false,
+        };
+        let hard = self.edges.iter().filter(is_hard);
+        let mut hard: Vec<(u32, u32)> =
+            hard.filter_map(|edge| Some((edge.dependent, listed[edge.dependency as usize]?))).collect();
+        hard.sort_unstable();
+        hard.dedup();
+        hard.shrink_to_fit();
+        hard
+    }
+
+    /// The system requirements of each package, by name.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().map(|(place, text)| (&*self.names[*place as usize], &**text))
+    }
+
+    /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all they cannot be installed without.
+    pub fn requirements_of<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = (&str, &str)> {
+        self.closure(roots).into_iter().filter_map(|place| {
+            let found = self.requirements.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+            Some((&*self.names[place as usize], &*self.requirements[found].1))
+        })
+    }
+
+    /// Packages whose system requirements are unknown, by name.
+    pub fn undescribed(&self) -> impl Iterator<Item = &str> {
+        self.undescribed.iter().map(|place| &*self.names[*place as usize])
+    }
+
+    /// Like [`DependencyGraph::undescribed`], for the listed packages among `roots` and all they cannot be installed without.
+    pub fn undescribed_of<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &str> {
+        let places = self.closure(roots).into_iter();
+        let unknown = places.filter(|place| self.undescribed.binary_search(place).is_ok());
+        unknown.map(|place| &*self.names[place as usize])
+    }
+
+    /// The indices of the listed packages among `roots` and of all they cannot be installed without.
+    fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
+        let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
+        let mut places: BTreeSet<u32> = waiting.iter().copied().collect();
+        while let Some(by) = waiting.pop() {
+            let begin = self.hard.partition_point(|edge| edge.0 < by);
+            let needed = self.hard[begin..].iter().take_while(|edge| edge.0 == by).map(|edge| edge.1);
+            waiting.extend(needed.filter(|place| places.insert(*place)));
+        }
+        places
+    }
+
+    fn index_of(&self, name: &str) -> Option<u32> {
+        let place = self.names.binary_search_by(|known| (**known).cmp(name)).ok()?;
+        u32::try_from(place).ok()
+    }
+
+    /// Whether the point lists a package of this name.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        self.index_of(name).is_some()
+    }
+
+    /// The listed packages that depend on this one, by field and name.
+    pub fn reverse(&self, name: &str) -> impl Iterator<Item = ReverseDependency<'_>> {
+        let needed = self.dependency_numbers.get(name).copied();
+        let begin = needed.map_or(0, |needed| self.edges.partition_point(|edge| edge.dependency < needed));
+        self.edges[begin..].iter().take_while(move |edge| Some(edge.dependency) == needed).map(|edge| {
+            ReverseDependency {
+                name: &self.names[edge.dependent as usize],
+                kind: edge.kind,
+                requirement: edge.requirement.map(|(operator, at)| (operator, &*self.versions[at as usize])),
+            }
+        })
+    }
+}
+
+/// The number of a text; a new text gets the next number.
+fn number_of(known: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
+    if let Some(number) = known.get(text) {
+        return *number;
+    }
+    let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+    known.insert(text.into(), next);
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::{PackageId, ReleaseId};
+
+    fn record(name: &str, path: &str, fields: &str) -> life::ListedRelease {
+        life::ListedRelease {
+            name: name.to_owned(),
+            fold: name.to_lowercase(),
+            path: path.to_owned(),
+            package: PackageId(1),
+            release: ReleaseId(1),
+            stanza: format!("Package: {name}\nVersion: 1.0\n{fields}").into_bytes(),
+        }
+    }
+
+    fn reverse_texts(links: &DependencyGraph, name: &str) -> Vec<String> {
+        let text = |reverse: ReverseDependency<'_>| match reverse.requirement {
+            Some((operator, version)) => {
+                format!("{} {} {}{version}", reverse.kind.field(), reverse.name, operator.as_str())
+            }
+            None => format!("{} {}", reverse.kind.field(), reverse.name),
+        };
+        links.reverse(name).map(text).collect()
+    }
+
+    fn of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
+        let trees = trees.into_iter().map(|records| TreeRecords { records, ..TreeRecords::default() });
+        DependencyGraph::of(&trees.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn requirements_are_those_of_everything_that_must_be_installed_too() {
+        let text = |text: &str| ("zlibish".to_owned(), text.to_owned());
+        let links = DependencyGraph::of(&[
+            TreeRecords {
+                records: vec![
+                    record("app", "", "Imports: middle, gone\nSuggests: tested"),
+                    record("middle", "", "Depends: app, R (>= 4)\nLinkingTo: zlibish"),
+                    record("tested", "", "SystemRequirements: pandoc"),
+                    record("zlibish", "", "License: MIT"),
+                ],
+                requirements: vec![text("zlib")],
+                undescribed: vec!["middle".to_owned(), "tested".to_owned()],
+            },
+            TreeRecords {
+                records: vec![record("zlibish", "", "")],
+                requirements: vec![text("of a shadowed one")],
+                undescribed: vec!["app".to_owned()],
+            },
+        ]);
+        assert_eq!(
+            links.undescribed().collect::<Vec<_>>(),
+            ["middle"],
+            "requirements in the index are known"
+        );
+        let unknown = |name: &'static str| links.undescribed_of([name]).collect::<Vec<_>>();
+        assert_eq!((unknown("app"), unknown("zlibish")), (vec!["middle"], vec![]));
+        let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
+        assert_eq!(of("app"), [("zlibish", "zlib")], "through a circle, and not what is only suggested");
+        assert_eq!((of("tested"), of("gone")), (vec![("tested", "pandoc")], vec![]));
+        assert_eq!(links.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
+    }
+
+    #[test]
+    fn dependent_packages_are_listed_by_field_and_name() {
+        let links = of(vec![
+            vec![
+                record("b", "", "Imports: a (>= 1.2), gone\nSuggests: a"),
+                record("a", "", "Depends: R (>= 4.0)"),
+                record("a", "4.6.0/Recommended", "Depends: b"),
+            ],
+            vec![record("b", "", "Imports: c"), record("C", "", "LinkingTo: a (>= 1.2)\nDepends: a, a")],
+        ]);
+        assert_eq!(
+            reverse_texts(&links, "a"),
+            ["Imports b >=1.2", "Depends C", "Suggests b", "LinkingTo C >=1.2"]
+        );
+        assert_eq!(reverse_texts(&links, "b"), [""; 0], "second records do not count");
+        assert_eq!(reverse_texts(&links, "c"), [""; 0], "the second tree's b is shadowed");
+        assert_eq!(reverse_texts(&links, "gone"), ["Imports b"]);
+        assert_eq!((reverse_texts(&links, "R").len(), reverse_texts(&links, "x").len()), (0, 0));
+        assert!(links.lists("C") && !links.lists("c") && !links.lists("gone"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Errors of serving, editing and upkeep, grouped by how the client must react.
+
+use crate::catalog::resolve::Unresolved;
+use crate::db::DbError;
+use crate::storage::StorageError;
+use crate::upstream::UpstreamError;
+
+/// An error of the rooms that serve, edit and maintain repositories.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// The object does not exist: its kind, name, and a way out.
+    #[error("{0}")]
+    NotFound(String),
+    /// No object has that name, and none has a similar one.
+    #[error("{what}; {hint}")]
+    Unknown {
+        /// Kind and name of the object.
+        what: String,
+        /// The command that lists the existing names.
+        hint: &'static str,
+    },
+    /// There is no such upload, or it expired.
+    #[error("there is no upload {0}; uploads expire after one hour: upload the file again")]
+    NoUpload(u64),
+    /// The snapshot cannot be resolved.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    /// The request conflicts with the present state (already exists, still subscribed, …), with the way out.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request or the package is invalid, with the reason.
+    #[error("{0}")]
+    Invalid(String),
+    /// The system requirements of that distribution are not known.
+    #[error("the system requirements of {distribution} {release} are not known")]
+    Unsupported {
+        /// As in the request.
+        distribution: String,
+        /// As in the request.
+        release: String,
+        /// Supported values, such as `ubuntu 22.04`.
+        known: Vec<String>,
+    },
+    /// The rules for system requirements were never fetched.
+    #[error(
+        "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
+    )]
+    NoRules,
+    /// The memory for indexes is used up by answers that clients still read.
+    #[error("too many indexes are being sent to clients")]
+    Busy {
+        /// Seconds after which a retry makes sense.
+        retry_after: u64,
+    },
+    /// The mirror could not deliver the file.
+    #[error("could not fetch the package from upstream: {source}")]
+    Upstream {
+        /// The cause.
+        #[source]
+        source: UpstreamError,
+        /// Seconds after which a retry makes sense.
+        retry_after: u64,
+    },
+    /// The stored file does not match its record.
+    #[error(
+        "the stored bytes of {file} do not match its record: {why}; if no mirror has the file, store it again with rspm \
+        add --replace"
+    )]
+    Damaged {
+        /// The name of the file.
+        file: String,
+        /// What differs, and where the file is stored.
+        why: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

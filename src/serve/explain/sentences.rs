@@ -1,0 +1,199 @@
+//! Sentences of an explanation that depend only on a decision. Pure.
+
+use super::{Step, Topic};
+use crate::advisory::Finding;
+use crate::config::platforms::Distribution;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::r::user_agent::{self, ClientSystem, UserAgent};
+use crate::serve::file::Located;
+use crate::serve::negotiate::{MatchFailure, RVersionMatch};
+
+/// The maximum length of a header in the output, in characters.
+const MAX_HEADER: usize = 200;
+
+/// `2026-11-20 07:50:28 UTC`.
+pub(super) fn format_time(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
+}
+
+/// The step of the resolved snapshot.
+pub(super) fn snapshot(asked: Snapshot, point: &Point) -> Step {
+    let newest = point.modified.map_or_else(
+        || "nothing was published yet".to_owned(),
+        |at| format!("its newest change is of {}", format_time(at)),
+    );
+    let rule = match asked {
+        Snapshot::Latest => "the newest published state of every source",
+        Snapshot::Date(_) => "the state at the end of that day, in UTC",
+        Snapshot::Transaction(_) => "the state right after that transaction",
+    };
+    let may = if point.open { "it may still change" } else { "it never changes again" };
+    Step {
+        topic: Topic::Snapshot,
+        subject: asked.to_string(),
+        found: newest,
+        is_selected: true,
+        rule: format!("{rule}; {may}"),
+    }
+}
+
+/// The step of the release.
+pub(super) fn release(located: &Located, by_version: bool) -> Step {
+    let rule = match (by_version, located.archived) {
+        (false, _) => "the version that the index lists",
+        (true, false) => "the requested version, which the index lists",
+        (true, true) => "the requested version; superseded, its address is below Archive/",
+    };
+    let published = located.modified.map(|at| format!(", published {}", format_time(at))).unwrap_or_default();
+    let class = if located.archived { "archived" } else { "current" };
+    Step {
+        topic: Topic::Release,
+        subject: format!("{} {}", located.package, located.version),
+        found: format!("{class}{published}"),
+        is_selected: true,
+        rule: rule.to_owned(),
+    }
+}
+
+/// A step for an advisory about the release.
+pub(super) fn advisory_step(finding: &Finding<'_>) -> Step {
+    let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
+    Step {
+        topic: Topic::Release,
+        subject: names.collect::<Vec<_>>().join(", "),
+        found: finding.summary.unwrap_or("an advisory").to_owned(),
+        is_selected: false,
+        rule: "a known vulnerability of this version; it is served all the same".to_owned(),
+    }
+}
+
+/// The step of an address without a distribution.
+pub(super) fn no_distribution() -> Step {
+    Step {
+        topic: Topic::Distribution,
+        subject: "none".to_owned(),
+        found: "an address of source packages".to_owned(),
+        is_selected: true,
+        rule: "binaries are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
+            .to_owned(),
+    }
+}
+
+/// The step of the distribution, with its alias resolved.
+pub(super) fn distribution(asked: &str, is: &Distribution) -> Step {
+    let other = if is.name == asked { String::new() } else { format!("another name of {}: ", is.name) };
+    let rule = match (&is.r_version, is.is_r_version_forced) {
+        (None, _) => "any version of R that has binaries".to_owned(),
+        (Some(r), false) => format!("meant for R {r}; any version that has binaries is served"),
+        (Some(r), true) => format!("forced to R {r}: other minor versions get the source package"),
+    };
+    Step {
+        topic: Topic::Distribution,
+        subject: asked.to_owned(),
+        found: format!("{other}{}, {}", is.display, is.architectures.join(" and ")),
+        is_selected: true,
+        rule,
+    }
+}
+
+/// The step of the client's `User-Agent`.
+pub(super) fn client(header: Option<&[u8]>) -> Step {
+    let step = |subject: String, found: &str, wins, rule: &str| Step {
+        topic: Topic::Client,
+        subject,
+        found: found.to_owned(),
+        is_selected: wins,
+        rule: rule.to_owned(),
+    };
+    let Some(header) = header else {
+        return step(
+            "no User-Agent".to_owned(),
+            "unknown client",
+            false,
+            "only this header contains the version of R",
+        );
+    };
+    let shown: String = String::from_utf8_lossy(header).escape_debug().take(MAX_HEADER).collect();
+    match user_agent::parse(header) {
+        UserAgent::R(client) => {
+            let system = match client.system {
+                ClientSystem::Linux => "Linux",
+                ClientSystem::LinuxMusl => "Linux with musl",
+                ClientSystem::MacOs => "macOS",
+                ClientSystem::Windows => "Windows",
+            };
+            let arch = client.arch.map_or("a processor without binaries".to_owned(), |arch| arch.to_string());
+            let found = format!("R {} on {system}, {arch}", client.r);
+            step(shown, &found, true, "the group after the word R: version, platform, processor, system")
+        }
+        UserAgent::NotR => step(
+            shown,
+            "not R, or no version of it",
+            false,
+            "the header has the form of R's, but other content",
+        ),
+        UserAgent::Unsupported => step(
+            shown,
+            "names no system that has binaries",
+            false,
+            "R hides its own header behind libcurl's unless options(HTTPUserAgent) begins with R/",
+        ),
+    }
+}
+
+/// The rule by which the version of R fits.
+pub(super) fn match_rule(how: RVersionMatch) -> &'static str {
+    match how {
+        RVersionMatch::Exact => "the version of R is the distribution's own",
+        RVersionMatch::Best => "binaries for a minor version of R serve all its patch versions",
+        RVersionMatch::Forced => "it has the minor version that the distribution is forced to",
+    }
+}
+
+/// Why no binary is looked for.
+pub(super) fn failure_reason(why: MatchFailure) -> &'static str {
+    match why {
+        MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",
+        MatchFailure::UnsupportedOs => "the User-Agent names no system that has binaries",
+        MatchFailure::NoR => "the User-Agent is not R's, or lacks its version",
+        MatchFailure::OtherSystem => "the client's system is not the distribution's",
+        MatchFailure::NoMatch => {
+            "there are no binaries for this version of R, or the distribution has none for this processor"
+        }
+        MatchFailure::ForcedOther => "the distribution is forced to another version of R",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_described_and_escaped_for_terminals() {
+        let found = |header: &[u8]| client(Some(header)).found;
+        assert_eq!(found(b"R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu)"), "R 4.5.1 on Linux, arm64");
+        assert_eq!(found(b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), "not R, or no version of it");
+        assert_eq!(found(b"libcurl/8.5.0"), "names no system that has binaries");
+        let hostile = client(Some(b"\x1b[31m\xff")).subject;
+        assert!(hostile.starts_with("\\u{1b}[31m") && !hostile.contains('\u{1b}'), "{hostile}");
+        assert_eq!(client(Some(&[b'x'; 9999])).subject.len(), MAX_HEADER);
+        assert!(!client(None).is_selected);
+    }
+
+    #[test]
+    fn every_reason_has_a_sentence_of_its_own() {
+        let all = [
+            MatchFailure::NoAgent,
+            MatchFailure::UnsupportedOs,
+            MatchFailure::NoR,
+            MatchFailure::OtherSystem,
+            MatchFailure::NoMatch,
+            MatchFailure::ForcedOther,
+        ];
+        let reasons: std::collections::BTreeSet<_> = all.into_iter().map(failure_reason).collect();
+        assert_eq!(reasons.len(), all.len());
+    }
+}

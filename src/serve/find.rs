@@ -1,0 +1,71 @@
+//! Looks up repositories, sources and distributions by name; errors suggest the nearest name.
+
+use super::RepoError;
+use crate::catalog::{Catalog, Repository, Source};
+use crate::config::platforms::{Distribution, Os, Platforms};
+
+/// The repository of that name or number.
+pub fn repo<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Repository, RepoError> {
+    catalog.repo_by_name_or_id(name).ok_or_else(|| {
+        // Hidden repositories are not disclosed to clients that guess names.
+        let names = catalog.repos.iter().filter(|repo| !repo.hidden).map(|repo| repo.name.as_str());
+        unknown("repository", name, names, "rspm list repos shows all")
+    })
+}
+
+/// The source of that name.
+pub fn source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source, RepoError> {
+    catalog.source(name).ok_or_else(|| {
+        let names = catalog.sources.iter().map(|source| source.name.as_str());
+        unknown("source", name, names, "rspm list sources shows all")
+    })
+}
+
+/// The distribution of that name or alias that binaries are for.
+pub fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, RepoError> {
+    let by_name = || platforms.distributions.iter().find(|d| d.name == name && d.os != Os::Linux);
+    platforms.linux(name).or_else(by_name).ok_or_else(|| {
+        let names = platforms.distributions.iter().map(|d| d.name.as_str());
+        RepoError::Invalid(
+            unknown("distribution", name, names, "rspm list distributions shows all").to_string(),
+        )
+    })
+}
+
+/// The error for an unknown name: suggests the nearest name, else where to look.
+fn unknown<'a>(
+    noun: &str,
+    name: &str,
+    names: impl Iterator<Item = &'a str>,
+    hint: &'static str,
+) -> RepoError {
+    let shown: String = name.chars().take(128).collect();
+    match nearest(&shown, names) {
+        Some(near) => RepoError::NotFound(format!("there is no {noun} '{shown}'; did you mean '{near}'?")),
+        None => RepoError::Unknown { what: format!("there is no {noun} '{shown}'"), hint },
+    }
+}
+
+/// The name most similar to `wanted`, if one is similar enough.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());
+    let rated = names.map(|name| (likeness(name), name)).filter(|(rate, _)| *rate > 0.8);
+    rated.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_name_gets_the_nearest() {
+        let message =
+            |name, known: &[&'static str]| unknown("source", name, known.iter().copied(), "look").to_string();
+        assert_eq!(
+            message("interal", &["cran", "internal"]),
+            "there is no source 'interal'; did you mean 'internal'?"
+        );
+        assert_eq!(message("x", &["cran"]), "there is no source 'x'; look");
+    }
+}

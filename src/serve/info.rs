@@ -1,0 +1,274 @@
+//! Details of single packages and sources for the public API and `rspm`, as plain values. Lists: [`super::listing`].
+
+use std::collections::HashSet;
+
+use super::archive_details::UnreadArchive;
+use super::{RepoError, Repositories, find, owner};
+use crate::catalog::resolve::today;
+use crate::catalog::{Catalog, Repository, Source};
+use crate::config::StorageClass;
+use crate::db::file::FileState;
+use crate::db::life::ReleaseFile;
+use crate::db::tx::Tx;
+use crate::db::{self, Conn, DbError};
+use crate::model::change::LifeState;
+use crate::model::digest::Sha256;
+use crate::model::ids::{ReleaseId, SourceId, TreeId};
+use crate::model::point::{Point, PointTree};
+use crate::model::time::{Day, Timestamp};
+use crate::storage::Key;
+
+/// The details of one package at a point.
+#[derive(Clone, Debug)]
+pub struct PackageDetail {
+    /// The selected version: the listed one, unless another was requested.
+    pub release: Release,
+    /// The source it comes from.
+    pub source: SourceId,
+    /// The package list that contains it.
+    pub tree: TreeId,
+    /// Its DESCRIPTION if the archive was read, else its index record; in DCF. Empty when neither is known.
+    pub description: Vec<u8>,
+    /// Its README, if the archive has one.
+    pub readme: Option<Vec<u8>>,
+    /// The other versions at that point, newest first.
+    pub others: Vec<Release>,
+}
+
+/// One version.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The row id.
+    pub id: ReleaseId,
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// True in `Archive/`, false in the index.
+    pub archived: bool,
+    /// When it was published, if known.
+    pub published_at: Option<Timestamp>,
+    /// Size of its file in bytes, if known.
+    pub size: Option<u64>,
+    /// SHA-256 of its file, if known.
+    pub sha256: Option<Sha256>,
+    /// Its DESCRIPTION; only set for the other versions of a single package.
+    pub description: Option<Vec<u8>>,
+}
+
+/// A source and a summary of its content.
+#[derive(Clone, Debug)]
+pub struct SourceInfo {
+    /// The source.
+    pub source: Source,
+    /// The number of listed packages.
+    pub packages: usize,
+    /// The newest transaction.
+    pub last: Option<Tx>,
+    /// The repositories that subscribe to it.
+    pub repos: Vec<String>,
+}
+
+/// The longest README that is returned, in bytes.
+pub(super) const README_LIMIT: u64 = 1 << 20;
+
+impl Repositories {
+    /// Returns the details of a package at a point: of its listed version, or of `version`.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`].
+    pub async fn package_detail(
+        &self,
+        point: &Point,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<PackageDetail, RepoError> {
+        let mut found = self.read_detail(point, name, version).await?;
+        if let Some(closed) = found.as_ref().and_then(|found| found.unread)
+            && self.read_archive_details(closed).await
+        {
+            found = self.read_detail(point, name, version).await?;
+        }
+        let Some(PackageFacts { mut detail, readme, unfetched, .. }) = found else {
+            let name: String = name.chars().take(128).collect();
+            return Err(RepoError::NotFound(format!("Package '{name}' not found")));
+        };
+        detail.readme = match (readme, unfetched) {
+            (Some(sha256), _) => self.readme(sha256).await?,
+            (None, Some(file)) if self.has_mirror(detail.source) => {
+                self.bundled_readme(detail.tree, file).await
+            }
+            (None, _) => None,
+        };
+        Ok(detail)
+    }
+
+    async fn read_detail(
+        &self,
+        point: &Point,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<Option<PackageFacts>, RepoError> {
+        let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+        let read = self.state.db.read(move |c| {
+            let mut found = detail(c, &trees, &wanted, version.as_deref())?;
+            if let Some(PackageFacts { detail, .. }) = &mut found {
+                let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
+                let texts = db::detail::descriptions(c, &ids)?;
+                detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
+            }
+            Ok(found)
+        });
+        Ok(read.await?)
+    }
+
+    /// Like [`Repositories::package_detail`], for many packages with optional versions; `None` for those that the point does
+    /// not have. Without READMEs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_details(
+        &self,
+        point: &Point,
+        wanted: Vec<(String, Option<String>)>,
+    ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
+        let trees = point.trees.clone();
+        let read = self.state.db.read(move |c| {
+            let of = |(name, version): &(String, Option<String>)| {
+                Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
+            };
+            wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
+        });
+        Ok(read.await?)
+    }
+
+    async fn readme(&self, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
+        let key = Key::Readme(sha256);
+        if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
+            return Ok(None);
+        }
+        Ok(self.fetches.integrity.read_sound(&key).await?.map(|text| text.to_vec()))
+    }
+
+    /// Returns a source and a summary of its current content.
+    pub async fn source_info(&self, name: &str) -> Result<SourceInfo, RepoError> {
+        let catalog = self.state.catalog.get();
+        let source = find::source(&catalog, name)?.clone();
+        let (point, id) = (self.source_point(name)?, source.id);
+        let packages = self.package_count(&point).await?;
+        let last = self.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
+        let users = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
+        Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
+    }
+
+    /// Returns the transactions of a source, newest first.
+    pub async fn source_transactions(&self, source: SourceId, limit: usize) -> Result<Vec<Tx>, RepoError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(self.state.db.read(move |c| db::tx::list(c, source, limit)).await?)
+    }
+
+    /// Returns the repository with this name or number.
+    ///
+    /// # Errors
+    /// [`RepoError::NotFound`], which suggests the nearest name.
+    pub fn repository<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
+        find::repo(catalog, repo)
+    }
+
+    /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
+    /// Every other day is answered with the last change before it.
+    pub fn snapshot_days(&self, repo: &str) -> Result<Vec<Day>, RepoError> {
+        let catalog = self.state.catalog.get();
+        Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (self.state.clock)()))
+    }
+}
+
+/// The days on which the content of `repo` changed, newest first.
+fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
+    let Some(begun) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
+    let mut days: Vec<Day> = Vec::new();
+    for (place, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= begun.at) {
+        // The first subscription list is also used for all earlier days.
+        let from = if list.seq == begun.seq { Timestamp(i64::MIN) } else { list.at };
+        let until = repo.steps.get(place + 1).map_or(Timestamp(i64::MAX), |next| next.at);
+        let trees = list.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
+        let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
+        days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
+        days.push(list.at.day());
+    }
+    let today = today(catalog, now);
+    days.retain(|day| *day <= today);
+    days.sort_unstable_by(|a, b| b.cmp(a));
+    days.dedup();
+    days
+}
+
+/// The details of a package in the database.
+struct PackageFacts {
+    detail: PackageDetail,
+    /// The digest of its README.
+    readme: Option<Sha256>,
+    /// Its stored archive, if that may contain more details.
+    unread: Option<UnreadArchive>,
+    /// The digest of an archive that is not in storage.
+    unfetched: Option<Sha256>,
+}
+
+fn detail(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    name: &str,
+    version: Option<&str>,
+) -> Result<Option<PackageFacts>, DbError> {
+    let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
+    let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
+    let mut seen = HashSet::new();
+    all.retain(|file| seen.insert(file.release));
+    let place = match version {
+        Some(version) => all.iter().position(|file| file.version == version),
+        None => (!all.is_empty()).then_some(0),
+    };
+    let Some(file) = place.map(|place| all.remove(place)) else { return Ok(None) };
+    let known = db::detail::get(c, file.release)?;
+    let readme = known.as_ref().and_then(|known| known.readme);
+    let mut description = known.map(|known| known.description).unwrap_or_default();
+    if description.is_empty() && file.state == LifeState::Listed {
+        let records = db::life::listed_of(c, tree.tree, tree.seq, &[file.package])?;
+        description =
+            records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
+    }
+    let others = all.into_iter().map(|file| release(name, file)).collect();
+    let closed = unread_archive(&file).filter(|_| readme.is_none());
+    let unfetched = file.sha256.filter(|_| file.file_state != FileState::Stored);
+    let release = release(name, file);
+    let detail =
+        PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
+    Ok(Some(PackageFacts { detail, readme, unread: closed, unfetched }))
+}
+
+/// The archive of a mirrored file that is in storage.
+fn unread_archive(file: &ReleaseFile) -> Option<UnreadArchive> {
+    let class = StorageClass::ALL.into_iter().find(|class| Some(class.as_str()) == file.class.as_deref())?;
+    match class {
+        // Uploaded packages were read when they were added.
+        StorageClass::Packages => None,
+        class => Some(UnreadArchive {
+            release: file.release,
+            key: Key::Package(class, file.sha256.filter(|_| file.file_state == FileState::Stored)?),
+            size: file.size.and_then(|size| u64::try_from(size).ok())?,
+        }),
+    }
+}
+
+fn release(name: &str, file: ReleaseFile) -> Release {
+    Release {
+        id: file.release,
+        package: name.to_owned(),
+        version: file.version,
+        archived: file.state == LifeState::Archived,
+        published_at: file.published_at,
+        size: file.size.and_then(|size| u64::try_from(size).ok()),
+        sha256: file.sha256,
+        description: None,
+    }
+}

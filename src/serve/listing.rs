@@ -1,0 +1,277 @@
+//! Lists the packages of a point: filtered by name, sorted, page by page. Only names and sort keys are kept in memory;
+//! other details are read for the requested page.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{RepoError, Repositories};
+use crate::db::life::ListedName;
+use crate::db::{self, Conn, DbError};
+use crate::model::ids::{PackageId, SourceId, TreeId};
+use crate::model::point::{Point, PointTree};
+use crate::model::time::Timestamp;
+use crate::r::version;
+
+/// A query for packages of a point.
+#[derive(Clone, Debug, Default)]
+pub struct PackageQuery {
+    /// A part of the name, ignoring case; empty for all packages.
+    pub part: String,
+    /// Only the package of exactly this name.
+    pub name: Option<String>,
+    /// The sort key.
+    pub sort: SortBy,
+    /// Reverses the order.
+    pub descending: bool,
+    /// A package of exactly the name `part` goes first.
+    pub exact_first: bool,
+    /// The maximum number of packages.
+    pub limit: usize,
+    /// The number of packages to skip.
+    pub offset: usize,
+}
+
+/// The keys packages can be sorted by; equal ones are sorted by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortBy {
+    /// The name in lower case.
+    #[default]
+    Name,
+    /// The listed version, in R's order.
+    Version,
+    /// Its publication time; unknown ones first.
+    Published,
+    /// The source, in the order of the subscriptions.
+    Source,
+}
+
+/// The error for an unknown sort key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("packages cannot be sorted by '{0}'; supported are name, version, date_publication and source")]
+pub struct UnknownSort(String);
+
+impl FromStr for SortBy {
+    type Err = UnknownSort;
+
+    fn from_str(text: &str) -> Result<SortBy, UnknownSort> {
+        match text.to_ascii_lowercase().as_str() {
+            "name" => Ok(SortBy::Name),
+            "version" => Ok(SortBy::Version),
+            "date_publication" | "package_date" | "published" | "date" => Ok(SortBy::Published),
+            "source" | "source_id" => Ok(SortBy::Source),
+            _ => Err(UnknownSort(text.chars().take(40).collect())),
+        }
+    }
+}
+
+/// A page of packages.
+#[derive(Clone, Debug, Default)]
+pub struct PackagePage {
+    /// Packages that match the query, on all pages.
+    pub total: usize,
+    /// The packages of this page.
+    pub packages: Vec<PackageRow>,
+}
+
+/// A listed package.
+#[derive(Clone, Debug)]
+pub struct PackageRow {
+    /// The name.
+    pub name: String,
+    /// The listed version.
+    pub version: String,
+    /// The source it comes from.
+    pub source: SourceId,
+    /// The package list that contains it.
+    pub tree: TreeId,
+    /// When that version was published, if known.
+    pub published_at: Option<Timestamp>,
+    /// Its DESCRIPTION if known, else its index record; in DCF.
+    pub description: Vec<u8>,
+}
+
+/// Every name listed at a point, each from the first tree that lists it, by lower-case name.
+pub(super) struct Names(Vec<OwnedName>);
+
+/// A listed name and the tree that owns it.
+#[derive(Clone)]
+struct OwnedName {
+    named: ListedName,
+    tree: PointTree,
+}
+
+/// The names of the points used last.
+pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
+
+/// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
+pub(super) const CACHED: usize = 8;
+
+impl Repositories {
+    /// Returns a page of the packages listed at a point.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_list(&self, point: &Point, query: PackageQuery) -> Result<PackagePage, RepoError> {
+        let names = self.names(point).await?;
+        let (total, shown) = names.page(&query, &point.trees);
+        let trees = point.trees.clone();
+        let packages = self.state.db.read(move |c| rows(c, &trees, &shown)).await?;
+        Ok(PackagePage { total, packages })
+    }
+
+    /// Returns the number of packages a point lists.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn package_count(&self, point: &Point) -> Result<usize, RepoError> {
+        Ok(self.names(point).await?.0.len())
+    }
+
+    async fn names(&self, point: &Point) -> Result<Arc<Names>, RepoError> {
+        let read = async {
+            let trees = point.trees.clone();
+            Ok::<_, RepoError>(Arc::new(Names(self.state.db.read(move |c| names(c, &trees)).await?)))
+        };
+        self.name_lists.get_or_insert_async(&point.trees, read).await
+    }
+}
+
+impl Names {
+    /// Returns the number of matching packages, and those of the page.
+    fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
+        let part = query.part.to_lowercase();
+        let fits = |owned: &&OwnedName| {
+            owned.named.fold.contains(&part)
+                && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
+        };
+        let mut fitting: Vec<&OwnedName> = self.0.iter().filter(fits).collect();
+        match (query.sort, query.descending) {
+            (SortBy::Name, false) => {}
+            (SortBy::Name, true) => fitting.reverse(),
+            (by, false) => fitting.sort_by(|a, b| by.compare(a, b, trees)),
+            (by, true) => fitting.sort_by(|a, b| by.compare(b, a, trees)),
+        }
+        if query.exact_first {
+            fitting.sort_by_key(|owned| owned.named.fold != part);
+        }
+        let shown = fitting.iter().skip(query.offset).take(query.limit);
+        (fitting.len(), shown.map(|owned| (*owned).clone()).collect())
+    }
+}
+
+impl SortBy {
+    fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
+        let place = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
+        match self {
+            SortBy::Name => (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)),
+            SortBy::Version => version::compare(&a.named.version, &b.named.version),
+            SortBy::Published => a.named.published_at.cmp(&b.named.published_at),
+            SortBy::Source => place(a).cmp(&place(b)),
+        }
+    }
+}
+
+fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut owned = Vec::new();
+    for tree in trees {
+        let names = db::life::names(c, tree.tree, tree.seq)?;
+        let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
+        owned.extend(new.map(|named| OwnedName { named, tree: *tree }));
+    }
+    owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
+    Ok(owned)
+}
+
+fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
+    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(shown.len());
+    for tree in trees {
+        let of_tree = shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package);
+        let of_tree: Vec<PackageId> = of_tree.collect();
+        if of_tree.is_empty() {
+            continue;
+        }
+        let records = db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?;
+        let releases: Vec<_> = records.iter().map(|record| record.release).collect();
+        for (record, known) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
+            // If there are records with and without a path, the one without comes first.
+            texts.entry((tree.tree, record.package)).or_insert_with(|| known.unwrap_or(record.stanza));
+        }
+    }
+    let row = |OwnedName { named, tree }: &OwnedName| PackageRow {
+        description: texts.remove(&(tree.tree, named.package)).unwrap_or_default(),
+        name: named.name.clone(),
+        version: named.version.clone(),
+        source: tree.source,
+        tree: tree.tree,
+        published_at: named.published_at,
+    };
+    Ok(shown.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::Seq;
+
+    fn tree(id: i64) -> PointTree {
+        PointTree { source: SourceId(id), tree: TreeId(id), seq: Seq(1) }
+    }
+
+    fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
+        let named = ListedName {
+            name: name.to_owned(),
+            fold: name.to_lowercase(),
+            package: PackageId(1),
+            version: version.to_owned(),
+            published_at: published.map(Timestamp),
+        };
+        OwnedName { named, tree: tree(source) }
+    }
+
+    fn page_text(query: &PackageQuery) -> (usize, String) {
+        let names = Names(vec![
+            owned("abc", "1.10", Some(3), 2),
+            owned("Shiny", "1.9", None, 1),
+            owned("shinyBS", "0.1", Some(1), 2),
+            owned("xshiny", "2.0", Some(2), 1),
+        ]);
+        let (total, page) = names.page(query, &[tree(2), tree(1)]);
+        (total, page.iter().map(|owned| owned.named.name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    fn query() -> PackageQuery {
+        PackageQuery { limit: 10, ..PackageQuery::default() }
+    }
+
+    #[test]
+    fn packages_are_sorted_by_the_requested_key() {
+        let by = |sort, descending| page_text(&PackageQuery { sort, descending, ..query() }).1;
+        assert_eq!(by(SortBy::Name, false), "abc Shiny shinyBS xshiny");
+        assert_eq!(by(SortBy::Name, true), "xshiny shinyBS Shiny abc");
+        assert_eq!(by(SortBy::Version, false), "shinyBS Shiny abc xshiny");
+        assert_eq!(by(SortBy::Published, true), "abc xshiny shinyBS Shiny");
+        assert_eq!(by(SortBy::Source, false), "abc shinyBS Shiny xshiny");
+    }
+
+    #[test]
+    fn a_part_of_the_name_is_found_and_pages_are_cut_from_what_fits() {
+        let search = PackageQuery { part: "SHINY".to_owned(), ..query() };
+        assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
+        let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
+        assert_eq!(page_text(&last), (3, "xshiny".to_owned()));
+        let exact = PackageQuery { exact_first: true, descending: true, ..search };
+        assert_eq!(page_text(&exact).1, "Shiny xshiny shinyBS");
+        let named = PackageQuery { name: Some("abc".to_owned()), ..query() };
+        assert_eq!(page_text(&named), (1, "abc".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_sort_key_is_an_error() {
+        assert_eq!("Date_Publication".parse(), Ok(SortBy::Published));
+        let error = "colour".parse::<SortBy>().expect_err("unknown").to_string();
+        assert!(error.contains("'colour'") && error.contains("date_publication"), "{error}");
+    }
+}

@@ -1,0 +1,74 @@
+//! The read side of repositories: points, owners, files, indexes, listings and explanations. Contains no HTTP types.
+
+mod archive_details;
+pub mod binaries;
+pub mod binary_rows;
+mod bundle_files;
+mod bundles;
+pub mod dependency_graph;
+pub mod error;
+pub mod explain;
+pub mod file;
+pub mod find;
+pub mod index;
+pub mod info;
+pub mod listing;
+pub mod negotiate;
+mod owner;
+mod point;
+mod readmes;
+mod remote_binaries;
+mod render;
+pub mod requirements;
+pub mod vulnerabilities;
+
+pub use error::RepoError;
+
+use std::sync::Arc;
+
+use crate::fetch::Fetches;
+use crate::model::time::Timestamp;
+use crate::state::State;
+
+/// Handle to all repositories, with the caches of what is served from them.
+pub struct Repositories {
+    state: Arc<State>,
+    fetches: Arc<Fetches>,
+    /// Serialises the closing of days; holds the time of the last failure.
+    day_closing: tokio::sync::Mutex<Option<Timestamp>>,
+    indexes: index::Cache,
+    located_files: file::Cache,
+    /// Bundles that packages are served from.
+    bundles: bundles::SharedBundles,
+    /// Bundle files whose digest was verified.
+    verified_files: bundle_files::VerifiedFiles,
+    binary_probes: remote_binaries::ProbeCache,
+    dependency_graphs: dependency_graph::Cache,
+    name_lists: listing::Cache,
+    archives_read: archive_details::Cache,
+    readmes: readmes::ReadmeCache,
+    /// Held while an archive, or the READMEs of a bundle, are read.
+    archive_lock: tokio::sync::Mutex<()>,
+}
+
+impl Repositories {
+    /// Creates the handle, with empty caches.
+    #[must_use]
+    pub fn new(fetches: Arc<Fetches>, state: Arc<State>) -> Arc<Repositories> {
+        Arc::new(Repositories {
+            day_closing: tokio::sync::Mutex::default(),
+            indexes: index::Cache::default(),
+            located_files: file::Cache::new(file::CACHED),
+            bundles: bundles::SharedBundles::default(),
+            verified_files: bundle_files::VerifiedFiles::default(),
+            binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHED),
+            dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHED),
+            name_lists: listing::Cache::new(listing::CACHED),
+            archives_read: archive_details::Cache::new(archive_details::CACHED),
+            readmes: readmes::ReadmeCache::default(),
+            archive_lock: tokio::sync::Mutex::default(),
+            fetches,
+            state,
+        })
+    }
+}

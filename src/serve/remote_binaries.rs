@@ -1,0 +1,211 @@
+//! Binaries from servers that publish no index of them and negotiate by `User-Agent`: each is probed with a HEAD
+//! request.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+
+use super::file::Located;
+use super::{RepoError, Repositories};
+use crate::config::platforms::Platforms;
+use crate::config::{BinaryStyle, BinaryUrl};
+use crate::db::discovered_binary::{self, DiscoveredBinary};
+use crate::model::ids::{ReleaseId, SourceId};
+use crate::r::platform::{Platform, Target};
+use crate::upstream::{Mirror, UpstreamError};
+
+/// Cached answers of the servers; a binary that exists is recorded in the database as well.
+pub(super) type ProbeCache = quick_cache::sync::Cache<(ReleaseId, Platform), CachedProbe>;
+
+/// Entries of [`ProbeCache`], about 200 bytes each.
+pub(super) const CACHED: usize = 50_000;
+
+/// Time before a missing binary is asked for again.
+const NOT_FOUND_TTL: Duration = Duration::from_secs(3600);
+/// Time before a server that failed is asked again.
+const FAILURE_TTL: Duration = Duration::from_secs(60);
+
+/// The answer of the servers for one binary, and when it was received.
+#[derive(Clone)]
+pub(super) struct CachedProbe {
+    at: Instant,
+    result: ProbeResult,
+}
+
+#[derive(Clone)]
+enum ProbeResult {
+    /// One of them has it at this path.
+    Available(String),
+    NotFound,
+    Failed(UpstreamError),
+}
+
+impl CachedProbe {
+    fn is_expired(&self) -> bool {
+        let holds = match self.result {
+            // The row exists by now and is read first.
+            ProbeResult::Available(_) | ProbeResult::Failed(_) => FAILURE_TTL,
+            ProbeResult::NotFound => NOT_FOUND_TTL,
+        };
+        self.at.elapsed() > holds
+    }
+}
+
+/// A server that may have binaries for a platform.
+struct Server {
+    mirror: Mirror,
+    /// `__linux__/noble/latest`.
+    folder: String,
+}
+
+impl Repositories {
+    /// Whether any server is asked for each binary: then a binary may appear where there was none before.
+    #[must_use]
+    pub fn probes_binary_servers(&self) -> bool {
+        let config = self.state.config.load();
+        config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
+    }
+
+    /// Returns a binary that is in no list: one discovered before, or one that a server has now.
+    ///
+    /// # Errors
+    /// [`RepoError::Upstream`] when no server answered, or the database.
+    pub(super) async fn remote_binary(
+        &self,
+        source: &Located,
+        platform: &Platform,
+    ) -> Result<Option<Located>, RepoError> {
+        if source.source() != SourceId::CRAN || !self.probes_binary_servers() {
+            return Ok(None);
+        }
+        let config = self.state.config.load_full();
+        let (_, release) = source.release();
+        if let Some(found) = self.discovered_binary(release, platform).await? {
+            return Ok(Some(source.with_discovered_binary(found, platform)));
+        }
+        let key = (release, platform.clone());
+        if self.binary_probes.get(&key).is_some_and(|answer| answer.is_expired()) {
+            self.binary_probes.remove(&key);
+        }
+        // Concurrent callers wait for the same answer.
+        let asked = self.binary_probes.get_or_insert_async(&key, async {
+            let servers = self.binary_servers(&config.cran.binaries, &config.platforms, platform)?;
+            let said = probe(&servers, source, platform).await;
+            if let ProbeResult::Available(locator) = &said {
+                self.record_discovered(release, platform, source, locator.clone()).await?;
+            }
+            Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result: said })
+        });
+        match asked.await?.result {
+            ProbeResult::Available(_) => {
+                let found = self.discovered_binary(release, platform).await?;
+                Ok(found.map(|found| source.with_discovered_binary(found, platform)))
+            }
+            ProbeResult::NotFound => Ok(None),
+            ProbeResult::Failed(error) => {
+                Err(RepoError::Upstream { source: error, retry_after: FAILURE_TTL.as_secs() })
+            }
+        }
+    }
+
+    pub(super) async fn discovered_binary(
+        &self,
+        release: ReleaseId,
+        platform: &Platform,
+    ) -> Result<Option<DiscoveredBinary>, RepoError> {
+        let stored = platform.to_stored(Some(platform.arch));
+        Ok(self.state.db.read(move |c| discovered_binary::get(c, release, &stored)).await?)
+    }
+
+    async fn record_discovered(
+        &self,
+        release: ReleaseId,
+        platform: &Platform,
+        source: &Located,
+        locator: String,
+    ) -> Result<(), RepoError> {
+        let stored = platform.to_stored(Some(platform.arch));
+        let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
+        let now = (self.state.clock)();
+        let write = self.state.db.write(move |c| {
+            discovered_binary::insert(c, SourceId::CRAN, (release, &stored), (&name, &locator), now)
+        });
+        Ok(write.await?)
+    }
+
+    fn binary_servers(
+        &self,
+        urls: &[BinaryUrl],
+        platforms: &Platforms,
+        platform: &Platform,
+    ) -> Result<Vec<Server>, RepoError> {
+        let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
+        let away = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
+        let upstream = self.state.upstream.load();
+        let mut servers = Vec::new();
+        for BinaryUrl { base, style } in urls {
+            let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
+            // The other server may use another name for it.
+            let spelt = distribution.as_deref().unwrap_or(name);
+            if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
+                continue;
+            }
+            let mirror = upstream.mirror(base).map_err(away)?;
+            let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(away)?;
+            servers.push(Server { mirror, folder: format!("__linux__/{spelt}/{snapshot}") });
+        }
+        Ok(servers)
+    }
+}
+
+/// Asks each server in turn, at the address of the source package and at its alternative (current or archived).
+async fn probe(servers: &[Server], source: &Located, platform: &Platform) -> ProbeResult {
+    let mut away = None;
+    for Server { mirror, folder } in servers {
+        let listed = format!("{folder}/src/contrib/{}", source.name);
+        let archived = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
+        let paths = if source.archived { [archived, listed] } else { [listed, archived] };
+        for path in paths {
+            match mirror.head(&path).await {
+                Ok(headers) if is_binary(&headers, platform) => return ProbeResult::Available(path),
+                // The answer is the source package: the other address has no binary either.
+                Ok(_) => break,
+                Err(UpstreamError::Missing(_)) => {}
+                Err(error) => {
+                    away = away.or(Some(error));
+                    break;
+                }
+            }
+        }
+    }
+    away.map_or(ProbeResult::NotFound, ProbeResult::Failed)
+}
+
+fn is_binary(headers: &HeaderMap, platform: &Platform) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let for_platform =
+        |tag: &str| Platform::parse(tag).is_some_and(|tag| (tag.r, tag.arch) == (platform.r, platform.arch));
+    text("x-package-type") == Some("binary") && text("x-package-binary-tag").is_none_or(for_platform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_declared_binary_for_the_platform_is_accepted() {
+        let platform = Platform::parse("4.5-noble-arm64").expect("a tag");
+        let is = |pairs: &[(&'static str, &'static str)]| {
+            let header = |(name, value): &(&'static str, &'static str)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            };
+            is_binary(&pairs.iter().map(header).collect(), &platform)
+        };
+        let binary = ("x-package-type", "binary");
+        assert!(is(&[binary]) && is(&[binary, ("x-package-binary-tag", "4.5-noble-arm64")]));
+        assert!(!is(&[]) && !is(&[("x-package-type", "source")]));
+        for tag in ["4.5-noble", "4.4-noble-arm64", "junk"] {
+            assert!(!is(&[binary, ("x-package-binary-tag", tag)]), "{tag}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! System requirements of the packages of a point: combines the table of distributions, the packages'
+//! `SystemRequirements`, and the rules.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::archive_details::UnreadArchive;
+use super::dependency_graph::DependencyGraph;
+use super::{RepoError, Repositories};
+use crate::config::{Platforms, StorageClass};
+use crate::db::detail;
+use crate::model::point::{Point, PointTree};
+use crate::r::sysreqs::{MatchedRule, OsRelease, Rules};
+use crate::storage::Key;
+
+/// How long one request reads stored archives; the next request continues.
+const READ_TIME: Duration = Duration::from_secs(5);
+
+/// The data to answer requests for system requirements on one system.
+pub struct Requirements {
+    rules: Arc<Rules>,
+    system: OsRelease,
+    links: Arc<DependencyGraph>,
+}
+
+impl Repositories {
+    /// Loads the data for the system requirements on a system, which is named as clients do. Where requirements are
+    /// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
+    ///
+    /// # Errors
+    /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
+    pub async fn requirements(
+        &self,
+        point: &Point,
+        distribution: &str,
+        release: &str,
+        roots: Option<&[String]>,
+    ) -> Result<Requirements, RepoError> {
+        let system = find_system(&self.state.config.load().platforms, distribution, release)?;
+        let rules = self.state.rules.wait().await.ok_or(RepoError::NoRules)?;
+        let system = rules.resolve_system(&system);
+        let mut links = self.dependency_graph(point).await?;
+        let is_more = {
+            let unknown: HashSet<&str> = match roots {
+                None => links.undescribed().collect(),
+                Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
+            };
+            !unknown.is_empty() && self.read_stored_archives(point, &unknown).await?
+        };
+        if is_more {
+            links = self.dependency_graph(point).await?;
+        }
+        Ok(Requirements { rules, system, links })
+    }
+
+    /// Reads the stored archives of these packages; returns true when more is known now.
+    async fn read_stored_archives(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
+        let (deadline, mut is_more) = (Instant::now() + READ_TIME, false);
+        for PointTree { tree, seq, .. } in point.trees.iter().copied() {
+            let stored = self.state.db.read(move |c| detail::stored_without_detail(c, tree, seq)).await?;
+            for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
+                if Instant::now() > deadline {
+                    break;
+                }
+                is_more |= match unread_archive(one) {
+                    Some(closed) => self.read_archive_details(closed).await,
+                    None => false,
+                };
+            }
+        }
+        if is_more {
+            // The count must rise even for packages without requirements: they are known now.
+            self.state.detail_updates.fetch_add(1, Ordering::Release);
+        }
+        Ok(is_more)
+    }
+}
+
+fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
+    let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == stored.class)?;
+    let size = u64::try_from(stored.size).ok()?;
+    Some(UnreadArchive { release: stored.release, key: Key::Package(class, stored.sha256), size })
+}
+
+impl Requirements {
+    /// The system that the rules are applied to.
+    #[must_use]
+    pub fn system(&self) -> &OsRelease {
+        &self.system
+    }
+
+    /// The requirements declared by a text.
+    #[must_use]
+    pub fn of_text(&self, text: &str) -> Vec<MatchedRule<'_>> {
+        self.rules.requirements(text, &self.system)
+    }
+
+    /// The packages that have requirements, by name. Takes some milliseconds of CPU time for all of CRAN.
+    pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
+        self.with_needs(self.links.requirements())
+    }
+
+    /// Like [`Requirements::of_all`], for some packages and all they cannot be installed without.
+    pub fn of<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
+        self.with_needs(self.links.requirements_of(roots))
+    }
+
+    /// Packages whose requirements are unknown, by name: all of them, or those of [`Requirements::of`].
+    #[must_use]
+    pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
+        match roots {
+            None => self.links.undescribed().map(str::to_owned).collect(),
+            Some(roots) => {
+                self.links.undescribed_of(roots.iter().map(String::as_str)).map(str::to_owned).collect()
+            }
+        }
+    }
+
+    /// Whether the point lists a package of this name.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        self.links.lists(name)
+    }
+
+    fn with_needs<'a>(
+        &'a self,
+        texts: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> impl Iterator<Item = (&'a str, Vec<MatchedRule<'a>>)> {
+        texts.map(|(name, text)| (name, self.of_text(text))).filter(|(_, needs)| !needs.is_empty())
+    }
+}
+
+/// Finds a system among the distributions with known system requirements; the name of a distribution (`jammy`) may be
+/// given instead of its release.
+fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
+    let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.system_requirements);
+    for candidate in OsRelease::candidates(distribution, release) {
+        let row = &candidate.table_entry;
+        let is = |release: &str, name: &str| release == row.release || name == row.release;
+        if let Some(found) = rows().find(|d| d.system == row.distribution && is(&d.release, &d.name)) {
+            let by_name = found.release != row.release;
+            return Ok(if by_name {
+                OsRelease::new(&found.system, &found.release)
+            } else {
+                candidate.rules_entry
+            });
+        }
+    }
+    let shown = |text: &str| text.chars().take(60).collect();
+    let known = rows().map(|d| format!("{} {}", d.system, d.release)).collect();
+    Err(RepoError::Unsupported { distribution: shown(distribution), release: shown(release), known })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, distribution: &str, release: &str) -> Option<String> {
+        let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
+        let system = find_system(&config.platforms, distribution, release).ok()?;
+        Some(format!("{} {}", system.distribution, system.release))
+    }
+
+    #[test]
+    fn systems_are_those_of_the_table_under_the_names_that_clients_use() {
+        let is = |distribution, release, expected: &str| {
+            assert_eq!(
+                found("", distribution, release).as_deref(),
+                Some(expected),
+                "{distribution} {release}"
+            );
+        };
+        is("ubuntu", "22.04", "ubuntu 22.04");
+        is("ubuntu", "jammy", "ubuntu 22.04");
+        is("debian", "12.5", "debian 12");
+        is("rockylinux", "8", "centos 8");
+        is("almalinux", "9.4", "rockylinux 9");
+        is("centos", "9", "rockylinux 9");
+        is("redhat", "8", "redhat 8");
+        is("rhel", "9.3", "redhat 9");
+        is("opensuse", "15.3", "opensuse 15.3");
+        is("sle", "15.6", "sle 15.6");
+        for (distribution, release) in
+            [("fedora", "41"), ("alpine", "3.20"), ("windows", "all"), ("ubuntu", "7.10"), ("", "")]
+        {
+            assert_eq!(found("", distribution, release), None, "{distribution} {release}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_can_add_one() {
+        let own = "[Distribution \"fedora41\"]\nSystem = fedora\nRelease = 41\nSystemRequirements = true\n";
+        assert_eq!(found(own, "fedora", "41").as_deref(), Some("fedora 41"));
+    }
+}

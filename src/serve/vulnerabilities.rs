@@ -1,0 +1,48 @@
+//! Known vulnerabilities of package versions. The present advisories apply to dated snapshots, too: a version does not
+//! become safe in the snapshot of an earlier day.
+
+use std::sync::Arc;
+
+use super::Repositories;
+use crate::advisory::{Ecosystem, Finding, Index};
+use crate::catalog::Catalog;
+use crate::model::ids::SourceId;
+use crate::model::source::SourceKind;
+use crate::model::time::Timestamp;
+
+/// The data to look up vulnerabilities for one answer.
+pub struct Vulnerabilities {
+    index: Option<Arc<Index>>,
+    catalog: Arc<Catalog>,
+    now: Timestamp,
+}
+
+impl Repositories {
+    /// Returns the current advisories; waits while they are being loaded at the start.
+    pub async fn vulnerabilities(&self) -> Vulnerabilities {
+        let index = self.state.advisories.wait().await;
+        Vulnerabilities { index, catalog: self.state.catalog.get(), now: (self.state.clock)() }
+    }
+}
+
+impl Vulnerabilities {
+    /// The vulnerabilities of a version of a package from a source, newest first.
+    #[must_use]
+    pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
+        let kind = self.catalog.source_by_id(source).map(|source| source.kind);
+        let known = kind.and_then(ecosystem).zip(self.index.as_ref());
+        let known = known.and_then(|(ecosystem, index)| index.of(ecosystem, package));
+        known.map(|known| known.affecting(version, self.now)).unwrap_or_default()
+    }
+}
+
+/// The ecosystem of a source's packages. Local packages, and those from Git repositories, belong to none: a package
+/// with a public package's name is not that package.
+fn ecosystem(kind: SourceKind) -> Option<Ecosystem> {
+    match kind {
+        SourceKind::Cran | SourceKind::CranSnapshot | SourceKind::CuratedCran => Some(Ecosystem::Cran),
+        SourceKind::Bioconductor => Some(Ecosystem::Bioconductor),
+        SourceKind::Pypi | SourceKind::CuratedPypi => Some(Ecosystem::Pypi),
+        SourceKind::Local | SourceKind::Git | SourceKind::LocalPython | SourceKind::GitPython => None,
+    }
+}

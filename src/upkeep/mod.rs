@@ -1,0 +1,52 @@
+//! Upkeep: the clean-up of storage, its trash, the scrub, the ownership of storage classes, nightly maintenance, and the
+//! repair of the clock.
+
+mod clock;
+mod maintenance;
+pub mod ownership;
+pub mod scrub;
+pub mod sweep;
+mod unmarked;
+
+use std::sync::Arc;
+
+use crate::edit::Uploads;
+use crate::fetch::Fetches;
+use crate::model::digest::Sha256;
+use crate::serve::Repositories;
+use crate::state::State;
+
+/// Handle to the upkeep, with the locks of its parts.
+pub struct Upkeep {
+    state: Arc<State>,
+    fetches: Arc<Fetches>,
+    repositories: Arc<Repositories>,
+    uploads: Arc<Uploads>,
+    /// The last package whose digest the nightly scrub verified.
+    scrub_position: parking_lot::Mutex<Option<Sha256>>,
+    /// Held while objects are moved to the trash or restored.
+    trash_lock: tokio::sync::Mutex<()>,
+    /// Held while storage markers are compared or written.
+    marker_lock: tokio::sync::Mutex<()>,
+}
+
+impl Upkeep {
+    /// Creates the handle.
+    #[must_use]
+    pub fn new(
+        fetches: Arc<Fetches>,
+        repositories: Arc<Repositories>,
+        uploads: Arc<Uploads>,
+        state: Arc<State>,
+    ) -> Arc<Upkeep> {
+        Arc::new(Upkeep {
+            scrub_position: parking_lot::Mutex::new(scrub::random_start()),
+            trash_lock: tokio::sync::Mutex::default(),
+            marker_lock: tokio::sync::Mutex::default(),
+            fetches,
+            repositories,
+            uploads,
+            state,
+        })
+    }
+}

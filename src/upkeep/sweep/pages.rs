@@ -1,0 +1,41 @@
+//! Lists the objects of a class page by page.
+
+use super::PAGE;
+use crate::config::StorageClass;
+use crate::jobs::lease::Lease;
+use crate::serve::RepoError;
+use crate::storage::{Area, Key, ListedObject};
+use crate::upkeep::Upkeep;
+
+/// A cursor over the objects of a class in an area, in listing order.
+pub(super) struct Pages<'a> {
+    upkeep: &'a Upkeep,
+    lease: Option<&'a Lease>,
+    area: Area,
+    class: StorageClass,
+    after: Option<Key>,
+}
+
+impl<'a> Pages<'a> {
+    /// Starts at the beginning.
+    pub(super) fn of(upkeep: &'a Upkeep, area: Area, class: StorageClass) -> Pages<'a> {
+        Pages { upkeep, lease: None, area, class, after: None }
+    }
+
+    /// Sets a lease that is renewed before each page.
+    pub(super) fn under(self, lease: &'a Lease) -> Pages<'a> {
+        Pages { lease: Some(lease), ..self }
+    }
+
+    /// Returns the next page; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<ListedObject>>, RepoError> {
+        let state = &self.upkeep.state;
+        if let Some(lease) = self.lease {
+            lease.renew(&state.db).await?;
+        }
+        let page = state.storage.list_in(self.area, self.class, self.after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = Some(last.key);
+        Ok(Some(page))
+    }
+}

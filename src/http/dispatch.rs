@@ -13,10 +13,9 @@ use super::error::Failure;
 use super::listener::Peer;
 use super::permission::{Permission, Principal};
 use super::r::platform_request::{self, PlatformRequest};
-use super::r::resolve::Entry;
-use super::r::{bioconductor, resolve};
+use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
-use super::resolve_cache::Validity;
+use super::resolve_cache::{Entry, Validity};
 use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::target::Query;
@@ -33,14 +32,16 @@ pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -
     let query = parts.uri.query();
     if let Some(entry) = app.resolve_cache.get(&app.state, began, path, query) {
         return match client.require(entry.permission) {
-            Ok(()) => resolve::answer(app, &entry, &PlatformRequest::NoBinaries, parts, began).await,
+            Ok(()) => answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, began).await,
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
     }
     let agent = platform_request::user_agent(parts);
     if let Some(chosen) = app.resolve_cache.get_negotiated(&app.state, began, path, query, agent) {
         return match client.require(chosen.entry.permission) {
-            Ok(()) => resolve::answer(app, &chosen.entry, &chosen.platform_request(), parts, began).await,
+            Ok(()) => {
+                answer::answer(app, &chosen.entry.resource, &chosen.platform_request(), parts, began).await
+            }
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
     }
@@ -82,7 +83,7 @@ pub(super) async fn read(
             let validity = Validity::of(&app.state, began);
             let address =
                 Address { repo: &repo, snapshot, part, r_path: &wanted, path, validity, permission };
-            match platform_request::choose(app, linux, &wanted, parts, query) {
+            match choose_platform::choose(app, linux, &wanted, parts, query) {
                 Err(failure) => {
                     let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
                     record_failure(app, &wanted, binary, &failure, parts, began);
@@ -147,11 +148,11 @@ async fn repository(
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
             let wanted = resolve::resolve(app, repo, part, snapshot, wanted, asked).await?;
-            app.resolve_cache.insert(&name, Entry::new(moment, permission, wanted))
+            app.resolve_cache.insert(&name, Entry { validity: moment, permission, resource: wanted })
         }
     };
     app.resolve_cache.insert_negotiated(moment, path, platform_request::user_agent(parts), asked, &entry);
-    Ok(resolve::answer(app, &entry, asked, parts, began).await)
+    Ok(answer::answer(app, &entry.resource, asked, parts, began).await)
 }
 
 /// Records a request for a package file that failed before a file was found.

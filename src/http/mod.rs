@@ -15,6 +15,7 @@ mod dispatch;
 pub mod download_log;
 pub mod drain;
 pub mod error;
+mod etag;
 mod frame_socket;
 mod host_header;
 mod http2;

@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 
 use quick_cache::sync::Cache;
 
+use super::permission::Permission;
+use super::r::document::ResolvedDocument;
+use super::r::package_file::ResolvedFile;
 use super::r::platform_request::PlatformRequest;
-use super::r::resolve::Entry;
+use super::response::Vary;
 use crate::model::time::{SECOND, Timestamp};
 use crate::serve::negotiate::PlatformChoice;
 use crate::state::State;
@@ -38,6 +41,36 @@ impl Validity {
             configuration: state.reloads.load(Ordering::Acquire),
             catalog: state.catalog.get().version,
             day: now.0.div_euclid(86_400 * SECOND),
+        }
+    }
+}
+
+/// A resolved address.
+pub struct Entry {
+    /// What the resolution depends on.
+    pub validity: Validity,
+    /// The permission that an answer requires.
+    pub permission: Permission,
+    /// The resource.
+    pub resource: Resource,
+}
+
+/// The resource at an address.
+pub enum Resource {
+    /// A generated document.
+    Document(Box<ResolvedDocument>),
+    /// A package file.
+    File(Box<ResolvedFile>),
+}
+
+impl Entry {
+    /// True when resolving again would give the same entry. Not true of a file that is not fetched yet: its size
+    /// becomes known with the fetch.
+    #[must_use]
+    pub fn is_cacheable(&self) -> bool {
+        match &self.resource {
+            Resource::Document(resolved) => resolved.is_cacheable(),
+            Resource::File(resolved) => resolved.is_cacheable(),
         }
     }
 }
@@ -72,7 +105,7 @@ impl NegotiatedEntry {
         PlatformRequest::BinaryOrSource {
             distro: &self.distro,
             choice: Cow::Borrowed(&self.choice),
-            negotiated: true,
+            vary: Vary::UserAgent,
         }
     }
 }
@@ -139,7 +172,7 @@ impl ResolveCache {
         asked: &PlatformRequest<'_>,
         entry: &Arc<Entry>,
     ) {
-        let PlatformRequest::BinaryOrSource { distro, choice, negotiated: true } = asked else { return };
+        let PlatformRequest::BinaryOrSource { distro, choice, vary: Vary::UserAgent } = asked else { return };
         let Some(key) = cache_key(path, agent).filter(|_| entry.is_cacheable() && is_canonical(path)) else {
             return;
         };

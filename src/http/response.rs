@@ -186,8 +186,19 @@ pub struct Representation {
     pub previous_etag: Option<HeaderValue>,
     /// `Last-Modified`.
     pub modified: Option<HeaderValue>,
+    /// `Vary`.
+    pub vary: Vary,
     /// The kind of content.
     pub kind: RepresentationKind,
+}
+
+/// The request header by which responses at one address differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// None: the address decides.
+    Nothing,
+    /// `User-Agent`.
+    UserAgent,
 }
 
 /// The kind of a representation.
@@ -213,8 +224,6 @@ pub struct PackageHeaders {
     pub disposition: HeaderValue,
     /// `X-Package-Binary-Tag`: the platform of a binary; `None` for a source package.
     pub binary_tag: Option<HeaderValue>,
-    /// Whether the `User-Agent` decided what is served.
-    pub negotiated: bool,
     /// `Content-Location`: the permanent address of these bytes, relative to that of the request.
     pub permanent_address: Option<HeaderValue>,
     /// Whether the address holds the digest of the bytes.
@@ -252,8 +261,9 @@ impl Representation {
             headers.insert(header::CONTENT_LOCATION, named.clone());
         }
         // RFC 9110, 12.5.5: else a shared cache serves one client's binary to another.
-        if matches!(&self.kind, RepresentationKind::Package(PackageHeaders { negotiated: true, .. })) {
-            headers.insert(header::VARY, HeaderValue::from_static("User-Agent"));
+        match self.vary {
+            Vary::Nothing => {}
+            Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),
         }
     }
 

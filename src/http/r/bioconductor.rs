@@ -11,7 +11,9 @@ use crate::catalog::Catalog;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::error::Failure;
-use crate::http::response::{self, Representation, RepresentationKind};
+use crate::http::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::model::digest::Sha256;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::config::Config;
@@ -87,11 +89,12 @@ fn config_at(catalog: &Catalog, snapshot: Snapshot) -> Result<Cow<'_, Config>, F
 
 fn representation(text: &str) -> Representation {
     use sha2::Digest;
-    let digest = sha2::Sha256::digest(text.as_bytes());
+    let digest = Sha256(sha2::Sha256::digest(text.as_bytes()).into());
     Representation {
-        etag: Some(response::header_value(format!("\"{}\"", hex::encode(&digest[..16])))),
+        etag: Some(etag::of_content(digest, false)),
         previous_etag: None,
         modified: None,
+        vary: Vary::Nothing,
         kind: RepresentationKind::Document {
             media_type: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
             // Bioconductor may change the day of a coming version.

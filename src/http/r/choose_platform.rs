@@ -1,0 +1,143 @@
+//! Chooses the platform of a request: by its address, its parameters or its `User-Agent`.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+
+use super::platform_request::{PlatformRequest, user_agent};
+use crate::config::platforms::{Distribution, Platforms};
+use crate::http::app::App;
+use crate::http::error::{Failure, truncate};
+use crate::http::response::Vary;
+use crate::http::target::Query;
+use crate::r::layout::{LinuxPlatform, RMinor, RPath, Tree};
+use crate::r::platform::{Arch, Platform, Target};
+use crate::r::user_agent::RVersion;
+use crate::serve::negotiate;
+
+/// Chooses the platform for a request for a file; an index is the same for all clients.
+///
+/// # Errors
+/// 404 for an unknown distribution after `__linux__`.
+pub(in crate::http) fn choose<'a>(
+    app: &App,
+    linux: Option<&'a str>,
+    path: &'a RPath,
+    parts: &Parts,
+    query: &Query,
+) -> Result<PlatformRequest<'a>, Failure> {
+    let config = app.state.config.load();
+    let linux = match linux {
+        None => None,
+        Some(name) => Some((name, distribution(&config.platforms, name)?)),
+    };
+    match path {
+        RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. } => {}
+        RPath::File { tree: Tree::Windows { r }, .. } => {
+            return Ok(PlatformRequest::Tree { distro: "windows", r: *r, available: true });
+        }
+        RPath::File { tree: Tree::MacOs { r, .. }, .. } => {
+            return Ok(PlatformRequest::Tree { distro: "macos", r: *r, available: true });
+        }
+        RPath::Linux { platform: build, .. } => {
+            let (distro, r) = (build.distribution.as_str(), build.r);
+            let known = config.platforms.linux(distro);
+            let built = known.is_none_or(|known| app.repositories.may_have_binaries(&known.name, r));
+            return Ok(PlatformRequest::Tree { distro, r, available: built });
+        }
+        RPath::Binary { platform, .. } => {
+            let distro = match &platform.target {
+                Target::Linux(name) => name.as_str(),
+                Target::Windows => "windows",
+                Target::MacOs => "macos",
+            };
+            return Ok(PlatformRequest::Tree { distro, r: platform.r, available: true });
+        }
+        RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::PackageDatabase
+        | RPath::BinaryIndex { .. } => {
+            return Ok(PlatformRequest::NoBinaries);
+        }
+    }
+    let Some((distro, distribution)) = linux else { return Ok(PlatformRequest::NoBinaries) };
+    let version = query.get("r_version").and_then(|text| RVersion::parse(text.as_bytes()));
+    let asked = match version {
+        Some(r) => negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::parse) },
+        None => negotiate::ClientPlatform::Header(user_agent(parts)),
+    };
+    let choice = app.repositories.choose_platform(distribution, &asked);
+    let vary = if version.is_none() { Vary::UserAgent } else { Vary::Nothing };
+    Ok(PlatformRequest::BinaryOrSource { distro, choice: Cow::Owned(choice), vary })
+}
+
+fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribution, Failure> {
+    platforms.linux(name).ok_or_else(|| {
+        Failure::not_found(format!(
+            "there is no distribution '{}'; /__api__/status lists the known ones",
+            truncate(name)
+        ))
+    })
+}
+
+/// The platform of `bin/linux/{distribution}-{arch}/{r}`.
+///
+/// # Errors
+/// 404 for an unknown distribution, or an architecture without binaries.
+pub(in crate::http) fn linux_platform(app: &App, build: &LinuxPlatform) -> Result<Platform, Failure> {
+    let config = app.state.config.load();
+    let distribution = distribution(&config.platforms, build.distribution.as_str())?;
+    if !distribution.architectures.iter().any(|known| known == build.arch.as_str()) {
+        let has = distribution.architectures.join(" and ");
+        return Err(Failure::not_found(format!(
+            "{} has no binaries for {}, only for {has}",
+            distribution.name, build.arch
+        )));
+    }
+    Ok(Platform { r: build.r, target: Target::Linux(distribution.name.clone()), arch: build.arch })
+}
+
+/// The platform of a Windows or macOS tree; `None` where there is none, such as a folder that belongs to another
+/// version of R.
+pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform> {
+    match tree {
+        Tree::Source => None,
+        Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),
+        Tree::MacOs { flavour: build, r } => {
+            let config = app.state.config.load();
+            let folder = build.as_ref().map_or("", |build| build.as_str());
+            let arch = mac_arch(&config.platforms, *r, folder)?;
+            Some(Platform { r: *r, target: Target::MacOs, arch })
+        }
+    }
+}
+
+/// The architecture of a folder of macOS binaries.
+fn mac_arch(platforms: &Platforms, r: RMinor, folder: &str) -> Option<Arch> {
+    let known = platforms.macos_folders(&r.to_string())?;
+    let is = |of: &Option<String>| of.as_deref() == Some(folder);
+    match (is(&known.arm64), is(&known.x86_64)) {
+        (true, _) => Some(Arch::Arm64),
+        (false, true) => Some(Arch::X86_64),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_macos_is_for_one_processor_and_its_versions_of_r() {
+        let config = crate::config::parse("f", b"", []).expect("valid").config;
+        let arch =
+            |r: &str, folder: &str| mac_arch(&config.platforms, RMinor::parse(r).expect("a version"), folder);
+        assert_eq!(arch("4.5", "big-sur-arm64"), Some(Arch::Arm64));
+        assert_eq!(arch("4.5", "big-sur-x86_64"), Some(Arch::X86_64));
+        assert_eq!(arch("4.6", "sonoma-arm64"), Some(Arch::Arm64));
+        assert_eq!(arch("4.6", "big-sur-arm64"), None, "the folder of another R");
+        assert_eq!((arch("4.1", ""), arch("4.5", "")), (Some(Arch::X86_64), None));
+        assert_eq!(arch("5.0", "sonoma-arm64"), Some(Arch::Arm64), "as the default says");
+    }
+}

@@ -1,0 +1,85 @@
+//! A generated document at an address, and its headers.
+
+use std::sync::OnceLock;
+
+use http::header::HeaderValue;
+
+use crate::catalog::Catalog;
+use crate::http::etag;
+use crate::http::response::{self, Representation, RepresentationKind, Vary};
+use crate::model::digest::Sha256;
+use crate::model::point::Point;
+use crate::serve::index::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
+
+/// A generated document of a point. Its bytes are held by the bounded index cache only.
+pub struct ResolvedDocument {
+    pub(super) document: DocumentRequest,
+    /// Seconds since the epoch.
+    pub(super) modified: Option<i64>,
+    representation: OnceLock<Representation>,
+}
+
+impl ResolvedDocument {
+    /// A document of a point.
+    pub(super) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
+        // A new list of binaries changes the index of the same packages.
+        let lists: &[_] = if let Document::Binaries(index) = &document { &index.heads } else { &[] };
+        let lists = lists.iter().filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
+        let modified = lists.chain(point.modified).max().map(|at| catalog.modified(at));
+        // Package details are added without a publish.
+        let modified = modified.filter(|_| !matches!(document, Document::PackageDatabase { .. }));
+        ResolvedDocument {
+            document: DocumentRequest::new(point, document),
+            modified,
+            representation: OnceLock::new(),
+        }
+    }
+
+    /// False for package details, which are added without a publish.
+    pub(in crate::http) fn is_cacheable(&self) -> bool {
+        !matches!(self.document.document(), Document::PackageDatabase { .. })
+    }
+
+    /// The headers, once the digest of the decoded content is known.
+    pub(super) fn representation(&self, content: Sha256) -> &Representation {
+        self.representation.get_or_init(|| representation(self, content))
+    }
+
+    /// The headers, if the digest is known.
+    pub(super) fn known_representation(&self) -> Option<&Representation> {
+        self.representation.get()
+    }
+}
+
+fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representation {
+    let ResolvedDocument { document, modified, .. } = resolved;
+    let (media, compressed) = match document.document() {
+        Document::Packages
+        | Document::Empty(IndexEncoding::Text)
+        | Document::Binaries(BinaryIndex { form: IndexEncoding::Text, .. }) => {
+            ("text/plain; charset=utf-8", false)
+        }
+        Document::PackagesGz
+        | Document::Empty(IndexEncoding::Gz)
+        | Document::Binaries(BinaryIndex { form: IndexEncoding::Gz, .. }) => ("application/gzip", true),
+        Document::PackagesRds
+        | Document::ArchiveRds
+        | Document::CurrentRds
+        | Document::PackageDatabase { .. }
+        | Document::Empty(IndexEncoding::Rds)
+        | Document::Binaries(BinaryIndex { form: IndexEncoding::Rds, .. }) => {
+            ("application/octet-stream", true)
+        }
+    };
+    Representation {
+        etag: Some(etag::of_content(content, compressed)),
+        previous_etag: None,
+        modified: response::last_modified(*modified),
+        vary: Vary::Nothing,
+        kind: RepresentationKind::Document {
+            media_type: HeaderValue::from_static(media),
+            open: document.point().open,
+            accept_ranges: !compressed,
+        },
+    }
+}

@@ -1,0 +1,174 @@
+//! Locates the package file of an address: a source package, a binary, or a binary with its source package as a fallback.
+
+use super::choose_platform;
+use super::package_file::{FileWithHeaders, MissingBinary, ResolvedFile};
+use crate::http::app::App;
+use crate::http::error::{Failure, truncate};
+use crate::logs::ServiceError;
+use crate::model::digest;
+use crate::model::point::Point;
+use crate::model::snapshot::Snapshot;
+use crate::r::layout::{FileName, LinuxPlatform, RPath, Tree};
+use crate::r::platform::Arch;
+use crate::serve::RepoError;
+use crate::serve::binaries::BinarySelector;
+use crate::serve::file::Located;
+
+/// A source package, or its binary for the requested platform.
+pub(super) async fn source_or_binary(
+    app: &App,
+    source: Located,
+    builds: Option<&BinarySelector>,
+) -> ResolvedFile {
+    // The size of a file that is not fetched yet may become known with the first fetch.
+    let lasting = app.repositories.is_local(&source);
+    let plain = |source, lost, lasting| ResolvedFile {
+        file: FileWithHeaders::new(&app.state.catalog.get(), source, None),
+        platform: None,
+        fallback: None,
+        missing_binary: lost,
+        cacheable: lasting,
+    };
+    let Some(builds) = builds else { return plain(source, None, lasting) };
+    match app.repositories.binary_of(&source, builds).await {
+        Ok(Some(build)) => ResolvedFile {
+            fallback: Some(FileWithHeaders::new(&app.state.catalog.get(), source, None)),
+            ..binary(app, build, builds)
+        },
+        Ok(None) => {
+            let (package, version, platform) = (&source.package, &source.version, &builds.platform);
+            let error = format!("there is no binary of {package} {version} for {platform}");
+            // A binary server that is queried for each package may have it the next time.
+            let lasting = lasting && !app.repositories.probes_binary_servers();
+            plain(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), lasting)
+        }
+        Err(error) => {
+            tracing::error!(file = %source.name, %error, "could not look up a binary; serving the source package");
+            let away = matches!(error, RepoError::Upstream { .. });
+            let failed = if away { ServiceError::Fetch } else { ServiceError::Ash };
+            let lost = MissingBinary { kind: failed, error: error.to_string() };
+            plain(source, Some(lost), false)
+        }
+    }
+}
+
+/// A binary without a fallback.
+pub(super) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
+    ResolvedFile {
+        cacheable: app.repositories.is_local(&build),
+        file: FileWithHeaders::new(&app.state.catalog.get(), build, Some(&builds.platform)),
+        platform: Some(builds.platform.clone()),
+        fallback: None,
+        missing_binary: None,
+    }
+}
+
+/// Locates a source package below `src/contrib`.
+pub(super) async fn source_file(app: &App, point: &Point, path: &RPath) -> Result<Located, Failure> {
+    match path {
+        RPath::File { tree: Tree::Source, file } => locate(app, point, file, ContribDir::Contrib).await,
+        RPath::SubFile { dir, file } => {
+            locate(app, point, file, ContribDir::Subdirectory(dir.as_str())).await
+        }
+        RPath::Archive { package, file } => {
+            locate(app, point, file, ContribDir::Archive(package.as_str())).await
+        }
+        RPath::File { .. }
+        | RPath::Index { .. }
+        | RPath::ArchiveMeta
+        | RPath::CurrentMeta
+        | RPath::PackageDatabase
+        | RPath::Linux { .. }
+        | RPath::Binary { .. }
+        | RPath::BinaryIndex { .. } => Err(Failure::no_such_address()),
+    }
+}
+
+/// Locates a binary in a Windows or macOS tree, of superseded versions too.
+pub(super) async fn binary_file(
+    app: &App,
+    point: &Point,
+    tree: &Tree,
+    file: &FileName,
+    snapshot: Snapshot,
+) -> Result<ResolvedFile, Failure> {
+    let platform = choose_platform::tree_platform(app, tree).ok_or_else(|| no_binary(file))?;
+    binary_of_version(app, point, &app.repositories.binary_selector(platform, snapshot), file).await
+}
+
+/// Locates the binary of the version in a file's name, without falling back to the source package.
+pub(super) async fn binary_of_version(
+    app: &App,
+    point: &Point,
+    builds: &BinarySelector,
+    file: &FileName,
+) -> Result<ResolvedFile, Failure> {
+    let absent = || no_binary(file);
+    let parts = file.package_file().ok_or_else(absent)?;
+    let source = format!("{}_{}.tar.gz", parts.package, parts.version);
+    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
+    let build = app.repositories.binary_of(&source, builds).await?.filter(|build| build.name == parts.name);
+    Ok(binary(app, build.ok_or_else(absent)?, builds))
+}
+
+/// The plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
+///
+/// # Errors
+/// 404 for another platform than the tree's.
+pub(super) fn plain_name(path: &RPath, build: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
+    let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
+    let Some((usual, platform)) = file.without_platform() else { return Ok(None) };
+    let arch = platform.split_once('-').and_then(|(arch, _)| Arch::parse(arch));
+    if arch != Some(build.arch) || !platform.contains("-linux") {
+        return Err(no_binary(file));
+    }
+    Ok(Some(usual))
+}
+
+fn no_binary(file: &FileName) -> Failure {
+    Failure::not_found(format!("there is no binary package '{}'", truncate(file.as_str())))
+}
+
+/// Locates a binary by its digest, of a version that is in the snapshot.
+pub(super) async fn binary_by_digest(
+    app: &App,
+    point: &Point,
+    builds: &BinarySelector,
+    sha256: digest::Sha256,
+    file: &FileName,
+) -> Result<ResolvedFile, Failure> {
+    let absent = || Failure::not_found(format!("there is no such binary of '{}'", truncate(file.as_str())));
+    let parts = file.package_file().ok_or_else(absent)?;
+    let source = format!("{}_{}.tar.gz", parts.package, parts.version);
+    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
+    let build = app.repositories.binary_by_digest(&source, builds, sha256).await?;
+    let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
+    Ok(binary(app, build, builds).at_permanent_address())
+}
+
+/// The directory in which a package file was requested.
+enum ContribDir<'a> {
+    /// `src/contrib/`.
+    Contrib,
+    /// `src/contrib/{dir}/`: a second record of the package, with another or the same version.
+    Subdirectory(&'a str),
+    /// `src/contrib/Archive/{package}/`.
+    Archive(&'a str),
+}
+
+async fn locate(
+    app: &App,
+    point: &Point,
+    file: &FileName,
+    place: ContribDir<'_>,
+) -> Result<Located, Failure> {
+    let absent = || Failure::not_found(format!("there is no package file '{}'", truncate(file.as_str())));
+    let parts = file.package_file().ok_or_else(absent)?;
+    let (name, archive) = match place {
+        ContribDir::Contrib => (parts.name.to_owned(), false),
+        ContribDir::Subdirectory(dir) => (format!("{dir}/{}", parts.name), false),
+        ContribDir::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
+        ContribDir::Archive(_) => return Err(absent()),
+    };
+    Ok(app.repositories.locate(point, parts.package, parts.version, &name, archive).await?)
+}

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::{self, Db};
-use rstudio_pm::edit::{Actor, Edits, OnExisting};
+use rstudio_pm::edit;
+use rstudio_pm::edit::{Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
 use rstudio_pm::jobs::{JobState, Jobs, Started};
 use rstudio_pm::model::repository::RepoKind;
@@ -116,13 +117,13 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
     let mut progress = job.state.clone();
     let ended = progress.wait_for(|s| !matches!(s, JobState::Running(_))).await.expect("an end").clone();
     assert!(matches!(ended, JobState::Done(_)), "{ended:?}");
-    let edits = Edits::new(Fetches::new(state.clone()), Arc::default(), state.clone());
     let actor = Actor("bench".to_owned());
-    edits
-        .create_repo(&"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
+    edit::repo::create(&state, &"bench".parse().expect("a name"), RepoKind::R, "", OnExisting::Fail, &actor)
         .await
         .expect("a repository");
-    edits.subscribe("bench", "cran", OnExisting::Fail, &actor).await.expect("a subscription");
+    edit::subscription::subscribe(&state, "bench", "cran", None, OnExisting::Fail, &actor)
+        .await
+        .expect("a subscription");
     state
 }
 

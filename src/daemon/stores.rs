@@ -9,7 +9,7 @@ use super::error::StartError;
 use crate::catalog::CatalogHandle;
 use crate::config::Config;
 use crate::db::Db;
-use crate::edit::{Edits, Uploads};
+use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::http::budget::ResponseBudget;
 use crate::http::download_log::DownloadRecorder;
@@ -87,9 +87,13 @@ async fn build_app(
     tokio::spawn(sync.load_advisories());
     let fetches = Fetches::new(Arc::clone(&state));
     let repositories = Repositories::new(Arc::clone(&fetches), Arc::clone(&state));
-    let uploads = Arc::<Uploads>::default();
-    let edits = Edits::new(Arc::clone(&fetches), Arc::clone(&uploads), Arc::clone(&state));
-    let upkeep = Upkeep::new(Arc::clone(&fetches), Arc::clone(&repositories), uploads, Arc::clone(&state));
+    let uploads = Uploads::new(Arc::clone(&fetches), Arc::clone(&state));
+    let upkeep = Upkeep::new(
+        Arc::clone(&fetches),
+        Arc::clone(&repositories),
+        Arc::clone(&uploads),
+        Arc::clone(&state),
+    );
     clock::accept_if_synchronised(&upkeep).await;
     fetches.on_mismatch({
         let sync = sync.clone();
@@ -99,7 +103,7 @@ async fn build_app(
     Ok(Arc::new(App {
         fetches,
         repositories,
-        edits,
+        uploads,
         upkeep,
         sync,
         state,

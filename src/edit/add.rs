@@ -2,13 +2,13 @@
 
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::StagedUpload;
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use super::uploads::Uploads;
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish, refresh_catalog};
 use crate::catalog::{Catalog, Source};
 use crate::db::clock::Publish;
 use crate::db::life::CurrentLife;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::edit::Edits;
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
@@ -23,56 +23,54 @@ const CHUNK: usize = 2000;
 /// The job that claims a tree during an edit. The claim is released in the same transaction, so nothing else sees it.
 pub(super) const EDIT_JOB: i64 = 0;
 
-impl Edits {
-    /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
-    /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
-    ///
-    /// # Errors
-    /// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`];
-    /// [`RepoError::Storage`] when the bytes of an upload were not stored, even if its release exists already. Then
-    /// nothing is added.
-    pub async fn add(
-        &self,
-        source: &str,
-        uploads: &[u64],
-        existing: OnExisting,
-        actor: &Actor,
-    ) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
-        let now = (self.state.clock)();
-        let source = find::source(&self.state.catalog.get(), source)?.clone();
-        let tree = local_tree(&self.state.catalog.get(), &source)?;
-        let staged = self.uploads.get(uploads, now)?;
-        if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
-            return Err(RepoError::Invalid(format!(
-                "'{}' is a binary package; add it with rspm add binary",
-                staged.upload.file
-            )));
-        }
-        let work = AddTransaction {
-            source,
-            tree,
-            existing,
-            publish: publish(TxKind::Add, now, Counts::default(), actor),
-        };
-        let (input, catalog) = (staged.clone(), self.state.catalog.clone());
-        let write = self.state.db.write(move |c| {
-            let written = work.write(c, &input)?;
-            let is_published = matches!(written, Ok((Some(_), _)));
-            Ok((written, if is_published { catalog.read_in_write(c)? } else { None }))
-        });
-        let (written, catalog) = write.await?;
-        if let Err(RepoError::Storage(_)) = &written {
-            // They were not stored and must be uploaded again: there may be room then.
-            self.uploads.remove(uploads);
-        }
-        let (tx, outcomes) = written?;
-        match catalog {
-            Some(catalog) => self.state.catalog.install(catalog),
-            None => self.refresh_catalog().await?,
-        }
-        self.uploads.remove(uploads);
-        Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
+/// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
+/// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
+///
+/// # Errors
+/// [`RepoError::Conflict`] when a version exists already and `existing` is [`OnExisting::Fail`];
+/// [`RepoError::Storage`] when the bytes of an upload were not stored, even if its release exists already. Then
+/// nothing is added.
+pub async fn add(
+    uploads: &Uploads,
+    source: &str,
+    ids: &[u64],
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(Option<TxId>, Vec<(Upload, AddStatus)>), RepoError> {
+    let now = (uploads.state.clock)();
+    let source = find::source(&uploads.state.catalog.get(), source)?.clone();
+    let tree = local_tree(&uploads.state.catalog.get(), &source)?;
+    let staged = uploads.get(ids, now)?;
+    if let Some(staged) = staged.iter().find(|staged| staged.binary_target.is_some()) {
+        return Err(RepoError::Invalid(format!(
+            "'{}' is a binary package; add it with rspm add binary",
+            staged.upload.file
+        )));
     }
+    let work = AddTransaction {
+        source,
+        tree,
+        existing,
+        publish: publish(TxKind::Add, now, Counts::default(), actor),
+    };
+    let (input, catalog) = (staged.clone(), uploads.state.catalog.clone());
+    let write = uploads.state.db.write(move |c| {
+        let written = work.write(c, &input)?;
+        let is_published = matches!(written, Ok((Some(_), _)));
+        Ok((written, if is_published { catalog.read_in_write(c)? } else { None }))
+    });
+    let (written, catalog) = write.await?;
+    if let Err(RepoError::Storage(_)) = &written {
+        // They were not stored and must be uploaded again: there may be room then.
+        uploads.remove(ids);
+    }
+    let (tx, outcomes) = written?;
+    match catalog {
+        Some(catalog) => uploads.state.catalog.install(catalog),
+        None => refresh_catalog(&uploads.state).await?,
+    }
+    uploads.remove(ids);
+    Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
 
 /// Returns the tree of a source that an administrator may change.

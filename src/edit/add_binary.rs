@@ -1,15 +1,15 @@
 //! Adds uploaded binaries to a local source, in one transaction.
 
 use super::add::{EDIT_JOB, insert_blobs, local_tree};
+use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish, refresh_catalog};
 use crate::catalog::Source;
 use crate::config::platforms::Distribution;
 use crate::db::binary::{self, NewBinary};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::edit::Edits;
 use crate::model::change::Counts;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
 use crate::model::language::Language;
@@ -30,50 +30,48 @@ pub struct AddedBinary {
     pub outcome: AddStatus,
 }
 
-impl Edits {
-    /// Adds uploaded binaries of a source's releases for a distribution, in one transaction, visible when this returns.
-    /// The transaction is `None` when nothing changed.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
-    /// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
-    /// `existing` is [`OnExisting::Fail`]. Then nothing is added.
-    pub async fn add_binaries(
-        &self,
-        source: &str,
-        distribution: &str,
-        uploads: &[u64],
-        existing: OnExisting,
-        actor: &Actor,
-    ) -> Result<(Option<TxId>, Vec<AddedBinary>), RepoError> {
-        let now = (self.state.clock)();
-        let catalog = self.state.catalog.get();
-        let source = find::source(&catalog, source)?.clone();
-        let sources = local_tree(&catalog, &source)?;
-        let platforms = self.state.config.load().platforms.clone();
-        let distribution = find::distribution(&platforms, distribution)?.clone();
-        let mut binaries = Vec::with_capacity(uploads.len());
-        for held in self.uploads.get(uploads, now)? {
-            binaries.push(BinaryUpload::new(held, &distribution)?);
-        }
-        let work = AddBinaryTransaction {
-            source,
-            source_tree: sources,
-            existing,
-            publish: publish(TxKind::Add, now, Counts::default(), actor),
-        };
-        let given = binaries.clone();
-        let (tx, outcomes) = self.state.db.write(move |c| work.write(c, &given)).await??;
-        self.refresh_catalog().await?;
-        self.uploads.remove(uploads);
-        let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
-            r_version: binary.r_version,
-            arch: binary.arch,
-            upload: binary.staged.upload,
-            outcome,
-        });
-        Ok((tx, added.collect()))
+/// Adds uploaded binaries of a source's releases for a distribution, in one transaction, visible when this returns.
+/// The transaction is `None` when nothing changed.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
+/// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
+/// `existing` is [`OnExisting::Fail`]. Then nothing is added.
+pub async fn add(
+    uploads: &Uploads,
+    source: &str,
+    distribution: &str,
+    ids: &[u64],
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(Option<TxId>, Vec<AddedBinary>), RepoError> {
+    let now = (uploads.state.clock)();
+    let catalog = uploads.state.catalog.get();
+    let source = find::source(&catalog, source)?.clone();
+    let sources = local_tree(&catalog, &source)?;
+    let platforms = uploads.state.config.load().platforms.clone();
+    let distribution = find::distribution(&platforms, distribution)?.clone();
+    let mut binaries = Vec::with_capacity(ids.len());
+    for held in uploads.get(ids, now)? {
+        binaries.push(BinaryUpload::new(held, &distribution)?);
     }
+    let work = AddBinaryTransaction {
+        source,
+        source_tree: sources,
+        existing,
+        publish: publish(TxKind::Add, now, Counts::default(), actor),
+    };
+    let given = binaries.clone();
+    let (tx, outcomes) = uploads.state.db.write(move |c| work.write(c, &given)).await??;
+    refresh_catalog(&uploads.state).await?;
+    uploads.remove(ids);
+    let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
+        r_version: binary.r_version,
+        arch: binary.arch,
+        upload: binary.staged.upload,
+        outcome,
+    });
+    Ok((tx, added.collect()))
 }
 
 /// A binary to be added.

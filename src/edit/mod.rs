@@ -3,27 +3,22 @@
 //! Each edit is one database write, with a transaction where history changes, followed by a catalog refresh: the next
 //! request sees it.
 
-mod add;
-mod add_binary;
+pub mod add;
+pub mod add_binary;
 mod durability;
 mod plan;
 mod prepare;
-mod remove;
-mod remove_binary;
-mod repo;
-mod source;
-mod subscription;
-mod upload;
+pub mod remove;
+pub mod remove_binary;
+pub mod repo;
+pub mod source;
+pub mod subscription;
+pub mod upload;
 mod uploads;
 
-pub use add_binary::AddedBinary;
-pub use remove_binary::RemovedBinary;
 pub use uploads::{Upload, Uploads};
 
-use std::sync::Arc;
-
 use crate::db::DbError;
-use crate::fetch::Fetches;
 use crate::model::change::Counts;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
@@ -81,25 +76,9 @@ pub struct RepoEdit {
 /// The result of a write that may be refused; a refused write changes nothing.
 type EditResult<T> = Result<T, RepoError>;
 
-/// Handle to the edits, with the uploads that are not added yet.
-#[derive(Clone)]
-pub struct Edits {
-    state: Arc<State>,
-    fetches: Arc<Fetches>,
-    uploads: Arc<Uploads>,
-}
-
-impl Edits {
-    /// Creates the handle.
-    #[must_use]
-    pub fn new(fetches: Arc<Fetches>, uploads: Arc<Uploads>, state: Arc<State>) -> Edits {
-        Edits { state, fetches, uploads }
-    }
-
-    /// Refreshes the catalog, so that the next request sees the edit.
-    async fn refresh_catalog(&self) -> Result<(), RepoError> {
-        Ok(self.state.catalog.refresh(&self.state.db).await?)
-    }
+/// Refreshes the catalog, so that the next request sees the edit.
+async fn refresh_catalog(state: &State) -> Result<(), RepoError> {
+    Ok(state.catalog.refresh(&state.db).await?)
 }
 
 /// Maps the conflict of a name that was taken between the check and the write.

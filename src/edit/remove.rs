@@ -2,45 +2,43 @@
 
 use super::add::{EDIT_JOB, local_tree};
 use super::plan::plan_changes;
-use super::{Actor, EditResult, RemoveScope, publish};
+use super::{Actor, EditResult, RemoveScope, publish, refresh_catalog};
 use crate::db::clock::Publish;
 use crate::db::life::CurrentLife;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::edit::Edits;
 use crate::model::change::{Counts, LifeState};
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::serve::{RepoError, find};
+use crate::state::State;
 
-impl Edits {
-    /// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
-    /// removed, the highest archived one is listed again. Returns the removed versions.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] when the source has no such package or version; the error names what it has.
-    pub async fn remove(
-        &self,
-        source: &str,
-        package: &str,
-        scope: RemoveScope,
-        comment: &str,
-        actor: &Actor,
-    ) -> Result<Vec<String>, RepoError> {
-        let now = (self.state.clock)();
-        let catalog = self.state.catalog.get();
-        let source = find::source(&catalog, source)?.clone();
-        let tree = local_tree(&catalog, &source)?;
-        let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
-        (publish.source, publish.trees) = (Some(source.id), vec![tree]);
-        publish.comment = comment.to_owned();
-        (publish.published_from, publish.published_to) = (None, None);
-        let (package, name) = (package.to_owned(), source.name.to_string());
-        let work = RemoveTransaction { tree, origin: source.id, source: name, package, scope, publish };
-        let versions = self.state.db.write(move |c| work.write(c)).await??;
-        self.refresh_catalog().await?;
-        Ok(versions)
-    }
+/// Removes releases of a package from a local source; older snapshots still serve them. When the listed version is
+/// removed, the highest archived one is listed again. Returns the removed versions.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the source has no such package or version; the error names what it has.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    package: &str,
+    scope: RemoveScope,
+    comment: &str,
+    actor: &Actor,
+) -> Result<Vec<String>, RepoError> {
+    let now = (state.clock)();
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?.clone();
+    let tree = local_tree(&catalog, &source)?;
+    let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
+    (publish.source, publish.trees) = (Some(source.id), vec![tree]);
+    publish.comment = comment.to_owned();
+    (publish.published_from, publish.published_to) = (None, None);
+    let (package, name) = (package.to_owned(), source.name.to_string());
+    let work = RemoveTransaction { tree, origin: source.id, source: name, package, scope, publish };
+    let versions = state.db.write(move |c| work.write(c)).await??;
+    refresh_catalog(state).await?;
+    Ok(versions)
 }
 
 struct RemoveTransaction {

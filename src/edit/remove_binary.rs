@@ -1,13 +1,12 @@
 //! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
 
 use super::add::{EDIT_JOB, local_tree};
-use super::{Actor, EditResult, publish};
+use super::{Actor, EditResult, publish, refresh_catalog};
 use crate::config::platforms::Platforms;
 use crate::db::binary::{self, Binary};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::edit::Edits;
 use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
@@ -15,6 +14,7 @@ use crate::model::language::Language;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::serve::binaries::runs_on;
 use crate::serve::{RepoError, find};
+use crate::state::State;
 
 /// A removed binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,43 +25,41 @@ pub struct RemovedBinary {
     pub sha256: Option<Sha256>,
 }
 
-impl Edits {
-    /// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package
-    /// from then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be
-    /// served instead. Returns the platform and the removed binaries, newest first.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
-    /// names those there are.
-    pub async fn remove_binary(
-        &self,
-        source: &str,
-        (package, version): (&str, &str),
-        platform: &str,
-        comment: &str,
-        actor: &Actor,
-    ) -> Result<(Platform, Vec<RemovedBinary>), RepoError> {
-        let now = (self.state.clock)();
-        let catalog = self.state.catalog.get();
-        let source = find::source(&catalog, source)?.clone();
-        let sources = local_tree(&catalog, &source)?;
-        let platform = parse_platform(&self.state.config.load().platforms, platform)?;
-        let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
-        publish.source = Some(source.id);
-        publish.comment = comment.to_owned();
-        (publish.published_from, publish.published_to) = (None, None);
-        let work = RemoveBinaryTransaction {
-            source: (source.id, source.name.to_string()),
-            source_tree: sources,
-            package: package.to_owned(),
-            version: version.to_owned(),
-            platform: platform.clone(),
-            publish,
-        };
-        let removed = self.state.db.write(move |c| work.write(c)).await??;
-        self.refresh_catalog().await?;
-        Ok((platform, removed))
-    }
+/// Removes the binaries of one version for clients of a platform (`4.5-noble-arm64`). They get the source package
+/// from then on; older snapshots still serve the binaries. Replaced binaries are removed as well, or they would be
+/// served instead. Returns the platform and the removed binaries, newest first.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for an invalid platform, [`RepoError::NotFound`] when there is no such binary; the error
+/// names those there are.
+pub async fn remove(
+    state: &State,
+    source: &str,
+    (package, version): (&str, &str),
+    platform: &str,
+    comment: &str,
+    actor: &Actor,
+) -> Result<(Platform, Vec<RemovedBinary>), RepoError> {
+    let now = (state.clock)();
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?.clone();
+    let sources = local_tree(&catalog, &source)?;
+    let platform = parse_platform(&state.config.load().platforms, platform)?;
+    let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
+    publish.source = Some(source.id);
+    publish.comment = comment.to_owned();
+    (publish.published_from, publish.published_to) = (None, None);
+    let work = RemoveBinaryTransaction {
+        source: (source.id, source.name.to_string()),
+        source_tree: sources,
+        package: package.to_owned(),
+        version: version.to_owned(),
+        platform: platform.clone(),
+        publish,
+    };
+    let removed = state.db.write(move |c| work.write(c)).await??;
+    refresh_catalog(state).await?;
+    Ok((platform, removed))
 }
 
 /// Parses a platform tag and resolves aliases of its distribution.

@@ -1,85 +1,83 @@
 //! Creates, changes and deletes repositories.
 
-use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish};
+use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish, refresh_catalog};
 use crate::db;
 use crate::db::clock::NewRepoStep;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
-use crate::edit::Edits;
 use crate::model::change::Counts;
 use crate::model::ids::SourceId;
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
 use crate::serve::{RepoError, find};
+use crate::state::State;
 
-impl Edits {
-    /// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
-    pub async fn create_repo(
-        &self,
-        name: &Name,
-        kind: RepoKind,
-        description: &str,
-        existing: OnExisting,
-        actor: &Actor,
-    ) -> Result<(), RepoError> {
-        check_kind(kind)?;
-        if let Some(present) = self.state.catalog.get().repo(name.as_str()) {
-            return match existing {
-                OnExisting::Succeed if present.kind == kind => Ok(()),
-                OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
-                    Err(exists_already("repository", name.as_str()))
-                }
-            };
-        }
-        let description = checked_description(description)?;
-        let new =
-            db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
-        let now = (self.state.clock)();
-        let first = publish(TxKind::Subscribe, now, Counts::default(), actor);
-        let created = self.state.db.write(move |c| {
-            let repo = db::repo::create(c, &new, now)?;
-            match kind {
-                RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
-                RepoKind::Bioconductor => {
-                    let all = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
-                    let mut first = first.clone();
-                    first.repo = Some(repo);
-                    first.repo_steps = vec![NewRepoStep { repo, subscriptions: vec![all] }];
-                    db::clock::publish(c, &first).map(drop)
-                }
+/// Creates a repository without subscriptions; a Bioconductor repository subscribes to the Bioconductor source.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a kind this version cannot serve, [`RepoError::Conflict`] when the name is taken.
+pub async fn create(
+    state: &State,
+    name: &Name,
+    kind: RepoKind,
+    description: &str,
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(), RepoError> {
+    check_kind(kind)?;
+    if let Some(present) = state.catalog.get().repo(name.as_str()) {
+        return match existing {
+            OnExisting::Succeed if present.kind == kind => Ok(()),
+            OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
+                Err(exists_already("repository", name.as_str()))
             }
-        });
-        created.await.map_err(|error| name_conflict(error, "repository", name))?;
-        self.refresh_catalog().await
+        };
     }
+    let description = checked_description(description)?;
+    let new =
+        db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
+    let now = (state.clock)();
+    let first = publish(TxKind::Subscribe, now, Counts::default(), actor);
+    let created = state.db.write(move |c| {
+        let repo = db::repo::create(c, &new, now)?;
+        match kind {
+            RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
+            RepoKind::Bioconductor => {
+                let all = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
+                let mut first = first.clone();
+                first.repo = Some(repo);
+                first.repo_steps = vec![NewRepoStep { repo, subscriptions: vec![all] }];
+                db::clock::publish(c, &first).map(drop)
+            }
+        }
+    });
+    created.await.map_err(|error| name_conflict(error, "repository", name))?;
+    refresh_catalog(state).await
+}
 
-    /// Changes a repository's name, description or visibility.
-    pub async fn edit_repo(&self, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
-        let repo = find::repo(&self.state.catalog.get(), name)?.clone();
-        let description = edit.description.as_deref().map(checked_description).transpose()?;
-        let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
-        let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
-        let edited = self.state.db.write(move |c| {
-            db::repo::edit(c, repo.id, &edit)?;
-            db::clock::bump_catalog(c)
-        });
-        edited.await.map_err(|error| name_conflict(error, "repository", &new_name))?;
-        self.refresh_catalog().await
-    }
+/// Changes a repository's name, description or visibility.
+pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoError> {
+    let repo = find::repo(&state.catalog.get(), name)?.clone();
+    let description = edit.description.as_deref().map(checked_description).transpose()?;
+    let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
+    let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
+    let edited = state.db.write(move |c| {
+        db::repo::edit(c, repo.id, &edit)?;
+        db::clock::bump_catalog(c)
+    });
+    edited.await.map_err(|error| name_conflict(error, "repository", &new_name))?;
+    refresh_catalog(state).await
+}
 
-    /// Deletes a repository with its subscriptions. Its sources stay.
-    pub async fn delete_repo(&self, name: &str) -> Result<(), RepoError> {
-        let repo = find::repo(&self.state.catalog.get(), name)?.clone();
-        let deleted = self.state.db.write(move |c| {
-            db::repo::delete(c, repo.id)?;
-            db::clock::bump_catalog(c)
-        });
-        deleted.await?;
-        self.refresh_catalog().await
-    }
+/// Deletes a repository with its subscriptions. Its sources stay.
+pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
+    let repo = find::repo(&state.catalog.get(), name)?.clone();
+    let deleted = state.db.write(move |c| {
+        db::repo::delete(c, repo.id)?;
+        db::clock::bump_catalog(c)
+    });
+    deleted.await?;
+    refresh_catalog(state).await
 }
 
 fn check_kind(kind: RepoKind) -> Result<(), RepoError> {

@@ -1,95 +1,93 @@
 //! Creates, renames and deletes sources.
 
-use super::{EditResult, OnExisting, exists_already, name_conflict};
+use super::{EditResult, OnExisting, exists_already, name_conflict, refresh_catalog};
 use crate::db;
 use crate::db::tree::{Axis, Role};
-use crate::edit::Edits;
 use crate::model::name::Name;
 use crate::model::source::SourceKind;
 use crate::serve::{RepoError, find};
+use crate::state::State;
 
 /// The label of a source's list of source packages.
 const LABEL: &str = "src/contrib";
 
-impl Edits {
-    /// Creates a source. Only `local` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
-    pub async fn create_source(
-        &self,
-        name: &Name,
-        kind: SourceKind,
-        existing: OnExisting,
-    ) -> Result<(), RepoError> {
-        check_kind(kind)?;
-        if let Some(present) = self.state.catalog.get().source(name.as_str()) {
-            return match existing {
-                OnExisting::Succeed if present.kind == kind => Ok(()),
-                OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
-                    Err(exists_already("source", name.as_str()))
-                }
-            };
-        }
-        let (new, now) = (name.clone(), (self.state.clock)());
-        let created = self.state.db.write(move |c| {
-            let source = db::source::create(c, &new, kind, now)?;
-            db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
-            db::clock::bump_catalog(c)
-        });
-        created.await.map_err(|error| name_conflict(error, "source", name))?;
-        self.refresh_catalog().await
-    }
-
-    /// Renames a source.
-    pub async fn rename_source(&self, name: &str, new_name: &Name) -> Result<(), RepoError> {
-        let source = find::source(&self.state.catalog.get(), name)?.clone();
-        if let Some(word) = built_in_label(source.kind) {
-            return Err(RepoError::Invalid(format!("'{name}' is {word} and keeps its name")));
-        }
-        if source.name == *new_name {
-            return Ok(());
-        }
-        let new = new_name.clone();
-        let renamed = self.state.db.write(move |c| {
-            db::source::rename(c, source.id, &new)?;
-            db::clock::bump_catalog(c)
-        });
-        renamed.await.map_err(|error| name_conflict(error, "source", new_name))?;
-        self.refresh_catalog().await
-    }
-
-    /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
-    /// it.
-    ///
-    /// # Errors
-    /// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
-    pub async fn delete_source(&self, name: &str) -> Result<(), RepoError> {
-        let source = find::source(&self.state.catalog.get(), name)?.clone();
-        if let Some(word) = built_in_label(source.kind) {
-            return Err(RepoError::Invalid(format!(
-                "'{name}' is {word} and cannot be deleted; unsubscribe the repositories that should not offer it"
-            )));
-        }
-        let now = (self.state.clock)();
-        let deleted = self.state.db.write(move |c| {
-            db::clock::lock(c)?;
-            let mut users = Vec::new();
-            for repo in db::repo::list(c)? {
-                if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
-                    users.push(repo.name);
-                }
+/// Creates a source. Only `local` sources can be created; `cran`, `bioconductor` and `pypi` are built in.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a kind that cannot be created, [`RepoError::Conflict`] when the name is taken.
+pub async fn create(
+    state: &State,
+    name: &Name,
+    kind: SourceKind,
+    existing: OnExisting,
+) -> Result<(), RepoError> {
+    check_kind(kind)?;
+    if let Some(present) = state.catalog.get().source(name.as_str()) {
+        return match existing {
+            OnExisting::Succeed if present.kind == kind => Ok(()),
+            OnExisting::Fail | OnExisting::Succeed | OnExisting::Replace => {
+                Err(exists_already("source", name.as_str()))
             }
-            if !users.is_empty() {
-                return Ok(still_subscribed(source.name.as_str(), &users));
-            }
-            db::source::delete(c, source.id, now)?;
-            db::clock::bump_catalog(c)?;
-            Ok(Ok(()))
-        });
-        deleted.await??;
-        self.refresh_catalog().await
+        };
     }
+    let (new, now) = (name.clone(), (state.clock)());
+    let created = state.db.write(move |c| {
+        let source = db::source::create(c, &new, kind, now)?;
+        db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
+        db::clock::bump_catalog(c)
+    });
+    created.await.map_err(|error| name_conflict(error, "source", name))?;
+    refresh_catalog(state).await
+}
+
+/// Renames a source.
+pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), RepoError> {
+    let source = find::source(&state.catalog.get(), name)?.clone();
+    if let Some(word) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!("'{name}' is {word} and keeps its name")));
+    }
+    if source.name == *new_name {
+        return Ok(());
+    }
+    let new = new_name.clone();
+    let renamed = state.db.write(move |c| {
+        db::source::rename(c, source.id, &new)?;
+        db::clock::bump_catalog(c)
+    });
+    renamed.await.map_err(|error| name_conflict(error, "source", new_name))?;
+    refresh_catalog(state).await
+}
+
+/// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
+/// it.
+///
+/// # Errors
+/// [`RepoError::Conflict`] when a repository subscribes to it; the error names the repositories.
+pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
+    let source = find::source(&state.catalog.get(), name)?.clone();
+    if let Some(word) = built_in_label(source.kind) {
+        return Err(RepoError::Invalid(format!(
+            "'{name}' is {word} and cannot be deleted; unsubscribe the repositories that should not offer it"
+        )));
+    }
+    let now = (state.clock)();
+    let deleted = state.db.write(move |c| {
+        db::clock::lock(c)?;
+        let mut users = Vec::new();
+        for repo in db::repo::list(c)? {
+            if db::repo::subscriptions(c, repo.id)?.iter().any(|entry| entry.source == source.id) {
+                users.push(repo.name);
+            }
+        }
+        if !users.is_empty() {
+            return Ok(still_subscribed(source.name.as_str(), &users));
+        }
+        db::source::delete(c, source.id, now)?;
+        db::clock::bump_catalog(c)?;
+        Ok(Ok(()))
+    });
+    deleted.await??;
+    refresh_catalog(state).await
 }
 
 fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {

@@ -1,178 +1,158 @@
 //! The ordered subscriptions of a repository; on a name conflict the earlier source wins.
 
-use super::{Actor, EditResult, OnExisting, publish};
+use super::{Actor, EditResult, OnExisting, publish, refresh_catalog};
 use crate::catalog::{Catalog, Repository, Source};
 use crate::db::clock::NewRepoStep;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
 use crate::db::{self};
-use crate::edit::Edits;
 use crate::model::change::Counts;
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
 use crate::r::bioconductor::Version;
 use crate::serve::{RepoError, find};
+use crate::state::State;
 
-impl Edits {
-    /// Subscribes a repository to a whole source.
-    ///
-    /// # Errors
-    /// Those of [`Edits::subscribe_to`].
-    pub async fn subscribe(
-        &self,
-        repo: &str,
-        source: &str,
-        existing: OnExisting,
-        actor: &Actor,
-    ) -> Result<(), RepoError> {
-        self.subscribe_to(repo, source, None, existing, actor).await
-    }
-
-    /// Appends a source to a repository's subscriptions: the whole source, or one version of Bioconductor. In a
-    /// Bioconductor repository, other sources are placed before Bioconductor itself, so that they override it.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the
-    /// repository is subscribed to it already.
-    pub async fn subscribe_to(
-        &self,
-        repo: &str,
-        source: &str,
-        version: Option<Version>,
-        existing: OnExisting,
-        actor: &Actor,
-    ) -> Result<(), RepoError> {
-        let catalog = self.state.catalog.get();
-        let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
-        check_language(&repo, &source)?;
-        check_version(&catalog, &repo, &source, version)?;
-        let name = repo.name.clone();
-        let new = Subscription { source: source.id, label: subscription_label(version) };
-        self.change_list(repo.id, actor, move |list| {
-            if list.contains(&new) {
-                return match existing {
-                    OnExisting::Succeed => Ok(None),
-                    OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
-                        "the repository '{name}' subscribes to '{}' already; use --succeed-on-existing to accept that",
-                        source.name
-                    ))),
-                };
-            }
-            let mut list = list.to_vec();
-            let is_below = |entry: &Subscription| {
-                repo.kind == RepoKind::Bioconductor
-                    && source.id != SourceId::BIOCONDUCTOR
-                    && entry.source == SourceId::BIOCONDUCTOR
+/// Appends a source to a repository's subscriptions: the whole source, or one version of Bioconductor. In a
+/// Bioconductor repository, other sources are placed before Bioconductor itself, so that they override it.
+///
+/// # Errors
+/// [`RepoError::Invalid`] for a source that the repository cannot offer, [`RepoError::Conflict`] when the
+/// repository is subscribed to it already.
+pub async fn subscribe(
+    state: &State,
+    repo: &str,
+    source: &str,
+    version: Option<Version>,
+    existing: OnExisting,
+    actor: &Actor,
+) -> Result<(), RepoError> {
+    let catalog = state.catalog.get();
+    let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
+    check_language(&repo, &source)?;
+    check_version(&catalog, &repo, &source, version)?;
+    let name = repo.name.clone();
+    let new = Subscription { source: source.id, label: subscription_label(version) };
+    change_list(state, repo.id, actor, move |list| {
+        if list.contains(&new) {
+            return match existing {
+                OnExisting::Succeed => Ok(None),
+                OnExisting::Fail | OnExisting::Replace => Err(RepoError::Conflict(format!(
+                    "the repository '{name}' subscribes to '{}' already; use --succeed-on-existing to accept that",
+                    source.name
+                ))),
             };
-            let place = list.iter().position(is_below).unwrap_or(list.len());
-            list.insert(place, new.clone());
-            Ok(Some(list))
-        })
-        .await
-    }
-
-    /// Removes a source from a repository's subscriptions; snapshots of earlier days still offer it.
-    pub async fn unsubscribe(&self, repo: &str, source: &str, actor: &Actor) -> Result<(), RepoError> {
-        self.unsubscribe_from(repo, source, None, actor).await
-    }
-
-    /// Like [`Edits::unsubscribe`]; with a version of Bioconductor, removes only the subscription to that version.
-    pub async fn unsubscribe_from(
-        &self,
-        repo: &str,
-        source: &str,
-        version: Option<Version>,
-        actor: &Actor,
-    ) -> Result<(), RepoError> {
-        let catalog = self.state.catalog.get();
-        let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
-        let name = repo.name.clone();
-        let is_meant = move |entry: &Subscription| {
-            entry.source == source.id && (version.is_none() || entry.label == subscription_label(version))
-        };
-        self.change_list(repo.id, actor, move |list| {
-            if !list.iter().any(&is_meant) {
-                let of = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
-                let text = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
-                return Err(RepoError::NotFound(text));
-            }
-            Ok(Some(list.iter().filter(|entry| !is_meant(entry)).cloned().collect()))
-        })
-        .await
-    }
-
-    /// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several
-    /// versions of one source (Bioconductor) stay together.
-    pub async fn reorder(&self, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
-        let catalog = self.state.catalog.get();
-        let repo = find::repo(&catalog, repo)?.clone();
-        let mut order = Vec::with_capacity(sources.len());
-        for name in sources {
-            let id = find::source(&catalog, name)?.id;
-            if order.contains(&id) {
-                return Err(RepoError::Invalid(format!(
-                    "'{name}' is named twice; name each subscribed source once"
-                )));
-            }
-            order.push(id);
         }
-        self.change_list(repo.id, actor, move |list| {
-            let named = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
-            let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
-            for entry in list {
-                if !have.contains(&entry.source) {
-                    have.push(entry.source);
-                }
-            }
-            let missing = named(&mut have.iter().filter(|id| !order.contains(id)));
-            let extra = named(&mut order.iter().filter(|id| !have.contains(id)));
-            match (missing.is_empty(), extra.is_empty()) {
-                (true, true) if order == have => Ok(None),
-                (true, true) => {
-                    let of = |id: &SourceId| {
-                        let id = *id;
-                        list.iter().filter(move |entry| entry.source == id).cloned()
-                    };
-                    Ok(Some(order.iter().flat_map(of).collect()))
-                }
-                (false, _) => Err(RepoError::Invalid(format!(
-                    "the order must name every subscribed source; missing: {missing}"
-                ))),
-                (true, false) => Err(RepoError::Invalid(format!(
-                    "not subscribed to: {extra}; run rspm subscribe --repo={} first",
-                    repo.name
-                ))),
-            }
-        })
-        .await
-    }
+        let mut list = list.to_vec();
+        let is_below = |entry: &Subscription| {
+            repo.kind == RepoKind::Bioconductor
+                && source.id != SourceId::BIOCONDUCTOR
+                && entry.source == SourceId::BIOCONDUCTOR
+        };
+        let place = list.iter().position(is_below).unwrap_or(list.len());
+        list.insert(place, new.clone());
+        Ok(Some(list))
+    })
+    .await
+}
 
-    /// Replaces the subscriptions of a repository by the result of `change`, in one transaction; `None` keeps them.
-    async fn change_list<F>(&self, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
-    where
-        F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
-    {
-        let now = (self.state.clock)();
-        let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
-        publish.repo = Some(repo);
-        let changed = self.state.db.write(move |c| {
-            // Two lists derived from the same one would lose a subscription.
-            db::clock::lock(c)?;
-            let list = db::repo::subscriptions(c, repo)?;
-            let subscriptions = match change(&list) {
-                Ok(Some(new)) => new,
-                Ok(None) => return Ok(Ok(())),
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let mut publish = publish.clone();
-            publish.repo_steps = vec![NewRepoStep { repo, subscriptions }];
-            db::clock::publish(c, &publish)?;
-            Ok(Ok(()))
-        });
-        changed.await??;
-        self.refresh_catalog().await
+/// Removes a source from a repository's subscriptions, or only the subscription to a version of Bioconductor;
+/// snapshots of earlier days still offer it.
+pub async fn unsubscribe(
+    state: &State,
+    repo: &str,
+    source: &str,
+    version: Option<Version>,
+    actor: &Actor,
+) -> Result<(), RepoError> {
+    let catalog = state.catalog.get();
+    let (repo, source) = (find::repo(&catalog, repo)?.clone(), find::source(&catalog, source)?.clone());
+    let name = repo.name.clone();
+    let is_meant = move |entry: &Subscription| {
+        entry.source == source.id && (version.is_none() || entry.label == subscription_label(version))
+    };
+    change_list(state, repo.id, actor, move |list| {
+        if !list.iter().any(&is_meant) {
+            let of = version.map(|version| format!(" for Bioconductor {version}")).unwrap_or_default();
+            let text = format!("the repository '{name}' does not subscribe to '{}'{of}", source.name);
+            return Err(RepoError::NotFound(text));
+        }
+        Ok(Some(list.iter().filter(|entry| !is_meant(entry)).cloned().collect()))
+    })
+    .await
+}
+
+/// Sets the order of the subscriptions; it must name exactly the subscribed sources. Subscriptions to several
+/// versions of one source (Bioconductor) stay together.
+pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Actor) -> Result<(), RepoError> {
+    let catalog = state.catalog.get();
+    let repo = find::repo(&catalog, repo)?.clone();
+    let mut order = Vec::with_capacity(sources.len());
+    for name in sources {
+        let id = find::source(&catalog, name)?.id;
+        if order.contains(&id) {
+            return Err(RepoError::Invalid(format!(
+                "'{name}' is named twice; name each subscribed source once"
+            )));
+        }
+        order.push(id);
     }
+    change_list(state, repo.id, actor, move |list| {
+        let named = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
+        let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
+        for entry in list {
+            if !have.contains(&entry.source) {
+                have.push(entry.source);
+            }
+        }
+        let missing = named(&mut have.iter().filter(|id| !order.contains(id)));
+        let extra = named(&mut order.iter().filter(|id| !have.contains(id)));
+        match (missing.is_empty(), extra.is_empty()) {
+            (true, true) if order == have => Ok(None),
+            (true, true) => {
+                let of = |id: &SourceId| {
+                    let id = *id;
+                    list.iter().filter(move |entry| entry.source == id).cloned()
+                };
+                Ok(Some(order.iter().flat_map(of).collect()))
+            }
+            (false, _) => Err(RepoError::Invalid(format!(
+                "the order must name every subscribed source; missing: {missing}"
+            ))),
+            (true, false) => Err(RepoError::Invalid(format!(
+                "not subscribed to: {extra}; run rspm subscribe --repo={} first",
+                repo.name
+            ))),
+        }
+    })
+    .await
+}
+
+/// Replaces the subscriptions of a repository by the result of `change`, in one transaction; `None` keeps them.
+async fn change_list<F>(state: &State, repo: RepoId, actor: &Actor, change: F) -> Result<(), RepoError>
+where
+    F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
+{
+    let now = (state.clock)();
+    let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
+    publish.repo = Some(repo);
+    let changed = state.db.write(move |c| {
+        // Two lists derived from the same one would lose a subscription.
+        db::clock::lock(c)?;
+        let list = db::repo::subscriptions(c, repo)?;
+        let subscriptions = match change(&list) {
+            Ok(Some(new)) => new,
+            Ok(None) => return Ok(Ok(())),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut publish = publish.clone();
+        publish.repo_steps = vec![NewRepoStep { repo, subscriptions }];
+        db::clock::publish(c, &publish)?;
+        Ok(Ok(()))
+    });
+    changed.await??;
+    refresh_catalog(state).await
 }
 
 /// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.

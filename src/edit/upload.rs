@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -11,191 +12,187 @@ use tokio::sync::oneshot;
 
 use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, prepare};
+use super::uploads::Uploads;
 use super::uploads::{DigestReservation, Upload};
 use crate::config::{Provider, Server, StorageClass};
 use crate::db::{self, blob::Blob};
-use crate::edit::Edits;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::r::archive::Limits;
 use crate::r::rewrite;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
 /// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
 const WRITE_SIZE: usize = 512 << 10;
 
-impl Edits {
-    /// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a
-    /// source with [`Edits::add`].
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] when it is not a valid source package, with the reason.
-    pub async fn upload(
-        &self,
-        file: &str,
-        body: BoxStream<'static, Result<Bytes, io::Error>>,
-    ) -> Result<Upload, RepoError> {
-        self.receive_upload(file, body, UploadKind::Source).await
-    }
+/// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a
+/// source with [`add`](super::add::add).
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid source package, with the reason.
+pub async fn receive(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+) -> Result<Upload, RepoError> {
+    receive_as(uploads, file, body, UploadKind::Source).await
+}
 
-    /// Like [`Edits::upload`], for a binary; see [`Edits::add_binaries`].
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] when it is not a valid binary, with the reason.
-    pub async fn upload_binary(
-        &self,
-        file: &str,
-        body: BoxStream<'static, Result<Bytes, io::Error>>,
-    ) -> Result<Upload, RepoError> {
-        self.receive_upload(file, body, UploadKind::Binary).await
-    }
+/// Like [`receive`], for a binary; see [`add_binary`](super::add_binary::add).
+///
+/// # Errors
+/// [`RepoError::Invalid`] when it is not a valid binary, with the reason.
+pub async fn receive_binary(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+) -> Result<Upload, RepoError> {
+    receive_as(uploads, file, body, UploadKind::Binary).await
+}
 
-    async fn receive_upload(
-        &self,
-        file: &str,
-        body: BoxStream<'static, Result<Bytes, io::Error>>,
-        what: UploadKind,
-    ) -> Result<Upload, RepoError> {
-        let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-        let given = self.receive_body(&file, body, what.class()).await?;
-        let since = (self.state.clock)();
-        self.state.storage.may_store(what.class()).await?;
-        let (answer, taken) = oneshot::channel();
-        let repo = self.clone();
-        tokio::task::spawn_blocking(move || repo.check_upload(&file, &given, what, since, answer));
-        let UnstoredPackage { package: made, out, reservation: _kept } =
-            match taken.await.map_err(|_| shutting_down())?? {
-                CheckedUpload::Staged(upload) => return Ok(upload),
-                CheckedUpload::Unstored(apart) => *apart,
+async fn receive_as(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    body: BoxStream<'static, Result<Bytes, io::Error>>,
+    what: UploadKind,
+) -> Result<Upload, RepoError> {
+    let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
+    let given = receive_body(&uploads.state, &file, body, what.class()).await?;
+    let since = (uploads.state.clock)();
+    uploads.state.storage.may_store(what.class()).await?;
+    let (answer, taken) = oneshot::channel();
+    let checking = Arc::clone(uploads);
+    tokio::task::spawn_blocking(move || check(&checking, &file, &given, what, since, answer));
+    let UnstoredPackage { package: made, out, reservation: _kept } =
+        match taken.await.map_err(|_| shutting_down())?? {
+            CheckedUpload::Staged(upload) => return Ok(upload),
+            CheckedUpload::Unstored(apart) => *apart,
+        };
+    reserve_blobs(&uploads.state, what.class(), &made).await?;
+    let key = Key::Package(what.class(), made.upload.sha256);
+    let readme = async {
+        match &made.readme {
+            Some((sha256, text)) => uploads.state.storage.put(&Key::Readme(*sha256), text.clone()).await,
+            None => Ok(()),
+        }
+    };
+    // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
+    let (package, readme) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
+    package.and(readme)?;
+    uploads.fetches.integrity.remove(&key);
+    Ok(uploads.insert(made.into_staged(Vec::new(), since)))
+}
+
+/// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
+/// then made so; adding it waits for that. Blocks.
+fn check(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    given: &UploadBody,
+    what: UploadKind,
+    since: Timestamp,
+    answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
+) {
+    // The client may have disconnected.
+    let apart = match prepare_package(uploads, file, given, what) {
+        Ok(apart) => apart,
+        Err(error) => return drop(answer.send(Err(error))),
+    };
+    let storage = uploads.state.storage.clone();
+    let is_alone = uploads.state.config.load().database.provider == Provider::Sqlite;
+    let is_small = matches!(given, UploadBody::Small(_));
+    if !is_alone || !is_small || what == UploadKind::Binary || !storage.is_on_disk(what.class()) {
+        return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(apart)))));
+    }
+    let UnstoredPackage { package: made, out, reservation: kept } = apart;
+    let (landing, package) = PendingWrite::begin();
+    let mut landings = vec![landing];
+    if let Some((sha256, text)) = made.readme.clone() {
+        let (landing, readme) = PendingWrite::begin();
+        landings.push(landing);
+        let storage = storage.clone();
+        tokio::task::spawn_blocking(move || {
+            let key = Key::Readme(sha256);
+            readme.complete(logged(&key, storage.put_blocking(&key, &text)));
+        });
+    }
+    let key = Key::Package(what.class(), made.upload.sha256);
+    let upload = uploads.insert(made.into_staged(landings, since));
+    // From now on the upload itself holds the digests.
+    drop(kept);
+    drop(answer.send(Ok(CheckedUpload::Staged(upload))));
+    let stored = logged(&key, storage.replace_blocking(out, &key));
+    uploads.fetches.integrity.remove(&key);
+    package.complete(stored);
+}
+
+fn prepare_package(
+    uploads: &Arc<Uploads>,
+    file: &str,
+    given: &UploadBody,
+    what: UploadKind,
+) -> Result<UnstoredPackage, RepoError> {
+    let config = uploads.state.config.load();
+    let out = uploads.state.storage.spool_blocking(what.class())?;
+    let (made, out) = prepare(file, given, out, options(&config.server), what)?;
+    let readme = made.readme.as_ref().map(|readme| readme.0);
+    let kept = uploads.reserve([Some(made.upload.sha256), readme].into_iter().flatten().collect());
+    Ok(UnstoredPackage { package: made, out, reservation: kept })
+}
+
+/// Reserves the blobs of an upload in the database: the clean-up of other servers does not know uploads in memory.
+async fn reserve_blobs(state: &State, class: StorageClass, made: &PreparedPackage) -> Result<(), RepoError> {
+    match state.config.load().database.provider {
+        Provider::Sqlite => return Ok(()),
+        Provider::Postgres => {}
+    }
+    let archive = (Key::Package(class, made.upload.sha256), made.upload.size);
+    let readme = made.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
+    let created_at = (state.clock)();
+    let blobs: Vec<Blob> = std::iter::once(archive)
+        .chain(readme)
+        .map(|(key, size)| Blob {
+            sha256: *key.digest(),
+            class: key.directory().to_owned(),
+            size: i64::try_from(size).unwrap_or(i64::MAX),
+            created_at,
+        })
+        .collect();
+    let reserved = state.db.write(move |c| blobs.iter().try_for_each(|blob| db::blob::reserve(c, blob)));
+    Ok(reserved.await?)
+}
+
+/// Reads a request body: a small one into memory, a larger one into a spool.
+async fn receive_body(
+    state: &State,
+    file: &str,
+    mut body: BoxStream<'static, Result<Bytes, io::Error>>,
+    class: StorageClass,
+) -> Result<UploadBody, RepoError> {
+    let mut spooled: Option<SpooledUpload> = None;
+    let mut waiting = BytesMut::new();
+    loop {
+        let piece = body.next().await;
+        let last = piece.is_none();
+        if let Some(piece) = piece {
+            let cut = |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
+            waiting.extend_from_slice(&piece.map_err(cut)?);
+        }
+        if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
+            let spool = match spooled {
+                Some(spool) => spool,
+                None => {
+                    SpooledUpload { spool: state.storage.spool(class).await?, digest: sha2::Sha256::new() }
+                }
             };
-        self.reserve_blobs(what.class(), &made).await?;
-        let key = Key::Package(what.class(), made.upload.sha256);
-        let readme = async {
-            match &made.readme {
-                Some((sha256, text)) => self.state.storage.put(&Key::Readme(*sha256), text.clone()).await,
-                None => Ok(()),
-            }
-        };
-        // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
-        let (package, readme) = tokio::join!(self.state.storage.replace(out, &key), readme);
-        package.and(readme)?;
-        self.fetches.integrity.remove(&key);
-        Ok(self.uploads.insert(made.into_staged(Vec::new(), since)))
-    }
-
-    /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
-    /// then made so; adding it waits for that. Blocks.
-    fn check_upload(
-        &self,
-        file: &str,
-        given: &UploadBody,
-        what: UploadKind,
-        since: Timestamp,
-        answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
-    ) {
-        // The client may have disconnected.
-        let apart = match self.prepare_upload(file, given, what) {
-            Ok(apart) => apart,
-            Err(error) => return drop(answer.send(Err(error))),
-        };
-        let storage = self.state.storage.clone();
-        let is_alone = self.state.config.load().database.provider == Provider::Sqlite;
-        let is_small = matches!(given, UploadBody::Small(_));
-        if !is_alone || !is_small || what == UploadKind::Binary || !storage.is_on_disk(what.class()) {
-            return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(apart)))));
+            spooled = Some(spool.append(waiting.split().freeze()).await?);
         }
-        let UnstoredPackage { package: made, out, reservation: kept } = apart;
-        let (landing, package) = PendingWrite::begin();
-        let mut landings = vec![landing];
-        if let Some((sha256, text)) = made.readme.clone() {
-            let (landing, readme) = PendingWrite::begin();
-            landings.push(landing);
-            let storage = storage.clone();
-            tokio::task::spawn_blocking(move || {
-                let key = Key::Readme(sha256);
-                readme.complete(logged(&key, storage.put_blocking(&key, &text)));
-            });
-        }
-        let key = Key::Package(what.class(), made.upload.sha256);
-        let upload = self.uploads.insert(made.into_staged(landings, since));
-        // From now on the upload itself holds the digests.
-        drop(kept);
-        drop(answer.send(Ok(CheckedUpload::Staged(upload))));
-        let stored = logged(&key, storage.replace_blocking(out, &key));
-        self.fetches.integrity.remove(&key);
-        package.complete(stored);
-    }
-
-    fn prepare_upload(
-        &self,
-        file: &str,
-        given: &UploadBody,
-        what: UploadKind,
-    ) -> Result<UnstoredPackage, RepoError> {
-        let config = self.state.config.load();
-        let out = self.state.storage.spool_blocking(what.class())?;
-        let (made, out) = prepare(file, given, out, options(&config.server), what)?;
-        let readme = made.readme.as_ref().map(|readme| readme.0);
-        let kept = self.uploads.reserve([Some(made.upload.sha256), readme].into_iter().flatten().collect());
-        Ok(UnstoredPackage { package: made, out, reservation: kept })
-    }
-
-    /// Reserves the blobs of an upload in the database: the clean-up of other servers does not know uploads in memory.
-    async fn reserve_blobs(&self, class: StorageClass, made: &PreparedPackage) -> Result<(), RepoError> {
-        match self.state.config.load().database.provider {
-            Provider::Sqlite => return Ok(()),
-            Provider::Postgres => {}
-        }
-        let archive = (Key::Package(class, made.upload.sha256), made.upload.size);
-        let readme = made.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
-        let created_at = (self.state.clock)();
-        let blobs: Vec<Blob> = std::iter::once(archive)
-            .chain(readme)
-            .map(|(key, size)| Blob {
-                sha256: *key.digest(),
-                class: key.directory().to_owned(),
-                size: i64::try_from(size).unwrap_or(i64::MAX),
-                created_at,
-            })
-            .collect();
-        let reserved =
-            self.state.db.write(move |c| blobs.iter().try_for_each(|blob| db::blob::reserve(c, blob)));
-        Ok(reserved.await?)
-    }
-
-    /// Reads a request body: a small one into memory, a larger one into a spool.
-    async fn receive_body(
-        &self,
-        file: &str,
-        mut body: BoxStream<'static, Result<Bytes, io::Error>>,
-        class: StorageClass,
-    ) -> Result<UploadBody, RepoError> {
-        let mut spooled: Option<SpooledUpload> = None;
-        let mut waiting = BytesMut::new();
-        loop {
-            let piece = body.next().await;
-            let last = piece.is_none();
-            if let Some(piece) = piece {
-                let cut =
-                    |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
-                waiting.extend_from_slice(&piece.map_err(cut)?);
-            }
-            if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
-                let spool = match spooled {
-                    Some(spool) => spool,
-                    None => SpooledUpload {
-                        spool: self.state.storage.spool(class).await?,
-                        digest: sha2::Sha256::new(),
-                    },
-                };
-                spooled = Some(spool.append(waiting.split().freeze()).await?);
-            }
-            match spooled {
-                Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
-                None if last => return Ok(UploadBody::Small(waiting.freeze())),
-                Some(_) | None => {}
-            }
+        match spooled {
+            Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
+            None if last => return Ok(UploadBody::Small(waiting.freeze())),
+            Some(_) | None => {}
         }
     }
 }

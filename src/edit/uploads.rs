@@ -7,12 +7,14 @@ use parking_lot::Mutex;
 
 use super::durability::PendingWrite;
 use crate::config::StorageClass;
+use crate::fetch::Fetches;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::{SECOND, Timestamp};
 use crate::r::binary::TargetSystem;
 use crate::r::layout::RMinor;
 use crate::r::platform::Arch;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::StorageError;
 
 /// An uploaded package archive: validated, rewritten, written to storage, and not yet part of a source.
@@ -73,8 +75,9 @@ impl StagedUpload {
 }
 
 /// Uploads that are not added yet. They are held in memory: after a restart the file must be uploaded again.
-#[derive(Default)]
 pub struct Uploads {
+    pub(super) state: Arc<State>,
+    pub(super) fetches: Arc<Fetches>,
     registry: Mutex<Registry>,
 }
 
@@ -98,6 +101,12 @@ impl Default for Registry {
 const LIFETIME: i64 = 3600 * SECOND;
 
 impl Uploads {
+    /// Creates the handle, without uploads.
+    #[must_use]
+    pub fn new(fetches: Arc<Fetches>, state: Arc<State>) -> Arc<Uploads> {
+        Arc::new(Uploads { state, fetches, registry: Mutex::default() })
+    }
+
     pub(super) fn insert(&self, mut staged: StagedUpload) -> Upload {
         let mut registry = self.registry.lock();
         let old = staged.received_at.0.saturating_sub(LIFETIME);

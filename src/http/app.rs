@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::listener::Peer;
 use super::resolve_cache::ResolveCache;
 use super::response::SiteSettings;
-use crate::edit::Edits;
+use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::serve::Repositories;
 use crate::state::State;
@@ -26,8 +26,8 @@ pub struct App {
     pub fetches: Arc<Fetches>,
     /// The read side of repositories.
     pub repositories: Arc<Repositories>,
-    /// Administrative edits.
-    pub edits: Edits,
+    /// Uploads that are not added yet.
+    pub uploads: Arc<Uploads>,
     /// Clean-up, ownership of storage and nightly work.
     pub upkeep: Arc<Upkeep>,
     /// Syncs and their schedule.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use rstudio_pm::edit;
 use rstudio_pm::edit::{AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
@@ -123,8 +124,9 @@ async fn scenario(stores: Stores) {
     for number in 0..9 {
         world.add("team", "internalpkg", &format!("2.{number}")).await;
     }
-    let removed =
-        world.edits.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
+    let removed = edit::remove::remove(&world.state, "team", "internalpkg", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     assert_eq!(removed.len(), 12);
     assert_eq!(listing(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
     world = world.restarted().await;
@@ -138,7 +140,7 @@ async fn scenario(stores: Stores) {
 
     // Names are unique, and a clean-up removes nothing that is referred to.
     let team = "team".parse().expect("a name");
-    let again = world.edits.create_source(&team, SourceKind::Local, OnExisting::Fail);
+    let again = edit::source::create(&world.state, &team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
     world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
@@ -148,8 +150,9 @@ async fn scenario(stores: Stores) {
         world.local(source).await;
     }
     let actor = actor();
-    let all =
-        ["a", "b", "c", "d"].map(|source| world.edits.subscribe("all", source, OnExisting::Fail, &actor));
+    let all = ["a", "b", "c", "d"].map(|source| {
+        edit::subscription::subscribe(&world.state, "all", source, None, OnExisting::Fail, &actor)
+    });
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
     let catalog = world.state.catalog.get();
     assert_eq!(catalog.repo("all").expect("the repository").sources().len(), 6);

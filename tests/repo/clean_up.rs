@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rstudio_pm::edit;
 use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upkeep::sweep::SweepOptions;
@@ -96,7 +97,9 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
-    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     let referenced =
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
     assert!(referenced.iter().all(|files| !files.is_empty()));

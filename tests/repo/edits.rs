@@ -1,5 +1,6 @@
 //! Sources, repositories and subscriptions: refused edits, their reasons and remedies.
 
+use rstudio_pm::edit;
 use rstudio_pm::edit::{OnExisting, RepoEdit};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::source::SourceKind;
@@ -16,9 +17,7 @@ fn name(text: &str) -> rstudio_pm::model::name::Name {
 async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
     let world = World::new().await;
     for kind in [SourceKind::Git, SourceKind::CuratedCran, SourceKind::LocalPython] {
-        let error = world
-            .edits
-            .create_source(&name("x"), kind, OnExisting::Fail)
+        let error = edit::source::create(&world.state, &name("x"), kind, OnExisting::Fail)
             .await
             .expect_err("refused")
             .to_string();
@@ -30,14 +29,14 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
             )
         );
     }
-    let error =
-        world.edits.create_source(&name("x"), SourceKind::Cran, OnExisting::Fail).await.expect_err("refused");
-    assert!(error.to_string().contains("is built in: there is one, named 'cran'"), "{error}");
-    let error = world
-        .edits
-        .create_repo(&name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
+    let error = edit::source::create(&world.state, &name("x"), SourceKind::Cran, OnExisting::Fail)
         .await
         .expect_err("refused");
+    assert!(error.to_string().contains("is built in: there is one, named 'cran'"), "{error}");
+    let error =
+        edit::repo::create(&world.state, &name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
+            .await
+            .expect_err("refused");
     assert_eq!(
         error.to_string(),
         "this version cannot serve repositories of type python; it supports r and bioconductor"
@@ -49,23 +48,23 @@ async fn an_existing_name_is_refused_or_left_as_requested() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    let again = world.edits.create_source(&name("team"), SourceKind::Local, OnExisting::Fail).await;
+    let again = edit::source::create(&world.state, &name("team"), SourceKind::Local, OnExisting::Fail).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world
-        .edits
-        .create_source(&name("team"), SourceKind::Local, OnExisting::Succeed)
+    edit::source::create(&world.state, &name("team"), SourceKind::Local, OnExisting::Succeed)
         .await
         .expect("unchanged");
-    let again = world.edits.create_repo(&name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
+    let again =
+        edit::repo::create(&world.state, &name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world
-        .edits
-        .create_repo(&name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
+    edit::repo::create(&world.state, &name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");
-    let again = world.edits.subscribe("all", "team", OnExisting::Fail, &actor()).await;
+    let again =
+        edit::subscription::subscribe(&world.state, "all", "team", None, OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    world.edits.subscribe("all", "team", OnExisting::Succeed, &actor()).await.expect("unchanged");
+    edit::subscription::subscribe(&world.state, "all", "team", None, OnExisting::Succeed, &actor())
+        .await
+        .expect("unchanged");
     assert_eq!(world.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
 }
 
@@ -74,17 +73,27 @@ async fn errors_of_unknown_names_suggest_the_nearest() {
     let world = World::new().await;
     world.local("internal").await;
     world.repository("production", &["internal"]).await;
-    let error = world
-        .edits
-        .subscribe("prodution", "internal", OnExisting::Fail, &actor())
-        .await
-        .expect_err("unknown");
+    let error = edit::subscription::subscribe(
+        &world.state,
+        "prodution",
+        "internal",
+        None,
+        OnExisting::Fail,
+        &actor(),
+    )
+    .await
+    .expect_err("unknown");
     assert_eq!(error.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
-    let error = world
-        .edits
-        .subscribe("production", "intenal", OnExisting::Fail, &actor())
-        .await
-        .expect_err("unknown");
+    let error = edit::subscription::subscribe(
+        &world.state,
+        "production",
+        "intenal",
+        None,
+        OnExisting::Fail,
+        &actor(),
+    )
+    .await
+    .expect_err("unknown");
     assert_eq!(error.to_string(), "there is no source 'intenal'; did you mean 'internal'?");
 }
 
@@ -92,9 +101,7 @@ async fn errors_of_unknown_names_suggest_the_nearest() {
 async fn a_repository_cannot_subscribe_to_a_source_of_another_language() {
     let world = World::new().await;
     world.repository("all", &[]).await;
-    let error = world
-        .edits
-        .subscribe("all", "pypi", OnExisting::Fail, &actor())
+    let error = edit::subscription::subscribe(&world.state, "all", "pypi", None, OnExisting::Fail, &actor())
         .await
         .expect_err("refused")
         .to_string();
@@ -109,15 +116,18 @@ async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
     let world = World::new().await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
-    let error = world.edits.delete_source("team").await.expect_err("subscribed").to_string();
+    let error = edit::source::delete(&world.state, "team").await.expect_err("subscribed").to_string();
     assert_eq!(
         error,
         "the source 'team' is subscribed to by 'all'; first run: rspm unsubscribe --repo=all --source=team"
     );
-    assert!(matches!(world.edits.delete_source("cran").await, Err(RepoError::Invalid(_))));
-    assert!(matches!(world.edits.rename_source("cran", &name("x")).await, Err(RepoError::Invalid(_))));
-    world.edits.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
-    world.edits.delete_source("team").await.expect("deleted");
+    assert!(matches!(edit::source::delete(&world.state, "cran").await, Err(RepoError::Invalid(_))));
+    assert!(matches!(
+        edit::source::rename(&world.state, "cran", &name("x")).await,
+        Err(RepoError::Invalid(_))
+    ));
+    edit::subscription::unsubscribe(&world.state, "all", "team", None, &actor()).await.expect("unsubscribed");
+    edit::source::delete(&world.state, "team").await.expect("deleted");
     assert!(world.state.catalog.get().source("team").is_none());
     world.local("team").await;
 }
@@ -129,19 +139,19 @@ async fn a_source_and_a_repository_can_be_renamed() {
     world.local("other").await;
     world.repository("all", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
-    world.edits.rename_source("team", &name("crew")).await.expect("renamed");
-    let taken = world.edits.rename_source("crew", &name("other")).await.expect_err("taken");
+    edit::source::rename(&world.state, "team", &name("crew")).await.expect("renamed");
+    let taken = edit::source::rename(&world.state, "crew", &name("other")).await.expect_err("taken");
     assert!(matches!(taken, RepoError::Conflict(_)), "{taken}");
     let edit =
         RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
-    world.edits.edit_repo("all", edit).await.expect("edited");
+    edit::repo::edit(&world.state, "all", edit).await.expect("edited");
     let catalog = world.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
     assert_eq!(listing(&world, "every", "latest").await, "alpha 1.0");
     let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
-    assert!(matches!(world.edits.edit_repo("every", long).await, Err(RepoError::Invalid(_))));
-    world.edits.delete_repo("every").await.expect("deleted");
+    assert!(matches!(edit::repo::edit(&world.state, "every", long).await, Err(RepoError::Invalid(_))));
+    edit::repo::delete(&world.state, "every").await.expect("deleted");
     assert!(world.state.catalog.get().repo("every").is_none());
 }
 
@@ -159,7 +169,10 @@ async fn an_order_names_every_subscribed_source_once() {
         (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
     ] {
         assert_eq!(
-            world.edits.reorder("all", &wrong, &actor()).await.expect_err("refused").to_string(),
+            edit::subscription::reorder(&world.state, "all", &wrong, &actor())
+                .await
+                .expect_err("refused")
+                .to_string(),
             error
         );
     }
@@ -167,8 +180,11 @@ async fn an_order_names_every_subscribed_source_once() {
         world.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
     }
     assert_eq!(listing(&world, "all", "latest").await, "pkg 1.0");
-    world.edits.reorder("all", &order(&["b", "a"]), &actor()).await.expect("reordered");
+    edit::subscription::reorder(&world.state, "all", &order(&["b", "a"]), &actor()).await.expect("reordered");
     assert_eq!(listing(&world, "all", "latest").await, "pkg 2.0");
-    let error = world.edits.unsubscribe("all", "c", &actor()).await.expect_err("refused").to_string();
+    let error = edit::subscription::unsubscribe(&world.state, "all", "c", None, &actor())
+        .await
+        .expect_err("refused")
+        .to_string();
     assert_eq!(error, "the repository 'all' does not subscribe to 'c'");
 }

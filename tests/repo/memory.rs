@@ -58,7 +58,7 @@ async fn serve(world: &World) -> String {
     let app = App {
         fetches: world.fetches.clone(),
         repositories: world.repositories.clone(),
-        edits: world.edits.clone(),
+        uploads: world.uploads.clone(),
         upkeep: world.upkeep.clone(),
         sync: Sync::new(Arc::clone(&state)),
         usage: Usage::default(),

@@ -1,5 +1,6 @@
 //! Several sources in one repository: the first source with a name provides it, in every document and address.
 
+use rstudio_pm::edit;
 use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::serve::index::Document;
 
@@ -44,9 +45,13 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
 #[tokio::test]
 async fn a_name_comes_from_the_next_subscription_only_if_the_first_does_not_have_it() {
     let world = two_sources().await;
-    world.edits.remove("team", "internalpkg", RemoveScope::Current, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "internalpkg", RemoveScope::Current, "", &actor())
+        .await
+        .expect("removed");
     assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 0.9, zoo 1.0");
-    world.edits.remove("team", "internalpkg", RemoveScope::All, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "internalpkg", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     assert_eq!(listing(&world, "all", "latest").await, "Abacus 1.0, internalpkg 99.0, zoo 1.0");
     assert_eq!(archived(&world, "all", "latest").await, ["internalpkg/internalpkg_98.0.tar.gz"]);
 }

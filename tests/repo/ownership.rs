@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
+use rstudio_pm::edit;
 use rstudio_pm::edit::OnExisting;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::serve::RepoError;
@@ -310,7 +311,7 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     make_old(&files);
     let other = world.beside().await;
     assert_eq!(other.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
-    world.edits.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
+    edit::add::add(&world.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
     assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
 }
 

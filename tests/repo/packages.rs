@@ -1,6 +1,7 @@
 //! Adding packages to local sources and removing them.
 
 use futures_util::StreamExt;
+use rstudio_pm::edit;
 use rstudio_pm::edit::{AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::serve::index::Document;
@@ -103,7 +104,8 @@ async fn a_removal_follows_its_scope_and_lists_the_next_lower_version() {
     for version in ["1.0", "1.1", "2.0"] {
         world.add("team", "alpha", version).await;
     }
-    let remove = |scope: RemoveScope| world.edits.remove("team", "alpha", scope, "why", &ACTOR);
+    let remove =
+        |scope: RemoveScope| edit::remove::remove(&world.state, "team", "alpha", scope, "why", &ACTOR);
     static ACTOR: std::sync::LazyLock<rstudio_pm::edit::Actor> = std::sync::LazyLock::new(actor);
     assert_eq!(remove(RemoveScope::Current).await.expect("removed"), ["2.0"]);
     assert_eq!(listing(&world, "all", "latest").await, "alpha 1.1");
@@ -125,14 +127,18 @@ async fn a_removed_package_that_is_added_again_is_the_same_release() {
     world.add("team", "alpha", "1.0").await;
     let before = point(&world, "all", "latest").await;
     let release = world.repositories.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
-    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     world.add("team", "alpha", "1.0").await;
     let after = point(&world, "all", "latest").await;
     assert_eq!(
         world.repositories.package_detail(&after, "alpha", None).await.expect("alpha").release.id,
         release
     );
-    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "x")];
     world.try_add("team", &other, OnExisting::Fail).await.expect("added");
     let other = point(&world, "all", "latest").await;
@@ -171,19 +177,24 @@ async fn package_details_contain_description_readme_and_other_versions() {
 async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_number() {
     let world = team().await;
     let upload = world.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
-    let cran = world.edits.add("cran", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("refused");
+    let cran = edit::add::add(&world.uploads, "cran", &[upload.id], OnExisting::Fail, &actor())
+        .await
+        .expect_err("refused");
     assert_eq!(
         cran.to_string(),
         "only local sources can be changed by hand; 'cran' is built in and filled by rspm sync --type=cran"
     );
-    let unknown =
-        world.edits.add("team", &[upload.id, 77], OnExisting::Fail, &actor()).await.expect_err("refused");
+    let unknown = edit::add::add(&world.uploads, "team", &[upload.id, 77], OnExisting::Fail, &actor())
+        .await
+        .expect_err("refused");
     assert_eq!(
         unknown.to_string(),
         "there is no upload 77; uploads expire after one hour: upload the file again"
     );
     world.noon("2024-03-02");
-    let late = world.edits.add("team", &[upload.id], OnExisting::Fail, &actor()).await.expect_err("too late");
+    let late = edit::add::add(&world.uploads, "team", &[upload.id], OnExisting::Fail, &actor())
+        .await
+        .expect_err("too late");
     assert!(matches!(late, RepoError::NoUpload(_)), "{late}");
 }
 
@@ -221,7 +232,8 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
         assert!(bytes.len() > noise, "it cannot be compressed");
         let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(piece.to_vec().into())).collect();
         let body = futures_util::stream::iter(pieces).boxed();
-        let upload = world.edits.upload("large_1.0.tar.gz", body).await.expect("a package");
+        let upload =
+            edit::upload::receive(&world.uploads, "large_1.0.tar.gz", body).await.expect("a package");
         let sent: [u8; 32] = sha2::Sha256::digest(&bytes).into();
         assert_eq!((upload.original.0, upload.package.as_str()), (sent, "large"));
         stored.push((noise, upload.sha256));

@@ -1,5 +1,6 @@
 //! Dated snapshots: closed ones never change.
 
+use rstudio_pm::edit;
 use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::serve::RepoError;
@@ -49,7 +50,9 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     for number in 0..9 {
         world.add("team", "alpha", &format!("2.{number}")).await;
     }
-    world.edits.remove("team", "alpha", RemoveScope::All, "", &actor()).await.expect("removed");
+    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+        .await
+        .expect("removed");
     same(&before, &forms(&world, "2024-03-01").await);
     world = world.restarted().await;
     let closed = point(&world, "all", "2024-03-01").await;
@@ -161,11 +164,16 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     world.add("other", "beta", "1.0").await;
     world.noon("2024-03-10");
     let before = forms(&world, "2024-03-05").await;
-    world
-        .edits
-        .subscribe("all", "other", rstudio_pm::edit::OnExisting::Fail, &actor())
-        .await
-        .expect("subscribed");
+    edit::subscription::subscribe(
+        &world.state,
+        "all",
+        "other",
+        None,
+        rstudio_pm::edit::OnExisting::Fail,
+        &actor(),
+    )
+    .await
+    .expect("subscribed");
     assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert_eq!(listing(&world, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
     same(&before, &forms(&world, "2024-03-05").await);
@@ -199,8 +207,8 @@ async fn a_deleted_source_stays_in_the_days_of_its_subscription() {
     let world = team().await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    world.edits.unsubscribe("all", "team", &actor()).await.expect("unsubscribed");
-    world.edits.delete_source("team").await.expect("deleted");
+    edit::subscription::unsubscribe(&world.state, "all", "team", None, &actor()).await.expect("unsubscribed");
+    edit::source::delete(&world.state, "team").await.expect("deleted");
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
     let world = world.restarted().await;
     assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");

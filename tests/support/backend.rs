@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::Db;
-use rstudio_pm::edit::{Actor, AddStatus, Edits, OnExisting, Upload};
+use rstudio_pm::edit;
+use rstudio_pm::edit::{Actor, AddStatus, OnExisting, Upload, Uploads};
 use rstudio_pm::fetch::{FetchLimits, Fetches};
 use rstudio_pm::jobs::Jobs;
 use rstudio_pm::model::source::SourceKind;
@@ -33,7 +34,7 @@ pub(crate) struct World {
     pub(crate) state: Arc<State>,
     pub(crate) fetches: Arc<Fetches>,
     pub(crate) repositories: Arc<Repositories>,
-    pub(crate) edits: Edits,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) upkeep: Arc<Upkeep>,
     stores: Stores,
     now: Arc<AtomicI64>,
@@ -94,10 +95,9 @@ impl World {
     ) -> World {
         let fetches = Fetches::with_limits(state.clone(), limits);
         let repositories = Repositories::new(fetches.clone(), state.clone());
-        let uploads = Arc::default();
-        let edits = Edits::new(fetches.clone(), Arc::clone(&uploads), state.clone());
-        let upkeep = Upkeep::new(fetches.clone(), repositories.clone(), uploads, state.clone());
-        World { fetches, repositories, edits, upkeep, state, stores, now, folder }
+        let uploads = Uploads::new(fetches.clone(), state.clone());
+        let upkeep = Upkeep::new(fetches.clone(), repositories.clone(), uploads.clone(), state.clone());
+        World { fetches, repositories, uploads, upkeep, state, stores, now, folder }
     }
 
     /// The same stores with other limits for fetches, and nothing in memory.
@@ -108,18 +108,18 @@ impl World {
 
     /// Closes everything and opens it again on the same stores, at the same time.
     pub(crate) async fn restarted(self) -> World {
-        let World { fetches, repositories, edits, upkeep, state, stores, now, folder } = self;
+        let World { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
-        drop((fetches, repositories, edits, upkeep, state));
+        drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         World::open(stores, folder, now).await
     }
 
     /// [`World::restarted`] that calls `act` on the folder while everything is closed.
     pub(crate) async fn restarted_after(self, act: impl FnOnce(&Path)) -> World {
-        let World { fetches, repositories, edits, upkeep, state, stores, now, folder } = self;
+        let World { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
-        drop((fetches, repositories, edits, upkeep, state));
+        drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         act(folder.path());
         World::open(stores, folder, now).await
@@ -165,22 +165,28 @@ impl World {
 
     pub(crate) async fn local(&self, name: &str) {
         let name = name.parse().expect("a name");
-        self.edits.create_source(&name, SourceKind::Local, OnExisting::Fail).await.expect("a source");
+        edit::source::create(&self.state, &name, SourceKind::Local, OnExisting::Fail)
+            .await
+            .expect("a source");
     }
 
     /// Creates a repository with these subscriptions.
     pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
-        self.edits.create_repo(&parsed, kind, "", OnExisting::Fail, &actor()).await.expect("a repository");
+        edit::repo::create(&self.state, &parsed, kind, "", OnExisting::Fail, &actor())
+            .await
+            .expect("a repository");
         for source in sources {
-            self.edits.subscribe(name, source, OnExisting::Fail, &actor()).await.expect("a subscription");
+            edit::subscription::subscribe(&self.state, name, source, None, OnExisting::Fail, &actor())
+                .await
+                .expect("a subscription");
         }
     }
 
     pub(crate) async fn upload(&self, tarball: &Tarball) -> Result<Upload, RepoError> {
         let body = futures_util::stream::iter([Ok(tarball.bytes().into())]).boxed();
-        self.edits.upload(&tarball.file(), body).await
+        edit::upload::receive(&self.uploads, &tarball.file(), body).await
     }
 
     /// Uploads packages and adds them in one call.
@@ -194,7 +200,7 @@ impl World {
         for tarball in tarballs {
             ids.push(self.upload(tarball).await?.id);
         }
-        let (_, added) = self.edits.add(source, &ids, existing, &actor()).await?;
+        let (_, added) = edit::add::add(&self.uploads, source, &ids, existing, &actor()).await?;
         Ok(added.into_iter().map(|(_, added)| added).collect())
     }
 

@@ -3,7 +3,8 @@
 use rstudio_pm::catalog::Tree;
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{life, release, tree, tx};
-use rstudio_pm::edit::{Actor, Edits, OnExisting};
+use rstudio_pm::edit;
+use rstudio_pm::edit::{Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::repository::RepoKind;
@@ -307,12 +308,10 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     task.abort();
     assert_eq!(mirror.asked(), []);
     let fetches = Fetches::new(server.state.clone());
-    let repositories = Repositories::new(fetches.clone(), server.state.clone());
-    let edits = Edits::new(fetches, std::sync::Arc::default(), server.state.clone());
+    let repositories = Repositories::new(fetches, server.state.clone());
     let name = "bioc".parse().expect("a name");
     let actor = Actor("test".to_owned());
-    edits
-        .create_repo(&name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor)
+    edit::repo::create(&server.state, &name, RepoKind::Bioconductor, "", OnExisting::Fail, &actor)
         .await
         .expect("the repository is created");
     mirror.put(&at("3.20/bioc"), gz(index(PACKAGES + 1)));

@@ -5,6 +5,7 @@ use super::{AdminResult, Call, ok};
 use crate::api::binary::{
     AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
 };
+use crate::edit;
 use crate::http::error::Failure;
 use crate::http::wire_binary;
 use crate::r::platform::{ANY_ARCH, Arch};
@@ -15,7 +16,8 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (AddBinaries, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) =
-        app.edits.add_binaries(name, &body.distribution, &body.uploads, existing, &actor).await?;
+        edit::add_binary::add(&app.uploads, name, &body.distribution, &body.uploads, existing, &actor)
+            .await?;
     let packages = added.into_iter().map(|build| AddedBinary {
         file: build.upload.file,
         name: build.upload.package,
@@ -45,7 +47,7 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (RemoveBinary, _) = call.json().await?;
     let of = (body.name.as_str(), body.version.as_str());
     let (platform, removed) =
-        app.edits.remove_binary(name, of, &body.platform, &body.comment, &actor).await?;
+        edit::remove_binary::remove(&app.state, name, of, &body.platform, &body.comment, &actor).await?;
     let builds = removed.into_iter().map(|build| RemovedBinaryFile {
         arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: build.sha256.map(|digest| digest.to_string()),

@@ -5,6 +5,7 @@ use crate::api::package::{Package, Packages};
 use crate::api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,
 };
+use crate::edit;
 use crate::edit::{AddStatus, OnExisting, RemoveScope};
 use crate::http::error::Failure;
 use crate::model::point::Point;
@@ -60,7 +61,7 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (AddPackages, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
-    let (tx, added) = app.edits.add(name, &body.uploads, existing, &actor).await?;
+    let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
     let packages = added.into_iter().map(|(upload, added)| AddedPackage {
         file: upload.file,
         name: upload.package,
@@ -100,6 +101,6 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
         "current" => RemoveScope::Current,
         version => RemoveScope::Version(version.to_owned()),
     };
-    let versions = app.edits.remove(name, &body.name, scope, &body.comment, &actor).await?;
+    let versions = edit::remove::remove(&app.state, name, &body.name, scope, &body.comment, &actor).await?;
     ok(&RemovedPackage { name: body.name, versions })
 }

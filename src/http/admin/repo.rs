@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
+use crate::edit;
 use crate::edit::RepoEdit;
 use crate::http::app::App;
 use crate::http::error::Failure;
@@ -63,7 +64,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let name = name(&body.name)?;
     let kind = body.kind.parse().map_err(|e: UnknownRepoKind| Failure::bad_request(e.to_string()))?;
     let existing = on_existing(body.succeed_on_existing);
-    app.edits.create_repo(&name, kind, &body.description, existing, &actor).await?;
+    edit::repo::create(&app.state, &name, kind, &body.description, existing, &actor).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str())?))
 }
 
@@ -79,13 +80,13 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let new = body.new_name.as_deref().map(name).transpose()?;
     let shown = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
     let edit = RepoEdit { name: new, description: body.description, hidden: body.hidden };
-    app.edits.edit_repo(old, edit).await?;
+    edit::repo::edit(&app.state, old, edit).await?;
     ok(&show(app, &shown)?)
 }
 
 /// `DELETE /repos/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
-    call.app.edits.delete_repo(name).await?;
+    edit::repo::delete(&call.app.state, name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }
 
@@ -95,14 +96,14 @@ pub(super) async fn subscribe(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (Subscribe, _) = call.json().await?;
     let version = body.version.as_deref().map(version).transpose()?;
     let existing = on_existing(body.succeed_on_existing);
-    app.edits.subscribe_to(name, &body.source, version, existing, &actor).await?;
+    edit::subscription::subscribe(&app.state, name, &body.source, version, existing, &actor).await?;
     ok(&show(app, name)?)
 }
 
 /// `DELETE /repos/{name}/sources/{source}?version=`.
 pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
-    call.app.edits.unsubscribe_from(name, source, version, &call.actor).await?;
+    edit::subscription::unsubscribe(&call.app.state, name, source, version, &call.actor).await?;
     ok(&show(call.app, name)?)
 }
 
@@ -110,6 +111,6 @@ pub(super) async fn unsubscribe(call: Call<'_>, name: &str, source: &str) -> Adm
 pub(super) async fn reorder(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (Reorder, _) = call.json().await?;
-    app.edits.reorder(name, &body.sources, &actor).await?;
+    edit::subscription::reorder(&app.state, name, &body.sources, &actor).await?;
     ok(&show(app, name)?)
 }

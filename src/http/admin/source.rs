@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::{AdminResult, Call, name, ok, on_existing};
 use crate::api::source::{CreateSource, EditSource, Source, Transaction};
+use crate::edit;
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
@@ -60,7 +61,7 @@ pub(super) async fn create(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (CreateSource, _) = call.json().await?;
     let name = name(&body.name)?;
-    app.edits.create_source(&name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
+    edit::source::create(&app.state, &name, kind(&body.kind)?, on_existing(body.succeed_on_existing)).await?;
     Ok(response::json(StatusCode::CREATED, &show(app, name.as_str()).await?))
 }
 
@@ -74,12 +75,12 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
     let (body, _): (EditSource, _) = call.json().await?;
     let new = name(&body.new_name)?;
-    app.edits.rename_source(old, &new).await?;
+    edit::source::rename(&app.state, old, &new).await?;
     ok(&show(app, new.as_str()).await?)
 }
 
 /// `DELETE /sources/{name}`.
 pub(super) async fn delete(call: Call<'_>, name: &str) -> AdminResult {
-    call.app.edits.delete_source(name).await?;
+    edit::source::delete(&call.app.state, name).await?;
     ok(&serde_json::json!({ "deleted": name }))
 }

@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use super::{AdminResult, Call};
 use crate::api::upload::Upload;
+use crate::edit;
 use crate::http::error::Failure;
 use crate::http::{read_body, response};
 
@@ -18,8 +19,8 @@ pub(super) async fn take(call: Call<'_>) -> AdminResult {
     })?;
     let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
     let upload = match call.query.get("type") {
-        None | Some("source") => call.app.edits.upload(file, body).await?,
-        Some("binary") => call.app.edits.upload_binary(file, body).await?,
+        None | Some("source") => edit::upload::receive(&call.app.uploads, file, body).await?,
+        Some("binary") => edit::upload::receive_binary(&call.app.uploads, file, body).await?,
         Some(_) => return Err(Failure::bad_request("the parameter type must be source or binary")),
     };
     Ok(response::json(

@@ -265,14 +265,14 @@ fn serving(report: &mut Report) {
         [("kb100", "100 kB", 1), ("kb100", "100 kB", 64), ("mb20", "20 MB", 1), ("mb20", "20 MB", 8)]
     {
         let path = |repo: &str| server.url(&format!("/{repo}/latest/src/contrib/{file}_1.0.0.tar.gz"));
-        let (lent, stored) = (path("lent"), path("stored"));
-        fetch(&lent, &copy);
+        let (bundled, stored) = (path("lent"), path("stored"));
+        fetch(&bundled, &copy);
         let name = format!("{file}-{connections}");
         nginx.serve(&name, &fs::read(&copy).expect("just fetched"));
         let theirs = nginx.url(&name);
         fetch(&theirs, &copy);
         fetch(&stored, &copy);
-        let urls = [&lent, &stored, &theirs];
+        let urls = [&bundled, &stored, &theirs];
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
             let mut rates = [0.0; 3];

@@ -29,9 +29,9 @@ fn r_version_and_processor_are_read_from_the_archive() {
         server.told(&add(&tally.binary, "bookworm")),
         format!("Added tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
     );
-    let again = server.refused(&add(&tally.binary, "bookworm"));
-    assert!(again.starts_with("tally 0.2.1 is in the source 'team' for"), "{again}");
-    assert!(again.contains("--replace") && again.contains("--succeed-on-existing"), "{again}");
+    let error = server.refused(&add(&tally.binary, "bookworm"));
+    assert!(error.starts_with("tally 0.2.1 is in the source 'team' for"), "{error}");
+    assert!(error.contains("--replace") && error.contains("--succeed-on-existing"), "{error}");
     assert_eq!(
         server.told(&format!("{} --succeed-on-existing", add(&tally.binary, "bookworm"))),
         format!("Not added, already exists: tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
@@ -118,10 +118,10 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     let mut encoder = rstudio_pm::r::packages::gzip(Vec::new());
     encoder.write_all(&tar).expect("a Vec takes it");
     std::fs::write(&damaged, encoder.finish().expect("a Vec takes it")).expect("written");
-    let (again, line) =
+    let (advice, line) =
         ("build the package again with R CMD", format!("add --source=team --path={}", damaged.display()));
-    refused(&add(&damaged, "noble"), &format!("{again} INSTALL --build"));
-    refused(&line, &format!("{again} build"));
+    refused(&add(&damaged, "noble"), &format!("{advice} INSTALL --build"));
+    refused(&line, &format!("{advice} build"));
     let info = server.json("info --source=team");
     assert_eq!(info["packages"], 3, "{info}");
 }
@@ -171,8 +171,8 @@ fn a_damaged_binary_of_the_same_size_is_repaired_by_adding_it_again() {
         assert_eq!(answer.status, 200);
         (answer.header("x-package-type").unwrap_or_default().to_owned(), digest(&answer.body))
     };
-    let sound = ("binary".to_owned(), stored.as_str().expect("a digest").to_owned());
-    assert_eq!(served(&server), sound);
+    let original = ("binary".to_owned(), stored.as_str().expect("a digest").to_owned());
+    assert_eq!(served(&server), original);
     let last = |server: &Server| server.json("info --source=team")["last_transaction"]["id"].clone();
     let transaction = last(&server);
     for flag in ["--succeed-on-existing", "--replace", ""] {
@@ -182,7 +182,7 @@ fn a_damaged_binary_of_the_same_size_is_repaired_by_adding_it_again() {
         assert_eq!(served(&server).0, "source", "{flag}: the damage is detected");
         let ran = server.rspm(&format!("{line} {flag}"));
         assert_eq!(ran.code == 0, !flag.is_empty(), "{flag}: {}", ran.err);
-        assert_eq!(served(&server), sound, "{flag}: at the next request");
+        assert_eq!(served(&server), original, "{flag}: at the next request");
     }
     assert_eq!(last(&server), transaction, "no list changed");
 }
@@ -192,14 +192,14 @@ fn a_damaged_source_package_of_the_same_size_is_repaired_by_adding_it_again() {
     let mut server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     let path = "/prod/latest/src/contrib/greeting_1.0.0.tar.gz";
-    let sound = server.get(path).body;
-    let object = damage(&server, "packages", &digest(&sound).into());
+    let original = server.get(path).body;
+    let object = damage(&server, "packages", &digest(&original).into());
     server.restart();
     assert_eq!(server.get(path).status, 503, "a damaged file is not served");
     let error = server.refused(&format!("add --source=team --path={}", greeting.source.display()));
     assert!(error.contains("is in the source 'team' already"), "{error}");
-    assert!(server.get(path).body == sound, "at the next request");
-    assert!(std::fs::read(object).expect("stored") == sound);
+    assert!(server.get(path).body == original, "at the next request");
+    assert!(std::fs::read(object).expect("stored") == original);
 }
 
 #[test]

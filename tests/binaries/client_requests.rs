@@ -448,8 +448,8 @@ fn every_recorded_request_gets_what_its_client_expects() {
                 // Clients revalidate each day with this ETag.
                 let tag = answer.header("etag").unwrap_or_else(|| panic!("{request}: no ETag"));
                 let headers = [headers.as_slice(), &[("If-None-Match", tag)]].concat();
-                let again = http::request(method, &server.url(&path), &headers, b"");
-                assert_eq!(again.status, 304, "{request}");
+                let revalidated = http::request(method, &server.url(&path), &headers, b"");
+                assert_eq!(revalidated.status, 304, "{request}");
             }
             // The binary format of RDS, version 2 or 3, which R's readRDS detects.
             Expected::Rds => assert!(gunzipped(&answer.body).starts_with(b"X\n"), "{request}"),

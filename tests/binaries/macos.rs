@@ -201,11 +201,11 @@ fn binaries_of_a_mirror_are_listed_by_r_version_and_processor_and_fetched_on_req
         until("it is stored by its digest", || {
             get(&server, &path, None).header("etag") == Some(digest.as_str())
         });
-        let asked = web.asked();
+        let requests = web.asked();
         assert_eq!(
-            asked.iter().filter(|asked| asked.path == format!("{tree}/{file}")).count(),
+            requests.iter().filter(|request| request.path == format!("{tree}/{file}")).count(),
             1,
-            "{asked:?}"
+            "{requests:?}"
         );
     }
     let contrib = server.url(&format!("/r/latest/{ARM_45}"));

@@ -236,12 +236,12 @@ fn a_binary_added_later_changes_no_version_of_an_older_snapshot() {
         tally.binary.display()
     ));
     add(&server, &[&tally], "noble");
-    let late = get(&server, &full, None);
-    assert_eq!(versions(&late.text()), versions(&plain.text()));
-    assert!(late.text().contains("Built:"), "the binary is listed nevertheless");
-    assert_ne!(late.header("etag"), plain.header("etag"));
+    let after = get(&server, &full, None);
+    assert_eq!(versions(&after.text()), versions(&plain.text()));
+    assert!(after.text().contains("Built:"), "the binary is listed nevertheless");
+    assert_ne!(after.header("etag"), plain.header("etag"));
     let source = get(&server, &format!("/prod/{before}/src/contrib/PACKAGES"), None).text();
-    assert_eq!(versions(&late.text()), versions(&source));
+    assert_eq!(versions(&after.text()), versions(&source));
 }
 
 #[test]

@@ -136,15 +136,19 @@ fn line(server: &Server, part: &str) -> String {
 #[test]
 fn twenty_packages_are_installed_and_loaded_without_a_compiler() {
     let server = server();
-    let got = install(&server, "/prod/__linux__/bookworm/latest", "documented", WANTED);
-    let sources: Vec<_> = got.iter().filter(|(_, (how, _))| how != "binary").collect();
+    let packages = install(&server, "/prod/__linux__/bookworm/latest", "documented", WANTED);
+    let sources: Vec<_> = packages.iter().filter(|(_, (how, _))| how != "binary").collect();
     assert!(sources.is_empty(), "{sources:?}");
-    let compiled = got.values().filter(|(_, compiled)| compiled == "compiled").count();
-    assert!(got.len() >= 20 && compiled >= 8, "{} packages, {compiled} of them compiled: {got:?}", got.len());
+    let compiled = packages.values().filter(|(_, compiled)| compiled == "compiled").count();
+    assert!(
+        packages.len() >= 20 && compiled >= 8,
+        "{} packages, {compiled} of them compiled: {packages:?}",
+        packages.len()
+    );
     for chain in ["tibble", "pillar", "vctrs", "lifecycle", "rlang"] {
-        assert!(got.contains_key(chain), "{chain}: {got:?}");
+        assert!(packages.contains_key(chain), "{chain}: {packages:?}");
     }
-    until("there is a line for each package", || log(&server).lines().count() == got.len());
+    until("there is a line for each package", || log(&server).lines().count() == packages.len());
     let is_binary =
         |line: &str| line.contains(r#""type":"binary_current""#) && line.contains(r#""match_type":"#);
     assert!(log(&server).lines().all(is_binary), "{}", log(&server));
@@ -154,8 +158,8 @@ fn twenty_packages_are_installed_and_loaded_without_a_compiler() {
 fn the_explicit_address_serves_binaries_without_r_in_the_user_agent() {
     let server = server();
     let explicit = format!("/prod/latest/bin/linux/bookworm-x86_64/{}", binary::r_version());
-    let got = install(&server, &explicit, "default", "memoise digest");
-    assert!(got.len() >= 5 && got.values().all(|(how, _)| how == "binary"), "{got:?}");
+    let packages = install(&server, &explicit, "default", "memoise digest");
+    assert!(packages.len() >= 5 && packages.values().all(|(how, _)| how == "binary"), "{packages:?}");
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn an_address_of_a_binary_survives_its_replacement_but_not_its_removal() {
     assert!(newer != address && second.body != first.body);
     assert!(get(&server, &address, None).body == first.body, "the previous one at its own address");
     server.told(&format!("remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"));
-    for gone in [&address, &newer] {
-        assert_eq!(get(&server, gone, None).status, 404, "{gone}");
+    for removed in [&address, &newer] {
+        assert_eq!(get(&server, removed, None).status, 404, "{removed}");
     }
     let older = newer.replace("/latest/", &format!("/{before}/"));
     assert!(get(&server, &older, None).body == second.body, "the older snapshot retains it");

@@ -160,11 +160,11 @@ fn a_binary_is_also_served_by_the_file_name_that_r_gives_it() {
     let ask = |arch: &str, file: &str| {
         get(&server, &format!("/prod/latest/bin/linux/noble-{arch}/{r}/src/contrib/{file}"), None)
     };
-    let usual = ask("x86_64", "tally_0.2.1.tar.gz");
+    let by_plain_name = ask("x86_64", "tally_0.2.1.tar.gz");
     let by_r_name = ask("x86_64", "tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
-    assert_eq!((by_r_name.status, &by_r_name.body), (200, &usual.body));
+    assert_eq!((by_r_name.status, &by_r_name.body), (200, &by_plain_name.body));
     assert_eq!(kind_of(&by_r_name), format!("binary {r}-noble"));
-    assert_eq!(by_r_name.header("etag"), usual.header("etag"));
+    assert_eq!(by_r_name.header("etag"), by_plain_name.header("etag"));
     for (arch, file) in [
         ("x86_64", "tally_0.2.1_R_aarch64-unknown-linux-gnu.tar.gz"),
         ("x86_64", "tally_0.2.1_R_x86_64-apple-darwin20.tar.gz"),

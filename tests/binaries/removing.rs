@@ -62,9 +62,9 @@ fn a_removed_binary_stays_in_older_snapshots() {
     assert!(!record(index("latest")).expect("listed").contains("Built:"));
     assert!(record(index(&before)).expect("listed").contains("Built:"));
 
-    let again = server.refused(&line(&format!("{r}-noble")));
+    let error = server.refused(&line(&format!("{r}-noble")));
     assert_eq!(
-        again,
+        error,
         format!(
             "the source 'team' has no binary of tally 0.2.1 for {r}-noble; it has binaries for {r}-bookworm/x86_64"
         )

@@ -354,15 +354,15 @@ fn damage_of_a_large_binary_is_detected_before_a_byte_is_sent() {
     let sum = sum.as_str().expect("a digest");
     let path = PLUMBER.replace("plumber_0.4.6", "large_1.0");
     let stored = server.dir().join(format!("data/binaries/binaries/{}/{sum}", &sum[..2]));
-    let sound = std::fs::read(&stored).expect("stored");
-    let mut damaged = sound.clone();
+    let original = std::fs::read(&stored).expect("stored");
+    let mut damaged = original.clone();
     *damaged.last_mut().expect("not empty") ^= 1;
     std::fs::write(&stored, &damaged).expect("written");
     let line = logged.served("source", &path, Some(&agent("3.5.2")));
     assert!(line.contains("\"failed_service\":\"service_error_ash\""), "{line}");
-    let aside = server.dir().join(format!("data/binaries/damaged/binaries/{}/{sum}", &sum[..2]));
+    let quarantined = server.dir().join(format!("data/binaries/damaged/binaries/{}/{sum}", &sum[..2]));
     assert!(!stored.exists());
-    assert_eq!(std::fs::read(&aside).expect("set aside"), damaged, "for the administrator");
+    assert_eq!(std::fs::read(&quarantined).expect("set aside"), damaged, "for the administrator");
 }
 
 #[test]

@@ -94,8 +94,8 @@ fn windows_binaries_of_a_mirror_are_listed_and_fetched_on_request() {
         );
         let digest = hex::encode(sha2::Sha256::digest(&answer.body));
         until("it is stored by its digest", || {
-            let again = get(&server, &format!("/r/latest/bin/windows/contrib/4.5/{file}"), None);
-            again.header("etag") == Some(format!("\"{digest}\"").as_str())
+            let answer = get(&server, &format!("/r/latest/bin/windows/contrib/4.5/{file}"), None);
+            answer.header("etag") == Some(format!("\"{digest}\"").as_str())
         });
     }
     assert_eq!(records.matches("RVersion: 4.5").count(), names.len(), "{records}");
@@ -240,9 +240,9 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     let upstream = binary_server::builds(&["alpha"]);
     let mut server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
-    let sound = ask(&server, "alpha");
-    assert_eq!(kind(&sound), BINARY);
-    let sum = hex::encode(sha2::Sha256::digest(&sound.body));
+    let original = ask(&server, "alpha");
+    assert_eq!(kind(&original), BINARY);
+    let sum = hex::encode(sha2::Sha256::digest(&original.body));
     until("the row has it as stored", || {
         server.json("list binaries --source=cran --name=alpha")[0]["stored"] == true
     });
@@ -252,16 +252,16 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     std::fs::write(&object, &damaged).expect("written");
     server.restart();
     upstream.asked();
-    let again = ask(&server, "alpha");
-    assert_eq!((kind(&again), again.body == sound.body), (BINARY, true));
+    let second = ask(&server, "alpha");
+    assert_eq!((kind(&second), second.body == original.body), (BINARY, true));
     server.wait_for_log("fetching it again");
     let file = format!("{TREE}/alpha_1.0.tar.gz");
     assert_eq!(upstream.asked().iter().filter(|request| request.path == file).count(), 1);
-    until("it is replaced", || std::fs::read(&object).is_ok_and(|bytes| bytes == sound.body));
+    until("it is replaced", || std::fs::read(&object).is_ok_and(|bytes| bytes == original.body));
     // Several times: the first requests may still join the running fetch.
     for _ in 0..30 {
         let third = ask(&server, "alpha");
-        assert_eq!((kind(&third), third.body == sound.body), (BINARY, true));
+        assert_eq!((kind(&third), third.body == original.body), (BINARY, true));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert!(upstream.asked().is_empty(), "from storage");
@@ -316,17 +316,20 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     let first = ask(&server, "alpha").body;
 
     // A rebuilt binary of the same version, a binary of a version without a source, and one for another processor.
-    let again = binary_server::build("alpha", "1.0").with("more", "of it").bytes();
-    let early = binary_server::build("alpha", "1.1").bytes();
-    let stray = binary_server::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
-    let records =
-        [binary_server::record("alpha", "1.0", &again), binary_server::record("alpha", "1.1", &early), stray]
-            .concat();
-    upstream.put(&format!("{TREE}/alpha_1.0.tar.gz"), again.clone());
-    upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), early);
+    let rebuilt = binary_server::build("alpha", "1.0").with("more", "of it").bytes();
+    let next_version = binary_server::build("alpha", "1.1").bytes();
+    let other_processor = binary_server::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
+    let records = [
+        binary_server::record("alpha", "1.0", &rebuilt),
+        binary_server::record("alpha", "1.1", &next_version),
+        other_processor,
+    ]
+    .concat();
+    upstream.put(&format!("{TREE}/alpha_1.0.tar.gz"), rebuilt.clone());
+    upstream.put(&format!("{TREE}/alpha_1.1.tar.gz"), next_version);
     upstream.put(&format!("{TREE}/PACKAGES"), records);
     assert!(server.sync().expect("good").contains(": 1 new"));
-    assert!(ask(&server, "alpha").body == again, "the newest binary");
+    assert!(ask(&server, "alpha").body == rebuilt, "the newest binary");
     let old = format!("/r/{frozen}/{full}/alpha_1.0.tar.gz");
     assert!(get(&server, &old, None).body == first, "the older snapshot retains its own");
     assert_eq!(index(&frozen.to_string()).text(), before);
@@ -341,7 +344,7 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     let archived = "/r/__linux__/noble/latest/src/contrib/Archive/alpha/alpha_1.0.tar.gz";
     let answer = get(&server, archived, Some(AGENT));
     assert_eq!(
-        (kind(&answer), answer.body == again),
+        (kind(&answer), answer.body == rebuilt),
         (BINARY, true),
         "binaries of archived releases are served"
     );

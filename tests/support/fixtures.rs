@@ -40,9 +40,9 @@ impl Server {
     /// Syncs a source, or the rules of system requirements, and waits; returns the final message, or the error.
     pub(crate) fn sync_of(&self, kind: &str) -> Result<String, String> {
         let mut job = self.call("POST", "/sync", &serde_json::json!({ "type": kind }));
-        let begun = Instant::now();
+        let start = Instant::now();
         while job["status"] == "running" {
-            assert!(begun.elapsed() < Duration::from_secs(60), "the sync does not end: {job}");
+            assert!(start.elapsed() < Duration::from_secs(60), "the sync does not end: {job}");
             std::thread::sleep(Duration::from_millis(10));
             job = self.call("GET", &format!("/jobs/{}", job["id"]), &serde_json::Value::Null);
         }
@@ -62,9 +62,9 @@ pub(crate) fn mirror(root: &Path) {
 
 /// Waits until the condition is true; panics with its description after 30 s.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let start = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

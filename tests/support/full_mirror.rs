@@ -48,14 +48,14 @@ pub(crate) fn write(root: &Path, size: Size, index: Option<&Path>) -> io::Result
         let share = (size.archived * (place + 1) / listed.len()).saturating_sub(archive.len());
         let is_last = place + 1 == listed.len();
         let left = size.archived - archive.len();
-        let wanted = if is_last { left } else { random.below(2 * share + 1).min(left) };
+        let count = if is_last { left } else { random.below(2 * share + 1).min(left) };
         let newest = BEGIN + random.below(440_000_000) as i64;
-        for release in 0..wanted {
+        for release in 0..count {
             archive.push(MetaRow {
                 package: package.name.clone(),
                 file: format!("{}_0.{}.{release}.tar.gz", package.name, release / 10),
                 size: 2_000 + random.below(3_000_000) as u64,
-                mtime: Timestamp((newest - (wanted - release) as i64 * 5_000_000) * SECOND),
+                mtime: Timestamp((newest - (count - release) as i64 * 5_000_000) * SECOND),
             });
         }
         current.push(MetaRow {

@@ -237,8 +237,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let of = |name: &str| headers.get(name).cloned();
-    let asked = Asked { path: path.clone(), range: of("range"), if_range: of("if-range") };
-    shared.asked.lock().unwrap().push(asked);
+    let request = Asked { path: path.clone(), range: of("range"), if_range: of("if-range") };
+    shared.asked.lock().unwrap().push(request);
     shared.sending.fetch_add(1, Ordering::SeqCst);
     let _sending = Sending(&shared.sending);
     let (page, cut) = {

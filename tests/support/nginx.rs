@@ -48,7 +48,7 @@ impl Nginx {
             .spawn()
             .unwrap_or_else(|e| panic!("nginx cannot be run ({e}): install nginx-light"));
         let mut nginx = Nginx { dir, process, port };
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
             if nginx.process.try_wait().expect("our own child").is_some() {
                 let log = nginx.log("error.log");
@@ -58,7 +58,7 @@ impl Nginx {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(nginx);
             }
-            assert!(begun.elapsed() < Duration::from_secs(30), "nginx: {}", nginx.log("error.log"));
+            assert!(start.elapsed() < Duration::from_secs(30), "nginx: {}", nginx.log("error.log"));
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -154,7 +154,7 @@ fn launch(home: &Path) -> u16 {
         .stdout(log.try_clone().expect("a file"))
         .stderr(log)
         .spawn()
-        .expect("postgres lies beside initdb");
+        .expect("postgres is installed with initdb");
     answers(home, port, &mut server);
     watch(home, server.id());
     let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
@@ -169,7 +169,7 @@ fn launch(home: &Path) -> u16 {
 /// Creates a cluster in `home` and returns its data directory.
 fn init(home: &Path) -> PathBuf {
     let data = home.join("data");
-    let made = as_owner("initdb")
+    let output = as_owner("initdb")
         .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
         .arg(&data)
         .current_dir("/")
@@ -177,22 +177,22 @@ fn init(home: &Path) -> PathBuf {
         .unwrap_or_else(|e| {
             panic!("initdb cannot be run ({e}): install postgresql and put its bin into PATH")
         });
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
     data
 }
 
 /// Waits until a new server accepts sessions; its log is `home/log`.
 fn answers(home: &Path, port: u16, server: &mut Child) {
-    let begun = Instant::now();
+    let start = Instant::now();
     let ready = || {
         let mut ask = as_owner("pg_isready");
         ask.arg("-q").arg("-h").arg(home).args(["-p", &port.to_string()]);
-        ask.current_dir("/").status().expect("pg_isready lies beside initdb").success()
+        ask.current_dir("/").status().expect("pg_isready is installed with initdb").success()
     };
     while !ready() {
         let log = || fs::read_to_string(home.join("log")).unwrap_or_default();
         assert!(server.try_wait().expect("our child").is_none(), "PostgreSQL ended: {}", log());
-        assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
+        assert!(start.elapsed() < Duration::from_secs(60), "PostgreSQL does not answer: {}", log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -263,7 +263,7 @@ impl Own {
         }
         let errors = log.try_clone().expect("a file");
         let command = detached(command.current_dir("/").stdin(Stdio::null())).stdout(log).stderr(errors);
-        let mut process = command.spawn().expect("postgres lies beside initdb");
+        let mut process = command.spawn().expect("postgres is installed with initdb");
         answers(home, self.port, &mut process);
         self.process = Some(process);
     }

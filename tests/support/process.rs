@@ -25,12 +25,12 @@ pub(crate) fn end(command: &mut Command) -> Ended {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?} cannot be run: {e}"));
-    let begun = Instant::now();
+    let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().expect("our own child") {
             break Some(status);
         }
-        if begun.elapsed() > PATIENCE {
+        if start.elapsed() > PATIENCE {
             child.kill().expect("it runs");
             child.wait().expect("our own child");
             break None;

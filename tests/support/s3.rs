@@ -44,7 +44,7 @@ fn start() -> (SocketAddr, File) {
             kill $server
         ) &"#;
     let log = File::create(folder.join("log")).expect("the server's log");
-    let begun = Command::new("sh")
+    let status = Command::new("sh")
         .args(["-c", script])
         .arg(program())
         .arg(address.port().to_string())
@@ -55,11 +55,11 @@ fn start() -> (SocketAddr, File) {
         .stdout(log.try_clone().expect("the log again"))
         .stderr(log)
         .status();
-    assert!(begun.is_ok_and(|status| status.success()), "sh can be run");
-    let begun = Instant::now();
+    assert!(status.is_ok_and(|status| status.success()), "sh can be run");
+    let start = Instant::now();
     while !answers(address) {
         assert!(
-            begun.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_secs(60),
             "moto_server does not start: see {}",
             folder.display()
         );

@@ -33,11 +33,11 @@ pub(crate) fn limits() -> Limits {
 
 /// Opens the database, with retries: tasks of a stopped server may still hold its lock for a short time.
 fn open_database(config: &Config) -> Db {
-    let begun = std::time::Instant::now();
+    let start = std::time::Instant::now();
     loop {
         match Db::open(config) {
             Ok(db) => return db,
-            Err(DbError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => {
+            Err(DbError::Locked { .. }) if start.elapsed() < Duration::from_secs(20) => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) => panic!("{error}"),

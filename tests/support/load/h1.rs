@@ -104,8 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let head = String::from_utf8_lossy(&head).into_owned();
                 return Ok((head, first_byte.unwrap_or_else(Instant::now)));
             }
-            let had = self.ahead.len();
-            self.more().await.map_err(|e| format!("no answer, after {had} bytes of its head: {e}"))?;
+            let received = self.ahead.len();
+            self.more().await.map_err(|e| format!("no answer, after {received} bytes of its head: {e}"))?;
             first_byte.get_or_insert_with(Instant::now);
         }
     }

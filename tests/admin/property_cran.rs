@@ -84,8 +84,12 @@ pub(super) fn binary_url_is_the_origin_of_binaries() {
         syncs(server);
         assert_eq!(kind(server).as_deref(), Some(expected));
     }
-    let paths = first.asked().into_iter().chain(second.asked()).map(|request| request.path);
-    assert!(paths.filter(|path| path.ends_with("/PACKAGES")).count() >= 2, "each server gets a request");
+    for server in [&first, &second] {
+        assert!(
+            server.asked().iter().any(|request| request.path.ends_with("/PACKAGES")),
+            "each gets a request"
+        );
+    }
     let server = Builder::default().gcfg("[CRAN]\nBinaryURL = https://h/bin/linux/noble/4.5").prepare();
     let checked = server.rspm("check-config");
     assert!(

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
-//! | work | `upstream` `state` `catalog` `jobs` `control` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `fetch`, `sync` → all of these; `serve` → also `fetch`; `edit` → also `serve`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
+//! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -53,6 +53,8 @@ pub mod edit;
 pub mod fetch;
 /// Running jobs, their progress, and schedules.
 pub mod jobs;
+/// Transactions: claims trees, writes invisible rows in chunks, publishes or removes them.
+pub mod publish;
 /// The read side of repositories: points, owners, files, indexes, listings, explanations.
 pub mod serve;
 /// Handles of the stores and of the other work rooms.

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "control",
         ],
     ),
+    ("publish", &["model", "db", "catalog", "jobs", "state"]),
     ("fetch", &["model", "config", "r", "db", "storage", "upstream", "state"]),
     (
         "serve",
@@ -35,13 +36,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "fetch",
         ],
     ),
-    ("edit", &["model", "config", "r", "db", "storage", "catalog", "state", "fetch", "serve"]),
+    ("edit", &["model", "config", "r", "db", "storage", "catalog", "state", "publish", "fetch", "serve"]),
     ("upkeep", &["model", "config", "db", "storage", "catalog", "jobs", "state", "fetch", "serve", "edit"]),
     (
         "sync",
         &[
             "model", "config", "r", "advisory", "bundle", "metrics", "db", "storage", "upstream", "catalog",
-            "jobs", "state",
+            "jobs", "state", "publish",
         ],
     ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),

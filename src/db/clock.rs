@@ -45,6 +45,27 @@ pub struct Publish {
     pub repo_steps: Vec<NewRepoStep>,
 }
 
+impl Publish {
+    /// A publish without changes.
+    #[must_use]
+    pub fn new(kind: tx::TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
+        Publish {
+            now,
+            source: None,
+            repo: None,
+            kind,
+            started_at,
+            published_from: None,
+            published_to: None,
+            counts: Counts::default(),
+            actor: actor.to_owned(),
+            comment: String::new(),
+            trees: Vec::new(),
+            repo_steps: Vec::new(),
+        }
+    }
+}
+
 /// The complete new subscription list of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRepoStep {

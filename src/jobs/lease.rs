@@ -73,8 +73,43 @@ impl Lease {
         if self.fence.is_none() {
             return Ok(());
         }
+        self.write(db, |_| Ok(())).await
+    }
+
+    /// Runs [`Db::write`] under the lease.
+    ///
+    /// # Errors
+    /// [`LeaseLost`], or the database failed.
+    pub async fn write<T, F>(&self, db: &Db, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        db.write(self.guarded(f)).await
+    }
+
+    /// Runs [`Db::bulk`] under the lease.
+    ///
+    /// # Errors
+    /// As [`Lease::write`].
+    pub async fn bulk<T, F>(&self, db: &Db, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        db.bulk(self.guarded(f)).await
+    }
+
+    fn guarded<T, F>(&self, f: F) -> impl Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static
+    where
+        T: 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
+    {
         let guard = self.guard();
-        db.write(move |c| guard.check(c)).await
+        move |c| {
+            guard.check(c)?;
+            f(c)
+        }
     }
 
     /// Releases the lease.

@@ -136,3 +136,12 @@ pub struct Counts {
     /// Packages removed from the list.
     pub removed: i64,
 }
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.added += other.added;
+        self.updated += other.updated;
+        self.archived += other.archived;
+        self.removed += other.removed;
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::apply::{self, ValidatorUpdates};
+use super::apply::ValidatorUpdates;
 use super::fetch::{MirrorReply, request};
 use super::index_files::Coverage;
 use super::plan::Plan;
@@ -19,6 +19,8 @@ use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
+use crate::publish::edit;
+use crate::publish::transaction::{Rows, abandon};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{self as r, Component, Part, Version, VersionName};
 use crate::state::State;
@@ -125,12 +127,11 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
     let config = Config::parse(&bytes).map_err(|error| refused(&error))?;
     if state.catalog.get().bioconductor.as_deref() != Some(&config) {
         let text = config.render();
-        let write = state.db.write(move |c| {
+        let declare = move |c: &mut dyn Conn| {
             bioconductor::declare(c, &text)?;
             clock::bump_catalog(c)
-        });
-        write.await?;
-        state.catalog.refresh(&state.db).await?;
+        };
+        edit::write(state, declare).await?;
     }
     Ok(config)
 }
@@ -201,10 +202,9 @@ impl VersionSync<'_> {
         declared: VersionDeclaration,
         started_at: Timestamp,
     ) -> Result<VersionOutcome, SyncError> {
-        let SyncContext { state, report, .. } = self.run;
         // Everything was read, and nothing is written yet.
         let mut work = self.run.transaction(SOURCE, started_at);
-        work.comment = format!("Bioconductor {}", self.version);
+        work.publish.comment = format!("Bioconductor {}", self.version);
         let mut memory = ValidatorUpdates::new();
         let written = async {
             for (list, look) in declared.0 {
@@ -230,25 +230,22 @@ impl VersionSync<'_> {
         };
         let written: Result<(), SyncError> = written.await;
         if let Err(error) = written {
-            work.roll_back().await;
+            work.transaction.roll_back().await;
             return Err(error);
         }
-        if work.is_empty() {
+        if work.transaction.is_empty() {
             self.run.store_validators(memory).await?;
             return Ok(VersionOutcome::Nothing);
         }
-        let (tx, counts) = work.publish(memory, (state.clock)()).await?;
-        report.progress("publishing", 1, Some(1));
-        state.catalog.refresh(&state.db).await?;
+        let (tx, counts) = work.publish(memory, (self.run.state.clock)()).await?;
         Ok(VersionOutcome::Published(tx, counts))
     }
 
     /// Removes the pending rows of a sync that was killed.
     async fn recover(&self) -> Result<(), SyncError> {
-        for tree in self.run.state.db.read(pending).await? {
-            apply::abandon(&self.run.state.db, self.run.lease, SOURCE, tree).await?;
-        }
-        Ok(())
+        let db = &self.run.state.db;
+        let trees = db.read(pending).await?;
+        Ok(abandon(db, self.run.lease, Rows::Releases(SOURCE), &trees).await?)
     }
 
     /// Returns the list of packages of a part; the first sync creates its tree.
@@ -259,12 +256,9 @@ impl VersionSync<'_> {
         let tree = match trees.iter().find(|tree| tree.role == Role::Source && tree.label == label) {
             Some(found) => found.id,
             None => {
-                let fence = lease.guard();
-                let made = state.db.write(move |c| {
-                    fence.check(c)?;
-                    tree::create(c, SOURCE, &label, Role::Source, Axis::Step)
-                });
-                made.await?
+                let create =
+                    move |c: &mut dyn Conn| tree::create(c, SOURCE, &label, Role::Source, Axis::Step);
+                lease.write(&state.db, create).await?
             }
         };
         Ok(PackageList {

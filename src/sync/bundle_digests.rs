@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::SyncError;
-use super::apply::CHUNK;
 use super::plan::Plan;
 use crate::db::Db;
 use crate::db::file::{self, FetchedFacts, FileWithoutDigest};
 use crate::jobs::lease::Lease;
 use crate::model::change::Change;
 use crate::model::ids::SourceId;
+use crate::publish::transaction::CHUNK;
 use crate::upstream::mirror_view::{MirrorView, Object};
 
 /// Sets the digests of the releases that a plan introduces.
@@ -34,12 +34,8 @@ pub(super) async fn set_in_releases(
     let learnt: Vec<FetchedFacts> =
         unknown.iter().filter_map(|unknown| find_digest(unknown, shown)).collect();
     for chunk in learnt.chunks(CHUNK) {
-        let (chunk, fence): (Arc<[FetchedFacts]>, _) = (chunk.into(), lease.guard());
-        let write = db.bulk(move |c| {
-            fence.check(c)?;
-            file::update(c, &chunk)
-        });
-        write.await?;
+        let chunk: Arc<[FetchedFacts]> = chunk.into();
+        lease.bulk(db, move |c| file::update(c, &chunk)).await?;
     }
     Ok(learnt.len())
 }

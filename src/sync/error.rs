@@ -2,6 +2,7 @@
 
 use crate::db::DbError;
 use crate::jobs::lease::ClaimError;
+use crate::publish::transaction::WriteError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
@@ -37,6 +38,15 @@ pub enum SyncError {
     /// The server is stopping.
     #[error("the server is stopping; the sync will run again after the next start")]
     Stopping,
+}
+
+impl From<WriteError> for SyncError {
+    fn from(error: WriteError) -> SyncError {
+        match error {
+            WriteError::Halted => SyncError::Halted,
+            WriteError::Db(error) => SyncError::Db(error),
+        }
+    }
 }
 
 impl From<ClaimError> for SyncError {

@@ -38,6 +38,7 @@ use crate::model::ids::{SourceId, TreeId};
 use crate::model::point::PointTree;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::publish::transaction::{Rows, abandon};
 use crate::r::bioconductor::VersionName;
 use crate::state::State;
 use failures::{MeasuredSync, log_failure, log_success};
@@ -158,12 +159,12 @@ impl Sync {
             Err(error) => Err(error.into()),
             Ok(lease) => {
                 let undone = async {
-                    binaries::abandon(&state.db, &lease, lists).await?;
-                    apply::abandon(&state.db, &lease, SourceId::CRAN, tree.id).await
+                    abandon(&state.db, &lease, Rows::Binaries, &lists).await?;
+                    abandon(&state.db, &lease, Rows::Releases(SourceId::CRAN), &[tree.id]).await
                 };
                 let undone = undone.await;
                 lease.release(&state.db).await;
-                undone
+                Ok(undone?)
             }
         }
     }
@@ -175,12 +176,9 @@ impl Sync {
             Err(ClaimError::HeldByOther(_)) => return Ok(()),
             claimed => claimed?,
         };
-        let mut undone = Ok(());
-        for tree in trees {
-            undone = undone.and(apply::abandon(&state.db, &lease, source, *tree).await);
-        }
+        let undone = abandon(&state.db, &lease, Rows::Releases(source), trees).await;
         lease.release(&state.db).await;
-        undone
+        Ok(undone?)
     }
 
     /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.

@@ -14,6 +14,8 @@ use super::index_files::{
 };
 use super::plan::Plan;
 use super::task::SyncTrigger;
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
 use crate::db::upstream::StoredValidators;
 use crate::db::{Conn, DbError, tree, upstream};
 use crate::jobs::Reporter;
@@ -21,6 +23,7 @@ use crate::jobs::lease::Lease;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
+use crate::publish::transaction::{Rows, Transaction, abandon};
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -153,25 +156,23 @@ impl SyncContext<'_> {
         }
         let mut work = self.transaction(list.source, started_at);
         if let Err(error) = work.write(list.tree, planned.plan).await {
-            work.roll_back().await;
+            work.transaction.roll_back().await;
             return Err(error);
         }
         let (tx, counts) = work.publish(planned.validators, (state.clock)()).await?;
-        self.report.progress("publishing", 1, Some(1));
-        state.catalog.refresh(&state.db).await?;
         Ok(SyncSummary::Published(tx, counts, held))
     }
 
     /// Returns an empty transaction.
     pub(super) fn transaction(&self, source: SourceId, started_at: Timestamp) -> SyncTransaction<'_> {
-        SyncTransaction::new(
-            &self.state.db,
-            self.lease,
-            source,
-            started_at,
-            self.trigger.actor(),
-            self.report,
-        )
+        let now = (self.state.clock)();
+        let publish = Publish {
+            source: Some(source),
+            ..Publish::new(TxKind::Sync, now, started_at, self.trigger.actor())
+        };
+        let rows = Rows::Releases(source);
+        let transaction = Transaction::new(self.state, self.lease, self.report, rows);
+        SyncTransaction { transaction, source, publish }
     }
 
     /// Revalidates the files of a list. Until something is written, every await point is a safe point to halt.
@@ -280,7 +281,7 @@ impl SyncContext<'_> {
         };
         let found = db.read(read).await?;
         if found.pending.is_some() {
-            apply::abandon(db, self.lease, list.source, found.id).await?;
+            abandon(db, self.lease, Rows::Releases(list.source), &[found.id]).await?;
             return Ok(db.read(read).await?);
         }
         Ok(found)
@@ -308,11 +309,6 @@ impl SyncContext<'_> {
 
     /// Writes validators.
     pub(super) async fn store_validators(&self, memory: ValidatorUpdates) -> Result<(), SyncError> {
-        let fence = self.lease.guard();
-        let write = self.state.db.write(move |c| {
-            fence.check(c)?;
-            apply::store_validators(c, &memory)
-        });
-        Ok(write.await?)
+        Ok(self.lease.write(&self.state.db, move |c| apply::store_validators(c, &memory)).await?)
     }
 }

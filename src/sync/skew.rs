@@ -7,6 +7,7 @@ use super::SyncError;
 use crate::db::skew::{self, Skew};
 use crate::db::{self, DbError};
 use crate::model::time::{SECOND, Timestamp};
+use crate::publish::edit;
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -28,8 +29,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
     if !vouched {
         return Err(DbError::Skew(found).into());
     }
-    state.db.write(move |c| skew::repair(c, now, false)).await?;
-    state.catalog.refresh(&state.db).await?;
+    edit::write(state, move |c| skew::repair(c, now, false)).await?;
     tracing::info!(
         target: "sync",
         "the last publish or closed day is of {row}; the clock of {} agrees with this machine's ({now})",

@@ -81,12 +81,7 @@ impl DescriptionFetcher<'_> {
             }
             done += good.len() as u64;
             let source = self.source;
-            let fence = self.lease.guard();
-            let write = self.db.bulk(move |c| {
-                fence.check(c)?;
-                backfill::put_descriptions(c, source, &good)
-            });
-            write.await?;
+            self.lease.bulk(self.db, move |c| backfill::put_descriptions(c, source, &good)).await?;
             if let Some(error) = failed {
                 return Err(error.into());
             }

@@ -5,24 +5,29 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::apply::BackfillTransaction;
 use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher};
 use super::files::SourceState;
 use super::plan::{BackfillSize, CranState, PlanOutcome, PlannedRows, Purpose, plan};
 use super::rate_limit::RateLimit;
 use super::tables::{self, Tables};
 use crate::db::backfill::{self, PendingBackfill};
-use crate::db::{Conn, DbError, backfill_write, step, tree};
+use crate::db::backfill_write::{self, BackfillPublish, ReleaseHistory};
+use crate::db::import::ImportTarget;
+use crate::db::{Conn, DbError, step, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::{ClaimError, Lease};
 use crate::model::ids::{SourceId, TxId};
+use crate::model::language::Language;
 use crate::model::time::Day;
+use crate::publish::transaction::{self, Rows, Transaction};
 use crate::state::State;
 use crate::sync::SyncError;
 use crate::sync::bundle_digests;
 use crate::sync::task::SourceLock;
 use crate::upstream::Mirror;
 
+/// Releases per write: most have two lives.
+const CHUNK: usize = transaction::CHUNK / 2;
 /// Number of stored descriptions deleted per write.
 const FORGET: i64 = 1_000;
 /// Interval at which a sync by another server is checked for its end.
@@ -190,23 +195,39 @@ impl BackfillRun<'_> {
             PlanOutcome::Nothing(why) => return Ok(Some(BackfillSummary::Nothing(why))),
             PlanOutcome::Plan(past) => past,
         };
-        let Some(PlannedRows { rows: assembled, left_out }) = past.rows else { return Ok(None) };
+        let Some(PlannedRows { rows, left_out }) = past.rows else { return Ok(None) };
         for (file, reason) in &left_out {
             tracing::warn!(target: "sync", source = "cran", file, "not in the index of older days: {reason}");
         }
-        let work = BackfillTransaction {
-            db: &self.state.db,
-            lease,
+        let publish = BackfillPublish {
+            now: (self.state.clock)(),
             source: SourceId::CRAN,
             tree: past.tree,
             first: past.first,
             started_at: self.request.requested_at,
-            actor: &self.request.actor,
-            report: self.report,
+            actor: self.request.actor.clone(),
+            steps: rows.steps,
         };
-        let transactions = work.publish(assembled, (self.state.clock)()).await?;
-        self.state.catalog.refresh(&self.state.db).await?;
+        let transactions = self.write(lease, rows.releases, publish).await?;
         Ok(Some(BackfillSummary::Published { size: past.size, transactions, left_out }))
+    }
+
+    /// Writes releases below the first step and publishes one transaction per day; returns the first and the last.
+    async fn write(
+        &self,
+        lease: &Lease,
+        releases: Vec<ReleaseHistory>,
+        publish: BackfillPublish,
+    ) -> Result<(TxId, TxId), SyncError> {
+        let BackfillPublish { source: origin, tree, first: pending, .. } = publish;
+        let mut work = Transaction::before_first(self.state, lease, self.report, tree).await?;
+        let target = ImportTarget { tree, pending, origin, language: Language::R };
+        let apply = move |c: &mut dyn Conn, chunk: &[_]| backfill_write::write(c, &target, chunk);
+        if let Err(error) = work.write("writing old releases", releases, CHUNK, apply).await {
+            work.roll_back().await;
+            return Err(error.into());
+        }
+        Ok(work.publish_history(publish).await?)
     }
 
     async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<PlanOutcome, SyncError> {
@@ -264,11 +285,11 @@ pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(),
     };
     let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await;
     let undone = match tree {
-        Ok(tree) => super::apply::abandon(&state.db, &lease, tree.id).await,
-        Err(error) => Err(error.into()),
+        Ok(tree) => transaction::abandon(&state.db, &lease, Rows::History, &[tree.id]).await,
+        Err(error) => Err(error),
     };
     lease.release(&state.db).await;
-    undone
+    Ok(undone?)
 }
 
 impl fmt::Display for BackfillSummary {

@@ -5,7 +5,7 @@ mod apply;
 mod look;
 mod plan;
 
-pub(super) use apply::{abandon, pending};
+pub(super) use apply::pending;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -13,15 +13,16 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::SyncError;
-use super::apply::{ValidatorUpdates, store_validators};
+use super::apply::ValidatorUpdates;
 use super::index_files::{self, ShrinkPolicy};
 use super::run::SyncContext;
 use super::task::SyncTrigger;
-use crate::db::binary_list::{BinaryChange, Releases};
+use crate::db::binary_list::Releases;
 use crate::db::{binary_list, discovered_binary, tree, upstream};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
+use crate::publish::transaction::{Rows, abandon};
 use crate::r::binary_index::{self, indexed_binary};
 use crate::r::index;
 use crate::r::packages;
@@ -88,7 +89,7 @@ pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncE
     match written.await {
         Ok(()) => work.end().await,
         Err(error) => {
-            work.publisher.roll_back().await;
+            work.publisher.transaction.roll_back().await;
             Err(error)
         }
     }
@@ -97,7 +98,7 @@ pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncE
 /// Removes the pending rows of a sync that was killed.
 async fn recover(of: &SyncContext<'_>) -> Result<(), SyncError> {
     let pending = of.state.db.read(pending).await?;
-    if pending.is_empty() { Ok(()) } else { abandon(&of.state.db, of.lease, pending).await }
+    Ok(abandon(&of.state.db, of.lease, Rows::Binaries, &pending).await?)
 }
 
 struct BinarySync<'a> {
@@ -307,19 +308,13 @@ impl BinarySync<'_> {
             tracing::warn!(target: "sync", source = "cran", "{trouble}");
         }
         let memory = std::mem::take(&mut self.validators);
-        if self.publisher.is_empty() {
+        if self.publisher.transaction.is_empty() {
             if !memory.is_empty() {
-                let fence = self.context.lease.guard();
-                let write = self.context.state.db.write(move |c| {
-                    fence.check(c)?;
-                    store_validators(c, &memory)
-                });
-                write.await?;
+                self.context.store_validators(memory).await?;
             }
             return Ok(self.summary);
         }
         self.summary.tx = Some(self.publisher.publish(memory).await?);
-        self.context.state.catalog.refresh(&self.context.state.db).await?;
         Ok(self.summary)
     }
 }

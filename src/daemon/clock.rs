@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::upkeep::Upkeep;
+use crate::state::State;
+use crate::upkeep;
 
 /// Interval between checks of the clock.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -22,11 +23,13 @@ pub(super) fn is_synchronised() -> bool {
 }
 
 /// Accepts the clock if it is ahead and synchronised. Logs errors.
-pub(super) async fn accept_if_synchronised(upkeep: &Upkeep) {
-    if !upkeep.has_outage_skew() || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false) {
+pub(super) async fn accept_if_synchronised(state: &State) {
+    if !upkeep::clock::has_outage_skew(state)
+        || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false)
+    {
         return;
     }
-    match upkeep.accept_clock().await {
+    match upkeep::clock::accept(state).await {
         Ok(Some(repair)) => {
             tracing::warn!("{}; accepted, because the clock is synchronised by NTP", repair.skew);
         }
@@ -36,9 +39,9 @@ pub(super) async fn accept_if_synchronised(upkeep: &Upkeep) {
 }
 
 /// Checks the clock periodically: after boot a machine is synchronised with some delay.
-pub(super) async fn watch(upkeep: Arc<Upkeep>) {
+pub(super) async fn watch(state: Arc<State>) {
     loop {
-        accept_if_synchronised(&upkeep).await;
+        accept_if_synchronised(&state).await;
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

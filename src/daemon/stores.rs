@@ -94,7 +94,7 @@ async fn build_app(
         Arc::clone(&uploads),
         Arc::clone(&state),
     );
-    clock::accept_if_synchronised(&upkeep).await;
+    clock::accept_if_synchronised(&state).await;
     fetches.on_mismatch({
         let sync = sync.clone();
         move |tree| sync.report_mismatch(tree)

@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::storage::space;
 use crate::sync::HaltedSync;
 use crate::sync::task::Task;
+use crate::upkeep;
 
 /// Retry interval of a start that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -115,13 +116,13 @@ impl RunningApp {
         self.tasks.extend([
             tokio::spawn(async move { sync.run_backfills().await }),
             tokio::spawn(async move { usage.run_schedule().await }),
-            tokio::spawn(clock::watch(self.app.upkeep.clone())),
-            tokio::spawn(async move { comparing.run_comparisons().await }),
+            tokio::spawn(clock::watch(Arc::clone(&state))),
+            tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparing).await }),
             tokio::spawn(async move {
-                upkeep.claim_storage().await;
+                upkeep::ownership::claim(&upkeep).await;
                 // The old server may still add references to files that are unreferenced now.
                 before.wait_exit().await;
-                upkeep.run_maintenance().await;
+                upkeep::maintenance::run(&upkeep).await;
             }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;

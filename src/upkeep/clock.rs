@@ -1,58 +1,56 @@
 //! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after an outage.
 
-use super::Upkeep;
 use crate::db::skew::{self, Repair};
 use crate::model::time::{Day, Timestamp};
 use crate::serve::RepoError;
+use crate::state::State;
 
-impl Upkeep {
-    /// Adjusts the times of transactions to this machine's clock; returns `None` when nothing is to be done. `today` is
-    /// the day the administrator states: a wrong clock changes nothing.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] when the clock shows another day.
-    pub async fn repair_clock(&self, today: Day, dry_run: bool) -> Result<Option<Repair>, RepoError> {
-        let now = (self.state.clock)();
-        if now.day() != today {
-            return Err(RepoError::Invalid(format!(
-                "this machine's clock says {now}, not {today}: set the clock right first (timedatectl), or give the day in UTC"
-            )));
-        }
-        let repair = self.repair(now, dry_run).await?;
-        if let Some(repair) = repair.as_ref().filter(|_| !dry_run) {
-            tracing::warn!(
-                transactions = repair.transactions.len(),
-                row = %repair.row,
-                "repaired the times of transactions: {}",
-                repair.skew
-            );
-        }
-        Ok(repair)
+/// Adjusts the times of transactions to this machine's clock; returns `None` when nothing is to be done. `today` is
+/// the day the administrator states: a wrong clock changes nothing.
+///
+/// # Errors
+/// [`RepoError::Invalid`] when the clock shows another day.
+pub async fn repair(state: &State, today: Day, dry_run: bool) -> Result<Option<Repair>, RepoError> {
+    let now = (state.clock)();
+    if now.day() != today {
+        return Err(RepoError::Invalid(format!(
+            "this machine's clock says {now}, not {today}: set the clock right first (timedatectl), or give the day in UTC"
+        )));
     }
+    let repair = apply(state, now, dry_run).await?;
+    if let Some(repair) = repair.as_ref().filter(|_| !dry_run) {
+        tracing::warn!(
+            transactions = repair.transactions.len(),
+            row = %repair.row,
+            "repaired the times of transactions: {}",
+            repair.skew
+        );
+    }
+    Ok(repair)
+}
 
-    /// Whether publishing is blocked because this machine's clock is ahead, by an amount that an outage may explain.
-    #[must_use]
-    pub fn has_outage_skew(&self) -> bool {
-        self.state.catalog.get().skew((self.state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
-    }
+/// Whether publishing is blocked because this machine's clock is ahead, by an amount that an outage may explain.
+#[must_use]
+pub fn has_outage_skew(state: &State) -> bool {
+    state.catalog.get().skew((state.clock)()).is_some_and(|skew| skew.may_be_an_outage())
+}
 
-    /// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is
-    /// to be done.
-    ///
-    /// # Errors
-    /// The database.
-    pub async fn accept_clock(&self) -> Result<Option<Repair>, RepoError> {
-        if !self.has_outage_skew() {
-            return Ok(None);
-        }
-        self.repair((self.state.clock)(), false).await
+/// Accepts this machine's clock after an outage, once it is verified by other means; returns `None` when nothing is
+/// to be done.
+///
+/// # Errors
+/// The database.
+pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
+    if !has_outage_skew(state) {
+        return Ok(None);
     }
+    apply(state, (state.clock)(), false).await
+}
 
-    async fn repair(&self, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, RepoError> {
-        let repair = self.state.db.write(move |c| skew::repair(c, now, dry_run)).await?;
-        if repair.is_some() && !dry_run {
-            self.state.catalog.refresh(&self.state.db).await?;
-        }
-        Ok(repair)
+async fn apply(state: &State, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, RepoError> {
+    let repair = state.db.write(move |c| skew::repair(c, now, dry_run)).await?;
+    if repair.is_some() && !dry_run {
+        state.catalog.refresh(&state.db).await?;
     }
+    Ok(repair)
 }

@@ -1,9 +1,12 @@
 //! Upkeep: the clean-up of storage, its trash, the scrub, the ownership of storage classes, nightly maintenance, and the
 //! repair of the clock.
 
-mod clock;
-mod maintenance;
+pub mod clock;
+mod damaged;
+mod lease;
+pub mod maintenance;
 pub mod ownership;
+mod references;
 pub mod scrub;
 pub mod sweep;
 mod unmarked;

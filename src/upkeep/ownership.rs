@@ -7,11 +7,14 @@
 use futures_util::future::join_all;
 
 use super::Upkeep;
+use super::damaged;
+use super::unmarked;
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::storage_class::StorageClassRow;
 use crate::model::identity::Identity;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::{Marker, MarkerContent, Ownership};
 
 /// How often a marker that does not match is read: another server of this database may be writing it.
@@ -60,212 +63,208 @@ pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>
     }
 }
 
-impl Upkeep {
-    /// Compares every class with the database and records the result. A new class is marked for this database, and so
-    /// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
-    pub async fn claim_storage(&self) {
-        let _one = self.marker_lock.lock().await;
-        let identity = self.state.db.read(db::identity::get).await.map_err(RepoError::from);
-        join_all(StorageClass::ALL.map(|class| {
-            let identity = identity.as_ref().map_err(ToString::to_string).copied();
-            async move {
-                let ownership = match identity {
-                    Ok(identity) => {
-                        self.determine_ownership(class, identity).await.map_err(|error| error.to_string())
-                    }
-                    Err(error) => Err(error),
-                };
-                self.set_ownership(class, ownership.unwrap_or_else(Ownership::Unknown));
-            }
-        }))
-        .await;
-        if let Ok(identity) = identity {
-            self.claim_metrics(identity).await;
-        }
-        if let Err(error) = self.review_damaged().await {
-            tracing::warn!(%error, "could not list the damaged objects that were set aside");
-        }
-    }
-
-    /// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a class
-    /// was replaced, because it was unmounted or mounted again.
-    pub async fn run_comparisons(&self) {
-        let storage = &self.state.storage;
-        loop {
-            storage.comparison_requested().await;
-            self.claim_storage().await;
-            storage.comparison_ended();
-        }
-    }
-
-    /// Makes this database the owner of classes, whatever their markers say; returns those that changed.
-    ///
-    /// # Errors
-    /// The stores.
-    pub async fn adopt_storage(&self, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
-        let _still = self.trash_lock.lock().await;
-        let _one = self.marker_lock.lock().await;
-        let identity = self.state.db.read(db::identity::get).await?;
-        let mut adopted = Vec::new();
-        for class in classes.iter().copied() {
-            if !matches!(self.compare_marker(class, identity).await?, (MarkerComparison::Own { .. }, _)) {
-                let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
-                let place = self.state.storage.place_name(class);
-                let begun = self.state.db.write(move |c| {
-                    db::storage_class::adopt(c, class.as_str(), &place, adoption, generation)
-                });
-                begun.await?;
-                let adoption = Some(adoption);
-                let mark =
-                    MarkerContent { identity, adoption, generation: Some(generation), contested: false };
-                self.write_marker(class, &mark, true).await?;
-                tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
-                adopted.push(class);
-            }
-            self.state.storage.set_ownership(class, Ownership::Own);
-        }
-        Ok(adopted)
-    }
-
-    /// Compares every class again, and gives those of this database a new generation, so that running copies of the
-    /// database notice it.
-    pub(super) async fn renew_markers(&self) {
-        self.claim_storage().await;
-        let _one = self.marker_lock.lock().await;
-        for class in StorageClass::ALL.into_iter().filter(|class| self.state.storage.is_own(*class)) {
-            if let Err(error) = self.renew(class).await {
-                self.set_ownership(class, Ownership::Unknown(error.to_string()));
-            }
-        }
-    }
-
-    async fn renew(&self, class: StorageClass) -> Result<(), RepoError> {
-        let identity = self.state.db.read(db::identity::get).await?;
-        let (MarkerComparison::Own { newest: true }, Some(row)) =
-            self.compare_marker(class, identity).await?
-        else {
-            return Ok(());
-        };
-        let (generation, adoption) = (Identity(rand::random()), row.adoption);
-        let renewed = self.state.db.write(move |c| db::storage_class::renew(c, &row, generation));
-        if renewed.await? {
-            let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
-            self.state.storage.write_marker(class, &mark, true).await?;
-        }
-        Ok(())
-    }
-
-    /// Compares the marker of a class with its row. A marker that does not match is read again: another server of this
-    /// database writes the row first and the marker second.
-    async fn compare_marker(
-        &self,
-        class: StorageClass,
-        identity: Identity,
-    ) -> Result<(MarkerComparison, Option<StorageClassRow>), RepoError> {
-        let mut readings = 0;
-        loop {
-            let marker = self.state.storage.marker(class).await?;
-            let row = self.state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
-            let compared = compare(marker, identity, row.as_ref());
-            readings += 1;
-            match compared {
-                MarkerComparison::Unrecognised(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
-                    tokio::time::sleep(PAUSE).await;
+/// Compares every class with the database and records the result. A new class is marked for this database, and so
+/// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
+pub async fn claim(upkeep: &Upkeep) {
+    let _one = upkeep.marker_lock.lock().await;
+    let identity = upkeep.state.db.read(db::identity::get).await.map_err(RepoError::from);
+    join_all(StorageClass::ALL.map(|class| {
+        let identity = identity.as_ref().map_err(ToString::to_string).copied();
+        async move {
+            let ownership = match identity {
+                Ok(identity) => {
+                    determine(&upkeep.state, class, identity).await.map_err(|error| error.to_string())
                 }
-                compared => return Ok((compared, row)),
-            }
+                Err(error) => Err(error),
+            };
+            record(&upkeep.state, class, ownership.unwrap_or_else(Ownership::Unknown));
         }
+    }))
+    .await;
+    if let Ok(identity) = identity {
+        claim_metrics(&upkeep.state, identity).await;
     }
-
-    async fn determine_ownership(
-        &self,
-        class: StorageClass,
-        identity: Identity,
-    ) -> Result<Ownership, RepoError> {
-        let (compared, row) = self.compare_marker(class, identity).await?;
-        match compared {
-            MarkerComparison::Unmarked => self.unmarked_ownership(class, identity, row.as_ref()).await,
-            MarkerComparison::Foreign(owner) => Ok(Ownership::Foreign(owner)),
-            MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
-            MarkerComparison::Contested => Ok(Ownership::Contested),
-            MarkerComparison::Unrecognised(mark) => {
-                // So that the other database, which knows its own generation, stops too.
-                let contested = MarkerContent { contested: true, ..mark };
-                if let Err(error) = self.state.storage.write_marker(class, &contested, true).await {
-                    tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
-                }
-                Ok(Ownership::Contested)
-            }
-            MarkerComparison::Own { newest } => {
-                let here = self.state.storage.place_name(class);
-                match row {
-                    Some(row) if newest && row.marked && row.place == here => Ok(Ownership::Own),
-                    _ => self.mark_class(class, identity, true).await,
-                }
-            }
-        }
+    if let Err(error) = damaged::review(&upkeep.state).await {
+        tracing::warn!(%error, "could not list the damaged objects that were set aside");
     }
+}
 
-    /// Writes the marker of a class that belongs to this database.
-    pub(super) async fn mark_class(
-        &self,
-        class: StorageClass,
-        identity: Identity,
-        replaces: bool,
-    ) -> Result<Ownership, RepoError> {
-        let (place, fresh) = (self.state.storage.place_name(class), Identity(rand::random()));
-        let begun = self.state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
-        let row = begun.await?;
-        let (adoption, generation) = (row.adoption, row.newest());
-        let mark = MarkerContent { identity, adoption, generation, contested: false };
-        if self.write_marker(class, &mark, replaces).await? == Marker::Of(mark) {
-            return Ok(Ownership::Own);
-        }
-        // Another server of this or another database wrote it meanwhile.
-        Ok(match self.compare_marker(class, identity).await?.0 {
-            MarkerComparison::Own { .. } => Ownership::Own,
-            MarkerComparison::Foreign(owner) => Ownership::Foreign(owner),
-            MarkerComparison::Unreadable => Ownership::Unreadable,
-            MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => Ownership::Contested,
-            MarkerComparison::Unmarked => {
-                Ownership::Unknown("the marker is missing after it was written".to_owned())
-            }
-        })
+/// Compares every class whenever the storage requests it, until the task is dropped: after the directory of a class
+/// was replaced, because it was unmounted or mounted again.
+pub async fn run_comparisons(upkeep: &Upkeep) {
+    let storage = &upkeep.state.storage;
+    loop {
+        storage.comparison_requested().await;
+        claim(upkeep).await;
+        storage.comparison_ended();
     }
+}
 
-    /// Writes a marker, and records in the row that it exists.
-    async fn write_marker(
-        &self,
-        class: StorageClass,
-        mark: &MarkerContent,
-        replaces: bool,
-    ) -> Result<Marker, RepoError> {
-        let storage = &self.state.storage;
-        let (written, place) =
-            (storage.write_marker(class, mark, replaces).await?, storage.place_name(class));
-        if written == Marker::Of(*mark) {
-            self.state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &place)).await?;
-        }
-        Ok(written)
-    }
-
-    fn set_ownership(&self, class: StorageClass, ownership: Ownership) {
-        if self.state.storage.set_ownership(class, ownership.clone()) {
-            log_ownership(class, &ownership);
-        }
-    }
-
-    /// Claims the class of usage data, whose rows are in another database, if all other classes are owned.
-    async fn claim_metrics(&self, identity: Identity) {
-        let metrics = StorageClass::Metrics;
-        let condition = self.state.storage.condition();
-        let mut others = StorageClass::ALL.into_iter().filter(|class| *class != metrics);
-        if matches!(condition.ownership(metrics), Ownership::Unclaimed { .. })
-            && others.all(|class| condition.ownership(class) == Ownership::Own)
+/// Makes this database the owner of classes, whatever their markers say; returns those that changed.
+///
+/// # Errors
+/// The stores.
+pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
+    let _still = upkeep.trash_lock.lock().await;
+    let _one = upkeep.marker_lock.lock().await;
+    let identity = upkeep.state.db.read(db::identity::get).await?;
+    let mut adopted = Vec::new();
+    for class in classes.iter().copied() {
+        if !matches!(compare_marker(&upkeep.state, class, identity).await?, (MarkerComparison::Own { .. }, _))
         {
-            let marked = self.mark_class(metrics, identity, false).await;
-            self.set_ownership(metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
+            let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
+            let place = upkeep.state.storage.place_name(class);
+            let begun = upkeep
+                .state
+                .db
+                .write(move |c| db::storage_class::adopt(c, class.as_str(), &place, adoption, generation));
+            begun.await?;
+            let adoption = Some(adoption);
+            let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
+            write_marker(&upkeep.state, class, &mark, true).await?;
+            tracing::info!(class = class.as_str(), "this database is now the owner of the storage class");
+            adopted.push(class);
         }
+        upkeep.state.storage.set_ownership(class, Ownership::Own);
+    }
+    Ok(adopted)
+}
+
+/// Compares every class again, and gives those of this database a new generation, so that running copies of the
+/// database notice it.
+pub(super) async fn renew_markers(upkeep: &Upkeep) {
+    claim(upkeep).await;
+    let _one = upkeep.marker_lock.lock().await;
+    for class in StorageClass::ALL.into_iter().filter(|class| upkeep.state.storage.is_own(*class)) {
+        if let Err(error) = renew(&upkeep.state, class).await {
+            record(&upkeep.state, class, Ownership::Unknown(error.to_string()));
+        }
+    }
+}
+
+async fn renew(state: &State, class: StorageClass) -> Result<(), RepoError> {
+    let identity = state.db.read(db::identity::get).await?;
+    let (MarkerComparison::Own { newest: true }, Some(row)) = compare_marker(state, class, identity).await?
+    else {
+        return Ok(());
+    };
+    let (generation, adoption) = (Identity(rand::random()), row.adoption);
+    let renewed = state.db.write(move |c| db::storage_class::renew(c, &row, generation));
+    if renewed.await? {
+        let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
+        state.storage.write_marker(class, &mark, true).await?;
+    }
+    Ok(())
+}
+
+/// Compares the marker of a class with its row. A marker that does not match is read again: another server of this
+/// database writes the row first and the marker second.
+async fn compare_marker(
+    state: &State,
+    class: StorageClass,
+    identity: Identity,
+) -> Result<(MarkerComparison, Option<StorageClassRow>), RepoError> {
+    let mut readings = 0;
+    loop {
+        let marker = state.storage.marker(class).await?;
+        let row = state.db.read(move |c| db::storage_class::get(c, class.as_str())).await?;
+        let compared = compare(marker, identity, row.as_ref());
+        readings += 1;
+        match compared {
+            MarkerComparison::Unrecognised(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            compared => return Ok((compared, row)),
+        }
+    }
+}
+
+async fn determine(state: &State, class: StorageClass, identity: Identity) -> Result<Ownership, RepoError> {
+    let (compared, row) = compare_marker(state, class, identity).await?;
+    match compared {
+        MarkerComparison::Unmarked => match unmarked::determine(state, class, row.as_ref()).await? {
+            Some(owner) => Ok(owner),
+            None => mark(state, class, identity, false).await,
+        },
+        MarkerComparison::Foreign(owner) => Ok(Ownership::Foreign(owner)),
+        MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
+        MarkerComparison::Contested => Ok(Ownership::Contested),
+        MarkerComparison::Unrecognised(mark) => {
+            // So that the other database, which knows its own generation, stops too.
+            let contested = MarkerContent { contested: true, ..mark };
+            if let Err(error) = state.storage.write_marker(class, &contested, true).await {
+                tracing::warn!(class = class.as_str(), %error, "could not mark the storage class as contested");
+            }
+            Ok(Ownership::Contested)
+        }
+        MarkerComparison::Own { newest } => {
+            let here = state.storage.place_name(class);
+            match row {
+                Some(row) if newest && row.marked && row.place == here => Ok(Ownership::Own),
+                _ => mark(state, class, identity, true).await,
+            }
+        }
+    }
+}
+
+/// Writes the marker of a class that belongs to this database.
+pub(super) async fn mark(
+    state: &State,
+    class: StorageClass,
+    identity: Identity,
+    replaces: bool,
+) -> Result<Ownership, RepoError> {
+    let (place, fresh) = (state.storage.place_name(class), Identity(rand::random()));
+    let begun = state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
+    let row = begun.await?;
+    let (adoption, generation) = (row.adoption, row.newest());
+    let mark = MarkerContent { identity, adoption, generation, contested: false };
+    if write_marker(state, class, &mark, replaces).await? == Marker::Of(mark) {
+        return Ok(Ownership::Own);
+    }
+    // Another server of this or another database wrote it meanwhile.
+    Ok(match compare_marker(state, class, identity).await?.0 {
+        MarkerComparison::Own { .. } => Ownership::Own,
+        MarkerComparison::Foreign(owner) => Ownership::Foreign(owner),
+        MarkerComparison::Unreadable => Ownership::Unreadable,
+        MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => Ownership::Contested,
+        MarkerComparison::Unmarked => {
+            Ownership::Unknown("the marker is missing after it was written".to_owned())
+        }
+    })
+}
+
+/// Writes a marker, and records in the row that it exists.
+async fn write_marker(
+    state: &State,
+    class: StorageClass,
+    mark: &MarkerContent,
+    replaces: bool,
+) -> Result<Marker, RepoError> {
+    let storage = &state.storage;
+    let (written, place) = (storage.write_marker(class, mark, replaces).await?, storage.place_name(class));
+    if written == Marker::Of(*mark) {
+        state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &place)).await?;
+    }
+    Ok(written)
+}
+
+fn record(state: &State, class: StorageClass, ownership: Ownership) {
+    if state.storage.set_ownership(class, ownership.clone()) {
+        log_ownership(class, &ownership);
+    }
+}
+
+/// Claims the class of usage data, whose rows are in another database, if all other classes are owned.
+async fn claim_metrics(state: &State, identity: Identity) {
+    let metrics = StorageClass::Metrics;
+    let condition = state.storage.condition();
+    let mut others = StorageClass::ALL.into_iter().filter(|class| *class != metrics);
+    if matches!(condition.ownership(metrics), Ownership::Unclaimed { .. })
+        && others.all(|class| condition.ownership(class) == Ownership::Own)
+    {
+        let marked = mark(state, metrics, identity, false).await;
+        record(state, metrics, marked.unwrap_or_else(|error| Ownership::Unknown(error.to_string())));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Upkeep, sweep};
+use super::Upkeep;
+use super::lease;
+use super::references;
 use crate::db;
 use crate::fetch::integrity::IntegrityCheck;
 use crate::jobs::lease::Lease;
@@ -39,89 +41,87 @@ pub struct ScrubResult {
     pub missing: u64,
 }
 
-impl Upkeep {
-    /// Verifies the digests of stored packages, continuing where the last run ended.
-    ///
-    /// # Errors
-    /// The database or storage; [`RepoError::Conflict`] while another server that uses this database does it.
-    pub async fn scrub(&self, pace: ScrubLimits) -> Result<ScrubResult, RepoError> {
-        let lease = self.claim_lease("scrub", "is verifying stored packages").await?;
-        let mut compared = ScrubResult::default();
-        let outcome = self.scrub_under_lease(pace, &lease, &mut compared).await;
-        lease.release(&self.state.db).await;
-        outcome?;
-        let ScrubResult { sound, damaged, missing } = compared;
-        if damaged + missing > 0 {
-            tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
-        } else {
-            tracing::debug!(sound, "verified the digests of stored packages");
-        }
-        Ok(compared)
+/// Verifies the digests of stored packages, continuing where the last run ended.
+///
+/// # Errors
+/// The database or storage; [`RepoError::Conflict`] while another server that uses this database does it.
+pub async fn scrub(upkeep: &Upkeep, pace: ScrubLimits) -> Result<ScrubResult, RepoError> {
+    let lease = lease::claim(&upkeep.state, "scrub", "is verifying stored packages").await?;
+    let mut compared = ScrubResult::default();
+    let outcome = scrub_under_lease(upkeep, pace, &lease, &mut compared).await;
+    lease.release(&upkeep.state.db).await;
+    outcome?;
+    let ScrubResult { sound, damaged, missing } = compared;
+    if damaged + missing > 0 {
+        tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
+    } else {
+        tracing::debug!(sound, "verified the digests of stored packages");
     }
+    Ok(compared)
+}
 
-    async fn scrub_under_lease(
-        &self,
-        pace: ScrubLimits,
-        lease: &Lease,
-        compared: &mut ScrubResult,
-    ) -> Result<(), RepoError> {
-        let begun = Instant::now();
-        let first = *self.scrub_position.lock();
-        let (mut after, mut around) = (first, first.is_none());
-        loop {
-            lease.renew(&self.state.db).await?;
-            let page = self.state.db.read(move |c| db::blob::page(c, after, PAGE)).await?;
-            if page.is_empty() {
-                if around {
-                    return Ok(());
-                }
-                (after, around) = (None, true);
-                continue;
+async fn scrub_under_lease(
+    upkeep: &Upkeep,
+    pace: ScrubLimits,
+    lease: &Lease,
+    compared: &mut ScrubResult,
+) -> Result<(), RepoError> {
+    let begun = Instant::now();
+    let first = *upkeep.scrub_position.lock();
+    let (mut after, mut around) = (first, first.is_none());
+    loop {
+        lease.renew(&upkeep.state.db).await?;
+        let page = upkeep.state.db.read(move |c| db::blob::page(c, after, PAGE)).await?;
+        if page.is_empty() {
+            if around {
+                return Ok(());
             }
-            for blob in page {
-                if around && first.is_some_and(|first| blob.sha256 > first) {
-                    return Ok(());
-                }
-                after = Some(blob.sha256);
-                let key = sweep::object_key(&blob.class, blob.sha256);
-                if let Some(key @ Key::Package(class, _)) = key
-                    && self.state.storage.is_own(class)
-                {
-                    let one = Instant::now();
-                    self.scrub_object(&key, compared).await?;
-                    let size = u64::try_from(blob.size).unwrap_or(0);
-                    let due = Duration::from_secs_f64(size as f64 / pace.rate.max(1) as f64);
-                    tokio::time::sleep(due.saturating_sub(one.elapsed())).await;
-                }
-                *self.scrub_position.lock() = after;
-                if begun.elapsed() > pace.longest {
-                    return Ok(());
-                }
+            (after, around) = (None, true);
+            continue;
+        }
+        for blob in page {
+            if around && first.is_some_and(|first| blob.sha256 > first) {
+                return Ok(());
+            }
+            after = Some(blob.sha256);
+            let key = references::object_key(&blob.class, blob.sha256);
+            if let Some(key @ Key::Package(class, _)) = key
+                && upkeep.state.storage.is_own(class)
+            {
+                let one = Instant::now();
+                scrub_object(upkeep, &key, compared).await?;
+                let size = u64::try_from(blob.size).unwrap_or(0);
+                let due = Duration::from_secs_f64(size as f64 / pace.rate.max(1) as f64);
+                tokio::time::sleep(due.saturating_sub(one.elapsed())).await;
+            }
+            *upkeep.scrub_position.lock() = after;
+            if begun.elapsed() > pace.longest {
+                return Ok(());
             }
         }
     }
+}
 
-    async fn scrub_object(&self, key: &Key, compared: &mut ScrubResult) -> Result<(), RepoError> {
-        match self.fetches.integrity.verify(key).await {
-            Ok(IntegrityCheck::Sound) => compared.sound += 1,
-            Ok(damaged @ IntegrityCheck::Damaged(_)) => {
-                self.fetches.integrity.insert(*key, damaged);
-                compared.damaged += 1;
-            }
-            Err(StorageError::NotFound(_)) => {
-                let sha256 = *key.digest();
-                let referenced = self.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
-                if referenced {
-                    compared.missing += 1;
-                    if self.has_no_mirror(key).await? {
-                        self.state.storage.add_lost(key);
-                    }
+async fn scrub_object(upkeep: &Upkeep, key: &Key, compared: &mut ScrubResult) -> Result<(), RepoError> {
+    match upkeep.fetches.integrity.verify(key).await {
+        Ok(IntegrityCheck::Sound) => compared.sound += 1,
+        Ok(damaged @ IntegrityCheck::Damaged(_)) => {
+            upkeep.fetches.integrity.insert(*key, damaged);
+            compared.damaged += 1;
+        }
+        Err(StorageError::NotFound(_)) => {
+            let sha256 = *key.digest();
+            let referenced = upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? > 0;
+            if referenced {
+                compared.missing += 1;
+                if references::has_no_mirror(&upkeep.state, key).await? {
+                    upkeep.state.storage.add_lost(key);
                 }
             }
-            Err(error) => return Err(error.into()),
         }
-        Ok(())
+        Err(error) => return Err(error.into()),
     }
+    Ok(())
 }
 
 /// A random start for the first run of a process: so a server that restarts every day verifies all packages in time.

@@ -1,15 +1,14 @@
 //! Decides about a storage class without a marker: new, from before markers existed, of another database, or not
 //! mounted.
 
-use super::Upkeep;
-use super::sweep::{is_referenced, object_key};
+use super::references::{is_referenced, object_key};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::storage_class::StorageClassRow;
 use crate::model::digest::Sha256;
-use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::{Key, Ownership};
 
 /// Objects that are compared with the rows. They are listed in the order of their digests, so they are a random sample.
@@ -17,70 +16,66 @@ const OBJECTS: usize = 1000;
 /// Rows of each kind that are compared with the objects.
 const ROWS: i64 = 16;
 
-impl Upkeep {
-    /// Determines the owner of a class without a marker; marks it if it is this database's.
-    pub(super) async fn unmarked_ownership(
-        &self,
-        class: StorageClass,
-        identity: Identity,
-        row: Option<&StorageClassRow>,
-    ) -> Result<Ownership, RepoError> {
-        let storage = &self.state.storage;
-        let sample: Vec<Key> =
-            storage.list(class, None, OBJECTS).await?.iter().map(|object| object.key).collect();
-        let objects = sample.len();
-        let named = match class {
-            StorageClass::Metrics => 0,
-            _ => {
-                let known = self.state.db.read(move |c| {
-                    let known = |key: &Key| is_referenced(c, key).map(usize::from);
-                    sample.iter().map(known).sum::<Result<usize, _>>()
-                });
-                known.await?
-            }
-        };
-        if named * 2 < objects {
-            return Ok(Ownership::Unclaimed { objects, named });
+/// Determines the owner of a class without a marker; `None` if it becomes this database.
+pub(super) async fn determine(
+    state: &State,
+    class: StorageClass,
+    row: Option<&StorageClassRow>,
+) -> Result<Option<Ownership>, RepoError> {
+    let storage = &state.storage;
+    let sample: Vec<Key> =
+        storage.list(class, None, OBJECTS).await?.iter().map(|object| object.key).collect();
+    let objects = sample.len();
+    let named = match class {
+        StorageClass::Metrics => 0,
+        _ => {
+            let known = state.db.read(move |c| {
+                let known = |key: &Key| is_referenced(c, key).map(usize::from);
+                sample.iter().map(known).sum::<Result<usize, _>>()
+            });
+            known.await?
         }
-        let here = storage.place_name(class);
-        let was_here = row.is_some_and(|row| row.marked && row.place == here);
-        if (was_here && objects == 0) || self.has_lost_most(class).await? {
-            return Ok(Ownership::Missing);
-        }
-        if objects > 0 {
-            tracing::info!(
-                class = class.as_str(),
-                objects,
-                named,
-                "this database becomes the owner of the storage class: its rows refer to the objects there"
-            );
-        }
-        self.mark_class(class, identity, false).await
+    };
+    if named * 2 < objects {
+        return Ok(Some(Ownership::Unclaimed { objects, named }));
     }
+    let here = storage.place_name(class);
+    let was_here = row.is_some_and(|row| row.marked && row.place == here);
+    if (was_here && objects == 0) || has_lost_most(state, class).await? {
+        return Ok(Some(Ownership::Missing));
+    }
+    if objects > 0 {
+        tracing::info!(
+            class = class.as_str(),
+            objects,
+            named,
+            "this database becomes the owner of the storage class: its rows refer to the objects there"
+        );
+    }
+    Ok(None)
+}
 
-    /// True when most of the objects that rows refer to are missing.
-    async fn has_lost_most(&self, class: StorageClass) -> Result<bool, RepoError> {
-        let pivot = Sha256(rand::random());
-        let referenced = self.state.db.read(move |c| {
-            let mut referenced = Vec::new();
-            for shelf in Key::directories(class) {
-                if let Key::Index(_) = shelf {
-                    referenced.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
-                }
-                for after in [Some(pivot), None] {
-                    let found =
-                        db::blob::in_directory(c, shelf.directory(), Timestamp(i64::MAX), after, ROWS)?;
-                    referenced
-                        .extend(found.into_iter().filter_map(|digest| object_key(shelf.directory(), digest)));
-                }
+/// True when most of the objects that rows refer to are missing.
+async fn has_lost_most(state: &State, class: StorageClass) -> Result<bool, RepoError> {
+    let pivot = Sha256(rand::random());
+    let referenced = state.db.read(move |c| {
+        let mut referenced = Vec::new();
+        for shelf in Key::directories(class) {
+            if let Key::Index(_) = shelf {
+                referenced.extend(db::rendered::newest(c, ROWS)?.into_iter().map(Key::Index));
             }
-            Ok(referenced)
-        });
-        let referenced = referenced.await?;
-        let mut present = 0;
-        for key in &referenced {
-            present += usize::from(self.state.storage.size(key).await?.is_some());
+            for after in [Some(pivot), None] {
+                let found = db::blob::in_directory(c, shelf.directory(), Timestamp(i64::MAX), after, ROWS)?;
+                referenced
+                    .extend(found.into_iter().filter_map(|digest| object_key(shelf.directory(), digest)));
+            }
         }
-        Ok(present * 2 < referenced.len())
+        Ok(referenced)
+    });
+    let referenced = referenced.await?;
+    let mut present = 0;
+    for key in &referenced {
+        present += usize::from(state.storage.size(key).await?.is_some());
     }
+    Ok(present * 2 < referenced.len())
 }

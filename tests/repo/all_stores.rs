@@ -9,6 +9,7 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::serve::file::FileBody;
 use rstudio_pm::serve::index::{Document, IndexForm};
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::{archived, index, listing, point};
@@ -142,7 +143,7 @@ async fn scenario(stores: Stores) {
     let team = "team".parse().expect("a name");
     let again = edit::source::create(&world.state, &team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Concurrent edits lose nothing.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use rstudio_pm::edit;
 use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::sync::Sync;
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::listing;
@@ -44,7 +45,10 @@ async fn after_clean_up_of_replaced(world: World) -> World {
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
-    assert_eq!(world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 1);
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        1
+    );
     assert_eq!(objects(&persistent).len(), 1);
     world.restarted().await
 }
@@ -75,7 +79,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let all = stored(&packages, 3).await;
     make_old(&all);
 
-    world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
     let world = world.restarted().await;
@@ -83,7 +87,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     world.upload(&new).await.expect("an upload");
     stored(&packages, 5).await;
     let world = world.restarted().await;
-    let result = world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    let result = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(result.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(required.iter().all(|path| path.exists()));
@@ -104,7 +108,10 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
         [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
     assert!(referenced.iter().all(|files| !files.is_empty()));
     make_old(&referenced.concat());
-    assert_eq!(world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        0
+    );
     assert!(referenced.concat().iter().all(|path| path.exists()));
 }
 

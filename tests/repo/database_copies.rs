@@ -8,6 +8,7 @@ use rstudio_pm::db::{DbError, storage_class};
 use rstudio_pm::model::identity::Identity;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Key, Marker, MarkerContent, Ownership, StorageError};
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
@@ -58,69 +59,81 @@ async fn refused(world: &World) -> bool {
 
 async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     add(&world, 0..9).await;
     let stored = count(&world).await;
 
     // The first server was started after the copy: the copy does not contain what that start wrote.
     let other = world.beside_on(with_database_copy(&world)).await;
-    assert_eq!(other.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&other.upkeep, &sweep_now()).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     assert_eq!(ownership(&other), Ownership::Contested);
     let confirmed = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
-    assert_eq!(other.upkeep.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     assert_eq!(count(&world).await, stored);
     let warnings = other.state.storage.condition().warnings();
     assert!(
         warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")),
         "{warnings:?}"
     );
-    // The first one detects it, continues, and removes nothing either.
-    world.upkeep.claim_storage().await;
+    // The first one detects it, continues, and removes nothing upkeep::ownership::claim(&either.world.upkeep).await;
     assert_eq!(ownership(&world), Ownership::Contested);
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     add(&world, 9..10).await;
     assert_eq!(count(&world).await, stored + 2);
 
     // After the first one adopts the class, the copy detects that it does not own the class.
-    assert_eq!(world.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted").len(), 9);
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::ownership::adopt(&world.upkeep, &StorageClass::ALL).await.expect("adopted").len(), 9);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(other.upkeep.sweep(&confirmed).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
     assert!(refused(&other).await);
     assert!(fetched(&other, "latest", "alpha", "1.0").await.is_some(), "reads continue");
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(all_own(&world));
     serves_everything(&world).await;
 }
 
 async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let other = world.beside_on(with_database_copy(&world)).await;
-    other.upkeep.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
-    world.upkeep.claim_storage().await;
+    upkeep::sweep::sweep(&other.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
+        .await
+        .expect("a start");
+    upkeep::ownership::claim(&world.upkeep).await;
     assert_eq!(ownership(&world), Ownership::Contested);
-    other.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&other.upkeep).await;
     assert_eq!(ownership(&other), Ownership::Contested);
-    // Either of them may be kept.
-    other.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted");
-    world.upkeep.claim_storage().await;
+    // Either of them may be upkeep::ownership::adopt(&kept.other.upkeep, &StorageClass::ALL).await.expect("adopted");
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(matches!(ownership(&world), Ownership::Foreign(_)) && refused(&world).await);
-    other.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&other.upkeep).await;
     assert!(all_own(&other));
 }
 
 async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let world = with_packages(Engine::Sqlite, store).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let (original, packages) = (world.stores().clone(), world.folder().join("data/packages"));
     let away = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
@@ -136,7 +149,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
         assert_ne!(gcfg, original.gcfg);
         world = world.restarted_on(Stores { gcfg }).await;
     }
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     assert_eq!(ownership(&world), Ownership::Missing);
     assert_eq!(world.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
     assert!(refused(&world).await);
@@ -149,7 +162,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     }
     let world =
         world.restarted_after(away("away/packages", "data/packages")).await.restarted_on(original).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(all_own(&world));
     serves_everything(&world).await;
     add(&world, 0..1).await;
@@ -187,15 +200,15 @@ on_disk_and_s3! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let world = world
         .restarted_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
         .await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert_eq!(ownership(&world), Ownership::Missing);
-    world.upkeep.adopt_storage(&[CLASS]).await.expect("adopted");
+    upkeep::ownership::adopt(&world.upkeep, &[CLASS]).await.expect("adopted");
     world.noon("2024-03-02");
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
     assert!(!refused(&world).await);
@@ -204,14 +217,14 @@ async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_location_for_a_class_without_rows_is_considered_new() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let gcfg = format!(
         "{}[FileStorage \"cran\"]\nLocation = {}/elsewhere\n",
         world.stores().gcfg,
         world.folder().display()
     );
     let world = world.restarted_on(Stores { gcfg }).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(world.folder().join("elsewhere/owner/cran").exists());
     assert!(all_own(&world));
 }
@@ -219,7 +232,7 @@ async fn a_new_location_for_a_class_without_rows_is_considered_new() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adoption() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let elsewhere = World::new().await;
     let (from, world) = (world.folder().join("data"), world.restarted_after(|_| {}));
     let world = world.await;
@@ -231,7 +244,7 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
         .await;
     for _ in 0..2 {
         for either in [&world, &copied] {
-            either.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+            upkeep::sweep::sweep(&either.upkeep, &sweep_now()).await.expect("a clean-up");
             assert!(all_own(either));
             assert_eq!(either.state.storage.condition().warnings(), []);
         }
@@ -242,10 +255,10 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_restored_together_and_older_storage_alone_need_no_adoption() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     let world = world.restarted_after(|folder| copy(&folder.join("data"), &folder.join("backup"))).await;
     for number in 0..3 {
-        world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
         add(&world, number..number + 1).await;
     }
     // The storage of the backup with the newer database: its marker is one of the earlier ones.
@@ -256,7 +269,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         })
         .await;
     world.noon("2024-03-02");
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
@@ -268,7 +281,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
             copy(&folder.join("backup"), &folder.join("data"));
         })
         .await;
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     assert_eq!(world.state.storage.condition().warnings(), []);
     // Only the database of the backup: it has no rows for packages that were added later.
@@ -278,14 +291,15 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
             std::fs::rename(folder.join("newer"), folder.join("data/packages")).expect("moved");
         })
         .await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     assert_eq!(ownership(&world), Ownership::Contested);
     assert!(!refused(&world).await);
-    world.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    upkeep::ownership::adopt(&world.upkeep, &StorageClass::ALL).await.expect("adopted");
     assert_eq!(
-        world
-            .upkeep
-            .sweep(&SweepOptions { age: Duration::ZERO, ..sweep_now() })
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions { age: Duration::ZERO, ..sweep_now() })
             .await
             .expect("a clean-up")
             .objects,
@@ -302,7 +316,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
         storage_class::renew(c, &current, Identity([7; 16]))
     });
     assert!(renewal.await.expect("written"));
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
     assert!(
@@ -317,7 +331,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
         let old = MarkerContent { generation: None, ..content };
         world.state.storage.write_marker(class, &old, true).await.expect("written");
     }
-    world.upkeep.sweep(&sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up");
     assert!(all_own(&world));
     let marker = world.state.storage.marker(CLASS).await.expect("a marker");
     assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");
@@ -329,13 +343,16 @@ async fn servers_of_one_database_that_start_and_clean_up_concurrently_agree() {
     let other = world.beside().await;
     for _ in 0..10 {
         let options = sweep_now();
-        let (one, two) = tokio::join!(world.upkeep.sweep(&options), other.upkeep.sweep(&options));
+        let (one, two) = tokio::join!(
+            upkeep::sweep::sweep(&world.upkeep, &options),
+            upkeep::sweep::sweep(&other.upkeep, &options)
+        );
         for result in [one, two] {
             // They have the same name, so each may take the lease of the other.
             let lost = matches!(&result, Err(RepoError::Db(DbError::Refused(_))));
             assert!(lost || matches!(result, Ok(_) | Err(RepoError::Conflict(_))), "{result:?}");
         }
-        tokio::join!(world.upkeep.claim_storage(), other.upkeep.claim_storage());
+        tokio::join!(upkeep::ownership::claim(&world.upkeep), upkeep::ownership::claim(&other.upkeep));
         assert!(all_own(&world) && all_own(&other), "{:?}", other.state.storage.condition());
     }
 }

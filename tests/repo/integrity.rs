@@ -9,6 +9,7 @@ use rstudio_pm::serve::RepoError;
 use rstudio_pm::serve::file::OpenFile;
 use rstudio_pm::serve::index::Document;
 use rstudio_pm::storage::Area;
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{ScrubLimits, ScrubResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
@@ -21,7 +22,7 @@ use crate::support::tarball::Tarball;
 /// A local package that is served, and its object.
 async fn stored() -> (World, PathBuf) {
     let world = World::new().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     world.add("team", "alpha", "1.0").await;
@@ -53,7 +54,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     let (world, object) = stored().await;
     flip(&object);
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     for _ in 0..2 {
         let refused = open(&world).await.err();
         assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
@@ -62,7 +63,7 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
     assert_eq!(damaged(&world).await, 1);
     // The damage is still known after a restart.
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     let warnings = world.state.storage.condition().warnings();
@@ -84,7 +85,7 @@ async fn check(world: &World) -> Result<(), RepoError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
     let world = World::new().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     // Larger than the objects in the memory cache.
@@ -123,7 +124,7 @@ async fn a_package_whose_size_changes_while_the_server_runs_is_moved_aside() {
 /// A lost object whose directory is a file, so that it cannot be stored again until the file is removed.
 async fn a_replaced_package_is_reported_only_once_it_is_stored(engine: Engine) {
     let world = World::on(stores(engine, ObjectStore::Disk).await).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     let package = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
@@ -159,19 +160,19 @@ async fn an_intact_file_that_replaces_a_damaged_one_is_served() {
     let backup = std::fs::read(&object).expect("a backup");
     flip(&object);
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     // A copy that is damaged as well is moved aside again.
     std::fs::write(&object, &backup).expect("copied");
     flip(&object);
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(open(&world).await.is_err() && !object.exists());
     std::fs::write(&object, &backup).expect("copied");
     let world = world.restarted().await;
     assert!(open(&world).await.is_ok());
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert_eq!(world.state.storage.condition().warnings(), []);
 }
 
@@ -181,23 +182,23 @@ async fn the_nightly_comparison_finds_damage_of_verified_objects() {
     assert!(open(&world).await.is_ok());
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
     assert_eq!(
-        world.upkeep.scrub(quick).await.expect("compared"),
+        upkeep::scrub::scrub(&world.upkeep, quick).await.expect("compared"),
         ScrubResult { sound: 1, ..ScrubResult::default() }
     );
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     assert!(open(&world).await.is_ok(), "verified");
     flip(&object);
     // Small objects are in memory; the restart empties it.
     let world = world.restarted().await;
-    world.upkeep.claim_storage().await;
-    let found = world.upkeep.scrub(quick).await.expect("compared");
+    upkeep::ownership::claim(&world.upkeep).await;
+    let found = upkeep::scrub::scrub(&world.upkeep, quick).await.expect("compared");
     assert_eq!(found, ScrubResult { damaged: 1, ..ScrubResult::default() });
     let refused = open(&world).await.err();
     assert!(matches!(refused, Some(RepoError::Damaged { .. })), "{refused:?}");
     assert!(!object.exists());
     // An object that a row names and storage lacks is counted as missing.
-    let found = world.upkeep.scrub(quick).await.expect("compared");
+    let found = upkeep::scrub::scrub(&world.upkeep, quick).await.expect("compared");
     assert_eq!(found, ScrubResult { missing: 1, ..ScrubResult::default() });
 }
 
@@ -217,7 +218,7 @@ async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
     for damage in [flip as fn(&PathBuf), empty] {
         stored.iter().for_each(damage);
         world = world.restarted().await;
-        world.upkeep.claim_storage().await;
+        upkeep::ownership::claim(&world.upkeep).await;
         for (document, intact) in documents.clone().into_iter().zip(&intact) {
             assert!(index(&world, "all", "2024-03-01", document).await.bytes == *intact);
         }

@@ -8,6 +8,7 @@ use rstudio_pm::db;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::ScrubLimits;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
@@ -39,7 +40,9 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     // The sweep at start detects it.
     let world = world.restarted().await;
     world.noon("2024-03-02");
-    world.upkeep.sweep(&SweepOptions { only_refillable: true, ..sweep_now() }).await.expect("a start");
+    upkeep::sweep::sweep(&world.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
+        .await
+        .expect("a start");
     assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [lost]);
     assert_eq!(count(&world).await, 9, "the object in the trash is restored");
     let warnings = world.state.storage.condition().warnings();
@@ -52,7 +55,7 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
     // The nightly comparison detects it as well.
     world.state.storage.delete(lost).await.expect("removed");
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
-    assert_eq!(world.upkeep.scrub(quick).await.expect("compared").missing, 1);
+    assert_eq!(upkeep::scrub::scrub(&world.upkeep, quick).await.expect("compared").missing, 1);
     assert_eq!(kinds(&world), ["storage-lost"]);
 }
 
@@ -68,7 +71,7 @@ async fn open(world: &World, version: &str) -> Result<(), RepoError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() {
     let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await.restarted().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let object = object_of(&world, "alpha", "1.3").await;
     let away = world.folder().join("away");
     std::fs::rename(&object, &away).expect("moved");
@@ -98,17 +101,17 @@ async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up
         let world = with_packages(engine, ObjectStore::Disk).await;
         let object = object_of(&world, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
-        world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
         let lost = world.state.storage.condition().lost(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
         assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
         world.noon("2024-03-02");
-        world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
         assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
         let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
         world.upload(&again).await.expect("an upload");
-        world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
         assert!(kinds(&world).is_empty(), "{engine:?}");
     }
 }
@@ -119,18 +122,18 @@ async fn an_untrusted_clock_removes_nothing() {
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
     world.noon("2025-04-05");
     let without_grace = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
-    match world.upkeep.sweep(&without_grace).await {
+    match upkeep::sweep::sweep(&world.upkeep, &without_grace).await {
         Err(RepoError::Conflict(reason)) => {
             assert!(reason.contains("nothing is removed") && reason.contains("2025-04-05"))
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(world.upkeep.trash(CLASS).await.expect("a trash").objects, 1);
+    assert_eq!(upkeep::sweep::trash::summary(&world.state, CLASS).await.expect("a trash").objects, 1);
     world.back_to("2024-03-01");
-    assert_eq!(world.upkeep.sweep(&without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,11 +146,11 @@ async fn a_clock_that_contradicts_the_clock_of_the_database_removes_and_repairs_
     let close = move |c: &mut dyn db::Conn| c.execute("UPDATE clock SET at = $1", &[now.into()]);
     assert_eq!(world.state.db.write(close).await.expect("written"), 1);
     world.noon(&later.to_string());
-    match world.upkeep.sweep(&sweep_now()).await {
+    match upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await {
         Err(RepoError::Conflict(reason)) => assert!(reason.contains("nothing is removed"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    let repaired = world.upkeep.repair_clock(later, false).await;
+    let repaired = upkeep::clock::repair(&world.state, later, false).await;
     assert!(matches!(repaired, Err(RepoError::Db(db::DbError::ClockAhead { .. }))), "{repaired:?}");
 }
 
@@ -157,14 +160,14 @@ async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
     // As after a jump of the clock.
     let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
     let [object] = objects(&world.folder().join("data/packages/trash")).try_into().expect("one object");
     let file = std::fs::File::options().write(true).open(&object).expect("a file");
     file.set_modified(ago).expect("a time");
     for _ in 0..2 {
-        assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").deleted, 0);
+        assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 0);
     }
     // As after nightly clean-ups of a week.
     let recorded = world
@@ -172,5 +175,5 @@ async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
         .db
         .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
     recorded.await.expect("recorded");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 1);
 }

@@ -10,6 +10,7 @@ use rstudio_pm::edit::OnExisting;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Area, Key, Ownership};
+use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
@@ -81,7 +82,7 @@ async fn other_database(world: &World, engine: Engine) -> Stores {
 
 pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> World {
     let world = World::on(stores(engine, store).await).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     for number in 0..5 {
@@ -117,7 +118,10 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     // The database is replaced by an empty one; a second server has the same effect.
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up"), SweepResult::default());
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up"),
+        SweepResult::default()
+    );
     assert_eq!(count(&world).await, stored);
     let condition = world.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
@@ -127,22 +131,28 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     // With the original database, everything is served without warnings.
     let other = world.stores().clone();
     let world = world.restarted_on(own.clone()).await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(world.state.storage.condition().warnings(), []);
     serves_everything(&world).await;
 
     // After an adoption, objects that the new owner does not name are moved to the trash; the first owner removes
     // nothing.
     let world = world.restarted_on(other).await;
-    let adopted = world.upkeep.adopt_storage(&StorageClass::ALL).await.expect("adopted");
+    let adopted = upkeep::ownership::adopt(&world.upkeep, &StorageClass::ALL).await.expect("adopted");
     assert_eq!(adopted, StorageClass::ALL);
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, stored as u64);
+    assert_eq!(
+        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects,
+        stored as u64
+    );
     assert_eq!(count(&world).await, 0);
     let world = world.restarted_on(own).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let condition = world.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
-    assert_eq!(world.upkeep.restore_trash(StorageClass::Packages).await.expect("restored"), stored as u64);
+    assert_eq!(
+        upkeep::sweep::trash::restore(&world.upkeep, StorageClass::Packages).await.expect("restored"),
+        stored as u64
+    );
     serves_everything(&world).await;
 }
 
@@ -160,11 +170,11 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     let own = world.stores().clone();
     let other = other_database(&world, engine).await;
     let world = world.restarted_on(other).await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
     let ownership = world.state.storage.condition().ownership(StorageClass::Packages);
     assert_eq!(ownership, Ownership::Unclaimed { objects: 5, named: 0 });
     let world = world.restarted_on(own).await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
     assert!(world.state.storage.is_own(StorageClass::Packages));
     serves_everything(&world).await;
 }
@@ -179,7 +189,7 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
         }
     };
     put(&world, 0..11).await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
     let warnings = world.state.storage.condition().warnings();
     assert_eq!(
@@ -189,24 +199,24 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
     let confirmed = SweepOptions { confirmed: vec![class], ..sweep_now() };
-    assert_eq!(world.upkeep.sweep(&confirmed).await.expect("a clean-up").objects, 11);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &confirmed).await.expect("a clean-up").objects, 11);
     assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(world.upkeep.trash(class).await.expect("a trash").objects, 11);
+    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 11);
     assert!(in_area(&world, Area::Live, class).await.is_empty(), "the trash is not listed");
-    assert_eq!(world.upkeep.restore_trash(class).await.expect("restored"), 11);
+    assert_eq!(upkeep::sweep::trash::restore(&world.upkeep, class).await.expect("restored"), 11);
     assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
-    assert_eq!(world.upkeep.trash(class).await.expect("a trash").objects, 0);
+    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 0);
 
     // Ten are a small share, but one more on the same day is not.
     let first = in_area(&world, Area::Live, class).await[0];
     world.state.storage.delete(&first).await.expect("removed");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 10);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 10);
     put(&world, 20..21).await;
     let world = world.restarted().await;
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
     assert_eq!(world.state.storage.condition().warnings()[0].kind, "storage-sweep");
     world.noon("2024-03-03");
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
     assert_eq!(world.state.storage.condition().warnings(), []);
     serves_everything(&world).await;
 }
@@ -234,30 +244,33 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
     assert!(!storage.restore(&unnamed).await.expect("an answer"), "the key is in use");
     storage.delete(&unnamed).await.expect("removed");
 
-    let result = world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    let result = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     // On PostgreSQL the rows are too young to be compared.
     let left = if engine == Engine::Sqlite { 1 } else { 6 };
-    assert_eq!((result.deleted, world.upkeep.trash(class).await.expect("a trash").objects), (0, left));
+    assert_eq!(
+        (result.deleted, upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects),
+        (0, left)
+    );
     let without_grace = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
-    assert_eq!(world.upkeep.sweep(&without_grace).await.expect("a clean-up").deleted, 1);
-    assert_eq!(world.upkeep.trash(class).await.expect("a trash").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 0);
     assert_eq!(count(&world).await, 10, "objects that rows name were restored instead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
     let world = World::new().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     for class in [StorageClass::Packages, StorageClass::Binaries, StorageClass::Cran] {
         let (content, digest) = bytes(50, class as u64);
         world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
     let start = SweepOptions { only_refillable: true, ..sweep_now() };
-    assert_eq!(world.upkeep.sweep(&start).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &start).await.expect("a clean-up").objects, 1);
     for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
         assert_eq!(in_area(&world, Area::Live, class).await.len(), left, "{class:?}");
     }
-    assert_eq!(world.upkeep.sweep(&sweep_now()).await.expect("a clean-up").objects, 2);
+    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 2);
 }
 
 /// Rows of blobs that nothing refers to, written three hours ago.
@@ -282,11 +295,11 @@ fn numbered(first: u8, number: u16) -> Sha256 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unknown_classes() {
     let world = World::new().await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     let unknown = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
     old_rows(&world, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
     let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
-    world.upkeep.sweep(&confirmed).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &confirmed).await.expect("a clean-up");
     let left = world.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
     assert_eq!(left.len(), 1200, "those of class cran are removed");
     assert!(left.iter().all(|blob| blob.class == "elsewhere"));
@@ -295,7 +308,7 @@ async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unkno
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
-    world.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&world.upkeep).await;
     world.local("team").await;
     world.repository("all", &["team"]).await;
     // The same bytes were stored before, and nothing refers to them.
@@ -310,7 +323,10 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     assert_eq!(upload.sha256, sha256);
     make_old(&files);
     let other = world.beside().await;
-    assert_eq!(other.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up").objects, 0);
+    assert_eq!(
+        upkeep::sweep::sweep(&other.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        0
+    );
     edit::add::add(&world.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
     assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
 }
@@ -322,8 +338,8 @@ async fn two_servers_never_clean_up_concurrently() {
     let until = rstudio_pm::model::time::Timestamp(now.0 + 60_000_000);
     let claimed = world.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
-    let refused = world.upkeep.sweep(&SweepOptions::default()).await;
+    let refused = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await;
     assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
     world.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
-    world.upkeep.sweep(&SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
 }

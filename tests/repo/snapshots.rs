@@ -5,6 +5,7 @@ use rstudio_pm::edit::{OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::upkeep;
 
 use super::{index, listing, point};
 use crate::support::backend::{World, actor, day};
@@ -262,7 +263,7 @@ async fn the_nightly_work_renders_the_indexes_of_yesterday() {
     world.repository("empty", &[]).await;
     world.add("team", "alpha", "1.0").await;
     world.noon("2024-03-02");
-    world.upkeep.run_night().await;
+    upkeep::maintenance::run_night(&world.upkeep).await;
     let world = world.restarted().await;
     let yesterday = point(&world, "all", "2024-03-01").await;
     assert!(!yesterday.open);
@@ -333,9 +334,12 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     world.noon("2025-04-06");
     let refused = world.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
-    let wrong = world.upkeep.repair_clock(day("2024-03-02"), false).await.expect_err("another day");
+    let wrong = upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect_err("another day");
     assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
-    world.upkeep.repair_clock(day("2025-04-06"), false).await.expect("no error").expect("something to do");
+    upkeep::clock::repair(&world.state, day("2025-04-06"), false)
+        .await
+        .expect("no error")
+        .expect("something to do");
     world.add("team", "alpha", "2.0").await;
     world.back_to("2024-03-02");
     assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
@@ -345,11 +349,11 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
     let refused = world.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
-    let trial = world.upkeep.repair_clock(day("2024-03-02"), true).await.expect("no error");
+    let trial = upkeep::clock::repair(&world.state, day("2024-03-02"), true).await.expect("no error");
     assert_eq!(trial.expect("something to do").transactions.len(), 1);
-    let repaired = world.upkeep.repair_clock(day("2024-03-02"), false).await.expect("no error");
+    let repaired = upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect("no error");
     assert_eq!(repaired.expect("something to do").transactions.len(), 1);
-    assert_eq!(world.upkeep.repair_clock(day("2024-03-02"), false).await.expect("no error"), None);
+    assert_eq!(upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect("no error"), None);
     world.add("team", "alpha", "3.0").await;
     assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
     world.noon("2024-03-03");

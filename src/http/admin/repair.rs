@@ -5,13 +5,14 @@ use crate::api::repair::{RepairClock, RepairedClock, Restamped};
 use crate::db::skew::{Repair, Skew};
 use crate::http::error::Failure;
 use crate::model::time::{BadDay, Day};
+use crate::upkeep;
 
 /// `POST /repair/clock`.
 pub(super) async fn clock(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (RepairClock, _) = call.json().await?;
     let today: Day = body.today.parse().map_err(|e: BadDay| Failure::bad_request(format!("today: {e}")))?;
-    let repair = app.upkeep.repair_clock(today, body.dry_run).await?;
+    let repair = upkeep::clock::repair(&app.state, today, body.dry_run).await?;
     let message = repair.as_ref().map_or_else(
         || "The clock agrees with the transactions; nothing to repair.".to_owned(),
         |repair| sentence(repair, body.dry_run),

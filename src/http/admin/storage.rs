@@ -18,17 +18,18 @@ use crate::jobs::Started;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::storage::{GRACE, Ownership};
+use crate::upkeep;
 use crate::upkeep::sweep::SweepOptions;
 
 /// `GET /storage`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let app = call.app;
-    app.upkeep.claim_storage().await;
+    upkeep::ownership::claim(&app.upkeep).await;
     let database = app.state.db.read(db::identity::get).await?;
     let condition = app.state.storage.condition();
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
-        let trash = app.upkeep.trash(class).await?;
+        let trash = upkeep::sweep::trash::summary(&app.state, class).await?;
         let (owner, other) = match condition.ownership(class) {
             Ownership::Unchecked => (StorageOwner::Unchecked, None),
             Ownership::Own => (StorageOwner::Own, None),
@@ -62,7 +63,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
-    let adopted = app.upkeep.adopt_storage(&selected(&body.classes)?).await;
+    let adopted = upkeep::ownership::adopt(&app.upkeep, &selected(&body.classes)?).await;
     // The full error, as the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
@@ -83,7 +84,8 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
     let (upkeep, usage, storage) = (Arc::clone(&app.upkeep), app.usage.clone(), app.state.storage.clone());
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |_| async move {
         let metrics = confirmed.contains(&StorageClass::Metrics);
-        let swept = upkeep.sweep(&SweepOptions { confirmed, ..SweepOptions::default() }).await;
+        let swept =
+            upkeep::sweep::sweep(&upkeep, &SweepOptions { confirmed, ..SweepOptions::default() }).await;
         let swept = swept.map_err(|error| error.to_string())?;
         let usage = usage.sweep(metrics).await.map_err(|error| error.to_string())?;
         let mut text = format!(
@@ -110,7 +112,7 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
         let mut restored = 0;
         for (class, done) in classes.iter().zip(0..) {
             report.progress(class.as_str(), done, Some(classes.len() as u64));
-            let objects = upkeep.restore_trash(*class).await;
+            let objects = upkeep::sweep::trash::restore(&upkeep, *class).await;
             restored += objects.map_err(|error: RepoError| error.to_string())?;
         }
         Ok(format!("{restored} objects were restored from the trash."))

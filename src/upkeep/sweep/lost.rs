@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::objects::ClassScan;
-use super::{PAGE, SweepRun, object_key};
+use super::{PAGE, SweepRun};
 use crate::config::{Provider, StorageClass};
 use crate::db;
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::Key;
 use crate::upkeep::Upkeep;
+use crate::upkeep::references::{has_no_mirror, object_key};
 
 /// The maximum number of lost objects that are counted per class.
 const MAX_COUNTED: usize = 10_000;
@@ -20,108 +22,97 @@ const MAX_NAMED: usize = 100;
 /// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
 const VISIBLE: Duration = Duration::from_secs(600);
 
-impl Upkeep {
-    /// Compares the rows of a class with its scan. Objects in the trash are restored; objects that no mirror has are
-    /// recorded as lost.
-    pub(super) async fn find_lost(
-        &self,
-        class: StorageClass,
-        found: &ClassScan,
-        run: &SweepRun<'_>,
-    ) -> Result<(), RepoError> {
-        let (before, mut lost, mut fetched_again) = (self.compared_before(run), BTreeSet::new(), 0_u64);
-        'shelves: for shelf in Key::directories(class).iter().map(Key::directory) {
-            let mut after: Option<Sha256> = None;
-            loop {
-                run.lease.renew(&self.state.db).await?;
-                let rows =
-                    self.state.db.read(move |c| db::blob::in_directory(c, shelf, before, after, PAGE as i64));
-                let rows = rows.await?;
-                let Some(last) = rows.last() else { break };
-                after = Some(*last);
-                let keys = rows.iter().filter_map(|digest| object_key(shelf, *digest));
-                for key in keys.filter(|key| !found.contains(key)) {
-                    match self.is_lost(&key).await? {
-                        Some(true) => drop(lost.insert(key)),
-                        Some(false) => fetched_again += 1,
-                        None => {}
-                    }
-                    if lost.len() == MAX_COUNTED {
-                        break 'shelves;
-                    }
+/// Compares the rows of a class with its scan. Objects in the trash are restored; objects that no mirror has are
+/// recorded as lost.
+pub(super) async fn find(
+    upkeep: &Upkeep,
+    class: StorageClass,
+    found: &ClassScan,
+    run: &SweepRun<'_>,
+) -> Result<(), RepoError> {
+    let (before, mut lost, mut fetched_again) = (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
+    'shelves: for shelf in Key::directories(class).iter().map(Key::directory) {
+        let mut after: Option<Sha256> = None;
+        loop {
+            run.lease.renew(&upkeep.state.db).await?;
+            let rows =
+                upkeep.state.db.read(move |c| db::blob::in_directory(c, shelf, before, after, PAGE as i64));
+            let rows = rows.await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(*last);
+            let keys = rows.iter().filter_map(|digest| object_key(shelf, *digest));
+            for key in keys.filter(|key| !found.contains(key)) {
+                match is_lost(upkeep, &key).await? {
+                    Some(true) => drop(lost.insert(key)),
+                    Some(false) => fetched_again += 1,
+                    None => {}
+                }
+                if lost.len() == MAX_COUNTED {
+                    break 'shelves;
                 }
             }
         }
-        let count = lost.len();
-        let names = self.file_names(lost.iter().copied().take(MAX_NAMED).collect()).await?;
-        let class_name = class.as_str();
-        let keys: Vec<Key> = lost.iter().copied().collect();
-        if self.state.storage.set_lost(class, lost) && count > 0 {
-            tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
-        }
-        // An object that was stored after it was looked up and before it was recorded would stay recorded.
-        for key in keys {
-            if self.state.storage.size(&key).await?.is_some() {
-                self.state.storage.remove_lost(&key);
-            }
-        }
-        if fetched_again > 0 {
-            tracing::warn!(
-                class = class_name,
-                count = fetched_again,
-                "objects are not in storage; they are fetched from their mirror again on request"
-            );
-        }
-        Ok(())
     }
+    let count = lost.len();
+    let names = file_names(&upkeep.state, lost.iter().copied().take(MAX_NAMED).collect()).await?;
+    let class_name = class.as_str();
+    let keys: Vec<Key> = lost.iter().copied().collect();
+    if upkeep.state.storage.set_lost(class, lost) && count > 0 {
+        tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
+    }
+    // An object that was stored after it was looked up and before it was recorded would stay recorded.
+    for key in keys {
+        if upkeep.state.storage.size(&key).await?.is_some() {
+            upkeep.state.storage.remove_lost(&key);
+        }
+    }
+    if fetched_again > 0 {
+        tracing::warn!(
+            class = class_name,
+            count = fetched_again,
+            "objects are not in storage; they are fetched from their mirror again on request"
+        );
+    }
+    Ok(())
+}
 
-    /// Rows written at or after this instant are not compared. A row that refers to an object is written after the
-    /// object is durable, so on a single server every row can be compared. Another server's object may not be visible
-    /// yet on a network file system that caches directories.
-    fn compared_before(&self, run: &SweepRun<'_>) -> Timestamp {
-        let age = match self.state.config.load().database.provider {
-            Provider::Sqlite => return Timestamp(i64::MAX),
-            Provider::Postgres => run.options.age.min(VISIBLE),
-        };
-        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        Timestamp((self.state.clock)().0.saturating_sub(age))
-    }
+/// Rows written at or after this instant are not compared. A row that refers to an object is written after the
+/// object is durable, so on a single server every row can be compared. Another server's object may not be visible
+/// yet on a network file system that caches directories.
+fn compared_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
+    let age = match state.config.load().database.provider {
+        Provider::Sqlite => return Timestamp(i64::MAX),
+        Provider::Postgres => run.options.age.min(VISIBLE),
+    };
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Timestamp((state.clock)().0.saturating_sub(age))
+}
 
-    /// Returns `None` for an object that exists, is not needed, or is being uploaded again; otherwise whether no mirror
-    /// has it.
-    async fn is_lost(&self, key: &Key) -> Result<Option<bool>, RepoError> {
-        let (storage, sha256) = (&self.state.storage, *key.digest());
-        if storage.is_damaged(key) || self.uploads.needs(&sha256) {
-            return Ok(None);
-        }
-        // Before the object is searched: an object that a row refers to by now was stored before that row was written.
-        if self.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0
-            || storage.size(key).await?.is_some()
-        {
-            return Ok(None);
-        }
-        if storage.restore(key).await? {
-            tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
-            return Ok(None);
-        }
-        Ok(Some(self.has_no_mirror(key).await?))
+/// Returns `None` for an object that exists, is not needed, or is being uploaded again; otherwise whether no mirror
+/// has it.
+async fn is_lost(upkeep: &Upkeep, key: &Key) -> Result<Option<bool>, RepoError> {
+    let (storage, sha256) = (&upkeep.state.storage, *key.digest());
+    if storage.is_damaged(key) || upkeep.uploads.needs(&sha256) {
+        return Ok(None);
     }
+    // Before the object is searched: an object that a row refers to by now was stored before that row was written.
+    if upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0
+        || storage.size(key).await?.is_some()
+    {
+        return Ok(None);
+    }
+    if storage.restore(key).await? {
+        tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
+        return Ok(None);
+    }
+    Ok(Some(has_no_mirror(&upkeep.state, key).await?))
+}
 
-    /// Whether an object can be obtained from no mirror.
-    pub(in crate::upkeep) async fn has_no_mirror(&self, key: &Key) -> Result<bool, RepoError> {
-        let sha256 = *key.digest();
-        match key {
-            Key::Package(..) => Ok(self.state.db.read(move |c| db::file::is_local(c, sha256)).await?),
-            _ => Ok(true),
-        }
-    }
-
-    /// The names of the files of objects, or else their object paths.
-    async fn file_names(&self, keys: Vec<Key>) -> Result<String, RepoError> {
-        let named = self.state.db.read(move |c| {
-            let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));
-            keys.iter().map(name).collect::<Result<Vec<String>, _>>()
-        });
-        Ok(named.await?.join(", "))
-    }
+/// The names of the files of objects, or else their object paths.
+async fn file_names(state: &State, keys: Vec<Key>) -> Result<String, RepoError> {
+    let named = state.db.read(move |c| {
+        let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));
+        keys.iter().map(name).collect::<Result<Vec<String>, _>>()
+    });
+    Ok(named.await?.join(", "))
 }

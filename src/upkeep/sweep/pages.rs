@@ -4,12 +4,12 @@ use super::PAGE;
 use crate::config::StorageClass;
 use crate::jobs::lease::Lease;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::{Area, Key, ListedObject};
-use crate::upkeep::Upkeep;
 
 /// A cursor over the objects of a class in an area, in listing order.
 pub(super) struct Pages<'a> {
-    upkeep: &'a Upkeep,
+    state: &'a State,
     lease: Option<&'a Lease>,
     area: Area,
     class: StorageClass,
@@ -18,8 +18,8 @@ pub(super) struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     /// Starts at the beginning.
-    pub(super) fn of(upkeep: &'a Upkeep, area: Area, class: StorageClass) -> Pages<'a> {
-        Pages { upkeep, lease: None, area, class, after: None }
+    pub(super) fn of(state: &'a State, area: Area, class: StorageClass) -> Pages<'a> {
+        Pages { state, lease: None, area, class, after: None }
     }
 
     /// Sets a lease that is renewed before each page.
@@ -29,7 +29,7 @@ impl<'a> Pages<'a> {
 
     /// Returns the next page; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<ListedObject>>, RepoError> {
-        let state = &self.upkeep.state;
+        let state = self.state;
         if let Some(lease) = self.lease {
             lease.renew(&state.db).await?;
         }

@@ -1,17 +1,15 @@
 //! Trash and damaged objects: restores objects, or deletes them after a grace period.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::pages::Pages;
-use super::{SweepResult, SweepRun, is_referenced};
+use super::{SweepResult, SweepRun};
 use crate::config::StorageClass;
 use crate::serve::RepoError;
+use crate::state::State;
 use crate::storage::Area;
 use crate::upkeep::Upkeep;
-
-/// The maximum number of damaged objects that are counted per class.
-const MAX_DAMAGED: usize = 10_000;
+use crate::upkeep::references::is_referenced;
 
 /// A summary of the trash of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,89 +22,70 @@ pub struct TrashSummary {
     pub oldest: Option<SystemTime>,
 }
 
-impl Upkeep {
-    /// Returns a summary of the trash of a class.
-    ///
-    /// # Errors
-    /// The storage.
-    pub async fn trash(&self, class: StorageClass) -> Result<TrashSummary, RepoError> {
-        let mut trash = TrashSummary::default();
-        let mut pages = Pages::of(self, Area::Trash, class);
-        while let Some(page) = pages.next().await? {
-            for object in &page {
-                trash.objects += 1;
-                trash.bytes += object.size;
-                trash.oldest = Some(trash.oldest.map_or(object.modified, |at| at.min(object.modified)));
-            }
+/// Returns a summary of the trash of a class.
+///
+/// # Errors
+/// The storage.
+pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary, RepoError> {
+    let mut trash = TrashSummary::default();
+    let mut pages = Pages::of(state, Area::Trash, class);
+    while let Some(page) = pages.next().await? {
+        for object in &page {
+            trash.objects += 1;
+            trash.bytes += object.size;
+            trash.oldest = Some(trash.oldest.map_or(object.modified, |at| at.min(object.modified)));
         }
-        Ok(trash)
     }
+    Ok(trash)
+}
 
-    /// Restores all objects in the trash of a class; returns their number.
-    ///
-    /// # Errors
-    /// The storage.
-    pub async fn restore_trash(&self, class: StorageClass) -> Result<u64, RepoError> {
-        let _one = self.trash_lock.lock().await;
-        let mut restored = 0;
-        let mut pages = Pages::of(self, Area::Trash, class);
-        while let Some(page) = pages.next().await? {
-            for object in page {
-                restored += u64::from(self.state.storage.restore(&object.key).await?);
-            }
+/// Restores all objects in the trash of a class; returns their number.
+///
+/// # Errors
+/// The storage.
+pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoError> {
+    let _one = upkeep.trash_lock.lock().await;
+    let mut restored = 0;
+    let mut pages = Pages::of(&upkeep.state, Area::Trash, class);
+    while let Some(page) = pages.next().await? {
+        for object in page {
+            restored += u64::from(upkeep.state.storage.restore(&object.key).await?);
         }
-        Ok(restored)
     }
+    Ok(restored)
+}
 
-    /// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
-    /// is kept until a sound one is stored.
-    pub(super) async fn empty_trash(
-        &self,
-        class: StorageClass,
-        swept: &mut SweepResult,
-        run: &SweepRun<'_>,
-    ) -> Result<(), RepoError> {
-        let storage = &self.state.storage;
-        for area in [Area::Trash, Area::Damaged] {
-            let mut pages = Pages::of(self, area, class).under(run.lease);
-            while let Some(page) = pages.next().await? {
-                for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
-                    let key = object.key;
-                    if self.state.db.read(move |c| is_referenced(c, &key)).await? {
-                        let in_service = match area {
-                            Area::Trash if storage.restore(&key).await? => {
-                                tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
-                                continue;
-                            }
-                            Area::Trash => true,
-                            Area::Damaged | Area::Live => storage.size(&key).await?.is_some(),
-                        };
-                        if !in_service {
+/// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
+/// is kept until a sound one is stored.
+pub(super) async fn empty(
+    state: &State,
+    class: StorageClass,
+    swept: &mut SweepResult,
+    run: &SweepRun<'_>,
+) -> Result<(), RepoError> {
+    let storage = &state.storage;
+    for area in [Area::Trash, Area::Damaged] {
+        let mut pages = Pages::of(state, area, class).under(run.lease);
+        while let Some(page) = pages.next().await? {
+            for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
+                let key = object.key;
+                if state.db.read(move |c| is_referenced(c, &key)).await? {
+                    let in_service = match area {
+                        Area::Trash if storage.restore(&key).await? => {
+                            tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
                             continue;
                         }
+                        Area::Trash => true,
+                        Area::Damaged | Area::Live => storage.size(&key).await?.is_some(),
+                    };
+                    if !in_service {
+                        continue;
                     }
-                    storage.delete_from(area, &key).await?;
-                    swept.deleted += 1;
                 }
+                storage.delete_from(area, &key).await?;
+                swept.deleted += 1;
             }
         }
-        Ok(())
     }
-
-    /// Records the damaged objects that a row refers to and that were not stored again.
-    pub(in crate::upkeep) async fn review_damaged(&self) -> Result<(), RepoError> {
-        let storage = &self.state.storage;
-        let mut missing = BTreeSet::new();
-        for class in super::SWEPT_CLASSES {
-            for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
-                let key = object.key;
-                let named = self.state.db.read(move |c| is_referenced(c, &key)).await?;
-                if named && storage.size(&key).await?.is_none() {
-                    missing.insert(key);
-                }
-            }
-        }
-        storage.set_damaged(missing);
-        Ok(())
-    }
+    Ok(())
 }

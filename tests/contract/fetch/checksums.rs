@@ -4,6 +4,7 @@ use rstudio_pm::config::StorageClass;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::identity::Identity;
 use rstudio_pm::storage::Ownership;
+use rstudio_pm::upkeep;
 
 use super::{Fixture, KB, is_refused, read, short_limits};
 use crate::support::mirror::{Entry, Mirror};
@@ -165,7 +166,7 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
     for size in [30 * KB, 3000 * KB] {
         let entry = Entry::new("alpha", "1.0", size);
         let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
-        fixture.world.upkeep.claim_storage().await;
+        upkeep::ownership::claim(&fixture.world.upkeep).await;
         assert!(fixture.get(&entry).await.expect("fetched") == entry.bytes);
         fixture.wait_stored(&entry).await;
         let dir = fixture.world.folder().join("data/cran/cran");
@@ -177,7 +178,7 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
         let Fixture { mirror, world, stale, .. } = fixture;
         let world = world.restarted().await;
         let fixture = Fixture { mirror, world, stale };
-        fixture.world.upkeep.claim_storage().await;
+        upkeep::ownership::claim(&fixture.world.upkeep).await;
         assert!(fixture.get(&entry).await.expect("fetched again") == entry.bytes, "{size}");
         fixture.wait_stored(&entry).await;
         let start = std::time::Instant::now();

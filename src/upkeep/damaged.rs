@@ -1,0 +1,28 @@
+//! Reports the damaged objects that were set aside and are still missing.
+
+use std::collections::BTreeSet;
+
+use super::references::{SWEPT_CLASSES, is_referenced};
+use crate::serve::RepoError;
+use crate::state::State;
+use crate::storage::Area;
+
+/// The maximum number of damaged objects that are counted per class.
+const MAX_DAMAGED: usize = 10_000;
+
+/// Records the damaged objects that a row refers to and that were not stored again.
+pub(super) async fn review(state: &State) -> Result<(), RepoError> {
+    let storage = &state.storage;
+    let mut missing = BTreeSet::new();
+    for class in SWEPT_CLASSES {
+        for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
+            let key = object.key;
+            let named = state.db.read(move |c| is_referenced(c, &key)).await?;
+            if named && storage.size(&key).await?.is_none() {
+                missing.insert(key);
+            }
+        }
+    }
+    storage.set_damaged(missing);
+    Ok(())
+}

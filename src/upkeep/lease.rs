@@ -1,0 +1,22 @@
+//! Leases of the upkeep: one server of a database does each work at a time.
+
+use crate::jobs::lease::{ClaimError, Lease};
+use crate::serve::RepoError;
+use crate::state::State;
+
+/// Claims a lease for work that one server of a database does at a time. `what` completes the error text "another
+/// server that uses this database …".
+///
+/// # Errors
+/// [`RepoError::Conflict`] while another server does it; the database.
+pub(super) async fn claim(state: &State, name: &str, what: &str) -> Result<Lease, RepoError> {
+    let state = state;
+    match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
+        Ok(lease) => Ok(lease),
+        Err(ClaimError::Db(error)) => Err(error.into()),
+        Err(ClaimError::HeldByOther(_)) => {
+            let text = format!("another server that uses this database {what} at this moment");
+            Err(RepoError::Conflict(text))
+        }
+    }
+}

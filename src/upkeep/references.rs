@@ -1,0 +1,53 @@
+//! Which rows of the database refer to which stored objects.
+
+use crate::config::StorageClass;
+use crate::db;
+use crate::serve::RepoError;
+use crate::state::State;
+use crate::storage::Key;
+
+/// All swept classes. The usage room sweeps its own data.
+pub(super) const SWEPT_CLASSES: [StorageClass; 6] = [
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+];
+
+/// Whether a row refers to the object in its class.
+pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db::DbError> {
+    match key {
+        Key::Package(..) | Key::Readme(_) => {
+            Ok(db::blob::get(c, *key.digest())?.is_some_and(|blob| blob.class == key.directory()))
+        }
+        Key::Index(sha256) => db::rendered::is_referenced(c, *sha256),
+        Key::Rules(sha256) => {
+            Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|kept| kept.sha256 == *sha256))
+        }
+        Key::Advisories(sha256) => {
+            Ok(db::upstream::advisories(c)?.iter().any(|(_, kept)| kept.sha256 == *sha256))
+        }
+        // Its rows are in another database; the usage room sweeps its own objects.
+        Key::Usage(_) => Ok(true),
+    }
+}
+
+/// The object key of a blob's row.
+pub(super) fn object_key(shelf: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
+    let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == shelf);
+    match class {
+        Some(class) => Some(Key::Package(class, sha256)),
+        None => (Key::Readme(sha256).directory() == shelf).then_some(Key::Readme(sha256)),
+    }
+}
+
+/// Whether an object can be obtained from no mirror.
+pub(super) async fn has_no_mirror(state: &State, key: &Key) -> Result<bool, RepoError> {
+    let sha256 = *key.digest();
+    match key {
+        Key::Package(..) => Ok(state.db.read(move |c| db::file::is_local(c, sha256)).await?),
+        _ => Ok(true),
+    }
+}

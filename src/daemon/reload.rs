@@ -9,7 +9,7 @@ use super::supervisor::ProcessContext;
 use crate::config::{self, Change, Config, Loaded};
 use crate::control::{CommandError, Reloaded};
 use crate::http::App;
-use crate::http::response::SiteSettings;
+use crate::http::site::SiteSettings;
 use crate::http::tls::{Tls, TlsError};
 use crate::sync::task::Task;
 use crate::upstream::Upstream;

@@ -25,7 +25,7 @@ use super::supervisor::{ListenAddresses, ProcessContext, Supervisor};
 use super::{files, pid_file, privileges, rotation, status, stores, watchdog};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::control::{Control, Mode};
-use crate::http::response::SiteSettings;
+use crate::http::site::SiteSettings;
 use crate::http::tls::Tls;
 use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
 use crate::jobs::Jobs;

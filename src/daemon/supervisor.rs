@@ -18,7 +18,7 @@ use super::stores::SharedStores;
 use super::{clock, environment, files, reload, stores};
 use crate::config::{self, Config, Listen, Loaded};
 use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, Reloaded};
-use crate::http::response::SiteSettings;
+use crate::http::site::SiteSettings;
 use crate::http::tls::Tls;
 use crate::http::{App, Switch, summary};
 use crate::jobs::Jobs;

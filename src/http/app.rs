@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::budget::{Client, ResponseBudget};
+use super::budget::ResponseBudget;
 use super::download_log::DownloadRecorder;
 use super::limits::Limits;
-use super::listener::Peer;
+use super::peer::{Client, Peer};
 use super::resolve_cache::ResolveCache;
-use super::response::SiteSettings;
+use super::site::SiteSettings;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
 use crate::serve::Repositories;

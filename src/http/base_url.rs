@@ -5,8 +5,8 @@ use http::header::{HOST, HeaderMap};
 use http::request::Parts;
 use http::uri::{Authority, Scheme, Uri};
 
-use super::listener::Peer;
-use super::response::SiteSettings;
+use super::peer::Peer;
+use super::site::SiteSettings;
 use crate::model::time::Timestamp;
 
 /// The absolute URL that the client requested, as proxies configured for the original send it.

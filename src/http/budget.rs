@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::body::Body;
 use super::error::Failure;
+use super::peer::{Client, client_network};
 use crate::model::guarded::guarded;
 
 /// The budget of a process. Clones share it.
@@ -44,17 +45,6 @@ const RESERVED: usize = 256 << 10;
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
-
-/// What counts as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// A client of the admin socket; it has no limit.
-    Admin,
-    /// A trusted proxy or a loopback address, which many clients share: only the total is limited.
-    Shared,
-    /// An address.
-    Address(IpAddr),
-}
 
 /// Reserves memory for a response that is being made; `None` for clients without a limit.
 pub(super) struct Reservation(Option<Share>);
@@ -187,14 +177,6 @@ impl UsedBytes {
 impl Drop for Share {
     fn drop(&mut self) {
         self.resize(0);
-    }
-}
-
-/// The address that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
-pub(super) fn client_network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
-        v4 => v4,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::budget::client_network;
+use super::peer::client_network;
 
 /// The open connections of a process. Clones share it.
 #[derive(Clone)]

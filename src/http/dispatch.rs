@@ -10,7 +10,7 @@ use super::base_url::RequestHead;
 use super::body::Body;
 use super::download_log::{self, Completion, PackagePath, PackageRequest, RequestedBinary};
 use super::error::Failure;
-use super::listener::Peer;
+use super::peer::Peer;
 use super::permission::{Permission, Principal};
 use super::r::platform_request::{self, PlatformRequest};
 use super::r::{answer, bioconductor, choose_platform, resolve};

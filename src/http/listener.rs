@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, header};
+use http::{Request, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, recv};
@@ -19,44 +19,18 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::body::Body;
-use super::budget::{AddressBudget, Client, MemoryBudget};
+use super::budget::{AddressBudget, MemoryBudget};
 use super::connections::{Activity, Connection, Connections};
 use super::drain::{Drain, Phase};
+use super::handler::Service;
 use super::http2::Http2;
 use super::limits::Limits;
+use super::peer::{Client, Peer};
 use super::request_body::Incoming;
-use super::response::SiteSettings;
 use super::send_budget::SendBudgets;
+use super::site::SiteSettings;
 use super::tls::Tls;
 use super::write_timeout::WriteTimeout;
-
-/// The client of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A client on the network.
-    Tcp {
-        /// Its address.
-        address: SocketAddr,
-        /// Whether the connection is encrypted.
-        tls: bool,
-    },
-    /// A process of this machine, on the admin socket; the kernel provides the ids (`SO_PEERCRED`).
-    Unix {
-        /// Effective user id.
-        uid: u32,
-        /// Effective group id.
-        gid: u32,
-        /// Process id, where the kernel provides it.
-        pid: Option<i32>,
-    },
-}
-
-/// Handles requests: the public service, the admin service, the redirect.
-pub trait Service: Clone + Send + Sync + 'static {
-    /// Handles one request. A failure is a response too.
-    fn handle(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
-}
 
 /// State shared by all listeners of a process. Clones share it.
 #[derive(Clone)]

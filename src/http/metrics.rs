@@ -4,8 +4,10 @@ use http::{Method, Request, Response};
 
 use super::body::Body;
 use super::error::Failure;
+use super::handler::Service;
 use super::host_header;
-use super::listener::{HttpServer, Peer, Service};
+use super::listener::HttpServer;
+use super::peer::Peer;
 use super::request_body::Incoming;
 use super::response::{self, ErrorFormat};
 use super::switch::Switch;

@@ -1,6 +1,6 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request goes [`listener`] → [`switch`] → [`app`] → [`route`] → [`cran`] or [`public`] (or [`admin`] on the admin
+//! A request goes [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`] on the admin
 //! socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place
 //! that sets headers, [`error`] the only place that chooses a status.
 
@@ -17,6 +17,7 @@ pub mod drain;
 pub mod error;
 mod etag;
 mod frame_socket;
+pub mod handler;
 mod host_header;
 mod http2;
 pub mod limits;
@@ -24,6 +25,7 @@ pub mod listener;
 mod metrics;
 mod openapi;
 mod pages;
+pub mod peer;
 mod permission;
 mod platforms;
 pub mod public;
@@ -38,6 +40,7 @@ pub mod route;
 mod send_body;
 mod send_budget;
 mod services;
+pub mod site;
 pub mod summary;
 pub mod switch;
 pub mod target;
@@ -48,7 +51,8 @@ pub mod write_timeout;
 pub use app::App;
 pub use error::Failure;
 pub use limits::Limits;
-pub use listener::{HttpServer, Peer};
+pub use listener::HttpServer;
 pub use metrics::MetricsService;
+pub use peer::Peer;
 pub use services::{AdminService, PublicService};
 pub use switch::{ServerContext, Switch};

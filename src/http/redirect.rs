@@ -8,10 +8,12 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::body::Body;
 use super::error::Failure;
+use super::handler::Service;
 use super::host_header::{host_name, normalise_host};
-use super::listener::{Peer, Service};
+use super::peer::Peer;
 use super::request_body::Incoming;
-use super::response::{self, ErrorFormat, SiteSettings};
+use super::response::{self, ErrorFormat};
+use super::site::SiteSettings;
 
 /// Answers with redirects. Clones share it.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Response, Version};
 
 use super::body::Body;
-use super::listener::Peer;
+use super::peer::Peer;
 use crate::logs::{AccessLog, MAX_FIELD, Record};
 use crate::metrics;
 

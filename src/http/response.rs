@@ -1,29 +1,16 @@
 //! Construction of all responses: the headers of each kind, and the headers common to all.
 
-use std::cell::Cell;
-use std::net::IpAddr;
-use std::sync::OnceLock;
-
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
-use ipnet::IpNet;
 
 use super::body::Body;
-use super::budget::Client;
 use super::conditional::{self, Precondition, Validators};
 use super::error::Failure;
-use super::listener::Peer;
-use crate::config::Config;
 
-/// Clients recognise a package manager by this header.
-const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const X_PACKAGE_TYPE: HeaderName = HeaderName::from_static("x-package-type");
 const X_PACKAGE_BINARY_TAG: HeaderName = HeaderName::from_static("x-package-binary-tag");
-const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-/// 30 days.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=2592000");
 /// For package files. Short, because a local package may be replaced by other bytes of the same version.
 const CACHE_FILE: HeaderValue = HeaderValue::from_static("max-age=3600");
 /// For a file at an address that holds its digest (RFC 8246).
@@ -36,130 +23,6 @@ const CACHE_NEVER: HeaderValue = HeaderValue::from_static("no-cache, no-store, m
 
 /// Capacity for all headers of one response, so that the map is allocated once.
 const HEADER_CAPACITY: usize = 19;
-
-/// Settings that apply to all responses.
-#[derive(Clone, Debug)]
-pub struct SiteSettings {
-    server: HeaderValue,
-    nosniff: bool,
-    hsts: bool,
-    /// `Server.Address` without a trailing slash.
-    pub address: Option<String>,
-    /// The path of `Server.Address`: empty or `/prefix`.
-    prefix: String,
-    /// `Server.TrustedProxy`.
-    proxies: Vec<IpNet>,
-    /// `Server.ConnectionsPerAddress`.
-    connections_per_address: Option<usize>,
-}
-
-impl SiteSettings {
-    /// The settings of a configuration.
-    #[must_use]
-    pub fn new(config: &Config) -> SiteSettings {
-        let address = config.server.address.clone();
-        let prefix = address.as_deref().map(url_path).unwrap_or_default();
-        SiteSettings {
-            server: HeaderValue::from_static(concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"))),
-            nosniff: !config.server.content_type_sniffing,
-            hsts: config.https.permanent,
-            address,
-            prefix,
-            proxies: config.server.trusted_proxies.clone(),
-            connections_per_address: config.server.connections_per_address,
-        }
-    }
-
-    /// Whether the peer is a trusted proxy, whose `X-Forwarded-*` and `X-RSPM-Request` headers are used.
-    #[must_use]
-    pub fn is_trusted_proxy(&self, peer: Peer) -> bool {
-        match peer {
-            Peer::Tcp { address, .. } => self.is_proxy(address.ip()),
-            Peer::Unix { .. } => false,
-        }
-    }
-
-    fn is_proxy(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.proxies.iter().any(|network| network.contains(&address))
-    }
-
-    /// Which limits the peer has. All clients of a proxy, or of a tunnel that ends at a loopback address, share one address.
-    #[must_use]
-    pub fn client(&self, peer: Peer) -> Client {
-        match peer {
-            Peer::Unix { .. } => Client::Admin,
-            Peer::Tcp { address, .. } => {
-                let address = address.ip();
-                let shared = address.to_canonical().is_loopback() || self.is_proxy(address);
-                if shared { Client::Shared } else { Client::Address(address) }
-            }
-        }
-    }
-
-    /// Maximum number of open connections of a client; `None` is no limit.
-    #[must_use]
-    pub fn connection_limit(&self, client: Client) -> Option<usize> {
-        self.connections_per_address.filter(|_| matches!(client, Client::Address(_)))
-    }
-
-    /// The raw path without the prefix of `Server.Address`; proxies may have removed it already.
-    #[must_use]
-    pub fn strip_prefix<'a>(&self, path: &'a str) -> &'a str {
-        match path.strip_prefix(self.prefix.as_str()) {
-            Some("") if !self.prefix.is_empty() => "/",
-            Some(rest) if rest.starts_with('/') => rest,
-            Some(_) | None => path,
-        }
-    }
-
-    /// Sets the headers that all responses have.
-    pub fn apply(&self, tls: bool, response: &mut Response<Body>) {
-        let headers = response.headers_mut();
-        headers.insert(header::SERVER, self.server.clone());
-        headers.insert(X_REPOSITORY_TYPE, HeaderValue::from_static("RSPM"));
-        headers.insert(REQUEST_ID, request_id());
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        if self.nosniff {
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        }
-        // RFC 6797, 7.2: never over plain HTTP.
-        if self.hsts && tls {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
-        }
-    }
-}
-
-/// The path of a URL without trailing slash.
-fn url_path(address: &str) -> String {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    rest.find('/').map(|at| rest[at..].trim_end_matches('/').to_owned()).unwrap_or_default()
-}
-
-/// A version 4 UUID that identifies a request in logs. Not a secret: a counter, mixed with a random number of the
-/// process.
-fn request_id() -> HeaderValue {
-    static PROCESS: OnceLock<u64> = OnceLock::new();
-    thread_local!(static NEXT: Cell<u64> = Cell::new(rand::random()));
-    let count = NEXT.with(|next| next.replace(next.get().wrapping_add(0x9e37_79b9_7f4a_7c15)));
-    let mix = |mut z: u64| {
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let process = *PROCESS.get_or_init(rand::random);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&mix(count).to_be_bytes());
-    bytes[8..].copy_from_slice(&mix(count ^ process).to_be_bytes());
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut text = [b'-'; 36];
-    for (i, at) in [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34].into_iter().enumerate() {
-        text[at] = b"0123456789abcdef"[usize::from(bytes[i] >> 4)];
-        text[at + 1] = b"0123456789abcdef"[usize::from(bytes[i] & 15)];
-    }
-    HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens")
-}
 
 /// A header value from text made of digests, dates and plain names; empty if it is not valid.
 pub(in crate::http) fn header_value(text: String) -> HeaderValue {
@@ -475,63 +338,4 @@ pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
         response.headers_mut().insert(header::ALLOW, header_value(methods.clone()));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_uuids_and_differ() {
-        let ids: std::collections::HashSet<_> = (0..1000).map(|_| request_id()).collect();
-        assert_eq!(ids.len(), 1000);
-        let text = request_id();
-        let text = text.to_str().expect("text");
-        let shape: String = text.chars().map(|c| if c == '-' { '-' } else { 'x' }).collect();
-        assert_eq!(shape, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx");
-        assert_eq!(&text[14..15], "4");
-        assert!("89ab".contains(&text[19..20]));
-        assert!(text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
-    }
-
-    #[test]
-    fn clients_behind_proxies_and_loopback_addresses_share_their_limits() {
-        let site = SiteSettings {
-            server: HeaderValue::from_static("x"),
-            nosniff: true,
-            hsts: false,
-            address: None,
-            prefix: String::new(),
-            proxies: vec!["198.51.100.0/24".parse().unwrap()],
-            connections_per_address: Some(7),
-        };
-        let peer = |ip: &str| Peer::Tcp { address: (ip.parse::<IpAddr>().unwrap(), 1).into(), tls: true };
-        for ip in ["127.0.0.9", "::1", "::ffff:127.0.0.1", "198.51.100.3", "::ffff:198.51.100.3"] {
-            assert_eq!(site.client(peer(ip)), Client::Shared, "{ip}");
-        }
-        let one = site.client(peer("203.0.113.5"));
-        assert_eq!(one, Client::Address("203.0.113.5".parse().unwrap()));
-        assert_eq!((site.connection_limit(one), site.connection_limit(Client::Shared)), (Some(7), None));
-        assert_eq!(site.client(Peer::Unix { uid: 0, gid: 0, pid: None }), Client::Admin);
-    }
-
-    #[test]
-    fn the_prefix_of_the_address_is_removed_once() {
-        assert_eq!(url_path("https://h.example/rspm"), "/rspm");
-        assert_eq!(url_path("https://h.example/"), "");
-        assert_eq!(url_path("https://h.example"), "");
-        let site = SiteSettings {
-            server: HeaderValue::from_static("x"),
-            nosniff: true,
-            hsts: false,
-            address: None,
-            prefix: "/rspm".to_owned(),
-            proxies: Vec::new(),
-            connections_per_address: None,
-        };
-        assert_eq!(site.strip_prefix("/rspm/cran/latest"), "/cran/latest");
-        assert_eq!(site.strip_prefix("/rspm"), "/");
-        assert_eq!(site.strip_prefix("/rspmx/latest"), "/rspmx/latest");
-        assert_eq!(site.strip_prefix("/cran/latest"), "/cran/latest");
-    }
 }

@@ -8,7 +8,7 @@ use super::app::App;
 use super::error::Failure;
 use super::limits::Limits;
 use super::permission::Principal;
-use super::response::SiteSettings;
+use super::site::SiteSettings;
 use crate::control::{Control, Mode};
 use crate::logs::{AccessLog, ServiceLog};
 use crate::model::time::Clock;

@@ -11,7 +11,7 @@ use rstudio_pm::edit::OnExisting;
 use rstudio_pm::http::budget::ResponseBudget;
 use rstudio_pm::http::download_log::DownloadRecorder;
 use rstudio_pm::http::resolve_cache::ResolveCache;
-use rstudio_pm::http::response::SiteSettings;
+use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
 use rstudio_pm::logs::{AccessLog, ServiceLog};
 use rstudio_pm::serve::index::Document;

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response};
 use rstudio_pm::http::body::Body;
-use rstudio_pm::http::listener::Service;
+use rstudio_pm::http::handler::Service;
 use rstudio_pm::http::request_body::Incoming;
-use rstudio_pm::http::response::SiteSettings;
+use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::tls::Tls;
 use rstudio_pm::http::{HttpServer, Limits, Peer};
 

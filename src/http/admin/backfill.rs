@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
+use super::call::{AdminResult, Call, ok};
 use super::job::wire;
-use super::{AdminResult, Call, ok};
 use crate::api::backfill::{StartBackfill, StoppedBackfill};
 use crate::http::app::App;
 use crate::http::error::Failure;

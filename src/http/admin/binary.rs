@@ -1,7 +1,7 @@
 //! Binaries: add uploads as binaries of a source's releases, list, remove.
 
+use super::call::{AdminResult, Call, ok};
 use super::package::{existing_policy, outcome};
-use super::{AdminResult, Call, ok};
 use crate::api::binary::{
     AddBinaries, AddedBinaries, AddedBinary, Binary, RemoveBinary, RemovedBinary, RemovedBinaryFile,
 };

@@ -1,6 +1,6 @@
 //! Bioconductor versions: those declared, and what is synced of each.
 
-use super::{AdminResult, Call, ok};
+use super::call::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
 use crate::http::r::bioconductor::cran_snapshot;
 use crate::model::time::Timestamp;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{AdminResult, json, log, ok};
+use super::call::{AdminResult, json, ok};
+use super::log;
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};

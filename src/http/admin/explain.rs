@@ -1,6 +1,6 @@
 //! Explains which file a client gets and why.
 
-use super::{AdminResult, Call, ok, version};
+use super::call::{AdminResult, Call, ok, version};
 use crate::api::explain::{Explanation, ServedFile, Step, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};

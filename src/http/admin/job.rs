@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 
-use super::{AdminResult, Call, ok};
+use super::call::{AdminResult, Call, ok};
 use crate::api::job::{Job, JobStatus, StartSync};
 use crate::http::body::Body;
 use crate::http::error::Failure;

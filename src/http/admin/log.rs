@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{AdminResult, ok};
+use super::call::{AdminResult, ok};
 use crate::api::error::Code;
 use crate::api::log::Reopened;
 use crate::control::{CommandError, Control};

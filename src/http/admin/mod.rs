@@ -5,6 +5,7 @@
 mod backfill;
 mod binary;
 mod bioconductor;
+mod call;
 mod control;
 mod explain;
 mod job;
@@ -19,42 +20,25 @@ mod upload;
 
 use std::time::{Duration, Instant};
 
+use call::{AdminResult, Call, ok};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::app::App;
 use super::body::Body;
 use super::error::Failure;
-use super::listener::Peer;
+use super::peer::Peer;
 use super::permission::Principal;
 use super::platforms;
-use super::read_body;
 use super::response::{self, ErrorFormat};
 use super::route::admin::{AdminRoute, DataRoute};
 use super::switch::{self, Switch};
 use super::target::{self, Query};
-use crate::edit::{Actor, OnExisting};
+use crate::edit::Actor;
 use crate::http::request_body::Incoming;
-use crate::r::bioconductor::{BadVersion, Version};
-
-/// Maximum size of a JSON body, in bytes.
-const JSON_LIMIT: usize = 1 << 20;
 
 /// Segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;
-
-/// An admin request, as passed to its handler.
-struct Call<'a> {
-    app: &'a App,
-    query: &'a Query,
-    actor: Actor,
-    body: Incoming,
-}
-
-type AdminResult = Result<Response<Body>, Failure>;
 
 /// Handles an admin request; `path` is the one of the target without the prefix of `Server.Address`.
 pub(super) async fn answer(
@@ -164,37 +148,4 @@ async fn user_of(peer: Peer) -> String {
         Some(name) => format!("{name} (uid {uid})"),
         None => format!("uid {uid}"),
     }
-}
-
-fn ok<T: Serialize>(value: &T) -> AdminResult {
-    Ok(response::json(StatusCode::OK, value))
-}
-
-impl Call<'_> {
-    /// Reads the JSON body of the request.
-    async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
-        let value = json(self.body, self.app.limits.body_timeout).await?;
-        Ok((value, self.actor))
-    }
-}
-
-/// Reads a JSON body.
-async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
-    let bytes = read_body::read(body, JSON_LIMIT, pause).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
-}
-
-fn on_existing(succeed: bool) -> OnExisting {
-    if succeed { OnExisting::Succeed } else { OnExisting::Fail }
-}
-
-/// Parses a Bioconductor version.
-fn version(text: &str) -> Result<Version, Failure> {
-    text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
-}
-
-/// Parses the name of a new source or repository.
-fn name(text: &str) -> Result<crate::model::name::Name, Failure> {
-    text.parse().map_err(|e: crate::model::name::BadName| Failure::bad_request(e.to_string()))
 }

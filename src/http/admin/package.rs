@@ -1,6 +1,6 @@
 //! Packages: list in pages, add uploads to a source, remove.
 
-use super::{AdminResult, Call, ok, version};
+use super::call::{AdminResult, Call, ok, version};
 use crate::api::package::{Package, Packages};
 use crate::api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,

@@ -1,6 +1,6 @@
 //! Repair commands.
 
-use super::{AdminResult, Call, ok};
+use super::call::{AdminResult, Call, ok};
 use crate::api::repair::{RepairClock, RepairedClock, Restamped};
 use crate::db::skew::{Repair, Skew};
 use crate::http::error::Failure;

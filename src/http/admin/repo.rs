@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{AdminResult, Call, name, ok, on_existing, version};
+use super::call::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
 use crate::edit;

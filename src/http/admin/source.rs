@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{AdminResult, Call, name, ok, on_existing};
+use super::call::{AdminResult, Call, name, ok, on_existing};
 use crate::api::source::{CreateSource, EditSource, Source, Transaction};
 use crate::edit;
 use crate::http::app::App;

@@ -5,8 +5,8 @@ use std::time::UNIX_EPOCH;
 
 use http::StatusCode;
 
+use super::call::{AdminResult, Call, ok};
 use super::job::wire;
-use super::{AdminResult, Call, ok};
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };

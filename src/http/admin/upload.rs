@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use super::{AdminResult, Call};
+use super::call::{AdminResult, Call};
 use crate::api::upload::Upload;
 use crate::edit;
 use crate::http::error::Failure;

@@ -12,14 +12,15 @@ use futures_util::stream::{self, BoxStream};
 use http::{Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::{repository, vulnerabilities};
+use super::lookup::repository;
+use super::vulnerabilities;
 use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
-use crate::http::budget::{Client, ResponseBudget};
+use crate::http::budget::ResponseBudget;
 use crate::http::error::Failure;
-use crate::http::listener::Peer;
+use crate::http::peer::{Client, Peer};
 use crate::http::response;
 use crate::model::point::Point;
 use crate::model::snapshot::{BadSnapshot, Snapshot};

@@ -4,6 +4,7 @@
 mod alerts;
 mod build_log;
 mod filter;
+mod lookup;
 pub mod openapi;
 mod packages;
 mod swagger;
@@ -19,10 +20,12 @@ use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 
+use lookup::{bioconductor_version, newest_point, repository, source};
+
 use super::app::App;
 use super::base_url::{self, RequestHead};
 use super::body::Body;
-use super::error::{Failure, truncate};
+use super::error::Failure;
 use super::platforms;
 use super::r::bioconductor;
 use super::read_body;
@@ -38,11 +41,9 @@ use crate::catalog::{self, Catalog, Repository};
 use crate::db::tx::{Tx, TxKind};
 use crate::http::request_body::Incoming;
 use crate::model::ids::SourceId;
-use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
-use crate::r::bioconductor::{BadVersion, Part, Version};
 
 /// Maximum number of transactions in a response: old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
@@ -188,40 +189,6 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 
 fn ok<T: serde::Serialize + ?Sized>(value: &T) -> Response<Body> {
     response::json(StatusCode::OK, value)
-}
-
-/// The newest point of a repository, or of a Bioconductor version in it.
-async fn newest_point(app: &App, catalog: &Catalog, asked: &str, query: &Query) -> Result<Point, Failure> {
-    let found = repository(catalog, asked)?;
-    // Other repositories have no versions: the parameter has no effect there.
-    let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
-    Ok(app.repositories.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
-}
-
-/// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
-fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
-    let asked = query.get("bioc_version").filter(|text| !text.is_empty());
-    asked
-        .map(|text| {
-            text.parse().map_err(|error: BadVersion| {
-                Failure::bad_request(format!("the parameter bioc_version: {error}"))
-            })
-        })
-        .transpose()
-}
-
-/// Finds a repository by number or name; hidden ones too.
-fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
-    let found = catalog.repo_by_name_or_id(asked);
-    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(asked))))
-}
-
-fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, Failure> {
-    let number: Option<i64> = asked.parse().ok();
-    catalog
-        .source(asked)
-        .or_else(|| catalog.source_by_id(SourceId(number?)))
-        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(asked))))
 }
 
 fn wire_repo(repo: &Repository) -> Repo {

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use bytes::Bytes;
 
-use super::repository;
+use super::lookup::repository;
 use crate::api::public::sysreqs::Requirements as Answer;
 use crate::api::public::sysreqs::{
     Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,

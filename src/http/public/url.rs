@@ -1,6 +1,6 @@
 //! `POST /url`: the snapshot at a given time.
 
-use super::repository;
+use super::lookup::repository;
 use crate::api::public::url::{Snapshot as Answer, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};

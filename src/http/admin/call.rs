@@ -1,0 +1,63 @@
+//! The parts of an admin request, and how handlers read them and answer.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::edit::{Actor, OnExisting};
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::error::Failure;
+use crate::http::request_body::Incoming;
+use crate::http::target::Query;
+use crate::http::{read_body, response};
+use crate::model::name::{BadName, Name};
+use crate::r::bioconductor::{BadVersion, Version};
+
+/// Maximum size of a JSON body, in bytes.
+const JSON_LIMIT: usize = 1 << 20;
+
+/// An admin request, as passed to its handler.
+pub(super) struct Call<'a> {
+    pub(super) app: &'a App,
+    pub(super) query: &'a Query,
+    pub(super) actor: Actor,
+    pub(super) body: Incoming,
+}
+
+pub(super) type AdminResult = Result<Response<Body>, Failure>;
+
+pub(super) fn ok<T: Serialize>(value: &T) -> AdminResult {
+    Ok(response::json(StatusCode::OK, value))
+}
+
+impl Call<'_> {
+    /// Reads the JSON body of the request.
+    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Actor), Failure> {
+        let value = json(self.body, self.app.limits.body_timeout).await?;
+        Ok((value, self.actor))
+    }
+}
+
+/// Reads a JSON body.
+pub(super) async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
+    let bytes = read_body::read(body, JSON_LIMIT, pause).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
+}
+
+pub(super) fn on_existing(succeed: bool) -> OnExisting {
+    if succeed { OnExisting::Succeed } else { OnExisting::Fail }
+}
+
+/// Parses a Bioconductor version.
+pub(super) fn version(text: &str) -> Result<Version, Failure> {
+    text.parse().map_err(|e: BadVersion| Failure::bad_request(e.to_string()))
+}
+
+/// Parses the name of a new source or repository.
+pub(super) fn name(text: &str) -> Result<Name, Failure> {
+    text.parse().map_err(|e: BadName| Failure::bad_request(e.to_string()))
+}

@@ -1,0 +1,43 @@
+//! The client of a connection, and what counts as one client in limits.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// The client of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A client on the network.
+    Tcp {
+        /// Its address.
+        address: SocketAddr,
+        /// Whether the connection is encrypted.
+        tls: bool,
+    },
+    /// A process of this machine, on the admin socket; the kernel provides the ids (`SO_PEERCRED`).
+    Unix {
+        /// Effective user id.
+        uid: u32,
+        /// Effective group id.
+        gid: u32,
+        /// Process id, where the kernel provides it.
+        pid: Option<i32>,
+    },
+}
+
+/// What counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// A client of the admin socket; it has no limit.
+    Admin,
+    /// A trusted proxy or a loopback address, which many clients share: only the total is limited.
+    Shared,
+    /// An address.
+    Address(IpAddr),
+}
+
+/// The address that counts as one client: an IPv4 address, or the 64-bit prefix of an IPv6 address.
+pub(super) fn client_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}

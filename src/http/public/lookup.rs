@@ -1,0 +1,50 @@
+//! Finds the repository, source, point or Bioconductor version that a request names.
+
+use crate::catalog::{self, Catalog, Repository};
+use crate::http::app::App;
+use crate::http::error::{Failure, truncate};
+use crate::http::target::Query;
+use crate::model::ids::SourceId;
+use crate::model::point::Point;
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::r::bioconductor::{BadVersion, Part, Version};
+
+/// The newest point of a repository, or of a Bioconductor version in it.
+pub(super) async fn newest_point(
+    app: &App,
+    catalog: &Catalog,
+    asked: &str,
+    query: &Query,
+) -> Result<Point, Failure> {
+    let found = repository(catalog, asked)?;
+    // Other repositories have no versions: the parameter has no effect there.
+    let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
+    Ok(app.repositories.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
+}
+
+/// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
+pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
+    let asked = query.get("bioc_version").filter(|text| !text.is_empty());
+    asked
+        .map(|text| {
+            text.parse().map_err(|error: BadVersion| {
+                Failure::bad_request(format!("the parameter bioc_version: {error}"))
+            })
+        })
+        .transpose()
+}
+
+/// Finds a repository by number or name; hidden ones too.
+pub(super) fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
+    let found = catalog.repo_by_name_or_id(asked);
+    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(asked))))
+}
+
+pub(super) fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, Failure> {
+    let number: Option<i64> = asked.parse().ok();
+    catalog
+        .source(asked)
+        .or_else(|| catalog.source_by_id(SourceId(number?)))
+        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(asked))))
+}

@@ -14,8 +14,10 @@ pub mod repo;
 pub mod source;
 pub mod subscription;
 pub mod upload;
+mod upload_body;
 mod uploads;
 
+pub use upload_body::UploadKind;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;

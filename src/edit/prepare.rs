@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::Digest;
 
 use super::durability::PendingWrite;
-use super::upload::{UploadBody, UploadKind};
+use super::upload_body::{UploadBody, UploadKind};
 use super::uploads::{BinaryTarget, StagedUpload, Upload};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::time::Timestamp;

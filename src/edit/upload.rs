@@ -1,22 +1,18 @@
 //! Receives a package archive: validates, rewrites and stores it.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use sha2::Digest;
 use tokio::sync::oneshot;
 
 use super::durability::PendingWrite;
 use super::prepare::{PreparedPackage, prepare};
-use super::uploads::Uploads;
-use super::uploads::{DigestReservation, Upload};
+use super::upload_body::{self, UploadBody, UploadKind};
+use super::uploads::{DigestReservation, Upload, Uploads};
 use crate::config::{Provider, Server, StorageClass};
 use crate::db::{self, blob::Blob};
-use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 use crate::r::archive::Limits;
 use crate::r::rewrite;
@@ -24,54 +20,31 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Key, Spool, StorageError};
 
-/// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
-const WRITE_SIZE: usize = 512 << 10;
-
-/// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a
-/// source with [`add`](super::add::add).
+/// Receives a package archive from a stream of bytes: validates, rewrites and stores it. It becomes part of a source
+/// with [`add`](super::add::add) or [`add_binary`](super::add_binary::add).
 ///
 /// # Errors
-/// [`RepoError::Invalid`] when it is not a valid source package, with the reason.
+/// [`RepoError::Invalid`] when it is not a valid package of this kind, with the reason.
 pub async fn receive(
     uploads: &Arc<Uploads>,
     file: &str,
     body: BoxStream<'static, Result<Bytes, io::Error>>,
-) -> Result<Upload, RepoError> {
-    receive_as(uploads, file, body, UploadKind::Source).await
-}
-
-/// Like [`receive`], for a binary; see [`add_binary`](super::add_binary::add).
-///
-/// # Errors
-/// [`RepoError::Invalid`] when it is not a valid binary, with the reason.
-pub async fn receive_binary(
-    uploads: &Arc<Uploads>,
-    file: &str,
-    body: BoxStream<'static, Result<Bytes, io::Error>>,
-) -> Result<Upload, RepoError> {
-    receive_as(uploads, file, body, UploadKind::Binary).await
-}
-
-async fn receive_as(
-    uploads: &Arc<Uploads>,
-    file: &str,
-    body: BoxStream<'static, Result<Bytes, io::Error>>,
-    what: UploadKind,
+    kind: UploadKind,
 ) -> Result<Upload, RepoError> {
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-    let given = receive_body(&uploads.state, &file, body, what.class()).await?;
+    let given = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
     let since = (uploads.state.clock)();
-    uploads.state.storage.may_store(what.class()).await?;
+    uploads.state.storage.may_store(kind.class()).await?;
     let (answer, taken) = oneshot::channel();
     let checking = Arc::clone(uploads);
-    tokio::task::spawn_blocking(move || check(&checking, &file, &given, what, since, answer));
+    tokio::task::spawn_blocking(move || check(&checking, &file, &given, kind, since, answer));
     let UnstoredPackage { package: made, out, reservation: _kept } =
-        match taken.await.map_err(|_| shutting_down())?? {
+        match taken.await.map_err(|_| upload_body::shutting_down())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
             CheckedUpload::Unstored(apart) => *apart,
         };
-    reserve_blobs(&uploads.state, what.class(), &made).await?;
-    let key = Key::Package(what.class(), made.upload.sha256);
+    reserve_blobs(&uploads.state, kind.class(), &made).await?;
+    let key = Key::Package(kind.class(), made.upload.sha256);
     let readme = async {
         match &made.readme {
             Some((sha256, text)) => uploads.state.storage.put(&Key::Readme(*sha256), text.clone()).await,
@@ -164,121 +137,6 @@ async fn reserve_blobs(state: &State, class: StorageClass, made: &PreparedPackag
     Ok(reserved.await?)
 }
 
-/// Reads a request body: a small one into memory, a larger one into a spool.
-async fn receive_body(
-    state: &State,
-    file: &str,
-    mut body: BoxStream<'static, Result<Bytes, io::Error>>,
-    class: StorageClass,
-) -> Result<UploadBody, RepoError> {
-    let mut spooled: Option<SpooledUpload> = None;
-    let mut waiting = BytesMut::new();
-    loop {
-        let piece = body.next().await;
-        let last = piece.is_none();
-        if let Some(piece) = piece {
-            let cut = |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
-            waiting.extend_from_slice(&piece.map_err(cut)?);
-        }
-        if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
-            let spool = match spooled {
-                Some(spool) => spool,
-                None => {
-                    SpooledUpload { spool: state.storage.spool(class).await?, digest: sha2::Sha256::new() }
-                }
-            };
-            spooled = Some(spool.append(waiting.split().freeze()).await?);
-        }
-        match spooled {
-            Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
-            None if last => return Ok(UploadBody::Small(waiting.freeze())),
-            Some(_) | None => {}
-        }
-    }
-}
-
-/// The expected kind of package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UploadKind {
-    Source,
-    Binary,
-}
-
-impl UploadKind {
-    fn class(self) -> StorageClass {
-        match self {
-            UploadKind::Source => StorageClass::Packages,
-            UploadKind::Binary => StorageClass::Binaries,
-        }
-    }
-}
-
-/// The uploaded bytes.
-pub(super) enum UploadBody {
-    /// Less than [`WRITE_SIZE`].
-    Small(Bytes),
-    Spooled(SpooledUpload),
-}
-
-/// A reader with random access.
-pub(super) trait ReadSeek: Read + Seek {}
-impl<T: Read + Seek> ReadSeek for T {}
-
-impl UploadBody {
-    /// Opens the bytes for sequential reading, with a buffer of `buffer` bytes.
-    pub(super) fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
-        match self {
-            UploadBody::Small(bytes) => Ok(Box::new(bytes.as_ref())),
-            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let opened = File::open(spool.path());
-                let file = opened.map_err(|error| StorageError::io("read", spool.path(), error))?;
-                Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
-            }
-        }
-    }
-
-    /// Opens the bytes for random access.
-    pub(super) fn seek(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
-        match self {
-            UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
-            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
-                let opened = File::open(spool.path());
-                Ok(Box::new(opened.map_err(|error| StorageError::io("read", spool.path(), error))?))
-            }
-        }
-    }
-
-    pub(super) fn sha256(&self) -> Sha256 {
-        Sha256(match self {
-            UploadBody::Small(bytes) => sha2::Sha256::digest(bytes).into(),
-            UploadBody::Spooled(SpooledUpload { digest, .. }) => digest.clone().finalize().into(),
-        })
-    }
-}
-
-pub(super) struct SpooledUpload {
-    spool: Spool,
-    digest: sha2::Sha256,
-}
-
-impl SpooledUpload {
-    /// Writes and hashes off the async threads.
-    async fn append(mut self, piece: Bytes) -> Result<SpooledUpload, RepoError> {
-        let written = tokio::task::spawn_blocking(move || {
-            self.digest.update(&piece);
-            self.spool
-                .write_all(&piece)
-                .map_err(|error| StorageError::io("write", self.spool.path(), error))?;
-            Ok(self)
-        });
-        match written.await {
-            Ok(spooled) => spooled,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(shutting_down().into()),
-        }
-    }
-}
-
 /// The result of checking a package.
 enum CheckedUpload {
     /// It was accepted, and its objects are being written to storage.
@@ -302,10 +160,6 @@ fn logged(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageErro
         tracing::error!(object = %key, %error, "an uploaded package was not stored");
     }
     stored
-}
-
-fn shutting_down() -> StorageError {
-    StorageError::Other("the server is shutting down".to_owned())
 }
 
 fn options(server: &Server) -> rewrite::Options {

@@ -233,7 +233,9 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
         let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(piece.to_vec().into())).collect();
         let body = futures_util::stream::iter(pieces).boxed();
         let upload =
-            edit::upload::receive(&world.uploads, "large_1.0.tar.gz", body).await.expect("a package");
+            edit::upload::receive(&world.uploads, "large_1.0.tar.gz", body, edit::UploadKind::Source)
+                .await
+                .expect("a package");
         let sent: [u8; 32] = sha2::Sha256::digest(&bytes).into();
         assert_eq!((upload.original.0, upload.package.as_str()), (sent, "large"));
         stored.push((noise, upload.sha256));

@@ -186,7 +186,7 @@ impl World {
 
     pub(crate) async fn upload(&self, tarball: &Tarball) -> Result<Upload, RepoError> {
         let body = futures_util::stream::iter([Ok(tarball.bytes().into())]).boxed();
-        edit::upload::receive(&self.uploads, &tarball.file(), body).await
+        edit::upload::receive(&self.uploads, &tarball.file(), body, edit::UploadKind::Source).await
     }
 
     /// Uploads packages and adds them in one call.

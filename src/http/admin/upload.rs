@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::call::{AdminResult, Call};
 use crate::api::upload::Upload;
-use crate::edit;
+use crate::edit::{self, UploadKind};
 use crate::http::error::Failure;
 use crate::http::{read_body, response};
 
@@ -18,11 +18,12 @@ pub(super) async fn take(call: Call<'_>) -> AdminResult {
         Failure::bad_request("the parameter file is missing: the name of the uploaded file")
     })?;
     let body = read_body::stream(call.body, MAX_BYTES, call.app.limits.body_timeout);
-    let upload = match call.query.get("type") {
-        None | Some("source") => edit::upload::receive(&call.app.uploads, file, body).await?,
-        Some("binary") => edit::upload::receive_binary(&call.app.uploads, file, body).await?,
+    let kind = match call.query.get("type") {
+        None | Some("source") => UploadKind::Source,
+        Some("binary") => UploadKind::Binary,
         Some(_) => return Err(Failure::bad_request("the parameter type must be source or binary")),
     };
+    let upload = edit::upload::receive(&call.app.uploads, file, body, kind).await?;
     Ok(response::json(
         StatusCode::CREATED,
         &Upload {

@@ -1,0 +1,141 @@
+//! The bytes of an upload as they were received: in memory, or in a spool.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use sha2::Digest;
+
+use crate::config::StorageClass;
+use crate::model::digest::Sha256;
+use crate::serve::RepoError;
+use crate::state::State;
+use crate::storage::{Spool, StorageError};
+
+/// Bytes gathered for one write to a spool, off the async threads. Smaller uploads are never written as received.
+const WRITE_SIZE: usize = 512 << 10;
+
+/// The expected kind of package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadKind {
+    /// `{package}_{version}.tar.gz`.
+    Source,
+    /// An installed package, for Linux, macOS or Windows.
+    Binary,
+}
+
+impl UploadKind {
+    pub(super) fn class(self) -> StorageClass {
+        match self {
+            UploadKind::Source => StorageClass::Packages,
+            UploadKind::Binary => StorageClass::Binaries,
+        }
+    }
+}
+
+/// The uploaded bytes.
+pub(super) enum UploadBody {
+    /// Less than [`WRITE_SIZE`].
+    Small(Bytes),
+    Spooled(SpooledUpload),
+}
+
+/// A reader with random access.
+pub(super) trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+impl UploadBody {
+    /// Reads a request body: a small one into memory, a larger one into a spool.
+    pub(super) async fn receive(
+        state: &State,
+        file: &str,
+        mut body: BoxStream<'static, Result<Bytes, io::Error>>,
+        class: StorageClass,
+    ) -> Result<UploadBody, RepoError> {
+        let mut spooled: Option<SpooledUpload> = None;
+        let mut waiting = BytesMut::new();
+        loop {
+            let piece = body.next().await;
+            let last = piece.is_none();
+            if let Some(piece) = piece {
+                let cut =
+                    |error| RepoError::Invalid(format!("the upload of '{file}' was interrupted: {error}"));
+                waiting.extend_from_slice(&piece.map_err(cut)?);
+            }
+            if waiting.len() >= WRITE_SIZE || (last && spooled.is_some() && !waiting.is_empty()) {
+                let spool = match spooled {
+                    Some(spool) => spool,
+                    None => SpooledUpload {
+                        spool: state.storage.spool(class).await?,
+                        digest: sha2::Sha256::new(),
+                    },
+                };
+                spooled = Some(spool.append(waiting.split().freeze()).await?);
+            }
+            match spooled {
+                Some(spooled) if last => return Ok(UploadBody::Spooled(spooled)),
+                None if last => return Ok(UploadBody::Small(waiting.freeze())),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// Opens the bytes for sequential reading, with a buffer of `buffer` bytes.
+    pub(super) fn open(&self, buffer: usize) -> Result<Box<dyn Read + '_>, RepoError> {
+        match self {
+            UploadBody::Small(bytes) => Ok(Box::new(bytes.as_ref())),
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
+                let opened = File::open(spool.path());
+                let file = opened.map_err(|error| StorageError::io("read", spool.path(), error))?;
+                Ok(Box::new(BufReader::with_capacity(buffer.clamp(4 << 10, 16 << 20), file)))
+            }
+        }
+    }
+
+    /// Opens the bytes for random access.
+    pub(super) fn seek(&self) -> Result<Box<dyn ReadSeek + '_>, RepoError> {
+        match self {
+            UploadBody::Small(bytes) => Ok(Box::new(io::Cursor::new(bytes.as_ref()))),
+            UploadBody::Spooled(SpooledUpload { spool, .. }) => {
+                let opened = File::open(spool.path());
+                Ok(Box::new(opened.map_err(|error| StorageError::io("read", spool.path(), error))?))
+            }
+        }
+    }
+
+    pub(super) fn sha256(&self) -> Sha256 {
+        Sha256(match self {
+            UploadBody::Small(bytes) => sha2::Sha256::digest(bytes).into(),
+            UploadBody::Spooled(SpooledUpload { digest, .. }) => digest.clone().finalize().into(),
+        })
+    }
+}
+
+pub(super) struct SpooledUpload {
+    spool: Spool,
+    digest: sha2::Sha256,
+}
+
+impl SpooledUpload {
+    /// Writes and hashes off the async threads.
+    async fn append(mut self, piece: Bytes) -> Result<SpooledUpload, RepoError> {
+        let written = tokio::task::spawn_blocking(move || {
+            self.digest.update(&piece);
+            self.spool
+                .write_all(&piece)
+                .map_err(|error| StorageError::io("write", self.spool.path(), error))?;
+            Ok(self)
+        });
+        match written.await {
+            Ok(spooled) => spooled,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(shutting_down().into()),
+        }
+    }
+}
+
+pub(super) fn shutting_down() -> StorageError {
+    StorageError::Other("the server is shutting down".to_owned())
+}

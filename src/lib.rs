@@ -63,7 +63,7 @@ pub mod state;
 pub mod sync;
 /// Clean-up of storage, its ownership, nightly maintenance, and the repair of the clock.
 pub mod upkeep;
-/// Mirrors, system requirement rules and advisories, over HTTP or on disk.
+/// Mirrors, bundles, system requirement rules and advisories, over HTTP or on disk.
 pub mod upstream;
 /// Download counts, kept in a database of their own.
 pub mod usage;

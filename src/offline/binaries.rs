@@ -16,8 +16,8 @@ use crate::r::index;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::upstream::Mirror;
-use crate::upstream::binary_indexes::{Index, lists};
-use crate::upstream::bundle::Bundle;
+use crate::upstream::origin::binary_indexes::{Index, lists};
+use crate::upstream::origin::bundle::Bundle;
 
 /// Returns the requested platforms, each with the indexes that it may have on a mirror.
 pub(super) fn selected_platforms(

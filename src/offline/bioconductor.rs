@@ -20,7 +20,7 @@ use crate::bundle::shared::{BioconductorConfig, SharedFolder};
 use crate::bundle::{Product, layout, seal};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{BadName, Component, Version};
-use crate::upstream::bundle::Bundle;
+use crate::upstream::origin::bundle::Bundle;
 
 /// The mirror's map of versions.
 const CONFIG: &str = "config.yaml";
@@ -151,7 +151,7 @@ async fn declare(
 
 impl<'a> Source<'a> {
     async fn open(setup: &'a Setup) -> Result<Source<'a>, OfflineError> {
-        let bundle = Bundle::at(setup.mirror.clone());
+        let bundle = setup.mirror.as_bundle();
         let reader = MetadataReader::new(&setup.mirror);
         if let Some(found) = bundle.bioconductor().await? {
             let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
@@ -234,7 +234,7 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
 /// `validate bioconductor`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
+    let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     check.bioconductor().await;
     let mut any = false;

@@ -18,7 +18,7 @@ use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Product, layout};
 use crate::config::{Config, Proxy, Secret};
 use crate::model::time::Timestamp;
-use crate::upstream::bundle::{Bundle, BundleError};
+use crate::upstream::origin::bundle::{Bundle, BundleError};
 use crate::upstream::{Mirror, Upstream};
 
 /// Returns the system time.
@@ -65,7 +65,7 @@ pub(super) fn setup(
     {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
-    let own = Bundle::at(upstream.mirror(&destination.url()?)?);
+    let own = upstream.bundle(&destination.url()?)?;
     let request = Request {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,
@@ -83,7 +83,7 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     let platforms = binaries::selected_platforms(&args.binaries, &defaults()?.platforms)?;
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
-    let source = Bundle::at(setup.mirror.clone());
+    let source = setup.mirror.as_bundle();
     let source = source.has(&Product::Cran).await?.then_some(source);
     let named = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let upstream = CranReader {
@@ -222,7 +222,7 @@ pub(super) async fn selected_packages(
         Err(BundleError::Absent { .. }) => return Ok(named),
         Err(error) => return Err(error.into()),
     };
-    let address = own.mirror().address();
+    let address = own.address();
     match (named, head.subset) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(OfflineError::Usage(format!(
@@ -281,7 +281,7 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
 /// `validate cran`.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
+    let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     check.product(&Product::Cran).await?;
     let mut folders = vec!["v3".to_owned()];

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::upstream::UpstreamError;
-use crate::upstream::bundle::BundleError;
+use crate::upstream::origin::bundle::BundleError;
 
 /// An error of the downloader.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use super::replay::replay;
 use crate::bundle::segment::ReadmeText;
 use crate::bundle::{Product, ProductState, Record, ReleaseRecord};
 use crate::model::digest::Sha256;
-use crate::upstream::bundle::Bundle;
+use crate::upstream::origin::bundle::Bundle;
 
 /// Reads all files that a bundle has of a product.
 pub(super) async fn declare(

@@ -10,7 +10,7 @@ use super::error::OfflineError;
 use super::journal::Journal;
 use crate::bundle::{Product, ProductState, layout};
 use crate::model::digest::Sha256;
-use crate::upstream::bundle::Verified;
+use crate::upstream::origin::bundle::Verified;
 
 /// Files that may be removed after the next head is written. Files older than the unfinished download are kept: they
 /// may be part of a copy.

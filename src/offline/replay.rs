@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt, stream};
 use super::error::OfflineError;
 use super::workers::processors;
 use crate::bundle::{Product, ProductState, Record, SegmentRef};
-use crate::upstream::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
 
 /// Reads the segments of a head and returns the resulting state; `see` is called with each record after it was applied.
 ///
@@ -29,7 +29,7 @@ pub(super) async fn replay(
                 matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);
             if !passed {
                 state.apply(&record).map_err(|reason| {
-                    let address = bundle.mirror().address();
+                    let address = bundle.address();
                     OfflineError::Refused(format!("{address}/{}: {reason}", product.path(&segment.file.path)))
                 })?;
             }

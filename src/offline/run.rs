@@ -25,7 +25,7 @@ use crate::bundle::{
 };
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
-use crate::upstream::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Number of consecutive files without a response after which the mirror counts as unavailable.

@@ -15,7 +15,7 @@ use crate::bundle::{CompressedFile, layout, seal};
 use crate::config::{Platforms, without_userinfo};
 use crate::model::time::Timestamp;
 use crate::r::sysreqs::RuleBase;
-use crate::upstream::bundle::Bundle;
+use crate::upstream::origin::bundle::Bundle;
 use crate::upstream::rule_base::RuleBaseCheck;
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -138,7 +138,7 @@ pub(super) async fn requirements(
     let (read, request_key) = match source {
         RulesSource::None => return Ok(true),
         RulesSource::Url(url) => (by_url(destination, upstream, url).await, without_userinfo(url)),
-        RulesSource::Bundle(bundle) => (by_bundle(bundle).await, bundle.mirror().address()),
+        RulesSource::Bundle(bundle) => (by_bundle(bundle).await, bundle.address()),
     };
     match read {
         Ok(Some((base, validators))) => {
@@ -191,6 +191,6 @@ async fn by_bundle(bundle: &Bundle) -> RulesRead {
     let Some(head) = bundle.shared(SharedFolder::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };
     let text = bundle.shared_file(SharedFolder::Requirements, packed).await?;
-    let refused = |reason: String| UpstreamError::Refused { url: bundle.mirror().address(), reason };
+    let refused = |reason: String| UpstreamError::Refused { url: bundle.address(), reason };
     Ok(Some((RuleBase::from_document(&text).map_err(|e| refused(e.to_string()))?, None)))
 }

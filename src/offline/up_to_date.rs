@@ -9,7 +9,7 @@ use super::metadata::{self, FileValidators};
 use super::run::Run;
 use super::workers;
 use crate::bundle::{Product, SegmentRef};
-use crate::upstream::bundle::Verified;
+use crate::upstream::origin::bundle::Verified;
 
 impl Run<'_> {
     /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest

@@ -13,7 +13,7 @@ use super::verify_files::{Expected, verify};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
 use crate::upstream::UpstreamError;
-use crate::upstream::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
 
 /// The problem of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

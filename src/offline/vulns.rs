@@ -15,7 +15,7 @@ use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::{SharedFolder, SharedHead};
 use crate::config::without_userinfo;
 use crate::upstream::advisories::{Feed, FeedCheck};
-use crate::upstream::bundle::Bundle;
+use crate::upstream::origin::bundle::Bundle;
 
 /// `get vulns`.
 pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
@@ -25,7 +25,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
     let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;
     output.info("Downloading advisories");
-    let source = Bundle::at(setup.mirror.clone());
+    let source = setup.mirror.as_bundle();
     let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
     let found = match source.shared(SharedFolder::Advisories).await {
@@ -59,7 +59,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
 /// `validate vulns`.
 pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
-    let bundle = Bundle::at(client(None)?.mirror(&destination.url()?)?);
+    let bundle = client(None)?.bundle(&destination.url()?)?;
     let folder = SharedFolder::Advisories.folder();
     if destination::names(&destination.path(folder))?.iter().all(|name| name == LOCK) {
         return Err(OfflineError::Refused(format!(

@@ -16,7 +16,7 @@ use super::{RepoError, Repositories};
 use crate::model::digest::Sha256;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
 use crate::storage::{Content, StorageError};
-use crate::upstream::mirror::InPlaceFile;
+use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Entries of [`VerifiedFiles::files`], about 100 bytes each.

@@ -10,7 +10,7 @@ use crate::jobs::lease::Lease;
 use crate::model::change::Change;
 use crate::model::ids::SourceId;
 use crate::publish::transaction::CHUNK;
-use crate::upstream::mirror_view::{MirrorView, Object};
+use crate::upstream::origin::mirror_view::{MirrorView, Object};
 
 /// Sets the digests of the releases that a plan introduces.
 pub(super) fn set_in_plan(plan: &mut Plan, shown: &MirrorView) {

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
 use crate::r::version;
-use crate::upstream::mirror_view::{MirrorView, Object};
+use crate::upstream::origin::mirror_view::{MirrorView, Object};
 
 /// Size and time of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::r::index;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::{MetaRow, read_archive_meta, read_current_meta};
 use crate::r::rds::{Limits, RdsError};
-use crate::upstream::mirror_view::MirrorView;
+use crate::upstream::origin::mirror_view::MirrorView;
 
 /// How to treat a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::model::change::{Change, Counts, LifeState};
 use crate::model::time::Timestamp;
 use crate::r::packages::IndexRecord;
 use crate::r::rds::archive_meta::MetaRow;
-use crate::upstream::mirror_view::MirrorView;
+use crate::upstream::origin::mirror_view::MirrorView;
 
 /// More known versions than this with another time and the same size in one sync mean that the mirror was copied, not
 /// that the versions were published again.

@@ -1,35 +1,29 @@
-//! Access to mirrors and bundles over HTTP or on disk, to the rule base of system requirements and to advisories:
-//! conditional requests, retries, proxy. Uses no store.
+//! Access to package sources, to the rule base of system requirements and to advisories. `transport` reads bytes over
+//! HTTP or from a directory; `origin` knows what a mirror, a bundle or a binary server declares. Uses no store.
 
 pub mod advisories;
-pub mod binary_indexes;
-pub mod bundle;
-mod bundle_cache;
-pub mod bundle_mirror;
-mod decompress;
-mod dir_mirror;
-mod download;
 pub mod error;
-mod http_client;
-mod http_mirror;
-pub mod mirror;
-pub mod mirror_view;
-mod probe;
-mod readmes;
-pub mod retry;
+pub mod origin;
 pub mod rule_base;
+pub mod transport;
 
-pub use download::ByteSink;
 pub use error::UpstreamError;
-pub use http_client::Limits;
-pub use mirror::{FilePart, FileRequest, FileResponse, FileStream, Mirror, Validators};
+pub use origin::mirror::Mirror;
+pub use transport::client::Limits;
+pub use transport::download::ByteSink;
+pub use transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use bundle_cache::BundleCache;
-use http_client::HttpClient;
+use crate::config::{BinaryStyle, BinaryUrl, Cran, Proxy};
+use origin::bundle::Bundle;
+use origin::bundle_cache::BundleCache;
+use transport::Transport;
+use transport::address::Address;
+use transport::client::HttpClient;
 
-/// The client for all mirrors; clones share its connections and its cache of bundles.
+/// The client for all origins; clones share its connections and its cache of bundles.
 #[derive(Clone)]
 pub struct Upstream {
     http: Arc<HttpClient>,
@@ -39,17 +33,41 @@ pub struct Upstream {
 impl Upstream {
     /// Reads the proxy settings; refuses an invalid proxy URL. Connections, and loading the platform's certificates,
     /// are deferred to the first request over HTTP.
-    pub fn new(proxy: &crate::config::Proxy) -> Result<Upstream, UpstreamError> {
+    pub fn new(proxy: &Proxy) -> Result<Upstream, UpstreamError> {
         Upstream::with_limits(proxy, Limits::default())
     }
 
     /// As [`Upstream::new`] with other time limits.
-    pub fn with_limits(proxy: &crate::config::Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
+    pub fn with_limits(proxy: &Proxy, limits: Limits) -> Result<Upstream, UpstreamError> {
         Ok(Upstream { http: Arc::new(HttpClient::new(proxy, limits)?), bundle_cache: Arc::default() })
     }
 
-    /// Returns the mirror at `url` (`https://`, `http://`, `file://`) without accessing it: see [`Mirror::check`].
+    /// Returns the files at `url` (`https://`, `http://`, `file://`) without accessing them.
+    pub fn transport(&self, url: &str) -> Result<Transport, UpstreamError> {
+        Ok(Transport::new(Address::parse(url)?, &self.http))
+    }
+
+    /// Returns the bundle at `url` without accessing it.
+    pub fn bundle(&self, url: &str) -> Result<Bundle, UpstreamError> {
+        self.transport(url).map(Bundle::at)
+    }
+
+    /// Returns the mirror or the bundle at `url`; HTTP is not accessed: see [`Mirror::check`].
     pub fn mirror(&self, url: &str) -> Result<Mirror, UpstreamError> {
-        Mirror::at(url, &self.http, &self.bundle_cache)
+        Ok(Mirror::at(Address::parse(url)?, &self.http, &self.bundle_cache))
+    }
+
+    /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
+    #[must_use]
+    pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
+        let from_bundle =
+            cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());
+        if !from_bundle {
+            return Cow::Borrowed(&cran.binaries);
+        }
+        let linux = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let base = cran.url.trim_end_matches('/').to_owned();
+        let of = |style| BinaryUrl { base: base.clone(), style };
+        Cow::Owned(vec![of(BinaryStyle::Mirror), of(linux)])
     }
 }

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::bundle::{Bundle, SharedCheck};
-use super::decompress::{self, Bounds};
-use super::{FileRequest, FileResponse, Mirror, Upstream, UpstreamError, Validators};
+use super::Upstream;
+use super::error::UpstreamError;
+use super::origin::bundle::{Bundle, SharedCheck};
+use super::transport::Transport;
+use super::transport::decompress::{self, Bounds};
+use super::transport::file::{FileRequest, FileResponse, Validators};
 use crate::bundle::layout;
 use crate::bundle::shared::SharedFolder;
 use crate::r::sysreqs::RuleBase;
@@ -66,30 +69,30 @@ impl Upstream {
         let url = url.trim_end_matches('/');
         let (folder, file) = url.rsplit_once('/').unwrap_or((url, ""));
         let Some(form) = Form::of(file) else {
-            let mirror = self.mirror(url)?;
-            return match mirror.directory() {
+            let transport = self.transport(url)?;
+            return match transport.directory() {
                 Some(root) if root.join(layout::HEAD).is_file() => {
-                    of_bundle(&Bundle::at(self.mirror(folder)?), known).await
+                    of_bundle(&self.bundle(folder)?, known).await
                 }
-                Some(root) => folder_of(&mirror, root).await,
+                Some(root) => folder_of(&transport, root).await,
                 None if file == SharedFolder::Requirements.folder() => {
-                    of_bundle(&Bundle::at(self.mirror(folder)?), known).await
+                    of_bundle(&self.bundle(folder)?, known).await
                 }
                 None => Err(refused(
-                    &mirror,
+                    &transport,
                     "is neither an archive (.tar.gz) nor a document (.json); only a folder (file:///) may be \
                      given without a file name"
                         .to_owned(),
                 )),
             };
         };
-        let mirror = self.mirror(folder)?;
-        match mirror.fetch(FileRequest { path: file, known, limit: FETCHED }).await? {
+        let transport = self.transport(folder)?;
+        match transport.fetch(FileRequest { path: file, known, limit: FETCHED }).await? {
             FileResponse::Unchanged => Ok(RuleBaseCheck::Unchanged),
             FileResponse::Body { bytes, validators } => {
                 let base = decompress::run_blocking(move || unpack(form, &bytes)).await;
                 Ok(RuleBaseCheck::Read(
-                    Box::new(base.map_err(|reason| refused(&mirror, reason))?),
+                    Box::new(base.map_err(|reason| refused(&transport, reason))?),
                     validators,
                 ))
             }
@@ -105,8 +108,8 @@ pub fn parse_file(file: &str, bytes: &[u8]) -> Result<RuleBase, String> {
     unpack(Form::of(file).ok_or("neither an archive nor a document")?, bytes)
 }
 
-fn refused(mirror: &Mirror, reason: String) -> UpstreamError {
-    UpstreamError::Refused { url: mirror.address(), reason }
+fn refused(transport: &Transport, reason: String) -> UpstreamError {
+    UpstreamError::Refused { url: transport.address(), reason }
 }
 
 fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
@@ -125,7 +128,7 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
 }
 
 async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<RuleBaseCheck, UpstreamError> {
-    let refused = |reason: String| refused(bundle.mirror(), reason);
+    let refused = |reason: String| refused(bundle.files(), reason);
     let shared = SharedFolder::Requirements;
     let look = bundle.check_shared(shared, ["rules"], known.as_ref()).await;
     let (packed, validators) = match look.map_err(|error| refused(error.to_string()))? {
@@ -139,7 +142,7 @@ async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<RuleBas
     Ok(RuleBaseCheck::Read(Box::new(base), validators))
 }
 
-async fn folder_of(mirror: &Mirror, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
+async fn folder_of(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, UpstreamError> {
     let rules = root.join("rules");
     let listed = tokio::task::spawn_blocking(move || {
         let names = std::fs::read_dir(&rules)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -150,30 +153,30 @@ async fn folder_of(mirror: &Mirror, root: &Path) -> Result<RuleBaseCheck, Upstre
             let paths = names.iter().filter_map(|name| Some(format!("rules/{}", name.to_str()?)));
             let mut paths: Vec<String> = paths.filter(|path| RuleBase::accepts(path)).collect();
             paths.push("systems.json".to_owned());
-            return read_all(mirror, paths).await;
+            return read_all(transport, paths).await;
         }
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    Err(refused(mirror, format!("has no folder 'rules' that can be read ({reason})")))
+    Err(refused(transport, format!("has no folder 'rules' that can be read ({reason})")))
 }
 
-async fn read_all(mirror: &Mirror, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
+async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
     let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
     for path in paths {
-        match mirror.fetch(FileRequest { path: &path, known: None, limit: FILE }).await? {
+        match transport.fetch(FileRequest { path: &path, known: None, limit: FILE }).await? {
             FileResponse::Unchanged => {}
             FileResponse::Body { bytes, .. } => {
                 size += bytes.len() as u64;
                 if size > ALL {
-                    return Err(refused(mirror, format!("has more than {ALL} bytes of rules")));
+                    return Err(refused(transport, format!("has more than {ALL} bytes of rules")));
                 }
                 files.push((path, bytes));
             }
         }
     }
     let base = RuleBase::from_files(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])));
-    let base = base.map_err(|error| refused(mirror, error.to_string()))?;
+    let base = base.map_err(|error| refused(transport, error.to_string()))?;
     Ok(RuleBaseCheck::Read(Box::new(base), Validators::default()))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rstudio_pm::bundle::{Product, ProductState};
-use rstudio_pm::upstream::bundle::{Bundle, BundleError};
+use rstudio_pm::upstream::origin::bundle::{Bundle, BundleError};
 
 use crate::support::downloader::{got_cran, mirror, reader, tree};
 

@@ -1,7 +1,7 @@
 //! `--starting-snapshot`: a bundle of later changes, which is copied over an earlier bundle.
 
 use rstudio_pm::bundle::Product;
-use rstudio_pm::upstream::bundle::BundleError;
+use rstudio_pm::upstream::origin::bundle::BundleError;
 
 use crate::support::downloader::{
     copy_over, get_cran, got_cran, is_whole, mirror, objects, read, reader, validate,

@@ -2,7 +2,7 @@
 
 use rstudio_pm::bundle::{Product, Record};
 use rstudio_pm::model::digest::Sha256;
-use rstudio_pm::upstream::bundle::BundleError;
+use rstudio_pm::upstream::origin::bundle::BundleError;
 use sha2::Digest;
 
 use crate::support::downloader::{

@@ -7,7 +7,7 @@ use std::process::Command;
 use rstudio_pm::bundle::{Product, ProductState, Record};
 use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::Upstream;
-use rstudio_pm::upstream::bundle::{Bundle, Verified};
+use rstudio_pm::upstream::origin::bundle::{Bundle, Verified};
 
 use super::mirror_dir::{Shelf, file_url};
 use super::process::{Ended, end};
@@ -95,7 +95,7 @@ pub(crate) fn reader(root: &Path) -> Bundle {
 pub(crate) fn reader_of(url: &str) -> Bundle {
     rstudio_pm::storage::install_tls_provider();
     let upstream = Upstream::new(&Proxy::default()).expect("no proxy");
-    Bundle::at(upstream.mirror(url).expect("an address"))
+    upstream.bundle(url).expect("an address")
 }
 
 /// The content of a product: its head, its records in order, and their final state.

@@ -13,7 +13,7 @@ use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::platform::Platform;
 use rstudio_pm::r::user_agent::{self, RVersion, UserAgent};
 use rstudio_pm::r::{dependency, encoding, readme, version};
-use rstudio_pm::upstream::retry::retry_after;
+use rstudio_pm::upstream::transport::retry::retry_after;
 
 /// The order of versions is total and consistent with equality.
 pub fn version(data: &[u8]) {

@@ -13,7 +13,7 @@ use crate::model::time::{Clock, SECOND, Timestamp};
 use crate::sync::SyncError;
 use crate::sync::apply::ValidatorUpdates;
 use crate::sync::fetch::{MirrorReply, request};
-use crate::upstream::binary_indexes::{BinaryList, Index};
+use crate::upstream::origin::binary_indexes::{BinaryList, Index};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// The forms of an index, in order of preference.

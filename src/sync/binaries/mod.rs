@@ -28,7 +28,7 @@ use crate::r::index;
 use crate::r::packages;
 use crate::r::platform::Platform;
 use crate::upstream::Mirror;
-use crate::upstream::binary_indexes::{self, BinaryList, Index};
+use crate::upstream::origin::binary_indexes::{self, BinaryList, Index};
 use apply::{BinaryTransaction, DiscoveredRow};
 use look::{FetchedIndex, IndexCheck, IndexChecker, mark};
 use plan::{DeclaredIndex, Plan, plan};

@@ -9,7 +9,9 @@ use super::packed::Packing;
 use super::{FETCHED, FeedCheck, file_at, refused};
 use crate::advisory::{Batch, Ecosystem, is_id, parse_time};
 use crate::model::time::Timestamp;
-use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// With more changes than this all advisories are fetched.
 const MAX_SINGLE: usize = 100;
@@ -40,19 +42,19 @@ impl Listing {
 
 /// Checks the folder of an ecosystem.
 pub(super) async fn check(
-    mirror: &Mirror,
+    transport: &Transport,
     ecosystem: Ecosystem,
     known: Option<Validators>,
     stored: impl Future<Output = Option<Batch>> + Send,
 ) -> Result<FeedCheck, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
     let (bytes, validators) =
-        match mirror.fetch(FileRequest { path: &path, known: known.clone(), limit: FETCHED }).await {
+        match transport.fetch(FileRequest { path: &path, known: known.clone(), limit: FETCHED }).await {
             Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             // A copy without the list of changes.
             Err(UpstreamError::Missing(_)) => {
-                return match whole(mirror, ecosystem, known).await {
+                return match whole(transport, ecosystem, known).await {
                     Err(UpstreamError::Missing(_)) => Ok(FeedCheck::Absent),
                     other => other,
                 };
@@ -60,36 +62,37 @@ pub(super) async fn check(
             Err(error) => return Err(error),
         };
     let listing = Listing::read(&bytes);
-    let listing = listing.ok_or_else(|| refused(mirror, &path, "is not a list of advisories".to_owned()))?;
+    let listing =
+        listing.ok_or_else(|| refused(transport, &path, "is not a list of advisories".to_owned()))?;
     let mut batch = match stored.await {
         Some(stored) => stored,
-        None => fetch_all(mirror, ecosystem).await?,
+        None => fetch_all(transport, ecosystem).await?,
     };
     let mut changed = listing.reconcile(&mut batch);
     if changed.len() > MAX_SINGLE {
-        batch = fetch_all(mirror, ecosystem).await?;
+        batch = fetch_all(transport, ecosystem).await?;
         changed = listing.reconcile(&mut batch);
     }
     // The file may be older than the list. More changes than these are left to the next check, which compares again.
     let validators = if changed.len() > MAX_SINGLE { Validators::default() } else { validators };
     let fetched =
-        stream::iter(changed.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(mirror, ecosystem, id));
+        stream::iter(changed.into_iter().take(MAX_SINGLE)).map(|id| fetch_one(transport, ecosystem, id));
     let fetched: Vec<Batch> = fetched.buffer_unordered(AT_ONCE).try_collect().await?;
     fetched.into_iter().for_each(|one| batch.merge(one));
-    let batch = batch.validate().map_err(|bad| refused(mirror, &path, bad.to_string()))?;
+    let batch = batch.validate().map_err(|bad| refused(transport, &path, bad.to_string()))?;
     Ok(FeedCheck::Read(Box::new(batch), validators))
 }
 
 async fn whole(
-    mirror: &Mirror,
+    transport: &Transport,
     ecosystem: Ecosystem,
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    file_at(mirror, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known).await
+    file_at(transport, &format!("{}/all.zip", ecosystem.as_str()), Packing::Zip, known).await
 }
 
-async fn fetch_all(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
-    match whole(mirror, ecosystem, None).await? {
+async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch, UpstreamError> {
+    match whole(transport, ecosystem, None).await? {
         FeedCheck::Read(batch, _) => Ok(*batch),
         // Not possible for an unconditional request of an existing file.
         FeedCheck::Unchanged | FeedCheck::Absent => Ok(Batch::default()),
@@ -97,11 +100,11 @@ async fn fetch_all(mirror: &Mirror, ecosystem: Ecosystem) -> Result<Batch, Upstr
 }
 
 /// Fetches one advisory; returns none if it was removed since it was listed.
-async fn fetch_one(mirror: &Mirror, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
+async fn fetch_one(transport: &Transport, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();
     let fetch = FileRequest { path: &path, known: None, limit: crate::advisory::MAX_FILE_SIZE };
-    match mirror.fetch(fetch).await {
+    match transport.fetch(fetch).await {
         Ok(FileResponse::Body { bytes, .. }) => batch.add_file(&path, crate::advisory::Format::Json, &bytes),
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => {}
         Err(error) => return Err(error),

@@ -3,8 +3,10 @@
 use super::{FeedCheck, refused};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::shared::SharedFolder;
-use crate::upstream::bundle::{Bundle, SharedCheck};
-use crate::upstream::{UpstreamError, Validators};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::origin::bundle::{Bundle, SharedCheck};
+use crate::upstream::transport::decompress;
+use crate::upstream::transport::file::Validators;
 
 /// Checks a bundle.
 pub(super) async fn check(
@@ -13,7 +15,7 @@ pub(super) async fn check(
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
     let shared = SharedFolder::Advisories;
-    let refused = |reason: String| refused(bundle.mirror(), shared.folder(), reason);
+    let refused = |reason: String| refused(bundle.files(), shared.folder(), reason);
     let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let look = bundle.check_shared(shared, names.iter().map(String::as_str), known.as_ref()).await;
     let (files, validators) = match look.map_err(|error| refused(error.to_string()))? {
@@ -24,7 +26,7 @@ pub(super) async fn check(
     let mut batch = Batch::default();
     for packed in files {
         let lines = bundle.shared_file(shared, &packed).await.map_err(|error| refused(error.to_string()))?;
-        let read = super::decompress::run_blocking(move || {
+        let read = decompress::run_blocking(move || {
             let mut batch = Batch::default();
             batch.add_lines(&packed.path, &lines);
             Ok(batch)

@@ -7,8 +7,10 @@ use sha2::Digest;
 use super::packed::{self, Packing};
 use super::{BOUNDS, FETCHED, FeedCheck, refused};
 use crate::advisory::{Batch, Ecosystem, Format};
-use crate::upstream::decompress;
-use crate::upstream::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::decompress;
+use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// Maximum depth of folders.
 const DEPTH: usize = 8;
@@ -23,12 +25,12 @@ struct FolderListing {
 
 /// Checks a folder.
 pub(super) async fn check(
-    mirror: &Mirror,
+    transport: &Transport,
     wanted: &[Ecosystem],
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    let Some(root) = mirror.directory().map(Path::to_owned) else {
-        return Err(refused(mirror, "", "is not a folder".to_owned()));
+    let Some(root) = transport.directory().map(Path::to_owned) else {
+        return Err(refused(transport, "", "is not a folder".to_owned()));
     };
     if !root.exists() {
         return Ok(FeedCheck::Absent);
@@ -50,34 +52,35 @@ pub(super) async fn check(
         let files = found.into_iter().map(|(path, _)| path).collect();
         Ok(FolderListing { files, fingerprint: hex::encode(digest.finalize()) })
     });
-    let FolderListing { files, fingerprint } = listed.await.map_err(|reason| refused(mirror, "", reason))?;
+    let FolderListing { files, fingerprint } =
+        listed.await.map_err(|reason| refused(transport, "", reason))?;
     let validators = Validators { etag: Some(fingerprint), modified: None };
     if known.as_ref() == Some(&validators) {
         return Ok(FeedCheck::Unchanged);
     }
-    let batch = read(mirror, files).await?.validate();
-    Ok(FeedCheck::Read(Box::new(batch.map_err(|bad| refused(mirror, "", bad.to_string()))?), validators))
+    let batch = read(transport, files).await?.validate();
+    Ok(FeedCheck::Read(Box::new(batch.map_err(|bad| refused(transport, "", bad.to_string()))?), validators))
 }
 
 /// Reads files one by one.
-async fn read(mirror: &Mirror, files: Vec<String>) -> Result<Batch, UpstreamError> {
+async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, UpstreamError> {
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {
         let (fetch, packing) = match Packing::of(&path) {
             Some(packing) => (FileRequest { path: &path, known: None, limit: FETCHED }, Some(packing)),
             None => (FileRequest { path: &path, known: None, limit: BOUNDS.file }, None),
         };
-        let FileResponse::Body { bytes, .. } = mirror.fetch(fetch).await? else { continue };
+        let FileResponse::Body { bytes, .. } = transport.fetch(fetch).await? else { continue };
         size += bytes.len() as u64;
         if size > BOUNDS.all {
-            return Err(refused(mirror, "", format!("has more than {} bytes of advisories", BOUNDS.all)));
+            return Err(refused(transport, "", format!("has more than {} bytes of advisories", BOUNDS.all)));
         }
         match packing {
             None => packed::take(&mut batch, &path, &bytes),
             Some(packing) => {
                 let name = path.clone();
                 let unpacked = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
-                batch.merge(unpacked.map_err(|reason| refused(mirror, &path, reason))?);
+                batch.merge(unpacked.map_err(|reason| refused(transport, &path, reason))?);
             }
         }
     }

@@ -5,9 +5,12 @@ mod bundle;
 mod folder;
 mod packed;
 
-use super::bundle::Bundle;
-use super::decompress::{self, Bounds};
-use super::{FileRequest, FileResponse, Mirror, Upstream, UpstreamError, Validators};
+use super::Upstream;
+use super::error::UpstreamError;
+use super::origin::bundle::Bundle;
+use super::transport::Transport;
+use super::transport::decompress::{self, Bounds};
+use super::transport::file::{FileRequest, FileResponse, Validators};
 use crate::advisory::{Batch, Ecosystem};
 use crate::bundle::layout;
 use crate::bundle::shared::SharedFolder;
@@ -74,7 +77,7 @@ impl Feed {
     }
 
     /// Returns whether a folder belongs to a bundle.
-    fn is_bundle(&self, folder: &Mirror) -> bool {
+    fn is_bundle(&self, folder: &Transport) -> bool {
         let named = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
         named && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
@@ -105,16 +108,16 @@ impl Upstream {
         match &feed.form {
             Form::File(packing) => {
                 let (folder, file) = feed.url.rsplit_once('/').unwrap_or((&feed.url, ""));
-                file_at(&self.mirror(folder)?, file, *packing, known).await
+                file_at(&self.transport(folder)?, file, *packing, known).await
             }
             Form::Bucket(ecosystem) => {
-                bucket::check(&self.mirror(&feed.url)?, *ecosystem, known, stored).await
+                bucket::check(&self.transport(&feed.url)?, *ecosystem, known, stored).await
             }
             Form::Bundle(wanted) => bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await,
-            Form::Folder(wanted) if feed.is_bundle(&self.mirror(&feed.url)?) => {
+            Form::Folder(wanted) if feed.is_bundle(&self.transport(&feed.url)?) => {
                 bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await
             }
-            Form::Folder(wanted) => folder::check(&self.mirror(&feed.url)?, wanted, known).await,
+            Form::Folder(wanted) => folder::check(&self.transport(&feed.url)?, wanted, known).await,
         }
     }
 }
@@ -123,7 +126,7 @@ impl Upstream {
     /// Returns the bundle that a folder of shared data belongs to.
     fn bundle_of(&self, url: &str) -> Result<Bundle, UpstreamError> {
         let (root, _) = url.rsplit_once('/').unwrap_or((url, ""));
-        Ok(Bundle::at(self.mirror(root)?))
+        Ok(Bundle::at(self.transport(root)?))
     }
 }
 
@@ -137,24 +140,27 @@ pub fn parse_file(file: &str, bytes: &[u8]) -> Result<Batch, String> {
 
 /// Fetches one file with all its advisories.
 async fn file_at(
-    mirror: &Mirror,
+    transport: &Transport,
     path: &str,
     packing: Packing,
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    match mirror.fetch(FileRequest { path, known, limit: FETCHED }).await? {
+    match transport.fetch(FileRequest { path, known, limit: FETCHED }).await? {
         FileResponse::Unchanged => Ok(FeedCheck::Unchanged),
         FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();
             let unpacked = decompress::run_blocking(move || packed::unpack(packing, &name, &bytes)).await;
             let batch = unpacked.and_then(|batch| batch.validate().map_err(|bad| bad.to_string()));
-            Ok(FeedCheck::Read(Box::new(batch.map_err(|reason| refused(mirror, path, reason))?), validators))
+            Ok(FeedCheck::Read(
+                Box::new(batch.map_err(|reason| refused(transport, path, reason))?),
+                validators,
+            ))
         }
     }
 }
 
-fn refused(mirror: &Mirror, path: &str, reason: String) -> UpstreamError {
-    let address = mirror.address();
+fn refused(transport: &Transport, path: &str, reason: String) -> UpstreamError {
+    let address = transport.address();
     UpstreamError::Refused {
         url: if path.is_empty() { address } else { format!("{address}/{path}") },
         reason,

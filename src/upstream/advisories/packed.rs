@@ -6,7 +6,7 @@ use super::BOUNDS;
 use crate::advisory::{Batch, Format};
 use crate::r::archive::{ArchiveError, Limits};
 use crate::r::zip::{Zip, ZipDialect};
-use crate::upstream::decompress;
+use crate::upstream::transport::decompress;
 
 /// The format of a file of advisories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use backon::{ExponentialBuilder, Retryable};
 use parking_lot::Mutex;
 
-use super::{Limits, UpstreamError};
+use super::client::Limits;
+use crate::upstream::error::UpstreamError;
 
 /// Time of the last bytes from a mirror.
 pub(super) struct LastActivity(Mutex<Instant>);

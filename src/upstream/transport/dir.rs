@@ -1,4 +1,4 @@
-//! A mirror in a directory (`file://`); files outside it are never read.
+//! Reads files of a directory (`file://`); files outside it are never read.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,25 +10,21 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::error::UpstreamError;
-use super::mirror::{FileRequest, FileResponse, FileStream, InPlaceFile, Validators, segments};
-
-/// Files that identify a directory as a bundle.
-const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
-/// Maximum depth of a mirror's folders below a bundle: `packages/3.20/data/annotation`.
-const SHOWN_DEPTH: usize = 5;
+use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
+use crate::upstream::error::UpstreamError;
 
 /// Bytes per read of a package file.
 const CHUNK: usize = 256 * 1024;
 
-/// A directory laid out as a mirror.
-pub(super) struct DirMirror {
+/// Access to the files of a directory.
+#[derive(Clone)]
+pub(super) struct DirTransport {
     root: Arc<Path>,
 }
 
-impl DirMirror {
-    pub(super) fn new(root: PathBuf) -> DirMirror {
-        DirMirror { root: root.into() }
+impl DirTransport {
+    pub(super) fn new(root: PathBuf) -> DirTransport {
+        DirTransport { root: root.into() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -37,11 +33,7 @@ impl DirMirror {
 
     pub(super) async fn open_in_place(&self, path: &str) -> Result<InPlaceFile, UpstreamError> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        blocking(move || {
-            let LocalFile { path, file, metadata } = LocalFile::open(&root, &path)?;
-            Ok(InPlaceFile { file, metadata, path })
-        })
-        .await
+        blocking(move || InPlaceFile::open(&root, &path)).await
     }
 
     pub(super) async fn check(&self) -> Result<(), UpstreamError> {
@@ -53,7 +45,7 @@ impl DirMirror {
         let (root, path) = (self.root.clone(), fetch.path.to_owned());
         let (known, limit) = (fetch.known.clone(), fetch.limit);
         blocking(move || {
-            let found = LocalFile::open(&root, &path)?;
+            let found = InPlaceFile::open(&root, &path)?;
             let validators = validators(&found.metadata);
             if known.is_some_and(|known| known.etag == validators.etag) {
                 return Ok(FileResponse::Unchanged);
@@ -71,7 +63,7 @@ impl DirMirror {
     ) -> Result<FileStream, UpstreamError> {
         let (root, path) = (self.root.clone(), path.to_owned());
         blocking(move || {
-            let mut found = LocalFile::open(&root, &path)?;
+            let mut found = InPlaceFile::open(&root, &path)?;
             let (size, validators) = (found.metadata.len(), validators(&found.metadata));
             let offset = match resume {
                 Some((offset, known)) if known.etag == validators.etag && offset <= size => offset,
@@ -92,7 +84,7 @@ impl DirMirror {
 
 /// The unread rest of a file. The stream ends with an error if the file was truncated meanwhile.
 struct RemainingFile {
-    source: LocalFile,
+    source: InPlaceFile,
     left: u64,
 }
 
@@ -111,16 +103,18 @@ async fn next(rest: Option<RemainingFile>) -> Option<(Result<Bytes, UpstreamErro
     }
 }
 
-/// An open regular file inside the mirror.
-struct LocalFile {
+/// An open regular file of the directory.
+pub struct InPlaceFile {
+    /// The file.
+    pub file: File,
+    /// Metadata at the time it was opened.
+    pub metadata: Metadata,
     /// The requested path, for messages.
-    path: PathBuf,
-    file: File,
-    metadata: Metadata,
+    pub path: PathBuf,
 }
 
-impl LocalFile {
-    fn open(root: &Path, relative: &str) -> Result<LocalFile, UpstreamError> {
+impl InPlaceFile {
+    fn open(root: &Path, relative: &str) -> Result<InPlaceFile, UpstreamError> {
         let mut path = root.to_owned();
         path.extend(segments(relative)?);
         let fail = |e: &io::Error| unreadable(&path, e);
@@ -138,7 +132,7 @@ impl LocalFile {
         if !metadata.is_file() {
             return Err(refused(&path, "is not a regular file"));
         }
-        Ok(LocalFile { path, file, metadata })
+        Ok(InPlaceFile { path, file, metadata })
     }
 
     fn read_whole(mut self, limit: u64) -> Result<Bytes, UpstreamError> {
@@ -193,77 +187,18 @@ fn unreadable(path: &Path, error: &io::Error) -> UpstreamError {
 }
 
 fn check(root: &Path) -> Result<(), UpstreamError> {
-    match std::fs::metadata(root) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let hidden = ["/home", "/root", "/run/user", "/tmp"].iter().any(|above| root.starts_with(above));
-            return Err(refused(
-                root,
-                match hidden {
-                    // The unit's ProtectHome= and PrivateTmp=.
-                    true => {
-                        "there is no such directory, or the sandbox of the service hides it: directories named in the \
-                         configuration are visible after systemctl restart rstudio-pm"
-                    }
-                    false => "there is no such directory",
-                },
-            ));
+    let reason = match std::fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => "is not a directory",
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(root, &e)),
+        // The unit's ProtectHome= and PrivateTmp=.
+        Err(_) if ["/home", "/root", "/run/user", "/tmp"].iter().any(|above| root.starts_with(above)) => {
+            "there is no such directory, or the sandbox of the service hides it: directories named in the \
+             configuration are visible after systemctl restart rstudio-pm"
         }
-        Err(e) => return Err(unreadable(root, &e)),
-        Ok(metadata) if !metadata.is_dir() => return Err(refused(root, "is not a directory")),
-        Ok(_) => {}
-    }
-    let indexes = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
-    let mut denied = None;
-    for index in indexes {
-        match LocalFile::open(root, index) {
-            Ok(_) => return Ok(()),
-            Err(UpstreamError::Missing(_)) => {}
-            Err(error) => denied = Some(error),
-        }
-    }
-    if let Some(schema) = other_schema(root) {
-        return Err(refused(
-            root,
-            &format!(
-                "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
-                 rspm-offline-downloader of this version, and copy its output beside the old data"
-            ),
-        ));
-    }
-    Err(denied.unwrap_or_else(|| {
-        refused(
-            root,
-            "is neither a CRAN-like mirror (looked for src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds and \
-             src/contrib/PACKAGES) nor a bundle (looked for v3/version.txt)",
-        )
-    }))
-}
-
-/// Returns the bundle that contains a path, and the path inside it: a virtual folder of a mirror.
-pub(super) fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
-    // Each part of a bundle has a marker file.
-    let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
-    if is_bundle(path) {
-        return Some((path.to_owned(), String::new()));
-    }
-    let mut around = path.ancestors().skip(1).take(SHOWN_DEPTH);
-    let root = around.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
-    let within = path.strip_prefix(root).ok()?.to_str()?.to_owned();
-    is_bundle(root).then(|| (root.to_owned(), within))
-}
-
-/// Returns the folder of data that another version wrote.
-fn other_schema(root: &Path) -> Option<String> {
-    let in_folder = |folder: &str| {
-        let names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|entry| entry.file_name());
-        let is_schema = |name: &String| {
-            name.strip_prefix('v')
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-        };
-        let newest = names.filter_map(|name| name.into_string().ok()).filter(is_schema).max()?;
-        Some(if folder.is_empty() { newest } else { format!("{folder}/{newest}") })
+        Err(_) => "there is no such directory",
     };
-    in_folder("").or_else(|| in_folder("bioc"))
+    Err(refused(root, reason))
 }
 
 /// Runs file operations on a blocking thread.
@@ -284,12 +219,12 @@ mod tests {
     use super::*;
     use futures_util::TryStreamExt;
 
-    fn mirror() -> (tempfile::TempDir, DirMirror) {
+    fn mirror() -> (tempfile::TempDir, DirTransport) {
         let dir = tempfile::tempdir().expect("a folder");
         let contrib = dir.path().join("cran/src/contrib");
         std::fs::create_dir_all(&contrib).expect("folders");
         std::fs::write(contrib.join("PACKAGES"), "Package: a\nVersion: 1\n").expect("an index");
-        let folder = DirMirror::new(dir.path().join("cran"));
+        let folder = DirTransport::new(dir.path().join("cran"));
         (dir, folder)
     }
 
@@ -349,18 +284,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_invalid_mirror_is_reported() {
+    async fn a_missing_directory_is_named() {
         let (dir, folder) = mirror();
         assert!(folder.check().await.is_ok());
-        let empty = DirMirror::new(dir.path().to_owned()).check().await.expect_err("no mirror").to_string();
-        assert!(empty.contains("src/contrib/PACKAGES.gz") && empty.contains("v3/version.txt"), "{empty}");
-        std::fs::create_dir(dir.path().join("v2")).expect("a folder");
-        let old = DirMirror::new(dir.path().to_owned()).check().await.expect_err("old").to_string();
-        assert!(
-            old.contains("schema v2") && old.contains("v3") && old.contains("rspm-offline-downloader"),
-            "{old}"
-        );
-        let none = DirMirror::new(dir.path().join("none")).check().await.expect_err("nothing").to_string();
+        let none = DirTransport::new(dir.path().join("none")).check().await.expect_err("nothing").to_string();
         assert!(none.contains("no such directory"), "{none}");
     }
 }

@@ -6,17 +6,17 @@ use crate::r::archive::{ArchiveError, Limits, MemberKind, Members};
 
 /// Limits of unpacking, in bytes except for the number of files.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(in crate::upstream) struct Bounds {
     /// Size of all files together.
-    pub(super) all: u64,
+    pub(in crate::upstream) all: u64,
     /// Size of one file.
-    pub(super) file: u64,
+    pub(in crate::upstream) file: u64,
     /// Number of files.
-    pub(super) files: u64,
+    pub(in crate::upstream) files: u64,
 }
 
 /// Passes the files of a tar archive that `takes` accepts to `each`, with their paths.
-pub(super) fn tar(
+pub(in crate::upstream) fn tar(
     archive: &[u8],
     bounds: Bounds,
     takes: impl Fn(&str) -> bool,
@@ -35,7 +35,7 @@ pub(super) fn tar(
 }
 
 /// Decompresses a zstd file.
-pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+pub(in crate::upstream) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let decoder = zstd::Decoder::new(bytes).map_err(|error| error.to_string())?;
     decoder.take(limit + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
@@ -46,7 +46,7 @@ pub(super) fn zstd(bytes: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Runs work on a blocking thread.
-pub(super) async fn run_blocking<T: Send + 'static>(
+pub(in crate::upstream) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()).and_then(|done| done)

@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
-use super::Validators;
 use super::bundle::{Bundle, BundleError, HeadCheck, Verified};
 use super::mirror_view::Folders;
 use super::readmes::Directory;
 use crate::bundle::Product;
 use crate::model::digest::Sha256;
+use crate::upstream::transport::file::Validators;
 
 /// Maximum number of cached heads; those of a CRAN with years of segments take some megabytes.
 const HEADS: usize = 64;
@@ -39,7 +39,7 @@ const DIRECTORIES: usize = 32;
 type ReadmeSlot = Arc<tokio::sync::Mutex<Arc<Directory>>>;
 
 /// The cache, shared by the mirrors of a client.
-pub(super) struct BundleCache {
+pub(in crate::upstream) struct BundleCache {
     heads: Cache<Key, Head>,
     products: Mutex<HashMap<Key, Slot>>,
     directories: Cache<Key, ReadmeSlot>,
@@ -61,7 +61,7 @@ impl BundleCache {
         bundle: &Bundle,
         product: &Product,
     ) -> Result<Arc<Verified>, BundleError> {
-        let key = (bundle.mirror().address(), product.clone());
+        let key = (bundle.address(), product.clone());
         let known = self.heads.get(&key);
         match (bundle.check_head(product, known.as_ref().map(|head| head.0.clone())).await?, known) {
             (HeadCheck::Unchanged, Some((_, verified))) => Ok(verified),
@@ -113,7 +113,7 @@ impl BundleCache {
         file: Sha256,
     ) -> Result<Option<String>, BundleError> {
         let verified = self.head(bundle, product).await?;
-        let key = (bundle.mirror().address(), product.clone());
+        let key = (bundle.address(), product.clone());
         let shelf =
             self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
         let directory = {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reqwest::redirect;
 
-use super::UpstreamError;
 use crate::config::Proxy;
+use crate::upstream::error::UpstreamError;
 
 /// The user agent in the logs of mirrors.
 const USER_AGENT: &str = concat!("rstudio-pm/", env!("CARGO_PKG_VERSION"));
@@ -49,14 +49,14 @@ impl Default for Limits {
 
 /// The client, built for the first request: loading the platform's certificates takes milliseconds that a server with
 /// a `file://` mirror can save.
-pub(super) struct HttpClient {
+pub(in crate::upstream) struct HttpClient {
     proxy: Option<reqwest::Proxy>,
     client: Mutex<Option<reqwest::Client>>,
     pub(super) limits: Limits,
 }
 
 impl HttpClient {
-    pub(super) fn new(proxy: &Proxy, limits: Limits) -> Result<HttpClient, UpstreamError> {
+    pub(in crate::upstream) fn new(proxy: &Proxy, limits: Limits) -> Result<HttpClient, UpstreamError> {
         Ok(HttpClient { proxy: outbound(proxy)?, client: Mutex::new(None), limits })
     }
 

@@ -8,13 +8,15 @@
 
 use bytes::Bytes;
 
-use super::{FileRequest, FileResponse, Mirror, UpstreamError, Validators};
 use crate::bundle::segment::{self, ReadmeText};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
 use crate::bundle::{
     CompressedFile, DifferenceBase, FormatError, Head, Product, Record, SegmentRef, layout, seal,
 };
 use crate::model::time::Day;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// Size limit of a head, in bytes.
 const HEAD_LIMIT: u64 = 16 << 20;
@@ -75,7 +77,7 @@ pub enum BundleError {
         /// The path of the base.
         file: String,
     },
-    /// The mirror cannot be read.
+    /// The files cannot be read.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
@@ -138,20 +140,24 @@ pub enum SharedCheck {
 /// A bundle; cloning is cheap.
 #[derive(Clone)]
 pub struct Bundle {
-    mirror: Mirror,
+    files: Transport,
 }
 
 impl Bundle {
-    /// The bundle whose root is the root of a mirror; not accessed yet.
-    #[must_use]
-    pub fn at(mirror: Mirror) -> Bundle {
-        Bundle { mirror }
+    /// The bundle with these files; not accessed yet.
+    pub(in crate::upstream) fn at(files: Transport) -> Bundle {
+        Bundle { files }
     }
 
-    /// Returns the mirror with its files.
+    /// Returns its files.
+    pub(in crate::upstream) fn files(&self) -> &Transport {
+        &self.files
+    }
+
+    /// Returns the address for messages, without user and password.
     #[must_use]
-    pub fn mirror(&self) -> &Mirror {
-        &self.mirror
+    pub fn address(&self) -> String {
+        self.files.address()
     }
 
     /// Returns whether the bundle has the product.
@@ -184,7 +190,7 @@ impl Bundle {
         match verified.missing {
             None => Ok(verified),
             Some(DifferenceBase { snapshot }) => Err(BundleError::NoBase {
-                address: self.mirror.address(),
+                address: self.address(),
                 product: product.to_string(),
                 snapshot,
                 file: product.dated_head_path(snapshot, false),
@@ -215,7 +221,7 @@ impl Bundle {
     ) -> Result<HeadCheck, BundleError> {
         let file = product.head_path();
         let fetch = FileRequest { path: &file, known, limit: HEAD_LIMIT };
-        let (bytes, validators) = match self.mirror.fetch(fetch).await {
+        let (bytes, validators) = match self.files.fetch(fetch).await {
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             Ok(FileResponse::Unchanged) => return Ok(HeadCheck::Unchanged),
             Err(UpstreamError::Missing(_)) => return Err(self.absent(product)),
@@ -246,7 +252,7 @@ impl Bundle {
     }
 
     fn absent(&self, product: &Product) -> BundleError {
-        let (address, file) = (self.mirror.address(), product.head_path());
+        let (address, file) = (self.address(), product.head_path());
         BundleError::Absent { address, product: product.to_string(), file }
     }
 
@@ -379,7 +385,7 @@ impl Bundle {
         parse: impl FnOnce(UnpackedText<'_>) -> Result<T, FormatError> + Send + 'static,
     ) -> Result<T, BundleError> {
         let Some(bytes) = self.get(path, PACKED_LIMIT).await? else {
-            return Err(BundleError::Missing { address: self.mirror.address(), file: path.to_owned() });
+            return Err(BundleError::Missing { address: self.address(), file: path.to_owned() });
         };
         let packed = packed.clone();
         let work = move || parse(&mut segment::unpack_reader(&bytes, &packed)?);
@@ -391,12 +397,12 @@ impl Bundle {
     }
 
     fn read<T>(&self, file: &str, read: Result<T, FormatError>) -> Result<T, BundleError> {
-        let address = self.mirror.address();
+        let address = self.address();
         read.map_err(|broken| BundleError::Broken { address, file: file.to_owned(), broken })
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {
-        match self.mirror.fetch(FileRequest { path, known: None, limit }).await {
+        match self.files.fetch(FileRequest { path, known: None, limit }).await {
             Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
             Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! A mirror over HTTP: conditional and resumable requests, and the meaning of each failure.
+//! Reads files over HTTP: conditional and resumable requests, and the meaning of each failure.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{RequestBuilder, Response};
 use url::Url;
 
-use super::error::UpstreamError;
-use super::http_client::HttpClient;
-use super::mirror::{FileRequest, FileResponse, FileStream, Validators, segments};
+use super::client::{HttpClient, Limits};
+use super::file::{FileRequest, FileResponse, FileStream, Validators, segments};
 use super::retry;
 use crate::metrics;
+use crate::upstream::error::UpstreamError;
 
 /// Characters of a path segment that are not encoded (RFC 3986 unreserved, and `+`, which mirrors take literally).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
-/// A mirror at an `http` or `https` address.
-pub(super) struct HttpMirror {
+/// Access to the files below an `http` or `https` address.
+pub(super) struct HttpTransport {
     /// The address without a trailing slash; may hold userinfo, so it is never printed.
     base: String,
     /// The same without userinfo, for messages.
@@ -33,11 +33,11 @@ pub(super) struct HttpMirror {
 
 /// The client identity of requests to a server whose responses depend on it.
 #[derive(Clone, Debug)]
-pub(super) struct ClientIdentity {
+pub(in crate::upstream) struct ClientIdentity {
     /// `User-Agent`.
-    pub(super) agent: String,
+    pub(in crate::upstream) agent: String,
     /// The query after the `?`, encoded.
-    pub(super) query: String,
+    pub(in crate::upstream) query: String,
 }
 
 /// The URL of a request, and its form for messages.
@@ -46,8 +46,8 @@ struct Target {
     display_url: String,
 }
 
-impl HttpMirror {
-    pub(super) fn new(url: Url, http: Arc<HttpClient>) -> HttpMirror {
+impl HttpTransport {
+    pub(super) fn new(url: Url, http: Arc<HttpClient>) -> HttpTransport {
         let mut shown = url.clone();
         // Neither fails for http and https.
         let _ = (shown.set_username(""), shown.set_password(None));
@@ -56,13 +56,13 @@ impl HttpMirror {
             (host, _) => host.unwrap_or_default().to_owned(),
         };
         let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        HttpMirror { base: plain(&url), display_url: plain(&shown), host, http, identity: None }
+        HttpTransport { base: plain(&url), display_url: plain(&shown), host, http, identity: None }
     }
 
-    /// Returns the same mirror with another client identity.
-    pub(super) fn with_identity(&self, guise: ClientIdentity) -> HttpMirror {
+    /// Returns the same address with another client identity.
+    pub(super) fn with_identity(&self, identity: ClientIdentity) -> HttpTransport {
         let (base, shown, host) = (self.base.clone(), self.display_url.clone(), self.host.clone());
-        HttpMirror { base, display_url: shown, host, http: self.http.clone(), identity: Some(guise) }
+        HttpTransport { base, display_url: shown, host, http: self.http.clone(), identity: Some(identity) }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -73,7 +73,7 @@ impl HttpMirror {
         &self.display_url
     }
 
-    pub(super) fn limits(&self) -> &super::Limits {
+    pub(super) fn limits(&self) -> &Limits {
         &self.http.limits
     }
 

@@ -1,7 +1,6 @@
 //! Presents a bundle as the mirror it was made from, with index, `Meta/` and package files at the usual paths, so that
 //! all readers of mirrors can read it. Everything is verified before it is returned.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +10,16 @@ use parking_lot::Mutex;
 
 use super::bundle::{Bundle, BundleError, Verified};
 use super::bundle_cache::{BundleCache, Contents};
-use super::mirror::{FileRequest, FileResponse, Validators};
 use super::mirror_view::{Database, MetaFile, MirrorView, ProductBuilder};
-use super::{Mirror, Upstream, UpstreamError};
 use crate::bundle::record::EXTENSIONS;
 use crate::bundle::{Head, Product};
-use crate::config::{BinaryStyle, BinaryUrl, Cran};
 use crate::model::digest::Sha256;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::decompress;
+use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 
 /// The package database on mirrors of CRAN.
 const DATABASE: &str = "web/packages/packages.rds";
@@ -70,24 +70,24 @@ fn tag(folder: &str) -> Option<String> {
 }
 
 impl BundleMirror {
-    /// The bundle in the files of a mirror; `within` is a folder of the mirror, or empty.
-    pub(super) fn new(files: Mirror, within: &str, cache: Arc<BundleCache>) -> BundleMirror {
+    /// The bundle with these files; `within` is a folder of the mirror, or empty.
+    pub(super) fn new(files: Transport, within: &str, cache: Arc<BundleCache>) -> BundleMirror {
         let prefix =
             if within.is_empty() { String::new() } else { format!("{}/", within.trim_end_matches('/')) };
         BundleMirror { bundle: Bundle::at(files), prefix, cache, last_read: Mutex::default() }
     }
 
-    /// As [`Mirror::address`].
+    /// Returns the address of the mirror: without user, password and trailing slash.
     pub(super) fn address(&self) -> String {
         format!("{}/{}", self.files().address(), self.prefix).trim_end_matches('/').to_owned()
     }
 
-    /// Returns the mirror with the files of the bundle.
-    pub(super) fn files(&self) -> &Mirror {
-        self.bundle.mirror()
+    /// Returns the files of the bundle.
+    pub(super) fn files(&self) -> &Transport {
+        self.bundle.files()
     }
 
-    /// As [`Mirror::heads`].
+    /// Returns the heads of all products, CRAN first.
     pub(super) async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
         let mut products = Vec::new();
         if self.bundle.has(&Product::Cran).await.unwrap_or(false) {
@@ -105,7 +105,7 @@ impl BundleMirror {
         heads
     }
 
-    /// As [`Mirror::readme`].
+    /// Returns the README of a package file, by the digest of the file.
     pub(super) async fn readme(
         &self,
         product: &Product,
@@ -191,12 +191,10 @@ impl BundleMirror {
         make: impl FnOnce() -> Result<T, String> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         let url = || format!("{}/{}", self.files().address(), product.head_path());
-        super::decompress::run_blocking(make)
-            .await
-            .map_err(|reason| UpstreamError::Refused { url: url(), reason })
+        decompress::run_blocking(make).await.map_err(|reason| UpstreamError::Refused { url: url(), reason })
     }
 
-    /// As [`Mirror::fetch`].
+    /// Returns a metadata file of the mirror whole, unless it is unchanged.
     pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
         let missing = || UpstreamError::Missing(format!("{}/{}", self.address(), fetch.path));
         let whole = format!("{}{}", self.prefix, fetch.path);
@@ -276,21 +274,5 @@ fn upstream_error(error: BundleError) -> UpstreamError {
         BundleError::Absent { address, file, .. } | BundleError::Broken { address, file, .. } => {
             UpstreamError::Refused { url: url(address, file), reason: error.to_string() }
         }
-    }
-}
-
-impl Upstream {
-    /// Returns the binary servers: those of `CRAN.BinaryURL`, or else the bundle that packages come from.
-    #[must_use]
-    pub fn binaries<'a>(&self, cran: &'a Cran) -> Cow<'a, [BinaryUrl]> {
-        let from_bundle =
-            cran.binaries.is_empty() && self.mirror(&cran.url).is_ok_and(|mirror| mirror.is_bundle());
-        if !from_bundle {
-            return Cow::Borrowed(&cran.binaries);
-        }
-        let linux = BinaryStyle::Linux { distribution: None, arch: None, r: None };
-        let base = cran.url.trim_end_matches('/').to_owned();
-        let of = |style| BinaryUrl { base: base.clone(), style };
-        Cow::Owned(vec![of(BinaryStyle::Mirror), of(linux)])
     }
 }

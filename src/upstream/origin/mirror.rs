@@ -1,0 +1,242 @@
+//! A CRAN-like mirror, or a bundle in its place: small files are fetched whole and conditionally, package files as a
+//! resumable stream.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::bundle::{Bundle, BundleError};
+use super::bundle_cache::BundleCache;
+use super::bundle_mirror::{self, BundleMirror};
+use super::mirror_dir;
+use super::mirror_view::MirrorView;
+use super::probe::Layout;
+use crate::bundle::{Head, Product};
+use crate::model::digest::Sha256;
+use crate::r::layout::RMinor;
+use crate::r::platform::Arch;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::address::Address;
+use crate::upstream::transport::client::HttpClient;
+use crate::upstream::transport::dir::InPlaceFile;
+use crate::upstream::transport::download::{ByteSink, download};
+use crate::upstream::transport::file::{FilePart, FileRequest, FileResponse, FileStream, Validators};
+use crate::upstream::transport::http::ClientIdentity;
+
+/// A CRAN-like mirror; cloning is cheap.
+#[derive(Clone)]
+pub struct Mirror {
+    /// The files at its address.
+    files: Transport,
+    layout: Arc<Layout>,
+}
+
+impl Mirror {
+    /// The mirror at an address; HTTP is not accessed yet.
+    pub(in crate::upstream) fn at(
+        address: Address,
+        client: &Arc<HttpClient>,
+        cache: &Arc<BundleCache>,
+    ) -> Mirror {
+        let layout = Arc::new(Layout::of(&address, client, cache));
+        Mirror { files: Transport::new(address, client), layout }
+    }
+
+    /// Returns the key of per-host limits: `host:port`, or `file` for a directory.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.files.host()
+    }
+
+    /// Returns the address for messages and keys: without user, password and trailing slash.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.dir_bundle() {
+            Some(bundle) => bundle.address(),
+            None => self.files.address(),
+        }
+    }
+
+    /// Returns the directory of a `file://` mirror; the root if it is a bundle.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.dir_bundle().map_or(&self.files, BundleMirror::files).directory()
+    }
+
+    /// Returns whether it is a bundle, whose package files are named by digest. For an HTTP address this is known only
+    /// after its index was requested.
+    #[must_use]
+    pub fn is_bundle(&self) -> bool {
+        self.bundle().is_some()
+    }
+
+    /// Returns the bundle at the same address; not accessed yet.
+    #[must_use]
+    pub fn as_bundle(&self) -> Bundle {
+        Bundle::at(self.files.clone())
+    }
+
+    fn bundle(&self) -> Option<&BundleMirror> {
+        match &*self.layout {
+            Layout::Mirror => None,
+            Layout::Bundle(bundle) => Some(bundle),
+            Layout::Probed(probe) => probe.bundle(),
+        }
+    }
+
+    /// Returns the bundle in a directory.
+    fn dir_bundle(&self) -> Option<&BundleMirror> {
+        match &*self.layout {
+            Layout::Bundle(bundle) => Some(bundle),
+            Layout::Mirror | Layout::Probed(_) => None,
+        }
+    }
+
+    /// Returns the contents of a bundle below `src/contrib` of this mirror; `None` if it is not a bundle.
+    ///
+    /// # Errors
+    /// The bundle is missing, incomplete, or of another version.
+    pub async fn view(&self) -> Result<Option<Arc<MirrorView>>, UpstreamError> {
+        match self.bundle() {
+            None => Ok(None),
+            Some(bundle) => bundle.view().await,
+        }
+    }
+
+    /// Returns the heads of all products of a bundle in a directory, CRAN first; empty if it is not one.
+    pub async fn heads(&self) -> Vec<(Product, Result<Head, BundleError>)> {
+        match self.dir_bundle() {
+            None => Vec::new(),
+            Some(bundle) => bundle.heads().await,
+        }
+    }
+
+    /// Returns the README of a package file of a bundle in a directory, by the digest of the file; `None` if it has
+    /// none, or this is not such a bundle. The first call for a product reads its records, which takes a second of CPU
+    /// for all of CRAN.
+    ///
+    /// # Errors
+    /// The bundle is incomplete.
+    pub async fn readme(&self, product: &Product, file: Sha256) -> Result<Option<String>, BundleError> {
+        match self.dir_bundle() {
+            None => Ok(None),
+            Some(bundle) => bundle.readme(product, file).await,
+        }
+    }
+
+    /// Returns the path in a bundle of the package file with this digest and name; `None` if it is not a bundle. An
+    /// unprobed HTTP address may be one.
+    #[must_use]
+    pub fn object(&self, product: &Product, sha256: Sha256, name: &str) -> Option<String> {
+        match &*self.layout {
+            Layout::Mirror => None,
+            Layout::Bundle(_) | Layout::Probed(_) => {
+                Some(product.object_path(sha256, bundle_mirror::extension(name)?))
+            }
+        }
+    }
+
+    /// Opens a file of a directory to be read in place.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`]; a mirror over HTTP has no files to open.
+    pub async fn open_in_place(&self, path: &str) -> Result<InPlaceFile, UpstreamError> {
+        self.dir_bundle().map_or(&self.files, BundleMirror::files).open_in_place(path).await
+    }
+
+    /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
+    /// passes: only its first file can tell.
+    pub async fn check(&self) -> Result<(), UpstreamError> {
+        match &*self.layout {
+            Layout::Mirror => mirror_dir::check(&self.files).await,
+            // Each product of a bundle has a head, which is checked when it is read.
+            Layout::Bundle(_) | Layout::Probed(_) => Ok(()),
+        }
+    }
+
+    /// Returns the same mirror with the `User-Agent` and query of R of that minor version on Linux on that processor:
+    /// below `__linux__` a server chooses the binary by them.
+    ///
+    /// # Errors
+    /// A directory cannot choose by client.
+    pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
+        let (triplet, processor) = match arch {
+            Arch::X86_64 => ("x86_64-pc-linux-gnu", "x86_64"),
+            Arch::Arm64 => ("aarch64-unknown-linux-gnu", "aarch64"),
+        };
+        let identity = ClientIdentity {
+            agent: format!("R/{r}.0 R ({r}.0 {triplet} {processor} linux-gnu)"),
+            query: format!("r_version={r}&arch={arch}"),
+        };
+        match self.files.with_identity(identity) {
+            Some(files) => Ok(Mirror { files, layout: Arc::new(Layout::Mirror) }),
+            None => {
+                let reason = "is a directory, and cannot choose between binaries and sources".to_owned();
+                Err(UpstreamError::Refused { url: self.address(), reason })
+            }
+        }
+    }
+
+    /// Sends a HEAD request and returns the headers. No retry.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`]; a directory has no headers.
+    pub async fn head(&self, path: &str) -> Result<HeaderMap, UpstreamError> {
+        self.files.head(path).await
+    }
+
+    /// Reads a small file whole, with retries and back-off.
+    pub async fn fetch(&self, request: FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
+        match &*self.layout {
+            Layout::Mirror => self.files.fetch(request).await,
+            Layout::Bundle(bundle) => bundle.fetch(&request).await,
+            Layout::Probed(probe) => probe.fetch(&self.files, request).await,
+        }
+    }
+
+    /// Returns where a package file is: in a bundle it has another path.
+    async fn locate(&self, path: &str) -> Result<(&Transport, String), UpstreamError> {
+        match self.bundle() {
+            None => Ok((&self.files, path.to_owned())),
+            Some(bundle) => Ok((bundle.files(), bundle.locate(path).await?)),
+        }
+    }
+
+    /// Reads at most `length` bytes of a package file from `offset` (`Range` over HTTP). A server that sends the whole
+    /// file instead is read up to there. No retry.
+    ///
+    /// # Errors
+    /// As [`Mirror::open`].
+    pub async fn read_part(&self, path: &str, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
+        let (files, path) = self.locate(path).await?;
+        files.read_part(&path, offset, length).await
+    }
+
+    /// Opens a package file at `offset` (`Range` with `If-Range` over HTTP). No retry: the fetch decides about more
+    /// attempts.
+    pub async fn open(
+        &self,
+        path: &str,
+        resume: Option<(u64, Validators)>,
+    ) -> Result<FileStream, UpstreamError> {
+        let (files, path) = self.locate(path).await?;
+        files.open(&path, resume).await
+    }
+
+    /// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of
+    /// bytes.
+    ///
+    /// # Errors
+    /// The mirror does not have it, or all retries failed: see [`crate::upstream::transport::client::Limits`].
+    pub async fn download(
+        &self,
+        path: &str,
+        expected: Option<u64>,
+        sink: &mut impl ByteSink,
+    ) -> Result<u64, UpstreamError> {
+        let (files, path) = self.locate(path).await?;
+        download(files, &path, expected, sink).await
+    }
+}

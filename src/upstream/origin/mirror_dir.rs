@@ -1,0 +1,79 @@
+//! Checks that a directory is laid out as a CRAN-like mirror.
+
+use std::path::{Path, PathBuf};
+
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+
+/// Indexes of which a mirror has at least one.
+const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
+
+/// Returns an error that names the paths that were tried if a directory is not a mirror. An address over HTTP always
+/// passes: only its first file can tell.
+pub(super) async fn check(files: &Transport) -> Result<(), UpstreamError> {
+    files.check().await?;
+    let Some(root) = files.directory() else { return Ok(()) };
+    let mut denied = None;
+    for index in INDEXES {
+        match files.open_in_place(index).await {
+            Ok(_) => return Ok(()),
+            Err(UpstreamError::Missing(_)) => {}
+            Err(error) => denied = Some(error),
+        }
+    }
+    let refused = |reason: String| UpstreamError::Refused { url: root.display().to_string(), reason };
+    if let Some(schema) = other_schema(root.to_owned()).await {
+        return Err(refused(format!(
+            "holds data of schema {schema} but this server reads v3 (CRAN) and bioc/v4 (Bioconductor): run \
+             rspm-offline-downloader of this version, and copy its output beside the old data"
+        )));
+    }
+    Err(denied.unwrap_or_else(|| {
+        refused(
+            "is neither a CRAN-like mirror (looked for src/contrib/PACKAGES.gz, src/contrib/PACKAGES.rds and \
+             src/contrib/PACKAGES) nor a bundle (looked for v3/version.txt)"
+                .to_owned(),
+        )
+    }))
+}
+
+/// Returns the folder of bundle data that another version wrote.
+async fn other_schema(root: PathBuf) -> Option<String> {
+    let found =
+        tokio::task::spawn_blocking(move || schema_below(&root, "").or_else(|| schema_below(&root, "bioc")));
+    found.await.ok().flatten()
+}
+
+fn schema_below(root: &Path, folder: &str) -> Option<String> {
+    let names = std::fs::read_dir(root.join(folder)).ok()?.flatten().map(|entry| entry.file_name());
+    let is_schema = |name: &String| {
+        name.strip_prefix('v')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let newest = names.filter_map(|name| name.into_string().ok()).filter(is_schema).max()?;
+    Some(if folder.is_empty() { newest } else { format!("{folder}/{newest}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Upstream;
+
+    #[tokio::test]
+    async fn an_invalid_mirror_is_reported() {
+        let upstream = Upstream::new(&crate::config::Proxy::default()).expect("no proxy");
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = upstream.transport(&format!("file://{}", dir.path().display())).expect("an address");
+        let empty = check(&files).await.expect_err("no mirror").to_string();
+        assert!(empty.contains("src/contrib/PACKAGES.gz") && empty.contains("v3/version.txt"), "{empty}");
+        std::fs::create_dir(dir.path().join("v2")).expect("a folder");
+        let old = check(&files).await.expect_err("old").to_string();
+        assert!(
+            old.contains("schema v2") && old.contains("v3") && old.contains("rspm-offline-downloader"),
+            "{old}"
+        );
+        std::fs::create_dir_all(dir.path().join("src/contrib")).expect("folders");
+        std::fs::write(dir.path().join("src/contrib/PACKAGES"), "").expect("an index");
+        assert!(check(&files).await.is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! Servers and directories of packages: what they declare, and where each file is. One file per kind; all use
+//! `transport`.
+
+pub mod binary_indexes;
+pub mod bundle;
+pub(super) mod bundle_cache;
+pub(super) mod bundle_mirror;
+pub mod mirror;
+mod mirror_dir;
+pub mod mirror_view;
+mod probe;
+mod readmes;

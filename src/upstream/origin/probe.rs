@@ -1,0 +1,149 @@
+//! Determines whether an address is a CRAN-like mirror or a bundle. A directory is determined when it is opened. An
+//! HTTP address is a mirror, unless it lacks a file of every mirror and has one of every bundle.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bundle::Bundle;
+use super::bundle_cache::BundleCache;
+use super::bundle_mirror::BundleMirror;
+use crate::bundle::Product;
+use crate::upstream::error::UpstreamError;
+use crate::upstream::transport::Transport;
+use crate::upstream::transport::address::Address;
+use crate::upstream::transport::client::HttpClient;
+use crate::upstream::transport::file::{FileRequest, FileResponse};
+
+/// Files that identify a directory as a bundle.
+const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
+/// Maximum depth of a mirror's folders below a bundle: `packages/3.20/data/annotation`.
+const SHOWN_DEPTH: usize = 5;
+
+/// Files that every mirror of CRAN and of Bioconductor has; each is the last one to be requested if the others are
+/// missing.
+const PROBED_FILES: [&str; 2] = ["src/contrib/PACKAGES", "config.yaml"];
+
+/// The layout of the files at an address.
+pub(super) enum Layout {
+    Mirror,
+    Bundle(BundleMirror),
+    /// Over HTTP, determined by requests.
+    Probed(Probe),
+}
+
+impl Layout {
+    /// Returns the layout at an address; HTTP is not accessed yet.
+    pub(super) fn of(address: &Address, client: &Arc<HttpClient>, cache: &Arc<BundleCache>) -> Layout {
+        let bundle = |root: Address, within: &str| {
+            BundleMirror::new(Transport::new(root, client), within, Arc::clone(cache))
+        };
+        match address {
+            Address::Dir(path) => match bundle_around(path) {
+                Some((root, within)) => Layout::Bundle(bundle(Address::Dir(root), &within)),
+                None => Layout::Mirror,
+            },
+            Address::Http(url) => {
+                let (path, within) = split_path(url.path().trim_end_matches('/'));
+                let mut root = url.clone();
+                root.set_path(path);
+                let cache = Arc::clone(cache);
+                Layout::Probed(Probe { bundle: bundle(Address::Http(root), within), cache })
+            }
+        }
+    }
+}
+
+/// A possible bundle at an HTTP address.
+pub(super) struct Probe {
+    bundle: BundleMirror,
+    cache: Arc<BundleCache>,
+}
+
+impl Probe {
+    /// Returns the bundle if a probe found one.
+    pub(super) fn bundle(&self) -> Option<&BundleMirror> {
+        self.cache.is_bundle(&self.bundle.files().address()).then_some(&self.bundle)
+    }
+
+    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file of every mirror is missing.
+    pub(super) async fn fetch(
+        &self,
+        files: &Transport,
+        request: FileRequest<'_>,
+    ) -> Result<FileResponse, UpstreamError> {
+        let is_probed = PROBED_FILES.contains(&request.path);
+        if self.bundle().is_some() {
+            let fetched = self.bundle.fetch(&request).await;
+            if fetched.is_err() && is_probed {
+                // The address may be a mirror now: the next request probes again.
+                self.cache.record_probe(&self.bundle.files().address(), false);
+            }
+            return fetched;
+        }
+        match files.fetch(request.clone()).await {
+            Err(UpstreamError::Missing(_)) if is_probed && self.probe().await => {
+                self.bundle.fetch(&request).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Requests the files that identify a bundle.
+    async fn probe(&self) -> bool {
+        let files = self.bundle.files();
+        let bundle = Bundle::at(files.clone());
+        for product in [Product::Cran, Product::Bioconductor(String::new())] {
+            if bundle.has(&product).await.unwrap_or(false) {
+                self.cache.record_probe(&files.address(), true);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Returns the bundle that contains a path, and the path inside it: a virtual folder of a mirror.
+fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
+    // Each part of a bundle has a marker file.
+    let is_bundle = |root: &Path| MARKERS.iter().any(|marker| root.join(marker).is_file());
+    if is_bundle(path) {
+        return Some((path.to_owned(), String::new()));
+    }
+    let mut around = path.ancestors().skip(1).take(SHOWN_DEPTH);
+    let root = around.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
+    let within = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    is_bundle(root).then(|| (root.to_owned(), within))
+}
+
+/// Splits the path of an address into the root of a possible bundle and a folder of a mirror below it:
+/// `packages/3.20/data/annotation`.
+fn split_path(path: &str) -> (&str, &str) {
+    match path.rfind("/packages/") {
+        Some(at) if is_part(&path[at + 1..]) => (&path[..at], &path[at + 1..]),
+        Some(_) | None => (path, ""),
+    }
+}
+
+fn is_part(path: &str) -> bool {
+    let mut parts = path.trim_end_matches('/').split('/').skip(1);
+    parts.next().is_some_and(crate::bundle::layout::is_bioconductor_version) && parts.next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directories_of_versions_are_below_the_root() {
+        for (path, root, within) in [
+            ("/b/packages/3.20/bioc", "/b", "packages/3.20/bioc"),
+            ("/b/packages/3.20/data/annotation", "/b", "packages/3.20/data/annotation"),
+            ("/packages/3.20/bioc", "", "packages/3.20/bioc"),
+            ("/packages/b", "/packages/b", ""),
+            ("/packages/3.20", "/packages/3.20", ""),
+            ("/b", "/b", ""),
+        ] {
+            assert_eq!(split_path(path), (root, within));
+        }
+    }
+}

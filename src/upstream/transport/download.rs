@@ -1,0 +1,99 @@
+//! Downloads a whole file; each retry resumes where the last attempt ended.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::file::{FileStream, Validators};
+use super::{Transport, retry};
+use crate::upstream::error::UpstreamError;
+
+/// Receives the bytes of a file.
+#[allow(async_fn_in_trait, reason = "callers await it in place")]
+pub trait ByteSink {
+    /// Discards what was received: the file starts over, with its size if the mirror or the caller knows it.
+    fn begin(&mut self, size: Option<u64>);
+
+    /// Receives the next part.
+    ///
+    /// # Errors
+    /// An error, such as a full disk, ends the download.
+    async fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError>;
+}
+
+/// The state of a download.
+struct Progress {
+    bytes: u64,
+    validators: Option<Validators>,
+}
+
+/// Downloads a file; `expected` is its size if it is known, and more is never received. Returns the number of bytes.
+/// Fails if the file is missing or all retries failed: see [`super::client::Limits`].
+pub(in crate::upstream) async fn download(
+    files: &Transport,
+    path: &str,
+    expected: Option<u64>,
+    sink: &mut impl ByteSink,
+) -> Result<u64, UpstreamError> {
+    let limits = files.limits();
+    let mut progress = Progress { bytes: 0, validators: None };
+    let (mut left, mut pause) = (limits.retries, limits.pause);
+    loop {
+        let before = progress.bytes;
+        let error = match download_once(files, path, expected, &mut progress, sink).await {
+            Ok(()) => return Ok(progress.bytes),
+            Err(error) => error,
+        };
+        if progress.bytes > before {
+            // Any progress resets the retries, however bad the connection.
+            (left, pause) = (limits.retries, limits.pause);
+        }
+        let planned = (left > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
+        let Some(wait) = retry::pause_after(&error, planned, limits.patience) else { return Err(error) };
+        tracing::info!(target: "upstream", %error, ?wait, "the download was interrupted; retrying");
+        tokio::time::sleep(wait).await;
+        left -= 1;
+        pause = pause.saturating_mul(2).min(limits.patience);
+    }
+}
+
+async fn download_once(
+    files: &Transport,
+    path: &str,
+    expected: Option<u64>,
+    progress: &mut Progress,
+    sink: &mut impl ByteSink,
+) -> Result<(), UpstreamError> {
+    let resume = progress.validators.clone().filter(|_| progress.bytes > 0);
+    let FileStream { size, offset, validators, mut body } =
+        files.open(path, resume.map(|validators| (progress.bytes, validators))).await?;
+    let url = || format!("{}/{path}", files.address());
+    let refused = |reason: String| UpstreamError::Refused { url: url(), reason };
+    let whole = expected.or(size);
+    if offset == 0 || offset != progress.bytes {
+        sink.begin(whole);
+        progress.bytes = 0;
+    }
+    progress.validators = Some(validators);
+    if let (Some(expected), Some(size)) = (expected, size)
+        && expected != size
+    {
+        return Err(refused(format!("has {size} bytes instead of the {expected} in the mirror's index")));
+    }
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        let now = progress.bytes + piece.len() as u64;
+        if let Some(whole) = whole.filter(|whole| now > *whole) {
+            return Err(refused(format!("has more than the expected {whole} bytes")));
+        }
+        sink.take(piece).await?;
+        progress.bytes = now;
+    }
+    match whole.filter(|whole| *whole != progress.bytes) {
+        None => Ok(()),
+        Some(whole) => Err(UpstreamError::Unavailable {
+            url: url(),
+            reason: format!("ended after {} of {whole} bytes", progress.bytes),
+            retry_after: None,
+        }),
+    }
+}

@@ -1,0 +1,116 @@
+//! Requests for files by path, and the responses: small files whole and conditionally, large ones as a resumable stream.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use crate::upstream::error::UpstreamError;
+
+/// The validators of an earlier response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// `ETag`, or for a file a text of size, time and inode.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub modified: Option<String>,
+}
+
+/// A request for a small file.
+#[derive(Clone, Debug)]
+pub struct FileRequest<'a> {
+    /// Path relative to the address: `src/contrib/PACKAGES.gz`.
+    pub path: &'a str,
+    /// Validators for a conditional request.
+    pub known: Option<Validators>,
+    /// Size limit in bytes; a larger file is refused.
+    pub limit: u64,
+}
+
+/// The result of a conditional request.
+#[derive(Clone, Debug)]
+pub enum FileResponse {
+    /// 304, or the file did not change.
+    Unchanged,
+    /// The whole body.
+    Body {
+        /// The bytes.
+        bytes: Bytes,
+        /// Validators for the next request.
+        validators: Validators,
+    },
+}
+
+/// A package file being read.
+pub struct FileStream {
+    /// Size of the whole file, if the mirror declares it.
+    pub size: Option<u64>,
+    /// Offset of the stream: the requested one, or 0 if the mirror did not resume.
+    pub offset: u64,
+    /// Validators to resume this file.
+    pub validators: Validators,
+    /// The bytes from `offset` on.
+    pub body: BoxStream<'static, Result<Bytes, UpstreamError>>,
+}
+
+/// A part of a package file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePart {
+    /// The bytes from the requested offset.
+    pub bytes: Bytes,
+    /// Size of the whole file, if the mirror declares it.
+    pub size: Option<u64>,
+    /// Whether the file ends with these bytes.
+    pub is_last: bool,
+}
+
+impl FileStream {
+    /// Reads at most `length` bytes from `offset`, and drops the rest of the stream.
+    pub(super) async fn read_part(self, offset: u64, length: u64) -> Result<FilePart, UpstreamError> {
+        let FileStream { size, offset: mut at, mut body, .. } = self;
+        let end = offset.saturating_add(length);
+        let mut bytes = BytesMut::new();
+        while at < end {
+            let Some(chunk) = body.next().await else { break };
+            let chunk = chunk?;
+            let first = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(chunk.len());
+            let last = usize::try_from(end - at).unwrap_or(usize::MAX).min(chunk.len());
+            bytes.extend_from_slice(&chunk[first..last]);
+            at += chunk.len() as u64;
+        }
+        // A body that ended early is the end of the file; one of exactly this length only if the size says so.
+        let is_last = at < end || size.is_some_and(|size| end >= size);
+        Ok(FilePart { bytes: bytes.freeze(), size, is_last })
+    }
+}
+
+/// Splits a path relative to an address into segments, all of them plain names.
+pub(super) fn segments(path: &str) -> Result<Vec<&str>, UpstreamError> {
+    let plain = |segment: &&str| {
+        !matches!(*segment, "" | "." | "..") && !segment.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'\\')
+    };
+    let segments: Vec<&str> = path.split('/').collect();
+    if path.len() <= 2048 && segments.iter().all(plain) {
+        return Ok(segments);
+    }
+    Err(UpstreamError::Refused {
+        url: path.chars().take(200).collect::<String>().escape_debug().to_string(),
+        reason: "is not a plain path inside a mirror".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_paths_are_requested() {
+        for good in ["src/contrib/PACKAGES", "src/contrib/Archive/a.b/a.b_1.0-2.tar.gz", "a b"] {
+            assert!(segments(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "/etc/passwd", "a//b", "../a", "a/..", "a/./b", "a\0b", "a\\b", "a\nb", &"a/".repeat(2000)]
+        {
+            assert!(segments(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::plan::{IncomingRelease, plan_changes};
 use super::uploads::StagedUpload;
 use super::uploads::Uploads;
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish, refresh_catalog};
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
 use crate::catalog::{Catalog, Source};
 use crate::db::clock::Publish;
 use crate::db::life::CurrentLife;
@@ -11,17 +11,13 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
-use crate::model::ids::{PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
+use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
 use crate::model::language::Language;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::storage::Key;
-
-/// Changes that are written in one batch.
-const CHUNK: usize = 2000;
-/// The job that claims a tree during an edit. The claim is released in the same transaction, so nothing else sees it.
-pub(super) const EDIT_JOB: i64 = 0;
 
 /// Adds uploads to a local source in one transaction, visible when this returns. The highest version of a package
 /// is listed; older ones go directly to `Archive/`. The transaction is `None` when nothing changed.
@@ -47,28 +43,14 @@ pub async fn add(
             staged.upload.file
         )));
     }
-    let work = AddTransaction {
-        source,
-        tree,
-        existing,
-        publish: publish(TxKind::Add, now, Counts::default(), actor),
-    };
-    let (input, catalog) = (staged.clone(), uploads.state.catalog.clone());
-    let write = uploads.state.db.write(move |c| {
-        let written = work.write(c, &input)?;
-        let is_published = matches!(written, Ok((Some(_), _)));
-        Ok((written, if is_published { catalog.read_in_write(c)? } else { None }))
-    });
-    let (written, catalog) = write.await?;
+    let work = AddTransaction { source, tree, existing, publish: publish(TxKind::Add, now, actor) };
+    let input = staged.clone();
+    let written = apply_edit(&uploads.state, move |c| work.write(c, &input)).await?;
     if let Err(RepoError::Storage(_)) = &written {
         // They were not stored and must be uploaded again: there may be room then.
         uploads.remove(ids);
     }
     let (tx, outcomes) = written?;
-    match catalog {
-        Some(catalog) => uploads.state.catalog.install(catalog),
-        None => refresh_catalog(&uploads.state).await?,
-    }
     uploads.remove(ids);
     Ok((tx, staged.into_iter().map(|staged| staged.upload).zip(outcomes).collect()))
 }
@@ -112,7 +94,16 @@ struct AddTransaction {
 
 impl AddTransaction {
     fn write(&self, c: &mut dyn Conn, staged: &[StagedUpload]) -> Result<EditResult<AddResult>, DbError> {
-        let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
+        let tree = (self.source.id, self.tree);
+        publish_step(c, tree, &self.publish, |c, pending| self.plan(c, pending, staged))
+    }
+
+    fn plan(
+        &self,
+        c: &mut dyn Conn,
+        pending: Seq,
+        staged: &[StagedUpload],
+    ) -> Result<EditResult<EditPlan<Vec<AddStatus>>>, DbError> {
         let mut outcomes = vec![AddStatus::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
         for package in package_names(staged) {
@@ -122,40 +113,25 @@ impl AddTransaction {
             for place in places {
                 match one.plan_upload(c, &staged[place], self)? {
                     Ok(outcome) => outcomes[place] = outcome,
-                    Err(refusal) => {
-                        db::tree::release(c, self.tree)?;
-                        return Ok(Err(refusal));
-                    }
+                    Err(refusal) => return Ok(Err(refusal)),
                 }
             }
             let gone = one.removed;
             let (some, count) =
                 plan_changes(&one.current, |life| !gone.contains(&life.key.release), one.incoming);
             changes.extend(some);
-            counts = add_counts(counts, count);
+            counts += count;
         }
         // Also of existing releases: an upload of the same bytes replaces a damaged or lost object.
         if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
-            db::tree::release(c, self.tree)?;
             return Ok(Err(error.into()));
-        }
-        if changes.is_empty() {
-            db::tree::release(c, self.tree)?;
-            return Ok(Ok((None, outcomes)));
         }
         for (staged, _) in
             staged.iter().zip(&outcomes).filter(|(_, outcome)| **outcome != AddStatus::Existing)
         {
             insert_blobs(c, staged, self.publish.now)?;
         }
-        let language = Language::R;
-        let target = db::import::ImportTarget { tree: self.tree, pending, origin: self.source.id, language };
-        for chunk in changes.chunks(CHUNK) {
-            db::import::apply(c, &target, chunk)?;
-        }
-        let source = Some(self.source.id);
-        let publish = Publish { source, counts, trees: vec![self.tree], ..self.publish.clone() };
-        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+        Ok(Ok(EditPlan { changes, counts, result: outcomes }))
     }
 }
 
@@ -168,15 +144,6 @@ fn package_names(staged: &[StagedUpload]) -> Vec<&str> {
         }
     }
     names
-}
-
-pub(super) fn add_counts(a: Counts, b: Counts) -> Counts {
-    Counts {
-        added: a.added + b.added,
-        updated: a.updated + b.updated,
-        archived: a.archived + b.archived,
-        removed: a.removed + b.removed,
-    }
 }
 
 /// One package of the source, and the changes planned for it.
@@ -273,7 +240,8 @@ impl PackagePlan {
         let Some(package) = self.id else {
             return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
         };
-        let Some((release_id, revision)) = newest_revision(c, work.source.id, package, version)? else {
+        let Some((release_id, revision)) = db::life::newest_revision(c, work.source.id, package, version)?
+        else {
             return Ok(IncomingRelease::New(new_release(staged, 0, work.publish.now)));
         };
         let same = db::file::by_sha256(c, staged.upload.sha256)?;
@@ -282,15 +250,6 @@ impl PackagePlan {
         }
         Ok(IncomingRelease::New(new_release(staged, revision + 1, work.publish.now)))
     }
-}
-
-fn newest_revision(
-    c: &mut dyn Conn,
-    origin: SourceId,
-    package: PackageId,
-    version: &str,
-) -> Result<Option<(ReleaseId, i64)>, DbError> {
-    db::life::newest_revision(c, origin, package, version)
 }
 
 fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewRelease> {

@@ -1,18 +1,18 @@
 //! Adds uploaded binaries to a local source, in one transaction.
 
-use super::add::{EDIT_JOB, insert_blobs, local_tree};
+use super::add::{insert_blobs, local_tree};
 use super::uploads::Uploads;
 use super::uploads::{BinaryTarget, StagedUpload};
-use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish, refresh_catalog};
+use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
 use crate::catalog::Source;
 use crate::config::platforms::Distribution;
 use crate::db::binary::{self, NewBinary};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::model::change::Counts;
-use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
+use crate::model::ids::{PackageId, ReleaseId, TreeId, TxId};
 use crate::model::language::Language;
+use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform};
 use crate::serve::binary_rows::target;
 use crate::serve::{RepoError, find};
@@ -55,15 +55,10 @@ pub async fn add(
     for held in uploads.get(ids, now)? {
         binaries.push(BinaryUpload::new(held, &distribution)?);
     }
-    let work = AddBinaryTransaction {
-        source,
-        source_tree: sources,
-        existing,
-        publish: publish(TxKind::Add, now, Counts::default(), actor),
-    };
+    let publish = Publish { source: Some(source.id), ..publish(TxKind::Add, now, actor) };
+    let work = AddBinaryTransaction { source, source_tree: sources, existing, publish };
     let given = binaries.clone();
-    let (tx, outcomes) = uploads.state.db.write(move |c| work.write(c, &given)).await??;
-    refresh_catalog(&uploads.state).await?;
+    let (tx, outcomes) = apply_edit(&uploads.state, move |c| work.write(c, &given)).await??;
     uploads.remove(ids);
     let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
@@ -143,19 +138,12 @@ impl AddBinaryTransaction {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let outcomes: Vec<AddStatus> = planned.iter().map(|plan| plan.outcome).collect();
-        let mut claimed: Vec<(TreeId, Seq)> = Vec::new();
+        let mut trees = ClaimedTrees::default();
         for (binary, plan) in
             binaries.iter().zip(&planned).filter(|(_, plan)| plan.outcome != AddStatus::Existing)
         {
             let tree = binary::tree(c, self.source.id, &binary.label)?;
-            let pending = match claimed.iter().find(|(known, _)| *known == tree) {
-                Some((_, pending)) => *pending,
-                None => {
-                    let pending = db::tree::begin(c, tree, EDIT_JOB)?;
-                    claimed.push((tree, pending));
-                    pending
-                }
-            };
+            let pending = trees.claim(c, tree)?;
             insert_blobs(c, &binary.staged, self.publish.now)?;
             let upload = &binary.staged.upload;
             let new = NewBinary {
@@ -170,12 +158,7 @@ impl AddBinaryTransaction {
             };
             binary::insert(c, tree, pending, &new)?;
         }
-        if claimed.is_empty() {
-            return Ok(Ok((None, outcomes)));
-        }
-        let trees = claimed.into_iter().map(|(tree, _)| tree).collect();
-        let publish = Publish { source: Some(self.source.id), trees, ..self.publish.clone() };
-        Ok(Ok((Some(db::clock::publish(c, &publish)?.tx), outcomes)))
+        Ok(Ok((trees.publish(c, &self.publish)?, outcomes)))
     }
 
     /// Plans the change for each binary. Nothing is written yet, so that a refusal leaves nothing behind.

@@ -1,7 +1,7 @@
 //! Administrative edits, one file per noun: sources, repositories, subscriptions, packages.
 //!
-//! Each edit is one database write, with a transaction where history changes, followed by a catalog refresh: the next
-//! request sees it.
+//! Each edit is one database write, with a transaction where history changes, which also reads the new catalog: the
+//! next request sees it.
 
 pub mod add;
 pub mod add_binary;
@@ -21,11 +21,11 @@ pub use upload_body::UploadKind;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;
-use crate::model::change::Counts;
+use crate::db::clock::Publish;
+use crate::db::tx::TxKind;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
-use crate::state::State;
 
 /// The user who made the edit, as recorded in the transaction.
 #[derive(Clone, Debug)]
@@ -78,11 +78,6 @@ pub struct RepoEdit {
 /// The result of a write that may be refused; a refused write changes nothing.
 type EditResult<T> = Result<T, RepoError>;
 
-/// Refreshes the catalog, so that the next request sees the edit.
-async fn refresh_catalog(state: &State) -> Result<(), RepoError> {
-    Ok(state.catalog.refresh(&state.db).await?)
-}
-
 /// Maps the conflict of a name that was taken between the check and the write.
 fn name_conflict(error: DbError, noun: &str, name: &Name) -> RepoError {
     match error {
@@ -98,24 +93,6 @@ fn exists_already(noun: &str, name: &str) -> RepoError {
 }
 
 /// The publish of an administrative edit: its publication time is now.
-fn publish(
-    kind: crate::db::tx::TxKind,
-    now: Timestamp,
-    counts: Counts,
-    actor: &Actor,
-) -> crate::db::clock::Publish {
-    crate::db::clock::Publish {
-        now,
-        source: None,
-        repo: None,
-        kind,
-        started_at: now,
-        published_from: Some(now),
-        published_to: Some(now),
-        counts,
-        actor: actor.0.clone(),
-        comment: String::new(),
-        trees: Vec::new(),
-        repo_steps: Vec::new(),
-    }
+fn publish(kind: TxKind, now: Timestamp, actor: &Actor) -> Publish {
+    Publish { published_from: Some(now), published_to: Some(now), ..Publish::new(kind, now, now, &actor.0) }
 }

@@ -1,15 +1,16 @@
 //! Removes releases from a local source; older snapshots still serve them.
 
-use super::add::{EDIT_JOB, local_tree};
+use super::add::local_tree;
 use super::plan::plan_changes;
-use super::{Actor, EditResult, RemoveScope, publish, refresh_catalog};
+use super::{Actor, EditResult, RemoveScope};
 use crate::db::clock::Publish;
 use crate::db::life::CurrentLife;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::model::change::{Counts, LifeState};
-use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::model::change::LifeState;
+use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::language::Language;
+use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -30,14 +31,11 @@ pub async fn remove(
     let catalog = state.catalog.get();
     let source = find::source(&catalog, source)?.clone();
     let tree = local_tree(&catalog, &source)?;
-    let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
-    (publish.source, publish.trees) = (Some(source.id), vec![tree]);
-    publish.comment = comment.to_owned();
-    (publish.published_from, publish.published_to) = (None, None);
+    let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
+    let publish = Publish { comment: comment.to_owned(), ..publish };
     let (package, name) = (package.to_owned(), source.name.to_string());
     let work = RemoveTransaction { tree, origin: source.id, source: name, package, scope, publish };
-    let versions = state.db.write(move |c| work.write(c)).await??;
-    refresh_catalog(state).await?;
+    let (_, versions) = apply_edit(state, move |c| work.write(c)).await??;
     Ok(versions)
 }
 
@@ -51,8 +49,11 @@ struct RemoveTransaction {
 }
 
 impl RemoveTransaction {
-    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<Vec<String>>, DbError> {
-        let pending = db::tree::begin(c, self.tree, EDIT_JOB)?;
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<(Option<TxId>, Vec<String>)>, DbError> {
+        publish_step(c, (self.origin, self.tree), &self.publish, |c, pending| self.plan(c, pending))
+    }
+
+    fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Result<EditResult<EditPlan<Vec<String>>>, DbError> {
         let mut alive = match db::package::by_name(c, Language::R, &self.package)? {
             Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
@@ -61,16 +62,11 @@ impl RemoveTransaction {
         let mut versions: Vec<String> =
             alive.iter().filter(|life| self.selects(life)).map(|life| life.version.clone()).collect();
         if versions.is_empty() {
-            db::tree::release(c, self.tree)?;
             return Ok(Err(self.nothing_to_remove(&alive)));
         }
         let (changes, counts) = plan_changes(&alive, |life| !self.selects(life), Vec::new());
-        let target =
-            db::import::ImportTarget { tree: self.tree, pending, origin: self.origin, language: Language::R };
-        db::import::apply(c, &target, &changes)?;
-        db::clock::publish(c, &Publish { counts, ..self.publish.clone() })?;
         versions.sort_by(|a, b| crate::r::version::compare(b, a));
-        Ok(Ok(versions))
+        Ok(Ok(EditPlan { changes, counts, result: versions }))
     }
 
     fn selects(&self, life: &CurrentLife) -> bool {

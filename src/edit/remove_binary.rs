@@ -1,16 +1,16 @@
 //! Removes the binaries of one version for one platform from a local source; older snapshots still serve them.
 
-use super::add::{EDIT_JOB, local_tree};
-use super::{Actor, EditResult, publish, refresh_catalog};
+use super::add::local_tree;
+use super::{Actor, EditResult};
 use crate::config::platforms::Platforms;
 use crate::db::binary::{self, Binary};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
-use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::language::Language;
+use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::serve::binaries::runs_on;
 use crate::serve::{RepoError, find};
@@ -45,10 +45,8 @@ pub async fn remove(
     let source = find::source(&catalog, source)?.clone();
     let sources = local_tree(&catalog, &source)?;
     let platform = parse_platform(&state.config.load().platforms, platform)?;
-    let mut publish = publish(TxKind::Remove, now, Counts::default(), actor);
-    publish.source = Some(source.id);
-    publish.comment = comment.to_owned();
-    (publish.published_from, publish.published_to) = (None, None);
+    let publish = Publish::new(TxKind::Remove, now, now, &actor.0);
+    let publish = Publish { source: Some(source.id), comment: comment.to_owned(), ..publish };
     let work = RemoveBinaryTransaction {
         source: (source.id, source.name.to_string()),
         source_tree: sources,
@@ -57,8 +55,7 @@ pub async fn remove(
         platform: platform.clone(),
         publish,
     };
-    let removed = state.db.write(move |c| work.write(c)).await??;
-    refresh_catalog(state).await?;
+    let removed = apply_edit(state, move |c| work.write(c)).await??;
     Ok((platform, removed))
 }
 
@@ -107,9 +104,10 @@ impl RemoveBinaryTransaction {
                 continue;
             }
             let files: Vec<FileId> = gone.iter().map(|binary| binary.file).collect();
-            let pending = db::tree::begin(c, list.id, EDIT_JOB)?;
+            let mut trees = ClaimedTrees::default();
+            let pending = trees.claim(c, list.id)?;
             binary::remove(c, list.id, pending, (package, release), &files)?;
-            db::clock::publish(c, &Publish { trees: vec![list.id], ..self.publish.clone() })?;
+            trees.publish(c, &self.publish)?;
             let removed = gone.iter().rev().map(|binary| RemovedBinary {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
                 sha256: binary.sha256,

@@ -1,14 +1,13 @@
 //! Creates, changes and deletes repositories.
 
-use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish, refresh_catalog};
+use super::{Actor, OnExisting, RepoEdit, exists_already, name_conflict, publish};
 use crate::db;
-use crate::db::clock::NewRepoStep;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
-use crate::model::change::Counts;
 use crate::model::ids::SourceId;
 use crate::model::name::Name;
 use crate::model::repository::RepoKind;
+use crate::publish::edit::{apply_edit, publish_subscriptions};
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -37,22 +36,18 @@ pub async fn create(
     let new =
         db::repo::NewRepo { name: name.clone(), kind, description, hidden: false, authenticated: false };
     let now = (state.clock)();
-    let first = publish(TxKind::Subscribe, now, Counts::default(), actor);
-    let created = state.db.write(move |c| {
+    let first = publish(TxKind::Subscribe, now, actor);
+    let created = apply_edit(state, move |c| {
         let repo = db::repo::create(c, &new, now)?;
         match kind {
             RepoKind::R | RepoKind::Python => db::clock::bump_catalog(c),
             RepoKind::Bioconductor => {
                 let all = Subscription { source: SourceId::BIOCONDUCTOR, label: String::new() };
-                let mut first = first.clone();
-                first.repo = Some(repo);
-                first.repo_steps = vec![NewRepoStep { repo, subscriptions: vec![all] }];
-                db::clock::publish(c, &first).map(drop)
+                publish_subscriptions(c, repo, vec![all], &first)
             }
         }
     });
-    created.await.map_err(|error| name_conflict(error, "repository", name))?;
-    refresh_catalog(state).await
+    created.await.map_err(|error| name_conflict(error, "repository", name))
 }
 
 /// Changes a repository's name, description or visibility.
@@ -61,23 +56,21 @@ pub async fn edit(state: &State, name: &str, edit: RepoEdit) -> Result<(), RepoE
     let description = edit.description.as_deref().map(checked_description).transpose()?;
     let new_name = edit.name.clone().unwrap_or_else(|| repo.name.clone());
     let edit = db::repo::Edit { name: edit.name, description, hidden: edit.hidden, authenticated: None };
-    let edited = state.db.write(move |c| {
+    let edited = apply_edit(state, move |c| {
         db::repo::edit(c, repo.id, &edit)?;
         db::clock::bump_catalog(c)
     });
-    edited.await.map_err(|error| name_conflict(error, "repository", &new_name))?;
-    refresh_catalog(state).await
+    edited.await.map_err(|error| name_conflict(error, "repository", &new_name))
 }
 
 /// Deletes a repository with its subscriptions. Its sources stay.
 pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
     let repo = find::repo(&state.catalog.get(), name)?.clone();
-    let deleted = state.db.write(move |c| {
+    let deleted = apply_edit(state, move |c| {
         db::repo::delete(c, repo.id)?;
         db::clock::bump_catalog(c)
     });
-    deleted.await?;
-    refresh_catalog(state).await
+    Ok(deleted.await?)
 }
 
 fn check_kind(kind: RepoKind) -> Result<(), RepoError> {

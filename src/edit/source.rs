@@ -1,10 +1,11 @@
 //! Creates, renames and deletes sources.
 
-use super::{EditResult, OnExisting, exists_already, name_conflict, refresh_catalog};
+use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::tree::{Axis, Role};
 use crate::model::name::Name;
 use crate::model::source::SourceKind;
+use crate::publish::edit::apply_edit;
 use crate::serve::{RepoError, find};
 use crate::state::State;
 
@@ -31,13 +32,12 @@ pub async fn create(
         };
     }
     let (new, now) = (name.clone(), (state.clock)());
-    let created = state.db.write(move |c| {
+    let created = apply_edit(state, move |c| {
         let source = db::source::create(c, &new, kind, now)?;
         db::tree::create(c, source, LABEL, Role::Source, Axis::Step)?;
         db::clock::bump_catalog(c)
     });
-    created.await.map_err(|error| name_conflict(error, "source", name))?;
-    refresh_catalog(state).await
+    created.await.map_err(|error| name_conflict(error, "source", name))
 }
 
 /// Renames a source.
@@ -50,12 +50,11 @@ pub async fn rename(state: &State, name: &str, new_name: &Name) -> Result<(), Re
         return Ok(());
     }
     let new = new_name.clone();
-    let renamed = state.db.write(move |c| {
+    let renamed = apply_edit(state, move |c| {
         db::source::rename(c, source.id, &new)?;
         db::clock::bump_catalog(c)
     });
-    renamed.await.map_err(|error| name_conflict(error, "source", new_name))?;
-    refresh_catalog(state).await
+    renamed.await.map_err(|error| name_conflict(error, "source", new_name))
 }
 
 /// Deletes a source that no repository subscribes to. Snapshots of days when one was subscribed to it still serve
@@ -71,7 +70,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         )));
     }
     let now = (state.clock)();
-    let deleted = state.db.write(move |c| {
+    let deleted = apply_edit(state, move |c| {
         db::clock::lock(c)?;
         let mut users = Vec::new();
         for repo in db::repo::list(c)? {
@@ -86,8 +85,7 @@ pub async fn delete(state: &State, name: &str) -> Result<(), RepoError> {
         db::clock::bump_catalog(c)?;
         Ok(Ok(()))
     });
-    deleted.await??;
-    refresh_catalog(state).await
+    deleted.await?
 }
 
 fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {

@@ -1,15 +1,14 @@
 //! The ordered subscriptions of a repository; on a name conflict the earlier source wins.
 
-use super::{Actor, EditResult, OnExisting, publish, refresh_catalog};
+use super::{Actor, EditResult, OnExisting, publish};
 use crate::catalog::{Catalog, Repository, Source};
-use crate::db::clock::NewRepoStep;
+use crate::db;
 use crate::db::repo::Subscription;
 use crate::db::tx::TxKind;
-use crate::db::{self};
-use crate::model::change::Counts;
 use crate::model::ids::{RepoId, SourceId};
 use crate::model::repository::RepoKind;
 use crate::model::source::SourceKind;
+use crate::publish::edit::{apply_edit, publish_subscriptions};
 use crate::r::bioconductor::Version;
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -135,24 +134,18 @@ where
     F: Fn(&[Subscription]) -> EditResult<Option<Vec<Subscription>>> + Send + 'static,
 {
     let now = (state.clock)();
-    let mut publish = publish(TxKind::Subscribe, now, Counts::default(), actor);
-    publish.repo = Some(repo);
-    let changed = state.db.write(move |c| {
+    let publish = publish(TxKind::Subscribe, now, actor);
+    let changed = apply_edit(state, move |c| {
         // Two lists derived from the same one would lose a subscription.
         db::clock::lock(c)?;
         let list = db::repo::subscriptions(c, repo)?;
-        let subscriptions = match change(&list) {
-            Ok(Some(new)) => new,
-            Ok(None) => return Ok(Ok(())),
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let mut publish = publish.clone();
-        publish.repo_steps = vec![NewRepoStep { repo, subscriptions }];
-        db::clock::publish(c, &publish)?;
-        Ok(Ok(()))
+        match change(&list) {
+            Ok(Some(new)) => publish_subscriptions(c, repo, new, &publish).map(Ok),
+            Ok(None) => Ok(Ok(())),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     });
-    changed.await??;
-    refresh_catalog(state).await
+    changed.await?
 }
 
 /// The label of a subscription in its row: a version of Bioconductor, or empty for the whole source.

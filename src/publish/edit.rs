@@ -1,14 +1,25 @@
-//! Edits: one write, followed by the new catalog.
+//! Edits: one write that claims trees, changes them and publishes, and that reads the new catalog.
 
-use crate::db::{Conn, DbError};
+use crate::db::clock::{self, NewRepoStep, Publish};
+use crate::db::import::{self, ImportTarget};
+use crate::db::repo::Subscription;
+use crate::db::{Conn, DbError, tree};
+use crate::model::change::{Change, Counts};
+use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use crate::model::language::Language;
 use crate::state::State;
+
+use super::transaction::CHUNK;
+
+/// The job that claims a tree during an edit. The claim is released in the same write, so nothing else sees it.
+const EDIT_JOB: i64 = 0;
 
 /// Writes a change of what the catalog contains; the next request sees it. The catalog is read in the same write, which
 /// saves the wait for another connection.
 ///
 /// # Errors
 /// Database errors.
-pub async fn write<T, F>(state: &State, edit: F) -> Result<T, DbError>
+pub async fn apply_edit<T, F>(state: &State, edit: F) -> Result<T, DbError>
 where
     T: Send + 'static,
     F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
@@ -23,4 +34,87 @@ where
         state.catalog.install(newer);
     }
     Ok(edited)
+}
+
+/// The trees that an edit claimed.
+#[derive(Debug, Default)]
+pub struct ClaimedTrees(Vec<(TreeId, Seq)>);
+
+impl ClaimedTrees {
+    /// Returns the pending step of a tree; the first call claims it.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn claim(&mut self, c: &mut dyn Conn, tree: TreeId) -> Result<Seq, DbError> {
+        if let Some((_, pending)) = self.0.iter().find(|(claimed, _)| *claimed == tree) {
+            return Ok(*pending);
+        }
+        let pending = tree::begin(c, tree, EDIT_JOB)?;
+        self.0.push((tree, pending));
+        Ok(pending)
+    }
+
+    /// Publishes the pending steps as one transaction; `None` if no tree was claimed.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub fn publish(self, c: &mut dyn Conn, publish: &Publish) -> Result<Option<TxId>, DbError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let trees = self.0.into_iter().map(|(tree, _)| tree).collect();
+        Ok(Some(clock::publish(c, &Publish { trees, ..publish.clone() })?.tx))
+    }
+}
+
+/// The changes of one edit, and its result.
+pub struct EditPlan<T> {
+    /// Without changes nothing is published.
+    pub changes: Vec<Change>,
+    /// Numbers of changed packages.
+    pub counts: Counts,
+    /// The result of the edit.
+    pub result: T,
+}
+
+/// Claims a tree of releases of `source`, writes the changes that `plan` returns for the pending step, and publishes
+/// them. A refusal of `plan` changes nothing. The transaction is `None` when nothing changed.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_step<T, E>(
+    c: &mut dyn Conn,
+    (source, tree): (SourceId, TreeId),
+    publish: &Publish,
+    plan: impl FnOnce(&mut dyn Conn, Seq) -> Result<Result<EditPlan<T>, E>, DbError>,
+) -> Result<Result<(Option<TxId>, T), E>, DbError> {
+    let mut trees = ClaimedTrees::default();
+    let pending = trees.claim(c, tree)?;
+    let EditPlan { changes, counts, result } = match plan(c, pending)? {
+        Ok(plan) if !plan.changes.is_empty() => plan,
+        unchanged => {
+            tree::release(c, tree)?;
+            return Ok(unchanged.map(|plan| (None, plan.result)));
+        }
+    };
+    let target = ImportTarget { tree, pending, origin: source, language: Language::R };
+    for chunk in changes.chunks(CHUNK) {
+        import::apply(c, &target, chunk)?;
+    }
+    let publish = Publish { source: Some(source), counts, ..publish.clone() };
+    Ok(Ok((trees.publish(c, &publish)?, result)))
+}
+
+/// Publishes a complete new subscription list of a repository.
+///
+/// # Errors
+/// Database errors.
+pub fn publish_subscriptions(
+    c: &mut dyn Conn,
+    repo: RepoId,
+    subscriptions: Vec<Subscription>,
+    publish: &Publish,
+) -> Result<(), DbError> {
+    let repo_steps = vec![NewRepoStep { repo, subscriptions }];
+    clock::publish(c, &Publish { repo: Some(repo), repo_steps, ..publish.clone() }).map(drop)
 }

@@ -19,7 +19,7 @@ use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
-use crate::publish::edit;
+use crate::publish::edit::apply_edit;
 use crate::publish::transaction::{Rows, abandon};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{self as r, Component, Part, Version, VersionName};
@@ -131,7 +131,7 @@ async fn fetch_config(state: &Arc<State>, mirror: &Mirror, report: &Reporter) ->
             bioconductor::declare(c, &text)?;
             clock::bump_catalog(c)
         };
-        edit::write(state, declare).await?;
+        apply_edit(state, declare).await?;
     }
     Ok(config)
 }

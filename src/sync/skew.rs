@@ -7,7 +7,7 @@ use super::SyncError;
 use crate::db::skew::{self, Skew};
 use crate::db::{self, DbError};
 use crate::model::time::{SECOND, Timestamp};
-use crate::publish::edit;
+use crate::publish::edit::apply_edit;
 use crate::state::State;
 use crate::upstream::Mirror;
 
@@ -29,7 +29,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
     if !vouched {
         return Err(DbError::Skew(found).into());
     }
-    edit::write(state, move |c| skew::repair(c, now, false)).await?;
+    apply_edit(state, move |c| skew::repair(c, now, false)).await?;
     tracing::info!(
         target: "sync",
         "the last publish or closed day is of {row}; the clock of {} agrees with this machine's ({now})",

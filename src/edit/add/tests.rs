@@ -158,7 +158,7 @@ impl Bench {
         let source = catalog.source("team").expect("the source").clone();
         let tree = local_tree(&catalog, &source).expect("a tree");
         let actor = Actor("test".to_owned());
-        let publish = publish(TxKind::Add, Timestamp(1), Counts::default(), &actor);
+        let publish = publish(TxKind::Add, Timestamp(1), &actor);
         let work = AddTransaction { source, tree, existing: OnExisting::Fail, publish };
         let cost = self.cost.clone();
         let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));

@@ -2,8 +2,9 @@
 //!
 //! The work has three parts.
 //!
-//! 1. **Import.** [`upstream`] reads a mirror, [`sync`] plans the changes and writes them, [`edit`] stores the
-//!    packages that an administrator adds. Bytes go to [`storage`] under their SHA-256 first, rows to [`db`] second.
+//! 1. **Import.** [`upstream`] reads a mirror, [`sync`] plans the changes, [`edit`] stores the packages that an
+//!    administrator adds, [`publish`] writes and publishes both. Bytes go to [`storage`] under their SHA-256 first,
+//!    rows to [`db`] second.
 //! 2. **Resolve.** Every published state of a package list is a numbered step; [`catalog`] resolves the snapshot of
 //!    a URL (`latest`, a date, a transaction) to a point, without a query to the database.
 //! 3. **Serve.** [`http`] parses the address, gets an index or a file from [`serve`] and responds; [`daemon`] starts,

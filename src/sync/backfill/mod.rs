@@ -23,12 +23,11 @@ use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Day;
 use crate::upstream::UpstreamError;
+use rate_limit::MAX_RATE;
 use run::BackfillRun;
 
 /// Default number of requests per second: about two per connection.
 pub const RATE: u32 = 8;
-/// The highest rate that can be requested.
-pub const MAX_RATE: u32 = 1000;
 
 /// Delay before the retry of a back-fill that failed because the mirror or the database was unavailable.
 const RETRY_DELAY: Duration = Duration::from_secs(600);

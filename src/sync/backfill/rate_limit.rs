@@ -5,6 +5,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// The highest rate that can be requested, per second.
+pub(super) const MAX_RATE: u32 = 1000;
+
 /// A rate limiter that admits one request at a time.
 pub(super) struct RateLimit {
     /// Interval between two requests.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fetch_descriptions::{CONNECTIONS, DescriptionFetcher};
 use super::files::SourceState;
 use super::plan::{BackfillSize, CranState, PlanOutcome, PlannedRows, Purpose, plan};
-use super::rate_limit::RateLimit;
+use super::rate_limit::{MAX_RATE, RateLimit};
 use super::tables::{self, Tables};
 use crate::db::backfill::{self, PendingBackfill};
 use crate::db::backfill_write::{self, BackfillPublish, ReleaseHistory};
@@ -116,7 +116,7 @@ impl BackfillRun<'_> {
 
     /// The request rate; unlimited for directories.
     fn rate(&self, mirror: &Mirror) -> Option<u32> {
-        let rate = u32::try_from(self.request.rate).unwrap_or(super::MAX_RATE);
+        let rate = u32::try_from(self.request.rate).unwrap_or(MAX_RATE);
         mirror.directory().is_none().then_some(rate)
     }
 

@@ -3,7 +3,7 @@
 use crate::db::binary_list::{self, BinaryChange};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
-use crate::db::{Conn, DbError, binary, discovered_binary, tree};
+use crate::db::{Conn, binary, discovered_binary};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{CHUNK, Rows, Transaction};
@@ -96,11 +96,4 @@ impl<'a> BinaryTransaction<'a> {
 
 fn phase(label: &str) -> String {
     format!("writing binaries of {label}")
-}
-
-/// Returns the lists of binaries of CRAN with pending rows.
-pub(in crate::sync) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
-    let trees = tree::of_source(c, SourceId::CRAN)?;
-    let pending = trees.into_iter().filter(|t| t.role == tree::Role::Binary && t.pending.is_some());
-    Ok(pending.map(|tree| tree.id).collect())
 }

@@ -5,8 +5,6 @@ mod apply;
 mod look;
 mod plan;
 
-pub(super) use apply::pending;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +16,7 @@ use super::index_files::{self, ShrinkPolicy};
 use super::run::SyncContext;
 use super::task::SyncTrigger;
 use crate::db::binary_list::Releases;
-use crate::db::{binary_list, discovered_binary, tree, upstream};
+use crate::db::{Conn, DbError, binary_list, discovered_binary, tree, upstream};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
@@ -99,6 +97,13 @@ pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncE
 async fn recover(of: &SyncContext<'_>) -> Result<(), SyncError> {
     let pending = of.state.db.read(pending).await?;
     Ok(abandon(&of.state.db, of.lease, Rows::Binaries, &pending).await?)
+}
+
+/// Returns the lists of binaries of CRAN with pending rows.
+pub(super) fn pending(c: &mut dyn Conn) -> Result<Vec<TreeId>, DbError> {
+    let trees = tree::of_source(c, SourceId::CRAN)?;
+    let pending = trees.into_iter().filter(|t| t.role == tree::Role::Binary && t.pending.is_some());
+    Ok(pending.map(|tree| tree.id).collect())
 }
 
 struct BinarySync<'a> {

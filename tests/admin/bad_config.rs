@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 use crate::support::server::Builder;
 
 const SYNTAX: &str = "Configuration file syntax";
@@ -35,7 +35,7 @@ fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 fn refused_at(title: &str, gcfg: &str, value: &str, setting: &str, reason: &str) {
     let server = Builder::default().gcfg(gcfg).prepare();
     let before = tree(server.dir());
-    let line = format!("{}: {setting}: {reason}", server.place_of(value));
+    let line = format!("{}: {setting}: {reason}", server.position_of(value));
     let output = server.start_refused();
     assert!(output.starts_with("Error: Unable to initialize the configuration:\n"), "{output}");
     assert!(output.contains(&line), "{line}\n{output}");
@@ -69,7 +69,7 @@ fn an_unknown_storage_class_causes_a_warning_at_start_and_fails_the_check() {
 
 fn unknown(gcfg: &str, name: &str, setting: &str, nearest: &str) {
     let server = Builder::default().gcfg(gcfg).start();
-    let place = server.place_of(name);
+    let place = server.position_of(name);
     let warned = |line: &String| line.contains("WARN") && line.contains(&place) && line.contains(nearest);
     assert!(server.log_lines().iter().any(warned), "{place}: {:?}", server.log_lines());
     let finding = server.failed_check(NAMES);
@@ -236,7 +236,7 @@ fn all_errors_of_a_file_are_reported_at_once() {
     for name in ["[HTTP] Listen", "[Server] ContentTypeSniffing", "[Server] Address"] {
         assert!(output.contains(name), "{output}");
     }
-    assert_eq!(server.checked(SYNTAX).1.len(), 3);
+    assert_eq!(server.check_result(SYNTAX).1.len(), 3);
 }
 
 #[test]
@@ -266,12 +266,12 @@ fn an_unreadable_file_is_reported_with_a_remedy() {
     std::fs::set_permissions(server.config_file(), std::fs::Permissions::from_mode(0o640)).expect("ours");
     let expected =
         format!("cannot read the configuration file {}: Permission denied", server.config_file().display());
-    let output = end(&mut start);
+    let output = run_to_end(&mut start);
     assert!(output.code == Some(1) && output.err.contains(&expected), "{output:?}");
     assert!(output.err.contains("run as that user, as root, or as a member of its group"), "{output:?}");
     let owner = "it belongs to user root with mode 0640: ";
     assert!(output.err.contains(owner) && output.err.contains("mend it with: chown nobody '"), "{output:?}");
-    let output = end(check.arg("--check-config"));
+    let output = run_to_end(check.arg("--check-config"));
     assert!(output.code == Some(1) && output.out.contains(&expected), "{output:?}");
 }
 

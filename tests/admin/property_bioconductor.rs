@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::support::fixtures::{mirror, until};
-use crate::support::recording_server::Relay;
+use crate::support::fixtures::{create_mirror, until};
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
 /// A mirror of Bioconductor 3.20 with one package, `alpha` 1.0.
 pub(super) fn bioconductor(root: &Path) {
-    mirror(&root.join("packages/3.20/bioc"));
+    create_mirror(&root.join("packages/3.20/bioc"));
     let config = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.19\": \"4.4\"\n  \
         \"3.20\": \"4.4\"\n  \"3.21\": \"4.5\"\n";
     std::fs::write(root.join("config.yaml"), config).expect("written");
@@ -44,12 +44,12 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
 pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let folder = tempfile::tempdir().expect("a directory");
     bioconductor(&folder.path().join("bioc"));
-    let relay = Relay::folder(folder.path());
-    let url = format!("http://reader:w0rd@{}/bioc/", relay.host());
+    let recorder = RecordingServer::folder(folder.path());
+    let url = format!("http://reader:w0rd@{}/bioc/", recorder.host());
     let server =
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).env("NO_PROXY", "*").start();
     syncs(&server);
-    let heads = relay.heads();
+    let heads = recorder.heads();
     let requested = |path: &str| heads.iter().any(|head| head.starts_with(&format!("GET /bioc/{path} ")));
     assert!(
         requested("config.yaml") && requested("packages/3.20/bioc/src/contrib/alpha_1.0.tar.gz"),

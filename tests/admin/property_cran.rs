@@ -6,9 +6,9 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_current_meta};
 
 use crate::support::binary_server;
-use crate::support::fixtures::{mirror, until};
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::http;
-use crate::support::recording_server::Relay;
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::tls::Pair;
@@ -26,20 +26,20 @@ pub(super) fn url_of_a_directory_is_read_from_the_disk() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/other-mirror").start();
     let dir = server.dir().join("other-mirror");
     server.wait_for_log(&format!("Checking path '{}'.", dir.display()));
-    mirror(&dir);
+    create_mirror(&dir);
     syncs(&server);
 }
 
 #[test]
 pub(super) fn url_of_a_web_server_is_requested_over_http() {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(&folder.path().join("cran"));
-    let relay = Relay::folder(folder.path());
-    let url = format!("http://reader:w0rd@{}/cran/", relay.host());
+    create_mirror(&folder.path().join("cran"));
+    let recorder = RecordingServer::folder(folder.path());
+    let url = format!("http://reader:w0rd@{}/cran/", recorder.host());
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).env("NO_PROXY", "*").start();
     assert!(server.log_lines().iter().all(|line| !line.contains("Checking path") && !line.contains("w0rd")));
     syncs(&server);
-    let heads = relay.heads();
+    let heads = recorder.heads();
     assert!(
         heads.iter().any(|head| head.starts_with("GET /cran/src/contrib/alpha_1.0.tar.gz ")),
         "{heads:?}"
@@ -51,11 +51,11 @@ pub(super) fn url_of_a_web_server_is_requested_over_http() {
 #[test]
 pub(super) fn url_of_a_web_server_is_requested_over_https() {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(folder.path());
+    create_mirror(folder.path());
     let pair = Pair::new();
     pair.write(folder.path());
-    let relay = Relay::folder_over_tls(folder.path(), pair.server_config());
-    let gcfg = format!("[CRAN]\nURL = https://localhost:{}", relay.address.port());
+    let recorder = RecordingServer::folder_over_tls(folder.path(), pair.server_config());
+    let gcfg = format!("[CRAN]\nURL = https://localhost:{}", recorder.address.port());
     let trusted = folder.path().join("server.crt").display().to_string();
     let server = Builder::default().gcfg(&gcfg).env("SSL_CERT_FILE", &trusted).env("NO_PROXY", "*").start();
     syncs(&server);
@@ -73,20 +73,20 @@ fn kind(server: &Server) -> Option<String> {
 
 #[test]
 pub(super) fn binary_url_is_the_origin_of_binaries() {
-    let first = binary_server::builds(&[]);
-    let second = binary_server::builds(&["alpha"]);
+    let first = binary_server::start(&[]);
+    let second = binary_server::start(&["alpha"]);
     let urls =
         [&first, &second].map(|upstream| format!("BinaryURL = {}\n", binary_server::url(upstream))).concat();
     let with = Builder::default().gcfg(&format!("[CRAN]\n{urls}")).env("NO_PROXY", "*").start();
     let without = Server::start();
     for (server, expected) in [(&with, "binary"), (&without, "source")] {
-        mirror(&server.dir().join("no-mirror"));
+        create_mirror(&server.dir().join("no-mirror"));
         syncs(server);
         assert_eq!(kind(server).as_deref(), Some(expected));
     }
     for server in [&first, &second] {
         assert!(
-            server.asked().iter().any(|request| request.path.ends_with("/PACKAGES")),
+            server.take_requests().iter().any(|request| request.path.ends_with("/PACKAGES")),
             "each gets a request"
         );
     }
@@ -108,7 +108,7 @@ fn last_synced(dir: &Path, at: i64) {
 #[test]
 pub(super) fn sync_schedule_runs_a_sync_that_was_missed_while_the_server_was_down() {
     let mut server = Builder::default().gcfg("[CRAN]\nSyncSchedule = * * * * *").start();
-    mirror(&server.dir().join("no-mirror"));
+    create_mirror(&server.dir().join("no-mirror"));
     server.sync().expect("the mirror is there");
     server.stop();
     // 2020-03-01: since then, every minute was due, and a 29th of February in 2024, but never a 30th.

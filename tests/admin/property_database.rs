@@ -93,7 +93,7 @@ pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
         url.replace("require", &format!("verify-full&sslrootcert={}", file.display()))
     };
     drop(on_postgres(&authority(&postgres::server().authority), "").start());
-    let output = on_postgres(&authority(&postgres::server().stranger), "").prepare().start_refused();
+    let output = on_postgres(&authority(&postgres::server().other_authority), "").prepare().start_refused();
     assert!(
         output.contains("no TLS connection to PostgreSQL") && output.contains("sslmode=verify-full"),
         "{output}"

@@ -176,7 +176,7 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
         }
     }
     let server = Builder::default().gcfg(&gcfg).prepare();
-    let (result, findings) = server.checked("Properties without effect");
+    let (result, findings) = server.check_result("Properties without effect");
     assert_eq!((result.as_str(), findings.len()), ("info", expected.len()), "{findings:#?}");
     for (finding, expected) in findings.iter().zip(&expected) {
         assert!(finding.ends_with(expected), "{finding}\n{expected}");

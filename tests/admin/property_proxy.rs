@@ -1,14 +1,14 @@
 //! `[Proxy]`: a test for each property that changes it and checks the requests to the proxy.
 
-use crate::support::fixtures::mirror;
-use crate::support::recording_server::Relay;
+use crate::support::fixtures::create_mirror;
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::Builder;
 
 /// The request heads that a proxy received during a sync of a mirror whose name only the proxy can resolve.
 fn through(lines: impl Fn(&str) -> String) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(&folder.path().join("cran"));
-    let proxy = Relay::folder(folder.path());
+    create_mirror(&folder.path().join("cran"));
+    let proxy = RecordingServer::folder(folder.path());
     let gcfg = format!("[CRAN]\nURL = http://mirror.test/cran\n[Proxy]\n{}", lines(&proxy.host()));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
     server.sync().expect("the proxy leads to the mirror");
@@ -62,8 +62,8 @@ pub(super) fn password_is_sent_to_the_proxy() {
 #[test]
 pub(super) fn no_proxy_of_the_environment_is_honoured() {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(folder.path());
-    let (web, proxy) = (Relay::folder(folder.path()), Relay::answering(502, ""));
+    create_mirror(folder.path());
+    let (web, proxy) = (RecordingServer::folder(folder.path()), RecordingServer::with_answer(502, ""));
     let gcfg = format!("[CRAN]\nURL = http://{}\n[Proxy]\nURL = {}", web.host(), proxy.host());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "127.0.0.1").start();
     server.sync().expect("the mirror is reached directly");

@@ -2,8 +2,8 @@
 
 use rstudio_pm::config::S3Location;
 
-use crate::support::process::end;
-use crate::support::recording_server::Relay;
+use crate::support::process::run_to_end;
+use crate::support::recording_server::RecordingServer;
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -35,17 +35,17 @@ pub(super) fn lines(location: &S3Location) -> String {
     )
 }
 
-/// All classes in a new bucket behind a relay that records the requests.
-fn recorded() -> (S3Location, Relay, Builder) {
-    let relay = Relay::to(s3::server());
-    let location = s3::bucket(relay.address);
+/// All classes in a new bucket behind a server that records the requests.
+fn recorded() -> (S3Location, RecordingServer, Builder) {
+    let recorder = RecordingServer::to(s3::server());
+    let location = s3::bucket(recorder.address);
     let builder = builder().gcfg(&format!("[Storage]\nDefault = s3\n{}", lines(&location)));
-    (location, relay, builder)
+    (location, recorder, builder)
 }
 
 /// The keys in a bucket.
 fn keys(bucket: &str) -> Vec<String> {
-    let (status, body) = s3::ask("GET", &format!("/{bucket}?list-type=2"));
+    let (status, body) = s3::request("GET", &format!("/{bucket}?list-type=2"));
     assert_eq!(status, 200);
     let text = String::from_utf8(body).expect("XML");
     text.split("<Key>").skip(1).map(|rest| rest.split('<').next().expect("a key").to_owned()).collect()
@@ -88,9 +88,9 @@ pub(super) fn prefix_begins_every_key() {
 #[test]
 pub(super) fn profile_chooses_the_credentials() {
     for (line, key) in [("", "FIRSTKEY"), ("Profile = other", "OTHERKEY")] {
-        let (_, relay, builder) = recorded();
+        let (_, recorder, builder) = recorded();
         drop(builder.gcfg(&format!("[S3Storage]\n{line}")).start());
-        let heads = relay.heads();
+        let heads = recorder.heads();
         assert!(
             !heads.is_empty() && heads.iter().all(|head| head.contains(&format!("Credential={key}/"))),
             "{heads:?}"
@@ -100,9 +100,9 @@ pub(super) fn profile_chooses_the_credentials() {
 
 #[test]
 pub(super) fn region_is_part_of_the_signature_of_requests() {
-    let (_, relay, builder) = recorded();
+    let (_, recorder, builder) = recorded();
     drop(builder.gcfg("[S3Storage]\nRegion = eu-west-3").start());
-    let heads = relay.heads();
+    let heads = recorder.heads();
     assert!(
         !heads.is_empty() && heads.iter().all(|head| head.contains("/eu-west-3/s3/aws4_request")),
         "{heads:?}"
@@ -116,7 +116,7 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
     let text =
         "[profile shared]\nregion = ap-south-1\naws_access_key_id = SHAREDKEY\naws_secret_access_key = x\n";
     std::fs::write(&config, text).expect("written");
-    let (_, relay, builder) = recorded();
+    let (_, recorder, builder) = recorded();
     let builder = builder.env("AWS_CONFIG_FILE", &config.display().to_string());
     let mut server = builder.gcfg("[S3Storage]\nProfile = shared").prepare();
     let output = server.start_refused();
@@ -124,7 +124,7 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
     std::fs::write(server.config_file(), gcfg + "EnableSharedConfig = true\n").expect("written");
     server.launch();
-    let heads = relay.heads();
+    let heads = recorder.heads();
     assert!(
         !heads.is_empty() && heads.iter().all(|head| head.contains("Credential=SHAREDKEY/")),
         "{heads:?}"
@@ -133,26 +133,26 @@ pub(super) fn enable_shared_config_reads_the_configuration_file_too() {
 
 #[test]
 pub(super) fn endpoint_is_the_server_that_gets_the_requests() {
-    let (location, relay, builder) = recorded();
-    let second = Relay::to(s3::server());
+    let (location, recorder, builder) = recorded();
+    let second = RecordingServer::to(s3::server());
     let line = format!("[S3Storage]\nEndpoint = http://{}", second.host());
     add(&builder.gcfg(&line).start());
-    assert_eq!(relay.heads().len(), 0);
+    assert_eq!(recorder.heads().len(), 0);
     assert!(!second.heads().is_empty() && !keys(&location.bucket).is_empty());
 }
 
 /// The request line of the first request, with host and path, if only the proxy can resolve the endpoint.
 fn first_request(line: &str) -> String {
-    let relay = Relay::to(s3::server());
+    let recorder = RecordingServer::to(s3::server());
     let location = s3::bucket(s3::server());
     let gcfg = format!(
         "[Storage]\nDefault = s3\n[S3Storage]\nBucket = {}\nRegion = us-east-1\nEndpoint = http://s3.test\n{line}",
         location.bucket
     );
-    let server = builder().env("HTTP_PROXY", &format!("http://{}", relay.host())).gcfg(&gcfg).start();
+    let server = builder().env("HTTP_PROXY", &format!("http://{}", recorder.host())).gcfg(&gcfg).start();
     add(&server);
-    assert_eq!(packages(&location.bucket), 1, "{:?}", relay.heads());
-    let heads = relay.heads();
+    assert_eq!(packages(&location.bucket), 1, "{:?}", recorder.heads());
+    let heads = recorder.heads();
     heads[0].lines().next().expect("a request line").replace(&location.bucket, "BUCKET")
 }
 
@@ -178,13 +178,13 @@ pub(super) fn s3_force_path_style_is_another_name_of_path_style_which_wins() {
 pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
     let encrypted = |line: &str| {
-        let (location, relay, builder) = recorded();
+        let (location, recorder, builder) = recorded();
         add(&builder.gcfg(&format!("[S3Storage]\n{line}")).start());
         let keys = keys(&location.bucket);
         let package = keys.iter().find(|key| key.contains("packages/")).expect("stored");
         let head = s3::head(&format!("/{}/{package}", location.bucket)).to_ascii_lowercase();
         // The request that begins a multipart upload, for example the check at start, names the key too.
-        let heads = relay.heads();
+        let heads = recorder.heads();
         let upload = heads.iter().find(|head| head.starts_with("POST ")).expect("a multipart upload");
         (
             head.contains("x-amz-server-side-encryption: aws:kms"),
@@ -200,7 +200,7 @@ pub(super) fn key_id_encrypts_what_is_written_with_that_key() {
 pub(super) fn disable_ssl_sends_requests_over_plain_http() {
     // Amazon's address, which only the proxy resolves, and an endpoint without a scheme.
     for endpoint in ["", "Endpoint = s3.us-east-1.amazonaws.com"] {
-        let relay = Relay::to(s3::server());
+        let recorder = RecordingServer::to(s3::server());
         let location = s3::bucket(s3::server());
         let gcfg = |more: &str| {
             let bucket = &location.bucket;
@@ -210,15 +210,15 @@ pub(super) fn disable_ssl_sends_requests_over_plain_http() {
             )
         };
         let through = |gcfg: &str| {
-            let proxy = format!("http://{}", relay.host());
+            let proxy = format!("http://{}", recorder.host());
             builder().env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy).gcfg(gcfg)
         };
         let output = through(&gcfg("")).prepare().start_refused();
         assert!(output.contains("https://s3.us-east-1.amazonaws.com"), "{output}");
-        let refused = relay.heads().len();
+        let refused = recorder.heads().len();
         let server = through(&gcfg("DisableSSL = true")).start();
         add(&server);
-        let heads = relay.heads().split_off(refused);
+        let heads = recorder.heads().split_off(refused);
         let plain = format!("http://s3.us-east-1.amazonaws.com/{}", location.bucket);
         assert!(!heads.is_empty() && heads.iter().all(|head| head.contains(&plain)), "{heads:?}");
         assert_eq!(packages(&location.bucket), 1);
@@ -235,7 +235,7 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
             command.env_remove(name);
         }
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_PROXY", "127.0.0.1");
-        end(command.arg("--config").arg(server.config_file()).arg("check-config"))
+        run_to_end(command.arg("--config").arg(server.config_file()).arg("check-config"))
     };
     let ended = check(&server);
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
@@ -247,19 +247,20 @@ fn the_check_uses_the_credentials_in_the_environment_of_the_running_server() {
 #[test]
 pub(super) fn skip_validation_leaves_the_bucket_unchecked_at_start_and_in_the_check() {
     for (line, checked) in [("SkipValidation = true", false), ("", true)] {
-        let (location, relay, builder) = recorded();
-        let tried =
-            || relay.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."));
+        let (location, recorder, builder) = recorded();
+        let tried = || {
+            recorder.heads().iter().any(|head| head.starts_with("PUT ") && head.contains("/temp/validate."))
+        };
         let server = builder.gcfg(&format!("[S3Storage]\n{line}")).start();
         assert_eq!(tried(), checked, "{line}");
         add(&server);
         assert_eq!(packages(&location.bucket), 1);
     }
     // A bucket that does not exist is an error only when it is used.
-    let (_, relay, builder) = recorded();
+    let (_, recorder, builder) = recorded();
     let gcfg = "[S3Storage]\nBucket = not-there\nSkipValidation = true\n[CRAN]\nURL = https://cran.invalid";
     let mut server = builder.gcfg(gcfg).prepare();
     assert_eq!(server.check_config().0, 0);
-    assert_eq!(relay.heads(), [""; 0]);
+    assert_eq!(recorder.heads(), [""; 0]);
     server.launch();
 }

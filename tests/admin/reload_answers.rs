@@ -14,7 +14,7 @@ fn ask(server: &Server, path: &str) -> Answer {
 #[test]
 fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server() {
     let server = Builder::default().env("NO_PROXY", "*").start();
-    binary_server::sources(&server.dir().join("no-mirror"), &["good"]);
+    binary_server::write_sources(&server.dir().join("no-mirror"), &["good"]);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     let path = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
@@ -25,7 +25,7 @@ fn a_source_package_becomes_a_binary_after_a_reload_that_adds_its_binary_server(
     }
     let upstream = Upstream::empty();
     let remote = "__linux__/noble/latest/src/contrib/good_1.0.tar.gz?r_version=4.5&arch=x86_64";
-    upstream.put(remote, binary_server::build("good", "1.0").bytes());
+    upstream.put(remote, binary_server::binary("good", "1.0").bytes());
     upstream.always(remote, Fault::Also("X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble"));
     let url = format!("{}/__linux__/noble/latest", upstream.url());
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
@@ -41,7 +41,7 @@ fn an_index_follows_the_directories_of_the_configuration() {
     let server = Server::start();
     let [greeting, ..] = server.team_with_examples();
     let path = greeting.binary.display();
-    server.told(&format!("add binary --source=team --path={path} --distribution=macos"));
+    server.rspm_stdout(&format!("add binary --source=team --path={path} --distribution=macos"));
     let r = binary::r_version();
     let index = format!("/prod/latest/bin/macosx/other/contrib/{r}");
     for _ in 0..2 {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use crate::support::binary_server;
-use crate::support::fixtures::{mirror, until};
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::http;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -14,7 +14,7 @@ use crate::support::upstream::{Fault, Upstream};
 pub(super) fn url_is_the_mirror_of_the_next_sync() {
     let server = Server::start();
     assert!(server.sync().is_err(), "there is no mirror");
-    mirror(&server.dir().join("other"));
+    create_mirror(&server.dir().join("other"));
     server.hup_applies(
         "[CRAN]\nURL = file://{dir}/other",
         &["CRAN.URL is 'file://{dir}/other' now, was 'file://{dir}/no-mirror'"],
@@ -27,9 +27,9 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
 #[test]
 pub(super) fn binary_url_is_the_binary_server_of_the_next_sync() {
     let server = Builder::default().env("NO_PROXY", "*").start();
-    mirror(&server.dir().join("no-mirror"));
+    create_mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a good mirror");
-    let upstream = binary_server::builds(&["alpha"]);
+    let upstream = binary_server::start(&["alpha"]);
     let url = binary_server::url(&upstream);
     server.hup_applies(&format!("[CRAN]\nBinaryURL = {url}"), &[&format!("CRAN.BinaryURL is '{url}' now")]);
     assert!(server.sync().expect("a good mirror").contains("binaries were synced (transaction 2): 1 new"));
@@ -51,14 +51,14 @@ pub(super) fn sync_schedule_replaces_the_time_of_the_next_sync() {
 #[test]
 fn a_running_sync_continues_with_its_mirror() {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(folder.path());
+    create_mirror(folder.path());
     let upstream = Upstream::of(folder.path());
     upstream.always("src/contrib/PACKAGES", Fault::Slow(Duration::from_secs(1)));
     let gcfg = format!("[CRAN]\nURL = {}", upstream.url());
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
     std::thread::scope(|scope| {
         let sync = scope.spawn(|| server.sync());
-        until("the mirror gets a request", || !upstream.asked().is_empty());
+        until("the mirror gets a request", || !upstream.take_requests().is_empty());
         server.hup_applies(
             "[CRAN]\nURL = file:///nowhere\n[Proxy]\nURL = 127.0.0.1:9",
             &["CRAN.URL is 'file:///nowhere' now", "Proxy.URL is '127.0.0.1:9' now"],

@@ -1,14 +1,14 @@
 //! `[Proxy]`: a reload of each property, as shown by the requests to the proxy.
 
-use crate::support::fixtures::mirror;
-use crate::support::recording_server::Relay;
+use crate::support::fixtures::create_mirror;
+use crate::support::recording_server::RecordingServer;
 use crate::support::server::{Builder, Server};
 
 /// A server with a mirror that only the proxy can resolve, and the proxy.
-fn start(more: &str) -> (Server, Relay, tempfile::TempDir) {
+fn start(more: &str) -> (Server, RecordingServer, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(&folder.path().join("cran"));
-    let proxy = Relay::folder(folder.path());
+    create_mirror(&folder.path().join("cran"));
+    let proxy = RecordingServer::folder(folder.path());
     let gcfg = format!("[CRAN]\nURL = http://mirror.test/cran\n{}", more.replace("PROXY", &proxy.host()));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "").env("no_proxy", "").start();
     (server, proxy, folder)

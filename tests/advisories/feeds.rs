@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{feed, fetch, ids, upstream};
 use crate::support::advisories::{
-    all_zip, archive, changed, folder, lines, publish, publish_changes, record,
+    all_zip, archive, folder, lines, publish, publish_changes, record, with_modified,
 };
 use crate::support::mirror::Mirror;
 
@@ -55,7 +55,7 @@ async fn only_changed_records_of_public_data_are_fetched() {
     };
     assert_eq!(batch.len(), 300);
     assert!(matches!(refresh(&feed, known.clone(), None).await, Ok(FeedCheck::Unchanged)));
-    let requests = |path: &str| mirror.asked(path).len();
+    let requests = |path: &str| mirror.requests(path).len();
     assert_eq!(
         (
             requests("osv/CRAN/all.zip"),
@@ -66,7 +66,7 @@ async fn only_changed_records_of_public_data_are_fetched() {
     );
 
     // One changed, one new, one removed: two are fetched.
-    records[6] = changed(record("RSEC-7", "CRAN", "p7", "9.9"), "2025-01-01T00:00:00.123456Z");
+    records[6] = with_modified(record("RSEC-7", "CRAN", "p7", "9.9"), "2025-01-01T00:00:00.123456Z");
     records.push(record("RSEC-301", "CRAN", "new", "2.0"));
     records.remove(0);
     publish_changes(&mirror, "CRAN", &records);
@@ -83,9 +83,10 @@ async fn only_changed_records_of_public_data_are_fetched() {
     );
 
     // Many changed: the whole file is fetched, and each record that is newer than that file.
-    let mut records: Vec<Value> = records.into_iter().map(|r| changed(r, "2025-02-01T00:00:00Z")).collect();
+    let mut records: Vec<Value> =
+        records.into_iter().map(|r| with_modified(r, "2025-02-01T00:00:00Z")).collect();
     mirror.put("osv/CRAN/all.zip", all_zip(&records));
-    records[0] = changed(records[0].clone(), "2025-02-02T00:00:00Z");
+    records[0] = with_modified(records[0].clone(), "2025-02-02T00:00:00Z");
     publish_changes(&mirror, "CRAN", &records);
     let Ok(FeedCheck::Read(batch, _)) = refresh(&feed, known, Some(*batch)).await else {
         panic!("no change")

@@ -14,7 +14,7 @@ fn server(urls: &[String]) -> Server {
     let urls: String = urls.iter().map(|url| format!("URL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\nURL = file://{{dir}}/mirror\n[Vulnerabilities]\n{urls}");
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    crate::support::fixtures::mirror(&server.dir().join("mirror"));
+    crate::support::fixtures::create_mirror(&server.dir().join("mirror"));
     server.sync().expect("a mirror");
     server.repository("prod", "cran");
     server
@@ -38,7 +38,7 @@ fn an_invalid_file_changes_nothing_and_the_error_names_it() {
     let server = server(&[format!("{}/main.tar.gz", mirror.url())]);
     assert_eq!(server.sync_of("VULNS").expect("an archive"), "1 advisories about packages are in force now");
     assert_eq!(server.sync_of("vulns").expect("the same"), "the 1 advisories about packages are up to date");
-    assert_eq!(mirror.asked("main.tar.gz").len(), 2);
+    assert_eq!(mirror.requests("main.tar.gz").len(), 2);
     assert_eq!(vulnerabilities(&server), "RSEC-1");
     for (what, bytes) in [
         ("a page", b"<!doctype html><title>Sign in</title>".to_vec()),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::fixtures::mirror;
+use crate::support::fixtures::create_mirror;
 use crate::support::server::Server;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_sync_that_failed_is_an_alert_after_a_restart_until_it_succeeds() {
     // A restart discards the jobs, which otherwise happens after an hour.
     server.restart();
     assert_eq!(alerts(&server), first);
-    mirror(&server.dir().join("no-mirror"));
+    create_mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a good mirror");
     assert_eq!(alerts(&server), json!([]));
     server.restart();

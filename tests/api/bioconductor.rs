@@ -148,7 +148,7 @@ fn before_the_first_sync_clients_get_404_and_administrators_the_command() {
         );
     }
     assert_eq!(server.get("/__api__/status").json()["bioc_versions"], json!([]));
-    assert!(server.told("list bioconductor versions").contains("rspm sync --type=bioconductor"));
+    assert!(server.rspm_stdout("list bioconductor versions").contains("rspm sync --type=bioconductor"));
     let output = server.rspm("sync --type=bioconductor --version=three");
     assert!(output.code == 1 && output.err.contains("such as 3.20"), "{}", output.err);
     let output = server.rspm("sync --version=3.20");
@@ -213,13 +213,13 @@ fn the_api_and_the_command_line_list_versions() {
     assert_eq!(listed["total"], old_ones.len());
     let listed = server.json("list packages --repo=bioc --version=3.20");
     assert_eq!(listed["total"], new_ones.len());
-    let output = server.told("explain bioc Biobase --bioc-version=3.16");
+    let output = server.rspm_stdout("explain bioc Biobase --bioc-version=3.16");
     assert!(output.contains("bioconductor 3.16/bioc") && output.contains("Biobase 2.58.0"), "{output}");
     assert!(
         output.contains("GET /bioc/latest/packages/3.16/bioc/src/contrib/Biobase_2.58.0.tar.gz"),
         "{output}"
     );
-    assert!(server.told("list repos").contains("bioconductor"));
+    assert!(server.rspm_stdout("list repos").contains("bioconductor"));
 }
 
 #[test]
@@ -270,9 +270,9 @@ fn extra_of_an_old_version_is_served_like_its_other_repositories() {
         \"3.6\": \"3.4\"\n";
     std::fs::write(root.join("config.yaml"), config).expect("written");
     server.call("POST", "/repos", &json!({ "name": "bioc", "type": "bioconductor" }));
-    server.told("create repo --name=old");
-    server.told("subscribe --repo=old --source=bioconductor --version=3.5");
-    let text = server.told("sync --type=bioconductor --quiet");
+    server.rspm_stdout("create repo --name=old");
+    server.rspm_stdout("subscribe --repo=old --source=bioconductor --version=3.5");
+    let text = server.rspm_stdout("sync --type=bioconductor --quiet");
     assert!(text.contains("Bioconductor 3.5 was synced"), "{text}");
     for version in ["3.5", "release"] {
         let at = format!("/bioc/packages/{version}/extra/src/contrib");

@@ -352,7 +352,7 @@ fn server() -> Server {
         Tarball::new("plain", "1.0"),
     ];
     server.local_repository("team", &packages);
-    fixtures::mirror(&server.dir().join("no-mirror"));
+    fixtures::create_mirror(&server.dir().join("no-mirror"));
     server.sync().expect("a mirror");
     server.repository("cran", "cran");
     server

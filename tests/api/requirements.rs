@@ -213,7 +213,7 @@ fn an_unknown_system_has_its_own_error_code() {
 #[test]
 fn requirements_of_packages_of_a_mirror_are_known_once_their_files_are_fetched() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut mirror = crate::support::mirror_dir::Shelf::new(dir.path().join("mirror"));
+    let mut mirror = crate::support::mirror_dir::MirrorDir::new(dir.path().join("mirror"));
     let web = Tarball::new("web", "1.0").field("SystemRequirements: libcurl: libcurl4-openssl-dev");
     for tarball in
         [web, Tarball::new("plain", "1.0"), Tarball::new("far", "1.0").field("SystemRequirements: GDAL")]

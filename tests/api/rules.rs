@@ -68,7 +68,7 @@ fn an_archive_is_fetched_once_and_then_revalidated() {
             .expect("unchanged rules")
             .contains("the 1 rules of system requirements are up to date")
     );
-    assert_eq!(mirror.asked("base/main.tar.gz").len(), 2);
+    assert_eq!(mirror.requests("base/main.tar.gz").len(), 2);
     mirror.put("base/main.tar.gz", archive(&["zlib", "gmp"]));
     assert!(server.sync_of("sysreqs").expect("changed rules").contains("2 rules"));
     assert_eq!(needed(&server), "gmp zlib");
@@ -149,7 +149,7 @@ fn rspm_syncs_the_rules() {
 fn the_package_database_of_the_mirror_adds_what_its_index_lacks() {
     let server = Builder::default().gcfg("[CRAN]\nURL = file://{dir}/mirror").start();
     let root = server.dir().join("mirror");
-    fixtures::mirror(&root);
+    fixtures::create_mirror(&root);
     folder(&root.join("sysreqs"), &["zlib"]);
     server.sync().expect("a mirror");
     server.repository("team", "cran");

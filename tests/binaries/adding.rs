@@ -22,18 +22,18 @@ fn r_version_and_processor_are_read_from_the_archive() {
     let [greeting, tally, _] = server.team_with_examples();
     let r = binary::r_version();
     assert_eq!(
-        server.told(&add(&greeting.binary, "bookworm")),
+        server.rspm_stdout(&add(&greeting.binary, "bookworm")),
         format!("Added greeting with version 1.0.0 for bookworm and R {r} for any architecture\n")
     );
     assert_eq!(
-        server.told(&add(&tally.binary, "bookworm")),
+        server.rspm_stdout(&add(&tally.binary, "bookworm")),
         format!("Added tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
     );
     let error = server.refused(&add(&tally.binary, "bookworm"));
     assert!(error.starts_with("tally 0.2.1 is in the source 'team' for"), "{error}");
     assert!(error.contains("--replace") && error.contains("--succeed-on-existing"), "{error}");
     assert_eq!(
-        server.told(&format!("{} --succeed-on-existing", add(&tally.binary, "bookworm"))),
+        server.rspm_stdout(&format!("{} --succeed-on-existing", add(&tally.binary, "bookworm"))),
         format!("Not added, already exists: tally with version 0.2.1 for bookworm and R {r} for x86_64\n")
     );
     let replaced = server.json(&format!("{} --replace", add(&tally.binary, "bookworm")));
@@ -80,7 +80,7 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
         &format!("add --source=team --path={}", tally.binary.display()),
         "this is a binary package (built for R",
     );
-    server.told("create source --name=empty");
+    server.rspm_stdout("create source --name=empty");
     let line = add(&greeting.binary, "bookworm").replace("team", "empty");
     refused(&line, "the source 'empty' has no greeting 1.0.0; add its source package first");
 
@@ -207,7 +207,7 @@ fn an_alias_of_a_distribution_is_accepted_and_an_architecture_it_lacks_is_refuse
     let own = "[Distribution \"ours\"]\nAlias = bookworm\n[Distribution \"armbox\"]\nArchitecture = arm64\n";
     let server = Builder::default().gcfg(own).start();
     let [_, tally, _] = server.team_with_examples();
-    assert!(server.told(&add(&tally.binary, "ours")).contains("for ours and R"));
+    assert!(server.rspm_stdout(&add(&tally.binary, "ours")).contains("for ours and R"));
     let error = server.refused(&add(&tally.binary, "bookworm"));
     assert!(error.contains("is in the source 'team' for"), "{error}");
     let error = server.refused(&add(&tally.binary, "armbox"));

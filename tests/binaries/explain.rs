@@ -86,7 +86,7 @@ fn the_text_lists_the_steps_with_their_rules() {
     let server = server();
     let r = binary::r_version();
     let header = agent(&format!("{r}.9"), "x86_64").replace(' ', "~");
-    let text = server.told(&format!("explain prod tally --distribution=noble --user-agent={header}"));
+    let text = server.rspm_stdout(&format!("explain prod tally --distribution=noble --user-agent={header}"));
     let mut rest = text.as_str();
     for part in [
         "Snapshot\n* latest: its newest change is of 20",
@@ -115,15 +115,15 @@ fn the_text_lists_the_steps_with_their_rules() {
 fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
     let server = Server::start();
     for (source, versions) in [("first", vec!["2.0"]), ("second", vec!["1.0", "3.0"]), ("third", vec![])] {
-        server.told(&format!("create source --name={source}"));
+        server.rspm_stdout(&format!("create source --name={source}"));
         for version in versions {
             server.add(source, &Tarball::new("alpha", version));
         }
     }
     server.add("second", &Tarball::new("beta", "1.0"));
-    server.told("create repo --name=prod");
+    server.rspm_stdout("create repo --name=prod");
     for source in ["first", "second", "third"] {
-        server.told(&format!("subscribe --repo=prod --source={source}"));
+        server.rspm_stdout(&format!("subscribe --repo=prod --source={source}"));
     }
     let found = |explanation: &Value| -> Vec<String> {
         let short = |(subject, found, wins): (String, String, bool)| {
@@ -152,10 +152,10 @@ fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
     assert_eq!(explanation["answer"], "404: first owns the name alpha and has no version 3.0");
     let explanation = explain(&server, "prod gamma");
     assert_eq!(explanation["answer"], "404: no source of prod has gamma in this snapshot");
-    server.told("remove package --name=alpha@all --source=first");
+    server.rspm_stdout("remove package --name=alpha@all --source=first");
     let explanation = assert_served(&server, "prod alpha", None);
     assert_eq!(explanation["file"]["source"], "second");
-    server.told("reorder --repo=prod --sources=third,second,first");
+    server.rspm_stdout("reorder --repo=prod --sources=third,second,first");
     let explanation = assert_served(&server, "prod alpha --version=1.0", None);
     assert_eq!(
         (&explanation["file"]["class"], &explanation["file"]["version"]),
@@ -269,7 +269,7 @@ fn a_file_of_a_mirror_is_explained_without_fetching_it() {
     let explanation = explain(&server, "prod far");
     assert_eq!(explanation["file"]["stored"], false);
     assert_eq!(steps(&explanation, "file")[0].1, "not fetched yet");
-    assert!(mirror.asked(&entry.listed()).is_empty(), "the file was not requested");
+    assert!(mirror.requests(&entry.listed()).is_empty(), "the file was not requested");
     server.get("/prod/latest/src/contrib/far_1.0.tar.gz");
     until("the row has it", || explain(&server, "prod far")["file"]["stored"] == true);
     assert_served(&server, "prod far", None);
@@ -293,6 +293,6 @@ fn a_request_that_cannot_be_explained_is_refused_with_the_remedy() {
     }
     let line = |header: &str| format!("explain prod tally --distribution=noble --user-agent={header}");
     assert!(server.refused(&line("R~(\u{9b}31m")).contains("an encoded control character"));
-    let output = server.told(&line("R~(\u{2028}"));
+    let output = server.rspm_stdout(&line("R~(\u{2028}"));
     assert!(output.contains("* tally 0.2.1: current") && !output.contains('\u{2028}'), "{output}");
 }

@@ -67,10 +67,10 @@ fn the_answer_names_the_source_of_a_binary_or_reports_it_as_missing() {
 
 #[test]
 fn the_answer_does_not_reveal_the_address_of_another_binary_server() {
-    let upstream = binary_server::builds(&["alpha"]);
+    let upstream = binary_server::start(&["alpha"]);
     let gcfg = format!("[CRAN]\nBinaryURL = {}", binary_server::url(&upstream));
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    binary_server::sources(&server.dir().join("no-mirror"), &["alpha"]);
+    binary_server::write_sources(&server.dir().join("no-mirror"), &["alpha"]);
     server.sync().expect("a good mirror");
     server.repository("prod", "cran");
     let (status, _, message) = error_of(&server, "alpha", "distribution=noble&r_version=4.5");

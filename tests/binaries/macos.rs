@@ -184,7 +184,7 @@ fn binaries_of_a_mirror_are_listed_by_r_version_and_processor_and_fetched_on_req
     ] {
         assert!(tally.lines().any(|line| line == field), "{field}: {tally}");
     }
-    web.asked();
+    web.take_requests();
     for (tree, file, tag) in [
         (ARM_45, "tally_0.2.1.tgz", "4.5-macos-arm64"),
         (ARM_45, "greeting_1.0.0.tgz", "4.5-macos-arm64"),
@@ -201,7 +201,7 @@ fn binaries_of_a_mirror_are_listed_by_r_version_and_processor_and_fetched_on_req
         until("it is stored by its digest", || {
             get(&server, &path, None).header("etag") == Some(digest.as_str())
         });
-        let requests = web.asked();
+        let requests = web.take_requests();
         assert_eq!(
             requests.iter().filter(|request| request.path == format!("{tree}/{file}")).count(),
             1,
@@ -292,7 +292,7 @@ fn an_archive_for_macos_is_added_stamped_and_served_for_its_processor_alone() {
     for (platform, arch) in [(ARM, "arm64"), (INTEL, "x86_64")] {
         let path = write(tgz(&tally, "4.5", platform, Some(machine(platform))));
         assert_eq!(
-            server.told(&line(&path)),
+            server.rspm_stdout(&line(&path)),
             format!("Added tally with version 0.2.1 for macos and R 4.5 for {arch}\n")
         );
     }

@@ -40,8 +40,10 @@ fn kind_of(answer: &Answer) -> String {
 /// Adds the binaries of these examples for a distribution.
 fn add(server: &Server, examples: &[&Example], distribution: &str) {
     let paths: Vec<String> = examples.iter().map(|e| e.binary.display().to_string()).collect();
-    server
-        .told(&format!("add binary --source=team --path={} --distribution={distribution}", paths.join(",")));
+    server.rspm_stdout(&format!(
+        "add binary --source=team --path={} --distribution={distribution}",
+        paths.join(",")
+    ));
 }
 
 /// R code that sends the `documented` header, or R's own.

@@ -79,7 +79,7 @@ fn server() -> Server {
     let (contrib, cran) = (data::path("cran-mirror/src/contrib"), data::cran());
     let mut sources: Vec<PathBuf> =
         BUILT_HERE.iter().map(|package| contrib.join(cran.file(package))).collect();
-    let mut binaries = binary::built(&sources);
+    let mut binaries = binary::build_binaries(&sources);
     for package in BUILT_BY_DEBIAN {
         let (version, dependencies) = installed(package);
         // The source for clients without a matching binary.
@@ -94,8 +94,11 @@ fn server() -> Server {
     }
     let listed =
         |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
-    server.told(&format!("add --source=team --path={}", listed(&sources)));
-    server.told(&format!("add binary --source=team --path={} --distribution=bookworm", listed(&binaries)));
+    server.rspm_stdout(&format!("add --source=team --path={}", listed(&sources)));
+    server.rspm_stdout(&format!(
+        "add binary --source=team --path={} --distribution=bookworm",
+        listed(&binaries)
+    ));
     server
 }
 

@@ -106,14 +106,18 @@ fn an_address_of_a_binary_survives_its_replacement_but_not_its_removal() {
     let path = "/prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz";
     let (address, first) = permanent(&server, path);
     let other = server.dir().join("tally_0.2.1_R_x86_64-pc-linux-gnu.tar.gz");
-    binary::repacked(&tally.binary, &other);
-    server
-        .told(&format!("add binary --source=team --path={} --distribution=noble --replace", other.display()));
+    binary::repack(&tally.binary, &other);
+    server.rspm_stdout(&format!(
+        "add binary --source=team --path={} --distribution=noble --replace",
+        other.display()
+    ));
     let before = server.json("info --source=team")["last_transaction"]["id"].to_string();
     let (newer, second) = permanent(&server, path);
     assert!(newer != address && second.body != first.body);
     assert!(get(&server, &address, None).body == first.body, "the previous one at its own address");
-    server.told(&format!("remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"));
+    server.rspm_stdout(&format!(
+        "remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"
+    ));
     for removed in [&address, &newer] {
         assert_eq!(get(&server, removed, None).status, 404, "{removed}");
     }

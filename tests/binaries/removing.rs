@@ -38,16 +38,16 @@ fn a_removed_binary_stays_in_older_snapshots() {
     );
     assert!(
         server
-            .told("list binaries --source=team --name=tally")
+            .rspm_stdout("list binaries --source=team --name=tally")
             .contains(&all[1]["sha256"].as_str().expect("known")[..16])
     );
     assert_eq!(
-        server.told("list binaries --source=team --name=ledger"),
+        server.rspm_stdout("list binaries --source=team --name=ledger"),
         "No binaries of ledger in source 'team'.\n"
     );
 
     assert_eq!(
-        server.told(&line(&format!("{r}-noble"))),
+        server.rspm_stdout(&line(&format!("{r}-noble"))),
         format!("Removed tally 0.2.1 for {r}-noble (x86_64) from source 'team'\n")
     );
     assert_eq!(kind(&server, "latest", "tally_0.2.1"), "source");
@@ -82,7 +82,7 @@ fn a_binary_for_every_processor_is_removed_by_the_platform_of_either() {
     let line =
         format!("remove binary --source=team --name=greeting --version=1.0.0 --platform={r}-noble-arm64");
     assert_eq!(
-        server.told(&line),
+        server.rspm_stdout(&line),
         format!("Removed greeting 1.0.0 for {r}-noble-arm64 (any architecture) from source 'team'\n")
     );
     assert_eq!(kind(&server, "latest", "greeting_1.0.0"), "source");
@@ -95,7 +95,7 @@ fn a_replaced_binary_is_removed_together_with_its_replacement() {
     add(&server, &[&tally], "noble");
     let r = binary::r_version();
     let packed = server.dir().join(tally.binary.file_name().expect("a name"));
-    binary::repacked(&tally.binary, &packed);
+    binary::repack(&tally.binary, &packed);
     let line = format!("add binary --source=team --path={} --distribution=noble --replace", packed.display());
     assert_eq!(server.json(&line)["packages"][0]["outcome"], "replaced");
     let removed = server
@@ -140,9 +140,9 @@ fn an_impossible_removal_is_refused_with_the_remedy() {
 fn files_to_add_can_be_given_in_a_list() {
     let server = Server::start();
     let examples = binary::examples();
-    server.told("create source --name=team");
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=team");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
     let list = |name: &str, lines: &[String]| {
         let path = server.dir().join(name);
         std::fs::write(&path, lines.join("\n")).expect("written");
@@ -150,13 +150,14 @@ fn files_to_add_can_be_given_in_a_list() {
     };
     let path = |path: &std::path::Path| path.display().to_string();
     let sources = list("sources", &examples.iter().map(|e| path(&e.source)).collect::<Vec<_>>());
-    let output = server.told(&format!("add --source=team --file-in={sources}"));
+    let output = server.rspm_stdout(&format!("add --source=team --file-in={sources}"));
     assert_eq!(output.matches("Added package").count(), 3, "{output}");
     let binaries = list(
         "builds",
         &[path(&examples[0].binary), String::new(), format!(" {} ", path(&examples[1].binary))],
     );
-    let output = server.told(&format!("add binary --source=team --distribution=noble --file-in={binaries}"));
+    let output =
+        server.rspm_stdout(&format!("add binary --source=team --distribution=noble --file-in={binaries}"));
     assert_eq!(output.lines().count(), 2, "{output}");
     let empty = list("empty", &[]);
     let refused = server.refused(&format!("add --source=team --file-in={empty}"));

@@ -95,7 +95,7 @@ fn plumber() -> LoggedServer {
         Builder::default().gcfg(&format!("{LOG}[Distribution \"bionic\"]\nRVersion = 3.5.2\n")).start();
     server.local_repository("team", &[Tarball::new("plumber", "0.4.6"), Tarball::new("last", "1.0")]);
     let file = build(&server, "plumber", "0.4.6", "3.5.2");
-    server.told(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
+    server.rspm_stdout(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
     LoggedServer::new(server)
 }
 
@@ -173,7 +173,7 @@ fn the_other_reasons_for_a_source_and_the_forced_match() {
     let server = &logged.server;
     server.local_repository("team", &[Tarball::new("plumber", "0.4.6")]);
     let file = build(server, "plumber", "0.4.6", "3.5.2");
-    server.told(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
+    server.rspm_stdout(&format!("add binary --source=team --distribution=bionic --path={}", file.display()));
     for (kind, header, end) in [
         (
             "binary",
@@ -560,7 +560,7 @@ fn a_truncated_source_in_storage_is_fetched_again() {
     assert!(answer.body == entry.bytes, "the whole file, from the mirror");
     assert!(line.ends_with("\"type\":\"source_current\",\"message\":\"ok\"}"), "{line}");
     logged.server.wait_for_log("a stored object is damaged");
-    assert_eq!(mirror.asked(&entry.listed()).len(), 2);
+    assert_eq!(mirror.requests(&entry.listed()).len(), 2);
     assert!(std::fs::read(&stored).expect("replaced") == entry.bytes);
 }
 
@@ -568,7 +568,7 @@ fn a_truncated_source_in_storage_is_fetched_again() {
 fn with_binaries_of(url: &str, names: &[&str]) -> LoggedServer {
     let lines = format!("{LOG}[CRAN]\nBinaryURL = {url}\n");
     let server = Builder::default().gcfg(&lines).env("NO_PROXY", "*").start();
-    binary_server::sources(&server.dir().join("no-mirror"), names);
+    binary_server::write_sources(&server.dir().join("no-mirror"), names);
     server.sync().expect("a good mirror");
     server.repository("r", "cran");
     LoggedServer::new(server)
@@ -590,9 +590,9 @@ impl LoggedServer {
 #[test]
 fn a_wrong_or_unavailable_binary_of_another_server_is_logged_and_the_source_served() {
     let names = ["good", "digest", "away"];
-    let upstream = binary_server::builds(&names);
+    let upstream = binary_server::start(&names);
     let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
-    upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
+    upstream.put(&path("digest"), binary_server::binary("digest", "1.0").with("more", "bytes").bytes());
     upstream.always(&path("away"), Fault::Status(503, ""));
     let logged = with_binaries_of(&binary_server::url(&upstream), &names);
     let good = "/r/__linux__/noble/latest/src/contrib/good_1.0.tar.gz";
@@ -655,7 +655,7 @@ fn the_log_exists_only_with_a_path_and_is_private_and_survives_rotation() {
     let old = logged.server.dir().join("service.log.1");
     std::fs::rename(logged.file(), &old).expect("renamed");
     get(&logged.server, "/team/latest/src/contrib/last_1.0.tar.gz", None);
-    logged.server.told("logs reopen");
+    logged.server.rspm_stdout("logs reopen");
     assert_eq!(std::fs::read_to_string(&old).expect("is there").lines().count(), 2);
     logged.read.set(0);
     logged.assert_no_line();

@@ -17,7 +17,7 @@ fn server(packages: &[&str], urls: &[String]) -> Server {
     let lines: String = urls.iter().map(|url| format!("BinaryURL = {url}\n")).collect();
     let gcfg = format!("[CRAN]\n{lines}[Server]\nServiceLog = {{dir}}/service.log");
     let server = Builder::default().gcfg(&gcfg).env("NO_PROXY", "*").start();
-    binary_server::sources(&server.dir().join("no-mirror"), packages);
+    binary_server::write_sources(&server.dir().join("no-mirror"), packages);
     server
 }
 
@@ -172,7 +172,7 @@ fn an_invalid_binary_is_replaced_by_the_source() {
         "good", "html", "gone", "other", "machine", "plain", "minor", "cut", "digest", "system", "noise",
         "rds",
     ];
-    let upstream = binary_server::builds(&names);
+    let upstream = binary_server::start(&names);
     let path = |name: &str| format!("{TREE}/{name}_1.0.tar.gz");
     let arm = "Built: R 4.5.0; aarch64-unknown-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
     let mut index = String::new();
@@ -180,26 +180,27 @@ fn an_invalid_binary_is_replaced_by_the_source() {
         index.push_str(&binary_server::record(name, "1.0", &bytes));
         upstream.put(&path(name), bytes);
     };
-    put("good", binary_server::build("good", "1.0").bytes());
-    put("other", binary_server::build("another", "1.0").bytes());
-    put("machine", binary_server::built("machine", "1.0", binary_server::BUILT, 183).bytes());
+    put("good", binary_server::binary("good", "1.0").bytes());
+    put("other", binary_server::binary("another", "1.0").bytes());
+    put("machine", binary_server::binary_with("machine", "1.0", binary_server::BUILT, 183).bytes());
     put("plain", Tarball::new("plain", "1.0").bytes());
     put(
         "minor",
-        binary_server::built("minor", "1.0", &binary_server::BUILT.replace("4.5.0", "4.4.0"), 62).bytes(),
+        binary_server::binary_with("minor", "1.0", &binary_server::BUILT.replace("4.5.0", "4.4.0"), 62)
+            .bytes(),
     );
-    put("system", binary_server::built("system", "1.0", arm, 183).bytes());
-    let whole = binary_server::build("cut", "1.0").bytes();
+    put("system", binary_server::binary_with("system", "1.0", arm, 183).bytes());
+    let whole = binary_server::binary("cut", "1.0").bytes();
     put("cut", whole[..whole.len() / 2].to_vec());
     put("noise", vec![7; 5000]);
     put("rds", Tarball::new("rds", "1.0").field(binary_server::BUILT).bytes());
     for name in ["html", "gone", "digest"] {
-        put(name, binary_server::build(name, "1.0").bytes());
+        put(name, binary_server::binary(name, "1.0").bytes());
     }
     upstream.put(&format!("{TREE}/PACKAGES"), index);
     upstream.always(&path("html"), Fault::Html);
     upstream.remove(&path("gone"));
-    upstream.put(&path("digest"), binary_server::build("digest", "1.0").with("more", "bytes").bytes());
+    upstream.put(&path("digest"), binary_server::binary("digest", "1.0").with("more", "bytes").bytes());
     let server = server(&names, &[binary_server::url(&upstream)]);
     let message = synced(&server);
     assert!(message.contains(&format!("{} new", names.len())), "{message}");
@@ -237,7 +238,7 @@ fn an_invalid_binary_is_replaced_by_the_source() {
 
 #[test]
 fn a_damaged_binary_is_fetched_again_and_replaced() {
-    let upstream = binary_server::builds(&["alpha"]);
+    let upstream = binary_server::start(&["alpha"]);
     let mut server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let original = ask(&server, "alpha");
@@ -251,12 +252,12 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
     *damaged.last_mut().expect("not empty") ^= 1;
     std::fs::write(&object, &damaged).expect("written");
     server.restart();
-    upstream.asked();
+    upstream.take_requests();
     let second = ask(&server, "alpha");
     assert_eq!((kind(&second), second.body == original.body), (BINARY, true));
     server.wait_for_log("fetching it again");
     let file = format!("{TREE}/alpha_1.0.tar.gz");
-    assert_eq!(upstream.asked().iter().filter(|request| request.path == file).count(), 1);
+    assert_eq!(upstream.take_requests().iter().filter(|request| request.path == file).count(), 1);
     until("it is replaced", || std::fs::read(&object).is_ok_and(|bytes| bytes == original.body));
     // Several times: the first requests may still join the running fetch.
     for _ in 0..30 {
@@ -264,12 +265,12 @@ fn a_damaged_binary_is_fetched_again_and_replaced() {
         assert_eq!((kind(&third), third.body == original.body), (BINARY, true));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    assert!(upstream.asked().is_empty(), "from storage");
+    assert!(upstream.take_requests().is_empty(), "from storage");
 }
 
 #[test]
 fn an_unavailable_binary_server_affects_its_binaries_alone() {
-    let upstream = binary_server::builds(&["alpha", "beta"]);
+    let upstream = binary_server::start(&["alpha", "beta"]);
     let index = format!("{TREE}/PACKAGES");
     upstream.always(&index, Fault::Html);
     let server = server(&["alpha", "beta"], &[binary_server::url(&upstream)]);
@@ -293,10 +294,10 @@ fn an_unavailable_binary_server_affects_its_binaries_alone() {
 fn an_index_that_lost_a_fifth_is_accepted_at_the_second_manual_sync() {
     let names: Vec<String> = ('a'..='z').map(|letter| format!("pkg{letter}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let upstream = binary_server::builds(&names);
+    let upstream = binary_server::start(&names);
     let server = server(&names, &[binary_server::url(&upstream)]);
     synced(&server);
-    binary_server::offer(&upstream, &names[..13]);
+    binary_server::publish(&upstream, &names[..13]);
     let message = server.sync().expect("the sources are there");
     assert!(message.contains("13 of 26 packages are no longer in the index"), "{message}");
     let message = server.sync().expect("confirmed");
@@ -306,7 +307,7 @@ fn an_index_that_lost_a_fifth_is_accepted_at_the_second_manual_sync() {
 
 #[test]
 fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
-    let upstream = binary_server::builds(&["alpha"]);
+    let upstream = binary_server::start(&["alpha"]);
     let server = server(&["alpha"], &[binary_server::url(&upstream)]);
     synced(&server);
     let full = "bin/linux/noble-x86_64/4.5/src/contrib";
@@ -316,8 +317,8 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     let first = ask(&server, "alpha").body;
 
     // A rebuilt binary of the same version, a binary of a version without a source, and one for another processor.
-    let rebuilt = binary_server::build("alpha", "1.0").with("more", "of it").bytes();
-    let next_version = binary_server::build("alpha", "1.1").bytes();
+    let rebuilt = binary_server::binary("alpha", "1.0").with("more", "of it").bytes();
+    let next_version = binary_server::binary("alpha", "1.1").bytes();
     let other_processor = binary_server::record("alpha", "1.0", b"x").replace("x86_64-pc", "aarch64-unknown");
     let records = [
         binary_server::record("alpha", "1.0", &rebuilt),
@@ -335,7 +336,7 @@ fn added_and_removed_binaries_change_no_version_of_an_older_snapshot() {
     assert_eq!(index(&frozen.to_string()).text(), before);
 
     // The source is added, and its binary with it although the index of binaries is unchanged.
-    binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    binary_server::write_sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
     let message = server.sync().expect("good");
     assert!(message.contains("1 updated") && message.contains(": 1 new"), "{message}");
     assert_eq!(listed(&index("latest")), ["alpha_1.1"]);
@@ -363,7 +364,7 @@ fn the_index_for_windows_lists_the_newest_version_with_a_binary() {
     synced(&server);
     let index = |snapshot: &str| listed(&get(&server, &format!("/r/{snapshot}/{tree}/PACKAGES"), None));
     assert_eq!(index("latest"), ["alpha_1.0"]);
-    binary_server::sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
+    binary_server::write_sources(&server.dir().join("no-mirror"), &["alpha_1.1"]);
     server.sync().expect("good");
     let between = transactions(&server).to_string();
     assert_eq!(index("latest"), ["alpha_1.0"], "the previous version stays until the next binary");
@@ -375,21 +376,21 @@ fn the_index_for_windows_lists_the_newest_version_with_a_binary() {
 
 #[test]
 fn the_first_of_two_addresses_is_preferred_and_the_second_is_the_fallback() {
-    let first = binary_server::builds(&["alpha"]);
-    let second = binary_server::builds(&["alpha", "beta"]);
+    let first = binary_server::start(&["alpha"]);
+    let second = binary_server::start(&["alpha", "beta"]);
     let server = server(&["alpha", "beta"], &[binary_server::url(&first), binary_server::url(&second)]);
     assert!(synced(&server).contains(": 2 new"));
     first.remove(&format!("{TREE}/alpha_1.0.tar.gz"));
     assert_eq!(kind(&ask(&server, "alpha")), BINARY, "the second has the same bytes");
     assert_eq!(kind(&ask(&server, "beta")), BINARY);
-    let paths: Vec<String> = first.asked().into_iter().map(|request| request.path).collect();
+    let paths: Vec<String> = first.take_requests().into_iter().map(|request| request.path).collect();
     assert!(paths.contains(&format!("{TREE}/alpha_1.0.tar.gz")), "{paths:?}");
 }
 
 #[test]
 fn files_are_fetched_from_the_address_in_the_index_of_another_server() {
     let file_server = Upstream::empty();
-    let bytes = binary_server::build("alpha", "1.0").bytes();
+    let bytes = binary_server::binary("alpha", "1.0").bytes();
     file_server.put("releases/alpha_1.0_b1_R4.5.tar.gz", bytes.clone());
     let upstream = Upstream::empty();
     let record = binary_server::record("alpha", "1.0", &bytes);
@@ -512,9 +513,9 @@ fn a_wrong_or_missing_answer_of_a_negotiating_server_affects_the_binary_alone() 
         format!("__linux__/noble/latest/src/contrib/{name}_1.0.tar.gz?r_version=4.5&arch=x86_64")
     };
     let headers = "X-Package-Type: binary\r\nX-Package-Binary-Tag: 4.5-noble";
-    upstream.put(&path("good"), binary_server::build("good", "1.0").bytes());
+    upstream.put(&path("good"), binary_server::binary("good", "1.0").bytes());
     upstream.put(&path("liar"), Tarball::new("liar", "1.0").bytes());
-    upstream.put(&path("silent"), binary_server::build("silent", "1.0").bytes());
+    upstream.put(&path("silent"), binary_server::binary("silent", "1.0").bytes());
     for name in ["good", "liar"] {
         upstream.always(&path(name), Fault::Also(headers));
     }
@@ -524,14 +525,14 @@ fn a_wrong_or_missing_answer_of_a_negotiating_server_affects_the_binary_alone() 
     synced(&server);
     assert_eq!(kind(&ask(&server, "good")), BINARY);
     let request =
-        upstream.asked().into_iter().find(|request| request.path == path("good")).expect("a request");
+        upstream.take_requests().into_iter().find(|request| request.path == path("good")).expect("a request");
     assert_eq!(request.headers["user-agent"], "R/4.5.0 R (4.5.0 x86_64-pc-linux-gnu x86_64 linux-gnu)");
     for name in ["liar", "silent", "away", "none"] {
         assert_eq!(kind(&ask(&server, name)), SOURCE, "{name}");
     }
     server.wait_for_log("this is a source package");
     server.wait_for_log("503");
-    upstream.asked();
+    upstream.take_requests();
     assert_eq!(kind(&ask(&server, "none")), SOURCE);
-    assert!(upstream.asked().is_empty(), "the missing binary is remembered");
+    assert!(upstream.take_requests().is_empty(), "the missing binary is remembered");
 }

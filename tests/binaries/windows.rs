@@ -62,11 +62,11 @@ fn a_zip_file_is_stamped_and_served_with_valid_checksums() {
     let line =
         |file: &PathBuf| format!("add binary --source=team --distribution=windows --path={}", file.display());
     assert_eq!(
-        server.told(&line(&pure)),
+        server.rspm_stdout(&line(&pure)),
         format!("Added greeting with version 1.0.0 for windows and R {r} for any architecture\n")
     );
     assert_eq!(
-        server.told(&line(&compiled)),
+        server.rspm_stdout(&line(&compiled)),
         format!("Added tally with version 0.2.1 for windows and R {r} for x86_64\n")
     );
     let base = format!("/prod/latest/bin/windows/contrib/{r}");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::rspm::Ran;
+use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 
 #[test]
@@ -39,7 +39,7 @@ fn another_user_gets_the_group_to_join() {
         .expect("root can change it");
     // The directory and the configuration are readable; the socket is not.
     std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own directory");
-    let list_with = |extra: &str| -> Ran {
+    let list_with = |extra: &str| -> RspmOutput {
         let inner = server.rspm_command("list");
         let mut command = std::process::Command::new("setpriv");
         command

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::cran_history::Cran;
+use crate::support::cran_history::CranHistory;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
 /// alpha: 1.0 on 2025-10-09, 1.1 on the 11th, 2.0 on the 14th; beta on the 10th, removed on the 12th.
-fn cran() -> Cran {
+fn cran() -> CranHistory {
     let package = |name: &str, version: &str| Tarball::new(name, version).field("NeedsCompilation: no");
-    let mut cran = Cran::default();
+    let mut cran = CranHistory::default();
     cran.publish(0, &package("alpha", "1.0").field("SystemRequirements: libcurl"));
     cran.publish(1, &package("beta", "0.1"));
     cran.publish(2, &package("alpha", "1.1"));
-    cran.take_away(3, "beta");
+    cran.archive_package(3, "beta");
     cran.publish(5, &package("alpha", "2.0"));
     cran
 }
@@ -23,9 +23,9 @@ fn start() -> (Upstream, Server) {
     let web = Upstream::empty();
     cran().serve(&web);
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", web.url())).start();
-    server.told("sync");
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("sync");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     (web, server)
 }
 
@@ -38,7 +38,7 @@ fn index(server: &Server, day: &str) -> (u16, String) {
 fn back_filled_snapshots_are_served_to_all_clients() {
     let (_web, server) = start();
     assert_eq!(index(&server, "2025-10-12").0, 404);
-    let output = server.told("backfill --source=cran --since=2025-10-01 --dry-run");
+    let output = server.rspm_stdout("backfill --source=cran --since=2025-10-01 --dry-run");
     assert_eq!(
         output,
         "5 days of cran from 2025-10-09 to 2025-10-14, 4 releases, would be filled in; 3 archives have to be read, \
@@ -92,9 +92,9 @@ fn back_filled_snapshots_are_served_to_all_clients() {
     let row = rows.iter().find(|row| row["completed"] == "2025-10-11").expect("a row of that day");
     assert_eq!((&row["action"], &row["published_to"]), (&"Backfill".into(), &"2025-10-11T23:59:59Z".into()));
     assert_eq!(index(&server, &row["id"].to_string()).1, text);
-    let explanation = server.told("explain prod alpha --date=2025-10-12");
+    let explanation = server.rspm_stdout("explain prod alpha --date=2025-10-12");
     assert!(explanation.contains("1.1") && explanation.contains("2025-10-12"), "{explanation}");
-    let explanation = server.told("explain prod beta --date=2025-10-13");
+    let explanation = server.rspm_stdout("explain prod beta --date=2025-10-13");
     assert!(explanation.contains("archive"), "{explanation}");
 }
 
@@ -118,8 +118,8 @@ fn errors_name_what_is_supported() {
         let result = server.rspm(line);
         assert!(result.code == 2 && result.err.contains(words), "{line}: {} {}", result.code, result.err);
     }
-    assert_eq!(server.told("backfill --stop"), "No back-fill of cran is under way.\n");
-    let later = server.told("backfill --since=2999-01-01");
+    assert_eq!(server.rspm_stdout("backfill --stop"), "No back-fill of cran is under way.\n");
+    let later = server.rspm_stdout("backfill --since=2999-01-01");
     assert!(later.starts_with("the history of cran begins on"), "{later}");
 }
 
@@ -146,20 +146,20 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     assert_eq!(job["status"], "running");
     let again = server.json("backfill --since=2025-10-01 --no-wait");
     assert_eq!((&again["id"], &again["attached"]), (&job["id"], &true.into()));
-    assert!(server.told("status").contains("backfill:cran"), "{}", server.told("status"));
+    assert!(server.rspm_stdout("status").contains("backfill:cran"), "{}", server.rspm_stdout("status"));
     // Neither a sync nor going offline waits for it.
-    let synced = server.told("sync");
+    let synced = server.rspm_stdout("sync");
     assert!(synced.contains("nothing changed"), "{synced}");
     let start = Instant::now();
-    server.told("offline --timeout=40s");
+    server.rspm_stdout("offline --timeout=40s");
     assert!(
         start.elapsed() < Duration::from_secs(15),
         "half of the timeout is for jobs that restart from the beginning"
     );
-    web.asked();
-    server.told("online");
+    web.take_requests();
+    server.rspm_stdout("online");
     let start = Instant::now();
-    while !web.asked().iter().any(|request| request.path == "src/contrib/Meta/archive.rds") {
+    while !web.take_requests().iter().any(|request| request.path == "src/contrib/Meta/archive.rds") {
         assert!(start.elapsed() < Duration::from_secs(20), "the back-fill resumes by itself");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -168,25 +168,25 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     server.launch();
     wait_for_snapshots(&server);
     // The snapshots are visible shortly before the job ends.
-    let output = server.told("backfill --stop");
+    let output = server.rspm_stdout("backfill --stop");
     assert!(
         output.contains("were filled in") || output.contains("No back-fill of cran is under way"),
         "{output}"
     );
-    assert_eq!(server.told("backfill --stop"), "No back-fill of cran is under way.\n");
+    assert_eq!(server.rspm_stdout("backfill --stop"), "No back-fill of cran is under way.\n");
 }
 
 #[test]
 fn a_stopped_back_fill_resumes_when_it_is_requested_again() {
     let (web, mut server) = start();
     web.always(SLOW, Fault::Slow(Duration::from_secs(60)));
-    server.told("backfill --since=2025-10-01 --no-wait");
-    let output = server.told("backfill --stop");
+    server.rspm_stdout("backfill --since=2025-10-01 --no-wait");
+    let output = server.rspm_stdout("backfill --stop");
     assert!(output.contains("was stopped"), "{output}");
     server.restart();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.json("status")["jobs"].as_array().map(Vec::len).unwrap_or_default(), 0);
     web.always(SLOW, Fault::Also("X: y"));
-    server.told("backfill --since=2025-10-01");
+    server.rspm_stdout("backfill --since=2025-10-01");
     wait_for_snapshots(&server);
 }

@@ -35,15 +35,15 @@ fn path_flag(files: &[PathBuf]) -> String {
 /// Adds packages, which must succeed.
 fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
     let files = files(server, tarballs);
-    server.told(&format!("add --source={source} {}", path_flag(&files)));
+    server.rspm_stdout(&format!("add --source={source} {}", path_flag(&files)));
 }
 
 /// A server with the local source `team` in the repository `prod`.
 fn team() -> Server {
     let server = Server::start();
-    server.told("create source --name=team");
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=team");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
     server
 }
 

@@ -24,7 +24,7 @@ fn several_files_with_one_bad_among_them_add_nothing() {
     assert!(list(&server).is_empty());
     assert!(server.json("info --source=team")["last_transaction"].is_null(), "no transaction either");
     paths.remove(1);
-    server.told(&format!("add --source=team {}", path_flag(&paths)));
+    server.rspm_stdout(&format!("add --source=team {}", path_flag(&paths)));
     assert_eq!(list(&server), ["alpha 1.0", "beta 1.0"]);
 }
 
@@ -36,7 +36,7 @@ fn several_files_with_one_that_exists_add_nothing() {
     let message = server.refused(&format!("add --source=team {}", path_flag(&both)));
     assert!(message.starts_with("beta 1.0 is in the source 'team' already"), "{message}");
     assert_eq!(list(&server), ["beta 1.0"]);
-    server.told(&format!("add --source=team {} --succeed-on-existing", path_flag(&both)));
+    server.rspm_stdout(&format!("add --source=team {} --succeed-on-existing", path_flag(&both)));
     assert_eq!(list(&server), ["alpha 1.0", "beta 1.0"]);
 }
 
@@ -58,7 +58,7 @@ fn replaced_bytes_are_in_the_next_answer_and_the_old_ones_in_the_older_snapshot(
     let file = |snapshot: &str| server.get(&format!("/prod/{snapshot}/src/contrib/alpha_1.0.tar.gz")).body;
     let old = file("latest");
     let other = files(&server, &[Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n")]);
-    server.told(&format!("add --source=team {} --replace", path_flag(&other)));
+    server.rspm_stdout(&format!("add --source=team {} --replace", path_flag(&other)));
     assert!(file("latest") != old, "the new bytes");
     assert!(file(&before.to_string()) == old, "history keeps the old bytes");
 }
@@ -68,7 +68,8 @@ fn each_scope_of_a_removal_removes_the_named_versions() {
     let server = team();
     let versions = ["1.0", "1.1", "1.2", "1.3"].map(|version| Tarball::new("alpha", version));
     add(&server, "team", &versions);
-    let remove = |scope: &str| server.told(&format!("remove package --name=alpha@{scope} --source=team"));
+    let remove =
+        |scope: &str| server.rspm_stdout(&format!("remove package --name=alpha@{scope} --source=team"));
     assert_eq!(remove("current"), "Removed alpha 1.3 from source 'team'.\n");
     assert_eq!(list(&server), ["alpha 1.2"]);
     assert_eq!(remove("1.1"), "Removed alpha 1.1 from source 'team'.\n");

@@ -34,7 +34,7 @@ fn run_unread(command: &mut Command) -> (Option<i32>, String) {
 #[test]
 fn every_command_is_quiet_on_a_closed_pipe() {
     let server = team();
-    fixtures::mirror(&server.dir().join("no-mirror"));
+    fixtures::create_mirror(&server.dir().join("no-mirror"));
     let paths = files(&server, &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
     let add = format!("add --source=team {}", path_flag(&paths));
     // In an order in which each command finds its objects.

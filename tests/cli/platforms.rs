@@ -13,7 +13,7 @@ const OWN: &str = "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fe
 #[test]
 fn distributions_are_listed_as_text_and_json() {
     let server = Builder::default().gcfg(OWN).start();
-    let output = server.told("list distributions");
+    let output = server.rspm_stdout("list distributions");
     let line = |name: &str| -> String {
         let found = output.lines().find(|line| line.split_whitespace().next() == Some(name));
         found.unwrap_or_else(|| panic!("{name}: {output}")).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -68,10 +68,10 @@ fn a_mistake_in_a_distribution_is_reported_with_file_and_line_and_a_reload_appli
     );
     assert!(code != 0 && report.contains(&expected), "{report}\n{expected}");
     std::fs::write(&file, format!("{text}[Distribution \"ours\"]\nAlias = rhel9\n")).expect("written");
-    fixtures::mirror(&server.dir().join("no-mirror"));
+    fixtures::create_mirror(&server.dir().join("no-mirror"));
     assert_eq!(server.check_config().0, 0);
     let reloaded = server.admin("POST", "/reload", &serde_json::Value::Null);
     assert_eq!(reloaded.status, 200, "{}", reloaded.text());
-    let output = server.told("list distributions");
+    let output = server.rspm_stdout("list distributions");
     assert!(output.contains("ours"), "{output}");
 }

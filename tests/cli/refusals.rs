@@ -58,7 +58,7 @@ fn existing_objects_are_reported_with_the_flag_that_accepts_them() {
     let again = server.refused("subscribe --repo=prod --source=team");
     assert!(again.contains("--succeed-on-existing"), "{again}");
     let alpha = files(&server, &[Tarball::new("alpha", "1.0")]);
-    server.told(&format!("add --source=team {}", path_flag(&alpha)));
+    server.rspm_stdout(&format!("add --source=team {}", path_flag(&alpha)));
     assert_eq!(
         server.refused(&format!("add --source=team {}", path_flag(&alpha))),
         "alpha 1.0 is in the source 'team' already; use --replace to replace it with this file, or \
@@ -109,7 +109,7 @@ fn names_types_and_orders_are_checked() {
         server.refused("sync --type=pypi"),
         "this version cannot sync sources of type pypi; it supports cran and bioconductor"
     );
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     assert_eq!(
         server.refused("reorder --repo=prod --sources=team"),
         "the order must name every subscribed source; missing: cran"

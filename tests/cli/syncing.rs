@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::timeless;
 use crate::support::fixtures;
 use crate::support::nginx::Nginx;
-use crate::support::rspm::Ran;
+use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 
 #[test]
@@ -22,12 +22,12 @@ fn a_second_sync_follows_the_first() {
         let mut command = server.rspm_command("sync");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rspm runs")
     };
-    let ends: Vec<Ran> =
+    let ends: Vec<RspmOutput> =
         [spawn(), spawn()].map(|child| child.wait_with_output().expect("our own child").into()).into();
     for output in &ends {
         assert_eq!(output.code, 0, "{}", output.err);
         assert_eq!(output.err, "A sync of CRAN is already running; following it.\n");
-        assert!(output.out.contains(&crate::support::data::cran().added()), "{}", output.out);
+        assert!(output.out.contains(&crate::support::data::cran().added_message()), "{}", output.out);
     }
     assert_eq!(ends[0].out, ends[1].out);
     let rows = server.get("/__api__/sources/1/transactions").json();
@@ -38,9 +38,9 @@ fn a_second_sync_follows_the_first() {
 #[test]
 fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
     let server = Builder::default().gcfg("[CRAN]\nSyncSchedule = 30 4 * * *").start();
-    fixtures::mirror(&server.dir().join("no-mirror"));
+    fixtures::create_mirror(&server.dir().join("no-mirror"));
     let rows = |server: &Server| -> Vec<String> {
-        let text = timeless(&server.told("status"));
+        let text = timeless(&server.rspm_stdout("status"));
         let (_, table) = text.split_once("\n\n").expect("a table below the text");
         table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
@@ -54,15 +54,15 @@ fn status_shows_each_schedule_with_its_last_success_and_its_next_run() {
     ];
     assert_eq!(rows(&server)[..5], before);
     assert!(rows(&server)[5].starts_with("usage data 15 0 * * * "), "{:?}", rows(&server));
-    server.told("sync");
-    server.told("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("sync");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     let after = rows(&server);
     assert_eq!(after[1..3], ["cran 30 4 * * * <time> <time>", "bioconductor 0 2 * * * never <time>"]);
     let schedules = server.json("status")["schedules"].clone();
     assert_eq!((&schedules[0]["name"], &schedules[0]["cron"]), (&"cran".into(), &"30 4 * * *".into()));
     assert!(schedules[0]["next"].as_str().is_some_and(|next| next.ends_with("T04:30:00Z")), "{schedules}");
-    server.told("offline");
-    assert!(!server.told("status").contains("Schedule"), "nothing runs while it is offline");
+    server.rspm_stdout("offline");
+    assert!(!server.rspm_stdout("status").contains("Schedule"), "nothing runs while it is offline");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_sync_of_bioconductor_has_a_line_for_each_version() {
     let mirror = crate::support::data::path("bioc-mirror");
     let server =
         Builder::default().gcfg(&format!("[Bioconductor]\nURL = file://{}", mirror.display())).start();
-    let message = server.told("sync --type=bioconductor");
+    let message = server.rspm_stdout("sync --type=bioconductor");
     let lines: Vec<&str> = message.lines().collect();
     assert!(lines.len() >= 2, "{message}");
     for version in ["3.20", "3.16"] {
@@ -91,7 +91,7 @@ fn a_source_that_is_no_mirror_is_refused_with_the_files_expected() {
     let message = server.refused("sync");
     assert!(message.contains("PACKAGES"), "{message}");
     assert_eq!(
-        timeless(&server.told("list sources --type=cran")),
+        timeless(&server.rspm_stdout("list sources --type=cran")),
         "Name  Type  Packages  Last change\ncran  CRAN  0\n"
     );
     let empty = Nginx::start("location / { return 404; }");

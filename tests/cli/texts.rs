@@ -14,13 +14,16 @@ fn timeless_json(value: &Value) -> Value {
 #[test]
 fn sources_are_created_renamed_and_deleted() {
     let server = Server::start();
-    assert_eq!(server.told("create source --name=demo"), "Source 'demo':\n  Type:  Local\n");
+    assert_eq!(server.rspm_stdout("create source --name=demo"), "Source 'demo':\n  Type:  Local\n");
     assert_eq!(
-        server.told("create source --name=demo --type=local --succeed-on-existing"),
+        server.rspm_stdout("create source --name=demo --type=local --succeed-on-existing"),
         "Source 'demo':\n  Type:  Local\n"
     );
-    assert_eq!(server.told("edit source --name=demo --new-name=team"), "Source 'team':\n  Type:  Local\n");
-    assert_eq!(server.told("delete source --name=team"), "Deleted source 'team'.\n");
+    assert_eq!(
+        server.rspm_stdout("edit source --name=demo --new-name=team"),
+        "Source 'team':\n  Type:  Local\n"
+    );
+    assert_eq!(server.rspm_stdout("delete source --name=team"), "Deleted source 'team'.\n");
 }
 
 #[test]
@@ -38,19 +41,19 @@ fn sources_in_json() {
 fn repositories_are_created_changed_and_deleted() {
     let server = Server::start();
     assert_eq!(
-        server.told("create repo --name=demo --description=demo~package~repo"),
+        server.rspm_stdout("create repo --name=demo --description=demo~package~repo"),
         "Repository: demo - demo package repo - R\n"
     );
-    assert_eq!(server.told("create repo --name=bare"), "Repository: bare - R\n");
-    assert_eq!(server.told("create repo --name=bare --succeed-on-existing"), "Repository: bare - R\n");
+    assert_eq!(server.rspm_stdout("create repo --name=bare"), "Repository: bare - R\n");
+    assert_eq!(server.rspm_stdout("create repo --name=bare --succeed-on-existing"), "Repository: bare - R\n");
     assert_eq!(
-        server.told("edit repo --name=demo --new-name=prod --description=ours"),
+        server.rspm_stdout("edit repo --name=demo --new-name=prod --description=ours"),
         "Repository: prod - ours - R\n"
     );
-    assert_eq!(server.told("edit repo --name=prod --hide"), "Repository: prod - ours - R - hidden\n");
-    assert_eq!(server.told("edit repo --name=prod --hide=false"), "Repository: prod - ours - R\n");
-    assert_eq!(server.told("edit repo --name=prod --clear-description"), "Repository: prod - R\n");
-    assert_eq!(server.told("delete repo --name=prod"), "Deleted repository 'prod'.\n");
+    assert_eq!(server.rspm_stdout("edit repo --name=prod --hide"), "Repository: prod - ours - R - hidden\n");
+    assert_eq!(server.rspm_stdout("edit repo --name=prod --hide=false"), "Repository: prod - ours - R\n");
+    assert_eq!(server.rspm_stdout("edit repo --name=prod --clear-description"), "Repository: prod - R\n");
+    assert_eq!(server.rspm_stdout("delete repo --name=prod"), "Deleted repository 'prod'.\n");
 }
 
 #[test]
@@ -66,33 +69,33 @@ fn repositories_in_json() {
 #[test]
 fn subscriptions_are_printed_as_an_ordered_list() {
     let server = Server::start();
-    server.told("create source --name=team");
-    server.told("create repo --name=prod");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=prod");
     assert_eq!(
-        server.told("subscribe --repo=prod --source=team"),
+        server.rspm_stdout("subscribe --repo=prod --source=team"),
         "Repository: prod\nSources:\n--team (Local)\n"
     );
     assert_eq!(
-        server.told("subscribe --repo=prod --source=cran"),
+        server.rspm_stdout("subscribe --repo=prod --source=cran"),
         "Repository: prod\nSources:\n--team (Local)\n--cran (CRAN)\n"
     );
     assert_eq!(
-        server.told("subscribe --repo=prod --source=cran --succeed-on-existing"),
+        server.rspm_stdout("subscribe --repo=prod --source=cran --succeed-on-existing"),
         "Repository: prod\nSources:\n--team (Local)\n--cran (CRAN)\n"
     );
     assert_eq!(
-        server.told("reorder --repo=prod --sources=cran,team"),
+        server.rspm_stdout("reorder --repo=prod --sources=cran,team"),
         "Repository: prod\nSources:\n--cran (CRAN)\n--team (Local)\n"
     );
     assert_eq!(
-        server.told("reorder --repo=prod --sources=team --sources=cran"),
+        server.rspm_stdout("reorder --repo=prod --sources=team --sources=cran"),
         "Repository: prod\nSources:\n--team (Local)\n--cran (CRAN)\n"
     );
     let sources = |value: &Value| value["sources"].to_string();
     let both = r#"[{"name":"cran","type_label":"CRAN"},{"name":"team","type_label":"Local"}]"#;
     assert_eq!(sources(&server.json("reorder --repo=prod --sources=cran,team")), both);
     assert_eq!(
-        server.told("unsubscribe --repo=prod --source=cran"),
+        server.rspm_stdout("unsubscribe --repo=prod --source=cran"),
         "Repository: prod\nSources:\n--team (Local)\n"
     );
     assert_eq!(sources(&server.json("unsubscribe --repo=prod --source=team")), "[]");
@@ -107,25 +110,25 @@ fn packages_are_added_and_removed() {
     let paths: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let flag = path_flag(&files);
     assert_eq!(
-        server.told(&format!("add --source=team {flag}")),
+        server.rspm_stdout(&format!("add --source=team {flag}")),
         format!("Added package '{}'.\nAdded package '{}'.\n", paths[0], paths[1])
     );
     assert_eq!(
-        server.told(&format!("add --source=team --path={} --succeed-on-existing", paths[0])),
+        server.rspm_stdout(&format!("add --source=team --path={} --succeed-on-existing", paths[0])),
         format!("alpha 1.0 is already in source 'team'; '{}' was not added.\n", paths[0])
     );
     assert_eq!(
-        server.told(&format!("add --source=team --path={} --replace", paths[0])),
+        server.rspm_stdout(&format!("add --source=team --path={} --replace", paths[0])),
         format!("alpha 1.0 is already in source 'team' with the same bytes as '{}'.\n", paths[0])
     );
     let other = Tarball::new("alpha", "1.0").with("R/g.R", "g <- 1\n");
     let files = super::files(&server, &[other]);
     assert_eq!(
-        server.told(&format!("add --source=team {} --replace", path_flag(&files))),
+        server.rspm_stdout(&format!("add --source=team {} --replace", path_flag(&files))),
         format!("Replaced alpha 1.0 by '{}'.\n", paths[0])
     );
     assert_eq!(
-        server.told("remove package --name=alpha@all --source=team --comment=no~more"),
+        server.rspm_stdout("remove package --name=alpha@all --source=team --comment=no~more"),
         "Removed alpha 1.0 from source 'team'.\n"
     );
     let added = server.json(&format!("add --source=team --path={}", paths[0]));
@@ -146,40 +149,40 @@ fn lists_are_tables() {
     let nothing = "Repositories\nThere is no repository yet. Create one: rspm create repo --name=NAME\n\nSources\n\
         Name          Type          Packages  Last change\ncran          CRAN          0\n\
         bioconductor  Bioconductor  0\npypi          PyPI          0\n";
-    assert_eq!(server.told("list"), nothing);
-    server.told("create source --name=team");
-    server.told("create repo --name=prod --description=for~everybody");
-    server.told("create repo --name=own");
-    server.told("subscribe --repo=prod --source=team");
-    server.told("subscribe --repo=prod --source=cran");
-    server.told("edit repo --name=own --hide");
+    assert_eq!(server.rspm_stdout("list"), nothing);
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=prod --description=for~everybody");
+    server.rspm_stdout("create repo --name=own");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("edit repo --name=own --hide");
     add(&server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "0.1")]);
     assert_eq!(
-        server.told("list repos"),
+        server.rspm_stdout("list repos"),
         "Name  Type  Sources     Description\nprod  R     team, cran  for everybody\nown   R                                hidden\n"
     );
     assert_eq!(
-        server.told("list repos --source=cran"),
+        server.rspm_stdout("list repos --source=cran"),
         "Name  Type  Sources     Description\nprod  R     team, cran  for everybody\n"
     );
     assert_eq!(
-        timeless(&server.told("list sources --repo=prod")),
+        timeless(&server.rspm_stdout("list sources --repo=prod")),
         "Name  Type   Packages  Last change\ncran  CRAN   0\nteam  Local  2         <time>\n"
     );
     assert_eq!(
-        timeless(&server.told("list sources --type=local")),
+        timeless(&server.rspm_stdout("list sources --type=local")),
         "Name  Type   Packages  Last change\nteam  Local  2         <time>\n"
     );
     let packages = "Name   Version  Source  Published\nalpha  1.0      team    <day>\nbeta   0.1      team    <day>\n\n2 of 2\n";
-    assert_eq!(timeless(&server.told("list packages --repo=prod")), packages);
-    assert_eq!(timeless(&server.told("list packages --source=team")), packages);
+    assert_eq!(timeless(&server.rspm_stdout("list packages --repo=prod")), packages);
+    assert_eq!(timeless(&server.rspm_stdout("list packages --source=team")), packages);
     assert_eq!(
-        timeless(&server.told("list packages --source=team --count=1 --page=2")),
+        timeless(&server.rspm_stdout("list packages --source=team --count=1 --page=2")),
         "Name  Version  Source  Published\nbeta  0.1      team    <day>\n\n1 of 2\n"
     );
-    assert_eq!(server.told("list packages --repo=prod --search=zzz"), "No packages.\n");
+    assert_eq!(server.rspm_stdout("list packages --repo=prod --search=zzz"), "No packages.\n");
     assert_eq!(
-        server.told("list packages --repo=prod --page=9"),
+        server.rspm_stdout("list packages --repo=prod --page=9"),
         "Page 9 is past the end: there are 2 packages.\n"
     );
 }
@@ -201,23 +204,23 @@ fn lists_in_json() {
 #[test]
 fn one_source_and_one_repository_are_described() {
     let server = Server::start();
-    server.told("create source --name=team");
-    server.told("create repo --name=prod --description=for~everybody");
-    server.told("subscribe --repo=prod --source=team");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=prod --description=for~everybody");
+    server.rspm_stdout("subscribe --repo=prod --source=team");
     assert_eq!(
-        timeless(&server.told("info --repo=prod")),
+        timeless(&server.rspm_stdout("info --repo=prod")),
         "Repository:   prod\nType:         R\nDescription:  for everybody\nHidden:       no\nCreated:      <time>\n\
          Sources:      team (Local)\nURL:          /prod/latest\n"
     );
     assert_eq!(
-        timeless(&server.told("info --source=team")),
+        timeless(&server.rspm_stdout("info --source=team")),
         "Source:            team\nType:              Local\nCreated:           <time>\nPackages:          0\n\
          Last transaction:  none yet\n"
     );
     add(&server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.1")]);
-    let output = timeless(&server.told("info --source=team"));
+    let output = timeless(&server.rspm_stdout("info --source=team"));
     assert!(output.ends_with("at <time> (1 added, 0 updated, 1 archived, 0 removed)\n"), "{output}");
-    let output = server.told("info --source=cran");
+    let output = server.rspm_stdout("info --source=cran");
     assert!(output.contains("\nCreated:           with the server\n"), "{output}");
     assert_eq!(server.json("info --repo=prod")["sources"][0]["name"], "team");
     assert_eq!(server.json("info --source=team")["last_transaction"]["added"], 1);
@@ -229,19 +232,19 @@ fn a_sync_is_one_sentence_or_a_finished_job() {
     let server = crate::support::server::Builder::default()
         .gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display()))
         .start();
-    let first = server.told("sync");
+    let first = server.rspm_stdout("sync");
     let rest = first.strip_prefix("cran was synced (transaction ").expect("a sentence");
     let (number, rest) = rest.split_once(')').expect("a number");
     assert!(number.parse::<u32>().is_ok(), "{first}");
-    let added = crate::support::data::cran().added();
+    let added = crate::support::data::cran().added_message();
     assert_eq!(rest, format!(": {added}, 0 updated, 0 removed, 0 releases archived\n"));
-    assert_eq!(server.told("sync --type=CRAN --quiet"), "cran is up to date; nothing changed\n");
+    assert_eq!(server.rspm_stdout("sync --type=CRAN --quiet"), "cran is up to date; nothing changed\n");
     let job = timeless_json(&server.json("sync --wait"));
     assert_eq!(
         (&job["status"], &job["key"], &job["attached"]),
         (&json!("done"), &json!("sync:cran"), &json!(false))
     );
-    let started = server.told("sync --no-wait");
+    let started = server.rspm_stdout("sync --no-wait");
     assert!(started.starts_with("The sync of CRAN runs as job "), "{started}");
 }
 

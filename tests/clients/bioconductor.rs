@@ -36,11 +36,11 @@ pub(crate) fn mirror(root: &Path, r: &str) {
 fn server(r: &str) -> Server {
     let server = Builder::default().gcfg("[Bioconductor]\nURL = file://{dir}/mirror").start();
     mirror(&server.dir().join("mirror"), r);
-    server.told("create repo --name=bioc --type=bioconductor");
-    server.told("sync --type=Bioconductor");
-    server.told("create source --name=team");
-    server.told("create repo --name=cran");
-    server.told("subscribe --repo=cran --source=team");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("sync --type=Bioconductor");
+    server.rspm_stdout("create source --name=team");
+    server.rspm_stdout("create repo --name=cran");
+    server.rspm_stdout("subscribe --repo=cran --source=team");
     server
 }
 
@@ -100,11 +100,11 @@ fn biocmanager_reports_the_r_version_that_a_version_needs() {
 fn biocmanager_installs_packages_of_additional_sources() {
     let server = server("4.4");
     add(&server, "team", &[Tarball::new("labtools", "1.0"), Tarball::new("IRanges", "0.1")]);
-    server.told("create source --name=other");
+    server.rspm_stdout("create source --name=other");
     add(&server, "other", &[Tarball::new("labmore", "1.0")]);
-    let listed = server.told("subscribe --repo=bioc --source=team --version=3.16");
+    let listed = server.rspm_stdout("subscribe --repo=bioc --source=team --version=3.16");
     assert_eq!(listed, "Repository: bioc\nSources:\n--team@3.16 (Local)\n--bioconductor (Bioconductor)\n");
-    server.told("subscribe --repo=bioc --source=other");
+    server.rspm_stdout("subscribe --repo=bioc --source=other");
     let cran = server.url("/cran/latest");
     let output = r(CODE, &[&server.url("/bioc/latest"), &cran, "3.16", "labtools,labmore"]);
     assert_eq!(output["available"], "Biobase BiocGenerics BiocVersion IRanges labmore labtools");
@@ -119,7 +119,7 @@ fn biocmanager_installs_packages_of_additional_sources() {
     let file =
         |name: &str| curl(&[], &server.url(&format!("/bioc/packages/3.16/bioc/src/contrib/{name}"))).status;
     assert_eq!((file("IRanges_0.1.tar.gz"), file("IRanges_2.32.0.tar.gz")), (200, 404));
-    server.told("unsubscribe --repo=bioc --source=team --version=3.16");
+    server.rspm_stdout("unsubscribe --repo=bioc --source=team --version=3.16");
     assert_eq!((file("IRanges_0.1.tar.gz"), file("IRanges_2.32.0.tar.gz")), (404, 200));
 }
 
@@ -127,11 +127,11 @@ fn biocmanager_installs_packages_of_additional_sources() {
 fn install_packages_installs_a_bioconductor_version_from_a_repository_of_r_packages() {
     let server = server("4.4");
     add(&server, "team", &[Tarball::new("labtools", "1.0").field("Imports: BiocGenerics")]);
-    server.told("create repo --name=all");
-    server.told("subscribe --repo=all --source=team");
+    server.rspm_stdout("create repo --name=all");
+    server.rspm_stdout("subscribe --repo=all --source=team");
     let result = server.rspm("subscribe --repo=all --source=bioconductor");
     assert!(result.code == 1 && result.err.contains("--version=3.20"), "{}", result.err);
-    server.told("subscribe --repo=all --source=bioconductor --version=3.16");
+    server.rspm_stdout("subscribe --repo=all --source=bioconductor --version=3.16");
     let result = server.rspm("subscribe --repo=all --source=bioconductor --version=3.20");
     assert!(result.code == 1 && result.err.contains("rspm unsubscribe --repo=all"), "{}", result.err);
     let code = "install.packages('labtools', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)

@@ -29,22 +29,22 @@ fn a_higher_version_of_a_mirror_is_never_served_to_r_while_the_team_comes_first(
         Tarball::new("zoo", "1.0"),
     ]);
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
-    server.told("sync");
-    server.told("create source --name=team");
+    server.rspm_stdout("sync");
+    server.rspm_stdout("create source --name=team");
     add(&server, "team", &[Tarball::new("internalpkg", "1.0")]);
     repository(&server, "prod", &["team", "cran"]);
 
     let safe = ("1.0 1.0 TRUE".to_owned(), [200, 200, 404, 404]);
     assert_eq!(versions(&server, "prod"), safe);
     // Only the order of sources decides.
-    server.told("reorder --repo=prod --sources=cran,team");
+    server.rspm_stdout("reorder --repo=prod --sources=cran,team");
     let other = ("99.0 99.0 TRUE".to_owned(), [404, 404, 200, 200]);
     assert_eq!(versions(&server, "prod"), other);
-    server.told("reorder --repo=prod --sources=team,cran");
+    server.rspm_stdout("reorder --repo=prod --sources=team,cran");
     assert_eq!(versions(&server, "prod"), safe);
-    server.told("unsubscribe --repo=prod --source=cran");
+    server.rspm_stdout("unsubscribe --repo=prod --source=cran");
     assert_eq!(versions(&server, "prod"), ("1.0 1.0 FALSE".to_owned(), [200, 200, 404, 404]));
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     assert_eq!(versions(&server, "prod"), safe);
 }
 
@@ -53,8 +53,8 @@ fn a_version_of_both_sources_is_served_from_the_team() {
     let same = Tarball::new("internalpkg", "1.0");
     let mirror = Mirror::of(&[same.clone().with("R/evil.R", "evil <- function() 1\n")]);
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
-    server.told("sync");
-    server.told("create source --name=team");
+    server.rspm_stdout("sync");
+    server.rspm_stdout("create source --name=team");
     add(&server, "team", &[same]);
     repository(&server, "prod", &["team", "cran"]);
     let code = "install.packages('internalpkg', repos = args[[1]], quiet = TRUE, INSTALL_opts = fast)

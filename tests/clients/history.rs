@@ -8,9 +8,9 @@ use crate::support::server::Builder;
 fn r_installs_the_version_of_a_day_before_the_first_sync() {
     let mirror = data::path("cran-mirror");
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
-    server.told("sync");
+    server.rspm_stdout("sync");
     repository(&server, "prod", &["cran"]);
-    let message = server.told("backfill --source=cran --since=2015-01-01");
+    let message = server.rspm_stdout("backfill --source=cran --since=2015-01-01");
     assert!(message.contains("were filled in") && !message.contains("left out"), "{message}");
     let now = data::cran().version("R6").to_owned();
     // R6 2.5.1 was published on 2021-08-19, its successor in 2025.

@@ -24,7 +24,7 @@ fn transaction(server: &Server) -> i64 {
 
 fn team() -> Server {
     let server = Server::start();
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "prod", &["team"]);
     server
 }
@@ -44,8 +44,8 @@ fn a_transaction_is_the_same_after_ten_more_a_restart_and_a_lost_cache() {
     for number in 0..8 {
         add(&server, "team", &[Tarball::new("alpha", &format!("2.{number}"))]);
     }
-    server.told("remove package --name=Beta@all --source=team");
-    server.told("unsubscribe --repo=prod --source=team");
+    server.rspm_stdout("remove package --name=Beta@all --source=team");
+    server.rspm_stdout("unsubscribe --repo=prod --source=team");
     assert!(forms(&server, id) == before, "after ten transactions");
     server.restart();
     assert!(forms(&server, id) == before, "after a restart");
@@ -80,7 +80,7 @@ fn another_server_with_the_same_packages_gives_the_same_content_and_tags() {
     // Different ids, and packages added one by one in another order.
     repository(&other, "first", &[]);
     for source in ["noise", "team"] {
-        other.told(&format!("create source --name={source}"));
+        other.rspm_stdout(&format!("create source --name={source}"));
     }
     add(&other, "noise", &[Tarball::new("zzz", "1.0")]);
     let mut reversed = packages();

@@ -7,7 +7,7 @@ use crate::support::tarball::Tarball;
 
 fn synced_server(mirror: &Mirror) -> Server {
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
-    server.told("sync");
+    server.rspm_stdout("sync");
     repository(&server, "cran", &["cran"]);
     server
 }
@@ -15,7 +15,7 @@ fn synced_server(mirror: &Mirror) -> Server {
 #[test]
 fn platforms_without_packages_have_empty_indexes_and_r_does_not_warn() {
     let server = Server::start();
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "prod", &["team"]);
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
     let code = "for (type in c('win.binary', 'mac.binary', 'mac.binary.big-sur-arm64', 'mac.binary.el-capitan'))
@@ -41,7 +41,7 @@ fn platforms_without_packages_have_empty_indexes_and_r_does_not_warn() {
 fn r_reads_the_archive_table_with_the_dates_and_order_of_the_mirror() {
     let mirror = data::path("cran-mirror");
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = file://{}", mirror.display())).start();
-    server.told("sync");
+    server.rspm_stdout("sync");
     repository(&server, "cran", &["cran"]);
     // remotes reads the rows from the last to the first and takes the first version that satisfies the condition.
     let code = "read <- function(where) readRDS(gzcon(where))
@@ -61,8 +61,9 @@ fn r_reads_the_archive_table_with_the_dates_and_order_of_the_mirror() {
         say('current', nrow(now), class(now))";
     let cran = data::cran();
     let output = r(code, &[&server.url("/cran/latest"), &mirror.display().to_string(), cran.version("cli")]);
-    let archived: Vec<String> = cran.older("cli").iter().map(|file| format!("cli/{file}")).collect();
-    let newest = cran.older("cli").pop().and_then(|file| file.strip_prefix("cli_")?.strip_suffix(".tar.gz"));
+    let archived: Vec<String> = cran.archived_files("cli").iter().map(|file| format!("cli/{file}")).collect();
+    let newest =
+        cran.archived_files("cli").pop().and_then(|file| file.strip_prefix("cli_")?.strip_suffix(".tar.gz"));
     let current = format!("{} data.frame", cran.listed.len());
     let expected = [
         ("packages", "TRUE"),
@@ -128,8 +129,8 @@ fn the_package_database_has_the_form_that_r_expects() {
         "Package: gamma\nVersion: 0.1\nLicense: MIT\nMD5sum: 00000000000000000000000000000aaa\n",
     )
     .expect("written");
-    server.told("sync");
-    server.told("create source --name=team");
+    server.rspm_stdout("sync");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "prod", &["team", "cran"]);
     let alpha = Tarball::new("alpha", "1.0")
         .field("Note: Caf\u{e9}\n  and more")

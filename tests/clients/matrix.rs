@@ -78,7 +78,7 @@ const ARCHIVED: &str = "crayon";
 /// The files of these packages.
 fn fetched_files() -> [String; 2] {
     let cran = data::cran();
-    [cran.file(FETCHED).to_owned(), format!("Archive/{ARCHIVED}/{}", cran.older(ARCHIVED)[0])]
+    [cran.file(FETCHED).to_owned(), format!("Archive/{ARCHIVED}/{}", cran.archived_files(ARCHIVED)[0])]
 }
 
 fn start(database: Database, files: Files, mirror: &str) -> Server {
@@ -111,15 +111,15 @@ fn check(database: Database, files: Files, origin: Origin) {
     let has_local = matches!(origin, Origin::Local | Origin::Blended);
     let has_mirror = origin != Origin::Local;
     if has_mirror {
-        let message = server.told("sync");
-        assert!(message.contains(&data::cran().added()), "{message}");
-        assert_eq!(server.told("sync"), "cran is up to date; nothing changed\n");
+        let message = server.rspm_stdout("sync");
+        assert!(message.contains(&data::cran().added_message()), "{message}");
+        assert_eq!(server.rspm_stdout("sync"), "cran is up to date; nothing changed\n");
     }
     let mut sources = Vec::new();
     if has_local {
-        server.told("create source --name=team");
+        server.rspm_stdout("create source --name=team");
         let packages = examples(&server.dir().join("packages"));
-        server.told(&format!("add --source=team --path={}", path_list(&packages)));
+        server.rspm_stdout(&format!("add --source=team --path={}", path_list(&packages)));
         add(&server, "team", &[Tarball::new("oldie", "1.0"), Tarball::new("oldie", "2.0")]);
         sources.push("team");
     }
@@ -154,7 +154,7 @@ fn check_r(server: &Server, origin: Origin) {
     let cran = data::cran();
     let [itertools, iterators] =
         ["itertools", "iterators"].map(|name| format!("{name}_{}", cran.version(name)));
-    let file = cran.older(ARCHIVED)[0];
+    let file = cran.archived_files(ARCHIVED)[0];
     let old =
         file.strip_prefix("crayon_").and_then(|rest| rest.strip_suffix(".tar.gz")).expect("its version");
     // R does not list packages that need a newer R.
@@ -256,7 +256,7 @@ fn check_mirror_files(server: &Server, contrib: &Path) {
         let name = file.rsplit('/').next().expect("a name");
         assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{name}\""));
     }
-    let old = data::cran().older(ARCHIVED)[0].to_owned();
+    let old = data::cran().archived_files(ARCHIVED)[0].to_owned();
     assert_eq!(
         curl(&[], &format!("{base}/{old}")).status,
         200,

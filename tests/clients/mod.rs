@@ -110,14 +110,14 @@ fn add(server: &Server, source: &str, tarballs: &[Tarball]) {
     for (path, tarball) in paths.iter().zip(tarballs) {
         std::fs::write(path, tarball.bytes()).expect("written");
     }
-    server.told(&format!("add --source={source} --path={}", path_list(&paths)));
+    server.rspm_stdout(&format!("add --source={source} --path={}", path_list(&paths)));
 }
 
 /// Creates a repository with these existing sources.
 fn repository(server: &Server, name: &str, sources: &[&str]) {
-    server.told(&format!("create repo --name={name}"));
+    server.rspm_stdout(&format!("create repo --name={name}"));
     for source in sources {
-        server.told(&format!("subscribe --repo={name} --source={source}"));
+        server.rspm_stdout(&format!("subscribe --repo={name} --source={source}"));
     }
 }
 

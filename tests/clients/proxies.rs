@@ -6,7 +6,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 fn fill(server: &Server) {
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(server, "prod", &["team"]);
     add(server, "team", &[Tarball::new("alpha", "1.0"), Tarball::new("alpha", "2.0")]);
 }

@@ -11,7 +11,7 @@ fn remotes_gets_the_commands_that_install_system_requirements() {
     let server =
         Builder::default().gcfg(&format!("[SystemRequirements]\nURL = file://{}", rules.display())).start();
     server.sync_of("sysreqs").expect("the rules");
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "prod", &["team"]);
     add(
         &server,

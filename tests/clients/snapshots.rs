@@ -12,7 +12,7 @@ fn day(by: i64) -> String {
 
 fn team() -> Server {
     let server = Server::start();
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "prod", &["team"]);
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
     server
@@ -117,14 +117,14 @@ fn the_snapshot_of_a_transaction_never_changes() {
 fn r_does_not_warn_about_a_repository_without_packages() {
     let mirror = Mirror::of(&[]);
     let server = Builder::default().gcfg(&mirror.gcfg()).start();
-    server.told("create source --name=team");
+    server.rspm_stdout("create source --name=team");
     repository(&server, "bare", &[]);
     repository(&server, "unsynced", &["cran"]);
     repository(&server, "unfilled", &["team"]);
     repository(&server, "emptied", &["team"]);
     add(&server, "team", &[Tarball::new("alpha", "1.0")]);
-    server.told("unsubscribe --repo=emptied --source=team");
-    server.told("remove package --name=alpha@all --source=team");
+    server.rspm_stdout("unsubscribe --repo=emptied --source=team");
+    server.rspm_stdout("remove package --name=alpha@all --source=team");
     let code = "for (name in c('bare', 'unsynced', 'unfilled', 'emptied'))
         say(name, nrow(available.packages(repos = paste0(args[[1]], name, '/latest'))),
             nrow(available.packages(repos = paste0(args[[1]], name, '/', Sys.Date()))),

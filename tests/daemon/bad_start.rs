@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
 
@@ -16,7 +16,7 @@ const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.c
 fn assert_refused(server: &Server, title: &str, value: &str, text: &str) {
     let output = server.start_refused();
     assert!(output.contains(&format!("Error: {text}")), "{text}\n{output}");
-    let expected = format!("{}: {text}", server.place_of(value));
+    let expected = format!("{}: {text}", server.position_of(value));
     let finding = server.failed_check(title);
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
@@ -45,7 +45,7 @@ fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
     for dir in [data, server.dir().join("run")] {
         std::os::unix::fs::chown(dir, Some(65_534), Some(65_534)).expect("root can change the owner");
     }
-    let ended = end(&mut command);
+    let ended = run_to_end(&mut command);
     let documented =
         "Error: Could not initialize the HTTP listener: listen tcp :80: bind: permission denied\n";
     assert!(ended.code == Some(1) && ended.err.contains(documented), "{ended:?}");
@@ -53,7 +53,7 @@ fn a_privileged_port_gets_the_documented_error_and_three_remedies() {
         assert!(ended.err.contains(remedy), "{remedy}: {}", ended.err);
     }
     // For an ordinary user the check gives only a remark: the server may have the privilege.
-    let ended = end(command.arg("--check-config"));
+    let ended = run_to_end(command.arg("--check-config"));
     assert!(ended.out.contains("[INFO] Listeners and start settings"), "{ended:?}");
     assert!(ended.out.contains("listen tcp :80: bind: permission denied Ports below 1024"), "{ended:?}");
 }
@@ -84,7 +84,7 @@ fn assert_tls_refused(server: &Server, file: &str, text: &str) {
     let text = text.replace("PATH", &path);
     assert!(output.contains(&text), "{text}\n{output}");
     let finding = server.failed_check(SETTINGS);
-    assert!(finding.starts_with(&format!("{}: ", server.place_of(&path))), "{finding}");
+    assert!(finding.starts_with(&format!("{}: ", server.position_of(&path))), "{finding}");
     assert!(finding.contains(&text), "{text}\n{finding}");
 }
 
@@ -140,17 +140,17 @@ fn files_that_are_not_pem_are_named() {
 #[test]
 fn a_data_dir_that_the_user_cannot_create_is_reported_with_the_command() {
     let server = Builder::default().prepare();
-    let ended = end(&mut server.as_nobody(DAEMON));
+    let ended = run_to_end(&mut server.as_nobody(DAEMON));
     let data = server.dir().join("data").display().to_string();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let expected = format!("Error: Server.DataDir '{data}' cannot be created: Permission denied");
     assert!(ended.err.contains(&expected), "{ended:?}");
     assert!(ended.err.contains(&format!("install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
 
-    let ended = end(server.as_nobody(DAEMON).arg("--check-config"));
+    let ended = run_to_end(server.as_nobody(DAEMON).arg("--check-config"));
     let line = format!(
         "{}: Server.DataDir '{data}' does not exist, and user nobody cannot create it",
-        server.place_of(&data)
+        server.position_of(&data)
     );
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
     assert!(ended.out.contains(&format!("fix it with: install -d -o nobody -m 0700 '{data}'")), "{ended:?}");
@@ -169,10 +169,10 @@ fn a_data_dir_of_another_user_is_reported_with_the_command() {
     }
     std::os::unix::fs::chown(server.dir().join("run"), Some(65_534), None)
         .expect("root can change the owner");
-    let ended = end(&mut start);
+    let ended = run_to_end(&mut start);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("as user nobody: ") && ended.err.contains("mend it with: "), "{ended:?}");
-    let ended = end(start.arg("--check-config"));
+    let ended = run_to_end(start.arg("--check-config"));
     let line = format!("Server.DataDir '{}' cannot be written by user nobody: ", data.display());
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");
     assert!(ended.out.contains(&format!("fix it with: chown nobody '{}'", data.display())), "{ended:?}");

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 use crate::support::server::{Builder, Server};
 use crate::support::{fuse, postgres, statfs};
 
@@ -16,7 +16,7 @@ fn assert_refused(server: &Server, value: &str, text: &str) {
         "{text}\n{output}"
     );
     let finding = server.failed_check("Database");
-    let expected = format!("{}: {text}", server.place_of(value));
+    let expected = format!("{}: {text}", server.position_of(value));
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
 
@@ -41,7 +41,7 @@ fn a_database_that_another_daemon_uses_is_locked() {
     assert!(output.contains(&expected), "{output}");
     assert_eq!(first.get("/__ping__").status, 200, "the first server is not affected");
     assert_eq!(first.stop().code(), Some(0));
-    drop(end(second.command(DAEMON).arg("--check-config")));
+    drop(run_to_end(second.command(DAEMON).arg("--check-config")));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_sqlite_dir_that_is_a_file_is_refused_with_the_command() {
         "{output}"
     );
     let finding = server.failed_check("Database");
-    let expected = format!("{}: cannot write SQLite.Dir {dir} as user ", server.place_of(&dir));
+    let expected = format!("{}: cannot write SQLite.Dir {dir} as user ", server.position_of(&dir));
     assert!(finding.starts_with(&expected), "{expected}\n{finding}");
 }
 
@@ -102,13 +102,13 @@ fn a_sqlite_dir_on_nfs_cifs_smb_or_fuse_is_refused() {
         let server = Builder::default().gcfg("[SQLite]\nDir = {dir}/remote/db").prepare();
         let remote = server.dir().join("remote");
         std::fs::create_dir(&remote).expect("a directory");
-        let library = statfs::pretend(server.dir(), &remote, magic);
+        let library = statfs::fake_type(server.dir(), &remote, magic);
         let text = format!("SQLite.Dir {}/db is on {kind}, where file locks can corrupt", remote.display());
-        let ended = end(server.command(DAEMON).env("LD_PRELOAD", &library));
+        let ended = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library));
         assert!(ended.code == Some(1) && ended.err.contains(&text), "{kind}: {ended:?}");
-        let ended = end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
+        let ended = run_to_end(server.command(DAEMON).env("LD_PRELOAD", &library).arg("--check-config"));
         assert!(ended.code == Some(1) && ended.out.contains("[FAIL] Database"), "{kind}: {ended:?}");
-        let location = server.place_of(&format!("{}/db", remote.display()));
+        let location = server.position_of(&format!("{}/db", remote.display()));
         assert!(ended.out.contains(&format!("{location}: {text}")), "{kind}: {ended:?}");
         assert!(!remote.join("db").exists(), "{kind}: nothing was created there");
     }
@@ -183,7 +183,7 @@ fn a_missing_schema_is_reported_with_the_command() {
 
 #[test]
 fn a_standby_is_reported_with_the_remedy() {
-    let standby = postgres::Own::standby();
+    let standby = postgres::DedicatedServer::standby();
     let url = standby.url();
     let text = format!(
         "the database 'postgres' at 127.0.0.1, port {} is read-only: the server is a standby; set Postgres.URL",

@@ -1,7 +1,7 @@
 //! Unusable storage: the start fails with path or bucket, user and remedy; the check reports the same.
 
-use crate::support::process::end;
-use crate::support::recording_server::Relay;
+use crate::support::process::run_to_end;
+use crate::support::recording_server::RecordingServer;
 use crate::support::s3;
 use crate::support::server::{Builder, Server};
 
@@ -36,7 +36,7 @@ fn assert_refused(server: &Server, bucket: &str, problem: &str, remedy: &str) {
     );
     let output = server.start_refused();
     let finding = server.failed_check(PATHS);
-    let location = format!("{}: ", server.place_of(bucket));
+    let location = format!("{}: ", server.position_of(bucket));
     assert!(output.contains(&format!("Error: {start}")), "{output}");
     assert!(finding.starts_with(&format!("{location}{start}")), "{finding}");
     for text in [output, finding] {
@@ -59,9 +59,9 @@ fn a_missing_bucket_is_named_with_the_command() {
 fn credentials_unknown_to_s3_are_reported() {
     let body = "<?xml version=\"1.0\"?><Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you \
                 provided does not exist in our records.</Message></Error>";
-    let relay = Relay::answering(403, body);
+    let recorder = RecordingServer::with_answer(403, body);
     assert_refused(
-        &on_s3("a-bucket", &relay.host()),
+        &on_s3("a-bucket", &recorder.host()),
         "a-bucket",
         "InvalidAccessKeyId",
         "correct the credentials",
@@ -70,10 +70,12 @@ fn credentials_unknown_to_s3_are_reported() {
 
 #[test]
 fn credentials_without_permission_are_reported_with_the_permission_to_add() {
-    let relay =
-        Relay::answering(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>");
+    let recorder = RecordingServer::with_answer(
+        403,
+        "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    );
     assert_refused(
-        &on_s3("a-bucket", &relay.host()),
+        &on_s3("a-bucket", &recorder.host()),
         "a-bucket",
         "AccessDenied",
         "allow the credentials s3:PutObject",
@@ -110,10 +112,10 @@ fn a_location_of_another_user_is_reported_with_the_command() {
     let text =
         format!("storage class 'binaries': '{}' cannot be used by user nobody (uid 65534): ", own.display());
     let remedy = format!("sudo chown -R nobody {}", own.display());
-    let ended = end(&mut start);
+    let ended = run_to_end(&mut start);
     assert!(ended.code == Some(1) && ended.err.contains(&text) && ended.err.contains(&remedy), "{ended:?}");
-    let ended = end(start.arg("--check-config"));
-    let line = format!("{}: {text}", server.place_of(&own.display().to_string()));
+    let ended = run_to_end(start.arg("--check-config"));
+    let line = format!("{}: {text}", server.position_of(&own.display().to_string()));
     assert!(ended.code == Some(1) && ended.out.contains(&line) && ended.out.contains(&remedy), "{ended:?}");
 }
 
@@ -126,7 +128,7 @@ fn a_location_on_a_file_system_of_the_kernel_is_refused() {
         let text = format!("storage class 'cran': '{location}' cannot be used by user ");
         let (output, finding) = (server.start_refused(), server.failed_check(PATHS));
         assert!(output.contains(&text) && output.contains(reason), "{output}");
-        assert!(finding.starts_with(&format!("{}: {text}", server.place_of(location))), "{finding}");
+        assert!(finding.starts_with(&format!("{}: {text}", server.position_of(location))), "{finding}");
         assert!(finding.contains(reason), "{finding}");
     }
     let server = Builder::default().gcfg("[Server]\nDataDir = /proc/rstudio-pm").prepare();

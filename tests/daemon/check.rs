@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::support::downloader::got_cran;
-use crate::support::mirror_dir::Shelf;
+use crate::support::downloader::must_get_cran;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
 use crate::support::{fixtures, mirror_dir};
 
@@ -102,22 +102,22 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     let finding = server.failed_check(DIRECTORIES);
     assert!(finding.contains("is neither a CRAN-like mirror"), "{finding}");
 
-    fixtures::mirror(&root);
+    fixtures::create_mirror(&root);
     let good = format!("CRAN.URL: {path} is a mirror of CRAN; its src/contrib/PACKAGES is 0 days old");
-    assert_eq!(server.checked(DIRECTORIES), ("info".to_owned(), vec![good]));
+    assert_eq!(server.check_result(DIRECTORIES), ("info".to_owned(), vec![good]));
     let (code, text) = check(&server, &[]);
     assert!(code == Some(0) && text.contains("[INFO] Directories of packages: CRAN.URL: "), "{text}");
 
     let dir = server.dir().join("bundle");
-    let mut mirror = Shelf::new(server.dir().join("made"));
+    let mut mirror = MirrorDir::new(server.dir().join("made"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.write();
-    got_cran(&mirror.url(), &dir, &[]);
+    must_get_cran(&mirror.url(), &dir, &[]);
     let gcfg = std::fs::read_to_string(&config).expect("readable");
     let url = mirror_dir::file_url(&dir);
     std::fs::write(&config, format!("{gcfg}[CRAN]\nURL = {url}\n[Bioconductor]\nURL = {url}\n"))
         .expect("written");
-    let (result, findings) = server.checked(DIRECTORIES);
+    let (result, findings) = server.check_result(DIRECTORIES);
     assert_eq!((result.as_str(), findings.len()), ("fail", 2), "{findings:?}");
     assert!(findings[0].starts_with("CRAN.URL: The bundle has cran of "), "{findings:?}");
     assert!(findings[0].contains(" old: 1 packages (serial "), "{findings:?}");
@@ -127,7 +127,7 @@ fn a_directory_of_packages_is_examined_at_the_start_and_by_the_check() {
     );
     assert!(findings[1].ends_with(&lacking), "{findings:?}");
     // A reload reports the new directory too.
-    server.told("hup");
+    server.rspm_stdout("hup");
     server.wait_for_log("The bundle has cran of ");
     server.wait_for_log(&lacking);
 }
@@ -138,11 +138,11 @@ fn a_directory_that_the_user_of_the_service_cannot_read_fails_the_check_of_root(
     assert!(nix::unistd::geteuid().is_root(), "this test needs root to create a file of another user");
     let server = Builder::default().prepare();
     let root = server.dir().join("no-mirror");
-    fixtures::mirror(&root);
+    fixtures::create_mirror(&root);
     std::fs::set_permissions(server.dir(), PermissionsExt::from_mode(0o755)).expect("our own file");
     // The service runs as the owner of its configuration file.
     lchown(server.config_file(), Some(65_534), Some(65_534)).expect("root can change the owner");
-    assert_eq!(server.checked(DIRECTORIES).0, "info");
+    assert_eq!(server.check_result(DIRECTORIES).0, "info");
     let index = root.join("src/contrib/PACKAGES");
     for (path, mode) in [(index, 0o600), (root, 0o700)] {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("our own file");

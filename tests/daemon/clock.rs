@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::fixtures::until;
-use crate::support::rspm::Ran;
+use crate::support::rspm::RspmOutput;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
@@ -37,14 +37,14 @@ fn after_an_outage(days: i64, path: &str) -> Server {
     server
 }
 
-fn add(server: &Server) -> Ran {
+fn add(server: &Server) -> RspmOutput {
     let package = Tarball::new("alpha", "2.0");
     let file: PathBuf = server.dir().join(package.file());
     std::fs::write(&file, package.bytes()).expect("written");
     server.rspm(&format!("add --source=team --path={}", file.display()))
 }
 
-fn check(server: &Server, path: &str) -> Ran {
+fn check(server: &Server, path: &str) -> RspmOutput {
     let mut command = server.rspm_command("check-config");
     command.env("PATH", path).output().expect("rspm runs").into()
 }
@@ -71,10 +71,10 @@ fn after_five_weeks_an_unsynchronised_clock_needs_the_command_that_the_error_nam
     let refused = add(&server);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("over a month after the last publish"), "{refused:?}");
-    assert!(server.told("status").contains("over a month after the last publish"));
+    assert!(server.rspm_stdout("status").contains("over a month after the last publish"));
     assert_eq!(server.get("/team/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     let (_, command) = refused.err.trim_end().split_once("run: rspm ").expect("a command");
-    let repaired = server.told(command.lines().next().expect("a line"));
+    let repaired = server.rspm_stdout(command.lines().next().expect("a line"));
     assert!(repaired.contains("the clock is accepted"), "{repaired}");
     let added = add(&server);
     assert_eq!(added.code, 0, "{added:?}");

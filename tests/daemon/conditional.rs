@@ -170,7 +170,7 @@ fn the_date_of_a_package_increases_when_the_same_version_has_other_bytes() {
     let path = "/team/latest/src/contrib/twice_1.0.tar.gz";
     server.add("team", &Tarball::new("twice", "1.0"));
     let first = request(&server, "HEAD", path, &[]);
-    server.told("remove package --source=team --name=twice@1.0");
+    server.rspm_stdout("remove package --source=team --name=twice@1.0");
     server.add("team", &Tarball::new("twice", "1.0").with("R/more.R", "x <- 1"));
     let second = request(&server, "HEAD", path, &[]);
     assert_ne!(first.header("etag"), second.header("etag"));

@@ -1,12 +1,12 @@
 //! A PostgreSQL server that stops or becomes read-only while the daemon runs: `rspm status` reports it.
 
 use crate::support::fixtures::until;
-use crate::support::postgres::Own;
+use crate::support::postgres::DedicatedServer;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// A daemon on a PostgreSQL server of its own, with one package in a repository.
-fn start_on(postgres: &Own) -> Server {
+fn start_on(postgres: &DedicatedServer) -> Server {
     let gcfg = format!(
         "[Database]\nProvider = postgres\nConnectionTimeout = 5s\n[Postgres]\nURL = {}\n",
         postgres.url()
@@ -18,14 +18,14 @@ fn start_on(postgres: &Own) -> Server {
 
 /// The first line of `rspm status`, which succeeds.
 fn status(server: &Server) -> String {
-    server.told("status").lines().next().expect("a line").to_owned()
+    server.rspm_stdout("status").lines().next().expect("a line").to_owned()
 }
 
 const HEALTHY: &str = "Online: 1 repository, 1 package, cran never synced";
 
 #[test]
 fn status_gives_the_reason_while_the_database_is_down() {
-    let mut postgres = Own::start();
+    let mut postgres = DedicatedServer::start();
     let server = start_on(&postgres);
     assert_eq!(status(&server), HEALTHY);
     postgres.stop();
@@ -42,7 +42,7 @@ fn status_gives_the_reason_while_the_database_is_down() {
 
 #[test]
 fn a_database_that_becomes_read_only_is_in_status_errors_and_alerts() {
-    let postgres = Own::start();
+    let postgres = DedicatedServer::start();
     let server = start_on(&postgres);
     postgres.sql("ALTER DATABASE postgres SET default_transaction_read_only = on");
     postgres.end_sessions();
@@ -65,5 +65,5 @@ fn a_database_that_becomes_read_only_is_in_status_errors_and_alerts() {
     postgres.sql("BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT");
     postgres.end_sessions();
     until("the status is normal again", || status(&server) == HEALTHY);
-    server.told(&format!("add --source=team --path={}", file.display()));
+    server.rspm_stdout(&format!("add --source=team --path={}", file.display()));
 }

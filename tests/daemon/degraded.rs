@@ -19,11 +19,11 @@ impl Broken {
     /// Starts the server; `detail` is the reason that administrators get.
     fn start(mut manager: Manager, phrase: &'static str, detail: &str) -> Broken {
         manager.start();
-        manager.told(0, "STATUS=Cannot serve, every request gets 503: ");
+        manager.wait_for_notification(0, "STATUS=Cannot serve, every request gets 503: ");
         let broken = Broken { manager, phrase };
         broken.assert_unavailable();
         let server = &broken.manager.server;
-        for words in [server.told("status"), broken.manager.log(), server.refused("list")] {
+        for words in [server.rspm_stdout("status"), broken.manager.log(), server.refused("list")] {
             assert!(words.contains(detail), "{detail}\n{words}");
         }
         assert_eq!(server.json("cluster nodes")[0]["mode"], "broken");
@@ -48,7 +48,7 @@ impl Broken {
 
     /// Waits until the server is online.
     fn wait_until_online(&self, since: usize) {
-        self.manager.told(since, "STATUS=Online: ");
+        self.manager.wait_for_notification(since, "STATUS=Online: ");
         assert_eq!(http::get(&self.url()).status, 200);
     }
 
@@ -75,9 +75,9 @@ fn an_unusable_configuration_is_reported_and_replaced_by_hup() {
     assert!(error.contains("SyncSchedule"), "{error}");
     broken.assert_unavailable();
     edit(server, |text| text.replace("SyncSchedule = s3cret", ""));
-    let before = broken.manager.heard();
+    let before = broken.manager.notification_count();
     broken.manager.signal(Signal::SIGHUP);
-    broken.manager.told(before, "RELOADING=1");
+    broken.manager.wait_for_notification(before, "RELOADING=1");
     broken.wait_until_online(before);
     // From here on it behaves like any running server.
     edit(server, |text| format!("{text}\n[CRAN]\nSyncSchedule = s3cret\n"));
@@ -93,7 +93,7 @@ fn nothing_is_served_while_a_setting_requires_unsupported_access_control() {
     let phrase = "the server cannot serve: its configuration file cannot be used";
     let broken = Broken::start(manager, phrase, "this version has no access control");
     edit(&broken.manager.server, |text| text.replace("RequireAuthForUI = true", "RequireAuthForUI = false"));
-    let before = broken.manager.heard();
+    let before = broken.manager.notification_count();
     broken.manager.signal(Signal::SIGHUP);
     broken.wait_until_online(before);
     broken.stop();
@@ -107,13 +107,13 @@ fn a_missing_configuration_file_is_reported_and_found_by_hup() {
     fs::rename(&file, &away).expect("moved");
     let mut manager = manager;
     manager.start();
-    manager.told(0, "STATUS=Cannot serve");
+    manager.wait_for_notification(0, "STATUS=Cannot serve");
     let url = format!("http://{}/__ping__", manager.target().http);
     assert!(http::get(&url).text().contains("its configuration file cannot be used"));
     fs::rename(&away, &file).expect("moved back");
-    let before = manager.heard();
+    let before = manager.notification_count();
     manager.signal(Signal::SIGHUP);
-    manager.told(before, "STATUS=Online: ");
+    manager.wait_for_notification(before, "STATUS=Online: ");
     assert_eq!(http::get(&url).status, 200);
     manager.stop();
 }
@@ -124,7 +124,7 @@ fn assert_retried(section: &str, property: &str, phrase: &'static str) {
     let path = manager.server.dir().join("place");
     fs::write(&path, "not a directory").expect("written");
     let broken = Broken::start(manager, phrase, &path.display().to_string());
-    let before = broken.manager.heard();
+    let before = broken.manager.notification_count();
     fs::remove_file(&path).expect("removed");
     broken.wait_until_online(before);
     broken.stop();
@@ -151,7 +151,7 @@ fn a_database_server_that_does_not_answer_is_reported_without_its_address() {
     let broken = Broken::start(manager, phrase, "127.0.0.1");
     assert!(!broken.manager.log().contains("s3cret"), "{}", broken.manager.log());
     edit(&broken.manager.server, |text| text.replace("Provider = postgres", "Provider = sqlite"));
-    let output = broken.manager.server.told("hup");
+    let output = broken.manager.server.rspm_stdout("hup");
     assert!(output.contains("online again"), "{output}");
     broken.wait_until_online(0);
     broken.stop();
@@ -169,7 +169,7 @@ fn an_unusable_certificate_closes_https_and_is_retried_automatically() {
     let mut bytes = Vec::new();
     let _ = std::io::Read::read_to_end(&mut stream, &mut bytes);
     assert!(bytes.is_empty());
-    let before = broken.manager.heard();
+    let before = broken.manager.notification_count();
     fs::rename(&away, &file).expect("moved back");
     broken.wait_until_online(before);
     broken.stop();
@@ -182,13 +182,13 @@ fn offline_and_online_work_on_a_server_that_cannot_serve() {
     fs::write(&db, "not a directory").expect("written");
     let mut manager = manager;
     manager.start();
-    manager.server.told("offline");
+    manager.server.rspm_stdout("offline");
     fs::remove_file(&db).expect("removed");
     let url = format!("http://{}/__ping__", manager.target().http);
     // Longer than the retry interval: nothing is retried while the server is offline.
     std::thread::sleep(std::time::Duration::from_secs(6));
     assert_eq!(http::get(&url).text(), "the server is offline\n");
-    manager.server.told("online");
+    manager.server.rspm_stdout("online");
     assert_eq!(http::get(&url).status, 200);
     manager.stop();
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::support::fixtures::{mirror, until};
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::server::Builder;
 use crate::support::tarball::Tarball;
 
@@ -99,7 +99,7 @@ fn every_file_has_its_mode_from_the_first_byte() {
     for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner");
     }
-    mirror(&server.dir().join("mirror"));
+    create_mirror(&server.dir().join("mirror"));
     let before: Vec<PathBuf> = all(server.dir());
     server.launch();
     server.store("local", &Tarball::new("beta", "1.0"));

@@ -10,7 +10,7 @@ use nix::unistd::{User, geteuid};
 use rstudio_pm::config;
 use rstudio_pm::daemon::files::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 use crate::support::rerun;
 use crate::support::server::{Builder, Server};
 use crate::support::tls::Pair;
@@ -93,7 +93,7 @@ fn every_path(
         let words = format!("{} '{}' {text}", row.name, path.display());
         match expected {
             Reaction::NoStart => {
-                let ended = end(server.command(DAEMON).args(["--user", &service_user().name]));
+                let ended = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
                 assert_eq!(ended.code, Some(1), "{what} {row:?}: {ended:?}");
                 assert!(
                     ended.err.contains(&format!("Error: {words}")),
@@ -166,7 +166,7 @@ fn every_path_of_another_type() {
     every_path("type", "is not a ", spoil, |row| (row.kind != PathKind::Gcfg).then_some(on_violation(row)));
     let (server, path) = server_and_path(&RULES[0]);
     spoil(&path, &RULES[0]);
-    let ended = end(server.command(DAEMON).args(["--user", &service_user().name]));
+    let ended = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));
     let words = format!("cannot read the configuration file {}: Is a directory", path.display());
     assert!(ended.code == Some(1) && ended.err.contains(&words), "{ended:?}");
 }
@@ -277,7 +277,7 @@ fn read_only(gcfg: &str, directory: &str) -> (i32, String) {
     let words = rerun::with_mounts(&script);
     let mut command = std::process::Command::new(&words[0]);
     command.args(&words[1..]);
-    let ended = end(command.arg(plain.get_program()).args(plain.get_args()));
+    let ended = run_to_end(command.arg(plain.get_program()).args(plain.get_args()));
     (ended.code.unwrap_or(-1), ended.err)
 }
 

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::daemon::no_drop::{one_per_protocol, package, repository};
 use crate::support::fixtures::until;
 use crate::support::http;
-use crate::support::load::{Steady, mix};
+use crate::support::load::{Load, mix};
 use crate::support::manager::Manager;
 use crate::support::server::Server;
 use crate::support::upstream::{Fault, Upstream};
@@ -23,9 +23,9 @@ fn ready() -> Manager {
 }
 
 /// Running downloads of `seconds` at 1 MB/s, one per protocol.
-fn slow_downloads(manager: &Manager, seconds: usize) -> Steady {
+fn slow_downloads(manager: &Manager, seconds: usize) -> Load {
     let wanted = package(manager, "slow", seconds * MEGABYTE as usize).at(MEGABYTE);
-    let load = Steady::start(manager.target(), one_per_protocol(&wanted, true, Duration::ZERO));
+    let load = Load::start(manager.target(), one_per_protocol(&wanted, true, Duration::ZERO));
     load.last_round();
     let deadline = Instant::now() + Duration::from_secs(20);
     while load.slow_bytes() < MEGABYTE {
@@ -46,7 +46,7 @@ fn five_upgrades_under_load_cut_nothing() {
     let medium = package(&manager, "medium", 300_000);
     // 50 seconds each: longer than the time limit of a stop.
     let downloads = slow_downloads(&manager, 50);
-    let load = Steady::start(manager.target(), mix(&[small, medium], Duration::from_millis(20)));
+    let load = Load::start(manager.target(), mix(&[small, medium], Duration::from_millis(20)));
     let mut mains = vec![manager.main()];
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(500));
@@ -56,8 +56,8 @@ fn five_upgrades_under_load_cut_nothing() {
     let outcome = load.finish();
     println!("upgrades: {}", outcome.line());
     outcome.assert_none_failed();
-    assert!(manager.lives(mains[0]), "the first process still serves the long downloads");
-    assert_eq!(downloads.slow_under_way(), 3);
+    assert!(manager.is_alive(mains[0]), "the first process still serves the long downloads");
+    assert_eq!(downloads.slow_downloads(), 3);
     let downloaded = downloads.finish();
     println!("downloads: {}", downloaded.line());
     downloaded.assert_none_failed();
@@ -66,7 +66,7 @@ fn five_upgrades_under_load_cut_nothing() {
     for old in mains {
         manager.wait_for_end(old);
     }
-    assert!(manager.lives(last));
+    assert!(manager.is_alive(last));
     let pid_file = manager.server.dir().join("run/rstudio-pm.pid");
     assert_eq!(std::fs::read_to_string(pid_file).expect("a PID file").trim(), last.to_string());
     let lock = std::fs::File::open(manager.server.dir().join("data/db/rstudio-pm.db.lock"));
@@ -154,7 +154,7 @@ fn a_failed_upgrade_leaves_the_old_process_serving() {
     }
     // The old process can still write, and the next working program takes over.
     repository_of(&manager, "other");
-    manager.install_built();
+    manager.install_program();
     let next = manager.upgrade().expect("an upgrade");
     manager.wait_for_end(main);
     assert_ne!(next, main);
@@ -177,7 +177,7 @@ fn a_killed_successor_does_not_cut_requests_of_the_old_process() {
     // As systemd does next.
     manager.start();
     assert_eq!(ping(&manager), 200);
-    assert!(manager.lives(old));
+    assert!(manager.is_alive(old));
     downloads.finish().assert_none_failed();
     manager.wait_for_end(old);
     assert_eq!(ping(&manager), 200);
@@ -193,10 +193,13 @@ fn a_stop_of_the_new_process_ends_both_and_cuts_no_request_that_ends_in_time() {
     let middle = manager.main();
     manager.upgrade().expect("another upgrade");
     let small = package(&manager, "small", 500);
-    let load = Steady::start(manager.target(), mix(&[small], Duration::from_millis(20)));
+    let load = Load::start(manager.target(), mix(&[small], Duration::from_millis(20)));
     std::thread::sleep(Duration::from_millis(300));
     manager.restart();
-    assert!(!manager.lives(old) && !manager.lives(middle), "the new process waited for the earlier ones");
+    assert!(
+        !manager.is_alive(old) && !manager.is_alive(middle),
+        "the new process waited for the earlier ones"
+    );
     downloads.finish().assert_none_failed();
     let outcome = load.finish();
     println!("a restart while an old process finishes: {}", outcome.line());
@@ -212,7 +215,7 @@ fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
     manager.upgrade().expect("another upgrade");
     let began = Instant::now();
     manager.stop();
-    assert!(!manager.lives(old), "no old process is left");
+    assert!(!manager.is_alive(old), "no old process is left");
     assert!(began.elapsed() < Duration::from_secs(45), "{:?}: systemd would have killed it", began.elapsed());
     assert!(
         !downloads.finish().failures.is_empty(),
@@ -296,7 +299,7 @@ fn running_syncs_start_again_in_the_new_program() {
     mirror.always("packages/3.20/bioc/src/contrib/PACKAGES.gz", Fault::Also("X: y"));
     mirror.always("src/contrib/PACKAGES", Fault::Also("X: y"));
     manager.upgrade().expect("an upgrade");
-    let output = manager.server.told("sync --type=bioconductor --version=release --quiet");
+    let output = manager.server.rspm_stdout("sync --type=bioconductor --version=release --quiet");
     assert!(output.contains("Bioconductor 3.20"), "{output}");
     for (source, expected) in [("bioconductor", 1), ("cran", 1)] {
         until("it is synced", || {

@@ -60,7 +60,7 @@ fn without_a_listener_the_server_cannot_serve_until_the_port_is_free() {
     drop(taken);
     wait_for_message(&notify, "STATUS=Online");
     assert_eq!(pings(&address), 200);
-    assert!(!server.told("status").contains("Could not initialize"));
+    assert!(!server.rspm_stdout("status").contains("Could not initialize"));
     // A successor gets the socket that was opened after the start.
     kill(Pid::from_raw(i32::try_from(child.id()).expect("a process id")), Signal::SIGUSR2).expect("it runs");
     let main = wait_for_message(&notify, "MAINPID=");
@@ -89,7 +89,7 @@ fn a_listener_that_fails_beside_another_is_reported_and_opened_later() {
         std::net::TcpStream::connect(&address).is_ok()
             && http::get(&format!("http://{address}/metrics")).status == 200
     });
-    assert!(!server.told("status").contains("Could not initialize"));
+    assert!(!server.rspm_stdout("status").contains("Could not initialize"));
     terminate(&child);
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
@@ -134,10 +134,10 @@ fn a_socket_that_the_configuration_does_not_name_serves_if_there_is_no_other() {
 fn a_successor_sends_systemd_nothing_before_it_is_the_main_process() {
     let mut manager = Manager::new("");
     manager.start();
-    let before = manager.heard();
+    let before = manager.notification_count();
     manager.upgrade().expect("an upgrade");
     // Each start requests more time, and only the main process may do so.
     assert_eq!(manager.count(before, "EXTEND_TIMEOUT_USEC="), 0);
-    manager.told(before, "STATUS=Online: ");
+    manager.wait_for_notification(before, "STATUS=Online: ");
     manager.stop();
 }

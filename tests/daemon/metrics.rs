@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use crate::support::fixtures::{mirror, until};
+use crate::support::fixtures::{create_mirror, until};
 use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::prometheus;
@@ -83,7 +83,7 @@ fn answers_are_counted_with_their_duration_and_size() {
 #[test]
 fn syncs_and_upstream_traffic_are_counted() {
     let folder = tempfile::tempdir().expect("a directory");
-    mirror(folder.path());
+    create_mirror(folder.path());
     let upstream = Upstream::of(folder.path());
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", upstream.url())).start();
     let of = |series: &str| server.series(series);
@@ -110,7 +110,7 @@ fn syncs_and_upstream_traffic_are_counted() {
 #[test]
 fn metrics_are_served_offline_too_and_only_at_their_address() {
     let server = Server::start();
-    server.told("offline");
+    server.rspm_stdout("offline");
     assert_eq!(server.get("/__ping__").status, 503);
     let answer = server.metrics();
     assert_eq!(answer.status, 200);
@@ -137,7 +137,7 @@ fn a_port_in_use_disables_only_the_metrics() {
         "Could not initialize the Metrics listener: listen tcp {address}: bind: address already in use"
     );
     assert!(log.contains(&message), "{log}");
-    assert!(server.told("status").contains(&format!("{message}; retrying every 5 seconds")));
+    assert!(server.rspm_stdout("status").contains(&format!("{message}; retrying every 5 seconds")));
     let (code, text) = server.check_config();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("[INFO] Listeners and start settings") && text.contains(&address), "{text}");

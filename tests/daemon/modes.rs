@@ -41,7 +41,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     let file = "/team/latest/src/contrib/alpha_1.0.tar.gz";
     assert_eq!(server.get(file).status, 200);
     assert!(!open_database(&server).is_empty());
-    assert_eq!(server.told("offline"), "The server is offline. Bring it back with: rspm online\n");
+    assert_eq!(server.rspm_stdout("offline"), "The server is offline. Bring it back with: rspm online\n");
     assert_eq!(open_database(&server), [""; 0], "the database can be copied now");
     for path in ["/__ping__", file, "/", "/__api__/status", "/__api__/admin/v1/nodes", "/nothing"] {
         let answer = server.get(path);
@@ -55,16 +55,16 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
     assert_eq!(json["error"], "the server is offline");
     // These commands of the admin socket still work.
     assert!(server.refused("list").contains("rspm online"));
-    assert!(server.told("status").starts_with("Offline: every request gets 503"));
+    assert!(server.rspm_stdout("status").starts_with("Offline: every request gets 503"));
     let nodes = server.json("cluster nodes");
     assert_eq!((nodes[0]["mode"].as_str(), nodes.as_array().map(Vec::len)), (Some("offline"), Some(1)));
-    assert!(server.told("offline").contains("already"));
+    assert!(server.rspm_stdout("offline").contains("already"));
     assert!(server.refused("hup").contains("rspm online"));
 
-    assert_eq!(server.told("online"), "The server is online.\n");
+    assert_eq!(server.rspm_stdout("online"), "The server is online.\n");
     assert_eq!((server.get(file).status, server.get("/__ping__").status), (200, 200));
-    assert!(server.told("online").contains("already"));
-    let status = server.told("status");
+    assert!(server.rspm_stdout("online").contains("already"));
+    let status = server.rspm_stdout("status");
     assert!(status.starts_with("Online: 1 repository, 1 package, cran never synced\n"), "{status}");
     // The access log has the requests made while offline.
     let log = std::fs::read_to_string(server.dir().join("access.log")).expect("readable");
@@ -74,7 +74,7 @@ fn offline_closes_the_stores_and_answers_503_until_online() {
 #[test]
 fn a_restart_is_online() {
     let mut server = Server::start();
-    server.told("offline");
+    server.rspm_stdout("offline");
     server.restart();
     assert_eq!(server.get("/__ping__").status, 200);
 }
@@ -85,29 +85,29 @@ fn online_applies_another_database_and_another_data_directory() {
         Builder::default().gcfg("[Database]\nProvider = sqlite\n[Postgres]\nURL = postgres://unused").start();
     server.local_repository("small", &[Tarball::new("alpha", "1.0")]);
     let url = postgres::server().schema();
-    server.told("offline");
+    server.rspm_stdout("offline");
     rewrite(&server, "Provider = sqlite", "Provider = postgres");
     rewrite(&server, "URL = postgres://unused", &format!("URL = \"{url}\""));
-    server.told("online");
+    server.rspm_stdout("online");
     assert_eq!(repositories(&server), [""; 0], "a new database");
     // The stored objects belong to the other database.
-    server.told("storage adopt");
+    server.rspm_stdout("storage adopt");
     server.local_repository("large", &[Tarball::new("beta", "1.0")]);
     assert_eq!(server.get("/large/latest/src/contrib/beta_1.0.tar.gz").status, 200);
     assert_eq!(server.get("/small/latest/src/contrib/PACKAGES").status, 404);
 
-    server.told("offline");
+    server.rspm_stdout("offline");
     rewrite(&server, "Provider = postgres", "Provider = sqlite");
-    server.told("online");
+    server.rspm_stdout("online");
     assert_eq!(repositories(&server), ["small"]);
     assert_eq!(server.get("/small/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
 
     // Everything below DataDir moves with it.
-    server.told("offline");
+    server.rspm_stdout("offline");
     let (old, new) = (server.dir().join("data"), server.dir().join("elsewhere"));
     std::fs::rename(&old, &new).expect("moved");
     rewrite(&server, &format!("DataDir = {}", old.display()), &format!("DataDir = {}", new.display()));
-    server.told("online");
+    server.rspm_stdout("online");
     assert_eq!(server.get("/small/latest/src/contrib/alpha_1.0.tar.gz").status, 200);
     assert!(!old.exists() && open_database(&server).iter().all(|file| file.contains("elsewhere")));
 }
@@ -117,10 +117,10 @@ fn online_applies_removed_lines_but_no_listener() {
     let line = "Address = https://pm.example.org/prefix";
     let server = Builder::default().gcfg(&format!("[Server]\n{line}")).start();
     assert_eq!(server.get("/prefix/__ping__").status, 200);
-    server.told("offline");
+    server.rspm_stdout("offline");
     rewrite(&server, line, "");
     rewrite(&server, "Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
-    let output = server.told("online");
+    let output = server.rspm_stdout("online");
     assert!(output.contains("listening addresses changed"), "{output}");
     assert_eq!((server.get("/__ping__").status, server.get("/prefix/__ping__").status), (200, 404));
 }
@@ -128,7 +128,7 @@ fn online_applies_removed_lines_but_no_listener() {
 #[test]
 fn an_unusable_configuration_keeps_the_server_offline() {
     let server = Server::start();
-    server.told("offline");
+    server.rspm_stdout("offline");
     let good = std::fs::read_to_string(server.config_file()).expect("readable");
     for (bad, reason) in [
         ("\n[HTTP]\nListen = nowhere\n", "nowhere"),
@@ -138,11 +138,11 @@ fn an_unusable_configuration_keeps_the_server_offline() {
         std::fs::write(server.config_file(), format!("{good}{bad}")).expect("written");
         let error = server.refused("online");
         assert!(error.contains(reason) && error.contains("stays offline"), "{error}");
-        assert!(server.told("status").starts_with("Offline"));
+        assert!(server.rspm_stdout("status").starts_with("Offline"));
         assert_eq!(server.get("/__ping__").text(), "the server is offline\n");
     }
     std::fs::write(server.config_file(), good).expect("written");
-    server.told("online");
+    server.rspm_stdout("online");
     assert_eq!(server.get("/__ping__").status, 200);
 }
 
@@ -179,7 +179,7 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     assert!(began.elapsed() >= Duration::from_secs(1));
     assert!(error.contains("still running: 1 request.") && error.contains("It stays online"), "{error}");
     assert_eq!(server.get("/__ping__").status, 200);
-    assert!(server.told("status").starts_with("Online"));
+    assert!(server.rspm_stdout("status").starts_with("Online"));
 
     let child = server.rspm_command("offline --timeout=30").spawn().expect("rspm runs");
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -188,14 +188,14 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     }
     let deadline = Instant::now() + Duration::from_secs(20);
     // The requests just refused may still be counted.
-    while !server.told("status").starts_with("Going offline, waiting for 1 request\n") {
-        assert!(Instant::now() < deadline, "{}", server.told("status"));
+    while !server.rspm_stdout("status").starts_with("Going offline, waiting for 1 request\n") {
+        assert!(Instant::now() < deadline, "{}", server.rspm_stdout("status"));
     }
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("a complete answer");
     assert!(answer.ends_with(&whole), "complete and correct: {} of {}", answer.len(), whole.len());
     assert!(child.wait_with_output().expect("our own child").status.success());
-    assert!(server.told("status").starts_with("Offline"));
+    assert!(server.rspm_stdout("status").starts_with("Offline"));
 }
 
 /// A mirror that delays a sync.
@@ -213,16 +213,16 @@ fn a_long_sync_is_interrupted_and_resumed_when_online() {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
     let began = Instant::now();
-    server.told("offline --timeout=1s");
+    server.rspm_stdout("offline --timeout=1s");
     assert!(began.elapsed() < Duration::from_secs(2), "the command does not wait for the sync");
-    server.told("online");
+    server.rspm_stdout("online");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!(jobs[0]["key"], "sync:cran", "{jobs}");
-    let output = server.told("sync --quiet");
-    assert!(output.contains(&crate::support::data::cran().added()), "{output}");
+    let output = server.rspm_stdout("sync --quiet");
+    assert!(output.contains(&crate::support::data::cran().added_message()), "{output}");
     let rows = server.get("/__api__/sources/1/transactions").json();
     assert_eq!(rows.as_array().map(Vec::len), Some(1), "one transaction: {rows}");
-    let status = server.told("status");
+    let status = server.rspm_stdout("status");
     assert!(status.starts_with("Online: 0 repositories, 0 packages, cran synced 20"), "{status}");
 }
 
@@ -237,7 +237,7 @@ fn a_sync_interrupted_in_vain_is_resumed_at_once() {
     assert!(error.contains("1 request"), "{error}");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!((&jobs[0]["key"], &jobs[0]["id"]), (&"sync:cran".into(), &2.into()), "{jobs}");
-    assert!(server.told("sync --quiet").contains(&crate::support::data::cran().added()));
+    assert!(server.rspm_stdout("sync --quiet").contains(&crate::support::data::cran().added_message()));
 }
 
 #[test]
@@ -245,29 +245,29 @@ fn a_short_sync_is_finished_first() {
     let mirror = slow_mirror(Duration::from_millis(300));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
-    server.told("offline --timeout=40s");
-    server.told("online");
+    server.rspm_stdout("offline --timeout=40s");
+    server.rspm_stdout("online");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!(jobs.as_array().map(Vec::len), Some(0), "{jobs}");
-    assert!(server.told("sync").contains("up to date"));
+    assert!(server.rspm_stdout("sync").contains("up to date"));
 }
 
 #[test]
 fn systemd_is_notified_of_each_mode() {
     let mut manager = Manager::new("");
     manager.start();
-    manager.told(0, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
-    let before = manager.heard();
+    manager.wait_for_notification(0, "STATUS=Online: 0 repositories, 0 packages, cran never synced");
+    let before = manager.notification_count();
     manager.server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
-    manager.told(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
-    let before = manager.heard();
-    manager.server.told("offline");
-    manager.told(before, "STATUS=Offline");
-    let before = manager.heard();
-    manager.server.told("online");
-    manager.told(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
+    manager.wait_for_notification(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
+    let before = manager.notification_count();
+    manager.server.rspm_stdout("offline");
+    manager.wait_for_notification(before, "STATUS=Offline");
+    let before = manager.notification_count();
+    manager.server.rspm_stdout("online");
+    manager.wait_for_notification(before, "STATUS=Online: 1 repository, 1 package, cran never synced");
     manager.stop();
-    manager.told(before, "STOPPING=1");
+    manager.wait_for_notification(before, "STOPPING=1");
 }
 
 #[test]
@@ -280,8 +280,8 @@ fn systemd_is_notified_of_sockets_that_differ_from_the_configuration() {
     manager.start();
     let commands =
         "differ from the configuration; run: systemctl daemon-reload && systemctl restart rstudio-pm";
-    assert!(manager.told(0, "READY=1").contains(commands), "{}", manager.log());
-    assert!(manager.server.told("status").contains(commands));
+    assert!(manager.wait_for_notification(0, "READY=1").contains(commands), "{}", manager.log());
+    assert!(manager.server.rspm_stdout("status").contains(commands));
     manager.stop();
 }
 
@@ -313,13 +313,13 @@ fn an_interrupted_offline_request_is_cancelled() {
         "online again: the client of the offline request disconnected; still running: 1 request",
     );
     assert_eq!(server.get("/__ping__").status, 200);
-    assert!(server.told("status").starts_with("Online"));
+    assert!(server.rspm_stdout("status").starts_with("Online"));
 }
 
 #[test]
 fn a_stop_while_offline_or_going_offline_succeeds() {
     let mut server = Server::start();
-    server.told("offline");
+    server.rspm_stdout("offline");
     assert_eq!(server.stop().code(), Some(0));
     server.launch();
     let mirror = slow_mirror(Duration::from_secs(5));

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::support::load::{Client, Speech, Steady, Target, Wanted, mix, packages};
+use crate::support::load::{Client, ExpectedFile, Load, Protocol, Target, mix, packages};
 use crate::support::manager::Manager;
 
 const ROUNDS: usize = 30;
 
 /// Adds a package whose tarball has about this size, and returns where it is served.
-pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> Wanted {
+pub(crate) fn package(manager: &Manager, name: &str, bytes: usize) -> ExpectedFile {
     packages::package(&manager.server.admin_socket(), &manager.target().http, name, bytes)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn repository(manager: &Manager) {
 }
 
 /// Starts a server with packages that a restart can wait for: small, 300 kB, and one that takes 0.6 s at its rate.
-pub(crate) fn start_with_packages(manager: &mut Manager) -> [Wanted; 3] {
+pub(crate) fn start_with_packages(manager: &mut Manager) -> [ExpectedFile; 3] {
     manager.start();
     repository(manager);
     [
@@ -33,9 +33,9 @@ pub(crate) fn start_with_packages(manager: &mut Manager) -> [Wanted; 3] {
 }
 
 /// One client per protocol.
-pub(crate) fn one_per_protocol(wanted: &Wanted, keep_alive: bool, pause: Duration) -> Vec<Client> {
-    [Speech::Plain, Speech::Tls, Speech::Http2]
-        .map(|speech| Client { speech, keep_alive, wanted: wanted.clone(), pause })
+pub(crate) fn one_per_protocol(wanted: &ExpectedFile, keep_alive: bool, pause: Duration) -> Vec<Client> {
+    [Protocol::Plain, Protocol::Tls, Protocol::Http2]
+        .map(|speech| Client { protocol: speech, keep_alive, file: wanted.clone(), pause })
         .to_vec()
 }
 
@@ -55,9 +55,9 @@ fn load_from_outside() {
     let wanted =
         [("small", 500), ("medium", 300_000)].map(|(name, n)| packages::package(&admin, &host, name, n));
     let slow = packages::package(&admin, &host, &format!("slow{slow_bytes}"), slow_bytes).at(1_000_000);
-    let downloads = Steady::start(target.clone(), one_per_protocol(&slow, true, Duration::ZERO));
+    let downloads = Load::start(target.clone(), one_per_protocol(&slow, true, Duration::ZERO));
     downloads.last_round();
-    let load = Steady::start(target, mix(&wanted, Duration::from_millis(20)));
+    let load = Load::start(target, mix(&wanted, Duration::from_millis(20)));
     println!("loading");
     while !until.exists() {
         std::thread::sleep(Duration::from_millis(20));
@@ -76,7 +76,7 @@ fn thirty_restarts_and_thirty_reloads_fail_no_request() {
     let [small, medium, slow] = start_with_packages(&mut manager);
     let mut clients = mix(&[small, medium], Duration::from_millis(20));
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
-    let load = Steady::start(manager.target(), clients);
+    let load = Load::start(manager.target(), clients);
     std::thread::sleep(Duration::from_millis(500));
     let began = Instant::now();
     for _ in 0..ROUNDS {
@@ -86,14 +86,14 @@ fn thirty_restarts_and_thirty_reloads_fail_no_request() {
         manager.restart();
     }
     println!("{ROUNDS} restarts in {:?}", began.elapsed());
-    let restarted = load.answered();
+    let restarted = load.response_count();
     let began = Instant::now();
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
     println!("{ROUNDS} reloads in {:?}", began.elapsed());
-    let answered = load.answered();
+    let answered = load.response_count();
     let outcome = load.finish();
     println!("restarts and reloads: {}", outcome.line());
     outcome.assert_none_failed();

@@ -211,10 +211,10 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
         std::fs::remove_file(object).expect("stored");
         assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
         assert!(alerts(&server).contains(&"storage-lost".to_owned()), "{method}");
-        assert!(server.told("status").contains("not in storage: 1;"), "{method}");
+        assert!(server.rspm_stdout("status").contains("not in storage: 1;"), "{method}");
         let file = server.dir().join("alpha_1.0.tar.gz");
         std::fs::write(&file, Tarball::new("alpha", "1.0").bytes()).expect("written");
-        server.told(&format!("add --source=team --replace --path={}", file.display()));
+        server.rspm_stdout(&format!("add --source=team --replace --path={}", file.display()));
         until("it is stored again", || head(&server) == 200);
         assert!(!alerts(&server).contains(&"storage-lost".to_owned()));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 use crate::support::server::{Builder, Server};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_rstudio-pm");
@@ -33,7 +33,7 @@ fn threads(server: &Server) -> Vec<PathBuf> {
 
 /// Every thread runs as that user, in its groups, without a capability and without a way to get one.
 fn assert_runs_as(server: &Server, user: &User) {
-    let groups = end(std::process::Command::new("id").args(["-G", &user.name])).out;
+    let groups = run_to_end(std::process::Command::new("id").args(["-G", &user.name])).out;
     let groups: BTreeSet<String> = groups.split_whitespace().map(str::to_owned).collect();
     assert!(groups.len() > 1, "a user with supplementary groups");
     let threads = threads(server);
@@ -177,7 +177,7 @@ fn nothing_is_created_where_another_user_could_have_placed_a_link() {
 fn an_unknown_user_is_refused() {
     ordinary_user();
     let server = Builder::default().prepare();
-    let ended = end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
+    let ended = run_to_end(server.command(DAEMON).args(["--user", "nobody-at-all"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("Error: --user nobody-at-all: there is no such user"), "{ended:?}");
     assert!(!server.dir().join("data").exists(), "nothing was created");
@@ -187,7 +187,7 @@ fn an_unknown_user_is_refused() {
 fn an_ordinary_user_cannot_switch_to_another_user() {
     ordinary_user();
     let server = Builder::default().prepare();
-    let ended = end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
+    let ended = run_to_end(server.as_nobody(DAEMON).args(["--user", "postgres"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let expected = "Error: --user postgres: only root can switch to another user, and this is nobody";
     assert!(ended.err.contains(expected), "{ended:?}");
@@ -203,7 +203,7 @@ fn a_privileged_port_that_is_refused_is_in_the_server_log_too() {
     let inner = server.as_nobody(DAEMON);
     change_owner(&server, &nobody);
     let mut command = std::process::Command::new("unshare");
-    let ended = end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
+    let ended = run_to_end(command.arg("--net").arg(inner.get_program()).args(inner.get_args()));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let documented = "Could not initialize the HTTP listener: listen tcp :80: bind: permission denied";
     assert!(ended.err.contains(&format!("Error: {documented}\n")), "{ended:?}");

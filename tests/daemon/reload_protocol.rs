@@ -16,12 +16,12 @@ use crate::support::tarball::Tarball;
 fn a_reload_is_announced_with_its_time_in_one_datagram_and_so_is_its_end() {
     let mut manager = Manager::new("");
     manager.start();
-    let before = manager.heard();
+    let before = manager.notification_count();
     manager.signal(Signal::SIGHUP);
-    let message = manager.told(before, "RELOADING=1");
+    let message = manager.wait_for_notification(before, "RELOADING=1");
     let micros = message.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
     assert!(micros.is_some_and(|number| number.parse::<u64>().is_ok_and(|n| n > 0)), "{message}");
-    let ready = manager.told(before, "READY=1");
+    let ready = manager.wait_for_notification(before, "READY=1");
     assert!(ready.contains("STATUS=Online: "), "{ready}");
     manager.stop();
 }
@@ -31,13 +31,13 @@ fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
     let mut manager = Manager::new("");
     manager.start();
     let good = fs::read_to_string(manager.server.config_file()).expect("readable");
-    let before = manager.heard();
+    let before = manager.notification_count();
     fs::write(manager.server.config_file(), format!("{good}\n[CRAN]\nSyncSchedule = never\n"))
         .expect("written");
     let error = manager.server.refused("hup --wait");
     assert!(error.contains("never") && error.ends_with("Nothing was changed."), "{error}");
-    manager.told(before, "RELOADING=1");
-    manager.told(before, "READY=1");
+    manager.wait_for_notification(before, "RELOADING=1");
+    manager.wait_for_notification(before, "READY=1");
     let log = manager.log();
     assert!(log.contains("the configuration was not reloaded: "), "{log}");
     let reason = |line: &str| line.contains("SyncSchedule = \"never\"") && !line.contains("not reloaded");
@@ -47,7 +47,7 @@ fn a_bad_file_changes_nothing_and_the_end_of_the_reload_is_still_announced() {
     );
     assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
     fs::write(manager.server.config_file(), good).expect("written");
-    assert!(manager.server.told("hup").contains("nothing reloadable changed"));
+    assert!(manager.server.rspm_stdout("hup").contains("nothing reloadable changed"));
     manager.stop();
 }
 
@@ -61,7 +61,7 @@ fn hup_prints_what_changed_what_was_ignored_and_what_needs_a_restart() {
     let text = text.replace("URL = http://me:s3cret@127.0.0.1:9", "");
     let text = text.replace("Listen = 127.0.0.1:0", "Listen = 127.0.0.1:1");
     fs::write(server.config_file(), text).expect("written");
-    let output = server.told("hup");
+    let output = server.rspm_stdout("hup");
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], "The configuration was reloaded; 1 property changed:", "{output}");
     assert_eq!(lines[1], "  Logging.SystemLogLevel: INFO → DEBUG", "{output}");
@@ -85,13 +85,13 @@ fn hup_prints_what_changed_what_was_ignored_and_what_needs_a_restart() {
 fn a_hundred_concurrent_hups_cause_few_reloads() {
     let mut manager = Manager::new("");
     manager.start();
-    let before = manager.heard();
+    let before = manager.notification_count();
     for _ in 0..100 {
         manager.signal(Signal::SIGHUP);
     }
-    manager.told(before, "RELOADING=1");
+    manager.wait_for_notification(before, "RELOADING=1");
     // Sent after the signals, and so answered after them.
-    assert!(manager.server.told("hup").contains("nothing reloadable changed"));
+    assert!(manager.server.rspm_stdout("hup").contains("nothing reloadable changed"));
     let reloads = manager.log().matches("configuration reloaded").count();
     assert!((2..50).contains(&reloads), "{reloads}");
     assert_eq!(http::get(&format!("http://{}/__ping__", manager.target().http)).status, 200);
@@ -103,7 +103,7 @@ fn usr1_reopens_logs_and_reloads_nothing() {
     let server = Server::start();
     server.signal(Signal::SIGUSR1);
     server.wait_for_log("log files reopened");
-    server.told("status");
+    server.rspm_stdout("status");
     assert!(!server.log_lines().iter().any(|line| line.contains("reloaded")));
 }
 
@@ -111,12 +111,12 @@ fn usr1_reopens_logs_and_reloads_nothing() {
 fn the_log_level_can_be_set_until_the_next_start() {
     let mut server = Server::start();
     assert_eq!(
-        server.told("config log --level=error"),
+        server.rspm_stdout("config log --level=error"),
         "The level of the server log is ERROR until the next start.\n"
     );
     let before = server.log_lines().len();
     server.signal(Signal::SIGUSR1);
-    assert!(server.told("status").starts_with("Online"));
+    assert!(server.rspm_stdout("status").starts_with("Online"));
     assert_eq!(server.log_lines().len(), before, "{:?}", server.log_lines());
     let error = server.refused("config log --level=loud");
     assert!(error.contains("DEBUG"), "{error}");
@@ -155,7 +155,7 @@ fn a_long_start_requests_time_from_systemd_then_answers_503_and_can_be_stopped()
     let deadline = Instant::now() + Duration::from_secs(30);
     let status = loop {
         if server.admin_socket().exists() && Instant::now() > deadline - Duration::from_secs(19) {
-            break server.told("status");
+            break server.rspm_stdout("status");
         }
         std::thread::sleep(Duration::from_millis(50));
     };
@@ -195,7 +195,7 @@ fn a_notify_socket_that_is_missing_invalid_or_never_read_has_no_effect() {
     for path in ["/nonexistent/notify", "@", "", "relative", "garbage\\x00", &long, &full_path(&server)] {
         let mut server = Builder::default().env("NOTIFY_SOCKET", path).start();
         for _ in 0..20 {
-            server.told("hup");
+            server.rspm_stdout("hup");
         }
         assert_eq!(server.get("/__ping__").status, 200, "{path}");
         let warnings =

@@ -212,7 +212,7 @@ fn reopening_prints_the_files_and_waits_for_other_processes_that_write_to_the_ol
     let managed = ManagedServer::start(30);
     let (log, old) = (managed.log("rstudio-pm.access.log"), managed.log("old"));
     until("the files are there", || log.exists());
-    let output = managed.server.told("logs reopen");
+    let output = managed.server.rspm_stdout("logs reopen");
     let files =
         ["rstudio-pm.log", "rstudio-pm.access.log"].map(|name| managed.log(name).display().to_string());
     assert_eq!(output, format!("Reopened:\n  {}\n  {}\n", files[0], files[1]));

@@ -89,7 +89,7 @@ fn a_missing_directory_is_reported_and_a_reopening_recovers() {
     send_requests(&server, 1);
     until("the old file is written to", || text(&disk.join("gone/access.log")).contains("__ping__"));
     std::fs::create_dir(disk.join("logs")).expect("created");
-    server.told("logs reopen");
+    server.rspm_stdout("logs reopen");
     send_requests(&server, 1);
     until("the new file is written to", || text(&disk.join("logs/access.log")).contains("__ping__"));
     assert_eq!(std::fs::metadata(disk.join("logs/access.log")).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -97,7 +97,7 @@ fn a_missing_directory_is_reported_and_a_reopening_recovers() {
 
 #[test]
 fn a_read_only_file_system_is_reported_with_the_commands_that_make_it_writable() {
-    let Some(disk) = rerun::mounted("-t tmpfs -o ro") else { return };
+    let Some(disk) = rerun::with_mount("-t tmpfs -o ro") else { return };
     let lines = format!("[Server]\nAccessLog = {}\n", disk.join("access.log").display());
     let server = Builder::default().gcfg(&lines).start();
     let log = server.log_lines().join("\n");

@@ -212,7 +212,7 @@ fn a_file_that_is_still_written_to_is_not_compressed() {
 /// The real server, on a file system without creation times: the time of the last line counts.
 #[test]
 fn a_server_that_was_down_at_midnight_rotates_at_the_start_and_logs_which_program_rotates_each_file() {
-    let Some(disk) = rerun::mounted("-t ramfs") else { return };
+    let Some(disk) = rerun::with_mount("-t ramfs") else { return };
     let (old, young) = (disk.join("access.log"), disk.join("service.log"));
     for (path, text) in [(&old, "yesterday\n"), (&young, "today\n")] {
         std::fs::write(path, text).expect("written");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::daemon::no_drop::{one_per_protocol, package, start_with_packages};
-use crate::support::load::{Steady, mix};
+use crate::support::load::{Load, mix};
 use crate::support::manager::Manager;
 
 const ROUNDS: usize = 100;
@@ -18,32 +18,32 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     clients.extend(one_per_protocol(&small, true, Duration::ZERO));
     clients.extend(mix(&[medium], Duration::from_millis(100)));
     clients.extend(one_per_protocol(&slow, true, Duration::from_millis(300)));
-    let load = Steady::start(manager.target(), clients);
+    let load = Load::start(manager.target(), clients);
     let long = package(&manager, "long", 10_000_000).at(1_000_000);
     let part = |what: &str, began: Instant, before: u64| {
         println!(
             "{ROUNDS} {what} in {:.1} s, {} requests, {}",
             began.elapsed().as_secs_f64(),
-            load.answered() - before,
+            load.response_count() - before,
             if load.has_failed() { "some have failed so far" } else { "none has failed so far" }
         );
     };
 
-    let (began, before) = (Instant::now(), load.answered());
+    let (began, before) = (Instant::now(), load.response_count());
     for _ in 0..ROUNDS {
         manager.restart();
     }
     part("restarts", began, before);
 
-    let (began, before) = (Instant::now(), load.answered());
+    let (began, before) = (Instant::now(), load.response_count());
     for _ in 0..ROUNDS {
         manager.reload();
         std::thread::sleep(Duration::from_millis(50));
     }
     part("reloads", began, before);
 
-    let (began, before) = (Instant::now(), load.answered());
-    let downloads = Steady::start(manager.target(), one_per_protocol(&long, false, Duration::ZERO));
+    let (began, before) = (Instant::now(), load.response_count());
+    let downloads = Load::start(manager.target(), one_per_protocol(&long, false, Duration::ZERO));
     for _ in 0..ROUNDS {
         manager.upgrade().expect("an upgrade");
         std::thread::sleep(Duration::from_millis(50));
@@ -52,7 +52,7 @@ fn a_hundred_restarts_reloads_and_upgrades_and_a_million_requests_fail_none() {
     let downloads = downloads.finish();
     println!("downloads of 10 s during them: {}", downloads.line());
 
-    while load.answered() < REQUESTS && !load.has_failed() {
+    while load.response_count() < REQUESTS && !load.has_failed() {
         std::thread::sleep(Duration::from_millis(100));
     }
     let outcome = load.finish();

@@ -87,8 +87,8 @@ fn a_stop_writes_all_counts_and_a_crash_loses_a_few_seconds() {
     until("the database is open", || counted(&server, "alpha") == 2);
     // Offline mode writes the counts before it closes the database.
     assert_eq!(get(&server, FILE, &[]), 200);
-    server.told("offline");
-    server.told("online");
+    server.rspm_stdout("offline");
+    server.rspm_stdout("online");
     until("the database is open", || counted(&server, "alpha") == 3);
 }
 

@@ -14,31 +14,31 @@ fn it_is_notified_online_offline_and_without_the_admin_socket_and_not_by_a_stopp
     manager.env("WATCHDOG_USEC", "200000");
     manager.env("WATCHDOG_PID", "PID");
     manager.start();
-    let mut since = manager.heard();
+    let mut since = manager.notification_count();
     for _ in 0..5 {
-        manager.told(since, PING);
-        since = manager.heard();
+        manager.wait_for_notification(since, PING);
+        since = manager.notification_count();
     }
-    manager.server.told("offline");
+    manager.server.rspm_stdout("offline");
     for _ in 0..5 {
-        manager.told(since, PING);
-        since = manager.heard();
+        manager.wait_for_notification(since, PING);
+        since = manager.notification_count();
     }
-    manager.server.told("online");
+    manager.server.rspm_stdout("online");
     // A removed socket file must not make systemd kill the server repeatedly.
     std::fs::remove_file(manager.server.admin_socket()).expect("removed");
-    let mut since = manager.heard();
+    let mut since = manager.notification_count();
     for _ in 0..5 {
-        manager.told(since, PING);
-        since = manager.heard();
+        manager.wait_for_notification(since, PING);
+        since = manager.notification_count();
     }
     manager.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_millis(300));
-    let since = manager.heard();
+    let since = manager.notification_count();
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(manager.count(since, PING), 0, "{}", manager.log());
     manager.signal(Signal::SIGCONT);
-    manager.told(since, PING);
+    manager.wait_for_notification(since, PING);
     manager.stop();
 }
 
@@ -49,8 +49,8 @@ fn it_is_notified_while_the_server_cannot_serve() {
     let mut manager = manager;
     manager.env("WATCHDOG_USEC", "200000");
     manager.start();
-    let since = manager.heard();
-    manager.told(since, PING);
+    let since = manager.notification_count();
+    manager.wait_for_notification(since, PING);
     manager.stop();
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use rstudio_pm::bundle::Product;
 
 use crate::support::data;
-use crate::support::downloader::{get_cran, got_cran, is_whole, lacks, read, tree};
+use crate::support::downloader::{assert_complete, assert_missing, get_cran, must_get_cran, read, tree};
 use crate::support::mirror_dir::file_url;
 use crate::support::upstream::Upstream;
 
@@ -19,27 +19,27 @@ const WINDOWS: [&str; 5] = ["--include-binaries", "--r-versions", "4.5", "--dist
 async fn binaries_for_windows_are_a_separate_product() {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("bundle");
-    let output = got_cran(&mirror(), &to, &WINDOWS);
+    let output = must_get_cran(&mirror(), &to, &WINDOWS);
     assert!(output.contains("Performing full download of binaries for 4.5-win"), "{output}");
-    is_whole(&to);
+    assert_complete(&to);
     let product = Product::Binaries("4.5-win".to_owned());
     let (_, records, state) = read(&to, &product).await;
-    let binaries = data::cran().builds;
+    let binaries = data::cran().binaries;
     assert_eq!(state.listed(), binaries.len());
     let glue = state.package("", "glue").and_then(|package| package.listed()).expect("glue");
     let path = to.join(product.object_path(glue.object.sha256, "zip"));
-    let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().build("glue"));
+    let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().binary("glue"));
     assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());
     assert!(records.len() == binaries.len() + 1, "{}", records.len());
     // A copy of that bundle.
     let second = dir.path().join("second");
-    got_cran(&file_url(&to), &second, &WINDOWS);
-    is_whole(&second);
+    must_get_cran(&file_url(&to), &second, &WINDOWS);
+    assert_complete(&second);
     assert_eq!(read(&second, &product).await.2.listing(), state.listing());
     // A repeated run changes nothing, and neither does a run without the flag.
     let before = tree(&to);
-    got_cran(&mirror(), &to, &WINDOWS);
-    got_cran(&mirror(), &to, &[]);
+    must_get_cran(&mirror(), &to, &WINDOWS);
+    must_get_cran(&mirror(), &to, &[]);
     assert_eq!(tree(&to), before);
 }
 
@@ -73,7 +73,7 @@ async fn binaries_for_linux_are_fetched_by_the_index_of_their_mirror() {
     let result = get_cran(&upstream.url(), &to, &flags);
     assert_eq!(result.code, Some(1), "{}", result.err);
     assert!(result.err.contains("beta_1.0.tar.gz"), "{}", result.err);
-    lacks(&to, &["beta_1.0.tar.gz"]);
+    assert_missing(&to, &["beta_1.0.tar.gz"]);
     let (_, _, state) = read(&to, &Product::Binaries("4.5-noble".to_owned())).await;
     assert_eq!(state.listing(), ["alpha 1.0"]);
 }
@@ -116,11 +116,11 @@ fn missing_binaries_leave_no_folder_and_old_folders_are_not_a_finding() {
     assert_eq!(result.code, Some(1), "{}", result.err);
     assert!(result.err.trim_end().lines().last().unwrap().contains("not complete"), "{}", result.err);
     assert!(!to.join("bindex").exists());
-    is_whole(&to);
+    assert_complete(&to);
     // Older versions of the program left the folder with its lock.
     fs::create_dir_all(to.join("bindex/4.5-jammy")).unwrap();
     fs::write(to.join("bindex/4.5-jammy/.lock"), "").unwrap();
-    is_whole(&to);
+    assert_complete(&to);
     // An unfinished download is a finding.
     fs::write(to.join("bindex/4.5-jammy/.releases.ndjson"), "").unwrap();
     assert_eq!(crate::support::downloader::validate("cran", &to, &[]).0, 1);
@@ -129,7 +129,7 @@ fn missing_binaries_leave_no_folder_and_old_folders_are_not_a_finding() {
 #[test]
 fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = crate::support::downloader::mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = crate::support::downloader::create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let (url, nowhere) = (mirror.url(), file_url(&dir.path().join("nowhere")));
     let get = |to: &str, more: &[&str]| {
         let to = dir.path().join(to);
@@ -137,7 +137,7 @@ fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given(
         // Without `--requirements-url` the default is requested, which the proxy makes unreachable.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rspm-offline-downloader"));
         command.args(args).args(more).args(["--outbound-proxy", "http://127.0.0.1:9"]);
-        let result = crate::support::process::end(&mut command);
+        let result = crate::support::process::run_to_end(&mut command);
         let last = result.err.trim_end().lines().last().unwrap_or_default().to_owned();
         (result.code, last)
     };
@@ -153,6 +153,6 @@ fn packages_are_complete_without_rules_unless_the_address_of_the_rules_is_given(
     ] {
         let (status, last) = get(to, more);
         assert!(status == Some(code) && last.contains(word), "{to}: {status:?} {last}");
-        is_whole(&dir.path().join(to));
+        assert_complete(&dir.path().join(to));
     }
 }

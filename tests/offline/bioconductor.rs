@@ -5,12 +5,14 @@ use std::fs;
 use rstudio_pm::bundle::Product;
 
 use crate::support::data;
-use crate::support::downloader::{command, copy_over, get_cran, is_whole, read, reader, run, tree, validate};
-use crate::support::mirror_dir::{Shelf, file_url};
-use crate::support::process::Ended;
+use crate::support::downloader::{
+    assert_complete, command, copy_over, get_cran, open_bundle, read, run, tree, validate,
+};
+use crate::support::mirror_dir::{MirrorDir, file_url};
+use crate::support::process::ProcessOutput;
 use crate::support::upstream::{Fault, Upstream};
 
-fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {
+fn get(from: &str, to: &std::path::Path, more: &[&str]) -> ProcessOutput {
     run(&[&["get", "bioconductor", "--base-url", from, "--destination", to.to_str().unwrap()], more].concat())
 }
 
@@ -36,7 +38,7 @@ async fn each_version_of_a_mirror_is_a_separate_product() {
     }
     assert!(!dir.path().join("bioc/v4/3.21").exists(), "the version is not on the mirror");
     assert_eq!(fs::read(dir.path().join("bioc/v4/version.txt")).unwrap(), b"4\n");
-    let config = reader(dir.path()).bioconductor().await.unwrap().expect("config.yaml");
+    let config = open_bundle(dir.path()).bioconductor().await.unwrap().expect("config.yaml");
     assert!(config.config_yaml.contains("release_version: \"3.20\""));
     assert_eq!(validate("bioconductor", dir.path(), &["--packages"]), (0, Vec::new()));
     // A repeated run changes nothing.
@@ -107,7 +109,7 @@ async fn a_bundle_of_bioconductor_can_be_copied_and_restricted() {
 #[test]
 fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
-    let mut cran_mirror = Shelf::new(dir.path().join("mirror"));
+    let mut cran_mirror = MirrorDir::new(dir.path().join("mirror"));
     for n in 0..20 {
         cran_mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
     }
@@ -137,7 +139,7 @@ fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
             assert!(child.wait().unwrap().success());
         }
     }
-    is_whole(&to);
+    assert_complete(&to);
     assert_eq!(validate("bioconductor", &to, &["--packages"]), (0, Vec::new()));
     let rules = fs::read_dir(to.join("sysreqs")).unwrap().count();
     assert_eq!(rules, 3, "a head, one file, a lock");
@@ -146,7 +148,7 @@ fn cran_and_bioconductor_are_downloaded_to_one_destination_at_the_same_time() {
 #[test]
 fn replaced_rules_that_remain_in_a_copy_are_not_a_finding() {
     let dir = tempfile::tempdir().unwrap();
-    let mut cran_mirror = Shelf::new(dir.path().join("mirror"));
+    let mut cran_mirror = MirrorDir::new(dir.path().join("mirror"));
     cran_mirror.simple("alpha", "1.0", "2020-01-01");
     cran_mirror.write();
     let (to, copy) = (dir.path().join("bundle"), dir.path().join("copy"));
@@ -159,6 +161,6 @@ fn replaced_rules_that_remain_in_a_copy_are_not_a_finding() {
     }
     let files = |root: &std::path::Path| fs::read_dir(root.join("sysreqs")).unwrap().count();
     assert_eq!((files(&to), files(&copy)), (3, 4));
-    is_whole(&to);
-    is_whole(&copy);
+    assert_complete(&to);
+    assert_complete(&copy);
 }

@@ -2,12 +2,14 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, objects, read, reader_of};
-use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::downloader::{
+    assert_complete, bundle, get_cran, must_get_cran, objects, open_bundle_at, read,
+};
+use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::upstream::Upstream;
 
-fn write_mirror(dir: &std::path::Path) -> Shelf {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+fn write_mirror(dir: &std::path::Path) -> MirrorDir {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("alpha", "1.1", "2020-02-01");
     mirror.simple("beta", "1.0", "2020-01-02");
@@ -22,29 +24,29 @@ async fn a_copy_of_a_bundle_is_equal_to_the_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    got_cran(&mirror.url(), &first, &[]);
+    must_get_cran(&mirror.url(), &first, &[]);
     let web = Upstream::of(&first);
-    let output = got_cran(&web.url(), &second, &[]);
+    let output = must_get_cran(&web.url(), &second, &[]);
     assert!(output.contains("Performing full download of schema version v3"), "{output}");
-    is_whole(&second);
+    assert_complete(&second);
     assert_eq!(objects(&first), objects(&second));
     let ((one, records, state), (two, copied_records, copied_state)) =
         (read(&first, &Product::Cran).await, read(&second, &Product::Cran).await);
     assert_eq!((copied_records, copied_state.listing()), (records, state.listing()));
     assert_eq!(two.head.upstream.serial, Some(one.head.serial));
     // READMEs are copied.
-    let bundle = crate::support::downloader::reader(&second);
+    let bundle = crate::support::downloader::open_bundle(&second);
     let readmes = bundle.readmes(&Product::Cran, &two.head.segments[0]).await.unwrap();
     assert_eq!(readmes.len(), 4);
     // Later runs fetch only new packages.
     mirror.simple("delta", "1.0", "2020-03-01");
     mirror.write();
-    got_cran(&mirror.url(), &first, &[]);
+    must_get_cran(&mirror.url(), &first, &[]);
     let web = Upstream::of(&first);
-    got_cran(&web.url(), &second, &[]);
-    let packages = web.asked().iter().filter(|request| request.path.contains("/obj/")).count();
+    must_get_cran(&web.url(), &second, &[]);
+    let packages = web.take_requests().iter().filter(|request| request.path.contains("/obj/")).count();
     assert_eq!(packages, 1);
-    is_whole(&second);
+    assert_complete(&second);
     assert_eq!(read(&second, &Product::Cran).await.2.listing(), mirror.listing());
 }
 
@@ -53,11 +55,11 @@ async fn a_subset_can_be_downloaded_from_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    got_cran(&mirror.url(), &first, &[]);
+    must_get_cran(&mirror.url(), &first, &[]);
     let list = dir.path().join("list");
     std::fs::write(&list, "alpha\n").unwrap();
-    got_cran(&file_url(&first), &second, &["--file-in", list.to_str().unwrap()]);
-    is_whole(&second);
+    must_get_cran(&file_url(&first), &second, &["--file-in", list.to_str().unwrap()]);
+    assert_complete(&second);
     let (_, _, state) = read(&second, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (vec!["alpha 1.1".to_owned()], 2));
 }
@@ -67,7 +69,7 @@ fn an_incomplete_bundle_is_not_copied() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = write_mirror(dir.path());
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
-    got_cran(&mirror.url(), &first, &[]);
+    must_get_cran(&mirror.url(), &first, &[]);
     let log = first.join("v3/1/log");
     let segment = std::fs::read_dir(&log).unwrap().next().unwrap().unwrap().path();
     let bytes = std::fs::read(&segment).unwrap();
@@ -87,14 +89,14 @@ async fn a_bundle_can_be_read_over_http() {
     let mirror = write_mirror(dir.path());
     let to = bundle(dir.path(), &mirror);
     let web = Upstream::of(&to);
-    let bundle = reader_of(&web.url());
+    let bundle = open_bundle_at(&web.url());
     assert!(bundle.has(&Product::Cran).await.unwrap());
     let verified = bundle.head(&Product::Cran).await.unwrap();
-    assert_eq!(verified, crate::support::downloader::reader(&to).head(&Product::Cran).await.unwrap());
+    assert_eq!(verified, crate::support::downloader::open_bundle(&to).head(&Product::Cran).await.unwrap());
     // A web server that answers every path with a page has no bundle.
     let pages = Upstream::empty();
     pages.always("v3/version.txt", crate::support::upstream::Fault::Html);
-    assert!(!reader_of(&pages.url()).has(&Product::Cran).await.unwrap());
+    assert!(!open_bundle_at(&pages.url()).has(&Product::Cran).await.unwrap());
 }
 
 #[test]

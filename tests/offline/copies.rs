@@ -6,7 +6,7 @@ use std::path::Path;
 use rstudio_pm::bundle::{Product, ProductState};
 use rstudio_pm::upstream::origin::bundle::{Bundle, BundleError};
 
-use crate::support::downloader::{got_cran, mirror, reader, tree};
+use crate::support::downloader::{create_mirror, must_get_cran, open_bundle, tree};
 
 /// Applies all metadata of the head as a server does.
 async fn apply(bundle: &Bundle) -> Result<Vec<String>, BundleError> {
@@ -30,15 +30,16 @@ fn write_part(root: &Path, path: &str, bytes: &[u8], size: usize) {
 #[tokio::test]
 async fn a_copy_in_progress_has_the_old_state_or_the_new_one_and_none_between() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
+    let mut mirror =
+        create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     let origin = dir.path().join("origin");
-    got_cran(&mirror.url(), &origin, &[]);
+    must_get_cran(&mirror.url(), &origin, &[]);
     let (old, old_files) = (mirror.listing(), tree(&origin));
     mirror.simple("alpha", "1.1", "2020-02-01");
     mirror.archive("beta", "2020-02-02");
     mirror.simple("gamma", "1.0", "2020-02-03");
     mirror.write();
-    got_cran(&mirror.url(), &origin, &[]);
+    must_get_cran(&mirror.url(), &origin, &[]);
     let (new, new_files) = (mirror.listing(), tree(&origin));
     let changed: Vec<(&String, &Vec<u8>)> =
         new_files.iter().filter(|(path, bytes)| old_files.get(*path) != Some(*bytes)).collect();
@@ -54,7 +55,7 @@ async fn a_copy_in_progress_has_the_old_state_or_the_new_one_and_none_between() 
         for (path, bytes) in &old_files {
             write_part(&to, path, bytes, bytes.len());
         }
-        let bundle = reader(&to);
+        let bundle = open_bundle(&to);
         let (mut is_new, mut refused) = (false, 0);
         for (path, bytes) in files {
             for quarter in 0..=4 {

@@ -4,18 +4,18 @@ use rstudio_pm::bundle::Product;
 use rstudio_pm::upstream::origin::bundle::BundleError;
 
 use crate::support::downloader::{
-    copy_over, get_cran, got_cran, is_whole, mirror, objects, read, reader, validate,
+    assert_complete, copy_over, create_mirror, get_cran, must_get_cran, objects, open_bundle, read, validate,
 };
-use crate::support::mirror_dir::Shelf;
+use crate::support::mirror_dir::MirrorDir;
 
 /// A mirror with old releases and a bundle of it.
-fn history(dir: &std::path::Path) -> (Shelf, std::path::PathBuf) {
-    let mirror = mirror(
+fn history(dir: &std::path::Path) -> (MirrorDir, std::path::PathBuf) {
+    let mirror = create_mirror(
         dir,
         &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-02"), ("gamma", "1.0", "2020-01-03")],
     );
     let base = dir.join("base");
-    got_cran(&mirror.url(), &base, &[]);
+    must_get_cran(&mirror.url(), &base, &[]);
     (mirror, base)
 }
 
@@ -35,18 +35,18 @@ async fn a_difference_copied_over_its_base_is_a_complete_bundle() {
     // Times of segments have a resolution of one second.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let disk = dir.path().join("stick");
-    let output = got_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
+    let output = must_get_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
     assert!(output.contains(&format!("incremental download from {today} of schema version v3")), "{output}");
     assert_eq!(objects(&disk).len(), 2, "only new packages");
     // Without the base it is reported as a difference.
     let (code, findings) = validate("cran", &disk, &["--packages"]);
     assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
     assert!(findings[0].2.contains("the base is missing") && findings[0].2.contains(&today), "{findings:?}");
-    let error = reader(&disk).head(&Product::Cran).await.expect_err("no base");
+    let error = open_bundle(&disk).head(&Product::Cran).await.expect_err("no base");
     assert!(matches!(&error, BundleError::NoBase { .. }) && error.is_partial(), "{error}");
     // Copied over the base it is complete.
     copy_over(&disk, &base);
-    is_whole(&base);
+    assert_complete(&base);
     let (_, _, state) = read(&base, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (mirror.listing(), 5));
     assert_eq!(state.missing().len(), 0);
@@ -62,15 +62,15 @@ async fn a_server_that_applied_the_base_applies_only_the_difference() {
     mirror.write();
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let disk = dir.path().join("stick");
-    got_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
+    must_get_cran(&mirror.url(), &disk, &["--starting-snapshot", &today]);
     copy_over(&disk, &base);
     let (verified, _, _) = read(&base, &Product::Cran).await;
     assert_eq!((verified.since(0).len(), verified.since(serial).len()), (2, 1));
     // The merged bundle can be updated.
     mirror.simple("alpha", "1.2", &today);
     mirror.write();
-    got_cran(&mirror.url(), &base, &[]);
-    is_whole(&base);
+    must_get_cran(&mirror.url(), &base, &[]);
+    assert_complete(&base);
     assert_eq!(read(&base, &Product::Cran).await.2.listing(), mirror.listing());
 }
 
@@ -83,14 +83,14 @@ fn a_bundle_whose_packages_were_moved_away_gets_only_new_packages() {
     let today = today();
     mirror.simple("alpha", "1.1", &today);
     mirror.write();
-    got_cran(&mirror.url(), &base, &["--starting-snapshot", &today]);
+    must_get_cran(&mirror.url(), &base, &["--starting-snapshot", &today]);
     assert_eq!(objects(&base).len(), 1);
     let (code, findings) = validate("cran", &base, &["--packages"]);
     assert_eq!((code, findings.len()), (1, 3), "{findings:?}");
     assert!(findings.iter().all(|(word, ..)| word == "missing"));
     // Without the flag every missing package is fetched again.
-    got_cran(&mirror.url(), &base, &[]);
-    is_whole(&base);
+    must_get_cran(&mirror.url(), &base, &[]);
+    assert_complete(&base);
 }
 
 #[test]

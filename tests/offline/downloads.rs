@@ -6,9 +6,10 @@ use rstudio_pm::upstream::origin::bundle::BundleError;
 use sha2::Digest;
 
 use crate::support::downloader::{
-    bundle, get_cran, got_cran, is_whole, mirror, objects, odd, read, reader, tree,
+    assert_complete, bundle, create_mirror, get_cran, must_get_cran, objects, open_bundle, path_with_spaces,
+    read, tree,
 };
-use crate::support::mirror_dir::Shelf;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::upstream::Upstream;
 use crate::support::{data, mirror_dir};
 
@@ -17,9 +18,9 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror");
     let url = mirror_dir::file_url(&mirror.canonicalize().unwrap());
-    let output = got_cran(&url, dir.path(), &[]);
+    let output = must_get_cran(&url, dir.path(), &[]);
     assert!(output.contains("Performing full download of schema version v3"), "{output}");
-    is_whole(dir.path());
+    assert_complete(dir.path());
     let (verified, records, state) = read(dir.path(), &Product::Cran).await;
     let cran = data::cran();
     let (listed, archived) = cran.counts();
@@ -43,7 +44,7 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
         (bytes, r6.obj.sha256)
     );
     // Its README is in the bundle.
-    let bundle = reader(dir.path());
+    let bundle = open_bundle(dir.path());
     let mut readmes = Vec::new();
     for segment in verified.since(0) {
         readmes.extend(bundle.readmes(&Product::Cran, segment).await.unwrap());
@@ -57,32 +58,33 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
 #[tokio::test]
 async fn a_second_run_fetches_only_new_files() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
-    let to = odd(dir.path());
+    let mut mirror =
+        create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
+    let to = path_with_spaces(dir.path());
     let upstream = Upstream::of(&mirror.root);
-    got_cran(&upstream.url(), &to, &[]);
-    is_whole(&to);
-    upstream.asked();
-    let output = got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
+    assert_complete(&to);
+    upstream.take_requests();
+    let output = must_get_cran(&upstream.url(), &to, &[]);
     assert!(
         output.contains("Performing incremental download after ") && output.contains("nothing is new"),
         "{output}"
     );
-    assert!(upstream.asked().iter().all(|request| !request.path.ends_with(".tar.gz")));
+    assert!(upstream.take_requests().iter().all(|request| !request.path.ends_with(".tar.gz")));
     let (first, before) = (read(&to, &Product::Cran).await.0, tree(&to));
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.archive("beta", "2020-03-02");
     mirror.write();
     let upstream = Upstream::of(&mirror.root);
-    got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
     let fetched: Vec<String> = upstream
-        .asked()
+        .take_requests()
         .into_iter()
         .map(|request| request.path)
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
     assert_eq!(fetched, ["src/contrib/alpha_1.1.tar.gz"]);
-    is_whole(&to);
+    assert_complete(&to);
     let (second, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.listing(), mirror.listing());
     assert_eq!(second.since(first.head.serial).len(), 1);
@@ -97,7 +99,7 @@ async fn a_second_run_fetches_only_new_files() {
 #[tokio::test]
 async fn days_of_events_are_those_of_file_times_and_packages_in() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.simple("beta", "1.0", "2020-02-01");
@@ -123,12 +125,12 @@ async fn days_of_events_are_those_of_file_times_and_packages_in() {
 async fn a_version_published_twice_is_stored_twice() {
     use crate::support::tarball::Tarball;
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mut mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = bundle(dir.path(), &mirror);
     mirror.publish(&Tarball::new("alpha", "1.0").with("README.md", "# other\n"), "2020-05-01");
     mirror.write();
-    got_cran(&mirror.url(), &to, &[]);
-    is_whole(&to);
+    must_get_cran(&mirror.url(), &to, &[]);
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(
         (state.listing(), state.releases().count(), objects(&to).len()),
@@ -141,16 +143,17 @@ async fn a_version_published_twice_is_stored_twice() {
 #[test]
 fn a_dry_run_reports_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
+    let mut mirror =
+        create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-01-02")]);
     let to = dir.path().join("bundle");
-    let output = got_cran(&mirror.url(), &to, &["--dryrun"]);
+    let output = must_get_cran(&mirror.url(), &to, &["--dryrun"]);
     assert!(output.contains("2 files, ") && output.contains("would be fetched; 0 already exist"), "{output}");
     assert!(!to.exists());
-    got_cran(&mirror.url(), &to, &[]);
+    must_get_cran(&mirror.url(), &to, &[]);
     let before = tree(&to);
     mirror.simple("beta", "1.0", "2020-01-03");
     mirror.write();
-    let output = got_cran(&mirror.url(), &to, &["--dryrun"]);
+    let output = must_get_cran(&mirror.url(), &to, &["--dryrun"]);
     assert!(output.contains("1 files, ") && output.contains("2 already exist"), "{output}");
     assert_eq!(tree(&to), before);
 }
@@ -158,7 +161,7 @@ fn a_dry_run_reports_and_writes_nothing() {
 #[test]
 fn quiet_prints_nothing_without_errors() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let result = get_cran(&mirror.url(), &dir.path().join("bundle"), &["-q"]);
     assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (Some(0), "", ""));
 }
@@ -168,13 +171,13 @@ async fn rules_and_distributions_are_in_the_bundle() {
     use crate::support::rules;
     use rstudio_pm::bundle::shared::SharedFolder;
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     rules::folder(&dir.path().join("rules"), &["libcurl"]);
     let to = dir.path().join("bundle");
     let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
-    got_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
-    is_whole(&to);
-    let bundle = reader(&to);
+    must_get_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
+    assert_complete(&to);
+    let bundle = open_bundle(&to);
     let head = bundle.shared(SharedFolder::Requirements).await.unwrap().expect("rules");
     let text = bundle.shared_file(SharedFolder::Requirements, &head.files["rules"]).await.unwrap();
     let base = rstudio_pm::r::sysreqs::RuleBase::from_document(&text).unwrap();
@@ -184,7 +187,7 @@ async fn rules_and_distributions_are_in_the_bundle() {
     assert!(String::from_utf8(text).unwrap().contains("\"noble\""));
     // A repeated run changes nothing; rules that cannot be fetched are reported and do not change the bundle.
     let before = tree(&to);
-    got_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
+    must_get_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
     assert_eq!(tree(&to), before);
     let result = get_cran(&mirror.url(), &to, &["--requirements-url", "file:///nowhere/rules"]);
     assert_eq!(result.code, Some(1));
@@ -195,26 +198,26 @@ async fn rules_and_distributions_are_in_the_bundle() {
 #[tokio::test]
 async fn the_error_of_a_missing_bundle_names_the_missing_file() {
     let dir = tempfile::tempdir().unwrap();
-    let error = reader(dir.path()).head(&Product::Cran).await.expect_err("nothing");
+    let error = open_bundle(dir.path()).head(&Product::Cran).await.expect_err("nothing");
     assert!(matches!(&error, BundleError::Absent { file, .. } if file == "v3/1/head.json"), "{error}");
-    assert!(!reader(dir.path()).has(&Product::Cran).await.unwrap());
+    assert!(!open_bundle(dir.path()).has(&Product::Cran).await.unwrap());
 }
 
 #[test]
 fn old_schemas_are_reported_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = dir.path().join("bundle");
     for old in ["v2/old", "bioc/v3/old", "v9/new"] {
         std::fs::create_dir_all(to.join(old).parent().unwrap()).unwrap();
         std::fs::write(to.join(old), "x").unwrap();
     }
-    let output = got_cran(&mirror.url(), &to, &[]);
+    let output = must_get_cran(&mirror.url(), &to, &[]);
     assert!(output.contains("/v2 is of an older schema and can be removed"), "{output}");
     assert!(
         output.contains("/bioc/v3 is of an older schema and can be removed") && !output.contains("/v9 is"),
         "{output}"
     );
     assert!(to.join("v2/old").exists() && to.join("bioc/v3/old").exists());
-    is_whole(&to);
+    assert_complete(&to);
 }

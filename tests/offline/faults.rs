@@ -6,14 +6,14 @@ use std::time::Duration;
 use rstudio_pm::bundle::{Product, seal};
 
 use crate::support::downloader::{
-    bundle, get_cran, got_cran, is_whole, lacks, objects, read, tree, validate,
+    assert_complete, assert_missing, bundle, get_cran, must_get_cran, objects, read, tree, validate,
 };
-use crate::support::mirror_dir::Shelf;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
-fn write_mirror(dir: &std::path::Path) -> Shelf {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+fn write_mirror(dir: &std::path::Path) -> MirrorDir {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("alpha", "1.1", "2020-02-01");
     for n in 0..20 {
@@ -76,14 +76,17 @@ async fn a_file_of_the_wrong_size_or_with_a_flipped_bit_is_refused() {
     assert!(
         result.err.contains("3 files could not be fetched") && result.err.contains("Run the command again")
     );
-    lacks(&to, &[short, flipped, missing]);
+    assert_missing(&to, &[short, flipped, missing]);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.listed(), mirror.listing().len() - 3);
     // The mirror is repaired; the next run fetches the files.
     let upstream = Upstream::of(&mirror.root);
-    got_cran(&upstream.url(), &to, &[]);
-    assert_eq!(upstream.asked().iter().filter(|request| request.path.ends_with(".tar.gz")).count(), 3);
-    is_whole(&to);
+    must_get_cran(&upstream.url(), &to, &[]);
+    assert_eq!(
+        upstream.take_requests().iter().filter(|request| request.path.ends_with(".tar.gz")).count(),
+        3
+    );
+    assert_complete(&to);
     assert_eq!(read(&to, &Product::Cran).await.2.listing(), mirror.listing());
 }
 
@@ -100,7 +103,7 @@ async fn a_new_version_that_cannot_be_fetched_leaves_the_old_one_listed() {
     assert_eq!(result.code, Some(1));
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert!(state.listing().contains(&"alpha 1.1".to_owned()), "{:?}", state.listing());
-    lacks(&to, &["src/contrib/alpha_2.0.tar.gz"]);
+    assert_missing(&to, &["src/contrib/alpha_2.0.tar.gz"]);
 }
 
 #[tokio::test]
@@ -115,7 +118,7 @@ async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched()
         let to = to.clone();
         std::thread::spawn(move || get_cran(&url, &to, &["--concurrency", "1"]))
     };
-    while !upstream.asked().iter().any(|request| request.path.ends_with("current.rds")) {
+    while !upstream.take_requests().iter().any(|request| request.path.ends_with("current.rds")) {
         std::thread::sleep(Duration::from_millis(5));
     }
     mirror.simple("alpha", "1.2", "2020-06-01");
@@ -126,7 +129,7 @@ async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched()
     upstream.remove("src/contrib/alpha_1.1.tar.gz");
     let result = running.join().unwrap();
     assert_eq!(result.code, Some(0), "{}", result.err);
-    is_whole(&to);
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!((state.listing(), objects(&to).len()), (mirror.listing(), mirror.files()));
 }
@@ -149,7 +152,7 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     };
     // Each time the newest file is being downloaded, another one replaces it.
     for (version, day) in [("1.2", "2020-06-01"), ("1.3", "2020-07-01"), ("1.4", "2020-08-01")] {
-        while !upstream.under_way().contains(&newest) {
+        while !upstream.pending().contains(&newest) {
             assert!(!running.is_finished(), "it ended before {version}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -162,13 +165,13 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     }
     let result = running.join().unwrap();
     assert_eq!(result.code, Some(0), "{}", result.err);
-    is_whole(&to);
+    assert_complete(&to);
     // The next run fetches the changes during the last round, and nothing else.
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert!(state.listing().contains(&"alpha 1.3".to_owned()), "{:?}", state.listing());
-    upstream.asked();
-    got_cran(&url, &to, &[]);
-    let paths = upstream.asked().into_iter().map(|request| request.path);
+    upstream.take_requests();
+    must_get_cran(&url, &to, &[]);
+    let paths = upstream.take_requests().into_iter().map(|request| request.path);
     assert_eq!(paths.filter(|path| path.ends_with(".tar.gz")).collect::<Vec<_>>(), [newest]);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!((state.listing(), objects(&to).len()), (mirror.listing(), mirror.files()));
@@ -183,8 +186,8 @@ fn requests_to_a_busy_mirror_are_repeated_and_an_unavailable_mirror_ends_the_run
         .fail("src/contrib/alpha_1.1.tar.gz", [Fault::Status(503, "Retry-After: 1"), Fault::Status(429, "")]);
     upstream.fail("src/contrib/PACKAGES", [Fault::Status(502, "")]);
     let to = dir.path().join("bundle");
-    got_cran(&upstream.url(), &to, &[]);
-    is_whole(&to);
+    must_get_cran(&upstream.url(), &to, &[]);
+    assert_complete(&to);
     let unavailable = Upstream::of(&mirror.root);
     for path in tree(&mirror.root).into_keys().filter(|path| path.ends_with(".tar.gz")) {
         unavailable.always(&path, Fault::Status(500, "Retry-After: 999"));
@@ -216,8 +219,8 @@ fn an_index_that_lost_a_fifth_is_refused_until_it_is_accepted() {
         result.err
     );
     assert_eq!(tree(&to), before);
-    got_cran(&mirror.url(), &to, &["--accept-loss"]);
-    is_whole(&to);
+    must_get_cran(&mirror.url(), &to, &["--accept-loss"]);
+    assert_complete(&to);
 }
 
 #[test]
@@ -257,7 +260,7 @@ fn a_damaged_destination_is_reported() {
 }
 
 /// Adds two versions of a package, one of them archived: the index has no checksum of an archived version.
-fn odd(mirror: &mut Shelf) {
+fn odd(mirror: &mut MirrorDir) {
     let mut odd = Tarball::new("odd", "1.0");
     odd.fields = "Encoding: latin1\n".to_owned();
     mirror.publish(&odd, "2020-01-01");
@@ -277,9 +280,9 @@ async fn a_file_that_is_not_a_package_is_stored_and_reported() {
     bytes[middle..middle + 20].fill(0);
     fs::write(&path, &bytes).unwrap();
     let to = dir.path().join("bundle");
-    let output = got_cran(&mirror.url(), &to, &[]);
+    let output = must_get_cran(&mirror.url(), &to, &[]);
     assert!(output.contains("Archive/odd/odd_1.0.tar.gz is kept as it is"), "{output}");
-    is_whole(&to);
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.package("", "odd").map(|package| package.releases.len()), Some(2));
 }
@@ -297,21 +300,21 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again() {
     damaged[middle..middle + 20].fill(0);
     upstream.put(path, damaged);
     let to = dir.path().join("bundle");
-    let requests = || upstream.asked().iter().filter(|request| request.path == path).count();
-    let output = got_cran(&upstream.url(), &to, &[]);
+    let requests = || upstream.take_requests().iter().filter(|request| request.path == path).count();
+    let output = must_get_cran(&upstream.url(), &to, &[]);
     assert!(output.contains("the next run fetches it again"), "{output}");
     assert_eq!(requests(), 2, "it is fetched twice");
-    is_whole(&to);
+    assert_complete(&to);
     upstream.put(path, intact.clone());
-    got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
     assert_eq!(requests(), 1);
-    is_whole(&to);
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     let digest = seal::digest(&intact);
     let releases = &state.package("", "odd").unwrap().releases;
     assert!(releases.iter().any(|release| release.version == "1.0" && release.object.sha256 == digest));
     assert!(objects(&to).iter().any(|path| path.contains(&digest.to_string())));
-    got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
     assert_eq!(requests(), 0, "it is intact");
 }
 
@@ -327,15 +330,15 @@ fn an_archive_that_is_damaged_on_the_mirror_is_fetched_by_one_more_run() {
     damaged[middle..middle + 20].fill(0);
     upstream.put(path, damaged);
     let to = dir.path().join("bundle");
-    let requests = || upstream.asked().iter().filter(|request| request.path == path).count();
-    got_cran(&upstream.url(), &to, &[]);
-    let second = got_cran(&upstream.url(), &to, &[]);
+    let requests = || upstream.take_requests().iter().filter(|request| request.path == path).count();
+    must_get_cran(&upstream.url(), &to, &[]);
+    let second = must_get_cran(&upstream.url(), &to, &[]);
     assert!(second.contains("is kept as it is") && !second.contains("the next run"), "{second}");
     assert_eq!(requests(), 4, "each run fetches it twice");
-    let third = got_cran(&upstream.url(), &to, &[]);
+    let third = must_get_cran(&upstream.url(), &to, &[]);
     assert!(third.contains("nothing is new"), "{third}");
     assert_eq!(requests(), 0);
-    is_whole(&to);
+    assert_complete(&to);
 }
 
 #[test]

@@ -4,27 +4,29 @@ use std::path::{Path, PathBuf};
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, mirror, objects, read, tree};
-use crate::support::mirror_dir::Shelf;
+use crate::support::downloader::{
+    assert_complete, create_mirror, get_cran, must_get_cran, objects, read, tree,
+};
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::upstream::{Fault, Upstream};
 
 const STATE: &str = "v3/1/.seen.json";
 
 /// A complete bundle of a mirror with archived packages.
-fn bundle(dir: &Path) -> (Shelf, Upstream, PathBuf) {
-    let mirror = mirror(
+fn bundle(dir: &Path) -> (MirrorDir, Upstream, PathBuf) {
+    let mirror = create_mirror(
         dir,
         &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01"), ("beta", "1.0", "2020-02-01")],
     );
     let (upstream, to) = (Upstream::of(&mirror.root), dir.join("bundle"));
-    got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
     (mirror, upstream, to)
 }
 
 /// The requests since the last call: path and status, in the order of paths.
 fn requests(upstream: &Upstream) -> Vec<(String, u16)> {
     let mut requests: Vec<_> =
-        upstream.asked().into_iter().map(|request| (request.path, request.status)).collect();
+        upstream.take_requests().into_iter().map(|request| (request.path, request.status)).collect();
     requests.sort();
     requests
 }
@@ -33,9 +35,9 @@ fn requests(upstream: &Upstream) -> Vec<(String, u16)> {
 fn nothing_is_downloaded_twice_when_nothing_changed() {
     let dir = tempfile::tempdir().unwrap();
     let (_, upstream, to) = bundle(dir.path());
-    upstream.asked();
+    upstream.take_requests();
     let before = tree(&to);
-    let output = got_cran(&upstream.url(), &to, &[]);
+    let output = must_get_cran(&upstream.url(), &to, &[]);
     assert!(output.contains("after ") && output.contains("cran: nothing is new"), "{output}");
     let contrib = |file: &str, status| (format!("src/contrib/{file}"), status);
     let mut expected = vec![
@@ -63,15 +65,15 @@ fn removed_and_truncated_files_of_the_bundle_are_fetched_again() {
         } else {
             std::fs::remove_file(&object).unwrap();
         }
-        upstream.asked();
-        got_cran(&upstream.url(), &to, &[]);
+        upstream.take_requests();
+        must_get_cran(&upstream.url(), &to, &[]);
         let fetched = requests(&upstream).into_iter().filter(|(path, _)| path.ends_with(".tar.gz")).count();
         assert_eq!((fetched, std::fs::read(&object).unwrap() == bytes), (1, true), "truncated: {truncated}");
-        is_whole(&to);
+        assert_complete(&to);
     }
     // A file that is not a package of the bundle is ignored.
     std::fs::write(object.with_extension("bak"), "x").unwrap();
-    assert!(got_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
+    assert!(must_get_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
 }
 
 #[tokio::test]
@@ -83,7 +85,7 @@ async fn changes_of_the_mirror_are_detected() {
     for (path, bytes) in tree(&mirror.root) {
         upstream.put(&path, bytes);
     }
-    assert!(!got_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
+    assert!(!must_get_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
     assert_eq!(read(&to, &Product::Cran).await.2.listing(), mirror.listing());
     // A new table is a change: it declares more.
     upstream.put("src/contrib/PACKAGES.gz", b"<html>".to_vec());
@@ -113,10 +115,10 @@ fn a_mirror_without_validators_is_read_again() {
         upstream.always(&path, Fault::Plain);
     }
     let to = dir.path().join("plain");
-    got_cran(&upstream.url(), &to, &[]);
+    must_get_cran(&upstream.url(), &to, &[]);
     assert!(!to.join(STATE).exists());
-    upstream.asked();
-    assert!(got_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
+    upstream.take_requests();
+    assert!(must_get_cran(&upstream.url(), &to, &[]).contains("nothing is new"));
     assert!(requests(&upstream).contains(&("src/contrib/PACKAGES".to_owned(), 200)));
 }
 
@@ -125,20 +127,20 @@ fn another_mirror_or_an_unfinished_download_is_read_completely() {
     let dir = tempfile::tempdir().unwrap();
     let (mirror, _, to) = bundle(dir.path());
     let other = Upstream::of(&mirror.root);
-    got_cran(&other.url(), &to, &[]);
+    must_get_cran(&other.url(), &to, &[]);
     assert!(requests(&other).contains(&("src/contrib/PACKAGES".to_owned(), 200)));
     // The state of this mirror is stored now; an empty journal of an interrupted run is still completed.
     std::fs::write(to.join("v3/1/.releases.ndjson"), "").unwrap();
     std::fs::write(to.join("v3/1/.readmes.ndjson"), "").unwrap();
-    got_cran(&other.url(), &to, &[]);
+    must_get_cran(&other.url(), &to, &[]);
     assert!(requests(&other).contains(&("src/contrib/PACKAGES".to_owned(), 200)));
-    is_whole(&to);
+    assert_complete(&to);
     // Without the stored state, or with a damaged one, everything is read.
     for state in ["", "{}"] {
         std::fs::write(to.join(STATE), state).unwrap();
-        got_cran(&other.url(), &to, &[]);
+        must_get_cran(&other.url(), &to, &[]);
         assert!(requests(&other).contains(&("src/contrib/PACKAGES".to_owned(), 200)), "{state}");
     }
-    got_cran(&other.url(), &to, &[]);
+    must_get_cran(&other.url(), &to, &[]);
     assert!(requests(&other).contains(&("src/contrib/PACKAGES".to_owned(), 304)));
 }

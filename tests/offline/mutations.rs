@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::support::downloader::{copy_over, got_cran, is_whole, mirror, tree, validate};
-use crate::support::mirror_dir::{self, Shelf};
+use crate::support::downloader::{assert_complete, copy_over, create_mirror, must_get_cran, tree, validate};
+use crate::support::mirror_dir::{self, MirrorDir};
 use crate::support::{data, rules};
 
 /// A linear congruential generator (Knuth's MMIX): the same mutations in every run.
@@ -99,17 +99,17 @@ fn five_hundred_mutations_are_found_without_false_findings() {
     let root = dir.path().join("bundle");
     rules::folder(&dir.path().join("rules"), &["libcurl", "geos"]);
     let rules_url = mirror_dir::file_url(&dir.path().join("rules"));
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     for n in 0..12 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
         mirror.simple(&format!("package{n}"), "1.1", "2020-02-01");
     }
     mirror.write();
-    got_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
+    must_get_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
     mirror.simple("another", "1.0", "2020-03-01");
     mirror.write();
-    got_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
-    is_whole(&root);
+    must_get_cran(&mirror.url(), &root, &["--requirements-url", &rules_url]);
+    assert_complete(&root);
     // Hidden files of the downloader are not part of a bundle.
     let files: Vec<String> = tree(&root).into_keys().filter(|path| !path.contains("/.")).collect();
     assert!(files.len() > 30, "{}", files.len());
@@ -130,7 +130,7 @@ fn five_hundred_mutations_are_found_without_false_findings() {
         drop(restore);
     }
     assert!(undetected.is_empty(), "{} of 500:\n{}", undetected.len(), undetected.join("\n"));
-    is_whole(&root);
+    assert_complete(&root);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn exit_codes_distinguish_damaged_from_incomplete() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("bundle");
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
-    got_cran(&mirror, &root, &[]);
+    must_get_cran(&mirror, &root, &[]);
     let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
     let copy = dir.path().join("copy");
     fs::create_dir(&copy).unwrap();
@@ -157,9 +157,9 @@ fn exit_codes_distinguish_damaged_from_incomplete() {
 fn a_file_that_the_account_of_the_server_cannot_read_is_reported() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let root = dir.path().join("bundle");
-    got_cran(&mirror.url(), &root, &[]);
+    must_get_cran(&mirror.url(), &root, &[]);
     let object = tree(&root).into_keys().find(|path| path.contains("/obj/")).unwrap();
     assert!(nix::unistd::geteuid().is_root(), "only root can change owners");
     chown(&root, Some(4242), Some(4242)).unwrap();

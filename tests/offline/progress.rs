@@ -3,14 +3,14 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::downloader::{command, got_cran};
-use crate::support::mirror_dir::Shelf;
-use crate::support::process::end;
+use crate::support::downloader::{command, must_get_cran};
+use crate::support::mirror_dir::MirrorDir;
+use crate::support::process::run_to_end;
 use crate::support::upstream::{Fault, Upstream};
 
 /// A mirror of forty packages that delays each of them.
 fn slow(dir: &std::path::Path) -> Upstream {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     for n in 0..40 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
     }
@@ -34,7 +34,7 @@ fn output_on_a_terminal(command: &Command) -> String {
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env("TERM", "xterm")
         .env("SHELL", "/bin/sh");
-    let result = end(&mut script);
+    let result = run_to_end(&mut script);
     assert_eq!(result.code, Some(0), "{}{}", result.out, result.err);
     result.out
 }
@@ -75,7 +75,7 @@ fn a_terminal_shows_files_rate_and_time_left_in_one_line_that_is_cleared_at_the_
 fn a_log_has_messages_and_no_progress_bar() {
     let dir = tempfile::tempdir().unwrap();
     let (upstream, to) = (slow(dir.path()), dir.path().join("bundle"));
-    let output = got_cran(&upstream.url(), &to, &["--concurrency", "40"]);
+    let output = must_get_cran(&upstream.url(), &to, &["--concurrency", "40"]);
     assert!(!output.contains(['\r', '\u{1b}']) && !output.contains(" % "), "{output:?}");
     assert!(output.contains("40 of 40 files, ") && output.lines().count() == 4, "{output}");
 }

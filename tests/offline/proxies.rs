@@ -4,27 +4,27 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::support::downloader::{command, is_whole, mirror};
-use crate::support::listener::Door;
-use crate::support::mirror_dir::Shelf;
-use crate::support::process::{Ended, end};
-use crate::support::recording_server::Relay;
+use crate::support::downloader::{assert_complete, command, create_mirror};
+use crate::support::listener::Listener;
+use crate::support::mirror_dir::MirrorDir;
+use crate::support::process::{ProcessOutput, run_to_end};
+use crate::support::recording_server::RecordingServer;
 use crate::support::tls::Pair;
 use crate::support::upstream::Upstream;
 
-fn write_mirror(dir: &std::path::Path) -> Shelf {
-    mirror(dir, &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01")])
+fn write_mirror(dir: &std::path::Path) -> MirrorDir {
+    create_mirror(dir, &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01")])
 }
 
 /// Runs `get cran` through a proxy, without the proxy variables of the environment.
-fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> Ended {
+fn get(from: &str, to: &std::path::Path, proxy: &str, more: &[(&str, &str)]) -> ProcessOutput {
     let to = to.to_str().unwrap();
     let mut command =
         command(&["get", "cran", "--base-url", from, "--destination", to, "--outbound-proxy", proxy]);
     for name in ["NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
         command.env_remove(name);
     }
-    end(command.envs(more.iter().copied()))
+    run_to_end(command.envs(more.iter().copied()))
 }
 
 #[test]
@@ -32,12 +32,12 @@ fn a_mirror_over_http_is_requested_through_the_proxy() {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::of(&write_mirror(dir.path()).root);
     let server: SocketAddr = upstream.url().trim_start_matches("http://").parse().unwrap();
-    let (proxy, to) = (Relay::to(server), dir.path().join("bundle"));
+    let (proxy, to) = (RecordingServer::to(server), dir.path().join("bundle"));
     // This host name does not resolve: only the proxy can reach it.
     let from = "http://cran.example.invalid";
     let result = get(from, &to, &format!("http://team:s3cret@{}", proxy.host()), &[]);
     assert_eq!(result.code, Some(0), "{}", result.err);
-    is_whole(&to);
+    assert_complete(&to);
     let heads = proxy.heads();
     for path in ["PACKAGES", "alpha_1.1.tar.gz", "Archive/alpha/alpha_1.0.tar.gz"] {
         let line = format!("GET {from}/src/contrib/{path} HTTP/1.1\r\n");
@@ -52,10 +52,10 @@ fn a_mirror_over_http_is_requested_through_the_proxy() {
 }
 
 /// A proxy that opens tunnels to this server for every host name, and the first lines of its requests.
-fn tunnel(server: SocketAddr) -> (Door, Arc<Mutex<Vec<String>>>) {
+fn tunnel(server: SocketAddr) -> (Listener, Arc<Mutex<Vec<String>>>) {
     let lines = Arc::<Mutex<Vec<String>>>::default();
     let requests = Arc::clone(&lines);
-    let listener = Door::open(move |client| {
+    let listener = Listener::open(move |client| {
         let (mut client, mut head) = (client, Vec::new());
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -84,7 +84,7 @@ fn a_mirror_over_https_is_requested_through_a_tunnel() {
     let root = write_mirror(dir.path()).root;
     let pair = Pair::new();
     pair.write(dir.path());
-    let mirror = Relay::folder_over_tls(&root, pair.server_config());
+    let mirror = RecordingServer::folder_over_tls(&root, pair.server_config());
     let (proxy, lines) = tunnel(mirror.address);
     let (to, certificate) = (dir.path().join("bundle"), dir.path().join("server.crt"));
     // Nothing listens on this port: only the proxy leads to the mirror.
@@ -95,7 +95,7 @@ fn a_mirror_over_https_is_requested_through_a_tunnel() {
         &[("SSL_CERT_FILE", certificate.to_str().unwrap())],
     );
     assert_eq!(result.code, Some(0), "{}", result.err);
-    is_whole(&to);
+    assert_complete(&to);
     let lines = lines.lock().unwrap();
     assert!(
         !lines.is_empty() && lines.iter().all(|line| line == "CONNECT localhost:1 HTTP/1.1"),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rstudio_pm::bundle::{Product, seal};
 
 use crate::support::downloader::{
-    bundle, command, copy_over, got_cran, is_whole, mirror, objects, read, validate,
+    assert_complete, bundle, command, copy_over, create_mirror, must_get_cran, objects, read, validate,
 };
-use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -20,7 +20,7 @@ const PARALLEL: usize = 4;
 #[tokio::test]
 async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few_files() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     for n in 0..PACKAGES {
         mirror.simple(&format!("package{n}"), "1.0", "2020-01-01");
         if n % 3 == 0 {
@@ -29,7 +29,7 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
     }
     mirror.write();
     let uninterrupted = dir.path().join("straight");
-    got_cran(&mirror.url(), &uninterrupted, &[]);
+    must_get_cran(&mirror.url(), &uninterrupted, &[]);
     let upstream = Upstream::of(&mirror.root);
     let files: Vec<String> = crate::support::downloader::tree(&mirror.root)
         .into_keys()
@@ -61,13 +61,13 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
         break;
     }
     assert_eq!((kills, runs), (20, 21));
-    is_whole(&to);
+    assert_complete(&to);
     let ((_, expected, _), (_, records, _)) =
         (read(&uninterrupted, &Product::Cran).await, read(&to, &Product::Cran).await);
     assert_eq!(records, expected);
     assert_eq!(objects(&to), objects(&uninterrupted));
     let mut requests: HashMap<String, usize> = HashMap::new();
-    for request in upstream.asked().into_iter().filter(|request| request.path.ends_with(".tar.gz")) {
+    for request in upstream.take_requests().into_iter().filter(|request| request.path.ends_with(".tar.gz")) {
         *requests.entry(request.path).or_default() += 1;
     }
     let repeated: usize = requests.values().map(|times| times - 1).sum();
@@ -103,7 +103,8 @@ fn run_to(call: usize, args: &[&str]) -> std::process::ExitStatus {
 #[test]
 fn one_complete_run_removes_everything_of_runs_that_were_killed_at_any_change() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
+    let mut mirror =
+        create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     let base = bundle(dir.path(), &mirror);
     let changed = dir.path().join("changed");
     mirror.simple("alpha", "2.0", "2020-03-01");
@@ -131,7 +132,7 @@ fn one_complete_run_removes_everything_of_runs_that_were_killed_at_any_change() 
         let killed = kill_at(call, &args(&before));
         // A run that is killed early leaves nothing, so the second is killed later.
         kill_at(call + call / 2, &args(&before));
-        got_cran(&after, &to, &[]);
+        must_get_cran(&after, &to, &[]);
         let (code, findings) = validate("cran", &to, &["--packages"]);
         assert_eq!((code, findings.len()), (0, 0), "killed at {call}: {findings:?}");
         if !killed {
@@ -147,7 +148,7 @@ fn one_complete_run_removes_everything_of_runs_that_were_killed_at_any_change() 
 #[test]
 fn a_run_killed_at_any_change_leaves_no_valid_head_without_a_file_of_the_mirror() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-01-01")]);
     std::fs::remove_file(mirror.root.join("src/contrib/beta_1.0.tar.gz")).unwrap();
     let url = file_url(&mirror.root);
     let mut heads = 0;
@@ -172,7 +173,7 @@ fn a_run_killed_at_any_change_leaves_no_valid_head_without_a_file_of_the_mirror(
 #[test]
 fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mut mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = bundle(dir.path(), &mirror);
     for n in 0..30 {
         mirror.simple(&format!("package{n}"), "1.0", "2020-02-01");
@@ -201,15 +202,15 @@ fn the_journal_of_an_unfinished_download_is_reported_and_resumed() {
         };
         assert!(findings.iter().any(is_of_journal), "{flags:?}: {findings:?}");
     }
-    got_cran(&url, &to, &[]);
-    is_whole(&to);
+    must_get_cran(&url, &to, &[]);
+    assert_complete(&to);
     assert!(!journal.exists());
 }
 
 #[tokio::test]
 async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mut mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     // The index has no checksum of an archived version.
     for (version, day) in [("1.0", "2020-01-01"), ("1.1", "2020-02-01")] {
         mirror.publish(&Tarball::new("odd", version), day);
@@ -238,30 +239,30 @@ async fn an_archive_that_was_damaged_in_transfer_is_fetched_again_after_a_kill()
     child.kill().unwrap();
     child.wait().unwrap();
     upstream.put(archived, intact.clone());
-    upstream.asked();
-    got_cran(&url, &to, &[]);
-    assert!(upstream.asked().iter().any(|request| request.path == archived), "it is fetched again");
-    is_whole(&to);
+    upstream.take_requests();
+    must_get_cran(&url, &to, &[]);
+    assert!(upstream.take_requests().iter().any(|request| request.path == archived), "it is fetched again");
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     let mut releases = state.package("", "odd").unwrap().releases.iter();
     let first = releases.rfind(|release| release.version == "1.0").unwrap();
     assert_eq!(first.object.sha256, seal::digest(&intact));
-    got_cran(&url, &to, &[]);
-    assert!(upstream.asked().iter().all(|request| request.path != archived), "it is intact");
+    must_get_cran(&url, &to, &[]);
+    assert!(upstream.take_requests().iter().all(|request| request.path != archived), "it is intact");
 }
 
 #[test]
 fn an_interrupted_file_is_resumed_where_it_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let upstream = Upstream::of(&mirror.root);
     let path = "src/contrib/alpha_1.0.tar.gz";
     upstream.fail(path, [Fault::CutAfter(50), Fault::Status(503, "Retry-After: 0"), Fault::CutAfter(40)]);
     let to = dir.path().join("bundle");
-    got_cran(&upstream.url(), &to, &[]);
-    is_whole(&to);
+    must_get_cran(&upstream.url(), &to, &[]);
+    assert_complete(&to);
     let ranges: Vec<Option<String>> = upstream
-        .asked()
+        .take_requests()
         .iter()
         .filter(|request| request.path == path)
         .map(|request| request.headers.get("range").cloned())
@@ -273,7 +274,7 @@ fn an_interrupted_file_is_resumed_where_it_ended() {
 #[test]
 fn a_second_download_to_one_destination_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
     let to = bundle(dir.path(), &mirror);
     let lock = std::fs::File::open(to.join("v3/1/.lock")).unwrap();
     lock.lock().unwrap();

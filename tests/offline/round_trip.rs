@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::clients::bioconductor;
-use crate::support::downloader::{copy_over, got_cran, run, validate};
+use crate::support::downloader::{copy_over, must_get_cran, run, validate};
 use crate::support::mirror_dir::file_url;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -54,7 +54,7 @@ fn build(mirror: &Path, packages: &[&str]) {
     let folder = mirror.join("bin/linux/bookworm-x86_64/4.2/src/contrib");
     fs::create_dir_all(&folder).unwrap();
     let mut index = String::new();
-    for (source, built) in sources.iter().zip(binary::built(&sources)) {
+    for (source, built) in sources.iter().zip(binary::build_binaries(&sources)) {
         let name = source.file_name().unwrap();
         let package = name.to_string_lossy().split_once('_').unwrap().0.to_owned();
         let description =
@@ -74,7 +74,7 @@ fn download(cran: &Path, bioc: &Path, to: &Path) {
     let rules = file_url(&data::path("sysreqs").canonicalize().unwrap());
     let more =
         ["--requirements-url", &rules, "--include-binaries", "--r-versions=4.2", "--distributions=bookworm"];
-    got_cran(&file_url(cran), to, &[&more[..], &["--architectures=x86_64"]].concat());
+    must_get_cran(&file_url(cran), to, &[&more[..], &["--architectures=x86_64"]].concat());
     let (bioc, to) = (file_url(bioc), to.to_str().unwrap());
     let advisories = file_url(&data::path("advisories/cran").canonicalize().unwrap());
     for get in
@@ -147,9 +147,9 @@ fn a_copied_bundle_serves_r_without_network() {
     for what in ["cran", "bioconductor", "sysreqs", "vulns"] {
         server.sync_of(what).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
-    server.told("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
 
     let installed =
         "options(repos = args[[1]]); say('binary', install(args[[2]])); say('plain', install(args[[3]]))

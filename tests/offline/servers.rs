@@ -2,35 +2,35 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{get_cran, got_cran, is_whole, mirror, read};
+use crate::support::downloader::{assert_complete, create_mirror, get_cran, must_get_cran, read};
 use crate::support::server::Builder;
 
 #[tokio::test]
 async fn another_server_can_be_the_mirror() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = mirror(
+    let mut mirror = create_mirror(
         dir.path(),
         &[("alpha", "1.0", "2020-01-01"), ("alpha", "1.1", "2020-02-01"), ("beta", "1.0", "2020-01-02")],
     );
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}\n", mirror.url())).start();
-    server.told("sync --quiet");
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("sync --quiet");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     let to = dir.path().join("bundle");
     let address = server.url("/prod/latest");
-    got_cran(&address, &to, &[]);
-    is_whole(&to);
+    must_get_cran(&address, &to, &[]);
+    assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!((state.listing(), state.releases().count()), (mirror.listing(), 3));
     // A download directly from the mirror has the same files.
     let direct = dir.path().join("straight");
-    got_cran(&mirror.url(), &direct, &[]);
+    must_get_cran(&mirror.url(), &direct, &[]);
     let objects = crate::support::downloader::objects;
     assert_eq!(objects(&to), objects(&direct));
     mirror.simple("gamma", "1.0", "2020-03-01");
     mirror.write();
-    server.told("sync --quiet");
-    got_cran(&address, &to, &[]);
+    server.rspm_stdout("sync --quiet");
+    must_get_cran(&address, &to, &[]);
     assert_eq!(read(&to, &Product::Cran).await.2.listing(), mirror.listing());
     // A missing repository is reported.
     let result = get_cran(&server.url("/nothing/latest"), &dir.path().join("other"), &[]);

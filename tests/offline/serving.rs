@@ -6,11 +6,11 @@ use rstudio_pm::bundle::Product;
 use rstudio_pm::model::ids::SourceId;
 use rstudio_pm::model::point::PointTree;
 
-use crate::support::downloader::{copy_over, got_cran, objects, read, tree};
+use crate::support::downloader::{copy_over, must_get_cran, objects, read, tree};
 use crate::support::fixtures::until;
-use crate::support::mirror_dir::Shelf;
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::server::{Builder, Server};
-use crate::support::sync_backend::Server as Syncing;
+use crate::support::sync_backend::SyncBackend as Syncing;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 use crate::support::{data, mirror_dir};
@@ -18,8 +18,8 @@ use crate::support::{data, mirror_dir};
 /// A server with the bundle as the mirror of CRAN, and with a repository `prod` of CRAN.
 fn server(bundle: &Path) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(bundle))).start();
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     server
 }
 
@@ -30,14 +30,14 @@ fn index(server: &Server, snapshot: &str) -> String {
 }
 
 /// A mirror with a history, and its bundle.
-fn mirror_and_bundle(dir: &Path) -> (Shelf, PathBuf) {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+fn mirror_and_bundle(dir: &Path) -> (MirrorDir, PathBuf) {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("beta", "1.0", "2020-02-01");
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.write();
     let bundle = dir.join("bundle");
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     (mirror, bundle)
 }
 
@@ -59,7 +59,7 @@ fn a_bundle_of_the_real_mirror_is_served_in_place_with_the_content_of_the_mirror
     let dir = tempfile::tempdir().unwrap();
     let mirror = data::path("cran-mirror").canonicalize().unwrap();
     let bundle = dir.path().join("data");
-    got_cran(&mirror_dir::file_url(&mirror), &bundle, &[]);
+    must_get_cran(&mirror_dir::file_url(&mirror), &bundle, &[]);
     let (from_bundle, from_mirror) = (server(&bundle), server(&mirror));
     from_bundle.wait_for_log(&format!(
         "Configured to serve CRAN/Bioconductor data from a directory. Checking path '{}'.",
@@ -68,11 +68,11 @@ fn a_bundle_of_the_real_mirror_is_served_in_place_with_the_content_of_the_mirror
     from_bundle.wait_for_log("The bundle has cran of ");
     let before = tree(&bundle);
     let message = from_bundle.sync().expect("a bundle");
-    assert!(message.contains(&data::cran().added()), "{message}");
+    assert!(message.contains(&data::cran().added_message()), "{message}");
     from_mirror.sync().expect("a mirror");
     assert_eq!(index(&from_bundle, "latest"), index(&from_mirror, "latest"));
     let cran = data::cran();
-    let archived = format!("Archive/R6/{}", cran.older("R6")[0]);
+    let archived = format!("Archive/R6/{}", cran.archived_files("R6")[0]);
     for file in [cran.file("R6"), &archived, "Meta/archive.rds", "Meta/current.rds"] {
         let path = format!("/prod/latest/src/contrib/{file}");
         let (of_bundle, of_mirror) = (from_bundle.get(&path), from_mirror.get(&path));
@@ -107,7 +107,7 @@ fn history_is_back_filled_from_the_bundle() {
     let (mut mirror, bundle) = mirror_and_bundle(dir.path());
     let server = server(&bundle);
     server.sync().expect("a bundle");
-    let message = server.told("backfill --source=cran --since=2020-01-01");
+    let message = server.rspm_stdout("backfill --source=cran --since=2020-01-01");
     assert!(message.contains("2020-01-01"), "{message}");
     let days = |server: &Server| {
         ["2020-01-15", "2020-02-15", "2020-03-15"].map(|day| {
@@ -128,7 +128,7 @@ fn history_is_back_filled_from_the_bundle() {
     mirror.write();
     let newer = dir.path().join("newer");
     copy_to_new(&bundle, &newer);
-    got_cran(&mirror.url(), &newer, &[]);
+    must_get_cran(&mirror.url(), &newer, &[]);
     copy_over(&newer, &bundle);
     server.sync().expect("the new bundle");
     let now = index(&server, "latest");
@@ -153,7 +153,7 @@ fn a_partly_copied_bundle_changes_nothing_until_it_is_complete() {
     copy_to_new(&bundle, &newer);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
-    got_cran(&mirror.url(), &newer, &[]);
+    must_get_cran(&mirror.url(), &newer, &[]);
     // The head is copied before the segment that it lists.
     std::fs::copy(newer.join("v3/1/head.json"), bundle.join("v3/1/head.json")).unwrap();
     let message = server.sync().expect_err("the copy is incomplete");
@@ -231,7 +231,7 @@ async fn a_file_that_is_often_requested_is_still_compared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_files_are_compared() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     let mut state = 1_u64;
     let mut letter = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -241,7 +241,7 @@ async fn large_files_are_compared() {
     mirror.publish(&Tarball::new("alpha", "1.1").with("noise", &noise), "2020-01-01");
     mirror.write();
     let bundle = dir.path().join("bundle");
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     let file = object(&bundle, "alpha", "1.1").await;
     let mut bytes = std::fs::read(&file).unwrap();
     assert!(bytes.len() > 1 << 20, "{}", bytes.len());
@@ -260,7 +260,7 @@ async fn large_files_are_compared() {
 fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let write_mirror = |folder: &str, first_day: &str, text: &str| {
-        let mut mirror = Shelf::new(dir.path().join(folder));
+        let mut mirror = MirrorDir::new(dir.path().join(folder));
         let first = Tarball::new("alpha", "1.0").with("README.md", text);
         mirror.publish(&first, first_day);
         mirror.simple("alpha", "1.1", "2020-03-01");
@@ -274,14 +274,14 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     damaged[intact.len() / 2] ^= 1;
     upstream.put(path, damaged.clone());
     let bundle = dir.path().join("bundle");
-    got_cran(&upstream.url(), &bundle, &[]);
+    must_get_cran(&upstream.url(), &bundle, &[]);
     let mut server = server(&bundle);
     server.sync().expect("a bundle");
     let address = format!("/prod/latest/{path}");
     assert!(server.get(&address).body == damaged, "the index has no checksum of it");
     // The mirror was repaired: the next run fetches the file again. Name, size and date are the same.
     upstream.put(path, intact.clone());
-    got_cran(&upstream.url(), &bundle, &[]);
+    must_get_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the repaired mirror");
     assert!(server.get(&address).body == intact);
     let message = server.sync().expect("the same bundle");
@@ -294,7 +294,7 @@ fn an_archived_package_whose_bytes_change_in_the_bundle_is_served_with_the_new_b
     }
     let changed = upstream.bytes(path);
     assert_ne!(changed.len(), intact.len());
-    got_cran(&upstream.url(), &bundle, &[]);
+    must_get_cran(&upstream.url(), &bundle, &[]);
     server.sync().expect("the bundle of the changed mirror");
     assert!(server.get(&address).body == changed);
     let message = server.sync().expect("the same bundle");
@@ -314,7 +314,7 @@ fn a_bundle_configured_by_a_reload_is_used_at_once() {
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
     let other = dir.path().join("other");
-    got_cran(&mirror.url(), &other, &[]);
+    must_get_cran(&mirror.url(), &other, &[]);
     std::fs::rename(&bundle, dir.path().join("moved")).unwrap();
     server.hup_applies(&format!("[CRAN]\nURL = {}", mirror_dir::file_url(&other)), &["CRAN.URL is"]);
     assert_eq!(server.get(path).status, 200);
@@ -328,19 +328,19 @@ async fn binaries_copied_into_a_bundle_are_listed_by_the_next_scheduled_sync() {
     let dir = tempfile::tempdir().unwrap();
     let mirror = mirror_dir::file_url(&data::path("cran-mirror").canonicalize().unwrap());
     let bundle = dir.path().join("data");
-    got_cran(&mirror, &bundle, &[]);
+    must_get_cran(&mirror, &bundle, &[]);
     let server = Syncing::new(crate::support::db::Engine::Sqlite, &mirror_dir::file_url(&bundle)).await;
     let message = server.sync().await.expect("a bundle");
     assert!(!message.contains("binaries were synced"), "{message}");
     let flags = ["--include-binaries", "--r-versions", "4.5", "--distributions", "windows"];
-    got_cran(&mirror, &bundle, &flags);
+    must_get_cran(&mirror, &bundle, &flags);
     let (tree, seq) = server.head().expect("published");
     // The sync is not started by hand.
     server.sync.report_mismatch(PointTree { source: SourceId::CRAN, tree, seq });
     let message = server.sync().await.expect("the same job");
     assert!(
         message.contains("binaries were synced")
-            && message.contains(&format!(": {} new", data::cran().builds_with_source().len())),
+            && message.contains(&format!(": {} new", data::cran().binaries_with_source().len())),
         "{message}"
     );
 }

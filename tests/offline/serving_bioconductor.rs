@@ -11,7 +11,7 @@ use crate::support::{data, mirror_dir};
 /// A server with that mirror or bundle, synced, with the repository `bioc`.
 fn server(url: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {url}")).start();
-    server.told("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     server.sync_of("bioconductor").expect("a valid mirror or bundle");
     server
 }

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use crate::support::data;
-use crate::support::downloader::{got_cran, run, tree};
+use crate::support::downloader::{must_get_cran, run, tree};
 use crate::support::fixtures::until;
-use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::nginx::Nginx;
 use crate::support::server::{Builder, Server};
 
 fn server(url: &str) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {url}")).start();
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     server
 }
 
@@ -28,11 +28,11 @@ fn a_bundle_behind_a_static_web_server_is_served_with_the_content_of_the_mirror(
     let dir = tempfile::tempdir().unwrap();
     let (mirror, cran) = (file_url(&data::path("cran-mirror").canonicalize().unwrap()), data::cran());
     let bundle = dir.path().join("data");
-    got_cran(&mirror, &bundle, &WINDOWS);
+    must_get_cran(&mirror, &bundle, &WINDOWS);
     let web = Nginx::files(&bundle);
     let (mut remote, from_mirror) = (server(&web.url()), server(&mirror));
     let message = remote.sync().expect("a bundle");
-    assert!(message.contains(&cran.added()) && message.contains("binaries were synced"), "{message}");
+    assert!(message.contains(&cran.added_message()) && message.contains("binaries were synced"), "{message}");
     from_mirror.sync().expect("a mirror");
     let same = |remote: &Server, file: &str| {
         let path = format!("/prod/latest/src/contrib/{file}");
@@ -52,9 +52,9 @@ fn a_bundle_behind_a_static_web_server_is_served_with_the_content_of_the_mirror(
     // After a restart files are found by their digests before the bundle is read, and no segment is read.
     remote.restart();
     let before = segment_reads(&web, &bundle);
-    same(&remote, &format!("Archive/R6/{}", cran.older("R6")[0]));
+    same(&remote, &format!("Archive/R6/{}", cran.archived_files("R6")[0]));
     same(&remote, cran.file("rlang"));
-    let path = format!("bin/windows/contrib/4.5/{}", cran.build("glue"));
+    let path = format!("bin/windows/contrib/4.5/{}", cran.binary("glue"));
     let binary = remote.get(&format!("/prod/latest/{path}"));
     let original = data::path("cran-mirror").join(path);
     assert_eq!((binary.status, binary.body == std::fs::read(original).unwrap()), (200, true));
@@ -70,23 +70,23 @@ fn segment_reads(web: &Nginx, bundle: &Path) -> usize {
 #[test]
 fn history_and_new_packages_are_served_over_http() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("beta", "1.0", "2020-02-01");
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.write();
     let bundle = dir.path().join("bundle");
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     let web = Nginx::files(&bundle);
     let server = server(&web.url());
     server.sync().expect("a bundle");
-    server.told("backfill --source=cran --since=2020-01-01");
+    server.rspm_stdout("backfill --source=cran --since=2020-01-01");
     let old = server.get("/prod/2020-01-15/src/contrib/PACKAGES").text();
     assert!(old.contains("Version: 1.0") && !old.contains("beta"), "{old}");
     assert_eq!(server.get("/prod/2020-01-15/src/contrib/alpha_1.0.tar.gz").status, 200);
     mirror.simple("gamma", "1.0", "2020-04-01");
     mirror.write();
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     server.sync().expect("the new state");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
     // A mirror that replaces the bundle is recognised.
@@ -111,7 +111,7 @@ fn bioconductor_is_served_over_http() {
     assert_eq!(result.code, Some(0), "{}", result.err);
     let web = Nginx::files(&bundle);
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {}", web.url())).start();
-    server.told("create repo --name=bioc --type=bioconductor");
+    server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     server.sync_of("bioconductor").expect("a bundle");
     for file in
         ["packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz", "packages/3.16/bioc/src/contrib/PACKAGES"]
@@ -125,12 +125,12 @@ fn bioconductor_is_served_over_http() {
 #[test]
 fn rules_of_a_bundle_are_read_over_http() {
     let dir = tempfile::tempdir().unwrap();
-    let mut mirror = Shelf::new(dir.path().join("mirror"));
+    let mut mirror = MirrorDir::new(dir.path().join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.write();
     let bundle = dir.path().join("bundle");
     let rules = file_url(&data::path("sysreqs").canonicalize().unwrap());
-    got_cran(&mirror.url(), &bundle, &["--requirements-url", &rules]);
+    must_get_cran(&mirror.url(), &bundle, &["--requirements-url", &rules]);
     let web = Nginx::files(&bundle);
     let gcfg = format!("[SystemRequirements]\nURL = {}/sysreqs", web.url());
     let server = Builder::default().gcfg(&gcfg).start();

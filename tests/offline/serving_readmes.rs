@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::downloader::{got_cran, run, tree};
-use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::downloader::{must_get_cran, run, tree};
+use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 fn server(bundle: &Path) -> Server {
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", file_url(bundle))).start();
-    server.told("create repo --name=prod");
-    server.told("subscribe --repo=prod --source=cran");
+    server.rspm_stdout("create repo --name=prod");
+    server.rspm_stdout("subscribe --repo=prod --source=cran");
     server.sync().expect("a bundle");
     server
 }
@@ -38,15 +38,15 @@ fn packs(bundle: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn mirror_and_bundle(dir: &Path) -> (Shelf, PathBuf) {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+fn mirror_and_bundle(dir: &Path) -> (MirrorDir, PathBuf) {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     mirror.simple("alpha", "1.0", "2020-01-01");
     mirror.simple("beta", "1.0", "2020-02-01");
     mirror.publish(&Tarball::new("silent", "1.0"), "2020-02-02");
     mirror.simple("alpha", "1.1", "2020-03-01");
     mirror.write();
     let bundle = dir.join("bundle");
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     (mirror, bundle)
 }
 
@@ -61,7 +61,7 @@ fn a_package_that_was_never_fetched_shows_its_readme() {
     // A later state has new and old READMEs.
     mirror.simple("alpha", "1.2", "2020-04-01");
     mirror.write();
-    got_cran(&mirror.url(), &bundle, &[]);
+    must_get_cran(&mirror.url(), &bundle, &[]);
     server.sync().expect("the new state");
     assert_eq!(readme(&server, "alpha"), markdown("# alpha 1.2\n"));
     assert_eq!(readme(&server, "alpha?version=1.1"), markdown("# alpha 1.1\n"));
@@ -114,7 +114,7 @@ fn packages_of_bioconductor_show_their_readmes() {
         run(&["get", "bioconductor", "--base-url", &from, "--destination", to, "--versions", "3.16"]);
     assert_eq!(result.code, Some(0), "{}", result.err);
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {}", file_url(&bundle))).start();
-    server.told("create repo --name=prod --type=bioconductor");
+    server.rspm_stdout("create repo --name=prod --type=bioconductor");
     server.sync_of("bioconductor").expect("a bundle");
     assert_eq!(readme(&server, "readable"), markdown("# Read me\n"));
 }

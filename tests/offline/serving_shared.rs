@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::{FileRequest, FileResponse, Mirror, Upstream, Validators};
 
-use crate::support::downloader::{self, got_cran, run};
-use crate::support::mirror_dir::{Shelf, file_url};
+use crate::support::downloader::{self, must_get_cran, run};
+use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::tarball::Tarball;
 
 fn client() -> Upstream {
@@ -74,11 +74,11 @@ async fn the_repositories_of_a_version_share_one_read() {
 #[tokio::test]
 async fn a_replaced_head_is_read_by_the_next_request() {
     let dir = tempfile::tempdir().unwrap();
-    let mut source = Shelf::new(dir.path().join("mirror"));
+    let mut source = MirrorDir::new(dir.path().join("mirror"));
     source.simple("alpha", "1.0", "2020-01-01");
     source.write();
     let bundle = dir.path().join("bundle");
-    got_cran(&source.url(), &bundle, &[]);
+    must_get_cran(&source.url(), &bundle, &[]);
     let upstream = client();
     let fetch_index =
         async |mirror: &Mirror, known| fetch(mirror, "src/contrib/PACKAGES", known).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_replaced_head_is_read_by_the_next_request() {
     for version in ["1.1", "1.2", "1.3"] {
         source.simple("alpha", version, &day.to_string());
         source.write();
-        got_cran(&source.url(), &bundle, &[]);
+        must_get_cran(&source.url(), &bundle, &[]);
         // By the mirror that read the previous head, and by another one of the same client.
         for mirror in [&mirror, &upstream.mirror(&file_url(&bundle)).unwrap()] {
             let (text, second) = fetch_index(mirror, Some(first.clone())).await.expect("a body");

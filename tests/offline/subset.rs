@@ -2,12 +2,12 @@
 
 use rstudio_pm::bundle::Product;
 
-use crate::support::downloader::{bundle, get_cran, got_cran, is_whole, read};
-use crate::support::mirror_dir::Shelf;
+use crate::support::downloader::{assert_complete, bundle, get_cran, must_get_cran, read};
+use crate::support::mirror_dir::MirrorDir;
 use crate::support::tarball::Tarball;
 
-fn write_mirror(dir: &std::path::Path) -> Shelf {
-    let mut mirror = Shelf::new(dir.join("mirror"));
+fn write_mirror(dir: &std::path::Path) -> MirrorDir {
+    let mut mirror = MirrorDir::new(dir.join("mirror"));
     mirror.publish(&Tarball::new("alpha", "0.9").field("Imports: old1"), "2020-01-01");
     mirror.publish(&Tarball::new("alpha", "1.0").field("Imports: beta (>= 1.0), methods"), "2020-02-01");
     mirror.publish(&Tarball::new("beta", "1.0").field("LinkingTo: gamma"), "2020-01-01");
@@ -26,27 +26,27 @@ async fn a_subset_has_the_packages_and_their_dependencies_with_archived_releases
     std::fs::write(&list, "# ours\nalpha\nmissing\n").unwrap();
     let to = dir.path().join("bundle");
     let file_in = ["--file-in", list.to_str().unwrap()];
-    let output = got_cran(&mirror.url(), &to, &file_in);
+    let output = must_get_cran(&mirror.url(), &to, &file_in);
     assert!(output.contains("does not have: missing"), "{output}");
-    is_whole(&to);
+    assert_complete(&to);
     let (verified, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.listing(), ["alpha 1.0", "beta 1.0", "gamma 1.0"]);
     assert_eq!(state.releases().count(), 4, "with the archived release of alpha");
     assert_eq!(verified.head.subset, Some(["alpha", "beta", "gamma"].map(str::to_owned).into()));
     // Another list extends it; without a list it does not change.
     std::fs::write(&list, "zeta\n").unwrap();
-    got_cran(&mirror.url(), &to, &file_in);
+    must_get_cran(&mirror.url(), &to, &file_in);
     assert_eq!(
         read(&to, &Product::Cran).await.2.listing(),
         ["alpha 1.0", "beta 1.0", "gamma 1.0", "zeta 1.0"]
     );
     mirror.publish(&Tarball::new("beta", "2.0").field("Imports: delta"), "2020-03-01");
     mirror.write();
-    let output = got_cran(&mirror.url(), &to, &[]);
+    let output = must_get_cran(&mirror.url(), &to, &[]);
     assert!(output.contains("Continuing with the subset of 4 packages"), "{output}");
     let listing = read(&to, &Product::Cran).await.2.listing();
     assert_eq!(listing, ["alpha 1.0", "beta 2.0", "delta 1.0", "gamma 1.0", "zeta 1.0"]);
-    is_whole(&to);
+    assert_complete(&to);
 }
 
 #[test]

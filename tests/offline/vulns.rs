@@ -2,19 +2,19 @@
 
 use rstudio_pm::bundle::shared::SharedFolder;
 
-use crate::support::advisories::{all_zip, changed, lines, listing, record};
+use crate::support::advisories::{all_zip, lines, listing, record, with_modified};
 use crate::support::data;
-use crate::support::downloader::{is_whole, mirror, reader, run, tree};
+use crate::support::downloader::{assert_complete, create_mirror, open_bundle, run, tree};
 use crate::support::mirror_dir::file_url;
-use crate::support::process::Ended;
+use crate::support::process::ProcessOutput;
 use crate::support::upstream::Upstream;
 
-fn get(from: &str, to: &std::path::Path, more: &[&str]) -> Ended {
+fn get(from: &str, to: &std::path::Path, more: &[&str]) -> ProcessOutput {
     run(&[&["get", "vulns", "--base-url", from, "--destination", to.to_str().unwrap()], more].concat())
 }
 
 async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
-    let bundle = reader(root);
+    let bundle = open_bundle(root);
     let head = bundle.shared(SharedFolder::Advisories).await.unwrap().expect("advisories");
     let text = bundle.shared_file(SharedFolder::Advisories, &head.files[ecosystem]).await.unwrap();
     let id = |line: &str| {
@@ -41,9 +41,9 @@ async fn advisories_of_a_folder_are_one_file_per_ecosystem() {
     assert_eq!(get(&file_url(&to), &copy, &["--types", "cran"]).code, Some(0));
     assert_eq!(ids(&copy, "cran").await, found);
     // They are validated with the packages.
-    let mirror = mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
-    crate::support::downloader::got_cran(&mirror.url(), &to, &[]);
-    is_whole(&to);
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01")]);
+    crate::support::downloader::must_get_cran(&mirror.url(), &to, &[]);
+    assert_complete(&to);
     let file = tree(&to).into_keys().find(|path| path.starts_with("vulns/cran-")).unwrap();
     std::fs::write(to.join(&file), "x").unwrap();
     let (code, findings) = crate::support::downloader::validate("cran", &to, &[]);
@@ -92,7 +92,7 @@ fn invalid_addresses_and_types_are_reported_and_change_nothing() {
 
 /// The requests since the last call: path and status.
 fn requests(upstream: &Upstream) -> Vec<(String, u16)> {
-    upstream.asked().into_iter().map(|request| (request.path, request.status)).collect()
+    upstream.take_requests().into_iter().map(|request| (request.path, request.status)).collect()
 }
 
 fn below_osv(rows: &[(&str, u16)]) -> Vec<(String, u16)> {
@@ -129,7 +129,7 @@ async fn only_changed_advisories_are_fetched_again() {
     assert!(output.contains("nothing is new"), "{output}");
     assert_eq!((second, tree(&to) == before), (unchanged.clone(), true));
     // Only changed and new records are fetched.
-    records[1] = changed(records[1].clone(), "2025-01-01T00:00:00Z");
+    records[1] = with_modified(records[1].clone(), "2025-01-01T00:00:00Z");
     records.push(record("RSEC-3", "CRAN", "gamma", "2.0"));
     publish(&records);
     let (_, mut some) = get();

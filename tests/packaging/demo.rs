@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::process::end;
+use crate::support::process::run_to_end;
 
 #[test]
 fn a_port_in_use_is_refused_before_anything_is_built() {
@@ -13,7 +13,7 @@ fn a_port_in_use_is_refused_before_anything_is_built() {
     let demo = |more: &[&str]| {
         let mut demo = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo"));
         demo.args(more).current_dir(dir.path()).env("PORT", &port).env_remove("BIN");
-        end(&mut demo)
+        run_to_end(&mut demo)
     };
     let refused = demo(&["--check"]);
     assert_eq!(refused.code, Some(1), "{}", refused.err);

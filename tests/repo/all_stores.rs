@@ -13,7 +13,7 @@ use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::{archived, index, listing, point};
-use crate::support::backend::{Stores, World, actor, day};
+use crate::support::backend::{Backend, Stores, actor, day};
 use crate::support::tarball::Tarball;
 use crate::support::{db, s3};
 
@@ -28,7 +28,7 @@ macro_rules! scenarios {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                if ObjectStore::$objects == ObjectStore::S3 && s3::elsewhere() {
+                if ObjectStore::$objects == ObjectStore::S3 && s3::rerun_with_credentials() {
                     return;
                 }
                 scenario(stores(db::Engine::$engine, ObjectStore::$objects).await).await;
@@ -63,20 +63,25 @@ pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
     Stores { gcfg: lines.await.expect("no panic") }
 }
 
-async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
+async fn forms(backend: &Backend, snapshot: &str) -> Vec<IndexForm> {
     let mut forms = Vec::new();
     for document in [Document::Packages, Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
-        forms.push(index(world, "all", snapshot, document).await);
+        forms.push(index(backend, "all", snapshot, document).await);
     }
     forms
 }
 
 /// The bytes a client gets for a package's file.
-pub(super) async fn fetched(world: &World, snapshot: &str, package: &str, version: &str) -> Option<Vec<u8>> {
-    let point = point(world, "all", snapshot).await;
+pub(super) async fn fetched(
+    backend: &Backend,
+    snapshot: &str,
+    package: &str,
+    version: &str,
+) -> Option<Vec<u8>> {
+    let point = point(backend, "all", snapshot).await;
     let file = format!("{package}_{version}.tar.gz");
-    let located = world.repositories.locate(&point, package, version, &file, false).await.ok()?;
-    let open = world.repositories.open(&located, None).await.expect("stored bytes");
+    let located = backend.repositories.locate(&point, package, version, &file, false).await.ok()?;
+    let open = backend.repositories.open(&located, None).await.expect("stored bytes");
     Some(match open.body {
         FileBody::Memory(bytes) => bytes.to_vec(),
         FileBody::Stream(mut stream) => {
@@ -91,19 +96,22 @@ pub(super) async fn fetched(world: &World, snapshot: &str, package: &str, versio
 }
 
 async fn scenario(stores: Stores) {
-    let mut world = World::on(stores).await;
-    world.local("team").await;
-    world.local("outside").await;
-    world.repository("all", &["team", "outside"]).await;
+    let mut backend = Backend::with_stores(stores).await;
+    backend.create_local_source("team").await;
+    backend.create_local_source("outside").await;
+    backend.create_repository("all", &["team", "outside"]).await;
 
     // An added package is listed at once; the earlier subscription has precedence everywhere.
-    world.add("team", "internalpkg", "1.0").await;
-    world.add("outside", "internalpkg", "99.0").await;
-    world.add("outside", "zoo", "1.0").await;
-    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
-    assert!(archived(&world, "all", "latest").await.is_empty());
-    assert!(fetched(&world, "latest", "internalpkg", "99.0").await.is_none(), "a hidden file has no address");
-    let bytes = fetched(&world, "latest", "internalpkg", "1.0").await.expect("the package");
+    backend.add("team", "internalpkg", "1.0").await;
+    backend.add("outside", "internalpkg", "99.0").await;
+    backend.add("outside", "zoo", "1.0").await;
+    assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 1.0, zoo 1.0");
+    assert!(archived(&backend, "all", "latest").await.is_empty());
+    assert!(
+        fetched(&backend, "latest", "internalpkg", "99.0").await.is_none(),
+        "a hidden file has no address"
+    );
+    let bytes = fetched(&backend, "latest", "internalpkg", "1.0").await.expect("the package");
 
     // Several packages in one call: a replaced one, an older one, a newer one.
     let some = [
@@ -111,57 +119,60 @@ async fn scenario(stores: Stores) {
         Tarball::new("internalpkg", "0.9"),
         Tarball::new("internalpkg", "1.1").with("README.md", "# internal\n"),
     ];
-    let added = world.try_add("team", &some, OnExisting::Replace).await.expect("added");
+    let added = backend.try_add("team", &some, OnExisting::Replace).await.expect("added");
     assert_eq!(added, [AddStatus::Replaced, AddStatus::New, AddStatus::New]);
-    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
+    assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 1.1, zoo 1.0");
     let old = ["internalpkg/internalpkg_0.9.tar.gz", "internalpkg/internalpkg_1.0.tar.gz"];
-    assert_eq!(archived(&world, "all", "latest").await, old);
-    assert_ne!(fetched(&world, "latest", "internalpkg", "1.0").await.expect("the mended one"), bytes);
+    assert_eq!(archived(&backend, "all", "latest").await, old);
+    assert_ne!(fetched(&backend, "latest", "internalpkg", "1.0").await.expect("the mended one"), bytes);
 
     // A closed day: the same bytes after ten transactions and a restart without the memory cache.
-    world.noon("2024-03-02");
-    assert!(!world.repositories.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open);
-    let before = forms(&world, "2024-03-01").await;
+    backend.advance_to_noon("2024-03-02");
+    assert!(
+        !backend.repositories.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open
+    );
+    let before = forms(&backend, "2024-03-01").await;
     for number in 0..9 {
-        world.add("team", "internalpkg", &format!("2.{number}")).await;
+        backend.add("team", "internalpkg", &format!("2.{number}")).await;
     }
-    let removed = edit::remove::remove(&world.state, "team", "internalpkg", RemoveScope::All, "", &actor())
+    let removed = edit::remove::remove(&backend.state, "team", "internalpkg", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
     assert_eq!(removed.len(), 12);
-    assert_eq!(listing(&world, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
-    world = world.restarted().await;
-    for (before, after) in before.iter().zip(forms(&world, "2024-03-01").await) {
+    assert_eq!(listing(&backend, "all", "latest").await, "internalpkg 99.0, zoo 1.0");
+    backend = backend.restart().await;
+    for (before, after) in before.iter().zip(forms(&backend, "2024-03-01").await) {
         assert_eq!((before.content, &before.bytes), (after.content, &after.bytes));
     }
-    assert!(fetched(&world, "2024-03-01", "internalpkg", "1.1").await.is_some());
-    let closed = point(&world, "all", "2024-03-01").await;
-    let detail = world.repositories.package_detail(&closed, "internalpkg", None).await.expect("the package");
+    assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.1").await.is_some());
+    let closed = point(&backend, "all", "2024-03-01").await;
+    let detail =
+        backend.repositories.package_detail(&closed, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
     // Names are unique, and a clean-up removes nothing that is referred to.
     let team = "team".parse().expect("a name");
-    let again = edit::source::create(&world.state, &team, SourceKind::Local, OnExisting::Fail);
+    let again = edit::source::create(&backend.state, &team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
-    assert!(fetched(&world, "2024-03-01", "internalpkg", "1.0").await.is_some());
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Concurrent edits lose nothing.
     for source in ["a", "b", "c", "d"] {
-        world.local(source).await;
+        backend.create_local_source(source).await;
     }
     let actor = actor();
     let all = ["a", "b", "c", "d"].map(|source| {
-        edit::subscription::subscribe(&world.state, "all", source, None, OnExisting::Fail, &actor)
+        edit::subscription::subscribe(&backend.state, "all", source, None, OnExisting::Fail, &actor)
     });
     assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
-    let catalog = world.state.catalog.get();
+    let catalog = backend.state.catalog.get();
     assert_eq!(catalog.repo("all").expect("the repository").sources().len(), 6);
     let packages = [("a", "pkg.a"), ("b", "pkg.b"), ("c", "pkg.c"), ("d", "pkg.d")];
-    let adds = packages.map(|(source, package)| world.add(source, package, "1.0"));
+    let adds = packages.map(|(source, package)| backend.add(source, package, "1.0"));
     futures_util::future::join_all(adds).await;
-    let same = ["1.0", "1.1", "1.2", "1.3"].map(|version| world.add("a", "together", version));
+    let same = ["1.0", "1.1", "1.2", "1.3"].map(|version| backend.add("a", "together", version));
     futures_util::future::join_all(same).await;
-    let all = listing(&world, "all", "latest").await;
+    let all = listing(&backend, "all", "latest").await;
     assert_eq!(all, "internalpkg 99.0, pkg.a 1.0, pkg.b 1.0, pkg.c 1.0, pkg.d 1.0, together 1.3, zoo 1.0");
 }

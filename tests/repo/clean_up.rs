@@ -11,7 +11,7 @@ use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::listing;
 use crate::support::advisories;
-use crate::support::backend::{Stores, World, actor};
+use crate::support::backend::{Backend, Stores, actor};
 use crate::support::rules;
 use crate::support::tarball::Tarball;
 
@@ -40,17 +40,17 @@ pub(super) fn make_old(files: &[PathBuf]) {
 }
 
 /// Checks that the clean-up removes the older of two documents; returns the backend after a restart.
-async fn after_clean_up_of_replaced(world: World) -> World {
-    let persistent = world.folder().join("data/persistent");
+async fn after_clean_up_of_replaced(backend: Backend) -> Backend {
+    let persistent = backend.folder().join("data/persistent");
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
     assert_eq!(
-        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
         1
     );
     assert_eq!(objects(&persistent).len(), 1);
-    world.restarted().await
+    backend.restart().await
 }
 
 /// Waits for `count` objects: an upload is answered before it is in storage.
@@ -67,27 +67,27 @@ async fn stored(packages: &Path, count: usize) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn only_old_bytes_that_nothing_refers_to_are_removed() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    let packages = world.folder().join("data/packages");
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    let packages = backend.folder().join("data/packages");
     let readme = Tarball::new("alpha", "1.0").with("README.md", "# alpha\n");
-    world.try_add("team", &[readme], OnExisting::Fail).await.expect("added");
+    backend.try_add("team", &[readme], OnExisting::Fail).await.expect("added");
     let required = objects(&packages);
     assert_eq!(required.len(), 2, "the archive and its README");
-    world.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
+    backend.upload(&Tarball::new("beta", "1.0")).await.expect("an upload");
     let all = stored(&packages, 3).await;
     make_old(&all);
 
-    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
-    let world = world.restarted().await;
+    let backend = backend.restart().await;
     let new = Tarball::new("gamma", "1.0").with("README.md", "# gamma\n");
-    world.upload(&new).await.expect("an upload");
+    backend.upload(&new).await.expect("an upload");
     stored(&packages, 5).await;
-    let world = world.restarted().await;
-    let result = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    let backend = backend.restart().await;
+    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     assert_eq!(result.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(required.iter().all(|path| path.exists()));
@@ -95,21 +95,23 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
 
 #[tokio::test]
 async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
-    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
+    edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    let referenced =
-        [objects(&world.folder().join("data/packages")), objects(&world.folder().join("data/persistent"))];
+    let referenced = [
+        objects(&backend.folder().join("data/packages")),
+        objects(&backend.folder().join("data/persistent")),
+    ];
     assert!(referenced.iter().all(|files| !files.is_empty()));
     make_old(&referenced.concat());
     assert_eq!(
-        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
         0
     );
     assert!(referenced.concat().iter().all(|path| path.exists()));
@@ -119,28 +121,28 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
 async fn replaced_rules_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[SystemRequirements]\nURL = file://{}", folder.path().display());
-    let world = World::on(Stores { gcfg }).await;
+    let backend = Backend::with_stores(Stores { gcfg }).await;
     for names in [&["zlib"][..], &["zlib", "gmp"][..]] {
         rules::folder(folder.path(), names);
-        let result = Sync::new(world.state.clone()).start_requirements("test").job().wait_end().await;
+        let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
         assert!(result.expect("rules").contains("are in force now"));
     }
-    let world = after_clean_up_of_replaced(world).await;
-    Sync::new(world.state.clone()).load_rules().await;
-    assert_eq!(world.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
+    let backend = after_clean_up_of_replaced(backend).await;
+    Sync::new(backend.state.clone()).load_rules().await;
+    assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replaced_advisories_are_removed_and_those_in_force_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let gcfg = format!("[Vulnerabilities]\nURL = file://{}", folder.path().display());
-    let world = World::on(Stores { gcfg }).await;
+    let backend = Backend::with_stores(Stores { gcfg }).await;
     for id in ["RSEC-1", "RSEC-2"] {
         advisories::folder(folder.path(), &[advisories::record(id, "CRAN", "a", "1.0")]);
-        let result = Sync::new(world.state.clone()).start_advisories("test").job().wait_end().await;
+        let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
         assert!(result.expect("advisories").contains("are in force now"));
     }
-    let world = after_clean_up_of_replaced(world).await;
-    Sync::new(world.state.clone()).load_advisories().await;
-    assert_eq!(world.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
+    let backend = after_clean_up_of_replaced(backend).await;
+    Sync::new(backend.state.clone()).load_advisories().await;
+    assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }

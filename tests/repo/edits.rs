@@ -7,7 +7,7 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::serve::RepoError;
 
 use super::listing;
-use crate::support::backend::{World, actor};
+use crate::support::backend::{Backend, actor};
 
 fn name(text: &str) -> rstudio_pm::model::name::Name {
     text.parse().expect("a name")
@@ -15,9 +15,9 @@ fn name(text: &str) -> rstudio_pm::model::name::Name {
 
 #[tokio::test]
 async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
-    let world = World::new().await;
+    let backend = Backend::new().await;
     for kind in [SourceKind::Git, SourceKind::CuratedCran, SourceKind::LocalPython] {
-        let error = edit::source::create(&world.state, &name("x"), kind, OnExisting::Fail)
+        let error = edit::source::create(&backend.state, &name("x"), kind, OnExisting::Fail)
             .await
             .expect_err("refused")
             .to_string();
@@ -29,12 +29,12 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
             )
         );
     }
-    let error = edit::source::create(&world.state, &name("x"), SourceKind::Cran, OnExisting::Fail)
+    let error = edit::source::create(&backend.state, &name("x"), SourceKind::Cran, OnExisting::Fail)
         .await
         .expect_err("refused");
     assert!(error.to_string().contains("is built in: there is one, named 'cran'"), "{error}");
     let error =
-        edit::repo::create(&world.state, &name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
+        edit::repo::create(&backend.state, &name("py"), RepoKind::Python, "", OnExisting::Fail, &actor())
             .await
             .expect_err("refused");
     assert_eq!(
@@ -45,36 +45,37 @@ async fn sources_of_unsupported_kinds_are_refused_with_the_supported_ones() {
 
 #[tokio::test]
 async fn an_existing_name_is_refused_or_left_as_requested() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    let again = edit::source::create(&world.state, &name("team"), SourceKind::Local, OnExisting::Fail).await;
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    let again =
+        edit::source::create(&backend.state, &name("team"), SourceKind::Local, OnExisting::Fail).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    edit::source::create(&world.state, &name("team"), SourceKind::Local, OnExisting::Succeed)
+    edit::source::create(&backend.state, &name("team"), SourceKind::Local, OnExisting::Succeed)
         .await
         .expect("unchanged");
     let again =
-        edit::repo::create(&world.state, &name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
+        edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    edit::repo::create(&world.state, &name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
+    edit::repo::create(&backend.state, &name("all"), RepoKind::R, "", OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");
     let again =
-        edit::subscription::subscribe(&world.state, "all", "team", None, OnExisting::Fail, &actor()).await;
+        edit::subscription::subscribe(&backend.state, "all", "team", None, OnExisting::Fail, &actor()).await;
     assert!(matches!(again, Err(RepoError::Conflict(_))));
-    edit::subscription::subscribe(&world.state, "all", "team", None, OnExisting::Succeed, &actor())
+    edit::subscription::subscribe(&backend.state, "all", "team", None, OnExisting::Succeed, &actor())
         .await
         .expect("unchanged");
-    assert_eq!(world.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
+    assert_eq!(backend.state.catalog.get().repo("all").expect("a repository").steps.len(), 1);
 }
 
 #[tokio::test]
 async fn errors_of_unknown_names_suggest_the_nearest() {
-    let world = World::new().await;
-    world.local("internal").await;
-    world.repository("production", &["internal"]).await;
+    let backend = Backend::new().await;
+    backend.create_local_source("internal").await;
+    backend.create_repository("production", &["internal"]).await;
     let error = edit::subscription::subscribe(
-        &world.state,
+        &backend.state,
         "prodution",
         "internal",
         None,
@@ -85,7 +86,7 @@ async fn errors_of_unknown_names_suggest_the_nearest() {
     .expect_err("unknown");
     assert_eq!(error.to_string(), "there is no repository 'prodution'; did you mean 'production'?");
     let error = edit::subscription::subscribe(
-        &world.state,
+        &backend.state,
         "production",
         "intenal",
         None,
@@ -99,12 +100,13 @@ async fn errors_of_unknown_names_suggest_the_nearest() {
 
 #[tokio::test]
 async fn a_repository_cannot_subscribe_to_a_source_of_another_language() {
-    let world = World::new().await;
-    world.repository("all", &[]).await;
-    let error = edit::subscription::subscribe(&world.state, "all", "pypi", None, OnExisting::Fail, &actor())
-        .await
-        .expect_err("refused")
-        .to_string();
+    let backend = Backend::new().await;
+    backend.create_repository("all", &[]).await;
+    let error =
+        edit::subscription::subscribe(&backend.state, "all", "pypi", None, OnExisting::Fail, &actor())
+            .await
+            .expect_err("refused")
+            .to_string();
     assert_eq!(
         error,
         "the repository 'all' is of type R and cannot offer 'pypi', a source of type PyPI; both must be of one language"
@@ -113,55 +115,57 @@ async fn a_repository_cannot_subscribe_to_a_source_of_another_language() {
 
 #[tokio::test]
 async fn a_subscribed_source_is_not_deleted_and_a_built_in_one_never() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    let error = edit::source::delete(&world.state, "team").await.expect_err("subscribed").to_string();
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    let error = edit::source::delete(&backend.state, "team").await.expect_err("subscribed").to_string();
     assert_eq!(
         error,
         "the source 'team' is subscribed to by 'all'; first run: rspm unsubscribe --repo=all --source=team"
     );
-    assert!(matches!(edit::source::delete(&world.state, "cran").await, Err(RepoError::Invalid(_))));
+    assert!(matches!(edit::source::delete(&backend.state, "cran").await, Err(RepoError::Invalid(_))));
     assert!(matches!(
-        edit::source::rename(&world.state, "cran", &name("x")).await,
+        edit::source::rename(&backend.state, "cran", &name("x")).await,
         Err(RepoError::Invalid(_))
     ));
-    edit::subscription::unsubscribe(&world.state, "all", "team", None, &actor()).await.expect("unsubscribed");
-    edit::source::delete(&world.state, "team").await.expect("deleted");
-    assert!(world.state.catalog.get().source("team").is_none());
-    world.local("team").await;
+    edit::subscription::unsubscribe(&backend.state, "all", "team", None, &actor())
+        .await
+        .expect("unsubscribed");
+    edit::source::delete(&backend.state, "team").await.expect("deleted");
+    assert!(backend.state.catalog.get().source("team").is_none());
+    backend.create_local_source("team").await;
 }
 
 #[tokio::test]
 async fn a_source_and_a_repository_can_be_renamed() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.local("other").await;
-    world.repository("all", &["team"]).await;
-    world.add("team", "alpha", "1.0").await;
-    edit::source::rename(&world.state, "team", &name("crew")).await.expect("renamed");
-    let taken = edit::source::rename(&world.state, "crew", &name("other")).await.expect_err("taken");
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_local_source("other").await;
+    backend.create_repository("all", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    edit::source::rename(&backend.state, "team", &name("crew")).await.expect("renamed");
+    let taken = edit::source::rename(&backend.state, "crew", &name("other")).await.expect_err("taken");
     assert!(matches!(taken, RepoError::Conflict(_)), "{taken}");
     let edit =
         RepoEdit { name: Some(name("every")), description: Some("All of it".to_owned()), hidden: Some(true) };
-    edit::repo::edit(&world.state, "all", edit).await.expect("edited");
-    let catalog = world.state.catalog.get();
+    edit::repo::edit(&backend.state, "all", edit).await.expect("edited");
+    let catalog = backend.state.catalog.get();
     let repo = catalog.repo("every").expect("the repository");
     assert!(repo.hidden && repo.description == "All of it" && catalog.repo("all").is_none());
-    assert_eq!(listing(&world, "every", "latest").await, "alpha 1.0");
+    assert_eq!(listing(&backend, "every", "latest").await, "alpha 1.0");
     let long = RepoEdit { description: Some("a\nb".to_owned()), ..RepoEdit::default() };
-    assert!(matches!(edit::repo::edit(&world.state, "every", long).await, Err(RepoError::Invalid(_))));
-    edit::repo::delete(&world.state, "every").await.expect("deleted");
-    assert!(world.state.catalog.get().repo("every").is_none());
+    assert!(matches!(edit::repo::edit(&backend.state, "every", long).await, Err(RepoError::Invalid(_))));
+    edit::repo::delete(&backend.state, "every").await.expect("deleted");
+    assert!(backend.state.catalog.get().repo("every").is_none());
 }
 
 #[tokio::test]
 async fn an_order_names_every_subscribed_source_once() {
-    let world = World::new().await;
+    let backend = Backend::new().await;
     for source in ["a", "b", "c"] {
-        world.local(source).await;
+        backend.create_local_source(source).await;
     }
-    world.repository("all", &["a", "b"]).await;
+    backend.create_repository("all", &["a", "b"]).await;
     let order = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     for (wrong, error) in [
         (order(&["a"]), "the order must name every subscribed source; missing: b"),
@@ -169,7 +173,7 @@ async fn an_order_names_every_subscribed_source_once() {
         (order(&["a", "a"]), "'a' is named twice; name each subscribed source once"),
     ] {
         assert_eq!(
-            edit::subscription::reorder(&world.state, "all", &wrong, &actor())
+            edit::subscription::reorder(&backend.state, "all", &wrong, &actor())
                 .await
                 .expect_err("refused")
                 .to_string(),
@@ -177,12 +181,14 @@ async fn an_order_names_every_subscribed_source_once() {
         );
     }
     for source in ["a", "b"] {
-        world.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
+        backend.add(source, "pkg", if source == "a" { "1.0" } else { "2.0" }).await;
     }
-    assert_eq!(listing(&world, "all", "latest").await, "pkg 1.0");
-    edit::subscription::reorder(&world.state, "all", &order(&["b", "a"]), &actor()).await.expect("reordered");
-    assert_eq!(listing(&world, "all", "latest").await, "pkg 2.0");
-    let error = edit::subscription::unsubscribe(&world.state, "all", "c", None, &actor())
+    assert_eq!(listing(&backend, "all", "latest").await, "pkg 1.0");
+    edit::subscription::reorder(&backend.state, "all", &order(&["b", "a"]), &actor())
+        .await
+        .expect("reordered");
+    assert_eq!(listing(&backend, "all", "latest").await, "pkg 2.0");
+    let error = edit::subscription::unsubscribe(&backend.state, "all", "c", None, &actor())
         .await
         .expect_err("refused")
         .to_string();

@@ -16,164 +16,166 @@ use super::all_stores::ObjectStore;
 use super::clean_up::objects;
 use super::ownership::{count, in_area, serves_everything, sweep_now, with_packages};
 use super::point;
-use crate::support::backend::World;
+use crate::support::backend::Backend;
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
 
 const CLASS: StorageClass = StorageClass::Packages;
 
-fn kinds(world: &World) -> Vec<&'static str> {
-    world.state.storage.condition().warnings().iter().map(|warning| warning.kind).collect()
+fn kinds(backend: &Backend) -> Vec<&'static str> {
+    backend.state.storage.condition().warnings().iter().map(|warning| warning.kind).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_restored() {
-    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    let packages = in_area(&world, Area::Live, CLASS).await;
+    let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    let packages = in_area(&backend, Area::Live, CLASS).await;
     let archives: Vec<Key> = packages.into_iter().filter(|key| matches!(key, Key::Package(..))).collect();
     let [trashed, lost, ..] = archives.as_slice() else { panic!("{archives:?}") };
-    assert!(world.state.storage.move_to_trash(trashed).await.expect("moved"));
-    let content = world.state.storage.whole(lost).await.expect("bytes");
-    world.state.storage.delete(lost).await.expect("removed");
+    assert!(backend.state.storage.move_to_trash(trashed).await.expect("moved"));
+    let content = backend.state.storage.whole(lost).await.expect("bytes");
+    backend.state.storage.delete(lost).await.expect("removed");
 
     // The sweep at start detects it.
-    let world = world.restarted().await;
-    world.noon("2024-03-02");
-    upkeep::sweep::sweep(&world.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
+    let backend = backend.restart().await;
+    backend.advance_to_noon("2024-03-02");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions { only_refillable: true, ..sweep_now() })
         .await
         .expect("a start");
-    assert_eq!(world.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [lost]);
-    assert_eq!(count(&world).await, 9, "the object in the trash is restored");
-    let warnings = world.state.storage.condition().warnings();
+    assert_eq!(backend.state.storage.condition().lost(CLASS).collect::<Vec<_>>(), [lost]);
+    assert_eq!(count(&backend).await, 9, "the object in the trash is restored");
+    let warnings = backend.state.storage.condition().warnings();
     assert!(warnings[0].kind == "storage-lost" && warnings[0].message.contains(": 1;"), "{warnings:?}");
 
-    world.state.storage.put(lost, content).await.expect("stored");
-    assert!(kinds(&world).is_empty());
-    serves_everything(&world).await;
+    backend.state.storage.put(lost, content).await.expect("stored");
+    assert!(kinds(&backend).is_empty());
+    serves_everything(&backend).await;
 
     // The nightly comparison detects it as well.
-    world.state.storage.delete(lost).await.expect("removed");
+    backend.state.storage.delete(lost).await.expect("removed");
     let quick = ScrubLimits { rate: u64::MAX, longest: Duration::from_secs(60) };
-    assert_eq!(upkeep::scrub::scrub(&world.upkeep, quick).await.expect("compared").missing, 1);
-    assert_eq!(kinds(&world), ["storage-lost"]);
+    assert_eq!(upkeep::scrub::scrub(&backend.upkeep, quick).await.expect("compared").missing, 1);
+    assert_eq!(kinds(&backend), ["storage-lost"]);
 }
 
-async fn open(world: &World, version: &str) -> Result<(), RepoError> {
-    let (point, file) = (point(world, "all", "latest").await, format!("alpha_{version}.tar.gz"));
-    let located = world.repositories.locate(&point, "alpha", version, &file, false).await.expect("a package");
-    let checked = world.repositories.check(&located).await;
-    let opened = world.repositories.open(&located, None).await.map(drop);
+async fn open(backend: &Backend, version: &str) -> Result<(), RepoError> {
+    let (point, file) = (point(backend, "all", "latest").await, format!("alpha_{version}.tar.gz"));
+    let located =
+        backend.repositories.locate(&point, "alpha", version, &file, false).await.expect("a package");
+    let checked = backend.repositories.check(&located).await;
+    let opened = backend.repositories.open(&located, None).await.map(drop);
     assert_eq!(checked.is_ok(), opened.is_ok(), "{checked:?} {opened:?}");
     opened
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() {
-    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await.restarted().await;
-    upkeep::ownership::claim(&world.upkeep).await;
-    let object = object_of(&world, "alpha", "1.3").await;
-    let away = world.folder().join("away");
+    let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await.restart().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    let object = object_of(&backend, "alpha", "1.3").await;
+    let away = backend.folder().join("away");
     std::fs::rename(&object, &away).expect("moved");
     for _ in 0..2 {
-        let refused = open(&world, "1.3").await;
+        let refused = open(&backend, "1.3").await;
         assert!(matches!(refused, Err(RepoError::Storage(StorageError::NotFound(_)))), "{refused:?}");
-        assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1);
+        assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1);
     }
-    assert_eq!(kinds(&world), ["storage-lost"]);
+    assert_eq!(kinds(&backend), ["storage-lost"]);
     std::fs::rename(&away, &object).expect("moved back");
-    open(&world, "1.3").await.expect("served");
-    assert!(kinds(&world).is_empty());
+    open(&backend, "1.3").await.expect("served");
+    assert!(kinds(&backend).is_empty());
 }
 
 /// The path of the object of a package.
-async fn object_of(world: &World, package: &str, version: &str) -> PathBuf {
-    let point = point(world, "all", "latest").await;
+async fn object_of(backend: &Backend, package: &str, version: &str) -> PathBuf {
+    let point = point(backend, "all", "latest").await;
     let file = format!("{package}_{version}.tar.gz");
-    let located = world.repositories.locate(&point, package, version, &file, false).await.expect("a package");
+    let located =
+        backend.repositories.locate(&point, package, version, &file, false).await.expect("a package");
     let path = Key::Package(CLASS, located.sha256.expect("a digest")).path();
-    world.folder().join("data/packages").join(path)
+    backend.folder().join("data/packages").join(path)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let world = with_packages(engine, ObjectStore::Disk).await;
-        let object = object_of(&world, "alpha", "1.3").await;
+        let backend = with_packages(engine, ObjectStore::Disk).await;
+        let object = object_of(&backend, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
-        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
-        let lost = world.state.storage.condition().lost(CLASS).count();
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        let lost = backend.state.storage.condition().lost(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
         assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
-        world.noon("2024-03-02");
-        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
-        assert_eq!(world.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
+        backend.advance_to_noon("2024-03-02");
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
         let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
-        world.upload(&again).await.expect("an upload");
-        upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
-        assert!(kinds(&world).is_empty(), "{engine:?}");
+        backend.upload(&again).await.expect("an upload");
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        assert!(kinds(&backend).is_empty(), "{engine:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_untrusted_clock_removes_nothing() {
-    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
-    world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
-    world.noon("2025-04-05");
+    backend.state.storage.put(&unknown, content.into()).await.expect("stored");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    backend.advance_to_noon("2025-04-05");
     let without_grace = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
-    match upkeep::sweep::sweep(&world.upkeep, &without_grace).await {
+    match upkeep::sweep::sweep(&backend.upkeep, &without_grace).await {
         Err(RepoError::Conflict(reason)) => {
             assert!(reason.contains("nothing is removed") && reason.contains("2025-04-05"))
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(upkeep::sweep::trash::summary(&world.state, CLASS).await.expect("a trash").objects, 1);
-    world.back_to("2024-03-01");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::trash::summary(&backend.state, CLASS).await.expect("a trash").objects, 1);
+    backend.set_back_to_noon("2024-03-01");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_contradicts_the_clock_of_the_database_removes_and_repairs_nothing() {
-    let world = with_packages(Engine::Postgres, ObjectStore::Disk).await;
+    let backend = with_packages(Engine::Postgres, ObjectStore::Disk).await;
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     let later = Timestamp(now.0 + 10 * 86_400 * SECOND).day();
-    world.noon(&now.day().to_string());
+    backend.advance_to_noon(&now.day().to_string());
     // A running server closes days, which keeps the row near the true time.
     let close = move |c: &mut dyn db::Conn| c.execute("UPDATE clock SET at = $1", &[now.into()]);
-    assert_eq!(world.state.db.write(close).await.expect("written"), 1);
-    world.noon(&later.to_string());
-    match upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await {
+    assert_eq!(backend.state.db.write(close).await.expect("written"), 1);
+    backend.advance_to_noon(&later.to_string());
+    match upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await {
         Err(RepoError::Conflict(reason)) => assert!(reason.contains("nothing is removed"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    let repaired = upkeep::clock::repair(&world.state, later, false).await;
+    let repaired = upkeep::clock::repair(&backend.state, later, false).await;
     assert!(matches!(repaired, Err(RepoError::Db(db::DbError::ClockAhead { .. }))), "{repaired:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
-    let world = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
+    let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
-    world.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    backend.state.storage.put(&unknown, content.into()).await.expect("stored");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
     // As after a jump of the clock.
     let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
-    let [object] = objects(&world.folder().join("data/packages/trash")).try_into().expect("one object");
+    let [object] = objects(&backend.folder().join("data/packages/trash")).try_into().expect("one object");
     let file = std::fs::File::options().write(true).open(&object).expect("a file");
     file.set_modified(ago).expect("a time");
     for _ in 0..2 {
-        assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 0);
+        assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 0);
     }
     // As after nightly clean-ups of a week.
-    let recorded = world
+    let recorded = backend
         .state
         .db
         .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
     recorded.await.expect("recorded");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 1);
 }

@@ -19,7 +19,7 @@ use rstudio_pm::sync::Sync;
 use rstudio_pm::usage::Usage;
 
 use super::index;
-use crate::support::backend::World;
+use crate::support::backend::Backend;
 use crate::support::http;
 use crate::support::tarball::Tarball;
 
@@ -39,9 +39,9 @@ impl LogControl for NoLogs {
     }
 }
 
-/// Serves `world` on a local port; returns the URL.
-async fn serve(world: &World) -> String {
-    let state = Arc::clone(&world.state);
+/// Serves `backend` on a local port; returns the URL.
+async fn serve(backend: &Backend) -> String {
+    let state = Arc::clone(&backend.state);
     let site = Arc::new(ArcSwap::from_pointee(SiteSettings::new(&state.config.load())));
     let (control, _orders) = Control::new(Arc::new(NoLogs));
     control.set_mode(Mode::Online);
@@ -56,10 +56,10 @@ async fn serve(world: &World) -> String {
         remark: ArcSwapOption::empty(),
     });
     let app = App {
-        fetches: world.fetches.clone(),
-        repositories: world.repositories.clone(),
-        uploads: world.uploads.clone(),
-        upkeep: world.upkeep.clone(),
+        fetches: backend.fetches.clone(),
+        repositories: backend.repositories.clone(),
+        uploads: backend.uploads.clone(),
+        upkeep: backend.upkeep.clone(),
         sync: Sync::new(Arc::clone(&state)),
         usage: Usage::default(),
         site: Arc::clone(&site),
@@ -87,34 +87,34 @@ fn large(name: &str) -> Tarball {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget() {
-    let world = World::new().await;
-    world.local("large").await;
+    let backend = Backend::new().await;
+    backend.create_local_source("large").await;
     let packages: Vec<Tarball> = ["aa", "bb", "cc"].map(large).into();
-    world.try_add("large", &packages, OnExisting::Fail).await.expect("added");
+    backend.try_add("large", &packages, OnExisting::Fail).await.expect("added");
     for number in 0..REPOSITORIES {
         let own = format!("own{number}");
-        world.local(&own).await;
-        world.add(&own, "small", &format!("1.{number}")).await;
-        world.repository(&format!("repo{number}"), &[&own, "large"]).await;
+        backend.create_local_source(&own).await;
+        backend.add(&own, "small", &format!("1.{number}")).await;
+        backend.create_repository(&format!("repo{number}"), &[&own, "large"]).await;
     }
-    let base = serve(&world).await;
+    let base = serve(&backend).await;
     let mut all = 0;
     for number in 0..REPOSITORIES {
         let url = format!("{base}/repo{number}/latest/src/contrib/PACKAGES");
         let answer = tokio::task::spawn_blocking(move || http::get(&url)).await.expect("no panic");
         assert_eq!(answer.status, 200);
-        let form = index(&world, &format!("repo{number}"), "latest", Document::Packages).await;
+        let form = index(&backend, &format!("repo{number}"), "latest", Document::Packages).await;
         assert!(form.bytes == answer.body);
         all += form.bytes.len();
     }
     assert!(all > BUDGET * 5 / 4, "{all} bytes do not exceed the budget");
     // The last answer may still be in transmission.
     let mut tries = 0;
-    while world.repositories.document_bytes() > BUDGET && tries < 500 {
+    while backend.repositories.document_bytes() > BUDGET && tries < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tries += 1;
     }
-    let held = world.repositories.document_bytes();
+    let held = backend.repositories.document_bytes();
     assert!(held <= BUDGET, "{held} of {all} bytes are in memory");
     assert!(held > 0, "nothing is in the cache: the test measures nothing");
 }

@@ -18,11 +18,11 @@ use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
 
-use crate::support::backend::World;
+use crate::support::backend::Backend;
 
 /// The packages a snapshot lists, with their versions.
-async fn listed(world: &World, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
-    let form = index(world, repo, snapshot, Document::Packages).await;
+async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
+    let form = index(backend, repo, snapshot, Document::Packages).await;
     let text = String::from_utf8(form.bytes.to_vec()).expect("text");
     let field = |record: &str, tag: &str| {
         let line = record.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default();
@@ -33,25 +33,25 @@ async fn listed(world: &World, repo: &str, snapshot: &str) -> BTreeMap<String, S
 }
 
 /// The same as one line: `name version, …`.
-async fn listing(world: &World, repo: &str, snapshot: &str) -> String {
-    let listed = listed(world, repo, snapshot).await;
+async fn listing(backend: &Backend, repo: &str, snapshot: &str) -> String {
+    let listed = listed(backend, repo, snapshot).await;
     listed.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
 }
 
-async fn point(world: &World, repo: &str, snapshot: &str) -> Point {
+async fn point(backend: &Backend, repo: &str, snapshot: &str) -> Point {
     let snapshot: Snapshot = snapshot.parse().expect("a snapshot");
-    world.repositories.point(repo, snapshot).await.expect("a point")
+    backend.repositories.point(repo, snapshot).await.expect("a point")
 }
 
-async fn index(world: &World, repo: &str, snapshot: &str, document: Document) -> IndexForm {
-    let point = point(world, repo, snapshot).await;
-    world.repositories.document(&DocumentRequest::new(point, document)).await.expect("a document")
+async fn index(backend: &Backend, repo: &str, snapshot: &str, document: Document) -> IndexForm {
+    let point = point(backend, repo, snapshot).await;
+    backend.repositories.document(&DocumentRequest::new(point, document)).await.expect("a document")
 }
 
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.
-async fn archived(world: &World, repo: &str, snapshot: &str) -> Vec<String> {
+async fn archived(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
     use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
-    let form = index(world, repo, snapshot, Document::ArchiveRds).await;
+    let form = index(backend, repo, snapshot, Document::ArchiveRds).await;
     let rows = read_archive_meta(form.bytes.as_ref(), Limits::META).expect("a table");
     let mut names: Vec<String> =
         rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();

@@ -15,7 +15,7 @@ use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
 use super::clean_up::{make_old, objects};
-use crate::support::backend::{Stores, World, actor};
+use crate::support::backend::{Backend, Stores, actor};
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
 use crate::support::tarball::Tarball;
@@ -40,14 +40,14 @@ macro_rules! on_every_pair {
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_sqlite_and_s3() {
-                    if !s3::elsewhere() {
+                    if !s3::rerun_with_credentials() {
                         super::$scenario(Engine::Sqlite, ObjectStore::S3).await;
                     }
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_postgres_and_s3() {
-                    if !s3::elsewhere() {
+                    if !s3::rerun_with_credentials() {
                         super::$scenario(Engine::Postgres, ObjectStore::S3).await;
                     }
                 }
@@ -69,91 +69,91 @@ pub(super) fn sweep_now() -> SweepOptions {
 }
 
 /// The same storage with a new database.
-async fn other_database(world: &World, engine: Engine) -> Stores {
-    let gcfg = world.stores().gcfg.clone();
+async fn other_database(backend: &Backend, engine: Engine) -> Stores {
+    let gcfg = backend.stores().gcfg.clone();
     let other = tokio::task::spawn_blocking(move || databases::settings(engine)).await.expect("no panic");
     let storage = gcfg.find("[Storage]").map_or("", |at| &gcfg[at..]);
     let location = match engine {
-        Engine::Sqlite => format!("[SQLite]\nDir = {}/other-db\n", world.folder().display()),
+        Engine::Sqlite => format!("[SQLite]\nDir = {}/other-db\n", backend.folder().display()),
         Engine::Postgres => String::new(),
     };
     Stores { gcfg: format!("{other}{location}{storage}") }
 }
 
-pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> World {
-    let world = World::on(stores(engine, store).await).await;
-    upkeep::ownership::claim(&world.upkeep).await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
+pub(super) async fn with_packages(engine: Engine, store: ObjectStore) -> Backend {
+    let backend = Backend::with_stores(stores(engine, store).await).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
     for number in 0..5 {
         let package =
             Tarball::new("alpha", &format!("1.{number}")).with("README.md", &format!("# {number}\n"));
-        world.try_add("team", &[package], OnExisting::Fail).await.expect("added");
+        backend.try_add("team", &[package], OnExisting::Fail).await.expect("added");
     }
-    world
+    backend
 }
 
-pub(super) async fn in_area(world: &World, area: Area, class: StorageClass) -> Vec<Key> {
-    let found = world.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
+pub(super) async fn in_area(backend: &Backend, area: Area, class: StorageClass) -> Vec<Key> {
+    let found = backend.state.storage.list_in(area, class, None, 10_000).await.expect("a listing");
     found.into_iter().map(|object| object.key).collect()
 }
 
-pub(super) async fn count(world: &World) -> usize {
-    in_area(world, Area::Live, StorageClass::Packages).await.len()
+pub(super) async fn count(backend: &Backend) -> usize {
+    in_area(backend, Area::Live, StorageClass::Packages).await.len()
 }
 
-pub(super) async fn serves_everything(world: &World) {
+pub(super) async fn serves_everything(backend: &Backend) {
     for number in 0..5 {
         let version = format!("1.{number}");
-        assert!(fetched(world, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty()));
+        assert!(fetched(backend, "latest", "alpha", &version).await.is_some_and(|bytes| !bytes.is_empty()));
     }
 }
 
 async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: ObjectStore) {
-    let world = with_packages(engine, store).await;
-    let stored = count(&world).await;
+    let backend = with_packages(engine, store).await;
+    let stored = count(&backend).await;
     assert_eq!(stored, 10, "archives and READMEs");
-    let own = world.stores().clone();
+    let own = backend.stores().clone();
 
     // The database is replaced by an empty one; a second server has the same effect.
-    let other = other_database(&world, engine).await;
-    let world = world.restarted_on(other).await;
+    let other = other_database(&backend, engine).await;
+    let backend = backend.restart_with_stores(other).await;
     assert_eq!(
-        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up"),
         SweepResult::default()
     );
-    assert_eq!(count(&world).await, stored);
-    let condition = world.state.storage.condition();
+    assert_eq!(count(&backend).await, stored);
+    let condition = backend.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     let warnings = condition.warnings();
     assert!(warnings.iter().any(|w| w.kind == "storage-owner" && w.message.contains("rspm storage adopt")));
 
     // With the original database, everything is served without warnings.
-    let other = world.stores().clone();
-    let world = world.restarted_on(own.clone()).await;
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
-    assert_eq!(world.state.storage.condition().warnings(), []);
-    serves_everything(&world).await;
+    let other = backend.stores().clone();
+    let backend = backend.restart_with_stores(own.clone()).await;
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(backend.state.storage.condition().warnings(), []);
+    serves_everything(&backend).await;
 
     // After an adoption, objects that the new owner does not name are moved to the trash; the first owner removes
     // nothing.
-    let world = world.restarted_on(other).await;
-    let adopted = upkeep::ownership::adopt(&world.upkeep, &StorageClass::ALL).await.expect("adopted");
+    let backend = backend.restart_with_stores(other).await;
+    let adopted = upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted");
     assert_eq!(adopted, StorageClass::ALL);
     assert_eq!(
-        upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects,
         stored as u64
     );
-    assert_eq!(count(&world).await, 0);
-    let world = world.restarted_on(own).await;
-    upkeep::ownership::claim(&world.upkeep).await;
-    let condition = world.state.storage.condition();
+    assert_eq!(count(&backend).await, 0);
+    let backend = backend.restart_with_stores(own).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    let condition = backend.state.storage.condition();
     assert!(matches!(condition.ownership(StorageClass::Packages), Ownership::Foreign(_)), "{condition:?}");
     assert_eq!(
-        upkeep::sweep::trash::restore(&world.upkeep, StorageClass::Packages).await.expect("restored"),
+        upkeep::sweep::trash::restore(&backend.upkeep, StorageClass::Packages).await.expect("restored"),
         stored as u64
     );
-    serves_everything(&world).await;
+    serves_everything(&backend).await;
 }
 
 async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
@@ -161,37 +161,37 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     store: ObjectStore,
 ) {
     // These are stored before the storage is claimed.
-    let world = World::on(stores(engine, store).await).await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
+    let backend = Backend::with_stores(stores(engine, store).await).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
     for number in 0..5 {
-        world.add("team", "alpha", &format!("1.{number}")).await;
+        backend.add("team", "alpha", &format!("1.{number}")).await;
     }
-    let own = world.stores().clone();
-    let other = other_database(&world, engine).await;
-    let world = world.restarted_on(other).await;
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
-    let ownership = world.state.storage.condition().ownership(StorageClass::Packages);
+    let own = backend.stores().clone();
+    let other = other_database(&backend, engine).await;
+    let backend = backend.restart_with_stores(other).await;
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    let ownership = backend.state.storage.condition().ownership(StorageClass::Packages);
     assert_eq!(ownership, Ownership::Unclaimed { objects: 5, named: 0 });
-    let world = world.restarted_on(own).await;
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
-    assert!(world.state.storage.is_own(StorageClass::Packages));
-    serves_everything(&world).await;
+    let backend = backend.restart_with_stores(own).await;
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert!(backend.state.storage.is_own(StorageClass::Packages));
+    serves_everything(&backend).await;
 }
 
 async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store: ObjectStore) {
-    let world = with_packages(engine, store).await;
+    let backend = with_packages(engine, store).await;
     let class = StorageClass::Cran;
-    let put = async |world: &World, seeds: std::ops::Range<u64>| {
+    let put = async |backend: &Backend, seeds: std::ops::Range<u64>| {
         for seed in seeds {
             let (content, digest) = bytes(50, seed);
-            world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
+            backend.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
         }
     };
-    put(&world, 0..11).await;
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
-    assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
-    let warnings = world.state.storage.condition().warnings();
+    put(&backend, 0..11).await;
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(in_area(&backend, Area::Live, class).await.len(), 11);
+    let warnings = backend.state.storage.condition().warnings();
     assert_eq!(
         warnings.iter().map(|w| (w.kind, w.name.as_str())).collect::<Vec<_>>(),
         [("storage-sweep", "cran")]
@@ -199,35 +199,35 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
     let confirmed = SweepOptions { confirmed: vec![class], ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &confirmed).await.expect("a clean-up").objects, 11);
-    assert_eq!(world.state.storage.condition().warnings(), []);
-    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 11);
-    assert!(in_area(&world, Area::Live, class).await.is_empty(), "the trash is not listed");
-    assert_eq!(upkeep::sweep::trash::restore(&world.upkeep, class).await.expect("restored"), 11);
-    assert_eq!(in_area(&world, Area::Live, class).await.len(), 11);
-    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a clean-up").objects, 11);
+    assert_eq!(backend.state.storage.condition().warnings(), []);
+    assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 11);
+    assert!(in_area(&backend, Area::Live, class).await.is_empty(), "the trash is not listed");
+    assert_eq!(upkeep::sweep::trash::restore(&backend.upkeep, class).await.expect("restored"), 11);
+    assert_eq!(in_area(&backend, Area::Live, class).await.len(), 11);
+    assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 0);
 
     // Ten are a small share, but one more on the same day is not.
-    let first = in_area(&world, Area::Live, class).await[0];
-    world.state.storage.delete(&first).await.expect("removed");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 10);
-    put(&world, 20..21).await;
-    let world = world.restarted().await;
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
-    assert_eq!(world.state.storage.condition().warnings()[0].kind, "storage-sweep");
-    world.noon("2024-03-03");
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
-    assert_eq!(world.state.storage.condition().warnings(), []);
-    serves_everything(&world).await;
+    let first = in_area(&backend, Area::Live, class).await[0];
+    backend.state.storage.delete(&first).await.expect("removed");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 10);
+    put(&backend, 20..21).await;
+    let backend = backend.restart().await;
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(backend.state.storage.condition().warnings()[0].kind, "storage-sweep");
+    backend.advance_to_noon("2024-03-03");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(backend.state.storage.condition().warnings(), []);
+    serves_everything(&backend).await;
 }
 
 async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_period(
     engine: Engine,
     store: ObjectStore,
 ) {
-    let world = with_packages(engine, store).await;
-    let (storage, class) = (&world.state.storage, StorageClass::Packages);
-    let all = in_area(&world, Area::Live, class).await;
+    let backend = with_packages(engine, store).await;
+    let (storage, class) = (&backend.state.storage, StorageClass::Packages);
+    let all = in_area(&backend, Area::Live, class).await;
     let (content, digest) = bytes(50, 1);
     let unnamed = Key::Package(class, digest);
     storage.put(&unnamed, content.clone().into()).await.expect("stored");
@@ -236,47 +236,50 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
         assert_eq!(storage.size(key).await.expect("an answer"), None);
     }
     // A request for an object of a row restores it.
-    serves_everything(&world).await;
-    let restored = count(&world).await;
+    serves_everything(&backend).await;
+    let restored = count(&backend).await;
     assert_eq!(restored, 5, "the archives were requested");
     // The same bytes can be stored again in the meantime.
     storage.put(&unnamed, content.into()).await.expect("stored");
     assert!(!storage.restore(&unnamed).await.expect("an answer"), "the key is in use");
     storage.delete(&unnamed).await.expect("removed");
 
-    let result = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
     // On PostgreSQL the rows are too young to be compared.
     let left = if engine == Engine::Sqlite { 1 } else { 6 };
     assert_eq!(
-        (result.deleted, upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects),
+        (
+            result.deleted,
+            upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects
+        ),
         (0, left)
     );
     let without_grace = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
-    assert_eq!(upkeep::sweep::trash::summary(&world.state, class).await.expect("a trash").objects, 0);
-    assert_eq!(count(&world).await, 10, "objects that rows name were restored instead");
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 0);
+    assert_eq!(count(&backend).await, 10, "objects that rows name were restored instead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
-    let world = World::new().await;
-    upkeep::ownership::claim(&world.upkeep).await;
+    let backend = Backend::new().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
     for class in [StorageClass::Packages, StorageClass::Binaries, StorageClass::Cran] {
         let (content, digest) = bytes(50, class as u64);
-        world.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
+        backend.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
     let start = SweepOptions { only_refillable: true, ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &start).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &start).await.expect("a clean-up").objects, 1);
     for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
-        assert_eq!(in_area(&world, Area::Live, class).await.len(), left, "{class:?}");
+        assert_eq!(in_area(&backend, Area::Live, class).await.len(), left, "{class:?}");
     }
-    assert_eq!(upkeep::sweep::sweep(&world.upkeep, &sweep_now()).await.expect("a clean-up").objects, 2);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 2);
 }
 
 /// Rows of blobs that nothing refers to, written three hours ago.
-async fn old_rows(world: &World, rows: Vec<(Sha256, &'static str)>) {
-    let old = rstudio_pm::model::time::Timestamp((world.state.clock)().0 - 3 * 3_600_000_000);
-    let written = world.state.db.write(move |c| {
+async fn old_rows(backend: &Backend, rows: Vec<(Sha256, &'static str)>) {
+    let old = rstudio_pm::model::time::Timestamp((backend.state.clock)().0 - 3 * 3_600_000_000);
+    let written = backend.state.db.write(move |c| {
         for (sha256, class) in &rows {
             let class = (*class).to_owned();
             db::blob::insert(c, &db::blob::Blob { sha256: *sha256, class, size: 1, created_at: old })?;
@@ -294,52 +297,52 @@ fn numbered(first: u8, number: u16) -> Sha256 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unknown_classes() {
-    let world = World::new().await;
-    upkeep::ownership::claim(&world.upkeep).await;
+    let backend = Backend::new().await;
+    upkeep::ownership::claim(&backend.upkeep).await;
     let unknown = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
-    old_rows(&world, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
+    old_rows(&backend, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
     let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
-    upkeep::sweep::sweep(&world.upkeep, &confirmed).await.expect("a clean-up");
-    let left = world.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
+    upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a clean-up");
+    let left = backend.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
     assert_eq!(left.len(), 1200, "those of class cran are removed");
     assert!(left.iter().all(|blob| blob.class == "elsewhere"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
-    let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
-    upkeep::ownership::claim(&world.upkeep).await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
+    let backend = Backend::with_stores(stores(Engine::Postgres, ObjectStore::Disk).await).await;
+    upkeep::ownership::claim(&backend.upkeep).await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
     // The same bytes were stored before, and nothing refers to them.
     let package = Tarball::new("alpha", "1.0");
-    let sha256 = world.upload(&package).await.expect("an upload").sha256;
-    let aged = world.state.db.write(|c| c.execute("UPDATE blob SET created_at = 1", &[]));
+    let sha256 = backend.upload(&package).await.expect("an upload").sha256;
+    let aged = backend.state.db.write(|c| c.execute("UPDATE blob SET created_at = 1", &[]));
     assert_eq!(aged.await.expect("a row"), 1);
-    let files = objects(&world.folder().join("data/packages"));
+    let files = objects(&backend.folder().join("data/packages"));
     make_old(&files);
 
-    let upload = world.upload(&package).await.expect("an upload");
+    let upload = backend.upload(&package).await.expect("an upload");
     assert_eq!(upload.sha256, sha256);
     make_old(&files);
-    let other = world.beside().await;
+    let other = backend.open_second().await;
     assert_eq!(
         upkeep::sweep::sweep(&other.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
         0
     );
-    edit::add::add(&world.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
-    assert!(fetched(&world, "latest", "alpha", "1.0").await.is_some());
+    edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
+    assert!(fetched(&backend, "latest", "alpha", "1.0").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_never_clean_up_concurrently() {
-    let world = World::on(stores(Engine::Postgres, ObjectStore::Disk).await).await;
-    let now = (world.state.clock)();
+    let backend = Backend::with_stores(stores(Engine::Postgres, ObjectStore::Disk).await).await;
+    let now = (backend.state.clock)();
     let until = rstudio_pm::model::time::Timestamp(now.0 + 60_000_000);
-    let claimed = world.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
+    let claimed = backend.state.db.write(move |c| db::lease::claim(c, "sweep", "another", now, until)).await;
     let fence = claimed.expect("a database").expect("free");
-    let refused = upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await;
+    let refused = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;
     assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
-    world.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
-    upkeep::sweep::sweep(&world.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    backend.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
 }

@@ -9,24 +9,24 @@ use rstudio_pm::serve::index::Document;
 use sha2::Digest;
 
 use super::{archived, index, listing, point};
-use crate::support::backend::{World, actor};
+use crate::support::backend::{Backend, actor};
 use crate::support::tarball::Tarball;
 
-async fn team() -> World {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    world
+async fn team() -> Backend {
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    backend
 }
 
 #[tokio::test]
 async fn an_added_package_is_in_the_next_index() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0");
-    world.add("team", "Beta", "0.1-2").await;
-    world.add("team", "gamma", "2.0").await;
-    let text = index(&world, "all", "latest", Document::Packages).await.bytes;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0");
+    backend.add("team", "Beta", "0.1-2").await;
+    backend.add("team", "gamma", "2.0").await;
+    let text = index(&backend, "all", "latest", Document::Packages).await.bytes;
     let text = String::from_utf8(text.to_vec()).expect("text");
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
     assert_eq!(names, ["alpha", "Beta", "gamma"]);
@@ -35,127 +35,131 @@ async fn an_added_package_is_in_the_next_index() {
 
 #[tokio::test]
 async fn a_higher_version_moves_the_lower_one_to_the_archive() {
-    let world = team().await;
-    world.add("team", "alpha", "1.9").await;
-    world.add("team", "alpha", "1.10").await;
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.10");
-    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
+    let backend = team().await;
+    backend.add("team", "alpha", "1.9").await;
+    backend.add("team", "alpha", "1.10").await;
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.10");
+    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.9.tar.gz"]);
 }
 
 #[tokio::test]
 async fn an_older_version_is_added_to_the_archive() {
-    let world = team().await;
-    world.add("team", "alpha", "2.0").await;
-    world.add("team", "alpha", "1.0").await;
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
-    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+    let backend = team().await;
+    backend.add("team", "alpha", "2.0").await;
+    backend.add("team", "alpha", "1.0").await;
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 2.0");
+    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
 }
 
 #[tokio::test]
 async fn several_versions_in_one_call_are_one_transaction() {
-    let world = team().await;
+    let backend = team().await;
     let versions = ["1.0", "3.0", "2.0"].map(|version| Tarball::new("alpha", version));
-    let before = world.state.catalog.get().transactions.len();
-    let added = world.try_add("team", &versions, OnExisting::Fail).await.expect("added");
+    let before = backend.state.catalog.get().transactions.len();
+    let added = backend.try_add("team", &versions, OnExisting::Fail).await.expect("added");
     assert_eq!(added, [AddStatus::New; 3]);
-    assert_eq!(world.state.catalog.get().transactions.len(), before + 1);
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 3.0");
-    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]);
+    assert_eq!(backend.state.catalog.get().transactions.len(), before + 1);
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 3.0");
+    assert_eq!(
+        archived(&backend, "all", "latest").await,
+        ["alpha/alpha_1.0.tar.gz", "alpha/alpha_2.0.tar.gz"]
+    );
 }
 
 #[tokio::test]
 async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "other bytes"), Tarball::new("beta", "1.0")];
-    let refused = world.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
+    let refused = backend.try_add("team", &other, OnExisting::Fail).await.expect_err("refused").to_string();
     assert!(refused.contains("alpha 1.0 is in the source 'team' already"), "{refused}");
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
 
-    let before = index(&world, "all", "latest", Document::Packages).await.content;
-    let left = world.try_add("team", &other[..1], OnExisting::Succeed).await.expect("unchanged");
+    let before = index(&backend, "all", "latest", Document::Packages).await.content;
+    let left = backend.try_add("team", &other[..1], OnExisting::Succeed).await.expect("unchanged");
     assert_eq!(left, [AddStatus::Existing]);
-    assert_eq!(index(&world, "all", "latest", Document::Packages).await.content, before);
+    assert_eq!(index(&backend, "all", "latest", Document::Packages).await.content, before);
 
-    let replaced = world.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
+    let replaced = backend.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
     assert_eq!(replaced, [AddStatus::Replaced, AddStatus::New]);
-    assert_ne!(index(&world, "all", "latest", Document::Packages).await.content, before);
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
-    assert!(archived(&world, "all", "latest").await.is_empty());
-    let same = world.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
+    assert_ne!(index(&backend, "all", "latest", Document::Packages).await.content, before);
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert!(archived(&backend, "all", "latest").await.is_empty());
+    let same = backend.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
     assert_eq!(same, [AddStatus::Existing; 2]);
 }
 
 #[tokio::test]
 async fn the_same_version_twice_in_one_call_is_added_in_order() {
-    let world = team().await;
+    let backend = team().await;
     let twice = [Tarball::new("alpha", "1.0"), Tarball::new("alpha", "1.0").with("NEWS", "x")];
-    assert!(matches!(world.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
-    let added = world.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
+    assert!(matches!(backend.try_add("team", &twice, OnExisting::Fail).await, Err(RepoError::Conflict(_))));
+    let added = backend.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
     assert_eq!(added, [AddStatus::New, AddStatus::Replaced]);
-    let last = world.upload(&twice[1]).await.expect("an upload").sha256.to_string();
-    let text = index(&world, "all", "latest", Document::Packages).await.bytes;
+    let last = backend.upload(&twice[1]).await.expect("an upload").sha256.to_string();
+    let text = index(&backend, "all", "latest", Document::Packages).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains(&last));
 }
 
 #[tokio::test]
 async fn a_removal_follows_its_scope_and_lists_the_next_lower_version() {
-    let world = team().await;
+    let backend = team().await;
     for version in ["1.0", "1.1", "2.0"] {
-        world.add("team", "alpha", version).await;
+        backend.add("team", "alpha", version).await;
     }
     let remove =
-        |scope: RemoveScope| edit::remove::remove(&world.state, "team", "alpha", scope, "why", &ACTOR);
+        |scope: RemoveScope| edit::remove::remove(&backend.state, "team", "alpha", scope, "why", &ACTOR);
     static ACTOR: std::sync::LazyLock<rstudio_pm::edit::Actor> = std::sync::LazyLock::new(actor);
     assert_eq!(remove(RemoveScope::Current).await.expect("removed"), ["2.0"]);
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.1");
-    assert_eq!(archived(&world, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.1");
+    assert_eq!(archived(&backend, "all", "latest").await, ["alpha/alpha_1.0.tar.gz"]);
     let missing = remove(RemoveScope::Version("9.9".to_owned())).await.expect_err("missing").to_string();
     assert_eq!(missing, "the source 'team' has no alpha 9.9; it has 1.1, 1.0");
     assert_eq!(remove(RemoveScope::Version("1.0".to_owned())).await.expect("removed"), ["1.0"]);
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.1");
-    world.add("team", "alpha", "1.0").await;
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.1");
+    backend.add("team", "alpha", "1.0").await;
     assert_eq!(remove(RemoveScope::All).await.expect("removed"), ["1.1", "1.0"]);
-    assert_eq!(listing(&world, "all", "latest").await, "");
+    assert_eq!(listing(&backend, "all", "latest").await, "");
     let gone = remove(RemoveScope::All).await.expect_err("gone").to_string();
     assert_eq!(gone, "the source 'team' has no package 'alpha'; rspm list packages --source=team shows all");
 }
 
 #[tokio::test]
 async fn a_removed_package_that_is_added_again_is_the_same_release() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    let before = point(&world, "all", "latest").await;
-    let release = world.repositories.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
-    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    let before = point(&backend, "all", "latest").await;
+    let release =
+        backend.repositories.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
+    edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    world.add("team", "alpha", "1.0").await;
-    let after = point(&world, "all", "latest").await;
+    backend.add("team", "alpha", "1.0").await;
+    let after = point(&backend, "all", "latest").await;
     assert_eq!(
-        world.repositories.package_detail(&after, "alpha", None).await.expect("alpha").release.id,
+        backend.repositories.package_detail(&after, "alpha", None).await.expect("alpha").release.id,
         release
     );
-    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+    edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
     let other = [Tarball::new("alpha", "1.0").with("NEWS", "x")];
-    world.try_add("team", &other, OnExisting::Fail).await.expect("added");
-    let other = point(&world, "all", "latest").await;
+    backend.try_add("team", &other, OnExisting::Fail).await.expect("added");
+    let other = point(&backend, "all", "latest").await;
     assert_ne!(
-        world.repositories.package_detail(&other, "alpha", None).await.expect("alpha").release.id,
+        backend.repositories.package_detail(&other, "alpha", None).await.expect("alpha").release.id,
         release
     );
 }
 
 #[tokio::test]
 async fn package_details_contain_description_readme_and_other_versions() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
     let new = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
-    world.try_add("team", &[new], OnExisting::Fail).await.expect("added");
-    let latest = point(&world, "all", "latest").await;
-    let detail = world.repositories.package_detail(&latest, "alpha", None).await.expect("alpha");
+    backend.try_add("team", &[new], OnExisting::Fail).await.expect("added");
+    let latest = point(&backend, "all", "latest").await;
+    let detail = backend.repositories.package_detail(&latest, "alpha", None).await.expect("alpha");
     assert_eq!(detail.release.version, "2.0");
     assert_eq!(detail.readme.as_deref(), Some(&b"# alpha\n"[..]));
     let description = String::from_utf8_lossy(&detail.description).into_owned();
@@ -167,32 +171,32 @@ async fn package_details_contain_description_readme_and_other_versions() {
         detail.others.iter().map(|r| (r.version.as_str(), r.archived)).collect::<Vec<_>>(),
         [("1.0", true)]
     );
-    let old = world.repositories.package_detail(&latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
+    let old = backend.repositories.package_detail(&latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
     assert!(old.release.archived && !old.description.is_empty());
-    let missing = world.repositories.package_detail(&latest, "omega", None).await.expect_err("missing");
+    let missing = backend.repositories.package_detail(&latest, "omega", None).await.expect_err("missing");
     assert_eq!(missing.to_string(), "Package 'omega' not found");
 }
 
 #[tokio::test]
 async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_number() {
-    let world = team().await;
-    let upload = world.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
-    let cran = edit::add::add(&world.uploads, "cran", &[upload.id], OnExisting::Fail, &actor())
+    let backend = team().await;
+    let upload = backend.upload(&Tarball::new("alpha", "1.0")).await.expect("an upload");
+    let cran = edit::add::add(&backend.uploads, "cran", &[upload.id], OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
     assert_eq!(
         cran.to_string(),
         "only local sources can be changed by hand; 'cran' is built in and filled by rspm sync --type=cran"
     );
-    let unknown = edit::add::add(&world.uploads, "team", &[upload.id, 77], OnExisting::Fail, &actor())
+    let unknown = edit::add::add(&backend.uploads, "team", &[upload.id, 77], OnExisting::Fail, &actor())
         .await
         .expect_err("refused");
     assert_eq!(
         unknown.to_string(),
         "there is no upload 77; uploads expire after one hour: upload the file again"
     );
-    world.noon("2024-03-02");
-    let late = edit::add::add(&world.uploads, "team", &[upload.id], OnExisting::Fail, &actor())
+    backend.advance_to_noon("2024-03-02");
+    let late = edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor())
         .await
         .expect_err("too late");
     assert!(matches!(late, RepoError::NoUpload(_)), "{late}");
@@ -200,13 +204,13 @@ async fn only_local_sources_accept_packages_and_unknown_uploads_are_refused_by_n
 
 #[tokio::test]
 async fn a_file_that_is_no_source_package_is_refused_with_the_reason() {
-    let world = team().await;
+    let backend = team().await;
     for (tarball, reason) in [
         (Tarball::new("alpha", "1.0").field("Built: R 4.2.2; ; 2024-01-01 00:00:00 UTC; unix"), "binary"),
         (Tarball::new("alpha", "1.0").with("../../evil", "x"), "evil"),
         (Tarball { version: "one".to_owned(), ..Tarball::new("alpha", "1.0") }, "one"),
     ] {
-        let refused = world.upload(&tarball).await.expect_err(reason);
+        let refused = backend.upload(&tarball).await.expect_err(reason);
         assert!(matches!(refused, RepoError::Invalid(_)), "{refused}");
         assert!(
             refused.to_string().contains("is refused") && refused.to_string().contains(reason),
@@ -217,7 +221,7 @@ async fn a_file_that_is_no_source_package_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
-    let world = team().await;
+    let backend = team().await;
     let mut stored = Vec::new();
     for (noise, piece) in [(10, 100), (10, 1 << 20), (1 << 20, 1000), (1 << 20, 700_000), (1 << 20, 2 << 20)]
     {
@@ -233,7 +237,7 @@ async fn an_upload_in_pieces_of_any_size_is_stored_as_sent() {
         let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(piece.to_vec().into())).collect();
         let body = futures_util::stream::iter(pieces).boxed();
         let upload =
-            edit::upload::receive(&world.uploads, "large_1.0.tar.gz", body, edit::UploadKind::Source)
+            edit::upload::receive(&backend.uploads, "large_1.0.tar.gz", body, edit::UploadKind::Source)
                 .await
                 .expect("a package");
         let sent: [u8; 32] = sha2::Sha256::digest(&bytes).into();

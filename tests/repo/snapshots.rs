@@ -8,14 +8,14 @@ use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
 use rstudio_pm::upkeep;
 
 use super::{index, listing, point};
-use crate::support::backend::{World, actor, day};
+use crate::support::backend::{Backend, actor, day};
 use crate::support::tarball::Tarball;
 
-async fn team() -> World {
-    let world = World::new().await;
-    world.local("team").await;
-    world.repository("all", &["team"]).await;
-    world
+async fn team() -> Backend {
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.create_repository("all", &["team"]).await;
+    backend
 }
 
 const DOCUMENTS: [Document; 5] = [
@@ -26,10 +26,10 @@ const DOCUMENTS: [Document; 5] = [
     Document::CurrentRds,
 ];
 
-async fn forms(world: &World, snapshot: &str) -> Vec<IndexForm> {
+async fn forms(backend: &Backend, snapshot: &str) -> Vec<IndexForm> {
     let mut forms = Vec::new();
     for document in DOCUMENTS {
-        forms.push(index(world, "all", snapshot, document).await);
+        forms.push(index(backend, "all", snapshot, document).await);
     }
     forms
 }
@@ -42,95 +42,96 @@ fn same(a: &[IndexForm], b: &[IndexForm]) {
 
 #[tokio::test]
 async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
-    let mut world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.add("team", "alpha", "1.1").await;
-    world.noon("2024-03-02");
-    let before = forms(&world, "2024-03-01").await;
-    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.1");
+    let mut backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.add("team", "alpha", "1.1").await;
+    backend.advance_to_noon("2024-03-02");
+    let before = forms(&backend, "2024-03-01").await;
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.1");
     for number in 0..9 {
-        world.add("team", "alpha", &format!("2.{number}")).await;
+        backend.add("team", "alpha", &format!("2.{number}")).await;
     }
-    edit::remove::remove(&world.state, "team", "alpha", RemoveScope::All, "", &actor())
+    edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
-    same(&before, &forms(&world, "2024-03-01").await);
-    world = world.restarted().await;
-    let closed = point(&world, "all", "2024-03-01").await;
+    same(&before, &forms(&backend, "2024-03-01").await);
+    backend = backend.restart().await;
+    let closed = point(&backend, "all", "2024-03-01").await;
     for (document, form) in DOCUMENTS.iter().zip(&before) {
-        let content = world
+        let content = backend
             .repositories
             .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
             .await
             .expect("no error");
         assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
     }
-    same(&before, &forms(&world, "2024-03-01").await);
-    assert_eq!(listing(&world, "all", "latest").await, "");
+    same(&before, &forms(&backend, "2024-03-01").await);
+    assert_eq!(listing(&backend, "all", "latest").await, "");
 }
 
 #[tokio::test]
 async fn a_closed_snapshot_is_read_back_and_not_rendered_again() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    let before = forms(&world, "2024-03-01").await;
-    let closed = point(&world, "all", "2024-03-01").await;
-    let world = world.restarted().await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    let before = forms(&backend, "2024-03-01").await;
+    let closed = point(&backend, "all", "2024-03-01").await;
+    let backend = backend.restart().await;
     // The stored index is served, even if the rows would render another one.
     let tree = closed.trees[0].tree;
-    world
+    backend
         .state
         .db
         .write(move |c| c.execute("DELETE FROM life WHERE tree_id = $1", &[tree.into()]))
         .await
         .expect("deleted");
-    same(&before, &forms(&world, "2024-03-01").await);
+    same(&before, &forms(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
 async fn rendering_again_after_a_loss_of_storage_gives_the_same_content() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    let before = forms(&world, "2024-03-01").await;
-    let indexes = world.folder().join("data/persistent");
-    let world = world.restarted().await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    let before = forms(&backend, "2024-03-01").await;
+    let indexes = backend.folder().join("data/persistent");
+    let backend = backend.restart().await;
     std::fs::remove_dir_all(&indexes).expect("the folder of closed indexes");
-    same(&before, &forms(&world, "2024-03-01").await);
+    same(&before, &forms(&backend, "2024-03-01").await);
 }
 
 #[tokio::test]
 async fn today_is_open_and_follows_latest() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    assert!(point(&world, "all", "2024-03-01").await.open);
-    let open = index(&world, "all", "2024-03-01", Document::Packages).await;
-    world.add("team", "alpha", "1.1").await;
-    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.1");
-    assert_ne!(index(&world, "all", "2024-03-01", Document::Packages).await.content, open.content);
-    let stored = std::fs::read_dir(world.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    assert!(point(&backend, "all", "2024-03-01").await.open);
+    let open = index(&backend, "all", "2024-03-01", Document::Packages).await;
+    backend.add("team", "alpha", "1.1").await;
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.1");
+    assert_ne!(index(&backend, "all", "2024-03-01", Document::Packages).await.content, open.content);
+    let stored =
+        std::fs::read_dir(backend.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
     assert_eq!(stored, 0, "indexes of open points are only in memory");
 }
 
 #[tokio::test]
 async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
     let documents = [Document::Packages, Document::PackagesRds];
     for document in documents.clone() {
-        index(&world, "all", "2024-03-01", document).await;
+        index(&backend, "all", "2024-03-01", document).await;
     }
-    world.noon("2024-03-02");
+    backend.advance_to_noon("2024-03-02");
     for document in documents.clone() {
-        index(&world, "all", "2024-03-01", document).await;
+        index(&backend, "all", "2024-03-01", document).await;
     }
-    let world = world.restarted().await;
-    let closed = point(&world, "all", "2024-03-01").await;
+    let backend = backend.restart().await;
+    let closed = point(&backend, "all", "2024-03-01").await;
     assert!(!closed.open);
     for document in documents {
         assert!(
-            world
+            backend
                 .repositories
                 .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
                 .await
@@ -142,31 +143,31 @@ async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed(
 
 #[tokio::test]
 async fn the_first_request_for_a_finished_day_closes_it() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-05");
-    assert!(!world.state.catalog.get().is_closed(day("2024-03-04").end()));
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-05");
+    assert!(!backend.state.catalog.get().is_closed(day("2024-03-04").end()));
     let requests: Vec<_> =
-        (0..8).map(|_| world.repositories.point("all", Snapshot::Date(day("2024-03-04")))).collect();
+        (0..8).map(|_| backend.repositories.point("all", Snapshot::Date(day("2024-03-04")))).collect();
     for answer in futures_util::future::join_all(requests).await {
         assert!(!answer.expect("a point").open);
     }
-    assert!(world.state.catalog.get().is_closed(day("2024-03-04").end()));
-    let version = world.state.catalog.get().version;
-    assert!(!point(&world, "all", "2024-03-03").await.open);
-    assert_eq!(world.state.catalog.get().version, version, "an earlier day is closed already");
+    assert!(backend.state.catalog.get().is_closed(day("2024-03-04").end()));
+    let version = backend.state.catalog.get().version;
+    assert!(!point(&backend, "all", "2024-03-03").await.open);
+    assert_eq!(backend.state.catalog.get().version, version, "an earlier day is closed already");
 }
 
 #[tokio::test]
 async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
-    let world = team().await;
-    world.local("other").await;
-    world.add("team", "alpha", "1.0").await;
-    world.add("other", "beta", "1.0").await;
-    world.noon("2024-03-10");
-    let before = forms(&world, "2024-03-05").await;
+    let backend = team().await;
+    backend.create_local_source("other").await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.add("other", "beta", "1.0").await;
+    backend.advance_to_noon("2024-03-10");
+    let before = forms(&backend, "2024-03-05").await;
     edit::subscription::subscribe(
-        &world.state,
+        &backend.state,
         "all",
         "other",
         None,
@@ -175,69 +176,71 @@ async fn closed_dates_do_not_change_when_a_source_is_subscribed_later() {
     )
     .await
     .expect("subscribed");
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 1.0, beta 1.0");
-    assert_eq!(listing(&world, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
-    same(&before, &forms(&world, "2024-03-05").await);
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
+    assert_eq!(listing(&backend, "all", "2024-03-10").await, "alpha 1.0, beta 1.0");
+    same(&before, &forms(&backend, "2024-03-05").await);
 }
 
 #[tokio::test]
 async fn a_new_repository_serves_the_days_before_its_creation() {
-    let world = World::new().await;
-    world.local("team").await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-03");
-    world.add("team", "alpha", "2.0").await;
-    world.noon("2024-04-01");
-    world.repository("late", &["team"]).await;
-    assert_eq!(listing(&world, "late", "2024-03-01").await, "alpha 1.0");
-    assert_eq!(listing(&world, "late", "2024-03-03").await, "alpha 2.0");
-    assert!(point(&world, "late", "2024-03-01").await.open, "another source may be subscribed today");
-    world.noon("2024-04-02");
-    assert!(!point(&world, "late", "2024-03-01").await.open);
+    let backend = Backend::new().await;
+    backend.create_local_source("team").await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-03");
+    backend.add("team", "alpha", "2.0").await;
+    backend.advance_to_noon("2024-04-01");
+    backend.create_repository("late", &["team"]).await;
+    assert_eq!(listing(&backend, "late", "2024-03-01").await, "alpha 1.0");
+    assert_eq!(listing(&backend, "late", "2024-03-03").await, "alpha 2.0");
+    assert!(point(&backend, "late", "2024-03-01").await.open, "another source may be subscribed today");
+    backend.advance_to_noon("2024-04-02");
+    assert!(!point(&backend, "late", "2024-03-01").await.open);
     let early =
-        world.repositories.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
+        backend.repositories.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
     assert!(matches!(early, RepoError::Unresolved(_)));
     assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
-    let days = world.repositories.snapshot_days("late").expect("days");
+    let days = backend.repositories.snapshot_days("late").expect("days");
     let days: Vec<String> = days.iter().map(ToString::to_string).collect();
     assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
 }
 
 #[tokio::test]
 async fn a_deleted_source_stays_in_the_days_of_its_subscription() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    edit::subscription::unsubscribe(&world.state, "all", "team", None, &actor()).await.expect("unsubscribed");
-    edit::source::delete(&world.state, "team").await.expect("deleted");
-    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
-    let world = world.restarted().await;
-    assert_eq!(listing(&world, "all", "2024-03-01").await, "alpha 1.0");
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    edit::subscription::unsubscribe(&backend.state, "all", "team", None, &actor())
+        .await
+        .expect("unsubscribed");
+    edit::source::delete(&backend.state, "team").await.expect("deleted");
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
+    let backend = backend.restart().await;
+    assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.0");
 }
 
 #[tokio::test]
 async fn requests_for_old_dates_leave_latest_in_memory() {
-    let world = team().await;
+    let backend = team().await;
     for number in 2..6 {
-        world.add("team", "alpha", &format!("1.{number}")).await;
-        world.noon(&format!("2024-03-0{number}"));
+        backend.add("team", "alpha", &format!("1.{number}")).await;
+        backend.advance_to_noon(&format!("2024-03-0{number}"));
     }
-    let latest = index(&world, "all", "latest", Document::PackagesGz).await;
+    let latest = index(&backend, "all", "latest", Document::PackagesGz).await;
     for number in 1..5 {
-        let dated = index(&world, "all", &format!("2024-03-0{number}"), Document::PackagesGz).await;
+        let dated = index(&backend, "all", &format!("2024-03-0{number}"), Document::PackagesGz).await;
         assert_eq!(dated.content == latest.content, number == 4);
     }
-    let again = index(&world, "all", "latest", Document::PackagesGz).await;
+    let again = index(&backend, "all", "latest", Document::PackagesGz).await;
     assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the same allocation");
 }
 
 #[tokio::test]
 async fn concurrent_requests_share_one_rendering() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    let latest = point(&world, "all", "latest").await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    let latest = point(&backend, "all", "latest").await;
     let request = DocumentRequest::new(latest, Document::PackagesRds);
-    let requests: Vec<_> = (0..16).map(|_| world.repositories.document(&request)).collect();
+    let requests: Vec<_> = (0..16).map(|_| backend.repositories.document(&request)).collect();
     let forms: Vec<_> =
         futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
     assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
@@ -246,11 +249,11 @@ async fn concurrent_requests_share_one_rendering() {
 #[tokio::test]
 async fn empty_indexes_for_unsupported_platforms_are_valid() {
     use rstudio_pm::serve::index::IndexEncoding;
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    let text = index(&world, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    let text = index(&backend, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
     assert!(text.bytes.is_empty());
-    let rds = index(&world, "all", "latest", Document::Empty(IndexEncoding::Rds)).await;
+    let rds = index(&backend, "all", "latest", Document::Empty(IndexEncoding::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
@@ -259,17 +262,17 @@ async fn empty_indexes_for_unsupported_platforms_are_valid() {
 
 #[tokio::test]
 async fn the_nightly_work_renders_the_indexes_of_yesterday() {
-    let world = team().await;
-    world.repository("empty", &[]).await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    upkeep::maintenance::run_night(&world.upkeep).await;
-    let world = world.restarted().await;
-    let yesterday = point(&world, "all", "2024-03-01").await;
+    let backend = team().await;
+    backend.create_repository("empty", &[]).await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    upkeep::maintenance::run_night(&backend.upkeep).await;
+    let backend = backend.restart().await;
+    let yesterday = point(&backend, "all", "2024-03-01").await;
     assert!(!yesterday.open);
     for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
         assert!(
-            world
+            backend
                 .repositories
                 .document_content(&DocumentRequest::new(yesterday.clone(), document.clone()))
                 .await
@@ -281,17 +284,17 @@ async fn the_nightly_work_renders_the_indexes_of_yesterday() {
 
 #[tokio::test]
 async fn prepended_steps_change_no_later_answer() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    world.add("team", "alpha", "1.1").await;
-    world.noon("2024-03-03");
-    let before = [forms(&world, "2024-03-01").await, forms(&world, "2024-03-02").await];
-    let closed = point(&world, "all", "2024-03-01").await.trees[0];
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    backend.add("team", "alpha", "1.1").await;
+    backend.advance_to_noon("2024-03-03");
+    let before = [forms(&backend, "2024-03-01").await, forms(&backend, "2024-03-02").await];
+    let closed = point(&backend, "all", "2024-03-01").await.trees[0];
 
     // A back-fill: step 0, a year earlier, lists version 1.0.
     let early = day("2023-03-01").start().0;
-    let written = world.state.db.write(move |c| {
+    let written = backend.state.db.write(move |c| {
         let tree = closed.tree;
         c.execute(
             "INSERT INTO tx SELECT id + 1, at + 1, source_id, repo_id, kind, started_at, published_from, published_to, \
@@ -312,55 +315,59 @@ async fn prepended_steps_change_no_later_answer() {
         c.execute("UPDATE tree SET first = 0 WHERE id = $1", &[tree.into()]).map(drop)
     });
     written.await.expect("a back-fill");
-    world.state.catalog.refresh(&world.state.db).await.expect("refreshed");
+    backend.state.catalog.refresh(&backend.state.db).await.expect("refreshed");
 
-    let answers = async |world: &World| {
-        same(&before[0], &forms(world, "2024-03-01").await);
-        same(&before[1], &forms(world, "2024-03-02").await);
-        assert_eq!(listing(world, "all", "2023-06-01").await, "alpha 1.0");
-        assert!(world.repositories.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
+    let answers = async |backend: &Backend| {
+        same(&before[0], &forms(backend, "2024-03-01").await);
+        same(&before[1], &forms(backend, "2024-03-02").await);
+        assert_eq!(listing(backend, "all", "2023-06-01").await, "alpha 1.0");
+        assert!(backend.repositories.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
     };
-    answers(&world).await;
-    answers(&world.restarted().await).await;
+    answers(&backend).await;
+    answers(&backend.restart().await).await;
 }
 
 #[tokio::test]
 async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_closed_day() {
-    let world = team().await;
-    world.add("team", "alpha", "1.0").await;
-    world.noon("2024-03-02");
-    let closed = forms(&world, "2024-03-01").await;
+    let backend = team().await;
+    backend.add("team", "alpha", "1.0").await;
+    backend.advance_to_noon("2024-03-02");
+    let closed = forms(&backend, "2024-03-01").await;
     // An administrator confirms a clock that is wrong, and publishes.
-    world.noon("2025-04-06");
-    let refused = world.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
+    backend.advance_to_noon("2025-04-06");
+    let refused = backend.try_add("team", &[Tarball::new("alpha", "2.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("over a month").to_string().contains("over a month after the last publish"));
-    let wrong = upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect_err("another day");
+    let wrong =
+        upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect_err("another day");
     assert!(wrong.to_string().contains("set the clock right first"), "{wrong}");
-    upkeep::clock::repair(&world.state, day("2025-04-06"), false)
+    upkeep::clock::repair(&backend.state, day("2025-04-06"), false)
         .await
         .expect("no error")
         .expect("something to do");
-    world.add("team", "alpha", "2.0").await;
-    world.back_to("2024-03-02");
-    assert_eq!(listing(&world, "all", "latest").await, "alpha 2.0");
-    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
-    assert!(point(&world, "all", "2024-03-02").await.open);
-    let future = world.repositories.point("all", Snapshot::Date(day("2024-03-03"))).await;
+    backend.add("team", "alpha", "2.0").await;
+    backend.set_back_to_noon("2024-03-02");
+    assert_eq!(listing(&backend, "all", "latest").await, "alpha 2.0");
+    assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
+    assert!(point(&backend, "all", "2024-03-02").await.open);
+    let future = backend.repositories.point("all", Snapshot::Date(day("2024-03-03"))).await;
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
-    let refused = world.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
+    let refused = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));
-    let trial = upkeep::clock::repair(&world.state, day("2024-03-02"), true).await.expect("no error");
+    let trial = upkeep::clock::repair(&backend.state, day("2024-03-02"), true).await.expect("no error");
     assert_eq!(trial.expect("something to do").transactions.len(), 1);
-    let repaired = upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect("no error");
+    let repaired = upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error");
     assert_eq!(repaired.expect("something to do").transactions.len(), 1);
-    assert_eq!(upkeep::clock::repair(&world.state, day("2024-03-02"), false).await.expect("no error"), None);
-    world.add("team", "alpha", "3.0").await;
-    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
-    world.noon("2024-03-03");
-    world.add("team", "alpha", "4.0").await;
-    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
-    same(&closed, &forms(&world, "2024-03-01").await);
-    let world = world.restarted().await;
-    assert_eq!(listing(&world, "all", "2024-03-02").await, "alpha 3.0");
-    same(&closed, &forms(&world, "2024-03-01").await);
+    assert_eq!(
+        upkeep::clock::repair(&backend.state, day("2024-03-02"), false).await.expect("no error"),
+        None
+    );
+    backend.add("team", "alpha", "3.0").await;
+    assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
+    backend.advance_to_noon("2024-03-03");
+    backend.add("team", "alpha", "4.0").await;
+    assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
+    same(&closed, &forms(&backend, "2024-03-01").await);
+    let backend = backend.restart().await;
+    assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 3.0");
+    same(&closed, &forms(&backend, "2024-03-01").await);
 }

@@ -19,7 +19,7 @@ pub(crate) fn record(id: &str, ecosystem: &str, package: &str, fixed: &str) -> V
 }
 
 /// Returns the record with another time of modification.
-pub(crate) fn changed(mut record: Value, at: &str) -> Value {
+pub(crate) fn with_modified(mut record: Value, at: &str) -> Value {
     record["modified"] = json!(at);
     record
 }

@@ -30,7 +30,7 @@ pub(crate) struct Stores {
 }
 
 /// A server without HTTP.
-pub(crate) struct World {
+pub(crate) struct Backend {
     pub(crate) state: Arc<State>,
     pub(crate) fetches: Arc<Fetches>,
     pub(crate) repositories: Arc<Repositories>,
@@ -49,19 +49,19 @@ pub(crate) fn actor() -> Actor {
     Actor("test".to_owned())
 }
 
-impl World {
+impl Backend {
     /// Opens one on SQLite and disk, at noon of 2024-03-01.
-    pub(crate) async fn new() -> World {
-        World::on(Stores::default()).await
+    pub(crate) async fn new() -> Backend {
+        Backend::with_stores(Stores::default()).await
     }
 
-    pub(crate) async fn on(stores: Stores) -> World {
+    pub(crate) async fn with_stores(stores: Stores) -> Backend {
         let noon = day("2024-03-01").start().0 + 12 * 3600 * SECOND;
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        World::open(stores, folder, Arc::new(AtomicI64::new(noon))).await
+        Backend::open(stores, folder, Arc::new(AtomicI64::new(noon))).await
     }
 
-    async fn open(stores: Stores, folder: Arc<tempfile::TempDir>, now: Arc<AtomicI64>) -> World {
+    async fn open(stores: Stores, folder: Arc<tempfile::TempDir>, now: Arc<AtomicI64>) -> Backend {
         install_tls_provider();
         let root = folder.path();
         let text = format!(
@@ -82,7 +82,7 @@ impl World {
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
         let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
-        World::around(state, FetchLimits::default(), stores, folder, now)
+        Backend::around(state, FetchLimits::default(), stores, folder, now)
     }
 
     /// On an open state.
@@ -92,53 +92,53 @@ impl World {
         stores: Stores,
         folder: Arc<tempfile::TempDir>,
         now: Arc<AtomicI64>,
-    ) -> World {
+    ) -> Backend {
         let fetches = Fetches::with_limits(state.clone(), limits);
         let repositories = Repositories::new(fetches.clone(), state.clone());
         let uploads = Uploads::new(fetches.clone(), state.clone());
         let upkeep = Upkeep::new(fetches.clone(), repositories.clone(), uploads.clone(), state.clone());
-        World { fetches, repositories, uploads, upkeep, state, stores, now, folder }
+        Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder }
     }
 
     /// The same stores with other limits for fetches, and nothing in memory.
-    pub(crate) fn with_limits(self, limits: FetchLimits) -> World {
-        let World { state, stores, now, folder, .. } = self;
-        World::around(state, limits, stores, folder, now)
+    pub(crate) fn with_limits(self, limits: FetchLimits) -> Backend {
+        let Backend { state, stores, now, folder, .. } = self;
+        Backend::around(state, limits, stores, folder, now)
     }
 
     /// Closes everything and opens it again on the same stores, at the same time.
-    pub(crate) async fn restarted(self) -> World {
-        let World { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
+    pub(crate) async fn restart(self) -> Backend {
+        let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
         drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
-        World::open(stores, folder, now).await
+        Backend::open(stores, folder, now).await
     }
 
-    /// [`World::restarted`] that calls `act` on the folder while everything is closed.
-    pub(crate) async fn restarted_after(self, act: impl FnOnce(&Path)) -> World {
-        let World { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
+    /// [`Backend::restart`] that calls `act` on the folder while everything is closed.
+    pub(crate) async fn restart_after(self, act: impl FnOnce(&Path)) -> Backend {
+        let Backend { fetches, repositories, uploads, upkeep, state, stores, now, folder } = self;
         let db = state.db.clone();
         drop((fetches, repositories, uploads, upkeep, state));
         tokio::task::spawn_blocking(move || db.close()).await.expect("no panic");
         act(folder.path());
-        World::open(stores, folder, now).await
+        Backend::open(stores, folder, now).await
     }
 
     /// Opens a second server in the same folder, with other stores.
-    pub(crate) async fn beside_on(&self, stores: Stores) -> World {
-        World::open(stores, self.folder.clone(), self.now.clone()).await
+    pub(crate) async fn open_second_with_stores(&self, stores: Stores) -> Backend {
+        Backend::open(stores, self.folder.clone(), self.now.clone()).await
     }
 
-    /// [`World::restarted`] with other stores in the same folder.
-    pub(crate) async fn restarted_on(mut self, stores: Stores) -> World {
+    /// [`Backend::restart`] with other stores in the same folder.
+    pub(crate) async fn restart_with_stores(mut self, stores: Stores) -> Backend {
         self.stores = stores;
-        self.restarted().await
+        self.restart().await
     }
 
     /// Opens a second server on the same stores: PostgreSQL only.
-    pub(crate) async fn beside(&self) -> World {
-        World::open(self.stores.clone(), self.folder.clone(), self.now.clone()).await
+    pub(crate) async fn open_second(&self) -> Backend {
+        Backend::open(self.stores.clone(), self.folder.clone(), self.now.clone()).await
     }
 
     /// The configuration of its stores.
@@ -152,18 +152,18 @@ impl World {
     }
 
     /// Sets the clock to noon of a later day.
-    pub(crate) fn noon(&self, text: &str) {
+    pub(crate) fn advance_to_noon(&self, text: &str) {
         let noon = day(text).start().0 + 12 * 3600 * SECOND;
         assert!(noon > self.now.swap(noon, Ordering::SeqCst), "{text} is later");
     }
 
     /// Sets the clock to noon of an earlier day.
-    pub(crate) fn back_to(&self, text: &str) {
+    pub(crate) fn set_back_to_noon(&self, text: &str) {
         let noon = day(text).start().0 + 12 * 3600 * SECOND;
         assert!(noon < self.now.swap(noon, Ordering::SeqCst), "{text} is earlier");
     }
 
-    pub(crate) async fn local(&self, name: &str) {
+    pub(crate) async fn create_local_source(&self, name: &str) {
         let name = name.parse().expect("a name");
         edit::source::create(&self.state, &name, SourceKind::Local, OnExisting::Fail)
             .await
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Creates a repository with these subscriptions.
-    pub(crate) async fn repository(&self, name: &str, sources: &[&str]) {
+    pub(crate) async fn create_repository(&self, name: &str, sources: &[&str]) {
         let kind = rstudio_pm::model::repository::RepoKind::R;
         let parsed = name.parse().expect("a name");
         edit::repo::create(&self.state, &parsed, kind, "", OnExisting::Fail, &actor())

@@ -91,7 +91,7 @@ pub(crate) fn examples() -> [Example; 3] {
 
 /// The binaries that R builds from these source archives, in their order, once for all tests. Their dependencies must
 /// be installed.
-pub(crate) fn built(sources: &[PathBuf]) -> Vec<PathBuf> {
+pub(crate) fn build_binaries(sources: &[PathBuf]) -> Vec<PathBuf> {
     let mut hash = sha2::Sha256::new();
     for source in sources {
         hash.update(fs::read(source).unwrap_or_else(|e| panic!("{}: {e}", source.display())));
@@ -135,7 +135,7 @@ fn install(source: &Path, library: &Path, folder: &Path) {
 }
 
 /// Compresses the same archive differently, so that its bytes differ.
-pub(crate) fn repacked(binary: &Path, to: &Path) {
+pub(crate) fn repack(binary: &Path, to: &Path) {
     let file = fs::File::open(binary).expect("built");
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(file).read_to_end(&mut tar).expect("gzip");
@@ -162,11 +162,11 @@ impl Server {
     /// Creates a repository `prod` with a local source `team` that has the source packages of the examples.
     pub(crate) fn team_with_examples(&self) -> [Example; 3] {
         let examples = examples();
-        self.told("create source --name=team");
-        self.told("create repo --name=prod");
-        self.told("subscribe --repo=prod --source=team");
+        self.rspm_stdout("create source --name=team");
+        self.rspm_stdout("create repo --name=prod");
+        self.rspm_stdout("subscribe --repo=prod --source=team");
         let paths: Vec<String> = examples.iter().map(|e| e.source.display().to_string()).collect();
-        self.told(&format!("add --source=team --path={}", paths.join(",")));
+        self.rspm_stdout(&format!("add --source=team --path={}", paths.join(",")));
         examples
     }
 }

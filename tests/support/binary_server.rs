@@ -5,14 +5,14 @@ use std::path::Path;
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 
-/// The folder of the platform of [`build`]: R 4.5, `noble`, `x86_64`.
+/// The folder of the platform of [`binary`]: R 4.5, `noble`, `x86_64`.
 pub(crate) const TREE: &str = "bin/linux/noble-x86_64/4.5/src/contrib";
 
 /// The `User-Agent` of R 4.5 for `noble`.
 pub(crate) const AGENT: &str = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
 
 /// Writes a mirror that lists these packages, with version 1.0 if none is given (`a` or `a_1.1`).
-pub(crate) fn sources(root: &Path, packages: &[&str]) {
+pub(crate) fn write_sources(root: &Path, packages: &[&str]) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
     let mut index = String::new();
@@ -31,12 +31,12 @@ pub(crate) fn sources(root: &Path, packages: &[&str]) {
 pub(crate) const BUILT: &str = "Built: R 4.5.0; x86_64-pc-linux-gnu; 2026-01-01 00:00:00 UTC; unix";
 
 /// A binary of a package with a library for `x86_64`.
-pub(crate) fn build(package: &str, version: &str) -> Tarball {
-    built(package, version, BUILT, 62)
+pub(crate) fn binary(package: &str, version: &str) -> Tarball {
+    binary_with(package, version, BUILT, 62)
 }
 
 /// A binary with this line `Built` and a library for this ELF machine.
-pub(crate) fn built(package: &str, version: &str, built: &str, machine: u8) -> Tarball {
+pub(crate) fn binary_with(package: &str, version: &str, built: &str, machine: u8) -> Tarball {
     let mut tarball = Tarball::new(package, version).field(built).with("Meta/package.rds", "not read here");
     let mut head = vec![0x7f, b'E', b'L', b'F', 2, 1];
     head.resize(18, 0);
@@ -57,18 +57,18 @@ pub(crate) fn record(package: &str, version: &str, bytes: &[u8]) -> String {
 }
 
 /// Starts a server with valid binaries of these packages (`a` or `a_1.1`), all in its index.
-pub(crate) fn builds(packages: &[&str]) -> Upstream {
+pub(crate) fn start(packages: &[&str]) -> Upstream {
     let upstream = Upstream::empty();
-    offer(&upstream, packages);
+    publish(&upstream, packages);
     upstream
 }
 
 /// Adds binaries of these packages to a server, and replaces its index by one that lists them alone.
-pub(crate) fn offer(upstream: &Upstream, packages: &[&str]) {
+pub(crate) fn publish(upstream: &Upstream, packages: &[&str]) {
     let mut index = String::new();
     for package in packages {
         let (name, version) = package.split_once('_').unwrap_or((package, "1.0"));
-        let bytes = build(name, version).bytes();
+        let bytes = binary(name, version).bytes();
         index.push_str(&record(name, version, &bytes));
         upstream.put(&format!("{TREE}/{name}_{version}.tar.gz"), bytes);
     }

@@ -14,11 +14,11 @@ use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_curren
 use rstudio_pm::sync::backfill::BackfillRequest;
 use sha2::Digest;
 
-use super::sync_backend::Server;
+use super::sync_backend::SyncBackend;
 use super::tarball::Tarball;
 use super::upstream::Upstream;
 
-/// The first day of a [`Server`]'s clock: 2025-10-09.
+/// The first day of a [`SyncBackend`]'s clock: 2025-10-09.
 pub(crate) const BEGIN: i64 = 20_370;
 /// Seconds from the start of that clock to late in the evening.
 pub(crate) const EVENING: i64 = 14 * 3600;
@@ -61,13 +61,13 @@ impl Release {
 
 /// The mirror.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cran {
+pub(crate) struct CranHistory {
     pub(crate) listed: BTreeMap<String, Release>,
     pub(crate) archive: Vec<Release>,
     notes: BTreeMap<String, String>,
 }
 
-impl Cran {
+impl CranHistory {
     /// Publishes a release and archives the previous one.
     pub(crate) fn publish(&mut self, day: i64, tarball: &Tarball) {
         let (package, version) = (tarball.package.clone(), tarball.version.clone());
@@ -77,7 +77,7 @@ impl Cran {
     }
 
     /// Removes a package from the index, with a note.
-    pub(crate) fn take_away(&mut self, today: i64, package: &str) {
+    pub(crate) fn archive_package(&mut self, today: i64, package: &str) {
         if let Some(old) = self.listed.remove(package) {
             self.archive.push(old);
             self.note(package, "Archived", today);
@@ -85,7 +85,7 @@ impl Cran {
     }
 
     /// Lists the newest archived release of a package again, with a note.
-    pub(crate) fn bring_back(&mut self, today: i64, package: &str) {
+    pub(crate) fn unarchive_package(&mut self, today: i64, package: &str) {
         let newest = self
             .archive
             .iter()
@@ -160,12 +160,12 @@ impl Cran {
 
 /// The published state of a day: the index without MD5sum, and the archived files with size and time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct PublishedState {
     pub(crate) index: Vec<String>,
     pub(crate) archive: Vec<String>,
 }
 
-impl State {
+impl PublishedState {
     /// `package version` of each listed package.
     pub(crate) fn listed(&self) -> Vec<String> {
         let value = |stanza: &str, tag: &str| {
@@ -176,7 +176,7 @@ impl State {
 }
 
 /// The state at the end of a day; `None` before the first step.
-pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
+pub(crate) async fn state(server: &SyncBackend, of: Day) -> Option<PublishedState> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration made it");
     let count = tree.steps.partition_point(|step| step.at < of.end());
@@ -193,16 +193,16 @@ pub(crate) async fn state(server: &Server, of: Day) -> Option<State> {
     };
     let mut archive: Vec<String> = archived.into_iter().map(line).collect();
     archive.sort();
-    Some(State { index: listed.into_iter().map(stanza).collect(), archive })
+    Some(PublishedState { index: listed.into_iter().map(stanza).collect(), archive })
 }
 
 /// Runs a back-fill and waits.
-pub(crate) async fn backfill(server: &Server, since: Day) -> Result<String, String> {
-    let job = server.sync.backfill(&asked(since)).await.unwrap_or_else(|e| panic!("{e}"));
+pub(crate) async fn backfill(server: &SyncBackend, since: Day) -> Result<String, String> {
+    let job = server.sync.backfill(&backfill_request(since)).await.unwrap_or_else(|e| panic!("{e}"));
     job.job().wait_end().await
 }
 
 /// The request of [`backfill`].
-pub(crate) fn asked(since: Day) -> BackfillRequest {
+pub(crate) fn backfill_request(since: Day) -> BackfillRequest {
     BackfillRequest { kind: SourceKind::Cran, since, rate: 1000, dry_run: false, actor: "a test".to_owned() }
 }

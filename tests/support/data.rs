@@ -36,7 +36,7 @@ pub(crate) struct Cran {
     /// Source files in the archive.
     pub(crate) archived: Vec<String>,
     /// Binaries for Windows and R 4.5.
-    pub(crate) builds: Vec<String>,
+    pub(crate) binaries: Vec<String>,
 }
 
 /// Lists the files of `cran-mirror/`.
@@ -47,7 +47,7 @@ pub(crate) fn cran() -> Cran {
     Cran {
         listed: files(&contrib, ".tar.gz"),
         archived: archived.collect(),
-        builds: files(&path("cran-mirror/bin/windows/contrib/4.5"), ".zip"),
+        binaries: files(&path("cran-mirror/bin/windows/contrib/4.5"), ".zip"),
     }
 }
 
@@ -58,7 +58,7 @@ fn of<'a>(files: &'a [String], package: &str) -> impl Iterator<Item = &'a str> {
 
 impl Cran {
     /// The beginning of the message of the first sync.
-    pub(crate) fn added(&self) -> String {
+    pub(crate) fn added_message(&self) -> String {
         format!("{} packages added", self.listed.len())
     }
 
@@ -79,24 +79,26 @@ impl Cran {
     }
 
     /// The files of a package in the archive; at least one.
-    pub(crate) fn older(&self, package: &str) -> Vec<&str> {
+    pub(crate) fn archived_files(&self, package: &str) -> Vec<&str> {
         let older: Vec<&str> = of(&self.archived, package).collect();
         assert!(!older.is_empty(), "cran-mirror/ has no archived release of {package}");
         older
     }
 
     /// Binaries for Windows whose source is listed or archived.
-    pub(crate) fn builds_with_source(&self) -> Vec<&str> {
+    pub(crate) fn binaries_with_source(&self) -> Vec<&str> {
         let has_source = |build: &&str| {
             let source = build.replace(".zip", ".tar.gz");
             self.listed.contains(&source) || self.archived.contains(&source)
         };
-        self.builds.iter().map(String::as_str).filter(has_source).collect()
+        self.binaries.iter().map(String::as_str).filter(has_source).collect()
     }
 
     /// The binary for Windows of a package.
-    pub(crate) fn build(&self, package: &str) -> &str {
-        of(&self.builds, package).next().unwrap_or_else(|| panic!("cran-mirror/ has no binary of {package}"))
+    pub(crate) fn binary(&self, package: &str) -> &str {
+        of(&self.binaries, package)
+            .next()
+            .unwrap_or_else(|| panic!("cran-mirror/ has no binary of {package}"))
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Engine {
 }
 
 /// An empty, migrated database.
-pub(crate) struct Fresh {
+pub(crate) struct TestDb {
     /// Its configuration.
     pub(crate) config: Arc<Config>,
     /// The database.
@@ -44,14 +44,14 @@ pub(crate) fn settings(engine: Engine) -> String {
     }
 }
 
-impl Fresh {
+impl TestDb {
     /// Creates a database.
-    pub(crate) fn new(engine: Engine) -> Fresh {
+    pub(crate) fn new(engine: Engine) -> TestDb {
         let dir = tempfile::tempdir().expect("a directory");
         let config = config(engine, dir.path());
         let db = Db::open(&config).unwrap_or_else(|e| panic!("{e}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        Fresh { config, db, engine, dir, runtime: runtime.expect("a runtime") }
+        TestDb { config, db, engine, dir, runtime: runtime.expect("a runtime") }
     }
 
     /// Closes it and opens it again, as after a restart.

@@ -9,8 +9,8 @@ use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::Upstream;
 use rstudio_pm::upstream::origin::bundle::{Bundle, Verified};
 
-use super::mirror_dir::{Shelf, file_url};
-use super::process::{Ended, end};
+use super::mirror_dir::{MirrorDir, file_url};
+use super::process::{ProcessOutput, run_to_end};
 
 /// A command, without system requirements unless their address is given: the default one is on the internet.
 pub(crate) fn command(args: &[&str]) -> Command {
@@ -24,26 +24,26 @@ pub(crate) fn command(args: &[&str]) -> Command {
 }
 
 /// Runs the downloader to completion.
-pub(crate) fn run(args: &[&str]) -> Ended {
-    end(&mut command(args))
+pub(crate) fn run(args: &[&str]) -> ProcessOutput {
+    run_to_end(&mut command(args))
 }
 
 /// Runs `get cran` from a mirror.
-pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> Ended {
+pub(crate) fn get_cran(from: &str, to: &Path, more: &[&str]) -> ProcessOutput {
     let to = to.to_str().expect("UTF-8");
     run(&[&["get", "cran", "--base-url", from, "--destination", to], more].concat())
 }
 
 /// [`get_cran`], which must succeed; returns its standard error.
-pub(crate) fn got_cran(from: &str, to: &Path, more: &[&str]) -> String {
+pub(crate) fn must_get_cran(from: &str, to: &Path, more: &[&str]) -> String {
     let ended = get_cran(from, to, more);
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
     ended.err
 }
 
 /// Writes a mirror below a directory with these releases: package, version, day of publication.
-pub(crate) fn mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> Shelf {
-    let mut shelf = Shelf::new(dir.join("mirror"));
+pub(crate) fn create_mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> MirrorDir {
+    let mut shelf = MirrorDir::new(dir.join("mirror"));
     for (package, version, day) in releases {
         shelf.simple(package, version, day);
     }
@@ -52,9 +52,9 @@ pub(crate) fn mirror(dir: &Path, releases: &[(&str, &str, &str)]) -> Shelf {
 }
 
 /// Creates a bundle of a whole mirror below a directory.
-pub(crate) fn bundle(dir: &Path, shelf: &Shelf) -> PathBuf {
+pub(crate) fn bundle(dir: &Path, shelf: &MirrorDir) -> PathBuf {
     let to = dir.join("bundle");
-    got_cran(&shelf.url(), &to, &[]);
+    must_get_cran(&shelf.url(), &to, &[]);
     to
 }
 
@@ -71,12 +71,12 @@ pub(crate) fn validate(what: &str, root: &Path, more: &[&str]) -> (i32, Vec<(Str
 }
 
 /// Asserts that a bundle is complete.
-pub(crate) fn is_whole(root: &Path) {
+pub(crate) fn assert_complete(root: &Path) {
     assert_eq!(validate("cran", root, &["--packages"]), (0, Vec::new()));
 }
 
 /// Asserts that a bundle is complete except for files with these names, which could not be fetched.
-pub(crate) fn lacks(root: &Path, files: &[&str]) {
+pub(crate) fn assert_missing(root: &Path, files: &[&str]) {
     let (code, findings) = validate("cran", root, &["--packages"]);
     assert_eq!((code, findings.len()), (1, files.len()), "{findings:?}");
     for file in files {
@@ -87,12 +87,12 @@ pub(crate) fn lacks(root: &Path, files: &[&str]) {
 }
 
 /// Opens a bundle as a server does.
-pub(crate) fn reader(root: &Path) -> Bundle {
-    reader_of(&file_url(&root.canonicalize().expect("a directory")))
+pub(crate) fn open_bundle(root: &Path) -> Bundle {
+    open_bundle_at(&file_url(&root.canonicalize().expect("a directory")))
 }
 
 /// Opens the bundle at an address.
-pub(crate) fn reader_of(url: &str) -> Bundle {
+pub(crate) fn open_bundle_at(url: &str) -> Bundle {
     rstudio_pm::storage::install_tls_provider();
     let upstream = Upstream::new(&Proxy::default()).expect("no proxy");
     upstream.bundle(url).expect("an address")
@@ -100,7 +100,7 @@ pub(crate) fn reader_of(url: &str) -> Bundle {
 
 /// The content of a product: its head, its records in order, and their final state.
 pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, ProductState) {
-    let bundle = reader(root);
+    let bundle = open_bundle(root);
     let verified = bundle.head(product).await.expect("a head");
     let (mut all, mut state) = (Vec::new(), ProductState::default());
     for segment in verified.since(0) {
@@ -142,6 +142,6 @@ pub(crate) fn objects(root: &Path) -> Vec<String> {
 }
 
 /// A directory with spaces and non-ASCII letters in its name.
-pub(crate) fn odd(dir: &Path) -> PathBuf {
+pub(crate) fn path_with_spaces(dir: &Path) -> PathBuf {
     dir.join("USB stick, größe ℵ")
 }

@@ -29,19 +29,19 @@ struct Rule {
 
 /// The proxy.
 #[derive(Clone)]
-pub(crate) struct Faulty {
+pub(crate) struct FaultyProxy {
     /// The address it listens on.
     pub(crate) address: SocketAddr,
     rules: Arc<Mutex<Vec<Rule>>>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl Faulty {
+impl FaultyProxy {
     /// Starts a proxy without faults in front of `server`.
-    pub(crate) async fn start(server: SocketAddr) -> Faulty {
+    pub(crate) async fn start(server: SocketAddr) -> FaultyProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its number");
-        let faulty = Faulty { address, rules: Arc::default(), heads: Arc::default() };
+        let faulty = FaultyProxy { address, rules: Arc::default(), heads: Arc::default() };
         let proxy = faulty.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -59,7 +59,7 @@ impl Faulty {
     }
 
     /// Removes all faults.
-    pub(crate) fn heal(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.rules.lock().unwrap().clear();
     }
 

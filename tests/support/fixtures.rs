@@ -52,7 +52,7 @@ impl Server {
 }
 
 /// Writes a mirror with one package, `alpha` 1.0.
-pub(crate) fn mirror(root: &Path) {
+pub(crate) fn create_mirror(root: &Path) {
     let contrib = root.join("src/contrib");
     std::fs::create_dir_all(&contrib).expect("a directory");
     std::fs::write(contrib.join("alpha_1.0.tar.gz"), Tarball::new("alpha", "1.0").bytes()).expect("written");

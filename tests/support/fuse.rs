@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A mount point; unmounted on drop.
-pub(crate) struct Mounted(PathBuf);
+pub(crate) struct MountPoint(PathBuf);
 
-impl Drop for Mounted {
+impl Drop for MountPoint {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
 /// Mounts the file system; `None` if this machine does not allow it (no `/dev/fuse`, or no privilege).
-pub(crate) fn mount(at: &Path) -> Option<Mounted> {
+pub(crate) fn mount(at: &Path) -> Option<MountPoint> {
     let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
     let mut command = Command::new("mount");
     command.args(["-i", "-t", "fuse", "test", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0"]).arg(at);
@@ -24,7 +24,7 @@ pub(crate) fn mount(at: &Path) -> Option<Mounted> {
         return None;
     }
     std::thread::spawn(move || serve(device));
-    Some(Mounted(at.to_owned()))
+    Some(MountPoint(at.to_owned()))
 }
 
 /// Answers requests until the file system is unmounted: FUSE protocol 7, see fuse(4).

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The listener; closed on drop.
-pub(crate) struct Door {
+pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     closed: Arc<AtomicBool>,
 }
 
-impl Door {
+impl Listener {
     /// Opens one. Errors of `serve` are ignored.
-    pub(crate) fn open<S>(serve: S) -> Door
+    pub(crate) fn open<S>(serve: S) -> Listener
     where
         S: Fn(&TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
     {
@@ -29,7 +29,7 @@ impl Door {
                 std::thread::spawn(move || drop(serve(&stream)));
             }
         });
-        Door { address, closed }
+        Listener { address, closed }
     }
 
     /// Accepts no more connections.
@@ -39,7 +39,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Listener {
     fn drop(&mut self) {
         self.close();
     }

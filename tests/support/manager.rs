@@ -87,12 +87,12 @@ impl Manager {
             main: None,
             environment: Vec::new(),
         };
-        manager.install_built();
+        manager.install_program();
         manager
     }
 
     /// Installs the program under test.
-    pub(crate) fn install_built(&self) {
+    pub(crate) fn install_program(&self) {
         self.install(PathBuf::from(env!("CARGO_BIN_EXE_rstudio-pm")));
     }
 
@@ -119,7 +119,7 @@ impl Manager {
 
     /// Starts the server and waits until it is ready. The shell duplicates descriptors 0, 1, 2 to 3, 4, 5.
     pub(crate) fn start(&mut self) {
-        let before = self.heard();
+        let before = self.notification_count();
         let more: String = self
             .environment
             .iter()
@@ -145,7 +145,7 @@ impl Manager {
             .expect("sh runs");
         self.main = Some(Pid::from_raw(i32::try_from(child.id()).expect("a process id")));
         self.children.push(child);
-        self.told(before, "READY=1");
+        self.wait_for_notification(before, "READY=1");
     }
 
     /// The standard error of all starts.
@@ -174,7 +174,7 @@ impl Manager {
     }
 
     /// The number of received notifications.
-    pub(crate) fn heard(&self) -> usize {
+    pub(crate) fn notification_count(&self) -> usize {
         self.notifications.messages.lock().expect("no panic holds it").len()
     }
 
@@ -185,12 +185,12 @@ impl Manager {
     }
 
     /// Waits for a notification after the first `since` that contains `text`.
-    pub(crate) fn told(&self, since: usize, text: &str) -> String {
-        self.told_any(since, &[text])
+    pub(crate) fn wait_for_notification(&self, since: usize, text: &str) -> String {
+        self.wait_for_any_notification(since, &[text])
     }
 
     /// Waits for a notification after the first `since` that contains one of `texts`.
-    pub(crate) fn told_any(&self, since: usize, texts: &[&str]) -> String {
+    pub(crate) fn wait_for_any_notification(&self, since: usize, texts: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut messages = self.notifications.messages.lock().expect("no panic holds it");
         loop {
@@ -218,21 +218,21 @@ impl Manager {
 
     /// Sends SIGHUP and waits for the notifications of a complete reload.
     pub(crate) fn reload(&self) {
-        let before = self.heard();
+        let before = self.notification_count();
         self.signal(Signal::SIGHUP);
-        self.told(before, "RELOADING=1");
+        self.wait_for_notification(before, "RELOADING=1");
         let after = {
             let messages = self.notifications.messages.lock().expect("no panic holds it");
             messages.iter().skip(before).position(|m| m.contains("RELOADING=1")).unwrap_or(0) + before + 1
         };
-        self.told(after, "READY=1");
+        self.wait_for_notification(after, "READY=1");
     }
 
     /// Sends SIGUSR2; returns the new main process, or the reason of the refusal.
     pub(crate) fn upgrade(&mut self) -> Result<Pid, String> {
-        let before = self.heard();
+        let before = self.notification_count();
         self.signal(Signal::SIGUSR2);
-        let message = self.told_any(before, &["MAINPID=", "upgrade refused"]);
+        let message = self.wait_for_any_notification(before, &["MAINPID=", "upgrade refused"]);
         let pid = message.lines().find_map(|line| line.strip_prefix("MAINPID=")?.parse().ok());
         let pid = Pid::from_raw(pid.ok_or(message.clone())?);
         assert!(message.contains("READY=1"), "one datagram for both: {message}");
@@ -241,7 +241,7 @@ impl Manager {
     }
 
     /// Whether the process exists and has not ended.
-    pub(crate) fn lives(&mut self, pid: Pid) -> bool {
+    pub(crate) fn is_alive(&mut self, pid: Pid) -> bool {
         for child in &mut self.children {
             if i32::try_from(child.id()) == Ok(pid.as_raw()) {
                 return child.try_wait().expect("our own child").is_none();
@@ -256,7 +256,7 @@ impl Manager {
     /// Waits until a process has ended.
     pub(crate) fn wait_for_end(&mut self, pid: Pid) {
         let deadline = Instant::now() + PATIENCE;
-        while self.lives(pid) {
+        while self.is_alive(pid) {
             assert!(Instant::now() < deadline, "{pid} does not end; the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -266,7 +266,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         // A draining predecessor exits on a message of its successor, or after its deadline.
-        if let Some(pid) = self.main.take().filter(|pid| self.lives(*pid)) {
+        if let Some(pid) = self.main.take().filter(|pid| self.is_alive(*pid)) {
             let _ = kill(pid, Signal::SIGKILL);
         }
         for child in &mut self.children {

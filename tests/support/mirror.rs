@@ -11,12 +11,12 @@ use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use sha2::Digest;
 
-use super::listener::Door;
+use super::listener::Listener;
 use super::tarball::Tarball;
 
 /// A file of the mirror, and how it is sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Page {
+pub(crate) struct MirrorFile {
     pub(crate) bytes: Arc<Vec<u8>>,
     /// Whether `Content-Length` is sent.
     pub(crate) length: bool,
@@ -34,7 +34,7 @@ pub(crate) struct Page {
 
 /// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) range: Option<String>,
     pub(crate) if_range: Option<String>,
@@ -42,9 +42,9 @@ pub(crate) struct Asked {
 
 #[derive(Default)]
 struct Shared {
-    pages: Mutex<HashMap<String, Page>>,
+    pages: Mutex<HashMap<String, MirrorFile>>,
     changed: Condvar,
-    asked: Mutex<Vec<Asked>>,
+    requests: Mutex<Vec<Request>>,
     sending: AtomicUsize,
     stop: AtomicBool,
 }
@@ -52,7 +52,7 @@ struct Shared {
 /// A running mirror; stopped on drop.
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
-    door: Door,
+    listener: Listener,
 }
 
 /// A package of the mirror's index.
@@ -107,8 +107,8 @@ impl Mirror {
     pub(crate) fn start() -> Mirror {
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        let door = Door::open(move |stream| serve(stream, &serving));
-        Mirror { shared, door }
+        let door = Listener::open(move |stream| serve(stream, &serving));
+        Mirror { shared, listener: door }
     }
 
     /// Starts a mirror with these packages and all metadata of CRAN.
@@ -119,7 +119,7 @@ impl Mirror {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.door.address)
+        format!("http://{}", self.listener.address)
     }
 
     /// Adds packages, index and `Meta/`. Other files stay.
@@ -158,7 +158,7 @@ impl Mirror {
     /// Adds a file, which is sent normally.
     pub(crate) fn put(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = Arc::new(bytes.into());
-        let page = Page {
+        let page = MirrorFile {
             bytes,
             length: true,
             ranges: true,
@@ -171,7 +171,7 @@ impl Mirror {
     }
 
     /// Changes how a file is sent, also to current readers.
-    pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut Page)) {
+    pub(crate) fn set(&self, path: &str, change: impl FnOnce(&mut MirrorFile)) {
         change(self.shared.pages.lock().unwrap().get_mut(path).expect("it is there"));
         self.shared.changed.notify_all();
     }
@@ -181,8 +181,8 @@ impl Mirror {
     }
 
     /// The requests for a path, in order.
-    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
-        self.shared.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+    pub(crate) fn requests(&self, path: &str) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
     /// The number of requests that are being answered.
@@ -200,12 +200,12 @@ impl Mirror {
     }
 
     /// Stops the mirror: connections are refused.
-    pub(crate) fn away(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.door.close();
+        self.listener.close();
         // A refused connection shows that the listener is closed.
         let deadline = Instant::now() + Duration::from_secs(5);
-        while TcpStream::connect(self.door.address).is_ok() && Instant::now() < deadline {
+        while TcpStream::connect(self.listener.address).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -237,8 +237,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let of = |name: &str| headers.get(name).cloned();
-    let request = Asked { path: path.clone(), range: of("range"), if_range: of("if-range") };
-    shared.asked.lock().unwrap().push(request);
+    let request = Request { path: path.clone(), range: of("range"), if_range: of("if-range") };
+    shared.requests.lock().unwrap().push(request);
     shared.sending.fetch_add(1, Ordering::SeqCst);
     let _sending = Sending(&shared.sending);
     let (page, cut) = {

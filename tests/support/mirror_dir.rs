@@ -11,7 +11,7 @@ use sha2::Digest;
 use super::tarball::Tarball;
 
 /// The mirror.
-pub(crate) struct Shelf {
+pub(crate) struct MirrorDir {
     pub(crate) root: PathBuf,
     listed: BTreeMap<String, (MetaRow<String>, String)>,
     archive: Vec<MetaRow<String>>,
@@ -22,12 +22,12 @@ fn day(text: &str) -> Day {
     text.parse().expect("a day")
 }
 
-impl Shelf {
-    pub(crate) fn new(root: impl Into<PathBuf>) -> Shelf {
+impl MirrorDir {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> MirrorDir {
         let root = root.into();
         fs::create_dir_all(root.join("src/contrib/Meta")).expect("folders");
         fs::create_dir_all(root.join("src/contrib/Archive")).expect("folders");
-        Shelf { root, listed: BTreeMap::new(), archive: Vec::new(), notes: String::new() }
+        MirrorDir { root, listed: BTreeMap::new(), archive: Vec::new(), notes: String::new() }
     }
 
     fn contrib(&self, below: &str) -> PathBuf {

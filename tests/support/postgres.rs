@@ -22,7 +22,7 @@ pub(crate) struct Server {
     /// Certificate of the authority that signed the server's certificate, which names `localhost`.
     pub(crate) authority: PathBuf,
     /// Certificate of another authority.
-    pub(crate) stranger: PathBuf,
+    pub(crate) other_authority: PathBuf,
     _using: File,
 }
 
@@ -119,7 +119,7 @@ fn start() -> Server {
     };
     drop(starting);
     let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
-    Server { socket: home, port, authority, stranger, _using: using }
+    Server { socket: home, port, authority, other_authority: stranger, _using: using }
 }
 
 #[allow(clippy::zombie_processes, reason = "it intentionally outlives this process")]
@@ -159,7 +159,7 @@ fn launch(home: &Path) -> u16 {
     watch(home, server.id());
     let (authority, stranger) = (home.join("authority.crt"), home.join("stranger.crt"));
     let using = File::open(home.join("log")).expect("just made");
-    let ready = Server { socket: home.to_owned(), port, authority, stranger, _using: using };
+    let ready = Server { socket: home.to_owned(), port, authority, other_authority: stranger, _using: using };
     ready.sql(&format!("CREATE ROLE pm LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE tlsonly LOGIN SUPERUSER"));
     ready.sql("CREATE DATABASE pm OWNER pm");
     fs::write(home.join("ready"), port.to_string()).expect("the home can be written");
@@ -198,25 +198,25 @@ fn answers(home: &Path, port: u16, server: &mut Child) {
 }
 
 /// A server used by one test, which may stop it.
-pub(crate) struct Own {
+pub(crate) struct DedicatedServer {
     home: tempfile::TempDir,
     /// Loopback port.
     pub(crate) port: u16,
     process: Option<Child>,
 }
 
-impl Own {
+impl DedicatedServer {
     /// Creates a cluster and starts its server.
-    pub(crate) fn start() -> Own {
-        Own::new(false)
+    pub(crate) fn start() -> DedicatedServer {
+        DedicatedServer::new(false)
     }
 
     /// Starts a standby without a primary server.
-    pub(crate) fn standby() -> Own {
-        Own::new(true)
+    pub(crate) fn standby() -> DedicatedServer {
+        DedicatedServer::new(true)
     }
 
-    fn new(standby: bool) -> Own {
+    fn new(standby: bool) -> DedicatedServer {
         let home = tempfile::tempdir().expect("a directory");
         own(home.path());
         let data = init(home.path());
@@ -224,7 +224,7 @@ impl Own {
             fs::write(data.join("standby.signal"), "").expect("the data directory can be written");
         }
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
-        let mut server = Own { home, port, process: None };
+        let mut server = DedicatedServer { home, port, process: None };
         server.launch();
         server
     }
@@ -247,7 +247,7 @@ impl Own {
         );
     }
 
-    /// Starts it, also after [`Own::stop`].
+    /// Starts it, also after [`DedicatedServer::stop`].
     pub(crate) fn launch(&mut self) {
         let home = self.home.path();
         let log = File::create(home.join("log")).expect("the home can be written");
@@ -278,7 +278,7 @@ impl Own {
     }
 }
 
-impl Drop for Own {
+impl Drop for DedicatedServer {
     fn drop(&mut self) {
         self.stop();
     }

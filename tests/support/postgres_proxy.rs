@@ -15,15 +15,15 @@ pub(crate) enum Cut {
 }
 
 /// The proxy; it runs until the test process ends.
-pub(crate) struct Wire {
+pub(crate) struct PostgresProxy {
     /// The address it listens on.
     pub(crate) address: SocketAddr,
     next: Arc<Mutex<Option<Cut>>>,
 }
 
-impl Wire {
+impl PostgresProxy {
     /// Starts a proxy to the server at a loopback port, without TLS.
-    pub(crate) fn to(port: u16) -> Wire {
+    pub(crate) fn to(port: u16) -> PostgresProxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its number");
         let next = Arc::<Mutex<Option<Cut>>>::default();
@@ -35,7 +35,7 @@ impl Wire {
                 std::thread::spawn(move || drop(forward(client, port, &armed)));
             }
         });
-        Wire { address, next }
+        PostgresProxy { address, next }
     }
 
     /// Closes the connection at the next COMMIT.

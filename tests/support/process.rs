@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code and output of a program.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct ProcessOutput {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
 /// Runs a command to completion; panics with its output after the timeout.
-pub(crate) fn end(command: &mut Command) -> Ended {
+pub(crate) fn run_to_end(command: &mut Command) -> ProcessOutput {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?} cannot be run: {e}"));
@@ -44,27 +44,27 @@ pub(crate) fn end(command: &mut Command) -> Ended {
     };
     let (out, err) = (text(&mut out), text(&mut err));
     let status = status.unwrap_or_else(|| panic!("{command:?} does not end:\n{out}\n{err}"));
-    Ended { code: status.code(), out, err }
+    ProcessOutput { code: status.code(), out, err }
 }
 
 impl Server {
     /// Starts the server, which must fail with exit code 1; returns its standard error.
     pub(crate) fn start_refused(&self) -> String {
-        let ended = end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
+        let ended = run_to_end(&mut self.command(env!("CARGO_BIN_EXE_rstudio-pm")));
         assert_eq!(ended.code, Some(1), "{}\n{}", ended.out, ended.err);
         ended.err
     }
 
     /// Runs `rspm check-config`; returns the exit code and the output.
     pub(crate) fn check_config(&self) -> (i32, String) {
-        let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
+        let ended = run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).arg("check-config"));
         (ended.code.expect("no signal"), ended.out + &ended.err)
     }
 
     /// The result and the findings of the check with this title in `rspm check-config -o json`; the exit code must
     /// match the results.
-    pub(crate) fn checked(&self, title: &str) -> (String, Vec<String>) {
-        let ended = end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
+    pub(crate) fn check_result(&self, title: &str) -> (String, Vec<String>) {
+        let ended = run_to_end(self.command(env!("CARGO_BIN_EXE_rspm")).args(["check-config", "-o", "json"]));
         let json: serde_json::Value =
             serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}{}", ended.out, ended.err));
         let checks = json["checks"].as_array().expect("checks");
@@ -83,13 +83,13 @@ impl Server {
 
     /// The finding of the check with this title, which must have failed with exactly one.
     pub(crate) fn failed_check(&self, title: &str) -> String {
-        let (result, findings) = self.checked(title);
+        let (result, findings) = self.check_result(title);
         assert_eq!((result.as_str(), findings.len()), ("fail", 1), "{title}: {findings:?}");
         findings.into_iter().next().expect("one")
     }
 
     /// File, line and column of the last occurrence of `text` in the configuration file, in the form of findings.
-    pub(crate) fn place_of(&self, text: &str) -> String {
+    pub(crate) fn position_of(&self, text: &str) -> String {
         let gcfg = std::fs::read_to_string(self.config_file()).expect("readable");
         let at = gcfg.rfind(text).unwrap_or_else(|| panic!("no '{text}' in\n{gcfg}"));
         let line = gcfg[..at].matches('\n').count() + 1;

@@ -21,38 +21,38 @@ enum Behaviour {
 }
 
 /// The server; it runs until the test process ends.
-pub(crate) struct Relay {
+pub(crate) struct RecordingServer {
     /// The address it listens on.
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl Relay {
+impl RecordingServer {
     /// Starts a proxy in front of a server.
-    pub(crate) fn to(server: SocketAddr) -> Relay {
-        Relay::start(Behaviour::Forward(server), None)
+    pub(crate) fn to(server: SocketAddr) -> RecordingServer {
+        RecordingServer::start(Behaviour::Forward(server), None)
     }
 
     /// Starts a mirror of a directory.
-    pub(crate) fn folder(folder: &Path) -> Relay {
-        Relay::start(Behaviour::Folder(folder.to_owned()), None)
+    pub(crate) fn folder(folder: &Path) -> RecordingServer {
+        RecordingServer::start(Behaviour::Folder(folder.to_owned()), None)
     }
 
     /// Starts a mirror of a directory over TLS.
-    pub(crate) fn folder_over_tls(folder: &Path, config: ServerConfig) -> Relay {
-        Relay::start(Behaviour::Folder(folder.to_owned()), Some(Arc::new(config)))
+    pub(crate) fn folder_over_tls(folder: &Path, config: ServerConfig) -> RecordingServer {
+        RecordingServer::start(Behaviour::Folder(folder.to_owned()), Some(Arc::new(config)))
     }
 
     /// Starts a server that always sends the same answer.
-    pub(crate) fn answering(status: u16, body: &'static str) -> Relay {
-        Relay::start(Behaviour::Answer(status, body), None)
+    pub(crate) fn with_answer(status: u16, body: &'static str) -> RecordingServer {
+        RecordingServer::start(Behaviour::Answer(status, body), None)
     }
 
-    fn start(behaviour: Behaviour, tls: Option<Arc<ServerConfig>>) -> Relay {
+    fn start(behaviour: Behaviour, tls: Option<Arc<ServerConfig>>) -> RecordingServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its number");
         let heads = Arc::<Mutex<Vec<String>>>::default();
-        let relay = Relay { address, heads: Arc::clone(&heads) };
+        let server = RecordingServer { address, heads: Arc::clone(&heads) };
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (behaviour, heads, tls) = (behaviour.clone(), Arc::clone(&heads), tls.clone());
@@ -69,7 +69,7 @@ impl Relay {
                 });
             }
         });
-        relay
+        server
     }
 
     /// The heads of all received requests: request line and header lines.

@@ -10,7 +10,7 @@ const MARK: &str = "RSPM_TEST_AGAIN";
 /// it fails, and returns true: the test is finished. In the second process: returns false.
 ///
 /// A second process is needed because the environment of a process with threads cannot be changed safely.
-pub(crate) fn elsewhere(prepare: impl FnOnce(&mut Command)) -> bool {
+pub(crate) fn with_command(prepare: impl FnOnce(&mut Command)) -> bool {
     if std::env::var_os(MARK).is_some() {
         return false;
     }
@@ -44,14 +44,14 @@ pub(crate) fn with_mounts(script: &str) -> Vec<String> {
     ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", &script].map(str::to_owned).to_vec()
 }
 
-/// [`elsewhere`] with a file system of 1 MB that is visible in the second process alone. Returns its directory; in the
+/// [`with_command`] with a file system of 1 MB that is visible in the second process alone. Returns its directory; in the
 /// first process `None`: the test is finished.
 pub(crate) fn small_disk() -> Option<PathBuf> {
-    mounted("-t tmpfs -o size=1m")
+    with_mount("-t tmpfs -o size=1m")
 }
 
 /// [`small_disk`] with a file system that `mount` mounts with these arguments.
-pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
+pub(crate) fn with_mount(words: &str) -> Option<PathBuf> {
     const FOLDER: &str = "RSPM_TEST_MOUNT";
     let folder = tempfile::tempdir().expect("a directory");
     let prepare = |command: &mut Command| {
@@ -64,10 +64,11 @@ pub(crate) fn mounted(words: &str) -> Option<PathBuf> {
         command.args(["--propagation", "unchanged", "sh", "-c", &script]);
         command.arg(std::env::current_exe().expect("known")).env(FOLDER, folder.path());
     };
-    (!elsewhere(prepare)).then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
+    (!with_command(prepare))
+        .then(|| PathBuf::from(std::env::var_os(FOLDER).expect("set by the first process")))
 }
 
-/// [`elsewhere`] in a network namespace with only a loopback interface. True in the first process.
+/// [`with_command`] in a network namespace with only a loopback interface. True in the first process.
 pub(crate) fn without_network() -> bool {
     in_network_namespace("ip link set lo up")
 }
@@ -80,7 +81,7 @@ pub(crate) fn with_addresses(addresses: &[&str]) -> bool {
 }
 
 fn in_network_namespace(script: &str) -> bool {
-    elsewhere(|command| {
+    with_command(|command| {
         *command = unshare("--net");
         command.args(["sh", "-c", &format!(r#"{script} && exec "$0" "$@""#)]);
         command.arg(std::env::current_exe().expect("known"));

@@ -6,16 +6,16 @@ use super::server::Server;
 
 /// The exit code and output of a command.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RspmOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl From<Output> for Ran {
-    fn from(output: Output) -> Ran {
+impl From<Output> for RspmOutput {
+    fn from(output: Output) -> RspmOutput {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran {
+        RspmOutput {
             code: output.status.code().expect("no signal ended it"),
             out: text(&output.stdout),
             err: text(&output.stderr),
@@ -29,7 +29,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// `rspm` without a server's configuration.
-pub(crate) fn bare(line: &str) -> Ran {
+pub(crate) fn bare(line: &str) -> RspmOutput {
     Command::new(env!("CARGO_BIN_EXE_rspm")).args(words(line)).output().expect("rspm runs").into()
 }
 
@@ -42,12 +42,12 @@ impl Server {
     }
 
     /// Runs `rspm` with this server's configuration.
-    pub(crate) fn rspm(&self, line: &str) -> Ran {
+    pub(crate) fn rspm(&self, line: &str) -> RspmOutput {
         self.rspm_command(line).output().expect("rspm runs").into()
     }
 
     /// Runs `rspm` and returns its standard output; panics if it fails.
-    pub(crate) fn told(&self, line: &str) -> String {
+    pub(crate) fn rspm_stdout(&self, line: &str) -> String {
         let ran = self.rspm(line);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "rspm {line}: {}", ran.out);
         ran.out
@@ -55,7 +55,7 @@ impl Server {
 
     /// Runs `rspm` with `-o json`.
     pub(crate) fn json(&self, line: &str) -> serde_json::Value {
-        let out = self.told(&format!("{line} -o json"));
+        let out = self.rspm_stdout(&format!("{line} -o json"));
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("rspm {line}: no JSON ({e}): {out}"))
     }
 

@@ -84,7 +84,7 @@ fn answers(address: SocketAddr) -> bool {
 }
 
 /// Sends a request without a body directly to the server; returns status and body.
-pub(crate) fn ask(method: &str, path: &str) -> (u16, Vec<u8>) {
+pub(crate) fn request(method: &str, path: &str) -> (u16, Vec<u8>) {
     let (head, body) = exchange(method, path);
     let status = head.get(9..12).and_then(|s| s.parse().ok()).expect("a status");
     (status, body)
@@ -114,7 +114,7 @@ fn exchange(method: &str, path: &str) -> (String, Vec<u8>) {
 /// Creates an empty bucket, accessible at `address` (the server, or a proxy in front of it).
 pub(crate) fn bucket(address: SocketAddr) -> S3Location {
     let bucket = format!("test-{:016x}", rand::random::<u64>());
-    assert_eq!(ask("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
+    assert_eq!(request("PUT", &format!("/{bucket}")).0, 200, "the bucket is created");
     S3Location {
         bucket,
         prefix: "some/prefix".into(),
@@ -125,16 +125,16 @@ pub(crate) fn bucket(address: SocketAddr) -> S3Location {
 }
 
 /// All nine classes in one bucket.
-pub(crate) fn places(place: &S3Location) -> [ClassLocation; 9] {
+pub(crate) fn locations(place: &S3Location) -> [ClassLocation; 9] {
     std::array::from_fn(|_| ClassLocation::S3(place.clone()))
 }
 
 /// Runs the current test again with its own file of AWS credentials ([`credentials_file`]); false in that run.
-pub(crate) fn elsewhere() -> bool {
+pub(crate) fn rerun_with_credentials() -> bool {
     let folder = tempfile::tempdir().expect("a folder for credentials");
     let file = folder.path().join("credentials");
     write_credentials(&file, "FIRSTKEY");
-    rerun::elsewhere(|command| environment(command, &file))
+    rerun::with_command(|command| environment(command, &file))
 }
 
 /// Restricts a command to the credentials in `file`.

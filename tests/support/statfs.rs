@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds a library to preload that makes statfs(2) report this magic number for every path below `below`.
-pub(crate) fn pretend(folder: &Path, below: &Path, magic: u32) -> PathBuf {
+pub(crate) fn fake_type(folder: &Path, below: &Path, magic: u32) -> PathBuf {
     let (source, library) = (folder.join("statfs.c"), folder.join("statfs.so"));
     let text = format!(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n#include <sys/vfs.h>\n\

@@ -46,7 +46,7 @@ fn open_database(config: &Config) -> Db {
 }
 
 /// A server's state and its sync.
-pub(crate) struct Server {
+pub(crate) struct SyncBackend {
     pub(crate) state: Arc<State>,
     pub(crate) sync: Sync,
     dir: Arc<tempfile::TempDir>,
@@ -54,31 +54,31 @@ pub(crate) struct Server {
     config: Arc<Config>,
 }
 
-impl Server {
+impl SyncBackend {
     /// Opens one on a new database; the clock starts at 2025-10-09 and advances only a microsecond per reading.
-    pub(crate) async fn new(engine: Engine, mirror: &str) -> Server {
+    pub(crate) async fn new(engine: Engine, mirror: &str) -> SyncBackend {
         let dir = tempfile::tempdir().expect("a folder");
         let place = dir.path().to_owned();
         let config =
             tokio::task::spawn_blocking(move || db::config(engine, &place)).await.expect("a database");
         let clock = Arc::new(AtomicI64::new(1_760_000_000 * SECOND));
-        Server::open(Arc::new(dir), config, clock, mirror).await
+        SyncBackend::open(Arc::new(dir), config, clock, mirror).await
     }
 
     /// Closes everything and opens the same database again, with this mirror.
-    pub(crate) async fn restarted(self, mirror: &str) -> Server {
+    pub(crate) async fn restart(self, mirror: &str) -> SyncBackend {
         let db = self.state.db.clone();
         tokio::task::spawn_blocking(move || db.close()).await.expect("closed");
         let (dir, config, clock) = (self.dir.clone(), self.config.clone(), self.clock.clone());
         drop(self);
-        Server::open(dir, config, clock, mirror).await
+        SyncBackend::open(dir, config, clock, mirror).await
     }
 
     /// Opens a second server on the same database.
-    pub(crate) async fn twin(&self, mirror: &str) -> Server {
+    pub(crate) async fn open_second(&self, mirror: &str) -> SyncBackend {
         let mut config = (*self.config).clone();
         config.server.data_dir.push("twin");
-        Server::open(self.dir.clone(), Arc::new(config), self.clock.clone(), mirror).await
+        SyncBackend::open(self.dir.clone(), Arc::new(config), self.clock.clone(), mirror).await
     }
 
     async fn open(
@@ -86,7 +86,7 @@ impl Server {
         config: Arc<Config>,
         clock: Arc<AtomicI64>,
         mirror: &str,
-    ) -> Server {
+    ) -> SyncBackend {
         install_tls_provider();
         let mut ours = (*config).clone();
         ours.cran.url = mirror.to_owned();
@@ -111,18 +111,18 @@ impl Server {
             reloads: Default::default(),
             db,
         });
-        Server { sync: Sync::new(state.clone()), state, dir, clock, config }
+        SyncBackend { sync: Sync::new(state.clone()), state, dir, clock, config }
     }
 
     /// Sets the binary servers of CRAN.
-    pub(crate) fn builds_from(&self, urls: Vec<BinaryUrl>) {
+    pub(crate) fn set_binary_servers(&self, urls: Vec<BinaryUrl>) {
         let mut config = (*self.state.config.load_full()).clone();
         config.cran.binaries = urls;
         self.state.config.store(Arc::new(config));
     }
 
     /// Advances the clock.
-    pub(crate) fn pass(&self, seconds: i64) {
+    pub(crate) fn advance_clock(&self, seconds: i64) {
         self.clock.fetch_add(seconds * SECOND, Ordering::SeqCst);
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::listener::Door;
+use super::listener::Listener;
 
 /// The fault of one answer.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(crate) enum Fault {
 
 /// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     /// Without the leading slash.
     pub(crate) path: String,
     /// Names in lower case.
@@ -52,14 +52,14 @@ struct Shared {
     files: Mutex<HashMap<String, Vec<u8>>>,
     once: Mutex<HashMap<String, Vec<Fault>>>,
     always: Mutex<HashMap<String, Fault>>,
-    asked: Mutex<Vec<Asked>>,
-    under_way: Mutex<Vec<String>>,
+    requests: Mutex<Vec<Request>>,
+    pending: Mutex<Vec<String>>,
 }
 
 /// A running mirror; stopped on drop.
 pub(crate) struct Upstream {
     shared: Arc<Shared>,
-    door: Door,
+    listener: Listener,
 }
 
 impl Upstream {
@@ -74,8 +74,8 @@ impl Upstream {
     pub(crate) fn empty() -> Upstream {
         let shared = Arc::new(Shared::default());
         let serving = shared.clone();
-        let door = Door::open(move |stream| serve(stream, &serving));
-        Upstream { shared, door }
+        let door = Listener::open(move |stream| serve(stream, &serving));
+        Upstream { shared, listener: door }
     }
 
     fn add_all(&self, root: &Path, folder: &Path) {
@@ -91,7 +91,7 @@ impl Upstream {
 
     /// Its address.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.door.address)
+        format!("http://{}", self.listener.address)
     }
 
     /// Replaces a file.
@@ -120,13 +120,13 @@ impl Upstream {
     }
 
     /// The requests answered since the last call.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.shared.asked.lock().unwrap())
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.shared.requests.lock().unwrap())
     }
 
     /// The paths of the requests that are not yet answered.
-    pub(crate) fn under_way(&self) -> Vec<String> {
-        self.shared.under_way.lock().unwrap().clone()
+    pub(crate) fn pending(&self) -> Vec<String> {
+        self.shared.pending.lock().unwrap().clone()
     }
 }
 
@@ -148,14 +148,14 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         next.or_else(|| shared.always.lock().unwrap().get(&path).cloned())
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
-    shared.under_way.lock().unwrap().push(path.clone());
+    shared.pending.lock().unwrap().push(path.clone());
     let (status, head, body, declared) = answer(&headers, fault, file);
     {
-        let mut under_way = shared.under_way.lock().unwrap();
+        let mut under_way = shared.pending.lock().unwrap();
         let this = under_way.iter().position(|other| *other == path).expect("it was added");
         under_way.swap_remove(this);
     }
-    shared.asked.lock().unwrap().push(Asked { path, headers, status });
+    shared.requests.lock().unwrap().push(Request { path, headers, status });
     let mut out = stream;
     let text =
         format!("HTTP/1.1 {status} Because\r\nConnection: close\r\n{head}Content-Length: {declared}\r\n\r\n");

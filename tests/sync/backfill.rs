@@ -7,11 +7,11 @@ use rstudio_pm::db::{backfill as backfill_rows, file, tx};
 use rstudio_pm::model::ids::SourceId;
 
 use super::on_both;
-use crate::support::cran_history::{Cran, DAY, EVENING, asked, backfill, day, state};
+use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
-use crate::support::downloader::got_cran;
+use crate::support::downloader::must_get_cran;
 use crate::support::mirror_dir::file_url;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
@@ -20,34 +20,34 @@ fn package(package: &str, version: &str) -> Tarball {
 }
 
 /// Ten days in which packages are published, removed and restored.
-fn cran() -> Cran {
-    let mut cran = Cran::default();
+fn cran() -> CranHistory {
+    let mut cran = CranHistory::default();
     cran.publish(0, &package("alpha", "1.0"));
     cran.publish(1, &package("Beta", "0.1"));
     cran.publish(3, &package("alpha", "1.1"));
     cran.publish(3, &package("gone", "1.0"));
     cran.publish(4, &package("gone", "1.1"));
     cran.publish(5, &package("alpha", "2.0"));
-    cran.take_away(6, "gone");
-    cran.take_away(6, "Beta");
-    cran.bring_back(8, "Beta");
+    cran.archive_package(6, "gone");
+    cran.archive_package(6, "Beta");
+    cran.unarchive_package(8, "Beta");
     cran.publish(9, &package("alpha", "2.1"));
     cran
 }
 
 /// A server whose first sync is in the evening of the tenth day.
-async fn synced(engine: Engine, url: &str) -> Server {
-    let server = Server::new(engine, url).await;
-    server.pass(10 * DAY + EVENING);
+async fn synced(engine: Engine, url: &str) -> SyncBackend {
+    let server = SyncBackend::new(engine, url).await;
+    server.advance_clock(10 * DAY + EVENING);
     server.sync().await.expect("a good mirror");
     server
 }
 
-async fn listed(server: &Server, number: i64) -> Vec<String> {
+async fn listed(server: &SyncBackend, number: i64) -> Vec<String> {
     state(server, day(number)).await.map(|state| state.listed()).unwrap_or_default()
 }
 
-async fn assert_history_of_cran(server: &Server) {
+async fn assert_history_of_cran(server: &SyncBackend) {
     let expected: [&[&str]; 10] = [
         &["alpha 1.0"],
         &["alpha 1.0", "Beta 0.1"],
@@ -82,12 +82,12 @@ on_both! {
         let server = synced(engine, &web.url()).await;
         assert_eq!(state(&server, day(9)).await, None, "history begins with the first sync");
         let after = state(&server, day(10)).await;
-        web.asked();
+        web.take_requests();
         let message = backfill(&server, day(0)).await.expect("a good mirror");
         assert!(message.contains("8 days of cran from 2025-10-09 to 2025-10-18, 7 releases"), "{message}");
         assert_history_of_cran(&server).await;
         assert_eq!(state(&server, day(10)).await, after);
-        let requests = web.asked();
+        let requests = web.take_requests();
         let archives: Vec<_> = requests.iter().filter(|request| request.path.contains("/Archive/")).collect();
         assert_eq!(archives.len(), 5, "each archived release is read once, and no listed one: {archives:?}");
         assert!(archives.iter().all(|request| request.status == 206 && request.headers["range"] == "bytes=0-8191"));
@@ -144,11 +144,11 @@ on_both! {
         let message = server.sync().await.expect("a good mirror");
         assert!(message.contains("nothing changed"), "{message}");
         cran.publish(11, &package("alpha", "2.2"));
-        cran.bring_back(11, "gone");
-        cran.take_away(11, "Beta");
+        cran.unarchive_package(11, "gone");
+        cran.archive_package(11, "Beta");
         cran.serve(&web);
         for server in [&server, &plain] {
-            server.pass(DAY);
+            server.advance_clock(DAY);
             server.sync().await.expect("a good mirror");
         }
         assert_eq!(state(&server, day(11)).await, state(&plain, day(11)).await);
@@ -197,8 +197,8 @@ on_both! {
         assert_eq!(state(&server, day(9)).await, None, "a partial back-fill is invisible");
         let stored: Vec<String> = stored_descriptions(&server).await;
         web.always(path, Fault::Also("X: y"));
-        web.asked();
-        let server = server.restarted(&web.url()).await;
+        web.take_requests();
+        let server = server.restart(&web.url()).await;
         // It resumes by itself.
         let sync = server.sync.clone();
         let task = tokio::spawn(async move { sync.run_backfills().await });
@@ -209,7 +209,7 @@ on_both! {
         }
         task.abort();
         assert_history_of_cran(&server).await;
-        let paths: Vec<String> = web.asked().into_iter().map(|request| request.path).collect();
+        let paths: Vec<String> = web.take_requests().into_iter().map(|request| request.path).collect();
         for file in &stored {
             assert!(!paths.iter().any(|path| path.ends_with(file)), "{file} was read before: {paths:?}");
         }
@@ -220,10 +220,10 @@ on_both! {
         cran.serve(&web);
         let server = synced(engine, &web.url()).await;
         web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
-        let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
-        server.pass(DAY);
+        let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+        server.advance_clock(DAY);
         cran.publish(11, &package("alpha", "3.0"));
-        cran.bring_back(11, "gone");
+        cran.unarchive_package(11, "gone");
         cran.serve(&web);
         server.sync().await.expect("a good mirror");
         assert_eq!(state(&server, day(9)).await, None, "the back-fill is running");
@@ -239,7 +239,7 @@ on_both! {
         let server = synced(engine, &web.url()).await;
         let path = "src/contrib/Archive/gone/gone_1.0.tar.gz";
         web.always(path, Fault::Slow(Duration::from_secs(30)));
-        let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+        let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
         let start = Instant::now();
         while stored_descriptions(&server).await.len() < 4 {
             assert!(start.elapsed() < Duration::from_secs(20));
@@ -252,15 +252,15 @@ on_both! {
         let message = server.sync.stop_backfill().await.unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(message, "No back-fill of cran is under way.");
         web.always(path, Fault::Also("X: y"));
-        web.asked();
+        web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
-        let archives = web.asked().into_iter().filter(|request| request.path.contains("/Archive/")).count();
+        let archives = web.take_requests().into_iter().filter(|request| request.path.contains("/Archive/")).count();
         assert_eq!(archives, 1);
         assert_history_of_cran(&server).await;
     }
 
     async fn a_description_after_large_files_is_found(engine) {
-        let (web, mut cran) = (Upstream::empty(), Cran::default());
+        let (web, mut cran) = (Upstream::empty(), CranHistory::default());
         // Incompressible, so that the DESCRIPTION begins after 300 kB.
         let mut state = 1_u64;
         let noise = std::iter::repeat_with(|| {
@@ -275,16 +275,16 @@ on_both! {
         cran.publish(5, &package("late", "1.1"));
         cran.serve(&web);
         let server = synced(engine, &web.url()).await;
-        web.asked();
+        web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
         let ranges: Vec<String> =
-            web.asked().into_iter().filter_map(|request| request.headers.get("range").cloned()).collect();
+            web.take_requests().into_iter().filter_map(|request| request.headers.get("range").cloned()).collect();
         assert_eq!(ranges, ["bytes=0-8191", "bytes=8192-65535", "bytes=65536-524287"]);
     }
 
     async fn a_description_after_large_files_is_found_without_ranges(engine) {
-        let (web, mut cran) = (Upstream::empty(), Cran::default());
+        let (web, mut cran) = (Upstream::empty(), CranHistory::default());
         let mut late = package("late", "1.0");
         // Incompressible: the bytes are pseudo-random.
         late.files.push(("A/noise".to_owned(), (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()));
@@ -293,10 +293,10 @@ on_both! {
         cran.serve(&web);
         cran.archive.iter().for_each(|release| web.always(&release.archived(), Fault::Plain));
         let server = synced(engine, &web.url()).await;
-        web.asked();
+        web.take_requests();
         backfill(&server, day(0)).await.expect("a good mirror");
         assert_eq!(listed(&server, 2).await, ["late 1.0"]);
-        let requests = web.asked();
+        let requests = web.take_requests();
         let statuses: Vec<u16> =
             requests.iter().filter(|request| request.path.contains("/Archive/")).map(|request| request.status).collect();
         assert!(statuses.len() > 1 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
@@ -304,11 +304,11 @@ on_both! {
 
     async fn an_impossible_back_fill_is_refused_with_the_remedy(engine) {
         let (web, cran) = (Upstream::empty(), cran());
-        let server = Server::new(engine, &web.url()).await;
+        let server = SyncBackend::new(engine, &web.url()).await;
         cran.serve(&web);
         let message = backfill(&server, day(0)).await.expect_err("never synced");
         assert!(message.contains("run `rspm sync` first"), "{message}");
-        server.pass(10 * DAY + EVENING);
+        server.advance_clock(10 * DAY + EVENING);
         server.sync().await.expect("a good mirror");
         web.put("src/contrib/Meta/archive.rds", b"<html>".to_vec());
         let message = backfill(&server, day(0)).await.expect_err("no table");
@@ -338,8 +338,8 @@ on_both! {
         let web = Upstream::empty();
         cran().serve(&web);
         let server = synced(engine, &web.url()).await;
-        web.asked();
-        let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..asked(day(0)) };
+        web.take_requests();
+        let dry = rstudio_pm::sync::backfill::BackfillRequest { dry_run: true, rate: 2, ..backfill_request(day(0)) };
         let job = server.sync.backfill(&dry).await.unwrap_or_else(|e| panic!("{e}"));
         let message = job.job().wait_end().await.expect("a good mirror");
         assert_eq!(
@@ -348,7 +348,7 @@ on_both! {
              read, which at 2 requests a second over 4 connections takes about 0 h 01 min and reads about 1 MB"
         );
         assert_eq!((server.transactions().await, stored_descriptions(&server).await.len()), (1, 0));
-        assert!(!web.asked().iter().any(|request| request.path.contains("/Archive/")));
+        assert!(!web.take_requests().iter().any(|request| request.path.contains("/Archive/")));
         assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_none());
     }
 }
@@ -358,9 +358,9 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
     let web = Upstream::empty();
     cran().serve(&web);
     let server = synced(Engine::Postgres, &web.url()).await;
-    let twin = server.twin(&web.url()).await;
+    let twin = server.open_second(&web.url()).await;
     web.always("src/contrib/Archive/alpha/alpha_1.0.tar.gz", Fault::Slow(Duration::from_millis(400)));
-    let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+    let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     let start = Instant::now();
     while stored_descriptions(&server).await.is_empty() {
         assert!(start.elapsed() < Duration::from_secs(20));
@@ -374,7 +374,7 @@ async fn another_server_on_the_same_database_is_refused_and_serves_the_result() 
 }
 
 /// The number of releases of CRAN whose digests are not known.
-async fn undigested(server: &Server) -> usize {
+async fn undigested(server: &SyncBackend) -> usize {
     server.read(|c| file::without_digest(c, SourceId::CRAN)).await.len()
 }
 
@@ -383,9 +383,9 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
     let folder = tempfile::tempdir().expect("a folder");
     let (mirror, bundle) = (folder.path().join("mirror"), folder.path().join("bundle"));
     cran().write(&mirror);
-    got_cran(&file_url(&mirror), &bundle, &[]);
+    must_get_cran(&file_url(&mirror), &bundle, &[]);
     // Only the bundle declares digests.
-    let server = synced(Engine::Sqlite, &file_url(&mirror)).await.restarted(&file_url(&bundle)).await;
+    let server = synced(Engine::Sqlite, &file_url(&mirror)).await.restart(&file_url(&bundle)).await;
     let refuse =
         "CREATE TRIGGER refuse BEFORE UPDATE OF sha256 ON file BEGIN SELECT RAISE(FAIL, 'refused'); END";
     server.state.db.write(move |c| c.execute(refuse, &[])).await.unwrap_or_else(|e| panic!("{e}"));
@@ -411,7 +411,7 @@ async fn digests_that_cannot_be_stored_do_not_undo_the_back_fill_and_are_stored_
 }
 
 /// Files whose descriptions are stored.
-async fn stored_descriptions(server: &Server) -> Vec<String> {
+async fn stored_descriptions(server: &SyncBackend) -> Vec<String> {
     server
         .read(|c| {
             let mut files = Vec::new();

@@ -9,16 +9,16 @@ use rstudio_pm::model::ids::{Seq, SourceId};
 use rstudio_pm::model::language::Language;
 
 use super::on_both;
-use crate::support::cran_history::{Cran, DAY, EVENING, asked, backfill, day, state};
+use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::tarball::Tarball;
 
 const DAYS: i64 = 12;
 const PACKAGES: i64 = 120;
 
-fn cran() -> Cran {
-    let mut cran = Cran::default();
+fn cran() -> CranHistory {
+    let mut cran = CranHistory::default();
     for today in 0..DAYS {
         for number in 0..PACKAGES {
             let tarball =
@@ -30,7 +30,7 @@ fn cran() -> Cran {
 }
 
 /// The state of a server on each day, as text.
-async fn history(server: &Server) -> Vec<String> {
+async fn history(server: &SyncBackend) -> Vec<String> {
     let mut history = Vec::new();
     for today in 0..=DAYS {
         history.push(format!("{:?}", state(server, day(today)).await));
@@ -41,15 +41,15 @@ async fn history(server: &Server) -> Vec<String> {
     history
 }
 
-async fn synced(engine: Engine, url: &str) -> Server {
-    let server = Server::new(engine, url).await;
-    server.pass(DAYS * DAY + EVENING);
+async fn synced(engine: Engine, url: &str) -> SyncBackend {
+    let server = SyncBackend::new(engine, url).await;
+    server.advance_clock(DAYS * DAY + EVENING);
     server.sync().await.expect("a good mirror");
     server
 }
 
 /// Files whose descriptions are stored.
-async fn stored_descriptions(server: &Server) -> BTreeSet<String> {
+async fn stored_descriptions(server: &SyncBackend) -> BTreeSet<String> {
     server
         .read(|c| {
             let mut files = BTreeSet::new();
@@ -78,12 +78,12 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
         let runtime = runtime.expect("a runtime");
         let sync = server.sync.clone();
         runtime.spawn(async move {
-            let _ = sync.backfill(&asked(day(0))).await;
+            let _ = sync.backfill(&backfill_request(day(0))).await;
             std::future::pending::<()>().await;
         });
         tokio::time::sleep(length * point / 19).await;
         runtime.shutdown_background();
-        let server = server.restarted(&url).await;
+        let server = server.restart(&url).await;
         server.sync.recover().await.expect("undone");
         let visible = state(&server, day(0)).await.is_some();
         invisible += usize::from(!visible);
@@ -116,7 +116,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
 on_both! {
     async fn rows_of_a_killed_back_fill_are_removed(engine) {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut cran = Cran::default();
+        let mut cran = CranHistory::default();
         cran.publish(1, &Tarball::new("alpha", "1.0"));
         cran.publish(4, &Tarball::new("alpha", "1.1"));
         cran.write(folder.path());
@@ -154,7 +154,7 @@ async fn a_halted_back_fill_ends_soon_and_resumes() {
     let folder = tempfile::tempdir().expect("a folder");
     cran().write(folder.path());
     let server = synced(Engine::Sqlite, &format!("file://{}", folder.path().display())).await;
-    let job = server.sync.backfill(&asked(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+    let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
     server.state.jobs.halt(true);
     let result = tokio::time::timeout(Duration::from_secs(10), job.job().wait_end())
         .await

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::support::cran_history::{Cran, DAY, EVENING, backfill, day, state};
+use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, day, state};
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 
@@ -30,7 +30,7 @@ fn actions() -> impl Strategy<Value = Vec<Vec<(&'static str, Action)>>> {
     prop::collection::vec(today.prop_map(|actions| actions.into_iter().collect()), 4..9)
 }
 
-fn apply(cran: &mut Cran, today: i64, package: &str, action: Action) {
+fn apply(cran: &mut CranHistory, today: i64, package: &str, action: Action) {
     let tarball = |version: &str| {
         Tarball::new(package, version)
             .field(&format!("Depends: R (>= 3.{today})"))
@@ -46,20 +46,21 @@ fn apply(cran: &mut Cran, today: i64, package: &str, action: Action) {
         (Action::Republish, Some(old)) => {
             cran.publish(today, &tarball(&old.version).with("again", &today.to_string()));
         }
-        (Action::Remove, _) => cran.take_away(today, package),
-        (Action::Restore, _) => cran.bring_back(today, package),
+        (Action::Remove, _) => cran.archive_package(today, package),
+        (Action::Restore, _) => cran.unarchive_package(today, package),
         (Action::Republish, None) => {}
     }
 }
 
 /// Runs two servers through the same days; the first sync of the second is in the evening of day `late`.
 async fn compare(engine: Engine, days: &[Vec<(&'static str, Action)>], late: i64, since: i64) {
-    let (web, mut cran) = (Upstream::empty(), Cran::default());
+    let (web, mut cran) = (Upstream::empty(), CranHistory::default());
     // An index lists at least one package.
     cran.publish(0, &Tarball::new("always", "1.0"));
-    let (early, after) = (Server::new(engine, &web.url()).await, Server::new(engine, &web.url()).await);
-    early.pass(EVENING);
-    after.pass(EVENING);
+    let (early, after) =
+        (SyncBackend::new(engine, &web.url()).await, SyncBackend::new(engine, &web.url()).await);
+    early.advance_clock(EVENING);
+    after.advance_clock(EVENING);
     for (today, actions) in (0..).zip(days) {
         actions.iter().for_each(|(package, action)| apply(&mut cran, today, package, *action));
         cran.serve(&web);
@@ -75,8 +76,8 @@ async fn compare(engine: Engine, days: &[Vec<(&'static str, Action)>], late: i64
         if today > late {
             after.sync().await.expect("a good mirror");
         }
-        early.pass(DAY);
-        after.pass(DAY);
+        early.advance_clock(DAY);
+        after.advance_clock(DAY);
     }
     for today in since..days.len() as i64 {
         let (early, after) = (state(&early, day(today)).await, state(&after, day(today)).await);

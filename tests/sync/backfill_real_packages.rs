@@ -12,7 +12,7 @@ use rstudio_pm::r::rds::packages::read_packages_matrix;
 use crate::support::cran_history::{backfill, state};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 
 /// Publication time of each version of a package, by `Date/Publication` of its DESCRIPTION.
 type Publications = BTreeMap<String, Vec<(Timestamp, String)>>;
@@ -59,9 +59,9 @@ fn before(day: Day) -> Day {
 async fn back_filled_days_list_the_versions_that_real_archives_declare() {
     let mirror = data::path("cran-mirror");
     let (publications, undated) = publications(&mirror);
-    let server = Server::new(Engine::Sqlite, &format!("file://{}", mirror.display())).await;
+    let server = SyncBackend::new(Engine::Sqlite, &format!("file://{}", mirror.display())).await;
     // After the newest release.
-    server.pass(500 * 86_400);
+    server.advance_clock(500 * 86_400);
     server.sync().await.expect("a good mirror");
     let message = backfill(&server, "2010-01-01".parse().expect("a day")).await.expect("a good mirror");
     assert!(!message.contains("left out"), "{message}");
@@ -94,7 +94,7 @@ async fn back_filled_days_list_the_versions_that_real_archives_declare() {
 }
 
 /// Compares with CRAN's own list of 2018-01-15, as far as the mirror has those files.
-async fn check_2018(server: &Server) {
+async fn check_2018(server: &SyncBackend) {
     let file = std::fs::read(data::path("cran-db-2018/packages.rds")).expect("readable");
     let table = read_packages_matrix(&file[..], rds::Limits::META).expect("a table");
     let state = state(server, "2018-01-15".parse().expect("a day")).await.expect("a state");

@@ -8,9 +8,9 @@ use rstudio_pm::model::ids::SourceId;
 use sha2::Digest as _;
 
 use super::{INDEX, gz, on_both};
-use crate::support::cran_history::{Cran, DAY, EVENING, backfill, day, state};
+use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, day, state};
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::Upstream;
 
@@ -21,8 +21,8 @@ fn md5(bytes: &[u8]) -> String {
 }
 
 /// Three releases in five days; the newest of `solver` has a second record for the next R, of the same version.
-fn mirror() -> (Cran, Upstream, Vec<u8>) {
-    let mut cran = Cran::default();
+fn mirror() -> (CranHistory, Upstream, Vec<u8>) {
+    let mut cran = CranHistory::default();
     cran.publish(0, &Tarball::new("solver", "1.0"));
     cran.publish(2, &Tarball::new("solver", "1.1").field("Depends: R (>= 4.4)"));
     cran.publish(4, &Tarball::new("other", "1.0"));
@@ -39,7 +39,7 @@ fn mirror() -> (Cran, Upstream, Vec<u8>) {
 }
 
 /// The MD5 of the file at a path below `src/contrib` on a day.
-async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
+async fn at(server: &SyncBackend, number: i64, file: &str) -> Option<String> {
     let catalog = server.state.catalog.get();
     let tree = catalog.source_trees(SourceId::CRAN).next().expect("the first migration creates it");
     let position = tree.steps.partition_point(|step| step.at < day(number).end());
@@ -51,8 +51,8 @@ async fn at(server: &Server, number: i64, file: &str) -> Option<String> {
 on_both! {
     async fn an_earlier_day_has_the_plain_record_and_days_since_the_first_sync_have_both(engine) {
         let (cran, web, second) = mirror();
-        let server = Server::new(engine, &web.url()).await;
-        server.pass(10 * DAY + EVENING);
+        let server = SyncBackend::new(engine, &web.url()).await;
+        server.advance_clock(10 * DAY + EVENING);
         server.sync().await.expect("a good mirror");
         backfill(&server, day(0)).await.expect("a good mirror");
         let now = state(&server, day(10)).await.expect("synced");

@@ -13,7 +13,7 @@ use rstudio_pm::model::language::Language;
 use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::binary_server::TREE;
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::upstream::Upstream;
 
 /// An index of binaries of the first `count` packages of [`index`].
@@ -27,12 +27,12 @@ async fn server_with_binaries(
     engine: Engine,
     packages: usize,
     offered: usize,
-) -> (Server, Upstream, Upstream) {
+) -> (SyncBackend, Upstream, Upstream) {
     let (mirror, upstream) = (small_mirror(packages), Upstream::empty());
     upstream.put(&format!("{TREE}/PACKAGES.gz"), gz(binaries(offered)));
-    let server = Server::new(engine, &mirror.url()).await;
+    let server = SyncBackend::new(engine, &mirror.url()).await;
     let some = |text: &str| Some(text.to_owned());
-    server.builds_from(vec![BinaryUrl {
+    server.set_binary_servers(vec![BinaryUrl {
         base: upstream.url(),
         style: BinaryStyle::Linux { distribution: some("noble"), arch: some("x86_64"), r: some("4.5") },
     }]);
@@ -40,14 +40,14 @@ async fn server_with_binaries(
 }
 
 /// The list of binaries and its newest step.
-async fn list(server: &Server) -> (TreeId, Option<Seq>) {
+async fn list(server: &SyncBackend) -> (TreeId, Option<Seq>) {
     let found = server.read(|c| tree::of_source(c, SourceId::CRAN)).await;
     let found = found.into_iter().find(|tree| tree.role == Role::Binary).expect("a list of binaries");
     assert_eq!(found.label, "4.5-noble");
     (found.id, found.head)
 }
 
-async fn listed(server: &Server) -> Vec<(String, String)> {
+async fn listed(server: &SyncBackend) -> Vec<(String, String)> {
     let (tree, _) = list(server).await;
     let open = server.read(move |c| binary_list::listed(c, tree)).await;
     open.into_iter()
@@ -67,11 +67,11 @@ on_both! {
         assert!(all.iter().all(|binary| binary.locator == format!("{TREE}/{}", binary.name) && binary.removed_at.is_none()));
         let comment = server.read(|c| tx::list_all(c, 10)).await.remove(0).comment;
         assert_eq!(comment, "binaries: 4200 of 4.5-noble");
-        mirror.asked();
-        upstream.asked();
+        mirror.take_requests();
+        upstream.take_requests();
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with("nothing changed"), "{message}");
-        let requests: Vec<(String, u16)> = upstream.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        let requests: Vec<(String, u16)> = upstream.take_requests().into_iter().map(|a| (a.path, a.status)).collect();
         assert_eq!(requests, [(format!("{TREE}/PACKAGES.gz"), 304)]);
         assert_eq!(server.transactions().await, 2);
     }
@@ -98,9 +98,9 @@ on_both! {
         let (server, mirror, upstream) = server_with_binaries(engine, 3, 5).await;
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{message}");
-        upstream.asked();
+        upstream.take_requests();
         assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
-        assert_eq!(upstream.asked().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
+        assert_eq!(upstream.take_requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
         let message = server.sync().await.expect("a good mirror");
         assert!(message.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{message}");
@@ -135,7 +135,7 @@ on_both! {
             binary_list::apply(c, tree, pending, &changes)
         };
         server.state.db.write(lives).await.expect("a partial import");
-        let server = server.restarted(&mirror.url()).await;
+        let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let (pending, files, records) = server.read(move |c| Ok((
             tree::get(c, tree)?.expect("there").pending,

@@ -17,7 +17,7 @@ use rstudio_pm::sync::task::Task;
 use super::{gz, index, on_both};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::upstream::{Fault, Upstream};
 
 const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.18\": \"4.3\"\n  \
@@ -47,14 +47,14 @@ fn mirror() -> Upstream {
     mirror
 }
 
-async fn sync(server: &Server, version: Option<&str>) -> Result<String, String> {
+async fn sync(server: &SyncBackend, version: Option<&str>) -> Result<String, String> {
     let version = version.map(|text| text.parse().expect("a version"));
     let started =
         server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("Bioconductor can be synced");
     started.job().wait_end().await
 }
 
-fn head(server: &Server, label: &str) -> Option<(TreeId, Seq)> {
+fn head(server: &SyncBackend, label: &str) -> Option<(TreeId, Seq)> {
     let catalog = server.state.catalog.get();
     let part = Part::parse(label).expect("a part");
     let found = catalog.source_trees(SourceId::BIOCONDUCTOR).find(|tree| tree.part() == Some(part))?;
@@ -62,19 +62,19 @@ fn head(server: &Server, label: &str) -> Option<(TreeId, Seq)> {
 }
 
 /// `name_version` of each listed package; `None` before the first step.
-async fn listed(server: &Server, label: &str) -> Option<Vec<String>> {
+async fn listed(server: &SyncBackend, label: &str) -> Option<Vec<String>> {
     let (tree, seq) = head(server, label)?;
     let names = server.read(move |c| life::names(c, tree, seq)).await;
     Some(names.into_iter().map(|package| format!("{}_{}", package.name, package.version)).collect())
 }
 
-async fn count(server: &Server, label: &str) -> usize {
+async fn count(server: &SyncBackend, label: &str) -> usize {
     listed(server, label).await.map_or(0, |names| names.len())
 }
 
 on_both! {
     async fn each_version_is_one_transaction_and_has_all_its_repositories(engine) {
-        let server = Server::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
+        let server = SyncBackend::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
         let message = sync(&server, None).await.expect("a good mirror");
         let [new, old] = ["3.20", "3.16"].map(data::bioconductor);
         let added = |names: &[String]| format!("{} packages added", names.len());
@@ -106,7 +106,7 @@ on_both! {
 
     async fn a_version_that_fails_does_not_change_and_does_not_affect_the_others(engine) {
         let mirror = mirror();
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
         let annotation = at("3.20/data/annotation");
         let mut more = PACKAGES;
@@ -146,7 +146,7 @@ on_both! {
 
     async fn an_index_that_lost_a_fifth_is_refused_until_an_administrator_repeats_the_sync(engine) {
         let mirror = mirror();
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
         mirror.put(&at("3.20/bioc"), gz(index(PACKAGES * 4 / 5)));
         mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 3.0\n"));
@@ -180,7 +180,7 @@ on_both! {
         mirror.put(&at("3.19/data/annotation"), gz(record("a", "")));
         mirror.put(&at("3.20/data/annotation"), gz(record("a", "Title: x\n") + "\nPackage: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000c\n"));
         mirror.put(&at("3.19/data/experiment"), gz("Package: other\nVersion: 1.0\nMD5sum: 0000000000000000000000000000000d\n"));
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, None).await.expect("a good mirror");
         let records = async |label: &str| {
             let (tree, seq) = head(&server, label).expect("published");
@@ -210,7 +210,7 @@ on_both! {
 
     async fn rows_of_a_killed_sync_are_removed(engine) {
         let mirror = mirror();
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         sync(&server, Some("3.19")).await.expect("a good mirror");
         let (claimed, _) = head(&server, "3.19/bioc").expect("published");
         server.state.db.write(move |c| tree::begin(c, claimed, 7).map(drop)).await.expect("claimed");
@@ -227,7 +227,7 @@ on_both! {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
     let mirror = mirror();
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let error = sync(&server, Some("9.99")).await.expect_err("there is no such version");
     let expected =
         format!("there is no Bioconductor 9.99: {}/config.yaml names 3.21, 3.20, 3.19, 3.18", mirror.url());
@@ -255,7 +255,7 @@ async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
     let error = sync(&server, None).await.expect_err("config.yaml fails with 500");
     assert!(error.contains("500") && error.contains("config.yaml"), "{error}");
     assert_eq!(count(&server, "3.20/bioc").await, PACKAGES, "published packages remain");
-    let server = Server::new(Engine::Sqlite, "file:///no/such/mirror").await;
+    let server = SyncBackend::new(Engine::Sqlite, "file:///no/such/mirror").await;
     let error = sync(&server, None).await.expect_err("there is no mirror");
     assert!(error.contains("file:///no/such/mirror/config.yaml is not there"), "{error}");
 }
@@ -263,7 +263,7 @@ async fn an_invalid_bioconductor_mirror_is_reported_with_the_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears() {
     let mirror = mirror();
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
     assert_eq!(listed(&server, "3.20/books").await, Some(Vec::new()), "the mirror has none yet");
     sync(&server, Some("3.20")).await.expect("a good mirror");
@@ -276,7 +276,7 @@ async fn a_component_that_is_missing_from_the_mirror_is_empty_until_it_appears()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     let mirror = mirror();
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, None).await.expect("a good mirror");
     mirror.put(&at("3.20/data/experiment"), gz("Package: trial\nVersion: 2.1\n"));
     sync(&server, None).await.expect("a good mirror");
@@ -293,20 +293,20 @@ async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() {
     let mirror = mirror();
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     sync(&server, Some("3.20")).await.expect("a good mirror");
     // Only a sync of all versions counts as the last one; a day later the schedule has missed a sync.
     sync(&server, None).await.expect("a good mirror");
-    mirror.asked();
-    server.pass(86_400);
-    let runs = |server: &Server| {
+    mirror.take_requests();
+    server.advance_clock(86_400);
+    let runs = |server: &SyncBackend| {
         let sync = server.sync.clone();
         tokio::spawn(async move { sync.run_schedule(Task::Bioconductor).await })
     };
     let task = runs(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
-    assert_eq!(mirror.asked(), []);
+    assert_eq!(mirror.take_requests(), []);
     let fetches = Fetches::new(server.state.clone());
     let repositories = Repositories::new(fetches, server.state.clone());
     let name = "bioc".parse().expect("a name");
@@ -321,7 +321,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     }
     task.abort();
     // 3.19 was read long after the release of 3.20, so it is not requested again.
-    let paths: Vec<String> = mirror.asked().into_iter().map(|request| request.path).collect();
+    let paths: Vec<String> = mirror.take_requests().into_iter().map(|request| request.path).collect();
     assert!(paths.iter().any(|path| path.starts_with("packages/3.20/")), "{paths:?}");
     assert!(paths.iter().all(|path| !path.starts_with("packages/3.19/")), "{paths:?}");
     let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 1)).await;
@@ -337,12 +337,12 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
-    let one = Server::new(Engine::Postgres, &mirror.url()).await;
-    let two = one.twin(&mirror.url()).await;
+    let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
+    let two = one.open_second(&mirror.url()).await;
     mirror.always(&at("3.20/workflows"), Fault::Slow(std::time::Duration::from_millis(400)));
     let first =
         one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
-    while mirror.asked().iter().all(|request| !request.path.starts_with("packages/3.20/")) {
+    while mirror.take_requests().iter().all(|request| !request.path.starts_with("packages/3.20/")) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let error = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
@@ -358,11 +358,11 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     mirror.always(&at("3.19/bioc"), Fault::Slow(std::time::Duration::from_millis(300)));
     let started =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
-    while mirror.asked().iter().all(|request| !request.path.starts_with("packages/3.19/")) {
+    while mirror.take_requests().iter().all(|request| !request.path.starts_with("packages/3.19/")) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     server.state.jobs.halt(true);
@@ -381,7 +381,7 @@ async fn a_halted_sync_resumes_with_the_remaining_versions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_syncs_of_two_versions_wait_for_each_other() {
     let mirror = mirror();
-    let server = Server::new(Engine::Postgres, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let start = |version: &str| {
         let version = Some(version.parse().expect("a version"));
         server.sync.start_by(SourceKind::Bioconductor, version, "test").expect("it is synced")
@@ -412,8 +412,8 @@ async fn old_versions_have_extra_and_no_later_components() {
     mirror.put(&at("3.5/extra"), gz(extra));
     // A folder of that name in a later version is not one of its repositories.
     mirror.put(&at("3.6/extra"), gz(extra));
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
-    mirror.asked();
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
+    mirror.take_requests();
     let message = sync(&server, None).await.expect("a good mirror");
     assert!(
         message.contains("Bioconductor 3.5 was synced") && message.contains(": 5 packages added"),
@@ -424,7 +424,7 @@ async fn old_versions_have_extra_and_no_later_components() {
     for label in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {
         assert_eq!(listed(&server, label).await, None, "{label}");
     }
-    let paths: Vec<String> = mirror.asked().into_iter().map(|request| request.path).collect();
+    let paths: Vec<String> = mirror.take_requests().into_iter().map(|request| request.path).collect();
     let requested = |folder: &str| paths.iter().any(|path| path.starts_with(&format!("packages/{folder}/")));
     assert!(requested("3.5/extra") && requested("3.6/data/experiment"), "{paths:?}");
     for folder in ["3.5/workflows", "3.5/books", "3.6/extra", "3.6/workflows", "3.20/extra"] {

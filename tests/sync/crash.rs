@@ -10,10 +10,10 @@ use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 
 /// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
-async fn partial_import(server: &Server, packages: usize) {
+async fn partial_import(server: &SyncBackend, packages: usize) {
     let write = server.state.db.write(move |c| {
         let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
         let pending = tree::begin(c, found.id, 7)?;
@@ -49,7 +49,7 @@ async fn partial_import(server: &Server, packages: usize) {
 on_both! {
     async fn a_sync_that_was_killed_between_two_chunks_is_undone_and_repeated(engine) {
         let mirror = small_mirror(50);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         partial_import(&server, 30).await;
         assert_eq!(server.listed().await, [""; 0], "a partial import is invisible");
         let message = server.sync().await.expect("a good mirror");
@@ -60,9 +60,9 @@ on_both! {
 
     async fn rows_of_a_killed_sync_are_removed_at_the_next_start(engine) {
         let mirror = small_mirror(50);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         partial_import(&server, 30).await;
-        let server = server.restarted(&mirror.url()).await;
+        let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let (pending, releases) = server
             .read(|c| {
@@ -76,9 +76,9 @@ on_both! {
 
     async fn published_packages_survive_the_recovery(engine) {
         let mirror = small_mirror(50);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
-        let server = server.restarted(&mirror.url()).await;
+        let server = server.restart(&mirror.url()).await;
         let claim = server.state.db.write(|c| {
             let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
             tree::begin(c, found.id, 7).map(drop)
@@ -96,7 +96,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
     const PACKAGES: usize = 5_000;
     for moment in [0, 20, 60, 120, 250, 500, 1000] {
         let mirror = small_mirror(PACKAGES);
-        let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+        let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         {
@@ -105,7 +105,7 @@ async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
         }
         tokio::time::sleep(Duration::from_millis(moment)).await;
         runtime.shutdown_background();
-        let server = server.restarted(&mirror.url()).await;
+        let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let listed = server.listed().await.len();
         assert!(listed == 0 || listed == PACKAGES, "{listed} after {moment} ms");

@@ -37,7 +37,7 @@ async fn a_file_is_downloaded_completely_with_its_size() {
     let stream = mirror(&upstream).open(FILE, None).await.expect("the file exists");
     assert_eq!((stream.size, stream.offset), (Some(300_000), 0));
     assert!(read(stream).await.expect("complete") == bytes);
-    let request = upstream.asked().remove(0);
+    let request = upstream.take_requests().remove(0);
     assert_eq!(request.headers["user-agent"], format!("rstudio-pm/{}", env!("CARGO_PKG_VERSION")));
     assert_eq!(request.headers["accept-encoding"], "identity");
 }
@@ -93,7 +93,7 @@ async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
     upstream.fail(FILE, [Fault::Status(503, "Retry-After: 7")]);
     let busy = mirror.open(FILE, None).await.err().expect("busy");
     assert!(matches!(busy, UpstreamError::Unavailable { retry_after: Some(7), .. }), "{busy:?}");
-    assert_eq!(upstream.asked().len(), 2, "each opening is one request");
+    assert_eq!(upstream.take_requests().len(), 2, "each opening is one request");
 }
 
 #[tokio::test]
@@ -133,5 +133,5 @@ async fn requests_go_through_the_proxy_with_its_password() {
     let mirror = client.mirror("http://cran.invalid").expect("a URL");
     let fetched = mirror.fetch(FileRequest { path: "src/contrib/PACKAGES", known: None, limit: 100 }).await;
     assert!(matches!(fetched, Ok(FileResponse::Body { .. })), "{fetched:?}");
-    assert_eq!(proxy.asked()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
+    assert_eq!(proxy.take_requests()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
 }

@@ -9,7 +9,7 @@ use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::full_mirror::{self, Size};
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::upstream::{Fault, Upstream};
 
 fn real_mirror() -> String {
@@ -25,10 +25,10 @@ fn by_name(files: &[String]) -> Vec<String> {
 
 on_both! {
     async fn the_first_sync_of_a_real_mirror_lists_everything_and_the_second_makes_no_transaction(engine) {
-        let server = Server::new(engine, &real_mirror()).await;
+        let server = SyncBackend::new(engine, &real_mirror()).await;
         let message = server.sync().await.expect("a good mirror");
         let cran = data::cran();
-        assert!(message.contains(&cran.added()), "{message}");
+        assert!(message.contains(&cran.added_message()), "{message}");
         let listed = server.listed().await;
         let files: Vec<String> = listed.iter().map(|name| format!("{name}.tar.gz")).collect();
         assert_eq!(files, by_name(&cran.listed));
@@ -48,12 +48,12 @@ on_both! {
 
     async fn the_second_sync_over_http_sends_conditional_requests(engine) {
         let mirror = Upstream::of(&data::path("cran-mirror"));
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
-        mirror.asked();
+        mirror.take_requests();
         server.sync().await.expect("a good mirror");
-        let requests: Vec<(String, u16)> = mirror.asked().into_iter().map(|a| (a.path, a.status)).collect();
+        let requests: Vec<(String, u16)> = mirror.take_requests().into_iter().map(|a| (a.path, a.status)).collect();
         let expected = [INDEX, CURRENT, ARCHIVE].map(|path| (path.to_owned(), 304));
         assert_eq!(requests, expected);
         assert_eq!(server.transactions().await, 1);
@@ -61,7 +61,7 @@ on_both! {
 
     async fn changes_are_one_transaction_with_their_counts(engine) {
         let mirror = small_mirror(4);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let text = index(3).replace("Package: p0\nVersion: 1.0", "Package: p0\nVersion: 1.1")
             + "Package: new\nVersion: 0.1\n";
@@ -76,7 +76,7 @@ on_both! {
 
     async fn an_index_with_the_same_records_publishes_nothing(engine) {
         let mirror = small_mirror(3);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         // The same packages with different bytes: another order and other blanks.
         let text = index(3);
@@ -86,9 +86,9 @@ on_both! {
         let message = server.sync().await.expect("a good mirror");
         assert!(message.contains("nothing changed"), "{message}");
         assert_eq!(server.transactions().await, 1);
-        mirror.asked();
+        mirror.take_requests();
         server.sync().await.expect("a good mirror");
-        assert_eq!(mirror.asked()[0].status, 304, "the validators of the new form are stored");
+        assert_eq!(mirror.take_requests()[0].status, 304, "the validators of the new form are stored");
     }
 
     async fn a_large_mirror_is_written_in_many_chunks_and_visible_at_once(engine) {
@@ -96,7 +96,7 @@ on_both! {
         let size = Size { listed: 1_500, archived: 6_000 };
         let real = data::path("cran-index-full/PACKAGES.gz");
         full_mirror::write(dir.path(), size, Some(&real)).expect("written");
-        let server = Server::new(engine, &format!("file://{}", dir.path().display())).await;
+        let server = SyncBackend::new(engine, &format!("file://{}", dir.path().display())).await;
         server.sync().await.expect("a good mirror");
         assert_eq!((server.listed().await.len(), server.archived().await.len()), (size.listed, size.archived));
         assert_eq!(server.transactions().await, 1);
@@ -110,7 +110,7 @@ on_both! {
 
     async fn a_removed_package_remains_in_earlier_steps(engine) {
         let mirror = small_mirror(3);
-        let server = Server::new(engine, &mirror.url()).await;
+        let server = SyncBackend::new(engine, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         let (tree, before) = server.head().expect("published");
         mirror.put(INDEX, gz(index(2)));
@@ -127,7 +127,7 @@ async fn the_three_forms_of_an_index_list_the_same_packages() {
     for form in [INDEX, "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
         let mirror = Upstream::empty();
         mirror.put(form, complete.bytes(form));
-        let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+        let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
         server.sync().await.expect("a good mirror");
         lists.push(server.listed().await);
     }
@@ -138,7 +138,7 @@ async fn the_three_forms_of_an_index_list_the_same_packages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_in_another_form_changes_nothing() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     mirror.remove(INDEX);
     let message = server.sync().await.expect("a good mirror");
@@ -151,7 +151,7 @@ async fn a_repository_without_meta_works() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.remove(CURRENT);
     mirror.remove(ARCHIVE);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     assert_eq!((server.listed().await.len(), server.archived().await.len()), (data::cran().listed.len(), 0));
 }
@@ -160,7 +160,7 @@ async fn a_repository_without_meta_works() {
 async fn a_server_without_validators_is_not_published_twice() {
     let mirror = small_mirror(3);
     mirror.always(INDEX, Fault::Plain);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     let message = server.sync().await.expect("a good mirror");
     assert!(message.contains("nothing changed"), "{message}");
@@ -171,10 +171,10 @@ async fn a_server_without_validators_is_not_published_twice() {
 async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.fail(ARCHIVE, [Fault::Slow(std::time::Duration::from_millis(300))]);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
     // The index was served; it changes while `Meta/` is read.
-    while mirror.asked().iter().all(|request| request.path != INDEX) {
+    while mirror.take_requests().iter().all(|request| request.path != INDEX) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
@@ -187,12 +187,12 @@ async fn an_index_that_changes_while_meta_is_read_is_read_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_mirror_is_read_completely_and_replaces_the_state() {
     let (one, two) = (small_mirror(3), small_mirror(5));
-    let server = Server::new(Engine::Sqlite, &one.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &one.url()).await;
     server.sync().await.expect("a good mirror");
-    let server = server.restarted(&two.url()).await;
+    let server = server.restart(&two.url()).await;
     server.sync().await.expect("a good mirror");
     assert_eq!(server.listed().await.len(), 5);
-    let server = server.restarted(&one.url()).await;
+    let server = server.restart(&one.url()).await;
     server.sync().await.expect("a good mirror");
     assert_eq!(
         server.listed().await.len(),
@@ -205,7 +205,7 @@ async fn another_mirror_is_read_completely_and_replaces_the_state() {
 async fn two_concurrent_syncs_are_one() {
     let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(200))]);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let (one, two) = tokio::join!(server.sync(), server.sync());
     assert_eq!(one, two);
     assert_eq!(server.transactions().await, 1);
@@ -215,10 +215,10 @@ async fn two_concurrent_syncs_are_one() {
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small_mirror(3);
     mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(400))]);
-    let one = Server::new(Engine::Postgres, &mirror.url()).await;
-    let two = one.twin(&mirror.url()).await;
+    let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
+    let two = one.open_second(&mirror.url()).await;
     let first = one.sync.start(SourceKind::Cran).expect("cran is synced");
-    while mirror.asked().is_empty() {
+    while mirror.take_requests().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let error = two.sync().await.expect_err("the other server has the lease");
@@ -230,7 +230,7 @@ async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_without_a_mirror_is_not_synced() {
-    let server = Server::new(Engine::Sqlite, "file:///nowhere").await;
+    let server = SyncBackend::new(Engine::Sqlite, "file:///nowhere").await;
     let error = server.sync.start(SourceKind::Local).err().map(|e| e.to_string());
     assert!(error.is_some_and(|error| error.contains("local")));
 }
@@ -238,18 +238,18 @@ async fn a_source_without_a_mirror_is_not_synced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     let mirror = small_mirror(3);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
-    let runs = |server: &Server| {
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
+    let runs = |server: &SyncBackend| {
         let sync = server.sync.clone();
         tokio::spawn(async move { sync.run_schedule(Task::Cran).await })
     };
     let task = runs(&server);
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     task.abort();
-    assert_eq!(mirror.asked(), [], "a new server sends no request to a mirror by itself");
+    assert_eq!(mirror.take_requests(), [], "a new server sends no request to a mirror by itself");
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
-    server.pass(86_400);
+    server.advance_clock(86_400);
     let task = runs(&server);
     while server.transactions().await < 2 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -262,10 +262,10 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_over_a_month_ahead_is_accepted_when_the_mirror_has_the_same_time() {
     let mirror = small_mirror(3);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     mirror.put(INDEX, gz(index(4)));
-    server.pass(40 * 86_400);
+    server.advance_clock(40 * 86_400);
     mirror.always(INDEX, Fault::Also("Date: Thu, 09 Oct 2025 08:53:20 GMT"));
     let error = server.sync().await.expect_err("the mirror has another time");
     assert!(error.contains("over a month after the last publish"), "{error}");

@@ -8,21 +8,21 @@ use rstudio_pm::r::rds::archive_meta::{MetaRow, write_archive_meta};
 use super::{ARCHIVE, CURRENT, INDEX, gz, index, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::sync_backend::Server;
+use crate::support::sync_backend::SyncBackend;
 use crate::support::upstream::{Fault, Upstream};
 
 const PACKAGES: usize = 60;
 
 /// A server that synced a mirror of 60 packages once.
-async fn synced() -> (Upstream, Server) {
+async fn synced() -> (Upstream, SyncBackend) {
     let mirror = small_mirror(PACKAGES);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("a good mirror");
     (mirror, server)
 }
 
 /// Asserts that the next sync fails with an error that contains `words`, and changes nothing.
-async fn assert_refused(server: &Server, words: &str) {
+async fn assert_refused(server: &SyncBackend, words: &str) {
     let error = server.sync().await.expect_err("the mirror is invalid");
     assert!(error.contains(words), "{error}");
     assert_eq!(server.listed().await.len(), PACKAGES);
@@ -129,7 +129,7 @@ async fn an_archive_table_that_lost_a_fifth_is_refused() {
 async fn an_unreadable_meta_table_removes_only_dates() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
     mirror.put(CURRENT, &b"<html>not found</html>"[..]);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     server.sync().await.expect("the sync succeeds without dates");
     assert_eq!((server.listed().await.len(), server.archived().await.len()), data::cran().counts());
     let mut cut = mirror.bytes(ARCHIVE);
@@ -146,7 +146,7 @@ async fn an_unreadable_rds_index_is_refused() {
     let mut cut = mirror.bytes("src/contrib/PACKAGES.rds");
     cut.truncate(cut.len() / 2);
     mirror.put("src/contrib/PACKAGES.rds", cut);
-    let server = Server::new(Engine::Sqlite, &mirror.url()).await;
+    let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let error = server.sync().await.expect_err("cut short");
     assert!(error.contains("PACKAGES.rds"), "{error}");
     assert_eq!(server.transactions().await, 0);
@@ -175,10 +175,10 @@ async fn a_short_retry_after_is_respected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_retry_after_ends_the_sync() {
     let (mirror, server) = synced().await;
-    mirror.asked();
+    mirror.take_requests();
     mirror.always(INDEX, Fault::Status(503, "Retry-After: 3600"));
     assert_refused(&server, "503").await;
-    assert_eq!(mirror.asked().len(), 1);
+    assert_eq!(mirror.take_requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,10 +200,10 @@ async fn an_unreachable_mirror_is_reported_with_its_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_loop_is_refused_at_once() {
     let (mirror, server) = synced().await;
-    mirror.asked();
+    mirror.take_requests();
     mirror.always(INDEX, Fault::Redirect(format!("/{INDEX}")));
     assert_refused(&server, "redirected more than 5 times").await;
-    assert!(mirror.asked().len() <= 7, "a redirect loop is not retried");
+    assert!(mirror.take_requests().len() <= 7, "a redirect loop is not retried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +224,7 @@ async fn a_mirror_without_an_index_is_reported_with_the_missing_files() {
 async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_reported() {
     let dir = tempfile::tempdir().expect("a folder");
     let url = format!("file://{}", dir.path().display());
-    let server = Server::new(Engine::Sqlite, &url).await;
+    let server = SyncBackend::new(Engine::Sqlite, &url).await;
     let error = server.sync().await.expect_err("empty");
     assert!(error.contains("looked for src/contrib/PACKAGES.gz"), "{error}");
     std::fs::create_dir(dir.path().join("v3")).expect("a folder");
@@ -240,10 +240,10 @@ async fn a_directory_that_is_no_mirror_and_a_bundle_without_cran_are_reported() 
 async fn a_password_in_the_url_is_sent_and_never_reported() {
     let (mirror, server) = synced().await;
     let with_password = mirror.url().replace("http://", "http://team:s3cret@");
-    let server = server.restarted(&with_password).await;
-    mirror.asked();
+    let server = server.restart(&with_password).await;
+    mirror.take_requests();
     server.sync().await.expect("a good mirror");
-    let sent = mirror.asked()[0].headers.get("authorization").cloned();
+    let sent = mirror.take_requests()[0].headers.get("authorization").cloned();
     assert_eq!(sent.as_deref(), Some("Basic dGVhbTpzM2NyZXQ="));
     mirror.always(INDEX, Fault::Status(500, ""));
     let error = server.sync().await.expect_err("500");

@@ -7,7 +7,7 @@ use rstudio_pm::model::ids::{Seq, SourceId, TxId};
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::{CRAN, NEW_YEAR, change, publish_of};
-use crate::support::db::{Engine, Fresh};
+use crate::support::db::{Engine, TestDb};
 
 both! {
     a_blank_database_has_the_three_sources_and_one_tree
@@ -26,7 +26,7 @@ both! {
     every_change_increments_the_catalog_number
 }
 
-fn a_blank_database_has_the_three_sources_and_one_tree(db: &mut Fresh) {
+fn a_blank_database_has_the_three_sources_and_one_tree(db: &mut TestDb) {
     let sources = db.read(|c| rstudio_pm::db::source::list(c));
     let names: Vec<_> = sources.iter().map(|s| (s.id, s.name.as_str(), s.kind.as_str())).collect();
     let expected = [
@@ -45,7 +45,7 @@ fn a_blank_database_has_the_three_sources_and_one_tree(db: &mut Fresh) {
     assert_eq!(db.read(|c| clock::get(c)).tx, TxId(0));
 }
 
-fn a_clock_that_jumps_back_keeps_the_order(db: &mut Fresh) {
+fn a_clock_that_jumps_back_keeps_the_order(db: &mut TestDb) {
     let times = [0, 50, -240, -239, 100, 100].map(|s| Timestamp(NEW_YEAR.0 + s * SECOND));
     let published: Vec<_> =
         times.into_iter().map(|now| db.write(move |c| change(c, CRAN, now, &[])).1).collect();
@@ -65,7 +65,7 @@ fn a_clock_that_jumps_back_keeps_the_order(db: &mut Fresh) {
     assert_eq!(newest.iter().map(|t| t.id).collect::<Vec<_>>(), [TxId(6), TxId(5)]);
 }
 
-fn a_closed_day_stays_closed(db: &mut Fresh) {
+fn a_closed_day_stays_closed(db: &mut TestDb) {
     let end = NEW_YEAR.day().end();
     assert!(db.write(move |c| clock::close_day(c, end)));
     assert!(!db.write(move |c| clock::close_day(c, end)), "the day is already closed");
@@ -80,7 +80,7 @@ fn later(days: i64) -> Timestamp {
     Timestamp(NEW_YEAR.0 + days * DAY)
 }
 
-fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut Fresh) {
+fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     let early = Timestamp(NEW_YEAR.0 - skew::TOLERANCE - 1);
@@ -91,7 +91,7 @@ fn a_clock_behind_the_newest_transaction_may_not_publish(db: &mut Fresh) {
     assert!(db.try_write(move |c| clock::publish(c, &publish_of(&[], minutes))).is_ok());
 }
 
-fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut Fresh) {
+fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     let answer = db.try_write(|c| clock::publish(c, &publish_of(&[], later(32))));
@@ -109,7 +109,7 @@ fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut Fresh
     assert!(db.try_write(|c| clock::publish(c, &publish_of(&[], later(60)))).is_ok());
 }
 
-fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut Fresh) {
+fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     // An administrator confirmed a clock that was wrong.
     db.write(|c| skew::repair(c, later(400), false));
@@ -136,7 +136,7 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
     assert_eq!((next.tx, next.at), (TxId(5), Timestamp(now.0 + 1)));
 }
 
-fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut Fresh) {
+fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
     assert_eq!(db.write(|c| skew::repair(c, NEW_YEAR, false)), None);
@@ -147,7 +147,7 @@ fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut Fresh) {
     assert_eq!(db.read(|c| tx::list(c, SourceId::CRAN, 1))[0].at, NEW_YEAR);
 }
 
-fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut Fresh) {
+fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, later(400), &[]));
     let until = Timestamp(later(400).0 + 60 * SECOND);
     db.write(move |c| lease::claim(c, "sync:cran", "a server that is gone", later(400), until));
@@ -165,7 +165,7 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut Fresh) {
     assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");
 }
 
-fn a_clock_far_ahead_may_not_publish(db: &mut Fresh) {
+fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {
     let far = Timestamp(4_102_444_800 * SECOND);
     let answer = db.try_write(move |c| clock::publish(c, &publish_of(&[], far)));
     match db.engine {
@@ -176,12 +176,12 @@ fn a_clock_far_ahead_may_not_publish(db: &mut Fresh) {
 }
 
 /// Publishes with a clock `seconds` ahead of this machine's, which is also the clock of PostgreSQL.
-fn publish_ahead(db: &Fresh, seconds: i64) -> Result<clock::Published, DbError> {
+fn publish_ahead(db: &TestDb, seconds: i64) -> Result<clock::Published, DbError> {
     let now = Timestamp(jiff::Timestamp::now().as_microsecond() + seconds * SECOND);
     db.try_write(move |c| clock::publish(c, &publish_of(&[], now)))
 }
 
-fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut Fresh) {
+fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut TestDb) {
     for minutes in [0, 3, 5, 6, 50, 59] {
         let published = publish_ahead(db, minutes * 60);
         match (db.engine, minutes) {
@@ -206,7 +206,7 @@ fn a_clock_minutes_ahead_does_not_block_other_publishers(db: &mut Fresh) {
     }
 }
 
-fn a_tree_is_written_by_one_job_at_a_time(db: &mut Fresh) {
+fn a_tree_is_written_by_one_job_at_a_time(db: &mut TestDb) {
     assert_eq!(db.write(|c| tree::begin(c, CRAN, 41)), Seq(1));
     let busy = db.try_write(|c| tree::begin(c, CRAN, 42));
     assert!(matches!(busy, Err(DbError::Busy { tree: CRAN, job: 41 })), "{busy:?}");
@@ -214,13 +214,13 @@ fn a_tree_is_written_by_one_job_at_a_time(db: &mut Fresh) {
     assert_eq!(db.write(|c| tree::begin(c, CRAN, 42)), Seq(1));
 }
 
-fn a_tree_without_pending_changes_cannot_be_published(db: &mut Fresh) {
+fn a_tree_without_pending_changes_cannot_be_published(db: &mut TestDb) {
     let answer = db.try_write(|c| clock::publish(c, &publish_of(&[CRAN], NEW_YEAR)));
     assert!(matches!(answer, Err(DbError::NothingPending(CRAN))), "{answer:?}");
     assert_eq!(db.read(|c| clock::get(c)).tx, TxId(0), "the transaction id was rolled back too");
 }
 
-fn concurrent_publishers_get_different_ids_in_order_of_time(db: &mut Fresh) {
+fn concurrent_publishers_get_different_ids_in_order_of_time(db: &mut TestDb) {
     let publishes = (0..40).map(|n| {
         let handle = db.db.clone();
         async move {
@@ -233,7 +233,7 @@ fn concurrent_publishers_get_different_ids_in_order_of_time(db: &mut Fresh) {
     assert!(published.windows(2).all(|p| p[0].tx.0 + 1 == p[1].tx.0 && p[0].at < p[1].at), "{published:?}");
 }
 
-fn every_change_increments_the_catalog_number(db: &mut Fresh) {
+fn every_change_increments_the_catalog_number(db: &mut TestDb) {
     let before = db.read(|c| clock::get(c)).catalog;
     db.write(|c| clock::bump_catalog(c));
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));

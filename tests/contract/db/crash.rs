@@ -9,7 +9,7 @@ use rstudio_pm::model::change::LifeState;
 use rstudio_pm::model::ids::{Seq, SourceId};
 
 use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, publish_of, target};
-use crate::support::db::{Engine, Fresh};
+use crate::support::db::{Engine, TestDb};
 
 both! {
     an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned
@@ -41,7 +41,7 @@ fn child() {
     });
 }
 
-fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mut Fresh) {
+fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let before = db.read(|c| answers(c, CRAN, Seq(1)));
     db.db.close();
@@ -64,7 +64,7 @@ fn an_import_killed_between_chunks_leaves_no_trace_after_it_is_abandoned(db: &mu
 
     db.reopen();
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before, "before the import is abandoned");
-    let left = |db: &Fresh, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
+    let left = |db: &TestDb, sql| db.read(move |c| c.query(sql, &[]))[0].int(0).expect("a number");
     assert!(left(db, "SELECT count(*) FROM life") > 200, "chunks are durable");
     db.write(|c| tree::abandon(c, CRAN));
     while db.write(|c| release::sweep(c, SourceId::CRAN, 1000)) > 0 {}

@@ -7,7 +7,7 @@ use rstudio_pm::model::ids::Seq;
 use rstudio_pm::model::time::Timestamp;
 
 use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, keys, publish_of, release, target};
-use crate::support::db::Fresh;
+use crate::support::db::TestDb;
 
 both! {
     a_superseded_release_moves_to_the_archive
@@ -22,14 +22,14 @@ both! {
     history_can_be_prepended_without_changing_later_answers
 }
 
-fn listed_names(db: &Fresh, seq: i64) -> Vec<String> {
+fn listed_names(db: &TestDb, seq: i64) -> Vec<String> {
     db.read(move |c| life::names(c, CRAN, Seq(seq)))
         .into_iter()
         .map(|n| format!("{} {}", n.name, n.version))
         .collect()
 }
 
-fn a_superseded_release_moves_to_the_archive(db: &mut Fresh) {
+fn a_superseded_release_moves_to_the_archive(db: &mut TestDb) {
     let old = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
     db.write(move |c| {
         let close = keys(c, CRAN, Seq(1), "a")?.into_iter().map(Change::Close);
@@ -62,7 +62,7 @@ fn a_superseded_release_moves_to_the_archive(db: &mut Fresh) {
     assert_eq!(detail.iter().map(|f| f.version.as_str()).collect::<Vec<_>>(), ["1.1", "1.0"]);
 }
 
-fn a_running_import_is_invisible_until_it_is_published(db: &mut Fresh) {
+fn a_running_import_is_invisible_until_it_is_published(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let before = db.read(|c| answers(c, CRAN, Seq(1)));
     let pending = db.write(|c| tree::begin(c, CRAN, 1));
@@ -78,9 +78,9 @@ fn a_running_import_is_invisible_until_it_is_published(db: &mut Fresh) {
     assert_eq!(listed_names(db, 2), ["a 1.0", "p0 1", "p1 1", "p2 1"]);
 }
 
-fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut Fresh) {
+fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
-    let lives = |db: &Fresh| {
+    let lives = |db: &TestDb| {
         db.read(|c| c.query("SELECT package_id, from_seq, to_seq FROM life ORDER BY package_id", &[]))
     };
     let (before, rows) = (db.read(|c| answers(c, CRAN, Seq(1))), lives(db));
@@ -101,7 +101,7 @@ fn an_abandoned_import_leaves_no_trace_in_any_answer(db: &mut Fresh) {
     assert_eq!(db.read(|c| answers(c, CRAN, Seq(1))), before);
 }
 
-fn only_open_lives_are_closed(db: &mut Fresh) {
+fn only_open_lives_are_closed(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let key = db.read(|c| keys(c, CRAN, Seq(1), "a")).remove(0);
     let close = Change::Close(key);
@@ -116,7 +116,7 @@ fn only_open_lives_are_closed(db: &mut Fresh) {
     );
 }
 
-fn the_same_version_with_other_bytes_is_a_revision(db: &mut Fresh) {
+fn the_same_version_with_other_bytes_is_a_revision(db: &mut TestDb) {
     let first = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
     let newest = db.read(move |c| {
         life::newest_revision(c, rstudio_pm::model::ids::SourceId::CRAN, first.package, "1.0")
@@ -135,13 +135,13 @@ fn the_same_version_with_other_bytes_is_a_revision(db: &mut Fresh) {
     assert_eq!((find(1).release, find(2).release, find(2).revision), (first.release, second.0[0].release, 1));
 }
 
-fn an_existing_release_is_refused(db: &mut Fresh) {
+fn an_existing_release_is_refused(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     let answer = db.try_write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)]));
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
 }
 
-fn names_have_one_order_and_are_found_by_a_part(db: &mut Fresh) {
+fn names_have_one_order_and_are_found_by_a_part(db: &mut TestDb) {
     let all = ["b", "A3", "a_x", "abc", "ABC", "Zoo", "a.b", "data.table", "ä"];
     db.write(move |c| change(c, CRAN, NEW_YEAR, &all.map(|n| introduce(n, "1", LifeState::Listed))));
     let ordered = ["a.b", "A3", "a_x", "ABC", "abc", "b", "data.table", "Zoo", "ä"];
@@ -165,7 +165,7 @@ fn names_have_one_order_and_are_found_by_a_part(db: &mut Fresh) {
     assert_eq!(some.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["ABC", "abc"]);
 }
 
-fn a_second_record_has_a_path(db: &mut Fresh) {
+fn a_second_record_has_a_path(db: &mut TestDb) {
     db.write(|c| {
         let nested = |path: &str, version| Change::Introduce {
             release: release("Matrix", version),
@@ -179,9 +179,9 @@ fn a_second_record_has_a_path(db: &mut Fresh) {
     assert_eq!(listed_names(db, 1), ["Matrix 1.7"]);
 }
 
-fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut Fresh) {
+fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
     let known = db.write(|c| change(c, CRAN, NEW_YEAR, &[introduce("a", "1.0", LifeState::Listed)])).0[0];
-    let index = |db: &Fresh| db.read(|c| life::listed(c, CRAN, Seq(1)));
+    let index = |db: &TestDb| db.read(|c| life::listed(c, CRAN, Seq(1)));
     let before = index(db);
     let digest = "ab".repeat(32).parse().expect("a digest");
     db.write(move |c| {
@@ -207,7 +207,7 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut Fresh) {
     assert_eq!(same.iter().map(|f| f.file).collect::<Vec<_>>(), [known.file]);
 }
 
-fn history_can_be_prepended_without_changing_later_answers(db: &mut Fresh) {
+fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {
     for version in ["1.0", "1.1", "1.2"] {
         db.write(move |c| {
             let head = tree::get(c, CRAN)?.and_then(|t| t.head).unwrap_or(Seq(0));
@@ -217,7 +217,7 @@ fn history_can_be_prepended_without_changing_later_answers(db: &mut Fresh) {
         });
     }
     let later =
-        |db: &Fresh| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
+        |db: &TestDb| (1..=3).map(|seq| db.read(move |c| answers(c, CRAN, Seq(seq)))).collect::<Vec<_>>();
     let before = later(db);
     // Earlier steps 0 and -1, with releases that ended before step 1 and one that existed since step 0.
     db.write(|c| {

@@ -9,7 +9,7 @@ use rstudio_pm::model::ids::TreeId;
 use rstudio_pm::model::source::SourceKind;
 
 use super::samples::{CRAN, NEW_YEAR, change, introduce, publish_of, release, target};
-use crate::support::db::{Engine, Fresh};
+use crate::support::db::{Engine, TestDb};
 
 both! {
     an_add_does_not_wait_for_a_long_import
@@ -20,7 +20,7 @@ const FULL: (usize, usize) = (160_000, 23_000);
 /// Changes per chunk.
 const CHUNK: usize = 2000;
 
-fn an_add_does_not_wait_for_a_long_import(db: &mut Fresh) {
+fn an_add_does_not_wait_for_a_long_import(db: &mut TestDb) {
     let (import, slowest) = import_beside_adds(db, 12_000, 1_725, true);
     assert!(slowest * 2 < import, "an add waited {slowest:?} during an import of {import:?}");
 }
@@ -30,7 +30,7 @@ fn an_add_does_not_wait_for_a_long_import(db: &mut Fresh) {
 fn full_size_import() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         for adds in [false, true] {
-            let db = Fresh::new(engine);
+            let db = TestDb::new(engine);
             import_beside_adds(&db, FULL.0, FULL.1, adds);
             listing(&db);
         }
@@ -55,7 +55,7 @@ fn chunk(from: usize, releases: usize, packages: usize) -> Vec<Change> {
 }
 
 /// Imports while packages are added; returns the duration of the import and the longest wait of an add.
-fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) -> (Duration, Duration) {
+fn import_beside_adds(db: &TestDb, releases: usize, packages: usize, adds: bool) -> (Duration, Duration) {
     let local: TreeId = db.write(|c| {
         let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
         tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)
@@ -103,7 +103,7 @@ fn import_beside_adds(db: &Fresh, releases: usize, packages: usize, adds: bool) 
     (took, waits.last().copied().unwrap_or_default())
 }
 
-fn listing(db: &Fresh) {
+fn listing(db: &TestDb) {
     println!("{:?}: before five listings {}", db.engine, peak());
     for round in 0..5 {
         let start = Instant::now();

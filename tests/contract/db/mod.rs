@@ -4,10 +4,10 @@
 macro_rules! both {
     ($($case:ident)*) => {
         mod sqlite {
-            $(#[test] fn $case() { super::$case(&mut crate::support::db::Fresh::new(crate::support::db::Engine::Sqlite)); })*
+            $(#[test] fn $case() { super::$case(&mut crate::support::db::TestDb::new(crate::support::db::Engine::Sqlite)); })*
         }
         mod postgres {
-            $(#[test] fn $case() { super::$case(&mut crate::support::db::Fresh::new(crate::support::db::Engine::Postgres)); })*
+            $(#[test] fn $case() { super::$case(&mut crate::support::db::TestDb::new(crate::support::db::Engine::Postgres)); })*
         }
     };
 }

@@ -7,9 +7,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rstudio_pm::config::{Config, Secret};
 use rstudio_pm::db::{Db, DbError, clock};
 
-use crate::support::db::{Engine, Fresh};
-use crate::support::postgres::{Own, PASSWORD, server};
-use crate::support::postgres_proxy::{Cut, Wire};
+use crate::support::db::{Engine, TestDb};
+use crate::support::postgres::{DedicatedServer, PASSWORD, server};
+use crate::support::postgres_proxy::{Cut, PostgresProxy};
 
 fn config(url: &str) -> Config {
     let dir = tempfile::tempdir().expect("a directory");
@@ -117,7 +117,7 @@ fn a_read_only_database_is_refused_with_a_remedy() {
 
 #[test]
 fn a_standby_is_refused_with_a_remedy() {
-    let standby = Own::standby();
+    let standby = DedicatedServer::standby();
     let text = failure(&standby.url()).to_string();
     let port = standby.port;
     let expected =
@@ -129,7 +129,7 @@ fn a_standby_is_refused_with_a_remedy() {
 fn errors_have_the_code_and_the_message_of_the_server() {
     let text = failure(&role("CONNECTION LIMIT 0")).to_string();
     assert!(text.contains("too many connections for role") && text.contains("SQLSTATE 53300"), "{text}");
-    let db = Fresh::new(Engine::Postgres);
+    let db = TestDb::new(Engine::Postgres);
     for (sql, expected) in [
         ("SELECT absent FROM clock", "column \"absent\" does not exist (SQLSTATE 42703)"),
         ("SELECT CAST(1 / tx AS BIGINT) FROM clock", "division by zero (SQLSTATE 22012)"),
@@ -160,7 +160,7 @@ fn encrypted(url: &str) -> Result<bool, DbError> {
 #[test]
 fn each_sslmode_does_what_libpq_does() {
     let server = server();
-    let (authority, stranger) = (server.authority.display(), server.stranger.display());
+    let (authority, stranger) = (server.authority.display(), server.other_authority.display());
     let schema = server.schema();
     let schema = schema.split_once("search_path=").expect("a schema").1;
     let url = |user: &str, host: &str, tls: &str| {
@@ -214,15 +214,15 @@ fn required_tls_is_an_error_on_a_server_without_tls() {
 const END_OTHERS: &str = "SELECT CAST(count(pg_terminate_backend(pid)) AS BIGINT) FROM pg_stat_activity \
     WHERE application_name = $1 AND pid <> pg_backend_pid()";
 
-fn named(name: &str) -> Fresh {
-    let fresh = Fresh::new(Engine::Postgres);
-    fresh.write({
+fn named(name: &str) -> TestDb {
+    let test_db = TestDb::new(Engine::Postgres);
+    test_db.write({
         let name = name.to_owned();
         move |c| {
             c.query("SELECT set_config('application_name', $1, false)", &[name.as_str().into()]).map(drop)
         }
     });
-    fresh
+    test_db
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_session_lost_inside_a_write_commits_nothing() {
 
 #[test]
 fn deadlocked_transactions_are_retried() {
-    let db = Fresh::new(Engine::Postgres);
+    let db = TestDb::new(Engine::Postgres);
     db.write(|c| {
         rstudio_pm::db::ids::reserve(c, rstudio_pm::db::ids::Sequence::File, 1)?;
         Ok(())
@@ -290,7 +290,7 @@ fn deadlocked_transactions_are_retried() {
 #[test]
 fn a_commit_without_a_response_is_neither_lost_nor_applied_twice() {
     for (cut, expected) in [(Cut::Unanswered, 1), (Cut::Unsent, 2)] {
-        let proxy = Wire::to(server().port);
+        let proxy = PostgresProxy::to(server().port);
         let schema = server().schema();
         let schema = schema.split_once("search_path=").expect("a schema").1;
         let url = format!(

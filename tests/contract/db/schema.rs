@@ -6,7 +6,7 @@ use rstudio_pm::db::migrate::MIGRATIONS;
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::{Db, DbError};
 
-use crate::support::db::{Engine, Fresh};
+use crate::support::db::{Engine, TestDb};
 
 both! {
     a_schema_from_a_newer_program_is_refused
@@ -17,7 +17,7 @@ both! {
 
 type Columns = BTreeMap<String, Vec<String>>;
 
-fn columns(db: &Fresh) -> Columns {
+fn columns(db: &TestDb) -> Columns {
     const SQLITE: &str = "SELECT m.name, t.name || CASE WHEN t.\"notnull\" = 1 OR t.pk > 0 THEN ' NOT NULL' ELSE '' END \
         || CASE t.type WHEN 'INTEGER' THEN ' BIGINT' WHEN 'BLOB' THEN ' BYTEA' ELSE ' ' || t.type END \
         FROM sqlite_master m JOIN pragma_table_info(m.name) t WHERE m.type = 'table' ORDER BY m.name, t.cid";
@@ -34,11 +34,11 @@ fn columns(db: &Fresh) -> Columns {
 
 /// The columns of usage data, which has a separate file on SQLite.
 fn usage_columns(engine: Engine) -> Columns {
-    let mut fresh = Fresh::new(engine);
-    let core = columns(&fresh);
-    let usage = Db::open_usage(&fresh.config).expect("it opens");
-    fresh.db = usage;
-    let mut columns = columns(&fresh);
+    let mut test_db = TestDb::new(engine);
+    let core = columns(&test_db);
+    let usage = Db::open_usage(&test_db.config).expect("it opens");
+    test_db.db = usage;
+    let mut columns = columns(&test_db);
     columns.retain(|table, _| !core.contains_key(table));
     columns
 }
@@ -64,7 +64,7 @@ fn usage_data_has_the_same_tables_and_columns_on_both_databases_and_a_prefix() {
 
 #[test]
 fn both_databases_have_the_same_tables_and_columns() {
-    let (sqlite, postgres) = (columns(&Fresh::new(Engine::Sqlite)), columns(&Fresh::new(Engine::Postgres)));
+    let (sqlite, postgres) = (columns(&TestDb::new(Engine::Sqlite)), columns(&TestDb::new(Engine::Postgres)));
     assert!(sqlite.len() >= 20 && sqlite.contains_key("life"), "{:?}", sqlite.keys());
     assert_eq!(sqlite.keys().collect::<Vec<_>>(), postgres.keys().collect::<Vec<_>>());
     for (table, columns) in &sqlite {
@@ -95,14 +95,14 @@ fn migrations_are_numbered_from_one_and_each_is_a_pair() {
     }
 }
 
-fn newer(db: &Fresh, expand_only: i64) {
+fn newer(db: &TestDb, expand_only: i64) {
     const NEWER: &str = "INSERT INTO migration (number, name, at, expand_only, version) \
         VALUES (900, 'future', 0, CAST($1 AS BIGINT), '9.8.7')";
     db.write(move |c| c.execute(NEWER, &[expand_only.into()]));
     db.db.close();
 }
 
-fn a_schema_from_a_newer_program_is_refused(db: &mut Fresh) {
+fn a_schema_from_a_newer_program_is_refused(db: &mut TestDb) {
     newer(db, 0);
     for answer in [Db::open(&db.config).map(|_| String::new()), Db::check(&db.config)] {
         let error = answer.expect_err("too new");
@@ -111,13 +111,13 @@ fn a_schema_from_a_newer_program_is_refused(db: &mut Fresh) {
     }
 }
 
-fn a_newer_schema_that_only_adds_is_accepted(db: &mut Fresh) {
+fn a_newer_schema_that_only_adds_is_accepted(db: &mut TestDb) {
     newer(db, 1);
     db.reopen();
     db.read(|c| rstudio_pm::db::clock::get(c));
 }
 
-fn opening_again_changes_nothing(db: &mut Fresh) {
+fn opening_again_changes_nothing(db: &mut TestDb) {
     let before = columns(db);
     db.reopen();
     assert_eq!(columns(db), before);
@@ -125,7 +125,7 @@ fn opening_again_changes_nothing(db: &mut Fresh) {
     assert_eq!(rows.len(), MIGRATIONS.len());
 }
 
-fn check_reports_without_changing(db: &mut Fresh) {
+fn check_reports_without_changing(db: &mut TestDb) {
     let newest = format!("schema {}", MIGRATIONS.len());
     let line = Db::check(&db.config).expect("a database in use");
     assert!(line.contains(&newest), "{line}");

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use rstudio_pm::db::{Db, DbError, repo};
 
 use super::samples::NEW_YEAR;
-use crate::support::db::{Engine, Fresh};
+use crate::support::db::{Engine, TestDb};
 
-fn failure(db: &Fresh) -> DbError {
+fn failure(db: &TestDb) -> DbError {
     match Db::open(&db.config) {
         Ok(_) => panic!("it opened"),
         Err(error) => error,
@@ -16,7 +16,7 @@ fn failure(db: &Fresh) -> DbError {
 
 #[test]
 fn a_second_process_gets_an_error_that_the_file_is_locked() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     let error = failure(&db);
     assert!(matches!(error, DbError::Locked { .. }), "{error:?}");
     assert!(error.to_string().contains("locked by another process"));
@@ -24,7 +24,7 @@ fn a_second_process_gets_an_error_that_the_file_is_locked() {
 
 #[test]
 fn a_file_locked_by_another_program_is_reported_too() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     db.db.close();
     let file = db.config.sqlite.dir.join("rstudio-pm.db");
     let other = rusqlite::Connection::open(file).expect("a connection");
@@ -40,7 +40,7 @@ fn a_file_that_is_no_database_is_reported_with_its_path() {
     for bytes in
         [&b"this is no database, whatever its name says, and it is long enough to tell"[..], &[0; 5000]]
     {
-        let db = Fresh::new(Engine::Sqlite);
+        let db = TestDb::new(Engine::Sqlite);
         db.db.close();
         let file = db.config.sqlite.dir.join("rstudio-pm.db");
         std::fs::write(&file, bytes).expect("written");
@@ -53,7 +53,7 @@ fn a_file_that_is_no_database_is_reported_with_its_path() {
 
 #[test]
 fn a_damaged_page_is_an_error_and_not_a_panic() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     db.db.close();
     let file = db.config.sqlite.dir.join("rstudio-pm.db");
     let mut bytes = std::fs::read(&file).expect("the file");
@@ -67,7 +67,7 @@ fn a_damaged_page_is_an_error_and_not_a_panic() {
 
 #[test]
 fn a_full_disk_is_an_error_until_there_is_space() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     // SQLite's page limit has the same error code as a full disk.
     let pages =
         db.read(|c| c.query("SELECT page_count FROM pragma_page_count()", &[]))[0].int(0).expect("a number");
@@ -97,7 +97,7 @@ fn a_full_disk_is_an_error_until_there_is_space() {
 
 #[test]
 fn only_the_owner_can_access_its_files() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     db.write(|c| rstudio_pm::db::clock::bump_catalog(c));
     let dir = &db.config.sqlite.dir;
     let mode = |p: &std::path::Path| std::fs::metadata(p).expect("it is there").permissions().mode() & 0o777;
@@ -124,7 +124,7 @@ fn a_directory_that_cannot_be_written_is_reported_with_a_remedy() {
 
 #[test]
 fn commits_are_durable_and_the_log_stays_small() {
-    let db = Fresh::new(Engine::Sqlite);
+    let db = TestDb::new(Engine::Sqlite);
     let pragma = |sql: &'static str| db.write(move |c| c.query(sql, &[])).remove(0).0.remove(0);
     assert_eq!(pragma("PRAGMA synchronous"), rstudio_pm::db::Value::Int(2));
     assert_eq!(pragma("PRAGMA journal_mode"), rstudio_pm::db::Value::Text("wal".into()));

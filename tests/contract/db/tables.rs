@@ -14,7 +14,7 @@ use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 use super::samples::{CRAN, NEW_YEAR, publish_of, release, target};
-use crate::support::db::Fresh;
+use crate::support::db::TestDb;
 
 both! {
     a_deleted_source_frees_its_name
@@ -54,7 +54,7 @@ fn new_repo(name: &str) -> NewRepo {
     }
 }
 
-fn a_deleted_source_frees_its_name(db: &mut Fresh) {
+fn a_deleted_source_frees_its_name(db: &mut TestDb) {
     let create = |c: &mut dyn rstudio_pm::db::Conn| {
         let id = source::create(c, &"team".parse().expect("a name"), SourceKind::Local, NEW_YEAR)?;
         tree::create(c, id, "src/contrib", tree::Role::Source, tree::Axis::Step)?;
@@ -72,7 +72,7 @@ fn a_deleted_source_frees_its_name(db: &mut Fresh) {
     assert_eq!(db.read(move |c| tree::of_source(c, second)).len(), 1);
 }
 
-fn a_repository_is_created_edited_and_deleted(db: &mut Fresh) {
+fn a_repository_is_created_edited_and_deleted(db: &mut TestDb) {
     let id = db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     let edit = Edit { description: Some("second".into()), hidden: Some(true), ..Edit::default() };
     assert!(db.write(move |c| repo::edit(c, id, &edit)));
@@ -91,7 +91,7 @@ fn a_repository_is_created_edited_and_deleted(db: &mut Fresh) {
     assert!(matches!(answer, Err(DbError::NoRepo(_))), "{answer:?}");
 }
 
-fn subscriptions_have_steps(db: &mut Fresh) {
+fn subscriptions_have_steps(db: &mut TestDb) {
     let (a, b) = db.write(|c| {
         Ok((repo::create(c, &new_repo("a"), NEW_YEAR)?, repo::create(c, &new_repo("b"), NEW_YEAR)?))
     });
@@ -110,14 +110,14 @@ fn subscriptions_have_steps(db: &mut Fresh) {
     assert_eq!(found, [(a, 1, 1, list(&[1])), (a, 2, 3, list(&[2, 1])), (b, 1, 2, vec![])]);
 }
 
-fn a_name_is_unique(db: &mut Fresh) {
+fn a_name_is_unique(db: &mut TestDb) {
     db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     let again = db.try_write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR));
     assert!(matches!(again, Err(DbError::Conflict(_))), "{again:?}");
     db.write(|c| repo::create(c, &new_repo("Prod"), NEW_YEAR));
 }
 
-fn an_error_rolls_everything_back(db: &mut Fresh) {
+fn an_error_rolls_everything_back(db: &mut TestDb) {
     let answer = db.try_write(|c| {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         Err::<(), _>(DbError::NoRepo(RepoId(1)))
@@ -134,7 +134,7 @@ fn an_error_rolls_everything_back(db: &mut Fresh) {
     assert_eq!(db.write(|c| repo::create(c, &new_repo("prod"), NEW_YEAR)), RepoId(1));
 }
 
-fn a_refusal_is_returned_with_its_type(db: &mut Fresh) {
+fn a_refusal_is_returned_with_its_type(db: &mut TestDb) {
     #[derive(Debug, PartialEq, thiserror::Error)]
     #[error("package {0} is not wanted")]
     struct Unwanted(&'static str);
@@ -148,7 +148,7 @@ fn a_refusal_is_returned_with_its_type(db: &mut Fresh) {
     assert!(db.read(|c| repo::list(c)).is_empty());
 }
 
-fn packages_keep_their_ids(db: &mut Fresh) {
+fn packages_keep_their_ids(db: &mut TestDb) {
     let first = db.write(|c| package::upsert_many(c, Language::R, &["b", "a", "b", "A"]));
     assert_eq!(first[0], first[2]);
     let second = db.write(|c| package::upsert_many(c, Language::R, &["A", "new", "b"]));
@@ -170,7 +170,7 @@ fn packages_keep_their_ids(db: &mut Fresh) {
     assert!(numbers.iter().all(|n: &PackageId| n.0 < block), "blocks do not overlap");
 }
 
-fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut Fresh) {
+fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut TestDb) {
     let blob =
         |byte| blob::Blob { sha256: digest(byte), class: "cran".into(), size: 5, created_at: NEW_YEAR };
     assert!(db.write(move |c| blob::insert(c, &blob(1))));
@@ -182,7 +182,7 @@ fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut Fresh) {
         let change = Change::Introduce { release: new, state: LifeState::Listed, path: String::new() };
         import::apply(c, &target(CRAN, rstudio_pm::model::ids::Seq(1)), &[change])
     })[0];
-    let unreferenced = |db: &Fresh, seconds| -> Vec<Sha256> {
+    let unreferenced = |db: &TestDb, seconds| -> Vec<Sha256> {
         db.read(move |c| blob::unreferenced(c, later(seconds), None, 10))
             .into_iter()
             .map(|b| b.sha256)
@@ -210,7 +210,7 @@ fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut Fresh) {
     assert_eq!(db.read(|c| blob::get(c, digest(2))).map(|b| b.size), Some(5));
 }
 
-fn a_transaction_has_the_properties_of_its_publish(db: &mut Fresh) {
+fn a_transaction_has_the_properties_of_its_publish(db: &mut TestDb) {
     let mut publish = publish_of(&[], later(5));
     publish.comment = "why 'not'; é".into();
     publish.published_from = Some(NEW_YEAR);
@@ -232,7 +232,7 @@ fn a_transaction_has_the_properties_of_its_publish(db: &mut Fresh) {
     assert_eq!(db.read(|c| tx::list_all(c, 5)).len(), 1);
 }
 
-fn details_are_replaced(db: &mut Fresh) {
+fn details_are_replaced(db: &mut TestDb) {
     let release = rstudio_pm::model::ids::ReleaseId(5);
     let put = |description: &[u8], readme| {
         let detail = detail::Detail { description: description.to_owned(), readme };
@@ -245,7 +245,7 @@ fn details_are_replaced(db: &mut Fresh) {
     assert_eq!((second.description.as_slice(), second.readme), (&b""[..], Some(digest(3))));
 }
 
-fn a_rendered_index_is_recorded_once(db: &mut Fresh) {
+fn a_rendered_index_is_recorded_once(db: &mut TestDb) {
     let row = |byte: u8| rendered::Rendered {
         key: "1:5/PACKAGES.gz".into(),
         content: digest(byte),
@@ -260,7 +260,7 @@ fn a_rendered_index_is_recorded_once(db: &mut Fresh) {
     assert_eq!(db.read(|c| rendered::get(c, "other")), None);
 }
 
-fn validators_of_upstreams_are_stored_and_deleted(db: &mut Fresh) {
+fn validators_of_upstreams_are_stored_and_deleted(db: &mut TestDb) {
     let validators = |n: u8| upstream::StoredValidators {
         etag: Some(format!("\"{n}\"")),
         modified: None,
@@ -275,7 +275,7 @@ fn validators_of_upstreams_are_stored_and_deleted(db: &mut Fresh) {
     assert_eq!(db.read(|c| upstream::get(c, "http://mirror/PACKAGES")), None);
 }
 
-fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut Fresh) {
+fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut TestDb) {
     let claim = |holder: &'static str, now, until| {
         db.write(move |c| lease::claim(c, "sync", holder, later(now), later(until)))
     };
@@ -294,7 +294,7 @@ fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut Fresh) {
     assert!(claim("a", 21, 31).expect("it was released") > second);
 }
 
-fn bytes_that_are_not_text_are_preserved(db: &mut Fresh) {
+fn bytes_that_are_not_text_are_preserved(db: &mut TestDb) {
     let bytes: Vec<u8> = (0..=255).chain([0, 0xc3, 0x28]).collect();
     let stanza = bytes.clone();
     db.write(move |c| {
@@ -308,7 +308,7 @@ fn bytes_that_are_not_text_are_preserved(db: &mut Fresh) {
 }
 
 #[allow(clippy::async_yields_async, reason = "the read continues while the test writes")]
-fn a_read_has_a_consistent_snapshot(db: &mut Fresh) {
+fn a_read_has_a_consistent_snapshot(db: &mut TestDb) {
     let handle = db.db.clone();
     let (ready, wait) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
     let gate = std::sync::Mutex::new((ready.0, wait.1));
@@ -333,14 +333,14 @@ fn a_read_has_a_consistent_snapshot(db: &mut Fresh) {
     assert_eq!(db.read(|c| clock::get(c)).catalog, before + 1);
 }
 
-fn a_closed_database_reports_that_it_is_closed(db: &mut Fresh) {
+fn a_closed_database_reports_that_it_is_closed(db: &mut TestDb) {
     db.db.close();
     assert!(matches!(db.try_write(|c| clock::get(c)), Err(DbError::Closed)));
     db.reopen();
     db.read(|c| clock::get(c));
 }
 
-fn a_panic_is_rolled_back_and_the_database_stays_usable(db: &mut Fresh) {
+fn a_panic_is_rolled_back_and_the_database_stays_usable(db: &mut TestDb) {
     let answer = db.try_write(|c| -> Result<(), DbError> {
         repo::create(c, &new_repo("prod"), NEW_YEAR)?;
         panic!("on purpose")

@@ -39,7 +39,7 @@ async fn no_client_gets_the_end_of_a_file_with_a_wrong_md5() {
     assert!(!fixture.stored(&big).await);
     assert_eq!((fixture.spools(), fixture.stale()), (0, 1));
     // The clients had received bytes, so the archive could not be tried.
-    assert_eq!(fixture.mirror.asked(&big.archived()).len(), 0);
+    assert_eq!(fixture.mirror.requests(&big.archived()).len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,7 @@ async fn a_wrong_size_in_the_header_is_an_error_before_the_first_byte() {
     fixture.mirror.set(&big.listed(), |page| page.open = 0);
     let error = fixture.get(&big).await.expect_err("another file");
     assert!(is_refused(&error) && error.to_string().contains("bytes"), "{error}");
-    assert_eq!(fixture.mirror.asked(&big.archived()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&big.archived()).len(), 1);
     assert_eq!(fixture.stale(), 1);
 }
 
@@ -77,7 +77,7 @@ async fn after_the_sync_that_a_mismatch_triggers_the_new_file_is_served() {
     fixture.mirror.put(&new.listed(), new.bytes.clone());
     assert!(fixture.get(&old).await.is_err());
     assert!(fixture.get(&old).await.is_err());
-    assert_eq!((fixture.stale(), fixture.mirror.asked(&old.listed()).len()), (1, 1));
+    assert_eq!((fixture.stale(), fixture.mirror.requests(&old.listed()).len()), (1, 1));
     fixture.mirror.publish(std::slice::from_ref(&new), &[]);
     fixture.sync().await;
     assert!(fixture.get(&new).await.expect("the new one") == new.bytes);
@@ -124,27 +124,27 @@ async fn a_lost_object_is_fetched_and_stored_again() {
     fixture.wait_stored(&small).await;
     let sha256 = fixture.locate(&small).await.unwrap().sha256.expect("known");
     let key = rstudio_pm::storage::Key::Package(rstudio_pm::config::StorageClass::Cran, sha256);
-    fixture.world.state.storage.delete(&key).await.expect("deleted");
+    fixture.backend.state.storage.delete(&key).await.expect("deleted");
     assert!(fixture.get(&small).await.expect("from the mirror") == small.bytes);
-    while fixture.world.state.storage.size(&key).await.unwrap().is_none() {
+    while fixture.backend.state.storage.size(&key).await.unwrap().is_none() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(fixture.get(&small).await.expect("from storage") == small.bytes);
-    assert_eq!(fixture.mirror.asked(&small.listed()).len(), 2);
+    assert_eq!(fixture.mirror.requests(&small.listed()).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_bytes_of_two_sources_are_one_object() {
     let stub = Entry::new("stub", "1.0", KB);
     let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&stub), &[])).await;
-    let world = &fixture.world;
-    world.local("team").await;
-    world.repository("ours", &["team"]).await;
-    world.add("team", "alpha", "1.0").await;
-    let point = world.repositories.point("ours", "latest".parse().unwrap()).await.unwrap();
+    let backend = &fixture.backend;
+    backend.create_local_source("team").await;
+    backend.create_repository("ours", &["team"]).await;
+    backend.add("team", "alpha", "1.0").await;
+    let point = backend.repositories.point("ours", "latest".parse().unwrap()).await.unwrap();
     let file = Tarball::new("alpha", "1.0").file();
-    let ours = world.repositories.locate(&point, "alpha", "1.0", &file, false).await.unwrap();
-    let (bytes, _) = read(world.repositories.open(&ours, None).await.unwrap()).await;
+    let ours = backend.repositories.locate(&point, "alpha", "1.0", &file, false).await.unwrap();
+    let (bytes, _) = read(backend.repositories.open(&ours, None).await.unwrap()).await;
     // The mirror has the rewritten bytes.
     let theirs = Entry { package: "alpha".to_owned(), version: "1.0".to_owned(), bytes };
     fixture.mirror.publish(&[stub, theirs.clone()], &[]);
@@ -154,7 +154,7 @@ async fn the_same_bytes_of_two_sources_are_one_object() {
     assert!(fixture.get(&theirs).await.expect("the one object") == theirs.bytes);
     assert_eq!(fixture.locate(&theirs).await.unwrap().sha256, ours.sha256);
     let digest = ours.sha256.unwrap().to_string();
-    let objects = super::walk(world.folder())
+    let objects = super::walk(backend.folder())
         .into_iter()
         .filter(|path| path.file_name().is_some_and(|name| *name == *digest))
         .count();
@@ -166,19 +166,19 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
     for size in [30 * KB, 3000 * KB] {
         let entry = Entry::new("alpha", "1.0", size);
         let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&entry), &[])).await;
-        upkeep::ownership::claim(&fixture.world.upkeep).await;
+        upkeep::ownership::claim(&fixture.backend.upkeep).await;
         assert!(fixture.get(&entry).await.expect("fetched") == entry.bytes);
         fixture.wait_stored(&entry).await;
-        let dir = fixture.world.folder().join("data/cran/cran");
+        let dir = fixture.backend.folder().join("data/cran/cran");
         let [object] = super::walk(&dir).try_into().expect("one object");
         let mut changed = entry.bytes.clone();
         changed[size / 2] ^= 1;
         std::fs::write(&object, &changed).expect("written");
         // As after a restart: nothing is in memory, and nothing is verified.
-        let Fixture { mirror, world, stale, .. } = fixture;
-        let world = world.restarted().await;
-        let fixture = Fixture { mirror, world, stale };
-        upkeep::ownership::claim(&fixture.world.upkeep).await;
+        let Fixture { mirror, backend, stale, .. } = fixture;
+        let backend = backend.restart().await;
+        let fixture = Fixture { mirror, backend, stale };
+        upkeep::ownership::claim(&fixture.backend.upkeep).await;
         assert!(fixture.get(&entry).await.expect("fetched again") == entry.bytes, "{size}");
         fixture.wait_stored(&entry).await;
         let start = std::time::Instant::now();
@@ -186,7 +186,7 @@ async fn a_stored_package_with_a_flipped_bit_is_fetched_again_and_never_served()
             assert!(start.elapsed() < std::time::Duration::from_secs(20), "never stored again");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        let dir = fixture.world.folder().join("data/cran/damaged");
+        let dir = fixture.backend.folder().join("data/cran/damaged");
         let [copy] = super::walk(&dir).try_into().expect("one object");
         assert!(std::fs::read(copy).expect("readable") == changed);
     }
@@ -197,7 +197,7 @@ async fn in_a_class_without_ownership_packages_are_passed_through_until_it_is_ow
     let (entry, huge) = (Entry::new("alpha", "1.0", 300 * KB), Entry::new("huge", "1.0", 1500 * KB));
     let mirror = Mirror::of(&[entry.clone(), huge.clone()], &[]);
     let fixture = Fixture::on(mirror, FetchLimits { memory: 1 << 20, ..short_limits() }, "").await;
-    let storage = &fixture.world.state.storage;
+    let storage = &fixture.backend.state.storage;
     for ownership in [Ownership::Missing, Ownership::Foreign(Identity([1; 16]))] {
         storage.set_ownership(StorageClass::Cran, ownership);
         assert!(fixture.get(&entry).await.expect("passed through") == entry.bytes);
@@ -205,7 +205,7 @@ async fn in_a_class_without_ownership_packages_are_passed_through_until_it_is_ow
         let error = fixture.get(&huge).await.expect_err("more than the memory reserved").to_string();
         assert!(error.contains("rspm storage adopt --class=cran") && !error.contains("disk"), "{error}");
     }
-    assert!(super::walk(&fixture.world.folder().join("data/cran")).is_empty());
+    assert!(super::walk(&fixture.backend.folder().join("data/cran")).is_empty());
     storage.set_ownership(StorageClass::Cran, Ownership::Own);
     let again = async {
         while !fixture.stored(&entry).await {

@@ -21,10 +21,10 @@ async fn fifty_clients_at_once_make_one_upstream_request() {
     for bytes in got {
         assert!(bytes.expect("the file") == big.bytes);
     }
-    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
     fixture.wait_stored(&big).await;
     assert!(fixture.get(&big).await.expect("from storage") == big.bytes);
-    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
     assert_eq!(fixture.spools(), 0);
 }
 
@@ -36,12 +36,12 @@ async fn a_client_that_located_a_file_before_it_was_stored_does_not_fetch_it_aga
     fixture.get(&small).await.expect("the file");
     fixture.wait_stored(&small).await;
     assert!(!located.stored);
-    let (bytes, error) = read(fixture.world.repositories.open(&located, None).await.expect("open")).await;
+    let (bytes, error) = read(fixture.backend.repositories.open(&located, None).await.expect("open")).await;
     assert!(bytes == small.bytes && error.is_none());
     let (part, _) =
-        read(fixture.world.repositories.open(&located, Some(100..200)).await.expect("open")).await;
+        read(fixture.backend.repositories.open(&located, Some(100..200)).await.expect("open")).await;
     assert!(part == small.bytes[100..200]);
-    assert_eq!(fixture.mirror.asked(&small.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&small.listed()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +53,7 @@ async fn a_client_that_does_not_read_does_not_slow_others() {
     fixture.wait_stored(&big).await;
     let (bytes, error) = read(slow).await;
     assert!(bytes == big.bytes && error.is_none(), "the slow client gets the file too");
-    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,7 +68,7 @@ async fn a_fetch_of_a_large_file_without_clients_is_stopped_and_resumed_later() 
     assert_eq!(fixture.spools(), 1);
     fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
     assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    let requests = fixture.mirror.asked(&big.listed());
+    let requests = fixture.mirror.requests(&big.listed());
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].range.as_deref(), Some("bytes=307200-"));
     assert!(requests[1].if_range.is_some());
@@ -90,7 +90,7 @@ async fn a_stopped_fetch_that_is_not_resumed_is_discarded() {
     }
     fixture.mirror.set(&big.listed(), |page| page.open = usize::MAX);
     assert!(fixture.get(&big).await.expect("from the beginning") == big.bytes);
-    let requests = fixture.mirror.asked(&big.listed());
+    let requests = fixture.mirror.requests(&big.listed());
     assert_eq!((requests.len(), requests[1].range.as_deref()), (2, None));
 }
 
@@ -109,7 +109,7 @@ async fn a_fetch_of_a_small_or_more_than_half_fetched_file_finishes_without_clie
     for entry in [&small, &big] {
         fixture.mirror.set(&entry.listed(), |page| page.open = usize::MAX);
         fixture.wait_stored(entry).await;
-        assert_eq!(fixture.mirror.asked(&entry.listed()).len(), 1);
+        assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
     }
 }
 
@@ -128,7 +128,7 @@ async fn a_range_near_the_written_bytes_is_served_from_the_fetch_and_a_distant_o
     fixture.wait_stored(&big).await;
     let stored = fixture.open(&big, Some(size - 10..size)).await.expect("open");
     assert_eq!(stored.range, Some(size - 10..size));
-    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 1);
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn a_file_with_a_size_only_in_the_response_is_refused_before_its_first_byt
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn for_s3_a_file_is_spooled_on_disk_and_put_once() {
-    if s3::elsewhere() {
+    if s3::rerun_with_credentials() {
         return;
     }
     let location = s3::bucket(s3::server());
@@ -119,10 +119,10 @@ async fn for_s3_a_file_is_spooled_on_disk_and_put_once() {
         assert!(one.expect("the file") == entry.bytes && two.expect("the file") == entry.bytes);
         fixture.wait_stored(entry).await;
         assert!(fixture.get(entry).await.expect("from the bucket") == entry.bytes);
-        assert_eq!(fixture.mirror.asked(&entry.listed()).len(), 1);
+        assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
         let digest = fixture.locate(entry).await.unwrap().sha256.unwrap().to_string();
         let path = format!("/{}/some/prefix/cran/{}/{digest}", location.bucket, &digest[..2]);
-        assert_eq!(s3::ask("GET", &path), (200, entry.bytes.clone()));
+        assert_eq!(s3::request("GET", &path), (200, entry.bytes.clone()));
     }
     assert_eq!(fixture.spools(), 0);
 }

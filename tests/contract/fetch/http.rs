@@ -89,7 +89,7 @@ fn fifty_http_clients_cause_one_upstream_request() {
             assert_eq!(answer.header("transfer-encoding"), None);
         }
     });
-    assert_eq!(mirror.asked(&big.listed()).len(), 1);
+    assert_eq!(mirror.requests(&big.listed()).len(), 1);
     assert!(stored(&server, &big));
 }
 
@@ -194,7 +194,7 @@ fn the_etag_is_the_md5_of_the_index_until_the_sha256_is_known_and_stays_valid() 
     assert_eq!((head.status, head.header("content-length")), (200, Some(&*big.bytes.len().to_string())));
     let unchanged = http::request("GET", &url, &[("If-None-Match", &declared)], b"");
     assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(&*declared)));
-    assert_eq!(mirror.asked(&big.listed()).len(), 0, "neither request fetches the file");
+    assert_eq!(mirror.requests(&big.listed()).len(), 0, "neither request fetches the file");
     let first = http::get(&url);
     assert!(first.body == big.bytes && stored(&server, &big));
     assert_eq!(first.header("etag"), Some(&*declared));
@@ -256,7 +256,7 @@ fn without_its_mirror_a_server_serves_stored_files_and_answers_503_for_others() 
     let mut server = serving(&mirror, "");
     assert_eq!(fetch(&server, &fetched).expect("an answer").status, 200);
     assert!(stored(&server, &fetched));
-    mirror.away();
+    mirror.stop();
     server.restart();
     let answer = fetch(&server, &fetched).expect("an answer");
     assert!(answer.status == 200 && answer.body == fetched.bytes);
@@ -304,7 +304,7 @@ fn head_answers_like_get_if_the_mirror_is_known_to_be_unreachable() {
     assert_eq!(fetch(&server, &stored).expect("an answer").status, 200);
     let head = |entry: &Entry| http::request("HEAD", &server.url(&path(entry)), &[], b"");
     assert_eq!(head(&files[5]).status, 200);
-    mirror.away();
+    mirror.stop();
     // There was no request to the mirror since.
     assert_eq!(head(&files[5]).status, 200);
     for entry in &files[..5] {

@@ -14,7 +14,7 @@ async fn an_interrupted_response_of_the_upstream_is_resumed_and_the_client_gets_
     let fixture = Fixture::new(Mirror::of(std::slice::from_ref(&big), &[])).await;
     fixture.mirror.set(&big.listed(), |page| page.cuts.extend([300 * KB, 300 * KB, 500 * KB]));
     assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    let requests = fixture.mirror.asked(&big.listed());
+    let requests = fixture.mirror.requests(&big.listed());
     let ranges: Vec<Option<&str>> = requests.iter().map(|request| request.range.as_deref()).collect();
     assert_eq!(ranges, [None, Some("bytes=307200-"), Some("bytes=307200-"), Some("bytes=512000-")]);
     assert!(requests[1..].iter().all(|request| request.if_range.is_some()));
@@ -29,7 +29,7 @@ async fn a_mirror_that_ignores_ranges_is_read_again_from_the_beginning() {
         page.cuts.extend([300 * KB, 100 * KB, 500 * KB]);
     });
     assert!(fixture.get(&big).await.expect("the file") == big.bytes);
-    assert_eq!(fixture.mirror.asked(&big.listed()).len(), 4);
+    assert_eq!(fixture.mirror.requests(&big.listed()).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +51,7 @@ async fn an_unreachable_mirror_is_unavailable_and_stored_files_are_served() {
     let fixture = Fixture::new(Mirror::of(&[fetched.clone(), other.clone()], &[])).await;
     fixture.get(&fetched).await.expect("the file");
     fixture.wait_stored(&fetched).await;
-    fixture.mirror.away();
+    fixture.mirror.stop();
     assert!(fixture.get(&fetched).await.expect("from storage") == fetched.bytes);
     let error = fixture.get(&other).await.expect_err("no copy is stored");
     assert!(is_unavailable(&error), "{error}");
@@ -69,8 +69,8 @@ async fn a_missing_file_is_requested_from_the_archive_and_its_absence_is_cached(
     for _ in 0..3 {
         assert!(matches!(fixture.get(&gone).await, Err(RepoError::NotFound(_))));
     }
-    assert_eq!(fixture.mirror.asked(&gone.listed()).len(), 1);
-    assert_eq!(fixture.mirror.asked(&gone.archived()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&gone.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&gone.archived()).len(), 1);
     assert_eq!(fixture.stale(), 1);
     // Not permanently: the mirror may have been in the middle of its own sync.
     fixture.mirror.put(&gone.listed(), gone.bytes.clone());
@@ -103,7 +103,7 @@ async fn one_broken_file_does_not_block_others() {
         assert!(is_unavailable(&fixture.get(&broken).await.expect_err("it is broken")));
         tokio::time::sleep(Duration::from_millis(650)).await;
     }
-    assert!(fixture.mirror.asked(&broken.listed()).len() > 5);
+    assert!(fixture.mirror.requests(&broken.listed()).len() > 5);
     assert!(fixture.get(&good).await.expect("the mirror has it") == good.bytes);
 }
 
@@ -116,7 +116,7 @@ async fn the_retry_after_of_a_busy_mirror_is_respected() {
         Err(RepoError::Upstream { retry_after, .. }) => assert_eq!(retry_after, 120),
         other => panic!("{:?}", other.map(|bytes| bytes.len())),
     }
-    assert_eq!(fixture.mirror.asked(&busy.listed()).len(), 1);
+    assert_eq!(fixture.mirror.requests(&busy.listed()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +134,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
         for entry in [&mute, &stuck] {
             let error = fixture.get(entry).await.expect_err("nothing comes");
             assert!(is_unavailable(&error), "{error}");
-            assert_eq!(fixture.mirror.asked(&entry.listed()).len(), 1);
+            assert_eq!(fixture.mirror.requests(&entry.listed()).len(), 1);
         }
         // The limit of silence starts again after some bytes.
         let (bytes, error) = read(fixture.open(&slow, None).await.expect("the beginning of the body")).await;
@@ -190,7 +190,7 @@ async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
     let fixture = Fixture::new(mirror).await;
     let open = fixture.open(&odd, None).await.expect("open");
     let (url, short) = (odd.listed(), odd.bytes[..100 * KB].to_vec());
-    let before = fixture.mirror.asked(&url).len();
+    let before = fixture.mirror.requests(&url).len();
     // The page changes after the connection of the client is closed.
     drop(open);
     fixture.sending(0).await;
@@ -200,7 +200,7 @@ async fn a_late_size_that_is_below_the_received_bytes_is_an_error() {
         Err(error) => (Vec::new(), Some(error)),
     };
     assert!(is_refused(error.as_ref().expect("refused")), "{} bytes, {error:?}", bytes.len());
-    assert_eq!(fixture.mirror.asked(&url).len(), before + 1);
+    assert_eq!(fixture.mirror.requests(&url).len(), before + 1);
     fixture.mirror.put(&url, odd.bytes.clone());
     tokio::time::sleep(Duration::from_millis(650)).await;
     assert!(fixture.get(&odd).await.expect("the page is correct again") == odd.bytes);

@@ -19,7 +19,7 @@ use rstudio_pm::serve::file::{FileBody, Located, OpenFile};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
-use crate::support::backend::{Stores, World};
+use crate::support::backend::{Backend, Stores};
 use crate::support::mirror::{Entry, Mirror};
 
 const KB: usize = 1 << 10;
@@ -27,7 +27,7 @@ const KB: usize = 1 << 10;
 /// A mirror, and the core of a server (without listeners) that is synced with it.
 struct Fixture {
     mirror: Mirror,
-    world: World,
+    backend: Backend,
     /// The number of reported mismatches between index and files.
     stale: Arc<AtomicUsize>,
 }
@@ -50,37 +50,37 @@ impl Fixture {
 
     async fn on(mirror: Mirror, limits: FetchLimits, gcfg: &str) -> Fixture {
         let gcfg = format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url());
-        let world = World::on(Stores { gcfg }).await;
-        world.repository("all", &["cran"]).await;
-        let world = world.with_limits(limits);
+        let backend = Backend::with_stores(Stores { gcfg }).await;
+        backend.create_repository("all", &["cran"]).await;
+        let backend = backend.with_limits(limits);
         let stale = Arc::new(AtomicUsize::new(0));
         let count = stale.clone();
-        world.fetches.on_mismatch(move |_| {
+        backend.fetches.on_mismatch(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let fixture = Fixture { mirror, world, stale };
+        let fixture = Fixture { mirror, backend, stale };
         fixture.sync().await;
         fixture
     }
 
     async fn sync(&self) -> String {
-        let sync = Sync::new(self.world.state.clone()).start(SourceKind::Cran).expect("cran is synced");
+        let sync = Sync::new(self.backend.state.clone()).start(SourceKind::Cran).expect("cran is synced");
         sync.job().wait_end().await.expect("a sync")
     }
 
     async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
         let point = self
-            .world
+            .backend
             .repositories
             .point("all", "latest".parse().expect("a snapshot"))
             .await
             .expect("a point");
-        self.world.repositories.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
+        self.backend.repositories.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
     }
 
     async fn open(&self, entry: &Entry, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         let located = self.locate(entry).await?;
-        self.world.repositories.open(&located, range).await
+        self.backend.repositories.open(&located, range).await
     }
 
     /// The whole file, or the error before or inside the body.
@@ -119,7 +119,7 @@ impl Fixture {
 
     /// The number of files in the server's directory whose name begins with `spool-`.
     fn spools(&self) -> usize {
-        walk(self.world.folder())
+        walk(self.backend.folder())
             .iter()
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("spool-")))
             .count()

@@ -125,7 +125,7 @@ async fn a_directory_of_another_user_is_refused_with_a_remedy() {
             std::fs::set_permissions(&root, read_only).unwrap();
         }
     };
-    if rerun::elsewhere(prepare) {
+    if rerun::with_command(prepare) {
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
         return;
     }

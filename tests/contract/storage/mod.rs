@@ -19,7 +19,7 @@ macro_rules! on_both_backends {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    if !crate::support::s3::elsewhere() {
+                    if !crate::support::s3::rerun_with_credentials() {
                         super::suite::$name(super::suite::Fixture::s3().await).await;
                     }
                 }

@@ -1,6 +1,6 @@
 //! A faulty S3 server: every acknowledged object exists, and a read returns the whole object or an error.
 
-use crate::support::faulty_s3::{Fault, Faulty};
+use crate::support::faulty_s3::{Fault, FaultyProxy};
 use crate::support::s3;
 use crate::support::storage::{bytes, read};
 use rstudio_pm::config::{S3Location, StorageClass, StorageConfig};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 struct Fixture {
     storage: Storage,
-    proxy: Faulty,
+    proxy: FaultyProxy,
     location: S3Location,
     config: StorageConfig,
     _folder: tempfile::TempDir,
@@ -19,9 +19,10 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
-        let proxy = Faulty::start(s3::server()).await;
+        let proxy = FaultyProxy::start(s3::server()).await;
         let location = s3::bucket(proxy.address);
-        let config = StorageConfig { locations: s3::places(&location), spool_dir: folder.path().to_owned() };
+        let config =
+            StorageConfig { locations: s3::locations(&location), spool_dir: folder.path().to_owned() };
         let storage = Storage::open(&config).await.unwrap();
         Fixture { storage, proxy, location, config, _folder: folder }
     }
@@ -35,7 +36,7 @@ impl Fixture {
     /// The object under the key, read without the proxy.
     fn stored(&self, key: &Key) -> Option<Vec<u8>> {
         let (status, body) =
-            s3::ask("GET", &format!("/{}/{}/{key}", self.location.bucket, self.location.prefix));
+            s3::request("GET", &format!("/{}/{}/{key}", self.location.bucket, self.location.prefix));
         assert!(matches!(status, 200 | 404), "{status}: {}", String::from_utf8_lossy(&body));
         (status == 200).then_some(body)
     }
@@ -56,7 +57,7 @@ impl Fixture {
         // An abort after a failure runs in the background.
         let start = Instant::now();
         loop {
-            let (_, list) = s3::ask("GET", &format!("/{}?uploads", self.location.bucket));
+            let (_, list) = s3::request("GET", &format!("/{}?uploads", self.location.bucket));
             let some = String::from_utf8_lossy(&list).contains("<UploadId>");
             if !some || start.elapsed() > Duration::from_secs(5) {
                 return some;
@@ -87,7 +88,7 @@ macro_rules! faults {
     ($($name:ident)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            if !s3::elsewhere() {
+            if !s3::rerun_with_credentials() {
                 tests::$name(Fixture::new().await).await;
             }
         }
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(blob.size, 3_000_000);
         let failed = read(blob).await.unwrap_err();
         assert!(failed.to_string().contains("s3://"), "{failed}");
-        fixture.proxy.heal();
+        fixture.proxy.clear_faults();
         assert!(read(fixture.storage.get(&cran(digest), None).await.unwrap()).await.unwrap() == content);
     }
 
@@ -244,7 +245,7 @@ mod tests {
         fixture.proxy.next(usize::MAX, Fault::Answer(200, "InternalError"), complete);
         fixture.commit(&cran(digest), &content).await.unwrap_err();
         assert_eq!(fixture.stored(&cran(digest)), None);
-        fixture.proxy.heal();
+        fixture.proxy.clear_faults();
         fixture.proxy.next(1, Fault::Answer(200, "InternalError"), complete);
         fixture.commit(&cran(digest), &content).await.unwrap();
         assert!(fixture.stored(&cran(digest)).unwrap() == content);
@@ -282,7 +283,7 @@ mod tests {
         assert!(fixture.stored(&cran(large_digest)).unwrap() == large);
 
         // Expired in the middle of an upload, and of a download.
-        fixture.proxy.heal();
+        fixture.proxy.clear_faults();
         fixture.storage.delete(&cran(large_digest)).await.unwrap();
         let second = |head: &str| head.contains("Credential=SECONDKEY/") && head.contains("partNumber=2");
         fixture.proxy.next(usize::MAX, Fault::Answer(400, "ExpiredToken"), second);
@@ -311,7 +312,7 @@ mod tests {
 
     pub(super) async fn a_missing_bucket_is_reported_with_a_remedy(fixture: Fixture) {
         let location = S3Location { bucket: "not-there".into(), ..fixture.location.clone() };
-        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+        let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(
             refused.contains("NoSuchBucket") && refused.contains("aws s3 mb s3://not-there"),
@@ -336,14 +337,14 @@ mod tests {
                 assert!(cause.contains("AccessDenied") && cause.contains("temp/validate."), "{text}");
                 assert!(remedy.split('(').next().unwrap().contains(permission), "{permission}: {text}");
             }
-            fixture.proxy.heal();
+            fixture.proxy.clear_faults();
         }
     }
 
     pub(super) async fn an_unreachable_server_is_reported_with_its_address(fixture: Fixture) {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let location = S3Location { endpoint: Some(format!("http://{free}")), ..fixture.location.clone() };
-        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+        let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
         let start = Instant::now();
         let refused = Storage::open(&config).await.err().unwrap().to_string();
         assert!(refused.contains(&format!("check that http://{free} can be reached")), "{refused}");
@@ -352,7 +353,7 @@ mod tests {
 
     pub(super) async fn a_named_profile_is_used(fixture: Fixture) {
         let location = S3Location { profile: Some("other".into()), ..fixture.location.clone() };
-        let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+        let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
         let before = fixture.proxy.heads().len();
         Storage::open(&config).await.unwrap();
         let heads = fixture.proxy.heads().split_off(before);
@@ -375,7 +376,7 @@ mod tests {
                 enable_shared_config,
                 ..fixture.location.clone()
             };
-            let config = StorageConfig { locations: s3::places(&location), ..fixture.config.clone() };
+            let config = StorageConfig { locations: s3::locations(&location), ..fixture.config.clone() };
             let before = fixture.proxy.heads().len();
             Storage::open(&config).await.unwrap();
             let head = &fixture.proxy.heads()[before];
@@ -411,7 +412,7 @@ mod tests {
             {
                 assert!(got == content, "seed {seed}");
             }
-            fixture.proxy.heal();
+            fixture.proxy.clear_faults();
         }
         assert!(acknowledged > 12, "{acknowledged}");
     }

@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends one request and reads its answer. A connection closed without an announcement is an error too.
     pub(super) async fn send(&mut self, client: &Client, tally: &Tally) -> Result<Response, String> {
         let close = if client.keep_alive { "" } else { "Connection: close\r\n" };
-        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.wanted.path);
+        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{close}\r\n", client.file.path);
         with_timeout("sending", async {
             let sent = self.stream.write_all(request.as_bytes()).await;
             sent.and(self.stream.flush().await).map_err(|e| format!("not sent: {e}"))
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let announced = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let length = field("content-length").and_then(|value| value.parse::<u64>().ok());
         let length = length.ok_or_else(|| format!("an answer without a length: {head}"))?;
-        let mut reader = BodyReader::new(client.wanted.rate, tally);
+        let mut reader = BodyReader::new(client.file.rate, tally);
         while reader.bytes < length {
             if self.ahead.is_empty() {
                 self.more()

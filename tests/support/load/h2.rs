@@ -29,7 +29,7 @@ impl Connection {
         if self.sender.ready().await.is_err() {
             return self.ended().await.map(|()| None);
         }
-        let uri = format!("https://localhost{}", client.wanted.path);
+        let uri = format!("https://localhost{}", client.file.path);
         let request = http::Request::get(uri).body(Empty::new()).expect("a request");
         let sent = tokio::time::timeout(super::TIMEOUT, self.sender.try_send_request(request)).await;
         let response = match sent.map_err(|_| "no answer".to_owned())? {
@@ -46,7 +46,7 @@ impl Connection {
             return Err(format!("status {}", response.status()));
         }
         let mut body = response.into_body();
-        let mut reader = BodyReader::new(client.wanted.rate, tally);
+        let mut reader = BodyReader::new(client.file.rate, tally);
         loop {
             let frame = with_timeout("the body", async { Ok(body.frame().await) }).await?;
             match frame {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 /// Protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speech {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     Plain,
     /// HTTP/1.1 inside TLS.
@@ -25,7 +25,7 @@ pub(crate) enum Speech {
 
 /// A file that a client requests repeatedly, with its expected digest.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct ExpectedFile {
     pub(crate) path: String,
     pub(crate) sha256: String,
     /// Limit in bytes per second; `None` for no limit.
@@ -34,15 +34,15 @@ pub(crate) struct Wanted {
     pub(crate) small: bool,
 }
 
-impl Wanted {
+impl ExpectedFile {
     /// Expects this body at `path`.
-    pub(crate) fn new(path: &str, bytes: &[u8]) -> Wanted {
+    pub(crate) fn new(path: &str, bytes: &[u8]) -> ExpectedFile {
         let sha256 = hex::encode(Sha256::digest(bytes));
-        Wanted { path: path.to_owned(), sha256, rate: None, small: bytes.len() < 10_000 }
+        ExpectedFile { path: path.to_owned(), sha256, rate: None, small: bytes.len() < 10_000 }
     }
 
     /// Limits the rate, in bytes per second.
-    pub(crate) fn at(mut self, rate: u64) -> Wanted {
+    pub(crate) fn at(mut self, rate: u64) -> ExpectedFile {
         self.rate = Some(rate);
         self
     }
@@ -51,10 +51,10 @@ impl Wanted {
 /// One client.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    pub(crate) speech: Speech,
+    pub(crate) protocol: Protocol,
     /// Uses one connection until the server announces its end, otherwise a new one for each request.
     pub(crate) keep_alive: bool,
-    pub(crate) wanted: Wanted,
+    pub(crate) file: ExpectedFile,
     /// Time between an answer and the next request.
     pub(crate) pause: Duration,
 }
@@ -69,18 +69,18 @@ pub(crate) struct Target {
 
 /// The results of a load.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct LoadReport {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     /// Idle connections that the server closed before the client's next request.
-    pub(crate) over: u64,
+    pub(crate) idle_closed: u64,
     pub(crate) failures: Vec<String>,
     /// The longest times to the first byte of a small answer, including the time to connect; longest first.
     pub(crate) stalls: Vec<Duration>,
     pub(crate) took: Duration,
 }
 
-impl Outcome {
+impl LoadReport {
     /// Panics with the first 20 failures if a request failed.
     pub(crate) fn assert_none_failed(&self) {
         let (failed, some) =
@@ -97,13 +97,13 @@ impl Outcome {
             self.bytes / 1_000_000,
             self.took.as_secs_f64(),
             self.failures.len(),
-            self.over,
+            self.idle_closed,
         )
     }
 }
 
 /// A running load.
-pub(crate) struct Steady {
+pub(crate) struct Load {
     tally: Arc<Tally>,
     thread: std::thread::JoinHandle<()>,
     began: Instant,
@@ -114,9 +114,9 @@ struct Tally {
     stop: AtomicBool,
     requests: AtomicU64,
     bytes: AtomicU64,
-    slow_under_way: AtomicUsize,
+    slow_downloads: AtomicUsize,
     slow_bytes: AtomicU64,
-    over: AtomicU64,
+    idle_closed: AtomicU64,
     failures: Mutex<Vec<String>>,
     stalls: Mutex<Vec<Duration>>,
     /// Reference for the times in failures.
@@ -132,9 +132,9 @@ struct Response {
     announced: bool,
 }
 
-impl Steady {
+impl Load {
     /// Starts the clients.
-    pub(crate) fn start(target: Target, clients: Vec<Client>) -> Steady {
+    pub(crate) fn start(target: Target, clients: Vec<Client>) -> Load {
         let tally = Arc::new(Tally::default());
         let began = Instant::now();
         *tally.began.lock().expect("no panic holds it") = Some(began);
@@ -152,11 +152,11 @@ impl Steady {
                 }
             });
         });
-        Steady { tally, thread, began }
+        Load { tally, thread, began }
     }
 
     /// Number of answered requests.
-    pub(crate) fn answered(&self) -> u64 {
+    pub(crate) fn response_count(&self) -> u64 {
         self.tally.requests.load(Ordering::Acquire)
     }
 
@@ -171,8 +171,8 @@ impl Steady {
     }
 
     /// Number of current downloads with a rate.
-    pub(crate) fn slow_under_way(&self) -> usize {
-        self.tally.slow_under_way.load(Ordering::Acquire)
+    pub(crate) fn slow_downloads(&self) -> usize {
+        self.tally.slow_downloads.load(Ordering::Acquire)
     }
 
     /// Whether a request has failed.
@@ -181,15 +181,15 @@ impl Steady {
     }
 
     /// Waits until every client has stopped, and returns the results.
-    pub(crate) fn finish(self) -> Outcome {
+    pub(crate) fn finish(self) -> LoadReport {
         self.tally.stop.store(true, Ordering::Release);
         self.thread.join().expect("the load does not panic");
         let mut stalls = std::mem::take(&mut *self.tally.stalls.lock().expect("no panic holds it"));
         stalls.sort_unstable_by(|a, b| b.cmp(a));
-        Outcome {
+        LoadReport {
             requests: self.tally.requests.load(Ordering::Acquire),
             bytes: self.tally.bytes.load(Ordering::Acquire),
-            over: self.tally.over.load(Ordering::Acquire),
+            idle_closed: self.tally.idle_closed.load(Ordering::Acquire),
             failures: std::mem::take(&mut *self.tally.failures.lock().expect("no panic holds it")),
             stalls,
             took: self.began.elapsed(),
@@ -205,13 +205,15 @@ enum Connection {
 }
 
 impl Connection {
-    async fn open(target: &Target, speech: Speech) -> Result<Connection, String> {
+    async fn open(target: &Target, speech: Protocol) -> Result<Connection, String> {
         Ok(match speech {
-            Speech::Plain => Connection::Plain(h1::Connection::new(h1::connect(&target.http).await?)),
-            Speech::Tls => {
+            Protocol::Plain => Connection::Plain(h1::Connection::new(h1::connect(&target.http).await?)),
+            Protocol::Tls => {
                 Connection::Tls(Box::new(h1::Connection::new(h1::encrypt(target, b"http/1.1").await?)))
             }
-            Speech::Http2 => Connection::Http2(h2::Connection::new(h1::encrypt(target, b"h2").await?).await?),
+            Protocol::Http2 => {
+                Connection::Http2(h2::Connection::new(h1::encrypt(target, b"h2").await?).await?)
+            }
         })
     }
 
@@ -239,20 +241,20 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
     let mut count = 0;
     loop {
         let since = Instant::now();
-        let slow = client.wanted.rate.map(|_| Slow::begin(&tally));
+        let slow = client.file.rate.map(|_| Slow::begin(&tally));
         let result = loop {
             let mut reused = connection.take();
             if let Some(open) = &mut reused
                 && open.is_closed().await
             {
-                tally.over.fetch_add(1, Ordering::AcqRel);
+                tally.idle_closed.fetch_add(1, Ordering::AcqRel);
                 reused = None;
             }
             let open = match reused {
                 Some(open) => Ok(open),
                 None => {
                     count = 0;
-                    Connection::open(&target, client.speech).await
+                    Connection::open(&target, client.protocol).await
                 }
             };
             match open {
@@ -280,10 +282,10 @@ async fn run(number: usize, target: Target, client: Client, tally: Arc<Tally>) {
         let error = match result {
             Ok(response) => {
                 tally.bytes.fetch_add(response.bytes, Ordering::AcqRel);
-                if client.wanted.small {
+                if client.file.small {
                     tally.stall(response.first_byte.saturating_duration_since(since));
                 }
-                let (is, should) = (&response.sha256, &client.wanted.sha256);
+                let (is, should) = (&response.sha256, &client.file.sha256);
                 (is != should).then(|| format!("another body: {} bytes, sha256 {is}", response.bytes))
             }
             Err(error) => Some(error),
@@ -304,14 +306,14 @@ struct Slow<'a>(&'a Tally);
 
 impl<'a> Slow<'a> {
     fn begin(tally: &'a Tally) -> Slow<'a> {
-        tally.slow_under_way.fetch_add(1, Ordering::AcqRel);
+        tally.slow_downloads.fetch_add(1, Ordering::AcqRel);
         Slow(tally)
     }
 }
 
 impl Drop for Slow<'_> {
     fn drop(&mut self) {
-        self.0.slow_under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.slow_downloads.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -332,9 +334,9 @@ impl Tally {
         let mode = if client.keep_alive { "keep-alive" } else { "a new connection" };
         let failure = format!(
             "client {number} ({:?}, {mode}), {} of {}, number {nth} on its connection, wanted at {:.3} s, failed at {:.3} s: {error}",
-            client.speech,
-            if client.wanted.rate.is_some() { "slow download" } else { "request" },
-            client.wanted.path,
+            client.protocol,
+            if client.file.rate.is_some() { "slow download" } else { "request" },
+            client.file.path,
             since.duration_since(began).as_secs_f64(),
             began.elapsed().as_secs_f64(),
         );
@@ -382,12 +384,12 @@ async fn with_timeout<T>(what: &str, doing: impl Future<Output = Result<T, Strin
 }
 
 /// Clients with each protocol, with persistent and new connections, for each of `wanted`.
-pub(crate) fn mix(wanted: &[Wanted], pause: Duration) -> Vec<Client> {
+pub(crate) fn mix(wanted: &[ExpectedFile], pause: Duration) -> Vec<Client> {
     let mut clients = Vec::new();
-    for speech in [Speech::Plain, Speech::Tls, Speech::Http2] {
+    for speech in [Protocol::Plain, Protocol::Tls, Protocol::Http2] {
         for keep_alive in [true, false] {
             for wanted in wanted {
-                clients.push(Client { speech, keep_alive, wanted: wanted.clone(), pause });
+                clients.push(Client { protocol: speech, keep_alive, file: wanted.clone(), pause });
             }
         }
     }

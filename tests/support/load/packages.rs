@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Wanted;
+use super::ExpectedFile;
 use crate::support::http;
 use crate::support::server::add;
 use crate::support::tarball::Tarball;
@@ -21,7 +21,7 @@ pub(crate) fn repository(admin: &Path) {
 }
 
 /// Adds a package whose tarball has at least `bytes` bytes, and returns it as served at `host`.
-pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> Wanted {
+pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> ExpectedFile {
     let mut package = Tarball::new(name, "1.0");
     // A simple generator (xorshift), whose output gzip cannot compress.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ bytes as u64;
@@ -39,5 +39,5 @@ pub(crate) fn package(admin: &Path, host: &str, name: &str, bytes: usize) -> Wan
     let served = http::get(&format!("http://{host}{path}"));
     assert_eq!(served.status, 200);
     assert!(served.body.len() > bytes, "{}", served.body.len());
-    Wanted::new(&path, &served.body)
+    ExpectedFile::new(&path, &served.body)
 }

@@ -44,8 +44,8 @@ pub(crate) fn with_mounts(script: &str) -> Vec<String> {
     ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", &script].map(str::to_owned).to_vec()
 }
 
-/// [`with_command`] with a file system of 1 MB that is visible in the second process alone. Returns its directory; in the
-/// first process `None`: the test is finished.
+/// [`with_command`] with a file system of 1 MB that only the second process sees. Returns its directory; in the first
+/// process `None`: the test is finished.
 pub(crate) fn small_disk() -> Option<PathBuf> {
     with_mount("-t tmpfs -o size=1m")
 }

@@ -51,14 +51,14 @@ fn an_invalid_file_changes_nothing_and_the_error_names_it() {
         assert!(error.contains(&mirror.url()), "{what}: {error}");
         assert_eq!(vulnerabilities(&server), "RSEC-1", "{what}");
     }
-    let alerts = server.get("/__api__/alerts").json();
+    let alerts = server.job_alerts();
     assert_eq!(alerts[0]["name"], "sync:vulns");
     mirror.remove("main.tar.gz");
     assert!(server.sync_of("vulns").expect_err("the file is missing").contains("is not on the mirror"));
     mirror.put("main.tar.gz", archive(&[alpha("RSEC-1"), alpha("RSEC-2")]));
     assert!(server.sync_of("vulns").expect("a new archive").starts_with("2 advisories"));
     assert_eq!(vulnerabilities(&server), "RSEC-1 RSEC-2");
-    assert_eq!(server.get("/__api__/alerts").json(), json!([]));
+    assert_eq!(server.job_alerts(), json!([]));
 }
 
 #[test]

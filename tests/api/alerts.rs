@@ -8,7 +8,7 @@ use crate::support::server::Server;
 #[test]
 fn a_sync_that_failed_is_an_alert_after_a_restart_until_it_succeeds() {
     let mut server = Server::start();
-    let alerts = |server: &Server| server.get("/__api__/alerts").json();
+    let alerts = Server::job_alerts;
     assert_eq!(alerts(&server), json!([]));
     assert!(server.sync().is_err(), "there is no mirror");
     let first = alerts(&server);

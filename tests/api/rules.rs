@@ -46,13 +46,13 @@ fn without_rules_the_answer_names_the_command() {
     // No network access: the rules belong beside the directory of packages, and there are none.
     let message = server.sync_of("SysReqs").expect_err("no rules");
     assert!(message.contains("no-mirror/sysreqs"), "{message}");
-    assert_eq!(server.get("/__api__/alerts").json()[0]["name"], "sync:sysreqs");
+    assert_eq!(server.job_alerts()[0]["name"], "sync:sysreqs");
     folder(&server.dir().join("no-mirror/sysreqs"), &["zlib"]);
     assert!(
         server.sync_of("sysreqs").expect("rules").starts_with("1 rules of system requirements are in force")
     );
     assert_eq!(needed(&server), "zlib");
-    assert_eq!(server.get("/__api__/alerts").json(), json!([]));
+    assert_eq!(server.job_alerts(), json!([]));
 }
 
 #[test]

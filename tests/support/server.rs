@@ -183,6 +183,13 @@ impl Server {
         http::get(&self.url(path))
     }
 
+    /// The alerts of the API, without those of the machine's own file systems.
+    pub(crate) fn job_alerts(&self) -> serde_json::Value {
+        let mut alerts = self.get("/__api__/alerts").json();
+        alerts.as_array_mut().expect("a list").retain(|alert| alert["type"] == "job");
+        alerts
+    }
+
     /// The path of the admin socket.
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.dir.path().join("run/rstudio-pm.sock")

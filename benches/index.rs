@@ -7,16 +7,15 @@ use std::sync::Arc;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config;
 use rstudio_pm::db::{self, Db};
-use rstudio_pm::edit;
-use rstudio_pm::edit::{Actor, OnExisting};
+use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
 use rstudio_pm::jobs::{JobState, Jobs, Started};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Timestamp};
-use rstudio_pm::serve::Repositories;
-use rstudio_pm::serve::index::{Document, DocumentRequest};
+use rstudio_pm::serve::document::{Document, DocumentRequest};
+use rstudio_pm::serve::{self, Repositories};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::sync::Sync;
@@ -46,9 +45,14 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
         ("gz", Document::PackagesGz, Document::Packages),
         ("rds", Document::PackagesRds, Document::PackagesRds),
     ] {
-        let point = runtime.block_on(repositories(&state).point("bench", Snapshot::Latest)).expect("a point");
+        let point = runtime
+            .block_on(serve::point::resolve(&repositories(&state), "bench", Snapshot::Latest))
+            .expect("a point");
         let decoded = runtime
-            .block_on(repositories(&state).document(&DocumentRequest::new(point.clone(), plain.clone())))
+            .block_on(serve::index::document(
+                &repositories(&state),
+                &DocumentRequest::new(point.clone(), plain.clone()),
+            ))
             .expect("an index");
         let raw = folder.path().join("raw");
         std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
@@ -58,7 +62,10 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
             let repositories = repositories(&state);
             let (ours, _) = cpu::of(|| {
                 runtime
-                    .block_on(repositories.document(&DocumentRequest::new(point.clone(), document.clone())))
+                    .block_on(serve::index::document(
+                        &repositories,
+                        &DocumentRequest::new(point.clone(), document.clone()),
+                    ))
                     .expect("an index")
             });
             let tree = point.trees[0];

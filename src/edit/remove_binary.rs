@@ -12,7 +12,7 @@ use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
 use crate::model::language::Language;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform, Target};
-use crate::serve::binaries::runs_on;
+use crate::serve::binary_selector::runs_on;
 use crate::serve::{RepoError, find};
 use crate::state::State;
 

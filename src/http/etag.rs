@@ -4,7 +4,7 @@ use http::header::HeaderValue;
 
 use super::response::header_value;
 use crate::model::digest::Sha256;
-use crate::serve::file::Located;
+use crate::serve::located::Located;
 
 /// The `ETag` of generated content, by the digest of its decoded form; weak for a compressed form, whose bytes may differ
 /// between builds of the server.

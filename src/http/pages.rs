@@ -12,6 +12,7 @@ use super::response;
 use crate::catalog::Catalog;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
+use crate::serve;
 
 /// `/`: the list of repositories.
 #[must_use]
@@ -58,7 +59,7 @@ pub(super) async fn repository_page(
     snapshot: Snapshot,
     head: &RequestHead<'_>,
 ) -> Result<Response<Body>, Failure> {
-    let point = app.repositories.point(name, snapshot).await?;
+    let point = serve::point::resolve(&app.repositories, name, snapshot).await?;
     let catalog = app.state.catalog.get();
     let repo =
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;

@@ -4,12 +4,9 @@ use std::time::Instant;
 
 use http::{Request, Response};
 
-use super::admin;
 use super::base_url::RequestHead;
 use super::body::Body;
-use super::dispatch;
 use super::handler::Service;
-use super::host_header;
 use super::peer::Peer;
 use super::permission::Principal;
 use super::request_body::Incoming;
@@ -17,6 +14,7 @@ use super::request_log::{self, Arrival};
 use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
+use super::{admin, dispatch, host_header};
 
 /// The service on the network: everything but the admin API.
 #[derive(Clone)]

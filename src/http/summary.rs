@@ -8,6 +8,7 @@ use super::switch::Switch;
 use crate::control::Mode;
 use crate::db::DbError;
 use crate::model::time::Timestamp;
+use crate::serve;
 
 /// Maximum length in characters; the log has the full error.
 const MAX_CHARS: usize = 400;
@@ -87,7 +88,9 @@ async fn serves(app: &App) -> String {
     let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
     for source in catalog.sources.iter().filter(|source| subscribed.contains(&source.id)) {
-        packages += app.repositories.source_info(source.name.as_str()).await.map_or(0, |info| info.packages);
+        packages += serve::info::source(&app.repositories, source.name.as_str())
+            .await
+            .map_or(0, |info| info.packages);
     }
     let synced = match app.sync.last_success().await {
         Ok(Some(at)) => format!("cran synced {}", minute(at)),

@@ -3,11 +3,10 @@
 use super::destination::Destination;
 use super::error::OfflineError;
 use super::file::has_digest;
-use super::journal;
 use super::last_run::LastRun;
 use super::metadata::{self, FileValidators};
 use super::run::Run;
-use super::workers;
+use super::{journal, workers};
 use crate::bundle::{Product, SegmentRef};
 use crate::upstream::origin::bundle::Verified;
 

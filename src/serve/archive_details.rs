@@ -38,63 +38,61 @@ struct ArchiveDetails {
     readme: Option<(Sha256, Bytes)>,
 }
 
-impl Repositories {
-    /// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
-    /// is better than none.
-    pub(super) async fn read_archive_details(&self, closed: UnreadArchive) -> bool {
-        if closed.size > LARGEST || self.archives_read.get(&closed.release).is_some() {
-            return false;
-        }
-        // One at a time: each occupies a processor for a while.
-        let _one = self.archive_lock.lock().await;
-        if self.archives_read.get(&closed.release).is_some() {
-            return false;
-        }
-        self.archives_read.insert(closed.release, ());
-        match self.store_archive_details(closed).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::info!(release = %closed.release, error, "could not read the details of a package from its archive");
-                false
-            }
+/// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
+/// is better than none.
+pub(super) async fn read_once(repositories: &Repositories, closed: UnreadArchive) -> bool {
+    if closed.size > LARGEST || repositories.archives_read.get(&closed.release).is_some() {
+        return false;
+    }
+    // One at a time: each occupies a processor for a while.
+    let _one = repositories.archive_lock.lock().await;
+    if repositories.archives_read.get(&closed.release).is_some() {
+        return false;
+    }
+    repositories.archives_read.insert(closed.release, ());
+    match store(repositories, closed).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::info!(release = %closed.release, error, "could not read the details of a package from its archive");
+            false
         }
     }
+}
 
-    async fn store_archive_details(&self, closed: UnreadArchive) -> Result<(), String> {
-        let state = &self.state;
-        let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
-        let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
-        let ArchiveDetails { description, system_requirements, readme } =
-            read.map_err(|error| error.to_string())??;
-        // Keeps the clean-up from removing the README's blob before its row is written.
-        let _landing = self.fetches.blob_lock.read().await;
-        let blob_row = match readme {
-            None => None,
-            Some((sha256, text)) => {
-                let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
-                let key = Key::Readme(sha256);
-                state.storage.put(&key, text).await.map_err(|error| error.to_string())?;
-                let class = key.directory().to_owned();
-                Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
-            }
-        };
-        let more = system_requirements.is_some();
-        let row = ReleaseDescription { release: closed.release, description, system_requirements };
-        let written: Result<(), db::DbError> = state
-            .db
-            .write(move |c| {
-                if let Some(blob_row) = &blob_row {
-                    blob::insert(c, blob_row)?;
-                }
-                detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
-            })
-            .await;
-        written.map_err(|error| error.to_string())?;
-        if more {
-            state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
+async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(), String> {
+    let state = &repositories.state;
+    let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
+    let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    let ArchiveDetails { description, system_requirements, readme } =
+        read.map_err(|error| error.to_string())??;
+    // Keeps the clean-up from removing the README's blob before its row is written.
+    let _landing = repositories.fetches.blob_lock.read().await;
+    let blob_row = match readme {
+        None => None,
+        Some((sha256, text)) => {
+            let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
+            let key = Key::Readme(sha256);
+            state.storage.put(&key, text).await.map_err(|error| error.to_string())?;
+            let class = key.directory().to_owned();
+            Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
         }
-        Ok(())
+    };
+    let more = system_requirements.is_some();
+    let row = ReleaseDescription { release: closed.release, description, system_requirements };
+    let written: Result<(), db::DbError> = state
+        .db
+        .write(move |c| {
+            if let Some(blob_row) = &blob_row {
+                blob::insert(c, blob_row)?;
+            }
+            detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
+        })
+        .await;
+    written.map_err(|error| error.to_string())?;
+    if more {
+        state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
+    Ok(())
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, String> {

@@ -1,7 +1,6 @@
 //! Lists the binaries of a package by version, platform and time.
 
-use super::owner;
-use super::{RepoError, Repositories, find};
+use super::{RepoError, find, owner};
 use crate::catalog::BINARY_ROLE;
 use crate::config::platforms::{Distribution, Os};
 use crate::db::binary::Binary;
@@ -15,6 +14,7 @@ use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
 use crate::r::platform::{ANY_ARCH, Platform, Target};
 use crate::r::version;
+use crate::state::State;
 
 /// A binary of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,53 +47,42 @@ pub fn target(distribution: &Distribution) -> Target {
     }
 }
 
-impl Repositories {
-    /// Returns the distribution with this name or alias.
-    ///
-    /// # Errors
-    /// [`RepoError::Invalid`] when there is none; the error suggests the nearest name.
-    pub fn distribution(&self, name: &str) -> Result<Distribution, RepoError> {
-        find::distribution(&self.state.config.load().platforms, name).cloned()
-    }
+/// Returns the binaries of a package in a source, without removed ones: newest version first, then by platform,
+/// newest first.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown source, or the database.
+pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
+    let source = find::source(&state.catalog.get(), source)?.id;
+    let (lists, package) = (lists(state, &[source]), package.to_owned());
+    Ok(state.db.read(move |c| rows(c, &lists, &package)).await?)
+}
 
-    /// Returns the binaries of a package in a source, without removed ones: newest version first, then by platform,
-    /// newest first.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] for an unknown source, or the database.
-    pub async fn binaries_in_source(&self, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
-        let source = find::source(&self.state.catalog.get(), source)?.id;
-        let (lists, package) = (self.binary_lists(&[source]), package.to_owned());
-        Ok(self.state.db.read(move |c| rows(c, &lists, &package)).await?)
-    }
+/// Like [`in_source`], for the source that owns the package at a point.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when there is no such package, or the database.
+pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
+    let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
+    let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());
+    let found = state.db.read(move |c| {
+        let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, Language::R, &name)? else { return Ok(None) };
+        if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
+            return Ok(None);
+        }
+        let of: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
+        rows(c, &of, &name).map(Some)
+    });
+    let shown: String = package.chars().take(128).collect();
+    let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
+    found.await?.ok_or_else(none)
+}
 
-    /// Like [`Repositories::binaries_in_source`], for the source that owns the package at a point.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] when there is no such package, or the database.
-    pub async fn binaries_at(&self, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
-        let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
-        let (lists, trees, name) = (self.binary_lists(&sources), point.trees.clone(), package.to_owned());
-        let found = self.state.db.read(move |c| {
-            let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-            let Some(id) = db::package::by_name(c, Language::R, &name)? else { return Ok(None) };
-            if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
-                return Ok(None);
-            }
-            let of: Vec<BinaryListHead> =
-                lists.iter().copied().filter(|list| list.0 == tree.source).collect();
-            rows(c, &of, &name).map(Some)
-        });
-        let shown: String = package.chars().take(128).collect();
-        let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
-        found.await?.ok_or_else(none)
-    }
-
-    fn binary_lists(&self, sources: &[SourceId]) -> Vec<BinaryListHead> {
-        let catalog = self.state.catalog.get();
-        let of = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
-        of.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
-    }
+fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {
+    let catalog = state.catalog.get();
+    let of = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
+    of.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
 }
 
 /// The published head of a binary list.

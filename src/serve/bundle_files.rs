@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use sha2::Digest;
 
-use super::file::{FileBody, Located, OpenFile};
-use super::{RepoError, Repositories};
+use super::located::{FileBody, Located, OpenFile};
+use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
+use crate::state::State;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
 use crate::storage::{Content, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
@@ -78,96 +79,98 @@ impl AsRef<[u8]> for VerifiedBytes {
     }
 }
 
-impl Repositories {
-    /// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
-    pub(super) async fn open_in_bundle(
-        &self,
-        located: &Located,
-        range: Option<&Range<u64>>,
-    ) -> Result<Option<OpenFile>, RepoError> {
-        let Some((mirror, product)) = self.bundle_of(located) else { return Ok(None) };
-        let Some(digest) = located.sha256 else { return Ok(None) };
-        let cached = self.verified_files.small.get(&digest);
-        if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
-            return open_range(located, &cached.bytes, range).map(Some);
-        }
-        let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
-        let opened = self.open_bundle_file(located, &mirror, &path).await?;
-        let identity = FileIdentity::of(&opened.metadata);
-        if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
-            let open = open_range(located, &cached.bytes, range);
-            self.verified_files.small.insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
-            return open.map(Some);
-        }
-        if identity.size <= MAX_OBJECT_SIZE {
-            let bytes = self.read_small(located, digest, identity, opened).await?;
-            return open_range(located, &bytes, range).map(Some);
-        }
-        let compared = self.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
-        check_digest(located, digest, compared, &opened.path)?;
-        let wanted = checked_range(located, range, identity.size)?;
-        let content = blocking(move || crate::storage::content(opened.file, &opened.path, wanted)).await?;
-        let body = match content {
-            Content::Memory(bytes) => FileBody::Memory(bytes),
-            Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
-        };
-        Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
+/// Opens a file of a bundle; `None` when packages do not come from a bundle in a directory.
+///
+/// # Errors
+/// [`RepoError::NotFound`] when the bundle lacks it, [`RepoError::Damaged`] when it has another digest.
+pub(super) async fn open(
+    repositories: &Repositories,
+    located: &Located,
+    range: Option<&Range<u64>>,
+) -> Result<Option<OpenFile>, RepoError> {
+    let Some((mirror, product)) = bundles::of_file(repositories, located) else { return Ok(None) };
+    let Some(digest) = located.sha256 else { return Ok(None) };
+    let cached = repositories.verified_files.small.get(&digest);
+    if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
+        return open_range(located, &cached.bytes, range).map(Some);
     }
+    let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
+    let opened = open_file(&repositories.state, located, &mirror, &path).await?;
+    let identity = FileIdentity::of(&opened.metadata);
+    if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
+        let open = open_range(located, &cached.bytes, range);
+        repositories
+            .verified_files
+            .small
+            .insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
+        return open.map(Some);
+    }
+    if identity.size <= MAX_OBJECT_SIZE {
+        let bytes = read_small(repositories, located, digest, identity, opened).await?;
+        return open_range(located, &bytes, range).map(Some);
+    }
+    let compared =
+        repositories.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
+    check_digest(located, digest, compared, &opened.path)?;
+    let wanted = checked_range(located, range, identity.size)?;
+    let content = blocking(move || crate::storage::content(opened.file, &opened.path, wanted)).await?;
+    let body = match content {
+        Content::Memory(bytes) => FileBody::Memory(bytes),
+        Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
+    };
+    Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
+}
 
-    async fn open_bundle_file(
-        &self,
-        located: &Located,
-        mirror: &Mirror,
-        path: &str,
-    ) -> Result<InPlaceFile, RepoError> {
-        match mirror.open_in_place(path).await {
-            Ok(opened) => Ok(opened),
-            Err(UpstreamError::Missing(file)) => {
-                let what = format!("{} is not in the bundle that packages are served from", located.name);
-                tracing::warn!(
-                    %file,
-                    "{what}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
-                );
-                Err(RepoError::NotFound(what))
-            }
-            Err(source) => Err(RepoError::Upstream { source, retry_after: 60 }),
+async fn open_file(
+    _state: &State,
+    located: &Located,
+    mirror: &Mirror,
+    path: &str,
+) -> Result<InPlaceFile, RepoError> {
+    match mirror.open_in_place(path).await {
+        Ok(opened) => Ok(opened),
+        Err(UpstreamError::Missing(file)) => {
+            let what = format!("{} is not in the bundle that packages are served from", located.name);
+            tracing::warn!(
+                %file,
+                "{what}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
+            );
+            Err(RepoError::NotFound(what))
         }
+        Err(source) => Err(RepoError::Upstream { source, retry_after: 60 }),
     }
+}
 
-    /// Reads a small file. It is kept in memory when it is requested again.
-    async fn read_small(
-        &self,
-        located: &Located,
-        digest: Sha256,
-        identity: FileIdentity,
-        opened: InPlaceFile,
-    ) -> Result<Bytes, RepoError> {
-        let known = self.verified_files.files.get(&identity);
-        if let Some(known) = known {
-            check_digest(located, digest, known, &opened.path)?;
-        }
-        let (size, path) = (identity.size, opened.path.clone());
-        let (bytes, found, after) = blocking(move || {
-            let bytes = crate::storage::read_whole(&opened.file, &opened.path, &(0..size))?;
-            let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
-            let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
-            Ok((bytes, found, FileIdentity::of(&after)))
-        })
-        .await?;
-        // If the file changed while it was read, the next request verifies it again.
-        if after == identity {
-            self.verified_files.files.insert(identity.clone(), found);
-        }
-        check_digest(located, digest, found, &path)?;
-        if known.is_some() && after == identity {
-            let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
-            self.verified_files.small.insert(digest, cached);
-        }
-        Ok(bytes)
+/// Reads a small file. It is kept in memory when it is requested again.
+async fn read_small(
+    repositories: &Repositories,
+    located: &Located,
+    digest: Sha256,
+    identity: FileIdentity,
+    opened: InPlaceFile,
+) -> Result<Bytes, RepoError> {
+    let known = repositories.verified_files.files.get(&identity);
+    if let Some(known) = known {
+        check_digest(located, digest, known, &opened.path)?;
     }
+    let (size, path) = (identity.size, opened.path.clone());
+    let (bytes, found, after) = blocking(move || {
+        let bytes = crate::storage::read_whole(&opened.file, &opened.path, &(0..size))?;
+        let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
+        Ok((bytes, found, FileIdentity::of(&after)))
+    })
+    .await?;
+    // If the file changed while it was read, the next request verifies it again.
+    if after == identity {
+        repositories.verified_files.files.insert(identity.clone(), found);
+    }
+    check_digest(located, digest, found, &path)?;
+    if known.is_some() && after == identity {
+        let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
+        repositories.verified_files.small.insert(digest, cached);
+    }
+    Ok(bytes)
 }
 
 fn check_digest(located: &Located, digest: Sha256, found: Sha256, path: &Path) -> Result<(), RepoError> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::Repositories;
-use super::file::Located;
+use super::located::Located;
+use super::{Repositories, upstream};
 use crate::bundle::Product;
 use crate::catalog::Tree;
 use crate::config::Config;
@@ -47,57 +47,51 @@ impl BundleOrigin {
     }
 }
 
-impl Repositories {
-    /// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
-    /// served from storage.
-    pub(super) fn bundle_of(&self, located: &Located) -> Option<(Mirror, Product)> {
-        if located.stored || located.sha256.is_none() || !self.may_be_fetched(located) {
-            return None;
-        }
-        self.bundle_for(located.tree().tree, located.platform.as_ref())
+/// Returns the bundle and product that contain a file; `None` when packages come from elsewhere, or the file is
+/// served from storage.
+pub(super) fn of_file(repositories: &Repositories, located: &Located) -> Option<(Mirror, Product)> {
+    if located.stored || located.sha256.is_none() || !upstream::may_be_fetched(&repositories.state, located) {
+        return None;
     }
+    of_tree(repositories, located.tree().tree, located.platform.as_ref())
+}
 
-    /// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.
-    pub(super) fn bundle_for(&self, tree: TreeId, built: Option<&Platform>) -> Option<(Mirror, Product)> {
-        let bundles = self.bundles();
-        let part = self.state.catalog.get().tree(tree).and_then(Tree::part);
-        let (side, product) = match (built, part) {
-            (Some(platform), _) => (&bundles.cran, Product::Binaries(platform.to_string())),
-            (None, Some(part)) => (&bundles.bioconductor, Product::Bioconductor(part.version.to_string())),
-            (None, None) => (&bundles.cran, Product::Cran),
-        };
-        match side {
-            BundleOrigin::Bundle(mirror) => Some((mirror.clone(), product)),
-            BundleOrigin::Other | BundleOrigin::PlainDirectory => None,
-        }
+/// Returns the bundle that contains the files of a mirrored tree, or binaries for a platform.
+pub(super) fn of_tree(
+    repositories: &Repositories,
+    tree: TreeId,
+    built: Option<&Platform>,
+) -> Option<(Mirror, Product)> {
+    let bundles = current(repositories);
+    let part = repositories.state.catalog.get().tree(tree).and_then(Tree::part);
+    let (side, product) = match (built, part) {
+        (Some(platform), _) => (&bundles.cran, Product::Binaries(platform.to_string())),
+        (None, Some(part)) => (&bundles.bioconductor, Product::Bioconductor(part.version.to_string())),
+        (None, None) => (&bundles.cran, Product::Cran),
+    };
+    match side {
+        BundleOrigin::Bundle(mirror) => Some((mirror.clone(), product)),
+        BundleOrigin::Other | BundleOrigin::PlainDirectory => None,
     }
+}
 
-    /// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
-    #[must_use]
-    pub fn is_local(&self, located: &Located) -> bool {
-        located.stored || self.bundle_of(located).is_some()
+fn current(repositories: &Repositories) -> Arc<Bundles> {
+    let (config, upstream) = (repositories.state.config.load(), repositories.state.upstream.load());
+    if let Some(kept) = repositories.bundles.load_full()
+        && Arc::ptr_eq(&kept.config, &config)
+        && Arc::ptr_eq(&kept.upstream, &upstream)
+    {
+        return kept;
     }
-
-    fn bundles(&self) -> Arc<Bundles> {
-        let (config, upstream) = (self.state.config.load(), self.state.upstream.load());
-        if let Some(kept) = self.bundles.load_full()
-            && Arc::ptr_eq(&kept.config, &config)
-            && Arc::ptr_eq(&kept.upstream, &upstream)
-        {
-            return kept;
-        }
-        let bundles = Arc::new(Bundles {
-            cran: BundleOrigin::of(&upstream, &config.cran.url),
-            bioconductor: BundleOrigin::of(&upstream, &config.bioconductor.url),
-            config: Arc::clone(&config),
-            upstream: Arc::clone(&upstream),
-        });
-        if ![&bundles.cran, &bundles.bioconductor]
-            .iter()
-            .any(|side| matches!(side, BundleOrigin::PlainDirectory))
-        {
-            self.bundles.store(Some(Arc::clone(&bundles)));
-        }
-        bundles
+    let bundles = Arc::new(Bundles {
+        cran: BundleOrigin::of(&upstream, &config.cran.url),
+        bioconductor: BundleOrigin::of(&upstream, &config.bioconductor.url),
+        config: Arc::clone(&config),
+        upstream: Arc::clone(&upstream),
+    });
+    if ![&bundles.cran, &bundles.bioconductor].iter().any(|side| matches!(side, BundleOrigin::PlainDirectory))
+    {
+        repositories.bundles.store(Some(Arc::clone(&bundles)));
     }
+    bundles
 }

@@ -9,6 +9,7 @@ use crate::db::{detail, life};
 use crate::model::point::{Point, PointTree};
 use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
+use crate::state::State;
 
 /// The dependency graph of a point. Takes some megabytes for full-size CRAN.
 #[derive(Debug, Default)]
@@ -65,34 +66,31 @@ pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<Depe
 /// Points in the [`Cache`].
 pub(super) const CACHED: usize = 4;
 
-impl Repositories {
-    /// Returns the dependency graph of a point: read once, then cached.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn dependency_graph(&self, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
-        let key = (point.trees.clone(), self.state.detail_updates.load(Ordering::Acquire));
-        self.dependency_graphs.get_or_insert_async(&key, self.read_dependency_graph(&point.trees)).await
-    }
+/// Returns the dependency graph of a point: read once, then cached.
+///
+/// # Errors
+/// Those of the database.
+pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<DependencyGraph>, RepoError> {
+    let key = (point.trees.clone(), repositories.state.detail_updates.load(Ordering::Acquire));
+    repositories.dependency_graphs.get_or_insert_async(&key, read(&repositories.state, &point.trees)).await
+}
 
-    async fn read_dependency_graph(&self, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
-        let mut all = Vec::with_capacity(trees.len());
-        for tree in trees {
-            let PointTree { tree, seq, .. } = *tree;
-            let records = self.state.db.read(move |c| {
-                let records = life::listed(c, tree, seq)?;
-                let requirements = detail::requirements(c, tree, seq)?;
-                let undescribed =
-                    detail::without_detail(c, tree, seq)?.into_iter().map(|one| one.name).collect();
-                Ok(TreeRecords { records, requirements, undescribed })
-            });
-            all.push(records.await?);
-        }
-        let links = tokio::task::spawn_blocking(move || DependencyGraph::of(&all)).await;
-        links
-            .map(Arc::new)
-            .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
+async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
+    let mut all = Vec::with_capacity(trees.len());
+    for tree in trees {
+        let PointTree { tree, seq, .. } = *tree;
+        let records = state.db.read(move |c| {
+            let records = life::listed(c, tree, seq)?;
+            let requirements = detail::requirements(c, tree, seq)?;
+            let undescribed = detail::without_detail(c, tree, seq)?.into_iter().map(|one| one.name).collect();
+            Ok(TreeRecords { records, requirements, undescribed })
+        });
+        all.push(records.await?);
     }
+    let links = tokio::task::spawn_blocking(move || DependencyGraph::of(&all)).await;
+    links
+        .map(Arc::new)
+        .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
 }
 
 impl DependencyGraph {

@@ -4,79 +4,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
-use super::binaries::BinarySelector;
-use super::render::{self, ENCODER, EncodedDocument, RENDERER};
+use super::document::{Document, DocumentRequest, EncodedDocument, IndexForm};
+use super::render::{self, ENCODER};
 use super::{RepoError, Repositories};
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
 use crate::model::guarded::guarded;
-use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
-use crate::model::time::Timestamp;
 use crate::storage::{Key, StorageError};
-
-/// A rendered document of a point, such as an index.
-#[derive(Clone, Debug)]
-pub struct IndexForm {
-    /// SHA-256 of the decoded content; the ETag is derived from it.
-    pub content: Sha256,
-    /// The encoded bytes.
-    pub bytes: Bytes,
-    /// `Last-Modified`.
-    pub modified: Option<Timestamp>,
-}
-
-/// The generated documents of a point.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Document {
-    /// `src/contrib/PACKAGES`.
-    Packages,
-    /// `src/contrib/PACKAGES.gz`.
-    PackagesGz,
-    /// `src/contrib/PACKAGES.rds`.
-    PackagesRds,
-    /// `src/contrib/Meta/archive.rds`.
-    ArchiveRds,
-    /// `src/contrib/Meta/current.rds`.
-    CurrentRds,
-    /// `web/packages/packages.rds`: the details of all packages.
-    PackageDatabase {
-        /// The value of [`PendingState::described`](crate::state::State::described): details may be read after their packages
-        /// were published.
-        described: u64,
-    },
-    /// The valid empty index of a binary tree without binaries, in one of three forms.
-    Empty(IndexEncoding),
-    /// The index of a point with binaries.
-    Binaries(BinaryIndex),
-}
-
-/// An index with binaries, and the state of the binary lists it is made from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BinaryIndex {
-    /// The platform, and the instant that selects the binaries.
-    pub selector: BinarySelector,
-    /// True to include packages without a binary, as source packages.
-    pub full: bool,
-    /// The form.
-    pub form: IndexEncoding,
-    /// The head of each source's binary list.
-    pub heads: Vec<(SourceId, TreeId, Seq)>,
-}
-
-/// The forms of an index that is never stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the variants are named after the index files")]
-pub enum IndexEncoding {
-    Text,
-    Gz,
-    Rds,
-}
 
 /// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
 /// dates cannot evict `latest`.
@@ -166,243 +105,184 @@ impl Cache {
     }
 }
 
-/// A request for a document of a point, with its cache key.
-#[derive(Clone, Debug)]
-pub struct DocumentRequest {
-    point: Point,
-    document: Document,
-    key: String,
+/// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
+/// counted in whole KiB.
+#[must_use]
+pub fn document_bytes(repositories: &Repositories) -> usize {
+    MAX_MEMORY - (repositories.indexes.memory.available_permits() << 10)
 }
 
-impl DocumentRequest {
-    /// Creates a request.
-    #[must_use]
-    pub fn new(point: Point, document: Document) -> DocumentRequest {
-        DocumentRequest { key: key(&point, &document), point, document }
+/// The content digest of a document if it is already known: enough to answer 304 without rendering.
+pub async fn content_digest(
+    repositories: &Repositories,
+    wanted: &DocumentRequest,
+) -> Result<Option<Sha256>, RepoError> {
+    if let Document::Empty(_) = wanted.document {
+        return Ok(Some(empty(&wanted.document).content));
     }
-
-    /// The point.
-    #[must_use]
-    pub fn point(&self) -> &Point {
-        &self.point
+    let twin = wanted.twin().key;
+    for key in [&wanted.key, &twin] {
+        let Cache { current: newest, dated, databases, .. } = &repositories.indexes;
+        let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
+        if let Some(cached) = cached {
+            return Ok(Some(cached.encoded.content));
+        }
     }
+    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
+}
 
-    /// Which document of it.
-    #[must_use]
-    pub fn document(&self) -> &Document {
-        &self.document
+/// Returns a document from the cache or storage, or renders it.
+pub async fn document(
+    repositories: &Arc<Repositories>,
+    wanted: &DocumentRequest,
+) -> Result<IndexForm, RepoError> {
+    if let Document::Empty(_) = wanted.document {
+        return Ok(wanted.form(&empty(&wanted.document)));
     }
-
-    /// The document with the same content that is stored instead of this one.
-    fn twin(&self) -> DocumentRequest {
-        let twin = match self.document {
-            Document::Packages => Document::PackagesGz,
-            _ => return self.clone(),
-        };
-        DocumentRequest::new(self.point.clone(), twin)
+    let done = |held: &Arc<CachedDocument>| wanted.point.open || held.stored.load(Ordering::Relaxed);
+    if let Some(held) = forms(repositories, wanted).get(&wanted.key).filter(done) {
+        return Ok(wanted.form(&held.encoded));
     }
-
-    fn form(&self, encoded: &EncodedDocument) -> IndexForm {
-        IndexForm { content: encoded.content, bytes: encoded.bytes.clone(), modified: self.point.modified }
+    // In a separate task: a client that disconnects must not cancel what others wait for.
+    let (repo, task) = (Arc::clone(repositories), wanted.clone());
+    match tokio::spawn(async move { cached_document(&repo, &task).await }).await {
+        Ok(held) => Ok(wanted.form(&held?.encoded)),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }
 }
 
-impl Repositories {
-    /// The size of all documents in memory, in bytes: those in the cache and those that clients still read. Each is
-    /// counted in whole KiB.
-    #[must_use]
-    pub fn document_bytes(&self) -> usize {
-        MAX_MEMORY - (self.indexes.memory.available_permits() << 10)
+/// Returns the document from memory or storage, or renders it; once per key at a time.
+async fn cached_document(
+    repositories: &Arc<Repositories>,
+    wanted: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let DocumentRequest { point, document, key } = wanted;
+    let forms = forms(repositories, wanted);
+    let cached = forms.get_or_insert_async(key.as_str(), produce(repositories, wanted)).await?;
+    if point.open || cached.stored.load(Ordering::Relaxed) {
+        return Ok(cached);
     }
-
-    /// The content digest of a document if it is already known: enough to answer 304 without rendering.
-    pub async fn document_content(&self, wanted: &DocumentRequest) -> Result<Option<Sha256>, RepoError> {
-        if let Document::Empty(_) = wanted.document {
-            return Ok(Some(empty(&wanted.document).content));
-        }
-        let twin = wanted.twin().key;
-        for key in [&wanted.key, &twin] {
-            let Cache { current: newest, dated, databases, .. } = &self.indexes;
-            let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
-            if let Some(cached) = cached {
-                return Ok(Some(cached.encoded.content));
-            }
-        }
-        Ok(self.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
+    // Rendered while its point was open; the point was closed since.
+    if *document == Document::Packages {
+        document_boxed(repositories, wanted.twin()).await?;
+        cached.stored.store(true, Ordering::Relaxed);
+        return Ok(cached);
     }
+    let encoded = EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
+    let stored = Arc::new(store_document(repositories, key, encoded).await?);
+    forms.insert(key.clone(), stored.clone());
+    Ok(stored)
+}
 
-    /// Returns a document from the cache or storage, or renders it.
-    pub async fn document(self: &Arc<Self>, wanted: &DocumentRequest) -> Result<IndexForm, RepoError> {
-        if let Document::Empty(_) = wanted.document {
-            return Ok(wanted.form(&empty(&wanted.document)));
-        }
-        let done = |held: &Arc<CachedDocument>| wanted.point.open || held.stored.load(Ordering::Relaxed);
-        if let Some(held) = self.forms(wanted).get(&wanted.key).filter(done) {
-            return Ok(wanted.form(&held.encoded));
-        }
-        // In a separate task: a client that disconnects must not cancel what others wait for.
-        let (repo, task) = (Arc::clone(self), wanted.clone());
-        match tokio::spawn(async move { repo.cached_document(&task).await }).await {
-            Ok(held) => Ok(wanted.form(&held?.encoded)),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
-        }
-    }
-
-    /// Returns the document from memory or storage, or renders it; once per key at a time.
-    async fn cached_document(
-        self: &Arc<Self>,
-        wanted: &DocumentRequest,
-    ) -> Result<Arc<CachedDocument>, RepoError> {
-        let DocumentRequest { point, document, key } = wanted;
-        let forms = self.forms(wanted);
-        let cached = forms.get_or_insert_async(key.as_str(), self.produce(wanted)).await?;
-        if point.open || cached.stored.load(Ordering::Relaxed) {
-            return Ok(cached);
-        }
-        // Rendered while its point was open; the point was closed since.
-        if *document == Document::Packages {
-            self.document_boxed(wanted.twin()).await?;
-            cached.stored.store(true, Ordering::Relaxed);
-            return Ok(cached);
-        }
+async fn produce(
+    repositories: &Arc<Repositories>,
+    wanted: &DocumentRequest,
+) -> Result<Arc<CachedDocument>, RepoError> {
+    let DocumentRequest { point, document, key } = wanted;
+    repositories.indexes.check_memory()?;
+    if *document == Document::Packages {
+        // Only the compressed twin is rendered and stored.
+        let gz = document_boxed(repositories, wanted.twin()).await?;
+        let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
         let encoded =
-            EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
-        let stored = Arc::new(self.store_document(key, encoded).await?);
-        forms.insert(key.clone(), stored.clone());
-        Ok(stored)
+            repositories.indexes.reserve_memory(off_thread(move || render::gunzip(&packed)).await?)?;
+        return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(!point.open) }));
     }
-
-    async fn produce(self: &Arc<Self>, wanted: &DocumentRequest) -> Result<Arc<CachedDocument>, RepoError> {
-        let DocumentRequest { point, document, key } = wanted;
-        self.indexes.check_memory()?;
-        if *document == Document::Packages {
-            // Only the compressed twin is rendered and stored.
-            let gz = self.document_boxed(wanted.twin()).await?;
-            let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-            let encoded = self.indexes.reserve_memory(off_thread(move || render::gunzip(&packed)).await?)?;
-            return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(!point.open) }));
-        }
-        if let Some(encoded) = self.stored_document(key).await? {
-            let encoded = self.indexes.reserve_memory(encoded)?;
-            return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) }));
-        }
-        let encoded = self.indexes.reserve_memory(self.render(point, document).await?)?;
-        let cached = if point.open {
-            CachedDocument { encoded, stored: AtomicBool::new(false) }
-        } else {
-            self.store_document(key, encoded).await?
-        };
-        Ok(Arc::new(cached))
+    if let Some(encoded) = stored_document(repositories, key).await? {
+        let encoded = repositories.indexes.reserve_memory(encoded)?;
+        return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) }));
     }
-
-    /// Boxes the future, which is recursive between a document and its twin.
-    fn document_boxed(
-        self: &Arc<Self>,
-        wanted: DocumentRequest,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + '_>> {
-        Box::pin(async move { self.document(&wanted).await })
-    }
-
-    async fn render(&self, point: &Point, document: &Document) -> Result<EncodedDocument, RepoError> {
-        let permits = match document {
-            Document::PackageDatabase { .. } => &self.indexes.rendering_databases,
-            _ => &self.indexes.rendering,
-        };
-        let _permit = permits.acquire().await.ok();
-        let (trees, wanted) = (point.trees.clone(), document.clone());
-        let rows = self.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
-        let document = document.clone();
-        off_thread(move || render::encode(&document, &rows)).await
-    }
-
-    /// Reads the document that was stored under `key` once its point was closed.
-    async fn stored_document(&self, key: &str) -> Result<Option<EncodedDocument>, RepoError> {
-        let wanted = key.to_owned();
-        let Some(row) = self.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
-            return Ok(None);
-        };
-        let bytes = self.fetches.integrity.read_sound(&Key::Index(row.sha256)).await?;
-        if bytes.is_none() {
-            tracing::warn!(
-                key,
-                "a stored index is missing or damaged in class persistent; rendering it again"
-            );
-        }
-        Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
-    }
-
-    /// Stores the document of a closed point permanently: object first, row second. The first node to do so decides the
-    /// bytes. A storage error does not fail the request.
-    async fn store_document(&self, key: &str, encoded: EncodedDocument) -> Result<CachedDocument, RepoError> {
-        use sha2::Digest;
-        let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
-        if let Err(error) = self.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
-            tracing::warn!(key, %error, "could not store the index of a closed snapshot");
-            return Ok(CachedDocument { encoded, stored: AtomicBool::new(false) });
-        }
-        let row = Rendered {
-            key: key.to_owned(),
-            content: encoded.content,
-            encoder: ENCODER.to_owned(),
-            sha256,
-            size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
-            created_at: (self.state.clock)(),
-        };
-        let first = self.state.db.write(move |c| db::rendered::put(c, &row)).await?;
-        let encoded = match if first { None } else { self.stored_document(key).await? } {
-            Some(stored) => self.indexes.reserve_memory(stored)?,
-            None => encoded,
-        };
-        Ok(CachedDocument { encoded, stored: AtomicBool::new(true) })
-    }
-
-    /// Selects the cache of a document: current, dated, or package databases.
-    fn forms(&self, wanted: &DocumentRequest) -> &Forms {
-        let DocumentRequest { point, document, .. } = wanted;
-        if let Document::PackageDatabase { .. } = document {
-            return &self.indexes.databases;
-        }
-        let catalog = self.state.catalog.get();
-        let newest = point.trees.iter().all(|tree| {
-            catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
-        });
-        if newest { &self.indexes.current } else { &self.indexes.dated }
-    }
+    let encoded =
+        repositories.indexes.reserve_memory(render_document(repositories, point, document).await?)?;
+    let cached = if point.open {
+        CachedDocument { encoded, stored: AtomicBool::new(false) }
+    } else {
+        store_document(repositories, key, encoded).await?
+    };
+    Ok(Arc::new(cached))
 }
 
-/// The cache key: everything a document is made from. Equal keys give equal decoded bytes, permanently.
-fn key(point: &Point, document: &Document) -> String {
-    use std::fmt::Write;
-    let mut key = format!("{RENDERER}/{}/", name(document));
-    for tree in &point.trees {
-        write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
-    }
-    if let Document::PackageDatabase { described } = document {
-        write!(key, "/{described}").expect("a String takes every write");
-    }
-    if let Document::Binaries(BinaryIndex { selector: builds, full, form, heads }) = document {
-        let what = if *full { "all" } else { "built" };
-        write!(key, "/{}/{what}/{form:?}/{}", builds.platform, builds.until.0)
-            .expect("a String takes every write");
-        for (_, tree, seq) in heads {
-            write!(key, "/{tree}@{seq}").expect("a String takes every write");
-        }
-    }
-    key
+/// Boxes the future, which is recursive between a document and its twin.
+fn document_boxed(
+    repositories: &Arc<Repositories>,
+    wanted: DocumentRequest,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + '_>> {
+    Box::pin(async move { document(repositories, &wanted).await })
 }
 
-fn name(document: &Document) -> &'static str {
-    match document {
-        Document::Packages => "PACKAGES",
-        Document::PackagesGz => "PACKAGES.gz",
-        Document::PackagesRds => "PACKAGES.rds",
-        Document::ArchiveRds => "archive.rds",
-        Document::CurrentRds => "current.rds",
-        Document::PackageDatabase { .. } => "packages.rds",
-        Document::Empty(_) => "empty",
-        Document::Binaries(_) => "builds",
+async fn render_document(
+    repositories: &Repositories,
+    point: &Point,
+    document: &Document,
+) -> Result<EncodedDocument, RepoError> {
+    let permits = match document {
+        Document::PackageDatabase { .. } => &repositories.indexes.rendering_databases,
+        _ => &repositories.indexes.rendering,
+    };
+    let _permit = permits.acquire().await.ok();
+    let (trees, wanted) = (point.trees.clone(), document.clone());
+    let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
+    let document = document.clone();
+    off_thread(move || render::encode(&document, &rows)).await
+}
+
+/// Reads the document that was stored under `key` once its point was closed.
+async fn stored_document(
+    repositories: &Repositories,
+    key: &str,
+) -> Result<Option<EncodedDocument>, RepoError> {
+    let wanted = key.to_owned();
+    let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
+        return Ok(None);
+    };
+    let bytes = repositories.fetches.integrity.read_sound(&Key::Index(row.sha256)).await?;
+    if bytes.is_none() {
+        tracing::warn!(key, "a stored index is missing or damaged in class persistent; rendering it again");
     }
+    Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
+}
+
+/// Stores the document of a closed point permanently: object first, row second. The first node to do so decides the
+/// bytes. A storage error does not fail the request.
+async fn store_document(
+    repositories: &Repositories,
+    key: &str,
+    encoded: EncodedDocument,
+) -> Result<CachedDocument, RepoError> {
+    use sha2::Digest;
+    let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
+    if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
+        tracing::warn!(key, %error, "could not store the index of a closed snapshot");
+        return Ok(CachedDocument { encoded, stored: AtomicBool::new(false) });
+    }
+    let row = Rendered {
+        key: key.to_owned(),
+        content: encoded.content,
+        encoder: ENCODER.to_owned(),
+        sha256,
+        size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
+        created_at: (repositories.state.clock)(),
+    };
+    let first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
+    let encoded = match if first { None } else { stored_document(repositories, key).await? } {
+        Some(stored) => repositories.indexes.reserve_memory(stored)?,
+        None => encoded,
+    };
+    Ok(CachedDocument { encoded, stored: AtomicBool::new(true) })
+}
+
+/// Selects the cache of a document: current, dated, or package databases.
+fn forms<'a>(repositories: &'a Repositories, wanted: &DocumentRequest) -> &'a Forms {
+    let DocumentRequest { point, document, .. } = wanted;
+    if let Document::PackageDatabase { .. } = document {
+        return &repositories.indexes.databases;
+    }
+    let catalog = repositories.state.catalog.get();
+    let newest = point.trees.iter().all(|tree| {
+        catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
+    });
+    if newest { &repositories.indexes.current } else { &repositories.indexes.dated }
 }
 
 fn empty(document: &Document) -> EncodedDocument {
@@ -459,18 +339,5 @@ mod tests {
         cache.check_memory().expect("one is free");
         drop((second, third));
         assert_eq!(cache.memory.available_permits(), 3 << 10);
-    }
-
-    #[test]
-    fn a_key_contains_order_steps_and_document() {
-        use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
-        use crate::model::point::PointTree;
-        let tree = |tree, seq| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };
-        let point = |trees| Point { repo: RepoId(1), trees, open: false, modified: None };
-        let ab = point(vec![tree(1, -3), tree(2, 7)]);
-        let ba = point(vec![tree(2, 7), tree(1, -3)]);
-        assert_eq!(key(&ab, &Document::PackagesGz), "1/PACKAGES.gz/1@-3,2@7,");
-        assert_ne!(key(&ab, &Document::PackagesGz), key(&ba, &Document::PackagesGz));
-        assert_ne!(key(&ab, &Document::PackagesGz), key(&ab, &Document::PackagesRds));
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::archive_details::UnreadArchive;
-use super::{RepoError, Repositories, find, owner};
+use super::readmes::README_LIMIT;
+use super::{RepoError, Repositories, archive_details, find, listing, owner, point, readmes, upstream};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
 use crate::config::StorageClass;
@@ -16,6 +17,7 @@ use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
 use crate::model::time::{Day, Timestamp};
+use crate::state::State;
 use crate::storage::Key;
 
 /// The details of one package at a point.
@@ -69,118 +71,109 @@ pub struct SourceInfo {
     pub repos: Vec<String>,
 }
 
-/// The longest README that is returned, in bytes.
-pub(super) const README_LIMIT: u64 = 1 << 20;
-
-impl Repositories {
-    /// Returns the details of a package at a point: of its listed version, or of `version`.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`].
-    pub async fn package_detail(
-        &self,
-        point: &Point,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<PackageDetail, RepoError> {
-        let mut found = self.read_detail(point, name, version).await?;
-        if let Some(closed) = found.as_ref().and_then(|found| found.unread)
-            && self.read_archive_details(closed).await
-        {
-            found = self.read_detail(point, name, version).await?;
+/// Returns the details of a package at a point: of its listed version, or of `version`.
+///
+/// # Errors
+/// [`RepoError::NotFound`].
+pub async fn package(
+    repositories: &Repositories,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+) -> Result<PackageDetail, RepoError> {
+    let mut found = read_detail(&repositories.state, point, name, version).await?;
+    if let Some(closed) = found.as_ref().and_then(|found| found.unread)
+        && archive_details::read_once(repositories, closed).await
+    {
+        found = read_detail(&repositories.state, point, name, version).await?;
+    }
+    let Some(PackageFacts { mut detail, readme, unfetched, .. }) = found else {
+        let name: String = name.chars().take(128).collect();
+        return Err(RepoError::NotFound(format!("Package '{name}' not found")));
+    };
+    detail.readme = match (readme, unfetched) {
+        (Some(sha256), _) => stored_readme(repositories, sha256).await?,
+        (None, Some(file)) if upstream::has_mirror(&repositories.state, detail.source) => {
+            readmes::read(repositories, detail.tree, file).await
         }
-        let Some(PackageFacts { mut detail, readme, unfetched, .. }) = found else {
-            let name: String = name.chars().take(128).collect();
-            return Err(RepoError::NotFound(format!("Package '{name}' not found")));
-        };
-        detail.readme = match (readme, unfetched) {
-            (Some(sha256), _) => self.readme(sha256).await?,
-            (None, Some(file)) if self.has_mirror(detail.source) => {
-                self.bundled_readme(detail.tree, file).await
-            }
-            (None, _) => None,
-        };
-        Ok(detail)
-    }
+        (None, _) => None,
+    };
+    Ok(detail)
+}
 
-    async fn read_detail(
-        &self,
-        point: &Point,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<Option<PackageFacts>, RepoError> {
-        let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
-        let read = self.state.db.read(move |c| {
-            let mut found = detail(c, &trees, &wanted, version.as_deref())?;
-            if let Some(PackageFacts { detail, .. }) = &mut found {
-                let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
-                let texts = db::detail::descriptions(c, &ids)?;
-                detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
-            }
-            Ok(found)
-        });
-        Ok(read.await?)
-    }
-
-    /// Like [`Repositories::package_detail`], for many packages with optional versions; `None` for those that the point does
-    /// not have. Without READMEs.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn package_details(
-        &self,
-        point: &Point,
-        wanted: Vec<(String, Option<String>)>,
-    ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
-        let trees = point.trees.clone();
-        let read = self.state.db.read(move |c| {
-            let of = |(name, version): &(String, Option<String>)| {
-                Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
-            };
-            wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
-        });
-        Ok(read.await?)
-    }
-
-    async fn readme(&self, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
-        let key = Key::Readme(sha256);
-        if self.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
-            return Ok(None);
+async fn read_detail(
+    state: &State,
+    point: &Point,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Option<PackageFacts>, RepoError> {
+    let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+    let read = state.db.read(move |c| {
+        let mut found = detail(c, &trees, &wanted, version.as_deref())?;
+        if let Some(PackageFacts { detail, .. }) = &mut found {
+            let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
+            let texts = db::detail::descriptions(c, &ids)?;
+            detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
         }
-        Ok(self.fetches.integrity.read_sound(&key).await?.map(|text| text.to_vec()))
-    }
+        Ok(found)
+    });
+    Ok(read.await?)
+}
 
-    /// Returns a source and a summary of its current content.
-    pub async fn source_info(&self, name: &str) -> Result<SourceInfo, RepoError> {
-        let catalog = self.state.catalog.get();
-        let source = find::source(&catalog, name)?.clone();
-        let (point, id) = (self.source_point(name)?, source.id);
-        let packages = self.package_count(&point).await?;
-        let last = self.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
-        let users = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
-        Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
-    }
+/// Like [`package`], for many packages with optional versions; `None` for those that the point does not have. Without
+/// READMEs.
+///
+/// # Errors
+/// Those of the database.
+pub async fn packages(
+    state: &State,
+    point: &Point,
+    wanted: Vec<(String, Option<String>)>,
+) -> Result<Vec<Option<PackageDetail>>, RepoError> {
+    let trees = point.trees.clone();
+    let read = state.db.read(move |c| {
+        let of = |(name, version): &(String, Option<String>)| {
+            Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
+        };
+        wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
+    });
+    Ok(read.await?)
+}
 
-    /// Returns the transactions of a source, newest first.
-    pub async fn source_transactions(&self, source: SourceId, limit: usize) -> Result<Vec<Tx>, RepoError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        Ok(self.state.db.read(move |c| db::tx::list(c, source, limit)).await?)
+async fn stored_readme(repositories: &Repositories, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
+    let key = Key::Readme(sha256);
+    if repositories.state.storage.size(&key).await?.is_none_or(|size| size > README_LIMIT) {
+        return Ok(None);
     }
+    Ok(repositories.fetches.integrity.read_sound(&key).await?.map(|text| text.to_vec()))
+}
 
-    /// Returns the repository with this name or number.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`], which suggests the nearest name.
-    pub fn repository<'a>(&self, catalog: &'a Catalog, repo: &str) -> Result<&'a Repository, RepoError> {
-        find::repo(catalog, repo)
-    }
+/// Returns a source and a summary of its current content.
+pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInfo, RepoError> {
+    let catalog = repositories.state.catalog.get();
+    let source = find::source(&catalog, name)?.clone();
+    let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
+    let packages = listing::package_count(repositories, &point).await?;
+    let last = repositories.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
+    let users = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
+    Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
+}
 
-    /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
-    /// Every other day is answered with the last change before it.
-    pub fn snapshot_days(&self, repo: &str) -> Result<Vec<Day>, RepoError> {
-        let catalog = self.state.catalog.get();
-        Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (self.state.clock)()))
-    }
+/// Returns the transactions of a source, newest first.
+pub async fn source_transactions(
+    state: &State,
+    source: SourceId,
+    limit: usize,
+) -> Result<Vec<Tx>, RepoError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(state.db.read(move |c| db::tx::list(c, source, limit)).await?)
+}
+
+/// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
+/// Every other day is answered with the last change before it.
+pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError> {
+    let catalog = state.catalog.get();
+    Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (state.clock)()))
 }
 
 /// The days on which the content of `repo` changed, newest first.

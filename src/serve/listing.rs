@@ -108,34 +108,36 @@ pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 /// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
 pub(super) const CACHED: usize = 8;
 
-impl Repositories {
-    /// Returns a page of the packages listed at a point.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn package_list(&self, point: &Point, query: PackageQuery) -> Result<PackagePage, RepoError> {
-        let names = self.names(point).await?;
-        let (total, shown) = names.page(&query, &point.trees);
+/// Returns a page of the packages listed at a point.
+///
+/// # Errors
+/// Those of the database.
+pub async fn packages(
+    repositories: &Repositories,
+    point: &Point,
+    query: PackageQuery,
+) -> Result<PackagePage, RepoError> {
+    let names = cached_names(repositories, point).await?;
+    let (total, shown) = names.page(&query, &point.trees);
+    let trees = point.trees.clone();
+    let packages = repositories.state.db.read(move |c| rows(c, &trees, &shown)).await?;
+    Ok(PackagePage { total, packages })
+}
+
+/// Returns the number of packages a point lists.
+///
+/// # Errors
+/// Those of the database.
+pub async fn package_count(repositories: &Repositories, point: &Point) -> Result<usize, RepoError> {
+    Ok(cached_names(repositories, point).await?.0.len())
+}
+
+async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<Names>, RepoError> {
+    let read = async {
         let trees = point.trees.clone();
-        let packages = self.state.db.read(move |c| rows(c, &trees, &shown)).await?;
-        Ok(PackagePage { total, packages })
-    }
-
-    /// Returns the number of packages a point lists.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn package_count(&self, point: &Point) -> Result<usize, RepoError> {
-        Ok(self.names(point).await?.0.len())
-    }
-
-    async fn names(&self, point: &Point) -> Result<Arc<Names>, RepoError> {
-        let read = async {
-            let trees = point.trees.clone();
-            Ok::<_, RepoError>(Arc::new(Names(self.state.db.read(move |c| names(c, &trees)).await?)))
-        };
-        self.name_lists.get_or_insert_async(&point.trees, read).await
-    }
+        Ok::<_, RepoError>(Arc::new(Names(repositories.state.db.read(move |c| names(c, &trees)).await?)))
+    };
+    repositories.name_lists.get_or_insert_async(&point.trees, read).await
 }
 
 impl Names {

@@ -1,7 +1,7 @@
 //! Resolves a repository's name and a snapshot to a point; closes finished days when needed.
 
 use super::{RepoError, Repositories, find};
-use crate::catalog::resolve::{Unresolved, resolve};
+use crate::catalog::resolve::{self, Unresolved};
 use crate::catalog::{Catalog, Repository, Subscription};
 use crate::db;
 use crate::model::ids::RepoId;
@@ -11,95 +11,94 @@ use crate::model::snapshot::Snapshot;
 use crate::model::source::SourceKind;
 use crate::model::time::{SECOND, Timestamp};
 use crate::r::bioconductor::{Part, Version};
+use crate::state::State;
 
-impl Repositories {
-    /// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
-    /// finished day: closing the day is a write, after which no node with a slow clock can publish into it.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
-    pub async fn point(&self, repo: &str, snapshot: Snapshot) -> Result<Point, RepoError> {
-        self.point_of(repo, None, snapshot).await
-    }
+/// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
+/// finished day: closing the day is a write, after which no node with a slow clock can publish into it.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
+pub async fn resolve(
+    repositories: &Repositories,
+    repo: &str,
+    snapshot: Snapshot,
+) -> Result<Point, RepoError> {
+    resolve_part(repositories, repo, None, snapshot).await
+}
 
-    /// Like [`Repositories::point`], for a part of a Bioconductor repository: its release if none is named.
-    ///
-    /// # Errors
-    /// Also [`RepoError::NotFound`] for a part of a repository of another type.
-    pub async fn point_of(
-        &self,
-        repo: &str,
-        part: Option<Part>,
-        snapshot: Snapshot,
-    ) -> Result<Point, RepoError> {
-        let now = (self.state.clock)();
-        let catalog = self.state.catalog.get();
-        let point = resolve_in(&catalog, repo, part, snapshot, now)?;
-        match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
-            None => Ok(point),
-            Some(end) => {
-                self.close_day(end).await;
-                resolve_in(&self.state.catalog.get(), repo, part, snapshot, now)
-            }
+/// Like [`resolve`], for a part of a Bioconductor repository: its release if none is named.
+///
+/// # Errors
+/// Also [`RepoError::NotFound`] for a part of a repository of another type.
+pub async fn resolve_part(
+    repositories: &Repositories,
+    repo: &str,
+    part: Option<Part>,
+    snapshot: Snapshot,
+) -> Result<Point, RepoError> {
+    let now = (repositories.state.clock)();
+    let catalog = repositories.state.catalog.get();
+    let point = resolve_in(&catalog, repo, part, snapshot, now)?;
+    match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
+        None => Ok(point),
+        Some(end) => {
+            close_day(repositories, end).await;
+            resolve_in(&repositories.state.catalog.get(), repo, part, snapshot, now)
         }
     }
+}
 
-    /// Returns the newest state of a source, as a point of no repository; without trees if nothing was published.
-    pub fn source_point(&self, source: &str) -> Result<Point, RepoError> {
-        self.source_point_of(source, None)
+/// Returns the newest state of a source, or of a version of Bioconductor, as a point of no repository; without trees
+/// if nothing was published. Of Bioconductor, its release if no version is named.
+///
+/// # Errors
+/// [`RepoError::NotFound`]; [`RepoError::Unresolved`] for a version that was never published.
+pub fn of_source(state: &State, source: &str, version: Option<Version>) -> Result<Point, RepoError> {
+    let catalog = state.catalog.get();
+    let source = find::source(&catalog, source)?;
+    let part = match source.kind {
+        SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::whole),
+        _ => None,
+    };
+    if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
+        return Err(Unresolved::NoPart(part).into());
     }
+    let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
+    let heads = trees.filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
+    let heads: Vec<_> = heads.collect();
+    Ok(Point {
+        repo: RepoId(0),
+        open: true,
+        modified: heads.iter().map(|(_, step)| step.at).max(),
+        trees: heads
+            .iter()
+            .map(|(tree, step)| PointTree { source: source.id, tree: *tree, seq: step.seq })
+            .collect(),
+    })
+}
 
-    /// Like [`Repositories::source_point`], for a version of Bioconductor: its release if none is named.
-    ///
-    /// # Errors
-    /// Also [`RepoError::Unresolved`] for a version that was never published.
-    pub fn source_point_of(&self, source: &str, version: Option<Version>) -> Result<Point, RepoError> {
-        let catalog = self.state.catalog.get();
-        let source = find::source(&catalog, source)?;
-        let part = match source.kind {
-            SourceKind::Bioconductor => version.or_else(|| catalog.bioconductor_release()).map(Part::whole),
-            _ => None,
-        };
-        if let Some(part) = part.filter(|part| !catalog.bioconductor_versions().contains(&part.version)) {
-            return Err(Unresolved::NoPart(part).into());
-        }
-        let trees = catalog.subscribed_trees(Subscription::to(source.id), part);
-        let heads = trees.filter_map(|tree| Some((tree.id, *tree.steps.last()?)));
-        let heads: Vec<_> = heads.collect();
-        Ok(Point {
-            repo: RepoId(0),
-            open: true,
-            modified: heads.iter().map(|(_, step)| step.at).max(),
-            trees: heads
-                .iter()
-                .map(|(tree, step)| PointTree { source: source.id, tree: *tree, seq: step.seq })
-                .collect(),
-        })
+/// Closes all finished days; the scheduled job calls it at 00:00:05 UTC.
+pub async fn close_finished_days(repositories: &Repositories) {
+    close_day(repositories, (repositories.state.clock)().day().start()).await;
+}
+
+/// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
+/// open, which is slower for clients but correct.
+async fn close_day(repositories: &Repositories, end: Timestamp) {
+    let mut failed = repositories.day_closing.lock().await;
+    let now = (repositories.state.clock)();
+    let soon = failed.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
+    if soon || repositories.state.catalog.get().is_closed(end) {
+        return;
     }
-
-    /// Closes all finished days; the scheduled job calls it at 00:00:05 UTC.
-    pub async fn close_finished_days(&self) {
-        self.close_day((self.state.clock)().day().start()).await;
-    }
-
-    /// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
-    /// open, which is slower for clients but correct.
-    async fn close_day(&self, end: Timestamp) {
-        let mut failed = self.day_closing.lock().await;
-        let now = (self.state.clock)();
-        let soon = failed.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
-        if soon || self.state.catalog.get().is_closed(end) {
-            return;
-        }
-        let closed = self.state.db.write(move |c| db::clock::close_day(c, end)).await;
-        let result = match closed {
-            Ok(_) => self.state.catalog.refresh(&self.state.db).await,
-            Err(error) => Err(error),
-        };
-        *failed = result.is_err().then_some(now);
-        if let Err(error) = result {
-            tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
-        }
+    let closed = repositories.state.db.write(move |c| db::clock::close_day(c, end)).await;
+    let result = match closed {
+        Ok(_) => repositories.state.catalog.refresh(&repositories.state.db).await,
+        Err(error) => Err(error),
+    };
+    *failed = result.is_err().then_some(now);
+    if let Err(error) = result {
+        tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
     }
 }
 
@@ -148,5 +147,5 @@ fn resolve_in(
         }
         (RepoKind::Bioconductor, Some(_)) | (RepoKind::R | RepoKind::Python, None) => part,
     };
-    Ok(resolve(catalog, repo, part, snapshot, now)?)
+    Ok(resolve::resolve(catalog, repo, part, snapshot, now)?)
 }

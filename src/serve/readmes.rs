@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::Repositories;
-use super::info::README_LIMIT;
+use super::{Repositories, bundles};
 use crate::model::digest::Sha256;
 use crate::model::ids::TreeId;
 use crate::storage::memory_cache::MemoryCache;
+
+/// The longest README that is returned, in bytes.
+pub(super) const README_LIMIT: u64 = 1 << 20;
 
 /// Cached READMEs, and the last error.
 #[derive(Default)]
@@ -17,40 +19,38 @@ pub(super) struct ReadmeCache {
     last_error: Mutex<String>,
 }
 
-impl Repositories {
-    /// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: an answer without a
-    /// README is better than none.
-    pub(super) async fn bundled_readme(&self, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
-        let (mirror, product) = self.bundle_for(tree, None)?;
-        let known = || self.readmes.texts.get(&file);
-        let text = match known() {
-            Some(text) => text,
-            None => {
-                // One at a time: each occupies a processor for a while.
-                let _one = self.archive_lock.lock().await;
-                match known() {
-                    Some(text) => text,
-                    None => {
-                        let read = mirror.readme(&product, file).await;
-                        let read = read.map_err(|error| self.log_readme_error(&error.to_string())).ok()?;
-                        let text = read.filter(|text| text.len() as u64 <= README_LIMIT);
-                        // The allocation is exactly as large as the text.
-                        let text = Bytes::from(text.unwrap_or_default().into_bytes().into_boxed_slice());
-                        self.readmes.texts.insert(file, text.clone());
-                        text
-                    }
+/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: an answer without a
+/// README is better than none.
+pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
+    let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
+    let known = || repositories.readmes.texts.get(&file);
+    let text = match known() {
+        Some(text) => text,
+        None => {
+            // One at a time: each occupies a processor for a while.
+            let _one = repositories.archive_lock.lock().await;
+            match known() {
+                Some(text) => text,
+                None => {
+                    let read = mirror.readme(&product, file).await;
+                    let read = read.map_err(|error| log_error(repositories, &error.to_string())).ok()?;
+                    let text = read.filter(|text| text.len() as u64 <= README_LIMIT);
+                    // The allocation is exactly as large as the text.
+                    let text = Bytes::from(text.unwrap_or_default().into_bytes().into_boxed_slice());
+                    repositories.readmes.texts.insert(file, text.clone());
+                    text
                 }
             }
-        };
-        (!text.is_empty()).then(|| text.to_vec())
-    }
-
-    /// Logs an error once, not for each package.
-    fn log_readme_error(&self, error: &str) {
-        let mut last = self.readmes.last_error.lock();
-        if *last != error {
-            tracing::warn!(error, "could not read READMEs of the bundle; packages are shown without them");
-            error.clone_into(&mut last);
         }
+    };
+    (!text.is_empty()).then(|| text.to_vec())
+}
+
+/// Logs an error once, not for each package.
+fn log_error(repositories: &Repositories, error: &str) {
+    let mut last = repositories.readmes.last_error.lock();
+    if *last != error {
+        tracing::warn!(error, "could not read READMEs of the bundle; packages are shown without them");
+        error.clone_into(&mut last);
     }
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-use super::file::Located;
+use super::located::Located;
 use super::{RepoError, Repositories};
 use crate::config::platforms::Platforms;
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::db::discovered_binary::{self, DiscoveredBinary};
 use crate::model::ids::{ReleaseId, SourceId};
 use crate::r::platform::{Platform, Target};
+use crate::state::State;
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Cached answers of the servers; a binary that exists is recorded in the database as well.
@@ -58,104 +59,102 @@ struct Server {
     folder: String,
 }
 
-impl Repositories {
-    /// Whether any server is asked for each binary: then a binary may appear where there was none before.
-    #[must_use]
-    pub fn probes_binary_servers(&self) -> bool {
-        let config = self.state.config.load();
-        config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
-    }
+/// Whether any server is asked for each binary: then a binary may appear where there was none before.
+#[must_use]
+pub fn probes_servers(state: &State) -> bool {
+    let config = state.config.load();
+    config.cran.binaries.iter().any(|url| matches!(url.style, BinaryStyle::Negotiated { .. }))
+}
 
-    /// Returns a binary that is in no list: one discovered before, or one that a server has now.
-    ///
-    /// # Errors
-    /// [`RepoError::Upstream`] when no server answered, or the database.
-    pub(super) async fn remote_binary(
-        &self,
-        source: &Located,
-        platform: &Platform,
-    ) -> Result<Option<Located>, RepoError> {
-        if source.source() != SourceId::CRAN || !self.probes_binary_servers() {
-            return Ok(None);
+/// Returns a binary that is in no list: one discovered before, or one that a server has now.
+///
+/// # Errors
+/// [`RepoError::Upstream`] when no server answered, or the database.
+pub(super) async fn find(
+    repositories: &Repositories,
+    source: &Located,
+    platform: &Platform,
+) -> Result<Option<Located>, RepoError> {
+    if source.source() != SourceId::CRAN || !probes_servers(&repositories.state) {
+        return Ok(None);
+    }
+    let config = repositories.state.config.load_full();
+    let (_, release) = source.release();
+    if let Some(found) = discovered(&repositories.state, release, platform).await? {
+        return Ok(Some(source.with_discovered_binary(found, platform)));
+    }
+    let key = (release, platform.clone());
+    if repositories.binary_probes.get(&key).is_some_and(|answer| answer.is_expired()) {
+        repositories.binary_probes.remove(&key);
+    }
+    // Concurrent callers wait for the same answer.
+    let asked = repositories.binary_probes.get_or_insert_async(&key, async {
+        let servers = servers(&repositories.state, &config.cran.binaries, &config.platforms, platform)?;
+        let said = probe(&servers, source, platform).await;
+        if let ProbeResult::Available(locator) = &said {
+            record_discovered(&repositories.state, release, platform, source, locator.clone()).await?;
         }
-        let config = self.state.config.load_full();
-        let (_, release) = source.release();
-        if let Some(found) = self.discovered_binary(release, platform).await? {
-            return Ok(Some(source.with_discovered_binary(found, platform)));
+        Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result: said })
+    });
+    match asked.await?.result {
+        ProbeResult::Available(_) => {
+            let found = discovered(&repositories.state, release, platform).await?;
+            Ok(found.map(|found| source.with_discovered_binary(found, platform)))
         }
-        let key = (release, platform.clone());
-        if self.binary_probes.get(&key).is_some_and(|answer| answer.is_expired()) {
-            self.binary_probes.remove(&key);
-        }
-        // Concurrent callers wait for the same answer.
-        let asked = self.binary_probes.get_or_insert_async(&key, async {
-            let servers = self.binary_servers(&config.cran.binaries, &config.platforms, platform)?;
-            let said = probe(&servers, source, platform).await;
-            if let ProbeResult::Available(locator) = &said {
-                self.record_discovered(release, platform, source, locator.clone()).await?;
-            }
-            Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result: said })
-        });
-        match asked.await?.result {
-            ProbeResult::Available(_) => {
-                let found = self.discovered_binary(release, platform).await?;
-                Ok(found.map(|found| source.with_discovered_binary(found, platform)))
-            }
-            ProbeResult::NotFound => Ok(None),
-            ProbeResult::Failed(error) => {
-                Err(RepoError::Upstream { source: error, retry_after: FAILURE_TTL.as_secs() })
-            }
+        ProbeResult::NotFound => Ok(None),
+        ProbeResult::Failed(error) => {
+            Err(RepoError::Upstream { source: error, retry_after: FAILURE_TTL.as_secs() })
         }
     }
+}
 
-    pub(super) async fn discovered_binary(
-        &self,
-        release: ReleaseId,
-        platform: &Platform,
-    ) -> Result<Option<DiscoveredBinary>, RepoError> {
-        let stored = platform.to_stored(Some(platform.arch));
-        Ok(self.state.db.read(move |c| discovered_binary::get(c, release, &stored)).await?)
-    }
+pub(super) async fn discovered(
+    state: &State,
+    release: ReleaseId,
+    platform: &Platform,
+) -> Result<Option<DiscoveredBinary>, RepoError> {
+    let stored = platform.to_stored(Some(platform.arch));
+    Ok(state.db.read(move |c| discovered_binary::get(c, release, &stored)).await?)
+}
 
-    async fn record_discovered(
-        &self,
-        release: ReleaseId,
-        platform: &Platform,
-        source: &Located,
-        locator: String,
-    ) -> Result<(), RepoError> {
-        let stored = platform.to_stored(Some(platform.arch));
-        let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
-        let now = (self.state.clock)();
-        let write = self.state.db.write(move |c| {
-            discovered_binary::insert(c, SourceId::CRAN, (release, &stored), (&name, &locator), now)
-        });
-        Ok(write.await?)
-    }
+async fn record_discovered(
+    state: &State,
+    release: ReleaseId,
+    platform: &Platform,
+    source: &Located,
+    locator: String,
+) -> Result<(), RepoError> {
+    let stored = platform.to_stored(Some(platform.arch));
+    let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
+    let now = (state.clock)();
+    let write = state.db.write(move |c| {
+        discovered_binary::insert(c, SourceId::CRAN, (release, &stored), (&name, &locator), now)
+    });
+    Ok(write.await?)
+}
 
-    fn binary_servers(
-        &self,
-        urls: &[BinaryUrl],
-        platforms: &Platforms,
-        platform: &Platform,
-    ) -> Result<Vec<Server>, RepoError> {
-        let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
-        let away = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
-        let upstream = self.state.upstream.load();
-        let mut servers = Vec::new();
-        for BinaryUrl { base, style } in urls {
-            let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
-            // The other server may use another name for it.
-            let spelt = distribution.as_deref().unwrap_or(name);
-            if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
-                continue;
-            }
-            let mirror = upstream.mirror(base).map_err(away)?;
-            let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(away)?;
-            servers.push(Server { mirror, folder: format!("__linux__/{spelt}/{snapshot}") });
+fn servers(
+    state: &State,
+    urls: &[BinaryUrl],
+    platforms: &Platforms,
+    platform: &Platform,
+) -> Result<Vec<Server>, RepoError> {
+    let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
+    let away = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
+    let upstream = state.upstream.load();
+    let mut servers = Vec::new();
+    for BinaryUrl { base, style } in urls {
+        let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
+        // The other server may use another name for it.
+        let spelt = distribution.as_deref().unwrap_or(name);
+        if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
+            continue;
         }
-        Ok(servers)
+        let mirror = upstream.mirror(base).map_err(away)?;
+        let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(away)?;
+        servers.push(Server { mirror, folder: format!("__linux__/{spelt}/{snapshot}") });
     }
+    Ok(servers)
 }
 
 /// Asks each server in turn, at the address of the source package and at its alternative (current or archived).

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use libdeflater::{CompressionError, CompressionLvl, Compressor};
 use sha2::Digest;
 
-use super::binaries::{BinarySelector, pick};
-use super::index::{BinaryIndex, Document, IndexEncoding};
+use super::binary_selector::{BinarySelector, pick};
+use super::document::{BinaryIndex, Document, EncodedDocument, IndexEncoding};
 use crate::db::binary::Binary;
 use crate::db::life::{FileInfo, ListedRelease};
 use crate::db::{self, Conn, DbError};
@@ -24,8 +24,6 @@ use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_met
 use crate::r::rds::matrix::{matrix, write_matrix};
 use crate::r::version;
 
-/// Part of every key; must be raised when the same rows give other decoded bytes than before.
-pub(super) const RENDERER: u32 = 1;
 /// The encoder of the bytes, as recorded in `rendered.encoder`.
 pub(super) const ENCODER: &str = "libdeflate-6";
 
@@ -35,15 +33,6 @@ const SLACK: usize = 4 << 10;
 const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are left out, in bytes: three times that of CRAN.
 const MAX_DETAILS: usize = 160 << 20;
-
-/// An encoded document.
-#[derive(Debug)]
-pub(super) struct EncodedDocument {
-    /// SHA-256 of the decoded content.
-    pub content: Sha256,
-    /// The encoded bytes.
-    pub bytes: Bytes,
-}
 
 /// The rows of a document.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::archive_details::UnreadArchive;
 use super::dependency_graph::DependencyGraph;
-use super::{RepoError, Repositories};
+use super::{RepoError, Repositories, archive_details, dependency_graph};
 use crate::config::{Platforms, StorageClass};
 use crate::db::detail;
 use crate::model::point::{Point, PointTree};
@@ -25,57 +25,59 @@ pub struct Requirements {
     links: Arc<DependencyGraph>,
 }
 
-impl Repositories {
-    /// Loads the data for the system requirements on a system, which is named as clients do. Where requirements are
-    /// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
-    ///
-    /// # Errors
-    /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
-    pub async fn requirements(
-        &self,
-        point: &Point,
-        distribution: &str,
-        release: &str,
-        roots: Option<&[String]>,
-    ) -> Result<Requirements, RepoError> {
-        let system = find_system(&self.state.config.load().platforms, distribution, release)?;
-        let rules = self.state.rules.wait().await.ok_or(RepoError::NoRules)?;
-        let system = rules.resolve_system(&system);
-        let mut links = self.dependency_graph(point).await?;
-        let is_more = {
-            let unknown: HashSet<&str> = match roots {
-                None => links.undescribed().collect(),
-                Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
-            };
-            !unknown.is_empty() && self.read_stored_archives(point, &unknown).await?
+/// Loads the data for the system requirements on a system, which is named as clients do. Where requirements are
+/// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
+///
+/// # Errors
+/// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
+pub async fn of_point(
+    repositories: &Repositories,
+    point: &Point,
+    distribution: &str,
+    release: &str,
+    roots: Option<&[String]>,
+) -> Result<Requirements, RepoError> {
+    let system = find_system(&repositories.state.config.load().platforms, distribution, release)?;
+    let rules = repositories.state.rules.wait().await.ok_or(RepoError::NoRules)?;
+    let system = rules.resolve_system(&system);
+    let mut links = dependency_graph::of_point(repositories, point).await?;
+    let is_more = {
+        let unknown: HashSet<&str> = match roots {
+            None => links.undescribed().collect(),
+            Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
         };
-        if is_more {
-            links = self.dependency_graph(point).await?;
-        }
-        Ok(Requirements { rules, system, links })
+        !unknown.is_empty() && read_stored_archives(repositories, point, &unknown).await?
+    };
+    if is_more {
+        links = dependency_graph::of_point(repositories, point).await?;
     }
+    Ok(Requirements { rules, system, links })
+}
 
-    /// Reads the stored archives of these packages; returns true when more is known now.
-    async fn read_stored_archives(&self, point: &Point, names: &HashSet<&str>) -> Result<bool, RepoError> {
-        let (deadline, mut is_more) = (Instant::now() + READ_TIME, false);
-        for PointTree { tree, seq, .. } in point.trees.iter().copied() {
-            let stored = self.state.db.read(move |c| detail::stored_without_detail(c, tree, seq)).await?;
-            for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
-                if Instant::now() > deadline {
-                    break;
-                }
-                is_more |= match unread_archive(one) {
-                    Some(closed) => self.read_archive_details(closed).await,
-                    None => false,
-                };
+/// Reads the stored archives of these packages; returns true when more is known now.
+async fn read_stored_archives(
+    repositories: &Repositories,
+    point: &Point,
+    names: &HashSet<&str>,
+) -> Result<bool, RepoError> {
+    let (deadline, mut is_more) = (Instant::now() + READ_TIME, false);
+    for PointTree { tree, seq, .. } in point.trees.iter().copied() {
+        let stored = repositories.state.db.read(move |c| detail::stored_without_detail(c, tree, seq)).await?;
+        for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
+            if Instant::now() > deadline {
+                break;
             }
+            is_more |= match unread_archive(one) {
+                Some(closed) => archive_details::read_once(repositories, closed).await,
+                None => false,
+            };
         }
-        if is_more {
-            // The count must rise even for packages without requirements: they are known now.
-            self.state.detail_updates.fetch_add(1, Ordering::Release);
-        }
-        Ok(is_more)
     }
+    if is_more {
+        // The count must rise even for packages without requirements: they are known now.
+        repositories.state.detail_updates.fetch_add(1, Ordering::Release);
+    }
+    Ok(is_more)
 }
 
 fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::Repositories;
 use crate::advisory::{Ecosystem, Finding, Index};
 use crate::catalog::Catalog;
 use crate::model::ids::SourceId;
 use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
+use crate::state::State;
 
 /// The data to look up vulnerabilities for one answer.
 pub struct Vulnerabilities {
@@ -17,12 +17,10 @@ pub struct Vulnerabilities {
     now: Timestamp,
 }
 
-impl Repositories {
-    /// Returns the current advisories; waits while they are being loaded at the start.
-    pub async fn vulnerabilities(&self) -> Vulnerabilities {
-        let index = self.state.advisories.wait().await;
-        Vulnerabilities { index, catalog: self.state.catalog.get(), now: (self.state.clock)() }
-    }
+/// Returns the current advisories; waits while they are being loaded at the start.
+pub async fn current(state: &State) -> Vulnerabilities {
+    let index = state.advisories.wait().await;
+    Vulnerabilities { index, catalog: state.catalog.get(), now: (state.clock)() }
 }
 
 impl Vulnerabilities {

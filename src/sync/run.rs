@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SyncError;
 use super::apply::{self, SyncTransaction, ValidatorUpdates};
-use super::bundle_digests;
 use super::existing::ExistingSource;
 use super::fetch::{FILES, IndexFile, IndexFiles, Reader, Revalidation, no_index};
 use super::index_files::{
@@ -14,6 +12,7 @@ use super::index_files::{
 };
 use super::plan::Plan;
 use super::task::SyncTrigger;
+use super::{SyncError, bundle_digests};
 use crate::db::clock::Publish;
 use crate::db::tx::TxKind;
 use crate::db::upstream::StoredValidators;

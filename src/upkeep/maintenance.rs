@@ -3,19 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::Upkeep;
-use super::ownership;
-use super::scrub;
 use super::scrub::ScrubLimits;
-use super::sweep;
 use super::sweep::SweepOptions;
+use super::{Upkeep, ownership, scrub, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
-use crate::serve::RepoError;
-use crate::serve::index::{Document, DocumentRequest};
+use crate::serve::document::{Document, DocumentRequest};
+use crate::serve::{self, RepoError};
 
 /// The delay after midnight UTC, in microseconds, in which transactions begun before midnight complete.
 const AFTER_MIDNIGHT: i64 = 5 * SECOND;
@@ -51,7 +48,7 @@ pub async fn run(upkeep: &Upkeep) {
 
 /// The work of one night.
 pub async fn run_night(upkeep: &Upkeep) {
-    upkeep.repositories.close_finished_days().await;
+    serve::point::close_finished_days(&upkeep.repositories).await;
     let yesterday = Timestamp((upkeep.state.clock)().day().start().0 - 1).day();
     let names: Vec<String> = upkeep
         .state
@@ -89,9 +86,9 @@ async fn clean_up(upkeep: &Upkeep, asked: &SweepOptions) {
 }
 
 async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Result<(), RepoError> {
-    let point = upkeep.repositories.point(repo, snapshot).await?;
+    let point = serve::point::resolve(&upkeep.repositories, repo, snapshot).await?;
     for document in PRERENDERED {
-        upkeep.repositories.document(&DocumentRequest::new(point.clone(), document)).await?;
+        serve::index::document(&upkeep.repositories, &DocumentRequest::new(point.clone(), document)).await?;
     }
     Ok(())
 }

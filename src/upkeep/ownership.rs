@@ -6,9 +6,7 @@
 
 use futures_util::future::join_all;
 
-use super::Upkeep;
-use super::damaged;
-use super::unmarked;
+use super::{Upkeep, damaged, unmarked};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::storage_class::StorageClassRow;

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Upkeep;
-use super::lease;
-use super::references;
+use super::{Upkeep, lease, references};
 use crate::db;
 use crate::fetch::integrity::IntegrityCheck;
 use crate::jobs::lease::Lease;

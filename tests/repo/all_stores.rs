@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use rstudio_pm::edit;
-use rstudio_pm::edit::{AddStatus, OnExisting, RemoveScope};
+use rstudio_pm::edit::{self, AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::file::FileBody;
-use rstudio_pm::serve::index::{Document, IndexForm};
+use rstudio_pm::serve::document::{Document, IndexForm};
+use rstudio_pm::serve::located::FileBody;
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
@@ -80,8 +79,9 @@ pub(super) async fn fetched(
 ) -> Option<Vec<u8>> {
     let point = point(backend, "all", snapshot).await;
     let file = format!("{package}_{version}.tar.gz");
-    let located = backend.repositories.locate(&point, package, version, &file, false).await.ok()?;
-    let open = backend.repositories.open(&located, None).await.expect("stored bytes");
+    let located =
+        serve::file::locate(&backend.repositories, &point, package, version, &file, false).await.ok()?;
+    let open = serve::file::open(&backend.repositories, &located, None).await.expect("stored bytes");
     Some(match open.body {
         FileBody::Memory(bytes) => bytes.to_vec(),
         FileBody::Stream(mut stream) => {
@@ -129,7 +129,10 @@ async fn scenario(stores: Stores) {
     // A closed day: the same bytes after ten transactions and a restart without the memory cache.
     backend.advance_to_noon("2024-03-02");
     assert!(
-        !backend.repositories.point("all", Snapshot::Date(day("2024-03-01"))).await.expect("a point").open
+        !serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-01")))
+            .await
+            .expect("a point")
+            .open
     );
     let before = forms(&backend, "2024-03-01").await;
     for number in 0..9 {
@@ -147,7 +150,7 @@ async fn scenario(stores: Stores) {
     assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.1").await.is_some());
     let closed = point(&backend, "all", "2024-03-01").await;
     let detail =
-        backend.repositories.package_detail(&closed, "internalpkg", None).await.expect("the package");
+        serve::info::package(&backend.repositories, &closed, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
     // Names are unique, and a clean-up removes nothing that is referred to.

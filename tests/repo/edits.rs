@@ -1,7 +1,6 @@
 //! Sources, repositories and subscriptions: refused edits, their reasons and remedies.
 
-use rstudio_pm::edit;
-use rstudio_pm::edit::{OnExisting, RepoEdit};
+use rstudio_pm::edit::{self, OnExisting, RepoEdit};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::serve::RepoError;

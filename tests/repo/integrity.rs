@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::edit::{AddStatus, OnExisting};
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::file::OpenFile;
-use rstudio_pm::serve::index::Document;
+use rstudio_pm::serve::document::Document;
+use rstudio_pm::serve::located::OpenFile;
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::Area;
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{ScrubLimits, ScrubResult};
@@ -40,8 +40,9 @@ fn flip(object: &PathBuf) {
 
 async fn open(backend: &Backend) -> Result<OpenFile, RepoError> {
     let point = point(backend, "all", "latest").await;
-    let located = backend.repositories.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    backend.repositories.open(&located, None).await
+    let located =
+        serve::file::locate(&backend.repositories, &point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    serve::file::open(&backend.repositories, &located, None).await
 }
 
 async fn damaged(backend: &Backend) -> usize {
@@ -78,8 +79,9 @@ async fn a_damaged_local_package_is_not_served_and_is_moved_aside() {
 /// As HEAD does.
 async fn check(backend: &Backend) -> Result<(), RepoError> {
     let point = point(backend, "all", "latest").await;
-    let located = backend.repositories.locate(&point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
-    backend.repositories.check(&located).await
+    let located =
+        serve::file::locate(&backend.repositories, &point, "alpha", "1.0", "alpha_1.0.tar.gz", false).await?;
+    serve::file::check(&backend.repositories, &located).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
 use rstudio_pm::model::time::{SECOND, Timestamp};
-use rstudio_pm::serve::RepoError;
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::ScrubLimits;
@@ -61,10 +61,11 @@ async fn objects_that_rows_name_and_storage_lacks_are_an_alert_until_they_are_re
 
 async fn open(backend: &Backend, version: &str) -> Result<(), RepoError> {
     let (point, file) = (point(backend, "all", "latest").await, format!("alpha_{version}.tar.gz"));
-    let located =
-        backend.repositories.locate(&point, "alpha", version, &file, false).await.expect("a package");
-    let checked = backend.repositories.check(&located).await;
-    let opened = backend.repositories.open(&located, None).await.map(drop);
+    let located = serve::file::locate(&backend.repositories, &point, "alpha", version, &file, false)
+        .await
+        .expect("a package");
+    let checked = serve::file::check(&backend.repositories, &located).await;
+    let opened = serve::file::open(&backend.repositories, &located, None).await.map(drop);
     assert_eq!(checked.is_ok(), opened.is_ok(), "{checked:?} {opened:?}");
     opened
 }
@@ -91,8 +92,9 @@ async fn a_lost_package_is_recorded_when_it_is_requested_until_it_is_restored() 
 async fn object_of(backend: &Backend, package: &str, version: &str) -> PathBuf {
     let point = point(backend, "all", "latest").await;
     let file = format!("{package}_{version}.tar.gz");
-    let located =
-        backend.repositories.locate(&point, package, version, &file, false).await.expect("a package");
+    let located = serve::file::locate(&backend.repositories, &point, package, version, &file, false)
+        .await
+        .expect("a package");
     let path = Key::Package(CLASS, located.sha256.expect("a digest")).path();
     backend.folder().join("data/packages").join(path)
 }

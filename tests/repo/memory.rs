@@ -14,7 +14,8 @@ use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
 use rstudio_pm::logs::{AccessLog, ServiceLog};
-use rstudio_pm::serve::index::Document;
+use rstudio_pm::serve;
+use rstudio_pm::serve::document::Document;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::usage::Usage;
 
@@ -110,11 +111,11 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
     assert!(all > BUDGET * 5 / 4, "{all} bytes do not exceed the budget");
     // The last answer may still be in transmission.
     let mut tries = 0;
-    while backend.repositories.document_bytes() > BUDGET && tries < 500 {
+    while serve::index::document_bytes(&backend.repositories) > BUDGET && tries < 500 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         tries += 1;
     }
-    let held = backend.repositories.document_bytes();
+    let held = serve::index::document_bytes(&backend.repositories);
     assert!(held <= BUDGET, "{held} of {all} bytes are in memory");
     assert!(held > 0, "nothing is in the cache: the test measures nothing");
 }

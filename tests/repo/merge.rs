@@ -1,8 +1,8 @@
 //! Several sources in one repository: the first source with a name provides it, in every document and address.
 
-use rstudio_pm::edit;
-use rstudio_pm::edit::{OnExisting, RemoveScope};
-use rstudio_pm::serve::index::Document;
+use rstudio_pm::edit::{self, OnExisting, RemoveScope};
+use rstudio_pm::serve;
+use rstudio_pm::serve::document::Document;
 
 use super::{archived, index, listing};
 use crate::support::backend::{Backend, actor};
@@ -31,9 +31,9 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
     assert_eq!(archived(&backend, "all", "latest").await, ["internalpkg/internalpkg_0.9.tar.gz"]);
     let latest = super::point(&backend, "all", "latest").await;
     let detail =
-        backend.repositories.package_detail(&latest, "internalpkg", None).await.expect("the package");
+        serve::info::package(&backend.repositories, &latest, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.release.version, "1.0");
-    assert!(backend.repositories.package_detail(&latest, "internalpkg", Some("99.0")).await.is_err());
+    assert!(serve::info::package(&backend.repositories, &latest, "internalpkg", Some("99.0")).await.is_err());
     let current = index(&backend, "all", "latest", Document::CurrentRds).await;
     let rows = rstudio_pm::r::rds::archive_meta::read_current_meta(
         current.bytes.as_ref(),

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve;
+use rstudio_pm::serve::document::{Document, DocumentRequest, IndexForm};
 
 use crate::support::backend::Backend;
 
@@ -40,12 +41,14 @@ async fn listing(backend: &Backend, repo: &str, snapshot: &str) -> String {
 
 async fn point(backend: &Backend, repo: &str, snapshot: &str) -> Point {
     let snapshot: Snapshot = snapshot.parse().expect("a snapshot");
-    backend.repositories.point(repo, snapshot).await.expect("a point")
+    serve::point::resolve(&backend.repositories, repo, snapshot).await.expect("a point")
 }
 
 async fn index(backend: &Backend, repo: &str, snapshot: &str, document: Document) -> IndexForm {
     let point = point(backend, repo, snapshot).await;
-    backend.repositories.document(&DocumentRequest::new(point, document)).await.expect("a document")
+    serve::index::document(&backend.repositories, &DocumentRequest::new(point, document))
+        .await
+        .expect("a document")
 }
 
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.

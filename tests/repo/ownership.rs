@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
-use rstudio_pm::edit;
-use rstudio_pm::edit::OnExisting;
+use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Area, Key, Ownership};

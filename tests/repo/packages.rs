@@ -1,10 +1,9 @@
 //! Adding packages to local sources and removing them.
 
 use futures_util::StreamExt;
-use rstudio_pm::edit;
-use rstudio_pm::edit::{AddStatus, OnExisting, RemoveScope};
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::index::Document;
+use rstudio_pm::edit::{self, AddStatus, OnExisting, RemoveScope};
+use rstudio_pm::serve::document::Document;
+use rstudio_pm::serve::{self, RepoError};
 
 use sha2::Digest;
 
@@ -130,14 +129,14 @@ async fn a_removed_package_that_is_added_again_is_the_same_release() {
     backend.add("team", "alpha", "1.0").await;
     let before = point(&backend, "all", "latest").await;
     let release =
-        backend.repositories.package_detail(&before, "alpha", None).await.expect("alpha").release.id;
+        serve::info::package(&backend.repositories, &before, "alpha", None).await.expect("alpha").release.id;
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
         .await
         .expect("removed");
     backend.add("team", "alpha", "1.0").await;
     let after = point(&backend, "all", "latest").await;
     assert_eq!(
-        backend.repositories.package_detail(&after, "alpha", None).await.expect("alpha").release.id,
+        serve::info::package(&backend.repositories, &after, "alpha", None).await.expect("alpha").release.id,
         release
     );
     edit::remove::remove(&backend.state, "team", "alpha", RemoveScope::All, "", &actor())
@@ -147,7 +146,7 @@ async fn a_removed_package_that_is_added_again_is_the_same_release() {
     backend.try_add("team", &other, OnExisting::Fail).await.expect("added");
     let other = point(&backend, "all", "latest").await;
     assert_ne!(
-        backend.repositories.package_detail(&other, "alpha", None).await.expect("alpha").release.id,
+        serve::info::package(&backend.repositories, &other, "alpha", None).await.expect("alpha").release.id,
         release
     );
 }
@@ -159,7 +158,7 @@ async fn package_details_contain_description_readme_and_other_versions() {
     let new = Tarball::new("alpha", "2.0").with("README.md", "# alpha\n").field("Imports: stats");
     backend.try_add("team", &[new], OnExisting::Fail).await.expect("added");
     let latest = point(&backend, "all", "latest").await;
-    let detail = backend.repositories.package_detail(&latest, "alpha", None).await.expect("alpha");
+    let detail = serve::info::package(&backend.repositories, &latest, "alpha", None).await.expect("alpha");
     assert_eq!(detail.release.version, "2.0");
     assert_eq!(detail.readme.as_deref(), Some(&b"# alpha\n"[..]));
     let description = String::from_utf8_lossy(&detail.description).into_owned();
@@ -171,9 +170,11 @@ async fn package_details_contain_description_readme_and_other_versions() {
         detail.others.iter().map(|r| (r.version.as_str(), r.archived)).collect::<Vec<_>>(),
         [("1.0", true)]
     );
-    let old = backend.repositories.package_detail(&latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
+    let old =
+        serve::info::package(&backend.repositories, &latest, "alpha", Some("1.0")).await.expect("alpha 1.0");
     assert!(old.release.archived && !old.description.is_empty());
-    let missing = backend.repositories.package_detail(&latest, "omega", None).await.expect_err("missing");
+    let missing =
+        serve::info::package(&backend.repositories, &latest, "omega", None).await.expect_err("missing");
     assert_eq!(missing.to_string(), "Package 'omega' not found");
 }
 

@@ -1,10 +1,9 @@
 //! Dated snapshots: closed ones never change.
 
-use rstudio_pm::edit;
-use rstudio_pm::edit::{OnExisting, RemoveScope};
+use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::index::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve::document::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::upkeep;
 
 use super::{index, listing, point};
@@ -58,11 +57,12 @@ async fn a_closed_snapshot_is_the_same_after_ten_transactions_and_a_restart() {
     backend = backend.restart().await;
     let closed = point(&backend, "all", "2024-03-01").await;
     for (document, form) in DOCUMENTS.iter().zip(&before) {
-        let content = backend
-            .repositories
-            .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
-            .await
-            .expect("no error");
+        let content = serve::index::content_digest(
+            &backend.repositories,
+            &DocumentRequest::new(closed.clone(), document.clone()),
+        )
+        .await
+        .expect("no error");
         assert_eq!(content, Some(form.content), "a 304 needs no rendering: {document:?}");
     }
     same(&before, &forms(&backend, "2024-03-01").await);
@@ -131,12 +131,13 @@ async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed(
     assert!(!closed.open);
     for document in documents {
         assert!(
-            backend
-                .repositories
-                .document_content(&DocumentRequest::new(closed.clone(), document.clone()))
-                .await
-                .expect("no error")
-                .is_some()
+            serve::index::content_digest(
+                &backend.repositories,
+                &DocumentRequest::new(closed.clone(), document.clone())
+            )
+            .await
+            .expect("no error")
+            .is_some()
         );
     }
 }
@@ -147,8 +148,9 @@ async fn the_first_request_for_a_finished_day_closes_it() {
     backend.add("team", "alpha", "1.0").await;
     backend.advance_to_noon("2024-03-05");
     assert!(!backend.state.catalog.get().is_closed(day("2024-03-04").end()));
-    let requests: Vec<_> =
-        (0..8).map(|_| backend.repositories.point("all", Snapshot::Date(day("2024-03-04")))).collect();
+    let requests: Vec<_> = (0..8)
+        .map(|_| serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-04"))))
+        .collect();
     for answer in futures_util::future::join_all(requests).await {
         assert!(!answer.expect("a point").open);
     }
@@ -195,11 +197,12 @@ async fn a_new_repository_serves_the_days_before_its_creation() {
     assert!(point(&backend, "late", "2024-03-01").await.open, "another source may be subscribed today");
     backend.advance_to_noon("2024-04-02");
     assert!(!point(&backend, "late", "2024-03-01").await.open);
-    let early =
-        backend.repositories.point("late", Snapshot::Date(day("2024-02-01"))).await.expect_err("too early");
+    let early = serve::point::resolve(&backend.repositories, "late", Snapshot::Date(day("2024-02-01")))
+        .await
+        .expect_err("too early");
     assert!(matches!(early, RepoError::Unresolved(_)));
     assert!(early.to_string().contains("its history starts at 2024-03-01"), "{early}");
-    let days = backend.repositories.snapshot_days("late").expect("days");
+    let days = serve::info::repository_days(&backend.state, "late").expect("days");
     let days: Vec<String> = days.iter().map(ToString::to_string).collect();
     assert_eq!(days, ["2024-04-01", "2024-03-03", "2024-03-01"]);
 }
@@ -240,7 +243,7 @@ async fn concurrent_requests_share_one_rendering() {
     backend.add("team", "alpha", "1.0").await;
     let latest = point(&backend, "all", "latest").await;
     let request = DocumentRequest::new(latest, Document::PackagesRds);
-    let requests: Vec<_> = (0..16).map(|_| backend.repositories.document(&request)).collect();
+    let requests: Vec<_> = (0..16).map(|_| serve::index::document(&backend.repositories, &request)).collect();
     let forms: Vec<_> =
         futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
     assert!(forms.iter().all(|form| form.bytes.as_ptr() == forms[0].bytes.as_ptr()));
@@ -248,7 +251,7 @@ async fn concurrent_requests_share_one_rendering() {
 
 #[tokio::test]
 async fn empty_indexes_for_unsupported_platforms_are_valid() {
-    use rstudio_pm::serve::index::IndexEncoding;
+    use rstudio_pm::serve::document::IndexEncoding;
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     let text = index(&backend, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
@@ -272,12 +275,13 @@ async fn the_nightly_work_renders_the_indexes_of_yesterday() {
     assert!(!yesterday.open);
     for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
         assert!(
-            backend
-                .repositories
-                .document_content(&DocumentRequest::new(yesterday.clone(), document.clone()))
-                .await
-                .expect("no error")
-                .is_some()
+            serve::index::content_digest(
+                &backend.repositories,
+                &DocumentRequest::new(yesterday.clone(), document.clone())
+            )
+            .await
+            .expect("no error")
+            .is_some()
         );
     }
 }
@@ -321,7 +325,11 @@ async fn prepended_steps_change_no_later_answer() {
         same(&before[0], &forms(backend, "2024-03-01").await);
         same(&before[1], &forms(backend, "2024-03-02").await);
         assert_eq!(listing(backend, "all", "2023-06-01").await, "alpha 1.0");
-        assert!(backend.repositories.point("all", Snapshot::Date(day("2023-02-28"))).await.is_err());
+        assert!(
+            serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2023-02-28")))
+                .await
+                .is_err()
+        );
     };
     answers(&backend).await;
     answers(&backend.restart().await).await;
@@ -349,7 +357,7 @@ async fn a_clock_that_was_in_the_future_is_refused_and_a_repair_changes_no_close
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 2.0");
     assert_eq!(listing(&backend, "all", "2024-03-02").await, "alpha 2.0", "today is latest");
     assert!(point(&backend, "all", "2024-03-02").await.open);
-    let future = backend.repositories.point("all", Snapshot::Date(day("2024-03-03"))).await;
+    let future = serve::point::resolve(&backend.repositories, "all", Snapshot::Date(day("2024-03-03"))).await;
     assert!(matches!(future, Err(RepoError::Unresolved(_))), "{future:?}");
     let refused = backend.try_add("team", &[Tarball::new("alpha", "3.0")], OnExisting::Fail).await;
     assert!(refused.expect_err("the clock row is ahead").to_string().contains("rspm repair clock"));

@@ -3,15 +3,14 @@
 use rstudio_pm::catalog::Tree;
 use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{life, release, tree, tx};
-use rstudio_pm::edit;
-use rstudio_pm::edit::{Actor, OnExisting};
+use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::r::bioconductor::Part;
-use rstudio_pm::serve::Repositories;
+use rstudio_pm::serve::{self, Repositories};
 use rstudio_pm::sync::task::Task;
 
 use super::{gz, index, on_both};
@@ -326,7 +325,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
     assert!(paths.iter().all(|path| !path.starts_with("packages/3.19/")), "{paths:?}");
     let newest = server.read(|c| tx::list(c, SourceId::BIOCONDUCTOR, 1)).await;
     assert_eq!(newest[0].actor, "schedule");
-    let point = repositories.point("bioc", Snapshot::Latest).await.expect("the release");
+    let point = serve::point::resolve(&repositories, "bioc", Snapshot::Latest).await.expect("the release");
     let versions = point.trees.iter().filter_map(|tree| {
         let catalog = server.state.catalog.get();
         catalog.tree(tree.tree).and_then(Tree::part).map(|part| part.version.to_string())

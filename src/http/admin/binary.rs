@@ -9,6 +9,7 @@ use crate::edit;
 use crate::http::error::Failure;
 use crate::http::wire_binary;
 use crate::r::platform::{ANY_ARCH, Arch};
+use crate::serve;
 
 /// `POST /sources/{name}/binaries`.
 pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
@@ -37,7 +38,7 @@ pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
     let package = call.query.get("package").filter(|package| !package.is_empty());
     let package = package
         .ok_or_else(|| Failure::bad_request("the parameter package is missing: the package's name"))?;
-    let rows = call.app.repositories.binaries_in_source(name, package).await?;
+    let rows = serve::binary_rows::in_source(&call.app.state, name, package).await?;
     ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<Binary>>())
 }
 

@@ -4,7 +4,7 @@ use super::call::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
 use crate::http::r::bioconductor::cran_snapshot;
 use crate::model::time::Timestamp;
-use crate::serve::RepoError;
+use crate::serve::{self, RepoError};
 
 /// `GET /bioconductor/versions`.
 pub(super) async fn versions(call: Call<'_>) -> AdminResult {
@@ -12,8 +12,8 @@ pub(super) async fn versions(call: Call<'_>) -> AdminResult {
     let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
     let mut versions = Vec::new();
     for row in config.newest_first() {
-        let here = match repositories.source_point_of("bioconductor", Some(row.version)) {
-            Ok(point) => Some((repositories.package_count(&point).await?, point.modified)),
+        let here = match serve::point::of_source(&call.app.state, "bioconductor", Some(row.version)) {
+            Ok(point) => Some((serve::listing::package_count(repositories, &point).await?, point.modified)),
             Err(RepoError::Unresolved(_)) => None,
             Err(error) => return Err(error.into()),
         };

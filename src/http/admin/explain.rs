@@ -4,6 +4,7 @@ use super::call::{AdminResult, Call, ok, version};
 use crate::api::explain::{Explanation, ServedFile, Step, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
+use crate::serve;
 use crate::serve::explain::{self, Question};
 
 /// `GET /repos/{name}/explain?package=&version=&distribution=&user_agent=&date=&bioconductor=`.
@@ -21,7 +22,7 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
-    let explained = call.app.repositories.explain(&question).await?;
+    let explained = serve::explain::explain(&call.app.repositories, &question).await?;
     ok(&Explanation {
         repo: name.to_owned(),
         package,

@@ -5,12 +5,12 @@ use crate::api::package::{Package, Packages};
 use crate::api::source::{
     AddOutcome, AddPackages, AddedPackage, AddedPackages, RemovePackage, RemovedPackage,
 };
-use crate::edit;
-use crate::edit::{AddStatus, OnExisting, RemoveScope};
+use crate::edit::{self, AddStatus, OnExisting, RemoveScope};
 use crate::http::error::Failure;
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
+use crate::serve;
 use crate::serve::listing::PackageQuery;
 
 /// Maximum page size.
@@ -19,14 +19,14 @@ const MAX_PAGE_SIZE: usize = 10_000;
 /// `GET /sources/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_source(call: Call<'_>, name: &str) -> AdminResult {
     let version = call.query.get("version").map(version).transpose()?;
-    let point = call.app.repositories.source_point_of(name, version)?;
+    let point = serve::point::of_source(&call.app.state, name, version)?;
     page(&call, &point).await
 }
 
 /// `GET /repos/{name}/packages?version=&search=&count=&page=`.
 pub(super) async fn of_repo(call: Call<'_>, name: &str) -> AdminResult {
     let part = call.query.get("version").map(version).transpose()?.map(Part::whole);
-    let point = call.app.repositories.point_of(name, part, Snapshot::Latest).await?;
+    let point = serve::point::resolve_part(&call.app.repositories, name, part, Snapshot::Latest).await?;
     page(&call, &point).await
 }
 
@@ -40,7 +40,7 @@ async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
         offset: (page - 1).saturating_mul(count),
         ..PackageQuery::default()
     };
-    let found = call.app.repositories.package_list(point, query).await?;
+    let found = serve::listing::packages(&call.app.repositories, point, query).await?;
     let catalog = call.app.state.catalog.get();
     let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
     let packages = found.packages.into_iter().map(|row| Package {

@@ -5,12 +5,12 @@ use http::StatusCode;
 use super::call::{AdminResult, Call, name, ok, on_existing, version};
 use crate::api::repo::{CreateRepo, EditRepo, Reorder, Repo, Subscribe, Subscription};
 use crate::catalog::{self, Catalog, Repository};
-use crate::edit;
-use crate::edit::RepoEdit;
+use crate::edit::{self, RepoEdit};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::model::repository::UnknownRepoKind;
+use crate::serve;
 
 fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
     let subscription = |entry: &catalog::Subscription| {
@@ -35,12 +35,12 @@ fn wire(app: &App, catalog: &Catalog, repo: &Repository) -> Repo {
 
 fn show(app: &App, name: &str) -> Result<Repo, Failure> {
     let catalog = app.state.catalog.get();
-    Ok(wire(app, &catalog, app.repositories.repository(&catalog, name)?))
+    Ok(wire(app, &catalog, serve::find::repo(&catalog, name)?))
 }
 
 /// Checks that there is such a repository.
 pub(super) fn check_exists(app: &App, name: &str) -> Result<(), Failure> {
-    Ok(app.repositories.repository(&app.state.catalog.get(), name).map(drop)?)
+    Ok(serve::find::repo(&app.state.catalog.get(), name).map(drop)?)
 }
 
 /// `GET /repos?source=`.
@@ -49,7 +49,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let catalog = app.state.catalog.get();
     let source = match call.query.get("source") {
         None => None,
-        Some(name) => Some(app.repositories.source_info(name).await?.source.id),
+        Some(name) => Some(serve::info::source(&app.repositories, name).await?.source.id),
     };
     let wanted = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
     let repos: Vec<Repo> =

@@ -9,6 +9,7 @@ use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::model::source::{SourceKind, UnknownSourceKind};
+use crate::serve;
 use crate::serve::info::SourceInfo;
 
 fn kind(text: &str) -> Result<SourceKind, Failure> {
@@ -35,7 +36,7 @@ fn wire(info: SourceInfo) -> Source {
 }
 
 async fn show(app: &App, name: &str) -> Result<Source, Failure> {
-    Ok(wire(app.repositories.source_info(name).await?))
+    Ok(wire(serve::info::source(&app.repositories, name).await?))
 }
 
 /// `GET /sources?repo=&type=`.
@@ -48,7 +49,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let catalog = call.app.state.catalog.get();
     let mut sources = Vec::new();
     for source in catalog.sources.iter().filter(|s| wanted.is_none_or(|kind| kind == s.kind)) {
-        let info = call.app.repositories.source_info(source.name.as_str()).await?;
+        let info = serve::info::source(&call.app.repositories, source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
             sources.push(wire(info));
         }

@@ -10,6 +10,7 @@ use crate::model::point::Point;
 use crate::model::source::SourceKind;
 use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
+use crate::serve;
 use crate::serve::binary_rows::target;
 
 /// The error response: 404 for valid parameters, with the origin of the binary, 400 for invalid ones.
@@ -42,7 +43,8 @@ async fn reason(
         let example = "distribution=noble&r_version=4.5";
         given(name).ok_or_else(|| Failure::bad_request(format!("the parameter {name} is missing: {example}")))
     };
-    let distribution = app.repositories.distribution(required("distribution")?)?;
+    let platforms = &app.state.config.load().platforms;
+    let distribution = serve::find::distribution(platforms, required("distribution")?)?.clone();
     let r = required("r_version")?;
     let r = RMinor::parse(r).ok_or_else(|| {
         Failure::bad_request(format!(
@@ -61,12 +63,12 @@ async fn reason(
         ))
     })?;
     let asked = vec![(package.to_owned(), given("version").map(str::to_owned))];
-    let found = app.repositories.package_details(point, asked).await?.into_iter().next().flatten();
+    let found = serve::info::packages(&app.state, point, asked).await?.into_iter().next().flatten();
     let found =
         found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &found.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let builds = app.repositories.binaries_at(point, package).await?;
+    let builds = serve::binary_rows::at(&app.state, point, package).await?;
     let build = builds.into_iter().find(|build| {
         let place = (&build.platform.r, &build.platform.target) == (&platform.r, &platform.target);
         build.version == *version && place && (build.any_arch || build.platform.arch == platform.arch)

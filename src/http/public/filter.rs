@@ -27,9 +27,10 @@ use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::name;
-use crate::serve::Repositories;
+use crate::serve;
 use crate::serve::info::PackageDetail;
 use crate::serve::vulnerabilities::Vulnerabilities;
+use crate::state::State;
 use crate::usage::Usage;
 
 /// Maximum number of names in a request.
@@ -52,7 +53,7 @@ type Specification = (String, Option<String>);
 
 /// The rest of a response that is not produced yet.
 struct PendingRows {
-    repositories: Arc<Repositories>,
+    state: Arc<State>,
     usage: Usage,
     point: Point,
     filter: Arc<Filter>,
@@ -83,11 +84,12 @@ pub(super) async fn answer(
     let snapshot: Snapshot =
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    let point = app.repositories.point(name.as_str(), snapshot).await?;
-    let known = if asked.vulns { Some(Arc::new(app.repositories.vulnerabilities().await)) } else { None };
+    let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
+    let known =
+        if asked.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
     let wanted = distinct(&std::mem::take(&mut asked.names));
     let mut rows = PendingRows {
-        repositories: Arc::clone(&app.repositories),
+        state: Arc::clone(&app.state),
         usage: app.usage.clone(),
         point,
         filter: Arc::new(asked),
@@ -130,7 +132,7 @@ impl PendingRows {
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        let found = self.repositories.package_details(&self.point, wanted).await?;
+        let found = serve::info::packages(&self.state, &self.point, wanted).await?;
         let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
             vec![None; found.len()]

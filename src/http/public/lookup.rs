@@ -9,6 +9,7 @@ use crate::model::point::Point;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::{BadVersion, Part, Version};
+use crate::serve;
 
 /// The newest point of a repository, or of a Bioconductor version in it.
 pub(super) async fn newest_point(
@@ -20,7 +21,13 @@ pub(super) async fn newest_point(
     let found = repository(catalog, asked)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
-    Ok(app.repositories.point_of(found.name.as_str(), version.map(Part::whole), Snapshot::Latest).await?)
+    Ok(serve::point::resolve_part(
+        &app.repositories,
+        found.name.as_str(),
+        version.map(Part::whole),
+        Snapshot::Latest,
+    )
+    .await?)
 }
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.

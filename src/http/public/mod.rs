@@ -44,6 +44,7 @@ use crate::model::ids::SourceId;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
+use crate::serve;
 
 /// Maximum number of transactions in a response: old clients request ten thousand.
 const MAX_TRANSACTIONS: usize = 100_000;
@@ -89,11 +90,11 @@ pub async fn answer(
         }
         PublicRoute::TransactionDates(name) => {
             let repo = repository(&catalog, name)?;
-            ok(&dates(repo, &app.repositories.snapshot_days(repo.name.as_str())?, query)?)
+            ok(&dates(repo, &serve::info::repository_days(&app.state, repo.name.as_str())?, query)?)
         }
         PublicRoute::FirstTransaction(name) => {
             let repo = repository(&catalog, name)?;
-            let first = app.repositories.snapshot_days(repo.name.as_str())?.pop();
+            let first = serve::info::repository_days(&app.state, repo.name.as_str())?.pop();
             let first = first.ok_or_else(|| Failure::not_found("this repository has no snapshot yet"))?;
             ok(&wire_date(repo, first.to_string(), first))
         }
@@ -108,9 +109,13 @@ pub async fn answer(
             ok(&packages::detail(app, &catalog, &point, package, query).await?)
         }
         PublicRoute::PackageBinaries(name, package) => {
-            let point =
-                app.repositories.point(repository(&catalog, name)?.name.as_str(), Snapshot::Latest).await?;
-            let rows = app.repositories.binaries_at(&point, package).await?;
+            let point = serve::point::resolve(
+                &app.repositories,
+                repository(&catalog, name)?.name.as_str(),
+                Snapshot::Latest,
+            )
+            .await?;
+            let rows = serve::binary_rows::at(&app.state, &point, package).await?;
             ok(&rows.into_iter().map(wire_binary::wire).collect::<Vec<_>>())
         }
         PublicRoute::BuildLog(name, package) => {
@@ -123,12 +128,12 @@ pub async fn answer(
         PublicRoute::Sysreqs(name) => ok(&sysreqs::of_packages(app, name, query).await?),
         PublicRoute::SourcePackages(name) => {
             let version = bioconductor_version(query)?;
-            let point = app.repositories.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
+            let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::list(app, &catalog, &point, query).await?)
         }
         PublicRoute::SourceReleases(name, package) => {
             let version = bioconductor_version(query)?;
-            let point = app.repositories.source_point_of(source(&catalog, name)?.name.as_str(), version)?;
+            let point = serve::point::of_source(&app.state, source(&catalog, name)?.name.as_str(), version)?;
             ok(&packages::releases(app, &point, package).await?)
         }
         PublicRoute::Alerts => ok(&alerts::current(app).await?),
@@ -149,7 +154,7 @@ pub async fn answer(
             let source = source(&catalog, name)?.id;
             let limit = query.number("_limit", MAX_TRANSACTIONS)?.unwrap_or(1000);
             let page = query.number("_page", MAX_TRANSACTIONS / limit.max(1))?.unwrap_or(1).max(1);
-            let rows = app.repositories.source_transactions(source, limit * page).await?;
+            let rows = serve::info::source_transactions(&app.state, source, limit * page).await?;
             let rows = rows.iter().skip(limit * (page - 1));
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }

@@ -12,6 +12,7 @@ use crate::model::repository::RepoKind;
 use crate::model::time::Timestamp;
 use crate::r::dependency::{DependencyKind, Operator};
 use crate::r::description::Description;
+use crate::serve;
 use crate::serve::dependency_graph::DependencyGraph;
 use crate::serve::info::Release;
 use crate::serve::listing::{PackageQuery, UnknownSort};
@@ -44,8 +45,8 @@ pub(super) async fn list(
         limit,
         offset: limit * (page - 1),
     };
-    let found = app.repositories.package_list(point, wanted).await?;
-    let known = app.repositories.vulnerabilities().await;
+    let found = serve::listing::packages(&app.repositories, point, wanted).await?;
+    let known = serve::vulnerabilities::current(&app.state).await;
     let rows = found.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
         let vulns = known.of(row.source, &row.name, &row.version).iter().map(wire).collect();
@@ -63,13 +64,13 @@ pub(super) async fn detail(
     query: &Query,
 ) -> Result<Package, Failure> {
     let version = query.get("version").filter(|version| !version.is_empty());
-    let found = app.repositories.package_detail(point, name, version).await?;
+    let found = serve::info::package(&app.repositories, point, name, version).await?;
     let described = Description::from_bytes(&found.description).ok();
-    let among = app.repositories.dependency_graph(point).await?;
+    let among = serve::dependency_graph::of_point(&app.repositories, point).await?;
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
-    let known = app.repositories.vulnerabilities().await;
+    let known = serve::vulnerabilities::current(&app.state).await;
     let shown = package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
@@ -180,7 +181,7 @@ fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Arc
 
 /// All releases of a package of a source: the listed one first, then the archive, newest first.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
-    let found = app.repositories.package_detail(point, name, None).await?;
+    let found = serve::info::package(&app.repositories, point, name, None).await?;
     let all = std::iter::once(&found.release).chain(&found.others);
     let wire = |release: &Release| WireRelease {
         source_id: found.source.0,

@@ -17,6 +17,7 @@ use crate::model::snapshot::Snapshot;
 use crate::r::dependency::DependencyKind;
 use crate::r::description::Description;
 use crate::r::sysreqs::{MatchedRule, base};
+use crate::serve;
 use crate::serve::requirements::Requirements;
 
 /// Maximum number of names of packages with unknown requirements in a response.
@@ -168,8 +169,8 @@ async fn load_requirements(
     };
     let (distribution, release) = (parameter("distribution")?, parameter("release")?);
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
-    let point = app.repositories.point(name.as_str(), Snapshot::Latest).await?;
-    Ok(app.repositories.requirements(&point, distribution, release, roots).await?)
+    let point = serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Latest).await?;
+    Ok(serve::requirements::of_point(&app.repositories, &point, distribution, release, roots).await?)
 }
 
 fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {

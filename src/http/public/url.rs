@@ -5,7 +5,6 @@ use crate::api::public::url::{Snapshot as Answer, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
-use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
 
 /// Returns the snapshot of the day of the requested time.
@@ -18,8 +17,7 @@ pub(super) async fn answer(
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
-    // Fails if there is none: scripts go back day by day until one exists.
-    app.repositories.point(name.as_str(), Snapshot::Date(day)).await?;
+    // Fails if there is none: scripts go back day by day until one serve::point::resolve(&exists.app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }

@@ -16,8 +16,8 @@ use crate::http::resolve_cache::Resource;
 use crate::http::response::{self, ErrorFormat, RepresentationKind};
 use crate::logs::ServiceError;
 use crate::model::time::Timestamp;
-use crate::serve::RepoError;
-use crate::serve::file::{FileBody, Located, OpenFile};
+use crate::serve::located::{FileBody, Located, OpenFile};
+use crate::serve::{self, RepoError};
 
 /// Answers a GET or HEAD of a resolved address.
 pub(in crate::http) async fn answer(
@@ -52,7 +52,7 @@ async fn answer_document(
         let card = match resolved.known_representation() {
             Some(card) => Some(card),
             None => {
-                let content = app.repositories.document_content(document).await?;
+                let content = serve::index::content_digest(&app.repositories, document).await?;
                 content.map(|content| resolved.representation(content))
             }
         };
@@ -60,7 +60,7 @@ async fn answer_document(
             return Ok(response);
         }
     }
-    let form = app.repositories.document(document).await?;
+    let form = serve::index::document(&app.repositories, document).await?;
     let card = resolved.representation(form.content);
     if conditional && let Some(response) = response::check_preconditions(card, modified, parts) {
         return Ok(response);
@@ -184,8 +184,7 @@ async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, 
     }
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
-        // is known without reading the file and without a request to the mirror, HEAD fails too.
-        app.repositories.check(located).await?;
+        // is known without reading the file and without a request to the mirror, HEAD fails serve::file::check(&too.app.repositories, located).await?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
     let range = match located.size {
@@ -196,7 +195,7 @@ async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, 
             Extent::Unsatisfiable => return Ok(Opened::Ready(response::unsatisfiable(card, size))),
         },
     };
-    app.repositories.open(located, range).await.map(Opened::File)
+    serve::file::open(&app.repositories, located, range).await.map(Opened::File)
 }
 
 fn file_response(of: &FileWithHeaders, file: OpenFile, mut ending: Option<PendingRecord>) -> Response<Body> {

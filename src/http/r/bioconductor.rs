@@ -18,6 +18,7 @@ use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{Part, PartName, Version, VersionName};
+use crate::serve;
 
 /// Answers `config.yaml`, as of the snapshot.
 ///
@@ -30,7 +31,7 @@ pub(in crate::http) async fn versions(
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    let found = app.repositories.repository(&catalog, repo)?;
+    let found = serve::find::repo(&catalog, repo)?;
     if found.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
@@ -64,7 +65,7 @@ pub(in crate::http) fn resolve_part(
         VersionName::Exact(version) => version,
         VersionName::Release | VersionName::Devel => {
             let catalog = app.state.catalog.get();
-            app.repositories.repository(&catalog, repo)?;
+            serve::find::repo(&catalog, repo)?;
             config_at(&catalog, snapshot)?.version(version)
         }
     };

@@ -13,7 +13,7 @@ use crate::http::target::Query;
 use crate::r::layout::{LinuxPlatform, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::RVersion;
-use crate::serve::negotiate;
+use crate::serve::{self, negotiate};
 
 /// Chooses the platform for a request for a file; an index is the same for all clients.
 ///
@@ -42,7 +42,7 @@ pub(in crate::http) fn choose<'a>(
         RPath::Linux { platform: build, .. } => {
             let (distro, r) = (build.distribution.as_str(), build.r);
             let known = config.platforms.linux(distro);
-            let built = known.is_none_or(|known| app.repositories.may_have_binaries(&known.name, r));
+            let built = known.is_none_or(|known| serve::binaries::may_exist(&app.state, &known.name, r));
             return Ok(PlatformRequest::Tree { distro, r, available: built });
         }
         RPath::Binary { platform, .. } => {
@@ -67,7 +67,7 @@ pub(in crate::http) fn choose<'a>(
         Some(r) => negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::parse) },
         None => negotiate::ClientPlatform::Header(user_agent(parts)),
     };
-    let choice = app.repositories.choose_platform(distribution, &asked);
+    let choice = serve::binaries::choose_platform(&app.state, distribution, &asked);
     let vary = if version.is_none() { Vary::UserAgent } else { Vary::Nothing };
     Ok(PlatformRequest::BinaryOrSource { distro, choice: Cow::Owned(choice), vary })
 }

@@ -9,7 +9,7 @@ use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
-use crate::serve::index::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
+use crate::serve::document::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
 
 /// A generated document of a point. Its bytes are held by the bounded index cache only.
 pub struct ResolvedDocument {

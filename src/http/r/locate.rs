@@ -10,9 +10,9 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::layout::{FileName, LinuxPlatform, RPath, Tree};
 use crate::r::platform::Arch;
-use crate::serve::RepoError;
-use crate::serve::binaries::BinarySelector;
-use crate::serve::file::Located;
+use crate::serve::binary_selector::BinarySelector;
+use crate::serve::located::Located;
+use crate::serve::{self, RepoError};
 
 /// A source package, or its binary for the requested platform.
 pub(super) async fn source_or_binary(
@@ -21,7 +21,7 @@ pub(super) async fn source_or_binary(
     builds: Option<&BinarySelector>,
 ) -> ResolvedFile {
     // The size of a file that is not fetched yet may become known with the first fetch.
-    let lasting = app.repositories.is_local(&source);
+    let lasting = serve::file::is_local(&app.repositories, &source);
     let plain = |source, lost, lasting| ResolvedFile {
         file: FileWithHeaders::new(&app.state.catalog.get(), source, None),
         platform: None,
@@ -30,7 +30,7 @@ pub(super) async fn source_or_binary(
         cacheable: lasting,
     };
     let Some(builds) = builds else { return plain(source, None, lasting) };
-    match app.repositories.binary_of(&source, builds).await {
+    match serve::binaries::find(&app.repositories, &source, builds).await {
         Ok(Some(build)) => ResolvedFile {
             fallback: Some(FileWithHeaders::new(&app.state.catalog.get(), source, None)),
             ..binary(app, build, builds)
@@ -39,7 +39,7 @@ pub(super) async fn source_or_binary(
             let (package, version, platform) = (&source.package, &source.version, &builds.platform);
             let error = format!("there is no binary of {package} {version} for {platform}");
             // A binary server that is queried for each package may have it the next time.
-            let lasting = lasting && !app.repositories.probes_binary_servers();
+            let lasting = lasting && !serve::remote_binaries::probes_servers(&app.state);
             plain(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), lasting)
         }
         Err(error) => {
@@ -55,7 +55,7 @@ pub(super) async fn source_or_binary(
 /// A binary without a fallback.
 pub(super) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
-        cacheable: app.repositories.is_local(&build),
+        cacheable: serve::file::is_local(&app.repositories, &build),
         file: FileWithHeaders::new(&app.state.catalog.get(), build, Some(&builds.platform)),
         platform: Some(builds.platform.clone()),
         fallback: None,
@@ -93,7 +93,7 @@ pub(super) async fn binary_file(
     snapshot: Snapshot,
 ) -> Result<ResolvedFile, Failure> {
     let platform = choose_platform::tree_platform(app, tree).ok_or_else(|| no_binary(file))?;
-    binary_of_version(app, point, &app.repositories.binary_selector(platform, snapshot), file).await
+    binary_of_version(app, point, &serve::binaries::selector(&app.state, platform, snapshot), file).await
 }
 
 /// Locates the binary of the version in a file's name, without falling back to the source package.
@@ -106,8 +106,11 @@ pub(super) async fn binary_of_version(
     let absent = || no_binary(file);
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
-    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
-    let build = app.repositories.binary_of(&source, builds).await?.filter(|build| build.name == parts.name);
+    let source =
+        serve::file::locate(&app.repositories, point, parts.package, parts.version, &source, false).await?;
+    let build = serve::binaries::find(&app.repositories, &source, builds)
+        .await?
+        .filter(|build| build.name == parts.name);
     Ok(binary(app, build.ok_or_else(absent)?, builds))
 }
 
@@ -140,8 +143,9 @@ pub(super) async fn binary_by_digest(
     let absent = || Failure::not_found(format!("there is no such binary of '{}'", truncate(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
-    let source = app.repositories.locate(point, parts.package, parts.version, &source, false).await?;
-    let build = app.repositories.binary_by_digest(&source, builds, sha256).await?;
+    let source =
+        serve::file::locate(&app.repositories, point, parts.package, parts.version, &source, false).await?;
+    let build = serve::binaries::find_by_digest(&app.state, &source, builds, sha256).await?;
     let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
     Ok(binary(app, build, builds).at_permanent_address())
 }
@@ -170,5 +174,5 @@ async fn locate(
         ContribDir::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
         ContribDir::Archive(_) => return Err(absent()),
     };
-    Ok(app.repositories.locate(point, parts.package, parts.version, &name, archive).await?)
+    Ok(serve::file::locate(&app.repositories, point, parts.package, parts.version, &name, archive).await?)
 }

@@ -7,7 +7,7 @@ use crate::http::etag;
 use crate::http::response::{self, PackageHeaders, Representation, RepresentationKind, Vary, header_value};
 use crate::logs::ServiceError;
 use crate::r::platform::Platform;
-use crate::serve::file::Located;
+use crate::serve::located::Located;
 
 /// The file to serve at the address of a package file.
 pub struct ResolvedFile {

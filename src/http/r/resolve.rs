@@ -12,8 +12,9 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Part;
 use crate::r::layout::{IndexFormat, RPath, Tree};
-use crate::serve::binaries::BinarySelector;
-use crate::serve::index::{Document, IndexEncoding};
+use crate::serve;
+use crate::serve::binary_selector::BinarySelector;
+use crate::serve::document::{Document, IndexEncoding};
 
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
@@ -30,7 +31,7 @@ pub(in crate::http) async fn resolve(
     if part.is_none() {
         bioconductor::require_part(app, repo)?;
     }
-    let point = app.repositories.point_of(repo, part, snapshot).await?;
+    let point = serve::point::resolve_part(&app.repositories, repo, part, snapshot).await?;
     let document = |document| generated(app, point.clone(), document);
     Ok(match path {
         RPath::Index { tree: Tree::Source, format } => document(match format {
@@ -43,7 +44,7 @@ pub(in crate::http) async fn resolve(
                 Some(platform) => binary_index(
                     app,
                     &point,
-                    &app.repositories.binary_selector(platform, snapshot),
+                    &serve::binaries::selector(&app.state, platform, snapshot),
                     false,
                     empty_form(*format),
                 ),
@@ -52,12 +53,12 @@ pub(in crate::http) async fn resolve(
         }
         RPath::BinaryIndex { platform: build, format } => {
             let builds =
-                app.repositories.binary_selector(choose_platform::linux_platform(app, build)?, snapshot);
+                serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
             binary_index(app, &point, &builds, false, empty_form(*format))
         }
         whole @ RPath::Linux { platform: build, path } => {
             let builds =
-                app.repositories.binary_selector(choose_platform::linux_platform(app, build)?, snapshot);
+                serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
             match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
                     binary_index(app, &point, &builds, true, empty_form(*format))
@@ -79,7 +80,7 @@ pub(in crate::http) async fn resolve(
             }
         }
         RPath::Binary { platform, sha256, file } => {
-            let builds = app.repositories.binary_selector(platform.clone(), snapshot);
+            let builds = serve::binaries::selector(&app.state, platform.clone(), snapshot);
             Resource::File(Box::new(locate::binary_by_digest(app, &point, &builds, *sha256, file).await?))
         }
         RPath::ArchiveMeta => document(Document::ArchiveRds),
@@ -96,8 +97,9 @@ pub(in crate::http) async fn resolve(
         }
         path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
             let source = locate::source_file(app, &point, path).await?;
-            let builds =
-                asked.platform().map(|platform| app.repositories.binary_selector(platform.clone(), snapshot));
+            let builds = asked
+                .platform()
+                .map(|platform| serve::binaries::selector(&app.state, platform.clone(), snapshot));
             let resolved =
                 locate::source_or_binary(app, source, builds.as_ref()).await.with_vary(asked.vary());
             Resource::File(Box::new(resolved.with_permanent_address(&path.path_to_root())))
@@ -125,6 +127,6 @@ fn binary_index(
     full: bool,
     form: IndexEncoding,
 ) -> Resource {
-    let document = app.repositories.binary_document(point, builds, full, form);
+    let document = serve::binaries::document(&app.state, point, builds, full, form);
     generated(app, Point { open: true, ..point.clone() }, document)
 }

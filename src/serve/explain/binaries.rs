@@ -10,10 +10,15 @@ use crate::model::ids::FileId;
 use crate::r::layout::{FileName, RMinor, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::{self, ClientSystem, UserAgent};
-use crate::serve::binaries::{self, BinarySelector};
-use crate::serve::file::Located;
+use crate::serve::Repositories;
+use crate::serve::binaries;
+use crate::serve::binary_selector::{BinarySelector, runs_on};
+use crate::serve::file;
+use crate::serve::located::Located;
 use crate::serve::negotiate;
-use crate::serve::{RepoError, Repositories, find};
+use crate::serve::upstream;
+use crate::serve::{RepoError, find};
+use crate::state::State;
 
 /// The file a client needs.
 enum FileSelection {
@@ -32,247 +37,245 @@ const DAMAGED: &str = "service_error_ash";
 /// Why there is no binary: the error name of the service log, where it has one, and a sentence.
 type NoBinaryReason = (Option<&'static str>, String);
 
-impl Repositories {
-    /// Determines what a client gets for a release.
-    pub(super) async fn explain_file(
-        &self,
-        question: &Question,
-        release: &ExplainedRelease,
-        steps: &mut Vec<Step>,
-    ) -> Result<ExplainResult, RepoError> {
-        let platforms = self.state.config.load().platforms.clone();
-        let of =
-            question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
-        let (failed, why) = match self.select_file(question, of, steps) {
-            FileSelection::Source => (None, String::new()),
-            FileSelection::NoBinary(failed, why) => {
-                self.explain_binaries(&release.located, None, steps).await?;
-                (failed, why)
-            }
-            FileSelection::Binary(platform) => {
-                let selector = self.binary_selector(platform, question.snapshot);
-                match self.explain_binary(question, of, release, selector, steps).await? {
-                    Err(lost) => lost,
-                    Ok(given) => {
-                        let answer = answer_text(&given, None, "");
-                        return Ok(ExplainResult { file: Some(given), failed: None, answer });
-                    }
-                }
-            }
-        };
-        if of.is_some_and(|of| of.os != Os::Linux) {
-            let answer = format!(
-                "404 at the address of the binary, because {why}; its tree lists the newest version that has a binary, and R \
-                 finds the source package in src/contrib"
-            );
-            return Ok(ExplainResult { file: None, failed, answer });
+/// Determines what a client gets for a release.
+pub(super) async fn explain_file(
+    repositories: &Repositories,
+    question: &Question,
+    release: &ExplainedRelease,
+    steps: &mut Vec<Step>,
+) -> Result<ExplainResult, RepoError> {
+    let platforms = repositories.state.config.load().platforms.clone();
+    let of = question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
+    let (failed, why) = match select_file(&repositories.state, question, of, steps) {
+        FileSelection::Source => (None, String::new()),
+        FileSelection::NoBinary(failed, why) => {
+            explain_binaries(repositories, &release.located, None, steps).await?;
+            (failed, why)
         }
-        let (given, error) = self.explain_source(question, release, of, steps).await;
-        let failed = failed.or(error.is_some().then_some(FETCH));
-        let answer = answer_text(&given, error.as_deref(), &why);
-        Ok(ExplainResult { file: Some(given), failed, answer })
-    }
-
-    /// Returns the binary, or why it cannot be served.
-    async fn explain_binary(
-        &self,
-        question: &Question,
-        of: Option<&Distribution>,
-        release: &ExplainedRelease,
-        selector: BinarySelector,
-        steps: &mut Vec<Step>,
-    ) -> Result<Result<ServedFile, NoBinaryReason>, RepoError> {
-        let located = match self.binary_of(&release.located, &selector).await {
-            Ok(located) => located,
-            // Clients get this error as well, logged with the source package that is served instead.
-            Err(error @ RepoError::Upstream { .. }) => {
-                self.explain_binaries(&release.located, Some((&selector, None)), steps).await?;
-                return Ok(Err((Some(FETCH), error.to_string())));
+        FileSelection::Binary(platform) => {
+            let selector = binaries::selector(&repositories.state, platform, question.snapshot);
+            match explain_binary(repositories, question, of, release, selector, steps).await? {
+                Err(lost) => lost,
+                Ok(given) => {
+                    let answer = answer_text(&given, None, "");
+                    return Ok(ExplainResult { file: Some(given), failed: None, answer });
+                }
             }
-            Err(error) => return Err(error),
-        };
-        self.explain_binaries(&release.located, Some((&selector, located.as_ref())), steps).await?;
-        let platform = selector.platform;
-        let Some(located) = located else {
-            let (package, version) = (&release.located.package, &release.located.version);
-            let none = format!("there is no binary of {package} {version} for {platform}");
-            return Ok(Err((Some(FETCH), none)));
-        };
-        let url = self.binary_url(question, of, &platform, &located, release);
-        Ok(match self.explain_stored(&located, &url, steps).await {
-            None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
-            Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
-            Some(error) => Err((Some(FETCH), error.to_string())),
-        })
-    }
-
-    /// Selects the file by the distribution and the client's `User-Agent`.
-    fn select_file(
-        &self,
-        question: &Question,
-        of: Option<&Distribution>,
-        steps: &mut Vec<Step>,
-    ) -> FileSelection {
-        let (Some(of), Some(asked)) = (of, question.distribution.as_deref()) else {
-            steps.push(sentences::no_distribution());
-            return FileSelection::Source;
-        };
-        let agent = question.agent.as_deref();
-        steps.push(sentences::distribution(asked, of));
-        steps.push(sentences::client(agent));
-        let step = |subject: String, found: &str, wins, rule: &str| Step {
-            topic: Topic::Match,
-            subject,
-            found: found.to_owned(),
-            is_selected: wins,
-            rule: rule.to_owned(),
-        };
-        if of.os == Os::Linux {
-            return match self.choose_platform(of, &negotiate::ClientPlatform::Header(agent)).platform {
-                Ok((platform, how)) => {
-                    steps.push(step(platform.to_string(), how.as_str(), true, sentences::match_rule(how)));
-                    FileSelection::Binary(platform)
-                }
-                Err(failed) => {
-                    steps.push(step(
-                        "no binary fits".to_owned(),
-                        failed.as_str(),
-                        false,
-                        sentences::failure_reason(failed),
-                    ));
-                    FileSelection::NoBinary(
-                        Some(failed.as_str()),
-                        sentences::failure_reason(failed).to_owned(),
-                    )
-                }
-            };
         }
-        match agent_platform(of, agent) {
-            Some(platform) => {
-                let rule = "R requests the tree of its own version, whose address contains the version";
-                steps.push(step(platform.to_string(), "the tree of that version", true, rule));
+    };
+    if of.is_some_and(|of| of.os != Os::Linux) {
+        let answer = format!(
+            "404 at the address of the binary, because {why}; its tree lists the newest version that has a binary, and R \
+             finds the source package in src/contrib"
+        );
+        return Ok(ExplainResult { file: None, failed, answer });
+    }
+    let (given, error) = explain_source(repositories, question, release, of, steps).await;
+    let failed = failed.or(error.is_some().then_some(FETCH));
+    let answer = answer_text(&given, error.as_deref(), &why);
+    Ok(ExplainResult { file: Some(given), failed, answer })
+}
+
+/// Returns the binary, or why it cannot be served.
+async fn explain_binary(
+    repositories: &Repositories,
+    question: &Question,
+    of: Option<&Distribution>,
+    release: &ExplainedRelease,
+    selector: BinarySelector,
+    steps: &mut Vec<Step>,
+) -> Result<Result<ServedFile, NoBinaryReason>, RepoError> {
+    let located = match binaries::find(repositories, &release.located, &selector).await {
+        Ok(located) => located,
+        // Clients get this error as well, logged with the source package that is served instead.
+        Err(error @ RepoError::Upstream { .. }) => {
+            explain_binaries(repositories, &release.located, Some((&selector, None)), steps).await?;
+            return Ok(Err((Some(FETCH), error.to_string())));
+        }
+        Err(error) => return Err(error),
+    };
+    explain_binaries(repositories, &release.located, Some((&selector, located.as_ref())), steps).await?;
+    let platform = selector.platform;
+    let Some(located) = located else {
+        let (package, version) = (&release.located.package, &release.located.version);
+        let none = format!("there is no binary of {package} {version} for {platform}");
+        return Ok(Err((Some(FETCH), none)));
+    };
+    let url = binary_url(&repositories.state, question, of, &platform, &located, release);
+    Ok(match explain_stored(repositories, &located, &url, steps).await {
+        None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
+        Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
+        Some(error) => Err((Some(FETCH), error.to_string())),
+    })
+}
+
+/// Selects the file by the distribution and the client's `User-Agent`.
+fn select_file(
+    state: &State,
+    question: &Question,
+    of: Option<&Distribution>,
+    steps: &mut Vec<Step>,
+) -> FileSelection {
+    let (Some(of), Some(asked)) = (of, question.distribution.as_deref()) else {
+        steps.push(sentences::no_distribution());
+        return FileSelection::Source;
+    };
+    let agent = question.agent.as_deref();
+    steps.push(sentences::distribution(asked, of));
+    steps.push(sentences::client(agent));
+    let step = |subject: String, found: &str, wins, rule: &str| Step {
+        topic: Topic::Match,
+        subject,
+        found: found.to_owned(),
+        is_selected: wins,
+        rule: rule.to_owned(),
+    };
+    if of.os == Os::Linux {
+        return match binaries::choose_platform(state, of, &negotiate::ClientPlatform::Header(agent)).platform
+        {
+            Ok((platform, how)) => {
+                steps.push(step(platform.to_string(), how.as_str(), true, sentences::match_rule(how)));
                 FileSelection::Binary(platform)
             }
-            None => {
-                let why = format!("this is not the User-Agent of R on {}", of.display);
-                steps.push(step("no binary fits".to_owned(), "no version of R", false, &why));
-                FileSelection::NoBinary(None, why)
+            Err(failed) => {
+                steps.push(step(
+                    "no binary fits".to_owned(),
+                    failed.as_str(),
+                    false,
+                    sentences::failure_reason(failed),
+                ));
+                FileSelection::NoBinary(Some(failed.as_str()), sentences::failure_reason(failed).to_owned())
             }
-        }
-    }
-
-    /// Adds one step for each binary of a release, with the reason why it is selected or not.
-    async fn explain_binaries(
-        &self,
-        release: &Located,
-        wanted: Option<(&BinarySelector, Option<&Located>)>,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), RepoError> {
-        let catalog = self.state.catalog.get();
-        let heads: Vec<_> =
-            binaries::heads(&catalog, release.source()).map(|(_, tree, seq)| (tree, seq)).collect();
-        let (package, id) = release.release();
-        let all = self.state.db.read(move |c| {
-            let mut all = Vec::new();
-            for (tree, seq) in &heads {
-                all.extend(db::binary::of_release(c, *tree, *seq, package, id)?);
-            }
-            Ok::<_, DbError>(all)
-        });
-        let all = all.await?;
-        if all.is_empty() && wanted.is_none_or(|(_, binary)| binary.is_none()) {
-            steps.push(Step {
-                topic: Topic::Binary,
-                subject: "none".to_owned(),
-                found: "no binary of this version was added".to_owned(),
-                is_selected: false,
-                rule: "rspm add binary adds one".to_owned(),
-            });
-        }
-        let chosen = wanted.and_then(|(_, binary)| binary.map(Located::file));
-        if let Some((selector, Some(binary))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file)))
-        {
-            steps.push(Step {
-                topic: Topic::Binary,
-                subject: selector.platform.to_string(),
-                found: format!("{} of another server", binary.name),
-                is_selected: true,
-                rule: "provided by a binary server on request; no binary list has one".to_owned(),
-            });
-        }
-        for binary in &all {
-            let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
-            steps.push(Step {
-                topic: Topic::Binary,
-                subject: binary.platform.clone(),
-                found: format!("of {}{size}", format_time(binary.at)),
-                is_selected: chosen == Some(binary.file),
-                rule: selection_reason(binary, wanted.map(|(selector, _)| selector), chosen).to_owned(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Adds the step of a file, and opens it as if it were served; returns the error that would prevent that.
-    async fn explain_stored(&self, located: &Located, url: &str, steps: &mut Vec<Step>) -> Option<RepoError> {
-        let (found, rule, error) = match located.key() {
-            None => {
-                ("not fetched yet".to_owned(), "fetched from upstream on the first request".to_owned(), None)
-            }
-            Some(key) => match self.open_stored(located, &key, None).await {
-                Ok(_) => {
-                    let size = located.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
-                    (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
-                }
-                Err(error) if self.may_be_fetched(located) => {
-                    ("will be fetched again".to_owned(), error.to_string(), None)
-                }
-                Err(error) => ("stored, but cannot be served".to_owned(), error.to_string(), Some(error)),
-            },
         };
-        steps.push(Step {
-            topic: Topic::File,
-            subject: url.to_owned(),
-            found,
-            is_selected: error.is_none(),
-            rule,
-        });
-        error
     }
-
-    /// Describes the source package at its address, with the error that prevents serving it.
-    async fn explain_source(
-        &self,
-        question: &Question,
-        release: &ExplainedRelease,
-        of: Option<&Distribution>,
-        steps: &mut Vec<Step>,
-    ) -> (ServedFile, Option<String>) {
-        let linux = of.and(question.distribution.as_deref());
-        let url = address(question, linux, release, &release.path);
-        // A lost source package is fetched again where there is a mirror.
-        let error = self.explain_stored(&release.located, &url, steps).await.map(|error| error.to_string());
-        let (source, located) = (release.source.clone(), release.located.clone());
-        (ServedFile { source, located, platform: None, url }, error)
-    }
-
-    /// The address of a binary.
-    fn binary_url(
-        &self,
-        question: &Question,
-        of: Option<&Distribution>,
-        platform: &Platform,
-        binary: &Located,
-        release: &ExplainedRelease,
-    ) -> String {
-        let platforms = self.state.config.load().platforms.clone();
-        match (of.map(|of| of.os), FileName::parse(&binary.name)) {
-            (Some(Os::Windows | Os::MacOs), Some(file)) => {
-                let tree = contrib_tree(&platforms, platform);
-                address(question, None, release, &RPath::File { tree, file })
-            }
-            _ => address(question, question.distribution.as_deref(), release, &release.path),
+    match agent_platform(of, agent) {
+        Some(platform) => {
+            let rule = "R requests the tree of its own version, whose address contains the version";
+            steps.push(step(platform.to_string(), "the tree of that version", true, rule));
+            FileSelection::Binary(platform)
         }
+        None => {
+            let why = format!("this is not the User-Agent of R on {}", of.display);
+            steps.push(step("no binary fits".to_owned(), "no version of R", false, &why));
+            FileSelection::NoBinary(None, why)
+        }
+    }
+}
+
+/// Adds one step for each binary of a release, with the reason why it is selected or not.
+async fn explain_binaries(
+    repositories: &Repositories,
+    release: &Located,
+    wanted: Option<(&BinarySelector, Option<&Located>)>,
+    steps: &mut Vec<Step>,
+) -> Result<(), RepoError> {
+    let catalog = repositories.state.catalog.get();
+    let heads: Vec<_> =
+        binaries::heads(&catalog, release.source()).map(|(_, tree, seq)| (tree, seq)).collect();
+    let (package, id) = release.release();
+    let all = repositories.state.db.read(move |c| {
+        let mut all = Vec::new();
+        for (tree, seq) in &heads {
+            all.extend(db::binary::of_release(c, *tree, *seq, package, id)?);
+        }
+        Ok::<_, DbError>(all)
+    });
+    let all = all.await?;
+    if all.is_empty() && wanted.is_none_or(|(_, binary)| binary.is_none()) {
+        steps.push(Step {
+            topic: Topic::Binary,
+            subject: "none".to_owned(),
+            found: "no binary of this version was added".to_owned(),
+            is_selected: false,
+            rule: "rspm add binary adds one".to_owned(),
+        });
+    }
+    let chosen = wanted.and_then(|(_, binary)| binary.map(Located::file));
+    if let Some((selector, Some(binary))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
+        steps.push(Step {
+            topic: Topic::Binary,
+            subject: selector.platform.to_string(),
+            found: format!("{} of another server", binary.name),
+            is_selected: true,
+            rule: "provided by a binary server on request; no binary list has one".to_owned(),
+        });
+    }
+    for binary in &all {
+        let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+        steps.push(Step {
+            topic: Topic::Binary,
+            subject: binary.platform.clone(),
+            found: format!("of {}{size}", format_time(binary.at)),
+            is_selected: chosen == Some(binary.file),
+            rule: selection_reason(binary, wanted.map(|(selector, _)| selector), chosen).to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Adds the step of a file, and opens it as if it were served; returns the error that would prevent that.
+async fn explain_stored(
+    repositories: &Repositories,
+    located: &Located,
+    url: &str,
+    steps: &mut Vec<Step>,
+) -> Option<RepoError> {
+    let (found, rule, error) = match located.key() {
+        None => ("not fetched yet".to_owned(), "fetched from upstream on the first request".to_owned(), None),
+        Some(key) => match file::open_stored(repositories, located, &key, None).await {
+            Ok(_) => {
+                let size = located.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
+                (format!("stored{size}"), format!("SHA-256 {}", key.digest()), None)
+            }
+            Err(error) if upstream::may_be_fetched(&repositories.state, located) => {
+                ("will be fetched again".to_owned(), error.to_string(), None)
+            }
+            Err(error) => ("stored, but cannot be served".to_owned(), error.to_string(), Some(error)),
+        },
+    };
+    steps.push(Step {
+        topic: Topic::File,
+        subject: url.to_owned(),
+        found,
+        is_selected: error.is_none(),
+        rule,
+    });
+    error
+}
+
+/// Describes the source package at its address, with the error that prevents serving it.
+async fn explain_source(
+    repositories: &Repositories,
+    question: &Question,
+    release: &ExplainedRelease,
+    of: Option<&Distribution>,
+    steps: &mut Vec<Step>,
+) -> (ServedFile, Option<String>) {
+    let linux = of.and(question.distribution.as_deref());
+    let url = address(question, linux, release, &release.path);
+    // A lost source package is fetched again where there is a mirror.
+    let error =
+        explain_stored(repositories, &release.located, &url, steps).await.map(|error| error.to_string());
+    let (source, located) = (release.source.clone(), release.located.clone());
+    (ServedFile { source, located, platform: None, url }, error)
+}
+
+/// The address of a binary.
+fn binary_url(
+    state: &State,
+    question: &Question,
+    of: Option<&Distribution>,
+    platform: &Platform,
+    binary: &Located,
+    release: &ExplainedRelease,
+) -> String {
+    let platforms = state.config.load().platforms.clone();
+    match (of.map(|of| of.os), FileName::parse(&binary.name)) {
+        (Some(Os::Windows | Os::MacOs), Some(file)) => {
+            let tree = contrib_tree(&platforms, platform);
+            address(question, None, release, &RPath::File { tree, file })
+        }
+        _ => address(question, question.distribution.as_deref(), release, &release.path),
     }
 }
 
@@ -321,7 +324,7 @@ fn selection_reason(
     let before = binary.at < wanted.until;
     match (chosen == Some(binary.file), before) {
         _ if label != wanted.platform.label() => "for another version of R, or another system",
-        _ if !binaries::runs_on(binary, wanted.platform.arch) => "for another processor",
+        _ if !runs_on(binary, wanted.platform.arch) => "for another processor",
         (true, true) => "the newest from before the snapshot's end",
         (true, false) => "there is none from before the snapshot's end; this is the first after it",
         (false, _) if binary.removed_at.is_some() => "it was removed",

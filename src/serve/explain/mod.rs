@@ -5,11 +5,12 @@ mod binaries;
 mod sentences;
 mod sources;
 
-use super::file::Located;
+use super::located::Located;
 use super::{RepoError, Repositories};
 use crate::model::snapshot::Snapshot;
 use crate::r::bioconductor::Version;
 use crate::r::platform::Platform;
+use crate::serve::vulnerabilities;
 
 /// A request for a package, as separate fields.
 #[derive(Clone, Debug)]
@@ -99,23 +100,22 @@ pub struct Explanation {
     pub outcome: ExplainResult,
 }
 
-impl Repositories {
-    /// Explains what a client would get for a package, and the rule of every step.
-    ///
-    /// # Errors
-    /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
-    /// [`RepoError::Invalid`] for an unknown distribution; the database.
-    pub async fn explain(&self, question: &Question) -> Result<Explanation, RepoError> {
-        let mut steps = Vec::new();
-        let outcome = match self.explain_release(question, &mut steps).await? {
-            Err(answer) => ExplainResult { file: None, failed: None, answer },
-            Ok(release) => {
-                let (advisories, located) = (self.vulnerabilities().await, &release.located);
-                let found = advisories.of(located.tree.source, &located.package, &located.version);
-                steps.extend(found.iter().map(sentences::advisory_step));
-                self.explain_file(question, &release, &mut steps).await?
-            }
-        };
-        Ok(Explanation { steps, outcome })
-    }
+/// Explains what a client would get for a package, and the rule of every step.
+///
+/// # Errors
+/// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
+/// [`RepoError::Invalid`] for an unknown distribution; the database.
+pub async fn explain(repositories: &Repositories, question: &Question) -> Result<Explanation, RepoError> {
+    let mut steps = Vec::new();
+    let outcome = match sources::explain_release(repositories, question, &mut steps).await? {
+        Err(answer) => ExplainResult { file: None, failed: None, answer },
+        Ok(release) => {
+            let (advisories, located) =
+                (vulnerabilities::current(&repositories.state).await, &release.located);
+            let found = advisories.of(located.tree.source, &located.package, &located.version);
+            steps.extend(found.iter().map(sentences::advisory_step));
+            binaries::explain_file(repositories, question, &release, &mut steps).await?
+        }
+    };
+    Ok(Explanation { steps, outcome })
 }

@@ -7,7 +7,7 @@ use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
 use crate::r::user_agent::{self, ClientSystem, UserAgent};
-use crate::serve::file::Located;
+use crate::serve::located::Located;
 use crate::serve::negotiate::{MatchFailure, RVersionMatch};
 
 /// The maximum length of a header in the output, in characters.

@@ -12,8 +12,12 @@ use crate::model::point::{Point, PointTree};
 use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Component, Part, Version};
 use crate::r::layout::{self, FileName, RPath, Segment, SubDir};
-use crate::serve::file::Located;
-use crate::serve::{RepoError, Repositories, find, owner};
+use crate::serve::Repositories;
+use crate::serve::file;
+use crate::serve::located::Located;
+use crate::serve::point;
+use crate::serve::{RepoError, find, owner};
+use crate::state::State;
 
 /// The maximum number of archived versions that are named.
 const MAX_VERSIONS: usize = 12;
@@ -36,164 +40,162 @@ struct TreeLives {
     lives: Vec<CurrentLife>,
 }
 
-impl Repositories {
-    /// Finds the requested release, or explains why there is none.
-    pub(super) async fn explain_release(
-        &self,
-        question: &Question,
-        steps: &mut Vec<Step>,
-    ) -> Result<Result<ExplainedRelease, String>, RepoError> {
-        let Question { repo, package, version, snapshot, .. } = question;
-        let part = question.bioconductor.map(Part::whole);
-        let point = self.point_of(repo, part, *snapshot).await?;
-        let catalog = self.state.catalog.get();
-        let repository = find::repo(&catalog, repo)?;
-        steps.push(sentences::snapshot(*snapshot, &point));
-        let (owner, lives_by_tree) = self.lives_in(&point, package).await?;
-        // `owner` returns a single tree unchecked; it may not have the name.
-        let owner = owner.filter(|owner| {
-            lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty())
-        });
-        steps.extend(self.source_steps(&catalog, repository, question, &point, &lives_by_tree, owner));
-        let Some(owner) = owner else {
-            return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
+/// Finds the requested release, or explains why there is none.
+pub(super) async fn explain_release(
+    repositories: &Repositories,
+    question: &Question,
+    steps: &mut Vec<Step>,
+) -> Result<Result<ExplainedRelease, String>, RepoError> {
+    let Question { repo, package, version, snapshot, .. } = question;
+    let part = question.bioconductor.map(Part::whole);
+    let point = point::resolve_part(repositories, repo, part, *snapshot).await?;
+    let catalog = repositories.state.catalog.get();
+    let repository = find::repo(&catalog, repo)?;
+    steps.push(sentences::snapshot(*snapshot, &point));
+    let (owner, lives_by_tree) = lives_in(&repositories.state, &point, package).await?;
+    // `owner` returns a single tree unchecked; it may not have the name.
+    let owner = owner
+        .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
+    steps.extend(source_steps(
+        &repositories.state,
+        &catalog,
+        repository,
+        question,
+        &point,
+        &lives_by_tree,
+        owner,
+    ));
+    let Some(owner) = owner else {
+        return Ok(Err(format!("404: no source of {repo} has {package} in this snapshot")));
+    };
+    let source = source_name(&catalog, owner);
+    let lives = lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
+    let Some(life) = select_life(lives, version.as_deref()) else {
+        let answer = match version {
+            Some(version) => {
+                format!("404: {source} owns the name {package} and has no version {version}")
+            }
+            None => format!(
+                "{source} lists no version of {package}: its index leaves it out; ask for an archived one with \
+                 --version"
+            ),
         };
-        let source = source_name(&catalog, owner);
-        let lives =
-            lives_by_tree.iter().find(|entry| entry.tree == owner).map_or(&[][..], |entry| &entry.lives);
-        let Some(life) = select_life(lives, version.as_deref()) else {
-            let answer = match version {
-                Some(version) => {
-                    format!("404: {source} owns the name {package} and has no version {version}")
-                }
-                None => format!(
-                    "{source} lists no version of {package}: its index leaves it out; ask for an archived one with \
-                     --version"
-                ),
-            };
-            return Ok(Err(answer));
-        };
-        let archived = life.key.state == LifeState::Archived;
-        let Some(path) = path(package, life) else {
-            return Ok(Err(format!("404: the file '{}' has no address", life.file_name)));
-        };
-        let name = match life.key.path.as_str() {
-            "" => life.file_name.clone(),
-            folder => format!("{folder}/{}", life.file_name),
-        };
-        let located = self.locate(&point, package, &life.version, &name, archived).await?;
-        steps.push(sentences::release(&located, version.is_some()));
-        let part = match repository.kind {
-            RepoKind::R | RepoKind::Python => None,
-            RepoKind::Bioconductor => self.part_of(&catalog, owner, question.bioconductor),
-        };
-        Ok(Ok(ExplainedRelease { source, located, part, path }))
-    }
+        return Ok(Err(answer));
+    };
+    let archived = life.key.state == LifeState::Archived;
+    let Some(path) = path(package, life) else {
+        return Ok(Err(format!("404: the file '{}' has no address", life.file_name)));
+    };
+    let name = match life.key.path.as_str() {
+        "" => life.file_name.clone(),
+        folder => format!("{folder}/{}", life.file_name),
+    };
+    let located = file::locate(repositories, &point, package, &life.version, &name, archived).await?;
+    steps.push(sentences::release(&located, version.is_some()));
+    let part = match repository.kind {
+        RepoKind::R | RepoKind::Python => None,
+        RepoKind::Bioconductor => part_of(&repositories.state, &catalog, owner, question.bioconductor),
+    };
+    Ok(Ok(ExplainedRelease { source, located, part, path }))
+}
 
-    /// The Bioconductor repository that shows a tree's packages; those of other sources are shown among its software.
-    fn part_of(&self, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
-        let own = catalog.tree(owner.tree).and_then(Tree::part);
-        own.or_else(|| {
-            Some(Part::single(asked.or_else(|| catalog.bioconductor_release())?, Component::Software))
-        })
-    }
+/// The Bioconductor repository that shows a tree's packages; those of other sources are shown among its software.
+fn part_of(_state: &State, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
+    let own = catalog.tree(owner.tree).and_then(Tree::part);
+    own.or_else(|| Some(Part::single(asked.or_else(|| catalog.bioconductor_release())?, Component::Software)))
+}
 
-    async fn lives_in(
-        &self,
-        point: &Point,
-        package: &str,
-    ) -> Result<(Option<PointTree>, Vec<TreeLives>), RepoError> {
-        let (trees, name) = (point.trees.clone(), package.to_owned());
-        let lives_by_tree = self.state.db.read(move |c| {
-            let owner = owner::owner(c, &trees, &name)?;
-            let Some(id) = db::package::by_name(c, Language::R, &name)? else {
-                return Ok((None, Vec::new()));
-            };
-            let mut lives_by_tree = Vec::with_capacity(trees.len());
-            for tree in &trees {
-                let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
-                lives_by_tree.push(TreeLives { tree: *tree, lives });
-            }
-            Ok::<_, DbError>((owner, lives_by_tree))
-        });
-        Ok(lives_by_tree.await?)
-    }
-
-    /// One step for each subscribed source, in order.
-    fn source_steps(
-        &self,
-        catalog: &Catalog,
-        repository: &Repository,
-        question: &Question,
-        point: &Point,
-        lives_by_tree: &[TreeLives],
-        owner: Option<PointTree>,
-    ) -> Vec<Step> {
-        let subscribed = subscriptions(catalog, repository, question.snapshot, (self.state.clock)());
-        let listed_by_owner = owner.is_some_and(|owner| {
-            lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
-        });
-        let mut steps = Vec::new();
-        let mut is_owned = false;
-        // A subscription to another version of Bioconductor is left out.
-        let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
-        let is_meant = |entry: &&Subscription| {
-            repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
+async fn lives_in(
+    state: &State,
+    point: &Point,
+    package: &str,
+) -> Result<(Option<PointTree>, Vec<TreeLives>), RepoError> {
+    let (trees, name) = (point.trees.clone(), package.to_owned());
+    let lives_by_tree = state.db.read(move |c| {
+        let owner = owner::owner(c, &trees, &name)?;
+        let Some(id) = db::package::by_name(c, Language::R, &name)? else {
+            return Ok((None, Vec::new()));
         };
-        let mut before = Vec::new();
-        for source in subscribed.iter().filter(is_meant).map(|entry| entry.source) {
-            // A source may be subscribed to for several versions of Bioconductor.
-            if before.contains(&source) {
-                continue;
-            }
-            before.push(source);
-            let name = catalog.source_by_id(source).map_or_else(
-                || format!("source {source}, which was deleted"),
-                |source| source.name.to_string(),
-            );
-            let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == source).collect();
-            if trees.is_empty() {
-                let found = "nothing was published yet".to_owned();
-                steps.push(Step {
-                    topic: Topic::Source,
-                    subject: name.clone(),
-                    found,
-                    is_selected: false,
-                    rule: String::new(),
-                });
-            }
-            for tree in trees {
-                let lives = lives_by_tree
-                    .iter()
-                    .find(|entry| entry.tree == *tree)
-                    .map_or(&[][..], |entry| &entry.lives);
-                let of = catalog.tree(tree.tree);
-                let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
-                let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
-                let state =
-                    at.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
-                let wins = owner == Some(*tree);
-                let rule = match (wins, lives.is_empty(), listed_by_owner, is_owned) {
-                    (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
-                    (true, _, false, _) => {
-                        "no source lists the name; the first that has it in its archive owns it"
-                    }
-                    (false, true, ..) => "",
-                    (false, false, _, true) => "an earlier source owns the name: this one is not asked",
-                    (false, false, ..) => "only in its archive, and a later source lists the name",
-                };
-                is_owned |= wins;
-                steps.push(Step {
-                    topic: Topic::Source,
-                    subject: format!("{name}{part}"),
-                    found: format!("{}{state}", describe_versions(lives)),
-                    is_selected: wins,
-                    rule: rule.to_owned(),
-                });
-            }
+        let mut lives_by_tree = Vec::with_capacity(trees.len());
+        for tree in &trees {
+            let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;
+            lives_by_tree.push(TreeLives { tree: *tree, lives });
         }
-        steps
+        Ok::<_, DbError>((owner, lives_by_tree))
+    });
+    Ok(lives_by_tree.await?)
+}
+
+/// One step for each subscribed source, in order.
+fn source_steps(
+    state: &State,
+    catalog: &Catalog,
+    repository: &Repository,
+    question: &Question,
+    point: &Point,
+    lives_by_tree: &[TreeLives],
+    owner: Option<PointTree>,
+) -> Vec<Step> {
+    let subscribed = subscriptions(catalog, repository, question.snapshot, (state.clock)());
+    let listed_by_owner = owner.is_some_and(|owner| {
+        lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
+    });
+    let mut steps = Vec::new();
+    let mut is_owned = false;
+    // A subscription to another version of Bioconductor is left out.
+    let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
+    let is_meant = |entry: &&Subscription| {
+        repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
+    };
+    let mut before = Vec::new();
+    for source in subscribed.iter().filter(is_meant).map(|entry| entry.source) {
+        // A source may be subscribed to for several versions of Bioconductor.
+        if before.contains(&source) {
+            continue;
+        }
+        before.push(source);
+        let name = catalog
+            .source_by_id(source)
+            .map_or_else(|| format!("source {source}, which was deleted"), |source| source.name.to_string());
+        let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == source).collect();
+        if trees.is_empty() {
+            let found = "nothing was published yet".to_owned();
+            steps.push(Step {
+                topic: Topic::Source,
+                subject: name.clone(),
+                found,
+                is_selected: false,
+                rule: String::new(),
+            });
+        }
+        for tree in trees {
+            let lives =
+                lives_by_tree.iter().find(|entry| entry.tree == *tree).map_or(&[][..], |entry| &entry.lives);
+            let of = catalog.tree(tree.tree);
+            let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
+            let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
+            let state = at.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
+            let wins = owner == Some(*tree);
+            let rule = match (wins, lives.is_empty(), listed_by_owner, is_owned) {
+                (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
+                (true, _, false, _) => {
+                    "no source lists the name; the first that has it in its archive owns it"
+                }
+                (false, true, ..) => "",
+                (false, false, _, true) => "an earlier source owns the name: this one is not asked",
+                (false, false, ..) => "only in its archive, and a later source lists the name",
+            };
+            is_owned |= wins;
+            steps.push(Step {
+                topic: Topic::Source,
+                subject: format!("{name}{part}"),
+                found: format!("{}{state}", describe_versions(lives)),
+                is_selected: wins,
+                rule: rule.to_owned(),
+            });
+        }
     }
+    steps
 }
 
 fn source_name(catalog: &Catalog, tree: PointTree) -> String {

@@ -3,6 +3,7 @@
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::identity::Identity;
+use rstudio_pm::serve;
 use rstudio_pm::storage::Ownership;
 use rstudio_pm::upkeep;
 
@@ -141,10 +142,12 @@ async fn the_same_bytes_of_two_sources_are_one_object() {
     backend.create_local_source("team").await;
     backend.create_repository("ours", &["team"]).await;
     backend.add("team", "alpha", "1.0").await;
-    let point = backend.repositories.point("ours", "latest".parse().unwrap()).await.unwrap();
+    let point =
+        serve::point::resolve(&backend.repositories, "ours", "latest".parse().unwrap()).await.unwrap();
     let file = Tarball::new("alpha", "1.0").file();
-    let ours = backend.repositories.locate(&point, "alpha", "1.0", &file, false).await.unwrap();
-    let (bytes, _) = read(backend.repositories.open(&ours, None).await.unwrap()).await;
+    let ours =
+        serve::file::locate(&backend.repositories, &point, "alpha", "1.0", &file, false).await.unwrap();
+    let (bytes, _) = read(serve::file::open(&backend.repositories, &ours, None).await.unwrap()).await;
     // The mirror has the rewritten bytes.
     let theirs = Entry { package: "alpha".to_owned(), version: "1.0".to_owned(), bytes };
     fixture.mirror.publish(&[stub, theirs.clone()], &[]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Fixture, KB, read, read_part, short_limits};
 use crate::support::mirror::{Entry, Mirror};
+use rstudio_pm::serve;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_clients_at_once_make_one_upstream_request() {
@@ -36,10 +37,12 @@ async fn a_client_that_located_a_file_before_it_was_stored_does_not_fetch_it_aga
     fixture.get(&small).await.expect("the file");
     fixture.wait_stored(&small).await;
     assert!(!located.stored);
-    let (bytes, error) = read(fixture.backend.repositories.open(&located, None).await.expect("open")).await;
+    let (bytes, error) =
+        read(serve::file::open(&fixture.backend.repositories, &located, None).await.expect("open")).await;
     assert!(bytes == small.bytes && error.is_none());
     let (part, _) =
-        read(fixture.backend.repositories.open(&located, Some(100..200)).await.expect("open")).await;
+        read(serve::file::open(&fixture.backend.repositories, &located, Some(100..200)).await.expect("open"))
+            .await;
     assert!(part == small.bytes[100..200]);
     assert_eq!(fixture.mirror.requests(&small.listed()).len(), 1);
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::serve::RepoError;
-use rstudio_pm::serve::file::{FileBody, Located, OpenFile};
+use rstudio_pm::serve::located::{FileBody, Located, OpenFile};
+use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::UpstreamError;
 
@@ -69,18 +69,24 @@ impl Fixture {
     }
 
     async fn locate(&self, entry: &Entry) -> Result<Located, RepoError> {
-        let point = self
-            .backend
-            .repositories
-            .point("all", "latest".parse().expect("a snapshot"))
-            .await
-            .expect("a point");
-        self.backend.repositories.locate(&point, &entry.package, &entry.version, &entry.file(), false).await
+        let point =
+            serve::point::resolve(&self.backend.repositories, "all", "latest".parse().expect("a snapshot"))
+                .await
+                .expect("a point");
+        serve::file::locate(
+            &self.backend.repositories,
+            &point,
+            &entry.package,
+            &entry.version,
+            &entry.file(),
+            false,
+        )
+        .await
     }
 
     async fn open(&self, entry: &Entry, range: Option<Range<u64>>) -> Result<OpenFile, RepoError> {
         let located = self.locate(entry).await?;
-        self.backend.repositories.open(&located, range).await
+        serve::file::open(&self.backend.repositories, &located, range).await
     }
 
     /// The whole file, or the error before or inside the body.

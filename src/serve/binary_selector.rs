@@ -1,0 +1,91 @@
+//! Selects the binary to serve among those of a release: a pure function of platform, processor and snapshot.
+
+use crate::db::binary::Binary;
+use crate::model::time::Timestamp;
+use crate::r::platform::{ANY_ARCH, Arch, Platform};
+
+/// Selects the binaries of a platform that a snapshot shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BinarySelector {
+    /// The platform.
+    pub platform: Platform,
+    /// The newest binary before this instant is served, else the first after it: the versions in a snapshot never
+    /// change, and a binary that was added late is better than none.
+    pub until: Timestamp,
+}
+
+/// Whether a binary runs on a processor; some run on every one.
+#[must_use]
+pub fn runs_on(binary: &Binary, arch: Arch) -> bool {
+    let made_for = binary.platform.rsplit_once('/').map(|(_, made_for)| made_for);
+    made_for == Some(arch.as_str()) || made_for == Some(ANY_ARCH)
+}
+
+/// Whether a binary may be served: a removed one is only served for snapshots of the time it was listed.
+pub(super) fn is_visible(binary: &Binary, until: Timestamp) -> bool {
+    binary.removed_at.is_none_or(|at| binary.at < until && until <= at)
+}
+
+/// Selects the binary to serve among those of one release, which are sorted oldest first.
+pub(super) fn pick(binaries: &[Binary], arch: Arch, until: Timestamp) -> Option<&Binary> {
+    let mut fit = binaries.iter().filter(|binary| runs_on(binary, arch) && is_visible(binary, until));
+    fit.clone().rfind(|binary| binary.at < until).or_else(|| fit.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::file::FileState;
+    use crate::model::ids::{FileId, PackageId, ReleaseId};
+
+    fn binary(number: i64, made_for: &str, at: i64) -> Binary {
+        Binary {
+            package: PackageId(1),
+            release: ReleaseId(1),
+            file: FileId(number),
+            platform: format!("4.5-noble/{made_for}"),
+            number,
+            name: "x_1.0.tar.gz".to_owned(),
+            locator: String::new(),
+            size: None,
+            md5: None,
+            sha256: None,
+            state: FileState::Stored,
+            class: None,
+            at: Timestamp(at),
+            removed_at: None,
+            stanza: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_before_the_day_ends_else_the_first_after_it() {
+        let binaries = [binary(1, "x86_64", 10), binary(2, "x86_64", 20), binary(3, "x86_64", 30)];
+        let file = |until| pick(&binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!([5, 10, 11, 20, 21, 99].map(file), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(3)]);
+        assert_eq!(pick(&[], Arch::X86_64, Timestamp(99)), None);
+    }
+
+    #[test]
+    fn a_removed_binary_stays_in_the_snapshots_that_had_it() {
+        let removed = |binary: Binary, at| Binary { removed_at: Some(Timestamp(at)), ..binary };
+        // The first was replaced at 20 and must not reappear when the second is removed.
+        let binaries = [removed(binary(1, "x86_64", 10), 20), removed(binary(2, "x86_64", 20), 30)];
+        let file = |until| pick(&binaries, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!(
+            [5, 11, 20, 21, 30, 31, i64::MAX].map(file),
+            [None, Some(1), Some(1), Some(2), Some(2), None, None]
+        );
+        let again = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
+        let file = |until| pick(&again, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        assert_eq!([20, 31, 41].map(file), [Some(1), Some(2), Some(2)]);
+    }
+
+    #[test]
+    fn a_binary_for_another_processor_is_never_served() {
+        let binaries = [binary(1, "any", 10), binary(2, "x86_64", 20)];
+        let file = |arch| pick(&binaries, arch, Timestamp(99)).map(|b| b.file.0);
+        assert_eq!((file(Arch::X86_64), file(Arch::Arm64)), (Some(2), Some(1)));
+        assert_eq!(pick(&binaries[1..], Arch::Arm64, Timestamp(99)), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! A located file of a package, and an opened one.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::RepoError;
+use crate::config::StorageClass;
+use crate::db;
+use crate::db::discovered_binary::DiscoveredBinary;
+use crate::db::file::FileState;
+use crate::db::life::ReleaseFile;
+use crate::model::change::LifeState;
+use crate::model::digest::{Md5, Sha256};
+use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
+use crate::model::point::PointTree;
+use crate::model::time::Timestamp;
+use crate::r::platform::Platform;
+use crate::storage::Key;
+
+/// A file that exists at a point; nothing was read or fetched yet.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The package.
+    pub package: String,
+    /// The version.
+    pub version: String,
+    /// `{package}_{version}.tar.gz`.
+    pub name: String,
+    /// True for a release in `Archive/`, not in the current list.
+    pub archived: bool,
+    /// Size in bytes, if known.
+    pub size: Option<u64>,
+    /// SHA-256 of the file; known once it was stored.
+    pub sha256: Option<Sha256>,
+    /// MD5 in the mirror's index; the stored file was compared with it.
+    pub md5: Option<Md5>,
+    /// True when the row says that the file is in storage.
+    pub stored: bool,
+    /// Publication time: `Last-Modified`.
+    pub modified: Option<Timestamp>,
+    /// The platform of a binary; `None` for a source package.
+    pub(super) platform: Option<Platform>,
+    /// The tree that contains it.
+    pub(super) tree: PointTree,
+    /// The row of the file.
+    pub(super) row: ReleaseFile,
+}
+
+/// The body of an opened file.
+pub enum FileBody {
+    /// The bytes are in memory.
+    Memory(Bytes),
+    /// Bytes from storage, or from a fetch that holds back the last 64 KiB until the file is verified. On an `Err` item
+    /// the connection must be dropped.
+    Stream(BoxStream<'static, Result<Bytes, RepoError>>),
+}
+
+/// An open file, or a range of it.
+pub struct OpenFile {
+    /// Size of the whole file; `None` only while it is fetched from a mirror that declares no size.
+    pub size: Option<u64>,
+    /// The range in the body; `None` for the whole file (also when the requested range is far beyond what was fetched
+    /// so far).
+    pub range: Option<Range<u64>>,
+    /// The bytes.
+    pub body: FileBody,
+}
+
+impl Located {
+    pub(super) fn new(package: &str, tree: PointTree, row: ReleaseFile) -> Located {
+        Located {
+            package: package.to_owned(),
+            version: row.version.clone(),
+            name: row.name.clone(),
+            archived: row.state == LifeState::Archived,
+            size: row.size.and_then(|size| u64::try_from(size).ok()),
+            sha256: row.sha256,
+            md5: row.md5,
+            stored: row.file_state == FileState::Stored,
+            modified: row.published_at,
+            platform: None,
+            tree,
+            row,
+        }
+    }
+
+    /// The source of the tree that contains it.
+    #[must_use]
+    pub fn source(&self) -> SourceId {
+        self.tree.source
+    }
+
+    /// How often the same version was replaced by other bytes before.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.row.revision
+    }
+
+    /// The tree that contains it.
+    pub(super) fn tree(&self) -> PointTree {
+        self.tree
+    }
+
+    /// The id of its file row.
+    pub(super) fn file(&self) -> FileId {
+        self.row.file
+    }
+
+    /// The ids of its package and release.
+    pub(super) fn release(&self) -> (PackageId, ReleaseId) {
+        (self.row.package, self.row.release)
+    }
+
+    /// Whether it may be fetched again: a binary without a locator was uploaded and exists only in storage.
+    pub(super) fn has_upstream(&self) -> bool {
+        self.platform.is_none() || !self.row.locator.is_empty()
+    }
+
+    /// Replaces a source package by one of its binaries.
+    pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> Located {
+        let found = ReleaseFile {
+            file: binary.file,
+            name: binary.name.clone(),
+            locator: binary.locator.clone(),
+            size: binary.size,
+            md5: binary.md5,
+            sha256: binary.sha256,
+            file_state: binary.state,
+            class: binary.class.clone(),
+            published_at: Some(binary.at),
+            ..self.row.clone()
+        };
+        let located = Located::new(&self.package, self.tree, found);
+        Located { platform: Some(platform.clone()), ..located }
+    }
+
+    /// Replaces a source package by one of its binaries that is in no list yet.
+    pub(super) fn with_discovered_binary(&self, binary: DiscoveredBinary, platform: &Platform) -> Located {
+        let found = ReleaseFile {
+            file: binary.file,
+            name: binary.name,
+            locator: binary.locator,
+            size: binary.size,
+            md5: None,
+            sha256: binary.sha256,
+            file_state: binary.state,
+            class: binary.class,
+            published_at: None,
+            ..self.row.clone()
+        };
+        Located { platform: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
+    }
+
+    /// The key of the stored object; `None` when the row says that it is not stored.
+    pub(super) fn key(&self) -> Option<Key> {
+        let class = self.row.class.as_deref()?;
+        let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
+        self.sha256.filter(|_| self.stored).map(|digest| Key::Package(class, digest))
+    }
+}

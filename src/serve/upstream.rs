@@ -1,0 +1,83 @@
+//! Whether a file can be fetched, and from which addresses of its mirrors.
+
+use super::RepoError;
+use super::located::Located;
+use crate::bundle::Product;
+use crate::catalog::Tree;
+use crate::config::StorageClass;
+use crate::fetch::PackageForm;
+use crate::fetch::candidates::{self, MirrorPath};
+use crate::model::ids::SourceId;
+use crate::model::source::SourceKind;
+use crate::r::bioconductor;
+use crate::state::State;
+
+/// Whether a file can be fetched, for the first time or again.
+pub(super) fn may_be_fetched(state: &State, located: &Located) -> bool {
+    has_mirror(state, located.source()) && located.has_upstream()
+}
+
+/// Whether the packages of a source come from a mirror.
+pub(super) fn has_mirror(state: &State, source: SourceId) -> bool {
+    match state.catalog.get().source_by_id(source).map(|source| source.kind) {
+        Some(SourceKind::Cran | SourceKind::Bioconductor) => true,
+        Some(
+            SourceKind::CranSnapshot
+            | SourceKind::CuratedCran
+            | SourceKind::Local
+            | SourceKind::Git
+            | SourceKind::Pypi
+            | SourceKind::CuratedPypi
+            | SourceKind::LocalPython
+            | SourceKind::GitPython,
+        )
+        | None => false,
+    }
+}
+
+/// The upstream candidates of a file, the storage class for it, and the expected kind of file.
+pub(super) fn candidates(
+    state: &State,
+    located: &Located,
+) -> Result<(Vec<MirrorPath>, StorageClass, PackageForm), RepoError> {
+    let config = state.config.load();
+    let upstream = state.upstream.load();
+    let away = |source| RepoError::Upstream { source, retry_after: 60 };
+    let object = |url: &str, product: &Product| {
+        let sha256 = located.sha256.filter(|_| !located.stored)?;
+        let mirror = upstream.mirror(url).ok()?;
+        let path = mirror.object(product, sha256, &located.name)?;
+        Some(MirrorPath { mirror, path })
+    };
+    Ok(match &located.platform {
+        None => {
+            let (root, url, class, product) =
+                match state.catalog.get().tree(located.tree.tree).and_then(Tree::part) {
+                    Some(part) => {
+                        let root = &config.bioconductor.url;
+                        let product = Product::Bioconductor(part.version.to_string());
+                        (root, bioconductor::part_url(root, part), StorageClass::Bioconductor, product)
+                    }
+                    None => (&config.cran.url, config.cran.url.clone(), StorageClass::Cran, Product::Cran),
+                };
+            let mirror = upstream.mirror(&url).map_err(away)?;
+            let places = candidates::of_source(&mirror, &located.row, &located.package);
+            (candidates::with_object(places, object(root, &product)), class, PackageForm::Source)
+        }
+        Some(platform) => {
+            let locator = &located.row.locator;
+            let places =
+                candidates::of_binary(&upstream.binaries(&config.cran), &upstream, platform, locator);
+            let product = Product::Binaries(platform.to_string());
+            let object =
+                config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
+            let places = match (places, object) {
+                (Ok(places), object) => candidates::with_object(places, object),
+                // It is not known yet whether the mirror is a bundle that contains binaries.
+                (Err(_), Some(object)) => vec![object],
+                (Err(error), None) => return Err(away(error)),
+            };
+            (places, StorageClass::Binaries, PackageForm::Binary(platform.clone()))
+        }
+    })
+}

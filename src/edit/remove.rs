@@ -39,6 +39,9 @@ pub async fn remove(
     Ok(versions)
 }
 
+/// The transaction, and the removed versions.
+type RemoveResult = (Option<TxId>, Vec<String>);
+
 struct RemoveTransaction {
     tree: TreeId,
     origin: SourceId,
@@ -49,7 +52,7 @@ struct RemoveTransaction {
 }
 
 impl RemoveTransaction {
-    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<(Option<TxId>, Vec<String>)>, DbError> {
+    fn write(&self, c: &mut dyn Conn) -> Result<EditResult<RemoveResult>, DbError> {
         publish_step(c, (self.origin, self.tree), &self.publish, |c, pending| self.plan(c, pending))
     }
 

@@ -155,7 +155,7 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
         findings.extend(finding.map(|finding| with_origin(loaded, &[name], &finding)));
     }
     findings.extend(
-        files::refusals(file, loaded)
+        files::refusals(file, loaded, privileges::target_uid(file))
             .iter()
             .map(|(what, text)| with_origin(loaded, path_properties(*what), text)),
     );

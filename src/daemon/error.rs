@@ -1,7 +1,7 @@
 //! Errors that keep the daemon from serving: in full for the log, as a phrase for clients.
 
 use super::bind::SocketError;
-use super::files::{CreateError, UnsafePaths};
+use super::files::FileError;
 use super::privileges::PrivilegeError;
 use crate::config::ConfigError;
 use crate::control::BrokenReason;
@@ -29,12 +29,9 @@ pub enum StartError {
     /// The change of user.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// Unsafe files.
+    /// Files and directories.
     #[error(transparent)]
-    Unsafe(#[from] UnsafePaths),
-    /// A directory that cannot be created.
-    #[error(transparent)]
-    Directory(#[from] CreateError),
+    Files(#[from] FileError),
     /// The database.
     #[error("Unable to connect to the database: {0}")]
     Db(#[from] DbError),
@@ -75,18 +72,9 @@ impl StartError {
             StartError::Socket(_) | StartError::NoListener(_) => "a listening socket cannot be used",
             StartError::Tls(_) => "the certificate (HTTPS.Certificate, HTTPS.Key) cannot be used",
             StartError::Privilege(_) => "the server cannot become its user",
-            StartError::Unsafe(files) => {
-                let mut names: Vec<&str> = files.0.iter().map(|(name, _)| *name).collect();
-                names.dedup();
+            StartError::Files(error) => {
                 return BrokenReason {
-                    phrase: format!("{} cannot be used", names.join(", ")),
-                    detail: self.to_string(),
-                    reachable,
-                };
-            }
-            StartError::Directory(unmade) => {
-                return BrokenReason {
-                    phrase: format!("{} cannot be used", unmade.name),
+                    phrase: format!("{} cannot be used", error.names().join(", ")),
                     detail: self.to_string(),
                     reachable,
                 };

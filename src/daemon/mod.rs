@@ -6,6 +6,8 @@ pub mod args;
 pub mod bind;
 pub mod check;
 mod clock;
+mod configuration;
+mod context;
 pub mod error;
 pub mod files;
 pub mod generator;
@@ -18,10 +20,12 @@ mod owners;
 mod pid_file;
 pub mod predecessors;
 mod privileges;
+mod process;
 mod reload;
 mod removal;
 mod report;
 mod rotation;
+mod running;
 mod services;
 mod signals;
 pub mod sockets;
@@ -36,7 +40,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config;
 use handover::TakeOver;
 
 /// The program `rstudio-pm`.
@@ -50,13 +53,16 @@ pub fn main() -> ExitCode {
     let mut taken = None;
     match args.take_over {
         None => {}
-        Some(TakeOver::Detach) => return handover::detach(),
+        Some(TakeOver::Detach) => match handover::detach() {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => return fail(&format!("could not start the new program: {error}")),
+        },
         Some(TakeOver::Serve) => match handover::incoming::receive() {
             Ok(given) => taken = Some(given),
             Err(error) => return fail(&error),
         },
     }
-    let loaded = config::load(&args.config, environment());
+    let loaded = configuration::load(&args.config);
     if args.check_config {
         return check::run(&args.config, &loaded, args.output_format);
     }
@@ -73,12 +79,6 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
-}
-
-/// Environment variables, which override the configuration file.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 /// Prints an error to standard error, which the journal and the container's log collect whatever the log settings are.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::context::ProcessContext;
 use super::files;
-use super::supervisor::ProcessContext;
 use crate::config::{self, Change, Config, Loaded};
 use crate::control::{CommandError, Reloaded};
 use crate::http::App;

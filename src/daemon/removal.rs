@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
-use super::environment;
+use super::configuration;
 use crate::config::{
     self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, StorageClass,
     without_userinfo,
@@ -19,7 +19,7 @@ const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/lib/rstudio-pm", "/var/log/rstudio
 
 /// Prints the commands for the configuration in `file`, or for the valid part of it.
 pub(super) fn print(file: &Path) {
-    let config = match config::load(file, environment()) {
+    let config = match configuration::load(file) {
         Ok(loaded) => loaded.config,
         Err(ConfigError::Unreadable { .. }) => return,
         Err(error) => {

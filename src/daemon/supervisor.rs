@@ -1,147 +1,27 @@
 //! Runs commands one after the other, and retries configurations and listeners that could not be used.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::context::{ListenAddresses, ProcessContext};
 use super::error::{StartError, log_lines};
-use super::handover::incoming::Predecessor;
-use super::handover::outgoing::{Handover, Prepared};
-use super::listeners::{self, Listeners, RetryResult};
-use super::logging::Logs;
-use super::notify::Notifier;
+use super::handover::outgoing::{Prepared, Successor};
+use super::handover::protocol::SyncRestart;
+use super::listeners::{self, RetryResult};
+use super::running::RunningApp;
 use super::stores::SharedStores;
-use super::{clock, environment, files, reload, stores};
-use crate::config::{self, Config, Listen, Loaded};
+use super::{configuration, files, reload, stores};
+use crate::config::Loaded;
 use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, Reloaded};
 use crate::http::site::SiteSettings;
-use crate::http::tls::Tls;
-use crate::http::{App, Switch, summary};
-use crate::jobs::Jobs;
-use crate::storage::space;
+use crate::http::{App, summary};
 use crate::sync::HaltedSync;
-use crate::sync::task::Task;
-use crate::upkeep;
 
 /// Retry interval of a start that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// State that exists in every mode, for the lifetime of the process.
-pub(super) struct ProcessContext {
-    /// The configuration file.
-    pub(super) file: PathBuf,
-    /// Routes each request to the app, or answers 503.
-    pub(super) switch: Switch,
-    /// The logs.
-    pub(super) logs: Logs,
-    /// Certificate and key of the HTTPS listeners.
-    pub(super) tls: Tls,
-    /// Notifies systemd.
-    pub(super) notifier: Notifier,
-    /// Jobs of all apps.
-    pub(super) jobs: Jobs,
-    /// The addresses configured at the start.
-    pub(super) addresses: ListenAddresses,
-    /// What a hand-over passes to a successor.
-    pub(super) handover: Handover,
-    /// The listeners, open and missing.
-    pub(super) listeners: Listeners,
-    /// The old server, which may still finish its requests.
-    pub(super) predecessor: Predecessor,
-}
-
-/// The addresses of a configuration, which only a restart applies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ListenAddresses {
-    http: Option<Listen>,
-    https: Option<Listen>,
-    redirect: Option<Listen>,
-    metrics: Option<Listen>,
-    admin: PathBuf,
-}
-
-impl ListenAddresses {
-    /// The addresses in a configuration.
-    pub(super) fn of(config: &Config) -> ListenAddresses {
-        ListenAddresses {
-            http: config.http.listen.clone(),
-            https: config.https.listen.clone(),
-            redirect: config.http_redirect.listen.clone(),
-            metrics: config.metrics.listen.clone(),
-            admin: config.server.sock_file_dir.clone(),
-        }
-    }
-}
-
-/// An app that serves requests, and its background tasks.
-pub(super) struct RunningApp {
-    /// Serves the requests.
-    pub(super) app: Arc<App>,
-    predecessor: Predecessor,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl RunningApp {
-    /// Wraps an app and starts its background tasks.
-    pub(super) fn start(app: Arc<App>, predecessor: Predecessor) -> RunningApp {
-        let mut life = RunningApp { app, predecessor, tasks: Vec::new() };
-        life.run();
-        life
-    }
-
-    /// Starts schedules and nightly work, until [`RunningApp::pause`].
-    pub(super) fn run(&mut self) {
-        let (sync, upkeep, usage) = (self.app.sync.clone(), self.app.upkeep.clone(), self.app.usage.clone());
-        let comparing = upkeep.clone();
-        let state = Arc::clone(&self.app.state);
-        let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
-        let config = state.config.load();
-        if config.storage_audit.enabled {
-            let add_up = config.metrics.listen.is_some();
-            self.tasks.push(tokio::spawn(space::watch(
-                state.storage.clone(),
-                config.storage.clone(),
-                add_up,
-            )));
-        }
-        drop(config);
-        self.tasks.extend(Task::ALL.map(|task| {
-            let sync = sync.clone();
-            tokio::spawn(async move { sync.run_schedule(task).await })
-        }));
-        self.tasks.extend([
-            tokio::spawn(async move { sync.run_backfills().await }),
-            tokio::spawn(async move { usage.run_schedule().await }),
-            tokio::spawn(clock::watch(Arc::clone(&state))),
-            tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparing).await }),
-            tokio::spawn(async move {
-                upkeep::ownership::claim(&upkeep).await;
-                // The old server may still add references to files that are unreferenced now.
-                before.wait_exit().await;
-                upkeep::maintenance::run(&upkeep).await;
-            }),
-            tokio::spawn(async move {
-                predecessor.follow_catalog(&state.catalog, &state.db).await;
-                state.catalog.follow(&state.db).await;
-            }),
-        ]);
-    }
-
-    /// Stops the background tasks.
-    pub(super) fn pause(&mut self) {
-        self.tasks.drain(..).for_each(|task| task.abort());
-    }
-}
-
-impl Drop for RunningApp {
-    fn drop(&mut self) {
-        self.pause();
-    }
-}
 
 /// Owns the app and runs the commands.
 pub(super) struct Supervisor {
@@ -365,7 +245,7 @@ impl Supervisor {
         let (Some(life), Some(running)) = (&self.running, &self.loaded) else {
             return Err(CommandError("the server is not serving yet".to_owned()));
         };
-        let file = config::load(&self.context.file, environment())
+        let file = configuration::load(&self.context.file)
             .map_err(|error| CommandError(format!("{}\nNothing was changed.", StartError::from(error))))?;
         let (loaded, reloaded) = reload::apply(&self.context, &life.app, running, &file).await?;
         self.loaded = Some(loaded);
@@ -374,7 +254,7 @@ impl Supervisor {
 
     /// Reads the whole file and starts serving. The error comes with the configuration to retry, if it is valid.
     pub(super) async fn read_and_serve(&mut self) -> Result<Vec<String>, (StartError, Option<Loaded>)> {
-        let loaded = config::load(&self.context.file, environment()).map_err(|e| (e.into(), None))?;
+        let loaded = configuration::load(&self.context.file).map_err(|e| (e.into(), None))?;
         self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         if ListenAddresses::of(&loaded.config) != self.context.addresses {
@@ -385,6 +265,73 @@ impl Supervisor {
             );
         }
         Ok(warnings)
+    }
+
+    /// Starts the installed program and prepares the hand-over; on an error the server continues as before.
+    async fn hand_over(&mut self) -> Result<Prepared, CommandError> {
+        let mode = self.context.switch.context().control.mode();
+        let ProcessContext { notifier, jobs, handover, .. } = &self.context;
+        let (Some(running), Mode::Online) = (&mut self.running, &mode) else {
+            return Err(self.refuse(&format!("the server is {}", mode.word())));
+        };
+        let prepared = handover.prepare(notifier, jobs, running).await;
+        prepared.map_err(|why| self.cancel_hand_over(&why))
+    }
+
+    /// Makes a successor the main process.
+    ///
+    /// # Errors
+    /// The reason why it failed.
+    pub(super) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
+        let Some(life) = &self.running else { return Err("the server is not serving".to_owned()) };
+        let halted = life.app.sync.take_halted();
+        // Scheduled jobs start again by themselves.
+        let again = halted.iter().filter_map(|halted| {
+            let (kind, version) = halted.target();
+            let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
+            Some(SyncRestart { kind, version, actor: halted.administrator()?.to_owned() })
+        });
+        let committed = prepared.commit(&self.context.notifier, &life.app.state.db, again.collect()).await;
+        if committed.is_err() {
+            self.halted = halted;
+        }
+        committed
+    }
+
+    /// Restarts the syncs that the old server halted for the hand-over.
+    pub(super) fn restart_syncs(&self, again: &[SyncRestart]) {
+        let Some(life) = &self.running else { return };
+        for SyncRestart { kind, version, actor } in again {
+            let version = version.as_ref().map(|version| version.parse()).transpose();
+            if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
+                // Fails only for a source that is never synced, which the old server cannot name.
+                let _ = life.app.sync.start_by(kind, version, actor);
+            }
+        }
+    }
+
+    /// Loads what was published during the start.
+    pub(super) async fn refresh(&self) {
+        if let Some(life) = &self.running
+            && let Err(error) = life.app.state.catalog.refresh(&life.app.state.db).await
+        {
+            tracing::warn!("could not load the latest publications: {error}");
+        }
+    }
+
+    /// Continues to serve after a failed hand-over and reports the reason.
+    pub(super) fn cancel_hand_over(&mut self, why: &str) -> CommandError {
+        self.resume();
+        self.refuse(why)
+    }
+
+    fn refuse(&self, why: &str) -> CommandError {
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::error!("upgrade refused, version {version} continues to serve: {why}");
+        self.context
+            .notifier
+            .status(&format!("upgrade refused, version {version} continues to serve: {why}"));
+        CommandError(why.to_owned())
     }
 
     /// Stops the background tasks and returns the app.

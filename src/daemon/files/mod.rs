@@ -1,6 +1,6 @@
 //! Checks type, links, owner and mode of the paths that the daemon uses, fixes modes and creates directories.
 //!
-//! [`table`] has the rules, [`judge`] decides what to do about each path.
+//! [`table`] has the rules, [`policy`] decides what to do about each path.
 
 pub mod policy;
 pub mod provision;
@@ -16,13 +16,36 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::statfs::{Statfs, statfs};
 use nix::unistd::{Uid, User, geteuid};
 
-use super::error::StartError;
-use super::privileges;
 use crate::config::table::Kind;
 use crate::config::{Config, Loaded, RESTART_COMMAND};
 use crate::db::sqlite_dir;
 use policy::{Decision, PathState, PathTarget, Violation, decide, relax_on_network};
 use table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
+
+/// Paths that the server cannot use.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Unsafe paths.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafePaths),
+    /// A directory that cannot be created.
+    #[error(transparent)]
+    Directory(#[from] CreateError),
+}
+
+impl FileError {
+    /// The names of the paths, such as `Server.DataDir`.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        match self {
+            FileError::Unsafe(paths) => {
+                let mut names: Vec<_> = paths.0.iter().map(|(name, _)| *name).collect();
+                names.dedup();
+                names
+            }
+            FileError::Directory(error) => vec![error.name],
+        }
+    }
+}
 
 /// Unsafe paths that the daemon cannot fix; one per line, each with how to fix it.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +59,7 @@ pub struct UnsafePaths(
 ///
 /// # Errors
 /// Those of [`check`] and [`create_directories`].
-pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, StartError> {
+pub(super) fn prepare(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, FileError> {
     let warnings = check(gcfg, loaded)?;
     create_directories(gcfg, &loaded.config)?;
     Ok(warnings)
@@ -113,10 +136,9 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     if refused.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refused)) }
 }
 
-/// The violations that would prevent a start, except those that other checks report: a file instead of a directory.
+/// The violations that would prevent a start by the user `me`, except those that other checks report: a file instead of a directory.
 #[must_use]
-pub(super) fn refusals(gcfg: &Path, loaded: &Loaded) -> Vec<(PathKind, String)> {
-    let me = privileges::target_uid(gcfg);
+pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<(PathKind, String)> {
     let refused = |(row, path, verdict): Inspection| match verdict {
         Decision::Refuse(Violation::Type | Violation::DeadLink) if row.file_type == FileType::Directory => {
             None

@@ -6,11 +6,11 @@
 
 pub(super) mod incoming;
 pub(super) mod outgoing;
-mod protocol;
+pub(super) mod protocol;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use clap::ValueEnum;
 
@@ -60,9 +60,9 @@ impl Program {
 }
 
 /// Starts the process that serves, with the standard streams of this one, without waiting for it.
-pub(super) fn detach() -> ExitCode {
-    match Program::current().command("serve").spawn() {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => super::fail(&format!("could not start the new program: {error}")),
-    }
+///
+/// # Errors
+/// The program cannot be started.
+pub(super) fn detach() -> std::io::Result<()> {
+    Program::current().command("serve").spawn().map(drop)
 }

@@ -11,11 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Program;
 use super::protocol::{self, Channel, Message, SyncRestart};
-use crate::control::{CommandError, Control, Mode};
+use crate::control::Control;
 use crate::daemon::notify::Notifier;
+use crate::daemon::running::RunningApp;
 use crate::daemon::sockets::Sockets;
-use crate::daemon::supervisor::Supervisor;
 use crate::db::Db;
+use crate::jobs::Jobs;
 
 /// Time for running jobs to end, then time for them to stop at a safe point.
 const JOB_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(7));
@@ -57,6 +58,36 @@ impl Handover {
     /// Adds duplicates of listeners that were opened later.
     pub(in crate::daemon) fn add(&mut self, opened: Vec<(&'static str, OwnedFd)>) {
         self.sockets.extend(opened);
+    }
+
+    /// Pauses background tasks and starts the installed program; returns when it is ready to serve.
+    ///
+    /// # Errors
+    /// The reason why it failed. Background tasks and jobs are still paused.
+    pub(in crate::daemon) async fn prepare(
+        &self,
+        notifier: &Notifier,
+        jobs: &Jobs,
+        running: &mut RunningApp,
+    ) -> Result<Prepared, String> {
+        notifier.status("Starting the installed version");
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!("version {version}, process {}, starts its successor", std::process::id());
+        running.pause();
+        let by_itself = Instant::now() + JOB_TIMEOUTS.0;
+        while Instant::now() < by_itself && jobs.has_restarting() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        jobs.halt(true);
+        let deadline = Instant::now() + JOB_TIMEOUTS.1;
+        while Instant::now() < deadline && !jobs.running().is_empty() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        if let Some(job) = jobs.running().first() {
+            return Err(format!("{} is still running", job.key));
+        }
+        let lock = running.app.state.db.lock().map_err(|error| error.to_string())?;
+        self.start_successor(lock).await
     }
 
     /// Starts the installed program; returns when it is ready to serve.
@@ -197,95 +228,5 @@ impl Successor {
                 | Message::Unknown => {}
             }
         }
-    }
-}
-
-impl Supervisor {
-    /// Pauses background tasks and starts the installed program; on an error the server continues as before.
-    pub(in crate::daemon) async fn hand_over(&mut self) -> Result<Prepared, CommandError> {
-        let control = self.context.switch.context().control.clone();
-        let mode = control.mode();
-        let (Some(life), Mode::Online) = (&mut self.running, &mode) else {
-            return Err(self.refuse(&format!("the server is {}", mode.word())));
-        };
-        self.context.notifier.status("Starting the installed version");
-        let version = env!("CARGO_PKG_VERSION");
-        tracing::info!("version {version}, process {}, starts its successor", std::process::id());
-        life.pause();
-        let db = life.app.state.db.clone();
-        let jobs = self.context.jobs.clone();
-        let by_itself = Instant::now() + JOB_TIMEOUTS.0;
-        while Instant::now() < by_itself && jobs.has_restarting() {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-        jobs.halt(true);
-        let deadline = Instant::now() + JOB_TIMEOUTS.1;
-        while Instant::now() < deadline && !jobs.running().is_empty() {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-        let started = match jobs.running().first() {
-            Some(job) => Err(format!("{} is still running", job.key)),
-            None => match db.lock() {
-                Ok(lock) => self.context.handover.start_successor(lock).await,
-                Err(error) => Err(error.to_string()),
-            },
-        };
-        started.map_err(|why| self.cancel_hand_over(&why))
-    }
-
-    /// Makes a successor the main process.
-    ///
-    /// # Errors
-    /// The reason why it failed.
-    pub(in crate::daemon) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
-        let Some(life) = &self.running else { return Err("the server is not serving".to_owned()) };
-        let halted = life.app.sync.take_halted();
-        // Scheduled jobs start again by themselves.
-        let again = halted.iter().filter_map(|halted| {
-            let (kind, version) = halted.target();
-            let (kind, version) = (kind.to_string(), version.map(|version| version.to_string()));
-            Some(SyncRestart { kind, version, actor: halted.administrator()?.to_owned() })
-        });
-        let committed = prepared.commit(&self.context.notifier, &life.app.state.db, again.collect()).await;
-        if committed.is_err() {
-            self.halted = halted;
-        }
-        committed
-    }
-
-    /// Restarts the syncs that the old server halted for the hand-over.
-    pub(in crate::daemon) fn restart_syncs(&self, again: &[SyncRestart]) {
-        let Some(life) = &self.running else { return };
-        for SyncRestart { kind, version, actor } in again {
-            let version = version.as_ref().map(|version| version.parse()).transpose();
-            if let (Ok(kind), Ok(version)) = (kind.parse(), version) {
-                // Fails only for a source that is never synced, which the old server cannot name.
-                let _ = life.app.sync.start_by(kind, version, actor);
-            }
-        }
-    }
-
-    /// Loads what was published during the start.
-    pub(in crate::daemon) async fn refresh(&self) {
-        if let Some(life) = &self.running
-            && let Err(error) = life.app.state.catalog.refresh(&life.app.state.db).await
-        {
-            tracing::warn!("could not load the latest publications: {error}");
-        }
-    }
-
-    /// Continues to serve after a failed hand-over and reports the reason.
-    pub(in crate::daemon) fn cancel_hand_over(&mut self, why: &str) -> CommandError {
-        self.resume();
-        self.refuse(why)
-    }
-
-    fn refuse(&self, why: &str) -> CommandError {
-        let version = env!("CARGO_PKG_VERSION");
-        tracing::error!("upgrade refused, version {version} continues to serve: {why}");
-        self.context
-            .notifier
-            .status(&format!("upgrade refused, version {version} continues to serve: {why}"));
-        CommandError(why.to_owned())
     }
 }

@@ -1,0 +1,60 @@
+//! State that exists in every mode of the server, for the lifetime of the process.
+
+use std::path::PathBuf;
+
+use super::handover::incoming::Predecessor;
+use super::handover::outgoing::Handover;
+use super::listeners::Listeners;
+use super::logging::Logs;
+use super::notify::Notifier;
+use crate::config::{Config, Listen};
+use crate::http::Switch;
+use crate::http::tls::Tls;
+use crate::jobs::Jobs;
+
+/// State that exists in every mode, for the lifetime of the process.
+pub(super) struct ProcessContext {
+    /// The configuration file.
+    pub(super) file: PathBuf,
+    /// Routes each request to the app, or answers 503.
+    pub(super) switch: Switch,
+    /// The logs.
+    pub(super) logs: Logs,
+    /// Certificate and key of the HTTPS listeners.
+    pub(super) tls: Tls,
+    /// Notifies systemd.
+    pub(super) notifier: Notifier,
+    /// Jobs of all apps.
+    pub(super) jobs: Jobs,
+    /// The addresses configured at the start.
+    pub(super) addresses: ListenAddresses,
+    /// What a hand-over passes to a successor.
+    pub(super) handover: Handover,
+    /// The listeners, open and missing.
+    pub(super) listeners: Listeners,
+    /// The old server, which may still finish its requests.
+    pub(super) predecessor: Predecessor,
+}
+
+/// The addresses of a configuration, which only a restart applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ListenAddresses {
+    http: Option<Listen>,
+    https: Option<Listen>,
+    redirect: Option<Listen>,
+    metrics: Option<Listen>,
+    admin: PathBuf,
+}
+
+impl ListenAddresses {
+    /// The addresses in a configuration.
+    pub(super) fn of(config: &Config) -> ListenAddresses {
+        ListenAddresses {
+            http: config.http.listen.clone(),
+            https: config.https.listen.clone(),
+            redirect: config.http_redirect.listen.clone(),
+            metrics: config.metrics.listen.clone(),
+            admin: config.server.sock_file_dir.clone(),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The server process once it has threads: opens the stores, serves, and stops.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use super::context::{ListenAddresses, ProcessContext};
+use super::error::StartError;
+use super::handover::incoming::{Predecessor, PredecessorChannel, Received};
+use super::handover::outgoing::{Handover, Successor};
+use super::listeners::Listeners;
+use super::logging::Logs;
+use super::notify::Notifier;
+use super::services::Services;
+use super::signals::Signals;
+use super::sockets::Sockets;
+use super::stores::SharedStores;
+use super::supervisor::Supervisor;
+use super::watchdog::{self, ProbeAddresses};
+use super::{pid_file, rotation, status, stores};
+use crate::config::{Config, Loaded};
+use crate::control::{Control, Mode, PendingCommand};
+use crate::http::site::SiteSettings;
+use crate::http::tls::Tls;
+use crate::http::{HttpServer, Limits, ServerContext, Switch, summary};
+use crate::jobs::Jobs;
+
+/// Time that clients wait in the backlog while the stores open; then they get 503 until the start is complete.
+const BACKLOG_WAIT: Duration = Duration::from_secs(10);
+/// Extension of systemd's start timeout, sent at intervals of half its length.
+const START_EXTENSION: Duration = Duration::from_secs(30);
+
+/// Everything that is set up before threads are started.
+pub(super) struct Setup<'a> {
+    /// The configuration file.
+    pub(super) file: &'a Path,
+    /// The configuration, or the valid part of it.
+    pub(super) config: Arc<Config>,
+    /// The configuration, or why it cannot be used.
+    pub(super) loaded: Result<Loaded, StartError>,
+    /// Responds with 503 and the reason instead of failing.
+    pub(super) patient: bool,
+    /// The listening sockets.
+    pub(super) sockets: Sockets,
+    /// From the old server, in a hand-over.
+    pub(super) taken: Option<Received>,
+    /// Limits of requests and connections.
+    pub(super) limits: Limits,
+    /// When the process started.
+    pub(super) began: SystemTime,
+}
+
+/// Opens the stores and serves until a signal or a command requests a stop; returns when everything is closed.
+pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError> {
+    let Setup { file, config, loaded, patient, sockets, taken, limits, began } = setup;
+    let signals = Signals::install();
+    let probed = ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
+    let mut process = Process::new(file, &config, patient, sockets, taken, limits, logs)?;
+    let control = process.control.clone();
+    let mut stop = pin!(signals.until_stop(&control));
+    let mut successor = None;
+    if process.boot(loaded, patient, &mut stop).await? {
+        process.report_ready(&config, began);
+        successor = process.serve(probed, &mut stop).await;
+    }
+    process.shut_down(successor, &mut stop).await;
+    Ok(())
+}
+
+/// The parts of the server that exist from its start to its end.
+struct Process {
+    control: Control,
+    commands: mpsc::Receiver<PendingCommand>,
+    switch: Switch,
+    server: HttpServer,
+    services: Services,
+    /// The sockets until connections are accepted.
+    sockets: Option<Sockets>,
+    notifier: Notifier,
+    logs: Logs,
+    supervisor: Supervisor,
+    /// The channel to the old server until this process has taken over.
+    taking_over: Option<PredecessorChannel>,
+    predecessor: Predecessor,
+    rotation: JoinHandle<()>,
+    /// The files of the admin socket and of the PID, which are removed at the end.
+    files: Vec<PathBuf>,
+}
+
+impl Process {
+    /// The process with nothing open yet.
+    fn new(
+        file: &Path,
+        config: &Config,
+        patient: bool,
+        mut sockets: Sockets,
+        mut taken: Option<Received>,
+        limits: Limits,
+        logs: &Logs,
+    ) -> Result<Process, StartError> {
+        // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
+        let notifier = Notifier::start(taken.is_none());
+        let handover = Handover::of(&sockets).map_err(StartError::HandOver)?;
+        let shared_stores = taken.as_mut().map(|taken| SharedStores { lock: taken.lock.take() });
+        let connected = taken.map(Received::connect).transpose().map_err(StartError::HandOver)?;
+        let (taking_over, predecessor) = match connected {
+            Some((channel, predecessor)) => (Some(channel), predecessor),
+            None => (None, Predecessor::none()),
+        };
+        let rotation = tokio::spawn({
+            let (logs, predecessor) = (logs.clone(), predecessor.clone());
+            async move {
+                // Only one process at a time renames log files.
+                predecessor.wait_handed_over().await;
+                rotation::run(logs).await;
+            }
+        });
+        let (control, commands) = Control::new(Arc::new(logs.clone()));
+        let switch = Switch::new(ServerContext {
+            control: control.clone(),
+            site: Arc::new(ArcSwap::from_pointee(SiteSettings::new(config))),
+            access_log: logs.access.clone(),
+            service_log: logs.service.clone(),
+            limits: limits.clone(),
+            clock: stores::system_clock(),
+            remark: ArcSwapOption::empty(),
+        });
+        let server = HttpServer::new(limits, Arc::clone(&switch.context().site));
+        let tls = Tls::default();
+        let files = sockets.admin_path.iter().cloned().collect();
+        let https_port = config.https.listen.as_ref().map_or(443, |listen| listen.port);
+        let services =
+            Services { server: server.clone(), switch: switch.clone(), tls: tls.clone(), https_port };
+        let context = ProcessContext {
+            file: file.to_owned(),
+            switch: switch.clone(),
+            logs: logs.clone(),
+            tls,
+            notifier: notifier.clone(),
+            jobs: Jobs::default(),
+            addresses: ListenAddresses::of(config),
+            handover,
+            listeners: Listeners::new(services.clone(), &mut sockets, patient),
+            predecessor: predecessor.clone(),
+        };
+        Ok(Process {
+            control,
+            commands,
+            switch,
+            server,
+            services,
+            sockets: Some(sockets),
+            notifier,
+            logs: logs.clone(),
+            supervisor: Supervisor::new(context, shared_stores),
+            taking_over,
+            predecessor,
+            rotation,
+            files,
+        })
+    }
+
+    /// Opens the stores and accepts connections; in a hand-over, once the old server agrees. False if a stop was
+    /// requested first.
+    async fn boot(
+        &mut self,
+        loaded: Result<Loaded, StartError>,
+        patient: bool,
+        stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<bool, StartError> {
+        {
+            let mut opening = pin!(self.supervisor.start(loaded, patient));
+            let mut extension = tokio::time::interval(START_EXTENSION / 2);
+            let mut backlog = pin!(tokio::time::sleep(BACKLOG_WAIT));
+            loop {
+                tokio::select! {
+                    opened = &mut opening => break opened?,
+                    () = &mut *stop => return Ok(false),
+                    _ = extension.tick() => {
+                        let line = summary::starting(&self.control.mode());
+                        self.notifier.extend_timeout(START_EXTENSION, &line);
+                    }
+                    () = &mut backlog, if self.sockets.is_some() => accept(&self.services, &mut self.sockets),
+                }
+            }
+        }
+        if let Some(channel) = &mut self.taking_over {
+            let confirmed = tokio::select! {
+                confirmed = channel.report_prepared() => confirmed,
+                () = &mut *stop => false,
+            };
+            if !confirmed {
+                return Err(StartError::Cancelled);
+            }
+            self.supervisor.refresh().await;
+        }
+        accept(&self.services, &mut self.sockets);
+        if let Some(channel) = self.taking_over.take() {
+            self.logs.predecessors.add(channel.pid());
+            let syncs = channel.report_ready().await;
+            self.notifier.become_main();
+            self.supervisor.restart_syncs(&syncs);
+        }
+        Ok(true)
+    }
+
+    /// Writes the PID file and notifies systemd.
+    fn report_ready(&mut self, config: &Config, began: SystemTime) {
+        self.files.extend(pid_file::write_pid(config));
+        let took = began.elapsed().unwrap_or_default();
+        if self.control.mode() == Mode::Online {
+            tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
+        }
+        // Ready also if requests get 503: systemd would kill a service that does not become ready, and with it
+        // the explanation.
+        self.notifier.ready(&summary::brief(&self.switch, &self.control.mode()));
+    }
+
+    /// Runs commands until a stop is requested or a successor has taken over.
+    async fn serve(
+        &mut self,
+        probed: ProbeAddresses,
+        stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Option<Successor> {
+        let status = tokio::spawn(status::run(self.switch.clone(), self.notifier.clone()));
+        let watchdog = tokio::spawn(watchdog::run(probed, self.notifier.clone()));
+        let successor = loop {
+            let prepared = tokio::select! {
+                () = &mut *stop => break None,
+                prepared = self.supervisor.run_commands(&mut self.commands) => prepared,
+            };
+            let Some(prepared) = prepared else { break None };
+            // Not interrupted by a stop: meanwhile both processes accept connections.
+            match self.supervisor.commit(prepared).await {
+                Ok(successor) => break Some(successor),
+                Err(why) => drop(self.supervisor.cancel_hand_over(&why)),
+            }
+        };
+        status.abort();
+        watchdog.abort();
+        successor
+    }
+
+    /// Finishes the requests and closes everything. A stop may still be requested if there is a successor.
+    async fn shut_down(self, successor: Option<Successor>, stop: &mut (impl Future<Output = ()> + Unpin)) {
+        let Process { control, server, notifier, supervisor, predecessor, rotation, mut files, .. } = self;
+        rotation.abort();
+        let app = supervisor.stop();
+        let limits = server.limits().clone();
+        let requests = server.drain().requests();
+        let whole = match successor {
+            None => {
+                notifier.stopping("Finishing requests");
+                tracing::info!("stopping: {} in progress", counted(requests));
+                predecessor.stop().await;
+                let whole = server.drain().stop(&limits, predecessor.wait_exit()).await;
+                let _ = tokio::time::timeout(limits.linger * 2, predecessor.wait_exit()).await;
+                whole
+            }
+            Some(successor) => {
+                let Successor { pid, version, .. } = &successor;
+                tracing::info!(
+                    "process {pid}, version {version}, has taken over; finishing {}",
+                    counted(requests)
+                );
+                tokio::spawn(successor.relay_stop(control));
+                // Socket file and PID file belong to the successor.
+                files.clear();
+                let stop_requested = Notify::new();
+                let stopped = async {
+                    stop.await;
+                    predecessor.stop().await;
+                    stop_requested.notify_one();
+                    std::future::pending().await
+                };
+                let finished = async {
+                    let whole = server.drain().hand_over(&limits, stop_requested.notified()).await;
+                    // A still older process depends on this one to be told to stop.
+                    predecessor.wait_exit().await;
+                    whole
+                };
+                tokio::select! {
+                    whole = finished => whole,
+                    whole = stopped => whole,
+                }
+            }
+        };
+        if !whole {
+            tracing::warn!("shutdown: {} connections aborted", server.drain().connections());
+        }
+        if let Some(app) = app {
+            stores::close(&app).await;
+        }
+        for path in files {
+            let _ = std::fs::remove_file(path);
+        }
+        notifier.flush();
+        tracing::info!("stopped");
+    }
+}
+
+/// Starts to accept connections, once.
+fn accept(services: &Services, sockets: &mut Option<Sockets>) {
+    if let Some(sockets) = sockets.take() {
+        services.open(sockets);
+    }
+}
+
+/// A number of requests, as text.
+fn counted(requests: usize) -> String {
+    format!("{requests} request{}", if requests == 1 { "" } else { "s" })
+}

@@ -283,6 +283,73 @@ const RETIRED_TYPES: &[&str] = &[
     "Work",
 ];
 
+/// Types whose inherent methods are in more files than their own, and why. Other types have functions in the other files,
+/// which take the type as an argument: the path of a call names the file.
+const SEVERAL_FILES: &[(&str, &str)] = &[
+    ("catalog::Catalog", "the times of changes are computed from fields that only the catalog has"),
+    ("config::Config", "the example is for tests only"),
+    ("config::Platforms", "reading the sections is as long as what they mean"),
+    ("config::Property", "the table of properties is longer than a file; rows.rs only makes its rows"),
+    ("daemon::Supervisor", "modes and hand-over are states of one task, which owns the app"),
+    ("offline::Run", "the check whether anything is new is a part of the run"),
+    ("storage::S3", "multipart uploads and bodies use the client and its retries"),
+    ("storage::Storage", "one handle to all classes; trash, comparison and condition use its backends"),
+    ("sync::Sync", "schedules and back-fills start as jobs of the same handle"),
+    ("upstream::Upstream", "advisories and rules are fetched by the same client"),
+    ("usage::Inner", "the state of the handle below"),
+    ("usage::Usage", "the roll-up and the summary read what the handle counts"),
+];
+
+/// Names of the types that a line defines (`struct`, `enum`), and of the type that it begins an inherent `impl` of.
+fn defined_and_implemented<'a>(line: &'a str) -> (Option<&'a str>, Option<&'a str>) {
+    let name = |rest: &'a str| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())
+    };
+    let item = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ").map_or("", |(_, rest)| rest),
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let defined = item.strip_prefix("struct ").or_else(|| item.strip_prefix("enum ")).and_then(name);
+    let implemented = line.strip_prefix("impl").filter(|_| !line.contains(" for "));
+    let implemented = implemented.map(|rest| match rest.strip_prefix('<') {
+        Some(rest) => rest.split_once("> ").map_or("", |(_, rest)| rest),
+        None => rest.trim_start(),
+    });
+    (defined, implemented.and_then(name))
+}
+
+#[test]
+fn methods_are_in_the_file_of_their_type() {
+    let sources = sources();
+    let mut defined: BTreeMap<String, BTreeSet<&Path>> = BTreeMap::new();
+    let mut implemented: BTreeMap<String, BTreeSet<&Path>> = BTreeMap::new();
+    for source in &sources {
+        for line in &source.code {
+            let (defines, implements) = defined_and_implemented(line);
+            if let Some(name) = defines {
+                defined.entry(format!("{}::{name}", source.room)).or_default().insert(&source.path);
+            }
+            if let Some(name) = implements {
+                implemented.entry(format!("{}::{name}", source.room)).or_default().insert(&source.path);
+            }
+        }
+    }
+    let allowed: BTreeSet<&str> = SEVERAL_FILES.iter().map(|(name, _)| *name).collect();
+    let mut scattered = BTreeMap::new();
+    for (name, files) in &implemented {
+        let Some(own) = defined.get(name) else { continue };
+        let others: Vec<_> = files.difference(own).map(|path| path.display().to_string()).collect();
+        if !others.is_empty() {
+            scattered.insert(name.as_str(), others.join(", "));
+        }
+    }
+    let wrong: Vec<_> = scattered.iter().filter(|(name, _)| !allowed.contains(*name)).collect();
+    assert!(wrong.is_empty(), "methods in files other than that of the type: {wrong:?}");
+    let stale: Vec<_> = allowed.iter().filter(|name| !scattered.contains_key(*name)).collect();
+    assert!(stale.is_empty(), "these need no exception any more: {stale:?}");
+}
+
 #[test]
 fn retired_names_do_not_come_back() {
     let mut wrong = Vec::new();

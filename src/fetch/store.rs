@@ -7,7 +7,7 @@ use super::integrity::IntegrityCheck;
 use super::spool::CompleteFile;
 use super::task::{FetchTask, blocking};
 use super::verify::{ExpectedFile, PackageForm};
-use super::{Delivery, FetchError, FetchOutcome};
+use super::{Delivery, FetchError};
 use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
@@ -16,125 +16,119 @@ use crate::storage::{Key, StorageError};
 /// The largest binary that is checked in memory when it cannot be stored, in bytes.
 const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
-impl FetchTask {
-    /// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers
-    /// are notified.
-    pub(super) async fn is_stored_already(&self) -> bool {
-        if self.request.is_lost {
-            return false;
-        }
-        let file = self.request.file;
-        let stored = self.fetches.state.db.read(move |c| db::file::stored(c, file)).await;
-        // A database error is reported when the row is written.
-        let Some((class, digest)) = stored.ok().flatten() else { return false };
-        let Some(class) = class_of(&class) else { return false };
-        self.complete(Delivery::Stored(Key::Package(class, digest)));
-        true
+/// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers
+/// are notified.
+pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
+    if task.request.is_lost {
+        return false;
     }
+    let file = task.request.file;
+    let stored = task.fetches.state.db.read(move |c| db::file::stored(c, file)).await;
+    // A database error is reported when the row is written.
+    let Some((class, digest)) = stored.ok().flatten() else { return false };
+    let Some(class) = class_of(&class) else { return false };
+    task.complete(Delivery::Stored(Key::Package(class, digest)));
+    true
+}
 
-    /// Verifies the file, releases its end, stores it and has its row written.
-    pub(super) async fn store(&self, complete: CompleteFile) -> Result<(), FetchError> {
-        let CompleteFile { received: brought, spool, file, spooled } = complete;
-        let mut built = None;
-        if !self.request.expected.check_digests(&brought)? {
-            let (promise, tail) = (self.request.expected.clone(), self.fetch.overflow.reader());
-            let (size, unstored) = (brought.size, spool.as_ref().err().cloned());
-            let checked = blocking(move || match promise.form.clone() {
-                PackageForm::Source => {
+/// Verifies the file, releases its end, stores it and has its row written.
+pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<(), FetchError> {
+    let CompleteFile { received: brought, spool, file, spooled } = complete;
+    let mut built = None;
+    if !task.request.expected.check_digests(&brought)? {
+        let (promise, tail) = (task.request.expected.clone(), task.fetch.overflow.reader());
+        let (size, unstored) = (brought.size, spool.as_ref().err().cloned());
+        let checked = blocking(move || match promise.form.clone() {
+            PackageForm::Source => {
+                let all = whole_file(&promise, file.as_deref(), spooled, tail)?;
+                promise.check_archive(all).map(|()| None)
+            }
+            PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
+                Some(file) => promise.check_binary(&platform, || buffered(file)).map(Some),
+                None => {
+                    // It is not stored. The part kept in memory is bounded, and so is this copy.
+                    let mut bytes = Vec::new();
                     let all = whole_file(&promise, file.as_deref(), spooled, tail)?;
-                    promise.check_archive(all).map(|()| None)
-                }
-                PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
-                    Some(file) => promise.check_binary(&platform, || buffered(file)).map(Some),
-                    None => {
-                        // It is not stored. The part kept in memory is bounded, and so is this copy.
-                        let mut bytes = Vec::new();
-                        let all = whole_file(&promise, file.as_deref(), spooled, tail)?;
-                        let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
-                        read.map_err(|e| unreadable(&promise, &e))?;
-                        if bytes.len() as u64 > LARGEST_IN_MEMORY {
-                            let why = unstored.map(|why| format!(": {why}")).unwrap_or_default();
-                            return Err(FetchError::Storage(format!(
-                                "{} cannot be stored and is too large to be checked in memory{why}",
-                                promise.name
-                            )));
-                        }
-                        promise.check_binary(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
+                    let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
+                    read.map_err(|e| unreadable(&promise, &e))?;
+                    if bytes.len() as u64 > LARGEST_IN_MEMORY {
+                        let why = unstored.map(|why| format!(": {why}")).unwrap_or_default();
+                        return Err(FetchError::Storage(format!(
+                            "{} cannot be stored and is too large to be checked in memory{why}",
+                            promise.name
+                        )));
                     }
-                },
-            });
-            built = checked.await?.map(|built| built.to_string());
-        }
-        self.progress.send_modify(|p| {
-            p.verified = true;
-            p.size = Some(brought.size);
-        });
-        let Ok(spool) = spool else {
-            self.complete(Delivery::SentOnly);
-            return Ok(());
-        };
-        let crew = &self.fetches;
-        let digest = brought.sha256;
-        let _landing = crew.blob_lock.read().await;
-        let known = match crew.state.db.read(move |c| db::blob::get(c, digest)).await {
-            // One digest is one blob, whichever source provided it first.
-            Ok(known) => known.and_then(|blob| class_of(&blob.class)),
-            Err(error) => {
-                tracing::error!(%error, "could not store a fetched package: the database failed");
-                self.complete(Delivery::SentOnly);
-                return Ok(());
-            }
-        };
-        let key = Key::Package(known.unwrap_or(self.request.class), digest);
-        let exists = known.is_some()
-            && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
-        let stored = match (self.request.is_lost, exists) {
-            // The existing object has the right size but is damaged.
-            (true, true) => crew.state.storage.replace(spool, &key).await,
-            (false, true) => Ok(()),
-            (_, false) => crew.state.storage.commit(spool, &key).await,
-        };
-        if let Err(error) = stored {
-            match error {
-                StorageError::Full(_) => self.fetch.memory.log_disk_full(&error.to_string()),
-                error => {
-                    let file = &self.request.expected.name;
-                    tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
+                    promise.check_binary(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
                 }
-            }
-            self.complete(Delivery::SentOnly);
+            },
+        });
+        built = checked.await?.map(|built| built.to_string());
+    }
+    task.progress.send_modify(|p| {
+        p.verified = true;
+        p.size = Some(brought.size);
+    });
+    let Ok(spool) = spool else {
+        task.complete(Delivery::SentOnly);
+        return Ok(());
+    };
+    let crew = &task.fetches;
+    let digest = brought.sha256;
+    let _landing = crew.blob_lock.read().await;
+    let known = match crew.state.db.read(move |c| db::blob::get(c, digest)).await {
+        // One digest is one blob, whichever source provided it first.
+        Ok(known) => known.and_then(|blob| class_of(&blob.class)),
+        Err(error) => {
+            tracing::error!(%error, "could not store a fetched package: the database failed");
+            task.complete(Delivery::SentOnly);
             return Ok(());
         }
-        self.fetch.memory.log_disk_room();
-        if exists && !self.request.is_lost {
-            crew.integrity.remove(&key);
-        } else {
-            // Its bytes were verified while they were fetched.
-            crew.integrity.insert(key, IntegrityCheck::Sound);
+    };
+    let key = Key::Package(known.unwrap_or(task.request.class), digest);
+    let exists = known.is_some()
+        && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
+    let stored = match (task.request.is_lost, exists) {
+        // The existing object has the right size but is damaged.
+        (true, true) => crew.state.storage.replace(spool, &key).await,
+        (false, true) => Ok(()),
+        (_, false) => crew.state.storage.commit(spool, &key).await,
+    };
+    if let Err(error) = stored {
+        match error {
+            StorageError::Full(_) => task.fetch.memory.log_disk_full(&error.to_string()),
+            error => {
+                let file = &task.request.expected.name;
+                tracing::error!(%file, %error, "could not store a fetched package; it was only sent to clients");
+            }
         }
-        self.complete(Delivery::Stored(key));
-        let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
-        let blob = db::blob::Blob {
-            sha256: digest,
-            class: key.class().as_str().to_owned(),
-            size,
-            created_at: (crew.state.clock)(),
-        };
-        let update = db::file::FetchedFacts {
-            file: self.request.file,
-            sha256: Some(digest),
-            size: Some(size),
-            state: FileState::Stored,
-            built,
-        };
-        // Until the row is written, new clients find the fetch and through it the blob.
-        crew.updates.record_stored(update, blob).await;
-        Ok(())
+        task.complete(Delivery::SentOnly);
+        return Ok(());
     }
-
-    fn complete(&self, landed: Delivery) {
-        self.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Done(landed)));
+    task.fetch.memory.log_disk_room();
+    if exists && !task.request.is_lost {
+        crew.integrity.remove(&key);
+    } else {
+        // Its bytes were verified while they were fetched.
+        crew.integrity.insert(key, IntegrityCheck::Sound);
     }
+    task.complete(Delivery::Stored(key));
+    let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
+    let blob = db::blob::Blob {
+        sha256: digest,
+        class: key.class().as_str().to_owned(),
+        size,
+        created_at: (crew.state.clock)(),
+    };
+    let update = db::file::FetchedFacts {
+        file: task.request.file,
+        sha256: Some(digest),
+        size: Some(size),
+        state: FileState::Stored,
+        built,
+    };
+    // Until the row is written, new clients find the fetch and through it the blob.
+    crew.updates.record_stored(update, blob).await;
+    Ok(())
 }
 
 /// A buffered reader from the beginning of the spool.

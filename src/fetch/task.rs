@@ -18,7 +18,7 @@ use super::host_limits::LastData;
 use super::registry::FetchRequest;
 use super::size::{merge_size, no_room_error};
 use super::spool::{CompleteFile, NotStored, Writer};
-use super::{Fetch, FetchError, FetchOutcome, Fetches, Progress};
+use super::{Delivery, Fetch, FetchError, FetchOutcome, Fetches, Progress, store};
 use crate::db::file::FileState;
 use crate::storage::StorageError;
 use crate::upstream::{FileStream, UpstreamError, Validators};
@@ -98,14 +98,19 @@ pub(super) async fn run(
 }
 
 impl FetchTask {
+    /// Ends the fetch: the readers are notified.
+    pub(super) fn complete(&self, delivery: Delivery) {
+        self.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Done(delivery)));
+    }
+
     async fn attempt(&self) -> Result<(), FetchError> {
-        if self.is_stored_already().await {
+        if store::is_stored_already(self).await {
             return Ok(());
         }
         let mut last = FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
         for (number, place) in self.request.candidates.iter().enumerate() {
             let result = match self.download(place, self.timeout_of(number)).await {
-                Ok(complete) => self.store(complete).await,
+                Ok(complete) => store::store(self, complete).await,
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return Ok(()) };

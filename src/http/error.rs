@@ -20,7 +20,7 @@ pub struct Failure {
     /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
     /// `Allow` of a 405.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
     /// What an administrator can do; shown on the admin socket only.
     pub hint: Option<String>,
     /// Detail for the logs, where that is more than the phrase.
@@ -80,7 +80,7 @@ impl Failure {
 
     /// 405 with the allowed methods.
     #[must_use]
-    pub fn method_not_allowed(allow: impl Into<String>) -> Failure {
+    pub fn method_not_allowed(allow: impl Into<Box<str>>) -> Failure {
         let allow = allow.into();
         let phrase = format!("method not allowed; this address supports {allow}");
         Failure { allow: Some(allow), ..Failure::new(StatusCode::METHOD_NOT_ALLOWED, Code::Method, phrase) }

@@ -33,3 +33,17 @@ impl Principal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_api_does_not_exist_for_clients_on_the_network() {
+        for client in [Principal::Anonymous, Principal::Administrator] {
+            assert_eq!(client.require(Permission::PublicRead), Ok(()));
+        }
+        assert_eq!(Principal::Administrator.require(Permission::Admin), Ok(()));
+        assert_eq!(Principal::Anonymous.require(Permission::Admin), Err(Failure::no_such_address()));
+    }
+}

@@ -335,7 +335,7 @@ pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(methods) = &failure.allow {
-        response.headers_mut().insert(header::ALLOW, header_value(methods.clone()));
+        response.headers_mut().insert(header::ALLOW, header_value(methods.to_string()));
     }
     response
 }

@@ -106,12 +106,12 @@ mod tests {
             ("GET", "repos/a/b", 404, None),
             ("GET", "", 404, None),
         ] {
-            let expected = Err((status, allowed.map(str::to_owned)));
+            let expected = Err((status, allowed.map(Box::from)));
             assert_eq!(parsed(method, path), expected, "{method} {path}");
         }
     }
 
-    fn parsed(method: &str, path: &str) -> Result<PublicRoute, (u16, Option<String>)> {
+    fn parsed(method: &str, path: &str) -> Result<PublicRoute, (u16, Option<Box<str>>)> {
         let names: Vec<&str> = path.split('/').collect();
         let method = method.parse().expect("a method");
         parse(&method, &names).map_err(|failure| (failure.status.as_u16(), failure.allow))

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use super::lookup::plain_default;
 use super::rows::SECTIONS;
 use super::storage::StorageClass;
-use super::table::{Effect, Section, SubName, plain_default};
+use super::table::{Effect, Section, SubName};
 
 /// Returns the whole file. Prose begins with `; `, a property with `;` alone, so that a program can uncomment it.
 #[must_use]

@@ -1,8 +1,9 @@
 //! Environment variables that override the file: `PACKAGEMANAGER_<SECTION>[_<SUB-NAME>]_<PROPERTY>`.
 
+use super::lookup;
 use super::merged::{Settings, Value, unknown_property, unknown_section};
 use super::problem::{Notice, NoticeCategory, Origin};
-use super::table::{self, Kind, Property, Section, SubName};
+use super::table::{Kind, Property, Section, SubName};
 
 const PREFIX: &str = "PACKAGEMANAGER_";
 
@@ -63,7 +64,7 @@ type PropertyPath = (&'static Section, Option<String>, &'static Property);
 
 fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
     let (section, rest) = rest.split_once('_').unwrap_or((rest, ""));
-    let section = table::section(section).ok_or_else(|| unknown_section(section))?;
+    let section = lookup::section(section).ok_or_else(|| unknown_section(section))?;
     let (sub, property) = match rest.rsplit_once('_') {
         Some((sub, property)) => (Some(sub), property),
         None => (None, rest),

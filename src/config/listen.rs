@@ -2,17 +2,8 @@
 
 use super::problem::NoticeCategory;
 use super::reader::Reader;
-use super::value;
+use super::value::{self, Listen};
 use std::path::PathBuf;
-
-/// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Empty for every address; IPv6 without brackets.
-    pub host: String,
-    /// 0 lets the system choose (used by tests).
-    pub port: u16,
-}
 
 /// `[HTTP]`.
 #[derive(Clone, Debug)]
@@ -50,16 +41,6 @@ pub enum MinimumTls {
 pub struct HttpRedirect {
     /// A plain-HTTP listener that redirects to HTTPS.
     pub listen: Option<Listen>,
-}
-
-impl std::fmt::Display for Listen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// Reads the three listeners and checks them against each other.

@@ -1,8 +1,7 @@
 //! `[Logging]`.
 
 use super::reader::Reader;
-use super::value;
-use std::path::PathBuf;
+use super::value::{self, LogDestination};
 
 /// `[Logging]`.
 #[derive(Clone, Debug)]
@@ -13,17 +12,6 @@ pub struct Logging {
     pub level: LogLevel,
     /// `Logging.SystemLogFormat`, default TEXT.
     pub format: LogFormat,
-}
-
-/// A destination of the server log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogDestination {
-    /// `STDOUT`.
-    Stdout,
-    /// `STDERR`.
-    Stderr,
-    /// A file.
-    File(PathBuf),
 }
 
 /// Lowest severity that is logged.

@@ -1,9 +1,11 @@
 //! The second of three forms: the sections of the file merged and overridden by the environment, each value with its
 //! origin.
 
+use super::lookup;
 use super::problem::{Notice, NoticeCategory, Origin, Position};
 use super::rows::SECTIONS;
-use super::table::{self, Property, Section};
+use super::spelling::{did_you_mean, nearest};
+use super::table::{Property, Section, SubName};
 use super::written::{Heading, ParsedFile};
 
 /// One value and its origin.
@@ -93,7 +95,7 @@ impl Settings {
         let mut all = Vec::new();
         for section in SECTIONS {
             let mut subs: Vec<Option<&str>> = Vec::new();
-            if matches!(section.sub, table::SubName::Never | table::SubName::ClassOrNone) {
+            if matches!(section.sub, SubName::Never | SubName::ClassOrNone) {
                 subs.push(None);
             }
             for setting in self.settings.iter().filter(|setting| std::ptr::eq(setting.section, section)) {
@@ -133,11 +135,11 @@ impl Settings {
             return value.text.clone();
         }
         let lookup =
-            |of: &str, name: &str| match table::section(of).and_then(|section| section.property(name)) {
+            |of: &str, name: &str| match lookup::section(of).and_then(|section| section.property(name)) {
                 Some(other) => self.effective(of, None, other),
                 None => self.temp_dir.clone().unwrap_or_else(|| "/tmp".to_owned()),
             };
-        table::expand(property.default, &lookup).replace("{class}", sub.unwrap_or_default())
+        lookup::expand(property.default, &lookup).replace("{class}", sub.unwrap_or_default())
     }
 
     /// Adds a value: appends it for a multi property, otherwise replaces the previous one.
@@ -216,7 +218,7 @@ pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
             value: None,
             message,
         };
-        let Some(section) = table::section(&heading.name) else {
+        let Some(section) = lookup::section(&heading.name) else {
             unknown.push(notice(heading.at, None, unknown_section(&heading.name)));
             continue;
         };
@@ -244,7 +246,7 @@ pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
 
 /// Returns the message for a section that is not in the table.
 pub(super) fn unknown_section(name: &str) -> String {
-    let hint = table::nearest(name, SECTIONS.iter().map(|section| section.name));
+    let hint = nearest(name, SECTIONS.iter().map(|section| section.name));
     hint.map_or_else(
         || "unknown section; it is ignored".to_owned(),
         |near| format!("unknown section; it is ignored; did you mean `[{near}]`?"),
@@ -253,9 +255,9 @@ pub(super) fn unknown_section(name: &str) -> String {
 
 /// Returns the message for a property that its section does not have.
 pub(super) fn unknown_property(section: &Section, name: &str) -> String {
-    let near = table::nearest(name, section.properties.iter().map(|property| property.name));
-    let home = table::section_of(name).map(|home| format!("it belongs to `[{home}]`"));
-    match home.or_else(|| near.map(table::did_you_mean)) {
+    let near = nearest(name, section.properties.iter().map(|property| property.name));
+    let home = lookup::section_of(name).map(|home| format!("it belongs to `[{home}]`"));
+    match home.or_else(|| near.map(did_you_mean)) {
         Some(hint) => format!("unknown property; it is ignored; {hint}"),
         None => "unknown property; it is ignored".to_owned(),
     }

@@ -1,9 +1,10 @@
 //! `[Metrics]`, `[StorageAudit]` and `[StorageAlerts]`.
 
-use super::listen::{Http, HttpRedirect, Https, Listen};
+use super::listen::{Http, HttpRedirect, Https};
 use super::problem::NoticeCategory;
 use super::reader::Reader;
 use super::value;
+use super::value::Listen;
 
 /// `[Metrics]`.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! Reads typed values from merged settings, for the file of each section.
 
+use super::lookup;
 use super::merged::{Settings, heading};
 use super::problem::{Notice, NoticeCategory, Origin};
-use super::table::{self, Effect, Kind, Property};
+use super::table::{Effect, Kind, Property};
 
 /// The reason to refuse a property that restricts access.
 const NO_ACCESS_CONTROL: &str = "this version has no access control and would serve everyone the packages that this setting protects; \
@@ -82,7 +83,7 @@ impl<'a> Reader<'a> {
         let property = row(section, name);
         let text = self.settings.effective(section, None, property);
         parse(&text)
-            .or_else(|_| parse(&table::plain_default(property, "")))
+            .or_else(|_| parse(&lookup::plain_default(property, "")))
             .expect("the defaults of the table are of their types")
     }
 
@@ -167,13 +168,13 @@ impl<'a> Reader<'a> {
 
 /// Returns the row of a property that this program names.
 fn row(section: &str, name: &str) -> &'static Property {
-    let found = table::section(section).and_then(|section| section.property(name));
+    let found = lookup::section(section).and_then(|section| section.property(name));
     found.expect("the files of sections name rows of the table")
 }
 
 /// Accepts an empty value, which means unset, only for properties that can be unset.
 fn may_be_empty(property: &Property) -> Result<(), String> {
-    let default = table::plain_default(property, "<class>");
+    let default = lookup::plain_default(property, "<class>");
     let empties = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
     if default.is_empty() || empties {
         Ok(())

@@ -276,7 +276,7 @@ mod tests {
         fn only_properties_marked_in_the_table_are_applied(running in files(), file in files()) {
             for change in between(&running, &file).applied {
                 let (section, property) = change.property.split_once('.').expect("has a section");
-                let row = crate::config::table::section(section).and_then(|s| s.property(property));
+                let row = crate::config::lookup::section(section).and_then(|s| s.property(property));
                 prop_assert!(row.is_some_and(|row| row.reloadable), "{change:?}");
             }
         }

@@ -1,11 +1,12 @@
-//! The table of sections and properties: its types and the lookup by name. Its rows are in [`super::rows`].
+//! The types of the table of sections and properties. Its rows are in [`super::rows`], the lookup by name is in
+//! [`super::lookup`].
 //!
 //! It defines the defaults, `rstudio-pm.gcfg.defaults`, the reference page, the list of reloadable properties
 //! and the check for unknown names.
 
 use super::address::{self, UrlPurpose};
 use super::binaries;
-use super::rows::SECTIONS;
+use super::spelling::{did_you_mean, nearest};
 use super::storage::StorageClass;
 use super::value;
 
@@ -156,12 +157,6 @@ impl Property {
     }
 }
 
-/// Returns the section of that name, in any case.
-#[must_use]
-pub fn section(name: &str) -> Option<&'static Section> {
-    SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
-}
-
 impl Section {
     /// Returns the property of that name, in any case.
     #[must_use]
@@ -191,120 +186,6 @@ impl Section {
             (SubName::Class | SubName::ClassOrNone, Some(name)) => class(name),
             (SubName::Free, None) => Err(format!("needs a name; write `[{} \"name\"]`", self.name)),
             (SubName::Free, Some(name)) => Ok(Some(name.to_owned())),
-        }
-    }
-}
-
-/// Formats `did you mean X?`
-pub(super) fn did_you_mean(name: &str) -> String {
-    format!("did you mean `{name}`?")
-}
-
-/// Returns the section that has a property of that name, if there is exactly one.
-pub(super) fn section_of(property: &str) -> Option<&'static str> {
-    let mut homes = SECTIONS.iter().filter(|section| section.property(property).is_some());
-    homes.next().filter(|_| homes.next().is_none()).map(|section| section.name)
-}
-
-/// Returns the known name with the smallest edit distance to `name`, if it is similar enough.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_ascii_lowercase();
-    // The comparison is quadratic, and no known name is that long.
-    if name.len() > 64 {
-        return None;
-    }
-    let distance = |other: &str| strsim::damerau_levenshtein(&name, &other.to_ascii_lowercase());
-    let (distance, best) =
-        known.map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + best.len() / 4).then_some(best)
-}
-
-/// Resolves the reference in a default.
-pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> String {
-    let Some((reference, rest)) = default.strip_prefix('{').and_then(|text| text.split_once('}')) else {
-        return default.to_owned();
-    };
-    match reference.split_once('.') {
-        Some((section, property)) => lookup(section, property) + rest,
-        None => lookup("", reference) + rest,
-    }
-}
-
-/// Returns the default of a property when no other property is set, with `class` filled in.
-#[must_use]
-pub fn plain_default(property: &Property, class: &str) -> String {
-    let lookup = |of: &str, name: &str| match section(of).and_then(|section| section.property(name)) {
-        Some(other) => plain_default(other, class),
-        None => "/tmp".to_owned(),
-    };
-    expand(property.default, &lookup).replace("{class}", class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all() -> impl Iterator<Item = (&'static Section, &'static Property)> {
-        SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |property| (section, property)))
-    }
-
-    #[test]
-    fn every_default_is_of_its_type() {
-        for (section, property) in all().filter(|(_, property)| !property.default.is_empty()) {
-            for text in plain_default(property, "cache").split(", ") {
-                let verdict = property.kind.check(text);
-                assert_eq!(verdict, Ok(()), "[{}] {} = {text}", section.name, property.name);
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_fit_for_environment_variables() {
-        for (section, property) in all() {
-            let same = |other: &&Property| other.name.eq_ignore_ascii_case(property.name);
-            assert_eq!(section.properties.iter().filter(same).count(), 1, "{}", property.name);
-            assert!(!property.name.contains('_') && !section.name.contains('_'));
-            assert!(property.sentence.ends_with('.'), "{}: a sentence ends with a full stop", property.name);
-            assert!(!property.multi || property.default.split(", ").all(|value| !value.contains('{')));
-        }
-        for section in SECTIONS {
-            let same = |other: &&Section| other.name.eq_ignore_ascii_case(section.name);
-            assert_eq!(SECTIONS.iter().filter(same).count(), 1, "{}", section.name);
-        }
-    }
-
-    #[test]
-    fn references_in_defaults_name_rows() {
-        for (_, property) in all() {
-            let check = |of: &str, name: &str| {
-                let known = section(of).and_then(|section| section.property(name)).is_some();
-                assert!(
-                    known || (of.is_empty() && name == "TMPDIR"),
-                    "{}: {}",
-                    property.name,
-                    property.default
-                );
-                String::new()
-            };
-            expand(&property.default.replace("{class}", ""), &check);
-        }
-    }
-
-    #[test]
-    fn names_are_found_in_any_case_and_the_nearest_is_suggested() {
-        assert_eq!(section("hTtPs").map(|section| section.name), Some("HTTPS"));
-        let server = section("Server").expect("known");
-        assert!(server.property("datadir").is_some());
-        assert_eq!(nearest("DataDri", server.properties.iter().map(|p| p.name)), Some("DataDir"));
-        assert_eq!(nearest("zzz", server.properties.iter().map(|p| p.name)), None);
-        assert_eq!(nearest(&"x".repeat(100_000), ["x"].into_iter()), None);
-    }
-
-    #[test]
-    fn the_nine_classes_have_a_property_in_storage() {
-        let storage = section("Storage").expect("known");
-        for class in StorageClass::ALL {
-            assert!(storage.property(class.as_str()).is_some(), "{class:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Parsers of the value types: booleans, numbers, durations, sizes, paths, addresses, schedules.
+//! The value types and their parsers: booleans, numbers, durations, sizes, paths, addresses, schedules.
 //!
-//! Every function is pure; its error is the rest of a sentence that begins with the property and its value.
+//! Every parser is pure; its error is the rest of a sentence that begins with the property and its value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
@@ -8,8 +8,37 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::listen::Listen;
-use super::logging::LogDestination;
+use super::spelling::nearest;
+
+/// An address to listen on: `:4242` (every address, IPv6 and IPv4) or `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Empty for every address; IPv6 without brackets.
+    pub host: String,
+    /// 0 lets the system choose (used by tests).
+    pub port: u16,
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A destination of the server log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogDestination {
+    /// `STDOUT`.
+    Stdout,
+    /// `STDERR`.
+    Stderr,
+    /// A file.
+    File(PathBuf),
+}
 
 /// Parses git's words for true and false, in any case.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
@@ -209,7 +238,7 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
 pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
     let known = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
     known.ok_or_else(|| {
-        let near = super::table::nearest(text, words.iter().copied());
+        let near = nearest(text, words.iter().copied());
         let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
         format!("must be one of {}{hint}", words.join(", "))
     })

@@ -86,7 +86,7 @@ impl ParsedFile {
                 Item::Entry { at, name, value_at, value } => match sections.last_mut() {
                     Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
                     None => {
-                        let message = match super::table::section_of(&name) {
+                        let message = match super::lookup::section_of(&name) {
                             Some(home) => format!("is outside of any section; put `[{home}]` above it"),
                             None => "is outside of any section; put a header such as `[Server]` above it"
                                 .to_owned(),

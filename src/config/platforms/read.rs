@@ -3,10 +3,12 @@
 use std::sync::LazyLock;
 
 use super::{Distribution, MacFolders, Os, Platforms};
+use crate::config::lookup;
 use crate::config::merged::{Settings, merge};
 use crate::config::problem::NoticeCategory;
 use crate::config::reader::Reader;
-use crate::config::table::{self, Section};
+use crate::config::spelling::{did_you_mean, nearest};
+use crate::config::table::{Property, Section};
 use crate::config::value;
 use crate::config::written::ParsedFile;
 
@@ -63,7 +65,7 @@ fn flag(reader: &Reader<'_>, sub: &str, name: &str) -> bool {
 }
 
 fn section(name: &str) -> &'static Section {
-    table::section(name).expect("the sections of platforms are in the table")
+    lookup::section(name).expect("the sections of platforms are in the table")
 }
 
 /// Returns the sub-names of a section, those of the embedded table first; sections without a value are skipped.
@@ -85,7 +87,7 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
 
 /// Returns the first property that the file sets for a sub-name, as the position of errors about the name itself.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
-    let set = |property: &&table::Property| reader.is_set(name, Some(sub), property.name);
+    let set = |property: &&Property| reader.is_set(name, Some(sub), property.name);
     section(name).properties.iter().find(set).map_or(section(name).properties[0].name, |found| found.name)
 }
 
@@ -146,9 +148,8 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
     for other in distributions {
         let Some(alias) = &other.alias else { continue };
         let Some(target) = targets.iter().find(|target| target.name == *alias) else {
-            let near = table::nearest(alias, targets.iter().map(|target| target.name.as_str()));
-            let hint =
-                near.map_or_else(|| "`rspm list distributions` lists all".to_owned(), table::did_you_mean);
+            let near = nearest(alias, targets.iter().map(|target| target.name.as_str()));
+            let hint = near.map_or_else(|| "`rspm list distributions` lists all".to_owned(), did_you_mean);
             let message = format!("is not a Linux distribution of its own; {hint}");
             reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
             continue;

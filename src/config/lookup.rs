@@ -1,0 +1,108 @@
+//! Looks up sections, properties and their defaults in the table, by name.
+
+use super::rows::SECTIONS;
+use super::table::{Property, Section};
+
+/// Returns the section of that name, in any case.
+#[must_use]
+pub(super) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name.eq_ignore_ascii_case(name))
+}
+
+/// Returns the section that has a property of that name, if there is exactly one.
+pub(super) fn section_of(property: &str) -> Option<&'static str> {
+    let mut homes = SECTIONS.iter().filter(|section| section.property(property).is_some());
+    homes.next().filter(|_| homes.next().is_none()).map(|section| section.name)
+}
+
+/// Resolves the reference in a default.
+pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> String {
+    let Some((reference, rest)) = default.strip_prefix('{').and_then(|text| text.split_once('}')) else {
+        return default.to_owned();
+    };
+    match reference.split_once('.') {
+        Some((section, property)) => lookup(section, property) + rest,
+        None => lookup("", reference) + rest,
+    }
+}
+
+/// Returns the default of a property when no other property is set, with `class` filled in.
+#[must_use]
+pub(super) fn plain_default(property: &Property, class: &str) -> String {
+    let lookup = |of: &str, name: &str| match section(of).and_then(|section| section.property(name)) {
+        Some(other) => plain_default(other, class),
+        None => "/tmp".to_owned(),
+    };
+    expand(property.default, &lookup).replace("{class}", class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spelling::nearest;
+    use crate::config::storage::StorageClass;
+
+    fn all() -> impl Iterator<Item = (&'static Section, &'static Property)> {
+        SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |property| (section, property)))
+    }
+
+    #[test]
+    fn every_default_is_of_its_type() {
+        for (section, property) in all().filter(|(_, property)| !property.default.is_empty()) {
+            for text in plain_default(property, "cache").split(", ") {
+                let verdict = property.kind.check(text);
+                assert_eq!(verdict, Ok(()), "[{}] {} = {text}", section.name, property.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_fit_for_environment_variables() {
+        for (section, property) in all() {
+            let same = |other: &&Property| other.name.eq_ignore_ascii_case(property.name);
+            assert_eq!(section.properties.iter().filter(same).count(), 1, "{}", property.name);
+            assert!(!property.name.contains('_') && !section.name.contains('_'));
+            assert!(property.sentence.ends_with('.'), "{}: a sentence ends with a full stop", property.name);
+            assert!(!property.multi || property.default.split(", ").all(|value| !value.contains('{')));
+        }
+        for section in SECTIONS {
+            let same = |other: &&Section| other.name.eq_ignore_ascii_case(section.name);
+            assert_eq!(SECTIONS.iter().filter(same).count(), 1, "{}", section.name);
+        }
+    }
+
+    #[test]
+    fn references_in_defaults_name_rows() {
+        for (_, property) in all() {
+            let check = |of: &str, name: &str| {
+                let known = section(of).and_then(|section| section.property(name)).is_some();
+                assert!(
+                    known || (of.is_empty() && name == "TMPDIR"),
+                    "{}: {}",
+                    property.name,
+                    property.default
+                );
+                String::new()
+            };
+            expand(&property.default.replace("{class}", ""), &check);
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_the_nearest_is_suggested() {
+        assert_eq!(section("hTtPs").map(|section| section.name), Some("HTTPS"));
+        let server = section("Server").expect("known");
+        assert!(server.property("datadir").is_some());
+        assert_eq!(nearest("DataDri", server.properties.iter().map(|p| p.name)), Some("DataDir"));
+        assert_eq!(nearest("zzz", server.properties.iter().map(|p| p.name)), None);
+        assert_eq!(nearest(&"x".repeat(100_000), ["x"].into_iter()), None);
+    }
+
+    #[test]
+    fn the_nine_classes_have_a_property_in_storage() {
+        let storage = section("Storage").expect("known");
+        for class in StorageClass::ALL {
+            assert!(storage.property(class.as_str()).is_some(), "{class:?}");
+        }
+    }
+}

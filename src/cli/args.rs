@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::job::JobFlags;
+use super::output::Format;
 use super::suggested_values::SuggestedValues;
 
 /// Manage sources, repositories and packages of a running server.
@@ -52,15 +53,6 @@ pub struct Cli {
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version)]
     pub version: Option<bool>,
-}
-
-/// Output format, for people or for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Tables and sentences.
-    Human,
-    /// One JSON value.
-    Json,
 }
 
 /// The commands.

@@ -6,9 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use super::args::Format;
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
+use super::output::Format;
 
 /// Replaces this process by `rstudio-pm --check-config`: the program in the same directory, or else the one on `PATH`.
 ///

@@ -2,10 +2,19 @@
 
 use std::io::Write;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-use super::args::Format;
 use super::error::CliError;
+
+/// Output format, for people or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and sentences.
+    Human,
+    /// One JSON value.
+    Json,
+}
 
 /// Writer of results to standard output.
 pub struct Output {

@@ -1,4 +1,5 @@
-//! Detects that the directory of a class was replaced while the server runs: unmounted, mounted again, moved.
+//! Remembers in which directory a class was compared with the database, so that another one is detected: unmounted,
+//! mounted again, moved.
 //!
 //! A directory is identified by its device and inode number. Objects are stored only in the directory whose marker was
 //! compared with the database; another one is compared first.
@@ -8,15 +9,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::disk::Disk;
-use super::{Backend, Ownership, Storage, StorageError, blocking};
+use super::StorageError;
 use crate::config::StorageClass;
-
-/// How long a store operation waits for a comparison with the database.
-pub(super) const COMPARISON: Duration = Duration::from_secs(30);
 
 /// Device and inode number of a directory.
 type Id = (u64, u64);
@@ -88,75 +83,6 @@ fn id(root: &Path) -> Result<Option<Id>, StorageError> {
         Ok(found) => Ok(Some((found.dev(), found.ino()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(StorageError::io("find the directory", root, e)),
-    }
-}
-
-impl Storage {
-    /// Waits until all classes should be compared with the database, because a directory was replaced.
-    pub async fn comparison_requested(&self) {
-        self.0.requested.notified().await;
-    }
-
-    /// Ends the waits of store operations for a requested comparison.
-    pub fn comparison_ended(&self) {
-        self.0.ended.send_modify(|count| *count += 1);
-    }
-
-    /// Requests a comparison and waits for it, if this process compares its classes.
-    pub(super) async fn compare_again(&self) {
-        if self.0.comparison_required.load(Ordering::Relaxed) {
-            let mut ended = self.0.ended.subscribe();
-            self.0.requested.notify_one();
-            // After a timeout, the caller refuses with the current reason.
-            let _ = tokio::time::timeout(COMPARISON, ended.changed()).await;
-        }
-    }
-
-    /// Compares again if an operation was refused because the directory of its class was replaced; returns true then.
-    /// The operation may be repeated if [`Storage::may_store`] still allows it.
-    pub(super) async fn is_compared_again<T>(&self, result: &Result<T, StorageError>) -> bool {
-        let is_refused = matches!(result, Err(StorageError::Refused { .. }));
-        if is_refused {
-            self.compare_again().await;
-        }
-        is_refused
-    }
-
-    /// Like [`Storage::is_compared_again`], without waiting.
-    pub(super) fn noting<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        if let Err(StorageError::Refused { .. }) = &result {
-            self.0.requested.notify_one();
-        }
-        result
-    }
-
-    /// Returns true if the directory of a class is another one than when its marker was last read.
-    pub(super) async fn is_replaced(&self, class: StorageClass) -> bool {
-        match self.backend(class) {
-            Backend::Disk(disk) => blocking(disk, move |disk| disk.is_replaced(class)).await.unwrap_or(false),
-            Backend::S3(_) => false,
-        }
-    }
-
-    /// Returns true if a class in which nothing may be stored should be compared again: another directory may have been
-    /// mounted.
-    pub(super) async fn may_be_back(&self, class: StorageClass) -> bool {
-        let is_missing = self.0.condition.lock().ownership(class) == Ownership::Missing;
-        let look = move |disk: &Disk| match is_missing {
-            true => disk.may_be_back(class),
-            false => disk.is_replaced(class),
-        };
-        match self.backend(class) {
-            Backend::Disk(disk) => blocking(disk, look).await.unwrap_or(false),
-            Backend::S3(_) => false,
-        }
-    }
-
-    /// Accepts the directory in which the marker of a class was last read.
-    pub(super) fn accept(&self, class: StorageClass) {
-        if let Backend::Disk(disk) = self.backend(class) {
-            disk.accept(class);
-        }
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::compared::COMPARISON;
 use super::{Key, Storage, StorageError};
 use crate::config::StorageClass;
 use crate::model::identity::Identity;
+
+/// How long a store operation waits for a comparison with the database.
+pub(super) const COMPARISON: Duration = Duration::from_secs(30);
 
 /// Whether a class belongs to the database of this server. Objects are removed only from its own classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod blocking_api;
 mod chunks;
 mod compared;
+mod comparison;
 pub mod condition;
 mod disk;
 pub mod error;

@@ -1,8 +1,8 @@
 //! The clock row: it orders all publishes, so that ids, times and commits have the same order.
 
+use super::tx::Publish;
 use super::{Conn, DbError, repo, skew, tree, tx};
-use crate::model::change::Counts;
-use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
+use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The clock row.
@@ -14,65 +14,6 @@ pub struct ClockRow {
     pub at: Timestamp,
     /// Number of changes of the data in the in-memory catalog.
     pub catalog: i64,
-}
-
-/// A publish: one transaction over any number of trees and repositories.
-#[derive(Clone, Debug)]
-pub struct Publish {
-    /// The publisher's clock.
-    pub now: Timestamp,
-    /// The source that changed, if any.
-    pub source: Option<SourceId>,
-    /// The repository that changed, if any.
-    pub repo: Option<RepoId>,
-    /// The kind of change.
-    pub kind: tx::TxKind,
-    /// When the work began.
-    pub started_at: Timestamp,
-    /// The oldest publication date of the new releases.
-    pub published_from: Option<Timestamp>,
-    /// The newest publication date of the new releases.
-    pub published_to: Option<Timestamp>,
-    /// Numbers of changed packages.
-    pub counts: Counts,
-    /// The user who published: a user name, `uid 1000`, `schedule`.
-    pub actor: String,
-    /// Free text.
-    pub comment: String,
-    /// Trees whose pending step becomes their head.
-    pub trees: Vec<TreeId>,
-    /// Repositories that get a new list of subscriptions.
-    pub repo_steps: Vec<NewRepoStep>,
-}
-
-impl Publish {
-    /// A publish without changes.
-    #[must_use]
-    pub fn new(kind: tx::TxKind, now: Timestamp, started_at: Timestamp, actor: &str) -> Publish {
-        Publish {
-            now,
-            source: None,
-            repo: None,
-            kind,
-            started_at,
-            published_from: None,
-            published_to: None,
-            counts: Counts::default(),
-            actor: actor.to_owned(),
-            comment: String::new(),
-            trees: Vec::new(),
-            repo_steps: Vec::new(),
-        }
-    }
-}
-
-/// The complete new subscription list of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRepoStep {
-    /// The repository.
-    pub repo: RepoId,
-    /// In order of precedence.
-    pub subscriptions: Vec<repo::Subscription>,
 }
 
 /// The result of a publish.

@@ -74,6 +74,15 @@ pub const USAGE: &[Migration] = &[Migration {
     postgres: include_str!("migrations/usage/0001_downloads.postgres.sql"),
 }];
 
+/// Returns the migrations of a schema, in order.
+#[must_use]
+pub fn migrations(schema: Schema) -> &'static [Migration] {
+    match schema {
+        Schema::Core => MIGRATIONS,
+        Schema::Usage => USAGE,
+    }
+}
+
 /// A connection for migrations, inside a transaction that holds the lock.
 pub(super) trait MigrationConn: Conn {
     /// Runs the statements of a script.
@@ -95,7 +104,7 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
     if !c.has_table(table.name)? {
         return Ok(0);
     }
-    let known = schema.migrations().last().map_or(0, |m| m.number);
+    let known = migrations(schema).last().map_or(0, |m| m.number);
     let (mut newest, mut too_new) = (0, None);
     for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
@@ -132,13 +141,13 @@ fn not_online(all: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64
 /// Runs the missing migrations. The caller commits.
 pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
     let (level, table) = (level(c, schema)?, schema.migration_table());
-    if let Some((number, name)) = not_online(schema.migrations(), level, mode) {
+    if let Some((number, name)) = not_online(migrations(schema), level, mode) {
         return Err(DbError::NotOnline { place: c.place(), number, name });
     }
     if level == 0 {
         c.script(table.create)?;
     }
-    for migration in schema.migrations().iter().filter(|m| m.number > level) {
+    for migration in migrations(schema).iter().filter(|m| m.number > level) {
         c.script(c.pick(migration))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);

@@ -10,6 +10,7 @@ pub mod bioconductor;
 pub mod blob;
 mod checkpoint;
 pub mod clock;
+pub mod clock_repair;
 pub mod conn;
 pub mod detail;
 pub mod discovered_binary;

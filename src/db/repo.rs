@@ -1,6 +1,5 @@
 //! Repositories and their versioned lists of subscriptions.
 
-use super::clock::NewRepoStep;
 use super::{Conn, DbError, Row, Value, ids};
 use crate::model::ids::{RepoId, SourceId, TxId};
 use crate::model::name::Name;
@@ -189,6 +188,15 @@ pub fn subscriptions(c: &mut dyn Conn, repo: RepoId) -> Result<Vec<Subscription>
     rows.into_iter()
         .map(|mut r| Ok(Subscription { source: SourceId(r.int(0)?), label: r.text(1)? }))
         .collect()
+}
+
+/// The complete new subscription list of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRepoStep {
+    /// The repository.
+    pub repo: RepoId,
+    /// In order of precedence.
+    pub subscriptions: Vec<Subscription>,
 }
 
 /// Writes the next subscription list.

@@ -1,7 +1,5 @@
 //! The two database schemas of a server, packages and usage data. They may share a PostgreSQL database.
 
-use super::migrate::Migration;
-
 /// A set of tables with its own migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schema {
@@ -36,15 +34,6 @@ impl Schema {
         match self {
             Schema::Core => "rstudio-pm.db",
             Schema::Usage => "usage.db",
-        }
-    }
-
-    /// Returns its migrations, in order.
-    #[must_use]
-    pub fn migrations(self) -> &'static [Migration] {
-        match self {
-            Schema::Core => super::migrate::MIGRATIONS,
-            Schema::Usage => super::migrate::USAGE,
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Actor, AddStatus, EditResult, OnExisting, Upload, publish};
 use crate::catalog::Source;
 use crate::config::platforms::Distribution;
 use crate::db::binary::{self, NewBinary};
-use crate::db::clock::Publish;
+use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, TreeId, TxId};

@@ -21,8 +21,7 @@ pub use upload_body::UploadKind;
 pub use uploads::{Upload, Uploads};
 
 use crate::db::DbError;
-use crate::db::clock::Publish;
-use crate::db::tx::TxKind;
+use crate::db::tx::{Publish, TxKind};
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;

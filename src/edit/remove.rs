@@ -3,8 +3,8 @@
 use super::add::local_tree;
 use super::plan::plan_changes;
 use super::{Actor, EditResult, RemoveScope};
-use crate::db::clock::Publish;
 use crate::db::life::CurrentLife;
+use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;

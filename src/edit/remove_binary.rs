@@ -4,7 +4,7 @@ use super::add::local_tree;
 use super::{Actor, EditResult};
 use crate::config::platforms::Platforms;
 use crate::db::binary::{self, Binary};
-use crate::db::clock::Publish;
+use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;

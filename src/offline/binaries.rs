@@ -1,20 +1,20 @@
 //! `get cran --include-binaries`: the binaries of each platform are a separate product.
 
 use super::args::Binaries;
-use super::cran::Setup;
 use super::error::{ExitStatus, OfflineError};
 use super::from_bundle;
 use super::inventory::{Inventory, UpstreamFile};
 use super::metadata::MetadataReader;
 use super::mirror::FORMS;
 use super::run::{Request, Run};
+use super::setup::Setup;
 use crate::bundle::{Product, seal};
 use crate::config::platforms::{Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::r::binary_index::{FileLocation as At, indexed_binary};
 use crate::r::index;
-use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
+use crate::r::version::RMinor;
 use crate::upstream::Mirror;
 use crate::upstream::origin::binary_indexes::{Index, lists};
 use crate::upstream::origin::bundle::Bundle;

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::args::{Check as CheckArgs, GetBioconductor};
-use super::cran::{
-    Setup, client, read_package_list, report_old_schemas, report_result, selected_packages, setup,
-    write_shared,
-};
+use super::cran::{read_package_list, report_old_schemas, report_result, selected_packages, write_shared};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
 use super::inventory::Inventory;
@@ -14,6 +11,7 @@ use super::metadata::MetadataReader;
 use super::mirror::{FORMS, HistorySpan, Tree};
 use super::progress::Output;
 use super::run::Run;
+use super::setup::{Setup, client, setup};
 use super::validate::{Check, Report, is_started};
 use super::{from_bundle, subset};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder};

@@ -1,82 +1,25 @@
-//! `get cran` and `validate cran`, and setup shared by all commands.
+//! `get cran` and `validate cran`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::args::{Check as CheckArgs, Common, GetCran, Packages};
+use super::args::{Check as CheckArgs, GetCran};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
 use super::inventory::Inventory;
 use super::metadata::MetadataReader;
 use super::mirror::{HistorySpan, Tree};
 use super::progress::Output;
-use super::run::{Request, Run};
+use super::run::Run;
+use super::setup::{Setup, client, defaults, setup};
 use super::shared::{self, RulesSource};
 use super::validate::{Check, Report, is_started};
 use super::{binaries, from_bundle, subset};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Product, layout};
-use crate::config::{Config, Proxy, Secret};
 use crate::model::time::Timestamp;
+use crate::upstream::Mirror;
 use crate::upstream::origin::bundle::{Bundle, BundleError};
-use crate::upstream::{Mirror, Upstream};
-
-/// Returns the system time.
-pub(super) fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
-}
-
-/// Creates the HTTP client of a command.
-pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, OfflineError> {
-    let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
-    Upstream::new(&proxy)
-        .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
-}
-
-/// Returns the default configuration, for the table of platforms and the URL of the rules.
-pub(super) fn defaults() -> Result<std::sync::Arc<Config>, OfflineError> {
-    let parsed = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
-    Ok(parsed.config)
-}
-
-/// Mirror, destination and options of a command.
-pub(super) struct Setup {
-    pub(super) upstream: Upstream,
-    pub(super) mirror: Mirror,
-    pub(super) destination: Destination,
-    pub(super) own_bundle: Bundle,
-    pub(super) request: Request,
-}
-
-pub(super) fn setup(
-    common: Common,
-    base_url: &str,
-    packages: Option<&Packages>,
-    output: Output,
-) -> Result<Setup, OfflineError> {
-    let upstream = client(common.outbound_proxy)?;
-    let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
-    let destination = if common.dryrun {
-        Destination::open_read_only(&common.destination)?
-    } else {
-        Destination::create(&common.destination)?
-    };
-    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == destination.root()))
-    {
-        return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
-    }
-    let own = upstream.bundle(&destination.url()?)?;
-    let request = Request {
-        concurrency: common.concurrency.get(),
-        is_dry_run: common.dryrun,
-        from: packages.and_then(|packages| packages.starting_snapshot),
-        accept_loss: packages.is_some_and(|packages| packages.accept_loss),
-        subset: None,
-        now: now(),
-        output,
-    };
-    Ok(Setup { upstream, mirror, destination, own_bundle: own, request })
-}
 
 /// `get cran`.
 pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, OfflineError> {

@@ -6,6 +6,7 @@ use super::destination::{self, Destination, LOCK, TEMP_PREFIX};
 use super::error::{ExitStatus, OfflineError};
 use super::file::digest_of;
 use super::files::{FileKind, WalkResult, walk};
+use super::finding::{Finding, Problem};
 use super::incomplete::{self, IncompleteFiles};
 use super::verify_files::{Expected, verify};
 use super::{journal, last_run};
@@ -13,40 +14,6 @@ use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
 use crate::upstream::UpstreamError;
 use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
-
-/// The problem of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Problem {
-    /// Its contents have changed.
-    Damaged,
-    /// It does not exist.
-    Missing,
-    /// The account that owns the bundle cannot read it.
-    Unreadable,
-    /// Nothing refers to it.
-    Extra,
-}
-
-impl Problem {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Problem::Damaged => "damaged",
-            Problem::Missing => "missing",
-            Problem::Unreadable => "unreadable",
-            Problem::Extra => "extra",
-        }
-    }
-}
-
-/// A file with a problem.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Finding {
-    /// Relative to the bundle.
-    pub(super) file: String,
-    pub(super) problem: Problem,
-    /// Details and the way out.
-    pub(super) text: String,
-}
 
 /// Result of a check.
 #[derive(Debug, Default)]

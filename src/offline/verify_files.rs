@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::destination::Destination;
 use super::file::digest_of;
-use super::validate::Problem;
+use super::finding::Problem;
 use super::workers;
 use crate::model::digest::Sha256;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::args::{CheckVulns, GetVulns};
-use super::cran::{Setup, client, defaults, setup};
 use super::destination::{self, Destination, LOCK};
 use super::error::{ExitStatus, OfflineError};
 use super::last_run::LastRun;
 use super::metadata::FileValidators;
 use super::progress::Output;
+use super::setup::{Setup, client, defaults, setup};
 use super::shared::write;
 use super::validate::{Check, Report};
 use crate::advisory::{Batch, Ecosystem};

@@ -1,8 +1,10 @@
 //! Edits: one write that claims trees, changes them and publishes, and that reads the new catalog.
 
-use crate::db::clock::{self, NewRepoStep, Publish};
+use crate::db::clock;
 use crate::db::import::{self, ImportTarget};
+use crate::db::repo::NewRepoStep;
 use crate::db::repo::Subscription;
+use crate::db::tx::Publish;
 use crate::db::{Conn, DbError, tree};
 use crate::model::change::{Change, Counts};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};

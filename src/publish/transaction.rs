@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::db::backfill_write::{self, BackfillPublish};
-use crate::db::clock::{self, Publish};
+use crate::db::clock;
+use crate::db::tx::Publish;
 use crate::db::{Conn, Db, DbError, binary_list, release, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;

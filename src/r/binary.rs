@@ -9,11 +9,12 @@ use md5::Digest;
 use super::archive::read::ArchiveContent;
 use super::archive::{self, ArchiveError, Limits, MemberKind, Members, PackageArchive, links};
 use super::description::Built;
-use super::layout::{PackageFile, RMinor};
+use super::layout::PackageFile;
 use super::name::SourceFileName;
 use super::platform::{Arch, Platform, Target};
 use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, RewriteOutput};
 use super::user_agent::RVersion;
+use super::version::RMinor;
 use super::zip::{self, Zip, ZipDialect};
 
 /// The platform an archive declares, and its `Meta/package.rds`.

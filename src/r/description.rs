@@ -172,7 +172,7 @@ fn stanza(description: &Description, md5: Option<Md5>, needs_compilation: Option
 
 /// Appends the fields that mark a record as a binary and state its platform: `Built` as in DESCRIPTION, `Platform`,
 /// and the minor version of R.
-pub fn write_built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::layout::RMinor) {
+pub fn write_built_fields(stanza: &mut Vec<u8>, built: &Built, r: super::version::RMinor) {
     let mut write = |tag: &str, value: &str| {
         dcf::write_field(stanza, tag, value).expect("a Vec takes every write");
     };

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::platform::{Arch, Platform};
+use super::version::RMinor;
 use crate::model::digest::Sha256;
 
 /// Longest path, and longest segment of one, in bytes: the limits of file systems and object stores.
@@ -43,15 +44,6 @@ pub enum Tree {
         /// The R version the packages are built for.
         r: RMinor,
     },
-}
-
-/// A minor version of R, written `4.5`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RMinor {
-    /// 4 in `4.5`.
-    pub major: u16,
-    /// 5 in `4.5`.
-    pub minor: u16,
 }
 
 /// The file formats of an index.
@@ -318,20 +310,6 @@ impl IndexFormat {
     }
 }
 
-impl RMinor {
-    /// Parses `4.5`: two decimal numbers of at most three digits, without leading zeros.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<RMinor> {
-        let number = |part: &str| {
-            let plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-            let canonical = part.len() == 1 || !part.starts_with('0');
-            if plain && canonical { part.parse().ok() } else { None }
-        };
-        let (major, minor) = text.split_once('.')?;
-        Some(RMinor { major: number(major)?, minor: number(minor)? })
-    }
-}
-
 impl Segment {
     /// Parses a plain name.
     #[must_use]
@@ -420,12 +398,6 @@ impl<'a> PackageFile<'a> {
 impl fmt::Display for RPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path())
-    }
-}
-
-impl fmt::Display for RMinor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 

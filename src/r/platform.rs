@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::layout::RMinor;
+use super::version::RMinor;
 
 /// Processors that packages are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

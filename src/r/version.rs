@@ -1,5 +1,5 @@
 //! Package versions in R's order: numbers compared one by one, `.` and `-` alike, a prefix before the longer version.
-//! The order is by value; in file names the text is the identity.
+//! The order is by value; in file names the text is the identity. Minor versions of R itself.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -122,6 +122,35 @@ impl PartialEq for Version {
 }
 
 impl Eq for Version {}
+
+/// A minor version of R, written `4.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RMinor {
+    /// 4 in `4.5`.
+    pub major: u16,
+    /// 5 in `4.5`.
+    pub minor: u16,
+}
+
+impl RMinor {
+    /// Parses `4.5`: two decimal numbers of at most three digits, without leading zeros.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<RMinor> {
+        let number = |part: &str| {
+            let plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            let canonical = part.len() == 1 || !part.starts_with('0');
+            if plain && canonical { part.parse().ok() } else { None }
+        };
+        let (major, minor) = text.split_once('.')?;
+        Some(RMinor { major: number(major)?, minor: number(minor)? })
+    }
+}
+
+impl fmt::Display for RMinor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 #[cfg(test)]
 mod tests {

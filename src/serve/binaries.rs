@@ -13,8 +13,8 @@ use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
-use crate::r::layout::RMinor;
 use crate::r::platform::Platform;
+use crate::r::version::RMinor;
 use crate::state::State;
 
 /// The binary lists of a source that have a published head, with their labels.

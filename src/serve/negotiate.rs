@@ -1,9 +1,9 @@
 //! Selects the platform whose binary a client on Linux gets, or the reason why it gets the source package. Pure.
 
 use crate::config::platforms::Distribution;
-use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::{self, ClientSystem, RClient, RVersion, UserAgent};
+use crate::r::version::RMinor;
 
 /// How a client declares its platform.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::SyncError;
 use super::plan::Plan;
-use crate::db::clock::Publish;
 use crate::db::import::{self, ImportTarget};
+use crate::db::tx::Publish;
 use crate::db::upstream::{self, StoredValidators};
 use crate::db::{Conn, DbError};
 use crate::model::change::Counts;

@@ -13,7 +13,7 @@ use super::index_files::{
 use super::plan::Plan;
 use super::task::SyncTrigger;
 use super::{SyncError, bundle_digests};
-use crate::db::clock::Publish;
+use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::upstream::StoredValidators;
 use crate::db::{Conn, DbError, tree, upstream};

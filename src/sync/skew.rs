@@ -4,6 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::SyncError;
+use crate::db::clock_repair;
 use crate::db::skew::{self, Skew};
 use crate::db::{self, DbError};
 use crate::model::time::{SECOND, Timestamp};
@@ -29,7 +30,7 @@ pub(super) async fn check_clock(state: &State, mirror: &Mirror, path: &str) -> R
     if !vouched {
         return Err(DbError::Skew(found).into());
     }
-    apply_edit(state, move |c| skew::repair(c, now, false)).await?;
+    apply_edit(state, move |c| clock_repair::repair(c, now, false)).await?;
     tracing::info!(
         target: "sync",
         "the last publish or closed day is of {row}; the clock of {} agrees with this machine's ({now})",

@@ -1,6 +1,6 @@
 //! Repairs transaction times that disagree with the machine's clock, on request of an administrator or after an outage.
 
-use crate::db::skew::{self, Repair};
+use crate::db::clock_repair::{self, Repair};
 use crate::model::time::{Day, Timestamp};
 use crate::serve::RepoError;
 use crate::state::State;
@@ -48,7 +48,7 @@ pub async fn accept(state: &State) -> Result<Option<Repair>, RepoError> {
 }
 
 async fn apply(state: &State, now: Timestamp, dry_run: bool) -> Result<Option<Repair>, RepoError> {
-    let repair = state.db.write(move |c| skew::repair(c, now, dry_run)).await?;
+    let repair = state.db.write(move |c| clock_repair::repair(c, now, dry_run)).await?;
     if repair.is_some() && !dry_run {
         state.catalog.refresh(&state.db).await?;
     }

@@ -157,7 +157,7 @@ on_both! {
             let open = binary_list::listed(c, tree)?.remove(0);
             let pending = tree::begin(c, tree, 0)?;
             binary::remove(c, tree, pending, (open.package, open.release), &[open.file])?;
-            clock::publish(c, &clock::Publish {
+            clock::publish(c, &tx::Publish {
                 now,
                 source: Some(SourceId::CRAN),
                 repo: None,

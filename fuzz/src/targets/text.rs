@@ -8,10 +8,11 @@ use rstudio_pm::model::name::Name;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::time::{Day, Timestamp};
 use rstudio_pm::r::bioconductor::{Part, VersionName};
-use rstudio_pm::r::layout::{self, PackageFile, RMinor};
+use rstudio_pm::r::layout::{self, PackageFile};
 use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::platform::Platform;
 use rstudio_pm::r::user_agent::{self, RVersion, UserAgent};
+use rstudio_pm::r::version::RMinor;
 use rstudio_pm::r::{dependency, encoding, readme, version};
 use rstudio_pm::upstream::transport::retry::retry_after;
 

@@ -2,7 +2,8 @@
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::repair::{RepairClock, RepairedClock, Restamped};
-use crate::db::skew::{Repair, Skew};
+use crate::db::clock_repair::Repair;
+use crate::db::skew::Skew;
 use crate::http::error::Failure;
 use crate::model::time::{BadDay, Day};
 use crate::upkeep;

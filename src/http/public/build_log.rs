@@ -8,8 +8,8 @@ use crate::http::error::truncate;
 use crate::http::target::Query;
 use crate::model::point::Point;
 use crate::model::source::SourceKind;
-use crate::r::layout::RMinor;
 use crate::r::platform::{Arch, Platform};
+use crate::r::version::RMinor;
 use crate::serve;
 use crate::serve::binary_rows::target;
 

@@ -10,9 +10,10 @@ use crate::http::app::App;
 use crate::http::error::{Failure, truncate};
 use crate::http::response::Vary;
 use crate::http::target::Query;
-use crate::r::layout::{LinuxPlatform, RMinor, RPath, Tree};
+use crate::r::layout::{LinuxPlatform, RPath, Tree};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::user_agent::RVersion;
+use crate::r::version::RMinor;
 use crate::serve::{self, negotiate};
 
 /// Chooses the platform for a request for a file; an index is the same for all clients.

@@ -7,9 +7,9 @@ use http::request::Parts;
 
 use crate::http::download_log::RequestedBinary;
 use crate::http::response::Vary;
-use crate::r::layout::RMinor;
 use crate::r::platform::Platform;
 use crate::r::user_agent::RVersion;
+use crate::r::version::RMinor;
 use crate::serve::negotiate::{MatchFailure, PlatformChoice};
 
 /// The binaries that a request wants in place of source packages.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::{Version, VersionName};
 use crate::model::time::Day;
-use crate::r::layout::RMinor;
+use crate::r::version::RMinor;
 
 /// The versions of Bioconductor as a mirror declares them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ pub mod config;
 use std::fmt;
 use std::str::FromStr;
 
-use super::layout::RMinor;
+use super::version::RMinor;
 
 /// A version of Bioconductor, written `3.20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

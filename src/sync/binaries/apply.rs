@@ -1,7 +1,7 @@
 //! The transaction of the lists of binaries: writes the changes of each list, then publishes all of them.
 
 use crate::db::binary_list::{self, BinaryChange};
-use crate::db::clock::Publish;
+use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{Conn, binary, discovered_binary};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId, TxId};

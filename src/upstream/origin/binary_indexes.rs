@@ -3,8 +3,9 @@
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::r::binary_index::RecordFilter;
-use crate::r::layout::{RMinor, Tree};
+use crate::r::layout::Tree;
 use crate::r::platform::{Arch, Platform, Target};
+use crate::r::version::RMinor;
 
 /// An index of binaries for one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Publishing: one order of ids, times and commits, independent of the publishers' clocks.
 
+use rstudio_pm::db::clock_repair;
 use rstudio_pm::db::skew::{self, Skew};
 use rstudio_pm::db::{DbError, clock, lease, step, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
@@ -112,15 +113,15 @@ fn a_clock_over_a_month_ahead_may_neither_publish_nor_close_a_day(db: &mut TestD
 fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     // An administrator confirmed a clock that was wrong.
-    db.write(|c| skew::repair(c, later(400), false));
+    db.write(|c| clock_repair::repair(c, later(400), false));
     for second in [0, 1, 0] {
         db.write(move |c| change(c, CRAN, Timestamp(later(400).0 + second * SECOND), &[]));
     }
     let now = later(1);
     let refused = db.try_write(move |c| clock::publish(c, &publish_of(&[], now)));
     assert!(matches!(refused, Err(DbError::Skew(Skew::Behind { .. }))), "{refused:?}");
-    let planned = db.write(move |c| skew::repair(c, now, true)).expect("something to do");
-    let repaired = db.write(move |c| skew::repair(c, now, false)).expect("something to do");
+    let planned = db.write(move |c| clock_repair::repair(c, now, true)).expect("something to do");
+    let repaired = db.write(move |c| clock_repair::repair(c, now, false)).expect("something to do");
     assert_eq!(planned, repaired, "a dry run reports what a repair does");
     let changed: Vec<_> = repaired.transactions.iter().map(|(id, _, to)| (*id, *to)).collect();
     let last = |before: i64| Timestamp(now.0 - before);
@@ -139,10 +140,10 @@ fn a_repair_moves_future_transactions_to_the_last_microseconds_in_order(db: &mut
 fn an_unnecessary_repair_and_a_dry_run_change_nothing(db: &mut TestDb) {
     db.write(|c| change(c, CRAN, NEW_YEAR, &[]));
     let before = db.read(|c| clock::get(c));
-    assert_eq!(db.write(|c| skew::repair(c, NEW_YEAR, false)), None);
-    let trial = db.write(|c| skew::repair(c, later(-9), true)).expect("a transaction is ahead");
+    assert_eq!(db.write(|c| clock_repair::repair(c, NEW_YEAR, false)), None);
+    let trial = db.write(|c| clock_repair::repair(c, later(-9), true)).expect("a transaction is ahead");
     assert_eq!(trial.transactions.len(), 1);
-    assert!(db.write(|c| skew::repair(c, later(99), true)).is_some());
+    assert!(db.write(|c| clock_repair::repair(c, later(99), true)).is_some());
     assert_eq!(db.read(|c| clock::get(c)), before);
     assert_eq!(db.read(|c| tx::list(c, SourceId::CRAN, 1))[0].at, NEW_YEAR);
 }
@@ -159,7 +160,7 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
     };
     db.write(move |c| upstream::put(c, "sync:1", &validators));
     assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
-    db.write(|c| skew::repair(c, NEW_YEAR, false));
+    db.write(|c| clock_repair::repair(c, NEW_YEAR, false));
     assert!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))).is_some());
     let row = db.read(|c| upstream::get(c, "sync:1")).expect("a row");
     assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");

@@ -1,7 +1,8 @@
 //! Sample changes and publishes.
 
-use rstudio_pm::db::clock::{Publish, Published};
+use rstudio_pm::db::clock::Published;
 use rstudio_pm::db::import::{self, ImportTarget, NewReleaseIds};
+use rstudio_pm::db::tx::Publish;
 use rstudio_pm::db::tx::TxKind;
 use rstudio_pm::db::{Conn, DbError, clock, life, tree};
 use rstudio_pm::model::change::{Change, Counts, LifeKey, LifeState, NewFile, NewRelease};

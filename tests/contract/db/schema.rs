@@ -76,7 +76,7 @@ fn both_databases_have_the_same_tables_and_columns() {
 fn migrations_are_numbered_from_one_and_each_is_a_pair() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations");
     for (schema, folder) in [(Schema::Core, folder.clone()), (Schema::Usage, folder.join("usage"))] {
-        let all = schema.migrations();
+        let all = rstudio_pm::db::migrate::migrations(schema);
         for (number, migration) in (1..).zip(all) {
             assert_eq!(migration.number, number, "{}", migration.name);
             assert!(!migration.sqlite.is_empty() && !migration.postgres.is_empty());

@@ -1,6 +1,6 @@
 //! Sources, repositories, blobs, details, rendered indexes, validators of upstreams, leases, ids.
 
-use rstudio_pm::db::clock::NewRepoStep;
+use rstudio_pm::db::repo::NewRepoStep;
 use rstudio_pm::db::repo::{self, Edit, NewRepo, Subscription};
 use rstudio_pm::db::{
     DbError, blob, clock, detail, file, ids, import, lease, package, rendered, source, tree, tx, upstream,

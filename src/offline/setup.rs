@@ -1,0 +1,70 @@
+//! What every command of the downloader opens first: the HTTP client, the mirror, the destination.
+
+use std::sync::Arc;
+
+use super::args::{Common, Packages};
+use super::destination::Destination;
+use super::error::OfflineError;
+use super::progress::Output;
+use super::run::Request;
+use crate::config::{Config, Proxy, Secret};
+use crate::model::time::Timestamp;
+use crate::upstream::origin::bundle::Bundle;
+use crate::upstream::{Mirror, Upstream};
+
+/// Returns the system time.
+pub(super) fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}
+
+/// Creates the HTTP client of a command.
+pub(super) fn client(outbound_proxy: Option<String>) -> Result<Upstream, OfflineError> {
+    let proxy = Proxy { url: outbound_proxy.map(Secret), user: None, password: None };
+    Upstream::new(&proxy)
+        .map_err(|e| OfflineError::Usage(e.to_string().replace("Proxy.URL", "--outbound-proxy")))
+}
+
+/// Returns the default configuration, for the table of platforms and the URL of the rules.
+pub(super) fn defaults() -> Result<Arc<Config>, OfflineError> {
+    let parsed = crate::config::parse("", b"", []).map_err(|e| OfflineError::Refused(format!("{e:?}")))?;
+    Ok(parsed.config)
+}
+
+/// Mirror, destination and options of a command.
+pub(super) struct Setup {
+    pub(super) upstream: Upstream,
+    pub(super) mirror: Mirror,
+    pub(super) destination: Destination,
+    pub(super) own_bundle: Bundle,
+    pub(super) request: Request,
+}
+
+pub(super) fn setup(
+    common: Common,
+    base_url: &str,
+    packages: Option<&Packages>,
+    output: Output,
+) -> Result<Setup, OfflineError> {
+    let upstream = client(common.outbound_proxy)?;
+    let mirror = upstream.mirror(base_url).map_err(|e| OfflineError::Usage(format!("--base-url: {e}")))?;
+    let destination = if common.dryrun {
+        Destination::open_read_only(&common.destination)?
+    } else {
+        Destination::create(&common.destination)?
+    };
+    if mirror.directory().is_some_and(|root| root.canonicalize().is_ok_and(|root| root == destination.root()))
+    {
+        return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
+    }
+    let own = upstream.bundle(&destination.url()?)?;
+    let request = Request {
+        concurrency: common.concurrency.get(),
+        is_dry_run: common.dryrun,
+        from: packages.and_then(|packages| packages.starting_snapshot),
+        accept_loss: packages.is_some_and(|packages| packages.accept_loss),
+        subset: None,
+        now: now(),
+        output,
+    };
+    Ok(Setup { upstream, mirror, destination, own_bundle: own, request })
+}

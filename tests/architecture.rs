@@ -115,35 +115,57 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Names following `crate::` anywhere in the code; `crate::{a, b::{c}}` names `a` and `b`.
-fn rooms_named(code: &str) -> Vec<String> {
-    let word =
-        |t: &str| t.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut names = Vec::new();
-    for (at, found) in code.match_indices("crate::") {
-        let rest = &code[at + found.len()..];
-        let Some(list) = rest.strip_prefix('{') else {
-            names.push(word(rest));
+/// Paths such as `crate::a::b` anywhere in the code; `super::{a, b::C}` is two paths. That of `pub(in …)` is none.
+fn paths(code: &str) -> Vec<Vec<&str>> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    while at < code.len() {
+        let word = word(&code[at..]);
+        if word.is_empty() {
+            at += code[at..].chars().next().map_or(1, char::len_utf8);
             continue;
-        };
-        let (mut depth, mut start) = (0, 0);
-        for (i, c) in list.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth > 0 => depth -= 1,
-                ',' | '}' if depth == 0 => {
-                    names.push(word(&list[start..i]));
-                    start = i + 1;
-                    if c == '}' {
-                        break;
-                    }
-                }
-                _ => {}
+        }
+        let (begin, end) = (at, at + word.len());
+        at = end;
+        if code[end..].starts_with("::") && !code[..begin].ends_with("(in ") {
+            at = begin + path(&code[begin..], &[], &mut all);
+        }
+    }
+    all
+}
+
+/// Adds the paths at the beginning of `text`, below `above`; returns their length.
+fn path<'a>(text: &'a str, above: &[&'a str], all: &mut Vec<Vec<&'a str>>) -> usize {
+    let mut at = text.len() - text.trim_start().len();
+    if text[at..].starts_with('{') {
+        loop {
+            at += 1 + path(&text[at + 1..], above, all);
+            at += text[at..].len() - text[at..].trim_start().len();
+            if !text[at..].starts_with(',') {
+                return at + usize::from(text[at..].starts_with('}'));
             }
         }
     }
-    names.retain(|name| !name.is_empty());
-    names
+    let word = word(&text[at..]);
+    let names: Vec<&str> = above.iter().copied().chain(Some(word).filter(|word| !word.is_empty())).collect();
+    at += word.len();
+    if !word.is_empty() && text[at..].starts_with("::") {
+        return at + 2 + path(&text[at + 2..], &names, all);
+    }
+    if text[at..].starts_with(" as ") {
+        at += 4 + self::word(&text[at + 4..]).len();
+    }
+    all.push(names);
+    at
+}
+
+fn word(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())]
+}
+
+/// Names following `crate::` anywhere in the code; `crate::{a, b::{c}}` names `a` and `b`.
+fn rooms_named(code: &str) -> Vec<String> {
+    let named = paths(code).into_iter().filter(|path| path[0] == "crate");
+    named.filter_map(|path| path.get(1).map(|room| (*room).to_owned())).collect()
 }
 
 #[test]
@@ -175,6 +197,112 @@ fn the_table_has_no_cycle() {
         let (room, _) = next.unwrap_or_else(|| panic!("a cycle among rooms other than {done:?}"));
         done.insert(room);
     }
+}
+
+/// Circles of files that are allowed, with the reason; at most five.
+const ALLOWED_CIRCLES: &[(&[&str], &str)] = &[(
+    &["fetch::registry", "fetch::store", "fetch::task"],
+    "the registry starts the task of a fetch, and the task removes itself from the registry",
+)];
+
+/// The modules of all files, and what their `mod.rs` pass on with `pub use`.
+struct Modules<'a> {
+    files: BTreeMap<String, &'a Source>,
+    passed_on: BTreeMap<(String, &'a str), Vec<&'a str>>,
+}
+
+impl<'a> Modules<'a> {
+    fn new(sources: &'a [Source], texts: &'a BTreeMap<String, String>) -> Modules<'a> {
+        let mut passed_on = BTreeMap::new();
+        for (module, text) in texts {
+            for (at, found) in text.match_indices(" use ").filter(|(at, _)| {
+                let before = text[..*at].rsplit([';', '}']).next().unwrap_or_default().trim();
+                before.starts_with("pub") || before.ends_with("pub")
+            }) {
+                let mut all = Vec::new();
+                path(&text[at + found.len()..], &[], &mut all);
+                for names in all {
+                    passed_on.insert((module.clone(), *names.last().expect("a path has names")), names);
+                }
+            }
+        }
+        let files = sources.iter().map(|source| (module(source), source)).collect();
+        Modules { files, passed_on }
+    }
+
+    /// Returns the module of the file that a path in `within` names, or that defines what the path names.
+    fn resolve(&self, within: &str, path: &[&str]) -> Option<String> {
+        let join = |above: &str, name: &str| {
+            if above.is_empty() { name.to_owned() } else { format!("{above}::{name}") }
+        };
+        let parent = |of: &str| of.rsplit_once("::").map_or("", |(above, _)| above).to_owned();
+        let (mut at, names) = match path[0] {
+            "crate" => (String::new(), &path[1..]),
+            "self" => (within.to_owned(), &path[1..]),
+            "super" => (parent(within), &path[1..]),
+            name if self.files.contains_key(&join(within, name)) => (within.to_owned(), path),
+            _ => return None,
+        };
+        for name in names {
+            let below = join(&at, name);
+            if self.files.contains_key(&below) {
+                at = below;
+            } else if let Some(from) = self.passed_on.get(&(at.clone(), *name)).filter(|from| **from != path)
+            {
+                return self.resolve(&at, from);
+            } else {
+                break;
+            }
+        }
+        self.files.contains_key(&at).then_some(at)
+    }
+}
+
+fn module(source: &Source) -> String {
+    let names: Vec<_> = source.path.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    names.join("::").trim_end_matches(".rs").trim_end_matches("::mod").to_owned()
+}
+
+/// Files of a room that use each other in a circle. An edge is a path in the code (`crate::room::file`, `super::file`,
+/// `child::…`). `mod x;` is none, and what a `mod.rs` passes on with `pub use` counts for the file that defines it. An
+/// edge to a `mod.rs` above the file does not count: it has what the files of its folder share, and uses them. An edge
+/// to the `mod.rs` of another folder counts as one to any file.
+fn circles() -> BTreeSet<BTreeSet<String>> {
+    let sources = sources();
+    let texts: BTreeMap<String, String> =
+        sources.iter().map(|source| (module(source), source.code.join(" "))).collect();
+    let modules = Modules::new(&sources, &texts);
+    let mut edges: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (from, source) in &modules.files {
+        let used = paths(&texts[from]).into_iter().filter_map(|path| modules.resolve(from, &path));
+        let counts = |to: &String| {
+            modules.files[to].room == source.room && to != from && !from.starts_with(&format!("{to}::"))
+        };
+        edges.insert(from, used.filter(counts).collect());
+    }
+    let reached = |from: &str| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(file) = next.pop() {
+            next.extend(edges[file.as_str()].iter().filter(|to| seen.insert((*to).clone())).cloned());
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<String>> = edges.keys().map(|file| (*file, reached(file))).collect();
+    let circle = |file: &&str| -> BTreeSet<String> {
+        reached[file].iter().filter(|other| reached[other.as_str()].contains(*file)).cloned().collect()
+    };
+    edges.keys().map(circle).filter(|circle| !circle.is_empty()).collect()
+}
+
+#[test]
+fn files_of_a_room_form_no_circle() {
+    assert!(ALLOWED_CIRCLES.len() <= 5);
+    let mut found = circles();
+    for (allowed, reason) in ALLOWED_CIRCLES {
+        let allowed = allowed.iter().map(|file| (*file).to_owned()).collect();
+        assert!(found.remove(&allowed), "no longer a circle ({reason}): {allowed:?}");
+    }
+    assert!(found.is_empty(), "circles of files: {found:#?}");
 }
 
 #[test]
@@ -386,6 +514,6 @@ fn nothing_is_left_unbuilt() {
 
 #[test]
 fn multi_line_uses_are_seen_too() {
-    assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "model"]);
+    assert_eq!(rooms_named("use crate::{ db::{Db, Conn}, model, };"), ["db", "db", "model"]);
     assert_eq!(rooms_named("fn f(x: crate::serve::Repositories) -> crate::api::Error"), ["serve", "api"]);
 }

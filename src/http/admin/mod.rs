@@ -76,7 +76,7 @@ pub(super) async fn answer(
     if writes {
         let segments = target::segments(&method, path, usize::MAX).unwrap_or_default();
         let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
-        tracing::info!(by = %named, %method, %path, status = response.status().as_u16(), "admin request");
+        tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
     }
     response
 }

@@ -17,7 +17,8 @@ pub(super) async fn answer(
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
     let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
-    // Fails if there is none: scripts go back day by day until one serve::point::resolve(&exists.app.repositories, name.as_str(), Snapshot::Date(day)).await?;
+    // Fails if there is none: scripts go back day by day until one exists.
+    serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);
     Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }

@@ -184,7 +184,8 @@ async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, 
     }
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
-        // is known without reading the file and without a request to the mirror, HEAD fails serve::file::check(&too.app.repositories, located).await?;
+        // is known without reading the file and without a request to the mirror, HEAD fails too.
+        serve::file::check(&app.repositories, located).await?;
         return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
     }
     let range = match located.size {

@@ -5,7 +5,9 @@ use crate::api::public::url::{Snapshot as Answer, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
+use crate::model::snapshot::Snapshot;
 use crate::model::time::Day;
+use crate::serve;
 
 /// Returns the snapshot of the day of the requested time.
 pub(super) async fn answer(

@@ -141,9 +141,11 @@ fn wrong_usage_is_exit_code_2_with_the_usage() {
 }
 
 #[test]
-fn errors_with_json_output_are_never_on_standard_output() {
+fn errors_with_json_output_are_the_same_text_on_standard_error_only() {
     let server = team();
-    let output = server.rspm("info --repo=prdo -o json");
-    assert_eq!((output.code, output.out.as_str()), (1, ""));
-    assert!(output.err.contains("did you mean 'prod'?"), "{}", output.err);
+    let text = server.rspm("info --repo=prdo");
+    let json = server.rspm("info --repo=prdo -o json");
+    assert_eq!((json.code, json.out.as_str()), (1, ""));
+    assert_eq!(json.err, "Error: there is no repository 'prdo'; did you mean 'prod'?\n");
+    assert_eq!((json.code, json.err), (text.code, text.err));
 }

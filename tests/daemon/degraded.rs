@@ -5,6 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::support::http;
+use crate::support::listener::ClosedPort;
 use crate::support::manager::Manager;
 use crate::support::server::Server;
 
@@ -142,8 +143,8 @@ fn an_unusable_storage_is_retried_automatically() {
 
 #[test]
 fn a_database_server_that_does_not_answer_is_reported_without_its_address() {
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let closed = ClosedPort::open();
+    let port = closed.port;
     let manager = Manager::new(&format!(
         "[Database]\nProvider = postgres\n[Postgres]\nURL = postgres://me:s3cret@127.0.0.1:{port}/pm"
     ));

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,9 +29,14 @@ fn inherit(server: &Server, socket: &TcpListener, name: &str, notify: &UnixDatag
         .env("LISTEN_FDNAMES", name)
         .env("NOTIFY_SOCKET", path)
         .stdin(Stdio::from(socket))
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(log_file(server)).expect("a file"))
         .spawn()
         .expect("sh runs")
+}
+
+/// The standard error of the last start.
+fn log_file(server: &Server) -> PathBuf {
+    server.dir().join("stderr.log")
 }
 
 pub(super) fn notify_socket(server: &Server) -> UnixDatagram {
@@ -74,13 +80,16 @@ fn an_inherited_socket_is_served_and_systemd_is_notified() {
 
 #[test]
 fn a_socket_of_an_unknown_name_is_ignored_and_the_configured_one_serves() {
-    let serving = "127.0.0.83:42423";
-    let server = Builder::default().gcfg(&format!("[HTTP]\nListen = {serving}")).prepare();
+    let server = Builder::default().prepare();
     let notify = notify_socket(&server);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut child = inherit(&server, &socket, "telnet", &notify);
     wait_for_message(&notify, "READY=1");
-    assert_eq!(http::get(&format!("http://{serving}/__ping__")).status, 200);
+    let log = std::fs::read_to_string(log_file(&server)).expect("a log");
+    let address = log.lines().find_map(|line| Some(line.split_once("Listening on ")?.1.trim_matches('"')));
+    let address = address.unwrap_or_else(|| panic!("no address:\n{log}"));
+    assert_ne!(address, format!("http://{}", socket.local_addr().expect("bound")));
+    assert_eq!(http::get(&format!("{address}/__ping__")).status, 200);
     terminate(&child);
     assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }

@@ -1,13 +1,18 @@
-//! A listener on a loopback port that serves each connection in a separate thread, until it is closed.
+//! A listener on a loopback port that serves each connection in a separate thread, until it is closed; a closed port.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 
 /// The listener; closed on drop.
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     closed: Arc<AtomicBool>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Listener {
@@ -20,7 +25,7 @@ impl Listener {
         let address = listener.local_addr().expect("bound");
         let closed = Arc::new(AtomicBool::new(false));
         let shut = Arc::clone(&closed);
-        std::thread::spawn(move || {
+        let accepting = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if shut.load(Ordering::SeqCst) {
                     return;
@@ -29,18 +34,39 @@ impl Listener {
                 std::thread::spawn(move || drop(serve(&stream)));
             }
         });
-        Listener { address, closed }
+        Listener { address, closed, accepting: Mutex::new(Some(accepting)) }
     }
 
-    /// Accepts no more connections.
+    /// Closes the listener: later connections are refused.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
+        let accepting = self.accepting.lock().expect("no panic holds it").take();
+        if let Some(accepting) = accepting {
+            // Wakes the thread, which closes the listener at its end.
+            let _ = TcpStream::connect(self.address);
+            accepting.join().expect("no panic");
+        }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// A loopback port that refuses connections and that no other program gets: bound, without a listener.
+pub(crate) struct ClosedPort {
+    pub(crate) port: u16,
+    _socket: OwnedFd,
+}
+
+impl ClosedPort {
+    pub(crate) fn open() -> ClosedPort {
+        let socket =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
+        let address: SockaddrIn = getsockname(socket.as_raw_fd()).expect("bound");
+        ClosedPort { port: address.port(), _socket: socket }
     }
 }

@@ -203,11 +203,6 @@ impl Mirror {
     pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.listener.close();
-        // A refused connection shows that the listener is closed.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while TcpStream::connect(self.listener.address).is_ok() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 

@@ -14,17 +14,22 @@ impl Drop for MountPoint {
     }
 }
 
-/// Mounts the file system; `None` if this machine does not allow it (no `/dev/fuse`, or no privilege).
-pub(crate) fn mount(at: &Path) -> Option<MountPoint> {
-    let device = File::options().read(true).write(true).open("/dev/fuse").ok()?;
+/// Mounts the file system.
+pub(crate) fn mount(at: &Path) -> MountPoint {
+    let device = File::options().read(true).write(true).open("/dev/fuse").unwrap_or_else(|e| {
+        panic!("/dev/fuse cannot be opened ({e}): run 'modprobe fuse', and in a container pass --device /dev/fuse")
+    });
     let mut command = Command::new("mount");
     command.args(["-i", "-t", "fuse", "test", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0"]).arg(at);
-    command.stdin(Stdio::from(device.try_clone().ok()?)).stderr(Stdio::null());
-    if !command.status().is_ok_and(|status| status.success()) {
-        return None;
-    }
+    let ended = command.stdin(Stdio::from(device.try_clone().expect("a second handle"))).output();
+    let ended = ended.unwrap_or_else(|e| panic!("mount cannot be run ({e}): install it"));
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        ended.status.success(),
+        "FUSE cannot be mounted; this test needs root with CAP_SYS_ADMIN: {error}"
+    );
     std::thread::spawn(move || serve(device));
-    Some(MountPoint(at.to_owned()))
+    MountPoint(at.to_owned())
 }
 
 /// Answers requests until the file system is unmounted: FUSE protocol 7, see fuse(4).

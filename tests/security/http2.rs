@@ -361,19 +361,40 @@ fn a_stream_that_is_not_read_is_reset_and_its_connection_stays_open() {
 }
 
 #[test]
-fn a_stream_that_is_read_continues_beside_one_that_is_not_read() {
-    let (running, certificate) = run_tls(limits());
+fn a_stream_that_is_read_slowly_continues_beside_one_that_is_not_read() {
+    const WINDOW: u32 = 20_000;
+    let stall_timeout = Duration::from_secs(2);
+    let (running, certificate) = run_tls(Limits { stall_timeout, stall_bytes: 4 << 10, ..limits() });
     let address = running.address.to_string();
     running.runtime.block_on(async {
-        let (mut sender, _change) = client(connect(&address, certificate).await, 20_000).await;
-        let _unread = request(&mut sender, "/endless").await.unwrap();
+        let (mut sender, _change) = client(connect(&address, certificate).await, WINDOW).await;
+        let mut unread = request(&mut sender, "/endless").await.unwrap().into_body();
         let mut body = request(&mut sender, "/endless").await.unwrap().into_body();
-        let mut bytes = 0;
-        while bytes < 4 << 20 {
-            let piece = body.data().await.expect("the answer is endless").expect("not reset");
-            bytes += piece.len();
-            body.flow_control().release_capacity(piece.len()).unwrap();
-        }
+        let (mut unread_bytes, mut paused) = (0, Duration::ZERO);
+        let unread_is_reset = async {
+            while let Some(Ok(piece)) = unread.data().await {
+                // Received, without an update of the window.
+                unread_bytes += piece.len();
+            }
+        };
+        let read_slowly = async {
+            // The server waits for the window in each pause, in total far longer than for a client that does not read.
+            while paused < 2 * stall_timeout {
+                let mut bytes = 0;
+                while bytes < WINDOW as usize {
+                    let piece = body.data().await.expect("the answer is endless").expect("not reset");
+                    bytes += piece.len();
+                }
+                let pause = Duration::from_millis(100);
+                tokio::time::sleep(pause).await;
+                paused += pause;
+                body.flow_control().release_capacity(bytes).unwrap();
+            }
+        };
+        let both = tokio::time::timeout(LONG, futures_util::future::join(unread_is_reset, read_slowly));
+        both.await.expect("the stream that is not read is reset");
+        assert_eq!(unread_bytes, WINDOW as usize);
+        assert!(body.data().await.expect("the answer is endless").is_ok(), "the other one continues");
     });
 }
 

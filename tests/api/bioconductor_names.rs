@@ -52,13 +52,14 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
             assert_eq!(at("release").0, 200, "{snapshot} {component}");
         }
     }
-    let path = "/bioc/packages/release/bioc/src/contrib/Biobase_2.66.0.tar.gz";
-    let file = server.get(path);
+    let path = format!("/bioc/{}", data::bioconductor_file("3.20", "Biobase")).replace("3.20", "release");
+    let file = server.get(&path);
     assert_eq!((file.status, file.header("x-package-type")), (200, Some("source")));
     assert!(file.body == server.get(&path.replace("release", "3.20")).body);
-    let head = http::request("HEAD", &server.url(path), &[], b"");
+    let head = http::request("HEAD", &server.url(&path), &[], b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
-    assert_eq!(server.get(&path.replace("Biobase_2.66.0", "Biobase_2.58.0")).status, 404);
+    let [new, old] = ["3.20", "3.16"].map(|version| data::bioconductor_version(version, "Biobase"));
+    assert_eq!(server.get(&path.replace(&new, &old)).status, 404);
     assert_eq!(index(&server, "/bioc/__linux__/noble/latest/packages/release/bioc").0, 200);
     let (status, text) = index(&server, "/bioc/packages/devel/bioc");
     assert!(status == 404 && text.contains("Bioconductor 3.21/bioc is not on this server"), "{text}");
@@ -80,21 +81,49 @@ fn the_release_is_the_one_of_the_last_sync_and_of_the_day() {
 }
 
 #[test]
-fn a_new_release_changes_the_version_of_the_name_with_the_next_sync() {
+fn a_new_release_changes_the_version_of_the_name_with_the_next_sync_and_older_days_keep_theirs() {
     let server = server();
-    server.sync_of("bioconductor").expect("a good mirror");
     let root = server.dir().join("mirror");
-    let release = || index(&server, "/bioc/packages/release/bioc").1;
-    assert!(release().contains("Version: 2.66.0\n"), "{}", release());
-    // Declares 3.16 as the release: only config.yaml decides which version the name means.
-    declare(&root, |text| {
-        let text = text.replace("release_version: \"3.20\"", "release_version: \"3.16\"");
-        text.replace("devel_version: \"3.21\"", "devel_version: \"3.20\"")
-    });
-    assert!(release().contains("Version: 2.66.0\n"), "nothing was synced yet");
+    let at = |snapshot: &str, name: &str| index(&server, &format!("/bioc{snapshot}/packages/{name}/bioc"));
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let release_day = today.checked_add(jiff::Span::new().days(2)).expect("a date");
+    // Only config.yaml decides which version a name means: 3.16 and 3.20 are successive versions, and 3.20 becomes the
+    // release in two days.
+    let name = |release: &str, devel: &str| {
+        declare(&root, |text| {
+            let lines =
+                text.lines().filter_map(|line| match line.trim().split_once(": ").unwrap_or((line, "")) {
+                    ("\"3.17\"" | "\"3.18\"" | "\"3.19\"", _) => None,
+                    ("\"3.20\"", date) if date.contains('/') => {
+                        Some(format!("  \"3.20\": \"{}\"\n", release_day.strftime("%-m/%-d/%Y")))
+                    }
+                    ("release_version", _) => Some(format!("release_version: \"{release}\"\n")),
+                    ("devel_version", _) => Some(format!("devel_version: \"{devel}\"\n")),
+                    _ => Some(format!("{line}\n")),
+                });
+            lines.collect()
+        });
+    };
+    name("3.16", "3.20");
     server.sync_of("bioconductor").expect("a good mirror");
-    assert!(release().contains("Version: 2.58.0\n"), "{}", release());
-    assert!(index(&server, "/bioc/packages/devel/bioc").1.contains("Version: 2.66.0\n"));
+    let (old, new) = (at("", "3.16"), at("", "3.20"));
+    assert!(old.0 == 200 && new.0 == 200 && old != new, "{old:?} {new:?}");
+    assert_eq!((at("", "release"), at("", "devel")), (old.clone(), new.clone()));
+
+    let transactions = server.get("/__api__/sources/bioconductor/transactions").json();
+    let ids = transactions.as_array().expect("a list").iter().filter_map(|row| row["id"].as_i64());
+    let number = ids.max().unwrap_or_else(|| panic!("{transactions}"));
+    name("3.20", "3.21");
+    assert_eq!(at("", "release"), old, "nothing was synced yet");
+    server.sync_of("bioconductor").expect("a good mirror");
+    for snapshot in ["", "/latest"] {
+        assert_eq!(at(snapshot, "release"), new, "{snapshot}");
+        assert_eq!(at(snapshot, "devel").0, 404, "{snapshot}: 3.21 is not on the mirror");
+    }
+    for snapshot in [format!("/{today}"), format!("/{number}")] {
+        assert_eq!(at(&snapshot, "release"), old, "{snapshot} is before the release of 3.20");
+        assert_eq!(at(&snapshot, "devel"), new, "{snapshot}");
+    }
 }
 
 #[test]

@@ -35,8 +35,8 @@ fn a_bundle_of_two_versions_is_served_with_the_content_of_the_mirror() {
         "packages/3.16/bioc/src/contrib/PACKAGES",
         "packages/3.20/bioc/src/contrib/PACKAGES",
         "packages/3.20/data/annotation/src/contrib/PACKAGES",
-        "packages/3.16/bioc/src/contrib/XVector_0.38.0.tar.gz",
-        "packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz",
+        &data::bioconductor_file("3.16", "XVector"),
+        &data::bioconductor_file("3.20", "Biobase"),
     ] {
         let (of_bundle, of_mirror) = (get(&from_bundle, path), get(&from_mirror, path));
         assert!(
@@ -129,7 +129,7 @@ fn a_version_that_cannot_be_read_does_not_change_and_the_others_are_synced() {
         assert!(message.contains("Bioconductor 3.20 was synced"), "{what}: {message}");
         assert_eq!(index("3.16"), before, "{what}");
         assert!(index("3.20").contains(&format!("Package: {what}\n")), "{what}");
-        let answer = server.get("/bioc/packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz");
+        let answer = server.get(&format!("/bioc/{}", data::bioconductor_file("3.20", "Biobase")));
         assert_eq!(answer.status, 200);
         // After another copy the version is synced.
         let _ = fs::remove_dir_all(&root);

@@ -113,9 +113,7 @@ fn bioconductor_is_served_over_http() {
     let server = Builder::default().gcfg(&format!("[Bioconductor]\nURL = {}", web.url())).start();
     server.rspm_stdout("create repo --name=bioc --type=bioconductor");
     server.sync_of("bioconductor").expect("a bundle");
-    for file in
-        ["packages/3.20/bioc/src/contrib/Biobase_2.66.0.tar.gz", "packages/3.16/bioc/src/contrib/PACKAGES"]
-    {
+    for file in [&*data::bioconductor_file("3.20", "Biobase"), "packages/3.16/bioc/src/contrib/PACKAGES"] {
         assert_eq!(server.get(&format!("/bioc/{file}")).status, 200, "{file}");
     }
     let message = server.sync_of("bioconductor").expect("a bundle");

@@ -111,6 +111,19 @@ pub(crate) fn bioconductor(version: &str) -> Vec<String> {
         .collect()
 }
 
+/// The version of a software package of a Bioconductor version in `bioc-mirror/`.
+pub(crate) fn bioconductor_version(version: &str, package: &str) -> String {
+    let all = bioconductor(version);
+    let found = all.iter().find_map(|file| file.strip_prefix(package)?.strip_prefix('_'));
+    found.unwrap_or_else(|| panic!("Bioconductor {version} of bioc-mirror/ has no {package}")).to_owned()
+}
+
+/// The path of the source file of a package below a Bioconductor mirror.
+pub(crate) fn bioconductor_file(version: &str, package: &str) -> String {
+    let file = format!("{package}_{}.tar.gz", bioconductor_version(version, package));
+    format!("packages/{version}/bioc/src/contrib/{file}")
+}
+
 /// The text of every advisory of `advisories/cran/`, which has a folder for each package and a file for each advisory.
 pub(crate) fn advisories() -> Vec<String> {
     let folder = path("advisories/cran/vulns");

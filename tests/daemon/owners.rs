@@ -1,8 +1,6 @@
 //! A start with another database removes nothing and is reported everywhere; one command makes the database the owner.
 
-use std::path::Path;
-
-use crate::support::fixtures::until;
+use crate::support::fixtures::{make_old, until};
 use crate::support::http;
 use crate::support::server::Server;
 use crate::support::tarball::Tarball;
@@ -16,18 +14,11 @@ fn objects(server: &Server) -> usize {
     folders.map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().count()).sum()
 }
 
-/// Dates all files three hours back, which is old for a clean-up.
-fn make_old(folder: &Path) {
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 3600);
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        match entry.path() {
-            path if path.is_dir() => make_old(&path),
-            path => {
-                let file = std::fs::File::options().write(true).open(path).expect("a file");
-                file.set_modified(old).expect("a time");
-            }
-        }
-    }
+/// A storage class as `rspm storage list` shows it.
+fn class(server: &Server, name: &str) -> serde_json::Value {
+    let listed = server.json("storage list");
+    let classes = listed["classes"].as_array().expect("a list");
+    classes.iter().find(|class| class["class"] == name).unwrap_or_else(|| panic!("{listed}")).clone()
 }
 
 fn alerts(server: &Server) -> Vec<String> {
@@ -94,16 +85,9 @@ fn a_start_with_an_empty_database_removes_nothing_and_is_reported_everywhere() {
     let swept = server.rspm("storage sweep");
     assert!(swept.out.contains("2 objects were moved to the trash"), "{swept:?}");
     assert_eq!(objects(&server), 0);
-    let json: serde_json::Value = server.json("storage list");
-    let class = |name: &str| {
-        let classes = json["classes"].as_array().expect("a list");
-        classes.iter().find(|class| class["class"] == name).expect("a storage class").clone()
-    };
-    assert_eq!(
-        (&class("packages")["owner"], &class("packages")["trash_objects"]),
-        (&"own".into(), &2.into())
-    );
-    assert_eq!(class("binaries")["owner"], "foreign");
+    let packages = class(&server, "packages");
+    assert_eq!((&packages["owner"], &packages["trash_objects"]), (&"own".into(), &2.into()));
+    assert_eq!(class(&server, "binaries")["owner"], "foreign");
     let restored = server.rspm("storage restore --class=packages");
     assert!(restored.out.contains("2 objects were restored from the trash"), "{restored:?}");
     assert_eq!(objects(&server), 2);
@@ -179,7 +163,7 @@ fn a_damaged_local_package_is_a_503_and_an_alert_until_it_is_added_again() {
     bytes[middle] ^= 1;
     std::fs::write(&object, bytes).expect("written");
     server.restart();
-    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
     assert_eq!(server.get(PACKAGE).status, 503);
     assert_eq!(head(&server), 503);
     assert!(alerts(&server).contains(&"storage-damage".to_owned()));
@@ -206,9 +190,7 @@ fn a_lost_local_package_is_a_503_and_an_alert_once_it_is_requested() {
         server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
         let tag = server.get(PACKAGE).header("etag").expect("an ETag").trim_matches('"').to_owned();
         server.restart();
-        until("the storage markers are compared", || {
-            server.json("storage list")["classes"][3]["owner"] == "own"
-        });
+        until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
         let object = server.dir().join(format!("data/packages/packages/{}/{tag}", &tag[..2]));
         std::fs::remove_file(object).expect("stored");
         assert_eq!(http::request(method, &server.url(PACKAGE), &[], b"").status, 503);
@@ -227,7 +209,7 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
     let server = Server::start();
     let packages = [Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")];
     server.local_repository("team", &packages);
-    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
     let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     let add = |number: usize| {
         let file = server.dir().join(format!("gamma_1.{number}.tar.gz"));
@@ -264,7 +246,7 @@ fn storage_unmounted_under_the_running_server_stores_nothing_until_it_is_mounted
 fn a_read_of_a_package_of_unmounted_storage_reports_the_storage_and_no_lost_package() {
     let server = Server::start();
     server.local_repository("team", &[Tarball::new("alpha", "1.0"), Tarball::new("beta", "1.0")]);
-    until("the storage markers are compared", || server.json("storage list")["classes"][3]["owner"] == "own");
+    until("the storage markers are compared", || class(&server, "packages")["owner"] == "own");
     let (mounted, away) = (server.dir().join("data/packages"), server.dir().join("away"));
     std::fs::rename(&mounted, &away).expect("unmounted");
     std::fs::create_dir(&mounted).expect("a mount point");

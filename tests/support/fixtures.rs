@@ -1,7 +1,7 @@
 //! Content of a started server: sources, repositories, packages, a small mirror to sync from.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::http;
 use super::server::Server;
@@ -66,6 +66,20 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Dates all files three hours back, which is old for a clean-up.
+pub(crate) fn make_old(folder: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(3 * 3600);
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        match entry.path() {
+            path if path.is_dir() => make_old(&path),
+            path => {
+                let file = std::fs::File::options().write(true).open(path).expect("a file");
+                file.set_modified(old).expect("a time");
+            }
+        }
     }
 }
 

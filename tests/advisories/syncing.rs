@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::advisories::{all_zip, archive, folder, publish, record};
-use crate::support::fixtures::until;
+use crate::support::downloader::tree;
+use crate::support::fixtures::{make_old, until};
 use crate::support::mirror::Mirror;
 use crate::support::server::{Builder, Server};
 
@@ -94,10 +95,21 @@ fn a_feed_that_fails_does_not_affect_the_others() {
 fn advisories_survive_a_restart_and_a_clean_up() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("advisories");
-    folder(&path, &[alpha("RSEC-1")]);
+    folder(&path, &[alpha("RSEC-0")]);
     let mut server = server(&[format!("file://{}", path.display())]);
     server.sync_of("vulns").expect("a folder");
     std::fs::remove_dir_all(&path).expect("removed");
+    folder(&path, &[alpha("RSEC-1")]);
+    server.sync_of("vulns").expect("a changed folder");
+    std::fs::remove_dir_all(&path).expect("removed");
+    // Two stored documents; the replaced one is removed.
+    let stored = server.dir().join("data/persistent/vulns");
+    assert_eq!(tree(&stored).len(), 2);
+    until("the storage is claimed", || server.dir().join("data/persistent/owner/persistent").exists());
+    make_old(&stored);
+    server.rspm_stdout("storage sweep");
+    assert_eq!(tree(&stored).len(), 1);
+    assert_eq!(vulnerabilities(&server), "RSEC-1");
     server.restart();
     assert_eq!(vulnerabilities(&server), "RSEC-1", "from storage");
     let error = server.sync_of("vulns").expect_err("the configured folder is missing");

@@ -1,13 +1,13 @@
 //! Invalid input: it changes nothing, and the error names it and the remedy.
 
 use std::fs;
-use std::time::Duration;
 
 use rstudio_pm::bundle::{Product, seal};
 
 use crate::support::downloader::{
     assert_complete, assert_missing, bundle, get_cran, must_get_cran, objects, read, tree, validate,
 };
+use crate::support::fixtures::until;
 use crate::support::mirror_dir::MirrorDir;
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -111,22 +111,22 @@ async fn the_new_state_of_a_mirror_that_changes_during_the_download_is_fetched()
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
     let upstream = Upstream::of(&mirror.root);
-    // While the first file is downloaded, alpha 1.1 moves to the archive and 1.2 replaces it.
-    upstream.always("src/contrib/package0_1.0.tar.gz", Fault::Slow(Duration::from_millis(1500)));
+    // While this file is downloaded, alpha 1.1 moves to the archive and 1.2 replaces it.
+    let first = "src/contrib/package0_1.0.tar.gz";
+    upstream.always(first, Fault::Held);
     let (url, to) = (upstream.url(), dir.path().join("bundle"));
     let running = {
         let to = to.clone();
         std::thread::spawn(move || get_cran(&url, &to, &["--concurrency", "1"]))
     };
-    while !upstream.take_requests().iter().any(|request| request.path.ends_with("current.rds")) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the file is downloaded", || upstream.pending().iter().any(|path| path == first));
     mirror.simple("alpha", "1.2", "2020-06-01");
     mirror.write();
     for (path, bytes) in tree(&mirror.root) {
         upstream.put(&path, bytes);
     }
     upstream.remove("src/contrib/alpha_1.1.tar.gz");
+    upstream.release(first);
     let result = running.join().unwrap();
     assert_eq!(result.code, Some(0), "{}", result.err);
     assert_complete(&to);
@@ -139,12 +139,12 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     let dir = tempfile::tempdir().unwrap();
     let mut mirror = write_mirror(dir.path());
     let upstream = Upstream::of(&mirror.root);
-    let slow = |version: &str| {
+    let hold = |version: &str| {
         let path = format!("src/contrib/alpha_{version}.tar.gz");
-        upstream.always(&path, Fault::Slow(Duration::from_millis(1500)));
+        upstream.always(&path, Fault::Held);
         path
     };
-    let mut newest = slow("1.1");
+    let mut newest = hold("1.1");
     let (url, to) = (upstream.url(), dir.path().join("bundle"));
     let running = {
         let (url, to) = (url.clone(), to.clone());
@@ -152,18 +152,20 @@ async fn a_mirror_that_changes_with_every_round_of_the_download_loses_no_file() 
     };
     // Each time the newest file is being downloaded, another one replaces it.
     for (version, day) in [("1.2", "2020-06-01"), ("1.3", "2020-07-01"), ("1.4", "2020-08-01")] {
-        while !upstream.pending().contains(&newest) {
+        until("the newest file is downloaded", || {
             assert!(!running.is_finished(), "it ended before {version}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        newest = slow(version);
+            upstream.pending().contains(&newest)
+        });
+        let replaced = std::mem::replace(&mut newest, hold(version));
         mirror.simple("alpha", version, day);
         mirror.write();
         for (path, bytes) in tree(&mirror.root) {
             upstream.put(&path, bytes);
         }
+        upstream.release(&replaced);
     }
     let result = running.join().unwrap();
+    upstream.release(&newest);
     assert_eq!(result.code, Some(0), "{}", result.err);
     assert_complete(&to);
     // The next run fetches the changes during the last round, and nothing else.

@@ -10,12 +10,20 @@ use rstudio_pm::bundle::{Product, seal};
 use crate::support::downloader::{
     assert_complete, bundle, command, copy_over, create_mirror, must_get_cran, objects, read, validate,
 };
+use crate::support::fixtures::until;
 use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
 
 const PACKAGES: usize = 60;
 const PARALLEL: usize = 4;
+
+/// Adds the answered requests for package files since the last call.
+fn count_archives(upstream: &Upstream, requests: &mut HashMap<String, usize>) {
+    for request in upstream.take_requests().into_iter().filter(|request| request.path.ends_with(".tar.gz")) {
+        *requests.entry(request.path).or_default() += 1;
+    }
+}
 
 #[tokio::test]
 async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few_files() {
@@ -35,41 +43,43 @@ async fn a_download_killed_at_twenty_moments_has_the_same_result_and_repeats_few
         .into_keys()
         .filter(|path| path.ends_with(".tar.gz"))
         .collect();
-    for file in &files {
-        upstream.always(file, Fault::Slow(Duration::from_millis(30)));
-    }
+    files.iter().for_each(|file| upstream.always(file, Fault::Held));
     let to = dir.path().join("killed");
     let parallel = PARALLEL.to_string();
     let (url, path) = (upstream.url(), to.to_str().unwrap().to_owned());
     let args = ["get", "cran", "--base-url", &url, "--destination", &path, "--concurrency", &parallel];
-    let (mut kills, mut runs) = (0, 0);
-    loop {
-        runs += 1;
+    let mut requests: HashMap<String, usize> = HashMap::new();
+    for kill in 0..20 {
         let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        if kills < 20 {
-            // The moments range from before the first byte to between two files.
-            std::thread::sleep(Duration::from_millis(15 + 17 * (kills % 7)));
-            if child.try_wait().unwrap().is_none() {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                kills += 1;
-                assert!(!to.join("v3/1/head.json").exists(), "a partial download has no head");
-                continue;
-            }
+        // The moments range from before the first request to after several files. No run ends: the mirror holds back
+        // most files.
+        for _ in 0..kill % 5 {
+            let mut file = None;
+            until("a file is requested", || {
+                file = upstream.pending().into_iter().find(|path| files.contains(path));
+                file.is_some()
+            });
+            let file = file.unwrap();
+            upstream.release(&file);
+            until("it is answered", || {
+                count_archives(&upstream, &mut requests);
+                requests.contains_key(&file)
+            });
         }
-        assert!(child.wait().unwrap().success());
-        break;
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before kill {kill}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!to.join("v3/1/head.json").exists(), "a partial download has no head");
     }
-    assert_eq!((kills, runs), (20, 21));
+    files.iter().for_each(|file| upstream.release(file));
+    assert!(command(&args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     assert_complete(&to);
     let ((_, expected, _), (_, records, _)) =
         (read(&uninterrupted, &Product::Cran).await, read(&to, &Product::Cran).await);
     assert_eq!(records, expected);
     assert_eq!(objects(&to), objects(&uninterrupted));
-    let mut requests: HashMap<String, usize> = HashMap::new();
-    for request in upstream.take_requests().into_iter().filter(|request| request.path.ends_with(".tar.gz")) {
-        *requests.entry(request.path).or_default() += 1;
-    }
+    count_archives(&upstream, &mut requests);
+    assert_eq!(requests.len(), files.len());
     let repeated: usize = requests.values().map(|times| times - 1).sum();
     assert!(repeated <= 20 * PARALLEL, "{repeated} repeated requests");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config::{BinaryUrl, Config};
 use rstudio_pm::db::{Conn, Db, DbError, life, tx};
-use rstudio_pm::jobs::Jobs;
+use rstudio_pm::jobs::{Job, JobState, Jobs};
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -43,6 +43,30 @@ fn open_database(config: &Config) -> Db {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Waits until the condition is true; panics with its description after 60 s.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until a job has completed `done` steps of `phase`, or is in a later one of `phases`, or has ended.
+pub(crate) async fn reached(job: &Job, phases: &[&str], phase: &str, done: u64) {
+    let number = |phase: &str| phases.iter().position(|other| *other == phase);
+    let expected = (number(phase), done);
+    assert!(expected.0.is_some(), "{phase}");
+    let is_reached = |state: &JobState| match state {
+        JobState::Running(now) => (number(&now.phase), now.done) >= expected,
+        JobState::Done(_) | JobState::Failed(_) => true,
+    };
+    let mut state = job.state.clone();
+    let reached = tokio::time::timeout(Duration::from_secs(60), state.wait_for(is_reached)).await;
+    // An error is the end of the job's runtime.
+    let _ = reached.unwrap_or_else(|_| panic!("the job does not reach '{phase}': {:?}", *job.state.borrow()));
 }
 
 /// A server's state and its sync.

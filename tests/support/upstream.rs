@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     Status(u16, &'static str),
     /// A delay before the answer.
     Slow(Duration),
+    /// No answer until [`Upstream::release`] of the path, or the client disconnects.
+    Held,
     /// A redirect to this path (`/x`) or URL.
     Redirect(String),
     /// No `ETag`, no `Last-Modified`, no ranges.
@@ -124,6 +126,11 @@ impl Upstream {
         std::mem::take(&mut *self.shared.requests.lock().unwrap())
     }
 
+    /// Answers a path that was [`Fault::Held`], now and later.
+    pub(crate) fn release(&self, path: &str) {
+        self.shared.always.lock().unwrap().remove(path);
+    }
+
     /// The paths of the requests that are not yet answered.
     pub(crate) fn pending(&self) -> Vec<String> {
         self.shared.pending.lock().unwrap().clone()
@@ -149,11 +156,20 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     };
     let file = shared.files.lock().unwrap().get(&path).cloned();
     shared.pending.lock().unwrap().push(path.clone());
+    let is_held = || matches!(shared.always.lock().unwrap().get(&path), Some(Fault::Held));
+    let mut is_open = true;
+    while matches!(fault, Some(Fault::Held)) && is_open && is_held() {
+        std::thread::sleep(Duration::from_millis(5));
+        is_open = !is_closed(stream)?;
+    }
     let (status, head, body, declared) = answer(&headers, fault, file);
     {
         let mut under_way = shared.pending.lock().unwrap();
         let this = under_way.iter().position(|other| *other == path).expect("it was added");
         under_way.swap_remove(this);
+    }
+    if !is_open {
+        return Ok(());
     }
     shared.requests.lock().unwrap().push(Request { path, headers, status });
     let mut out = stream;
@@ -163,6 +179,17 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     out.write_all(&body)?;
     out.flush()?;
     stream.shutdown(Shutdown::Write)
+}
+
+/// Whether the client has closed the connection.
+fn is_closed(stream: &TcpStream) -> std::io::Result<bool> {
+    stream.set_nonblocking(true)?;
+    let is_closed = match stream.peek(&mut [0]) {
+        Ok(size) => size == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    };
+    stream.set_nonblocking(false)?;
+    Ok(is_closed)
 }
 
 /// Status, further headers, body, declared length.
@@ -187,7 +214,8 @@ fn answer(
         Some(Fault::Slow(time)) => std::thread::sleep(*time),
         Some(Fault::Plain) => plain = true,
         Some(Fault::WrongRange) => wrong_range = true,
-        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_) | Fault::Also(_)) | None => {}
+        Some(Fault::Truncate(_) | Fault::CutAfter(_) | Fault::Longer(_) | Fault::Also(_) | Fault::Held)
+        | None => {}
     }
     let Some(mut body) = file else { return (404, String::new(), b"no such file".to_vec(), 12) };
     let etag = format!("\"{}\"", &hex::encode(sha2::Sha256::digest(&body))[..16]);

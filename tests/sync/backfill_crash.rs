@@ -1,7 +1,7 @@
 //! A back-fill that is killed at any moment resumes to the same bytes, and requests nothing twice.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rstudio_pm::db::{backfill as backfill_rows, backfill_write, import, life, tree};
 use rstudio_pm::model::change::LifeState;
@@ -11,8 +11,9 @@ use rstudio_pm::model::language::Language;
 use super::on_both;
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
 use crate::support::db::Engine;
-use crate::support::sync_backend::SyncBackend;
+use crate::support::sync_backend::{SyncBackend, reached, until};
 use crate::support::tarball::Tarball;
+use crate::support::upstream::{Fault, Upstream};
 
 const DAYS: i64 = 12;
 const PACKAGES: i64 = 120;
@@ -68,20 +69,29 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
     cran().write(folder.path());
     let url = format!("file://{}", folder.path().display());
     let uninterrupted = synced(Engine::Sqlite, &url).await;
-    let start = Instant::now();
     backfill(&uninterrupted, day(0)).await.expect("a good mirror");
-    let (length, expected) = (start.elapsed(), history(&uninterrupted).await);
+    let expected = history(&uninterrupted).await;
+    const READING: &str = "reading DESCRIPTION of archived releases";
+    const WAITING: &str = "waiting for the running sync";
+    const WRITING: &str = "writing old releases";
+    const PUBLISHING: &str = "publishing";
+    let phases = [READING, WAITING, WRITING, PUBLISHING];
+    let archived = u64::try_from((DAYS - 1) * PACKAGES).expect("a number");
+    let mut points = vec![None];
+    points.extend((0..14).map(|part| Some((READING, archived * part / 15))));
+    points.extend([(WAITING, 0), (WRITING, 0), (WRITING, 1), (PUBLISHING, 0), (PUBLISHING, 1)].map(Some));
+    assert_eq!(points.len(), 20);
     let (mut midway, mut invisible) = (0, 0);
-    for point in 0..20 {
+    for point in points {
         let server = synced(Engine::Sqlite, &url).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let sync = server.sync.clone();
-        runtime.spawn(async move {
-            let _ = sync.backfill(&backfill_request(day(0))).await;
-            std::future::pending::<()>().await;
-        });
-        tokio::time::sleep(length * point / 19).await;
+        let started = runtime.spawn(async move { sync.backfill(&backfill_request(day(0))).await });
+        if let Some((phase, done)) = point {
+            let started = started.await.expect("no panic").unwrap_or_else(|e| panic!("{e}"));
+            reached(started.job(), &phases, phase, done).await;
+        }
         runtime.shutdown_background();
         let server = server.restart(&url).await;
         server.sync.recover().await.expect("undone");
@@ -89,7 +99,7 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
         invisible += usize::from(!visible);
         assert!(
             !visible || history(&server).await == expected,
-            "everything or nothing is visible, at point {point}"
+            "everything or nothing is visible, at point {point:?}"
         );
         let stored = stored_descriptions(&server).await;
         midway += usize::from(!visible && !stored.is_empty());
@@ -106,9 +116,9 @@ async fn a_back_fill_killed_at_twenty_points_resumes_to_equal_bytes() {
             let path = folder.path().join("src/contrib/Archive").join(package).join(file);
             std::fs::rename(hidden.path().join(file), path).expect("moved");
         }
-        let result = result.unwrap_or_else(|e| panic!("point {point}: {e}"));
-        assert!(!result.contains("left out"), "point {point}: {result}");
-        assert!(history(&server).await == expected, "point {point}");
+        let result = result.unwrap_or_else(|e| panic!("point {point:?}: {e}"));
+        assert!(!result.contains("left out"), "point {point:?}: {result}");
+        assert!(history(&server).await == expected, "point {point:?}");
     }
     assert!(midway >= 3, "{midway} of {invisible} were killed while reading");
 }
@@ -150,17 +160,29 @@ on_both! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_halted_back_fill_ends_soon_and_resumes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    cran().write(folder.path());
-    let server = synced(Engine::Sqlite, &format!("file://{}", folder.path().display())).await;
+async fn a_halted_back_fill_ends_without_the_pending_response_and_resumes() {
+    let (web, mut cran) = (Upstream::empty(), CranHistory::default());
+    for today in 0..10 {
+        cran.publish(today, &Tarball::new("alpha", &format!("1.{today}")).field("NeedsCompilation: no"));
+    }
+    cran.serve(&web);
+    let server = synced(Engine::Sqlite, &web.url()).await;
+    let slow = cran.archive[0].archived();
+    web.always(&slow, Fault::Slow(Duration::from_secs(600)));
     let job = server.sync.backfill(&backfill_request(day(0))).await.unwrap_or_else(|e| panic!("{e}"));
+    let others = cran.archive.len() - 1;
+    until("all others are read", async || stored_descriptions(&server).await.len() == others).await;
     server.state.jobs.halt(true);
-    let result = tokio::time::timeout(Duration::from_secs(10), job.job().wait_end())
+    let result = tokio::time::timeout(Duration::from_secs(60), job.job().wait_end())
         .await
-        .expect("it ends within ten seconds");
+        .expect("it does not wait for the mirror");
     assert!(result.expect_err("halted").contains("resumes when the server is online again"));
     server.state.jobs.halt(false);
     assert!(server.read(|c| backfill_rows::get(c, SourceId::CRAN)).await.is_some());
+    web.always(&slow, Fault::Also("X: y"));
+    web.take_requests();
     backfill(&server, day(0)).await.expect("a good mirror");
+    let archives =
+        web.take_requests().into_iter().map(|request| request.path).filter(|path| path.contains("/Archive/"));
+    assert_eq!(archives.collect::<Vec<_>>(), [slow], "what was read is not read again");
 }

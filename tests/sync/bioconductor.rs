@@ -16,7 +16,7 @@ use rstudio_pm::sync::task::Task;
 use super::{gz, index, on_both};
 use crate::support::data;
 use crate::support::db::Engine;
-use crate::support::sync_backend::SyncBackend;
+use crate::support::sync_backend::{SyncBackend, until};
 use crate::support::upstream::{Fault, Upstream};
 
 const CONFIG: &str = "release_version: \"3.20\"\ndevel_version: \"3.21\"\nr_ver_for_bioc_ver:\n  \"3.18\": \"4.3\"\n  \
@@ -315,9 +315,7 @@ async fn the_schedule_sends_no_request_until_a_bioconductor_repository_exists() 
         .expect("the repository is created");
     mirror.put(&at("3.20/bioc"), gz(index(PACKAGES + 1)));
     let task = runs(&server);
-    while count(&server, "3.20/bioc").await == PACKAGES {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("the missed sync has run", async || count(&server, "3.20/bioc").await != PACKAGES).await;
     task.abort();
     // 3.19 was read long after the release of 3.20, so it is not requested again.
     let paths: Vec<String> = mirror.take_requests().into_iter().map(|request| request.path).collect();
@@ -338,14 +336,13 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
     let mirror = mirror();
     let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let two = one.open_second(&mirror.url()).await;
-    mirror.always(&at("3.20/workflows"), Fault::Slow(std::time::Duration::from_millis(400)));
+    mirror.always(&at("3.20/workflows"), Fault::Held);
     let first =
         one.sync.start_by(SourceKind::Bioconductor, None, "test").expect("Bioconductor can be synced");
-    while mirror.take_requests().iter().all(|request| !request.path.starts_with("packages/3.20/")) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("3.20 is read", async || mirror.pending().contains(&at("3.20/workflows"))).await;
     let error = sync(&two, Some("3.19")).await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
+    mirror.release(&at("3.20/workflows"));
     first.job().wait_end().await.expect("a good mirror");
     two.state.catalog.refresh(&two.state.db).await.expect("read");
     assert_eq!(count(&two, "3.20/bioc").await, PACKAGES);
@@ -358,17 +355,16 @@ async fn two_servers_on_one_database_sync_in_turn_and_share_the_result() {
 async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let mirror = mirror();
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
-    mirror.always(&at("3.19/bioc"), Fault::Slow(std::time::Duration::from_millis(300)));
+    mirror.always(&at("3.19/bioc"), Fault::Held);
     let started =
         server.sync.start_by(SourceKind::Bioconductor, None, "somebody").expect("Bioconductor can be synced");
-    while mirror.take_requests().iter().all(|request| !request.path.starts_with("packages/3.19/")) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("3.19 is read", async || mirror.pending().contains(&at("3.19/bioc"))).await;
     server.state.jobs.halt(true);
     let error = started.job().wait_end().await.expect_err("it was halted");
     assert!(error.contains("the server goes offline"), "{error}");
     assert_eq!((count(&server, "3.20/bioc").await, count(&server, "3.19/bioc").await), (PACKAGES, 0));
     server.state.jobs.halt(false);
+    mirror.release(&at("3.19/bioc"));
     let halted = server.sync.take_halted();
     assert_eq!(halted.iter().map(|halted| halted.administrator()).collect::<Vec<_>>(), [Some("somebody")]);
     halted.into_iter().for_each(|halted| server.sync.resume(halted));

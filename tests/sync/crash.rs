@@ -1,7 +1,5 @@
 //! Recovery of syncs that were killed: nothing of them remains, and the next sync is complete.
 
-use std::time::Duration;
-
 use rstudio_pm::db::{import, tree};
 use rstudio_pm::model::change::{Change, LifeState, NewFile, NewRelease};
 use rstudio_pm::model::ids::SourceId;
@@ -10,7 +8,7 @@ use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::db::Engine;
-use crate::support::sync_backend::SyncBackend;
+use crate::support::sync_backend::{SyncBackend, reached};
 
 /// Writes the rows of a sync that was killed between two chunks: a claimed tree, releases and invisible lives.
 async fn partial_import(server: &SyncBackend, packages: usize) {
@@ -94,23 +92,42 @@ on_both! {
 async fn a_server_dropped_at_any_moment_of_a_sync_recovers() {
     // Several chunks, so that the moments are before, during and after the writing.
     const PACKAGES: usize = 5_000;
-    for moment in [0, 20, 60, 120, 250, 500, 1000] {
+    const READING: &str = "reading the index";
+    const COMPARING: &str = "comparing with the database";
+    const WRITING: &str = "writing releases";
+    const PUBLISHING: &str = "publishing";
+    let phases = [READING, COMPARING, WRITING, PUBLISHING];
+    let moments = [
+        None,
+        Some((READING, 0)),
+        Some((COMPARING, 0)),
+        Some((WRITING, 0)),
+        Some((WRITING, 2_000)),
+        Some((WRITING, 4_000)),
+        Some((PUBLISHING, 0)),
+    ];
+    let mut interrupted = 0;
+    for moment in moments {
         let mirror = small_mirror(PACKAGES);
         let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        {
+        let job = {
             let _guard = runtime.enter();
-            server.sync.start(SourceKind::Cran).expect("cran is synced");
+            server.sync.start(SourceKind::Cran).expect("cran is synced").job().clone()
+        };
+        if let Some((phase, done)) = moment {
+            reached(&job, &phases, phase, done).await;
         }
-        tokio::time::sleep(Duration::from_millis(moment)).await;
         runtime.shutdown_background();
         let server = server.restart(&mirror.url()).await;
         server.sync.recover().await.expect("undone");
         let listed = server.listed().await.len();
-        assert!(listed == 0 || listed == PACKAGES, "{listed} after {moment} ms");
+        assert!(listed == 0 || listed == PACKAGES, "{listed} after {moment:?}");
+        interrupted += usize::from(moment.is_some() && listed == 0);
         server.sync().await.expect("a good mirror");
-        assert_eq!(server.listed().await.len(), PACKAGES, "after {moment} ms");
-        assert_eq!(server.transactions().await, 1, "after {moment} ms");
+        assert_eq!(server.listed().await.len(), PACKAGES, "after {moment:?}");
+        assert_eq!(server.transactions().await, 1, "after {moment:?}");
     }
+    assert!(interrupted > 0, "every sync ended before it was dropped");
 }

@@ -9,7 +9,7 @@ use super::{ARCHIVE, CURRENT, INDEX, gz, index, on_both, small_mirror};
 use crate::support::data;
 use crate::support::db::Engine;
 use crate::support::full_mirror::{self, Size};
-use crate::support::sync_backend::SyncBackend;
+use crate::support::sync_backend::{SyncBackend, until};
 use crate::support::upstream::{Fault, Upstream};
 
 fn real_mirror() -> String {
@@ -170,16 +170,15 @@ async fn a_server_without_validators_is_not_published_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_changes_while_meta_is_read_is_read_again() {
     let mirror = Upstream::of(&data::path("cran-mirror"));
-    mirror.fail(ARCHIVE, [Fault::Slow(std::time::Duration::from_millis(300))]);
+    mirror.always(ARCHIVE, Fault::Held);
     let server = SyncBackend::new(Engine::Sqlite, &mirror.url()).await;
     let started = server.sync.start(SourceKind::Cran).expect("cran is synced");
     // The index was served; it changes while `Meta/` is read.
-    while mirror.take_requests().iter().all(|request| request.path != INDEX) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("`Meta/` is read", async || mirror.pending().contains(&ARCHIVE.to_owned())).await;
     let mut text = String::from_utf8(mirror.bytes("src/contrib/PACKAGES")).expect("ASCII");
     text.push_str("\nPackage: justnow\nVersion: 1.0\n");
     mirror.put(INDEX, gz(text));
+    mirror.release(ARCHIVE);
     started.job().wait_end().await.expect("a good mirror");
     assert!(server.listed().await.contains(&"justnow_1.0".to_owned()));
 }
@@ -214,15 +213,14 @@ async fn two_concurrent_syncs_are_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_on_one_database_do_not_sync_at_the_same_time() {
     let mirror = small_mirror(3);
-    mirror.fail(INDEX, [Fault::Slow(std::time::Duration::from_millis(400))]);
+    mirror.always(INDEX, Fault::Held);
     let one = SyncBackend::new(Engine::Postgres, &mirror.url()).await;
     let two = one.open_second(&mirror.url()).await;
     let first = one.sync.start(SourceKind::Cran).expect("cran is synced");
-    while mirror.take_requests().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("the mirror is asked", async || mirror.pending().contains(&INDEX.to_owned())).await;
     let error = two.sync().await.expect_err("the other server has the lease");
     assert!(error.contains("another server"), "{error}");
+    mirror.release(INDEX);
     first.job().wait_end().await.expect("a good mirror");
     two.sync().await.expect("the lease is free again");
     assert_eq!(one.transactions().await, 1);
@@ -251,9 +249,7 @@ async fn a_missed_sync_runs_at_start_and_one_that_never_ran_does_not() {
     mirror.put(INDEX, gz(index(4)));
     server.advance_clock(86_400);
     let task = runs(&server);
-    while server.transactions().await < 2 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("the missed sync has run", async || server.transactions().await >= 2).await;
     task.abort();
     let newest = server.read(|c| tx::list(c, SourceId::CRAN, 1)).await;
     assert_eq!(newest[0].actor, "schedule");

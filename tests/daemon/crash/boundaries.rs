@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rusqlite::{Connection, OpenFlags};
 
 use super::CrashTest;
+use crate::support::fixtures::until;
 
 /// More boundaries than any of the operations has.
 const MANY: usize = 80;
@@ -166,11 +168,21 @@ fn a_lazy_fetch_is_whole_or_absent_at_every_fsync_and_rename() {
     let boundaries = at_every_boundary(CrashTest::new(""), |test| {
         let addresses = test.addresses();
         let choice = choice.fetch_add(1, Ordering::SeqCst);
-        // The client has all bytes before the row is written: the pause leaves time for the row.
-        test.fetch(&addresses, choice).is_ok() && {
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            addresses.get("/__ping__").is_ok()
-        }
+        let Ok(file) = test.fetch(&addresses, choice) else { return false };
+        // The client has all bytes before the row is written.
+        let database = test.server.dir().join("data/db/rstudio-pm.db");
+        let is_stored = || {
+            let database = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let rows = "SELECT COUNT(*) FROM file WHERE name = ?1 AND state = 1";
+            database.query_row(rows, [&file], |row| row.get::<_, i64>(0)).map(|count| count > 0)
+        };
+        let mut is_running = true;
+        until("the row is written, or the server is killed", || {
+            is_running = addresses.get("/__ping__").is_ok();
+            // The database may be locked at this moment.
+            !is_running || is_stored().unwrap_or(false)
+        });
+        is_running
     });
     assert!(boundaries >= 3, "only {boundaries} boundaries were reached");
 }

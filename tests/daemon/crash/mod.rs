@@ -218,7 +218,7 @@ impl CrashTest {
     }
 
     /// Fetches a file of the mirror; a complete answer must have the right bytes.
-    fn fetch(&self, addresses: &Addresses, choice: usize) -> Result<()> {
+    fn fetch(&self, addresses: &Addresses, choice: usize) -> Result<String> {
         let (release, bytes) = {
             let ledger = self.ledger.lock().unwrap();
             let synced = &ledger.states[ledger.synced];
@@ -230,7 +230,7 @@ impl CrashTest {
         let answer = addresses.get(&format!("/all/latest/src/contrib/{}", file(&release)))?;
         assert_eq!(answer.status, 200, "{release:?}: {}", answer.text());
         assert!(answer.body == bytes, "{release:?} is wrong");
-        Ok(())
+        Ok(file(&release))
     }
 
     /// Checks everything that must hold after a start; `all` includes every file.

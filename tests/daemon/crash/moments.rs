@@ -80,7 +80,7 @@ fn run_and_kill(test: &mut CrashTest, done: usize, delay: Duration, choice: usiz
                 shared.sync(addresses).map(|()| 1)
             });
         });
-        scope.spawn(move || until_killed(&|round| shared.fetch(addresses, choice + round).map(|()| 0)));
+        scope.spawn(move || until_killed(&|round| shared.fetch(addresses, choice + round).map(|_| 0)));
         let begun = Instant::now();
         while count.load(Ordering::SeqCst) < done && begun.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_micros(500));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::cran_history::CranHistory;
+use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 use crate::support::upstream::{Fault, Upstream};
@@ -150,19 +151,18 @@ fn a_back_fill_resumes_after_a_kill_and_after_offline() {
     // Neither a sync nor going offline waits for it.
     let synced = server.rspm_stdout("sync");
     assert!(synced.contains("nothing changed"), "{synced}");
-    let start = Instant::now();
-    server.rspm_stdout("offline --timeout=40s");
-    assert!(
-        start.elapsed() < Duration::from_secs(15),
-        "half of the timeout is for jobs that restart from the beginning"
-    );
+    until("the slow archive is read", || web.pending().iter().any(|path| path == SLOW));
     web.take_requests();
+    // Half of the timeout, more than the delay of the mirror, is for jobs that restart from the beginning.
+    server.rspm_stdout("offline --timeout=200s");
+    assert!(
+        web.take_requests().iter().all(|request| request.path != SLOW),
+        "the back-fill did not wait for the mirror"
+    );
     server.rspm_stdout("online");
-    let start = Instant::now();
-    while !web.take_requests().iter().any(|request| request.path == "src/contrib/Meta/archive.rds") {
-        assert!(start.elapsed() < Duration::from_secs(20), "the back-fill resumes by itself");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("the back-fill resumes by itself", || {
+        web.take_requests().iter().any(|request| request.path == "src/contrib/Meta/archive.rds")
+    });
     server.kill();
     web.always(SLOW, Fault::Also("X: y"));
     server.launch();

@@ -213,10 +213,8 @@ fn a_stop_of_the_last_process_cuts_overlong_requests_in_all_of_them() {
     let downloads = slow_downloads(&manager, 50);
     manager.upgrade().expect("an upgrade");
     manager.upgrade().expect("another upgrade");
-    let began = Instant::now();
     manager.stop();
     assert!(!manager.is_alive(old), "no old process is left");
-    assert!(began.elapsed() < Duration::from_secs(45), "{:?}: systemd would have killed it", began.elapsed());
     assert!(
         !downloads.finish().failures.is_empty(),
         "the downloads take longer than the time limit of a stop"

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
 
+use crate::support::fixtures::until;
 use crate::support::manager::Manager;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -201,20 +202,26 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
 /// A mirror that delays a sync.
 fn slow_mirror(pause: Duration) -> Upstream {
     let mirror = Upstream::of(&crate::support::data::path("cran-mirror"));
+    delay(&mirror, pause);
+    mirror
+}
+
+/// Delays further answers with an index.
+fn delay(mirror: &Upstream, pause: Duration) {
     for index in ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"] {
         mirror.always(index, Fault::Slow(pause));
     }
-    mirror
 }
 
 #[test]
 fn a_long_sync_is_interrupted_and_resumed_when_online() {
-    let mirror = slow_mirror(Duration::from_secs(3));
+    let mirror = slow_mirror(Duration::from_secs(60));
     let server = Builder::default().gcfg(&format!("[CRAN]\nURL = {}", mirror.url())).start();
     server.json("sync --no-wait");
-    let began = Instant::now();
+    until("the sync reads the index", || !mirror.pending().is_empty());
     server.rspm_stdout("offline --timeout=1s");
-    assert!(began.elapsed() < Duration::from_secs(2), "the command does not wait for the sync");
+    assert_eq!(mirror.take_requests(), [], "the command does not wait for the sync");
+    delay(&mirror, Duration::from_secs(3));
     server.rspm_stdout("online");
     let jobs = server.admin("GET", "/jobs", &serde_json::Value::Null).json();
     assert_eq!(jobs[0]["key"], "sync:cran", "{jobs}");

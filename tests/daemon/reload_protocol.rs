@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::fixtures::until;
 use crate::support::http;
 use crate::support::manager::Manager;
 use crate::support::server::{Builder, Server};
@@ -152,13 +153,8 @@ fn a_long_start_requests_time_from_systemd_then_answers_503_and_can_be_stopped()
     assert!(message.contains("EXTEND_TIMEOUT_USEC=30000000"), "{message}");
     assert!(message.contains("STATUS=Starting: "), "{message}");
     // Clients wait at first; later they get an answer.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let status = loop {
-        if server.admin_socket().exists() && Instant::now() > deadline - Duration::from_secs(19) {
-            break server.rspm_stdout("status");
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    until("the admin socket exists", || server.admin_socket().exists());
+    let status = server.rspm_stdout("status");
     let expected = "Starting: opening the database and migrating its schema";
     assert!(status.starts_with(expected), "{status}");
     let ping = http::admin(&server.admin_socket(), "GET", "/__ping__", b"");
@@ -178,13 +174,12 @@ fn a_second_sigterm_ends_the_server_at_once() {
     server.local_repository("team", &[Tarball::new("alpha", "1.0")]);
     // A running upload: the first stop waits for it.
     let _upload = server.begin_upload();
-    let began = Instant::now();
     server.signal(Signal::SIGTERM);
     server.wait_for_log("stopping: 1 request in progress");
     std::thread::sleep(Duration::from_millis(800));
     server.signal(Signal::SIGTERM);
+    // A stop that waits for the upload is longer than this wait, and its code is 0.
     assert_eq!(server.wait().code(), Some(1));
-    assert!(began.elapsed() < Duration::from_secs(10), "before the time limit");
 }
 
 #[test]

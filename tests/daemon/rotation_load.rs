@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::rotation::{ManagedServer, run};
+use crate::support::fixtures::until;
 use crate::support::http;
 
 const ROTATIONS: usize = 50;
@@ -97,12 +98,6 @@ fn administrator(socket: &std::path::Path, load: &Load) {
     }
 }
 
-fn wait_until(what: impl Fn() -> bool) {
-    while !what() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// The sorted numbers that `of` finds in the lines; every text must end with a complete line.
 fn numbers(texts: &[String], of: impl Fn(&str) -> Option<u64>) -> Vec<u64> {
     let mut all = Vec::new();
@@ -137,7 +132,9 @@ fn fifty_rotations_under_load_lose_and_duplicate_no_line() {
         let during_start = turn == 2 * ROTATIONS / 3;
         if during_stop || during_start {
             load.careful.store(true, Ordering::Release);
-            wait_until(|| load.careful_clients.load(Ordering::Acquire) == CLIENTS);
+            until("every client sends one request at a time", || {
+                load.careful_clients.load(Ordering::Acquire) == CLIENTS
+            });
             managed.terminate();
         }
         if during_start {

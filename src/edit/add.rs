@@ -13,7 +13,7 @@ use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
 use crate::model::language::Language;
-use crate::model::source::SourceKind;
+use crate::model::source::Supply;
 use crate::model::time::Timestamp;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
@@ -57,25 +57,18 @@ pub async fn add(
 
 /// Returns the tree of a source that an administrator may change.
 pub(super) fn local_tree(catalog: &Catalog, source: &Source) -> Result<TreeId, RepoError> {
-    match source.kind {
-        SourceKind::Local => {}
-        SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => {
-            return Err(RepoError::Invalid(format!(
-                "only local sources can be changed by hand; '{}' is built in and filled by rspm sync --type={}",
-                source.name, source.kind
-            )));
+    let problem = match source.kind.supply() {
+        Supply::Uploads => None,
+        Supply::Mirror | Supply::Unsupported { is_built_in: true } => {
+            Some(format!("is built in and filled by rspm sync --type={}", source.kind))
         }
-        SourceKind::CranSnapshot
-        | SourceKind::CuratedCran
-        | SourceKind::Git
-        | SourceKind::CuratedPypi
-        | SourceKind::LocalPython
-        | SourceKind::GitPython => {
-            return Err(RepoError::Invalid(format!(
-                "only local sources can be changed by hand; '{}' is of type {}",
-                source.name, source.kind
-            )));
-        }
+        Supply::Unsupported { is_built_in: false } => Some(format!("is of type {}", source.kind)),
+    };
+    if let Some(problem) = problem {
+        let name = &source.name;
+        return Err(RepoError::Invalid(format!(
+            "only local sources can be changed by hand; '{name}' {problem}"
+        )));
     }
     let tree = catalog.source_trees(source.id).next();
     tree.map(|tree| tree.id)

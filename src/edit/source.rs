@@ -4,7 +4,7 @@ use super::{EditResult, OnExisting, exists_already, name_conflict};
 use crate::db;
 use crate::db::tree::{Axis, Role};
 use crate::model::name::Name;
-use crate::model::source::SourceKind;
+use crate::model::source::{SourceKind, Supply};
 use crate::publish::edit::apply_edit;
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -96,18 +96,12 @@ fn still_subscribed(source: &str, repos: &[String]) -> EditResult<()> {
 }
 
 fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
-    match kind {
-        SourceKind::Local => Ok(()),
-        SourceKind::Cran | SourceKind::Bioconductor => Err(RepoError::Invalid(format!(
+    match kind.supply() {
+        Supply::Uploads => Ok(()),
+        Supply::Mirror => Err(RepoError::Invalid(format!(
             "the source of type {kind} is built in: there is one, named '{kind}'; subscribe a repository to it"
         ))),
-        SourceKind::CranSnapshot
-        | SourceKind::CuratedCran
-        | SourceKind::Git
-        | SourceKind::Pypi
-        | SourceKind::CuratedPypi
-        | SourceKind::LocalPython
-        | SourceKind::GitPython => Err(RepoError::Invalid(format!(
+        Supply::Unsupported { .. } => Err(RepoError::Invalid(format!(
             "this version cannot make sources of type {kind}; it supports local, and the built-in cran and \
              bioconductor (docs/compatibility.md lists what is missing)"
         ))),
@@ -116,14 +110,5 @@ fn check_kind(kind: SourceKind) -> Result<(), RepoError> {
 
 /// How error texts call a built-in source; `None` for other sources.
 fn built_in_label(kind: SourceKind) -> Option<&'static str> {
-    match kind {
-        SourceKind::Cran | SourceKind::Bioconductor | SourceKind::Pypi => Some("a built-in source"),
-        SourceKind::CranSnapshot
-        | SourceKind::CuratedCran
-        | SourceKind::Local
-        | SourceKind::Git
-        | SourceKind::CuratedPypi
-        | SourceKind::LocalPython
-        | SourceKind::GitPython => None,
-    }
+    kind.is_built_in().then_some("a built-in source")
 }

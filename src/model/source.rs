@@ -32,60 +32,94 @@ pub enum SourceKind {
 
 /// A word that names no kind of source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a source type; known types are {known}", known = SourceKind::NAMES.map(|(_, name)| name).join(", "))]
+#[error("'{0}' is not a source type; known types are {known}", known = SourceKind::ALL.map(SourceKind::as_str).join(", "))]
 pub struct UnknownSourceKind(pub String);
 
+/// The properties of a kind of source.
+struct Properties {
+    /// The word used by the command line and the tables.
+    name: &'static str,
+    /// The word shown in listings, the same as in the original product.
+    label: &'static str,
+    /// The language of its packages.
+    language: Language,
+    supply: Supply,
+}
+
+/// How packages get into a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// From its mirror; the source is built in.
+    Mirror,
+    /// As uploads of administrators.
+    Uploads,
+    /// In a way that this version does not support; `is_built_in` for the source of a mirror.
+    Unsupported {
+        /// The source exists in every database.
+        is_built_in: bool,
+    },
+}
+
 impl SourceKind {
-    const NAMES: [(SourceKind, &'static str); 10] = [
-        (SourceKind::Cran, "cran"),
-        (SourceKind::CranSnapshot, "cran-snapshot"),
-        (SourceKind::CuratedCran, "curated-cran"),
-        (SourceKind::Bioconductor, "bioconductor"),
-        (SourceKind::Local, "local"),
-        (SourceKind::Git, "git"),
-        (SourceKind::Pypi, "pypi"),
-        (SourceKind::CuratedPypi, "curated-pypi"),
-        (SourceKind::LocalPython, "local-python"),
-        (SourceKind::GitPython, "git-python"),
+    /// Every kind.
+    pub const ALL: [SourceKind; 10] = [
+        SourceKind::Cran,
+        SourceKind::CranSnapshot,
+        SourceKind::CuratedCran,
+        SourceKind::Bioconductor,
+        SourceKind::Local,
+        SourceKind::Git,
+        SourceKind::Pypi,
+        SourceKind::CuratedPypi,
+        SourceKind::LocalPython,
+        SourceKind::GitPython,
     ];
+
+    fn properties(self) -> Properties {
+        const PLANNED: Supply = Supply::Unsupported { is_built_in: false };
+        let (name, label, language, supply) = match self {
+            SourceKind::Cran => ("cran", "CRAN", Language::R, Supply::Mirror),
+            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", Language::R, PLANNED),
+            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", Language::R, PLANNED),
+            SourceKind::Bioconductor => ("bioconductor", "Bioconductor", Language::R, Supply::Mirror),
+            SourceKind::Local => ("local", "Local", Language::R, Supply::Uploads),
+            SourceKind::Git => ("git", "Git", Language::R, PLANNED),
+            SourceKind::Pypi => ("pypi", "PyPI", Language::Python, Supply::Unsupported { is_built_in: true }),
+            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Language::Python, PLANNED),
+            SourceKind::LocalPython => ("local-python", "Local Python", Language::Python, PLANNED),
+            SourceKind::GitPython => ("git-python", "Git Python", Language::Python, PLANNED),
+        };
+        Properties { name, label, language, supply }
+    }
 
     /// Returns the word used by the command line and the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        self.properties().name
     }
 
     /// Returns the word shown in listings, the same as in the original product.
     #[must_use]
     pub fn label(self) -> &'static str {
-        match self {
-            SourceKind::Cran => "CRAN",
-            SourceKind::CranSnapshot => "CRAN Snapshot",
-            SourceKind::CuratedCran => "Curated CRAN",
-            SourceKind::Bioconductor => "Bioconductor",
-            SourceKind::Local => "Local",
-            SourceKind::Git => "Git",
-            SourceKind::Pypi => "PyPI",
-            SourceKind::CuratedPypi => "Curated PyPI",
-            SourceKind::LocalPython => "Local Python",
-            SourceKind::GitPython => "Git Python",
-        }
+        self.properties().label
     }
 
     /// Returns the language of its packages.
     #[must_use]
     pub fn language(self) -> Language {
-        match self {
-            SourceKind::Cran
-            | SourceKind::CranSnapshot
-            | SourceKind::CuratedCran
-            | SourceKind::Bioconductor
-            | SourceKind::Local
-            | SourceKind::Git => Language::R,
-            SourceKind::Pypi | SourceKind::CuratedPypi | SourceKind::LocalPython | SourceKind::GitPython => {
-                Language::Python
-            }
-        }
+        self.properties().language
+    }
+
+    /// Returns how packages get into a source of this kind.
+    #[must_use]
+    pub fn supply(self) -> Supply {
+        self.properties().supply
+    }
+
+    /// Returns whether there is one source of this kind, in every database.
+    #[must_use]
+    pub fn is_built_in(self) -> bool {
+        matches!(self.supply(), Supply::Mirror | Supply::Unsupported { is_built_in: true })
     }
 }
 
@@ -93,8 +127,8 @@ impl FromStr for SourceKind {
     type Err = UnknownSourceKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownSourceKind> {
-        let found = Self::NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
-        found.map(|(kind, _)| *kind).ok_or_else(|| UnknownSourceKind(text.chars().take(40).collect()))
+        let found = SourceKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| UnknownSourceKind(text.chars().take(40).collect()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::StorageClass;
 use crate::fetch::PackageForm;
 use crate::fetch::candidates::{self, MirrorPath};
 use crate::model::ids::SourceId;
-use crate::model::source::SourceKind;
+use crate::model::source::Supply;
 use crate::r::bioconductor;
 use crate::state::State;
 
@@ -19,20 +19,7 @@ pub(super) fn may_be_fetched(state: &State, located: &Located) -> bool {
 
 /// Whether the packages of a source come from a mirror.
 pub(super) fn has_mirror(state: &State, source: SourceId) -> bool {
-    match state.catalog.get().source_by_id(source).map(|source| source.kind) {
-        Some(SourceKind::Cran | SourceKind::Bioconductor) => true,
-        Some(
-            SourceKind::CranSnapshot
-            | SourceKind::CuratedCran
-            | SourceKind::Local
-            | SourceKind::Git
-            | SourceKind::Pypi
-            | SourceKind::CuratedPypi
-            | SourceKind::LocalPython
-            | SourceKind::GitPython,
-        )
-        | None => false,
-    }
+    state.catalog.get().source_by_id(source).is_some_and(|source| source.kind.supply() == Supply::Mirror)
 }
 
 /// The upstream candidates of a file, the storage class for it, and the expected kind of file.

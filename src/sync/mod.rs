@@ -104,23 +104,14 @@ impl Sync {
         actor: &str,
     ) -> Result<Started, SyncError> {
         let trigger = SyncTrigger::Administrator(actor.to_owned());
-        match kind {
-            SourceKind::Bioconductor => Ok(self.begin(Task::Bioconductor, version, trigger)),
-            SourceKind::Cran => match version {
-                None => Ok(self.begin(Task::Cran, None, trigger)),
-                Some(_) => Err(SyncError::Refused(
-                    "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
-                )),
-            },
-            SourceKind::CranSnapshot
-            | SourceKind::CuratedCran
-            | SourceKind::Local
-            | SourceKind::Git
-            | SourceKind::Pypi
-            | SourceKind::CuratedPypi
-            | SourceKind::LocalPython
-            | SourceKind::GitPython => Err(SyncError::NotSynced(kind)),
+        let task = Task::ALL.into_iter().find(|task| task.kind() == Some(kind));
+        let task = task.ok_or(SyncError::NotSynced(kind))?;
+        if version.is_some() && task != Task::Bioconductor {
+            return Err(SyncError::Refused(
+                "--version is a version of Bioconductor; it requires --type=bioconductor".to_owned(),
+            ));
         }
+        Ok(self.begin(task, version, trigger))
     }
 
     /// Syncs a source whose mirror serves a file that differs from the database. Unlike a sync by an administrator,

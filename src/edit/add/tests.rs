@@ -7,6 +7,7 @@ use super::*;
 use crate::config::Config;
 use crate::db::{Db, Row, Value};
 use crate::model::digest::Md5;
+use crate::model::source::SourceKind;
 
 /// A connection that counts statements and rows.
 struct Counting<'a> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::recent_changes::RecentChanges;
 use super::{Key, Storage, StorageError};
 use crate::config::StorageClass;
 use crate::model::identity::Identity;
@@ -86,6 +87,44 @@ pub struct Condition {
     pub(super) lost: BTreeSet<Key>,
     /// Classes in directories in which the last probe object could not be written: the disk or the quota is full.
     pub(super) without_space: BTreeSet<StorageClass>,
+    /// Changes of `damaged` and `lost` while scans run.
+    changes: RecentChanges,
+}
+
+/// A scan of storage for damaged or lost objects, until it is dropped. Objects that are stored, lost or damaged
+/// meanwhile keep that condition, whatever the scan found.
+pub struct ConditionScan<'a> {
+    storage: &'a Storage,
+    /// The number of the last change before the scan.
+    since: u64,
+}
+
+impl ConditionScan<'_> {
+    /// Records the objects of a class that rows refer to and that are not in storage; returns true if they changed.
+    /// Ignored if the whole class is missing.
+    pub fn set_lost(self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
+        let mut condition = self.storage.0.condition.lock();
+        if condition.ownership(class) == Ownership::Missing {
+            return false;
+        }
+        let before = condition.lost.clone();
+        let Condition { changes, lost, .. } = &mut *condition;
+        changes.merge(self.since, lost, keys, |key| key.class() == class);
+        *lost != before
+    }
+
+    /// Records the damaged objects that have not been stored again.
+    pub fn set_damaged(self, keys: BTreeSet<Key>) {
+        let mut condition = self.storage.0.condition.lock();
+        let Condition { changes, damaged, .. } = &mut *condition;
+        changes.merge(self.since, damaged, keys, |_| true);
+    }
+}
+
+impl Drop for ConditionScan<'_> {
+    fn drop(&mut self) {
+        self.storage.0.condition.lock().changes.end_scan();
+    }
 }
 
 impl Condition {
@@ -112,9 +151,15 @@ impl Condition {
     }
 
     pub(super) fn stored(&mut self, key: &Key) {
+        self.changes.record(key);
         self.damaged.remove(key);
         self.lost.remove(key);
         self.without_space.remove(&key.class());
+    }
+
+    pub(super) fn set_aside(&mut self, key: &Key) {
+        self.changes.record(key);
+        self.damaged.insert(*key);
     }
 
     /// Returns warnings for the administrator, with remedies. They are public, so they contain no paths or host names.
@@ -319,17 +364,10 @@ impl Storage {
         self.0.condition.lock().damaged.contains(key)
     }
 
-    /// Records the objects of a class that rows refer to and that are not in storage; returns true if they changed.
-    /// Ignored if the whole class is missing.
-    pub fn set_lost(&self, class: StorageClass, keys: BTreeSet<Key>) -> bool {
-        let mut condition = self.0.condition.lock();
-        if condition.ownership(class) == Ownership::Missing {
-            return false;
-        }
-        let news = !condition.lost(class).eq(&keys);
-        condition.lost.retain(|key| key.class() != class);
-        condition.lost.extend(keys);
-        news
+    /// Begins a scan for damaged or lost objects.
+    #[must_use]
+    pub fn begin_scan(&self) -> ConditionScan<'_> {
+        ConditionScan { storage: self, since: self.0.condition.lock().changes.begin_scan() }
     }
 
     /// Records a lost object: a row refers to it and no mirror has it. Returns false if it was recorded before, its whole
@@ -337,12 +375,18 @@ impl Storage {
     pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
         let known = condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing;
+        if !known {
+            condition.changes.record(key);
+        }
         !known && condition.lost.insert(*key)
     }
 
     /// Records that a lost object is in storage again.
     pub fn remove_lost(&self, key: &Key) {
-        self.0.condition.lock().lost.remove(key);
+        let mut condition = self.0.condition.lock();
+        if condition.lost.remove(key) {
+            condition.changes.record(key);
+        }
     }
 
     /// Records whether the directory of classes has no space left.
@@ -361,11 +405,6 @@ impl Storage {
     pub(super) fn is_without_space(&self, classes: &[StorageClass]) -> bool {
         let condition = self.0.condition.lock();
         classes.iter().any(|class| condition.without_space.contains(class))
-    }
-
-    /// Records the damaged objects that have not been stored again.
-    pub fn set_damaged(&self, keys: BTreeSet<Key>) {
-        self.0.condition.lock().damaged = keys;
     }
 }
 
@@ -405,13 +444,13 @@ mod tests {
         let storage = Storage::open_read_only(&config.storage).await.unwrap();
         let class = StorageClass::Packages;
         let lost = || BTreeSet::from([Key::Package(class, Sha256([1; 32]))]);
-        assert!(storage.set_lost(class, lost()));
+        assert!(storage.begin_scan().set_lost(class, lost()));
         storage.set_ownership(class, Ownership::Missing);
         let kinds = || storage.condition().warnings().iter().map(|w| w.kind).collect::<Vec<_>>();
         assert_eq!(kinds(), ["storage-owner"]);
-        assert!(!storage.set_lost(class, lost()));
+        assert!(!storage.begin_scan().set_lost(class, lost()));
         assert_eq!(kinds(), ["storage-owner"]);
         storage.set_ownership(class, Ownership::Own);
-        assert!(storage.set_lost(class, lost()));
+        assert!(storage.begin_scan().set_lost(class, lost()));
     }
 }

@@ -11,6 +11,7 @@ pub mod key;
 mod marker;
 pub mod memory_cache;
 mod probe;
+mod recent_changes;
 mod s3;
 pub mod space;
 mod spool;

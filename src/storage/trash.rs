@@ -55,7 +55,7 @@ impl Storage {
     pub async fn move_to_damaged(&self, key: &Key) -> Result<bool, StorageError> {
         let moved = self.move_to(key, Area::Damaged).await?;
         if moved {
-            self.0.condition.lock().damaged.insert(*key);
+            self.0.condition.lock().set_aside(key);
         }
         Ok(moved)
     }

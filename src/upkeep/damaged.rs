@@ -13,6 +13,7 @@ const MAX_DAMAGED: usize = 10_000;
 /// Records the damaged objects that a row refers to and that were not stored again.
 pub(super) async fn review(state: &State) -> Result<(), RepoError> {
     let storage = &state.storage;
+    let scan = storage.begin_scan();
     let mut missing = BTreeSet::new();
     for class in SWEPT_CLASSES {
         for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
@@ -23,6 +24,6 @@ pub(super) async fn review(state: &State) -> Result<(), RepoError> {
             }
         }
     }
-    storage.set_damaged(missing);
+    scan.set_damaged(missing);
     Ok(())
 }

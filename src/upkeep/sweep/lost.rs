@@ -12,6 +12,7 @@ use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
+use crate::storage::condition::ConditionScan;
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::{has_no_mirror, object_key};
 
@@ -22,12 +23,13 @@ const MAX_NAMED: usize = 100;
 /// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
 const VISIBLE: Duration = Duration::from_secs(600);
 
-/// Compares the rows of a class with its scan. Objects in the trash are restored; objects that no mirror has are
+/// Compares the rows of a class with its scan, which began after `conditions`. Objects in the trash are restored; objects that no mirror has are
 /// recorded as lost.
 pub(super) async fn find(
     upkeep: &Upkeep,
     class: StorageClass,
     found: &ClassScan,
+    conditions: ConditionScan<'_>,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     let (before, mut lost, mut fetched_again) = (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
@@ -56,15 +58,8 @@ pub(super) async fn find(
     let count = lost.len();
     let names = file_names(&upkeep.state, lost.iter().copied().take(MAX_NAMED).collect()).await?;
     let class_name = class.as_str();
-    let keys: Vec<Key> = lost.iter().copied().collect();
-    if upkeep.state.storage.set_lost(class, lost) && count > 0 {
+    if conditions.set_lost(class, lost) && count > 0 {
         tracing::error!(class = class_name, count, %names, "objects that rows refer to are not in storage");
-    }
-    // An object that was stored after it was looked up and before it was recorded would stay recorded.
-    for key in keys {
-        if upkeep.state.storage.size(&key).await?.is_some() {
-            upkeep.state.storage.remove_lost(&key);
-        }
     }
     if fetched_again > 0 {
         tracing::warn!(

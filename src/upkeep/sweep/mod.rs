@@ -109,14 +109,23 @@ async fn sweep_under_lease(
                     trash::empty(&upkeep.state, class, &mut swept, &run).await?;
                 }
             }
-            Ownership::Contested => {
-                let found = objects::scan(upkeep, class, &run).await?;
-                lost::find(upkeep, class, &found, &run).await?;
-            }
+            Ownership::Contested => drop(scan_class(upkeep, class, &run).await?),
             _ => {}
         }
     }
     Ok(swept)
+}
+
+/// Lists the objects of a class and records those that are lost.
+async fn scan_class(
+    upkeep: &Upkeep,
+    class: StorageClass,
+    run: &SweepRun<'_>,
+) -> Result<objects::ClassScan, RepoError> {
+    let conditions = upkeep.state.storage.begin_scan();
+    let found = objects::scan(upkeep, class, run).await?;
+    lost::find(upkeep, class, &found, conditions, run).await?;
+    Ok(found)
 }
 
 async fn sweep_class(
@@ -127,8 +136,7 @@ async fn sweep_class(
 ) -> Result<(), RepoError> {
     let confirmed = run.options.confirmed.contains(&class);
     loop {
-        let found = objects::scan(upkeep, class, run).await?;
-        lost::find(upkeep, class, &found, run).await?;
+        let found = scan_class(upkeep, class, run).await?;
         if run.options.only_refillable && !REFILLABLE_CLASSES.contains(&class) {
             return Ok(());
         }

@@ -1,0 +1,82 @@
+//! Objects whose condition changed while scans run. A scan takes time; its result must not replace what happened
+//! meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Key;
+
+/// The changes since the first of the running scans began; empty without scans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecentChanges {
+    scans: usize,
+    /// The number of the last change.
+    last: u64,
+    changes: BTreeMap<Key, u64>,
+}
+
+impl RecentChanges {
+    /// Begins a scan; returns the number of the last change before it.
+    pub(super) fn begin_scan(&mut self) -> u64 {
+        self.scans += 1;
+        self.last
+    }
+
+    /// Ends a scan.
+    pub(super) fn end_scan(&mut self) {
+        self.scans -= 1;
+        if self.scans == 0 {
+            self.changes.clear();
+        }
+    }
+
+    /// Records that an object was stored, lost or damaged.
+    pub(super) fn record(&mut self, key: &Key) {
+        if self.scans > 0 {
+            self.last += 1;
+            self.changes.insert(*key, self.last);
+        }
+    }
+
+    /// Replaces the objects of `known` that are in the scope of a scan by those that the scan found, except for objects
+    /// that changed after the change `since`.
+    pub(super) fn merge(
+        &self,
+        since: u64,
+        known: &mut BTreeSet<Key>,
+        found: BTreeSet<Key>,
+        in_scope: impl Fn(&Key) -> bool,
+    ) {
+        let is_newer = |key: &Key| self.changes.get(key).is_some_and(|change| *change > since);
+        known.retain(|key| !in_scope(key) || is_newer(key));
+        known.extend(found.into_iter().filter(|key| !is_newer(key)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StorageClass;
+    use crate::model::digest::Sha256;
+
+    #[test]
+    fn a_scan_keeps_what_changed_after_its_begin() {
+        let [stored, lost, gone, found] =
+            [1, 2, 3, 4].map(|n| Key::Package(StorageClass::Packages, Sha256([n; 32])));
+        let mut changes = RecentChanges::default();
+        changes.record(&found);
+        let since = changes.begin_scan();
+        let other = changes.begin_scan();
+        let mut known = BTreeSet::from([gone]);
+        // Stored again after the scan looked for it, and lost after the scan found it.
+        changes.record(&stored);
+        known.insert(lost);
+        changes.record(&lost);
+        changes.merge(since, &mut known, BTreeSet::from([stored, found]), |_| true);
+        assert_eq!(known, BTreeSet::from([lost, found]));
+        changes.end_scan();
+        changes.merge(other, &mut known, BTreeSet::new(), |_| true);
+        assert_eq!(known, BTreeSet::from([lost]), "the other scan began before the changes too");
+        changes.end_scan();
+        assert_eq!(changes.changes.len(), 0);
+    }
+}

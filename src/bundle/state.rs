@@ -29,7 +29,7 @@ pub struct PackageState {
     pub listed_index: Option<usize>,
 }
 
-/// The part of a [`Ver`] that is kept in memory.
+/// The part of a [`ReleaseRecord`] that is kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version.

@@ -37,7 +37,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Size of a ping frame in bytes.
 const PING_BYTES: u64 = 17;
 /// Factor on the limit of a stalled client, for a closing connection to take the bytes that `h2` still holds: the time
-/// the slowest client that is served takes for [`super::room::CONNECTION_BYTES`].
+/// the slowest client that is served takes for [`super::send_budget::CONNECTION_BYTES`].
 const CLOSE_STALL_FACTOR: u32 = 16;
 /// Timeout for the last frame of a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

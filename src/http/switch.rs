@@ -48,8 +48,8 @@ struct Inner {
 impl Switch {
     /// A switch without an app.
     #[must_use]
-    pub fn new(porch: ServerContext) -> Switch {
-        Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context: porch }))
+    pub fn new(context: ServerContext) -> Switch {
+        Switch(Arc::new(Inner { app: ArcSwapOption::empty(), context }))
     }
 
     /// The state that exists in every mode.

@@ -60,7 +60,7 @@ pub struct ReverseDependency<'a> {
     pub requirement: Option<(Operator, &'a str)>,
 }
 
-/// The graphs of the points used last, by trees and the value of `State::described`.
+/// The graphs of the points used last, by trees and the value of `State::detail_updates`.
 pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<DependencyGraph>>;
 
 /// Points in the [`Cache`].

@@ -46,8 +46,8 @@ pub enum Document {
     CurrentRds,
     /// `web/packages/packages.rds`: the details of all packages.
     PackageDatabase {
-        /// The value of [`PendingState::described`](crate::state::State::described): details may be read after their packages
-        /// were published.
+        /// The value of [`State::detail_updates`](crate::state::State::detail_updates): details may be read after their
+        /// packages were published.
         described: u64,
     },
     /// The valid empty index of a binary tree without binaries, in one of three forms.

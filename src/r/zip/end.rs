@@ -69,26 +69,62 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// Finds the end record and its offset; there must be exactly one candidate.
+/// Finds the end record and its offset: the last one, whose comment ends with the file. Earlier ones are bytes of
+/// members, such as zip files in the package, unless their comment ends with the file too: programs disagree on which
+/// of these applies.
 fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u8>), ArchiveError> {
     let tail = length.min(END_LEN as u64 + u64::from(u16::MAX));
     let bytes = read_at(file, length - tail, tail)?;
-    let mut found = None;
-    for (at, window) in bytes.windows(4).enumerate() {
-        if window != END {
-            continue;
-        }
-        // Programs disagree on which record applies when a comment contains a second one.
-        if found.is_some() {
-            return Err(form_error(length - tail + at as u64, "it has two end records"));
-        }
-        found = Some(at);
+    let offset = |at: usize| length - tail + at as u64;
+    let comment = |at: usize| bytes.get(at..at + END_LEN).map(|record| usize::from(u16_at(record, 20)));
+    let ends_the_file = |at: usize| comment(at).is_some_and(|comment| at + END_LEN + comment == bytes.len());
+    let signatures = bytes.windows(END.len()).enumerate().filter(|(_, window)| *window == END);
+    let candidates: Vec<usize> = signatures.map(|(at, _)| at).collect();
+    let Some((&at, earlier)) = candidates.split_last() else {
+        return Err(form_error(length, "its end record is missing; copy or download the file again"));
+    };
+    if earlier.iter().any(|at| ends_the_file(*at)) {
+        return Err(form_error(offset(at), "it has two end records"));
     }
-    let at = found
-        .ok_or_else(|| form_error(length, "its end record is missing; copy or download the file again"))?;
-    let record = bytes.get(at..).filter(|record| record.len() >= END_LEN).ok_or(ArchiveError::Truncated)?;
-    if record.len() != END_LEN + usize::from(u16_at(record, 20)) || !record[END_LEN..].is_ascii() {
+    let record = bytes.get(at..at + END_LEN).ok_or(ArchiveError::Truncated)?;
+    if !ends_the_file(at) || !bytes[at + END_LEN..].is_ascii() {
         return Err(form_error(length, "other bytes follow its end record"));
     }
-    Ok((length - tail + at as u64, record[..END_LEN].to_vec()))
+    Ok((offset(at), record.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn record(comment: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(comment.len()).unwrap().to_le_bytes();
+        [&END[..], &[0; 16], &length, comment].concat()
+    }
+
+    fn found(bytes: Vec<u8>) -> Result<u64, String> {
+        let length = bytes.len() as u64;
+        find_record(&mut Cursor::new(bytes), length).map(|(at, _)| at).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_end_record_of_a_zip_file_in_the_package_is_no_second_one() {
+        let inner = [&b"PK inner"[..], &record(b"")].concat();
+        let before = [&inner[..], b"the central directory"].concat();
+        assert_eq!(found([&before[..], &record(b"")].concat()), Ok(before.len() as u64));
+        assert_eq!(found([&before[..], &record(b"a comment")].concat()), Ok(before.len() as u64));
+    }
+
+    #[test]
+    fn a_second_record_in_the_comment_and_bytes_after_the_record_are_refused() {
+        let two = found(record(&record(b"")));
+        assert!(two.as_ref().is_err_and(|error| error.contains("two end records")), "{two:?}");
+        for bytes in [[&record(b"")[..], b"more"].concat(), record("é".as_bytes())] {
+            let refused = found(bytes);
+            assert!(refused.as_ref().is_err_and(|error| error.contains("other bytes follow")), "{refused:?}");
+        }
+        let cut = found(record(b"")[..20].to_vec());
+        assert!(cut.is_err(), "{cut:?}");
+    }
 }

@@ -182,6 +182,17 @@ impl<'a> Source<'a> {
         Ok(false)
     }
 
+    /// Returns the versions of the mirror, newest first.
+    async fn available(&self) -> Result<Vec<Version>, OfflineError> {
+        let mut available = Vec::new();
+        for row in self.config.newest_first() {
+            if self.has(row.version).await? {
+                available.push(row.version);
+            }
+        }
+        Ok(available)
+    }
+
     /// Returns the requested versions; all versions of the mirror if none is requested.
     async fn versions(&self, filter: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
@@ -192,27 +203,23 @@ impl<'a> Source<'a> {
                 versions.push(version);
             }
         }
-        let mut there = Vec::new();
-        for row in self.config.newest_first() {
-            if filter.is_empty() && self.has(row.version).await? {
-                there.push(row.version);
-            }
-        }
+        let address = self.setup.mirror.address();
         if filter.is_empty() {
-            return Ok(there);
+            let available = self.available().await?;
+            return match available.is_empty() {
+                false => Ok(available),
+                true => Err(OfflineError::Refused(format!(
+                    "{address} has none of the Bioconductor versions in its config.yaml; give another mirror with --base-url"
+                ))),
+            };
         }
         for version in &versions {
             if !self.has(*version).await? {
-                let mut known = Vec::new();
-                for row in self.config.newest_first() {
-                    if self.has(row.version).await? {
-                        known.push(row.version.to_string());
-                    }
-                }
+                let available: Vec<String> =
+                    self.available().await?.iter().map(ToString::to_string).collect();
                 return Err(OfflineError::Usage(format!(
-                    "--versions: {} has no Bioconductor {version}; it has {}",
-                    self.setup.mirror.address(),
-                    known.join(", ")
+                    "--versions: {address} has no Bioconductor {version}; it has {}",
+                    available.join(", ")
                 )));
             }
         }

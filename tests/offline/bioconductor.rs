@@ -70,6 +70,18 @@ async fn versions_are_chosen_by_number_and_by_name() {
     }
 }
 
+#[test]
+fn a_mirror_without_any_version_is_refused() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::copy(data::path("bioc-mirror/config.yaml"), from.path().join("config.yaml")).unwrap();
+    let result = get(&file_url(from.path()), to.path(), &[]);
+    assert!(
+        result.code == Some(1) && result.err.contains("has none of the Bioconductor versions"),
+        "{result:?}"
+    );
+    assert!(!to.path().join("bioc/v4").exists());
+}
+
 #[tokio::test]
 async fn a_version_that_fails_does_not_affect_the_others() {
     let dir = tempfile::tempdir().unwrap();

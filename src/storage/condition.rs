@@ -374,11 +374,11 @@ impl Storage {
     /// class is missing, or the object is damaged.
     pub fn add_lost(&self, key: &Key) -> bool {
         let mut condition = self.0.condition.lock();
-        let known = condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing;
-        if !known {
-            condition.changes.record(key);
+        if condition.damaged.contains(key) || condition.ownership(key.class()) == Ownership::Missing {
+            return false;
         }
-        !known && condition.lost.insert(*key)
+        condition.changes.record(key);
+        condition.lost.insert(*key)
     }
 
     /// Records that a lost object is in storage again.

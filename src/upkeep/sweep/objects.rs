@@ -112,11 +112,8 @@ pub(super) async fn sweep_rows(
             }
             // Exclusively: a concurrent fetch of the same bytes must not rely on this object.
             let _alone = upkeep.fetches.blob_lock.write().await;
-            let guard = run.lease.guard();
-            let forgotten = upkeep.state.db.write(move |c| {
-                guard.check(c)?;
-                db::blob::delete(c, blob.sha256, before)
-            });
+            let forgotten =
+                run.lease.write(&upkeep.state.db, move |c| db::blob::delete(c, blob.sha256, before));
             if forgotten.await? {
                 discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), swept).await?;
                 *left -= 1;

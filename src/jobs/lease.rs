@@ -17,7 +17,7 @@ pub struct Lease {
 
 /// Checks in a transaction that the lease is still held, and renews it: the row is locked until the commit, so no
 /// other server can take over in between.
-pub struct Guard {
+struct Guard {
     fence: Option<(String, Fence)>,
     until: Timestamp,
 }
@@ -59,8 +59,7 @@ impl Lease {
     }
 
     /// A guard for a transaction that starts now.
-    #[must_use]
-    pub fn guard(&self) -> Guard {
+    fn guard(&self) -> Guard {
         let until = Timestamp((self.clock)().0.saturating_add(TERM));
         Guard { fence: self.fence.clone(), until }
     }
@@ -129,7 +128,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`LeaseLost`], which rolls the transaction back, or the database failed.
-    pub fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
+    fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.fence {
             None => Ok(()),
             Some((name, fence)) if lease::renew(c, name, *fence, self.until)? => Ok(()),

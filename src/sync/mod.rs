@@ -138,38 +138,32 @@ impl Sync {
         let (tree, lists) =
             state.db.read(|c| Ok((tree::built_in(c, SourceId::CRAN)?, binaries::pending(c)?))).await?;
         let bioconductor = state.db.read(bioconductor::pending).await?;
-        if !bioconductor.is_empty() {
-            self.roll_back("sync:bioconductor", SourceId::BIOCONDUCTOR, &bioconductor).await?;
-        }
-        if tree.pending.is_none() && lists.is_empty() {
-            return Ok(());
-        }
-        match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
-            // Another server is writing now.
-            Err(ClaimError::HeldByOther(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(lease) => {
-                let undone = async {
-                    abandon(&state.db, &lease, Rows::Binaries, &lists).await?;
-                    abandon(&state.db, &lease, Rows::Releases(SourceId::CRAN), &[tree.id]).await
-                };
-                let undone = undone.await;
-                lease.release(&state.db).await;
-                Ok(undone?)
-            }
-        }
+        let rows = Rows::Releases(SourceId::BIOCONDUCTOR);
+        self.roll_back("sync:bioconductor", &[(rows, &bioconductor)]).await?;
+        let sources = tree.pending.map(|_| tree.id);
+        let rows = Rows::Releases(SourceId::CRAN);
+        self.roll_back("sync:cran", &[(Rows::Binaries, &lists), (rows, sources.as_slice())]).await
     }
 
-    /// Rolls back pending rows of trees, unless another server is writing now.
-    async fn roll_back(&self, name: &str, source: SourceId, trees: &[TreeId]) -> Result<(), SyncError> {
+    /// Rolls back pending rows of trees, unless there are none or another server is writing now.
+    async fn roll_back(&self, lease: &str, pending: &[(Rows, &[TreeId])]) -> Result<(), SyncError> {
         let state = &self.state;
-        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
+        if pending.iter().all(|(_, trees)| trees.is_empty()) {
+            return Ok(());
+        }
+        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, lease).await {
             Err(ClaimError::HeldByOther(_)) => return Ok(()),
             claimed => claimed?,
         };
-        let undone = abandon(&state.db, &lease, Rows::Releases(source), trees).await;
+        let abandoned = async {
+            for &(rows, trees) in pending {
+                abandon(&state.db, &lease, rows, trees).await?;
+            }
+            Ok::<(), SyncError>(())
+        };
+        let abandoned = abandoned.await;
         lease.release(&state.db).await;
-        Ok(undone?)
+        abandoned
     }
 
     /// Time of the last successful sync of the built-in CRAN source, with or without changes; `None` before the first.

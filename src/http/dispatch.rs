@@ -17,6 +17,7 @@ use super::r::{answer, bioconductor, choose_platform, resolve};
 use super::request_body::Incoming;
 use super::resolve_cache::{Entry, Validity};
 use super::response::{self, ErrorFormat};
+use super::route::repo_path::RepoPath;
 use super::route::{self, Route};
 use super::target::Query;
 use super::{pages, public};
@@ -73,24 +74,24 @@ pub(super) async fn read(
         Route::Latest { repo, trailing_slash: slash } => {
             pages::redirect_to_latest(&app.state.catalog.get(), &repo, slash)
         }
-        Route::Repository { repo, snapshot, path: None, .. } => {
-            pages::repository_page(app, &repo, snapshot, head).await
-        }
+        Route::RepositoryPage { repo, snapshot } => pages::repository_page(app, &repo, snapshot, head).await,
         Route::Versions { repo, snapshot } => bioconductor::versions(app, &repo, snapshot, parts).await,
-        Route::Repository { repo, linux, snapshot, part, path: Some(wanted) } => {
-            let linux = linux.as_deref();
+        Route::Repository { repo, snapshot, path: rest } => {
+            let (linux, part, r_path) = match &rest {
+                RepoPath::R { linux, path } => (linux.as_deref(), None, path),
+                RepoPath::Bioconductor { linux, part, path } => (linux.as_deref(), Some(*part), path),
+            };
             // Taken before anything is resolved.
             let validity = Validity::of(&app.state, began);
-            let address =
-                Address { repo: &repo, snapshot, part, r_path: &wanted, path, validity, permission };
-            match choose_platform::choose(app, linux, &wanted, parts, query) {
+            let address = Address { repo: &repo, snapshot, part, r_path, path, validity, permission };
+            match choose_platform::choose(app, linux, r_path, parts, query) {
                 Err(failure) => {
                     let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
-                    record_failure(app, &wanted, binary, &failure, parts, began);
+                    record_failure(app, r_path, binary, &failure, parts, began);
                     Err(failure)
                 }
                 Ok(asked) => repository(app, &address, &asked, parts, began).await.inspect_err(|failure| {
-                    record_failure(app, &wanted, asked.requested_binary(parts), failure, parts, began);
+                    record_failure(app, r_path, asked.requested_binary(parts), failure, parts, began);
                 }),
             }
         }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use rstudio_pm::api::public::filter::Filter;
 use rstudio_pm::api::public::url::SnapshotQuery;
 use rstudio_pm::http::conditional::{self, Extent, Validators};
+use rstudio_pm::http::route::repo_path::RepoPath;
 use rstudio_pm::http::route::{self, Route};
 use rstudio_pm::http::target::segments;
 use rstudio_pm::r::layout;
@@ -22,7 +23,8 @@ pub fn route(data: &[u8]) {
         let Ok((route, query)) = route::parse(&method, path, query, LIMIT) else { continue };
         let _ =
             (query.descending(), query.number("_limit", 1000), query.flag("x"), query.all("name").count());
-        if let Route::Repository { path: Some(path), .. } = route {
+        if let Route::Repository { path, .. } = route {
+            let (RepoPath::R { path, .. } | RepoPath::Bioconductor { path, .. }) = path;
             assert_eq!(layout::parse(&path.path()).as_ref(), Ok(&path));
         }
     }

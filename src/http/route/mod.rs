@@ -2,19 +2,19 @@
 
 pub mod admin;
 pub mod public;
+pub mod repo_path;
 mod table;
 
 use admin::AdminRoute;
 use http::Method;
 use public::PublicRoute;
+use repo_path::{PACKAGES, RepoPath};
 
 use super::error::Failure;
 use super::permission::Permission;
 use super::response::ErrorFormat;
 use super::target::{Query, segments};
 use crate::model::snapshot::{BadSnapshot, Snapshot};
-use crate::r::bioconductor::{self, Component, PartName};
-use crate::r::layout::{self, RPath};
 
 /// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,20 +30,22 @@ pub enum Route {
         /// The address ends in a slash.
         trailing_slash: bool,
     },
+    /// `/{repo}/{snapshot}/` and the directory of a part of Bioconductor: an HTML page about the repository.
+    RepositoryPage {
+        /// As in the URL; may not exist.
+        repo: String,
+        /// The snapshot of the repository.
+        snapshot: Snapshot,
+    },
     /// `/{repo}/{snapshot}/…`, `/{repo}/__linux__/{distribution}/{snapshot}/…`; the snapshot is optional before
     /// `packages/`.
     Repository {
         /// As in the URL; may not exist.
         repo: String,
-        /// The segment after `__linux__`: source packages are answered with binaries for that distribution. May not
-        /// exist.
-        linux: Option<String>,
         /// The snapshot of the repository.
         snapshot: Snapshot,
-        /// The Bioconductor repository: `packages/{version}/{component}/` after the snapshot; `path` is below it.
-        part: Option<PartName>,
-        /// The path in the repository; `None` for the repository's own address, which is opened in a browser.
-        path: Option<RPath>,
+        /// The rest of the address.
+        path: RepoPath,
     },
     /// `/{repo}[/{snapshot}]/config.yaml`: the list of Bioconductor versions.
     Versions {
@@ -66,6 +68,7 @@ impl Route {
             Route::Home
             | Route::Ping
             | Route::Latest { .. }
+            | Route::RepositoryPage { .. }
             | Route::Repository { .. }
             | Route::Versions { .. }
             | Route::Public(_) => Permission::PublicRead,
@@ -80,6 +83,7 @@ impl Route {
             Route::Home
             | Route::Ping
             | Route::Latest { .. }
+            | Route::RepositoryPage { .. }
             | Route::Repository { .. }
             | Route::Versions { .. } => ErrorFormat::Text,
             Route::Public(_) | Route::Admin(_) => ErrorFormat::Json,
@@ -89,9 +93,6 @@ impl Route {
 
 /// The file that lists the Bioconductor versions.
 const CONFIG_FILE: &str = "config.yaml";
-/// The directory of all Bioconductor versions.
-const PACKAGES: &str = "packages";
-
 const READ_METHODS: &str = "GET, HEAD";
 
 /// Parses a request's method, its raw path without the prefix of `Server.Address`, and its raw query.
@@ -140,18 +141,12 @@ pub fn parse(
 
 fn repository(repo: &str, linux: Option<&str>, snapshot: &str, rest: &[&str]) -> Result<Route, Failure> {
     let snapshot = snapshot.parse().map_err(|e: BadSnapshot| Failure::not_found(e.to_string()))?;
-    let (part, rest) = match rest {
-        [PACKAGES, below @ ..] => {
-            let (part, rest) = bioconductor::split_path(below).ok_or_else(unknown_part)?;
-            (Some(part), rest)
-        }
-        rest => (None, rest),
-    };
-    let path = match rest {
-        [] | [""] => None,
-        rest => Some(layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?),
-    };
-    Ok(Route::Repository { repo: repo.to_owned(), linux: linux.map(str::to_owned), snapshot, part, path })
+    let path = RepoPath::parse(linux, rest)?;
+    let repo = repo.to_owned();
+    Ok(match path {
+        Some(path) => Route::Repository { repo, snapshot, path },
+        None => Route::RepositoryPage { repo, snapshot },
+    })
 }
 
 fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
@@ -159,19 +154,11 @@ fn versions(repo: &str, snapshot: &str) -> Result<Route, Failure> {
     Ok(Route::Versions { repo: repo.to_owned(), snapshot })
 }
 
-/// 404 for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager requests in a container
-/// and does without on a 404.
-fn unknown_part() -> Failure {
-    let components = Component::ALL.map(Component::path).join(", ");
-    Failure::not_found(format!(
-        "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers, \
-         release or devel"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::r::bioconductor::{self, PartName};
+    use crate::r::layout;
 
     fn route(path: &str) -> Result<Route, u16> {
         parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
@@ -182,18 +169,23 @@ mod tests {
         bioconductor::split_path(&segments).map(|(part, _)| part)
     }
 
-    fn repository(repo: &str, snapshot: &str, path: &str) -> Route {
-        let snapshot = snapshot.parse().expect("a snapshot");
-        let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
-        Route::Repository { repo: repo.to_owned(), linux: None, snapshot, part: None, path }
+    fn repository(repo: &str, linux: Option<&str>, snapshot: &str, path: &str) -> Route {
+        let (repo, snapshot) = (repo.to_owned(), snapshot.parse().expect("a snapshot"));
+        let path = layout::parse(path).expect("a path");
+        Route::Repository { repo, snapshot, path: RepoPath::R { linux: linux.map(str::to_owned), path } }
+    }
+
+    fn page(repo: &str, snapshot: &str) -> Route {
+        Route::RepositoryPage { repo: repo.to_owned(), snapshot: snapshot.parse().expect("a snapshot") }
     }
 
     #[test]
     fn bioconductor_is_below_packages_with_and_without_a_snapshot() {
         let bioc = |snapshot: &str, part: &str, path: &str| {
-            let (snapshot, part) = (snapshot.parse().expect("a snapshot"), named(part));
-            let path = (!path.is_empty()).then(|| layout::parse(path).expect("a path"));
-            Ok(Route::Repository { repo: "bioc".to_owned(), linux: None, snapshot, part, path })
+            let snapshot = snapshot.parse().expect("a snapshot");
+            let (part, path) = (named(part).expect("a part"), layout::parse(path).expect("a path"));
+            let path = RepoPath::Bioconductor { linux: None, part, path };
+            Ok(Route::Repository { repo: "bioc".to_owned(), snapshot, path })
         };
         let index = "src/contrib/PACKAGES.rds";
         assert_eq!(
@@ -204,7 +196,7 @@ mod tests {
             route("/bioc/2024-11-01/packages/3.16/data/annotation/bin/windows/contrib/4.2/PACKAGES"),
             bioc("2024-11-01", "3.16/data/annotation", "bin/windows/contrib/4.2/PACKAGES")
         );
-        assert_eq!(route("/bioc/latest/packages/3.5/extra/"), bioc("latest", "3.5/extra", ""));
+        assert_eq!(route("/bioc/latest/packages/3.5/extra/"), Ok(page("bioc", "latest")));
         assert_eq!(
             route("/bioc/packages/release/bioc/src/contrib/PACKAGES.rds"),
             bioc("latest", "release/bioc", index)
@@ -214,8 +206,10 @@ mod tests {
             bioc("2024-11-01", "devel/data/experiment", index)
         );
         let file = route("/bioc/__linux__/noble/latest/packages/3.20/books/src/contrib/a_1.0.tar.gz");
-        let Ok(Route::Repository { linux, part, .. }) = file else { panic!("not a file") };
-        assert_eq!((linux.as_deref(), part), (Some("noble"), named("3.20/books")));
+        let Ok(Route::Repository { path: RepoPath::Bioconductor { linux, part, .. }, .. }) = file else {
+            panic!("not a file of Bioconductor: {file:?}")
+        };
+        assert_eq!((linux.as_deref(), Some(part)), (Some("noble"), named("3.20/books")));
         let versions = |snapshot: &str| {
             let snapshot = snapshot.parse().expect("a snapshot");
             Ok(Route::Versions { repo: "bioc".to_owned(), snapshot })
@@ -243,16 +237,17 @@ mod tests {
             ("/__ping__", Route::Ping),
             ("/cran", Route::Latest { repo: s("cran"), trailing_slash: false }),
             ("/cran/", Route::Latest { repo: s("cran"), trailing_slash: true }),
-            ("/cran/latest", repository("cran", "latest", "")),
-            ("/cran/latest/", repository("cran", "latest", "")),
-            ("/cran/latest/src/contrib/PACKAGES", repository("cran", "latest", "src/contrib/PACKAGES")),
+            ("/cran/latest", page("cran", "latest")),
+            ("/cran/latest/", page("cran", "latest")),
+            ("/cran/__linux__/noble/latest/", page("cran", "latest")),
+            ("/cran/latest/src/contrib/PACKAGES", repository("cran", None, "latest", "src/contrib/PACKAGES")),
             (
                 "/cran/2024-02-29/src/contrib/A_1.tar.gz",
-                repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz"),
+                repository("cran", None, "2024-02-29", "src/contrib/A_1.tar.gz"),
             ),
-            ("/cran/2022-08-01+Y3JhbiwyOjQ1/", repository("cran", "2022-08-01", "")),
-            ("/cran/2022-08-01%2BY3JhbiwyOjQ1", repository("cran", "2022-08-01", "")),
-            ("/cran/5", repository("cran", "5", "")),
+            ("/cran/2022-08-01+Y3JhbiwyOjQ1/", page("cran", "2022-08-01")),
+            ("/cran/2022-08-01%2BY3JhbiwyOjQ1", page("cran", "2022-08-01")),
+            ("/cran/5", page("cran", "5")),
         ];
         for (path, expected) in table {
             assert_eq!(route(path), Ok(expected), "{path}");
@@ -261,15 +256,9 @@ mod tests {
 
     #[test]
     fn a_distribution_precedes_the_snapshot() {
-        let parsed = route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz");
-        let Route::Repository { repo, snapshot, path, .. } =
-            repository("cran", "2024-02-29", "src/contrib/A_1.tar.gz")
-        else {
-            unreachable!("a repository route");
-        };
         assert_eq!(
-            parsed,
-            Ok(Route::Repository { repo, linux: Some("noble".to_owned()), snapshot, part: None, path })
+            route("/cran/__linux__/noble/2024-02-29/src/contrib/A_1.tar.gz"),
+            Ok(repository("cran", Some("noble"), "2024-02-29", "src/contrib/A_1.tar.gz"))
         );
     }
 

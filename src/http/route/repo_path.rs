@@ -1,0 +1,64 @@
+//! The rest of an address in a repository, after the snapshot: one variant for each layout of repositories. Pure.
+
+use crate::http::error::Failure;
+use crate::r::bioconductor::{self, Component, PartName};
+use crate::r::layout::{self, RPath};
+
+/// The directory of all Bioconductor versions.
+pub(super) const PACKAGES: &str = "packages";
+
+/// The parsed rest of an address in a repository. Its first segments determine the layout, whatever the repository is:
+/// whether the repository has that layout is checked when the address is resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RepoPath {
+    /// A path in a repository of R packages.
+    R {
+        /// The segment after `__linux__`: source packages are answered with binaries for that distribution. May not
+        /// exist.
+        linux: Option<String>,
+        /// The path.
+        path: RPath,
+    },
+    /// `packages/{version}/{component}/` and a path below it, in a Bioconductor repository.
+    Bioconductor {
+        /// As for R.
+        linux: Option<String>,
+        /// The version and the component.
+        part: PartName,
+        /// The path below it.
+        path: RPath,
+    },
+}
+
+impl RepoPath {
+    /// Parses the segments after the snapshot; `linux` is the one after `__linux__`. `None` for a directory that is
+    /// opened in a browser: that of the snapshot, or of a part of Bioconductor.
+    pub(super) fn parse(linux: Option<&str>, rest: &[&str]) -> Result<Option<RepoPath>, Failure> {
+        let (part, rest) = match rest {
+            [PACKAGES, below @ ..] => {
+                let (part, rest) = bioconductor::split_path(below).ok_or_else(unknown_part)?;
+                (Some(part), rest)
+            }
+            rest => (None, rest),
+        };
+        if let [] | [""] = rest {
+            return Ok(None);
+        }
+        let path = layout::parse(&rest.join("/")).map_err(|e| Failure::not_found(e.to_string()))?;
+        let linux = linux.map(str::to_owned);
+        Ok(Some(match part {
+            None => RepoPath::R { linux, path },
+            Some(part) => RepoPath::Bioconductor { linux, part, path },
+        }))
+    }
+}
+
+/// 404 for an unknown Bioconductor repository, such as `container-binaries`, which BiocManager requests in a container
+/// and does without on a 404.
+fn unknown_part() -> Failure {
+    let components = Component::ALL.map(Component::path).join(", ");
+    Failure::not_found(format!(
+        "Bioconductor has the repositories {components} below packages/{{version}}/, where a version is two numbers, \
+         release or devel"
+    ))
+}

@@ -14,7 +14,9 @@ use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Timestamp};
-use rstudio_pm::serve::document::{Document, DocumentRequest};
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::serve::document::DocumentRequest;
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, Repositories};
 use rstudio_pm::state::State;
 use rstudio_pm::storage::{Storage, install_tls_provider};
@@ -42,8 +44,8 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     let _inside = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
     for (form, document, plain) in [
-        ("gz", Document::PackagesGz, Document::Packages),
-        ("rds", Document::PackagesRds, Document::PackagesRds),
+        ("gz", RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Text)),
+        ("rds", RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Rds)),
     ] {
         let point = runtime
             .block_on(serve::point::resolve(&repositories(&state), "bench", Snapshot::Latest))

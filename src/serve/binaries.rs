@@ -1,9 +1,9 @@
 //! Selects the binary of a release to serve, by platform, processor and snapshot date.
 
 use super::binary_selector::{BinarySelector, is_visible, pick, runs_on};
-use super::document::{BinaryIndex, Document, IndexEncoding};
 use super::located::Located;
 use super::negotiate::{self, PlatformChoice};
+use super::r::document::{BinaryIndex, RDocument};
 use super::{RepoError, Repositories, remote_binaries};
 use crate::catalog::{BINARY_ROLE, Catalog};
 use crate::config::platforms::Distribution;
@@ -13,6 +13,7 @@ use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::Timestamp;
+use crate::r::layout::IndexFormat;
 use crate::r::platform::Platform;
 use crate::r::version::RMinor;
 use crate::state::State;
@@ -110,28 +111,24 @@ pub async fn find_by_digest(
     Ok(found.map(|found| source.with_discovered_binary(found, platform)))
 }
 
-/// The index of a point with binaries: of all packages (`full`), or only of those that have one.
+/// The index of a point with binaries: of all packages, or only of those that have one.
 #[must_use]
 pub fn document(
     state: &State,
     point: &Point,
     selector: &BinarySelector,
-    full: bool,
-    form: IndexEncoding,
-) -> Document {
+    with_source_packages: bool,
+    format: IndexFormat,
+) -> RDocument {
     let catalog = state.catalog.get();
     let label = selector.platform.label();
     let head = |source| head(&catalog, source, &label).map(|(tree, seq)| (source, tree, seq));
     let heads: Vec<_> = point.trees.iter().filter_map(|tree| head(tree.source)).collect();
     if !heads.is_empty() {
-        return Document::Binaries(BinaryIndex { selector: selector.clone(), full, form, heads });
+        let selector = selector.clone();
+        return RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads });
     }
-    match (full, form) {
-        (false, form) => Document::Empty(form),
-        (true, IndexEncoding::Text) => Document::Packages,
-        (true, IndexEncoding::Gz) => Document::PackagesGz,
-        (true, IndexEncoding::Rds) => Document::PackagesRds,
-    }
+    if with_source_packages { RDocument::Packages(format) } else { RDocument::Empty(format) }
 }
 
 /// Whether there may be binaries for a distribution and a version of R: a source has one, or the version is

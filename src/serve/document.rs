@@ -1,28 +1,17 @@
-//! The generated documents of a point, and the key under which each is cached and stored.
+//! A generated document of a point, and the key under which it is cached and stored.
 
 use bytes::Bytes;
 
-use super::binary_selector::BinarySelector;
+use super::encoding::EncodedDocument;
+use super::r::document::{self, RDocument};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 
-/// Part of every key; must be raised when the same rows give other decoded bytes than before.
-pub(super) const RENDERER: u32 = 1;
-
-/// An encoded document.
-#[derive(Debug)]
-pub(super) struct EncodedDocument {
-    /// SHA-256 of the decoded content.
-    pub content: Sha256,
-    /// The encoded bytes.
-    pub bytes: Bytes,
-}
-
 /// A rendered document of a point, such as an index.
 #[derive(Clone, Debug)]
-pub struct IndexForm {
+pub struct RenderedDocument {
     /// SHA-256 of the decoded content; the ETag is derived from it.
     pub content: Sha256,
     /// The encoded bytes.
@@ -31,51 +20,11 @@ pub struct IndexForm {
     pub modified: Option<Timestamp>,
 }
 
-/// The generated documents of a point.
+/// The generated documents of a point, by the language of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
-    /// `src/contrib/PACKAGES`.
-    Packages,
-    /// `src/contrib/PACKAGES.gz`.
-    PackagesGz,
-    /// `src/contrib/PACKAGES.rds`.
-    PackagesRds,
-    /// `src/contrib/Meta/archive.rds`.
-    ArchiveRds,
-    /// `src/contrib/Meta/current.rds`.
-    CurrentRds,
-    /// `web/packages/packages.rds`: the details of all packages.
-    PackageDatabase {
-        /// The value of [`State::detail_updates`](crate::state::State::detail_updates): details may be read after their
-        /// packages were published.
-        described: u64,
-    },
-    /// The valid empty index of a binary tree without binaries, in one of three forms.
-    Empty(IndexEncoding),
-    /// The index of a point with binaries.
-    Binaries(BinaryIndex),
-}
-
-/// An index with binaries, and the state of the binary lists it is made from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BinaryIndex {
-    /// The platform, and the instant that selects the binaries.
-    pub selector: BinarySelector,
-    /// True to include packages without a binary, as source packages.
-    pub full: bool,
-    /// The form.
-    pub form: IndexEncoding,
-    /// The head of each source's binary list.
-    pub heads: Vec<(SourceId, TreeId, Seq)>,
-}
-
-/// The forms of an index that is never stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the variants are named after the index files")]
-pub enum IndexEncoding {
-    Text,
-    Gz,
-    Rds,
+    /// Of an R repository, also of Bioconductor.
+    R(RDocument),
 }
 
 /// A request for a document of a point, with its cache key.
@@ -86,10 +35,41 @@ pub struct DocumentRequest {
     pub(super) key: String,
 }
 
+impl From<RDocument> for Document {
+    fn from(document: RDocument) -> Document {
+        Document::R(document)
+    }
+}
+
+impl Document {
+    /// The trees from which it is rendered besides those of the point: binary lists.
+    #[must_use]
+    pub fn further_trees(&self) -> &[(SourceId, TreeId, Seq)] {
+        match self {
+            Document::R(document) => document.binary_lists(),
+        }
+    }
+
+    /// Whether it contains package details, which may be added without a publish.
+    #[must_use]
+    pub fn has_details(&self) -> bool {
+        match self {
+            Document::R(document) => matches!(document, RDocument::PackageDatabase { .. }),
+        }
+    }
+
+    fn stored_equivalent(&self) -> Option<Document> {
+        match self {
+            Document::R(document) => document.stored_equivalent().map(Document::R),
+        }
+    }
+}
+
 impl DocumentRequest {
     /// Creates a request.
     #[must_use]
-    pub fn new(point: Point, document: Document) -> DocumentRequest {
+    pub fn new(point: Point, document: impl Into<Document>) -> DocumentRequest {
+        let document = document.into();
         DocumentRequest { key: key(&point, &document), point, document }
     }
 
@@ -105,68 +85,87 @@ impl DocumentRequest {
         &self.document
     }
 
-    /// The document with the same content that is stored instead of this one.
-    pub(super) fn twin(&self) -> DocumentRequest {
-        let twin = match self.document {
-            Document::Packages => Document::PackagesGz,
-            _ => return self.clone(),
-        };
-        DocumentRequest::new(self.point.clone(), twin)
+    /// The request for the compressed document with the same content, if that is rendered and stored in place of this
+    /// one.
+    pub(super) fn stored_equivalent(&self) -> Option<DocumentRequest> {
+        Some(DocumentRequest::new(self.point.clone(), self.document.stored_equivalent()?))
     }
 
-    pub(super) fn form(&self, encoded: &EncodedDocument) -> IndexForm {
-        IndexForm { content: encoded.content, bytes: encoded.bytes.clone(), modified: self.point.modified }
+    /// The requested document in its encoded form.
+    pub(super) fn rendered(&self, encoded: &EncodedDocument) -> RenderedDocument {
+        RenderedDocument {
+            content: encoded.content,
+            bytes: encoded.bytes.clone(),
+            modified: self.point.modified,
+        }
     }
 }
 
-/// The cache key: everything a document is made from. Equal keys give equal decoded bytes, permanently.
+/// The cache key: everything a document is made from. Equal keys of cached documents give equal decoded bytes,
+/// permanently.
 fn key(point: &Point, document: &Document) -> String {
     use std::fmt::Write;
-    let mut key = format!("{RENDERER}/{}/", name(document));
+    let (renderer, name) = match document {
+        Document::R(document) => (document::RENDERER, document.name()),
+    };
+    let mut key = format!("{renderer}/{name}/");
     for tree in &point.trees {
         write!(key, "{}@{},", tree.tree, tree.seq).expect("a String takes every write");
     }
-    if let Document::PackageDatabase { described } = document {
-        write!(key, "/{described}").expect("a String takes every write");
-    }
-    if let Document::Binaries(BinaryIndex { selector: builds, full, form, heads }) = document {
-        let what = if *full { "all" } else { "built" };
-        write!(key, "/{}/{what}/{form:?}/{}", builds.platform, builds.until.0)
-            .expect("a String takes every write");
-        for (_, tree, seq) in heads {
-            write!(key, "/{tree}@{seq}").expect("a String takes every write");
-        }
+    match document {
+        Document::R(document) => document.write_key(&mut key),
     }
     key
-}
-
-fn name(document: &Document) -> &'static str {
-    match document {
-        Document::Packages => "PACKAGES",
-        Document::PackagesGz => "PACKAGES.gz",
-        Document::PackagesRds => "PACKAGES.rds",
-        Document::ArchiveRds => "archive.rds",
-        Document::CurrentRds => "current.rds",
-        Document::PackageDatabase { .. } => "packages.rds",
-        Document::Empty(_) => "empty",
-        Document::Binaries(_) => "builds",
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::RepoId;
+    use crate::model::point::PointTree;
+    use crate::r::layout::IndexFormat;
+    use crate::r::platform::Platform;
+    use crate::serve::binary_selector::BinarySelector;
+    use crate::serve::r::document::BinaryIndex;
+
+    fn point(trees: &[(i64, i64)]) -> Point {
+        let tree = |&(tree, seq)| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };
+        Point { repo: RepoId(1), trees: trees.iter().map(tree).collect(), open: false, modified: None }
+    }
 
     #[test]
     fn a_key_contains_order_steps_and_document() {
-        use crate::model::ids::{RepoId, Seq, SourceId, TreeId};
-        use crate::model::point::PointTree;
-        let tree = |tree, seq| PointTree { source: SourceId(1), tree: TreeId(tree), seq: Seq(seq) };
-        let point = |trees| Point { repo: RepoId(1), trees, open: false, modified: None };
-        let ab = point(vec![tree(1, -3), tree(2, 7)]);
-        let ba = point(vec![tree(2, 7), tree(1, -3)]);
-        assert_eq!(key(&ab, &Document::PackagesGz), "1/PACKAGES.gz/1@-3,2@7,");
-        assert_ne!(key(&ab, &Document::PackagesGz), key(&ba, &Document::PackagesGz));
-        assert_ne!(key(&ab, &Document::PackagesGz), key(&ab, &Document::PackagesRds));
+        let key = |trees: &[(i64, i64)], document| DocumentRequest::new(point(trees), document).key;
+        let gz = RDocument::Packages(IndexFormat::Gz);
+        let ab = key(&[(1, -3), (2, 7)], gz.clone());
+        assert_ne!(ab, key(&[(2, 7), (1, -3)], gz));
+        assert_ne!(ab, key(&[(1, -3), (2, 7)], RDocument::Packages(IndexFormat::Rds)));
+    }
+
+    #[test]
+    fn keys_are_those_under_which_documents_were_stored() {
+        let binaries = |with_source_packages| {
+            RDocument::Binaries(BinaryIndex {
+                selector: BinarySelector {
+                    platform: Platform::parse("4.5-noble").expect("a platform"),
+                    until: Timestamp(86_400_000_000),
+                },
+                with_source_packages,
+                format: IndexFormat::Gz,
+                heads: vec![(SourceId(1), TreeId(9), Seq(4)), (SourceId(2), TreeId(8), Seq(-1))],
+            })
+        };
+        for (document, key) in [
+            (RDocument::Packages(IndexFormat::Text), "1/PACKAGES/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Gz), "1/PACKAGES.gz/1@-3,2@7,"),
+            (RDocument::Packages(IndexFormat::Rds), "1/PACKAGES.rds/1@-3,2@7,"),
+            (RDocument::ArchiveRds, "1/archive.rds/1@-3,2@7,"),
+            (RDocument::CurrentRds, "1/current.rds/1@-3,2@7,"),
+            (RDocument::PackageDatabase { detail_updates: 5 }, "1/packages.rds/1@-3,2@7,/5"),
+            (binaries(true), "1/builds/1@-3,2@7,/4.5-noble/all/Gz/86400000000/9@4/8@-1"),
+            (binaries(false), "1/builds/1@-3,2@7,/4.5-noble/built/Gz/86400000000/9@4/8@-1"),
+        ] {
+            assert_eq!(DocumentRequest::new(point(&[(1, -3), (2, 7)]), document).key, key);
+        }
     }
 }

@@ -8,8 +8,9 @@ use quick_cache::sync::Cache as Weighted;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
-use super::document::{Document, DocumentRequest, EncodedDocument, IndexForm};
-use super::render::{self, ENCODER};
+use super::document::{Document, DocumentRequest, RenderedDocument};
+use super::encoding::{ENCODER, EncodedDocument, gunzip};
+use super::r::render;
 use super::{RepoError, Repositories};
 use crate::db::{self, rendered::Rendered};
 use crate::model::digest::Sha256;
@@ -117,36 +118,36 @@ pub async fn content_digest(
     repositories: &Repositories,
     wanted: &DocumentRequest,
 ) -> Result<Option<Sha256>, RepoError> {
-    if let Document::Empty(_) = wanted.document {
-        return Ok(Some(empty(&wanted.document).content));
+    if let Some(constant) = constant(&wanted.document) {
+        return Ok(Some(constant.content));
     }
-    let twin = wanted.twin().key;
-    for key in [&wanted.key, &twin] {
+    let stored = wanted.stored_equivalent().map_or_else(|| wanted.key.clone(), |stored| stored.key);
+    for key in [&wanted.key, &stored] {
         let Cache { current: newest, dated, databases, .. } = &repositories.indexes;
         let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
         if let Some(cached) = cached {
             return Ok(Some(cached.encoded.content));
         }
     }
-    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &twin)).await?.map(|row| row.content))
+    Ok(repositories.state.db.read(move |c| db::rendered::get(c, &stored)).await?.map(|row| row.content))
 }
 
 /// Returns a document from the cache or storage, or renders it.
 pub async fn document(
     repositories: &Arc<Repositories>,
     wanted: &DocumentRequest,
-) -> Result<IndexForm, RepoError> {
-    if let Document::Empty(_) = wanted.document {
-        return Ok(wanted.form(&empty(&wanted.document)));
+) -> Result<RenderedDocument, RepoError> {
+    if let Some(constant) = constant(&wanted.document) {
+        return Ok(wanted.rendered(&constant));
     }
     let done = |held: &Arc<CachedDocument>| wanted.point.open || held.stored.load(Ordering::Relaxed);
     if let Some(held) = forms(repositories, wanted).get(&wanted.key).filter(done) {
-        return Ok(wanted.form(&held.encoded));
+        return Ok(wanted.rendered(&held.encoded));
     }
     // In a separate task: a client that disconnects must not cancel what others wait for.
     let (repo, task) = (Arc::clone(repositories), wanted.clone());
     match tokio::spawn(async move { cached_document(&repo, &task).await }).await {
-        Ok(held) => Ok(wanted.form(&held?.encoded)),
+        Ok(held) => Ok(wanted.rendered(&held?.encoded)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }
@@ -157,15 +158,15 @@ async fn cached_document(
     repositories: &Arc<Repositories>,
     wanted: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
-    let DocumentRequest { point, document, key } = wanted;
+    let DocumentRequest { point, key, .. } = wanted;
     let forms = forms(repositories, wanted);
     let cached = forms.get_or_insert_async(key.as_str(), produce(repositories, wanted)).await?;
     if point.open || cached.stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
     // Rendered while its point was open; the point was closed since.
-    if *document == Document::Packages {
-        document_boxed(repositories, wanted.twin()).await?;
+    if let Some(stored) = wanted.stored_equivalent() {
+        document_boxed(repositories, stored).await?;
         cached.stored.store(true, Ordering::Relaxed);
         return Ok(cached);
     }
@@ -181,12 +182,10 @@ async fn produce(
 ) -> Result<Arc<CachedDocument>, RepoError> {
     let DocumentRequest { point, document, key } = wanted;
     repositories.indexes.check_memory()?;
-    if *document == Document::Packages {
-        // Only the compressed twin is rendered and stored.
-        let gz = document_boxed(repositories, wanted.twin()).await?;
+    if let Some(stored) = wanted.stored_equivalent() {
+        let gz = document_boxed(repositories, stored).await?;
         let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-        let encoded =
-            repositories.indexes.reserve_memory(off_thread(move || render::gunzip(&packed)).await?)?;
+        let encoded = repositories.indexes.reserve_memory(off_thread(move || gunzip(&packed)).await?)?;
         return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(!point.open) }));
     }
     if let Some(encoded) = stored_document(repositories, key).await? {
@@ -203,11 +202,11 @@ async fn produce(
     Ok(Arc::new(cached))
 }
 
-/// Boxes the future, which is recursive between a document and its twin.
+/// Boxes the future, which is recursive between a document and the one that is stored in its place.
 fn document_boxed(
     repositories: &Arc<Repositories>,
     wanted: DocumentRequest,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<IndexForm, RepoError>> + Send + '_>> {
+) -> std::pin::Pin<Box<dyn Future<Output = Result<RenderedDocument, RepoError>> + Send + '_>> {
     Box::pin(async move { document(repositories, &wanted).await })
 }
 
@@ -216,15 +215,24 @@ async fn render_document(
     point: &Point,
     document: &Document,
 ) -> Result<EncodedDocument, RepoError> {
-    let permits = match document {
-        Document::PackageDatabase { .. } => &repositories.indexes.rendering_databases,
-        _ => &repositories.indexes.rendering,
-    };
+    let Cache { rendering, rendering_databases, .. } = &repositories.indexes;
+    let permits = if document.has_details() { rendering_databases } else { rendering };
     let _permit = permits.acquire().await.ok();
-    let (trees, wanted) = (point.trees.clone(), document.clone());
-    let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
-    let document = document.clone();
-    off_thread(move || render::encode(&document, &rows)).await
+    match document {
+        Document::R(document) => {
+            let (trees, wanted) = (point.trees.clone(), document.clone());
+            let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
+            let document = document.clone();
+            off_thread(move || render::encode(&document, &rows)).await
+        }
+    }
+}
+
+/// Returns a document that is the same for every point, encoded.
+fn constant(document: &Document) -> Option<EncodedDocument> {
+    match document {
+        Document::R(document) => render::constant(document),
+    }
 }
 
 /// Reads the document that was stored under `key` once its point was closed.
@@ -275,7 +283,7 @@ async fn store_document(
 /// Selects the cache of a document: current, dated, or package databases.
 fn forms<'a>(repositories: &'a Repositories, wanted: &DocumentRequest) -> &'a Forms {
     let DocumentRequest { point, document, .. } = wanted;
-    if let Document::PackageDatabase { .. } = document {
+    if document.has_details() {
         return &repositories.indexes.databases;
     }
     let catalog = repositories.state.catalog.get();
@@ -283,10 +291,6 @@ fn forms<'a>(repositories: &'a Repositories, wanted: &DocumentRequest) -> &'a Fo
         catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
     });
     if newest { &repositories.indexes.current } else { &repositories.indexes.dated }
-}
-
-fn empty(document: &Document) -> EncodedDocument {
-    render::encode(document, &render::Rows::Listed(Vec::new())).expect("a Vec takes every write")
 }
 
 async fn off_thread<F>(work: F) -> Result<EncodedDocument, RepoError>

@@ -11,7 +11,8 @@ use crate::catalog::resolve::Unresolved;
 use crate::model::repository::RepoKind;
 use crate::model::snapshot::Snapshot;
 use crate::model::time::{SECOND, Timestamp};
-use crate::serve::document::{Document, DocumentRequest};
+use crate::serve::document::DocumentRequest;
+use crate::serve::r::document::RDocument;
 use crate::serve::{self, RepoError};
 
 /// The delay after midnight UTC, in microseconds, in which transactions begun before midnight complete.
@@ -20,9 +21,6 @@ const AFTER_MIDNIGHT: i64 = 5 * SECOND;
 const MAX_SLEEP: Duration = Duration::from_secs(600);
 /// The interval of comparisons of storage with the database. While there is a warning, the interval is [`MAX_SLEEP`].
 const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// The documents that are rendered in advance for a day.
-const PRERENDERED: [Document; 3] = [Document::PackagesRds, Document::PackagesGz, Document::ArchiveRds];
 
 /// Runs until the task is dropped. Errors are logged and the work is retried the next night.
 pub async fn run(upkeep: &Upkeep) {
@@ -87,7 +85,7 @@ async fn clean_up(upkeep: &Upkeep, asked: &SweepOptions) {
 
 async fn render_indexes(upkeep: &Upkeep, repo: &str, snapshot: Snapshot) -> Result<(), RepoError> {
     let point = serve::point::resolve(&upkeep.repositories, repo, snapshot).await?;
-    for document in PRERENDERED {
+    for document in RDocument::PRERENDERED {
         serve::index::document(&upkeep.repositories, &DocumentRequest::new(point.clone(), document)).await?;
     }
     Ok(())

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use rstudio_pm::edit::{self, AddStatus, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
-use rstudio_pm::serve::document::{Document, IndexForm};
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::serve::document::RenderedDocument;
 use rstudio_pm::serve::located::FileBody;
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::SweepOptions;
@@ -62,9 +64,14 @@ pub(super) async fn stores(engine: db::Engine, objects: ObjectStore) -> Stores {
     Stores { gcfg: lines.await.expect("no panic") }
 }
 
-async fn forms(backend: &Backend, snapshot: &str) -> Vec<IndexForm> {
+async fn forms(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
     let mut forms = Vec::new();
-    for document in [Document::Packages, Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
+    for document in [
+        RDocument::Packages(IndexFormat::Text),
+        RDocument::Packages(IndexFormat::Gz),
+        RDocument::Packages(IndexFormat::Rds),
+        RDocument::ArchiveRds,
+    ] {
         forms.push(index(backend, "all", snapshot, document).await);
     }
     forms

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rstudio_pm::config::StorageClass;
 use rstudio_pm::edit::{AddStatus, OnExisting};
-use rstudio_pm::serve::document::Document;
+use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::located::OpenFile;
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::Area;
 use rstudio_pm::upkeep;
@@ -208,7 +209,7 @@ async fn the_nightly_comparison_finds_damage_of_verified_objects() {
 async fn a_damaged_index_of_a_closed_day_is_rendered_again() {
     let (backend, _) = stored().await;
     backend.advance_to_noon("2024-03-02");
-    let documents = [Document::PackagesGz, Document::PackagesRds];
+    let documents = [RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Rds)];
     let mut intact = Vec::new();
     for document in documents.clone() {
         intact.push(index(&backend, "all", "2024-03-01", document).await.bytes);

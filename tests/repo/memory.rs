@@ -14,8 +14,9 @@ use rstudio_pm::http::resolve_cache::ResolveCache;
 use rstudio_pm::http::site::SiteSettings;
 use rstudio_pm::http::{App, HttpServer, Limits, PublicService, ServerContext, Switch};
 use rstudio_pm::logs::{AccessLog, ServiceLog};
+use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
-use rstudio_pm::serve::document::Document;
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::sync::Sync;
 use rstudio_pm::usage::Usage;
 
@@ -104,7 +105,8 @@ async fn after_they_are_sent_indexes_of_many_repositories_stay_within_the_budget
         let url = format!("{base}/repo{number}/latest/src/contrib/PACKAGES");
         let answer = tokio::task::spawn_blocking(move || http::get(&url)).await.expect("no panic");
         assert_eq!(answer.status, 200);
-        let form = index(&backend, &format!("repo{number}"), "latest", Document::Packages).await;
+        let form =
+            index(&backend, &format!("repo{number}"), "latest", RDocument::Packages(IndexFormat::Text)).await;
         assert!(form.bytes == answer.body);
         all += form.bytes.len();
     }

@@ -1,8 +1,9 @@
 //! Several sources in one repository: the first source with a name provides it, in every document and address.
 
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
+use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
-use rstudio_pm::serve::document::Document;
+use rstudio_pm::serve::r::document::RDocument;
 
 use super::{archived, index, listing};
 use crate::support::backend::{Backend, actor};
@@ -34,7 +35,7 @@ async fn a_higher_version_of_a_later_source_is_hidden_everywhere() {
         serve::info::package(&backend.repositories, &latest, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.release.version, "1.0");
     assert!(serve::info::package(&backend.repositories, &latest, "internalpkg", Some("99.0")).await.is_err());
-    let current = index(&backend, "all", "latest", Document::CurrentRds).await;
+    let current = index(&backend, "all", "latest", RDocument::CurrentRds).await;
     let rows = rstudio_pm::r::rds::archive_meta::read_current_meta(
         current.bytes.as_ref(),
         rstudio_pm::r::rds::Limits::META,
@@ -62,7 +63,7 @@ async fn unknown_fields_of_a_record_survive_the_merge() {
     let backend = two_sources().await;
     let tarball = Tarball::new("odd", "1.0").field("SystemRequirements: GNU make");
     backend.try_add("outside", &[tarball], OnExisting::Fail).await.expect("added");
-    let text = index(&backend, "all", "latest", Document::Packages).await.bytes;
+    let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains("SystemRequirements: GNU make"));
 }
 
@@ -70,12 +71,12 @@ async fn unknown_fields_of_a_record_survive_the_merge() {
 async fn the_three_forms_of_an_index_contain_the_same_packages() {
     use std::io::Read;
     let backend = two_sources().await;
-    let text = index(&backend, "all", "latest", Document::Packages).await;
-    let gz = index(&backend, "all", "latest", Document::PackagesGz).await;
+    let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await;
+    let gz = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
     let mut inflated = Vec::new();
     flate2::read::GzDecoder::new(gz.bytes.as_ref()).read_to_end(&mut inflated).expect("gzip");
     assert_eq!((inflated.as_slice(), gz.content), (text.bytes.as_ref(), text.content));
-    let rds = index(&backend, "all", "latest", Document::PackagesRds).await;
+    let rds = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");

@@ -16,14 +16,16 @@ use std::collections::BTreeMap;
 
 use rstudio_pm::model::point::Point;
 use rstudio_pm::model::snapshot::Snapshot;
+use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve;
-use rstudio_pm::serve::document::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::serve::document::{DocumentRequest, RenderedDocument};
+use rstudio_pm::serve::r::document::RDocument;
 
 use crate::support::backend::Backend;
 
 /// The packages a snapshot lists, with their versions.
 async fn listed(backend: &Backend, repo: &str, snapshot: &str) -> BTreeMap<String, String> {
-    let form = index(backend, repo, snapshot, Document::Packages).await;
+    let form = index(backend, repo, snapshot, RDocument::Packages(IndexFormat::Text)).await;
     let text = String::from_utf8(form.bytes.to_vec()).expect("text");
     let field = |record: &str, tag: &str| {
         let line = record.lines().find_map(|line| line.strip_prefix(tag)).unwrap_or_default();
@@ -44,7 +46,7 @@ async fn point(backend: &Backend, repo: &str, snapshot: &str) -> Point {
     serve::point::resolve(&backend.repositories, repo, snapshot).await.expect("a point")
 }
 
-async fn index(backend: &Backend, repo: &str, snapshot: &str, document: Document) -> IndexForm {
+async fn index(backend: &Backend, repo: &str, snapshot: &str, document: RDocument) -> RenderedDocument {
     let point = point(backend, repo, snapshot).await;
     serve::index::document(&backend.repositories, &DocumentRequest::new(point, document))
         .await
@@ -54,7 +56,7 @@ async fn index(backend: &Backend, repo: &str, snapshot: &str, document: Document
 /// The names in `Meta/archive.rds`, as `package/file`, sorted.
 async fn archived(backend: &Backend, repo: &str, snapshot: &str) -> Vec<String> {
     use rstudio_pm::r::rds::{Limits, archive_meta::read_archive_meta};
-    let form = index(backend, repo, snapshot, Document::ArchiveRds).await;
+    let form = index(backend, repo, snapshot, RDocument::ArchiveRds).await;
     let rows = read_archive_meta(form.bytes.as_ref(), Limits::META).expect("a table");
     let mut names: Vec<String> =
         rows.into_iter().map(|row| format!("{}/{}", row.package, row.file)).collect();

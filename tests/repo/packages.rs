@@ -2,7 +2,8 @@
 
 use futures_util::StreamExt;
 use rstudio_pm::edit::{self, AddStatus, OnExisting, RemoveScope};
-use rstudio_pm::serve::document::Document;
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 
 use sha2::Digest;
@@ -25,7 +26,7 @@ async fn an_added_package_is_in_the_next_index() {
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0");
     backend.add("team", "Beta", "0.1-2").await;
     backend.add("team", "gamma", "2.0").await;
-    let text = index(&backend, "all", "latest", Document::Packages).await.bytes;
+    let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
     let text = String::from_utf8(text.to_vec()).expect("text");
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
     assert_eq!(names, ["alpha", "Beta", "gamma"]);
@@ -74,14 +75,20 @@ async fn an_existing_version_is_refused_left_or_replaced_as_requested() {
     assert!(refused.contains("alpha 1.0 is in the source 'team' already"), "{refused}");
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0", "nothing of a refused call is added");
 
-    let before = index(&backend, "all", "latest", Document::Packages).await.content;
+    let before = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content;
     let left = backend.try_add("team", &other[..1], OnExisting::Succeed).await.expect("unchanged");
     assert_eq!(left, [AddStatus::Existing]);
-    assert_eq!(index(&backend, "all", "latest", Document::Packages).await.content, before);
+    assert_eq!(
+        index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content,
+        before
+    );
 
     let replaced = backend.try_add("team", &other, OnExisting::Replace).await.expect("replaced");
     assert_eq!(replaced, [AddStatus::Replaced, AddStatus::New]);
-    assert_ne!(index(&backend, "all", "latest", Document::Packages).await.content, before);
+    assert_ne!(
+        index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.content,
+        before
+    );
     assert_eq!(listing(&backend, "all", "latest").await, "alpha 1.0, beta 1.0");
     assert!(archived(&backend, "all", "latest").await.is_empty());
     let same = backend.try_add("team", &other, OnExisting::Replace).await.expect("the same bytes");
@@ -96,7 +103,7 @@ async fn the_same_version_twice_in_one_call_is_added_in_order() {
     let added = backend.try_add("team", &twice, OnExisting::Replace).await.expect("the last wins");
     assert_eq!(added, [AddStatus::New, AddStatus::Replaced]);
     let last = backend.upload(&twice[1]).await.expect("an upload").sha256.to_string();
-    let text = index(&backend, "all", "latest", Document::Packages).await.bytes;
+    let text = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Text)).await.bytes;
     assert!(String::from_utf8_lossy(&text).contains(&last));
 }
 

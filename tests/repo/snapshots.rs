@@ -2,7 +2,9 @@
 
 use rstudio_pm::edit::{self, OnExisting, RemoveScope};
 use rstudio_pm::model::snapshot::Snapshot;
-use rstudio_pm::serve::document::{Document, DocumentRequest, IndexForm};
+use rstudio_pm::r::layout::IndexFormat;
+use rstudio_pm::serve::document::{DocumentRequest, RenderedDocument};
+use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::upkeep;
 
@@ -17,15 +19,15 @@ async fn team() -> Backend {
     backend
 }
 
-const DOCUMENTS: [Document; 5] = [
-    Document::Packages,
-    Document::PackagesGz,
-    Document::PackagesRds,
-    Document::ArchiveRds,
-    Document::CurrentRds,
+const DOCUMENTS: [RDocument; 5] = [
+    RDocument::Packages(IndexFormat::Text),
+    RDocument::Packages(IndexFormat::Gz),
+    RDocument::Packages(IndexFormat::Rds),
+    RDocument::ArchiveRds,
+    RDocument::CurrentRds,
 ];
 
-async fn forms(backend: &Backend, snapshot: &str) -> Vec<IndexForm> {
+async fn forms(backend: &Backend, snapshot: &str) -> Vec<RenderedDocument> {
     let mut forms = Vec::new();
     for document in DOCUMENTS {
         forms.push(index(backend, "all", snapshot, document).await);
@@ -33,7 +35,7 @@ async fn forms(backend: &Backend, snapshot: &str) -> Vec<IndexForm> {
     forms
 }
 
-fn same(a: &[IndexForm], b: &[IndexForm]) {
+fn same(a: &[RenderedDocument], b: &[RenderedDocument]) {
     for ((a, b), document) in a.iter().zip(b).zip(DOCUMENTS) {
         assert_eq!((a.content, &a.bytes, a.modified), (b.content, &b.bytes, b.modified), "{document:?}");
     }
@@ -105,10 +107,13 @@ async fn today_is_open_and_follows_latest() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     assert!(point(&backend, "all", "2024-03-01").await.open);
-    let open = index(&backend, "all", "2024-03-01", Document::Packages).await;
+    let open = index(&backend, "all", "2024-03-01", RDocument::Packages(IndexFormat::Text)).await;
     backend.add("team", "alpha", "1.1").await;
     assert_eq!(listing(&backend, "all", "2024-03-01").await, "alpha 1.1");
-    assert_ne!(index(&backend, "all", "2024-03-01", Document::Packages).await.content, open.content);
+    assert_ne!(
+        index(&backend, "all", "2024-03-01", RDocument::Packages(IndexFormat::Text)).await.content,
+        open.content
+    );
     let stored =
         std::fs::read_dir(backend.folder().join("data/persistent/indexes")).map_or(0, Iterator::count);
     assert_eq!(stored, 0, "indexes of open points are only in memory");
@@ -118,7 +123,7 @@ async fn today_is_open_and_follows_latest() {
 async fn a_document_rendered_while_its_day_was_open_is_stored_when_it_is_closed() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
-    let documents = [Document::Packages, Document::PackagesRds];
+    let documents = [RDocument::Packages(IndexFormat::Text), RDocument::Packages(IndexFormat::Rds)];
     for document in documents.clone() {
         index(&backend, "all", "2024-03-01", document).await;
     }
@@ -228,12 +233,13 @@ async fn requests_for_old_dates_leave_latest_in_memory() {
         backend.add("team", "alpha", &format!("1.{number}")).await;
         backend.advance_to_noon(&format!("2024-03-0{number}"));
     }
-    let latest = index(&backend, "all", "latest", Document::PackagesGz).await;
+    let latest = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
     for number in 1..5 {
-        let dated = index(&backend, "all", &format!("2024-03-0{number}"), Document::PackagesGz).await;
+        let dated =
+            index(&backend, "all", &format!("2024-03-0{number}"), RDocument::Packages(IndexFormat::Gz)).await;
         assert_eq!(dated.content == latest.content, number == 4);
     }
-    let again = index(&backend, "all", "latest", Document::PackagesGz).await;
+    let again = index(&backend, "all", "latest", RDocument::Packages(IndexFormat::Gz)).await;
     assert_eq!(latest.bytes.as_ptr(), again.bytes.as_ptr(), "the same allocation");
 }
 
@@ -242,7 +248,7 @@ async fn concurrent_requests_share_one_rendering() {
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
     let latest = point(&backend, "all", "latest").await;
-    let request = DocumentRequest::new(latest, Document::PackagesRds);
+    let request = DocumentRequest::new(latest, RDocument::Packages(IndexFormat::Rds));
     let requests: Vec<_> = (0..16).map(|_| serve::index::document(&backend.repositories, &request)).collect();
     let forms: Vec<_> =
         futures_util::future::join_all(requests).await.into_iter().map(|f| f.expect("a form")).collect();
@@ -251,12 +257,11 @@ async fn concurrent_requests_share_one_rendering() {
 
 #[tokio::test]
 async fn empty_indexes_for_unsupported_platforms_are_valid() {
-    use rstudio_pm::serve::document::IndexEncoding;
     let backend = team().await;
     backend.add("team", "alpha", "1.0").await;
-    let text = index(&backend, "all", "latest", Document::Empty(IndexEncoding::Text)).await;
+    let text = index(&backend, "all", "latest", RDocument::Empty(IndexFormat::Text)).await;
     assert!(text.bytes.is_empty());
-    let rds = index(&backend, "all", "latest", Document::Empty(IndexEncoding::Rds)).await;
+    let rds = index(&backend, "all", "latest", RDocument::Empty(IndexFormat::Rds)).await;
     let limits = rstudio_pm::r::rds::Limits::INDEX;
     let table =
         rstudio_pm::r::rds::packages::read_packages_matrix(rds.bytes.as_ref(), limits).expect("a matrix");
@@ -273,7 +278,9 @@ async fn the_nightly_work_renders_the_indexes_of_yesterday() {
     let backend = backend.restart().await;
     let yesterday = point(&backend, "all", "2024-03-01").await;
     assert!(!yesterday.open);
-    for document in [Document::PackagesGz, Document::PackagesRds, Document::ArchiveRds] {
+    for document in
+        [RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Rds), RDocument::ArchiveRds]
+    {
         assert!(
             serve::index::content_digest(
                 &backend.repositories,

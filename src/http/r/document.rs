@@ -9,7 +9,8 @@ use crate::http::etag;
 use crate::http::response::{self, Representation, RepresentationKind, Vary};
 use crate::model::digest::Sha256;
 use crate::model::point::Point;
-use crate::serve::document::{BinaryIndex, Document, DocumentRequest, IndexEncoding};
+use crate::r::layout::IndexFormat;
+use crate::serve::document::{Document, DocumentRequest};
 
 /// A generated document of a point. Its bytes are held by the bounded index cache only.
 pub struct ResolvedDocument {
@@ -23,11 +24,11 @@ impl ResolvedDocument {
     /// A document of a point.
     pub(super) fn new(catalog: &Catalog, point: Point, document: Document) -> ResolvedDocument {
         // A new list of binaries changes the index of the same packages.
-        let lists: &[_] = if let Document::Binaries(index) = &document { &index.heads } else { &[] };
-        let lists = lists.iter().filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
-        let modified = lists.chain(point.modified).max().map(|at| catalog.modified(at));
+        let further = document.further_trees().iter();
+        let further = further.filter_map(|(_, tree, _)| Some(catalog.tree(*tree)?.steps.last()?.at));
+        let modified = further.chain(point.modified).max().map(|at| catalog.modified(at));
         // Package details are added without a publish.
-        let modified = modified.filter(|_| !matches!(document, Document::PackageDatabase { .. }));
+        let modified = modified.filter(|_| !document.has_details());
         ResolvedDocument {
             document: DocumentRequest::new(point, document),
             modified,
@@ -37,7 +38,7 @@ impl ResolvedDocument {
 
     /// False for package details, which are added without a publish.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
-        !matches!(self.document.document(), Document::PackageDatabase { .. })
+        !self.document.document().has_details()
     }
 
     /// The headers, once the digest of the decoded content is known.
@@ -54,22 +55,11 @@ impl ResolvedDocument {
 fn representation(resolved: &ResolvedDocument, content: Sha256) -> Representation {
     let ResolvedDocument { document, modified, .. } = resolved;
     let (media, compressed) = match document.document() {
-        Document::Packages
-        | Document::Empty(IndexEncoding::Text)
-        | Document::Binaries(BinaryIndex { form: IndexEncoding::Text, .. }) => {
-            ("text/plain; charset=utf-8", false)
-        }
-        Document::PackagesGz
-        | Document::Empty(IndexEncoding::Gz)
-        | Document::Binaries(BinaryIndex { form: IndexEncoding::Gz, .. }) => ("application/gzip", true),
-        Document::PackagesRds
-        | Document::ArchiveRds
-        | Document::CurrentRds
-        | Document::PackageDatabase { .. }
-        | Document::Empty(IndexEncoding::Rds)
-        | Document::Binaries(BinaryIndex { form: IndexEncoding::Rds, .. }) => {
-            ("application/octet-stream", true)
-        }
+        Document::R(document) => match document.format() {
+            IndexFormat::Text => ("text/plain; charset=utf-8", false),
+            IndexFormat::Gz => ("application/gzip", true),
+            IndexFormat::Rds => ("application/octet-stream", true),
+        },
     };
     Representation {
         etag: Some(etag::of_content(content, compressed)),

@@ -14,7 +14,8 @@ use crate::r::bioconductor::Part;
 use crate::r::layout::{IndexFormat, RPath, Tree};
 use crate::serve;
 use crate::serve::binary_selector::BinarySelector;
-use crate::serve::document::{Document, IndexEncoding};
+use crate::serve::document::Document;
+use crate::serve::r::document::RDocument;
 
 /// Resolves an address to a document or a file of a point. Fetches and renders nothing.
 ///
@@ -34,11 +35,7 @@ pub(in crate::http) async fn resolve(
     let point = serve::point::resolve_part(&app.repositories, repo, part, snapshot).await?;
     let document = |document| generated(app, point.clone(), document);
     Ok(match path {
-        RPath::Index { tree: Tree::Source, format } => document(match format {
-            IndexFormat::Text => Document::Packages,
-            IndexFormat::Gz => Document::PackagesGz,
-            IndexFormat::Rds => Document::PackagesRds,
-        }),
+        RPath::Index { tree: Tree::Source, format } => document(RDocument::Packages(*format)),
         RPath::Index { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), format } => {
             match choose_platform::tree_platform(app, tree) {
                 Some(platform) => binary_index(
@@ -46,25 +43,25 @@ pub(in crate::http) async fn resolve(
                     &point,
                     &serve::binaries::selector(&app.state, platform, snapshot),
                     false,
-                    empty_form(*format),
+                    *format,
                 ),
-                None => document(Document::Empty(empty_form(*format))),
+                None => document(RDocument::Empty(*format)),
             }
         }
         RPath::BinaryIndex { platform: build, format } => {
             let builds =
                 serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
-            binary_index(app, &point, &builds, false, empty_form(*format))
+            binary_index(app, &point, &builds, false, *format)
         }
         whole @ RPath::Linux { platform: build, path } => {
             let builds =
                 serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
             match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
-                    binary_index(app, &point, &builds, true, empty_form(*format))
+                    binary_index(app, &point, &builds, true, *format)
                 }
-                RPath::ArchiveMeta => document(Document::ArchiveRds),
-                RPath::CurrentMeta => document(Document::CurrentRds),
+                RPath::ArchiveMeta => document(RDocument::ArchiveRds),
+                RPath::CurrentMeta => document(RDocument::CurrentRds),
                 path => {
                     let resolved = match locate::plain_name(path, build)? {
                         Some(file) => locate::binary_of_version(app, &point, &builds, &file).await?,
@@ -83,13 +80,13 @@ pub(in crate::http) async fn resolve(
             let builds = serve::binaries::selector(&app.state, platform.clone(), snapshot);
             Resource::File(Box::new(locate::binary_by_digest(app, &point, &builds, *sha256, file).await?))
         }
-        RPath::ArchiveMeta => document(Document::ArchiveRds),
-        RPath::CurrentMeta => document(Document::CurrentRds),
+        RPath::ArchiveMeta => document(RDocument::ArchiveRds),
+        RPath::CurrentMeta => document(RDocument::CurrentRds),
         RPath::PackageDatabase => {
-            let described = app.state.detail_updates.load(Ordering::Acquire);
+            let detail_updates = app.state.detail_updates.load(Ordering::Acquire);
             // Package details may be added to a closed point too.
             let point = Point { open: true, ..point };
-            generated(app, point, Document::PackageDatabase { described })
+            generated(app, point, RDocument::PackageDatabase { detail_updates })
         }
         RPath::File { tree: tree @ (Tree::Windows { .. } | Tree::MacOs { .. }), file } => {
             let resolved = locate::binary_file(app, &point, tree, file, snapshot).await?;
@@ -107,26 +104,19 @@ pub(in crate::http) async fn resolve(
     })
 }
 
-fn generated(app: &App, point: Point, document: Document) -> Resource {
+fn generated(app: &App, point: Point, document: RDocument) -> Resource {
+    let document = Document::R(document);
     Resource::Document(Box::new(ResolvedDocument::new(&app.state.catalog.get(), point, document)))
-}
-
-fn empty_form(format: IndexFormat) -> IndexEncoding {
-    match format {
-        IndexFormat::Text => IndexEncoding::Text,
-        IndexFormat::Gz => IndexEncoding::Gz,
-        IndexFormat::Rds => IndexEncoding::Rds,
-    }
 }
 
 /// An index of binaries. It may change for a closed point too: binaries may appear later than their source package.
 fn binary_index(
     app: &App,
     point: &Point,
-    builds: &BinarySelector,
-    full: bool,
-    form: IndexEncoding,
+    selector: &BinarySelector,
+    with_source_packages: bool,
+    format: IndexFormat,
 ) -> Resource {
-    let document = serve::binaries::document(&app.state, point, builds, full, form);
+    let document = serve::binaries::document(&app.state, point, selector, with_source_packages, format);
     generated(app, Point { open: true, ..point.clone() }, document)
 }

@@ -1,34 +1,28 @@
-//! Renders the documents of a point from its rows: merged by name, encoded once.
+//! Renders the documents of an R repository from the rows of a point: merged by name, encoded once.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 
 use bytes::Bytes;
-use libdeflater::{CompressionError, CompressionLvl, Compressor};
-use sha2::Digest;
 
-use super::binary_selector::{BinarySelector, pick};
-use super::document::{BinaryIndex, Document, EncodedDocument, IndexEncoding};
+use super::document::{BinaryIndex, RDocument};
 use crate::db::binary::Binary;
 use crate::db::life::{FileInfo, ListedRelease};
 use crate::db::{self, Conn, DbError};
-use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId};
 use crate::model::point::PointTree;
 use crate::model::time::{Day, Timestamp};
 use crate::r::binary_index;
 use crate::r::database;
+use crate::r::layout::IndexFormat;
 use crate::r::packages::{self, BINARY_FIELDS, SOURCE_FIELDS};
 use crate::r::platform::Target;
 use crate::r::rds::archive_meta::{MetaRow, write_archive_meta, write_current_meta};
 use crate::r::rds::matrix::{matrix, write_matrix};
 use crate::r::version;
+use crate::serve::binary_selector::{BinarySelector, pick};
+use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
 
-/// The encoder of the bytes, as recorded in `rendered.encoder`.
-pub(super) const ENCODER: &str = "libdeflate-6";
-
-/// Buffer space for a compressed document beyond half of its plain size, in bytes.
-const SLACK: usize = 4 << 10;
 /// Releases whose details are read in one query.
 const DETAILS_PAGE: usize = 500;
 /// Size of a package database beyond which details are left out, in bytes: three times that of CRAN.
@@ -36,7 +30,7 @@ const MAX_DETAILS: usize = 160 << 20;
 
 /// The rows of a document.
 #[derive(Debug)]
-pub(super) enum Rows {
+pub(in crate::serve) enum Rows {
     /// Index records, merged, in index order.
     Listed(Vec<ListedRelease>),
     /// Archived files, merged: by package, oldest first.
@@ -46,22 +40,24 @@ pub(super) enum Rows {
 }
 
 /// Reads the rows of `document`. The trees are those of a point; on a name conflict the earlier tree wins.
-pub(super) fn rows(c: &mut dyn Conn, trees: &[PointTree], document: &Document) -> Result<Rows, DbError> {
+pub(in crate::serve) fn rows(
+    c: &mut dyn Conn,
+    trees: &[PointTree],
+    document: &RDocument,
+) -> Result<Rows, DbError> {
     match document {
-        Document::Packages | Document::PackagesGz | Document::PackagesRds => {
-            Ok(Rows::Listed(listed(c, trees)?))
-        }
-        Document::ArchiveRds => Ok(Rows::Archived(archived(c, trees)?)),
-        Document::CurrentRds => {
+        RDocument::Packages(_) => Ok(Rows::Listed(listed(c, trees)?)),
+        RDocument::ArchiveRds => Ok(Rows::Archived(archived(c, trees)?)),
+        RDocument::CurrentRds => {
             let mut blend = MergedRows::default();
             for tree in trees {
                 blend.add(db::life::listed_files(c, tree.tree, tree.seq)?, |row| &row.name);
             }
             Ok(Rows::Current(blend.sorted(FileInfo::order)))
         }
-        Document::PackageDatabase { .. } => Ok(Rows::Listed(listed_with_details(c, trees)?)),
-        Document::Empty(_) => Ok(Rows::Listed(Vec::new())),
-        Document::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
+        RDocument::PackageDatabase { .. } => Ok(Rows::Listed(listed_with_details(c, trees)?)),
+        RDocument::Empty(_) => Ok(Rows::Listed(Vec::new())),
+        RDocument::Binaries(index) => Ok(Rows::Listed(listed_with_binaries(c, trees, index)?)),
     }
 }
 
@@ -118,7 +114,7 @@ fn listed_with_binaries(
     trees: &[PointTree],
     index: &BinaryIndex,
 ) -> Result<Vec<ListedRelease>, DbError> {
-    let BinaryIndex { selector: BinarySelector { platform, until }, full, heads, .. } = index;
+    let BinaryIndex { selector: BinarySelector { platform, until }, with_source_packages, heads, .. } = index;
     let mut blend = MergedRows::default();
     for tree in trees {
         let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
@@ -130,7 +126,7 @@ fn listed_with_binaries(
         }
         let picked = |release| known.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
         let in_time = |binary: &&Binary| binary.at < *until;
-        let alone = !*full && !matches!(platform.target, Target::Linux(_));
+        let alone = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
         let lacking =
             |row: &&ListedRelease| row.path.is_empty() && picked(row.release).filter(in_time).is_none();
         let lacking: HashSet<PackageId> =
@@ -140,7 +136,7 @@ fn listed_with_binaries(
             let of_listed = picked(row.release).filter(|_| row.path.is_empty());
             match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
                 Some(binary) => row.stanza = binary_index::with_file(&binary.stanza, &binary.name),
-                None if *full => {}
+                None if *with_source_packages => {}
                 None => row.stanza.clear(),
             }
         }
@@ -225,45 +221,58 @@ fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>, DbEr
     Ok(blend.sorted(FileInfo::order))
 }
 
+/// Returns a document that is the same for every point, encoded.
+pub(in crate::serve) fn constant(document: &RDocument) -> Option<EncodedDocument> {
+    match document {
+        RDocument::Empty(format) => Some(empty(*format).expect("a Vec takes every write")),
+        RDocument::Packages(_)
+        | RDocument::ArchiveRds
+        | RDocument::CurrentRds
+        | RDocument::PackageDatabase { .. }
+        | RDocument::Binaries(_) => None,
+    }
+}
+
 /// Encodes a document from its rows. CPU-bound: must be called off the async threads.
-pub(super) fn encode(document: &Document, rows: &Rows) -> io::Result<EncodedDocument> {
+pub(in crate::serve) fn encode(document: &RDocument, rows: &Rows) -> io::Result<EncodedDocument> {
     match (document, rows) {
-        (Document::Packages, Rows::Listed(rows)) => text(rows),
-        (Document::PackagesGz, Rows::Listed(rows)) => gzip(&plain(rows)?),
-        (Document::PackagesRds, Rows::Listed(rows)) => {
-            let stanzas: Vec<&[u8]> = stanzas(rows).collect();
-            gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
-        }
-        (Document::Binaries(index), Rows::Listed(rows)) => match index.form {
-            IndexEncoding::Text => text(rows),
-            IndexEncoding::Gz => gzip(&plain(rows)?),
-            IndexEncoding::Rds => {
+        (
+            RDocument::Packages(format) | RDocument::Binaries(BinaryIndex { format, .. }),
+            Rows::Listed(rows),
+        ) => match format {
+            IndexFormat::Text => text(rows),
+            IndexFormat::Gz => gzip(&plain(rows)?),
+            IndexFormat::Rds => {
                 let stanzas: Vec<&[u8]> = stanzas(rows).collect();
                 gzip(&matrix(&SOURCE_FIELDS, &stanzas)?)
             }
         },
-        (Document::PackageDatabase { .. }, Rows::Listed(rows)) => {
+        (RDocument::PackageDatabase { .. }, Rows::Listed(rows)) => {
             let stanzas: Vec<&[u8]> = stanzas(rows).collect();
             gzip_stream(|out| write_matrix(out, &SOURCE_FIELDS, &stanzas))
         }
-        (Document::ArchiveRds, Rows::Archived(rows)) => {
+        (RDocument::ArchiveRds, Rows::Archived(rows)) => {
             let mut table = Vec::new();
             write_archive_meta(&mut table, &meta(rows))?;
             gzip(&table)
         }
-        (Document::CurrentRds, Rows::Current(rows)) => {
+        (RDocument::CurrentRds, Rows::Current(rows)) => {
             let mut table = Vec::new();
             write_current_meta(&mut table, &meta(rows))?;
             gzip(&table)
         }
-        (Document::Empty(IndexEncoding::Text), _) => {
-            Ok(EncodedDocument { content: digest(b""), bytes: Bytes::new() })
-        }
-        (Document::Empty(IndexEncoding::Gz), _) => gzip(b""),
-        (Document::Empty(IndexEncoding::Rds), _) => gzip(&matrix(BINARY_FIELDS, &[] as &[&[u8]])?),
+        (RDocument::Empty(format), _) => empty(*format),
         (_, Rows::Listed(_) | Rows::Archived(_) | Rows::Current(_)) => {
             Err(io::Error::other("rows of another document"))
         }
+    }
+}
+
+fn empty(format: IndexFormat) -> io::Result<EncodedDocument> {
+    match format {
+        IndexFormat::Text => Ok(EncodedDocument { content: digest(b""), bytes: Bytes::new() }),
+        IndexFormat::Gz => gzip(b""),
+        IndexFormat::Rds => gzip(&matrix(BINARY_FIELDS, &[] as &[&[u8]])?),
     }
 }
 
@@ -280,13 +289,6 @@ fn text(rows: &[ListedRelease]) -> io::Result<EncodedDocument> {
     Ok(EncodedDocument { content: digest(&text), bytes: text.into() })
 }
 
-/// Decompresses a `.gz` document.
-pub(super) fn gunzip(encoded: &EncodedDocument) -> io::Result<EncodedDocument> {
-    let mut text = Vec::new();
-    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(encoded.bytes.as_ref()), &mut text)?;
-    Ok(EncodedDocument { content: encoded.content, bytes: text.into() })
-}
-
 fn stanzas(rows: &[ListedRelease]) -> impl Iterator<Item = &[u8]> {
     rows.iter().map(|row| row.stanza.as_slice())
 }
@@ -301,56 +303,4 @@ fn meta(rows: &[FileInfo]) -> Vec<MetaRow<&str>> {
         table.push(MetaRow { package: row.name.as_str(), file: row.file.as_str(), size, mtime });
     }
     table
-}
-
-fn digest(bytes: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(bytes).into())
-}
-
-/// Compresses a document. The header contains no time, so that equal rows give equal bytes. It is compressed in one
-/// call, which makes libdeflate fast; an index has only a few megabytes.
-fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
-    let content = digest(plain);
-    let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
-    let mut encoder = Compressor::new(level);
-    // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
-    let most = encoder.gzip_compress_bound(plain.len());
-    let mut bytes = vec![0; most.min(plain.len() / 2 + SLACK)];
-    let size = match encoder.gzip_compress(plain, &mut bytes) {
-        Err(CompressionError::InsufficientSpace) => {
-            bytes = vec![0; most];
-            encoder.gzip_compress(plain, &mut bytes)
-        }
-        done => done,
-    };
-    bytes.truncate(size.map_err(io::Error::other)?);
-    bytes.shrink_to_fit();
-    Ok(EncodedDocument { content, bytes: bytes.into() })
-}
-
-/// Compresses a document larger than an index, as a stream; speed matters less there.
-fn gzip_stream(write: impl FnOnce(&mut HashingEncoder) -> io::Result<()>) -> io::Result<EncodedDocument> {
-    let mut out = HashingEncoder { out: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
-    write(&mut out)?;
-    let mut bytes = out.out.finish()?;
-    bytes.shrink_to_fit();
-    Ok(EncodedDocument { content: Sha256(out.hash.finalize().into()), bytes: bytes.into() })
-}
-
-/// A writer that hashes and compresses.
-struct HashingEncoder {
-    out: flate2::write::GzEncoder<Vec<u8>>,
-    hash: sha2::Sha256,
-}
-
-impl io::Write for HashingEncoder {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let taken = self.out.write(piece)?;
-        self.hash.update(&piece[..taken]);
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -1,0 +1,87 @@
+//! Compression of generated documents, with the digest of their content.
+
+use std::io;
+
+use bytes::Bytes;
+use libdeflater::{CompressionError, CompressionLvl, Compressor};
+use sha2::Digest;
+
+use crate::model::digest::Sha256;
+use crate::r::packages;
+
+/// The encoder of the bytes, as recorded in `rendered.encoder`.
+pub(super) const ENCODER: &str = "libdeflate-6";
+
+/// Buffer space for a compressed document beyond half of its plain size, in bytes.
+const SLACK: usize = 4 << 10;
+
+/// An encoded document.
+#[derive(Debug)]
+pub(super) struct EncodedDocument {
+    /// SHA-256 of the decoded content.
+    pub content: Sha256,
+    /// The encoded bytes.
+    pub bytes: Bytes,
+}
+
+/// Decompresses a `.gz` document.
+pub(super) fn gunzip(encoded: &EncodedDocument) -> io::Result<EncodedDocument> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut flate2::read::GzDecoder::new(encoded.bytes.as_ref()), &mut text)?;
+    Ok(EncodedDocument { content: encoded.content, bytes: text.into() })
+}
+
+/// SHA-256 of the content of a document.
+pub(super) fn digest(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+/// Compresses a document. The header contains no time, so that equal rows give equal bytes. It is compressed in one
+/// call, which makes libdeflate fast; an index has only a few megabytes.
+pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
+    let content = digest(plain);
+    let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
+    let mut encoder = Compressor::new(level);
+    // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
+    let most = encoder.gzip_compress_bound(plain.len());
+    let mut bytes = vec![0; most.min(plain.len() / 2 + SLACK)];
+    let size = match encoder.gzip_compress(plain, &mut bytes) {
+        Err(CompressionError::InsufficientSpace) => {
+            bytes = vec![0; most];
+            encoder.gzip_compress(plain, &mut bytes)
+        }
+        done => done,
+    };
+    bytes.truncate(size.map_err(io::Error::other)?);
+    bytes.shrink_to_fit();
+    Ok(EncodedDocument { content, bytes: bytes.into() })
+}
+
+/// Compresses a document larger than an index, as a stream; speed matters less there.
+pub(super) fn gzip_stream(
+    write: impl FnOnce(&mut HashingEncoder) -> io::Result<()>,
+) -> io::Result<EncodedDocument> {
+    let mut out = HashingEncoder { out: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
+    write(&mut out)?;
+    let mut bytes = out.out.finish()?;
+    bytes.shrink_to_fit();
+    Ok(EncodedDocument { content: Sha256(out.hash.finalize().into()), bytes: bytes.into() })
+}
+
+/// A writer that hashes and compresses.
+pub(super) struct HashingEncoder {
+    out: flate2::write::GzEncoder<Vec<u8>>,
+    hash: sha2::Sha256,
+}
+
+impl io::Write for HashingEncoder {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let taken = self.out.write(piece)?;
+        self.hash.update(&piece[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,123 @@
+//! Which documents an R repository has, and their parts of a cache key.
+
+use std::fmt::Write;
+
+use crate::model::ids::{Seq, SourceId, TreeId};
+use crate::r::layout::IndexFormat;
+use crate::serve::binary_selector::BinarySelector;
+
+/// Part of every key; must be raised when the same rows give other decoded bytes than before.
+pub(in crate::serve) const RENDERER: u32 = 1;
+
+/// The generated documents of a point of an R repository.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RDocument {
+    /// The index of source packages: `src/contrib/PACKAGES`.
+    Packages(IndexFormat),
+    /// `src/contrib/Meta/archive.rds`.
+    ArchiveRds,
+    /// `src/contrib/Meta/current.rds`.
+    CurrentRds,
+    /// `web/packages/packages.rds`: the details of all packages.
+    PackageDatabase {
+        /// The value of [`State::detail_updates`](crate::state::State::detail_updates): details may be read after their
+        /// packages were published.
+        detail_updates: u64,
+    },
+    /// The valid empty index of a binary tree without binaries.
+    Empty(IndexFormat),
+    /// The index of a point with binaries.
+    Binaries(BinaryIndex),
+}
+
+/// An index with binaries, and the state of the binary lists it is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BinaryIndex {
+    /// The platform, and the instant that selects the binaries.
+    pub selector: BinarySelector,
+    /// True to include packages without a binary, as source packages.
+    pub with_source_packages: bool,
+    /// The file format.
+    pub format: IndexFormat,
+    /// The head of each source's binary list.
+    pub heads: Vec<(SourceId, TreeId, Seq)>,
+}
+
+impl RDocument {
+    /// The documents to render in advance for a finished day.
+    pub const PRERENDERED: [RDocument; 3] =
+        [RDocument::Packages(IndexFormat::Rds), RDocument::Packages(IndexFormat::Gz), RDocument::ArchiveRds];
+
+    /// The file format.
+    #[must_use]
+    pub fn format(&self) -> IndexFormat {
+        match self {
+            RDocument::Packages(format)
+            | RDocument::Empty(format)
+            | RDocument::Binaries(BinaryIndex { format, .. }) => *format,
+            RDocument::ArchiveRds | RDocument::CurrentRds | RDocument::PackageDatabase { .. } => {
+                IndexFormat::Rds
+            }
+        }
+    }
+
+    /// The head of each source's binary list from which it is rendered, besides the trees of the point.
+    pub(in crate::serve) fn binary_lists(&self) -> &[(SourceId, TreeId, Seq)] {
+        match self {
+            RDocument::Binaries(index) => &index.heads,
+            RDocument::Packages(_)
+            | RDocument::ArchiveRds
+            | RDocument::CurrentRds
+            | RDocument::PackageDatabase { .. }
+            | RDocument::Empty(_) => &[],
+        }
+    }
+
+    /// The compressed document with the same content, which is rendered and stored in place of this one.
+    pub(in crate::serve) fn stored_equivalent(&self) -> Option<RDocument> {
+        match self {
+            RDocument::Packages(IndexFormat::Text) => Some(RDocument::Packages(IndexFormat::Gz)),
+            RDocument::Packages(IndexFormat::Gz | IndexFormat::Rds)
+            | RDocument::ArchiveRds
+            | RDocument::CurrentRds
+            | RDocument::PackageDatabase { .. }
+            | RDocument::Empty(_)
+            | RDocument::Binaries(_) => None,
+        }
+    }
+
+    /// The name in keys. Empty indexes are constants and never cached, so one name is enough for them.
+    pub(in crate::serve) fn name(&self) -> &'static str {
+        match self {
+            RDocument::Packages(format) => format.file_name(),
+            RDocument::ArchiveRds => "archive.rds",
+            RDocument::CurrentRds => "current.rds",
+            RDocument::PackageDatabase { .. } => "packages.rds",
+            RDocument::Empty(_) => "empty",
+            RDocument::Binaries(_) => "builds",
+        }
+    }
+
+    /// Appends to a key what the document is made from besides the trees of the point. Stored keys contain these words.
+    pub(in crate::serve) fn write_key(&self, key: &mut String) {
+        match self {
+            RDocument::PackageDatabase { detail_updates } => {
+                write!(key, "/{detail_updates}").expect("a String takes every write");
+            }
+            RDocument::Binaries(BinaryIndex { selector, with_source_packages, format, heads }) => {
+                let packages = if *with_source_packages { "all" } else { "built" };
+                let format = match format {
+                    IndexFormat::Text => "Text",
+                    IndexFormat::Gz => "Gz",
+                    IndexFormat::Rds => "Rds",
+                };
+                write!(key, "/{}/{packages}/{format}/{}", selector.platform, selector.until.0)
+                    .expect("a String takes every write");
+                for (_, tree, seq) in heads {
+                    write!(key, "/{tree}@{seq}").expect("a String takes every write");
+                }
+            }
+            RDocument::Packages(_) | RDocument::ArchiveRds | RDocument::CurrentRds | RDocument::Empty(_) => {}
+        }
+    }
+}

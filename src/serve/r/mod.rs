@@ -1,0 +1,4 @@
+//! Generated documents of R repositories.
+
+pub mod document;
+pub(super) mod render;

@@ -6,7 +6,6 @@ use super::file::FileState;
 use super::{Conn, DbError, Value, ids, package};
 use crate::model::change::{Change, LifeState, NewRelease};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
-use crate::model::language::Language;
 
 /// The target of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +16,6 @@ pub struct ImportTarget {
     pub pending: Seq,
     /// The source the bytes of new releases come from.
     pub origin: SourceId,
-    /// The language of its packages.
-    pub language: Language,
 }
 
 /// The ids of a new release.
@@ -96,7 +93,7 @@ pub(super) fn insert_releases(
             names.len() - 1
         });
     }
-    let packages = package::upsert_many(c, to.language, &names)?;
+    let packages = package::upsert_many(c, to.origin, &names)?;
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
     let releases = ids::reserve(c, ids::Sequence::Release, count)?;
     let files = ids::reserve(c, ids::Sequence::File, count)?;

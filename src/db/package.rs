@@ -1,16 +1,21 @@
-//! Package names and their ids.
+//! Package names and their ids. Names are unique within a language, which is that of a source.
 
 use std::collections::HashMap;
 
 use super::{Conn, DbError, Value, ids};
-use crate::model::ids::PackageId;
-use crate::model::language::Language;
+use crate::model::ids::{PackageId, SourceId};
 
-/// Returns the id of each name, in the order given, inserting new names. At most 2,000 names in one write.
-pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
+/// The statement that finds a name in the language of a source.
+const FIND: &str =
+    "SELECT id FROM package WHERE language = (SELECT language FROM source WHERE id = $1) AND name = $2";
+
+/// Returns the id of each name in the language of a source, in the order given, inserting new names. At most 2,000 names
+/// in one write.
+pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result<Vec<PackageId>, DbError> {
     const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
-        VALUES (CAST($1 AS BIGINT), $2, $3, $4) ON CONFLICT (language, name) DO NOTHING";
-    let mut known = find_many(c, language, names)?;
+        VALUES (CAST($1 AS BIGINT), (SELECT language FROM source WHERE id = $2), $3, $4) \
+        ON CONFLICT (language, name) DO NOTHING";
+    let mut known = find_many(c, source, names)?;
     let mut missing: Vec<&str> = names.iter().copied().filter(|name| !known.contains_key(name)).collect();
     missing.sort_unstable();
     missing.dedup();
@@ -18,12 +23,12 @@ pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Resu
         let first =
             ids::reserve(c, ids::Sequence::Package, i64::try_from(missing.len()).unwrap_or(i64::MAX))?;
         let row = |(id, name): (i64, &&str)| {
-            vec![id.into(), language.as_str().into(), (*name).into(), name.to_lowercase().into()]
+            vec![id.into(), source.into(), (*name).into(), name.to_lowercase().into()]
         };
         let rows: Vec<Vec<Value>> = (first..).zip(&missing).map(row).collect();
         c.execute_many(INSERT, &rows)?;
         // Queried again, because another node may have inserted some of them meanwhile.
-        known.extend(find_many(c, language, &missing)?);
+        known.extend(find_many(c, source, &missing)?);
     }
     let number = |name: &&str| known.get(name).copied();
     let ids: Option<Vec<PackageId>> = names.iter().map(number).collect();
@@ -32,12 +37,10 @@ pub fn upsert_many(c: &mut dyn Conn, language: Language, names: &[&str]) -> Resu
 
 fn find_many<'a>(
     c: &mut dyn Conn,
-    language: Language,
+    source: SourceId,
     names: &[&'a str],
 ) -> Result<HashMap<&'a str, PackageId>, DbError> {
-    const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
-    let params: Vec<Vec<Value>> =
-        names.iter().map(|name| vec![language.as_str().into(), (*name).into()]).collect();
+    let params: Vec<Vec<Value>> = names.iter().map(|name| vec![source.into(), (*name).into()]).collect();
     let mut found = HashMap::with_capacity(names.len());
     for (name, rows) in names.iter().zip(c.query_many(FIND, &params)?) {
         if let Some(row) = rows.first() {
@@ -47,22 +50,18 @@ fn find_many<'a>(
     Ok(found)
 }
 
-/// Returns the id of a name, exactly as written.
-pub fn by_name(c: &mut dyn Conn, language: Language, name: &str) -> Result<Option<PackageId>, DbError> {
-    const FIND: &str = "SELECT id FROM package WHERE language = $1 AND name = $2";
-    let rows = c.query(FIND, &[language.as_str().into(), name.into()])?;
+/// Returns the id of a name in the language of a source, exactly as written.
+pub fn by_name(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Option<PackageId>, DbError> {
+    let rows = c.query(FIND, &[source.into(), name.into()])?;
     rows.first().map(|row| row.int(0).map(PackageId)).transpose()
 }
 
-/// Returns the id and spelling of every name that is equal except for case.
-pub fn by_fold(
-    c: &mut dyn Conn,
-    language: Language,
-    name: &str,
-) -> Result<Vec<(PackageId, String)>, DbError> {
+/// Returns the id and spelling of every name in the language of a source that is equal except for case.
+pub fn by_fold(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Vec<(PackageId, String)>, DbError> {
     // Sorted here: with ORDER BY, SQLite would use an index for the order and scan every package of the language.
-    const FIND: &str = "SELECT id, name FROM package WHERE language = $1 AND fold = $2";
-    let rows = c.query(FIND, &[language.as_str().into(), name.to_lowercase().into()])?;
+    const BY_FOLD: &str = "SELECT id, name FROM package \
+        WHERE language = (SELECT language FROM source WHERE id = $1) AND fold = $2";
+    let rows = c.query(BY_FOLD, &[source.into(), name.to_lowercase().into()])?;
     let twins = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
     let mut twins: Vec<(PackageId, String)> = twins.collect::<Result<_, DbError>>()?;
     twins.sort_unstable_by(|a, b| a.1.cmp(&b.1));

@@ -46,10 +46,11 @@ pub fn of_versions(
     versions: &[(String, String)],
 ) -> Result<Vec<ReleaseId>, DbError> {
     const OF: &str = "SELECT r.id FROM package p JOIN release r ON r.package_id = p.id \
-        WHERE p.language = 'r' AND p.name = $1 AND r.version = $2 AND r.origin_id = $3";
+        WHERE p.language = (SELECT s.language FROM source s WHERE s.id = $1) \
+        AND p.name = $2 AND r.version = $3 AND r.origin_id = $1";
     let params: Vec<Vec<Value>> = versions
         .iter()
-        .map(|(name, version)| vec![name.as_str().into(), version.as_str().into(), origin.into()])
+        .map(|(name, version)| vec![origin.into(), name.as_str().into(), version.as_str().into()])
         .collect();
     let rows = c.query_many(OF, &params)?;
     rows.iter().flatten().map(|row| Ok(ReleaseId(row.int(0)?))).collect()

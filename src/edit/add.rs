@@ -12,7 +12,6 @@ use crate::db::{self, Conn, DbError};
 use crate::model::change::{Counts, NewFile, NewRelease};
 use crate::model::digest::Sha256;
 use crate::model::ids::{PackageId, ReleaseId, Seq, TreeId, TxId};
-use crate::model::language::Language;
 use crate::model::source::Supply;
 use crate::model::time::Timestamp;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
@@ -156,14 +155,14 @@ impl PackagePlan {
         pending: Seq,
         name: &str,
     ) -> Result<PackagePlan, DbError> {
-        let id = db::package::by_name(c, Language::R, name)?;
+        let id = db::package::by_name(c, work.source.id, name)?;
         let mut alive = match id {
             Some(id) => db::life::current_of(c, work.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };
         alive.sort_by_key(|life| life.key.release);
         if alive.is_empty() {
-            for (_, twin) in db::package::by_fold(c, Language::R, name)? {
+            for (_, twin) in db::package::by_fold(c, work.source.id, name)? {
                 if twin != name {
                     tracing::warn!(package = name, twin, "another package's name differs only in case");
                 }

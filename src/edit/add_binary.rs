@@ -11,7 +11,6 @@ use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::ids::{PackageId, ReleaseId, TreeId, TxId};
-use crate::model::language::Language;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform};
 use crate::serve::binary_rows::target;
@@ -219,7 +218,7 @@ impl AddBinaryTransaction {
         let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
             return Ok(None);
         };
-        let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, self.source.id, package)? else { return Ok(None) };
         let alive = db::life::current_of(c, self.source_tree, head, id)?;
         Ok(alive.iter().find(|life| life.version == *version).map(|life| (id, life.key.release)))
     }

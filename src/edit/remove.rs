@@ -9,7 +9,6 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
-use crate::model::language::Language;
 use crate::publish::edit::{EditPlan, apply_edit, publish_step};
 use crate::serve::{RepoError, find};
 use crate::state::State;
@@ -57,7 +56,7 @@ impl RemoveTransaction {
     }
 
     fn plan(&self, c: &mut dyn Conn, pending: Seq) -> Result<EditResult<EditPlan<Vec<String>>>, DbError> {
-        let mut alive = match db::package::by_name(c, Language::R, &self.package)? {
+        let mut alive = match db::package::by_name(c, self.origin, &self.package)? {
             Some(id) => db::life::current_of(c, self.tree, Seq(pending.0 - 1), id)?,
             None => Vec::new(),
         };

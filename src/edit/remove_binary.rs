@@ -9,7 +9,6 @@ use crate::db::tx::TxKind;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId, TreeId};
-use crate::model::language::Language;
 use crate::publish::edit::{ClaimedTrees, apply_edit};
 use crate::r::platform::{Arch, Platform, Target};
 use crate::serve::binary_selector::runs_on;
@@ -122,7 +121,7 @@ impl RemoveBinaryTransaction {
         let Some(head) = db::tree::get(c, self.source_tree)?.and_then(|tree| tree.head) else {
             return Ok(None);
         };
-        let Some(id) = db::package::by_name(c, Language::R, &self.package)? else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, self.source.0, &self.package)? else { return Ok(None) };
         let alive = db::life::current_of(c, self.source_tree, head, id)?;
         Ok(alive.iter().find(|life| life.version == self.version).map(|life| (id, life.key.release)))
     }

@@ -10,6 +10,9 @@ pub enum Language {
 }
 
 impl Language {
+    /// Every language.
+    pub const ALL: [Language; 2] = [Language::R, Language::Python];
+
     /// Returns the word stored in the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -8,7 +8,6 @@ use crate::db::tx::Publish;
 use crate::db::{Conn, DbError, tree};
 use crate::model::change::{Change, Counts};
 use crate::model::ids::{RepoId, Seq, SourceId, TreeId, TxId};
-use crate::model::language::Language;
 use crate::state::State;
 
 use super::transaction::CHUNK;
@@ -99,7 +98,7 @@ pub fn publish_step<T, E>(
             return Ok(unchanged.map(|plan| (None, plan.result)));
         }
     };
-    let target = ImportTarget { tree, pending, origin: source, language: Language::R };
+    let target = ImportTarget { tree, pending, origin: source };
     for chunk in changes.chunks(CHUNK) {
         import::apply(c, &target, chunk)?;
     }

@@ -8,7 +8,6 @@ use crate::db::file::FileState;
 use crate::db::{self, Conn, DbError};
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId};
-use crate::model::language::Language;
 use crate::model::point::Point;
 use crate::model::time::Timestamp;
 use crate::r::layout::PackageFile;
@@ -55,7 +54,7 @@ pub fn target(distribution: &Distribution) -> Target {
 pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let source = find::source(&state.catalog.get(), source)?.id;
     let (lists, package) = (lists(state, &[source]), package.to_owned());
-    Ok(state.db.read(move |c| rows(c, &lists, &package)).await?)
+    Ok(state.db.read(move |c| rows(c, source, &lists, &package)).await?)
 }
 
 /// Like [`in_source`], for the source that owns the package at a point.
@@ -67,12 +66,12 @@ pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<Binar
     let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());
     let found = state.db.read(move |c| {
         let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-        let Some(id) = db::package::by_name(c, Language::R, &name)? else { return Ok(None) };
+        let Some(id) = db::package::by_name(c, tree.source, &name)? else { return Ok(None) };
         if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
             return Ok(None);
         }
         let of: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
-        rows(c, &of, &name).map(Some)
+        rows(c, tree.source, &of, &name).map(Some)
     });
     let shown: String = package.chars().take(128).collect();
     let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
@@ -88,8 +87,13 @@ fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {
 /// The published head of a binary list.
 type BinaryListHead = (SourceId, TreeId, Seq);
 
-fn rows(c: &mut dyn Conn, lists: &[BinaryListHead], package: &str) -> Result<Vec<BinaryRow>, DbError> {
-    let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(Vec::new()) };
+fn rows(
+    c: &mut dyn Conn,
+    source: SourceId,
+    lists: &[BinaryListHead],
+    package: &str,
+) -> Result<Vec<BinaryRow>, DbError> {
+    let Some(id) = db::package::by_name(c, source, package)? else { return Ok(Vec::new()) };
     let mut rows = Vec::new();
     for (_, tree, seq) in lists {
         let binaries = db::binary::of_package(c, *tree, *seq, id)?;

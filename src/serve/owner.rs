@@ -6,7 +6,6 @@
 
 use crate::db::{self, Conn, DbError};
 use crate::model::change::LifeState;
-use crate::model::language::Language;
 use crate::model::point::PointTree;
 
 /// The tree of a point that owns `package`; `None` when none has it. A single tree is returned unchecked.
@@ -18,7 +17,9 @@ pub(super) fn owner(
     if let [only] = trees {
         return Ok(Some(*only));
     }
-    let Some(id) = db::package::by_name(c, Language::R, package)? else { return Ok(None) };
+    // The sources of a repository have one language.
+    let Some(first) = trees.first() else { return Ok(None) };
+    let Some(id) = db::package::by_name(c, first.source, package)? else { return Ok(None) };
     let mut archive = None;
     for tree in trees {
         match db::life::presence(c, tree.tree, tree.seq, id)? {

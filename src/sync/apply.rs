@@ -8,7 +8,6 @@ use crate::db::upstream::{self, StoredValidators};
 use crate::db::{Conn, DbError};
 use crate::model::change::Counts;
 use crate::model::ids::{SourceId, TreeId, TxId};
-use crate::model::language::Language;
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{CHUNK, Transaction};
 
@@ -38,7 +37,7 @@ impl SyncTransaction<'_> {
         publish.counts += plan.counts;
         publish.published_from = [publish.published_from, plan.published_from].into_iter().flatten().min();
         publish.published_to = publish.published_to.max(plan.published_to);
-        let target = ImportTarget { tree, pending, origin: self.source, language: Language::R };
+        let target = ImportTarget { tree, pending, origin: self.source };
         let apply = move |c: &mut dyn Conn, chunk: &[_]| import::apply(c, &target, chunk).map(drop);
         Ok(self.transaction.write("writing releases", plan.changes, CHUNK, apply).await?)
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rstudio_pm::db::{backfill as backfill_rows, backfill_write, import, life, tree};
 use rstudio_pm::model::change::LifeState;
 use rstudio_pm::model::ids::{Seq, SourceId};
-use rstudio_pm::model::language::Language;
 
 use super::on_both;
 use crate::support::cran_history::{CranHistory, DAY, EVENING, backfill, backfill_request, day, state};
@@ -137,7 +136,7 @@ on_both! {
             let first = found.first.expect("synced");
             let known = life::current_of(c, found.id, first, rstudio_pm::model::ids::PackageId(1))?;
             let target =
-                import::ImportTarget { tree: found.id, pending: first, origin: SourceId::CRAN, language: Language::R };
+                import::ImportTarget { tree: found.id, pending: first, origin: SourceId::CRAN };
             let release_history = backfill_write::ReleaseHistory {
                 release: backfill_write::PastRelease::Known {
                     package: known[0].key.package,

@@ -8,7 +8,6 @@ use rstudio_pm::db::{binary, clock, life, package, tree, tx};
 use rstudio_pm::model::change::Counts;
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
-use rstudio_pm::model::language::Language;
 
 use super::{INDEX, gz, index, on_both, small_mirror};
 use crate::support::binary_server::TREE;
@@ -172,11 +171,11 @@ on_both! {
                 repo_steps: Vec::new(),
             })
         }).await.expect("removed");
-        let id = server.read(|c| package::by_name(c, Language::R, "p0")).await.expect("known");
+        let id = server.read(|c| package::by_name(c, SourceId::CRAN, "p0")).await.expect("known");
         let of = |seq| server.read(move |c| binary::of_package(c, tree, seq, id));
         assert_eq!(of(head).await[0].removed_at, Some(removed.at), "the time of the removal is known in the step before it");
         assert_eq!(of(head.next()).await[0].removed_at, Some(removed.at));
-        let other = server.read(|c| package::by_name(c, Language::R, "p1")).await.expect("known");
+        let other = server.read(|c| package::by_name(c, SourceId::CRAN, "p1")).await.expect("known");
         let other = server.read(move |c| binary::of_package(c, tree, head.next(), other)).await;
         assert_eq!(other[0].removed_at, None);
     }

@@ -3,7 +3,6 @@
 use rstudio_pm::db::{import, tree};
 use rstudio_pm::model::change::{Change, LifeState, NewFile, NewRelease};
 use rstudio_pm::model::ids::SourceId;
-use rstudio_pm::model::language::Language;
 use rstudio_pm::model::source::SourceKind;
 
 use super::{INDEX, gz, index, on_both, small_mirror};
@@ -15,8 +14,7 @@ async fn partial_import(server: &SyncBackend, packages: usize) {
     let write = server.state.db.write(move |c| {
         let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
         let pending = tree::begin(c, found.id, 7)?;
-        let target =
-            import::ImportTarget { tree: found.id, pending, origin: SourceId::CRAN, language: Language::R };
+        let target = import::ImportTarget { tree: found.id, pending, origin: SourceId::CRAN };
         let introduce = |n: usize| Change::Introduce {
             release: NewRelease {
                 package: format!("p{n}"),

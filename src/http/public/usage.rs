@@ -37,7 +37,7 @@ pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDown
 }
 
 fn language(text: &str) -> Result<Language, Failure> {
-    [Language::R, Language::Python]
+    Language::ALL
         .into_iter()
         .find(|language| language.as_str().eq_ignore_ascii_case(text))
         .ok_or_else(|| Failure::bad_request("the parameter _sourceType must be r or python"))

@@ -7,7 +7,6 @@ use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::CurrentLife;
 use crate::db::{self, DbError};
 use crate::model::change::LifeState;
-use crate::model::language::Language;
 use crate::model::point::{Point, PointTree};
 use crate::model::repository::RepoKind;
 use crate::r::bioconductor::{Component, Part, Version};
@@ -113,9 +112,11 @@ async fn lives_in(
     let (trees, name) = (point.trees.clone(), package.to_owned());
     let lives_by_tree = state.db.read(move |c| {
         let owner = owner::owner(c, &trees, &name)?;
-        let Some(id) = db::package::by_name(c, Language::R, &name)? else {
-            return Ok((None, Vec::new()));
+        let id = match trees.first() {
+            Some(first) => db::package::by_name(c, first.source, &name)?,
+            None => None,
         };
+        let Some(id) = id else { return Ok((None, Vec::new())) };
         let mut lives_by_tree = Vec::with_capacity(trees.len());
         for tree in &trees {
             let lives = db::life::current_of(c, tree.tree, tree.seq, id)?;

@@ -17,7 +17,6 @@ use crate::db::{Conn, DbError, step, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::{ClaimError, Lease};
 use crate::model::ids::{SourceId, TxId};
-use crate::model::language::Language;
 use crate::model::time::Day;
 use crate::publish::transaction::{self, Rows, Transaction};
 use crate::state::State;
@@ -221,7 +220,7 @@ impl BackfillRun<'_> {
     ) -> Result<(TxId, TxId), SyncError> {
         let BackfillPublish { source: origin, tree, first: pending, .. } = publish;
         let mut work = Transaction::before_first(self.state, lease, self.report, tree).await?;
-        let target = ImportTarget { tree, pending, origin, language: Language::R };
+        let target = ImportTarget { tree, pending, origin };
         let apply = move |c: &mut dyn Conn, chunk: &[_]| backfill_write::write(c, &target, chunk);
         if let Err(error) = work.write("writing old releases", releases, CHUNK, apply).await {
             work.roll_back().await;

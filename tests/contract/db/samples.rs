@@ -7,7 +7,6 @@ use rstudio_pm::db::tx::TxKind;
 use rstudio_pm::db::{Conn, DbError, clock, life, tree};
 use rstudio_pm::model::change::{Change, Counts, LifeKey, LifeState, NewFile, NewRelease};
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
-use rstudio_pm::model::language::Language;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 
 /// CRAN's tree.
@@ -44,7 +43,7 @@ pub(crate) fn introduce(package: &str, version: &str, state: LifeState) -> Chang
 
 /// The import target of a tree.
 pub(crate) fn target(tree: TreeId, pending: Seq) -> ImportTarget {
-    ImportTarget { tree, pending, origin: SourceId::CRAN, language: Language::R }
+    ImportTarget { tree, pending, origin: SourceId::CRAN }
 }
 
 /// A publish of trees.

@@ -8,7 +8,6 @@ use rstudio_pm::db::{
 use rstudio_pm::model::change::{Change, LifeState};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{PackageId, RepoId, SourceId};
-use rstudio_pm::model::language::Language;
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -149,22 +148,22 @@ fn a_refusal_is_returned_with_its_type(db: &mut TestDb) {
 }
 
 fn packages_keep_their_ids(db: &mut TestDb) {
-    let first = db.write(|c| package::upsert_many(c, Language::R, &["b", "a", "b", "A"]));
+    let first = db.write(|c| package::upsert_many(c, SourceId::CRAN, &["b", "a", "b", "A"]));
     assert_eq!(first[0], first[2]);
-    let second = db.write(|c| package::upsert_many(c, Language::R, &["A", "new", "b"]));
+    let second = db.write(|c| package::upsert_many(c, SourceId::CRAN, &["A", "new", "b"]));
     assert_eq!((second[0], second[2]), (first[3], first[0]));
-    let python = db.write(|c| package::upsert_many(c, Language::Python, &["a"]));
+    let python = db.write(|c| package::upsert_many(c, SourceId::PYPI, &["a"]));
     assert_ne!(python[0], first[1]);
-    let found = db.read(|c| package::by_fold(c, Language::R, "a"));
+    let found = db.read(|c| package::by_fold(c, SourceId::CRAN, "a"));
     assert_eq!(found, [(first[3], "A".to_owned()), (first[1], "a".to_owned())]);
-    assert_eq!(db.read(|c| package::by_name(c, Language::R, "B")), None);
+    assert_eq!(db.read(|c| package::by_name(c, SourceId::CRAN, "B")), None);
     let many: Vec<String> = (0..1500).map(|n| format!("p{n}")).collect();
     let numbers = db.write(move |c| {
-        package::upsert_many(c, Language::R, &many.iter().map(String::as_str).collect::<Vec<_>>())
+        package::upsert_many(c, SourceId::CRAN, &many.iter().map(String::as_str).collect::<Vec<_>>())
     });
     assert_eq!(numbers.iter().collect::<std::collections::HashSet<_>>().len(), 1500);
     assert!(
-        numbers.contains(&db.read(|c| package::by_name(c, Language::R, "p1499")).expect("it was created"))
+        numbers.contains(&db.read(|c| package::by_name(c, SourceId::CRAN, "p1499")).expect("it was created"))
     );
     let block = db.write(|c| ids::reserve(c, ids::Sequence::Package, 10));
     assert!(numbers.iter().all(|n: &PackageId| n.0 < block), "blocks do not overlap");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::file::FileState;
 use super::{Conn, DbError, Value, ids, package};
-use crate::model::change::{Change, LifeState, NewRelease};
+use crate::model::change::{Change, LifeState, NewFile, NewRelease};
 use crate::model::ids::{FileId, PackageId, ReleaseId, Seq, SourceId, TreeId};
 
 /// The target of changes.
@@ -25,8 +25,8 @@ pub struct NewReleaseIds {
     pub package: PackageId,
     /// The release.
     pub release: ReleaseId,
-    /// Its file.
-    pub file: FileId,
+    /// Its first file; the others have the next ids.
+    pub first_file: FileId,
 }
 
 const RELEASE: [&str; 6] = ["id", "origin_id", "package_id", "version", "revision", "published_at"];
@@ -94,18 +94,19 @@ pub(super) fn insert_releases(
         });
     }
     let packages = package::upsert_many(c, to.origin, &names)?;
-    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
-    let releases = ids::reserve(c, ids::Sequence::Release, count)?;
-    let files = ids::reserve(c, ids::Sequence::File, count)?;
+    let files: usize = new.iter().map(|release| release.files.len()).sum();
+    let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    let releases = ids::reserve(c, ids::Sequence::Release, count(new.len()))?;
+    let mut next_file = ids::reserve(c, ids::Sequence::File, count(files))?;
 
     let mut introduced = Vec::with_capacity(new.len());
-    let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+    let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(files));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for (number, release) in (0..).zip(new) {
         let known = NewReleaseIds {
             package: packages[places[release.package.as_str()]],
             release: ReleaseId(releases + number),
-            file: FileId(files + number),
+            first_file: FileId(next_file),
         };
         introduced.push(known);
         release_rows.push(vec![
@@ -123,7 +124,10 @@ pub(super) fn insert_releases(
             let description = release.description.as_deref().unwrap_or_default();
             detail_rows.push(vec![known.release.into(), description.into(), Value::opt_text(release.readme)]);
         }
-        file_rows.push(file_row(known, release));
+        for file in &release.files {
+            file_rows.push(file_row(FileId(next_file), known.release, file));
+            next_file += 1;
+        }
     }
     c.batch_insert("release", &RELEASE, &release_rows)?;
     c.batch_insert("record", &RECORD, &record_rows)?;
@@ -132,12 +136,11 @@ pub(super) fn insert_releases(
     Ok(introduced)
 }
 
-fn file_row(known: NewReleaseIds, release: &NewRelease) -> Vec<Value> {
-    let file = &release.file;
+fn file_row(id: FileId, release: ReleaseId, file: &NewFile) -> Vec<Value> {
     let state = if file.stored { FileState::Stored } else { FileState::Known };
     vec![
-        known.file.into(),
-        known.release.into(),
+        id.into(),
+        release.into(),
         "source".into(),
         "".into(),
         0.into(),

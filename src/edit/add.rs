@@ -254,14 +254,14 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
         stanza: Some(staged.stanza.clone()),
         description: Some(staged.description.clone()),
         readme: staged.readme.map(|(sha256, _)| sha256),
-        file: NewFile {
+        files: vec![NewFile {
             name: format!("{}_{}.tar.gz", upload.package, upload.version),
             locator: String::new(),
             size: i64::try_from(upload.size).ok(),
             md5: Some(staged.md5),
             sha256: Some(upload.sha256),
             stored: true,
-        },
+        }],
     })
 }
 

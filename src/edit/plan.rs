@@ -147,7 +147,7 @@ mod tests {
             stanza: None,
             description: None,
             readme: None,
-            file,
+            files: vec![file],
         }))
     }
 

@@ -42,11 +42,11 @@ pub struct NewRelease {
     pub description: Option<Vec<u8>>,
     /// SHA-256 of the README kept in storage.
     pub readme: Option<Sha256>,
-    /// Its file.
-    pub file: NewFile,
+    /// Its files. A release of an R package has one, the source package.
+    pub files: Vec<NewFile>,
 }
 
-/// The file of a new release.
+/// A file of a new release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
     /// The file's name in URLs: `{package}_{version}.tar.gz`.

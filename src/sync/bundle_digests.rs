@@ -12,13 +12,15 @@ use crate::model::ids::SourceId;
 use crate::publish::transaction::CHUNK;
 use crate::upstream::origin::mirror_view::{MirrorView, Object};
 
-/// Sets the digests of the releases that a plan introduces.
+/// Sets the digests of the files that a plan introduces.
 pub(super) fn set_in_plan(plan: &mut Plan, shown: &MirrorView) {
     for change in &mut plan.changes {
         let Change::Introduce { release, .. } = change else { continue };
-        if let Some(object) = shown.file(&release.file.locator) {
-            release.file.sha256 = Some(object.sha256);
-            release.file.md5 = Some(object.md5);
+        for file in &mut release.files {
+            if let Some(object) = shown.file(&file.locator) {
+                file.sha256 = Some(object.sha256);
+                file.md5 = Some(object.md5);
+            }
         }
     }
 }

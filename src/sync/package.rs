@@ -186,14 +186,14 @@ impl<'a> PackageComparison<'a> {
             stanza: want.stanza.map(<[u8]>::to_vec),
             description: None,
             readme: None,
-            file: NewFile {
+            files: vec![NewFile {
                 name: want.file.clone(),
                 locator: want.locator.clone(),
                 size: want.size,
                 md5: want.md5,
                 sha256: None,
                 stored: false,
-            },
+            }],
         };
         Change::Introduce { release, state: want.state, path: want.path.to_owned() }
     }

@@ -24,14 +24,14 @@ async fn partial_import(server: &SyncBackend, packages: usize) {
                 stanza: Some(format!("Package: p{n}\nVersion: 1.0").into_bytes()),
                 description: None,
                 readme: None,
-                file: NewFile {
+                files: vec![NewFile {
                     name: format!("p{n}_1.0.tar.gz"),
                     locator: format!("p{n}_1.0.tar.gz"),
                     size: None,
                     md5: None,
                     sha256: None,
                     stored: false,
-                },
+                }],
             },
             state: LifeState::Listed,
             path: String::new(),

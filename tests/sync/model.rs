@@ -122,14 +122,15 @@ impl Tables {
                         *known.version == *release.version && known.revision == release.revision
                     };
                     assert!(!package.releases.iter().any(twin), "the database would refuse {release:?}");
+                    let [file] = release.files.as_slice() else { panic!("not one file: {release:?}") };
                     package.releases.push(ExistingRelease {
                         id: ReleaseId(id),
                         version: release.version.clone().into_boxed_str(),
                         revision: release.revision,
                         published_at: release.published_at,
-                        size: release.file.size,
-                        md5: release.file.md5,
-                        sha256: release.file.sha256,
+                        size: file.size,
+                        md5: file.md5,
+                        sha256: file.sha256,
                         variant: 0,
                         lives: Vec::new(),
                     });

@@ -137,14 +137,14 @@ impl ReleaseTimeline<'_> {
                 stanza,
                 description: None,
                 readme: None,
-                file: NewFile {
+                files: vec![NewFile {
                     name: self.file.file.clone(),
                     locator,
                     size: i64::try_from(self.file.size).ok(),
                     md5: None,
                     sha256: None,
                     stored: false,
-                },
+                }],
             }),
         };
         ReleaseHistory { release, lives }

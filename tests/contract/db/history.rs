@@ -2,8 +2,8 @@
 
 use rstudio_pm::db::life::{self, ListedName};
 use rstudio_pm::db::{DbError, clock, file, import, tree};
-use rstudio_pm::model::change::{Change, LifeState};
-use rstudio_pm::model::ids::Seq;
+use rstudio_pm::model::change::{Change, LifeState, NewFile};
+use rstudio_pm::model::ids::{ReleaseId, Seq};
 use rstudio_pm::model::time::Timestamp;
 
 use super::samples::{CRAN, NEW_YEAR, answers, change, introduce, keys, publish_of, release, target};
@@ -16,6 +16,7 @@ both! {
     only_open_lives_are_closed
     the_same_version_with_other_bytes_is_a_revision
     an_existing_release_is_refused
+    a_release_may_have_several_files
     names_have_one_order_and_are_found_by_a_part
     a_second_record_has_a_path
     facts_that_are_recorded_later_do_not_change_an_index
@@ -141,6 +142,33 @@ fn an_existing_release_is_refused(db: &mut TestDb) {
     assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
 }
 
+fn a_release_may_have_several_files(db: &mut TestDb) {
+    let mut several = release("a", "1.0");
+    let other = NewFile { name: "a-1.0.whl".into(), ..several.files[0].clone() };
+    several.files.push(other);
+    let known = db.write(move |c| {
+        let several =
+            Change::Introduce { release: several.clone(), state: LifeState::Listed, path: String::new() };
+        change(c, CRAN, NEW_YEAR, &[several, introduce("b", "1.0", LifeState::Listed)])
+    });
+    let [a, b] = known.0[..] else { panic!("two releases: {known:?}") };
+    let rows = db.read(|c| {
+        let rows = c.query("SELECT id, release_id, name FROM file ORDER BY id", &[])?;
+        rows.into_iter()
+            .map(|mut row| Ok((row.int(0)?, row.int(1)?, row.text(2)?)))
+            .collect::<Result<Vec<_>, DbError>>()
+    });
+    let file = |id: i64, release: ReleaseId, name: &str| (id, release.0, name.to_owned());
+    assert_eq!(
+        rows,
+        [
+            file(a.first_file.0, a.release, "a_1.0.tar.gz"),
+            file(a.first_file.0 + 1, a.release, "a-1.0.whl"),
+            file(b.first_file.0, b.release, "b_1.0.tar.gz"),
+        ]
+    );
+}
+
 fn names_have_one_order_and_are_found_by_a_part(db: &mut TestDb) {
     let all = ["b", "A3", "a_x", "abc", "ABC", "Zoo", "a.b", "data.table", "ä"];
     db.write(move |c| change(c, CRAN, NEW_YEAR, &all.map(|n| introduce(n, "1", LifeState::Listed))));
@@ -189,7 +217,7 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
         file::update(
             c,
             &[file::FetchedFacts {
-                file: known.file,
+                file: known.first_file,
                 sha256: Some(digest),
                 size: None,
                 state: stored,
@@ -204,7 +232,7 @@ fn facts_that_are_recorded_later_do_not_change_an_index(db: &mut TestDb) {
         (Some(digest), Some(1000), file::FileState::Stored)
     );
     let same = db.read(move |c| file::by_sha256(c, digest));
-    assert_eq!(same.iter().map(|f| f.file).collect::<Vec<_>>(), [known.file]);
+    assert_eq!(same.iter().map(|f| f.file).collect::<Vec<_>>(), [known.first_file]);
 }
 
 fn history_can_be_prepended_without_changing_later_answers(db: &mut TestDb) {

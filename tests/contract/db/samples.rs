@@ -32,7 +32,7 @@ pub(crate) fn release(package: &str, version: &str) -> NewRelease {
         stanza: Some(format!("Package: {package}\nVersion: {version}\n").into_bytes()),
         description: None,
         readme: None,
-        file,
+        files: vec![file],
     }
 }
 

@@ -190,7 +190,7 @@ fn a_blob_is_deleted_only_if_nothing_refers_to_it(db: &mut TestDb) {
     assert_eq!(unreferenced(db, 1), [digest(1)]);
     assert!(unreferenced(db, 0).is_empty(), "too young");
     let facts = move |state| file::FetchedFacts {
-        file: known.file,
+        file: known.first_file,
         sha256: Some(digest(1)),
         size: Some(5),
         state,

@@ -12,7 +12,7 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api` → `model`; `bundle`, `advisory` → `model`, `r` |
+//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api`, `config` → `model`; `bundle`, `advisory` → `model`, `r` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which rooms a room may use. A room that is not in the table fails the test.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("config", &[]),
+    ("config", &["model"]),
     ("r", &["model"]),
     ("bundle", &["model", "r"]),
     ("api", &["model"]),

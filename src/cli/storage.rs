@@ -12,7 +12,7 @@ use crate::api::job::Job;
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage,
 };
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 
 /// `rspm storage …`
 #[derive(Debug, Subcommand)]

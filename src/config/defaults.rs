@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::lookup::plain_default;
 use super::rows::SECTIONS;
-use super::storage::StorageClass;
 use super::table::{Effect, Section, SubName};
+use crate::model::storage_class::StorageClass;
 
 /// Returns the whole file. Prose begins with `; `, a property with `;` alone, so that a program can uncomment it.
 #[must_use]

@@ -3,8 +3,9 @@
 use super::address::{self, UrlPurpose};
 use super::problem::NoticeCategory;
 use super::reader::Reader;
-use super::storage::{ClassLocation, DirectoryLocation, S3Location, StorageClass};
+use super::storage::{ClassLocation, DirectoryLocation, S3Location};
 use super::value;
+use crate::model::storage_class::StorageClass;
 
 /// Returns the location of every class, in the order of [`StorageClass::ALL`].
 pub(super) fn read(reader: &mut Reader<'_>) -> [ClassLocation; 9] {

@@ -40,7 +40,7 @@ pub(super) fn plain_default(property: &Property, class: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::spelling::nearest;
-    use crate::config::storage::StorageClass;
+    use crate::model::storage_class::StorageClass;
 
     fn all() -> impl Iterator<Item = (&'static Section, &'static Property)> {
         SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |property| (section, property)))

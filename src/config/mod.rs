@@ -3,7 +3,7 @@
 //! Three steps: [`written`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
 //! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`] and [`credentials`];
-//! uses no other room.
+//! uses only `model`.
 
 pub mod address;
 pub mod binaries;
@@ -59,7 +59,7 @@ pub use proxy::Proxy;
 pub use reload::{Change, Reload, reload};
 pub use requirements::Requirements;
 pub use server::{AccessLogFormat, Secret, Server};
-pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageClass, StorageConfig};
+pub use storage::{ClassLocation, DirectoryLocation, S3Location, StorageConfig};
 pub use validate::{parse, salvage};
 pub use value::{Listen, LogDestination};
 pub use vulnerabilities::Vulnerabilities;

@@ -2,59 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The nine classes of variable data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StorageClass {
-    /// Computed artefacts.
-    Cache,
-    /// Output of builds.
-    Launcher,
-    /// Aggregated usage data.
-    Metrics,
-    /// Packages of local and git sources, and READMEs.
-    Packages,
-    /// Binaries (ready-built packages).
-    Binaries,
-    /// Packages fetched from the CRAN mirror.
-    Cran,
-    /// Packages fetched from the Bioconductor mirror.
-    Bioconductor,
-    /// Files fetched from PyPI.
-    Pypi,
-    /// Rendered indexes of closed snapshots; never evicted.
-    Persistent,
-}
-
-impl StorageClass {
-    /// All nine.
-    pub const ALL: [StorageClass; 9] = [
-        StorageClass::Cache,
-        StorageClass::Launcher,
-        StorageClass::Metrics,
-        StorageClass::Packages,
-        StorageClass::Binaries,
-        StorageClass::Cran,
-        StorageClass::Bioconductor,
-        StorageClass::Pypi,
-        StorageClass::Persistent,
-    ];
-
-    /// Returns the name in the gcfg, in the tables, and of the default directory.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            StorageClass::Cache => "cache",
-            StorageClass::Launcher => "launcher",
-            StorageClass::Metrics => "metrics",
-            StorageClass::Packages => "packages",
-            StorageClass::Binaries => "binaries",
-            StorageClass::Cran => "cran",
-            StorageClass::Bioconductor => "bioconductor",
-            StorageClass::Pypi => "pypi",
-            StorageClass::Persistent => "persistent",
-        }
-    }
-}
+use crate::model::storage_class::StorageClass;
 
 /// The location of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]

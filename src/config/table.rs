@@ -7,8 +7,8 @@
 use super::address::{self, UrlPurpose};
 use super::binaries;
 use super::spelling::{did_you_mean, nearest};
-use super::storage::StorageClass;
 use super::value;
+use crate::model::storage_class::StorageClass;
 
 /// A section of the file.
 #[derive(Debug)]

@@ -99,8 +99,9 @@ mod tests {
     use super::*;
     use crate::config::{
         AccessLogFormat, ClassLocation, Listen, LogDestination, LogFormat, LogLevel, MinimumTls,
-        NoticeCategory, Provider, S3Location, StorageClass,
+        NoticeCategory, Provider, S3Location,
     };
+    use crate::model::storage_class::StorageClass;
     use proptest::prelude::*;
 
     fn good(text: &str) -> Loaded {

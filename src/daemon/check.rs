@@ -15,10 +15,11 @@ use super::pid_file::user_name;
 use super::{bind, clock, files, owners, privileges, report, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
-    RESTART_COMMAND, StorageClass, Verdict, checks,
+    RESTART_COMMAND, Verdict, checks,
 };
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
+use crate::model::storage_class::StorageClass;
 use crate::storage::{Storage, kernel_file_system};
 use crate::sync::directories::{Report, examine};
 use crate::upstream::Upstream;

@@ -1,7 +1,8 @@
 //! Finds storage classes that do not belong to the configured database; creates and changes nothing.
 
-use crate::config::{ClassLocation, Config, StorageClass};
+use crate::config::{ClassLocation, Config};
 use crate::db::{DatabaseState, Db};
+use crate::model::storage_class::StorageClass;
 use crate::storage::{Key, Marker, Owner, Storage, StorageError};
 use crate::upkeep::ownership::{self, MarkerComparison};
 

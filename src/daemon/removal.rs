@@ -9,9 +9,9 @@ use percent_encoding::percent_decode_str;
 
 use super::configuration;
 use crate::config::{
-    self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, StorageClass,
-    without_userinfo,
+    self, ClassLocation, Config, ConfigError, LogDestination, Provider, S3Location, without_userinfo,
 };
+use crate::model::storage_class::StorageClass;
 use crate::storage::Key;
 
 /// Directories that the scripts of the distribution packages remove.

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClassLocation, Config, Listen, LogDestination, StorageClass};
+use crate::config::{ClassLocation, Config, Listen, LogDestination};
+use crate::model::storage_class::StorageClass;
 
 /// The service unit.
 const SERVICE: &str = "rstudio-pm.service";

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use sha2::Digest;
 
-use crate::config::StorageClass;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Spool, StorageError};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::durability::PendingWrite;
-use crate::config::StorageClass;
 use crate::fetch::Fetches;
 use crate::model::digest::{Md5, Sha256};
+use crate::model::storage_class::StorageClass;
 use crate::model::time::{SECOND, Timestamp};
 use crate::r::binary::TargetSystem;
 use crate::r::platform::Arch;

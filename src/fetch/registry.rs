@@ -17,11 +17,11 @@ use super::mismatch_hook::MismatchHook;
 use super::overflow::{Overflow, OverflowMemory};
 use super::verify::{ExpectedFile, PackageForm};
 use super::{Fetch, FetchError, FetchLimits, Progress, Subscriber, task};
-use crate::config::StorageClass;
 use crate::db::file::FileState;
 use crate::db::life::ReleaseFile;
 use crate::model::ids::FileId;
 use crate::model::point::PointTree;
+use crate::model::storage_class::StorageClass;
 use crate::state::State;
 use crate::upstream::UpstreamError;
 
@@ -64,7 +64,7 @@ impl FetchRequest {
         };
         // A file that was stored before returns to the class in its row.
         let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
-        let kept = kept.and_then(|kept| StorageClass::ALL.into_iter().find(|class| class.as_str() == kept));
+        let kept = kept.and_then(StorageClass::parse);
         let is_lost = kept.is_some();
         FetchRequest { file: found.file, candidates, expected, class: kept.unwrap_or(class), is_lost, tree }
     }

@@ -8,9 +8,9 @@ use super::spool::CompleteFile;
 use super::task::{FetchTask, blocking};
 use super::verify::{ExpectedFile, PackageForm};
 use super::{Delivery, FetchError};
-use crate::config::StorageClass;
 use crate::db;
 use crate::db::file::FileState;
+use crate::model::storage_class::StorageClass;
 use crate::storage::{Key, StorageError};
 
 /// The largest binary that is checked in memory when it cannot be stored, in bytes.
@@ -26,7 +26,7 @@ pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
     let stored = task.fetches.state.db.read(move |c| db::file::stored(c, file)).await;
     // A database error is reported when the row is written.
     let Some((class, digest)) = stored.ok().flatten() else { return false };
-    let Some(class) = class_of(&class) else { return false };
+    let Some(class) = StorageClass::parse(&class) else { return false };
     task.complete(Delivery::Stored(Key::Package(class, digest)));
     true
 }
@@ -77,7 +77,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     let _landing = crew.blob_lock.read().await;
     let known = match crew.state.db.read(move |c| db::blob::get(c, digest)).await {
         // One digest is one blob, whichever source provided it first.
-        Ok(known) => known.and_then(|blob| class_of(&blob.class)),
+        Ok(known) => known.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
             tracing::error!(%error, "could not store a fetched package: the database failed");
             task.complete(Delivery::SentOnly);
@@ -151,8 +151,4 @@ fn whole_file<'a>(
 
 fn unreadable(promise: &ExpectedFile, error: &io::Error) -> FetchError {
     FetchError::Storage(format!("could not read the spool of {} again: {error}", promise.name))
-}
-
-fn class_of(name: &str) -> Option<StorageClass> {
-    StorageClass::ALL.into_iter().find(|class| class.as_str() == name)
 }

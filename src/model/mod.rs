@@ -11,4 +11,5 @@ pub mod point;
 pub mod repository;
 pub mod snapshot;
 pub mod source;
+pub mod storage_class;
 pub mod time;

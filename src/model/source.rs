@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::language::Language;
+use super::storage_class::StorageClass;
 
 /// The kinds of source, spelt as `rspm create source --type` spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +44,8 @@ struct Properties {
     label: &'static str,
     /// The language of its packages.
     language: Language,
+    /// The storage class of its packages, except for binaries.
+    storage_class: StorageClass,
     supply: Supply,
 }
 
@@ -76,20 +79,23 @@ impl SourceKind {
     ];
 
     fn properties(self) -> Properties {
+        use Language::{Python, R};
+        use StorageClass::{Bioconductor, Cran, Packages, Pypi};
         const PLANNED: Supply = Supply::Unsupported { is_built_in: false };
-        let (name, label, language, supply) = match self {
-            SourceKind::Cran => ("cran", "CRAN", Language::R, Supply::Mirror),
-            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", Language::R, PLANNED),
-            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", Language::R, PLANNED),
-            SourceKind::Bioconductor => ("bioconductor", "Bioconductor", Language::R, Supply::Mirror),
-            SourceKind::Local => ("local", "Local", Language::R, Supply::Uploads),
-            SourceKind::Git => ("git", "Git", Language::R, PLANNED),
-            SourceKind::Pypi => ("pypi", "PyPI", Language::Python, Supply::Unsupported { is_built_in: true }),
-            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Language::Python, PLANNED),
-            SourceKind::LocalPython => ("local-python", "Local Python", Language::Python, PLANNED),
-            SourceKind::GitPython => ("git-python", "Git Python", Language::Python, PLANNED),
+        const UNSUPPORTED: Supply = Supply::Unsupported { is_built_in: true };
+        let (name, label, language, storage_class, supply) = match self {
+            SourceKind::Cran => ("cran", "CRAN", R, Cran, Supply::Mirror),
+            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, PLANNED),
+            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, PLANNED),
+            SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
+            SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
+            SourceKind::Git => ("git", "Git", R, Packages, PLANNED),
+            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED),
+            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, PLANNED),
+            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, PLANNED),
+            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, PLANNED),
         };
-        Properties { name, label, language, supply }
+        Properties { name, label, language, storage_class, supply }
     }
 
     /// Returns the word used by the command line and the tables.
@@ -108,6 +114,12 @@ impl SourceKind {
     #[must_use]
     pub fn language(self) -> Language {
         self.properties().language
+    }
+
+    /// Returns the storage class of its packages, except for binaries.
+    #[must_use]
+    pub fn storage_class(self) -> StorageClass {
+        self.properties().storage_class
     }
 
     /// Returns how packages get into a source of this kind.

@@ -216,8 +216,7 @@ async fn read_stored(
 
 fn join_fetch(repositories: &Repositories, located: &Located) -> Result<Subscriber, RepoError> {
     if !upstream::may_be_fetched(&repositories.state, located) {
-        let missing = format!("{}, which has no upstream,", located.name);
-        return Err(RepoError::Storage(StorageError::NotFound(missing)));
+        return Err(upstream::no_upstream(located));
     }
     let (places, class, expected) = upstream::candidates(&repositories.state, located)?;
     let ticket = || FetchRequest::new(&located.row, expected, places, class, located.tree);

@@ -7,7 +7,6 @@ use super::readmes::README_LIMIT;
 use super::{RepoError, Repositories, archive_details, find, listing, owner, point, readmes, upstream};
 use crate::catalog::resolve::today;
 use crate::catalog::{Catalog, Repository, Source};
-use crate::config::StorageClass;
 use crate::db::file::FileState;
 use crate::db::life::ReleaseFile;
 use crate::db::tx::Tx;
@@ -16,6 +15,7 @@ use crate::model::change::LifeState;
 use crate::model::digest::Sha256;
 use crate::model::ids::{ReleaseId, SourceId, TreeId};
 use crate::model::point::{Point, PointTree};
+use crate::model::storage_class::StorageClass;
 use crate::model::time::{Day, Timestamp};
 use crate::state::State;
 use crate::storage::Key;
@@ -241,7 +241,7 @@ fn detail(
 
 /// The archive of a mirrored file that is in storage.
 fn unread_archive(file: &ReleaseFile) -> Option<UnreadArchive> {
-    let class = StorageClass::ALL.into_iter().find(|class| Some(class.as_str()) == file.class.as_deref())?;
+    let class = file.class.as_deref().and_then(StorageClass::parse)?;
     match class {
         // Uploaded packages were read when they were added.
         StorageClass::Packages => None,

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::RepoError;
-use crate::config::StorageClass;
 use crate::db;
 use crate::db::discovered_binary::DiscoveredBinary;
 use crate::db::file::FileState;
@@ -15,6 +14,7 @@ use crate::model::change::LifeState;
 use crate::model::digest::{Md5, Sha256};
 use crate::model::ids::{FileId, PackageId, ReleaseId, SourceId};
 use crate::model::point::PointTree;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::r::platform::Platform;
 use crate::storage::Key;
@@ -156,7 +156,7 @@ impl Located {
     /// The key of the stored object; `None` when the row says that it is not stored.
     pub(super) fn key(&self) -> Option<Key> {
         let class = self.row.class.as_deref()?;
-        let class = StorageClass::ALL.into_iter().find(|c| c.as_str() == class)?;
+        let class = StorageClass::parse(class)?;
         self.sha256.filter(|_| self.stored).map(|digest| Key::Package(class, digest))
     }
 }

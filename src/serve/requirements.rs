@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::archive_details::UnreadArchive;
 use super::dependency_graph::DependencyGraph;
 use super::{RepoError, Repositories, archive_details, dependency_graph};
-use crate::config::{Platforms, StorageClass};
+use crate::config::Platforms;
 use crate::db::detail;
 use crate::model::point::{Point, PointTree};
+use crate::model::storage_class::StorageClass;
 use crate::r::sysreqs::{MatchedRule, OsRelease, Rules};
 use crate::storage::Key;
 
@@ -81,7 +82,7 @@ async fn read_stored_archives(
 }
 
 fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
-    let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == stored.class)?;
+    let class = StorageClass::parse(&stored.class)?;
     let size = u64::try_from(stored.size).ok()?;
     Some(UnreadArchive { release: stored.release, key: Key::Package(class, stored.sha256), size })
 }

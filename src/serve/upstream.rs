@@ -4,13 +4,19 @@ use super::RepoError;
 use super::located::Located;
 use crate::bundle::Product;
 use crate::catalog::Tree;
-use crate::config::StorageClass;
 use crate::fetch::PackageForm;
 use crate::fetch::candidates::{self, MirrorPath};
 use crate::model::ids::SourceId;
 use crate::model::source::Supply;
+use crate::model::storage_class::StorageClass;
 use crate::r::bioconductor;
 use crate::state::State;
+use crate::storage::StorageError;
+
+/// The error for a file that is neither in storage nor on a mirror.
+pub(super) fn no_upstream(located: &Located) -> RepoError {
+    RepoError::Storage(StorageError::NotFound(format!("{}, which has no upstream,", located.name)))
+}
 
 /// Whether a file can be fetched, for the first time or again.
 pub(super) fn may_be_fetched(state: &State, located: &Located) -> bool {
@@ -36,20 +42,22 @@ pub(super) fn candidates(
         let path = mirror.object(product, sha256, &located.name)?;
         Some(MirrorPath { mirror, path })
     };
+    let catalog = state.catalog.get();
     Ok(match &located.platform {
         None => {
-            let (root, url, class, product) =
-                match state.catalog.get().tree(located.tree.tree).and_then(Tree::part) {
-                    Some(part) => {
-                        let root = &config.bioconductor.url;
-                        let product = Product::Bioconductor(part.version.to_string());
-                        (root, bioconductor::part_url(root, part), StorageClass::Bioconductor, product)
-                    }
-                    None => (&config.cran.url, config.cran.url.clone(), StorageClass::Cran, Product::Cran),
-                };
+            let source = catalog.source_by_id(located.source()).ok_or_else(|| no_upstream(located))?;
+            let (root, url, product) = match catalog.tree(located.tree.tree).and_then(Tree::part) {
+                Some(part) => {
+                    let root = &config.bioconductor.url;
+                    let product = Product::Bioconductor(part.version.to_string());
+                    (root, bioconductor::part_url(root, part), product)
+                }
+                None => (&config.cran.url, config.cran.url.clone(), Product::Cran),
+            };
             let mirror = upstream.mirror(&url).map_err(away)?;
             let places = candidates::of_source(&mirror, &located.row, &located.package);
-            (candidates::with_object(places, object(root, &product)), class, PackageForm::Source)
+            let places = candidates::with_object(places, object(root, &product));
+            (places, source.kind.storage_class(), PackageForm::Source)
         }
         Some(platform) => {
             let locator = &located.row.locator;

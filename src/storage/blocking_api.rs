@@ -3,7 +3,7 @@
 
 use super::disk::Disk;
 use super::{Backend, IfExists, Key, Spool, Storage, StorageError};
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 
 impl Storage {
     /// Like [`Storage::spool`], after [`Storage::may_store`]. Blocks.

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::StorageError;
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 
 /// Device and inode number of a directory.
 type Id = (u64, u64);

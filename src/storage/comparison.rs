@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::condition::COMPARISON;
 use super::disk::Disk;
 use super::{Backend, Ownership, Storage, StorageError, blocking};
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 
 impl Storage {
     /// Waits until all classes should be compared with the database, because a directory was replaced.

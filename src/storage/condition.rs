@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::recent_changes::RecentChanges;
 use super::{Key, Storage, StorageError};
-use crate::config::StorageClass;
 use crate::model::identity::Identity;
+use crate::model::storage_class::StorageClass;
 
 /// How long a store operation waits for a comparison with the database.
 pub(super) const COMPARISON: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@ use super::{
     Area, Blob, FoundObject, IfExists, Key, ListedObject, Owner, Spool, StorageError, chunks, clamp_range,
     memory_cache, spool,
 };
-use crate::config::StorageClass;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};

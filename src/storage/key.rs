@@ -1,7 +1,7 @@
 //! Names of stored objects: [`Key`] with class, path and media type, and [`Owner`], the marker of a class.
 
-use crate::config::StorageClass;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use std::fmt;
 
 /// The name of a stored object.

@@ -28,7 +28,8 @@ pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 pub use trash::{GRACE, GracePeriod, day_of};
 
-use crate::config::{ClassLocation, StorageClass, StorageConfig};
+use crate::config::{ClassLocation, StorageConfig};
+use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use disk::Disk;
 use futures_util::StreamExt;

@@ -3,9 +3,8 @@
 use super::disk::{Disk, SPOOL_DIRECTORY};
 use super::s3::S3;
 use super::{Spool, StorageError, Unusable};
-use crate::config::{
-    ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageClass, StorageConfig,
-};
+use crate::config::{ClassLocation, DirectoryLocation, RESTART_COMMAND, S3Location, StorageConfig};
+use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use nix::sys::statfs::{
     BPF_FS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, DEVPTS_SUPER_MAGIC,

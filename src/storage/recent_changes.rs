@@ -55,8 +55,8 @@ impl RecentChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StorageClass;
     use crate::model::digest::Sha256;
+    use crate::model::storage_class::StorageClass;
 
     #[test]
     fn a_scan_keeps_what_changed_after_its_begin() {

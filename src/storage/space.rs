@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::statvfs;
 
 use super::{Storage, probe};
-use crate::config::{ClassLocation, StorageClass, StorageConfig};
+use crate::config::{ClassLocation, StorageConfig};
 use crate::metrics;
+use crate::model::storage_class::StorageClass;
 
 /// Interval between checks of the file systems, which cost one system call each.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Objects out of service: moves them to the trash or the damaged area of their class, restores and deletes them.
 
 use super::{Area, Backend, Key, Marker, MarkerContent, Owner, Storage, StorageError, blocking};
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a removed object can be restored.

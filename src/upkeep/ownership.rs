@@ -7,10 +7,10 @@
 use futures_util::future::join_all;
 
 use super::{Upkeep, damaged, unmarked};
-use crate::config::StorageClass;
 use crate::db;
 use crate::db::storage_class::StorageClassRow;
 use crate::model::identity::Identity;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Marker, MarkerContent, Ownership};

@@ -1,7 +1,7 @@
 //! Which rows of the database refer to which stored objects.
 
-use crate::config::StorageClass;
 use crate::db;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
@@ -36,8 +36,7 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
 
 /// The object key of a blob's row.
 pub(super) fn object_key(shelf: &str, sha256: crate::model::digest::Sha256) -> Option<Key> {
-    let class = StorageClass::ALL.into_iter().find(|class| class.as_str() == shelf);
-    match class {
+    match StorageClass::parse(shelf) {
         Some(class) => Some(Key::Package(class, sha256)),
         None => (Key::Readme(sha256).directory() == shelf).then_some(Key::Readme(sha256)),
     }

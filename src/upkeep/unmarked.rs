@@ -2,10 +2,10 @@
 //! mounted.
 
 use super::references::{is_referenced, object_key};
-use crate::config::StorageClass;
 use crate::db;
 use crate::db::storage_class::StorageClassRow;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::state::State;

@@ -8,12 +8,12 @@ use sha2::Digest;
 
 use super::summary::UsageError;
 use super::{Inner, Usage, aggregate, day_number};
-use crate::config::StorageClass;
 use crate::db::Db;
 use crate::db::download::{self, Aggregate};
 use crate::db::{clock, sweep};
 use crate::jobs::schedule::{Schedule, ScheduleStatus, sleep_until};
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::PendingSweep;
 use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};

@@ -1,6 +1,7 @@
 //! Existing configurations of administrators are read without errors and without unknown names.
 
-use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, StorageClass, parse};
+use rstudio_pm::config::{ClassLocation, Loaded, NoticeCategory, parse};
+use rstudio_pm::model::storage_class::StorageClass;
 
 /// Parses `text`; fails on an error or an unknown name.
 fn clean(text: &str) -> Loaded {

@@ -1,6 +1,6 @@
 //! `[Storage]` and `[FileStorage "class"]`: a test for each class that moves it and checks where its files are.
 
-use rstudio_pm::config::StorageClass;
+use rstudio_pm::model::storage_class::StorageClass;
 
 use super::property_s3::{builder, lines};
 use crate::support::s3;

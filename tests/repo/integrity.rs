@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rstudio_pm::config::StorageClass;
 use rstudio_pm::edit::{AddStatus, OnExisting};
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::located::OpenFile;
 use rstudio_pm::serve::r::document::RDocument;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::model::time::{SECOND, Timestamp};
 use rstudio_pm::serve::{self, RepoError};
 use rstudio_pm::storage::{Area, Key, StorageError, day_of};

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use rstudio_pm::config::StorageClass;
 use rstudio_pm::db;
 use rstudio_pm::edit::{self, OnExisting};
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::serve::RepoError;
 use rstudio_pm::storage::{Area, Key, Ownership};
 use rstudio_pm::upkeep;

@@ -1,7 +1,8 @@
 //! Storage for tests: a configuration for all nine classes, and bytes to store.
 
-use rstudio_pm::config::{ClassLocation, DirectoryLocation, StorageClass, StorageConfig};
+use rstudio_pm::config::{ClassLocation, DirectoryLocation, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::storage::{Blob, Content, StorageError};
 use sha2::Digest;
 use std::path::Path;

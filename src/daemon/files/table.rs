@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClassLocation, Config, LogDestination, Provider, StorageClass};
+use crate::config::{ClassLocation, Config, LogDestination, Provider};
 use crate::daemon::sockets;
 use crate::db::sqlite_dir;
+use crate::model::storage_class::StorageClass;
 
 /// The rule for one kind of path.
 #[derive(Debug)]

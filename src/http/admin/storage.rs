@@ -10,11 +10,11 @@ use super::job::wire;
 use crate::api::storage::{
     AdoptedStorage, Storage, StorageOwner, StorageSelection, StorageState, SweepStorage, WaitingSweep,
 };
-use crate::config::StorageClass;
 use crate::db;
 use crate::http::error::Failure;
 use crate::http::response;
 use crate::jobs::Started;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::storage::{GRACE, Ownership};

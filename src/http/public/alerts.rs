@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::api::public::alert::Alert;
-use crate::config::StorageClass;
 use crate::db::{self, DbError};
 use crate::http::app::App;
 use crate::http::error::Failure;
 use crate::jobs::{Job, JobState};
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::storage::condition::Warning;

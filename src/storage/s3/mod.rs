@@ -9,8 +9,9 @@ use super::{
     Area, Blob, Content, FoundObject, Key, ListedObject, Owner, Spool, StorageError, clamp_range,
     memory_cache, spool,
 };
-use crate::config::{S3Location, StorageClass};
+use crate::config::S3Location;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
 use futures_util::stream::BoxStream;

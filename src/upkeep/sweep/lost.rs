@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::objects::ClassScan;
 use super::{PAGE, SweepRun};
-use crate::config::{Provider, StorageClass};
+use crate::config::Provider;
 use crate::db;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::state::State;

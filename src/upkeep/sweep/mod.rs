@@ -9,9 +9,9 @@ pub mod trash;
 use std::time::{Duration, SystemTime};
 
 use super::references::SWEPT_CLASSES;
-use crate::config::StorageClass;
 use crate::db;
 use crate::jobs::lease::Lease;
+use crate::model::storage_class::StorageClass;
 use crate::model::time::Timestamp;
 use crate::serve::RepoError;
 use crate::state::State;

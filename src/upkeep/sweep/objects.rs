@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use super::pages::Pages;
 use super::{PAGE, SweepResult, SweepRun, rows_before};
-use crate::config::StorageClass;
 use crate::db;
 use crate::model::digest::Sha256;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Area, Key, ListedObject};

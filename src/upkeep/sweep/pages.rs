@@ -1,8 +1,8 @@
 //! Lists the objects of a class page by page.
 
 use super::PAGE;
-use crate::config::StorageClass;
 use crate::jobs::lease::Lease;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Area, Key, ListedObject};

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::pages::Pages;
 use super::{SweepResult, SweepRun};
-use crate::config::StorageClass;
+use crate::model::storage_class::StorageClass;
 use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Area;

@@ -1,8 +1,8 @@
 //! Damaged files are never served completely and never stored.
 
-use rstudio_pm::config::StorageClass;
 use rstudio_pm::fetch::FetchLimits;
 use rstudio_pm::model::identity::Identity;
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::serve;
 use rstudio_pm::storage::Ownership;
 use rstudio_pm::upkeep;
@@ -124,7 +124,7 @@ async fn a_lost_object_is_fetched_and_stored_again() {
     fixture.get(&small).await.expect("the file");
     fixture.wait_stored(&small).await;
     let sha256 = fixture.locate(&small).await.unwrap().sha256.expect("known");
-    let key = rstudio_pm::storage::Key::Package(rstudio_pm::config::StorageClass::Cran, sha256);
+    let key = rstudio_pm::storage::Key::Package(rstudio_pm::model::storage_class::StorageClass::Cran, sha256);
     fixture.backend.state.storage.delete(&key).await.expect("deleted");
     assert!(fixture.get(&small).await.expect("from the mirror") == small.bytes);
     while fixture.backend.state.storage.size(&key).await.unwrap().is_none() {

@@ -3,8 +3,9 @@
 use crate::support::faulty_s3::{Fault, FaultyProxy};
 use crate::support::s3;
 use crate::support::storage::{bytes, read};
-use rstudio_pm::config::{S3Location, StorageClass, StorageConfig};
+use rstudio_pm::config::{S3Location, StorageConfig};
 use rstudio_pm::model::digest::Sha256;
+use rstudio_pm::model::storage_class::StorageClass;
 use rstudio_pm::storage::{Key, Storage, StorageError};
 use std::time::{Duration, Instant};
 

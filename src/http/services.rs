@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::{Request, Response};
 
+use super::admin::{self, AdminRequest};
 use super::base_url::RequestHead;
 use super::body::Body;
 use super::handler::Service;
@@ -14,7 +15,7 @@ use super::request_log::{self, Arrival};
 use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
-use super::{admin, dispatch, host_header};
+use super::{dispatch, host_header};
 
 /// The service on the network: everything but the admin API.
 #[derive(Clone)]
@@ -64,7 +65,8 @@ impl Service for AdminService {
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(&path)),
             Ok((Route::Admin(route), query)) => {
-                admin::answer(&self.0, peer, request, &path, route, &query).await
+                let request = AdminRequest { peer, request, path, route, query };
+                admin::answer(&self.0, request).await
             }
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {

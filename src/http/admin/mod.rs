@@ -40,20 +40,46 @@ use crate::http::request_body::Incoming;
 /// Segments of a path before those of the route: `/__api__/admin/v1`.
 const PREFIX_SEGMENTS: usize = 3;
 
-/// Handles an admin request; `path` is the one of the target without the prefix of `Server.Address`.
-pub(super) async fn answer(
-    switch: &Switch,
-    peer: Peer,
-    request: Request<Incoming>,
-    path: &str,
-    route: AdminRoute,
-    query: &Query,
-) -> Response<Body> {
+/// An admin request.
+pub(super) struct AdminRequest {
+    pub(super) peer: Peer,
+    pub(super) request: Request<Incoming>,
+    /// The path of the target without the prefix of `Server.Address`.
+    pub(super) path: String,
+    pub(super) route: AdminRoute,
+    pub(super) query: Query,
+}
+
+impl AdminRequest {
+    fn writes(&self) -> bool {
+        !matches!(*self.request.method(), Method::GET | Method::HEAD)
+    }
+}
+
+/// Handles an admin request. A change has a task of its own, which continues when the client disconnects: after the
+/// commit its result must still be installed and logged.
+pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<Body> {
+    if !request.writes() {
+        return respond(switch, request).await;
+    }
+    let switch = switch.clone();
+    match tokio::spawn(async move { respond(&switch, request).await }).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => refused(Failure::unavailable("the server is shutting down", 5)),
+    }
+}
+
+fn refused(failure: Failure) -> Response<Body> {
+    response::failure(&failure.for_administrator(), ErrorFormat::Json)
+}
+
+async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
+    let writes = request.writes();
+    let AdminRequest { peer, request, path, route, query } = request;
     let (Parts { method, .. }, body) = request.into_parts();
-    let writes = method != Method::GET && method != Method::HEAD;
     let actor = Actor(if writes { user_of(peer).await } else { String::new() });
     let named = actor.0.clone();
-    let refused = |failure: Failure| response::failure(&failure.for_administrator(), ErrorFormat::Json);
     let response = match route {
         // Must not hold the app meanwhile: going offline waits until it is released.
         AdminRoute::Control(route) => match route {
@@ -63,7 +89,7 @@ pub(super) async fn answer(
         AdminRoute::Data(route) => match switch.app() {
             Some(app) => {
                 let answered = match route {
-                    Ok(route) => dispatch(&route, Call { app: &app, query, actor, body }).await,
+                    Ok(route) => dispatch(&route, Call { app: &app, query: &query, actor, body }).await,
                     Err(failure) => Err(failure),
                 };
                 let mut response = answered.unwrap_or_else(refused);
@@ -74,7 +100,7 @@ pub(super) async fn answer(
         },
     };
     if writes {
-        let segments = target::segments(&method, path, usize::MAX).unwrap_or_default();
+        let segments = target::segments(&method, &path, usize::MAX).unwrap_or_default();
         let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
         tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
     }

@@ -1,16 +1,18 @@
 //! Reads DESCRIPTION and README from stored archives of mirrors, when the details of a package are requested. Uploaded
 //! packages are read when they are added.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sha2::Digest;
 
 use super::Repositories;
 use crate::db::detail::{self, ReleaseDescription};
-use crate::db::{self, blob};
+use crate::db::{DbError, blob};
 use crate::model::digest::Sha256;
 use crate::model::ids::ReleaseId;
-use crate::r::archive::{self, Limits};
-use crate::storage::Key;
+use crate::r::archive::{self, ArchiveError, Limits};
+use crate::storage::{Key, StorageError};
 
 /// The largest archive that is read, in bytes: the client waits for it.
 const LARGEST: u64 = 32 << 20;
@@ -38,33 +40,52 @@ struct ArchiveDetails {
     readme: Option<(Sha256, Bytes)>,
 }
 
+/// Why no details were read from an archive.
+#[derive(Debug, thiserror::Error)]
+enum DetailsError {
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
 /// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
-/// is better than none.
-pub(super) async fn read_once(repositories: &Repositories, closed: UnreadArchive) -> bool {
+/// is better than none. An archive that could not be read from storage is read again at the next request.
+pub(super) async fn read_once(repositories: &Arc<Repositories>, closed: UnreadArchive) -> bool {
     if closed.size > LARGEST || repositories.archives_read.get(&closed.release).is_some() {
         return false;
     }
+    // In a separate task: a client that disconnects must not cancel it between its steps.
+    let repositories = Arc::clone(repositories);
+    let task = tokio::spawn(async move { read_alone(&repositories, closed).await });
+    task.await.unwrap_or(false)
+}
+
+async fn read_alone(repositories: &Repositories, closed: UnreadArchive) -> bool {
     // One at a time: each occupies a processor for a while.
     let _one = repositories.archive_lock.lock().await;
     if repositories.archives_read.get(&closed.release).is_some() {
         return false;
     }
-    repositories.archives_read.insert(closed.release, ());
-    match store(repositories, closed).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::info!(release = %closed.release, error, "could not read the details of a package from its archive");
-            false
-        }
+    let stored = store(repositories, closed).await;
+    if matches!(stored, Ok(()) | Err(DetailsError::Archive(_))) {
+        repositories.archives_read.insert(closed.release, ());
     }
+    stored
+        .inspect_err(|error| {
+            tracing::info!(release = %closed.release, %error, "could not read the details of a package from its archive");
+        })
+        .is_ok()
 }
 
-async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(), String> {
+async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(), DetailsError> {
     let state = &repositories.state;
-    let bytes = state.storage.whole(&closed.key).await.map_err(|error| error.to_string())?;
+    let bytes = state.storage.whole(&closed.key).await?;
     let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
     let ArchiveDetails { description, system_requirements, readme } =
-        read.map_err(|error| error.to_string())??;
+        read.map_err(|error| StorageError::Other(error.to_string()))??;
     // Keeps the clean-up from removing the README's blob before its row is written.
     let _landing = repositories.fetches.blob_lock.read().await;
     let blob_row = match readme {
@@ -72,14 +93,14 @@ async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(),
         Some((sha256, text)) => {
             let size = i64::try_from(text.len()).unwrap_or(i64::MAX);
             let key = Key::Readme(sha256);
-            state.storage.put(&key, text).await.map_err(|error| error.to_string())?;
+            state.storage.put(&key, text).await?;
             let class = key.directory().to_owned();
             Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
         }
     };
     let more = system_requirements.is_some();
     let row = ReleaseDescription { release: closed.release, description, system_requirements };
-    let written: Result<(), db::DbError> = state
+    state
         .db
         .write(move |c| {
             if let Some(blob_row) = &blob_row {
@@ -87,17 +108,16 @@ async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(),
             }
             detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
         })
-        .await;
-    written.map_err(|error| error.to_string())?;
+        .await?;
     if more {
         state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
     Ok(())
 }
 
-fn read(bytes: &Bytes) -> Result<ArchiveDetails, String> {
+fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {
     let limits = Limits { inflated: INFLATED, ..Limits::default() };
-    let read = archive::read(&bytes[..], None, limits).map_err(|error| error.to_string())?;
+    let read = archive::read(&bytes[..], None, limits)?;
     let readme = read.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
     let system_requirements = read.description.non_empty("SystemRequirements").map(str::to_owned);
     Ok(ArchiveDetails { description: read.description_raw, system_requirements, readme })

@@ -1,6 +1,7 @@
 //! Details of single packages and sources for the public API and `rspm`, as plain values. Lists: [`super::listing`].
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::archive_details::UnreadArchive;
 use super::readmes::README_LIMIT;
@@ -76,7 +77,7 @@ pub struct SourceInfo {
 /// # Errors
 /// [`RepoError::NotFound`].
 pub async fn package(
-    repositories: &Repositories,
+    repositories: &Arc<Repositories>,
     point: &Point,
     name: &str,
     version: Option<&str>,

@@ -32,7 +32,7 @@ pub struct Requirements {
 /// # Errors
 /// [`RepoError::Unsupported`], [`RepoError::NoRules`], those of the database.
 pub async fn of_point(
-    repositories: &Repositories,
+    repositories: &Arc<Repositories>,
     point: &Point,
     distribution: &str,
     release: &str,
@@ -57,7 +57,7 @@ pub async fn of_point(
 
 /// Reads the stored archives of these packages; returns true when more is known now.
 async fn read_stored_archives(
-    repositories: &Repositories,
+    repositories: &Arc<Repositories>,
     point: &Point,
     names: &HashSet<&str>,
 ) -> Result<bool, RepoError> {

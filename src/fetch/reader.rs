@@ -1,14 +1,13 @@
 //! Streams the released bytes of a fetch to a client.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 
 use super::{Fetch, FetchError, Subscriber};
-use crate::storage;
+use crate::storage::{self, ReadRequest};
 
 /// A range that begins at most this far beyond the written bytes is waited for.
 const NEAR: u64 = 1 << 20;
@@ -60,11 +59,8 @@ async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, 
     let (start, end) = (range.start, end.min(current.spooled));
     let gone = || FetchError::Storage("the spool of a fetch is missing".to_owned());
     let file = fetch.spool.lock().clone().ok_or_else(gone)?;
-    let read = move || {
-        let mut piece = vec![0; usize::try_from(end - start).unwrap_or(0)];
-        file.read_exact_at(&mut piece, start).map(|()| Bytes::from(piece))
-    };
-    tokio::task::spawn_blocking(read)
+    let request = ReadRequest::new(start..end);
+    tokio::task::spawn_blocking(move || request.read(&file))
         .await
         .map_err(|_| gone())?
         .map(Some)

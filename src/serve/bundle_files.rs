@@ -16,7 +16,7 @@ use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
 use crate::state::State;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
-use crate::storage::{Content, StorageError};
+use crate::storage::{self, Content, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
@@ -105,7 +105,7 @@ pub(super) async fn open(
             .insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
         return open.map(Some);
     }
-    if identity.size <= MAX_OBJECT_SIZE {
+    if identity.size <= MAX_OBJECT_SIZE && storage::may_read_whole(identity.size) {
         let bytes = read_small(repositories, located, digest, identity, opened).await?;
         return open_range(located, &bytes, range).map(Some);
     }
@@ -113,7 +113,7 @@ pub(super) async fn open(
         repositories.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
     check_digest(located, digest, compared, &opened.path)?;
     let wanted = checked_range(located, range, identity.size)?;
-    let content = blocking(move || crate::storage::content(opened.file, &opened.path, wanted)).await?;
+    let content = blocking(move || storage::content(opened.file, &opened.path, wanted)).await?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -155,7 +155,7 @@ async fn read_small(
     }
     let (size, path) = (identity.size, opened.path.clone());
     let (bytes, found, after) = blocking(move || {
-        let bytes = crate::storage::read_whole(&opened.file, &opened.path, &(0..size))?;
+        let bytes = storage::read_whole(&opened.file, &opened.path, &(0..size))?;
         let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
         let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
         Ok((bytes, found, FileIdentity::of(&after)))

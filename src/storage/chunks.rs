@@ -98,12 +98,13 @@ pub fn chunk_size() -> usize {
 }
 
 /// Returns true if an object of `size` bytes may be read whole.
-pub(super) fn may_read_whole(size: u64) -> bool {
+#[must_use]
+pub fn may_read_whole(size: u64) -> bool {
     size <= ALWAYS_WHOLE || WHOLE_BYTES.get() < MAX_WHOLE_BYTES
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.
-struct ReadRequest {
+pub struct ReadRequest {
     range: Range<u64>,
     length: usize,
     capacity: usize,
@@ -111,7 +112,9 @@ struct ReadRequest {
 }
 
 impl ReadRequest {
-    fn new(range: Range<u64>) -> ReadRequest {
+    /// A request for the start of `range`, at most one chunk.
+    #[must_use]
+    pub fn new(range: Range<u64>) -> ReadRequest {
         let length = usize::try_from(range.end - range.start).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE);
         // A chunk of more than half a buffer uses a pooled buffer; a smaller one would waste most of it.
         let capacity = if length > CHUNK_SIZE / 2 { CHUNK_SIZE } else { length };
@@ -119,7 +122,10 @@ impl ReadRequest {
     }
 
     /// Reads the chunk. Blocking.
-    fn read(self, file: &File) -> io::Result<Bytes> {
+    ///
+    /// # Errors
+    /// The file is shorter, or cannot be read.
+    pub fn read(self, file: &File) -> io::Result<Bytes> {
         let mut piece = self.buffer();
         let start = self.range.start;
         file.read_exact_at(&mut piece[..self.length], start)?;

@@ -21,12 +21,13 @@ use crate::support::tls::Pair;
 use rstudio_pm::http::Limits;
 use rstudio_pm::http::tls::Tls;
 
-const HTTPS: &str = "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
+pub(super) const HTTPS: &str =
+    "[HTTPS]\nListen = 127.0.0.1:0\nCertificate = {dir}/server.crt\nKey = {dir}/server.key";
 /// Streams of a connection: the maximum that the server allows.
-const STREAMS: usize = 128;
+pub(super) const STREAMS: usize = 128;
 const LONG: Duration = Duration::from_secs(60);
 
-async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStream<TcpStream> {
+pub(super) async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -39,7 +40,7 @@ async fn connect(address: &str, certificate: CertificateDer<'static>) -> TlsStre
 }
 
 /// A client whose streams have this window, and a handle to change it.
-async fn client(
+pub(super) async fn client(
     stream: TlsStream<TcpStream>,
     window: u32,
 ) -> (SendRequest<Bytes>, tokio::sync::mpsc::Sender<u32>) {
@@ -58,7 +59,7 @@ async fn client(
     (sender, change)
 }
 
-fn request(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+pub(super) fn request(sender: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
     let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
     sender.send_request(request, true).unwrap().0
 }
@@ -76,7 +77,7 @@ fn large() -> Tarball {
     Tarball::new("large", "1.0").with("data/noise.txt", &text)
 }
 
-fn memory(server: &Server) -> usize {
+pub(super) fn memory(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
@@ -256,7 +257,7 @@ fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
 }
 
 /// A connection that is written to and never read.
-struct NeverRead(TlsStream<TcpStream>);
+pub(super) struct NeverRead(pub(super) TlsStream<TcpStream>);
 
 impl AsyncRead for NeverRead {
     fn poll_read(

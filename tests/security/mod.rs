@@ -3,4 +3,5 @@
 mod http2;
 mod requests;
 mod slow;
+mod unread;
 mod urls;

@@ -67,10 +67,15 @@ impl Entry {
     /// A package of about `size` incompressible bytes.
     pub(crate) fn new(package: &str, version: &str, size: usize) -> Entry {
         let mut tarball = Tarball::new(package, version);
-        // xorshift: different for each package, equal in each run.
-        let mut state = package
+        tarball.files.push(Entry::noise(&format!("{package}{version}"), size));
+        Entry { package: package.to_owned(), version: version.to_owned(), bytes: tarball.bytes() }
+    }
+
+    /// A file of `size` incompressible bytes for a package: different for each seed, equal in each run.
+    pub(crate) fn noise(seed: &str, size: usize) -> (String, Vec<u8>) {
+        // xorshift.
+        let mut state = seed
             .bytes()
-            .chain(version.bytes())
             .fold(0x9e37_79b9_7f4a_7c15_u64, |a, b| (a ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         let noise = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -78,8 +83,7 @@ impl Entry {
             state ^= state << 17;
             state.to_le_bytes()
         });
-        tarball.files.push(("data/noise".to_owned(), noise.flatten().take(size).collect()));
-        Entry { package: package.to_owned(), version: version.to_owned(), bytes: tarball.bytes() }
+        ("data/noise".to_owned(), noise.flatten().take(size).collect())
     }
 
     pub(crate) fn file(&self) -> String {

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::body::Body;
 use super::error::Failure;
@@ -21,6 +23,8 @@ struct Inner {
     limit: usize,
     address_limit: usize,
     used: Mutex<UsedBytes>,
+    /// Notified when bytes are returned.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -41,6 +45,8 @@ const RESPONSE_BYTES: usize = 64 << 20;
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
 const RESERVED: usize = 256 << 10;
+/// How long the rest of a response waits for memory.
+const LATER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Responses up to this many bytes are not counted: the head of an open stream takes more.
 const UNCOUNTED_BYTES: usize = 512;
 /// `Retry-After` in seconds.
@@ -61,6 +67,21 @@ impl ResponseBudget {
         let Some(reading) = self.0.for_address(client) else { return Ok(Reservation(None)) };
         let mut share = reading.share();
         share.resize(RESERVED).then_some(Reservation(Some(share))).ok_or_else(too_many)
+    }
+
+    /// As [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is returned; 503
+    /// after [`LATER_TIMEOUT`].
+    pub(super) async fn reserve_later(&self, client: Client) -> Result<Reservation, Failure> {
+        let reserve = async {
+            loop {
+                let freed = self.0.0.freed.notified();
+                if let Ok(reserved) = self.reserve(client) {
+                    return reserved;
+                }
+                freed.await;
+            }
+        };
+        tokio::time::timeout(LATER_TIMEOUT, reserve).await.map_err(|_| too_many())
     }
 }
 
@@ -102,7 +123,8 @@ pub(super) struct Share {
 impl MemoryBudget {
     /// A budget of `most` bytes in total and `most_each` for one address.
     pub(super) fn new(most: usize, most_each: usize) -> MemoryBudget {
-        MemoryBudget(Arc::new(Inner { limit: most, address_limit: most_each, used: Mutex::default() }))
+        let (used, freed) = (Mutex::default(), Notify::new());
+        MemoryBudget(Arc::new(Inner { limit: most, address_limit: most_each, used, freed }))
     }
 
     /// The budget for the requests of a client; `None` is no limit.
@@ -148,6 +170,10 @@ impl Share {
         }
         used.set(*address, each + bytes);
         used.total = total + bytes;
+        drop(used);
+        if bytes < self.bytes {
+            budget.0.freed.notify_waiters();
+        }
         self.bytes = bytes;
         true
     }
@@ -183,6 +209,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[test]
     fn responses_of_a_client_are_limited_except_the_first() {
@@ -209,6 +236,18 @@ mod tests {
         drop(shared);
         let held = budget.0.0.used.lock();
         assert!(held.by_address.is_empty() && held.total == 0);
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_response_waits_for_memory() {
+        let budget = ResponseBudget(MemoryBudget::new(600 << 10, 600 << 10));
+        let client = Client::Address("192.0.2.1".parse().unwrap());
+        let mut others: Vec<_> = (0..2).map(|_| budget.reserve(client).expect("free")).collect();
+        assert!(budget.reserve(client).is_err());
+        let mut rest = Box::pin(budget.reserve_later(client));
+        assert!(rest.as_mut().now_or_never().is_none());
+        others.pop();
+        assert!(rest.await.is_ok());
     }
 
     #[test]

@@ -95,9 +95,11 @@ pub(super) async fn read(
                 }),
             }
         }
-        Route::Public(route) => {
-            budgeted(app, head.peer, public::answer(app, &route, query, head, body)).await
-        }
+        // The budget of responses is not used while a client sends its request.
+        Route::Public(route) => match public::request_body(app, &parts.method, body).await {
+            Ok(body) => budgeted(app, head.peer, public::answer(app, &route, query, head, body)).await,
+            Err(failure) => Err(failure),
+        },
         Route::Admin(_) => Err(Failure::no_such_address()),
     };
     answered.unwrap_or_else(|failure| response::failure(&failure, format))

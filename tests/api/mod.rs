@@ -4,6 +4,7 @@ mod alerts;
 mod bioconductor;
 mod bioconductor_names;
 mod client_requests;
+mod disconnects;
 mod filter;
 mod packages;
 mod protocol;

@@ -18,7 +18,7 @@ use crate::api::error::Code;
 use crate::api::public::filter::{Dependencies, Details, Filter, FilterError, Filtered};
 use crate::http::app::App;
 use crate::http::body::{Body, BodyError};
-use crate::http::budget::ResponseBudget;
+use crate::http::budget::{Reservation, ResponseBudget};
 use crate::http::error::Failure;
 use crate::http::peer::{Client, Peer};
 use crate::http::response;
@@ -102,7 +102,8 @@ pub(super) async fn answer(
     if rows.specifications.len() <= CHUNK {
         return Ok(response::json_lines(Body::full(rows.next().await?.unwrap_or_default())));
     }
-    let first = rows.chunk().await?.unwrap_or_default();
+    let reserved = rows.answers.reserve(rows.client)?;
+    let first = rows.chunk(reserved).await?.unwrap_or_default();
     // The other chunks are produced once the client has read the previous ones.
     let mut body_of_answer = Body::stream(rows.stream(first), None);
     body_of_answer.attach(body);
@@ -156,9 +157,14 @@ impl PendingRows {
     }
 
     /// Produces the next chunk in the budget of responses; `None` at the end.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let reserved = self.answers.reserve(self.client)?;
+    async fn chunk(&mut self, reserved: Reservation) -> Result<Option<Bytes>, Failure> {
         self.next().await?.map(|bytes| reserved.charge_bytes(bytes)).transpose()
+    }
+
+    /// Produces the next chunk once the budget of responses has room: a response that has begun is not cut for it.
+    async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let reserved = self.answers.reserve_later(self.client).await?;
+        self.chunk(reserved).await
     }
 
     /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
@@ -166,7 +172,7 @@ impl PendingRows {
     fn stream(self, first: Bytes) -> BoxStream<'static, Result<Bytes, BodyError>> {
         let rest = stream::unfold(Some(self), |rows| async move {
             let mut rows = rows?;
-            match rows.chunk().await {
+            match rows.later_chunk().await {
                 Ok(Some(bytes)) => Some((Ok(bytes), Some(rows))),
                 Ok(None) => None,
                 Err(failure) => Some((Err(failure.phrase.into()), None)),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use lookup::{bioconductor_version, newest_point, repository, source};
@@ -54,16 +54,16 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// Timeout of a request body, ample for a megabyte.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Handles a request. Most of them take no body; a body sent to those is dropped unread.
+/// Handles a request with its body, if the route takes one.
 ///
 /// # Errors
-/// 400, 404, 408, 413, or a failure of the stores.
+/// 400, 404, or a failure of the stores.
 pub async fn answer(
     app: &App,
     route: &PublicRoute,
     query: &Query,
     head: &RequestHead<'_>,
-    body: Incoming,
+    body: Bytes,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
     Ok(match route {
@@ -159,23 +159,23 @@ pub async fn answer(
             ok(&rows.map(|tx| wire_transaction(source, tx)).collect::<Vec<_>>())
         }
         PublicRoute::MetricsPackages => ok(&usage::packages(app, query).await?),
-        PublicRoute::DescriptionSysreqs(repo) => {
-            ok(&sysreqs::of_description(app, repo, query, &read_query(app, body).await?).await?)
-        }
+        PublicRoute::DescriptionSysreqs(repo) => ok(&sysreqs::of_description(app, repo, query, &body).await?),
         PublicRoute::FilterRepo(repo) => {
-            let body = read_query(app, body).await?;
             filter::answer(app, Some(repo), json(&body)?, body, head.peer).await?
         }
-        PublicRoute::Filter => {
-            let body = read_query(app, body).await?;
-            filter::answer(app, None, json(&body)?, body, head.peer).await?
-        }
-        PublicRoute::Url => ok(&url::answer(app, &json(&read_query(app, body).await?)?, head).await?),
+        PublicRoute::Filter => filter::answer(app, None, json(&body)?, body, head.peer).await?,
+        PublicRoute::Url => ok(&url::answer(app, &json(&body)?, head).await?),
     })
 }
 
-/// Reads the query in the body of a POST.
-async fn read_query(app: &App, body: Incoming) -> Result<Bytes, Failure> {
+/// Reads the body of a POST. The other requests take none; a body sent with those is dropped unread.
+///
+/// # Errors
+/// 408, 413.
+pub async fn request_body(app: &App, method: &Method, body: Incoming) -> Result<Bytes, Failure> {
+    if method != Method::POST {
+        return Ok(Bytes::new());
+    }
     let read = read_body::read(body, MAX_BODY_BYTES, app.limits.body_timeout);
     tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(|_| Failure {
         status: StatusCode::REQUEST_TIMEOUT,

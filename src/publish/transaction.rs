@@ -29,7 +29,7 @@ pub enum Rows {
     /// A step of lists of binaries.
     Binaries,
     /// Steps below the first one of a tree.
-    History,
+    History(SourceId),
 }
 
 /// Why rows were not written.
@@ -61,7 +61,8 @@ impl<'a> Transaction<'a> {
         Transaction { state, lease, report, rows, trees: Vec::new(), changes: 0 }
     }
 
-    /// A transaction that writes below the first step of `tree`, after the rows of an interrupted one are removed.
+    /// A transaction that writes below the first step of `tree`, after the rows of an interrupted one are removed. Its
+    /// rows must be planned after this: the plan may use no release that the clean-up removes, because no tree lists it.
     ///
     /// # Errors
     /// Database errors.
@@ -69,10 +70,11 @@ impl<'a> Transaction<'a> {
         state: &'a State,
         lease: &'a Lease,
         report: &'a Reporter,
-        tree: TreeId,
+        (source, tree): (SourceId, TreeId),
     ) -> Result<Transaction<'a>, DbError> {
-        abandon(&state.db, lease, Rows::History, &[tree]).await?;
-        Ok(Transaction { trees: vec![tree], ..Transaction::new(state, lease, report, Rows::History) })
+        let rows = Rows::History(source);
+        abandon(&state.db, lease, rows, &[tree]).await?;
+        Ok(Transaction { trees: vec![tree], ..Transaction::new(state, lease, report, rows) })
     }
 
     /// Returns whether no tree is claimed.
@@ -200,7 +202,7 @@ impl<'a> Transaction<'a> {
                 Rows::Binaries => {
                     tracing::warn!(target: "sync", %error, "could not remove the binaries of a failed sync; the next sync removes them");
                 }
-                Rows::History => {
+                Rows::History(_) => {
                     tracing::warn!(target: "sync", %error, "could not remove the rows of a failed back-fill; the next one removes them");
                 }
             }
@@ -217,17 +219,15 @@ pub async fn abandon(db: &Db, lease: &Lease, rows: Rows, trees: &[TreeId]) -> Re
     for &tree in trees {
         match rows {
             Rows::Releases(_) | Rows::Binaries => lease.write(db, move |c| tree::abandon(c, tree)).await?,
-            Rows::History => abandon_history(db, lease, tree).await?,
+            Rows::History(_) => abandon_history(db, lease, tree).await?,
         }
     }
     if trees.is_empty() {
         return Ok(());
     }
     let sweep = move |c: &mut dyn Conn| match rows {
-        Rows::Releases(source) => release::sweep(c, source, LIMIT),
+        Rows::Releases(source) | Rows::History(source) => release::sweep(c, source, LIMIT),
         Rows::Binaries => binary_list::sweep(c, LIMIT),
-        // The clean-up removes releases that are no longer listed.
-        Rows::History => Ok(0),
     };
     while lease.bulk(db, sweep).await? > 0 {}
     Ok(())

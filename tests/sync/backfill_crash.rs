@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rstudio_pm::db::{backfill as backfill_rows, backfill_write, import, life, tree};
-use rstudio_pm::model::change::LifeState;
+use rstudio_pm::model::change::{LifeState, NewRelease};
 use rstudio_pm::model::ids::{Seq, SourceId};
 
 use super::on_both;
@@ -130,7 +130,7 @@ on_both! {
         cran.publish(4, &Tarball::new("alpha", "1.1"));
         cran.write(folder.path());
         let server = synced(engine, &format!("file://{}", folder.path().display())).await;
-        // Lives of a back-fill that was never published, of a known release.
+        // Lives of a back-fill that was never published, of a known release and of a new one.
         let write = server.state.db.write(|c| {
             let found = tree::of_source(c, SourceId::CRAN)?.remove(0);
             let first = found.first.expect("synced");
@@ -146,7 +146,21 @@ on_both! {
                 },
                 lives: vec![backfill_write::PastLife { state: LifeState::Listed, from: Seq(-9), to: first }],
             };
-            backfill_write::write(c, &target, &[release_history])
+            let new_release = NewRelease {
+                package: "beta".to_owned(),
+                version: "0.1".to_owned(),
+                revision: 0,
+                published_at: None,
+                stanza: None,
+                description: None,
+                readme: None,
+                files: Vec::new(),
+            };
+            let new_history = backfill_write::ReleaseHistory {
+                release: backfill_write::PastRelease::New(new_release),
+                ..release_history.clone()
+            };
+            backfill_write::write(c, &target, &[release_history, new_history])
         });
         write.await.unwrap_or_else(|e| panic!("{e}"));
         let before = history(&server).await;
@@ -154,6 +168,9 @@ on_both! {
         assert_ne!(history(&server).await, before);
         let rows = server.read(|c| c.query("SELECT from_seq FROM life WHERE from_seq < $1", &[(-1).into()])).await;
         assert!(rows.is_empty(), "{rows:?}");
+        // The clean-up would remove it while the next back-fill uses it.
+        let beta = server.read(|c| c.query("SELECT id FROM release WHERE version = $1", &["0.1".into()])).await;
+        assert!(beta.is_empty(), "{beta:?}");
         assert_eq!(state(&server, day(2)).await.expect("a state").listed(), ["alpha 1.0"]);
     }
 }

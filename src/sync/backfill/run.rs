@@ -190,6 +190,8 @@ impl BackfillRun<'_> {
         tables: &Arc<Tables>,
         lease: &Lease,
     ) -> Result<Option<BackfillSummary>, SyncError> {
+        let tree = self.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?.id;
+        let work = Transaction::before_first(self.state, lease, self.report, (SourceId::CRAN, tree)).await?;
         let past = match self.plan(tables, Purpose::Write).await? {
             PlanOutcome::Nothing(why) => return Ok(Some(BackfillSummary::Nothing(why))),
             PlanOutcome::Plan(past) => past,
@@ -207,26 +209,8 @@ impl BackfillRun<'_> {
             actor: self.request.actor.clone(),
             steps: rows.steps,
         };
-        let transactions = self.write(lease, rows.releases, publish).await?;
+        let transactions = write(work, rows.releases, publish).await?;
         Ok(Some(BackfillSummary::Published { size: past.size, transactions, left_out }))
-    }
-
-    /// Writes releases below the first step and publishes one transaction per day; returns the first and the last.
-    async fn write(
-        &self,
-        lease: &Lease,
-        releases: Vec<ReleaseHistory>,
-        publish: BackfillPublish,
-    ) -> Result<(TxId, TxId), SyncError> {
-        let BackfillPublish { source: origin, tree, first: pending, .. } = publish;
-        let mut work = Transaction::before_first(self.state, lease, self.report, tree).await?;
-        let target = ImportTarget { tree, pending, origin };
-        let apply = move |c: &mut dyn Conn, chunk: &[_]| backfill_write::write(c, &target, chunk);
-        if let Err(error) = work.write("writing old releases", releases, CHUNK, apply).await {
-            work.roll_back().await;
-            return Err(error.into());
-        }
-        Ok(work.publish_history(publish).await?)
     }
 
     async fn plan(&self, tables: &Arc<Tables>, purpose: Purpose) -> Result<PlanOutcome, SyncError> {
@@ -245,6 +229,22 @@ impl BackfillRun<'_> {
         while self.state.db.bulk(|c| backfill::delete_descriptions(c, SourceId::CRAN, FORGET)).await? > 0 {}
         Ok(())
     }
+}
+
+/// Writes releases below the first step and publishes one transaction per day; returns the first and the last.
+async fn write(
+    mut work: Transaction<'_>,
+    releases: Vec<ReleaseHistory>,
+    publish: BackfillPublish,
+) -> Result<(TxId, TxId), SyncError> {
+    let BackfillPublish { source: origin, tree, first: pending, .. } = publish;
+    let target = ImportTarget { tree, pending, origin };
+    let apply = move |c: &mut dyn Conn, chunk: &[_]| backfill_write::write(c, &target, chunk);
+    if let Err(error) = work.write("writing old releases", releases, CHUNK, apply).await {
+        work.roll_back().await;
+        return Err(error.into());
+    }
+    Ok(work.publish_history(publish).await?)
 }
 
 /// Reads the state; `None` before the first sync.
@@ -284,7 +284,7 @@ pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(),
     };
     let tree = state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await;
     let undone = match tree {
-        Ok(tree) => transaction::abandon(&state.db, &lease, Rows::History, &[tree.id]).await,
+        Ok(tree) => transaction::abandon(&state.db, &lease, Rows::History(SourceId::CRAN), &[tree.id]).await,
         Err(error) => Err(error),
     };
     lease.release(&state.db).await;

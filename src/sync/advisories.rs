@@ -89,7 +89,7 @@ fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
 }
 
 async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
-    let bytes = state.storage.whole(&Key::Advisories(sha256)).await?;
+    let bytes = STORED.read(state, &Key::Advisories(sha256)).await?;
     blocking(move || {
         let mut text = Vec::new();
         let decoder = zstd::Decoder::new(&bytes[..]).map_err(|error| error.to_string())?;

@@ -46,7 +46,7 @@ pub(super) async fn load(state: &State) {
 
 async fn load_stored(state: &State) -> Result<(), SyncError> {
     let Some(row) = state.db.read(|c| upstream::get(c, RULES)).await? else { return Ok(()) };
-    let document = state.storage.whole(&Key::Rules(row.sha256)).await?;
+    let document = STORED.read(state, &Key::Rules(row.sha256)).await?;
     let base =
         blocking(move || RuleBase::from_document(&document).map_err(|error| error.to_string())).await?;
     let rules = compile(base).await?;

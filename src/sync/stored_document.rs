@@ -1,9 +1,15 @@
 //! What system requirement rules and advisories have in common: they are fetched, stored and loaded again at the next
 //! start. A document that cannot be used is logged; one that lost half of its entries is refused.
 
+use bytes::Bytes;
+use sha2::Digest;
+
 use super::SyncError;
 use super::task::SyncTrigger;
 use crate::db::DbError;
+use crate::model::digest::Sha256;
+use crate::state::State;
+use crate::storage::Key;
 
 /// Names of one of the two for log lines and errors.
 pub(super) struct StoredDocument {
@@ -16,6 +22,19 @@ pub(super) struct StoredDocument {
 }
 
 impl StoredDocument {
+    /// Reads a document from storage.
+    ///
+    /// # Errors
+    /// Storage errors; [`SyncError::Refused`] if the bytes have another digest.
+    pub(super) async fn read(&self, state: &State, key: &Key) -> Result<Bytes, SyncError> {
+        let bytes = state.storage.whole(key).await?;
+        let found = Sha256(sha2::Sha256::digest(&bytes).into());
+        if found == *key.digest() {
+            return Ok(bytes);
+        }
+        Err(SyncError::Refused(format!("the object {} is damaged: it has the SHA-256 {found}", key.path())))
+    }
+
     /// Logs a failed load, unless the cause is that the server stops or goes offline right after its start.
     pub(super) fn log_load_error(&self, loaded: Result<(), SyncError>) {
         match loaded {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::downloader::tree;
 use crate::support::fixtures;
 use crate::support::mirror::Mirror;
 use crate::support::rules::{archive, folder};
@@ -121,9 +122,19 @@ fn rules_survive_a_restart() {
     std::fs::remove_dir_all(server.dir().join("rules")).expect("removed");
     server.restart();
     assert_eq!(needed(&server), "zlib", "from storage");
-    // A loss of the stored rules is reported and does not prevent the start.
+    // Damage and loss of the stored rules are reported and do not prevent the start.
     let directory = server.dir().join("data/persistent/sysreqs");
     assert!(directory.is_dir());
+    server.stop();
+    for file in tree(&directory).into_keys() {
+        let path = directory.join(file);
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes.push(b' ');
+        std::fs::write(&path, bytes).expect("written");
+    }
+    server.launch();
+    assert_eq!(server.get(QUERY).status, 503);
+    server.wait_for_log("is damaged");
     server.stop();
     std::fs::remove_dir_all(&directory).expect("removed");
     server.launch();

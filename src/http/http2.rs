@@ -49,7 +49,7 @@ pub(super) struct Http2<'a> {
     pub(super) connection: &'a Connection,
     pub(super) body_budget: Option<AddressBudget>,
     pub(super) send_budgets: &'a SendBudgets,
-    pub(super) accepted: Instant,
+    pub(super) opened_at: Instant,
     pub(super) peer: Peer,
 }
 
@@ -159,7 +159,7 @@ impl Http2<'_> {
             () = async {
                 self.drain.wait_for(Phase::Draining).await;
                 // GOAWAY before the first request would needlessly reject a client that connects during a stop.
-                let _ = tokio::time::timeout_at(self.accepted + self.limits.first_request_wait, streams.wait_for_first()).await;
+                let _ = tokio::time::timeout_at(self.opened_at + self.limits.first_request_wait, streams.wait_for_first()).await;
             } => {}
             () = streams.idle_for(self.limits.h2_idle_timeout) => {}
             () = self.connection.activity.close_requested() => {}

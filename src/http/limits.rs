@@ -30,7 +30,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// As `bodies`, for one client address.
     pub body_bytes_per_address: usize,
-    /// How long a closing server waits for the first request of a new connection.
+    /// How long a closing server waits for the first request of a new connection, counted from the end of its handshake.
     pub first_request_wait: Duration,
     /// Time for idle clients to see `Connection: close`, after the last request that began before the stop.
     pub linger: Duration,
@@ -58,7 +58,7 @@ impl Default for Limits {
             connections: 8192,
             body_bytes: 32 << 20,
             body_bytes_per_address: 8 << 20,
-            first_request_wait: Duration::from_millis(250),
+            first_request_wait: Duration::from_secs(2),
             linger: Duration::from_millis(500),
             quiet_wait: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(40),

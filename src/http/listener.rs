@@ -186,7 +186,7 @@ impl HttpServer {
         connection: &Connection,
         answer: A,
     ) {
-        let (limits, accepted) = (Arc::clone(&self.limits), Instant::now());
+        let limits = Arc::clone(&self.limits);
         let fd = socket.as_raw_fd();
         let timed = WriteTimeout::new(socket, limits.stall_timeout, limits.stall_bytes);
         let handshake = tokio::time::timeout(limits.handshake_timeout, tls.accept(timed));
@@ -196,6 +196,7 @@ impl HttpServer {
         };
         match result {
             Ok(Ok(stream)) => {
+                let opened_at = Instant::now();
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     let (limits, drain, rooms) = (&self.limits, &self.drain, &self.send_budgets);
@@ -206,12 +207,12 @@ impl HttpServer {
                         connection,
                         body_budget: reading,
                         send_budgets: rooms,
-                        accepted,
+                        opened_at,
                         peer,
                     };
                     http2.serve(stream, answer).await;
                 } else {
-                    self.serve_http1_on(stream, fd, accepted, peer, Some(connection), answer).await;
+                    self.serve_http1_on(stream, fd, opened_at, peer, Some(connection), answer).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -235,7 +236,7 @@ impl HttpServer {
         self,
         io: S,
         fd: RawFd,
-        accepted: Instant,
+        opened_at: Instant,
         peer: Peer,
         open: Option<&Connection>,
         answer: A,
@@ -273,7 +274,7 @@ impl HttpServer {
                 drain.wait_for(Phase::Closing).await;
                 if !spoke.load(Ordering::Acquire) {
                     // Its first request may still arrive; the response then has `Connection: close`.
-                    tokio::time::sleep_until(accepted + self.limits.first_request_wait).await;
+                    tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
                 }
                 // A request that the kernel has received but a busy machine has not read yet is answered too.
                 let latest = Instant::now() + self.limits.linger;

@@ -102,6 +102,19 @@ fn a_request_that_waits_in_the_kernel_when_idle_connections_end_is_answered() {
 }
 
 #[test]
+fn the_first_request_of_a_new_connection_is_answered_although_it_comes_late() {
+    let mut server = Server::start();
+    // The connection has to be accepted before the stop: the server answers on another one that was opened later.
+    let mut new = std::net::TcpStream::connect(server.host()).expect("connected");
+    assert_eq!(server.get("/__ping__").status, 200);
+    server.signal(Signal::SIGTERM);
+    std::thread::sleep(Limits::default().linger * 2);
+    new.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert_eq!(http::try_read(&mut new, "GET").expect("a response").status, 200);
+    assert!(server.wait().success());
+}
+
+#[test]
 fn log_signals_leave_the_server_running() {
     let server = Server::start();
     for signal in [Signal::SIGHUP, Signal::SIGUSR1] {

@@ -100,7 +100,7 @@ endef
 ## make install DESTDIR=…  install all files to the documented paths; defines the contents of the package
 install:
 	install -d -m 755 $(DESTDIR)/opt/rstudio-pm/bin $(DESTDIR)/opt/rstudio-pm/lib $(DESTDIR)/usr/bin
-	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm $(DESTDIR)/opt/rstudio-pm/bin/
+	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm units/license-manager $(DESTDIR)/opt/rstudio-pm/bin/
 	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema

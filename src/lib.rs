@@ -12,10 +12,10 @@
 //!
 //! | band | rooms | may use |
 //! |---|---|---|
-//! | words (pure) | `model` `r` `bundle` `advisory` `api` `config` | `r`, `api`, `config` → `model`; `bundle`, `advisory` → `model`, `r` |
+//! | words (pure) | `model` `r` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `advisory` → `model`, `r`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
 //! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
-//! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `model`; `offline` neither `db` nor `state` |
+//! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
 
@@ -28,6 +28,8 @@ pub mod api;
 pub mod bundle;
 /// The configuration file `rstudio-pm.gcfg`: as written, merged, validated.
 pub mod config;
+/// The format of encryption keys and of encrypted values.
+pub mod encryption;
 /// The basic types: names, digests, times, sources, repositories, snapshots.
 pub mod model;
 /// R's formats: DCF, DESCRIPTION, versions, `PACKAGES`, RDS, source archives, repository layout.

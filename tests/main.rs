@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 mod contract;
 mod daemon;
+mod encryption;
 mod fuzz;
 mod offline;
 mod packaging;

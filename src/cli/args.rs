@@ -117,6 +117,10 @@ pub enum Command {
     Config(Config),
     /// Check the configuration without starting the server
     CheckConfig,
+    /// Encrypt a value for the configuration with the server's key; reads it from the terminal or standard input
+    Encrypt(super::encrypt::Encrypt),
+    /// Accept the license commands of the original; no license is needed
+    License(super::license::License),
     /// Print shell completions
     Completion {
         /// The shell.

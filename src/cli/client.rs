@@ -227,7 +227,7 @@ pub(super) fn socket_path(file: Option<&Path>, reading: ParseMode) -> Result<Pat
     let dir = if file.is_none() && !path.exists() {
         PathBuf::from("/var/run/rstudio-pm")
     } else {
-        match (config::load(path, env), reading) {
+        match (config::load_encrypted(path, env), reading) {
             (Ok(loaded), _) => loaded.config.server.sock_file_dir.clone(),
             (Err(error), ParseMode::Strict) => return Err(CliError::Config(error.to_string())),
             (Err(error), ParseMode::Lenient) => {

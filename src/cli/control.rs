@@ -33,9 +33,11 @@ pub async fn status(client: &Client, output: &Output) -> Result<(), CliError> {
     output.print(&node, || {
         let jobs: String = node.jobs.iter().map(|job| format!("Running: {job}\n")).collect();
         let warnings: String = node.warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
+        let key =
+            node.encryption_key.iter().map(|key| format!("Encryption key: {key}\n")).collect::<String>();
         let Node { message, version, pid, name, .. } = &node;
         format!(
-            "{message}\nVersion: {version} (process {pid} on {name})\n{jobs}{}{warnings}",
+            "{message}\nVersion: {version} (process {pid} on {name})\n{key}{jobs}{}{warnings}",
             schedules(&node)
         )
     })

@@ -22,6 +22,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "offline",
             "hup",
             "check-config",
+            "encrypt",
             "config",
             "logs",
             "cluster",
@@ -29,7 +30,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "repair",
         ],
     ),
-    ("Other", &["completion", "help"]),
+    ("Other", &["license", "completion", "help"]),
 ];
 
 /// Returns the grammar of [`Cli`] with grouped help.

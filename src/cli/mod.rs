@@ -5,10 +5,13 @@ pub mod backfill;
 pub mod check;
 pub mod client;
 pub mod control;
+pub mod encrypt;
 pub mod error;
 pub mod explain;
 pub mod help;
+mod installed;
 mod job;
+pub mod license;
 pub mod list;
 pub mod logs;
 pub mod output;
@@ -36,11 +39,20 @@ use output::Output;
 /// Runs one command and returns its exit code: 0 done, 1 refused or failed, 2 wrong usage, 3 server not reachable.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before the flags are parsed: license commands accept any.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "license") {
+        return finish(license::run());
+    }
     let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return print_clap_error(&error),
     };
-    match run(cli) {
+    finish(run(cli))
+}
+
+/// Prints the error of a command, if there is one, and returns the exit code.
+fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
+    match outcome {
         Ok(code) => code,
         // The reader of our output has closed the pipe (`rspm list | head`), which is no error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -71,8 +83,10 @@ fn print_clap_error(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let output = Output::new(cli.output_format);
-    match cli.command {
+    let command = match cli.command {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
+        Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
+        Command::License(_) => return license::run(),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut script);
@@ -80,8 +94,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             stdout.write_all(&script).and_then(|()| stdout.flush()).map_err(CliError::Output)?;
             return Ok(ExitCode::SUCCESS);
         }
-        _ => {}
-    }
+        command => command,
+    };
     if let Some(address) = cli.address {
         return Err(CliError::Remote(address));
     }
@@ -95,8 +109,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .build()
         .map_err(|e| CliError::Local { doing: "starting the runtime".to_owned(), source: e })?;
     runtime.block_on(async {
-        let client = Client::connect(cli.config.as_deref(), parse_mode(&cli.command)).await?;
-        dispatch(&client, &output, cli.command).await
+        let client = Client::connect(cli.config.as_deref(), parse_mode(&command)).await?;
+        dispatch(&client, &output, command).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -152,6 +166,8 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Cluster(Cluster::Nodes) => control::nodes(client, output).await,
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Handled in `run`, without a server.
-        Command::CheckConfig | Command::Completion { .. } => Ok(()),
+        Command::CheckConfig | Command::Encrypt(_) | Command::License(_) | Command::Completion { .. } => {
+            Ok(())
+        }
     }
 }

@@ -39,8 +39,6 @@ const VERIFY: &str =
 const NODES: &str =
     "in this version a server is taken offline and online on its own machine: rspm offline, rspm online";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
-const ENCRYPT: &str = "values in the configuration are not encrypted in this version; name a file that holds a password \
-                       in the environment: PACKAGEMANAGER_POSTGRES_PASSWORD_FILE";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
 const MIGRATE: &str = "a server cannot be moved from one database provider to another in this version";
@@ -120,7 +118,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["cluster", "online"], NODES, MODES),
     command(&["cluster", "offline"], NODES, MODES),
     command(&["config", "debug"], AREAS, "docs/logging.md"),
-    command(&["encrypt"], ENCRYPT, CONFIGURATION),
     command(&["evict"], EVICT, "docs/admin/operations.md"),
     command(&["migrate"], MIGRATE, COMPATIBILITY),
     command(&["schedule"], SCHEDULE, CONFIGURATION),
@@ -198,7 +195,7 @@ mod tests {
             find(&args).map(ToString::to_string)
         };
         let is = |text: &str| Some(text.to_owned());
-        assert_eq!(row("encrypt generate --file-out=x"), is("rspm encrypt"));
+        assert_eq!(row("evict --type=sweep"), is("rspm evict"));
         assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json tokens"), is("rspm list tokens"));
         assert_eq!(row("help cluster online"), is("rspm cluster online"));
         assert_eq!(

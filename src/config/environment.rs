@@ -30,8 +30,7 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
                 let values: Vec<&str> =
                     if property.multi { text.split(',').map(str::trim).collect() } else { vec![&text] };
                 for value in values {
-                    let value =
-                        Value { text: value.to_owned(), origin: Origin::Environment(variable.clone()) };
+                    let value = Value::plain(value.to_owned(), Origin::Environment(variable.clone()));
                     settings.add(section, sub.clone(), property, value);
                 }
             }
@@ -106,7 +105,7 @@ mod tests {
         assert_eq!(unknown, [""; 0]);
         let setting = settings.get("Postgres", None, "Password").expect("set");
         let origin = Origin::Environment("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned());
-        assert_eq!(setting.values, [Value { text: "b".to_owned(), origin }]);
+        assert_eq!(setting.values, [Value::plain("b".to_owned(), origin)]);
     }
 
     #[test]

@@ -1,13 +1,17 @@
-//! Reads the configuration file; with [`super::credentials`] the only file of this room that accesses the disk.
+//! Reads the configuration file, and decrypts its encrypted values.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::credentials;
+use super::decryption::{self, Keys};
+use super::key_file::{self, KeyEnvironment};
 use super::lexer::MAX_LENGTH;
-use super::problem::ConfigError;
-use super::{Loaded, parse};
+use super::problem::{ConfigError, Origin};
+use super::reader::Reader;
+use super::validate::{Merged, from_settings};
+use super::{Loaded, credentials, parse, value};
 
 /// Path of the configuration file unless another one is given.
 pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
@@ -16,18 +20,58 @@ pub const DEFAULT_FILE: &str = "/etc/rstudio-pm/rstudio-pm.gcfg";
 /// file.
 pub const RESTART_COMMAND: &str = "systemctl daemon-reload && systemctl restart rstudio-pm";
 
-/// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, and parses it with the environment on
-/// top: pairs of [`std::env::vars_os`] that are text ([`std::env::vars`] panics on others).
+/// Reads the file at `path` and the files that `PACKAGEMANAGER_…_FILE` names, parses it with the environment on top
+/// (pairs of [`std::env::vars_os`] that are text; [`std::env::vars`] panics on others), and decrypts its encrypted values.
 ///
 /// # Errors
 /// A file cannot be read, or the errors of [`parse`].
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
+    let (text, env) = sources(path, env)?;
+    let places = KeyEnvironment::of(&env);
+    let Merged { mut settings, mut errors, mut warnings } =
+        Merged::read(&path.display().to_string(), &text, env);
+    let key_path = Reader::new(&settings).value("Server", "EncryptionKeyPath", value::path);
+    let key = match places.find(&key_path) {
+        Ok(key) => {
+            // An old key that cannot be used is as good as none.
+            let old = key_file::read(&key_file::old_path(&key_path)).ok().flatten();
+            let keys = Keys { current: key.as_ref(), old: old.as_ref(), path: &key_path };
+            let (undecryptable, old_ones) = decryption::open(&mut settings, &keys);
+            errors.extend(undecryptable);
+            warnings.extend(old_ones);
+            key
+        }
+        Err(error) => {
+            let set = settings.get("Server", None, "EncryptionKeyPath").and_then(|set| set.values.last());
+            errors.push(error.notice(set.map_or(Origin::Default, |value| value.origin.clone())));
+            decryption::mark(&mut settings);
+            None
+        }
+    };
+    from_settings(settings, errors, warnings, key.map(Arc::new))
+}
+
+/// Like [`load`], without the encryption key: encrypted values stay encrypted. For programs that use none of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_encrypted(
+    path: &Path,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigError> {
+    let (text, env) = sources(path, env)?;
+    parse(&path.display().to_string(), &text, env)
+}
+
+/// The text of the file, and the environment with the values of files that it names.
+fn sources(
+    path: &Path,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Vec<u8>, Vec<(String, String)>), ConfigError> {
     let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let (env, errors) = credentials::read(env);
-    if errors.is_empty() {
-        parse(&path.display().to_string(), &text, env)
-    } else {
-        Err(ConfigError::Invalid { errors, warnings: Vec::new() })
+    match credentials::read(env) {
+        (env, errors) if errors.is_empty() => Ok((text, env)),
+        (_, errors) => Err(ConfigError::Invalid { errors, warnings: Vec::new() }),
     }
 }
 

@@ -11,10 +11,25 @@ use super::written::{Heading, ParsedFile};
 /// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
-    /// The text with quotes and escapes resolved.
+    /// The text with quotes and escapes resolved, decrypted if possible.
     pub text: String,
     /// Where it is set.
     pub origin: Origin,
+    /// Whether it was, or is, encrypted.
+    pub form: ValueForm,
+}
+
+/// Whether a value is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueForm {
+    /// It was written as plain text.
+    Plain,
+    /// It is encrypted, and was not decrypted.
+    Encrypted,
+    /// It was decrypted with the current key.
+    Decrypted,
+    /// It was decrypted with the key before the last rotation.
+    DecryptedWithOld,
 }
 
 /// A property with its values.
@@ -28,6 +43,13 @@ pub struct Setting {
     pub property: &'static Property,
     /// One value; several for a multi property; never none.
     pub values: Vec<Value>,
+}
+
+impl Value {
+    /// A value as written.
+    pub(super) fn plain(text: String, origin: Origin) -> Value {
+        Value { text, origin, form: ValueForm::Plain }
+    }
 }
 
 // SECURITY: the values may be secrets; only their origins are printed.
@@ -87,6 +109,23 @@ impl Settings {
     /// Iterates over all settings.
     pub fn iter(&self) -> impl Iterator<Item = &Setting> {
         self.settings.iter()
+    }
+
+    /// Iterates over all settings, to change their values.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Setting> {
+        self.settings.iter_mut()
+    }
+
+    /// Iterates over the values that are written encrypted: each with its origin and property, as in
+    /// `/etc/rstudio-pm/rstudio-pm.gcfg:5:12: [Postgres] Password`.
+    pub fn encrypted(&self) -> impl Iterator<Item = (String, ValueForm)> {
+        self.settings.iter().flat_map(|setting| {
+            let heading = heading(setting.section.name, setting.sub.as_deref());
+            let written = setting.values.iter().filter(|value| value.form != ValueForm::Plain);
+            written.map(move |value| {
+                (format!("{}: {heading} {}", value.origin, setting.property.name), value.form)
+            })
+        })
     }
 
     /// Returns every property with its effective value: the settings, and the defaults of sections without sub-names.
@@ -233,7 +272,7 @@ pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
             match section.property(&entry.name) {
                 Some(property) => {
                     let origin = Origin::File(written.file.clone(), entry.value_at);
-                    settings.add(section, sub.clone(), property, Value { text: entry.value.clone(), origin });
+                    settings.add(section, sub.clone(), property, Value::plain(entry.value.clone(), origin));
                 }
                 None => {
                     unknown.push(notice(entry.at, Some(&entry.name), unknown_property(section, &entry.name)))

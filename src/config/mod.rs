@@ -2,8 +2,8 @@
 //!
 //! Three steps: [`written`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
-//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`] and [`credentials`];
-//! uses only `model`.
+//! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`] and
+//! [`key_file`]; uses only `model` and `encryption`.
 
 pub mod address;
 pub mod binaries;
@@ -12,10 +12,12 @@ pub mod check;
 pub mod cran;
 mod credentials;
 pub mod database;
+mod decryption;
 pub mod defaults;
 mod environment;
 mod example;
 pub mod file;
+pub mod key_file;
 mod lexer;
 pub mod listen;
 mod locations;
@@ -48,10 +50,11 @@ pub use bioconductor::Bioconductor;
 pub use check::{Check, Verdict, checks};
 pub use cran::Cran;
 pub use database::{Database, Postgres, Provider, Sqlite};
-pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, read};
+pub use file::{DEFAULT_FILE, RESTART_COMMAND, load, load_encrypted, read};
+pub use key_file::{EncryptionKey, KeySource};
 pub use listen::{Http, HttpRedirect, Https, MinimumTls};
 pub use logging::{LogFormat, LogLevel, Logging};
-pub use merged::{EffectiveProperty, Settings};
+pub use merged::{EffectiveProperty, Settings, ValueForm};
 pub use metrics::{Metrics, StorageAlerts, StorageAudit};
 pub use platforms::Platforms;
 pub use problem::{ConfigError, Notice, NoticeCategory, Origin, Position};
@@ -114,4 +117,6 @@ pub struct Config {
     pub logging: Logging,
     /// `[Proxy]`.
     pub proxy: Proxy,
+    /// The encryption key, if there is one.
+    pub encryption_key: Option<Arc<EncryptionKey>>,
 }

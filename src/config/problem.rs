@@ -138,7 +138,8 @@ fn way_out(path: &Path, source: &std::io::Error) -> String {
     }
 }
 
-fn denied(path: &Path) -> String {
+/// Returns why a file of the server is unreadable for this process, and what to do.
+pub(super) fn denied(path: &Path) -> String {
     let name =
         |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     let me = name(geteuid());

@@ -1,7 +1,7 @@
 //! Reads typed values from merged settings, for the file of each section.
 
 use super::lookup;
-use super::merged::{Settings, heading};
+use super::merged::{Settings, ValueForm, heading};
 use super::problem::{Notice, NoticeCategory, Origin};
 use super::table::{Effect, Kind, Property};
 
@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;
-            for value in &setting.values {
+            for value in setting.values.iter().filter(|value| value.form != ValueForm::Encrypted) {
                 let verdict = if value.text.is_empty() {
                     may_be_empty(property)
                 } else {

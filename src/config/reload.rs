@@ -69,7 +69,8 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
             ignored.extend(change(&running.settings, &file.settings, setting));
         }
     }
-    let mut loaded = validate::from_settings(settings, Vec::new(), Vec::new())?;
+    let mut loaded =
+        validate::from_settings(settings, Vec::new(), Vec::new(), file.config.encryption_key.clone())?;
     loaded.warnings.clone_from(&file.warnings);
     Ok(Reload { loaded, applied, ignored, restart })
 }

@@ -30,6 +30,8 @@ pub struct Server {
     pub service_log: Option<PathBuf>,
     /// Directory of `rstudio-pm.sock`, default `/var/run/rstudio-pm`.
     pub sock_file_dir: PathBuf,
+    /// File of the encryption key, default `<DataDir>/rstudio-pm.key`.
+    pub encryption_key_path: PathBuf,
     /// gzip level 1 to 9 for local packages, default 6.
     pub package_rewrite_compression_level: u32,
     /// Write buffer for local packages in bytes, default 32 KB.
@@ -85,6 +87,7 @@ impl Server {
             }),
             service_log: reader.optional("Server", "ServiceLog", value::path),
             sock_file_dir: reader.value("Server", "SockFileDir", value::path),
+            encryption_key_path: reader.value("Server", "EncryptionKeyPath", value::path),
             package_rewrite_compression_level: reader
                 .value("Server", "PackageRewriteCompressionLevel", |text| value::integer(text, 1, 9))
                 .unsigned_abs()

@@ -81,7 +81,7 @@ pub enum Kind {
     Decimal,
     /// Any text.
     Text,
-    /// Any text; never printed.
+    /// Any text, or one that `rspm encrypt` encrypted; never printed.
     Secret,
     /// An absolute path.
     Path,
@@ -104,6 +104,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns true if a value may be written encrypted.
+    #[must_use]
+    pub fn may_be_encrypted(self) -> bool {
+        matches!(self, Kind::Secret | Kind::Url(UrlPurpose::Postgres))
+    }
+
     /// Checks that `text` is of this type; the error is the rest of a sentence.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         match self {

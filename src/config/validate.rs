@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use super::key_file::EncryptionKey;
 use super::merged::{Settings, merge};
 use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
 use super::written::ParsedFile;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
-    Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, environment, listen,
-    locations,
+    Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment,
+    listen, locations,
 };
 
-/// Parses `text` (`name` is used in messages), applies the environment and validates the result. Pure.
+/// Parses `text` (`name` is used in messages), applies the environment and validates the result. Encrypted values stay
+/// encrypted. Pure.
 ///
 /// # Errors
 /// All errors, not only the first.
@@ -21,10 +23,25 @@ pub fn parse(
     text: &[u8],
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigError> {
-    let written = ParsedFile::read(name, text);
-    let (mut settings, mut warnings) = merge(&written);
-    warnings.extend(environment::apply(&mut settings, env));
-    from_settings(settings, written.errors, warnings)
+    let Merged { mut settings, errors, warnings } = Merged::read(name, text, env);
+    decryption::mark(&mut settings);
+    from_settings(settings, errors, warnings, None)
+}
+
+/// The settings of a file and the environment, before their values are decrypted and checked.
+pub(super) struct Merged {
+    pub(super) settings: Settings,
+    pub(super) errors: Vec<Notice>,
+    pub(super) warnings: Vec<Notice>,
+}
+
+impl Merged {
+    pub(super) fn read(name: &str, text: &[u8], env: impl IntoIterator<Item = (String, String)>) -> Merged {
+        let written = ParsedFile::read(name, text);
+        let (mut settings, mut warnings) = merge(&written);
+        warnings.extend(environment::apply(&mut settings, env));
+        Merged { settings, errors: written.errors, warnings }
+    }
 }
 
 /// Builds a [`Config`]: checks the settings one by one and against each other.
@@ -32,13 +49,14 @@ pub(super) fn from_settings(
     settings: Settings,
     mut errors: Vec<Notice>,
     mut warnings: Vec<Notice>,
+    key: Option<Arc<EncryptionKey>>,
 ) -> Result<Loaded, ConfigError> {
     let mut reader = Reader::new(&settings);
     reader.check_all();
     // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be false.
     let complete = errors.is_empty();
     errors.append(&mut reader.errors);
-    let config = config(&mut reader);
+    let config = Config { encryption_key: key, ..config(&mut reader) };
     if complete {
         errors.append(&mut reader.errors);
     }
@@ -88,6 +106,7 @@ fn config(reader: &mut Reader<'_>) -> Config {
         storage_alerts: StorageAlerts::read(reader),
         logging: Logging::read(reader),
         proxy: Proxy::read(reader),
+        encryption_key: None,
     }
 }
 

@@ -27,6 +27,15 @@ pub struct Args {
     /// Print the commands that remove data stored outside the default directories
     #[arg(long, hide = true, conflicts_with = "check_config")]
     pub places: bool,
+    /// Create the encryption key (for `rspm encrypt`)
+    #[arg(long, hide = true)]
+    pub create_key: bool,
+    /// Replace the encryption key by the one in a file (for `rspm encrypt rotate`)
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub rotate_key: Option<PathBuf>,
+    /// Delete encrypted values instead of encrypting them anew
+    #[arg(long, hide = true, requires = "rotate_key")]
+    pub key_lost: bool,
     /// Take over from a running server (internal)
     #[arg(long, value_enum, hide = true, value_name = "STEP")]
     pub take_over: Option<TakeOver>,

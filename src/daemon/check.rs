@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use super::args::Format;
 use super::files::table::PathKind;
 use super::pid_file::user_name;
-use super::{bind, clock, files, owners, privileges, report, sockets, stores};
+use super::{bind, clock, encryption, files, owners, privileges, report, sockets, stores};
 use crate::config::{
     Check, ClassLocation, ConfigError, Listen, Loaded, LogDestination, NoticeCategory, Provider,
     RESTART_COMMAND, Verdict, checks,
@@ -53,6 +53,7 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             all.extend(directories(file, loaded));
             all.push(listeners(loaded));
             all.push(Check::from_findings(DATABASE, database(loaded)));
+            all.extend(encryption::check::run(loaded));
         }
         Err(error) => {
             let about = |which| {
@@ -182,6 +183,7 @@ fn path_properties(what: PathKind) -> &'static [PropertyName] {
         PathKind::Gcfg => &[],
         PathKind::Certificate => &[("HTTPS", None, "Certificate")],
         PathKind::Key => &[("HTTPS", None, "Key")],
+        PathKind::EncryptionKey => &[("Server", None, "EncryptionKeyPath")],
         PathKind::DataDir | PathKind::Storage => &[("Server", None, "DataDir")],
         PathKind::SqliteDir | PathKind::Database => &[("SQLite", None, "Dir"), ("Server", None, "DataDir")],
         PathKind::TempDir => &[("Server", None, "TempDir")],

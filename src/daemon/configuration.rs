@@ -1,15 +1,54 @@
 //! Loads the configuration file, with the overrides of the environment.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
+use zeroize::Zeroizing;
+
+use crate::config::key_file::KEY_VARIABLE;
 use crate::config::{self, ConfigError, Loaded};
+
+/// The encryption key that was in the environment.
+static KEY: OnceLock<Zeroizing<String>> = OnceLock::new();
 
 /// Loads and validates a configuration file.
 ///
 /// # Errors
 /// The file cannot be read or is not valid.
 pub(super) fn load(file: &Path) -> Result<Loaded, ConfigError> {
-    let variables = std::env::vars_os()
+    config::load(file, variables())
+}
+
+/// Like [`load`], without the encryption key.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn load_encrypted(file: &Path) -> Result<Loaded, ConfigError> {
+    config::load_encrypted(file, variables())
+}
+
+/// The environment, with the encryption key that was removed from it.
+pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
+    let key = key().map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    config::load(file, variables)
+    key.into_iter().chain(all)
+}
+
+/// Removes the encryption key from the environment, which child processes inherit. To be called before threads are
+/// started.
+pub(super) fn take_key() {
+    if let Ok(text) = std::env::var(KEY_VARIABLE) {
+        KEY.get_or_init(|| Zeroizing::new(text));
+        // SAFETY: no other thread reads or writes the environment, because this process has none yet.
+        #[allow(unsafe_code, reason = "the standard library has no other function for it")]
+        unsafe {
+            std::env::remove_var(KEY_VARIABLE);
+        }
+    }
+}
+
+/// The variable with the encryption key, if it was set, for the program that takes over.
+pub(super) fn key() -> Option<(&'static str, &'static str)> {
+    KEY.get().map(|text| (KEY_VARIABLE, text.as_str()))
 }

@@ -1,6 +1,7 @@
 //! Errors that keep the daemon from serving: in full for the log, as a phrase for clients.
 
 use super::bind::SocketError;
+use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
 use crate::config::ConfigError;
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The database.
     #[error("Unable to connect to the database: {0}")]
     Db(#[from] DbError),
+    /// The encryption key.
+    #[error(transparent)]
+    Key(#[from] KeyMismatch),
     /// The storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -82,6 +86,7 @@ impl StartError {
             StartError::Db(_) | StartError::Sync(_) => {
                 "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"
             }
+            StartError::Key(_) => "the encryption key (Server.EncryptionKeyPath) cannot be used",
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
             StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
             StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",

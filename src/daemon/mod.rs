@@ -8,6 +8,7 @@ pub mod check;
 mod clock;
 mod configuration;
 mod context;
+mod encryption;
 pub mod error;
 pub mod files;
 pub mod generator;
@@ -46,6 +47,7 @@ use handover::TakeOver;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
+    configuration::take_key();
     if args.places {
         removal::print(&args.config);
         return ExitCode::SUCCESS;
@@ -61,6 +63,9 @@ pub fn main() -> ExitCode {
             Ok(given) => taken = Some(given),
             Err(error) => return fail(&error),
         },
+    }
+    if let Some(outcome) = encryption::command::run(&args) {
+        return outcome.map_or_else(|error| fail(&error.to_string()), |()| ExitCode::SUCCESS);
     }
     let loaded = configuration::load(&args.config);
     if args.check_config {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::context::ProcessContext;
+use super::encryption::compare;
 use super::files;
 use crate::config::{self, Change, Config, Loaded};
 use crate::control::{CommandError, Reloaded};
@@ -29,6 +30,7 @@ pub(super) async fn apply(
     let config = Arc::clone(&reload.loaded.config);
     let mut warnings = files::prepare(&fixtures.file, &reload.loaded).map_err(|error| refused(&error))?;
     warnings.extend(file.warnings.iter().map(ToString::to_string));
+    let config = compare::settle(&app.state.db, config).await.map_err(|error| refused(&error))?;
     let upstream = Upstream::new(&config.proxy).map_err(|error| refused(&error))?;
     let tls = open_tls(&config).map_err(|error| refused(&error))?;
     let logs = fixtures.logs.prepare(&config);

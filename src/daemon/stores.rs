@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::clock;
+use super::encryption::compare;
 use super::error::StartError;
 use crate::catalog::CatalogHandle;
 use crate::config::Config;
@@ -53,7 +54,11 @@ pub(super) async fn open(
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     say("opening the storage and reading the catalog");
-    let opened = build_app(config, context, jobs, db.clone()).await;
+    let opened = async {
+        let config = compare::settle(&db, Arc::clone(config)).await?;
+        build_app(&config, context, jobs, db.clone()).await
+    };
+    let opened = opened.await;
     if opened.is_err() {
         close_db(db).await;
     }

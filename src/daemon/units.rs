@@ -210,6 +210,10 @@ fn service_paths(config: &Config, settings: &ServiceSettings) -> String {
     for file in config.https.certificate.iter().chain(&config.https.key) {
         paths.read(file);
     }
+    // In an open directory it must not become read-only: an interrupted rotation is completed at the start.
+    if !paths.write.iter().any(|open| server.encryption_key_path.starts_with(open)) {
+        paths.read(&server.encryption_key_path);
+    }
     let mirrors = [&config.cran.url, &config.bioconductor.url, &config.requirements.url];
     let mirrors = mirrors.into_iter().chain(config.cran.binaries.iter().map(|url| &url.base));
     let mirrors = mirrors.chain(&config.vulnerabilities.urls);
@@ -415,6 +419,8 @@ mod tests {
             paths_of("[CRAN]\nURL = file:///home/m/cran\n[FileStorage \"cache\"]\nLocation = /tmp/cache\n");
         assert!(text.contains("BindReadOnlyPaths=\"-/home/m/cran\""), "{text}");
         assert!(text.contains("BindPaths=\"-/tmp/cache\""), "{text}");
+        let key = paths_of("[Server]\nEncryptionKeyPath = /root/pm.key\n");
+        assert!(key.contains("BindReadOnlyPaths=\"-/root/pm.key\""), "{key}");
         assert!(!text.contains("\"-/tmp\""), "the unit has its own /tmp: {text}");
     }
 

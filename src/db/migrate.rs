@@ -63,6 +63,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0006_storage.sqlite.sql"),
         postgres: include_str!("migrations/0006_storage.postgres.sql"),
     },
+    Migration {
+        number: 7,
+        name: "encryption",
+        expand_only: true,
+        sqlite: include_str!("migrations/0007_encryption.sqlite.sql"),
+        postgres: include_str!("migrations/0007_encryption.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -15,6 +15,7 @@ pub mod conn;
 pub mod detail;
 pub mod discovered_binary;
 pub mod download;
+pub mod encryption_key;
 pub mod error;
 pub mod file;
 pub mod identity;
@@ -58,6 +59,7 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use crate::config::{Config, Provider};
+use crate::model::fingerprint::Fingerprint;
 use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
 use migrate::{MigrationConn, MigrationMode};
@@ -292,6 +294,8 @@ pub struct DatabaseState {
     pub level: i64,
     /// Its identity, if the schema has one.
     pub identity: Option<Identity>,
+    /// The fingerprint of its encryption key, if it has one.
+    pub encryption_key: Option<Fingerprint>,
     /// The recorded markers of storage classes.
     pub classes: Vec<storage_class::StorageClassRow>,
     /// Names of the storage directories with objects that its rows refer to.
@@ -330,6 +334,9 @@ fn state(c: &mut dyn MigrationConn, schema: Schema) -> Result<DatabaseState, DbE
         state.directories = blob::directories(c)?;
         if c.has_table("identity")? {
             state.identity = Some(identity::get(c)?);
+        }
+        if c.has_table("encryption_key")? {
+            state.encryption_key = encryption_key::get(c)?;
         }
         if c.has_table("storage_class")? {
             state.classes = storage_class::all(c)?;

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod fingerprint;
 pub mod guarded;
 pub mod identity;
 pub mod ids;

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rstudio_pm::config::key_file;
+
 use crate::support::fixtures::until;
 use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
@@ -194,6 +196,21 @@ pub(super) fn sock_file_dir_holds_socket_and_pid_file() {
     assert_eq!(http::admin(&socket, "GET", "/__ping__", b"").status, 200);
     assert!(server.dir().join("sockets/rstudio-pm.pid").exists());
     assert!(!server.dir().join("run").exists());
+}
+
+#[test]
+pub(super) fn encryption_key_path_is_the_file_of_the_key() {
+    let mut server = Builder::default().gcfg("[Server]\nEncryptionKeyPath = {dir}/secret.key").prepare();
+    let path = server.dir().join("secret.key");
+    key_file::create(&path, &key_file::random().unwrap()).unwrap();
+    server.launch();
+    let shown = json_key(&server).to_string();
+    assert!(shown.contains(&path.display().to_string()), "{shown}");
+    assert_eq!(json_key(&Server::start()), serde_json::Value::Null);
+}
+
+fn json_key(server: &Server) -> serde_json::Value {
+    server.json("status")["encryption_key"].clone()
 }
 
 #[test]

@@ -34,8 +34,6 @@ fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() 
         ("cluster online --nodes=a,b --timeout=60", "rspm online", "modes.md"),
         ("cluster offline", "rspm offline", "modes.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
-        ("encrypt", "PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", "configuration.md"),
-        ("encrypt generate --file-out=k", "PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", "configuration.md"),
         ("evict --type=sweep", "every night", "operations.md"),
         (
             "create source --name=s --type=curated-cran --snapshot=2024-04-17",

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
-use rstudio_pm::config;
+use rstudio_pm::config::{self, key_file};
 use rstudio_pm::daemon::files::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
 
 use crate::support::process::run_to_end;
@@ -52,6 +52,9 @@ fn make(path: &Path, row: &PathRule) {
     match row.file_type {
         _ if path.exists() => {}
         FileType::Directory => fs::create_dir_all(path).expect("a directory"),
+        FileType::File if row.kind == PathKind::EncryptionKey => {
+            key_file::create(path, &key_file::random().expect("random numbers")).expect("a file");
+        }
         FileType::File => fs::write(path, "").expect("a file"),
         FileType::Socket => drop(UnixListener::bind(path).expect("a socket")),
     }
@@ -162,8 +165,11 @@ fn every_path_of_another_type() {
             own(path);
         }
     };
-    // The configuration file has its own error.
-    every_path("type", "is not a ", spoil, |row| (row.kind != PathKind::Gcfg).then_some(on_violation(row)));
+    // The configuration file and the key, which is read with it, have their own errors.
+    let own_error = [PathKind::Gcfg, PathKind::EncryptionKey];
+    every_path("type", "is not a ", spoil, |row| {
+        (!own_error.contains(&row.kind)).then_some(on_violation(row))
+    });
     let (server, path) = server_and_path(&RULES[0]);
     spoil(&path, &RULES[0]);
     let ended = run_to_end(server.command(DAEMON).args(["--user", &service_user().name]));

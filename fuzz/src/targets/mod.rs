@@ -5,6 +5,7 @@ mod advisory;
 mod archive;
 mod bundle;
 mod config;
+mod encryption;
 mod index;
 mod rds;
 mod text;
@@ -33,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dcf", run: index::dcf },
     Target { name: "dependency", run: text::dependency },
     Target { name: "description", run: index::description },
+    Target { name: "encrypted_value", run: encryption::value },
+    Target { name: "encryption_key", run: encryption::key },
     Target { name: "gcfg", run: config::gcfg },
     Target { name: "history", run: index::history },
     Target { name: "layout", run: text::layout },

@@ -17,7 +17,7 @@ use nix::sys::statfs::{Statfs, statfs};
 use nix::unistd::{Uid, User, geteuid};
 
 use crate::config::table::Kind;
-use crate::config::{Config, Loaded, RESTART_COMMAND};
+use crate::config::{Config, Loaded, RESTART_COMMAND, ValueForm};
 use crate::db::sqlite_dir;
 use policy::{Decision, PathState, PathTarget, Violation, decide, relax_on_network};
 use table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES, paths};
@@ -178,7 +178,7 @@ fn is_remote(path: &Path) -> bool {
     statfs(path).ok().and_then(kind).is_some()
 }
 
-/// Whether the settings hold a password.
+/// Whether the settings hold a password in plain text.
 fn holds_secrets(loaded: &Loaded) -> bool {
     loaded.settings.iter().any(|setting| {
         let hidden = |text: &str| match setting.property.kind {
@@ -186,7 +186,7 @@ fn holds_secrets(loaded: &Loaded) -> bool {
             Kind::Url(_) => text.contains('@'),
             _ => false,
         };
-        setting.values.iter().any(|value| hidden(&value.text))
+        setting.values.iter().any(|value| value.form == ValueForm::Plain && hidden(&value.text))
     })
 }
 

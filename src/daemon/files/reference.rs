@@ -45,6 +45,9 @@ fn default(what: PathKind) -> &'static str {
     match what {
         PathKind::Gcfg => "`/etc/rstudio-pm/rstudio-pm.gcfg`",
         PathKind::Certificate | PathKind::Key => "none",
+        PathKind::EncryptionKey => {
+            "`/var/lib/rstudio-pm/rstudio-pm.key`, and `rstudio-pm.key.old` after a rotation"
+        }
         PathKind::DataDir => "`/var/lib/rstudio-pm`",
         PathKind::SqliteDir => "`/var/lib/rstudio-pm/db`",
         PathKind::Database => {

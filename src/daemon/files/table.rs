@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClassLocation, Config, LogDestination, Provider};
+use crate::config::{ClassLocation, Config, LogDestination, Provider, key_file};
 use crate::daemon::sockets;
 use crate::db::sqlite_dir;
 use crate::model::storage_class::StorageClass;
@@ -36,6 +36,7 @@ pub enum PathKind {
     Gcfg,
     Certificate,
     Key,
+    EncryptionKey,
     DataDir,
     SqliteDir,
     Database,
@@ -116,6 +117,7 @@ pub static RULES: &[PathRule] = &[
     rule(PathKind::DataDir, "Server.DataDir", FileType::Directory, (0o700, 0o700), FixedBy::Daemon, OnViolation::Refuse),
     rule(PathKind::SqliteDir, "SQLite.Dir", FileType::Directory, (0o700, 0o700), FixedBy::Daemon, OnViolation::Refuse),
     rule(PathKind::Database, "the database file", FileType::File, (0o600, 0o600), FixedBy::Daemon, OnViolation::Refuse),
+    rule(PathKind::EncryptionKey, "Server.EncryptionKeyPath", FileType::File, (0o600, 0o640), FixedBy::Administrator, OnViolation::Refuse),
     rule(PathKind::Storage, "FileStorage.Location", FileType::Directory, (0o700, 0o775), FixedBy::Daemon, OnViolation::Refuse),
     rule(PathKind::TempDir, "Server.TempDir", FileType::Directory, (0o1777, 0o775), FixedBy::Administrator, OnViolation::Warn),
     rule(PathKind::LogDir, "the log directory", FileType::Directory, (0o750, 0o755), FixedBy::Daemon, OnViolation::Warn),
@@ -136,6 +138,10 @@ pub fn paths(what: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
         PathKind::Gcfg => one(gcfg),
         PathKind::Certificate => config.https.certificate.iter().filter(|_| tls).cloned().collect(),
         PathKind::Key => config.https.key.iter().filter(|_| tls).cloned().collect(),
+        PathKind::EncryptionKey => {
+            let path = &config.server.encryption_key_path;
+            vec![path.clone(), key_file::old_path(path)]
+        }
         PathKind::DataDir => one(&config.server.data_dir),
         PathKind::SqliteDir => {
             if sqlite {

@@ -14,6 +14,8 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
+use super::configuration;
+
 /// The steps of a take-over, as the running server passes them to the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TakeOver {
@@ -55,6 +57,7 @@ impl Program {
         NOT_INHERITED.iter().for_each(|name| {
             command.env_remove(name);
         });
+        command.envs(configuration::key());
         command
     }
 }

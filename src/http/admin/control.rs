@@ -114,6 +114,10 @@ async fn node(switch: &Switch) -> Node {
         requests: work.requests,
         jobs,
         warnings,
+        encryption_key: switch.app().and_then(|app| {
+            let config = app.state.config.load();
+            config.encryption_key.as_ref().map(ToString::to_string)
+        }),
         schedules: match switch.app() {
             Some(app) => schedules(&app).await,
             None => Vec::new(),

@@ -14,6 +14,7 @@ macro_rules! both {
 
 mod clock;
 mod crash;
+mod encryption;
 mod history;
 mod load;
 mod postgres;

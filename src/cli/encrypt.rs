@@ -1,0 +1,180 @@
+//! `rspm encrypt`: encrypts values for the configuration, and creates and replaces the key. Needs no running server.
+
+use std::io::{IsTerminal, Read, Write, stdin};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::check::is_key;
+use super::error::CliError;
+use super::installed::{program, server_variables};
+use super::output::Output;
+use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
+use crate::config::{self, DEFAULT_FILE};
+
+/// Maximum length of the values on standard input, in bytes.
+const MAX_INPUT: u64 = 1 << 20;
+const PROMPT: &str = "Encryption: Enter the plain text value below.\n";
+
+/// Arguments of `encrypt`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Encrypt {
+    /// The command, if it is not to encrypt.
+    #[command(subcommand)]
+    pub what: Option<KeyCommand>,
+    /// The value; other users can see it in the list of processes, so leave it out to be asked for it
+    #[arg(value_name = "VALUE")]
+    pub value: Option<String>,
+}
+
+/// `rspm encrypt …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Create a key file for another place or another server
+    Generate(Generate),
+    /// Replace the server's key while the server is stopped
+    Rotate(Rotate),
+}
+
+/// Flags of `encrypt generate`.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// The file to create; it must not exist
+    #[arg(long, value_name = "FILE")]
+    pub file_out: PathBuf,
+}
+
+/// Flags of `encrypt rotate`.
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// File with the new key, from `rspm encrypt generate`
+    #[arg(long, value_name = "FILE")]
+    pub new_key: PathBuf,
+    /// The key of the database is lost: delete its encrypted values instead of encrypting them anew
+    #[arg(long)]
+    pub key_lost: bool,
+}
+
+/// `rspm encrypt …`.
+///
+/// # Errors
+/// The key or the value cannot be read, or the key cannot be created or replaced.
+pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<ExitCode, CliError> {
+    match args.what {
+        Some(KeyCommand::Generate(Generate { file_out })) => generate(&file_out)?,
+        Some(KeyCommand::Rotate(Rotate { new_key, key_lost })) => return rotate(config, &new_key, key_lost),
+        None => encrypt(config, output, args.value)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn generate(file: &Path) -> Result<(), CliError> {
+    let local = |source| CliError::Local { doing: format!("creating {}", file.display()), source };
+    let key = key_file::random().map_err(local)?;
+    key_file::create(file, &key).map_err(local)?;
+    note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
+    Ok(())
+}
+
+/// Replaces this process by `rstudio-pm --rotate-key`.
+fn rotate(config: Option<&Path>, new_key: &Path, key_lost: bool) -> Result<ExitCode, CliError> {
+    let program = program();
+    let mut command = Command::new(&program);
+    command.args(config.map(|file| [Path::new("--config"), file]).into_iter().flatten());
+    command.arg("--rotate-key").arg(new_key).args(key_lost.then_some("--key-lost"));
+    // `exec` returns only on failure.
+    let source = command.exec();
+    Err(CliError::Local { doing: format!("running {}", program.display()), source })
+}
+
+fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Result<(), CliError> {
+    let found = find(config)?;
+    let values = values(value)?;
+    let key = match found {
+        Some(key) => key,
+        None => {
+            create(config)?;
+            find(config)?.ok_or_else(|| CliError::refused("the new encryption key cannot be found"))?
+        }
+    };
+    let encrypted =
+        values.iter().map(|value| key_file::encrypt(&key.key, value)).collect::<Result<Vec<_>, _>>();
+    let encrypted = encrypted.map_err(|source| CliError::Local { doing: "encrypting".to_owned(), source })?;
+    output.print(&encrypted, || encrypted.join("\n"))
+}
+
+/// Finds the key of the server: its environment and credentials are those of the caller or of the running server.
+fn find(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    let own = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+    let mut env: Vec<(String, String)> = own.collect();
+    if !env.iter().any(|(name, _)| is_key(name.as_bytes())) {
+        let server = server_variables(config, is_key).into_iter();
+        env.extend(server.filter_map(|(name, value)| Some((text(name)?, text(value)?))));
+    }
+    let path = key_path(config, &env)?;
+    KeyEnvironment::of(&env).find(&path).map_err(|error| CliError::refused(error.to_string()))
+}
+
+fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, CliError> {
+    let file = config.unwrap_or(Path::new(DEFAULT_FILE));
+    if config.is_none() && !file.exists() {
+        return Ok(config::salvage("", b"").0.server.encryption_key_path);
+    }
+    match config::load_encrypted(file, env.iter().cloned()) {
+        Ok(loaded) => Ok(loaded.config.server.encryption_key_path.clone()),
+        // The value is perhaps what the configuration lacks.
+        Err(error) => {
+            let text = config::read(file).map_err(|_| CliError::Config(error.to_string()))?;
+            Ok(config::salvage(&file.display().to_string(), &text).0.server.encryption_key_path)
+        }
+    }
+}
+
+/// Creates the key, if nothing is encrypted with another one. The daemon can compare it with the database.
+fn create(config: Option<&Path>) -> Result<(), CliError> {
+    let program = program();
+    let mut command = Command::new(&program);
+    command.args(config.map(|file| [Path::new("--config"), file]).into_iter().flatten()).arg("--create-key");
+    let doing = || format!("running {}", program.display());
+    let status = command.status().map_err(|source| CliError::Local { doing: doing(), source })?;
+    if status.success() { Ok(()) } else { Err(CliError::refused("there is no encryption key")) }
+}
+
+/// Returns the values to encrypt: the argument, the line typed into the terminal, or the lines of standard input.
+fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> {
+    let local = |source| CliError::Local { doing: "reading the value".to_owned(), source };
+    let values = match argument {
+        Some(value) => {
+            note(
+                "Warning: other users could see the value in the list of processes; leave it out to be asked for it, or \
+                 pass it on standard input",
+            );
+            vec![Zeroizing::new(value)]
+        }
+        None if stdin().is_terminal() => {
+            vec![Zeroizing::new(rpassword::prompt_password(PROMPT).map_err(local)?)]
+        }
+        None => {
+            let mut text = Zeroizing::new(String::new());
+            stdin().take(MAX_INPUT).read_to_string(&mut text).map_err(local)?;
+            text.lines().map(|line| Zeroizing::new(line.to_owned())).collect()
+        }
+    };
+    match values.iter().position(|value| value.is_empty()) {
+        _ if values.is_empty() => Err(CliError::refused("there is no value on standard input")),
+        Some(at) => {
+            Err(CliError::refused(format!("value {} is empty; an empty value is not encrypted", at + 1)))
+        }
+        None => Ok(values),
+    }
+}
+
+/// Prints a line to standard error. A failed write cannot be reported.
+fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}

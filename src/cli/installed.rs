@@ -1,0 +1,58 @@
+//! The installed `rstudio-pm`, for commands that need no running server, and the environment of a running one.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::client::{ParseMode, socket_path};
+
+/// Returns the program in the same directory, or else the one on `PATH`.
+pub(super) fn program() -> PathBuf {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|me| Some(me.canonicalize().ok()?.parent()?.join("rstudio-pm")));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("rstudio-pm"))
+}
+
+/// Returns the variables that `wanted` accepts of the server that runs with this configuration, which its unit may have
+/// set; none when no server runs, or the caller may not read its environment.
+pub(super) fn server_variables(
+    config: Option<&Path>,
+    wanted: fn(&[u8]) -> bool,
+) -> Vec<(OsString, OsString)> {
+    let environ = || {
+        let pid_file = socket_path(config, ParseMode::Lenient).ok()?.with_file_name("rstudio-pm.pid");
+        let pid: u32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        // The process id may have been reused by another program.
+        if std::fs::read_to_string(process.join("comm")).ok()?.trim_end() != "rstudio-pm" {
+            return None;
+        }
+        std::fs::read(process.join("environ")).ok()
+    };
+    environ().map(|environ| variables(&environ, wanted)).unwrap_or_default()
+}
+
+/// Parses a `/proc/PID/environ`.
+fn variables(environ: &[u8], wanted: fn(&[u8]) -> bool) -> Vec<(OsString, OsString)> {
+    let lines = environ.split(|byte| *byte == 0);
+    lines
+        .filter_map(|line| {
+            let at = line.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&line[..at], line[at + 1..].to_vec());
+            wanted(name).then(|| (OsStr::from_bytes(name).to_owned(), OsString::from_vec(value)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_wanted_variables_of_an_environment_are_used() {
+        let environ = b"HOME=/root\0AWS_ACCESS_KEY_ID=a=b\0AWS_BROKEN\0PACKAGEMANAGER_TOKEN=t\0";
+        let found = variables(environ, |name| name.starts_with(b"AWS_"));
+        assert_eq!(found, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);
+    }
+}

@@ -1,0 +1,31 @@
+//! `rspm license`: the license commands of the original, which scripts may run.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::error::CliError;
+
+/// Arguments of `license`.
+#[derive(Debug, Args)]
+pub struct License {
+    /// Any command of the original's license-manager, with any flags
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Prints that no license is needed.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn run() -> Result<ExitCode, CliError> {
+    let mut stdout = std::io::stdout().lock();
+    let line = writeln!(
+        stdout,
+        "No license is needed: this server is free software, and all of its features are enabled."
+    );
+    line.and_then(|()| stdout.flush()).map_err(CliError::Output)?;
+    Ok(ExitCode::SUCCESS)
+}

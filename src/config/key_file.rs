@@ -1,0 +1,338 @@
+//! The encryption key of a server: found in the environment, in a credential of systemd or in its file, and written to
+//! its file.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use zeroize::Zeroizing;
+
+use super::problem::{Notice, NoticeCategory, Origin, denied};
+use crate::encryption::key::{Key, KeyError, LENGTH, MAX_TEXT};
+use crate::encryption::value::{self, NONCE};
+
+/// Variable with the text of the key.
+pub const KEY_VARIABLE: &str = "PACKAGEMANAGER_ENCRYPTION_KEY";
+/// Variable with the directory of a service's credentials, set by systemd.
+pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+/// Name of the credential with the key.
+const CREDENTIAL: &str = "rstudio-pm.key";
+
+/// Where a key was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// In [`KEY_VARIABLE`].
+    Environment,
+    /// In a credential: its path.
+    Credential(PathBuf),
+    /// In `Server.EncryptionKeyPath`: its path.
+    File(PathBuf),
+}
+
+impl KeySource {
+    /// Returns true for [`KeySource::File`].
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self, KeySource::File(_))
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Environment => f.write_str(KEY_VARIABLE),
+            KeySource::Credential(path) | KeySource::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A key with its source; displayed as `/var/lib/rstudio-pm/rstudio-pm.key (3f2a91bc…)`.
+#[derive(Debug)]
+pub struct EncryptionKey {
+    /// The key.
+    pub key: Key,
+    /// Where it was found.
+    pub source: KeySource,
+}
+
+impl fmt::Display for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.source, self.key.fingerprint())
+    }
+}
+
+/// A key that cannot be used. No text contains a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file cannot be read.
+    #[error("the encryption key {place} cannot be read: {source}{}", way_out(place, source))]
+    Unreadable {
+        /// Its source.
+        place: KeySource,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// It is not a key.
+    #[error(
+        "{place} is not an encryption key: {source}; restore it from a backup or copy it from another server"
+    )]
+    Invalid {
+        /// Its source.
+        place: KeySource,
+        /// The reason.
+        source: KeyError,
+    },
+}
+
+fn way_out(place: &KeySource, error: &io::Error) -> String {
+    match place {
+        KeySource::Credential(path) | KeySource::File(path)
+            if error.kind() == ErrorKind::PermissionDenied =>
+        {
+            format!("; {}", denied(path))
+        }
+        KeySource::Environment | KeySource::Credential(_) | KeySource::File(_) => String::new(),
+    }
+}
+
+impl KeyFileError {
+    /// Converts it to an error of the configuration; `path_origin` is that of `Server.EncryptionKeyPath`.
+    pub(super) fn notice(&self, path_origin: Origin) -> Notice {
+        let (KeyFileError::Unreadable { place, .. } | KeyFileError::Invalid { place, .. }) = self;
+        let variable = |name: &str| (Origin::Environment(name.to_owned()), None);
+        let (origin, property) = match place {
+            KeySource::Environment => variable(KEY_VARIABLE),
+            KeySource::Credential(_) => variable(CREDENTIALS_VARIABLE),
+            KeySource::File(_) => (path_origin, Some("EncryptionKeyPath".to_owned())),
+        };
+        Notice {
+            category: NoticeCategory::Path,
+            origin,
+            section: property.as_ref().map(|_| "[Server]".to_owned()),
+            property,
+            value: None,
+            message: self.to_string(),
+        }
+    }
+}
+
+/// The parts of an environment that may hold a key.
+pub struct KeyEnvironment {
+    key: Option<Zeroizing<String>>,
+    credentials: Option<PathBuf>,
+}
+
+impl KeyEnvironment {
+    /// Returns those of an environment.
+    #[must_use]
+    pub fn of(env: &[(String, String)]) -> KeyEnvironment {
+        let variable = |name: &str| {
+            let mut set = env.iter().filter(|(known, value)| known == name && !value.is_empty());
+            set.next().map(|(_, value)| value.clone())
+        };
+        KeyEnvironment {
+            key: variable(KEY_VARIABLE).map(Zeroizing::new),
+            credentials: variable(CREDENTIALS_VARIABLE).map(PathBuf::from),
+        }
+    }
+
+    /// Returns the key of the environment, otherwise the credential, otherwise the file at `path`; `None` if there is
+    /// none of them.
+    ///
+    /// # Errors
+    /// The first of them that exists cannot be used.
+    pub fn find(&self, path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
+        let parsed = |text: &[u8], place: KeySource| match Key::parse(text) {
+            Ok(key) => Ok(Some(EncryptionKey { key, source: place })),
+            Err(source) => Err(KeyFileError::Invalid { place, source }),
+        };
+        if let Some(text) = &self.key {
+            return parsed(text.as_bytes(), KeySource::Environment);
+        }
+        let credential = self.credentials.iter().map(|dir| KeySource::Credential(dir.join(CREDENTIAL)));
+        for place in credential.chain([KeySource::File(path.to_owned())]) {
+            let (KeySource::Credential(path) | KeySource::File(path)) = &place else { continue };
+            match text_of(path) {
+                Ok(text) => return parsed(&text, place),
+                // A directory above it that is missing, or is a file, is reported by another check.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+                Err(source) => return Err(KeyFileError::Unreadable { place, source }),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn text_of(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With this capacity no copy of the text remains in memory that was freed.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_TEXT + 1));
+    File::open(path)?.take(MAX_TEXT as u64).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Reads the key in a file; `None` if there is no such file.
+///
+/// # Errors
+/// It cannot be read, or is not a key.
+pub fn read(path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
+    KeyEnvironment { key: None, credentials: None }.find(path)
+}
+
+/// Returns the path of the previous key, which values of the configuration may be encrypted with.
+#[must_use]
+pub fn old_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".old")
+}
+
+/// Returns the path of the next key while a rotation replaces the key.
+#[must_use]
+pub fn new_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".new")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Returns a new key.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random() -> io::Result<Key> {
+    let mut bytes = Zeroizing::new([0; LENGTH]);
+    SysRng.try_fill_bytes(&mut *bytes).map_err(io::Error::other)?;
+    Ok(Key::new(&bytes))
+}
+
+/// Encrypts a value for the configuration.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
+    let mut nonce = [0; NONCE];
+    SysRng.try_fill_bytes(&mut nonce).map_err(io::Error::other)?;
+    Ok(value::encrypt(key, nonce, text))
+}
+
+/// Creates the file of a key, with mode 0600, complete and on disk.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`], or the error of the file system.
+pub fn create(path: &Path, key: &Key) -> io::Result<()> {
+    temporary(path, key)?.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
+/// Creates or replaces the file of a key.
+///
+/// # Errors
+/// The error of the file system.
+pub fn replace(path: &Path, key: &Key) -> io::Result<()> {
+    temporary(path, key)?.persist(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
+/// Renames the file of a key, replacing another one.
+///
+/// # Errors
+/// The error of the file system.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_directory(to)
+}
+
+fn temporary(path: &Path, key: &Key) -> io::Result<tempfile::NamedTempFile> {
+    // Created with O_EXCL and mode 0600.
+    let mut file = tempfile::Builder::new().prefix(".rstudio-pm.key-").tempfile_in(directory(path))?;
+    file.write_all(key.text().as_bytes())?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> KeyEnvironment {
+        let owned: Vec<_> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        KeyEnvironment::of(&owned)
+    }
+
+    fn key(byte: u8) -> Key {
+        Key::new(&[byte; LENGTH])
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_credential_and_that_over_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("k");
+        create(&path, &key(1)).expect("written");
+        create(&dir.path().join(CREDENTIAL), &key(2)).expect("written");
+        let (credentials, text) = (dir.path().display().to_string(), key(3).text().to_string());
+        let found = |env: KeyEnvironment| env.find(&path).expect("usable").map(|found| found.to_string());
+        let of = |source: &Path, byte| Some(format!("{} ({})", source.display(), key(byte).fingerprint()));
+        let credential = (CREDENTIALS_VARIABLE, credentials.as_str());
+        assert_eq!(found(env(&[])), of(&path, 1));
+        assert_eq!(found(env(&[credential, (KEY_VARIABLE, "")])), of(&dir.path().join(CREDENTIAL), 2));
+        assert_eq!(found(env(&[credential, (KEY_VARIABLE, &text)])), of(Path::new(KEY_VARIABLE), 3));
+        assert_eq!(found(env(&[(CREDENTIALS_VARIABLE, "/nonexistent")])), of(&path, 1));
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(found(env(&[])), None);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_an_error_that_does_not_repeat_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("k");
+        std::fs::write(&path, "hunter2").expect("written");
+        let error = read(&path).expect_err("no key").to_string();
+        assert!(error.starts_with(&format!("{} is not an encryption key: ", path.display())), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        let error = env(&[(KEY_VARIABLE, "hunter2")]).find(&path).expect_err("no key");
+        let notice = error.notice(Origin::Default).to_string();
+        assert!(
+            notice.starts_with(
+                "environment PACKAGEMANAGER_ENCRYPTION_KEY: PACKAGEMANAGER_ENCRYPTION_KEY is not"
+            ),
+            "{notice}"
+        );
+        assert!(!notice.contains("hunter2"), "{notice}");
+        let error = read(dir.path()).expect_err("a directory").to_string();
+        assert!(
+            error.starts_with(&format!("the encryption key {} cannot be read", dir.path().display())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_key_file_is_private_and_never_overwritten_by_create() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("k");
+        let first = random().expect("random numbers");
+        create(&path, &first).expect("written");
+        assert_eq!(path.metadata().expect("exists").permissions().mode() & 0o7777, 0o600);
+        assert_eq!(create(&path, &key(1)).expect_err("exists").kind(), ErrorKind::AlreadyExists);
+        let found = read(&path).expect("a key").expect("exists");
+        assert_eq!(found.key.fingerprint(), first.fingerprint());
+        replace(&path, &key(1)).expect("written");
+        rename(&path, &old_path(&path)).expect("renamed");
+        let found = read(&old_path(&path)).expect("a key").expect("exists");
+        assert_eq!(found.key.fingerprint(), key(1).fingerprint());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+    }
+}

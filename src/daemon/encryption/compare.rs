@@ -1,0 +1,133 @@
+//! Compares the encryption key with the one that the database was written with, and completes an interrupted rotation.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{Config, EncryptionKey, KeySource, key_file};
+use crate::db::{Db, DbError, encryption_key};
+use crate::model::fingerprint::Fingerprint;
+
+/// A key that is not that of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyMismatch {
+    /// Another key.
+    #[error(
+        "the encryption key {key} is not the one this database was written with ({recorded}); restore that key from a \
+         backup or copy it from another server, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
+    )]
+    Other {
+        /// The key and its place.
+        key: String,
+        /// The key of the database.
+        recorded: Fingerprint,
+    },
+    /// No key, but encrypted values.
+    #[error(
+        "{count} values of the database are encrypted with the key {recorded}, and there is no encryption key {}; copy it \
+         from another server or restore it from a backup, or, if it is lost: rspm encrypt rotate --key-lost --new-key=FILE",
+        path.display()
+    )]
+    Missing {
+        /// Number of values.
+        count: usize,
+        /// The key of the database.
+        recorded: Fingerprint,
+        /// Where the key belongs.
+        path: PathBuf,
+    },
+    /// An interrupted rotation cannot be completed.
+    #[error(
+        "a rotation of the encryption key was interrupted, and the last step fails: {source}; complete it with: mv '{}' '{}'",
+        new.display(), path.display()
+    )]
+    Incomplete {
+        /// The file of the new key.
+        new: PathBuf,
+        /// Where it belongs.
+        path: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("could not compare the encryption key with that of the database: {0}")]
+    Db(#[from] DbError),
+}
+
+/// Records the first key in the database, or compares it with the recorded one. Returns the configuration with the key
+/// in use: that of an interrupted rotation, which this completes, may differ from the one that was read.
+///
+/// # Errors
+/// It is another key.
+pub(in crate::daemon) async fn settle(db: &Db, config: Arc<Config>) -> Result<Arc<Config>, KeyMismatch> {
+    let path = &config.server.encryption_key_path;
+    let recorded = match (db.read(encryption_key::get).await?, &config.encryption_key) {
+        (None, None) => return Ok(config),
+        (None, Some(first)) => {
+            let fingerprint = first.key.fingerprint();
+            let recorded = db.write(move |c| encryption_key::record(c, fingerprint)).await?;
+            if recorded == fingerprint {
+                tracing::info!("the encryption key {first} is now that of this database");
+            }
+            recorded
+        }
+        (Some(recorded), _) => recorded,
+    };
+    match &config.encryption_key {
+        Some(key) if key.key.fingerprint() == recorded => {
+            let new = key_file::new_path(path);
+            if new.exists() {
+                tracing::warn!(
+                    "a rotation of the encryption key was interrupted before it changed anything; {key} remains in use, run the \
+                     rotation again or remove '{}'",
+                    new.display()
+                );
+            }
+            Ok(config)
+        }
+        other => {
+            if other.as_ref().is_none_or(|key| key.source.is_file())
+                && let Some(key) = complete(path, recorded)?
+            {
+                tracing::warn!("completed an interrupted rotation of the encryption key: {key} is in use");
+                return Ok(Arc::new(Config {
+                    encryption_key: Some(Arc::new(key)),
+                    ..Config::clone(&config)
+                }));
+            }
+            match other {
+                Some(key) => Err(KeyMismatch::Other { key: key.to_string(), recorded }),
+                None => without_key(db, recorded, path).await.map(|()| config.clone()),
+            }
+        }
+    }
+}
+
+/// Returns the new key of a rotation that was interrupted after the database was changed, after moving it to its place.
+fn complete(path: &Path, recorded: Fingerprint) -> Result<Option<EncryptionKey>, KeyMismatch> {
+    let new = key_file::new_path(path);
+    // A file that is not the recorded key is not used.
+    match key_file::read(&new) {
+        Ok(Some(EncryptionKey { key, .. })) if key.fingerprint() == recorded => {
+            let source = KeySource::File(path.to_owned());
+            match key_file::rename(&new, path) {
+                Ok(()) => Ok(Some(EncryptionKey { key, source })),
+                Err(source) => Err(KeyMismatch::Incomplete { new, path: path.to_owned(), source }),
+            }
+        }
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+async fn without_key(db: &Db, recorded: Fingerprint, path: &Path) -> Result<(), KeyMismatch> {
+    match db.read(|c| encryption_key::count(c, encryption_key::COLUMNS)).await? {
+        0 => {
+            tracing::warn!(
+                "there is no encryption key {}, and the database was written with the key {recorded}; copy it from another \
+                 server or restore it from a backup",
+                path.display()
+            );
+            Ok(())
+        }
+        count => Err(KeyMismatch::Missing { count, recorded, path: path.to_owned() }),
+    }
+}

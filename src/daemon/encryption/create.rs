@@ -1,0 +1,63 @@
+//! Creates the key for `rspm encrypt`, if nothing is encrypted with another one.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::error::KeyCommandError;
+use crate::config::{Config, ValueForm, key_file};
+use crate::daemon::{configuration, privileges};
+use crate::db::Db;
+
+/// Creates the file of the key, for the user of the server. Does nothing if there is a key already.
+pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
+    let loaded = configuration::load_encrypted(file)?;
+    let config = &*loaded.config;
+    let path = &config.server.encryption_key_path;
+    let shown = path.display().to_string();
+    let variables: Vec<_> = configuration::variables().collect();
+    privileges::with_service_rights(file, || {
+        if key_file::KeyEnvironment::of(&variables).find(path)?.is_some() {
+            return Ok(());
+        }
+        let encrypted = loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::Encrypted);
+        let values: Vec<String> = encrypted.map(|(place, _)| place).collect();
+        if !values.is_empty() {
+            return Err(KeyCommandError::Encrypted { path: shown, values });
+        }
+        match Db::database_state(config) {
+            Ok(state) => {
+                if let Some(recorded) = state.encryption_key {
+                    return Err(KeyCommandError::Recorded { recorded, path: shown });
+                }
+            }
+            // The password of the database may be what is to be encrypted. The server compares the key when it starts.
+            Err(error) => {
+                note(&format!("Warning: the new key cannot be compared with the database now: {error}"))
+            }
+        }
+        write(config, path)
+    })
+}
+
+fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
+    let doing = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
+    if path.starts_with(&config.server.data_dir) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir);
+        made.map_err(doing())?;
+    }
+    let key = key_file::random().map_err(doing())?;
+    match key_file::create(path, &key) {
+        Ok(()) => note(&format!("Created the encryption key {} ({}).", path.display(), key.fingerprint())),
+        // Created meanwhile by another process.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(doing()(error)),
+    }
+    Ok(())
+}
+
+/// Prints a line to standard error. A failed write cannot be reported.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,87 @@
+//! Errors of the commands about the encryption key.
+
+use super::compare::KeyMismatch;
+use crate::config::{ConfigError, key_file::KeyFileError};
+use crate::db::DbError;
+use crate::model::fingerprint::Fingerprint;
+
+/// An error of a command about the key.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::daemon) enum KeyCommandError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A key that cannot be read.
+    #[error("{0}")]
+    Key(#[from] KeyFileError),
+    /// The database.
+    #[error("{0}")]
+    Db(#[from] DbError),
+    /// The key is not that of the database.
+    #[error("{0}")]
+    Mismatch(#[from] KeyMismatch),
+    /// The database has another key, which is not on this machine.
+    #[error(
+        "no key was created: the database was written with the encryption key {recorded}, and there is no key {path}; copy that \
+         key from another server or a backup, or, if it is lost, replace it: rspm encrypt rotate --key-lost --new-key=FILE"
+    )]
+    Recorded {
+        /// The key of the database.
+        recorded: Fingerprint,
+        /// Where the key belongs.
+        path: String,
+    },
+    /// Values of the configuration are encrypted with a key that does not exist.
+    #[error(
+        "no key was created: values of the configuration are encrypted, and there is no encryption key {path} to \
+         decrypt them; copy it from another server or a backup, or create one with: rspm encrypt generate --file-out={path}\n  {}",
+        values.join("\n  ")
+    )]
+    Encrypted {
+        /// Where the key belongs.
+        path: String,
+        /// Their places.
+        values: Vec<String>,
+    },
+    /// A server runs.
+    #[error(
+        "a server is running, and would continue with the old key; stop it first, and all other servers of the same \
+         database: systemctl stop rstudio-pm"
+    )]
+    Running,
+    /// There is no key to replace.
+    #[error("there is no encryption key {0} to replace; the first rspm encrypt creates one")]
+    NoKey(String),
+    /// The new key is the current one.
+    #[error("{0} is the key that is already in use")]
+    Same(String),
+    /// Values are still encrypted with the key before the current one, which would be lost.
+    #[error(
+        "values of the configuration are still encrypted with the key before the current one; write them anew first, with \
+         the output of: rspm encrypt\n  {}",
+        .0.join("\n  ")
+    )]
+    Old(Vec<String>),
+    /// A value of the database cannot be decrypted.
+    #[error("a value of the database cannot be decrypted with the encryption key {0}; nothing was changed")]
+    Undecryptable(String),
+    /// A file.
+    #[error("{doing}: {source}")]
+    File {
+        /// What was being done, with the path.
+        doing: String,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+    /// The threads.
+    #[error("could not start the runtime: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl KeyCommandError {
+    /// A converter of errors of the system; `doing` is the operation with its path.
+    pub(super) fn file(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> KeyCommandError {
+        let doing = doing.into();
+        |source| KeyCommandError::File { doing, source }
+    }
+}

@@ -1,0 +1,57 @@
+//! The fingerprint of the encryption key of this database, and the columns with values that are encrypted with it.
+
+use super::{Conn, DbError, Value};
+use crate::model::fingerprint::Fingerprint;
+
+/// A column with encrypted values, or NULL.
+pub struct EncryptedColumn {
+    /// Selects the id and the value of each row that has one.
+    pub select: &'static str,
+    /// Sets the value (the first parameter) of an id.
+    pub update: &'static str,
+}
+
+/// All columns with encrypted values. A transaction that writes one must compare the fingerprint with that of the key
+/// it encrypted with ([`get`]), because the key may have been replaced meanwhile.
+pub const COLUMNS: &[EncryptedColumn] = &[];
+
+/// Returns the fingerprint of the key of this database, if it has one.
+pub fn get(c: &mut dyn Conn) -> Result<Option<Fingerprint>, DbError> {
+    let rows = c.query("SELECT fingerprint FROM encryption_key WHERE id = 1", &[])?;
+    rows.into_iter().next().map(|mut row| row.parsed(0, "the fingerprint of a key")).transpose()
+}
+
+/// Records the fingerprint of the first key. Returns that of the key of this database, which may be another one.
+pub fn record(c: &mut dyn Conn, first: Fingerprint) -> Result<Fingerprint, DbError> {
+    const INSERT: &str =
+        "INSERT INTO encryption_key (id, fingerprint) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
+    c.execute(INSERT, &[first.digits().into()])?;
+    Ok(get(c)?.unwrap_or(first))
+}
+
+/// Replaces the key: records its fingerprint, and replaces every encrypted value in `columns` by the result of `encrypt`;
+/// `None` deletes the value. Returns the number of values.
+pub fn replace(
+    c: &mut dyn Conn,
+    columns: &[EncryptedColumn],
+    new: Fingerprint,
+    encrypt: &dyn Fn(&str) -> Result<Option<String>, DbError>,
+) -> Result<usize, DbError> {
+    record(c, new)?;
+    c.execute("UPDATE encryption_key SET fingerprint = $1 WHERE id = 1", &[new.digits().into()])?;
+    let mut count = 0;
+    for column in columns {
+        let mut updates = Vec::new();
+        for mut row in c.query(column.select, &[])? {
+            updates.push(vec![Value::opt_text(encrypt(&row.text(1)?)?), row.int(0)?.into()]);
+        }
+        count += updates.len();
+        c.execute_many(column.update, &updates)?;
+    }
+    Ok(count)
+}
+
+/// Returns the number of encrypted values in `columns`.
+pub fn count(c: &mut dyn Conn, columns: &[EncryptedColumn]) -> Result<usize, DbError> {
+    columns.iter().try_fold(0, |count, column| Ok(count + c.query(column.select, &[])?.len()))
+}

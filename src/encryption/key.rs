@@ -1,0 +1,140 @@
+//! The encryption key: 512 bytes, written as hexadecimal digits or base64 after an XOR with a fixed pattern.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::model::digest;
+use crate::model::fingerprint::Fingerprint;
+
+/// Length of a key in bytes.
+pub const LENGTH: usize = 512;
+/// Maximum length in bytes of a text that [`Key::parse`] is given: twice that of a key in hexadecimal.
+pub const MAX_TEXT: usize = 4 * LENGTH;
+
+/// What each written byte is combined with. It hides nothing; the format has it.
+const PATTERN: [u8; 10] = [223, 99, 111, 160, 122, 212, 223, 105, 37, 190];
+
+/// A key. Its memory is overwritten when it is dropped; `Debug` prints the fingerprint.
+pub struct Key(Zeroizing<[u8; LENGTH]>);
+
+/// A text that is not a key. The message does not repeat the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Other characters.
+    #[error("it is neither hexadecimal digits nor base64")]
+    Encoding,
+    /// Another length.
+    #[error("it has {0} bytes when decoded, and an encryption key has 512 (1024 hexadecimal digits)")]
+    Length(usize),
+}
+
+impl Key {
+    /// Returns the key with these bytes, which must be random.
+    #[must_use]
+    pub fn new(random: &[u8; LENGTH]) -> Key {
+        Key(Zeroizing::new(*random))
+    }
+
+    /// Parses the text of a key file. White space is ignored.
+    ///
+    /// # Errors
+    /// It is not a key.
+    pub fn parse(text: &[u8]) -> Result<Key, KeyError> {
+        let visible = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(visible.collect());
+        let decoded = hex::decode(&*text).or_else(|_| STANDARD.decode(&*text));
+        let decoded = Zeroizing::new(decoded.map_err(|_| KeyError::Encoding)?);
+        let mut bytes: Zeroizing<[u8; LENGTH]> =
+            Zeroizing::new(decoded.as_slice().try_into().map_err(|_| KeyError::Length(decoded.len()))?);
+        combine(&mut *bytes);
+        Ok(Key(bytes))
+    }
+
+    /// Returns the text of a key file: hexadecimal digits without a line feed, which the original does not accept.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        let mut bytes = self.0.clone();
+        combine(&mut *bytes);
+        Zeroizing::new(hex::encode(&*bytes))
+    }
+
+    /// Returns the fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(digest::Sha256(Sha256::digest(&*self.0).into()))
+    }
+
+    /// Returns the 32 bytes that the ciphers use.
+    pub(super) fn cipher_key(&self) -> &[u8; 32] {
+        self.0.first_chunk().expect("a key is longer")
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.fingerprint())
+    }
+}
+
+fn combine(bytes: &mut [u8]) {
+    bytes.iter_mut().zip(PATTERN.iter().cycle()).for_each(|(byte, pattern)| *byte ^= pattern);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_key_of_zeros_is_the_pattern() {
+        let key = Key::new(&[0; LENGTH]);
+        assert!(key.text().starts_with("df636fa07ad4df6925bedf636fa07ad4df6925be"));
+        assert_eq!((key.text().len(), key.text().ends_with("df63")), (1024, true));
+        // `head -c 512 /dev/zero | sha256sum`
+        let digest = "076a27c79e5ace2a3d47f9dd2e83e4ff6ea8872b3c2218f66c92b89b55f36560";
+        assert_eq!(key.fingerprint().digits(), digest);
+        assert_eq!(format!("{key:?}"), "Key(076a27c7…)");
+    }
+
+    #[test]
+    fn hexadecimal_and_base64_with_line_feeds_are_the_same_key() {
+        let key = Key::new(&std::array::from_fn(|at| u8::try_from(at % 251).expect("small")));
+        let text = key.text();
+        let bytes = hex::decode(&*text).expect("hexadecimal");
+        let base64 = STANDARD.encode(bytes);
+        let lines: Vec<&str> =
+            (0..base64.len()).step_by(64).map(|at| &base64[at..(at + 64).min(684)]).collect();
+        let upper = text.to_uppercase();
+        for written in
+            [&*text, &format!("{}\n", *text), &upper, &base64, &lines.join("\n"), &lines.join("\r\n")]
+        {
+            let parsed = Key::parse(written.as_bytes()).expect("a key");
+            assert_eq!(parsed.fingerprint(), key.fingerprint(), "{written}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused_without_being_repeated() {
+        let error = |text: &str| Key::parse(text.as_bytes()).expect_err("no key");
+        assert_eq!(error(""), KeyError::Length(0));
+        assert_eq!(error("0123"), KeyError::Length(2));
+        assert_eq!(error(&"ab".repeat(511)), KeyError::Length(511));
+        assert_eq!(error(&"ab".repeat(513)), KeyError::Length(513));
+        assert_eq!(error("no key\0"), KeyError::Encoding);
+        assert!(error("0123").to_string().contains("2 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_read_back_from_its_text(bytes in proptest::collection::vec(any::<u8>(), LENGTH)) {
+            let key = Key::new(bytes.as_slice().try_into().expect("that long"));
+            let parsed = Key::parse(key.text().as_bytes()).expect("a key");
+            prop_assert_eq!(&*parsed.0, &*key.0);
+        }
+    }
+}

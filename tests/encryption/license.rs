@@ -1,0 +1,41 @@
+//! License commands of scripts that were written for the original succeed.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::rspm::{RspmOutput, bare};
+
+const SENTENCE: &str =
+    "No license is needed: this server is free software, and all of its features are enabled.\n";
+
+fn assert_sentence(line: &str, ran: &RspmOutput) {
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, SENTENCE, ""), "{line}");
+}
+
+#[test]
+fn every_license_command_with_any_flags_prints_one_sentence() {
+    // The program of that name, as installed beside rspm.
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("license-manager");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("units/license-manager"), &program).unwrap();
+    symlink(env!("CARGO_BIN_EXE_rspm"), dir.path().join("rspm")).unwrap();
+    for line in [
+        "",
+        "status",
+        "status --userspace",
+        "status-offline",
+        "initialize --userspace",
+        "activate ABCD-1234",
+        "activate-file /etc/x.lic -c",
+        "deactivate",
+        "license-server host:1234 --unknown=1 -o",
+        "--help",
+        "--version",
+    ] {
+        assert_sentence(line, &bare(&format!("license {line}")));
+        let ran = Command::new(&program).args(line.split_whitespace()).output().expect("sh runs");
+        assert_sentence(line, &ran.into());
+    }
+    assert_sentence("", &bare("-c /nowhere.gcfg license activate x --force"));
+}

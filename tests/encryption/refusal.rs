@@ -1,0 +1,69 @@
+//! A server with another key than the one its database was written with does not start.
+
+use super::{key_path, write_key};
+use crate::support::db::{Engine, settings};
+use crate::support::server::Builder;
+
+fn another_key_is_refused(engine: Engine) {
+    let mut server = Builder::default().gcfg(&settings(engine)).prepare();
+    let path = key_path(&server);
+    let first = write_key(&path);
+    server.launch();
+    let recorded = format!("the encryption key {} ({first}) is now that of this database", path.display());
+    assert!(server.log_lines().iter().any(|line| line.contains(&recorded)), "{:#?}", server.log_lines());
+    server.stop();
+    let aside = path.with_extension("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let second = write_key(&path);
+    let expected = format!(
+        "the encryption key {} ({second}) is not the one this database was written with ({first})",
+        path.display()
+    );
+    let output = server.start_refused();
+    assert!(output.contains(&expected), "{output}");
+    let (result, findings) = server.check_result("Encryption key");
+    assert!(result == "fail" && findings.len() == 1 && findings[0].starts_with(&expected), "{findings:?}");
+    // Without a key it starts, because nothing in the database is encrypted.
+    std::fs::remove_file(&path).unwrap();
+    server.launch();
+    let warned = format!(
+        "there is no encryption key {}, and the database was written with the key {first}",
+        path.display()
+    );
+    assert!(server.log_lines().iter().any(|line| line.contains(&warned)), "{:#?}", server.log_lines());
+    server.stop();
+    std::fs::rename(&aside, &path).unwrap();
+    server.launch();
+    let (result, findings) = server.check_result("Encryption key");
+    assert_eq!(
+        (result.as_str(), findings),
+        ("info", vec![format!("{} ({first}), the key of this database", path.display())])
+    );
+}
+
+#[test]
+fn another_key_is_refused_with_sqlite() {
+    another_key_is_refused(Engine::Sqlite);
+}
+
+#[test]
+fn another_key_is_refused_with_postgres() {
+    another_key_is_refused(Engine::Postgres);
+}
+
+#[test]
+fn a_second_server_of_a_cluster_with_its_own_key_is_refused() {
+    let gcfg = settings(Engine::Postgres);
+    let mut first = Builder::default().gcfg(&gcfg).prepare();
+    let key = write_key(&key_path(&first));
+    first.launch();
+    let second = Builder::default().gcfg(&gcfg).prepare();
+    let other = write_key(&key_path(&second));
+    let output = second.start_refused();
+    let expected = format!("({other}) is not the one this database was written with ({key})");
+    assert!(output.contains(&expected), "{output}");
+    std::fs::copy(key_path(&first), key_path(&second)).unwrap();
+    let mut second = second;
+    second.launch();
+    assert_eq!(second.get("/__ping__").status, 200);
+}

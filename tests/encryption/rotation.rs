@@ -1,0 +1,216 @@
+//! `rspm encrypt rotate`: another key, with a kill at every boundary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{append, encrypt, fingerprint, key_path, replace, write_key};
+use crate::support::db::{Engine, settings};
+use crate::support::process::{ProcessOutput, run_to_end};
+use crate::support::server::{Builder, Server};
+
+/// A stopped server with a key, an encrypted value and another key in the file `next`.
+fn prepared(engine: Engine) -> (Server, String) {
+    let mut server = Builder::default().gcfg(&settings(engine)).prepare();
+    let value = encrypt(&server, "s3cret");
+    append(&server, &format!("[Proxy]\nURL = http://127.0.0.1:9\nPassword = {value}"));
+    server.launch();
+    server.stop();
+    write_key(&next(&server));
+    (server, value)
+}
+
+fn next(server: &Server) -> PathBuf {
+    server.dir().join("next")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
+}
+
+fn rotate(server: &Server, more: &[&str]) -> ProcessOutput {
+    let mut command = server.command(env!("CARGO_BIN_EXE_rspm"));
+    run_to_end(command.args(["encrypt", "rotate", "--new-key"]).arg(next(server)).args(more))
+}
+
+fn logged(server: &Server, text: &str) -> bool {
+    server.log_lines().iter().any(|line| line.contains(text))
+}
+
+#[test]
+fn a_rotation_stores_the_old_key_for_the_configuration_and_lists_the_values_to_write_anew() {
+    let (mut server, value) = prepared(Engine::Sqlite);
+    let path = key_path(&server);
+    let (old, new) = (fingerprint(&path), fingerprint(&next(&server)));
+    let ran = rotate(&server, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let line = std::fs::read_to_string(server.config_file()).unwrap().lines().count();
+    let place = format!("{}:{line}:12: [Proxy] Password", server.config_file().display());
+    assert!(
+        ran.out.contains(&format!("is now {new}")) && ran.out.contains(&format!("  {place}\n")),
+        "{}",
+        ran.out
+    );
+    assert_eq!((fingerprint(&path), fingerprint(&beside(&path, ".old"))), (new, old));
+    assert!(!beside(&path, ".new").exists());
+
+    server.launch();
+    assert!(
+        logged(&server, &format!("{place}: is encrypted with the previous key")),
+        "{:#?}",
+        server.log_lines()
+    );
+    assert_eq!(server.json("status")["encryption_key"], format!("{} ({new})", path.display()));
+    let (result, findings) = server.check_result("Encryption key");
+    assert!(result == "info" && findings[1].starts_with(&place), "{findings:?}");
+    // The value is needed until it is written anew: the next rotation would lose the key.
+    server.stop();
+    write_key(&next(&server));
+    let refused = rotate(&server, &[]);
+    assert!(refused.code == Some(1) && refused.err.contains(&place), "{}", refused.err);
+    assert_eq!(fingerprint(&path), new);
+
+    replace(&server, &value, &encrypt(&server, "s3cret"));
+    server.launch();
+    assert!(!logged(&server, "previous key"), "{:#?}", server.log_lines());
+    let (_, findings) = server.check_result("Encryption key");
+    let hint =
+        format!("no value needs the previous key; remove it: rm '{}'", beside(&path, ".old").display());
+    assert_eq!(findings[1], hint);
+    server.stop();
+    assert_eq!(rotate(&server, &[]).code, Some(0));
+}
+
+#[test]
+fn nothing_is_rotated_while_a_server_runs_and_without_another_key() {
+    let (mut server, _) = prepared(Engine::Sqlite);
+    let (path, old) = (key_path(&server), fingerprint(&key_path(&server)));
+    server.launch();
+    let refused = rotate(&server, &[]);
+    assert!(refused.code == Some(1) && refused.err.contains("a server is running"), "{}", refused.err);
+    server.stop();
+    std::fs::copy(&path, next(&server)).unwrap();
+    let refused = rotate(&server, &[]);
+    assert!(refused.err.contains("is the key that is already in use"), "{}", refused.err);
+    std::fs::write(next(&server), "no key").unwrap();
+    let refused = rotate(&server, &[]);
+    assert!(refused.err.contains("is not an encryption key"), "{}", refused.err);
+    assert_eq!(fingerprint(&path), old);
+    assert!(!beside(&path, ".old").exists() && !beside(&path, ".new").exists());
+    let without = Builder::default().prepare();
+    write_key(&next(&without));
+    let refused = rotate(&without, &[]);
+    assert!(refused.err.contains("there is no encryption key") && refused.code == Some(1), "{}", refused.err);
+}
+
+#[test]
+fn a_key_of_the_environment_is_replaced_in_the_database_and_then_by_the_administrator() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("first");
+    write_key(&file);
+    let mut server = Builder::default()
+        .env("PACKAGEMANAGER_ENCRYPTION_KEY", &std::fs::read_to_string(&file).unwrap())
+        .start();
+    server.stop();
+    write_key(&next(&server));
+    let ran = rotate(&server, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("Put it in the place of PACKAGEMANAGER_ENCRYPTION_KEY"), "{}", ran.out);
+    let output = server.start_refused();
+    let (old, new) = (fingerprint(&file), fingerprint(&next(&server)));
+    assert!(
+        output.contains(&format!("({old}) is not the one this database was written with ({new})")),
+        "{output}"
+    );
+}
+
+fn a_lost_key_is_replaced(engine: Engine) {
+    let (mut server, value) = prepared(engine);
+    let path = key_path(&server);
+    std::fs::remove_file(&path).unwrap();
+    // As the runbook says: a new key in its place, the values of the configuration anew, then the database.
+    let generated = run_to_end(
+        Command::new(env!("CARGO_BIN_EXE_rspm")).args(["encrypt", "generate", "--file-out"]).arg(&path),
+    );
+    assert_eq!(generated.code, Some(0), "{}", generated.err);
+    replace(&server, &value, &encrypt(&server, "s3cret"));
+    assert!(server.start_refused().contains("is not the one this database was written with"));
+    let mut command = server.command(env!("CARGO_BIN_EXE_rspm"));
+    let ran = run_to_end(command.args(["encrypt", "rotate", "--key-lost", "--new-key"]).arg(&path));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("Values in the database that were deleted: 0"), "{}", ran.out);
+    server.launch();
+    let (result, findings) = server.check_result("Encryption key");
+    let expected = format!("{} ({}), the key of this database", path.display(), fingerprint(&path));
+    assert_eq!((result.as_str(), findings), ("info", vec![expected]));
+}
+
+#[test]
+fn a_lost_key_is_replaced_with_sqlite() {
+    a_lost_key_is_replaced(Engine::Sqlite);
+}
+
+#[test]
+fn a_lost_key_is_replaced_with_postgres() {
+    a_lost_key_is_replaced(Engine::Postgres);
+}
+
+/// Runs a rotation that `strace` kills at the call of that number; false if it ended before.
+fn kill_at(server: &Server, calls: &str, number: usize) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:signal=KILL:when={number}")]);
+    strace.arg(env!("CARGO_BIN_EXE_rstudio-pm")).arg("--config").arg(server.config_file());
+    let ran = run_to_end(strace.arg("--rotate-key").arg(next(server)));
+    assert!(matches!(ran.code, None | Some(0 | 137)), "{:?} {}", ran.code, ran.err);
+    ran.code != Some(0)
+}
+
+/// After a kill at any of these calls the server starts with one of the two keys, and a repetition completes the rotation.
+fn a_kill_at_any_call_leaves_one_of_the_keys(engine: Engine, calls: &[&str]) {
+    let (mut server, _) = prepared(engine);
+    let path = key_path(&server);
+    let (mut kills, mut completed_by_start) = (0, 0);
+    // strace counts each call and each thread separately.
+    for call in calls {
+        for number in 1.. {
+            let (old, new) = (fingerprint(&path), fingerprint(&next(&server)));
+            let killed = kill_at(&server, call, number);
+            server.launch();
+            let shown = server.json("status")["encryption_key"].as_str().expect("a key").to_owned();
+            let current = fingerprint(&path);
+            assert!([old, new].contains(&current), "{current} after {call} {number}");
+            assert_eq!(shown, format!("{} ({current})", path.display()));
+            completed_by_start += usize::from(logged(&server, "completed an interrupted rotation"));
+            server.stop();
+            if current == new {
+                assert!(!beside(&path, ".new").exists());
+                // For the next kill: the value of the configuration is that of the current key, and there is another key.
+                let value = encrypt(&server, "s3cret");
+                let gcfg = std::fs::read_to_string(server.config_file()).unwrap();
+                let line =
+                    gcfg.lines().find(|line| line.starts_with("Password = ")).expect("there").to_owned();
+                replace(&server, &line, &format!("Password = {value}"));
+                write_key(&next(&server));
+            }
+            if !killed {
+                assert_eq!(current, new, "{call}: it ended without an error");
+                break;
+            }
+            kills += 1;
+            assert!(number < 100, "there are more than 100 calls of {call}");
+        }
+    }
+    println!("killed at {kills} of {calls:?}; the next start completed {completed_by_start} rotations");
+    assert!(kills >= 8 && completed_by_start >= 1, "{kills} kills, {completed_by_start} completed rotations");
+}
+
+#[test]
+fn a_kill_at_any_rename_or_sync_leaves_one_of_the_keys_with_sqlite() {
+    let calls = ["rename", "renameat2", "link", "fsync", "fdatasync", "pwrite64"];
+    a_kill_at_any_call_leaves_one_of_the_keys(Engine::Sqlite, &calls);
+}
+
+#[test]
+fn a_kill_at_any_rename_or_sync_leaves_one_of_the_keys_with_postgres() {
+    a_kill_at_any_call_leaves_one_of_the_keys(Engine::Postgres, &["rename", "fsync", "sendto"]);
+}

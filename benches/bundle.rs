@@ -127,13 +127,13 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
                 is_listed.then(|| String::from_utf8_lossy(index[row.package.as_str()].stanza).into_owned());
             let (ver, readme) = release(row, stanza);
             size += row.size;
-            let record = Record::Ver(Box::new(ver));
+            let record = Record::Release(Box::new(ver));
             state.apply(&record).expect("it fits");
             lines.push(&record);
             readmes.push(&readme);
         }
         if number + 1 == chunks {
-            let (packages, state) = (state.listed(), state.digest());
+            let (packages, state) = (state.listed_count(), state.digest());
             lines.push(&Record::Snapshot(SnapshotRecord { day: last, packages, state, listing: None }));
         }
         let records = lines.records();
@@ -156,7 +156,7 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
             readmes: Some(put(readmes, "doc")),
         });
     }
-    assert_eq!(state.listed(), PACKAGES);
+    assert_eq!(state.listed_count(), PACKAGES);
     let head = Head {
         format: head::FORMAT.to_owned(),
         product: Product::Cran.to_string(),

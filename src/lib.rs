@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | words (pure) | `model` `r` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `advisory` → `model`, `r`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
-//! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` nobody; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
+//! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -64,7 +64,7 @@ pub mod serve;
 pub mod state;
 /// Synchronization: turns the listing of a mirror into one published transaction.
 pub mod sync;
-/// Clean-up of storage, its ownership, nightly maintenance, and the repair of the clock.
+/// Sweep of storage, its ownership, nightly maintenance, and the repair of the clock.
 pub mod upkeep;
 /// Mirrors, bundles, system requirement rules and advisories, over HTTP or on disk.
 pub mod upstream;

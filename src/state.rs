@@ -1,4 +1,4 @@
-//! Handles of the stores and of the shared work rooms. It has no methods but `new`: rooms take the handles they need.
+//! Handles of the stores and of other shared modules. It has no methods but `new`: callers take the handles they need.
 
 pub mod deferred;
 
@@ -18,7 +18,7 @@ use crate::r::sysreqs::Rules;
 use crate::storage::Storage;
 use crate::upstream::Upstream;
 
-/// The handles that the work rooms share. Created once by `daemon`, shared in an `Arc`.
+/// The shared handles. Created once by `daemon`, shared in an `Arc`.
 pub struct State {
     /// The configuration in force; a reload replaces it. Long-running work keeps the one it started with.
     pub config: ArcSwap<Config>,

@@ -375,7 +375,7 @@ const RETIRED_FILES: &[&str] = &[
     "afar", "aside", "behind", "board", "bundled", "doors", "fault", "flight", "giving", "glance", "herald",
     "inside", "judge", "kept", "landing", "lanes", "late", "learn", "live", "nightly", "offered", "operator",
     "owed", "patience", "pilot", "place", "places", "proof", "recalled", "seen", "served", "shown", "stale",
-    "sum", "tail", "taking", "told", "unpacked", "vacant", "wanted", "warm",
+    "sum", "tail", "taking", "told", "unpacked", "vacant", "wanted", "warm", "clean_up", "look",
 ];
 
 /// Names of types that were replaced by standard terms.
@@ -429,6 +429,21 @@ const RETIRED_TYPES: &[&str] = &[
     "Wish",
     "Wished",
     "Work",
+    "Claimed",
+    "CheckArgs",
+    "Story",
+    "Trouble",
+    "Unfit",
+    "ZipDialect",
+    "Verified",
+    "Prepared",
+    "Inherited",
+    "Restamped",
+    "Reloaded",
+    "Reopened",
+    "Ended",
+    "Compared",
+    "Planned",
 ];
 
 /// Types whose inherent methods are in more files than their own, and why. Other types have functions in the other files,

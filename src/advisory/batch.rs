@@ -93,7 +93,7 @@ struct Record {
 
 impl Batch {
     /// Adds the file of an advisory. A malformed one is skipped and counted; one about other ecosystems only is
-    /// ignored. Of two with the same id the later modified one is kept.
+    /// ignored. Of two with the same id the one modified later applies.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
         let read = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
@@ -167,7 +167,7 @@ impl Batch {
 
     /// The number of skipped files, and the first of them.
     #[must_use]
-    pub fn skipped(&self) -> (usize, &[SkippedFile]) {
+    pub fn skipped_files(&self) -> (usize, &[SkippedFile]) {
         (self.malformed, &self.skipped)
     }
 
@@ -178,15 +178,15 @@ impl Batch {
 
     /// The last modification of an advisory; `None` when it is missing or has no such time.
     #[must_use]
-    pub fn modified(&self, id: &str) -> Option<Timestamp> {
+    pub fn modification_time(&self, id: &str) -> Option<Timestamp> {
         self.records.get(id)?.advisory.modified
     }
 
     /// The advisories of an ecosystem, or of all, as JSON lines by id, with their unknown fields.
     pub fn lines(&self, of: Option<Ecosystem>) -> impl Iterator<Item = &str> {
-        let wanted =
+        let is_selected =
             move |record: &&Record| of.is_none_or(|of| record.advisory.ecosystems().any(|e| e == of));
-        self.records.values().filter(wanted).map(|record| record.json.as_str())
+        self.records.values().filter(is_selected).map(|record| record.json.as_str())
     }
 
     /// All advisories as JSON lines; equal advisories give equal bytes.
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_advisories_are_recognised_by_their_names() {
+    fn files_of_advisories_are_recognized_by_their_names() {
         for (path, format) in [
             ("vulns/readxl/RSEC-2023-1.yaml", Some(Format::Yaml)),
             ("top/vulns/a/PYSEC-2020-96.yml", Some(Format::Yaml)),
@@ -315,8 +315,8 @@ mod tests {
         }
         batch.add_file("bad.json", Format::Json, b"{\"id\":1}");
         batch.add_lines("lines", b"\n\xff\xfe\n\n");
-        assert_eq!((batch.len(), batch.skipped().0), (18, 2));
-        assert_eq!(batch.skipped().1[1].file, "lines, line 2");
+        assert_eq!((batch.len(), batch.skipped_files().0), (18, 2));
+        assert_eq!(batch.skipped_files().1[1].file, "lines, line 2");
         let batch = batch.validate().expect("two of twenty");
         let mut worse = batch;
         worse.add_file("worse.json", Format::Json, b"<html>");

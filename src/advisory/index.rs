@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::batch::Batch;
 use super::merge;
-use super::range::{Range, Span};
+use super::range::{PreparedRange, Range};
 use super::record::{Advisory, Affected, Severity};
 use super::version::{Ecosystem, Version};
 use crate::model::digest::Sha256;
@@ -57,8 +57,8 @@ struct AffectedEntry {
     /// The index in `advisories`.
     advisory: usize,
     ranges: Vec<Range>,
-    spans: Vec<Span>,
-    /// The listed versions outside all spans.
+    prepared_ranges: Vec<PreparedRange>,
+    /// The listed versions outside all ranges.
     versions: Vec<Version>,
     severity: Vec<Severity>,
 }
@@ -98,23 +98,23 @@ impl Index {
         let mut all: BTreeMap<&str, &Advisory> = BTreeMap::new();
         for part in &parts {
             for advisory in part.batch.advisories() {
-                let kept = all.entry(&advisory.id).or_insert(advisory);
-                if kept.modified < advisory.modified {
-                    *kept = advisory;
+                let entry = all.entry(&advisory.id).or_insert(advisory);
+                if entry.modified < advisory.modified {
+                    *entry = advisory;
                 }
             }
         }
         for advisory in all.into_values() {
             index.add(advisory);
         }
-        let seen =
+        let is_listed =
             |part: AdvisoryFeed| (part.name, FeedState { digest: part.digest, count: part.batch.len() });
-        index.feeds = parts.into_iter().map(seen).collect();
+        index.feeds = parts.into_iter().map(is_listed).collect();
         index
     }
 
     fn add(&mut self, advisory: &Advisory) {
-        let place = self.advisories.len();
+        let position = self.advisories.len();
         self.advisories.push(AdvisoryEntry {
             id: advisory.id.as_str().into(),
             aliases: advisory.aliases.iter().map(|alias| alias.as_str().into()).collect(),
@@ -128,7 +128,7 @@ impl Index {
             if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
                 let name = ecosystem.lookup_name(&package.name).into();
                 let of_name = self.packages[ecosystem as usize].entry(name).or_default();
-                of_name.push(AffectedEntry::new(ecosystem, place, affected));
+                of_name.push(AffectedEntry::new(ecosystem, position, affected));
             }
         }
     }
@@ -167,16 +167,18 @@ impl Index {
 
 impl AffectedEntry {
     fn new(ecosystem: Ecosystem, advisory: usize, affected: &Affected) -> AffectedEntry {
-        let spans: Vec<Span> = affected.ranges.iter().filter_map(|r| Span::new(ecosystem, r)).collect();
+        let prepared_ranges: Vec<PreparedRange> =
+            affected.ranges.iter().filter_map(|r| PreparedRange::new(ecosystem, r)).collect();
         let versions = affected.versions.iter().map(|text| Version::new(ecosystem, text));
-        let versions = versions.filter(|version| !spans.iter().any(|span| span.contains(version))).collect();
+        let versions =
+            versions.filter(|version| !prepared_ranges.iter().any(|range| range.contains(version))).collect();
         let severity = affected.severity.clone();
-        AffectedEntry { advisory, ranges: affected.ranges.clone(), spans, versions, severity }
+        AffectedEntry { advisory, ranges: affected.ranges.clone(), prepared_ranges, versions, severity }
     }
 
     fn contains(&self, version: &Version) -> bool {
         self.versions.iter().any(|listed| listed.is_same(version))
-            || self.spans.iter().any(|span| span.contains(version))
+            || self.prepared_ranges.iter().any(|range| range.contains(version))
     }
 }
 
@@ -192,11 +194,11 @@ impl<'a> PackageAdvisories<'a> {
         let hits: Vec<&AffectedEntry> =
             self.affects.iter().filter(in_force).filter(|affects| affects.contains(&version)).collect();
         let names = hits.iter().map(|hit| {
-            let known = &index.advisories[hit.advisory];
-            std::iter::once(&*known.id).chain(known.aliases.iter().map(|alias| &**alias))
+            let advisory = &index.advisories[hit.advisory];
+            std::iter::once(&*advisory.id).chain(advisory.aliases.iter().map(|alias| &**alias))
         });
         let groups = merge::group_by_shared_name(names);
-        let of = |group: Vec<usize>| self.finding(group.into_iter().map(|place| hits[place]).collect());
+        let of = |group: Vec<usize>| self.finding(group.into_iter().map(|position| hits[position]).collect());
         let mut findings: Vec<Finding<'_>> = groups.into_iter().map(of).collect();
         findings.sort_by(|a, b| b.published.cmp(&a.published).then_with(|| a.id.cmp(b.id)));
         findings
@@ -204,16 +206,16 @@ impl<'a> PackageAdvisories<'a> {
 
     /// Merges one or more advisories.
     fn finding(&self, mut hits: Vec<&'a AffectedEntry>) -> Finding<'a> {
-        let known = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
-        hits.sort_by_key(|hit| (id_rank(self.ecosystem, &known(hit).id), known(hit).id.clone()));
-        let first = known(hits[0]);
+        let advisory = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
+        hits.sort_by_key(|hit| (id_rank(self.ecosystem, &advisory(hit).id), advisory(hit).id.clone()));
+        let first = advisory(hits[0]);
         let mut aliases: Vec<&str> = Vec::new();
         let mut severity: Vec<&Severity> = Vec::new();
         for hit in &hits {
-            let known = known(hit);
-            aliases.push(&known.id);
-            aliases.extend(known.aliases.iter().map(|alias| &**alias));
-            for one in known.severity.iter().chain(&hit.severity) {
+            let advisory = advisory(hit);
+            aliases.push(&advisory.id);
+            aliases.extend(advisory.aliases.iter().map(|alias| &**alias));
+            for one in advisory.severity.iter().chain(&hit.severity) {
                 if !severity.contains(&one) {
                     severity.push(one);
                 }
@@ -226,8 +228,8 @@ impl<'a> PackageAdvisories<'a> {
         Finding {
             id: &first.id,
             aliases,
-            summary: hits.iter().find_map(|hit| known(hit).headline.as_deref()),
-            published: first.published.or_else(|| hits.iter().find_map(|hit| known(hit).published)),
+            summary: hits.iter().find_map(|hit| advisory(hit).headline.as_deref()),
+            published: first.published.or_else(|| hits.iter().find_map(|hit| advisory(hit).published)),
             modified: first.modified,
             severity,
             ranges: of_first.flat_map(|hit| &hit.ranges).collect(),
@@ -255,12 +257,13 @@ mod tests {
         for record in records {
             batch.add_file("A-1.json", Format::Json, record.to_string().as_bytes());
         }
-        assert_eq!(batch.skipped().0, 0, "{:?}", batch.skipped());
+        assert_eq!(batch.skipped_files().0, 0, "{:?}", batch.skipped_files());
         Index::new(vec![AdvisoryFeed { name: "test".to_owned(), digest: Sha256([0; 32]), batch }])
     }
 
     fn ids<'a>(index: &'a Index, ecosystem: Ecosystem, name: &str, version: &str) -> Vec<&'a str> {
-        let found = index.of(ecosystem, name).map(|known| known.affecting(version, NOW)).unwrap_or_default();
+        let found =
+            index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
         found.iter().map(|finding| finding.id).collect()
     }
 

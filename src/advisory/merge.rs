@@ -2,28 +2,28 @@
 
 use std::collections::HashMap;
 
-/// Groups items that share a name, directly or through others. Each item is given as its names; returns the sorted
+/// Groups items that share a name, directly or through others. An item is an iterator over its names; returns the sorted
 /// indexes of each group, ordered by the first of each.
 pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
-    named: impl IntoIterator<Item = N>,
+    items: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     // The group of each name.
     let mut of: HashMap<&str, usize> = HashMap::new();
-    for (place, names) in named.into_iter().enumerate() {
+    for (index, names) in items.into_iter().enumerate() {
         let names: Vec<&str> = names.into_iter().collect();
-        let mut met: Vec<usize> = names.iter().filter_map(|name| of.get(name).copied()).collect();
-        met.sort_unstable();
-        met.dedup();
-        let into = met.first().copied().unwrap_or_else(|| {
+        let mut existing: Vec<usize> = names.iter().filter_map(|name| of.get(name).copied()).collect();
+        existing.sort_unstable();
+        existing.dedup();
+        let into = existing.first().copied().unwrap_or_else(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
-        groups[into].push(place);
+        groups[into].push(index);
         // An item with names of several groups joins them.
-        for other in met.into_iter().skip(1) {
-            let moved = std::mem::take(&mut groups[other]);
-            groups[into].extend(moved);
+        for other in existing.into_iter().skip(1) {
+            let members = std::mem::take(&mut groups[other]);
+            groups[into].extend(members);
             of.values_mut().filter(|group| **group == other).for_each(|group| *group = into);
         }
         of.extend(names.into_iter().map(|name| (name, into)));
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn items_that_share_a_name_are_one_group() {
         let of =
-            |named: &[&[&'static str]]| group_by_shared_name(named.iter().map(|names| names.iter().copied()));
+            |items: &[&[&'static str]]| group_by_shared_name(items.iter().map(|names| names.iter().copied()));
         assert_eq!(of(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
         assert_eq!(of(&[&["A"], &["B"], &["C", "A", "B"]]), [vec![0, 1, 2]], "a third item joins two groups");
         assert_eq!(of(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
@@ -50,18 +50,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn groups_are_the_connected_components(named in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
+        fn groups_are_the_connected_components(items in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
             const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
-            let found = group_by_shared_name(named.iter().map(|names| names.iter().map(|n| NAMES[*n])));
-            let mut seen: Vec<usize> = found.concat();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..named.len()).collect::<Vec<_>>(), "each once");
+            let found = group_by_shared_name(items.iter().map(|names| names.iter().map(|n| NAMES[*n])));
+            let mut all: Vec<usize> = found.concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..items.len()).collect::<Vec<_>>(), "each once");
             // Propagates the least number until nothing changes.
-            let mut label: Vec<usize> = (0..named.len()).collect();
-            for _ in 0..named.len() {
-                for a in 0..named.len() {
-                    for b in 0..named.len() {
-                        if named[a].iter().any(|name| named[b].contains(name)) {
+            let mut label: Vec<usize> = (0..items.len()).collect();
+            for _ in 0..items.len() {
+                for a in 0..items.len() {
+                    for b in 0..items.len() {
+                        if items[a].iter().any(|name| items[b].contains(name)) {
                             let least = label[a].min(label[b]);
                             (label[a], label[b]) = (least, least);
                         }
@@ -69,7 +69,7 @@ mod tests {
                 }
             }
             for group in &found {
-                prop_assert!(group.iter().all(|place| label[*place] == label[group[0]]));
+                prop_assert!(group.iter().all(|index| label[*index] == label[group[0]]));
             }
             let mut firsts: Vec<usize> = found.iter().map(|group| label[group[0]]).collect();
             let all = firsts.len();

@@ -35,7 +35,7 @@ pub enum EventKind {
 
 /// A range prepared for evaluation.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
+pub(super) struct PreparedRange {
     /// The sorted events, without limits.
     events: Box<[(Bound, EventKind)]>,
     /// If there are any, a version must be below one of them.
@@ -80,9 +80,9 @@ impl Bound {
     }
 }
 
-impl Span {
+impl PreparedRange {
     /// Prepares a range; `None` for a range of commits, whose order only a source code repository knows.
-    pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<Span> {
+    pub(super) fn new(ecosystem: Ecosystem, range: &Range) -> Option<PreparedRange> {
         if !matches!(&*range.kind, "ECOSYSTEM" | "SEMVER") {
             return None;
         }
@@ -90,7 +90,10 @@ impl Span {
         let (limits, mut events): (Vec<_>, Vec<_>) =
             range.events.iter().map(bound).partition(|(_, kind)| *kind == EventKind::Limit);
         events.sort_by(|(a, a_kind), (b, b_kind)| a.compare_bound(b).then(a_kind.cmp(b_kind)));
-        Some(Span { events: events.into(), limits: limits.into_iter().map(|(bound, _)| bound).collect() })
+        Some(PreparedRange {
+            events: events.into(),
+            limits: limits.into_iter().map(|(bound, _)| bound).collect(),
+        })
     }
 
     /// Whether the range contains a version.
@@ -124,7 +127,7 @@ mod tests {
     }
 
     fn holds(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
-        Span::new(ecosystem, range).expect("an order").contains(&Version::new(ecosystem, version))
+        PreparedRange::new(ecosystem, range).expect("an order").contains(&Version::new(ecosystem, version))
     }
 
     use EventKind::{Fixed, Introduced, LastAffected, Limit};
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn ranges_of_commits_are_ignored() {
         assert!(
-            Span::new(Ecosystem::Pypi, &Range { kind: "GIT".into(), ..range(&[(Introduced, "0")]) })
+            PreparedRange::new(Ecosystem::Pypi, &Range { kind: "GIT".into(), ..range(&[(Introduced, "0")]) })
                 .is_none()
         );
     }

@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 /// An advisory. Unused fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Advisory {
-    /// `RSEC-2023-1`.
+    /// The id, such as `RSEC-2023-1`.
     pub id: String,
     /// The last modification.
     #[serde(default, deserialize_with = "time")]
@@ -68,13 +68,13 @@ pub struct Affected {
 /// A package.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Package {
-    /// As written.
+    /// The ecosystem, not normalized.
     pub ecosystem: String,
-    /// As written.
+    /// The name, not normalized.
     pub name: String,
 }
 
-/// Why a record is not an advisory, as the rest of a sentence.
+/// Why a record is not an advisory, as a clause after a colon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadAdvisory(pub(super) String);
@@ -92,11 +92,12 @@ impl Advisory {
         if !text.trim_start().starts_with('{') {
             return Err(BadAdvisory("it is not a JSON object".to_owned()));
         }
-        let read: Advisory = serde_json::from_str(text).map_err(|error| BadAdvisory(error.to_string()))?;
-        if !is_id(&read.id) {
+        let advisory: Advisory =
+            serde_json::from_str(text).map_err(|error| BadAdvisory(error.to_string()))?;
+        if !is_id(&advisory.id) {
             return Err(BadAdvisory("its id is not valid".to_owned()));
         }
-        Ok(read)
+        Ok(advisory)
     }
 
     /// The supported ecosystems of the affected packages.
@@ -107,8 +108,8 @@ impl Advisory {
     /// One line about the advisory: the summary, else the beginning of the details.
     #[must_use]
     pub fn headline(&self) -> Option<String> {
-        let given = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        given.map(str::to_owned).or_else(|| self.details.as_deref().and_then(first_sentence))
+        let summary = self.summary.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        summary.map(str::to_owned).or_else(|| self.details.as_deref().and_then(first_sentence))
     }
 }
 
@@ -154,7 +155,7 @@ fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Res
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A range as written.
+/// A range, not checked.
 #[derive(Deserialize)]
 struct RawRange {
     #[serde(rename = "type")]

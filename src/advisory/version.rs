@@ -117,7 +117,7 @@ impl Version {
     }
 
     /// Compares in the order of the ecosystem. Versions that do not conform to PEP 440 precede all others, as in
-    /// Python's tools of the time.
+    /// setuptools before PEP 440.
     pub(super) fn compare(&self, other: &Version) -> Ordering {
         match (self, other) {
             (Version::R(a), Version::R(b)) => r::version::compare(a, b),
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_python_projects_are_normalised_and_others_are_not() {
+    fn names_of_python_projects_are_normalized_and_others_are_not() {
         assert_eq!(Ecosystem::Pypi.lookup_name("Zope.Interface__x"), "zope-interface-x");
         assert_eq!(Ecosystem::Cran.lookup_name("R6.x_y"), "R6.x_y");
         assert_eq!("Bioconductor".parse(), Ok(Ecosystem::Bioconductor));

@@ -76,7 +76,7 @@ pub struct RemovedBinary {
     /// The platform.
     pub platform: String,
     /// The removed binaries, newest first; older snapshots still serve them.
-    pub builds: Vec<RemovedBinaryFile>,
+    pub binaries: Vec<RemovedBinaryFile>,
 }
 
 /// One row of [`RemovedBinary`].

@@ -12,7 +12,7 @@ pub enum Mode {
     /// Serving.
     Online,
     /// Serving, and finishing running requests and jobs before going offline.
-    Leaving,
+    Draining,
     /// Taken offline.
     Offline,
     /// Something it needs is unusable; it retries automatically.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The topic of a step.
+/// The topic of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
@@ -20,22 +20,22 @@ pub enum Topic {
     /// The match of binaries.
     Match,
     /// A binary of the release.
-    Build,
+    Binary,
     /// A file that may be served.
     File,
 }
 
-/// One step of an explanation.
+/// One decision on the way from a request to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Step {
+pub struct Decision {
     /// Its topic.
-    pub about: Topic,
-    /// Name of its subject.
+    pub topic: Topic,
+    /// Its subject: a source, a platform, a file.
     pub subject: String,
-    /// What was found.
-    pub found: String,
-    /// Whether it is selected for the next step.
-    pub wins: bool,
+    /// The state of the subject.
+    pub state: String,
+    /// Whether the subject is selected.
+    pub selected: bool,
     /// The rule applied; empty if there is none.
     pub rule: String,
 }
@@ -43,7 +43,7 @@ pub struct Step {
 /// The file that a client would get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServedFile {
-    /// The source it comes from.
+    /// Its source.
     pub source: String,
     /// The package.
     pub name: String,
@@ -73,12 +73,12 @@ pub struct Explanation {
     pub repo: String,
     /// The package.
     pub package: String,
-    /// The steps, in the order of a request.
-    pub steps: Vec<Step>,
+    /// The decisions, in the order of a request.
+    pub decisions: Vec<Decision>,
     /// The file that the client would get; null for an error.
     pub file: Option<ServedFile>,
     /// Why it is not a binary, as in the service log: `ua_error_…`, `match_error_…`, `service_error_…`.
-    pub failed: Option<String>,
+    pub no_binary_reason: Option<String>,
     /// The result as a sentence.
     pub answer: String,
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// Response to `POST /log/reopen`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Reopened {
+pub struct ReopenResult {
     /// Paths of the reopened files. Earlier lines are in the files that had these names before.
     pub files: Vec<String>,
 }

@@ -10,7 +10,7 @@ pub struct Package {
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// The source it comes from.
+    /// Its source.
     pub source: String,
     /// Publication time, RFC 3339, where known.
     pub published: Option<String>,

@@ -21,12 +21,12 @@ pub struct RepairedClock {
     /// Whether nothing was changed.
     pub dry_run: bool,
     /// The restamped transactions, by id.
-    pub transactions: Vec<Restamped>,
+    pub transactions: Vec<CorrectedTransaction>,
 }
 
 /// A transaction with a new time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Restamped {
+pub struct CorrectedTransaction {
     /// Its id.
     pub id: i64,
     /// Its previous time, RFC 3339.

@@ -85,7 +85,7 @@ pub enum AddOutcome {
     Added,
     /// Replaced the bytes of an existing version.
     Replaced,
-    /// The version existed and was kept.
+    /// The version existed and was not replaced.
     Existing,
 }
 

@@ -42,7 +42,7 @@ pub struct StorageState {
     /// The class.
     pub class: String,
     /// Its directory, or `s3://bucket/prefix`.
-    pub place: String,
+    pub location: String,
     /// Whether it belongs to this database.
     pub owner: StorageOwner,
     /// Identity of the owning database, if it is another one.
@@ -60,12 +60,12 @@ pub struct StorageState {
     /// Number of objects that this database references and storage lacks, without those that a mirror has.
     #[serde(default)]
     pub lost: u64,
-    /// A clean-up that needs confirmation.
+    /// A sweep that needs confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingSweep>,
 }
 
-/// A clean-up that would remove more than a small share of a class.
+/// A sweep that would remove more than a small share of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingSweep {
     /// Number of objects it would remove.

@@ -39,9 +39,9 @@ pub struct Head {
     /// The requested packages, if the bundle has only these and their dependencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<Vec<String>>,
-    /// Set for a difference: the rest is in an earlier bundle.
+    /// Set for an incremental bundle: the rest is in an earlier bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<DifferenceBase>,
+    pub base: Option<IncrementalBase>,
     /// The origin of the product.
     pub upstream: ProductOrigin,
     /// The retained heads of earlier days, oldest first.
@@ -54,9 +54,9 @@ pub struct Head {
     pub chain: Sha256,
 }
 
-/// The bundle that a difference is relative to.
+/// The bundle that an incremental bundle is relative to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DifferenceBase {
+pub struct IncrementalBase {
     /// The earliest day of that bundle's snapshot.
     #[serde(with = "as_text")]
     pub snapshot: Day,
@@ -102,7 +102,7 @@ pub struct SegmentRef {
     pub objects: u64,
     /// The total size of the releases' files in bytes.
     pub objects_size: u64,
-    /// The digest of the previous segment; `None` for the first one of a bundle or of a difference.
+    /// The digest of the previous segment; `None` for the first one of a bundle or of an incremental bundle.
     #[serde(default, with = "as_optional_text", skip_serializing_if = "Option::is_none")]
     pub prev: Option<Sha256>,
     /// The file with the READMEs of its records.
@@ -181,24 +181,25 @@ impl Head {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let wrong = |what: &str| Err(FormatError::damaged(format!("its segments are inconsistent: {what}")));
+        let inconsistent =
+            |what: &str| Err(FormatError::damaged(format!("its segments are inconsistent: {what}")));
         if self.segments.len() > MAX_SEGMENTS {
-            return wrong("there are too many");
+            return inconsistent("there are too many");
         }
         if Head::chain_of(&self.segments) != self.chain {
-            return wrong("their digests do not match the chain");
+            return inconsistent("their digests do not match the chain");
         }
         if self.segments.last().is_none_or(|last| last.serial != self.serial) {
-            return wrong("the last one does not have the serial of the head");
+            return inconsistent("the last one does not have the serial of the head");
         }
         for pair in self.segments.windows(2) {
             let [before, after] = pair else { continue };
-            // The first segment of a difference has no `prev`.
+            // The first segment of an incremental bundle has no `prev`.
             if after.prev.is_some_and(|prev| prev != before.file.sha256) {
-                return wrong("one does not follow the one before it");
+                return inconsistent("one does not follow the one before it");
             }
             if after.serial <= before.serial {
-                return wrong("their serials do not increase");
+                return inconsistent("their serials do not increase");
             }
         }
         let files =
@@ -206,7 +207,7 @@ impl Head {
         let earlier = self.earlier.iter().map(|earlier| &earlier.path);
         for path in files.map(|file| &file.path).chain(earlier) {
             if !layout::is_safe_path(path) {
-                return wrong(&format!("'{}' is not a path of a bundle", path.escape_debug()));
+                return inconsistent(&format!("'{}' is not a path of a bundle", path.escape_debug()));
             }
         }
         Ok(())

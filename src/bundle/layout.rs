@@ -84,18 +84,18 @@ impl Product {
         format!("{}/{HEAD}", self.root())
     }
 
-    /// The path of the head of a day, `2026-11-20`, of a whole bundle or of a difference: the names differ so that a
-    /// difference can be copied over a bundle of the same day.
+    /// The path of the head of a day, `2026-11-20`, of a whole or of an incremental bundle: the names differ so
+    /// that an incremental bundle can be copied over a bundle of the same day.
     #[must_use]
-    pub fn dated_head_path(&self, day: impl fmt::Display, is_difference: bool) -> String {
-        let difference = if is_difference { "-difference" } else { "" };
-        format!("{}/{HEADS}/{day}{difference}.json", self.root())
+    pub fn dated_head_path(&self, day: impl fmt::Display, is_incremental: bool) -> String {
+        let suffix = if is_incremental { "-difference" } else { "" };
+        format!("{}/{HEADS}/{day}{suffix}.json", self.root())
     }
 
     /// The path of a file that a head lists relative to itself.
     #[must_use]
-    pub fn path(&self, named: &str) -> String {
-        format!("{}/{named}", self.root())
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.root())
     }
 
     /// The path of an object.

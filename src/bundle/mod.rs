@@ -10,7 +10,7 @@ pub mod shared;
 pub mod state;
 mod text;
 
-pub use head::{CompressedFile, DifferenceBase, EarlierHead, Head, ProductOrigin, SegmentRef};
+pub use head::{CompressedFile, EarlierHead, Head, IncrementalBase, ProductOrigin, SegmentRef};
 pub use layout::Product;
 pub use record::{Fields, Object, Readme, Record, ReleaseRecord};
 pub use state::ProductState;

@@ -20,7 +20,8 @@ pub const EXTENSIONS: [&str; 6] = ["tar.gz", "tgz", "tar.bz2", "tar.xz", "tar.zs
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
     /// A new release. Unless it is archived at once, it is listed from its day on, in place of the previous one.
-    Ver(Box<ReleaseRecord>),
+    #[serde(rename = "ver")]
+    Release(Box<ReleaseRecord>),
     /// A changed index record of a release.
     Index(IndexUpdate),
     /// A package is no longer listed.
@@ -50,11 +51,11 @@ impl Record {
         }
         // The form that is written here needs no parsing to find the kind.
         if line.starts_with(br#"{"t":"ver","#) {
-            return serde_json::from_slice(line).map(Record::Ver);
+            return serde_json::from_slice(line).map(Record::Release);
         }
         let kind: Kind<'_> = serde_json::from_slice(line)?;
         match &*kind.t {
-            "ver" => serde_json::from_slice(line).map(Record::Ver),
+            "ver" => serde_json::from_slice(line).map(Record::Release),
             "index" => serde_json::from_slice(line).map(Record::Index),
             "archive" => serde_json::from_slice(line).map(Record::Archive),
             "restore" => serde_json::from_slice(line).map(Record::Restore),
@@ -129,7 +130,7 @@ pub struct Readme {
 /// A changed index record of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexUpdate {
-    /// As [`Ver::folder`].
+    /// As [`ReleaseRecord::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
     /// The package.
@@ -149,7 +150,7 @@ pub struct IndexUpdate {
 /// An event of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageEvent {
-    /// As [`Ver::folder`].
+    /// As [`ReleaseRecord::folder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
     /// The package.
@@ -176,7 +177,7 @@ pub struct SnapshotRecord {
     /// The digest of the listing: see [`super::state::ProductState::digest`].
     #[serde(with = "as_text")]
     pub state: Sha256,
-    /// The whole listing, in a difference, whose writer does not know the previous state.
+    /// The whole listing, in an incremental bundle, whose writer does not know the previous state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<Vec<String>>,
 }
@@ -197,15 +198,15 @@ impl ReleaseRecord {
 
 /// Checks names that become parts of paths.
 pub(super) fn check_names(folder: Option<&str>, package: &str, version: Option<&str>) -> Result<(), String> {
-    let shown = |text: &str| text.chars().take(80).collect::<String>().escape_debug().to_string();
+    let excerpt = |text: &str| text.chars().take(80).collect::<String>().escape_debug().to_string();
     if !name::is_package(package) {
-        return Err(format!("'{}' is not a package name", shown(package)));
+        return Err(format!("'{}' is not a package name", excerpt(package)));
     }
     if let Some(version) = version.filter(|version| !name::is_archived_version(version)) {
-        return Err(format!("'{}' is not a version", shown(version)));
+        return Err(format!("'{}' is not a version", excerpt(version)));
     }
     match folder {
-        Some(folder) if !is_folder(folder) => Err(format!("'{}' is not a folder", shown(folder))),
+        Some(folder) if !is_folder(folder) => Err(format!("'{}' is not a folder", excerpt(folder))),
         _ => Ok(()),
     }
 }
@@ -272,7 +273,7 @@ mod tests {
         );
         let record = Record::read(line.as_bytes()).expect("a record");
         assert_eq!(serde_json::to_string(&record).expect("a line"), line);
-        let Record::Ver(ver) = record else { panic!("no release") };
+        let Record::Release(ver) = record else { panic!("no release") };
         assert_eq!((ver.check(), ver.desc.expect("fields").get("Package")), (Ok(()), Some("R6")));
     }
 

@@ -15,7 +15,7 @@ pub type Key = (String, String);
 pub struct ProductState {
     /// A hash map, because lookups (for every record and index row) are frequent, and sorted iteration is rare.
     packages: HashMap<Key, PackageState>,
-    /// Listed releases without a record: the base of a difference is missing, or is another one.
+    /// Listed releases without a record, as in an incremental bundle whose base is missing or a different one.
     missing: Vec<String>,
     day: Option<Day>,
 }
@@ -29,7 +29,7 @@ pub struct PackageState {
     pub listed_index: Option<usize>,
 }
 
-/// The part of a [`ReleaseRecord`] that is kept in memory.
+/// The part of a [`ReleaseRecord`] in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version.
@@ -47,7 +47,7 @@ pub struct Release {
 impl PackageState {
     /// The listed release.
     #[must_use]
-    pub fn listed(&self) -> Option<&Release> {
+    pub fn listed_release(&self) -> Option<&Release> {
         self.releases.get(self.listed_index?)
     }
 }
@@ -93,7 +93,7 @@ impl ProductState {
 
     /// The number of listed packages, including those without a record.
     #[must_use]
-    pub fn listed(&self) -> usize {
+    pub fn listed_count(&self) -> usize {
         self.packages.values().filter(|package| package.listed_index.is_some()).count() + self.missing.len()
     }
 
@@ -101,7 +101,7 @@ impl ProductState {
     #[must_use]
     pub fn listing(&self) -> Vec<String> {
         let listed = self.packages.iter().filter_map(|((folder, name), package)| {
-            Some(listing_line(folder, name, &package.listed()?.version))
+            Some(listing_line(folder, name, &package.listed_release()?.version))
         });
         let mut lines: Vec<String> = listed.chain(self.missing.iter().cloned()).collect();
         lines.sort_unstable();
@@ -132,9 +132,9 @@ impl ProductState {
     /// An invalid name, an event of an unknown release, or a snapshot that does not match.
     pub fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Ver(ver) => {
-                ver.check()?;
-                self.add_release(ver);
+            Record::Release(release) => {
+                release.check()?;
+                self.add_release(release);
             }
             Record::Index(indexed) => {
                 let package = self.packages.get_mut(&key(indexed.folder.as_deref(), &indexed.name));
@@ -152,17 +152,17 @@ impl ProductState {
                 self.day = self.day.max(Some(event.day));
             }
             Record::Restore(event) => {
-                let found = self.packages.get_mut(&key(event.folder.as_deref(), &event.name));
-                let place = found.as_ref().and_then(|package| {
+                let package = self.packages.get_mut(&key(event.folder.as_deref(), &event.name));
+                let index = package.as_ref().and_then(|package| {
                     package.releases.iter().rposition(|release| {
                         event.version.as_ref().is_none_or(|version| *version == release.version)
                             && event.sha256.is_none_or(|sha256| sha256 == release.object.sha256)
                     })
                 });
-                let (Some(package), Some(place)) = (found, place) else {
+                let (Some(package), Some(index)) = (package, index) else {
                     return Err(format!("{} is restored, but was never recorded", event.name.escape_debug()));
                 };
-                package.listed_index = Some(place);
+                package.listed_index = Some(index);
                 self.clear_missing(event.folder.as_deref(), &event.name);
                 self.day = self.day.max(Some(event.day));
             }
@@ -187,40 +187,41 @@ impl ProductState {
         self.missing.retain(|line| !line.starts_with(&beginning));
     }
 
-    fn add_release(&mut self, ver: &ReleaseRecord) {
-        if !ver.archived {
-            self.clear_missing(ver.folder.as_deref(), &ver.name);
+    fn add_release(&mut self, record: &ReleaseRecord) {
+        if !record.archived {
+            self.clear_missing(record.folder.as_deref(), &record.name);
         }
-        let package = self.packages.entry(key(ver.folder.as_deref(), &ver.name)).or_default();
+        let package = self.packages.entry(key(record.folder.as_deref(), &record.name)).or_default();
         let release = Release {
-            version: ver.version.clone(),
-            published: ver.published,
-            day: ver.day,
-            object: ver.obj.clone(),
-            index: ver.index.as_ref().map(|index| digest(index.as_bytes())),
+            version: record.version.clone(),
+            published: record.published,
+            day: record.day,
+            object: record.obj.clone(),
+            index: record.index.as_ref().map(|index| digest(index.as_bytes())),
         };
-        let same = |known: &Release| known.version == ver.version && known.object.sha256 == ver.obj.sha256;
-        // Recorded in a base and again in its difference: the first day is kept.
-        let place = package.releases.iter().position(same).unwrap_or_else(|| {
+        let is_same =
+            |other: &Release| other.version == record.version && other.object.sha256 == record.obj.sha256;
+        // If an incremental bundle records a release of its base again, the first day applies.
+        let index = package.releases.iter().position(is_same).unwrap_or_else(|| {
             package.releases.push(release);
             package.releases.len() - 1
         });
-        if !ver.archived {
-            package.listed_index = Some(place);
+        if !record.archived {
+            package.listed_index = Some(index);
         }
-        self.day = self.day.max(Some(ver.day));
+        self.day = self.day.max(Some(record.day));
     }
 
     fn remove(&mut self, key: &Key, version: Option<&str>, sha256: Option<Sha256>) {
         let Some(package) = self.packages.get_mut(key) else { return };
-        let goes = |release: &Release| {
+        let is_removed = |release: &Release| {
             version.is_none_or(|version| version == release.version)
                 && sha256.is_none_or(|sha256| sha256 == release.object.sha256)
         };
-        let kept = package.listed().filter(|listed| !goes(listed)).cloned();
-        package.releases.retain(|release| !goes(release));
+        let listed = package.listed_release().filter(|listed| !is_removed(listed)).cloned();
+        package.releases.retain(|release| !is_removed(release));
         package.listed_index =
-            kept.and_then(|kept| package.releases.iter().position(|release| *release == kept));
+            listed.and_then(|listed| package.releases.iter().position(|release| *release == listed));
         if package.releases.is_empty() {
             self.packages.remove(key);
         }
@@ -230,28 +231,33 @@ impl ProductState {
         if let Some(listing) = &snapshot.listing {
             self.set_listing(listing);
         }
-        let (packages, state) = (self.listed(), self.digest());
+        let (packages, state) = (self.listed_count(), self.digest());
         self.day = self.day.max(Some(snapshot.day));
         if (packages, state) == (snapshot.packages, snapshot.state) {
             return Ok(());
         }
+        let difference = if packages == snapshot.packages {
+            format!("the same number of listed packages ({packages}), but other packages or versions")
+        } else {
+            format!("{packages} listed packages, {} in the snapshot", snapshot.packages)
+        };
         Err(format!(
-            "the listing after the records up to {} does not match the snapshot: {packages} listed packages, {} in the snapshot",
-            snapshot.day, snapshot.packages
+            "the listing after the records up to {} does not match the snapshot: {difference}",
+            snapshot.day
         ))
     }
 
     /// Sets the listing to exactly these lines.
     fn set_listing(&mut self, listing: &[String]) {
-        let mut wanted: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
+        let mut listed: BTreeMap<Key, Vec<&str>> = BTreeMap::new();
         for line in listing {
             let (path, version) = line.rsplit_once(' ').unwrap_or((line, ""));
             let (folder, name) = path.rsplit_once(':').unwrap_or(("", path));
-            wanted.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
+            listed.entry((folder.to_owned(), name.to_owned())).or_default().push(version);
         }
         self.missing.clear();
         for (key, package) in &mut self.packages {
-            let versions = wanted.remove(key).unwrap_or_default();
+            let versions = listed.remove(key).unwrap_or_default();
             package.listed_index = versions
                 .first()
                 .and_then(|version| package.releases.iter().rposition(|release| release.version == *version));
@@ -259,7 +265,7 @@ impl ProductState {
                 self.missing.extend(versions.iter().map(|version| listing_line(&key.0, &key.1, version)));
             }
         }
-        let unknown = wanted
+        let unknown = listed
             .iter()
             .flat_map(|(key, versions)| versions.iter().map(|v| listing_line(&key.0, &key.1, v)));
         self.missing.extend(unknown);
@@ -285,7 +291,7 @@ mod tests {
     }
 
     fn ver(name: &str, version: &str, on: &str, byte: u8) -> Record {
-        Record::Ver(Box::new(ReleaseRecord {
+        Record::Release(Box::new(ReleaseRecord {
             folder: None,
             name: name.to_owned(),
             version: version.to_owned(),
@@ -354,12 +360,16 @@ mod tests {
         let right =
             SnapshotRecord { day: day("2020-01-02"), packages: 1, state: state.digest(), listing: None };
         assert_eq!(state.apply(&Record::Snapshot(right.clone())), Ok(()));
-        let wrong = SnapshotRecord { packages: 2, ..right };
-        assert!(state.apply(&Record::Snapshot(wrong)).expect_err("no").contains("1 listed packages"));
+        let wrong = SnapshotRecord { packages: 2, ..right.clone() };
+        let error = state.apply(&Record::Snapshot(wrong)).expect_err("another number");
+        assert!(error.ends_with("1 listed packages, 2 in the snapshot"), "{error}");
+        let wrong = SnapshotRecord { state: listing_digest(&["a1 1.1".to_owned()]), ..right };
+        let error = state.apply(&Record::Snapshot(wrong)).expect_err("another version");
+        assert!(error.contains("the same number of listed packages (1), but other"), "{error}");
     }
 
     #[test]
-    fn a_difference_may_list_releases_of_its_base() {
+    fn an_incremental_bundle_may_list_releases_of_its_base() {
         let listing: Vec<String> = ["a1 1.0", "b2 2.0", "x/y:c3 3"].map(str::to_owned).into();
         let close = Record::Snapshot(SnapshotRecord {
             day: day("2026-01-02"),
@@ -367,12 +377,12 @@ mod tests {
             state: listing_digest(&listing),
             listing: Some(listing.clone()),
         });
-        let mut alone = after(&[ver("b2", "2.0", "2026-01-01", 2), close.clone()]);
-        assert_eq!(alone.missing(), ["a1 1.0", "x/y:c3 3"]);
-        assert_eq!((alone.listing(), alone.listed()), (listing, 3));
-        alone.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
-        alone.apply(&close).expect("fits");
-        assert_eq!(alone.missing(), ["x/y:c3 3"]);
+        let mut incremental = after(&[ver("b2", "2.0", "2026-01-01", 2), close.clone()]);
+        assert_eq!(incremental.missing(), ["a1 1.0", "x/y:c3 3"]);
+        assert_eq!((incremental.listing(), incremental.listed_count()), (listing, 3));
+        incremental.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
+        incremental.apply(&close).expect("fits");
+        assert_eq!(incremental.missing(), ["x/y:c3 3"]);
         let later = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
         assert!(!later.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
     }

@@ -25,7 +25,7 @@ pub struct CatalogHandle {
 struct RefreshCoalescer {
     /// Number of calls so far.
     calls: AtomicU64,
-    /// The last call that is covered by a read begun after it.
+    /// The last call that is covered by a read that began after it.
     covered: tokio::sync::Mutex<u64>,
 }
 
@@ -53,14 +53,14 @@ impl CatalogHandle {
     /// Reads the catalog again if `clock.catalog` moved, and swaps it. Called after every publish, before the answer:
     /// changes committed before the call are in the catalog after it. Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
-        let mine = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let call = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answered = self.coalescer.covered.lock().await;
-        if *answered >= mine {
+        if *answered >= call {
             return Ok(());
         }
         let reading = self.coalescer.calls.load(Ordering::SeqCst);
-        let known = self.get();
-        if let Some(newer) = db.read(move |c| read_newer(c, &known)).await? {
+        let previous = self.get();
+        if let Some(newer) = db.read(move |c| read_newer(c, &previous)).await? {
             self.install(newer);
         }
         *answered = reading;
@@ -102,26 +102,26 @@ impl CatalogHandle {
 
 /// Reads the current catalog; `None` if `known` is current. Steps and transactions of `known` are not read again, so
 /// that the cost of an `rspm add` does not grow with the number of earlier ones.
-fn read_newer(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Catalog>, DbError> {
+fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
-    if known.clock_at == Some(clock.at) && known.version == clock.catalog {
+    if previous.clock_at == Some(clock.at) && previous.version == clock.catalog {
         return Ok(None);
     }
     // The clock moves back only in a repair, which also changes the times of known steps.
     let rewritten = Catalog::default();
-    let known = if known.clock_at > Some(clock.at) { &rewritten } else { known };
-    let last = known.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
-    let mut transactions = known.transactions.clone();
+    let previous = if previous.clock_at > Some(clock.at) { &rewritten } else { previous };
+    let last = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
+    let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last)?);
     Ok(Some(Catalog {
         version: clock.catalog,
         clock_at: Some(clock.at),
         sources: sources(c)?,
-        trees: trees(c, known, last)?,
+        trees: trees(c, previous, last)?,
         repos: repos(c)?,
         seconds: seconds(&transactions),
         transactions,
-        bioconductor: bioconductor(c, known)?,
+        bioconductor: bioconductor(c, previous)?,
     }))
 }
 
@@ -133,12 +133,12 @@ fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
     Ok(rows.into_iter().filter_map(source).collect())
 }
 
-fn trees(c: &mut dyn Conn, known: &Catalog, last: TxId) -> Result<Vec<Tree>, DbError> {
-    let mut fresh = db::step::since(c, last)?.into_iter().peekable();
+fn trees(c: &mut dyn Conn, previous: &Catalog, last: TxId) -> Result<Vec<Tree>, DbError> {
+    let mut new_steps = db::step::since(c, last)?.into_iter().peekable();
     let mut trees = Vec::new();
     for row in db::tree::list(c)? {
-        let mut steps = known.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
-        while let Some((_, step)) = fresh.next_if(|(tree, _)| *tree == row.id) {
+        let mut steps = previous.tree(row.id).map(|tree| tree.steps.clone()).unwrap_or_default();
+        while let Some((_, step)) = new_steps.next_if(|(tree, _)| *tree == row.id) {
             steps.push(Step { seq: step.seq, at: step.at, tx: step.tx });
         }
         // A back-fill publishes steps below the known ones.
@@ -166,10 +166,10 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
 }
 
 /// Reads the configuration of Bioconductor that was declared last; `None` if this program cannot parse it.
-fn bioconductor(c: &mut dyn Conn, known: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
+fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
     let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();
-    let same = known.bioconductor.clone().filter(|known| Some(&**known) == config.as_ref());
+    let same = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
     Ok(same.or_else(|| config.map(Arc::new)))
 }
 

@@ -116,7 +116,7 @@ pub struct RepoStep {
     pub at: Timestamp,
     /// The transaction that created it.
     pub tx: TxId,
-    /// Sources in order: the earlier source wins a name.
+    /// Sources in order of precedence: if several have a package, the first one serves it.
     pub list: Vec<Subscription>,
 }
 
@@ -185,7 +185,7 @@ impl Catalog {
     /// Returns the lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor.
     /// Packages of other sources belong to the software of Bioconductor.
     pub fn subscribed_trees(&self, to: Subscription, part: Option<Part>) -> impl Iterator<Item = &Tree> {
-        let wanted = match (to.version, part) {
+        let requested = match (to.version, part) {
             (Some(version), None) => Some(Part::whole(version)),
             (_, part) => part,
         };
@@ -195,8 +195,8 @@ impl Catalog {
                 && (software || to.source == SourceId::BIOCONDUCTOR)
         });
         self.source_trees(to.source).filter(move |tree| {
-            let within = match (to.source == SourceId::BIOCONDUCTOR, wanted) {
-                (true, Some(wanted)) => tree.part().is_some_and(|part| wanted.contains(part)),
+            let within = match (to.source == SourceId::BIOCONDUCTOR, requested) {
+                (true, Some(requested)) => tree.part().is_some_and(|part| requested.contains(part)),
                 (true, None) | (false, _) => true,
             };
             offered && within

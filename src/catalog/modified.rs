@@ -6,21 +6,21 @@ use super::Catalog;
 use crate::model::ids::TxId;
 use crate::model::time::Timestamp;
 
-/// Returns the substitute seconds of transactions whose own second is taken by an earlier one, by their instants.
+/// Maps the instants of transactions whose second is already in use to the next free second.
 pub(super) fn seconds(transactions: &[(TxId, Timestamp)]) -> BTreeMap<Timestamp, i64> {
     let mut instants: Vec<Timestamp> = transactions.iter().map(|(_, at)| *at).collect();
     // Transactions of a back-fill have high ids and early instants.
     instants.sort();
     let mut last = i64::MIN;
-    let mut moved = BTreeMap::new();
+    let mut substitutes = BTreeMap::new();
     for at in instants {
         let second = at.seconds().max(last.saturating_add(1));
         if second != at.seconds() {
-            moved.insert(at, second);
+            substitutes.insert(at, second);
         }
         last = second;
     }
-    moved
+    substitutes
 }
 
 impl Catalog {

@@ -13,23 +13,23 @@ use crate::r::bioconductor::Part;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// The day is after today.
-    #[error("{asked} is in the future; the newest snapshot is {today}")]
+    #[error("{requested} is in the future; the newest snapshot is {today}")]
     Future {
-        /// The day asked for.
-        asked: Day,
+        /// The requested day.
+        requested: Day,
         /// Today in UTC.
         today: Day,
     },
     /// No tree of the repository has a state that early.
-    #[error("no snapshot of this repository is as old as {asked}; its history starts at {first}")]
+    #[error("no snapshot of this repository is as old as {requested}; its history starts at {first}")]
     BeforeHistory {
         /// The snapshot as the URL names it.
-        asked: String,
+        requested: String,
         /// The first day with a state.
         first: Day,
     },
     /// The repository has nothing published at all.
-    #[error("this repository has no snapshot yet: subscribe a source, then sync or add packages")]
+    #[error("this repository has no snapshot yet: subscribe it to a source, then sync or add packages")]
     Empty,
     /// No such transaction.
     #[error("there is no transaction {0}")]
@@ -82,7 +82,11 @@ pub fn resolve(
     let states = states(catalog, &list.step.list, part, end);
     let Some(newest) = states.iter().map(|(_, step)| step.at).max() else {
         let is_empty = is_now && part.is_none();
-        return if is_empty { Ok(empty(repo)) } else { Err(unresolved(catalog, repo, part, snapshot, end)) };
+        return if is_empty {
+            Ok(empty(repo))
+        } else {
+            Err(unresolved_reason(catalog, repo, part, snapshot, end))
+        };
     };
     Ok(Point {
         repo: repo.id,
@@ -119,13 +123,13 @@ pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
 fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {
     match snapshot {
         Snapshot::Latest => Ok(NEWEST),
-        Snapshot::Date(asked) => {
+        Snapshot::Date(requested) => {
             let today = today(catalog, now);
-            match asked.cmp(&today) {
-                Ordering::Greater => Err(Unresolved::Future { asked, today }),
+            match requested.cmp(&today) {
+                Ordering::Greater => Err(Unresolved::Future { requested, today }),
                 // Even if transactions have times in the future: the day is not over.
                 Ordering::Equal => Ok(NEWEST),
-                Ordering::Less => Ok(asked.end()),
+                Ordering::Less => Ok(requested.end()),
             }
         }
         Snapshot::Transaction(id) => match catalog.instant(id) {
@@ -145,11 +149,11 @@ struct ListInForce<'a> {
 /// day of the first subscription: a repository created today serves the dates of 2020, and serves the same after a
 /// source is subscribed next year.
 fn list_at(repo: &Repository, end: Timestamp) -> Option<ListInForce<'_>> {
-    let begun = repo.steps.iter().position(|step| !step.list.is_empty())?;
-    let steps = repo.steps.get(begun..)?;
+    let first = repo.steps.iter().position(|step| !step.list.is_empty())?;
+    let steps = repo.steps.get(first..)?;
     let until = if steps.first()?.at < end { end } else { steps.first()?.at.day().end() };
-    let place = steps.partition_point(|step| step.at < until);
-    Some(ListInForce { step: steps.get(place.checked_sub(1)?)?, until })
+    let index = steps.partition_point(|step| step.at < until);
+    Some(ListInForce { step: steps.get(index.checked_sub(1)?)?, until })
 }
 
 /// Returns the last state of each source's trees that was published before `end`.
@@ -162,9 +166,9 @@ fn states(
     let mut states = Vec::with_capacity(list.len());
     for entry in list {
         for tree in catalog.subscribed_trees(*entry, part) {
-            let place = tree.steps.partition_point(|step| step.at < end);
-            let last = place.checked_sub(1).and_then(|last| tree.steps.get(last));
-            if let Some(step) = last.or_else(|| frozen(catalog, tree, end)) {
+            let index = tree.steps.partition_point(|step| step.at < end);
+            let last = index.checked_sub(1).and_then(|last| tree.steps.get(last));
+            if let Some(step) = last.or_else(|| final_state(catalog, tree, end)) {
                 states.push((PointTree { source: entry.source, tree: tree.id, seq: step.seq }, *step));
             }
         }
@@ -172,15 +176,15 @@ fn states(
     states
 }
 
-/// Returns the first synced state of a version of Bioconductor whose last build was before `end`: the version has not
+/// Returns the first synced state of a version of Bioconductor whose last update was before `end`: the version has not
 /// changed since then, so the state also holds for the time before the sync.
-fn frozen<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a Step> {
-    let day = catalog.bioconductor.as_ref()?.frozen(tree.part()?.version)?;
+fn final_state<'a>(catalog: &Catalog, tree: &'a Tree, end: Timestamp) -> Option<&'a Step> {
+    let day = catalog.bioconductor.as_ref()?.last_update(tree.part()?.version)?;
     tree.steps.first().filter(|_| day.end() <= end)
 }
 
 /// Returns why there is no state before `end`: history starts later, on a day it names, or there is none at all.
-fn unresolved(
+fn unresolved_reason(
     catalog: &Catalog,
     repo: &Repository,
     part: Option<Part>,
@@ -194,15 +198,15 @@ fn unresolved(
     let lists = repo.steps.iter().map(|step| step.at);
     let entries = repo.steps.iter().flat_map(|step| &step.list);
     let trees = entries.flat_map(|entry| catalog.subscribed_trees(*entry, part));
-    let frozen =
-        catalog.bioconductor.as_ref().zip(part).and_then(|(config, part)| config.frozen(part.version));
+    let last_update =
+        catalog.bioconductor.as_ref().zip(part).and_then(|(config, part)| config.last_update(part.version));
     let trees = trees.filter_map(|tree| tree.steps.first());
     let mut days: Vec<Day> = lists.chain(trees.map(|step| step.at)).map(Timestamp::day).collect();
-    days.extend(frozen);
+    days.extend(last_update);
     days.sort_unstable();
     days.dedup();
     match days.into_iter().find(|day| day.end() >= end && has_state(day.end())) {
-        Some(first) => Unresolved::BeforeHistory { asked: describe(snapshot), first },
+        Some(first) => Unresolved::BeforeHistory { requested: describe(snapshot), first },
         None => part.map_or(Unresolved::Empty, Unresolved::NoPart),
     }
 }

@@ -1,4 +1,4 @@
-//! The grammar of `rspm`: commands and flags, named as in the original.
+//! The grammar of `rspm`: commands and flags, named as in Posit Package Manager.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub output_format: Format,
 
-    /// Address of a remote server; refused, because this version talks to the server of its own machine alone
+    /// Address of a remote server; not supported: only the local server can be addressed
     #[arg(
         short,
         long,
@@ -42,7 +42,7 @@ pub struct Cli {
     )]
     pub address: Option<String>,
 
-    /// Accept any TLS certificate of that address; has no effect
+    /// Accept any TLS certificate of that address; no effect
     #[arg(long, global = true)]
     pub insecure_ssl_skip_verify: bool,
 
@@ -75,13 +75,13 @@ pub enum Command {
     },
     /// Show one source or repository
     Info(Info),
-    /// Explain step by step which file a client gets for a package
+    /// Explain which file a client gets for a package, and why
     Explain(Explain),
     /// Subscribe a repository to a source
     Subscribe(Subscribe),
-    /// Remove a source from a repository
+    /// Unsubscribe a repository from a source
     Unsubscribe(Unsubscribe),
-    /// Set the complete order of a repository's sources; the earlier source wins by package name
+    /// Set the complete order of a repository's sources; if several have a package, the first one serves it
     Reorder(Reorder),
     /// Add package files to a local source; `add binary` adds binaries of them
     Add(Add),
@@ -90,9 +90,9 @@ pub enum Command {
     Remove(Remove),
     /// Synchronize a source with its mirror
     Sync(Sync),
-    /// Fill in the history of a source before its first sync from its mirror
+    /// Import from the mirror the history that precedes a source's first sync
     Backfill(super::backfill::Backfill),
-    /// Manage the storage classes: owner, clean-up, removed objects
+    /// Manage the storage classes: owner, sweep, removed objects
     #[command(subcommand)]
     Storage(super::storage::StorageCommand),
     /// Repair data that the server cannot repair by itself
@@ -176,7 +176,7 @@ pub enum List {
     Binaries(ListBinaries),
     /// List the distributions that binaries can be served for
     Distributions,
-    /// List details of Bioconductor
+    /// List versions of Bioconductor
     #[command(subcommand)]
     Bioconductor(ListBioconductor),
 }
@@ -184,7 +184,7 @@ pub enum List {
 /// `rspm list bioconductor …`
 #[derive(Debug, Subcommand)]
 pub enum ListBioconductor {
-    /// List the versions of Bioconductor and their state on this server
+    /// List the versions of Bioconductor and their status on this server
     Versions,
 }
 
@@ -222,7 +222,7 @@ pub struct Offline {
 /// Flags of `hup`.
 #[derive(Debug, Args)]
 pub struct Hup {
-    /// Wait until the reload is done (always)
+    /// No effect: the command always waits
     #[arg(long)]
     pub wait: bool,
 }
@@ -262,7 +262,7 @@ pub struct CreateSource {
     /// The new source's name
     #[arg(long)]
     pub name: String,
-    /// Type of the source; cran and bioconductor are built in
+    /// Type of the source; the sources cran and bioconductor always exist
     #[arg(long = "type", default_value = "local", value_name = "TYPE", value_parser = SuggestedValues(&["local"]))]
     pub kind: String,
     /// Succeed when the source exists with the same type
@@ -315,7 +315,7 @@ pub struct EditRepo {
     /// Remove the description
     #[arg(long)]
     pub clear_description: bool,
-    /// Hide the repository from public listings (--hide=false shows it again)
+    /// Hide the repository from public listings; --hide=false shows it again
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub hide: Option<bool>,
 }
@@ -323,7 +323,7 @@ pub struct EditRepo {
 /// Flags of `list repos`.
 #[derive(Debug, Args)]
 pub struct ListRepos {
-    /// Only repositories with this source
+    /// Only repositories subscribed to this source
     #[arg(long)]
     pub source: Option<String>,
 }
@@ -331,7 +331,7 @@ pub struct ListRepos {
 /// Flags of `list sources`.
 #[derive(Debug, Args)]
 pub struct ListSources {
-    /// Only sources of this repository
+    /// Only sources that this repository is subscribed to
     #[arg(long)]
     pub repo: Option<String>,
     /// Only sources of this type
@@ -349,7 +349,7 @@ pub struct ListPackages {
     /// The source
     #[arg(long)]
     pub source: Option<String>,
-    /// The version of Bioconductor (default: the release)
+    /// The version of Bioconductor (default: the current release)
     #[arg(long)]
     pub version: Option<String>,
     /// Only names that contain this text
@@ -394,7 +394,7 @@ pub struct Explain {
     /// The snapshot: latest, a day (YYYY-MM-DD) or a transaction id
     #[arg(long, default_value = "latest", value_name = "SNAPSHOT")]
     pub date: String,
-    /// The version of Bioconductor, in a Bioconductor repository (default: the release)
+    /// The version of Bioconductor, in a Bioconductor repository (default: the current release)
     #[arg(long, value_name = "VERSION")]
     pub bioc_version: Option<String>,
 }
@@ -405,7 +405,7 @@ pub struct Subscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to append; in a Bioconductor repository it is placed before Bioconductor itself
+    /// The source to subscribe to (appended; in a Bioconductor repository placed before Bioconductor itself)
     #[arg(long)]
     pub source: String,
     /// Version of Bioconductor: the version that an R repository serves, or the only version for which a Bioconductor
@@ -423,7 +423,7 @@ pub struct Unsubscribe {
     /// The repository
     #[arg(long)]
     pub repo: String,
-    /// The source to remove
+    /// The source to unsubscribe from
     #[arg(long)]
     pub source: String,
     /// Remove only the subscription for this version of Bioconductor
@@ -551,7 +551,7 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// What to sync; sysreqs are the rules for system requirements, vulns the security advisories
+    /// What to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories (vulns)
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)
@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_read_as_the_original_writes_them() {
+    fn flags_have_the_names_and_forms_of_posit_package_manager() {
         let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
         for line in [
             "rspm create source --name=team --type=local",

@@ -155,7 +155,7 @@ impl Client {
                 return Err(silent(error.to_string()));
             }
             connections += 1;
-            // A server that hands over to a new process closes its connections after a response; the new process
+            // A server that is replaced by a new process closes its connections after a response; the new process
             // accepts the next one.
             *sender = connect(&self.socket).await?;
             next = unsent;

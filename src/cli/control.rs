@@ -18,7 +18,7 @@ fn mode_name(mode: Mode) -> &'static str {
     match mode {
         Mode::Starting => "starting",
         Mode::Online => "online",
-        Mode::Leaving => "going offline",
+        Mode::Draining => "draining",
         Mode::Offline => "offline",
         Mode::Broken => "not serving",
     }
@@ -96,7 +96,7 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     // The template is a constant that indicatif accepts; its default style is the fallback.
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.set_message("Going offline");
+    bar.set_message("Draining");
     let mut other = client.reconnect().await.ok();
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -143,7 +143,7 @@ fn describe(reload: &Reload) -> String {
         format!("{}: {} → {}", c.property, or_nothing(&c.from), or_nothing(&c.to))
     });
     if !reload.ignored.is_empty() {
-        text += "No longer set; the value stays until a restart or rspm online:\n";
+        text += "No longer set; the value applies until a restart or rspm online:\n";
         text += &list(&reload.ignored, |c| format!("{}: {}", c.property, or_nothing(&c.from)));
     }
     let (sockets, others): (Vec<_>, Vec<_>) =
@@ -197,17 +197,17 @@ mod tests {
             applied: vec![change("CRAN.URL", "file:///a", "file:///b")],
             ignored: vec![change("Proxy.URL", "http://p", "")],
             restart: vec![change("HTTP.Listen", ":4242", ":80"), change("SQLite.Dir", "/a", "/b")],
-            warnings: vec!["[Git]: has no effect yet".to_owned()],
+            warnings: vec!["[Git]: is not supported in this version".to_owned()],
         };
         assert_eq!(
             describe(&reload),
             "The configuration was reloaded; 1 property changed:\n  CRAN.URL: file:///a → file:///b\n\
-             No longer set; the value stays until a restart or rspm online:\n  Proxy.URL: http://p\n\
+             No longer set; the value applies until a restart or rspm online:\n  Proxy.URL: http://p\n\
              Not reloadable; needs a restart, or rspm offline and rspm online:\n  SQLite.Dir: /a → /b\n\
              Listen addresses; need a restart, under systemd systemctl daemon-reload && systemctl \
              restart rstudio-pm:\n  \
              HTTP.Listen: :4242 → :80\n\
-             Warning: [Git]: has no effect yet\n"
+             Warning: [Git]: is not supported in this version\n"
         );
         let nothing = Reload { applied: vec![], ignored: vec![], restart: vec![], warnings: vec![] };
         assert!(describe(&nothing).contains("nothing reloadable changed"));

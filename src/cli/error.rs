@@ -19,7 +19,7 @@ pub enum CliError {
     )]
     NoSocket(PathBuf),
     /// The caller may not connect to the socket.
-    #[error("user {user} may not talk to the server: {} belongs to group {group}\n{}", .path.display(), access_advice(group, user))]
+    #[error("user {user} may not connect to the server: {} belongs to group {group}\n{}", .path.display(), access_advice(group, user))]
     NoAccess {
         /// The socket.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum CliError {
     },
     /// The caller named the server of another machine.
     #[error(
-        "--address {0}: this version talks to the server of its own machine alone, over its socket; run rspm there, \
+        "--address {0}: this version connects only to the local server, over its socket; run rspm there, \
          without --address and PACKAGEMANAGER_ADDRESS\nSee docs/compatibility.md"
     )]
     Remote(String),

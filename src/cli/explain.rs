@@ -1,4 +1,4 @@
-//! `rspm explain`: prints the steps of resolving a request under headings, and the result.
+//! `rspm explain`: prints the decisions for a request under headings, and the result.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::args::Explain;
 use super::client::{Client, segment};
 use super::error::CliError;
 use super::output::Output;
-use crate::api::explain::{Explanation, Step, Topic};
+use crate::api::explain::{Decision, Explanation, Topic};
 
 /// `rspm explain`.
 ///
@@ -32,32 +32,31 @@ pub async fn explain(client: &Client, output: &Output, args: Explain) -> Result<
 
 fn text(explanation: &Explanation) -> String {
     let mut text = String::new();
-    let mut under = None;
-    for step in &explanation.steps {
-        if under.replace(step.about) != Some(step.about) {
+    let mut last_topic = None;
+    for Decision { topic, subject, state, selected, rule } in &explanation.decisions {
+        if last_topic.replace(*topic) != Some(*topic) {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}", heading(step.about));
+            let _ = writeln!(text, "{}", heading(*topic));
         }
-        let Step { subject, found, wins, rule, .. } = step;
-        let _ = writeln!(text, "{} {subject}: {found}", if *wins { "*" } else { " " });
+        let _ = writeln!(text, "{} {subject}: {state}", if *selected { "*" } else { " " });
         if !rule.is_empty() {
             let _ = writeln!(text, "      {rule}");
         }
     }
-    let failed = explanation.failed.as_ref().map(|word| format!(" ({word})")).unwrap_or_default();
-    let _ = writeln!(text, "\nThe client gets{failed}\n  {}", explanation.answer);
+    let reason = explanation.no_binary_reason.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let _ = writeln!(text, "\nThe client gets{reason}\n  {}", explanation.answer);
     text
 }
 
-fn heading(about: Topic) -> &'static str {
-    match about {
+fn heading(topic: Topic) -> &'static str {
+    match topic {
         Topic::Snapshot => "Snapshot",
         Topic::Source => "Sources, in order",
         Topic::Release => "Release",
         Topic::Distribution => "Distribution",
         Topic::Client => "Client",
-        Topic::Match => "What fits",
-        Topic::Build => "Binaries",
+        Topic::Match => "Platform",
+        Topic::Binary => "Binaries",
         Topic::File => "File",
     }
 }
@@ -67,24 +66,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_printed_below_their_headings_with_their_rules() {
-        let step = |about, subject: &str, wins, rule: &str| Step {
-            about,
+    fn decisions_are_printed_below_their_headings_with_their_rules() {
+        let decision = |topic, subject: &str, selected, rule: &str| Decision {
+            topic,
             subject: subject.to_owned(),
-            found: "lists 1.0".to_owned(),
-            wins,
+            state: "lists 1.0".to_owned(),
+            selected,
             rule: rule.to_owned(),
         };
         let explanation = Explanation {
             repo: "prod".to_owned(),
             package: "a".to_owned(),
-            steps: vec![
-                step(Topic::Source, "team", true, "the first"),
-                step(Topic::Source, "cran", false, ""),
-                step(Topic::Release, "a 1.0", true, ""),
+            decisions: vec![
+                decision(Topic::Source, "team", true, "the first"),
+                decision(Topic::Source, "cran", false, ""),
+                decision(Topic::Release, "a 1.0", true, ""),
             ],
             file: None,
-            failed: Some("ua_error_none".to_owned()),
+            no_binary_reason: Some("ua_error_none".to_owned()),
             answer: "the source".to_owned(),
         };
         let expected = "Sources, in order\n* team: lists 1.0\n      the first\n  cran: lists 1.0\nRelease\n\

@@ -44,10 +44,10 @@ pub fn command() -> Command {
     let mut groups = String::new();
     for (index, (title, names)) in GROUPS.iter().enumerate() {
         let _ = writeln!(groups, "{heading}{title}:{heading:#}");
-        let named = names.iter().filter_map(|name| command.find_subcommand(name));
+        let listed = names.iter().filter_map(|name| command.find_subcommand(name));
         let others =
             command.get_subcommands().filter(|sub| index + 1 == GROUPS.len() && !is_named(sub.get_name()));
-        for sub in named.chain(others).filter(|sub| !sub.is_hide_set()) {
+        for sub in listed.chain(others).filter(|sub| !sub.is_hide_set()) {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(groups, "  {name}{:<12}{name:#}  {about}", sub.get_name());
         }

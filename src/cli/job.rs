@@ -35,16 +35,16 @@ pub(super) async fn follow_or_print(
     client: &Client,
     output: &Output,
     job: Job,
-    watched: &JobFlags,
+    flags: &JobFlags,
     what: &str,
 ) -> Result<(), CliError> {
-    if job.attached && output.is_human() && !watched.quiet {
+    if job.attached && output.is_human() && !flags.quiet {
         let _ = writeln!(std::io::stderr(), "A {what} is already running; following it.");
     }
-    if watched.no_wait {
+    if flags.no_wait {
         return output.print(&job, || format!("The {what} runs as job {}.", job.id));
     }
-    follow(client, output, job, watched.quiet).await
+    follow(client, output, job, flags.quiet).await
 }
 
 async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> Result<(), CliError> {

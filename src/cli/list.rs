@@ -139,11 +139,11 @@ pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> R
                 vec![p.name.clone(), p.version.clone(), p.source.clone(), published.to_owned()]
             })
             .collect();
-        let (shown, total) = (rows.len(), format_count(page.total));
-        match (shown, page.total) {
+        let (count, total) = (rows.len(), format_count(page.total));
+        match (count, page.total) {
             (0, 0) => "No packages.".to_owned(),
             (0, _) => format!("Page {} is past the end: there are {total} packages.", args.page),
-            _ => format!("{}\n{shown} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
+            _ => format!("{}\n{count} of {total}", table(&["Name", "Version", "Source", "Published"], &rows)),
         }
     })
 }

@@ -6,7 +6,7 @@ use super::args::Logs;
 use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
-use crate::api::log::Reopened;
+use crate::api::log::ReopenResult;
 
 /// `rspm logs …`.
 ///
@@ -15,7 +15,7 @@ use crate::api::log::Reopened;
 pub async fn run(client: &Client, output: &Output, what: Logs) -> Result<(), CliError> {
     match what {
         Logs::Reopen => {
-            let reopened: Reopened = client.send(Method::POST, "/log/reopen", &()).await?;
+            let reopened: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
             output.print(&reopened, || match reopened.files.as_slice() {
                 [] => "The server has no log files.".to_owned(),
                 files => format!("Reopened:\n  {}", files.join("\n  ")),

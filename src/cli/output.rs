@@ -75,7 +75,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let widest = (0..header.len()).max_by_key(|column| width(*column));
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
-    // Without enough room for the widest column, all columns are wrapped.
+    // If the widest column does not fit column, all columns are wrapped.
     let is_one_wide = others + MIN_WIDEST <= usize::from(MAX_WIDTH);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));

@@ -172,6 +172,6 @@ pub async fn remove_binary(client: &Client, output: &Output, args: RemoveBinary)
             let RemovedBinary { name, version, platform, .. } = &removed;
             format!("Removed {name} {version} for {platform} ({arch}) from source '{}'\n", args.source)
         };
-        removed.builds.iter().map(line).collect()
+        removed.binaries.iter().map(line).collect()
     })
 }

@@ -31,7 +31,8 @@ pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Resu
     let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
     let repaired: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
     output.print(&repaired, || {
-        let row = |one: &repair::Restamped| vec![one.id.to_string(), one.from.clone(), one.to.clone()];
+        let row =
+            |one: &repair::CorrectedTransaction| vec![one.id.to_string(), one.from.clone(), one.to.clone()];
         let rows: Vec<_> = repaired.transactions.iter().map(row).collect();
         match rows.is_empty() {
             true => repaired.message.clone(),

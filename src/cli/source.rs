@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::output::Output;
 use crate::api::source::{self, Source};
 
-/// Formats the lines that the original prints for a source.
+/// Formats a source with the lines of Posit Package Manager.
 #[must_use]
 pub fn describe(source: &Source) -> String {
     format!("Source '{}':\n  Type:  {}\n", source.name, source.type_label)

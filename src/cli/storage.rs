@@ -1,4 +1,4 @@
-//! `rspm storage`: owners of the storage classes, clean-up, and restoring of removed objects.
+//! `rspm storage`: owners of the storage classes, the sweep, and restoring of removed objects.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -17,11 +17,11 @@ use crate::model::storage_class::StorageClass;
 /// `rspm storage …`
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
-    /// List the storage classes: owner, trash, damaged objects, clean-ups to confirm
+    /// List the storage classes: owner, trash, damaged objects, sweeps that need a confirmation
     List,
     /// Make this server's database the owner of storage classes
     Adopt(Classes),
-    /// Clean up now: move unreferenced objects to the trash and delete old objects from it
+    /// Sweep now: move unreferenced objects to the trash and delete old objects from it
     Sweep(Sweep),
     /// Restore objects from the trash
     Restore(Restore),
@@ -82,7 +82,7 @@ pub async fn run(client: &Client, output: &Output, command: StorageCommand) -> R
         StorageCommand::Sweep(args) => {
             let body = SweepStorage { confirm: args.confirm };
             let job: Job = client.send(Method::POST, "/storage/sweep", &body).await?;
-            job::follow_or_print(client, output, job, &args.job_flags, "clean-up of storage").await
+            job::follow_or_print(client, output, job, &args.job_flags, "sweep of storage").await
         }
         StorageCommand::Restore(args) => {
             let body = StorageSelection { classes: args.classes.class };
@@ -114,10 +114,10 @@ fn describe(storage: &Storage) -> String {
             count(state.damaged),
             count(state.lost),
             waiting.unwrap_or_default(),
-            state.place.clone(),
+            state.location.clone(),
         ]
     };
-    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Waiting", "Place"];
+    let header = ["Class", "Owner", "Trash", "Since", "Damaged", "Lost", "Waiting", "Location"];
     let rows: Vec<Vec<String>> = storage.classes.iter().map(row).collect();
     format!(
         "Database: {}\n\n{}\nObjects in the trash are deleted after {} days.",

@@ -32,7 +32,7 @@ const BLOCKING: &str =
 const LICENSES: &str =
     "there are no license rules in this version; POST /__api__/filter/packages selects packages by license";
 const METADATA: &str = "packages have no custom metadata in this version";
-const TOKENS: &str = "there are no tokens and logins in this version; rspm talks to the server of its own machine, as \
+const TOKENS: &str = "there are no tokens and logins in this version; rspm connects to the local server, as \
                       root or as a member of the server's group";
 const VERIFY: &str =
     "there are no tokens to verify in this version; to check that the server responds: rspm status";
@@ -143,8 +143,8 @@ pub(super) fn find(args: &[String]) -> Option<&'static Unsupported> {
         }
     }
     let has = |flag: &str| {
-        let given = args.iter().filter_map(|arg| arg.strip_prefix("--"));
-        given.map(|arg| arg.split_once('=').map_or(arg, |(name, _)| name)).any(|name| name == flag)
+        let flags = args.iter().filter_map(|arg| arg.strip_prefix("--"));
+        flags.map(|arg| arg.split_once('=').map_or(arg, |(name, _)| name)).any(|name| name == flag)
     };
     TABLE.iter().find(|row| words.starts_with(row.words) && (row.flag.is_empty() || has(row.flag)))
 }
@@ -177,8 +177,8 @@ mod tests {
             match (command, row.flag) {
                 (None, "") => {}
                 (Some(command), flag) if !flag.is_empty() => {
-                    let there = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
-                    assert!(!there, "{row} is there");
+                    let exists = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
+                    assert!(!exists, "{row} is there");
                 }
                 (Some(_), _) => panic!("{row} is there"),
                 (None, _) => panic!("{row}: there is no such command"),

@@ -39,7 +39,7 @@ pub enum BinaryStyle {
 const FORMS: &str = "is not the URL of a binary server: write the root of a CRAN mirror, \
     https://host/path/bin/linux/{distribution}-{arch}/{r}, or https://host/path/__linux__/{distribution}/latest";
 
-/// Parses one value. Errors are the rest of a sentence and hold no secret.
+/// Parses one value. Errors are clauses that follow the value, and contain no secret.
 pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     let url = address::url(text, UrlPurpose::Mirror)?;
     let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
         if base.to_ascii_lowercase().starts_with("file:") {
             return Err("is a directory, but __linux__ needs a server over http".to_owned());
         }
-        return negotiated(base, rest).ok_or_else(|| FORMS.to_owned());
+        return parse_negotiated(base, rest).ok_or_else(|| FORMS.to_owned());
     }
     if url.contains("/bin/") || url.ends_with("/bin") || url.contains(['{', '}']) || url.contains("__linux__")
     {
@@ -68,7 +68,7 @@ fn linux(base: &str, rest: &str) -> Option<BinaryUrl> {
     Some(BinaryUrl { base: base.to_owned(), style: BinaryStyle::Linux { distribution, arch, r } })
 }
 
-fn negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
+fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
     let (distribution, snapshot) = rest.split_once('/')?;
     let distribution = part(distribution, "{distribution}", is_name)?;
     if snapshot.is_empty() || !snapshot.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {

@@ -15,7 +15,8 @@ const MAX_LENGTH: u64 = 64 << 10;
 pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Notice>) {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (variable, value) in env {
-        let stem = variable.strip_suffix(SUFFIX).and_then(|stem| Some((stem, environment::secret(stem)?)));
+        let stem =
+            variable.strip_suffix(SUFFIX).and_then(|stem| Some((stem, environment::secret_property(stem)?)));
         let Some((stem, property)) = stem else {
             all.push((variable, value));
             continue;

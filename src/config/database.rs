@@ -71,7 +71,7 @@ impl Sqlite {
 impl Postgres {
     /// Reads the section; with `Database.Provider = postgres` the URL is required.
     pub(super) fn read(reader: &mut Reader<'_>, provider: Provider) -> Postgres {
-        if provider == Provider::Postgres && !reader.is_set("Postgres", None, "URL") {
+        if provider == Provider::Postgres && !reader.is_non_empty("Postgres", None, "URL") {
             let message = "must be set with Database.Provider = postgres: postgres://user@host/database";
             reader.error(NoticeCategory::Settings, "Postgres", None, "URL", message);
         }

@@ -53,7 +53,7 @@ fn variable_spelling(sub: &str) -> String {
 }
 
 /// Returns the property that a variable sets, if its value may be a secret.
-pub(super) fn secret(variable: &str) -> Option<&'static Property> {
+pub(super) fn secret_property(variable: &str) -> Option<&'static Property> {
     let rest = variable.strip_prefix(PREFIX).filter(|rest| !RESERVED.contains(rest))?;
     let (_, _, property) = resolve(&Settings::default(), rest).ok()?;
     matches!(property.kind, Kind::Secret | Kind::Url(_)).then_some(property)
@@ -73,7 +73,7 @@ fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
             let spelling = sub.to_ascii_uppercase();
             let in_file = settings
                 .sub_names(section)
-                .find(|known| variable_spelling(known) == spelling)
+                .find(|name| variable_spelling(name) == spelling)
                 .map(str::to_owned);
             Some(in_file.unwrap_or_else(|| sub.to_ascii_lowercase()))
         }

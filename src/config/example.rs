@@ -17,7 +17,7 @@ impl Config {
     /// Returns the text of [`Config::example`], to be written to a file.
     #[must_use]
     pub fn example_text(dir: &Path) -> String {
-        let place = |name: &str| {
+        let location = |name: &str| {
             let path = dir.join(name).to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
             format!("\"{path}\"")
         };
@@ -25,11 +25,11 @@ impl Config {
             "[Server]\nDataDir = {}\nTempDir = {}\nAccessLog = {}\nSockFileDir = {}\n\
              [HTTP]\nListen = 127.0.0.1:0\n[Metrics]\nListen = 127.0.0.1:0\n\
              [Logging]\nSystemLog = {}\n",
-            place("data"),
-            place("tmp"),
-            place("log/access.log"),
-            place("run"),
-            place("log/server.log"),
+            location("data"),
+            location("tmp"),
+            location("log/access.log"),
+            location("run"),
+            location("log/server.log"),
         )
     }
 }

@@ -46,16 +46,16 @@ pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<SyntaxError>) {
     let text = decode(bytes, &mut lexer.errors);
     let mut lexer = Lexer { chars: text.chars().peekable(), ..lexer };
     lexer.items();
-    let mut faults = lexer.errors;
-    faults.sort_by_key(|fault| fault.at);
-    (lexer.items, faults)
+    let mut errors = lexer.errors;
+    errors.sort_by_key(|fault| fault.at);
+    (lexer.items, errors)
 }
 
 const START: Position = Position { line: 1, column: 1 };
 
 /// Decodes a text, drops the byte order mark and the CR of CRLF, and replaces invalid bytes and control characters by
 /// U+FFFD after reporting them, one error per line.
-fn decode(bytes: &[u8], faults: &mut Vec<SyntaxError>) -> String {
+fn decode(bytes: &[u8], errors: &mut Vec<SyntaxError>) -> String {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut text = String::with_capacity(bytes.len());
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -69,7 +69,7 @@ fn decode(bytes: &[u8], faults: &mut Vec<SyntaxError>) -> String {
         for (column, c) in decoded.chars().enumerate() {
             let control = c.is_control() && c != '\t';
             let bad = control || (invalid && c == '\u{fffd}');
-            if bad && !reported && faults.len() < MAX_ERRORS {
+            if bad && !reported && errors.len() < MAX_ERRORS {
                 reported = true;
                 let at = Position { line: count(number), column: count(column) };
                 let message = match c {
@@ -77,7 +77,7 @@ fn decode(bytes: &[u8], faults: &mut Vec<SyntaxError>) -> String {
                     '\0' => "a NUL character; remove it".to_owned(),
                     other => format!("a control character, {:?}; remove it", other),
                 };
-                faults.push(SyntaxError { at, property: None, message });
+                errors.push(SyntaxError { at, property: None, message });
             }
             text.push(if bad { '\u{fffd}' } else { c });
         }
@@ -202,9 +202,9 @@ impl Lexer<'_> {
                 return self.skip_line();
             }
             Some(c) => {
-                let (here, message) =
+                let (position, message) =
                     (self.at, format!("`=` is missing before {c:?}; write `{name} = value`"));
-                self.report(here, Some(name), message);
+                self.report(position, Some(name), message);
                 return self.skip_line();
             }
         }
@@ -331,8 +331,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn entries(text: &str) -> Vec<(String, String)> {
-        let (items, faults) = lex(text.as_bytes());
-        assert_eq!(faults, [], "{text:?}");
+        let (items, errors) = lex(text.as_bytes());
+        assert_eq!(errors, [], "{text:?}");
         items
             .into_iter()
             .filter_map(|item| match item {
@@ -350,9 +350,9 @@ mod tests {
 
     /// Returns the only error, as `line:column message`.
     fn only_error(text: impl AsRef<[u8]>) -> String {
-        let (_, faults) = lex(text.as_ref());
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        format!("{}:{} {}", faults[0].at.line, faults[0].at.column, faults[0].message)
+        let (_, errors) = lex(text.as_ref());
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        format!("{}:{} {}", errors[0].at.line, errors[0].at.column, errors[0].message)
     }
 
     #[test]
@@ -396,8 +396,8 @@ mod tests {
 
     #[test]
     fn sub_names_are_quoted_and_may_hold_escapes() {
-        let (items, faults) = lex(br#"[ FileStorage "ca\"c\\he" ]"#);
-        assert_eq!(faults, []);
+        let (items, errors) = lex(br#"[ FileStorage "ca\"c\\he" ]"#);
+        assert_eq!(errors, []);
         let sub = Some("ca\"c\\he".to_owned());
         assert_eq!(items, [Item::Section { at: START, name: "FileStorage".to_owned(), sub }]);
     }
@@ -484,8 +484,8 @@ mod tests {
 
     #[test]
     fn all_errors_are_reported_up_to_a_bound() {
-        let (items, faults) = lex(b"[S\nA\n[T]\nB\nC = \"\nD = 4\n");
-        assert_eq!(faults.iter().map(|f| f.at.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
+        let (items, errors) = lex(b"[S\nA\n[T]\nB\nC = \"\nD = 4\n");
+        assert_eq!(errors.iter().map(|f| f.at.line).collect::<Vec<_>>(), [1, 2, 4, 5]);
         assert!(matches!(&items[2], Item::Entry { name, .. } if name == "D"), "{items:?}");
         assert_eq!(lex("x\n".repeat(1000).as_bytes()).1.len(), MAX_ERRORS + 1);
     }

@@ -53,14 +53,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         minimum_tls: minimum_tls(reader),
     };
     let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
-    let tls = reader.is_set("HTTPS", None, "Listen");
+    let tls = reader.is_non_empty("HTTPS", None, "Listen");
     // The default plain listener would serve without encryption what the administrator meant for TLS.
-    let plain = !tls || reader.is_set("HTTP", None, "Listen");
+    let plain = !tls || reader.is_non_empty("HTTP", None, "Listen");
     let http = Http { listen: if plain { reader.optional("HTTP", "Listen", value::listen) } else { None } };
 
     if tls {
         for name in ["Certificate", "Key"] {
-            if !reader.is_set("HTTPS", None, name) {
+            if !reader.is_non_empty("HTTPS", None, name) {
                 reader.error(
                     NoticeCategory::Settings,
                     "HTTPS",
@@ -71,17 +71,17 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
             }
         }
     } else {
-        if !reader.is_set("HTTP", None, "Listen") && http.listen.is_none() {
+        if !reader.is_non_empty("HTTP", None, "Listen") && http.listen.is_none() {
             let message =
                 "is empty, and HTTPS.Listen is not set; set at least one of HTTP.Listen and HTTPS.Listen";
             reader.error(NoticeCategory::Settings, "HTTP", None, "Listen", message);
         }
-        if reader.is_set("HTTPRedirect", None, "Listen") {
+        if reader.is_non_empty("HTTPRedirect", None, "Listen") {
             let message = "needs HTTPS.Listen, the address to redirect to";
             reader.error(NoticeCategory::Settings, "HTTPRedirect", None, "Listen", message);
         }
         for name in ["Certificate", "Key", "Permanent"] {
-            if reader.is_set("HTTPS", None, name) {
+            if reader.is_non_empty("HTTPS", None, name) {
                 reader.warning(
                     NoticeCategory::Effect,
                     "HTTPS",
@@ -92,10 +92,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
             }
         }
     }
-    let named = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
+    let addresses = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
     let mut clashes = Vec::new();
-    for (later, (name, listen)) in named.iter().enumerate() {
-        for (other, earlier) in &named[..later] {
+    for (later, (name, listen)) in addresses.iter().enumerate() {
+        for (other, earlier) in &addresses[..later] {
             // Port 0 is a different port each time.
             let port =
                 |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);

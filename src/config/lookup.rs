@@ -50,8 +50,8 @@ mod tests {
     fn every_default_is_of_its_type() {
         for (section, property) in all().filter(|(_, property)| !property.default.is_empty()) {
             for text in plain_default(property, "cache").split(", ") {
-                let verdict = property.kind.check(text);
-                assert_eq!(verdict, Ok(()), "[{}] {} = {text}", section.name, property.name);
+                let result = property.kind.check(text);
+                assert_eq!(result, Ok(()), "[{}] {} = {text}", section.name, property.name);
             }
         }
     }
@@ -75,9 +75,9 @@ mod tests {
     fn references_in_defaults_name_rows() {
         for (_, property) in all() {
             let check = |of: &str, name: &str| {
-                let known = section(of).and_then(|section| section.property(name)).is_some();
+                let exists = section(of).and_then(|section| section.property(name)).is_some();
                 assert!(
-                    known || (of.is_empty() && name == "TMPDIR"),
+                    exists || (of.is_empty() && name == "TMPDIR"),
                     "{}: {}",
                     property.name,
                     property.default

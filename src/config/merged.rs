@@ -62,8 +62,8 @@ impl std::fmt::Debug for Value {
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = format!("{} {}", heading(self.section.name, self.sub.as_deref()), self.property.name);
-        let shown = self.values.iter().map(|value| self.property.kind.printable(&value.text));
-        write!(f, "{name} = {:?}", shown.collect::<Vec<_>>())
+        let values = self.values.iter().map(|value| self.property.kind.printable(&value.text));
+        write!(f, "{name} = {:?}", values.collect::<Vec<_>>())
     }
 }
 
@@ -98,7 +98,7 @@ impl Settings {
     /// Returns the setting of a property, if it is set. Names are spelled as in the table.
     #[must_use]
     pub fn get(&self, section: &str, sub: Option<&str>, property: &str) -> Option<&Setting> {
-        // The embedded platform table has hundreds of settings of one section: the most selective name comes first.
+        // The embedded platform table has hundreds of settings of one section: the most selective name is compared first.
         self.settings.iter().find(|setting| {
             setting.property.name == property
                 && setting.sub.as_deref() == sub
@@ -189,12 +189,12 @@ impl Settings {
         property: &'static Property,
         value: Value,
     ) {
-        let known = self.settings.iter_mut().find(|setting| {
+        let existing = self.settings.iter_mut().find(|setting| {
             std::ptr::eq(setting.section, section)
                 && setting.sub == sub
                 && std::ptr::eq(setting.property, property)
         });
-        match known {
+        match existing {
             Some(setting) if property.multi => setting.values.push(value),
             Some(setting) => setting.values = vec![value],
             None => self.settings.push(Setting { section, sub, property, values: vec![value] }),
@@ -295,8 +295,8 @@ pub(super) fn unknown_section(name: &str) -> String {
 /// Returns the message for a property that its section does not have.
 pub(super) fn unknown_property(section: &Section, name: &str) -> String {
     let near = nearest(name, section.properties.iter().map(|property| property.name));
-    let home = lookup::section_of(name).map(|home| format!("it belongs to `[{home}]`"));
-    match home.or_else(|| near.map(did_you_mean)) {
+    let section = lookup::section_of(name).map(|section| format!("it belongs to `[{section}]`"));
+    match section.or_else(|| near.map(did_you_mean)) {
         Some(hint) => format!("unknown property; it is ignored; {hint}"),
         None => "unknown property; it is ignored".to_owned(),
     }

@@ -49,9 +49,10 @@ impl Metrics {
         // Port 0 is a different port each time.
         let port =
             |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
-        let taken = others.iter().find(|(_, other)| port(&listen).is_some() && port(other) == port(&listen));
-        let Some((other, _)) = taken else { return Metrics { listen } };
-        if reader.is_set("Metrics", None, "Listen") {
+        let conflict =
+            others.iter().find(|(_, other)| port(&listen).is_some() && port(other) == port(&listen));
+        let Some((other, _)) = conflict else { return Metrics { listen } };
+        if reader.is_non_empty("Metrics", None, "Listen") {
             let message =
                 format!("{other}.Listen and Metrics.Listen using same value; give each its own port");
             reader.error(NoticeCategory::Settings, "Metrics", None, "Listen", &message);

@@ -1,4 +1,4 @@
-//! Errors and warnings of a configuration, each with its position, property and the way out.
+//! Errors and warnings of a configuration, each with its position, property and remedy.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -67,7 +67,7 @@ pub struct Notice {
     pub property: Option<String>,
     /// The offending value, safe to print.
     pub value: Option<String>,
-    /// The problem and the way out.
+    /// The problem and its remedy.
     pub message: String,
 }
 
@@ -86,9 +86,9 @@ impl fmt::Display for Notice {
         if let Some(property) = &self.property {
             f.write_str(property)?;
             if let Some(value) = &self.value {
-                let shown: String = value.chars().take(MAX_PRINTED).collect();
-                let more = if shown.len() < value.len() { "…" } else { "" };
-                write!(f, " = \"{}{more}\"", shown.escape_debug())?;
+                let excerpt: String = value.chars().take(MAX_PRINTED).collect();
+                let more = if excerpt.len() < value.len() { "…" } else { "" };
+                write!(f, " = \"{}{more}\"", excerpt.escape_debug())?;
             }
             f.write_str(": ")?;
         }
@@ -133,20 +133,20 @@ fn way_out(path: &Path, source: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => {
             "create it (an empty file means all defaults), or name another one with --config".to_owned()
         }
-        std::io::ErrorKind::PermissionDenied => denied(path),
+        std::io::ErrorKind::PermissionDenied => permission_remedy(path),
         _ => "name another one with --config".to_owned(),
     }
 }
 
 /// Returns why a file of the server is unreadable for this process, and what to do.
-pub(super) fn denied(path: &Path) -> String {
+pub(super) fn permission_remedy(path: &Path) -> String {
     let name =
         |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     let me = name(geteuid());
     match path.metadata() {
         Ok(found) => format!(
             "it belongs to user {} with mode {:04o}: run as that user, as root, or as a member of its group; or, if \
-             {me} is the user of the service, mend it with: chown {me} '{}'",
+             {me} is the user of the service, fix it with: chown {me} '{}'",
             name(Uid::from_raw(found.uid())),
             found.mode() & 0o7777,
             path.display()

@@ -1,4 +1,4 @@
-//! Reads typed values from merged settings, for the file of each section.
+//! Reads typed values from merged settings, for the modules that read one section each.
 
 use super::lookup;
 use super::merged::{Settings, ValueForm, heading};
@@ -21,29 +21,30 @@ impl<'a> Reader<'a> {
         Reader { settings, errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Checks the type of every value that is set. A wrong value of a property without effect is only a warning.
+    /// Checks the type of every value that is set. A wrong value of a property that is
+    /// not implemented is only a warning.
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;
             for value in setting.values.iter().filter(|value| value.form != ValueForm::Encrypted) {
-                let verdict = if value.text.is_empty() {
+                let result = if value.text.is_empty() {
                     may_be_empty(property)
                 } else {
                     property.kind.check(&value.text)
                 };
-                let about = match (property.kind, value.text.is_empty()) {
+                let category = match (property.kind, value.text.is_empty()) {
                     (Kind::Path, false) => NoticeCategory::Path,
                     _ => NoticeCategory::Syntax,
                 };
                 let mut notice = Notice {
-                    category: about,
+                    category,
                     origin: value.origin.clone(),
                     section: Some(heading(setting.section.name, setting.sub.as_deref())),
                     property: Some(property.name.to_owned()),
                     value: Some(property.kind.printable(&value.text)),
                     message: String::new(),
                 };
-                match verdict {
+                match result {
                     Ok(()) => {}
                     Err(message) if !matches!(property.effect, Effect::Since(_)) => {
                         notice.message = message;
@@ -56,15 +57,15 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            let on = setting.values.iter().any(|value| property.is_on(&value.text));
+            let is_on = setting.values.iter().any(|value| property.is_on(&value.text));
             let message = match property.effect {
                 Effect::Since(_) => continue,
-                Effect::Refused if on => {
+                Effect::Refused if is_on => {
                     let (section, sub) = (setting.section.name, setting.sub.as_deref());
                     self.error(NoticeCategory::Settings, section, sub, property.name, NO_ACCESS_CONTROL);
                     continue;
                 }
-                Effect::NotYet | Effect::Refused => "has no effect yet",
+                Effect::NotYet | Effect::Refused => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
             let notice = self.notice(
@@ -112,43 +113,43 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns true if a property is set, even to an empty value.
-    pub(super) fn is_written(&self, section: &str, name: &str) -> bool {
+    pub(super) fn is_present(&self, section: &str, name: &str) -> bool {
         self.settings.get(section, None, name).is_some()
     }
 
     /// Returns true if a property is set to a non-empty value.
-    pub(super) fn is_set(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
+    pub(super) fn is_non_empty(&self, section: &str, sub: Option<&str>, name: &str) -> bool {
         let setting = self.settings.get(section, sub, name);
         setting.is_some_and(|setting| setting.values.iter().any(|value| !value.text.is_empty()))
     }
 
     pub(super) fn error(
         &mut self,
-        about: NoticeCategory,
+        category: NoticeCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
         message: &str,
     ) {
-        let notice = self.notice(about, section, sub, name, message);
+        let notice = self.notice(category, section, sub, name, message);
         self.errors.push(notice);
     }
 
     pub(super) fn warning(
         &mut self,
-        about: NoticeCategory,
+        category: NoticeCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
         message: &str,
     ) {
-        let notice = self.notice(about, section, sub, name, message);
+        let notice = self.notice(category, section, sub, name, message);
         self.warnings.push(notice);
     }
 
     fn notice(
         &self,
-        about: NoticeCategory,
+        category: NoticeCategory,
         section: &str,
         sub: Option<&str>,
         name: &str,
@@ -156,7 +157,7 @@ impl<'a> Reader<'a> {
     ) -> Notice {
         let last = self.settings.get(section, sub, name).and_then(|setting| setting.values.last());
         Notice {
-            category: about,
+            category,
             origin: last.map_or(Origin::Default, |value| value.origin.clone()),
             section: Some(heading(section, sub)),
             property: Some(name.to_owned()),
@@ -166,17 +167,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the row of a property that this program names.
+/// Returns the table row of a property; panics if there is none.
 fn row(section: &str, name: &str) -> &'static Property {
-    let found = lookup::section(section).and_then(|section| section.property(name));
-    found.expect("the files of sections name rows of the table")
+    let property = lookup::section(section).and_then(|section| section.property(name));
+    property.expect("the property is in the table")
 }
 
 /// Accepts an empty value, which means unset, only for properties that can be unset.
 fn may_be_empty(property: &Property) -> Result<(), String> {
     let default = lookup::plain_default(property, "<class>");
-    let empties = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
-    if default.is_empty() || empties {
+    let can_be_empty = matches!(property.kind, Kind::Listen | Kind::Text | Kind::Network);
+    if default.is_empty() || can_be_empty {
         Ok(())
     } else {
         Err(format!("has no value; remove the line to use the default, {default}"))

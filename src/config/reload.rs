@@ -88,15 +88,11 @@ fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
     let (section, sub, property) = (of.section, of.sub.as_deref(), of.property);
     let (from, to) =
         (running.effective_values(section, sub, property), file.effective_values(section, sub, property));
-    let shown = |values: &[String]| {
-        let shown: Vec<String> = values.iter().map(|value| printable(property, value)).collect();
-        shown.join(", ")
+    let text = |values: &[String]| {
+        let text: Vec<String> = values.iter().map(|value| printable(property, value)).collect();
+        text.join(", ")
     };
-    (from != to).then(|| Change {
-        property: name(section, sub, property),
-        from: shown(&from),
-        to: shown(&to),
-    })
+    (from != to).then(|| Change { property: name(section, sub, property), from: text(&from), to: text(&to) })
 }
 
 /// Formats a value for printing; an unset secret is empty, not `***`.

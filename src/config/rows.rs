@@ -83,7 +83,7 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
     p("UsageDataSchedule", Schedule, "15 0 * * *",
       "Schedule for aggregating the counts of finished days into storage and removing those older than `UsageDataRetention`."),
     p("UsageDataRetention", Duration, "365d",
-      "Retention of daily counts; 0 keeps them permanently. The total of each package is always kept."),
+      "Retention of daily counts; 0 keeps them permanently. The total of each package is permanent."),
     p("RVersion", Path, "",
       "R installations for building packages; if unset, they are detected.").multi().not_yet(),
     p("PythonVersion", Path, "",
@@ -391,9 +391,9 @@ s("Bootstrap", Never, "The first token.", &[
     p("PublicKey", Text, "",
       "RSA public key; a request signed with its private key can create the first token.").not_yet(),
 ]),
-s("Licensing", Never, "This server needs no licence.", &[
+s("Licensing", Never, "This server needs no license.", &[
     p("LicenseType", Choice(&["local", "remote"]), "local",
-      "Formerly the type of licence.").obsolete(),
+      "Formerly the type of license.").obsolete(),
 ]),
 s("Proxy", Never, "The outbound proxy.", &[
     p("URL", Url(UrlPurpose::Proxy), "",

@@ -6,7 +6,7 @@ pub(super) fn did_you_mean(name: &str) -> String {
 }
 
 /// Returns the known name with the smallest edit distance to `name`, if it is similar enough.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     // The comparison is quadratic, and no known name is that long.
     if name.len() > 64 {
@@ -14,6 +14,6 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let distance = |other: &str| strsim::damerau_levenshtein(&name, &other.to_ascii_lowercase());
     let (distance, best) =
-        known.map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance)?;
+        candidates.map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + best.len() / 4).then_some(best)
 }

@@ -61,7 +61,7 @@ pub struct Property {
 pub enum Effect {
     /// It has an effect since that version.
     Since(&'static str),
-    /// It is parsed and checked, but has no effect yet.
+    /// It is parsed and checked, but not supported in this version.
     NotYet,
     /// It is accepted for compatibility with older versions and will never have an effect.
     Obsolete,
@@ -110,7 +110,7 @@ impl Kind {
         matches!(self, Kind::Secret | Kind::Url(UrlPurpose::Postgres))
     }
 
-    /// Checks that `text` is of this type; the error is the rest of a sentence.
+    /// Checks that `text` is of this type; the error is a clause that follows the value.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         match self {
             Kind::Boolean => value::boolean(text).map(drop),
@@ -173,12 +173,12 @@ impl Section {
     /// Returns the sub-name in its canonical spelling, or the reason why it is invalid.
     pub(super) fn sub_name(&self, sub: Option<&str>) -> Result<Option<String>, String> {
         let class = |name: &str| {
-            let known = StorageClass::ALL.map(StorageClass::as_str);
-            match known.iter().find(|class| class.eq_ignore_ascii_case(name)) {
+            let classes = StorageClass::ALL.map(StorageClass::as_str);
+            match classes.iter().find(|class| class.eq_ignore_ascii_case(name)) {
                 Some(class) => Ok(Some((*class).to_owned())),
                 None => {
-                    let near = nearest(name, known.into_iter());
-                    let hint = near.map_or_else(|| format!("known are {}", known.join(", ")), did_you_mean);
+                    let near = nearest(name, classes.into_iter());
+                    let hint = near.map_or_else(|| format!("known are {}", classes.join(", ")), did_you_mean);
                     Err(format!("unknown storage class {name:?}; {hint}"))
                 }
             }

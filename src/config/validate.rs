@@ -375,7 +375,7 @@ mod tests {
         let lines = warned("[Git]\nBuildRetries = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("[Git] BuildRetries = \"many\": is not a whole number"));
-        assert!(lines[1].ends_with("[Git] BuildRetries: has no effect yet"));
+        assert!(lines[1].ends_with("[Git] BuildRetries: is not supported in this version"));
     }
 
     #[test]
@@ -404,18 +404,18 @@ mod tests {
             "[Storage]\nDefault = S3\nCache = file\n[S3Storage]\nBucket = b\nRegion = r\nEndpoint = http://h:1/\n\
              S3ForcePathStyle = true\n[S3Storage \"binaries\"]\nPrefix = /p/q/\nRegion = s\nPathStyle = false\n",
         );
-        let place = |class| loaded.config.storage.location(class);
+        let class_location = |class| loaded.config.storage.location(class);
         let all = S3Location {
             region: Some("r".to_owned()),
             endpoint: Some("http://h:1".to_owned()),
             path_style: true,
             ..s3("b")
         };
-        assert_eq!(place(StorageClass::Metrics), &ClassLocation::S3(all.clone()));
+        assert_eq!(class_location(StorageClass::Metrics), &ClassLocation::S3(all.clone()));
         let own =
             S3Location { prefix: "p/q".to_owned(), region: Some("s".to_owned()), path_style: false, ..all };
-        assert_eq!(place(StorageClass::Binaries), &ClassLocation::S3(own));
-        assert!(matches!(place(StorageClass::Cache), ClassLocation::File(_)));
+        assert_eq!(class_location(StorageClass::Binaries), &ClassLocation::S3(own));
+        assert!(matches!(class_location(StorageClass::Cache), ClassLocation::File(_)));
     }
 
     #[test]
@@ -424,14 +424,14 @@ mod tests {
             "[Storage]\nPackages = s3\nPyPI = file\n[S3Storage \"packages\"]\nBucket = p\n\
              [S3Storage \"cran\"]\nPrefix = c\n[FileStorage \"packages\"]\nLocation = /mnt/p\n",
         );
-        let place = |class| loaded.config.storage.location(class).clone();
+        let class_location = |class| loaded.config.storage.location(class).clone();
         assert_eq!(
-            place(StorageClass::Cran),
+            class_location(StorageClass::Cran),
             ClassLocation::S3(S3Location { prefix: "c".to_owned(), ..s3("p") })
         );
-        assert_eq!(place(StorageClass::Bioconductor), ClassLocation::S3(s3("p")));
+        assert_eq!(class_location(StorageClass::Bioconductor), ClassLocation::S3(s3("p")));
         assert_eq!(
-            place(StorageClass::Pypi),
+            class_location(StorageClass::Pypi),
             ClassLocation::File(crate::config::DirectoryLocation { location: "/mnt/p".into() })
         );
         assert_eq!(loaded.warnings, []);

@@ -1,6 +1,6 @@
 //! The value types and their parsers: booleans, numbers, durations, sizes, paths, addresses, schedules.
 //!
-//! Every parser is pure; its error is the rest of a sentence that begins with the property and its value.
+//! Every parser is pure; its error is a clause that follows the property and its value.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
@@ -99,7 +99,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             "d" => 86_400_000_000_000,
             _ => return Err(wrong()),
         };
-        nanos = scaled(number, unit).ok_or_else(wrong)?.checked_add(nanos).ok_or_else(too_long)?;
+        nanos = scale(number, unit).ok_or_else(wrong)?.checked_add(nanos).ok_or_else(too_long)?;
         rest = tail;
     }
     match i64::try_from(nanos) {
@@ -109,7 +109,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Returns `whole[.fraction]` times `unit`, rounded down; `None` if it is not a number. Saturates.
-fn scaled(number: &str, unit: u128) -> Option<u128> {
+fn scale(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
@@ -136,7 +136,7 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
         "G" | "GB" | "GIB" => 1 << 30,
         _ => return Err(wrong()),
     };
-    let bytes = scaled(number, unit).ok_or_else(wrong)?;
+    let bytes = scale(number, unit).ok_or_else(wrong)?;
     match u64::try_from(bytes) {
         Ok(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
         _ => Err(format!("must be between {least} and {most} bytes")),
@@ -236,8 +236,8 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
 
 /// Parses one of `words`, in any case; returns the word as listed.
 pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
-    let known = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
-    known.ok_or_else(|| {
+    let choice = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
+    choice.ok_or_else(|| {
         let near = nearest(text, words.iter().copied());
         let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
         format!("must be one of {}{hint}", words.join(", "))

@@ -21,7 +21,7 @@ pub struct Vulnerabilities {
 impl Vulnerabilities {
     /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the advisories too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Vulnerabilities {
-        let is_configured = reader.is_written("Vulnerabilities", "URL");
+        let is_configured = reader.is_present("Vulnerabilities", "URL");
         let urls = if is_configured {
             reader.values("Vulnerabilities", "URL", |text| address::url(text, UrlPurpose::Mirror))
         } else {

@@ -43,7 +43,7 @@ impl ParsedFile {
     /// Parses a text; `file` is its name in messages.
     pub(super) fn read(file: &str, text: &[u8]) -> ParsedFile {
         let file: Arc<str> = file.into();
-        let (items, faults) = lexer::lex(text);
+        let (items, syntax_errors) = lexer::lex(text);
         let notice = |at, section, property, message| Notice {
             category: NoticeCategory::Syntax,
             origin: Origin::File(Arc::clone(&file), at),
@@ -65,12 +65,12 @@ impl ParsedFile {
             }
             found
         };
-        let mut errors: Vec<Notice> = faults
+        let mut errors: Vec<Notice> = syntax_errors
             .into_iter()
-            .map(|fault| {
+            .map(|error| {
                 // Only an error inside an entry belongs to the section above it.
-                let section = fault.property.as_ref().and_then(|_| heading_at(fault.at, &items));
-                notice(fault.at, section, fault.property, fault.message)
+                let section = error.property.as_ref().and_then(|_| heading_at(error.at, &items));
+                notice(error.at, section, error.property, error.message)
             })
             .collect();
         let mut sections: Vec<(Heading, Vec<Entry>)> = Vec::new();
@@ -87,7 +87,7 @@ impl ParsedFile {
                     Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
                     None => {
                         let message = match super::lookup::section_of(&name) {
-                            Some(home) => format!("is outside of any section; put `[{home}]` above it"),
+                            Some(section) => format!("is outside of any section; put `[{section}]` above it"),
                             None => "is outside of any section; put a header such as `[Server]` above it"
                                 .to_owned(),
                         };

@@ -4,7 +4,7 @@ use crate::config::Change;
 
 /// The outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
+pub struct ReloadResult {
     /// Applied.
     pub applied: Vec<Change>,
     /// Absent from the file now: the active value is kept.

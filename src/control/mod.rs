@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-pub use changes::Reloaded;
+pub use changes::ReloadResult;
 pub use mode::{ActiveWork, BrokenReason, Mode};
 
 /// Capacity of the command queue; further callers wait.
@@ -41,7 +41,7 @@ pub struct CommandError(pub String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandResult {
     /// A reload.
-    Reloaded(Reloaded),
+    Reloaded(ReloadResult),
     /// A change of mode, as a sentence.
     ModeChanged(String),
 }
@@ -205,12 +205,12 @@ mod tests {
         assert_eq!(order.command, Command::Online);
         order.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
         assert_eq!(request.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
-        let lost = tokio::spawn({
+        let task = tokio::spawn({
             let control = control.clone();
             async move { control.run(Command::Reload).await }
         });
         drop(orders.recv().await.expect("an order"));
-        assert!(lost.await.expect("no panic").is_err());
+        assert!(task.await.expect("no panic").is_err());
         drop(orders);
         assert!(control.run(Command::Reload).await.is_err());
     }

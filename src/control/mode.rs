@@ -1,6 +1,6 @@
 //! The mode of the server, and the work that must end before it can go offline.
 
-/// The mode of the server. It does not survive the process: a start goes online.
+/// The mode of the server. It is not stored: a start sets it to online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Starting; holds the current step.
@@ -8,7 +8,7 @@ pub enum Mode {
     /// Serving.
     Online,
     /// Still serving, and finishing running requests and jobs.
-    GoingOffline,
+    Draining,
     /// Taken offline: the stores are closed, 503 for everything.
     Offline,
     /// Something it needs is unusable: 503 for everything, and retried automatically.
@@ -22,7 +22,7 @@ impl Mode {
         match self {
             Mode::Starting(_) => "starting",
             Mode::Online => "online",
-            Mode::GoingOffline => "leaving",
+            Mode::Draining => "draining",
             Mode::Offline => "offline",
             Mode::Broken(_) => "broken",
         }

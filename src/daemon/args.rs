@@ -26,7 +26,7 @@ pub struct Args {
     pub output_format: Format,
     /// Print the commands that remove data stored outside the default directories
     #[arg(long, hide = true, conflicts_with = "check_config")]
-    pub places: bool,
+    pub removal_commands: bool,
     /// Create the encryption key (for `rspm encrypt`)
     #[arg(long, hide = true)]
     pub create_key: bool,

@@ -81,15 +81,15 @@ pub fn bind(what: &'static str, configured: &Listen) -> Result<TcpListener, Sock
         let found = (configured.host.as_str(), configured.port).to_socket_addrs();
         found.map_err(|e| failed(&e))?.collect()
     };
-    let mut outcome = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
+    let mut result = Err(Error::new(ErrorKind::AddrNotAvailable, "the host has no address"));
     for address in addresses {
-        outcome = TcpListener::bind(address);
-        match &outcome {
+        result = TcpListener::bind(address);
+        match &result {
             Err(error) if configured.host.is_empty() && no_ipv6(error) => {}
             Ok(_) | Err(_) => break,
         }
     }
-    let socket = outcome.map_err(|e| failed(&e))?;
+    let socket = result.map_err(|e| failed(&e))?;
     // The second listen(2) only changes the backlog.
     if let Ok(backlog) = Backlog::new(BACKLOG) {
         let _ = listen(&socket, backlog);

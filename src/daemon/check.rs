@@ -1,4 +1,6 @@
-//! `--check-config`: checks whether the server would start with this configuration; creates and starts nothing.
+//! `--check-config`: checks the configuration for everything that prevents a start, and for unknown names; creates and
+//! starts nothing. Paths of the server and logs are checked with the rights of the caller, directories of packages and
+//! owners of files with those of the service.
 
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
@@ -20,7 +22,7 @@ use crate::config::{
 use crate::db::{Db, DbError};
 use crate::http::tls::{Tls, TlsError};
 use crate::model::storage_class::StorageClass;
-use crate::storage::{Storage, kernel_file_system};
+use crate::storage::{Storage, virtual_file_system};
 use crate::sync::directories::{Report, examine};
 use crate::upstream::Upstream;
 
@@ -52,40 +54,41 @@ fn run_all(file: &Path, loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             all.push(paths(file, loaded));
             all.extend(directories(file, loaded));
             all.push(listeners(loaded));
-            all.push(Check::from_findings(DATABASE, database(loaded)));
+            all.push(Check::from_findings(DATABASE_TITLE, database(loaded)));
             all.extend(encryption::check::run(loaded));
         }
         Err(error) => {
-            let about = |which| {
+            let of_category = |category| {
                 error
                     .errors()
                     .iter()
-                    .filter(|n| n.category == which)
+                    .filter(|n| n.category == category)
                     .map(ToString::to_string)
                     .collect::<Vec<_>>()
             };
-            for (title, findings) in
-                [(PATHS, about(NoticeCategory::Path)), (SETTINGS, about(NoticeCategory::Settings))]
-            {
+            for (title, findings) in [
+                (PATHS_TITLE, of_category(NoticeCategory::Path)),
+                (SETTINGS_TITLE, of_category(NoticeCategory::Settings)),
+            ] {
                 all.push(if findings.is_empty() {
-                    unchecked(title)
+                    not_checked(title)
                 } else {
                     Check::from_findings(title, findings)
                 });
             }
-            all.push(unchecked(DATABASE));
+            all.push(not_checked(DATABASE_TITLE));
         }
     }
-    all.push(info("Licence", "none needed"));
+    all.push(info("License", "none needed"));
     all
 }
 
-const PATHS: &str = "File paths and storage";
-const DIRECTORIES: &str = "Directories of packages";
-const SETTINGS: &str = "Listeners and start settings";
-const DATABASE: &str = "Database";
+const PATHS_TITLE: &str = "File paths and storage";
+const DIRECTORIES_TITLE: &str = "Directories of packages";
+const SETTINGS_TITLE: &str = "Listeners and start settings";
+const DATABASE_TITLE: &str = "Database";
 
-fn unchecked(title: &'static str) -> Check {
+fn not_checked(title: &'static str) -> Check {
     info(title, "not checked: fix the configuration first")
 }
 
@@ -124,16 +127,16 @@ fn with_origin(loaded: &Loaded, names: &[PropertyName], message: &str) -> String
 fn paths(file: &Path, loaded: &Loaded) -> Check {
     let server = &loaded.config.server;
     let mut findings = Vec::new();
-    let mut unusable = None;
+    let mut unusable_dir = None;
     for (name, path, mode) in [
         ("DataDir", &server.data_dir, "0700"),
         ("TempDir", &server.temp_dir, "0700"),
         ("SockFileDir", &server.sock_file_dir, "0755"),
     ] {
         let property = format!("Server.{name}");
-        let finding = match kernel_file_system(path).filter(|_| name != "SockFileDir") {
+        let finding = match virtual_file_system(path).filter(|_| name != "SockFileDir") {
             Some(kind) => Some(format!(
-                "{property} '{}' is on a file system of the kernel ({kind}), which stores no files; set another directory",
+                "{property} '{}' is on a virtual file system ({kind}), which stores no files; set another directory",
                 path.display()
             )),
             None => directory(&property, path, mode),
@@ -141,7 +144,7 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
         let Some(finding) = finding else { continue };
         findings.push(with_origin(loaded, &[("Server", None, name)], &finding));
         if name == "DataDir" {
-            unusable = Some(path.as_path());
+            unusable_dir = Some(path.as_path());
         }
     }
     let mut logs = vec![(("Server", None, "AccessLog"), server.access_log.as_path())];
@@ -161,11 +164,11 @@ fn paths(file: &Path, loaded: &Loaded) -> Check {
             .iter()
             .map(|(what, text)| with_origin(loaded, path_properties(*what), text)),
     );
-    let remarks = storage(loaded, unusable, &mut findings);
+    let remarks = storage(loaded, unusable_dir, &mut findings);
     findings.extend(owners::findings(&loaded.config).into_iter().map(|(class, finding)| {
         with_origin(loaded, &location_properties(class, loaded.config.storage.location(class)), &finding)
     }));
-    with_remarks(PATHS, findings, remarks)
+    with_remarks(PATHS_TITLE, findings, remarks)
 }
 
 /// A check that fails because of `failures` only.
@@ -194,13 +197,13 @@ fn path_properties(what: PathKind) -> &'static [PropertyName] {
 
 /// Checks whether a log can be written.
 fn log_file(property: &str, path: &Path) -> Option<String> {
-    let shown = path.display();
+    let display = path.display();
     if path.is_dir() {
-        return Some(format!("{property} '{shown}' is a directory, not a file"));
+        return Some(format!("{property} '{display}' is a directory, not a file"));
     }
     if path.exists() {
         let error = access(path, AccessFlags::W_OK).err()?;
-        return Some(format!("{property} '{shown}' cannot be written: {error}"));
+        return Some(format!("{property} '{display}' cannot be written: {error}"));
     }
     directory(property, path.parent()?, "0750")
 }
@@ -208,29 +211,29 @@ fn log_file(property: &str, path: &Path) -> Option<String> {
 /// Checks whether a directory is writable, or can be created with this mode: its nearest existing ancestor is writable.
 fn directory(property: &str, path: &Path, mode: &str) -> Option<String> {
     let existing = path.ancestors().find(|part| part.exists())?;
-    let shown = path.display();
+    let display = path.display();
     if !existing.is_dir() {
-        return Some(format!("{property} '{shown}': '{}' is not a directory", existing.display()));
+        return Some(format!("{property} '{display}': '{}' is not a directory", existing.display()));
     }
     let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let user = user_name();
     Some(if error == Errno::EROFS && existing == path {
         format!(
-            "{property} '{shown}' cannot be written: {error}; under systemd, fix it with: {RESTART_COMMAND}"
+            "{property} '{display}' cannot be written: {error}; under systemd, fix it with: {RESTART_COMMAND}"
         )
     } else if error == Errno::EROFS {
         format!(
-            "{property} '{shown}' does not exist: {error}; under systemd, fix it with: install -d -o {user} -m {mode} \
-             '{shown}' && {RESTART_COMMAND}"
+            "{property} '{display}' does not exist: {error}; under systemd, fix it with: install -d -o {user} -m {mode} \
+             '{display}' && {RESTART_COMMAND}"
         )
     } else if existing == path {
         format!(
-            "{property} '{shown}' cannot be written by user {user}: {error}; fix it with: chown {user} '{shown}'"
+            "{property} '{display}' cannot be written by user {user}: {error}; fix it with: chown {user} '{display}'"
         )
     } else {
         format!(
-            "{property} '{shown}' does not exist, and user {user} cannot create it in '{}': {error}; fix it with: \
-             install -d -o {user} -m {mode} '{shown}'",
+            "{property} '{display}' does not exist, and user {user} cannot create it in '{}': {error}; fix it with: \
+             install -d -o {user} -m {mode} '{display}'",
             existing.display()
         )
     })
@@ -247,12 +250,12 @@ fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
     let reports = match examined {
         Ok(reports) if reports.is_empty() => return None,
         Ok(reports) => reports,
-        Err(error) => return Some(Check::from_findings(DIRECTORIES, vec![error])),
+        Err(error) => return Some(Check::from_findings(DIRECTORIES_TITLE, vec![error])),
     };
     let mut verdict = Verdict::Info;
     let mut findings = Vec::new();
-    for Report { section, findings: found } in reports {
-        for finding in found {
+    for Report { section, findings: of_section } in reports {
+        for finding in of_section {
             findings.push(match finding {
                 Ok(text) => format!("{section}.URL: {text}"),
                 Err(error) => {
@@ -266,7 +269,7 @@ fn directories(file: &Path, loaded: &Loaded) -> Option<Check> {
             });
         }
     }
-    Some(Check { title: DIRECTORIES, verdict, findings })
+    Some(Check { title: DIRECTORIES_TITLE, verdict, findings })
 }
 
 fn listeners(loaded: &Loaded) -> Check {
@@ -274,21 +277,21 @@ fn listeners(loaded: &Loaded) -> Check {
     let mut failures = Vec::new();
     let mut remarks = Vec::new();
     let running = UnixStream::connect(sockets::admin_path(config)).is_ok();
-    let named: [(&'static str, Option<&Listen>); 4] = [
+    let addresses: [(&'static str, Option<&Listen>); 4] = [
         ("HTTP", config.http.listen.as_ref()),
         ("HTTPS", config.https.listen.as_ref()),
         ("HTTPRedirect", config.http_redirect.listen.as_ref()),
         ("Metrics", config.metrics.listen.as_ref()),
     ];
-    for (what, listen) in named.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
+    for (what, listen) in addresses.into_iter().filter_map(|(what, listen)| Some((what, listen?))) {
         let Err(error) = bind::bind(what, listen) else { continue };
         let kind = match &error {
             bind::SocketError::Tcp { kind, .. } => Some(*kind),
             bind::SocketError::Admin { .. } | bind::SocketError::Mode { .. } => None,
         };
         let (list, message) = if running && kind == Some(ErrorKind::AddrInUse) {
-            let shown = bind::display_address(listen);
-            (&mut remarks, format!("{what}.Listen = {shown} is in use, probably by a running rstudio-pm"))
+            let address = bind::display_address(listen);
+            (&mut remarks, format!("{what}.Listen = {address} is in use, probably by a running rstudio-pm"))
         } else if what == "Metrics" {
             // The server runs without it.
             (&mut remarks, error.to_string())
@@ -312,7 +315,7 @@ fn listeners(loaded: &Loaded) -> Check {
         };
         failures.push(with_origin(loaded, &[("HTTPS", None, name)], &error.to_string()));
     }
-    with_remarks(SETTINGS, failures, remarks)
+    with_remarks(SETTINGS_TITLE, failures, remarks)
 }
 
 /// Checks the database, and the usage database unless it fails with the same error.
@@ -335,7 +338,7 @@ fn database(loaded: &Loaded) -> Vec<String> {
         false => None,
     };
     // If both are the same database, the error is reported once.
-    let other = |error: &DbError| core.as_ref().is_none_or(|(_, known)| *known != chain(error));
+    let other = |error: &DbError| core.as_ref().is_none_or(|(_, text)| *text != chain(error));
     let usage = usage.filter(other).map(|error| {
         let names: &[PropertyName] = match (config.database.provider, &error) {
             (Provider::Sqlite, _) => sqlite,
@@ -349,17 +352,17 @@ fn database(loaded: &Loaded) -> Vec<String> {
     core.map(|(finding, _)| finding).into_iter().chain(usage).collect()
 }
 
-/// Whether the error is only a clock that is ahead and that the server would accept.
+/// Whether the error is a clock difference that the server would accept.
 fn is_acceptable_skew(error: &DbError) -> bool {
     match error {
-        DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronised(),
+        DbError::Skew(skew) => skew.may_be_an_outage() && clock::is_synchronized(),
         _ => false,
     }
 }
 
 /// Checks the storage classes, and adds what prevents a start to `findings`; returns the locations without space. Classes
-/// below `unusable` are skipped: that directory has its own finding.
-fn storage(loaded: &Loaded, unusable: Option<&Path>, findings: &mut Vec<String>) -> Vec<String> {
+/// below `unusable_dir` are skipped: that directory has its own finding.
+fn storage(loaded: &Loaded, unusable_dir: Option<&Path>, findings: &mut Vec<String>) -> Vec<String> {
     let config = &loaded.config.storage;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -369,27 +372,29 @@ fn storage(loaded: &Loaded, unusable: Option<&Path>, findings: &mut Vec<String>)
         }
     };
     let mut remarks = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
-    for (class, outcome) in runtime.block_on(Storage::probe(config)) {
-        let Err(error) = outcome else { continue };
+    let mut reported: Vec<String> = Vec::new();
+    for (class, result) in runtime.block_on(Storage::probe(config)) {
+        let Err(error) = result else { continue };
         let list = if error.is_only_full() { &mut remarks } else { &mut *findings };
-        let (place, error) = (config.location(class), error.to_string());
-        let covered = match place {
-            ClassLocation::File(place) => unusable.is_some_and(|above| place.location.starts_with(above)),
+        let (location, error) = (config.location(class), error.to_string());
+        let is_reported = match location {
+            ClassLocation::File(location) => {
+                unusable_dir.is_some_and(|above| location.location.starts_with(above))
+            }
             ClassLocation::S3(_) => false,
         };
         // Classes that share a location share its error.
-        if !covered && !seen.contains(&error) {
-            list.push(with_origin(loaded, &location_properties(class, place), &error));
-            seen.push(error);
+        if !is_reported && !reported.contains(&error) {
+            list.push(with_origin(loaded, &location_properties(class, location), &error));
+            reported.push(error);
         }
     }
     remarks
 }
 
 /// The properties that may configure the location of a class, the most specific first.
-fn location_properties(class: StorageClass, place: &ClassLocation) -> [PropertyName; 3] {
-    let followed = match class {
+fn location_properties(class: StorageClass, location: &ClassLocation) -> [PropertyName; 3] {
+    let fallback = match class {
         StorageClass::Cran | StorageClass::Bioconductor | StorageClass::Pypi => "packages",
         StorageClass::Cache
         | StorageClass::Launcher
@@ -398,9 +403,9 @@ fn location_properties(class: StorageClass, place: &ClassLocation) -> [PropertyN
         | StorageClass::Binaries
         | StorageClass::Persistent => class.as_str(),
     };
-    let (section, name, all) = match place {
+    let (section, name, all) = match location {
         ClassLocation::File(_) => ("FileStorage", "Location", ("Server", None, "DataDir")),
         ClassLocation::S3(_) => ("S3Storage", "Bucket", ("S3Storage", None, "Bucket")),
     };
-    [(section, Some(class.as_str()), name), (section, Some(followed), name), all]
+    [(section, Some(class.as_str()), name), (section, Some(fallback), name), all]
 }

@@ -1,5 +1,5 @@
 //! Accepts a clock that is over a month ahead of the last publish (a long outage, or a wrong clock) if it is
-//! synchronised by NTP.
+//! synchronized by NTP.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,35 +13,35 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Timeout of `timedatectl` in seconds, in its environment variable.
 const TIMEOUT_SECONDS: &str = "5";
 
-/// Whether the system clock is synchronised by an NTP daemon, as the kernel reports through systemd-timedated. False
+/// Whether the system clock is synchronized by an NTP daemon, as the kernel reports through systemd-timedated. False
 /// if unknown. Runs `timedatectl`, because `ProtectClock=` denies `adjtimex(2)` to the service.
-pub(super) fn is_synchronised() -> bool {
+pub(super) fn is_synchronized() -> bool {
     let mut command = Command::new("timedatectl");
     command.args(["show", "--property=NTPSynchronized", "--value"]);
     command.env("SYSTEMD_BUS_TIMEOUT", TIMEOUT_SECONDS).stdin(Stdio::null()).stderr(Stdio::null());
     command.output().is_ok_and(|output| output.status.success() && output.stdout.trim_ascii() == b"yes")
 }
 
-/// Accepts the clock if it is ahead and synchronised. Logs errors.
-pub(super) async fn accept_if_synchronised(state: &State) {
+/// Accepts the clock if it is ahead and synchronized. Logs errors.
+pub(super) async fn accept_if_synchronized(state: &State) {
     if !upkeep::clock::has_outage_skew(state)
-        || !tokio::task::spawn_blocking(is_synchronised).await.unwrap_or(false)
+        || !tokio::task::spawn_blocking(is_synchronized).await.unwrap_or(false)
     {
         return;
     }
     match upkeep::clock::accept(state).await {
         Ok(Some(repair)) => {
-            tracing::warn!("{}; accepted, because the clock is synchronised by NTP", repair.skew);
+            tracing::warn!("{}; accepted, because the clock is synchronized by NTP", repair.skew);
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "could not accept the NTP-synchronised clock"),
+        Err(error) => tracing::warn!(%error, "could not accept the NTP-synchronized clock"),
     }
 }
 
-/// Checks the clock periodically: after boot a machine is synchronised with some delay.
+/// Checks the clock periodically: after boot a machine is synchronized with some delay.
 pub(super) async fn watch(state: Arc<State>) {
     loop {
-        accept_if_synchronised(&state).await;
+        accept_if_synchronized(&state).await;
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }

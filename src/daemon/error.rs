@@ -45,7 +45,7 @@ pub enum StartError {
     /// The client for mirrors.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The clean-up after a crashed sync.
+    /// The sweep after a crashed sync.
     #[error("could not clean up after a crashed sync: {0}")]
     Sync(#[from] SyncError),
     /// The running server cancelled the hand-over or is stopping.

@@ -44,16 +44,16 @@ pub fn main() -> ExitCode {
 
 /// Reads files below `root`, writes into `directory`, and returns the messages to log.
 pub fn run(root: &Path, directory: &Path) -> Vec<String> {
-    let mut said = Vec::new();
-    let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut said);
+    let mut messages = Vec::new();
+    let config = configuration(&root.join(DEFAULT_FILE.trim_start_matches('/')), &mut messages);
     let (files, rejected) = units::files(&config, &service_settings(root));
-    said.extend(rejected);
+    messages.extend(rejected);
     for file in &files {
         if let Err(error) = write(directory, file) {
-            said.push(format!("{}: {error}", directory.join(&file.path).display()));
+            messages.push(format!("{}: {error}", directory.join(&file.path).display()));
         }
     }
-    said
+    messages
 }
 
 /// The names of the socket units, and whether `directory` contains what [`run`] would write.
@@ -72,14 +72,14 @@ pub fn check(root: &Path, directory: &Path) -> (Vec<String>, bool) {
 }
 
 /// Reads the valid part of the configuration; without a listener it has the default one.
-fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
+fn configuration(path: &Path, messages: &mut Vec<String>) -> Config {
     let name = path.display().to_string();
     let text = config::file::read(path).unwrap_or_else(|error| {
-        said.push(format!("{name}: {error}; the defaults are used"));
+        messages.push(format!("{name}: {error}; the defaults are used"));
         Vec::new()
     });
     let (mut config, errors) = config::salvage(&name, &text);
-    said.extend(errors.iter().map(ToString::to_string));
+    messages.extend(errors.iter().map(ToString::to_string));
     if config.http.listen.is_none() && config.https.listen.is_none() {
         config.http.listen = config::salvage(&name, b"").0.http.listen;
     }
@@ -87,9 +87,9 @@ fn configuration(path: &Path, said: &mut Vec<String>) -> Config {
 }
 
 fn service_settings(root: &Path) -> ServiceSettings {
-    let wants = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
+    let link = root.join("etc/systemd/system/multi-user.target.wants/rstudio-pm.service");
     let mut settings =
-        ServiceSettings { enabled: fs::symlink_metadata(wants).is_ok(), ..ServiceSettings::default() };
+        ServiceSettings { enabled: fs::symlink_metadata(link).is_ok(), ..ServiceSettings::default() };
     for path in drop_ins(root).into_values() {
         let text = fs::File::open(path).and_then(|file| {
             let mut text = String::new();
@@ -103,8 +103,8 @@ fn service_settings(root: &Path) -> ServiceSettings {
 /// The administrator's drop-ins by name, in order of precedence; `/etc` replaces the same name in `/run`.
 fn drop_ins(root: &Path) -> BTreeMap<OsString, PathBuf> {
     let mut found = BTreeMap::new();
-    for place in ["run/systemd/system", "etc/systemd/system"] {
-        let Ok(entries) = fs::read_dir(root.join(place).join("rstudio-pm.service.d")) else { continue };
+    for config_dir in ["run/systemd/system", "etc/systemd/system"] {
+        let Ok(entries) = fs::read_dir(root.join(config_dir).join("rstudio-pm.service.d")) else { continue };
         let conf = entries
             .flatten()
             .filter(|entry| Path::new(&entry.file_name()).extension() == Some("conf".as_ref()));
@@ -229,8 +229,8 @@ mod tests {
 
     #[test]
     fn an_enabled_service_has_its_sockets_linked() {
-        let wants = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
-        let (_root, _, directory) = ran(&[(GCFG, ""), wants]);
+        let link = ("etc/systemd/system/multi-user.target.wants/rstudio-pm.service", "");
+        let (_root, _, directory) = ran(&[(GCFG, ""), link]);
         let link = fs::read_link(directory.join("sockets.target.wants/rstudio-pm-http@4242.socket"));
         assert_eq!(link.expect("linked"), Path::new("/usr/lib/systemd/system/rstudio-pm-http@.socket"));
     }

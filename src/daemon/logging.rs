@@ -54,7 +54,7 @@ impl Logs {
         let log = server.clone();
         let standard = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let heard = log.as_ref().is_some_and(ServerLog::reaches_stderr);
+            let is_visible = log.as_ref().is_some_and(ServerLog::reaches_stderr);
             let trace = std::backtrace::Backtrace::capture();
             let thread = std::thread::current();
             let thread = thread.name().unwrap_or("?");
@@ -64,7 +64,7 @@ impl Logs {
             }
             // The process may abort next.
             log.iter().for_each(ServerLog::flush);
-            if !heard {
+            if !is_visible {
                 standard(panic);
             }
         }));
@@ -88,16 +88,17 @@ impl Logs {
     /// Opens the logs of a configuration without using them yet. Blocks on disk I/O.
     pub(super) fn prepare(&self, config: &Config) -> NextLogs {
         let mut failed = Vec::new();
-        let mut kept = |error| failed.push(error);
+        let mut keep_error = |error| failed.push(error);
         let server = self.server.as_ref().map(|log| {
             let (next, errors) = log.prepare(&config.logging);
-            errors.into_iter().for_each(&mut kept);
+            errors.into_iter().for_each(&mut keep_error);
             next
         });
         let server_config = &config.server;
         let access = self.access.prepare(&server_config.access_log, server_config.access_log_format);
-        let access = access.map_err(&mut kept).ok();
-        let service = self.service.prepare(server_config.service_log.as_deref()).map_err(&mut kept).ok();
+        let access = access.map_err(&mut keep_error).ok();
+        let service =
+            self.service.prepare(server_config.service_log.as_deref()).map_err(&mut keep_error).ok();
         NextLogs { server, access, service, failed }
     }
 
@@ -116,7 +117,7 @@ impl Logs {
     }
 
     /// Returns when the set of files has changed.
-    pub(super) async fn changed(&self) {
+    pub(super) async fn wait_change(&self) {
         self.changed.notified().await;
     }
 
@@ -152,18 +153,18 @@ impl Logs {
 
 impl control::LogControl for Logs {
     fn reopen(&self) -> Result<Vec<PathBuf>, String> {
-        let _alone = self.reopening.lock();
-        let (mut files, mut failed, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        let _guard = self.reopening.lock();
+        let (mut files, mut failed, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for sink in self.sinks() {
             match sink.reopen() {
-                Ok(old) => left.push(old),
+                Ok(old) => replaced.push(old),
                 Err(error) => failed.push(error.to_string()),
             }
             files.push(sink.path().to_owned());
         }
         let signalled = self.predecessors.signal(Signal::SIGUSR1);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        while !left.iter().all(ReplacedFile::is_unused) {
+        while !replaced.iter().all(ReplacedFile::is_unused) {
             if Instant::now() > deadline {
                 failed.push(format!(
                     "another process still writes to a rotated log file (signalled: {signalled:?})"

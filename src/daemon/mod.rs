@@ -48,11 +48,11 @@ use handover::TakeOver;
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     configuration::take_key();
-    if args.places {
+    if args.removal_commands {
         removal::print(&args.config);
         return ExitCode::SUCCESS;
     }
-    let mut taken = None;
+    let mut received = None;
     match args.take_over {
         None => {}
         Some(TakeOver::Detach) => match handover::detach() {
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
             Err(error) => return fail(&format!("could not start the new program: {error}")),
         },
         Some(TakeOver::Serve) => match handover::incoming::receive() {
-            Ok(given) => taken = Some(given),
+            Ok(received_sockets) => received = Some(received_sockets),
             Err(error) => return fail(&error),
         },
     }
@@ -73,14 +73,14 @@ pub fn main() -> ExitCode {
     }
     signals::block();
     let mut logs = logging::Logs::early();
-    let reply = taken.as_ref().and_then(handover::incoming::Received::reply);
-    let served = start::run(&args, loaded, taken, &mut logs);
-    if let Err(error) = &served {
+    let reply = received.as_ref().and_then(handover::incoming::ReceivedSockets::reply);
+    let result = start::run(&args, loaded, received, &mut logs);
+    if let Err(error) = &result {
         reply.iter().for_each(|reply| reply.refuse(&error.to_string()));
         logs.log_to_files(&error.to_string());
     }
     logs.flush();
-    match served {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }

@@ -30,16 +30,16 @@ impl Supervisor {
         let control = self.context.switch.context().control.clone();
         let Some(mut life) = self.running.take() else {
             // Nothing is open; cancels the retries.
-            let said = match control.mode() {
+            let message = match control.mode() {
                 Mode::Offline => "The server is offline already. Bring it back with: rspm online",
-                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::GoingOffline => OFFLINE,
+                Mode::Broken(_) | Mode::Starting(_) | Mode::Online | Mode::Draining => OFFLINE,
             };
             self.cancel_retries();
             control.set_mode(Mode::Offline);
-            return Ok(said.to_owned());
+            return Ok(message.to_owned());
         };
         tracing::info!("going offline: draining for up to {} seconds", timeout.as_secs());
-        control.set_mode(Mode::GoingOffline);
+        control.set_mode(Mode::Draining);
         life.pause();
         let app = Arc::clone(&life.app);
         self.running = Some(life);
@@ -86,8 +86,8 @@ impl Supervisor {
         over: impl Fn() -> bool,
     ) -> Option<Arc<App>> {
         let switch = self.context.switch.clone();
-        let report = |app: &Arc<App>, ours: usize| {
-            let work = work(app, ours);
+        let report = |app: &Arc<App>, own_requests: usize| {
+            let work = work(app, own_requests);
             let idle = work.is_empty();
             if switch.context().control.work() != work {
                 switch.context().control.set_work(work);
@@ -170,7 +170,7 @@ impl Supervisor {
                     self.fail(&error, loaded);
                     Err(CommandError(error.to_string()))
                 }
-                Mode::Starting(_) | Mode::Online | Mode::GoingOffline | Mode::Offline => {
+                Mode::Starting(_) | Mode::Online | Mode::Draining | Mode::Offline => {
                     control.set_mode(Mode::Offline);
                     log_lines(&format!("still offline: {error}"));
                     Err(CommandError(format!("{error}\nThe server stays offline.")))
@@ -180,13 +180,13 @@ impl Supervisor {
     }
 }
 
-/// The requests and jobs that use an app; `ours` references are held here and not counted.
-fn work(app: &Arc<App>, ours: usize) -> ActiveWork {
+/// The requests and jobs that use an app; `ours` references are the caller's own and not counted.
+fn work(app: &Arc<App>, own_requests: usize) -> ActiveWork {
     let mut jobs: Vec<String> = app.state.jobs.running().into_iter().map(|job| job.key).collect();
     match app.fetches.in_progress() {
         0 => {}
         1 => jobs.push("1 download from a mirror".to_owned()),
         n => jobs.push(format!("{n} downloads from mirrors")),
     }
-    ActiveWork { requests: Arc::strong_count(app).saturating_sub(ours), jobs }
+    ActiveWork { requests: Arc::strong_count(app).saturating_sub(own_requests), jobs }
 }

@@ -117,9 +117,9 @@ impl Notifier {
 }
 
 fn run(inbox: &Receiver<Notification>) {
-    let mut said = false;
+    let mut is_reported = false;
     while let Ok(news) = inbox.recv() {
-        let outcome = match &news {
+        let result = match &news {
             Notification::Ready(status) => {
                 sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
             }
@@ -146,11 +146,11 @@ fn run(inbox: &Receiver<Notification>) {
                 Ok(())
             }
         };
-        match outcome {
-            Ok(()) => said = false,
+        match result {
+            Ok(()) => is_reported = false,
             // Logged once per failure in a row: a removed socket must not fill the log.
-            Err(error) if !said => {
-                said = true;
+            Err(error) if !is_reported => {
+                is_reported = true;
                 tracing::warn!("cannot notify systemd: {error}");
             }
             Err(_) => {}

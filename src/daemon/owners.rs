@@ -52,9 +52,9 @@ async fn finding(
 ) -> Result<Option<String>, StorageError> {
     let name = class.as_str();
     let compared = |database: &DatabaseState, marker: Marker| {
-        let held = database.classes.iter().find(|held| held.class == name);
+        let row = database.classes.iter().find(|row| row.class == name);
         match database.identity {
-            Some(identity) => ownership::compare(marker, identity, held),
+            Some(identity) => ownership::compare(marker, identity, row),
             None => match marker {
                 Marker::None => MarkerComparison::Unmarked,
                 Marker::Of(mark) => MarkerComparison::Foreign(mark.identity),
@@ -63,7 +63,7 @@ async fn finding(
         }
     };
     let mut found = compared(database, storage.marker(class).await?);
-    if matches!(found, MarkerComparison::Unrecognised(_)) {
+    if matches!(found, MarkerComparison::Unrecognized(_)) {
         // A running server writes the row before the marker: if it wrote the marker meanwhile, the row is there now.
         let config = config.clone();
         let again = tokio::task::spawn_blocking(move || Db::database_state(&config)).await;
@@ -77,7 +77,7 @@ async fn finding(
             format!("belongs to another database (identity {owner})"),
             "nothing will be removed from it or stored in it; put the database back that belongs to it",
         ),
-        MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => (
+        MarkerComparison::Contested | MarkerComparison::Unrecognized(_) => (
             "was used by another copy of this database, or by this one before it was restored from a backup"
                 .to_owned(),
             "nothing will be removed from it; stop the other server if there is one",
@@ -102,8 +102,8 @@ async fn vacant_finding(
     database: &DatabaseState,
 ) -> Result<Option<(String, &'static str)>, StorageError> {
     let is_empty = storage.list(class, None, 1).await?.is_empty();
-    let held = database.classes.iter().find(|held| held.class == class.as_str());
-    let was_here = held.is_some_and(|held| held.marked && held.place == storage.place_name(class));
+    let row = database.classes.iter().find(|row| row.class == class.as_str());
+    let was_here = row.is_some_and(|row| row.marked && row.place == storage.location_name(class));
     let has_rows = Key::directories(class)
         .iter()
         .any(|key| database.directories.iter().any(|shelf| shelf == key.directory()));

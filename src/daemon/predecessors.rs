@@ -13,15 +13,15 @@ pub struct Predecessors(Arc<Mutex<Vec<Predecessor>>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Predecessor {
     pid: i32,
-    /// Start time in clock ticks since boot, which tells it from a later process with the same ID.
+    /// Start time in clock ticks since boot, which distinguishes it from a later process with the same ID.
     start_time: u64,
 }
 
 impl Predecessors {
     /// Adds a process that has handed over to this one and still finishes its requests, if it exists.
     pub fn add(&self, pid: i32) {
-        if let Some(began) = start_time(pid) {
-            self.0.lock().push(Predecessor { pid, start_time: began });
+        if let Some(start) = start_time(pid) {
+            self.0.lock().push(Predecessor { pid, start_time: start });
         }
     }
 

@@ -83,11 +83,11 @@ pub enum PrivilegeError {
 ///
 /// # Errors
 /// The user of `--user` is unknown or cannot be switched to, or the owner of the gcfg cannot be read.
-pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
-    let asked = asked.map(account_by_name).transpose()?;
+pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeError> {
+    let requested = requested.map(account_by_name).transpose()?;
     let me = geteuid();
     if !me.is_root() {
-        return match asked {
+        return match requested {
             Some(account) if account.uid != me => {
                 Err(PrivilegeError::NotRoot { wanted: account.name, current: super::pid_file::user_name() })
             }
@@ -95,14 +95,14 @@ pub(super) fn plan(asked: Option<&str>, gcfg: &Path) -> Result<Plan, PrivilegeEr
         };
     }
     // systemd changes the user itself (User=).
-    let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
-    let owner = match asked {
+    let by_systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let owner = match requested {
         // A missing file is reported elsewhere.
         Some(_) => None,
-        None if managed => None,
+        None if by_systemd => None,
         None => Some(owner(gcfg)?),
     };
-    Ok(decide(asked, owner, managed, gcfg))
+    Ok(decide(requested, owner, by_systemd, gcfg))
 }
 
 /// The number of the user that a start without `--user` would switch to.
@@ -132,9 +132,9 @@ pub(super) fn with_service_rights<T>(gcfg: &Path, work: impl FnOnce() -> T) -> T
 }
 
 /// The plan for a process of root.
-fn decide(asked: Option<Account>, owner: Option<Account>, managed: bool, gcfg: &Path) -> Plan {
+fn decide(requested: Option<Account>, owner: Option<Account>, by_systemd: bool, gcfg: &Path) -> Plan {
     let way_out = "give it to an ordinary user (chown rstudio-pm), or name one with --user";
-    match (asked, owner, managed) {
+    match (requested, owner, by_systemd) {
         (Some(account), _, _) if !account.uid.is_root() => Plan::Become(account),
         (Some(_), _, _) => Plan::Stay(Some("running as root, as --user says".to_owned())),
         (None, _, true) => Plan::Stay(Some("running as root; set User= in the unit".to_owned())),
@@ -231,8 +231,8 @@ mod tests {
         }
     }
 
-    fn decided(asked: Option<u32>, owner: u32, managed: bool) -> Plan {
-        decide(asked.map(account), Some(account(owner)), managed, Path::new("/g"))
+    fn decided(requested: Option<u32>, owner: u32, by_systemd: bool) -> Plan {
+        decide(requested.map(account), Some(account(owner)), by_systemd, Path::new("/g"))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::context::{ListenAddresses, ProcessContext};
 use super::error::StartError;
-use super::handover::incoming::{Predecessor, PredecessorChannel, Received};
+use super::handover::incoming::{Predecessor, PredecessorChannel, ReceivedSockets};
 use super::handover::outgoing::{Handover, Successor};
 use super::listeners::Listeners;
 use super::logging::Logs;
@@ -44,28 +44,28 @@ pub(super) struct Setup<'a> {
     /// The configuration, or why it cannot be used.
     pub(super) loaded: Result<Loaded, StartError>,
     /// Responds with 503 and the reason instead of failing.
-    pub(super) patient: bool,
+    pub(super) by_systemd: bool,
     /// The listening sockets.
     pub(super) sockets: Sockets,
     /// From the old server, in a hand-over.
-    pub(super) taken: Option<Received>,
+    pub(super) received: Option<ReceivedSockets>,
     /// Limits of requests and connections.
     pub(super) limits: Limits,
     /// When the process started.
-    pub(super) began: SystemTime,
+    pub(super) start: SystemTime,
 }
 
 /// Opens the stores and serves until a signal or a command requests a stop; returns when everything is closed.
 pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError> {
-    let Setup { file, config, loaded, patient, sockets, taken, limits, began } = setup;
+    let Setup { file, config, loaded, by_systemd, sockets, received, limits, start } = setup;
     let signals = Signals::install();
     let probed = ProbeAddresses { admin: sockets.admin_address(), plain: sockets.plain_addresses() };
-    let mut process = Process::new(file, &config, patient, sockets, taken, limits, logs)?;
+    let mut process = Process::new(file, &config, by_systemd, sockets, received, limits, logs)?;
     let control = process.control.clone();
     let mut stop = pin!(signals.until_stop(&control));
     let mut successor = None;
-    if process.boot(loaded, patient, &mut stop).await? {
-        process.report_ready(&config, began);
+    if process.boot(loaded, by_systemd, &mut stop).await? {
+        process.report_ready(&config, start);
         successor = process.serve(probed, &mut stop).await;
     }
     process.shut_down(successor, &mut stop).await;
@@ -97,17 +97,17 @@ impl Process {
     fn new(
         file: &Path,
         config: &Config,
-        patient: bool,
+        by_systemd: bool,
         mut sockets: Sockets,
-        mut taken: Option<Received>,
+        mut received: Option<ReceivedSockets>,
         limits: Limits,
         logs: &Logs,
     ) -> Result<Process, StartError> {
         // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
-        let notifier = Notifier::start(taken.is_none());
+        let notifier = Notifier::start(received.is_none());
         let handover = Handover::of(&sockets).map_err(StartError::HandOver)?;
-        let shared_stores = taken.as_mut().map(|taken| SharedStores { lock: taken.lock.take() });
-        let connected = taken.map(Received::connect).transpose().map_err(StartError::HandOver)?;
+        let shared_stores = received.as_mut().map(|received| SharedStores { lock: received.lock.take() });
+        let connected = received.map(ReceivedSockets::connect).transpose().map_err(StartError::HandOver)?;
         let (taking_over, predecessor) = match connected {
             Some((channel, predecessor)) => (Some(channel), predecessor),
             None => (None, Predecessor::none()),
@@ -145,7 +145,7 @@ impl Process {
             jobs: Jobs::default(),
             addresses: ListenAddresses::of(config),
             handover,
-            listeners: Listeners::new(services.clone(), &mut sockets, patient),
+            listeners: Listeners::new(services.clone(), &mut sockets, by_systemd),
             predecessor: predecessor.clone(),
         };
         Ok(Process {
@@ -170,11 +170,11 @@ impl Process {
     async fn boot(
         &mut self,
         loaded: Result<Loaded, StartError>,
-        patient: bool,
+        by_systemd: bool,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<bool, StartError> {
         {
-            let mut opening = pin!(self.supervisor.start(loaded, patient));
+            let mut opening = pin!(self.supervisor.start(loaded, by_systemd));
             let mut extension = tokio::time::interval(START_EXTENSION / 2);
             let mut backlog = pin!(tokio::time::sleep(BACKLOG_WAIT));
             loop {
@@ -210,9 +210,9 @@ impl Process {
     }
 
     /// Writes the PID file and notifies systemd.
-    fn report_ready(&mut self, config: &Config, began: SystemTime) {
+    fn report_ready(&mut self, config: &Config, start: SystemTime) {
         self.files.extend(pid_file::write_pid(config));
-        let took = began.elapsed().unwrap_or_default();
+        let took = start.elapsed().unwrap_or_default();
         if self.control.mode() == Mode::Online {
             tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
         }
@@ -256,7 +256,7 @@ impl Process {
         let whole = match successor {
             None => {
                 notifier.stopping("Finishing requests");
-                tracing::info!("stopping: {} in progress", counted(requests));
+                tracing::info!("stopping: {} in progress", request_count(requests));
                 predecessor.stop().await;
                 let whole = server.drain().stop(&limits, predecessor.wait_exit()).await;
                 let _ = tokio::time::timeout(limits.linger * 2, predecessor.wait_exit()).await;
@@ -266,7 +266,7 @@ impl Process {
                 let Successor { pid, version, .. } = &successor;
                 tracing::info!(
                     "process {pid}, version {version}, has taken over; finishing {}",
-                    counted(requests)
+                    request_count(requests)
                 );
                 tokio::spawn(successor.relay_stop(control));
                 // Socket file and PID file belong to the successor.
@@ -280,7 +280,7 @@ impl Process {
                 };
                 let finished = async {
                     let whole = server.drain().hand_over(&limits, stop_requested.notified()).await;
-                    // A still older process depends on this one to be told to stop.
+                    // This process must stop a still older one.
                     predecessor.wait_exit().await;
                     whole
                 };
@@ -312,6 +312,6 @@ fn accept(services: &Services, sockets: &mut Option<Sockets>) {
 }
 
 /// A number of requests, as text.
-fn counted(requests: usize) -> String {
+fn request_count(requests: usize) -> String {
     format!("{requests} request{}", if requests == 1 { "" } else { "s" })
 }

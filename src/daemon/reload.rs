@@ -8,7 +8,7 @@ use super::context::ProcessContext;
 use super::encryption::compare;
 use super::files;
 use crate::config::{self, Change, Config, Loaded};
-use crate::control::{CommandError, Reloaded};
+use crate::control::{CommandError, ReloadResult};
 use crate::http::App;
 use crate::http::site::SiteSettings;
 use crate::http::tls::{Tls, TlsError};
@@ -24,7 +24,7 @@ pub(super) async fn apply(
     app: &Arc<App>,
     running: &Loaded,
     file: &Loaded,
-) -> Result<(Loaded, Reloaded), CommandError> {
+) -> Result<(Loaded, ReloadResult), CommandError> {
     let refused = |why: &dyn std::fmt::Display| CommandError(format!("{why}\nNothing was changed."));
     let reload = config::reload(running, file).map_err(|error| refused(&error))?;
     let config = Arc::clone(&reload.loaded.config);
@@ -50,13 +50,13 @@ pub(super) async fn apply(
         app.sync.reschedule(task);
     }
     let reloaded =
-        Reloaded { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
+        ReloadResult { applied: reload.applied, ignored: reload.ignored, restart: reload.restart, warnings };
     Ok((reload.loaded, reloaded))
 }
 
 /// Logs the changes of a reload.
-pub(super) fn log_changes(reloaded: &Reloaded) {
-    let Reloaded { applied, ignored, restart, warnings } = reloaded;
+pub(super) fn log_changes(reloaded: &ReloadResult) {
+    let ReloadResult { applied, ignored, restart, warnings } = reloaded;
     for Change { property, from, to } in applied {
         tracing::info!("{property} is '{to}' now, was '{from}'");
     }
@@ -76,7 +76,7 @@ pub(super) fn log_changes(reloaded: &Reloaded) {
 pub(super) fn open_tls(config: &Config) -> Result<Tls, TlsError> {
     match (&config.https.listen, &config.https.certificate, &config.https.key) {
         (Some(_), Some(certificate), Some(key)) => Tls::open(certificate, key, config.https.minimum_tls),
-        // The configuration room refuses HTTPS.Listen without a certificate and key.
+        // `config` refuses HTTPS.Listen without a certificate and key.
         (Some(_), _, _) | (None, _, _) => Ok(Tls::default()),
     }
 }

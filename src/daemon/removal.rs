@@ -1,4 +1,4 @@
-//! `--places`: prints the commands that remove data stored outside the default directories, for a purge of the
+//! `--removal-commands`: prints the commands that remove data stored outside the default directories, for a purge of the
 //! package. Every storage class is listed at the location where the server would open it.
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ pub(super) fn print(file: &Path) {
         Ok(loaded) => loaded.config,
         Err(ConfigError::Unreadable { .. }) => return,
         Err(error) => {
-            eprintln!("{error}\nThe configuration is not valid: data may remain in other places, too.");
+            eprintln!("{error}\nThe configuration is not valid: data may remain in other directories, too.");
             let text = config::read(file).unwrap_or_default();
             config::salvage(&file.display().to_string(), &text).0.into()
         }
@@ -38,25 +38,25 @@ pub(super) fn print(file: &Path) {
 fn commands(config: &Config, root_owned: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut listed: Vec<PathBuf> = DEFAULT_DIRECTORIES.iter().map(PathBuf::from).collect();
-    for (path, whose) in directories(config) {
+    for (path, owner) in directories(config) {
         if listed.iter().any(|above| path.starts_with(above)) {
             continue;
         }
-        let shown = quote(&path.display().to_string());
+        let display = quote(&path.display().to_string());
         // The server's user cannot write into it: its content is not, or not only, the server's.
         lines.push(match root_owned(&path) {
-            true => format!("# {whose}: {shown} belongs to root; check its content before you remove it"),
-            false => format!("rm -rf {shown}    # {whose}"),
+            true => format!("# {owner}: {display} belongs to root; check its content before you remove it"),
+            false => format!("rm -rf {display}    # {owner}"),
         });
         listed.push(path);
     }
-    for (place, classes) in buckets(config) {
-        lines.push(bucket(place, &classes));
+    for (class_location, classes) in buckets(config) {
+        lines.push(bucket(class_location, &classes));
     }
     for log in logs(config).filter(|log| !listed.iter().any(|above| log.starts_with(above))) {
-        let shown = quote(&log.display().to_string());
+        let display = quote(&log.display().to_string());
         // The file and its rotations, but no file of another program whose name starts alike.
-        lines.push(format!("rm -f {shown} {shown}[.-][0-9]*"));
+        lines.push(format!("rm -f {display} {display}[.-][0-9]*"));
     }
     if config.database.provider == Provider::Postgres {
         let urls = config.postgres.url.iter().chain(&config.postgres.usage_data_url);
@@ -75,10 +75,10 @@ fn directories(config: &Config) -> Vec<(PathBuf, String)> {
     }
     let mut of_classes: Vec<(PathBuf, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let ClassLocation::File(place) = config.storage.location(class) else { continue };
-        match of_classes.iter_mut().find(|(location, _)| *location == place.location) {
+        let ClassLocation::File(class_location) = config.storage.location(class) else { continue };
+        match of_classes.iter_mut().find(|(location, _)| *location == class_location.location) {
             Some((_, classes)) => classes.push(class),
-            None => of_classes.push((place.location.clone(), vec![class])),
+            None => of_classes.push((class_location.location.clone(), vec![class])),
         }
     }
     found.extend(of_classes.into_iter().map(|(location, classes)| (location, class_names(&classes))));
@@ -89,21 +89,22 @@ fn directories(config: &Config) -> Vec<(PathBuf, String)> {
 fn buckets(config: &Config) -> Vec<(&S3Location, Vec<StorageClass>)> {
     let mut found: Vec<(&S3Location, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let ClassLocation::S3(place) = config.storage.location(class) else { continue };
+        let ClassLocation::S3(class_location) = config.storage.location(class) else { continue };
         let same = |other: &S3Location| {
-            (&other.bucket, &other.prefix, &other.endpoint) == (&place.bucket, &place.prefix, &place.endpoint)
+            (&other.bucket, &other.prefix, &other.endpoint)
+                == (&class_location.bucket, &class_location.prefix, &class_location.endpoint)
         };
         match found.iter_mut().find(|(other, _)| same(other)) {
             Some((_, classes)) => classes.push(class),
-            None => found.push((place, vec![class])),
+            None => found.push((class_location, vec![class])),
         }
     }
     found
 }
 
 /// The line for a location in a bucket. Never removes a whole bucket: it may contain objects of other programs.
-fn bucket(place: &S3Location, classes: &[StorageClass]) -> String {
-    let S3Location { bucket, prefix, profile, region, endpoint, .. } = place;
+fn bucket(class_location: &S3Location, classes: &[StorageClass]) -> String {
+    let S3Location { bucket, prefix, profile, region, endpoint, .. } = class_location;
     if prefix.is_empty() {
         let shelves: Vec<String> = classes
             .iter()

@@ -14,17 +14,17 @@ pub(super) async fn run(logs: Logs) {
     let mut rotation = Rotation::new(Path::new("/"));
     loop {
         let files = logs.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             rotation.run(&files.files(), &Zoned::now(), &|| files.reopen().map(drop));
             rotation
         });
-        rotation = match looked.await {
+        rotation = match result.await {
             Ok(rotation) => rotation,
             Err(error) => return tracing::error!("log rotation stopped: {error}"),
         };
         tokio::select! {
             () = tokio::time::sleep(due::pause(&Zoned::now())) => {}
-            () = logs.changed() => {}
+            () = logs.wait_change() => {}
         }
     }
 }

@@ -49,20 +49,20 @@ impl Services {
             }
         }
         let listener = tokio::net::TcpListener::from_std(socket).expect("a non-blocking listening socket");
-        let (house, switch) = (self.server.clone(), self.switch.clone());
+        let (server, switch) = (self.server.clone(), self.switch.clone());
         match kind {
-            ListenerKind::Http => drop(tokio::spawn(house.serve_tcp(listener, None, PublicService(switch)))),
+            ListenerKind::Http => drop(tokio::spawn(server.serve_tcp(listener, None, PublicService(switch)))),
             ListenerKind::Https => {
                 let tls = Some(self.tls.clone());
-                drop(tokio::spawn(house.serve_tcp(listener, tls, PublicService(switch))));
+                drop(tokio::spawn(server.serve_tcp(listener, tls, PublicService(switch))));
             }
             ListenerKind::Redirect => {
                 let redirect = Redirect::new(Arc::clone(&switch.context().site), self.https_port);
-                drop(tokio::spawn(house.serve_tcp(listener, None, redirect)));
+                drop(tokio::spawn(server.serve_tcp(listener, None, redirect)));
             }
             ListenerKind::Metrics => {
-                let door = MetricsService { server: house.clone(), switch };
-                drop(tokio::spawn(house.serve_tcp(listener, None, door)));
+                let service = MetricsService { server: server.clone(), switch };
+                drop(tokio::spawn(server.serve_tcp(listener, None, service)));
             }
         }
     }

@@ -112,7 +112,7 @@ impl Sockets {
     /// Addresses of plain HTTP listeners, reachable from this machine.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
-        let here = |socket: &TcpListener| {
+        let address = |socket: &TcpListener| {
             let mut at = socket.local_addr().ok()?;
             if at.ip().is_unspecified() {
                 let v4 = std::net::Ipv4Addr::LOCALHOST;
@@ -120,7 +120,7 @@ impl Sockets {
             }
             Some(at)
         };
-        self.http.iter().chain(&self.redirect).filter_map(here).collect()
+        self.http.iter().chain(&self.redirect).filter_map(address).collect()
     }
 }
 
@@ -128,11 +128,11 @@ impl Sockets {
 #[must_use]
 pub fn passed_by_systemd() -> bool {
     let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
-    let ours = match std::env::var_os("LISTEN_PID") {
+    let is_own_pid = match std::env::var_os("LISTEN_PID") {
         None => true,
         Some(_) => number("LISTEN_PID") == Some(std::process::id() as usize),
     };
-    ours && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_INHERITED).contains(&count))
+    is_own_pid && number("LISTEN_FDS").is_some_and(|count| (1..=MAX_INHERITED).contains(&count))
 }
 
 /// Path of the admin socket in a configuration.
@@ -175,10 +175,10 @@ pub(super) struct BoundSockets {
 pub(super) fn bind_all(
     config: &Config,
     whole: bool,
-    given: Option<PassedSockets>,
+    passed: Option<PassedSockets>,
 ) -> Result<BoundSockets, SocketError> {
-    let own_admin = given.as_ref().is_some_and(|given| given.own_admin);
-    let mut inherited = given.map_or_else(Inherited::take, Inherited::of);
+    let own_admin = passed.as_ref().is_some_and(|passed| passed.own_admin);
+    let mut inherited = passed.map_or_else(InheritedSockets::take, InheritedSockets::of);
     let started_by_systemd = inherited.any();
     let mut warnings = std::mem::take(&mut inherited.warnings);
     let (mut missing, mut outdated) = (Vec::new(), false);
@@ -190,14 +190,14 @@ pub(super) fn bind_all(
         (ListenerKind::Redirect, inherited.redirect, config.http_redirect.listen.as_ref()),
         (ListenerKind::Metrics, inherited.metrics, config.metrics.listen.as_ref()),
     ];
-    let named = |(_, mine, configured): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
-        mine.iter().any(|socket| has_address(socket, *configured))
+    let is_configured = |(_, sockets, configured): &(ListenerKind, Vec<TcpListener>, Option<&Listen>)| {
+        sockets.iter().any(|socket| has_address(socket, *configured))
     };
-    let some_are_named = whole && all.iter().any(named);
-    let mut tcp = |kind: ListenerKind, mine: Vec<TcpListener>, configured: Option<&Listen>| {
+    let some_are_named = whole && all.iter().any(is_configured);
+    let mut tcp = |kind: ListenerKind, sockets: Vec<TcpListener>, configured: Option<&Listen>| {
         let what = kind.section();
         let (mut right, wrong): (Vec<_>, Vec<_>) =
-            mine.into_iter().partition(|socket| has_address(socket, configured));
+            sockets.into_iter().partition(|socket| has_address(socket, configured));
         // systemd before version 252 still passes the socket of a previously configured address.
         let close = if configured.is_some() { !right.is_empty() } else { some_are_named };
         for socket in wrong {
@@ -226,7 +226,8 @@ pub(super) fn bind_all(
         right.iter().try_for_each(|socket| set_nonblocking("TCP", socket.set_nonblocking(true)))?;
         Ok(right)
     };
-    let [http, https, redirect, metrics] = all.map(|(kind, mine, configured)| tcp(kind, mine, configured));
+    let [http, https, redirect, metrics] =
+        all.map(|(kind, sockets, configured)| tcp(kind, sockets, configured));
     let (http, https, redirect, metrics) = (http?, https?, redirect?, metrics?);
     let admin = inherited.admin;
     Ok(BoundSockets { http, https, redirect, metrics, admin, own_admin, warnings, missing, outdated })
@@ -318,7 +319,7 @@ fn bind_admin(path: &Path) -> Result<UnixListener, SocketError> {
 }
 
 #[derive(Default)]
-struct Inherited {
+struct InheritedSockets {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
     redirect: Vec<TcpListener>,
@@ -331,15 +332,15 @@ struct Inherited {
 /// Maximum of `LISTEN_FDS`; more than any configuration needs.
 const MAX_INHERITED: usize = 64;
 
-impl Inherited {
+impl InheritedSockets {
     fn any(&self) -> bool {
         let tcp = [&self.http, &self.https, &self.redirect, &self.metrics];
         self.admin.is_some() || tcp.iter().any(|sockets| !sockets.is_empty())
     }
 
-    fn of(given: PassedSockets) -> Inherited {
-        let mut inherited = Inherited::default();
-        for (name, fd) in given.sockets {
+    fn of(passed: PassedSockets) -> InheritedSockets {
+        let mut inherited = InheritedSockets::default();
+        for (name, fd) in passed.sockets {
             match name.as_str() {
                 "http" => inherited.http.push(fd.into()),
                 "https" => inherited.https.push(fd.into()),
@@ -354,8 +355,8 @@ impl Inherited {
     }
 
     /// Takes sockets by the protocol of sd_listen_fds(3). Unusable ones are reported and left alone.
-    fn take() -> Inherited {
-        let mut inherited = Inherited::default();
+    fn take() -> InheritedSockets {
+        let mut inherited = InheritedSockets::default();
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let Some(count) = variable("LISTEN_FDS") else { return inherited };
         if !count.parse::<usize>().is_ok_and(|count| count <= MAX_INHERITED) {
@@ -387,8 +388,8 @@ impl Inherited {
             "metrics" => self.metrics.extend(require_listening(fds.take_tcp_listener(i)?)?),
             "admin" => self.admin = require_listening(fds.take_unix_listener(i)?)?.or(self.admin.take()),
             _ => {
-                let known = "FileDescriptorName= must be http, https, redirect, metrics or admin";
-                return Err(Error::new(ErrorKind::InvalidInput, known));
+                let rule = "FileDescriptorName= must be http, https, redirect, metrics or admin";
+                return Err(Error::new(ErrorKind::InvalidInput, rule));
             }
         }
         Ok(())
@@ -433,11 +434,11 @@ mod tests {
         std::fs::write(dir.path().join("file"), "precious").expect("written");
         let error = bind_admin(&dir.path().join("file")).expect_err("no socket").to_string();
         assert!(error.ends_with("it is not a socket; move it away"), "{error}");
-        let alive = bind_admin(&path).expect("the stale one is replaced");
+        let listener = bind_admin(&path).expect("the stale one is replaced");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
-        let error = bind_admin(&path).expect_err("somebody answers");
+        let error = bind_admin(&path).expect_err("a server answers");
         assert!(error.to_string().contains("another rstudio-pm"), "{error}");
-        drop(alive);
+        drop(listener);
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode as FileMode, umask};
 use super::args::Args;
 use super::error::StartError;
 use super::files::{self, FileError};
-use super::handover::incoming::Received;
+use super::handover::incoming::ReceivedSockets;
 use super::logging::Logs;
 use super::privileges;
 use super::process::{self, Setup};
@@ -18,7 +18,7 @@ use super::sockets::{self, PassedSockets};
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::http::Limits;
 
-/// Starts, serves until it is asked to stop, and stops.
+/// Starts, serves until a stop is requested, and stops.
 ///
 /// # Errors
 /// What keeps the server from serving. If systemd holds the sockets, an unusable configuration or store is no error:
@@ -26,26 +26,26 @@ use crate::http::Limits;
 pub(super) fn run(
     args: &Args,
     loaded: Result<Loaded, ConfigError>,
-    mut taken: Option<Received>,
+    mut received: Option<ReceivedSockets>,
     logs: &mut Logs,
 ) -> Result<(), StartError> {
     umask(FileMode::from_bits_truncate(0o077));
-    let began = SystemTime::now();
+    let start = SystemTime::now();
     crate::metrics::init();
     let file = &args.config;
-    let patient = taken.is_none() && sockets::passed_by_systemd();
+    let by_systemd = received.is_none() && sockets::passed_by_systemd();
     let open_files = raise_open_files();
     let (config, loaded) = match loaded {
         Ok(loaded) => (Arc::clone(&loaded.config), Ok(loaded)),
-        Err(error) if patient => (Arc::new(salvage(file)), Err(error.into())),
+        Err(error) if by_systemd => (Arc::new(salvage(file)), Err(error.into())),
         Err(error) => return Err(error.into()),
     };
     let plan = privileges::plan(args.user.as_deref(), file)?;
-    let given = taken.as_mut().map(|taken| PassedSockets {
-        sockets: std::mem::take(&mut taken.sockets),
-        own_admin: taken.own_admin,
+    let passed = received.as_mut().map(|received| PassedSockets {
+        sockets: std::mem::take(&mut received.sockets),
+        own_admin: received.own_admin,
     });
-    let bound = sockets::bind_all(&config, loaded.is_ok(), given);
+    let bound = sockets::bind_all(&config, loaded.is_ok(), passed);
     let mut warnings = privileges::execute(plan, file, &config)?;
     let prepared = match &loaded {
         Ok(loaded) => files::prepare(file, loaded),
@@ -54,7 +54,7 @@ pub(super) fn run(
     match prepared {
         Ok(lines) => warnings.extend(lines),
         // Opening the stores reports it again, also to clients.
-        Err(_) if patient => {}
+        Err(_) if by_systemd => {}
         Err(error) => return Err(error.into()),
     }
     logs.configure(&config);
@@ -80,7 +80,7 @@ pub(super) fn run(
     }
     let limits =
         Limits { connections: open_files.saturating_sub(512).clamp(64, 16_384), ..Limits::default() };
-    let setup = Setup { file, config, loaded, patient, sockets, taken, limits, began };
+    let setup = Setup { file, config, loaded, by_systemd, sockets, received, limits, start };
     let served = runtime.block_on(process::run(setup, logs));
     // Blocking work that still runs belongs to aborted connections or to an aborted start.
     runtime.shutdown_background();

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::notify::Notifier;
 use crate::control::Mode;
 use crate::http::Switch;
-use crate::http::summary::{self, Trouble};
+use crate::http::summary::{self, DatabaseProblem};
 
 /// Polling interval for changes without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ struct StatusInputs {
     work: String,
     /// Whether the clock is too far ahead to publish.
     skewed: bool,
-    trouble: Option<Trouble>,
+    database_problem: Option<DatabaseProblem>,
 }
 
 /// Sends the status line to systemd whenever it changes, until the task is dropped.
@@ -35,8 +35,8 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
         let app = switch.app();
         let mut changes = app.as_ref().map(|app| app.state.catalog.changes());
         let mut ends = app.as_ref().map(|app| app.state.jobs.end_count());
-        let trouble = match &app {
-            Some(app) => summary::trouble(app).await,
+        let database_problem = match &app {
+            Some(app) => summary::database_problem(app).await,
             None => None,
         };
         let control = &switch.context().control;
@@ -48,11 +48,11 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
             skewed: app
                 .as_ref()
                 .is_some_and(|app| app.state.catalog.get().skew((app.state.clock)()).is_some()),
-            trouble,
+            database_problem,
         };
-        // Going offline waits until no task holds the app.
+        // A drain waits until no task holds the app.
         drop(app);
-        let leaving = now.mode == Mode::GoingOffline;
+        let is_draining = now.mode == Mode::Draining;
         if last.as_ref() != Some(&now) {
             let line = summary::line(&switch, &now.mode).await;
             if line != sent {
@@ -65,18 +65,18 @@ pub(super) async fn run(switch: Switch, notifier: Notifier) {
             changed = modes.changed() => if changed.is_err() { return },
             () = async { tokio::join!(wait_change(&mut changes), tokio::time::sleep(MIN_INTERVAL)); } => {}
             () = async { tokio::join!(wait_change(&mut ends), tokio::time::sleep(MIN_INTERVAL)); } => {}
-            () = tokio::time::sleep(if leaving { MIN_INTERVAL } else { POLL_INTERVAL }) => {}
+            () = tokio::time::sleep(if is_draining { MIN_INTERVAL } else { POLL_INTERVAL }) => {}
         }
     }
 }
 
 /// Waits for a change; never returns without a receiver.
 async fn wait_change<T>(value: &mut Option<watch::Receiver<T>>) {
-    let lives = match value {
+    let is_open = match value {
         Some(value) => value.changed().await.is_ok(),
         None => false,
     };
-    if !lives {
+    if !is_open {
         std::future::pending::<()>().await;
     }
 }

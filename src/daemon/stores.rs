@@ -99,7 +99,7 @@ async fn build_app(
         Arc::clone(&uploads),
         Arc::clone(&state),
     );
-    clock::accept_if_synchronised(&state).await;
+    clock::accept_if_synchronized(&state).await;
     fetches.on_mismatch({
         let sync = sync.clone();
         move |tree| sync.report_mismatch(tree)

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use super::context::{ListenAddresses, ProcessContext};
 use super::error::{StartError, log_lines};
-use super::handover::outgoing::{Prepared, Successor};
+use super::handover::outgoing::{ReadySuccessor, Successor};
 use super::handover::protocol::SyncRestart;
 use super::listeners::{self, RetryResult};
 use super::running::RunningApp;
 use super::stores::SharedStores;
 use super::{configuration, files, reload, stores};
 use crate::config::Loaded;
-use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, Reloaded};
+use crate::control::{Command, CommandError, CommandResult, Mode, PendingCommand, ReloadResult};
 use crate::http::site::SiteSettings;
 use crate::http::{App, summary};
 use crate::sync::HaltedSync;
@@ -58,7 +58,7 @@ impl Supervisor {
     pub(super) async fn start(
         &mut self,
         loaded: Result<Loaded, StartError>,
-        patient: bool,
+        by_systemd: bool,
     ) -> Result<(), StartError> {
         let (error, again) = match loaded {
             Err(error) => (error, None),
@@ -67,7 +67,7 @@ impl Supervisor {
                 Err(error) => (error, Some(loaded)),
             },
         };
-        if !patient {
+        if !by_systemd {
             return Err(error);
         }
         self.fail(&error, again);
@@ -82,7 +82,7 @@ impl Supervisor {
         let ProcessContext { switch, logs, tls, jobs, .. } = &self.context;
         let config = Arc::clone(&loaded.config);
         let warnings = files::prepare(&self.context.file, &loaded)?;
-        let fresh = reload::open_tls(&config)?;
+        let new_tls = reload::open_tls(&config)?;
         let control = &switch.context().control;
         let starting = matches!(control.mode(), Mode::Starting(_));
         if !starting {
@@ -94,10 +94,10 @@ impl Supervisor {
                 control.set_mode(Mode::Starting(what));
             }
         };
-        let beside = self.shared_stores.take();
-        let app = stores::open(&config, switch.context(), jobs, beside, say).await?;
+        let shared_stores = self.shared_stores.take();
+        let app = stores::open(&config, switch.context(), jobs, shared_stores, say).await?;
         logs.configure(&config);
-        tls.replace(&fresh);
+        tls.replace(&new_tls);
         switch.context().site.store(Arc::new(SiteSettings::new(&config)));
         switch.set_app(Arc::clone(&app));
         jobs.halt(false);
@@ -139,7 +139,7 @@ impl Supervisor {
     pub(super) async fn run_commands(
         &mut self,
         orders: &mut mpsc::Receiver<PendingCommand>,
-    ) -> Option<Prepared> {
+    ) -> Option<ReadySuccessor> {
         loop {
             let due = self.retry_at.into_iter().chain(self.retry_listeners_at).min();
             let due = async {
@@ -151,7 +151,7 @@ impl Supervisor {
             tokio::select! {
                 order = orders.recv() => {
                     let order = order?;
-                    let outcome = match &order.command {
+                    let result = match &order.command {
                         Command::Reload => self.reload().await.map(CommandResult::Reloaded),
                         Command::Offline { timeout } => self.offline(*timeout, || order.is_abandoned()).await.map(CommandResult::ModeChanged),
                         Command::Online => self.online().await.map(CommandResult::ModeChanged),
@@ -160,7 +160,7 @@ impl Supervisor {
                             Err(refused) => Err(refused),
                         },
                     };
-                    order.answer(outcome);
+                    order.answer(result);
                 }
                 () = due => self.retry().await,
             }
@@ -210,10 +210,10 @@ impl Supervisor {
     }
 
     /// Reads the file and applies the reloadable properties, or all of them if the server is broken.
-    async fn reload(&mut self) -> Result<Reloaded, CommandError> {
+    async fn reload(&mut self) -> Result<ReloadResult, CommandError> {
         let control = self.context.switch.context().control.clone();
         self.context.notifier.reloading();
-        let outcome = match control.mode() {
+        let result = match control.mode() {
             Mode::Offline => Err(CommandError(
                 "the server is offline; rspm online reads the whole configuration".to_owned(),
             )),
@@ -223,25 +223,25 @@ impl Supervisor {
                         0,
                         "the whole configuration was read, and the server is online again".to_owned(),
                     );
-                    Ok(Reloaded { warnings, ..Reloaded::default() })
+                    Ok(ReloadResult { warnings, ..ReloadResult::default() })
                 }
                 Err((error, loaded)) => {
                     self.fail(&error, loaded);
                     Err(CommandError(error.to_string()))
                 }
             },
-            Mode::Online | Mode::GoingOffline => self.apply().await,
+            Mode::Online | Mode::Draining => self.apply().await,
         };
-        match &outcome {
+        match &result {
             Ok(reloaded) => reload::log_changes(reloaded),
             Err(why) => log_lines(&format!("the configuration was not reloaded: {why}")),
         }
         let line = summary::line(&self.context.switch, &control.mode()).await;
         self.context.notifier.ready(&line);
-        outcome
+        result
     }
 
-    async fn apply(&mut self) -> Result<Reloaded, CommandError> {
+    async fn apply(&mut self) -> Result<ReloadResult, CommandError> {
         let (Some(life), Some(running)) = (&self.running, &self.loaded) else {
             return Err(CommandError("the server is not serving yet".to_owned()));
         };
@@ -252,7 +252,7 @@ impl Supervisor {
         Ok(reloaded)
     }
 
-    /// Reads the whole file and starts serving. The error comes with the configuration to retry, if it is valid.
+    /// Reads the whole file and starts serving. The error contains the configuration to retry, if it is valid.
     pub(super) async fn read_and_serve(&mut self) -> Result<Vec<String>, (StartError, Option<Loaded>)> {
         let loaded = configuration::load(&self.context.file).map_err(|e| (e.into(), None))?;
         self.serve(loaded.clone()).await.map_err(|error| (error, Some(loaded.clone())))?;
@@ -268,7 +268,7 @@ impl Supervisor {
     }
 
     /// Starts the installed program and prepares the hand-over; on an error the server continues as before.
-    async fn hand_over(&mut self) -> Result<Prepared, CommandError> {
+    async fn hand_over(&mut self) -> Result<ReadySuccessor, CommandError> {
         let mode = self.context.switch.context().control.mode();
         let ProcessContext { notifier, jobs, handover, .. } = &self.context;
         let (Some(running), Mode::Online) = (&mut self.running, &mode) else {
@@ -282,7 +282,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The reason why it failed.
-    pub(super) async fn commit(&mut self, prepared: Prepared) -> Result<Successor, String> {
+    pub(super) async fn commit(&mut self, prepared: ReadySuccessor) -> Result<Successor, String> {
         let Some(life) = &self.running else { return Err("the server is not serving".to_owned()) };
         let halted = life.app.sync.take_halted();
         // Scheduled jobs start again by themselves.

@@ -178,7 +178,7 @@ fn escape_path(path: &str) -> String {
 fn service_sockets(units: &[Unit]) -> String {
     let mut out = format!("{HEADER}[Service]\n");
     for unit in units {
-        // systemd unquotes this list once more than others, so backslashes are doubled.
+        // systemd unquotes this list twice, so backslashes are doubled.
         let _ = writeln!(out, "Sockets={}", unit.name().replace('\\', "\\\\"));
     }
     out
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn root_creates_only_logs_with_plain_names_in_var_log() {
-        for (log, made) in [
+        for (log, is_created) in [
             ("/var/log/rstudio-pm.log", true),
             ("/var/log/x/rstudio-pm.log", false),
             ("/var/log/a b.log", false),
@@ -443,7 +443,7 @@ mod tests {
             ("/var/log/wtmp", false),
         ] {
             let text = paths_of(&format!("[Server]\nAccessLog = \"{log}\"\n"));
-            assert_eq!(text.contains("ExecStartPre="), made, "{log}: {text}");
+            assert_eq!(text.contains("ExecStartPre="), is_created, "{log}: {text}");
         }
     }
 }

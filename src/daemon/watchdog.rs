@@ -35,12 +35,12 @@ pub(super) async fn run(addresses: ProbeAddresses, notifier: Notifier) {
 }
 
 /// Tries the addresses in turn, each with a timeout of `patience`, until one responds.
-async fn probe(addresses: &ProbeAddresses, patience: Duration) -> Result<()> {
+async fn probe(addresses: &ProbeAddresses, limit: Duration) -> Result<()> {
     let admin = async { ping(UnixStream::connect(&addresses.admin).await?).await };
-    let Err(mut error) = with_timeout(patience, admin).await else { return Ok(()) };
+    let Err(mut error) = with_timeout(limit, admin).await else { return Ok(()) };
     for address in addresses.plain.iter().take(1) {
         let plain = async { ping(TcpStream::connect(address).await?).await };
-        match with_timeout(patience, plain).await {
+        match with_timeout(limit, plain).await {
             Ok(()) => return Ok(()),
             Err(last) => error = last,
         }
@@ -48,8 +48,8 @@ async fn probe(addresses: &ProbeAddresses, patience: Duration) -> Result<()> {
     Err(error)
 }
 
-async fn with_timeout(patience: Duration, asked: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::time::timeout(patience, asked).await?
+async fn with_timeout(limit: Duration, check: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(limit, check).await?
 }
 
 /// Succeeds on any expected response to `/__ping__`: 503 is that of an offline server, 301 that of a redirect listener.
@@ -60,8 +60,8 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     if ["200", "301", "503"].iter().any(|code| answer.starts_with(format!("HTTP/1.1 {code} ").as_bytes())) {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&answer);
-    Err(Error::other(format!("unexpected response '{}'", said.lines().next().unwrap_or_default())))
+    let text = String::from_utf8_lossy(&answer);
+    Err(Error::other(format!("unexpected response '{}'", text.lines().next().unwrap_or_default())))
 }
 
 #[cfg(test)]

@@ -81,10 +81,10 @@ pub fn put_descriptions(
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), $5, $6) \
         ON CONFLICT (source_id, file, size, published_at) \
         DO UPDATE SET stanza = excluded.stanza, trouble = excluded.trouble";
-    let row = |(archive, look): &(Archive, DescriptionResult)| {
-        let (stanza, trouble): (&[u8], &str) = match look {
+    let row = |(archive, result): &(Archive, DescriptionResult)| {
+        let (stanza, error): (&[u8], &str) = match result {
             DescriptionResult::Record(stanza) => (stanza, ""),
-            DescriptionResult::Failure(trouble) => (b"", trouble),
+            DescriptionResult::Failure(error) => (b"", error),
         };
         let Archive { file, size, published_at } = archive;
         vec![
@@ -93,7 +93,7 @@ pub fn put_descriptions(
             (*size).into(),
             (*published_at).into(),
             stanza.into(),
-            trouble.into(),
+            error.into(),
         ]
     };
     let rows: Vec<Vec<Value>> = results.iter().map(row).collect();
@@ -110,13 +110,13 @@ pub fn each_description(
         "SELECT file, size, published_at, stanza, trouble FROM backfill_record WHERE source_id = $1";
     c.each(ALL, &[source.into()], &mut |mut row| {
         let archive = Archive { file: row.text(0)?, size: row.int(1)?, published_at: row.time(2)? };
-        let (stanza, trouble) = (row.bytes(3)?, row.text(4)?);
+        let (stanza, error) = (row.bytes(3)?, row.text(4)?);
         each(
             archive,
-            if trouble.is_empty() {
+            if error.is_empty() {
                 DescriptionResult::Record(stanza)
             } else {
-                DescriptionResult::Failure(trouble)
+                DescriptionResult::Failure(error)
             },
         )
     })

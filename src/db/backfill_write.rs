@@ -70,7 +70,7 @@ pub struct LiveRelease {
     pub release: ReleaseId,
     /// Listed or archived.
     pub state: LifeState,
-    /// The record shown.
+    /// The record that is served.
     pub variant: i64,
 }
 
@@ -78,13 +78,13 @@ pub struct LiveRelease {
 pub fn live_releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<LiveRelease>, DbError> {
     const ALIVE: &str = "SELECT release_id, state, variant FROM life WHERE tree_id = $1 AND state IN (0, 1) \
         AND from_seq <= $2 AND to_seq > $2 AND path = ''";
-    let mut alive = Vec::new();
+    let mut releases = Vec::new();
     c.each(ALIVE, &[tree.into(), seq.into()], &mut |row| {
         let state = if row.int(1)? == 0 { LifeState::Listed } else { LifeState::Archived };
-        alive.push(LiveRelease { release: ReleaseId(row.int(0)?), state, variant: row.int(2)? });
+        releases.push(LiveRelease { release: ReleaseId(row.int(0)?), state, variant: row.int(2)? });
         Ok(())
     })?;
-    Ok(alive)
+    Ok(releases)
 }
 
 /// A release and its lives before the first step.
@@ -146,12 +146,12 @@ pub fn write(c: &mut dyn Conn, to: &ImportTarget, past: &[ReleaseHistory]) -> Re
     for past in past {
         let (package, release, variant) = match &past.release {
             PastRelease::New(_) => {
-                let known = introduced.next().ok_or(DbError::Shape {
+                let release_ids = introduced.next().ok_or(DbError::Shape {
                     column: 0,
                     found: "no row",
-                    wanted: "the release just written",
+                    expected: "the release just written",
                 })?;
-                (known.package, known.release, 0)
+                (release_ids.package, release_ids.release, 0)
             }
             PastRelease::Known { package, release, variant, record } => {
                 if let Some(stanza) = record {
@@ -262,14 +262,14 @@ pub fn publish(c: &mut dyn Conn, p: &BackfillPublish) -> Result<(TxId, TxId), Db
     let count = i64::try_from(p.steps.len()).unwrap_or(i64::MAX);
     let (last, _) = clock::advance(c, p.now, count)?;
     c.announce()?;
-    let taken = taken_instants(c, p)?;
+    let used = taken_instants(c, p)?;
     let (first_tx, lowest) = (last.0 - count + 1, p.first.0 - count);
     let (mut txs, mut steps) = (Vec::with_capacity(p.steps.len()), Vec::with_capacity(p.steps.len()));
     for (number, step) in (0..).zip(&p.steps) {
         let tx = first_tx + number;
         // Every transaction has a distinct instant.
         let mut at = step.at;
-        while taken.contains(&at) {
+        while used.contains(&at) {
             at.0 -= 1;
         }
         txs.push(vec![

@@ -116,7 +116,7 @@ pub fn all(c: &mut dyn Conn, tree: TreeId, head: Seq) -> Result<Vec<Binary>, DbE
 }
 
 /// Returns the archived releases of packages in a tree of source packages at a step, with their versions.
-pub fn archived(
+pub fn archived_files(
     c: &mut dyn Conn,
     tree: TreeId,
     seq: Seq,
@@ -133,8 +133,8 @@ pub fn archived(
 
 /// Returns the source's tree of that label, creating it if missing; the publish that follows bumps the catalog.
 pub fn tree(c: &mut dyn Conn, source: SourceId, label: &str) -> Result<TreeId, DbError> {
-    let known = tree::of_source(c, source)?;
-    match known.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
+    let trees = tree::of_source(c, source)?;
+    match trees.into_iter().find(|tree| tree.role == Role::Binary && tree.label == label) {
         Some(tree) => Ok(tree.id),
         None => tree::create(c, source, label, Role::Binary, Axis::Step),
     }

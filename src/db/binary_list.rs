@@ -67,9 +67,9 @@ pub fn releases(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Releases, Db
     c.each(RELEASES, &[tree.into(), seq.into()], &mut |mut row: Row| {
         let (version, release) = (row.text(1)?, ReleaseId(row.int(3)?));
         let of = found.entry(row.text(0)?).or_default();
-        match of.iter_mut().find(|(known, ..)| *known == version) {
+        match of.iter_mut().find(|(other, ..)| *other == version) {
             // Later revisions have higher ids.
-            Some(known) => known.2 = known.2.max(release),
+            Some(entry) => entry.2 = entry.2.max(release),
             None => of.push((version, PackageId(row.int(2)?), release)),
         }
         Ok(())
@@ -142,16 +142,16 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
     }
     let touched = if ends.is_empty() { 0 } else { c.execute_many(END, &ends)? };
     if touched != ends.len() as u64 {
-        let gone = ends.len() as u64 - touched;
+        let missing = ends.len() as u64 - touched;
         return Err(DbError::Conflict(format!(
-            "{gone} of the binaries to end in tree {tree} are not listed"
+            "{missing} of the binaries to end in tree {tree} are not listed"
         )));
     }
     if offers.is_empty() {
         return Ok(());
     }
     let first = ids::reserve(c, ids::Sequence::File, i64::try_from(offers.len()).unwrap_or(i64::MAX))?;
-    let known = FileState::Known.as_i64();
+    let state = FileState::Known.as_i64();
     let (mut files, mut records, mut lives) = (Vec::new(), Vec::new(), Vec::new());
     for (number, offer) in (first..).zip(offers) {
         // One number for file, binary and variant, as in `binary::insert`.
@@ -166,7 +166,7 @@ pub fn apply(c: &mut dyn Conn, tree: TreeId, pending: Seq, changes: &[BinaryChan
             offer.size.into(),
             Value::opt_text(offer.md5),
             Value::opt_text(offer.sha256),
-            known.into(),
+            state.into(),
         ]);
         records.push(vec![offer.release.into(), number.into(), offer.stanza.as_slice().into()]);
         lives.push(vec![
@@ -195,11 +195,11 @@ pub fn sweep(c: &mut dyn Conn, limit: i64) -> Result<u64, DbError> {
     const LOST: &str = "SELECT f.release_id, f.id FROM file f WHERE f.role = 'binary' AND f.build > 0 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = f.release_id AND l.file_id = f.id) \
         ORDER BY f.id DESC LIMIT $1";
-    let lost: Vec<Vec<Value>> = c.query(LOST, &[limit.into()])?.into_iter().map(|row| row.0).collect();
-    if lost.is_empty() {
+    let unlisted: Vec<Vec<Value>> = c.query(LOST, &[limit.into()])?.into_iter().map(|row| row.0).collect();
+    if unlisted.is_empty() {
         return Ok(0);
     }
-    let files: Vec<Vec<Value>> = lost.iter().map(|row| row[1..].to_vec()).collect();
-    c.execute_many("DELETE FROM record WHERE release_id = $1 AND variant = $2", &lost)?;
+    let files: Vec<Vec<Value>> = unlisted.iter().map(|row| row[1..].to_vec()).collect();
+    c.execute_many("DELETE FROM record WHERE release_id = $1 AND variant = $2", &unlisted)?;
     c.execute_many("DELETE FROM file WHERE id = $1", &files)
 }

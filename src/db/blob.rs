@@ -59,7 +59,7 @@ pub fn references(c: &mut dyn Conn, sha256: Sha256) -> Result<i64, DbError> {
 }
 
 /// Returns at most `limit` unreferenced blobs stored before `before`, by digest, after the digest `after`. The age
-/// protects new blobs whose referring row is not written yet from the clean-up.
+/// protects new blobs whose referring row is not written yet from the sweep.
 pub fn unreferenced(
     c: &mut dyn Conn,
     before: Timestamp,
@@ -115,7 +115,7 @@ pub fn directories(c: &mut dyn Conn) -> Result<Vec<String>, DbError> {
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
-/// Records that the bytes of a blob are about to be stored, again or for the first time: the clean-up of every server
+/// Records that the bytes of a blob are about to be stored, again or for the first time: the sweep of every server
 /// treats it as new from now on.
 pub fn reserve(c: &mut dyn Conn, blob: &Blob) -> Result<(), DbError> {
     const RESERVE: &str = "INSERT INTO blob (sha256, class, size, state, created_at) VALUES ($1, $2, \

@@ -39,10 +39,10 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn start(file: &Path) -> std::io::Result<Checkpointer> {
         let bell = Trigger::default();
-        let (ours, path) = (bell.clone(), file.to_owned());
+        let (thread_bell, path) = (bell.clone(), file.to_owned());
         let thread = std::thread::Builder::new()
             .name("db-checkpoint".to_owned())
-            .spawn(move || serve(&ours, &path))?;
+            .spawn(move || serve(&thread_bell, &path))?;
         Ok(Checkpointer { trigger: bell, thread: Mutex::new(Some(thread)) })
     }
 

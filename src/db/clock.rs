@@ -18,7 +18,7 @@ pub struct ClockRow {
 
 /// The result of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishResult {
     /// The transaction.
     pub tx: TxId,
     /// Its instant.
@@ -52,7 +52,7 @@ pub fn lock(c: &mut dyn Conn) -> Result<(), DbError> {
 ///
 /// # Errors
 /// [`DbError::ClockAhead`], [`DbError::Skew`], [`DbError::NothingPending`].
-pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
+pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<PublishResult, DbError> {
     let (tx, at) = advance(c, p.now, 1)?;
     c.announce()?;
     tx::insert(c, tx, at, p)?;
@@ -63,7 +63,7 @@ pub fn publish(c: &mut dyn Conn, p: &Publish) -> Result<Published, DbError> {
     for step in &p.repo_steps {
         repo::add_step(c, step, at, tx)?;
     }
-    Ok(Published { tx, at, steps })
+    Ok(PublishResult { tx, at, steps })
 }
 
 /// Takes the next `count` transaction ids and as many instants after every earlier one; returns the last of each.
@@ -126,5 +126,5 @@ fn check_skew(c: &mut dyn Conn, now: Timestamp) -> Result<(), DbError> {
 }
 
 fn missing_row() -> DbError {
-    DbError::Shape { column: 0, found: "no row", wanted: "the clock" }
+    DbError::Shape { column: 0, found: "no row", expected: "the clock" }
 }

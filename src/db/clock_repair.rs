@@ -19,7 +19,7 @@ pub struct Repair {
 /// Sets the clock row to `now`, which an administrator or another clock has confirmed; `None` if it already agrees.
 ///
 /// Transactions after `now` get the last microseconds up to it, in their order and after all others: every past day
-/// stays as it was served. With `dry_run` nothing is changed.
+/// is served unchanged. With `dry_run` nothing is changed.
 ///
 /// # Errors
 /// [`DbError::ClockAhead`] if the clock of the database's host differs.
@@ -35,8 +35,8 @@ pub fn repair(c: &mut dyn Conn, now: Timestamp, dry_run: bool) -> Result<Option<
     let last = c.query(LAST, &[now.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
     let first = (now.0 - count + 1).max(last + 1);
     let mut transactions = Vec::with_capacity(rows.len());
-    for (place, row) in (0..).zip(&rows) {
-        transactions.push((TxId(row.int(0)?), row.time(1)?, Timestamp(first + place)));
+    for (index, row) in (0..).zip(&rows) {
+        transactions.push((TxId(row.int(0)?), row.time(1)?, Timestamp(first + index)));
     }
     let row = transactions.last().map_or(now, |(_, _, to)| now.max(*to));
     if !dry_run {

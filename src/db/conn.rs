@@ -139,8 +139,8 @@ macro_rules! from_id {
 from_id!(SourceId TreeId RepoId PackageId ReleaseId FileId TxId Seq);
 
 impl Row {
-    fn shape(&self, column: usize, wanted: &'static str) -> DbError {
-        DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::type_name), wanted }
+    fn shape(&self, column: usize, expected: &'static str) -> DbError {
+        DbError::Shape { column, found: self.0.get(column).map_or("nothing", Value::type_name), expected }
     }
 
     /// Returns an integer.
@@ -205,18 +205,18 @@ impl Row {
     }
 
     /// Parses a text: a digest, a word of an enum.
-    pub fn parsed<T: FromStr>(&mut self, column: usize, wanted: &'static str) -> Result<T, DbError> {
-        self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", wanted })
+    pub fn parsed<T: FromStr>(&mut self, column: usize, expected: &'static str) -> Result<T, DbError> {
+        self.text(column)?.parse().map_err(|_| DbError::Shape { column, found: "other text", expected })
     }
 
     /// Like [`Row::parsed`], or NULL.
     pub fn opt_parsed<T: FromStr>(
         &mut self,
         column: usize,
-        wanted: &'static str,
+        expected: &'static str,
     ) -> Result<Option<T>, DbError> {
         let text = self.opt_text(column)?;
-        text.map(|t| t.parse().map_err(|_| DbError::Shape { column, found: "other text", wanted }))
+        text.map(|t| t.parse().map_err(|_| DbError::Shape { column, found: "other text", expected }))
             .transpose()
     }
 }

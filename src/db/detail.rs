@@ -9,7 +9,7 @@ use crate::model::ids::{ReleaseId, Seq, TreeId};
 pub struct Detail {
     /// The DESCRIPTION, byte for byte; empty if only the README is known.
     pub description: Vec<u8>,
-    /// SHA-256 of the README kept in storage.
+    /// SHA-256 of the README in storage.
     pub readme: Option<Sha256>,
 }
 
@@ -122,7 +122,7 @@ pub struct ReleaseDescription {
     pub system_requirements: Option<String>,
 }
 
-/// Writes details of releases that have none; those read from an archive are kept. At most 2,000 in one write.
+/// Writes details of releases that have none; those read from an archive are not replaced. At most 2,000 in one write.
 pub fn insert_missing(c: &mut dyn Conn, details: &[ReleaseDescription]) -> Result<(), DbError> {
     const PUT: &str = "INSERT INTO detail (release_id, description, system_requirements) \
         VALUES (CAST($1 AS BIGINT), $2, $3) ON CONFLICT (release_id) DO NOTHING";

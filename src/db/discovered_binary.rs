@@ -135,12 +135,12 @@ pub fn list(
     c: &mut dyn Conn,
     tree: TreeId,
     pending: Seq,
-    builds: &[(PackageId, ReleaseId, FileId, Vec<u8>)],
+    binaries: &[(PackageId, ReleaseId, FileId, Vec<u8>)],
 ) -> Result<(), DbError> {
-    let number: Vec<Vec<Value>> = builds.iter().map(|(_, _, file, _)| vec![(*file).into()]).collect();
+    let number: Vec<Vec<Value>> = binaries.iter().map(|(_, _, file, _)| vec![(*file).into()]).collect();
     c.execute_many("UPDATE file SET build = id WHERE id = $1", &number)?;
     let (mut records, mut lives) = (Vec::new(), Vec::new());
-    for (package, release, file, stanza) in builds {
+    for (package, release, file, stanza) in binaries {
         records.push(vec![(*release).into(), (*file).into(), stanza.as_slice().into()]);
         lives.push(vec![
             tree.into(),

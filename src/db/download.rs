@@ -36,7 +36,7 @@ pub struct PackageCount {
     pub count: i64,
 }
 
-/// The aggregate of a past day, kept as an object in storage.
+/// The aggregate of a past day, an object in storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aggregate {
     /// Days since the epoch.
@@ -107,14 +107,14 @@ pub fn add(
 }
 
 /// Returns the total downloads of each package, given as language, source, package, since counting began.
-pub fn totals(c: &mut dyn Conn, wanted: &[(&str, String, String)]) -> Result<Vec<i64>, DbError> {
+pub fn totals(c: &mut dyn Conn, packages: &[(&str, String, String)]) -> Result<Vec<i64>, DbError> {
     const TOTAL: &str =
         "SELECT count FROM usage_package WHERE language = $1 AND source = $2 AND package = $3";
     let params = |(language, source, package): &(&str, String, String)| {
         vec![(*language).into(), source.as_str().into(), package.as_str().into()]
     };
-    let wanted: Vec<Vec<Value>> = wanted.iter().map(params).collect();
-    let answers = c.query_many(TOTAL, &wanted)?;
+    let packages: Vec<Vec<Value>> = packages.iter().map(params).collect();
+    let answers = c.query_many(TOTAL, &packages)?;
     answers.iter().map(|rows| rows.first().map_or(Ok(0), |row| row.int(0))).collect()
 }
 
@@ -160,16 +160,19 @@ pub fn aggregates(c: &mut dyn Conn, from: i64, until: i64) -> Result<Vec<Aggrega
 }
 
 /// Records the aggregate of a day; returns false without recording it if downloads were added meanwhile.
-pub fn put_aggregate(c: &mut dyn Conn, made: &Aggregate, now: Timestamp) -> Result<bool, DbError> {
+pub fn put_aggregate(c: &mut dyn Conn, aggregate: &Aggregate, now: Timestamp) -> Result<bool, DbError> {
     const SUM: &str = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM usage_download WHERE day = $1";
     const PUT: &str = "INSERT INTO usage_aggregate (day, sha256, total, at) \
         VALUES (CAST($1 AS BIGINT), $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT)) \
         ON CONFLICT (day) DO UPDATE SET sha256 = excluded.sha256, total = excluded.total, at = excluded.at";
-    let rows = c.query(SUM, &[made.day.into()])?;
-    if rows.first().map_or(Ok(0), |row| row.int(0))? != made.total {
+    let rows = c.query(SUM, &[aggregate.day.into()])?;
+    if rows.first().map_or(Ok(0), |row| row.int(0))? != aggregate.total {
         return Ok(false);
     }
-    c.execute(PUT, &[made.day.into(), made.sha256.to_string().into(), made.total.into(), now.into()])?;
+    c.execute(
+        PUT,
+        &[aggregate.day.into(), aggregate.sha256.to_string().into(), aggregate.total.into(), now.into()],
+    )?;
     Ok(true)
 }
 

@@ -1,4 +1,4 @@
-//! Errors of both databases, classified alike, each with the remedy.
+//! Errors of both databases, in the same classes, each with the remedy.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ pub enum DbError {
         path: PathBuf,
     },
     /// No space or inodes left, or a quota reached.
-    #[error("no space left for the database {place}; free some space and try again: {source}")]
+    #[error("no space left for the database {database}; free some space and try again: {source}")]
     Full {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// The driver's error.
         #[source]
         source: Source,
@@ -45,10 +45,10 @@ pub enum DbError {
         source: Source,
     },
     /// PostgreSQL accepts no writes: a standby, or `default_transaction_read_only`.
-    #[error("the database {place} is read-only: {why}")]
+    #[error("the database {database} is read-only: {why}")]
     ReadOnly {
         /// The server and database.
-        place: String,
+        database: String,
         /// The reason and the remedy.
         why: String,
     },
@@ -115,25 +115,25 @@ pub enum DbError {
     },
     /// A newer version of the program has migrated this database.
     #[error(
-        "the database {place} was made by version {made_by} (schema {found}; this version knows {known}); restore a backup or upgrade rstudio-pm"
+        "the database {database} was made by version {made_by} (schema {found}; this version supports {supported}); restore a backup or upgrade rstudio-pm"
     )]
     TooNew {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// The program version that ran the newest migration.
         made_by: String,
         /// The newest migration of the database.
         found: i64,
         /// The newest migration of this program.
-        known: i64,
+        supported: i64,
     },
     /// A running program could not work with the result of the migration.
     #[error(
-        "{place} needs migration {number} ({name}), which is incompatible with the running version; restart the server to run it"
+        "{database} needs migration {number} ({name}), which is incompatible with the running version; restart the server to run it"
     )]
     NotOnline {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// The migration.
         number: i64,
         /// Its name.
@@ -159,14 +159,14 @@ pub enum DbError {
         kind: &'static str,
     },
     /// The directory cannot be created or written.
-    #[error("cannot write SQLite.Dir {path} as user {user}: {source}; mend it with: {mend}")]
+    #[error("cannot write SQLite.Dir {path} as user {user}: {source}; fix it with: {remedy}")]
     Unwritable {
         /// The directory.
         path: PathBuf,
         /// User name or number.
         user: String,
         /// The command that fixes it.
-        mend: String,
+        remedy: String,
         /// The operating system's error.
         #[source]
         source: std::io::Error,
@@ -213,14 +213,14 @@ pub enum DbError {
     #[error("the connection to the database was lost: {0}")]
     Lost(#[source] Source),
     /// A column does not hold a value of the expected type.
-    #[error("column {column} of a row holds {found}, not {wanted}")]
+    #[error("column {column} of a row holds {found}, not {expected}")]
     Shape {
         /// Position from 0.
         column: usize,
         /// The value found.
         found: &'static str,
         /// The expected value.
-        wanted: &'static str,
+        expected: &'static str,
     },
     /// The caller's own reason to roll back: see [`DbError::refuse`].
     #[error("{0}")]
@@ -229,10 +229,10 @@ pub enum DbError {
     #[error("the database is closed")]
     Closed,
     /// Any other error of the driver.
-    #[error("database {place}: {source}")]
+    #[error("database {database}: {source}")]
     Driver {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// The driver's error.
         #[source]
         source: Source,

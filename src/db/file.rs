@@ -37,7 +37,7 @@ impl FileState {
 
     pub(super) fn from_i64(column: usize, number: i64) -> Result<FileState, DbError> {
         let found = FileState::ALL.into_iter().find(|s| s.as_i64() == number);
-        found.ok_or(DbError::Shape { column, found: "another number", wanted: "a file state" })
+        found.ok_or(DbError::Shape { column, found: "another number", expected: "a file state" })
     }
 }
 
@@ -123,7 +123,7 @@ pub fn without_digest(c: &mut dyn Conn, origin: SourceId) -> Result<Vec<FileWith
 }
 
 /// Returns the storage class and the digest of a file's blob, if it is in storage.
-pub fn stored(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
+pub fn stored_blob(c: &mut dyn Conn, file: FileId) -> Result<Option<(String, Sha256)>, DbError> {
     const FIND: &str = "SELECT b.class, b.sha256 FROM file f JOIN blob b ON b.sha256 = f.sha256 \
         WHERE f.id = $1 AND f.state = 1";
     let rows = c.query(FIND, &[file.into()])?;

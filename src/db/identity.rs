@@ -8,6 +8,6 @@ pub fn get(c: &mut dyn Conn) -> Result<Identity, DbError> {
     let rows = c.query("SELECT value FROM identity WHERE id = 1", &[])?;
     match rows.into_iter().next() {
         Some(mut row) => row.parsed(0, "the identity of a database"),
-        None => Err(DbError::Shape { column: 0, found: "no row", wanted: "the identity of a database" }),
+        None => Err(DbError::Shape { column: 0, found: "no row", expected: "the identity of a database" }),
     }
 }

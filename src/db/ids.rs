@@ -37,6 +37,6 @@ pub fn reserve(c: &mut dyn Conn, sequence: Sequence, count: i64) -> Result<i64, 
     const TAKE: &str = "UPDATE sequence SET next = next + CAST($1 AS BIGINT) WHERE name = $2 RETURNING next";
     let rows = c.query(TAKE, &[count.into(), sequence.name().into()])?;
     let next =
-        rows.first().ok_or(DbError::Shape { column: 0, found: "no row", wanted: "a sequence" })?.int(0)?;
+        rows.first().ok_or(DbError::Shape { column: 0, found: "no row", expected: "a sequence" })?.int(0)?;
     Ok(next - count)
 }

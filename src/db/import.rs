@@ -64,8 +64,8 @@ pub fn apply(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<
     close(c, to, changes)?;
     record(c, changes)?;
     let mut lives = Vec::with_capacity(changes.len());
-    for (known, (_, state, path)) in introduced.iter().zip(&new) {
-        lives.push(life(to, *state, known.package, path, known.release, 0));
+    for (ids, (_, state, path)) in introduced.iter().zip(&new) {
+        lives.push(life(to, *state, ids.package, path, ids.release, 0));
     }
     for change in changes {
         if let Change::Open { state, package, release, variant, path } = change {
@@ -85,10 +85,10 @@ pub(super) fn insert_releases(
     if new.is_empty() {
         return Ok(Vec::new());
     }
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut indexes: HashMap<&str, usize> = HashMap::new();
     let mut names: Vec<&str> = Vec::new();
     for release in new {
-        places.entry(&release.package).or_insert_with(|| {
+        indexes.entry(&release.package).or_insert_with(|| {
             names.push(&release.package);
             names.len() - 1
         });
@@ -103,29 +103,29 @@ pub(super) fn insert_releases(
     let (mut release_rows, mut file_rows) = (Vec::with_capacity(new.len()), Vec::with_capacity(files));
     let (mut record_rows, mut detail_rows): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
     for (number, release) in (0..).zip(new) {
-        let known = NewReleaseIds {
-            package: packages[places[release.package.as_str()]],
+        let ids = NewReleaseIds {
+            package: packages[indexes[release.package.as_str()]],
             release: ReleaseId(releases + number),
             first_file: FileId(next_file),
         };
-        introduced.push(known);
+        introduced.push(ids);
         release_rows.push(vec![
-            known.release.into(),
+            ids.release.into(),
             to.origin.into(),
-            known.package.into(),
+            ids.package.into(),
             release.version.as_str().into(),
             release.revision.into(),
             release.published_at.into(),
         ]);
         if let Some(stanza) = &release.stanza {
-            record_rows.push(vec![known.release.into(), 0.into(), stanza.as_slice().into()]);
+            record_rows.push(vec![ids.release.into(), 0.into(), stanza.as_slice().into()]);
         }
         if release.description.is_some() || release.readme.is_some() {
             let description = release.description.as_deref().unwrap_or_default();
-            detail_rows.push(vec![known.release.into(), description.into(), Value::opt_text(release.readme)]);
+            detail_rows.push(vec![ids.release.into(), description.into(), Value::opt_text(release.readme)]);
         }
         for file in &release.files {
-            file_rows.push(file_row(FileId(next_file), known.release, file));
+            file_rows.push(file_row(FileId(next_file), ids.release, file));
             next_file += 1;
         }
     }
@@ -224,7 +224,7 @@ fn close(c: &mut dyn Conn, to: &ImportTarget, changes: &[Change]) -> Result<(), 
     if touched == rows.len() as u64 {
         Ok(())
     } else {
-        let gone = rows.len() as u64 - touched;
-        Err(DbError::Conflict(format!("{gone} of the lives to close in tree {} are not open", to.tree)))
+        let missing = rows.len() as u64 - touched;
+        Err(DbError::Conflict(format!("{missing} of the lives to close in tree {} are not open", to.tree)))
     }
 }

@@ -123,21 +123,21 @@ pub fn page(
         AND p.fold LIKE $3 ESCAPE '\\'";
     let mut found: Vec<(ListedName, String)> = Vec::new();
     c.each(NAMES, &[tree.into(), seq.into(), pattern(part).into()], &mut |mut row| {
-        let named = ListedName {
+        let name = ListedName {
             name: row.text(0)?,
             fold: row.text(1)?,
             package: PackageId(row.int(2)?),
             version: row.text(3)?,
             published_at: row.opt_time(4)?,
         };
-        found.push((named, row.text(5)?));
+        found.push((name, row.text(5)?));
         Ok(())
     })?;
     found.sort_unstable_by(|(a, x), (b, y)| (&a.fold, &a.name, x).cmp(&(&b.fold, &b.name, y)));
     found.dedup_by(|(later, _), (first, _)| later.package == first.package);
     let skip = usize::try_from(offset).unwrap_or(0);
     let take = usize::try_from(limit).unwrap_or(0);
-    Ok(found.into_iter().map(|(named, _)| named).skip(skip).take(take).collect())
+    Ok(found.into_iter().map(|(name, _)| name).skip(skip).take(take).collect())
 }
 
 /// Returns a LIKE pattern for lower-case names that contain `part`.
@@ -229,7 +229,7 @@ fn decode_file(mut row: Row) -> Result<ReleaseFile, DbError> {
 
 fn life_state(column: usize, number: i64) -> Result<LifeState, DbError> {
     let found = [LifeState::Listed, LifeState::Archived].into_iter().find(|s| s.as_i64() == number);
-    found.ok_or(DbError::Shape { column, found: "another number", wanted: "a life's state" })
+    found.ok_or(DbError::Shape { column, found: "another number", expected: "a life's state" })
 }
 
 /// Returns the file of that name in a tree at a step: `package` as written, `file` as in URLs (`pkg_1.0.tar.gz`, or
@@ -246,9 +246,9 @@ pub fn find_file(
     let (path, file) = file.rsplit_once('/').unwrap_or(("", file));
     let rows = c.query(found!("AND f.name = $4"), &[tree.into(), seq.into(), package.into(), file.into()])?;
     let found: Vec<ReleaseFile> = rows.into_iter().map(decode_file).collect::<Result<_, _>>()?;
-    let wanted = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
+    let matching = found.into_iter().filter(|f| state.is_none_or(|s| s == f.state));
     // The newest revision compares greatest, so that `max_by` selects it among files of equal path and state.
-    Ok(wanted.max_by(|a, b| {
+    Ok(matching.max_by(|a, b| {
         (b.path != path, b.state, &b.path)
             .cmp(&(a.path != path, a.state, &a.path))
             .then_with(|| (a.revision, a.release).cmp(&(b.revision, b.release)))
@@ -310,7 +310,7 @@ macro_rules! files {
 }
 
 /// Returns the archived files of a tree at a step, in the order of [`Archived::order`].
-pub fn archived(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
+pub fn archived_files(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<Vec<FileInfo>, DbError> {
     files(c, files!("AND l.state = 1"), tree, seq)
 }
 
@@ -346,7 +346,7 @@ pub struct CurrentLife {
     pub version: String,
     /// The revision.
     pub revision: i64,
-    /// The record shown.
+    /// The record that is served.
     pub variant: i64,
     /// When it was published upstream, if known.
     pub published_at: Option<Timestamp>,

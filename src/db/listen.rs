@@ -63,9 +63,9 @@ pub(super) async fn poll_interval() {
 async fn serve(target: &Target, news: &Notify) -> Infallible {
     let mut pause = FIRST_RETRY_PAUSE;
     loop {
-        let began = tokio::time::Instant::now();
+        let start = tokio::time::Instant::now();
         let Err(error) = listen(target, news).await;
-        if began.elapsed() > POLL_INTERVAL {
+        if start.elapsed() > POLL_INTERVAL {
             pause = FIRST_RETRY_PAUSE;
         }
         tracing::warn!(
@@ -84,7 +84,7 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
     let client = pgconnect::open(target, Some(sender)).await?;
     let failed = |error| pgerror::map(target, error);
     let row = client.query_one("SELECT current_schema()", &[]).await.map_err(failed)?;
-    let ours: Option<String> = row.try_get(0).map_err(failed)?;
+    let database: Option<String> = row.try_get(0).map_err(failed)?;
     client.batch_execute("LISTEN rspm_catalog").await.map_err(failed)?;
     // Publishes before LISTEN were not notified.
     news.notify_one();
@@ -93,11 +93,11 @@ async fn listen(target: &Target, news: &Notify) -> Result<Infallible, DbError> {
         tokio::select! {
             schema = notifications.recv() => match schema {
                 None => {
-                    let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-                    return Err(DbError::Lost(gone.into()));
+                    let closed = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+                    return Err(DbError::Lost(closed.into()));
                 }
                 // A database may hold several installations, each in its own schema.
-                Some(schema) if Some(&schema) == ours.as_ref() => news.notify_one(),
+                Some(schema) if Some(&schema) == database.as_ref() => news.notify_one(),
                 Some(_) => {}
             },
             _ = poll.tick() => {

@@ -99,7 +99,7 @@ pub(super) trait MigrationConn: Conn {
     /// Returns the script for this database.
     fn pick(&self, migration: &Migration) -> &'static str;
     /// Returns the name of the database for error messages.
-    fn place(&self) -> String;
+    fn database_name(&self) -> String;
 }
 
 /// Returns the newest migration of a database, 0 for an empty one.
@@ -111,16 +111,18 @@ pub(super) fn level(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, Db
     if !c.has_table(table.name)? {
         return Ok(0);
     }
-    let known = migrations(schema).last().map_or(0, |m| m.number);
+    let supported = migrations(schema).last().map_or(0, |m| m.number);
     let (mut newest, mut too_new) = (0, None);
     for mut row in c.query(table.select, &[])? {
         newest = row.int(0)?;
-        if newest > known && row.int(1)? == 0 {
+        if newest > supported && row.int(1)? == 0 {
             too_new = Some(row.text(2)?);
         }
     }
     match too_new {
-        Some(made_by) => Err(DbError::TooNew { place: c.place(), made_by, found: newest, known }),
+        Some(made_by) => {
+            Err(DbError::TooNew { database: c.database_name(), made_by, found: newest, supported })
+        }
         None => Ok(newest),
     }
 }
@@ -149,7 +151,7 @@ fn not_online(all: &[Migration], level: i64, mode: MigrationMode) -> Option<(i64
 pub(super) fn run(c: &mut dyn MigrationConn, schema: Schema, mode: MigrationMode) -> Result<(), DbError> {
     let (level, table) = (level(c, schema)?, schema.migration_table());
     if let Some((number, name)) = not_online(migrations(schema), level, mode) {
-        return Err(DbError::NotOnline { place: c.place(), number, name });
+        return Err(DbError::NotOnline { database: c.database_name(), number, name });
     }
     if level == 0 {
         c.script(table.create)?;

@@ -81,7 +81,7 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the configured database and brings its schema up to date. Blocks: call it before the runtime starts or
+    /// Opens the configured database and migrates its schema. Blocks: call it before the runtime starts or
     /// on a blocking thread.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Db {
             Provider::Sqlite => inspect_file(&sqlite_dir::check(&config.sqlite.dir, schema)?, schema, wait),
             Provider::Postgres => {
                 let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, schema, wait)?));
-                let place = format!("PostgreSQL database {}", session.target.place());
+                let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
                 let connected = session.connection()?;
                 let refused = match schema {
@@ -203,8 +203,8 @@ impl Db {
                     Schema::Usage => pgerror::writable(connected, &target),
                 };
                 let state = state(connected, schema)?;
-                let published = published(connected, schema, state.level)?;
-                let line = state_line(&place, state.level);
+                let published = last_publish(connected, schema, state.level)?;
+                let line = state_line(&database, state.level);
                 Ok(Inspection { line, state, published, refused: refused.err() })
             }
         }
@@ -346,15 +346,15 @@ fn state(c: &mut dyn MigrationConn, schema: Schema) -> Result<DatabaseState, DbE
 }
 
 fn inspect_file(file: &Path, schema: Schema, wait: Duration) -> Result<Inspection, DbError> {
-    let place = format!("SQLite database {}", file.display());
+    let database = format!("SQLite database {}", file.display());
     let blank =
         |line| Ok(Inspection { line, state: DatabaseState::default(), published: None, refused: None });
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return blank(format!("{place} does not exist yet; it is created at the first start"));
+            return blank(format!("{database} does not exist yet; it is created at the first start"));
         }
         Err(error) => return Err(sqlite_dir::unwritable(file, error)),
-        Ok(found) if found.len() == 0 => return blank(state_line(&place, 0)),
+        Ok(found) if found.len() == 0 => return blank(state_line(&database, 0)),
         Ok(_) => {}
     }
     // Without a WAL file the database file is complete and unused; opened without `immutable`, SQLite would create one.
@@ -364,12 +364,12 @@ fn inspect_file(file: &Path, schema: Schema, wait: Duration) -> Result<Inspectio
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.set_path(file);
     let state = state(&mut session, schema)?;
-    let published = published(&mut session, schema, state.level)?;
-    Ok(Inspection { line: state_line(&place, state.level), state, published, refused: None })
+    let published = last_publish(&mut session, schema, state.level)?;
+    Ok(Inspection { line: state_line(&database, state.level), state, published, refused: None })
 }
 
 /// Returns the time of the clock row, if there is one.
-fn published(c: &mut dyn Conn, schema: Schema, level: i64) -> Result<Option<Timestamp>, DbError> {
+fn last_publish(c: &mut dyn Conn, schema: Schema, level: i64) -> Result<Option<Timestamp>, DbError> {
     if schema != Schema::Core || level == 0 {
         return Ok(None);
     }
@@ -380,9 +380,9 @@ fn uri_path(file: &Path) -> String {
     file.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }
 
-fn state_line(place: &str, level: i64) -> String {
+fn state_line(database: &str, level: i64) -> String {
     match level {
-        0 => format!("{place} is empty; its schema is created at the first start"),
-        level => format!("{place} answers (schema {level})"),
+        0 => format!("{database} is empty; its schema is created at the first start"),
+        level => format!("{database} answers (schema {level})"),
     }
 }

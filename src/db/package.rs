@@ -15,8 +15,8 @@ pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result
     const INSERT: &str = "INSERT INTO package (id, language, name, fold) \
         VALUES (CAST($1 AS BIGINT), (SELECT language FROM source WHERE id = $2), $3, $4) \
         ON CONFLICT (language, name) DO NOTHING";
-    let mut known = find_many(c, source, names)?;
-    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !known.contains_key(name)).collect();
+    let mut ids = find_many(c, source, names)?;
+    let mut missing: Vec<&str> = names.iter().copied().filter(|name| !ids.contains_key(name)).collect();
     missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {
@@ -28,11 +28,11 @@ pub fn upsert_many(c: &mut dyn Conn, source: SourceId, names: &[&str]) -> Result
         let rows: Vec<Vec<Value>> = (first..).zip(&missing).map(row).collect();
         c.execute_many(INSERT, &rows)?;
         // Queried again, because another node may have inserted some of them meanwhile.
-        known.extend(find_many(c, source, &missing)?);
+        ids.extend(find_many(c, source, &missing)?);
     }
-    let number = |name: &&str| known.get(name).copied();
+    let number = |name: &&str| ids.get(name).copied();
     let ids: Option<Vec<PackageId>> = names.iter().map(number).collect();
-    ids.ok_or(DbError::Shape { column: 0, found: "no row", wanted: "the package just written" })
+    ids.ok_or(DbError::Shape { column: 0, found: "no row", expected: "the package just written" })
 }
 
 fn find_many<'a>(
@@ -62,8 +62,8 @@ pub fn by_fold(c: &mut dyn Conn, source: SourceId, name: &str) -> Result<Vec<(Pa
     const BY_FOLD: &str = "SELECT id, name FROM package \
         WHERE language = (SELECT language FROM source WHERE id = $1) AND fold = $2";
     let rows = c.query(BY_FOLD, &[source.into(), name.to_lowercase().into()])?;
-    let twins = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
-    let mut twins: Vec<(PackageId, String)> = twins.collect::<Result<_, DbError>>()?;
-    twins.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-    Ok(twins)
+    let packages = rows.into_iter().map(|mut row| Ok((PackageId(row.int(0)?), row.text(1)?)));
+    let mut packages: Vec<(PackageId, String)> = packages.collect::<Result<_, DbError>>()?;
+    packages.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    Ok(packages)
 }

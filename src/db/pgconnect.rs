@@ -15,7 +15,8 @@ use super::{DbError, tls};
 /// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
 pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| DbError::Driver { place: target.place(), source: e.into() })?;
+    let runtime =
+        runtime.map_err(|e| DbError::Driver { database: target.database_name(), source: e.into() })?;
     let client = runtime.block_on(open(target, None))?;
     Ok((runtime, client))
 }

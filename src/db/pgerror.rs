@@ -45,11 +45,11 @@ pub(super) fn retryable(error: &(dyn Error + 'static)) -> bool {
 
 /// Classifies the errors of an open connection.
 pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
-    let place = target.place();
+    let database = target.database_name();
     let Some(db) = error.as_db_error() else {
-        let lost = error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>());
+        let is_lost = error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>());
         let source = PgError::boxed(error);
-        return if lost { DbError::Lost(source) } else { DbError::Driver { place, source } };
+        return if is_lost { DbError::Lost(source) } else { DbError::Driver { database, source } };
     };
     let code = db.code().clone();
     let source = PgError::boxed(error);
@@ -59,7 +59,7 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
             && code != SqlState::TOO_MANY_CONNECTIONS
             && code != SqlState::OUT_OF_MEMORY =>
         {
-            DbError::Full { place, source }
+            DbError::Full { database, source }
         }
         // The server is shutting down, or an administrator terminated the session.
         "57P01" | "57P02" | "57P03" | "25P03" => DbError::Lost(source),
@@ -71,7 +71,7 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
                 reset(target)
             ),
         ),
-        _ => DbError::Driver { place, source },
+        _ => DbError::Driver { database, source },
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn writable(c: &mut dyn Conn, target: &Target) -> Result<(), DbError>
 }
 
 fn read_only(target: &Target, why: String) -> DbError {
-    DbError::ReadOnly { place: target.place(), why }
+    DbError::ReadOnly { database: target.database_name(), why }
 }
 
 fn to_primary(target: &Target) -> String {

@@ -38,23 +38,23 @@ impl Postgres {
     pub(super) fn open(schema: Schema, target: Target, mode: MigrationMode) -> Result<Postgres, DbError> {
         let mut first = PgSession::new(Arc::new(target));
         let target = Arc::clone(&first.target);
-        let ours = Arc::clone(&target);
+        let target_of_thread = Arc::clone(&target);
         let connected = first.connection()?;
         writable(connected, &target)?;
         connected.migrate(schema, mode)?;
         drop(first);
-        let place = target.place();
+        let database = target.database_name();
         let opener: Opener =
             Arc::new(move || Ok(Box::new(PgSession::new(Arc::clone(&target))) as Box<dyn Session>));
         let start = |name, threads| {
             WorkerPool::start(name, threads, metrics::database_queue(schema.as_str(), name), &opener)
-                .map_err(|e| DbError::Driver { place: place.clone(), source: e.into() })
+                .map_err(|e| DbError::Driver { database: database.clone(), source: e.into() })
         };
         Ok(Postgres {
             read: start("read", schema.readers())?,
             write: start("write", 1)?,
             bulk: start("bulk", 1)?,
-            target: ours,
+            target: target_of_thread,
             listener: OnceLock::new(),
         })
     }
@@ -113,7 +113,7 @@ impl PgSession {
         self.connection.as_mut().ok_or(DbError::Closed)
     }
 
-    /// Tries the transaction once. `Ok(None)` asks for another attempt.
+    /// Tries the transaction once. `Ok(None)` requests another attempt.
     fn attempt(
         &mut self,
         kind: TransactionKind,
@@ -176,8 +176,8 @@ impl Session for PgSession {
             std::thread::sleep(Duration::from_millis(rand::random_range(most / 2..=most)));
         }
         self.attempt(kind, &mut work)?.ok_or_else(|| {
-            let place = self.target.place();
-            DbError::Conflict(format!("{TRIES} attempts of a transaction on {place} failed; try again"))
+            let database = self.target.database_name();
+            DbError::Conflict(format!("{TRIES} attempts of a transaction on {database} failed; try again"))
         })
     }
 }
@@ -276,8 +276,8 @@ impl Conn for PgConn {
         let params: Vec<_> = params.iter().map(|p| refs(p)).collect();
         let mut answers = Vec::with_capacity(params.len());
         for part in params.chunks(PIPELINE) {
-            let asked = try_join_all(part.iter().map(|p| client.query(&statement, p)));
-            for rows in self.runtime.block_on(asked).map_err(|e| map(target, e))? {
+            let queries = try_join_all(part.iter().map(|p| client.query(&statement, p)));
+            for rows in self.runtime.block_on(queries).map_err(|e| map(target, e))? {
                 answers.push(rows.iter().map(|r| row(target, r)).collect::<Result<_, _>>()?);
             }
         }
@@ -348,7 +348,7 @@ impl MigrationConn for PgConn {
         migration.postgres
     }
 
-    fn place(&self) -> String {
-        self.target.place()
+    fn database_name(&self) -> String {
+        self.target.database_name()
     }
 }

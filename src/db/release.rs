@@ -95,13 +95,13 @@ pub fn sweep(c: &mut dyn Conn, origin: SourceId, limit: i64) -> Result<u64, DbEr
     // They have the highest ids, so the search begins there.
     const LOST: &str = "SELECT r.id FROM release r WHERE r.origin_id = $1 \
         AND NOT EXISTS (SELECT 1 FROM life l WHERE l.release_id = r.id) ORDER BY r.id DESC LIMIT $2";
-    let lost: Vec<Vec<_>> =
+    let unlisted: Vec<Vec<_>> =
         c.query(LOST, &[origin.into(), limit.into()])?.into_iter().map(|row| row.0).collect();
-    if lost.is_empty() {
+    if unlisted.is_empty() {
         return Ok(0);
     }
-    c.execute_many("DELETE FROM record WHERE release_id = $1", &lost)?;
-    c.execute_many("DELETE FROM detail WHERE release_id = $1", &lost)?;
-    c.execute_many("DELETE FROM file WHERE release_id = $1", &lost)?;
-    c.execute_many("DELETE FROM release WHERE id = $1", &lost)
+    c.execute_many("DELETE FROM record WHERE release_id = $1", &unlisted)?;
+    c.execute_many("DELETE FROM detail WHERE release_id = $1", &unlisted)?;
+    c.execute_many("DELETE FROM file WHERE release_id = $1", &unlisted)?;
+    c.execute_many("DELETE FROM release WHERE id = $1", &unlisted)
 }

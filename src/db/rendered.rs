@@ -6,7 +6,7 @@ use crate::model::time::Timestamp;
 
 /// A rendered index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
+pub struct RenderedRow {
     /// The key of its input.
     pub key: String,
     /// SHA-256 of the decoded bytes, from which the ETag is derived.
@@ -22,10 +22,10 @@ pub struct Rendered {
 }
 
 /// Returns the rendered index of a key.
-pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<Rendered>, DbError> {
+pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<RenderedRow>, DbError> {
     const GET: &str = "SELECT key, content, encoder, sha256, size, created_at FROM rendered WHERE key = $1";
     let decode = |mut row: super::Row| {
-        Ok(Rendered {
+        Ok(RenderedRow {
             key: row.text(0)?,
             content: row.parsed(1, "a digest")?,
             encoder: row.text(2)?,
@@ -38,7 +38,7 @@ pub fn get(c: &mut dyn Conn, key: &str) -> Result<Option<Rendered>, DbError> {
 }
 
 /// Records the rendered index of a key, permanently. Returns false and changes nothing if the key is already known.
-pub fn put(c: &mut dyn Conn, rendered: &Rendered) -> Result<bool, DbError> {
+pub fn put(c: &mut dyn Conn, rendered: &RenderedRow) -> Result<bool, DbError> {
     const PUT: &str = "INSERT INTO rendered (key, content, encoder, sha256, size, created_at) \
         VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT)) ON CONFLICT (key) DO NOTHING";
     let params = [

@@ -167,13 +167,13 @@ pub fn steps(c: &mut dyn Conn) -> Result<Vec<RepoStep>, DbError> {
         let (repo, tx) = (RepoId(row.int(0)?), TxId(row.int(3)?));
         steps.push(RepoStep { repo, seq: row.int(1)?, at: row.time(2)?, tx, subscriptions: Vec::new() });
     }
-    let mut place = 0;
+    let mut index = 0;
     for mut row in c.query(SUBSCRIPTIONS, &[])? {
         let key = (RepoId(row.int(0)?), row.int(1)?);
-        while steps.get(place).is_some_and(|s| (s.repo, s.seq) < key) {
-            place += 1;
+        while steps.get(index).is_some_and(|s| (s.repo, s.seq) < key) {
+            index += 1;
         }
-        if let Some(step) = steps.get_mut(place).filter(|s| (s.repo, s.seq) == key) {
+        if let Some(step) = steps.get_mut(index).filter(|s| (s.repo, s.seq) == key) {
             step.subscriptions.push(Subscription { source: SourceId(row.int(2)?), label: row.text(3)? });
         }
     }

@@ -9,7 +9,7 @@ pub const TOLERANCE: i64 = 300 * SECOND;
 pub const LONGEST_PAUSE: i64 = 31 * 86_400 * SECOND;
 
 /// Maximum pause, in microseconds, that is treated as an outage without confirmation by an administrator: beyond it,
-/// even a synchronised clock may follow a wrong time server.
+/// even a synchronized clock may follow a wrong time server.
 pub const LONGEST_OUTAGE: i64 = 366 * 86_400 * SECOND;
 
 /// A difference between a machine's clock and the clock row that is too large to publish.

@@ -196,7 +196,7 @@ impl rusqlite::ToSql for Value {
 fn row(columns: usize, row: &rusqlite::Row<'_>) -> Result<Row, DbError> {
     let mut values = Vec::with_capacity(columns);
     for column in 0..columns {
-        let shape = |found| DbError::Shape { column, found, wanted: "a value" };
+        let shape = |found| DbError::Shape { column, found, expected: "a value" };
         values.push(match row.get_ref(column).map_err(|_| shape("nothing"))? {
             ValueRef::Null => Value::Null,
             ValueRef::Integer(v) => Value::Int(v),
@@ -298,7 +298,7 @@ impl MigrationConn for SqliteConn {
         migration.sqlite
     }
 
-    fn place(&self) -> String {
+    fn database_name(&self) -> String {
         self.path.display().to_string()
     }
 }
@@ -307,10 +307,10 @@ impl MigrationConn for SqliteConn {
 pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
     use ErrorCode as Code;
     let path = path.to_owned();
-    let place = path.display().to_string();
+    let database = path.display().to_string();
     match error.sqlite_error_code() {
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => DbError::Locked { path },
-        Some(Code::DiskFull) => DbError::Full { place, source: error.into() },
+        Some(Code::DiskFull) => DbError::Full { database, source: error.into() },
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
             DbError::NotADatabase { path, source: error.into() }
         }
@@ -318,12 +318,12 @@ pub(super) fn map(path: &Path, error: rusqlite::Error) -> DbError {
         Some(Code::PermissionDenied | Code::ReadOnly | Code::CannotOpen) => {
             super::sqlite_dir::unwritable(&path, std::io::Error::other(error.to_string()))
         }
-        Some(_) | None => DbError::Driver { place, source: error.into() },
+        Some(_) | None => DbError::Driver { database, source: error.into() },
     }
 }
 
 fn driver(path: &Path, error: std::io::Error) -> DbError {
-    DbError::Driver { place: path.display().to_string(), source: error.into() }
+    DbError::Driver { database: path.display().to_string(), source: error.into() }
 }
 
 #[cfg(test)]

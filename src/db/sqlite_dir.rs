@@ -64,7 +64,7 @@ pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
 fn io_error(dir: &Path, error: io::Error) -> DbError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            DbError::Full { place: dir.display().to_string(), source: error.into() }
+            DbError::Full { database: dir.display().to_string(), source: error.into() }
         }
         _ => unwritable(dir, error),
     }
@@ -77,10 +77,10 @@ pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbErr
     create_directory(dir)?;
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK));
     let mut lock = lock.map_err(bad)?;
-    if let Some(held) = inherited.map(File::from)
-        && is_same_file(&held, &lock).map_err(bad)?
+    if let Some(file) = inherited.map(File::from)
+        && is_same_file(&file, &lock).map_err(bad)?
     {
-        lock = held;
+        lock = file;
     }
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -131,7 +131,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |u| u.name);
     let quoted = format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let read_only = source.kind() == io::ErrorKind::ReadOnlyFilesystem;
-    let mend = if read_only && path.exists() {
+    let remedy = if read_only && path.exists() {
         RESTART_COMMAND.to_owned()
     } else if read_only {
         format!("install -d -m 0700 -o {user} {quoted} && {RESTART_COMMAND}")
@@ -140,7 +140,7 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> DbError {
     } else {
         format!("install -d -m 0700 -o {user} {quoted}")
     };
-    DbError::Unwritable { path: path.to_owned(), user, mend, source }
+    DbError::Unwritable { path: path.to_owned(), user, remedy, source }
 }
 
 #[cfg(test)]
@@ -166,8 +166,8 @@ mod tests {
         }
     }
 
-    fn prepare(dir: &Path, held: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
-        let lock = lock(dir, held)?;
+    fn prepare(dir: &Path, inherited: Option<OwnedFd>) -> Result<(PathBuf, File), DbError> {
+        let lock = lock(dir, inherited)?;
         Ok((create_file(dir, Schema::Core)?, lock))
     }
 
@@ -180,14 +180,14 @@ mod tests {
         let mode = |p: &Path| std::fs::metadata(p).expect("a file").permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
         assert!(matches!(prepare(&dir, None), Err(DbError::Locked { .. })));
-        let given = lock.try_clone().expect("a second handle");
-        let (_, taken) = prepare(&dir, Some(given.into())).expect("the inherited lock is held");
+        let inherited = lock.try_clone().expect("a second handle");
+        let (_, locked) = prepare(&dir, Some(inherited.into())).expect("the inherited lock is held");
         drop(lock);
         assert!(
             matches!(prepare(&dir, None), Err(DbError::Locked { .. })),
             "dropping one duplicate keeps the lock"
         );
-        drop(taken);
+        drop(locked);
         assert!(prepare(&dir, None).is_ok());
     }
 

@@ -7,7 +7,7 @@ use super::{Conn, DbError, Row, Value};
 use crate::model::identity::Identity;
 
 /// Number of recorded generations: the storage may be restored from a backup that is up to this many starts and
-/// clean-ups old.
+/// sweeps old.
 const MAX_GENERATIONS: usize = 64;
 
 /// The row of a class.
@@ -46,10 +46,10 @@ macro_rules! select {
 }
 
 fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
-    const WANTED: &str = "generations of a marker";
+    const EXPECTED: &str = "generations of a marker";
     let (adoption, generations) = (row.text(3)?, row.text(4)?);
     let token = |text: &str| {
-        text.parse::<Identity>().map_err(|_| DbError::Shape { column: 4, found: "text", wanted: WANTED })
+        text.parse::<Identity>().map_err(|_| DbError::Shape { column: 4, found: "text", expected: EXPECTED })
     };
     Ok(StorageClassRow {
         class: row.text(0)?,
@@ -61,8 +61,8 @@ fn decode(mut row: Row) -> Result<StorageClassRow, DbError> {
 }
 
 fn text(generations: &[Identity]) -> Value {
-    let kept = generations.iter().take(MAX_GENERATIONS);
-    kept.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
+    let newest = generations.iter().take(MAX_GENERATIONS);
+    newest.map(ToString::to_string).collect::<Vec<_>>().join(" ").into()
 }
 
 /// Returns the rows of all classes that have one.
@@ -87,7 +87,7 @@ pub fn begin(
     const MOVED: &str = "UPDATE storage_class SET place = $1, marked = 0 WHERE class = $2 AND place <> $1";
     c.execute(NEW, &[class.into(), place.into(), text(&[generation])])?;
     c.execute(MOVED, &[place.into(), class.into()])?;
-    get(c, class)?.ok_or(DbError::Shape { column: 0, found: "no row", wanted: "a storage class" })
+    get(c, class)?.ok_or(DbError::Shape { column: 0, found: "no row", expected: "a storage class" })
 }
 
 /// Records that the marker is in `place`. Call it after the marker was written.

@@ -1,4 +1,4 @@
-//! History of clean-ups: recently removed objects, and the days on which clean-ups ran.
+//! History of sweeps: recently removed objects, and the days on which sweeps ran.
 
 use super::{Conn, DbError};
 use crate::model::time::{SECOND, Timestamp};
@@ -27,14 +27,14 @@ pub fn record_removed(c: &mut dyn Conn, class: &str, objects: u64, now: Timestam
     c.execute(ADD, &[total.into(), since.into(), now.into(), class.into()]).map(drop)
 }
 
-/// Records that a clean-up runs on this day, counted from the epoch, and deletes old and future days.
+/// Records that a sweep runs on this day, counted from the epoch, and deletes old and future days.
 pub fn record_day(c: &mut dyn Conn, today: i64) -> Result<(), DbError> {
     c.execute("INSERT INTO sweep_day (day) VALUES ($1) ON CONFLICT (day) DO NOTHING", &[today.into()])?;
     c.execute("DELETE FROM sweep_day WHERE day < $1 OR day > $2", &[(today - DAYS).into(), today.into()])
         .map(drop)
 }
 
-/// Returns the days on which clean-ups ran, in order.
+/// Returns the days on which sweeps ran, in order.
 pub fn days(c: &mut dyn Conn) -> Result<Vec<i64>, DbError> {
     c.query("SELECT day FROM sweep_day ORDER BY day", &[])?.iter().map(|row| row.int(0)).collect()
 }

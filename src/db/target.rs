@@ -145,16 +145,16 @@ impl Target {
     }
 
     /// Returns database, host and port, for errors and logs.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn database_name(&self) -> String {
         format!("'{}' at {}, port {}", self.database, self.host, self.port)
     }
 }
 
 fn parse_mode(word: &str) -> Result<SslMode, String> {
     let found = SslMode::ALL.iter().find(|(_, name)| *name == word).map(|(mode, _)| *mode);
-    let known = SslMode::ALL.map(|(_, name)| name).join(", ");
-    let shown: String = word.chars().take(40).collect();
-    found.ok_or_else(|| format!("sslmode '{shown}' is unknown; known modes are {known}"))
+    let modes = SslMode::ALL.map(|(_, name)| name).join(", ");
+    let excerpt: String = word.chars().take(40).collect();
+    found.ok_or_else(|| format!("sslmode '{excerpt}' is unknown; known modes are {modes}"))
 }
 
 #[cfg(test)]
@@ -237,7 +237,7 @@ mod tests {
         ] {
             let text = match parse(url, None) {
                 Err(error) => format!("{error} {error:?}"),
-                Ok(t) => format!("{} {:?}", t.place(), t.config),
+                Ok(t) => format!("{} {:?}", t.database_name(), t.config),
             };
             assert!(!text.contains("hunter") && !text.contains("hun/ter"), "{url}: {text}");
         }

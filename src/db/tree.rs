@@ -76,12 +76,12 @@ fn decode(mut row: Row) -> Result<Tree, DbError> {
     let role = match row.text(3)?.as_str() {
         "source" => Role::Source,
         "binary" => Role::Binary,
-        _ => return Err(DbError::Shape { column: 3, found: "other text", wanted: "a role" }),
+        _ => return Err(DbError::Shape { column: 3, found: "other text", expected: "a role" }),
     };
     let axis = match row.text(4)?.as_str() {
         "step" => Axis::Step,
         "time" => Axis::Time,
-        _ => return Err(DbError::Shape { column: 4, found: "other text", wanted: "an axis" }),
+        _ => return Err(DbError::Shape { column: 4, found: "other text", expected: "an axis" }),
     };
     Ok(Tree {
         id: TreeId(row.int(0)?),
@@ -113,7 +113,7 @@ pub fn of_source(c: &mut dyn Conn, source: SourceId) -> Result<Vec<Tree>, DbErro
 
 /// Returns the tree of source packages of a built-in source with one such tree, which the first migration creates.
 pub fn built_in(c: &mut dyn Conn, source: SourceId) -> Result<Tree, DbError> {
-    let missing = DbError::Shape { column: 0, found: "no row", wanted: "the tree of a built-in source" };
+    let missing = DbError::Shape { column: 0, found: "no row", expected: "the tree of a built-in source" };
     of_source(c, source)?.into_iter().find(|tree| tree.role == Role::Source).ok_or(missing)
 }
 
@@ -149,7 +149,7 @@ pub fn begin(c: &mut dyn Conn, tree: TreeId, job: i64) -> Result<Seq, DbError> {
     }
 }
 
-/// Undoes the pending step of a tree and releases the claim; releases that are in no tree stay for a clean-up. Does
+/// Undoes the pending step of a tree and releases the claim; releases that are in no tree stay for a sweep. Does
 /// nothing if no step is pending.
 pub fn abandon(c: &mut dyn Conn, tree: TreeId) -> Result<(), DbError> {
     const UNDO_BIRTHS: &str = "DELETE FROM life WHERE tree_id = $1 AND from_seq = $2";

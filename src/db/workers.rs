@@ -111,10 +111,10 @@ impl WorkerPool {
     pub(super) fn close(&self) {
         self.queue.pending.lock().closed = true;
         self.queue.available.notify_all();
-        let here = std::thread::current().id();
+        let current = std::thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
         // The last handle may be dropped by a closure on one of these very threads.
-        for thread in threads.into_iter().filter(|t| t.thread().id() != here) {
+        for thread in threads.into_iter().filter(|t| t.thread().id() != current) {
             let _ = thread.join();
         }
     }

@@ -46,7 +46,7 @@ pub async fn add(
     let input = staged.clone();
     let written = apply_edit(&uploads.state, move |c| work.write(c, &input)).await?;
     if let Err(RepoError::Storage(_)) = &written {
-        // They were not stored and must be uploaded again: there may be room then.
+        // They were not stored and must be uploaded again: there may be space then.
         uploads.remove(ids);
     }
     let (tx, outcomes) = written?;
@@ -99,18 +99,18 @@ impl AddTransaction {
         let mut outcomes = vec![AddStatus::Existing; staged.len()];
         let (mut changes, mut counts) = (Vec::new(), Counts::default());
         for package in package_names(staged) {
-            let places: Vec<usize> =
+            let indexes: Vec<usize> =
                 (0..staged.len()).filter(|i| staged[*i].upload.package == package).collect();
             let mut one = PackagePlan::read(c, self, pending, package)?;
-            for place in places {
-                match one.plan_upload(c, &staged[place], self)? {
-                    Ok(outcome) => outcomes[place] = outcome,
+            for index in indexes {
+                match one.plan_upload(c, &staged[index], self)? {
+                    Ok(outcome) => outcomes[index] = outcome,
                     Err(refusal) => return Ok(Err(refusal)),
                 }
             }
-            let gone = one.removed;
+            let removed = one.removed;
             let (some, count) =
-                plan_changes(&one.current, |life| !gone.contains(&life.key.release), one.incoming);
+                plan_changes(&one.current, |life| !removed.contains(&life.key.release), one.incoming);
             changes.extend(some);
             counts += count;
         }
@@ -162,9 +162,9 @@ impl PackagePlan {
         };
         alive.sort_by_key(|life| life.key.release);
         if alive.is_empty() {
-            for (_, twin) in db::package::by_fold(c, work.source.id, name)? {
-                if twin != name {
-                    tracing::warn!(package = name, twin, "another package's name differs only in case");
+            for (_, other) in db::package::by_fold(c, work.source.id, name)? {
+                if other != name {
+                    tracing::warn!(package = name, other, "another package's name differs only in case");
                 }
             }
         }
@@ -184,7 +184,7 @@ impl PackagePlan {
             .find(|life| life.version == *version && !self.removed.contains(&life.key.release));
         let arriving = self.digests.iter().position(|(other, _)| other == version);
         let bytes = match (present, arriving) {
-            (_, Some(place)) => Some(Some(self.digests[place].1)),
+            (_, Some(index)) => Some(Some(self.digests[index].1)),
             (Some(life), None) => Some(life.sha256),
             (None, None) => None,
         };
@@ -202,9 +202,9 @@ impl PackagePlan {
             (Some(_), OnExisting::Succeed) => Ok(Ok(AddStatus::Existing)),
             (Some(old), OnExisting::Replace) if old == Some(*sha256) => Ok(Ok(AddStatus::Existing)),
             (Some(_), OnExisting::Replace) => {
-                if let Some(place) = arriving {
-                    self.incoming.remove(place);
-                    self.digests.remove(place);
+                if let Some(index) = arriving {
+                    self.incoming.remove(index);
+                    self.digests.remove(index);
                 } else if let Some(life) = present {
                     self.removed.push(life.key.release);
                 }

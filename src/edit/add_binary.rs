@@ -23,7 +23,7 @@ pub struct AddedBinary {
     pub upload: Upload,
     /// The minor version of R it was built for.
     pub r_version: String,
-    /// The processor; `None` for any.
+    /// The architecture; `None` for any.
     pub arch: Option<Arch>,
     /// The outcome.
     pub outcome: AddStatus,
@@ -33,7 +33,7 @@ pub struct AddedBinary {
 /// The transaction is `None` when nothing changed.
 ///
 /// # Errors
-/// [`RepoError::Invalid`] for an unknown distribution, for another system or processor than it has, and for a
+/// [`RepoError::Invalid`] for an unknown distribution, for another system or architecture than it has, and for a
 /// version whose source package is not in the source; [`RepoError::Conflict`] when the binary exists already and
 /// `existing` is [`OnExisting::Fail`]. Then nothing is added.
 pub async fn add(
@@ -51,13 +51,13 @@ pub async fn add(
     let platforms = uploads.state.config.load().platforms.clone();
     let distribution = find::distribution(&platforms, distribution)?.clone();
     let mut binaries = Vec::with_capacity(ids.len());
-    for held in uploads.get(ids, now)? {
-        binaries.push(BinaryUpload::new(held, &distribution)?);
+    for upload in uploads.get(ids, now)? {
+        binaries.push(BinaryUpload::new(upload, &distribution)?);
     }
     let publish = Publish { source: Some(source.id), ..publish(TxKind::Add, now, actor) };
     let work = AddBinaryTransaction { source, source_tree: sources, existing, publish };
-    let given = binaries.clone();
-    let (tx, outcomes) = apply_edit(&uploads.state, move |c| work.write(c, &given)).await??;
+    let written = binaries.clone();
+    let (tx, outcomes) = apply_edit(&uploads.state, move |c| work.write(c, &written)).await??;
     uploads.remove(ids);
     let added = binaries.into_iter().zip(outcomes).map(|(binary, outcome)| AddedBinary {
         r_version: binary.r_version,
@@ -83,9 +83,9 @@ struct BinaryUpload {
 }
 
 impl BinaryUpload {
-    fn new(held: StagedUpload, distribution: &Distribution) -> Result<BinaryUpload, RepoError> {
-        let Upload { file, package, version, .. } = &held.upload;
-        let Some(BinaryTarget { r, system, arch }) = held.binary_target else {
+    fn new(upload: StagedUpload, distribution: &Distribution) -> Result<BinaryUpload, RepoError> {
+        let Upload { file, package, version, .. } = &upload.upload;
+        let Some(BinaryTarget { r, system, arch }) = upload.binary_target else {
             return Err(RepoError::Invalid(format!("'{file}' is a source package; add it with rspm add")));
         };
         let name = &distribution.name;
@@ -94,7 +94,7 @@ impl BinaryUpload {
             return Err(RepoError::Invalid(format!("'{file}' is built for {system}, and {name} is not")));
         }
         if let Some(arch) =
-            arch.filter(|arch| !distribution.architectures.iter().any(|known| known == arch.as_str()))
+            arch.filter(|arch| !distribution.architectures.iter().any(|name| name == arch.as_str()))
         {
             return Err(RepoError::Invalid(format!(
                 "'{file}' is built for {arch}, and {name} has {}; `Architecture = {arch}` in [Distribution \"{name}\"] \
@@ -104,8 +104,8 @@ impl BinaryUpload {
         }
         let platform = Platform { r, target, arch: arch.unwrap_or(Arch::X86_64) };
         let name = format!("{package}_{version}.{}", platform.extension());
-        let (label, platform) = (platform.label(), platform.to_stored(arch));
-        Ok(BinaryUpload { label, platform, name, r_version: r.to_string(), arch, staged: held })
+        let (label, platform) = (platform.label(), platform.database_form(arch));
+        Ok(BinaryUpload { label, platform, name, r_version: r.to_string(), arch, staged: upload })
     }
 }
 
@@ -168,7 +168,7 @@ impl AddBinaryTransaction {
     ) -> Result<EditResult<Vec<BinaryPlan>>, DbError> {
         let trees = db::tree::of_source(c, self.source.id)?;
         let mut planned: Vec<BinaryPlan> = Vec::with_capacity(binaries.len());
-        for (place, binary) in binaries.iter().enumerate() {
+        for (index, binary) in binaries.iter().enumerate() {
             let Upload { package: name, version, sha256, .. } = &binary.staged.upload;
             let Some((package, release)) = self.release(c, binary)? else {
                 return Ok(Err(RepoError::Invalid(format!(
@@ -178,19 +178,21 @@ impl AddBinaryTransaction {
                 ))));
             };
             let tree = trees.iter().find(|t| t.role == db::tree::Role::Binary && t.label == binary.label);
-            let known = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
+            let existing = match tree.and_then(|tree| Some((tree.id, tree.head?))) {
                 Some((tree, head)) => binary::of_release(c, tree, head, package, release)?,
                 None => Vec::new(),
             };
-            let there =
-                |known: &&binary::Binary| known.platform == binary.platform && known.removed_at.is_none();
-            let known = known.iter().rev().find(there);
-            let twin = (0..place)
+            let there = |existing: &&binary::Binary| {
+                existing.platform == binary.platform && existing.removed_at.is_none()
+            };
+            let existing = existing.iter().rev().find(there);
+            let duplicate = (0..index)
                 .rev()
                 .find(|i| planned[*i].release == release && binaries[*i].platform == binary.platform);
-            let there =
-                twin.map(|i| Some(binaries[i].staged.upload.sha256)).or(known.map(|known| known.sha256));
-            let outcome = match (there, self.existing) {
+            let there = duplicate
+                .map(|i| Some(binaries[i].staged.upload.sha256))
+                .or(existing.map(|existing| existing.sha256));
+            let result = match (there, self.existing) {
                 (None, _) => AddStatus::New,
                 (Some(_), OnExisting::Succeed) => AddStatus::Existing,
                 (Some(bytes), OnExisting::Replace) if bytes == Some(*sha256) => AddStatus::Existing,
@@ -203,7 +205,7 @@ impl AddBinaryTransaction {
                     ))));
                 }
             };
-            planned.push(BinaryPlan { package, release, outcome });
+            planned.push(BinaryPlan { package, release, outcome: result });
         }
         Ok(Ok(planned))
     }

@@ -1,5 +1,5 @@
-//! Makes an uploaded object durable in the background, after its client was answered. Uploads are held in memory and
-//! lost on a restart; only the row that names an object must not be written before the object is durable.
+//! Makes an uploaded object durable in the background, after its client was answered. Uploads are in memory and lost on a
+//! restart; only the row that refers to an object must not be written before the object is durable.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(super) struct PendingWriteGuard(PendingWrite);
 impl PendingWrite {
     /// Returns an object that is not durable yet, and the guard that completes it: by [`PendingWriteGuard::end`], or when dropped.
     pub(super) fn begin() -> (PendingWrite, PendingWriteGuard) {
-        let landing = PendingWrite::default();
-        (landing.clone(), PendingWriteGuard(landing))
+        let pending = PendingWrite::default();
+        (pending.clone(), PendingWriteGuard(pending))
     }
 
     /// Waits until the object is durable. Uploads that use this are small and on a disk: it takes about two fsyncs.
@@ -51,8 +51,8 @@ impl PendingWrite {
 
 impl PendingWriteGuard {
     /// Sets the result and wakes all waiters.
-    pub(super) fn complete(self, how: Result<(), StorageError>) {
-        *self.0.0.result.lock() = Some(how);
+    pub(super) fn complete(self, result: Result<(), StorageError>) {
+        *self.0.0.result.lock() = Some(result);
         self.0.0.completed.notify_all();
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         assert!(!waiting.is_finished());
         writer.complete(Ok(()));
         assert!(waiting.join().expect("no panic").is_ok());
-        assert!(pending.wait().is_ok(), "asked again");
+        assert!(pending.wait().is_ok(), "a second call");
     }
 
     #[test]
@@ -91,6 +91,6 @@ mod tests {
         }
         let (pending, writer) = PendingWrite::begin();
         drop(writer);
-        assert!(pending.wait().expect_err("given up").to_string().contains("shutting down"));
+        assert!(pending.wait().expect_err("the guard was dropped").to_string().contains("shutting down"));
     }
 }

@@ -54,16 +54,16 @@ pub(super) fn plan_changes(
     let mut versions: Vec<&str> =
         alive.iter().filter(|life| kept(life)).map(|life| life.version.as_str()).collect();
     versions.extend(incoming.iter().map(IncomingRelease::version));
-    // Of equal versions the last one wins: `max_by` returns it.
+    // Of equal versions `max_by` returns the last one.
     let listed = (0..versions.len()).max_by(|a, b| version::compare(versions[*a], versions[*b]));
     let was = alive.iter().find(|life| life.key.state == LifeState::Listed);
-    let now = listed.map(|place| versions[place].to_owned());
+    let now = listed.map(|index| versions[index].to_owned());
 
     let (mut changes, mut archived) = (Vec::new(), 0);
-    let mut place = 0;
+    let mut index = 0;
     let mut state = || {
-        place += 1;
-        if Some(place - 1) == listed { LifeState::Listed } else { LifeState::Archived }
+        index += 1;
+        if Some(index - 1) == listed { LifeState::Listed } else { LifeState::Archived }
     };
     for life in alive {
         if !kept(life) {
@@ -159,8 +159,8 @@ mod tests {
             match change {
                 Change::Close(key) => lives.retain(|life| life.0 != key.release || life.2 != key.state),
                 Change::Open { state, release, .. } => {
-                    let known = alive.iter().find(|l| l.key.release == *release);
-                    lives.push((*release, known.expect("a known release").version.clone(), *state));
+                    let life = alive.iter().find(|l| l.key.release == *release);
+                    lives.push((*release, life.expect("a known release").version.clone(), *state));
                 }
                 Change::Introduce { release, state, .. } => {
                     lives.push((ReleaseId(-1), release.version.clone(), *state));

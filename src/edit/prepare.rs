@@ -37,62 +37,57 @@ pub(super) struct PreparedPackage {
 
 impl PreparedPackage {
     /// Converts it to an upload; `landings` are its objects that are not durable yet.
-    pub(super) fn into_staged(self, landings: Vec<PendingWrite>, since: Timestamp) -> StagedUpload {
-        let PreparedPackage { upload, stanza, description, md5, binary_target: built, readme } = self;
+    pub(super) fn into_staged(
+        self,
+        pending_writes: Vec<PendingWrite>,
+        received_at: Timestamp,
+    ) -> StagedUpload {
+        let PreparedPackage { upload, stanza, description, md5, binary_target, readme } = self;
         let readme = readme.map(|(sha256, text)| (sha256, text.len() as u64));
-        StagedUpload {
-            upload,
-            stanza,
-            description,
-            md5,
-            binary_target: built,
-            readme,
-            pending_writes: landings,
-            received_at: since,
-        }
+        StagedUpload { upload, stanza, description, md5, binary_target, readme, pending_writes, received_at }
     }
 }
 
 /// Checks the package and writes the bytes to be stored to `out`, which is returned.
 pub(super) fn prepare(
     file: &str,
-    given: &UploadBody,
+    body: &UploadBody,
     out: Spool,
     options: Options,
     what: UploadKind,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
-    if what == UploadKind::Binary && is_zip(given)? {
-        return prepare_zip(file, given, out, options);
+    if what == UploadKind::Binary && is_zip(body)? {
+        return prepare_zip(file, body, out, options);
     }
     let refused = |error: ArchiveError| refuse_archive(file, what, error);
     // A name of another form is ignored; one of this form must match the content.
     let name = SourceFileName::parse(file).ok();
-    let checked = archive::read(given.open(options.buffer)?, name, options.limits).map_err(refused)?;
-    let build = match what {
+    let parsed = archive::read(body.open(options.buffer)?, name, options.limits).map_err(refused)?;
+    let info = match what {
         UploadKind::Source => {
-            checked.require_source().map_err(refused)?;
+            parsed.require_source().map_err(refused)?;
             None
         }
         UploadKind::Binary => {
-            let inspected = binary::read_info(given.open(options.buffer)?, &checked, options.limits);
+            let inspected = binary::read_info(body.open(options.buffer)?, &parsed, options.limits);
             Some(inspected.map_err(|error| invalid_package(file, &error))?)
         }
     };
-    let package_rds = match &build {
+    let package_rds = match &info {
         None => None,
-        Some(build) => Some(stamp_package_rds(file, build)?),
+        Some(info) => Some(stamp_package_rds(file, info)?),
     };
     let written_to = out.path().to_owned();
-    let (source, stored) = (given.open(options.buffer)?, HashingSpool::new(out));
+    let (source, stored) = (body.open(options.buffer)?, HashingSpool::new(out));
     let (rewritten, stored) =
-        rewrite::archive(source, &checked, REPOSITORY, package_rds.as_deref(), stored, options)
+        rewrite::archive(source, &parsed, REPOSITORY, package_rds.as_deref(), stored, options)
             .map_err(|error| rewrite_error(file, what, &written_to, error))?;
-    Ok(stored.finish(file, given, checked, build, rewritten))
+    Ok(stored.finish(file, body, parsed, info, rewritten))
 }
 
-fn is_zip(given: &UploadBody) -> Result<bool, RepoError> {
+fn is_zip(body: &UploadBody) -> Result<bool, RepoError> {
     let mut magic = Vec::new();
-    let read = given.open(0)?.take(2).read_to_end(&mut magic);
+    let read = body.open(0)?.take(2).read_to_end(&mut magic);
     // A read error is reported when the whole file is read.
     Ok(read.is_ok() && magic == b"PK")
 }
@@ -100,11 +95,11 @@ fn is_zip(given: &UploadBody) -> Result<bool, RepoError> {
 /// Like [`prepare`], for a zip file: a binary for Windows.
 fn prepare_zip(
     file: &str,
-    given: &UploadBody,
+    body: &UploadBody,
     out: Spool,
     options: Options,
 ) -> Result<(PreparedPackage, Spool), RepoError> {
-    let mut source = given.seek()?;
+    let mut source = body.seek()?;
     let name = PackageFile::parse(file);
     let package =
         binary::read_zip(&mut source, name, options.limits).map_err(|error| invalid_package(file, &error))?;
@@ -112,11 +107,11 @@ fn prepare_zip(
     let (written_to, mut stored) = (out.path().to_owned(), HashingSpool::new(out));
     let rewritten = package.copy(&mut source, REPOSITORY, &package_rds, &mut stored, options);
     let rewritten = rewritten.map_err(|error| rewrite_error(file, UploadKind::Binary, &written_to, error))?;
-    Ok(stored.finish(file, given, package.archive, Some(package.info), rewritten))
+    Ok(stored.finish(file, body, package.archive, Some(package.info), rewritten))
 }
 
-fn stamp_package_rds(file: &str, build: &BinaryInfo) -> Result<Vec<u8>, RepoError> {
-    package_rds::set_repository(&build.package_rds, REPOSITORY).map_err(|error| invalid_package(file, &error))
+fn stamp_package_rds(file: &str, info: &BinaryInfo) -> Result<Vec<u8>, RepoError> {
+    package_rds::set_repository(&info.package_rds, REPOSITORY).map_err(|error| invalid_package(file, &error))
 }
 
 fn rewrite_error(file: &str, what: UploadKind, written_to: &Path, error: RewriteError) -> RepoError {
@@ -165,25 +160,25 @@ impl HashingSpool {
     fn finish(
         self,
         file: &str,
-        given: &UploadBody,
-        checked: PackageArchive,
-        build: Option<BinaryInfo>,
+        body: &UploadBody,
+        parsed: PackageArchive,
+        info: Option<BinaryInfo>,
         rewritten: RewriteOutput,
     ) -> (PreparedPackage, Spool) {
         let (sha256, md5) = (Sha256(self.sha256.finalize().into()), Md5(self.md5.finalize().into()));
         let size = self.spool.written();
-        let mut stanza = index_stanza(&checked.description, md5, sha256, size, checked.needs_compilation);
-        if let (Some(build), Some(built)) = (&build, &checked.built) {
-            write_built_fields(&mut stanza, built, build.r);
+        let mut stanza = index_stanza(&parsed.description, md5, sha256, size, parsed.needs_compilation);
+        if let (Some(info), Some(binary_target)) = (&info, &parsed.built) {
+            write_built_fields(&mut stanza, binary_target, info.r);
         }
-        let built = build.map(|build| BinaryTarget { r: build.r, system: build.system, arch: build.arch });
-        let made = PreparedPackage {
+        let binary_target = info.map(|info| BinaryTarget { r: info.r, system: info.system, arch: info.arch });
+        let package = PreparedPackage {
             upload: Upload {
                 id: 0,
                 file: file.to_owned(),
-                package: checked.package().to_owned(),
-                version: checked.version().to_owned(),
-                original: given.sha256(),
+                package: parsed.package().to_owned(),
+                version: parsed.version().to_owned(),
+                original: body.sha256(),
                 sha256,
                 size,
             },
@@ -191,13 +186,13 @@ impl HashingSpool {
             description: rewritten.description,
             md5,
             // A binary has the README of its source package.
-            readme: checked
+            readme: parsed
                 .readme
-                .filter(|_| built.is_none())
+                .filter(|_| binary_target.is_none())
                 .map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), text.into())),
-            binary_target: built,
+            binary_target,
         };
-        (made, self.spool)
+        (package, self.spool)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::state::State;
 /// A removed binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedBinary {
-    /// Its processor; `None` for every processor.
+    /// Its architecture; `None` for every architecture.
     pub arch: Option<Arch>,
     /// Digest of its bytes.
     pub sha256: Option<Sha256>,
@@ -61,9 +61,9 @@ pub async fn remove(
 /// Parses a platform tag and resolves aliases of its distribution.
 fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoError> {
     let mut platform = Platform::parse(tag).ok_or_else(|| {
-        let shown: String = tag.chars().take(80).collect();
+        let excerpt: String = tag.chars().take(80).collect();
         RepoError::Invalid(format!(
-            "'{shown}' is not a platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
+            "'{excerpt}' is not a platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
              4.5-noble-arm64, 4.5-win, 4.5-macos-arm64"
         ))
     })?;
@@ -96,18 +96,18 @@ impl RemoveBinaryTransaction {
                 others.extend(binaries.iter().map(|binary| binary.platform.clone()));
                 continue;
             }
-            let (gone, kept): (Vec<Binary>, Vec<Binary>) =
+            let (removed, remaining): (Vec<Binary>, Vec<Binary>) =
                 binaries.into_iter().partition(|binary| runs_on(binary, self.platform.arch));
-            others.extend(kept.into_iter().map(|binary| binary.platform));
-            if gone.is_empty() {
+            others.extend(remaining.into_iter().map(|binary| binary.platform));
+            if removed.is_empty() {
                 continue;
             }
-            let files: Vec<FileId> = gone.iter().map(|binary| binary.file).collect();
+            let files: Vec<FileId> = removed.iter().map(|binary| binary.file).collect();
             let mut trees = ClaimedTrees::default();
             let pending = trees.claim(c, list.id)?;
             binary::remove(c, list.id, pending, (package, release), &files)?;
             trees.publish(c, &self.publish)?;
-            let removed = gone.iter().rev().map(|binary| RemovedBinary {
+            let removed = removed.iter().rev().map(|binary| RemovedBinary {
                 arch: binary.platform.rsplit_once('/').and_then(|(_, arch)| Arch::parse(arch)),
                 sha256: binary.sha256,
             });
@@ -127,8 +127,8 @@ impl RemoveBinaryTransaction {
     }
 
     fn no_version(&self) -> RepoError {
-        let shown = |text: &str| text.chars().take(128).collect::<String>();
-        let (package, version) = (shown(&self.package), shown(&self.version));
+        let excerpt = |text: &str| text.chars().take(128).collect::<String>();
+        let (package, version) = (excerpt(&self.package), excerpt(&self.version));
         RepoError::NotFound(format!("the source '{}' has no {package} {version}", self.source.1))
     }
 

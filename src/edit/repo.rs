@@ -85,8 +85,8 @@ fn check_kind(kind: RepoKind) -> Result<(), RepoError> {
 /// Checks and trims a description: one line that a listing can show.
 fn checked_description(text: &str) -> Result<String, RepoError> {
     if text.len() > 1000 || text.chars().any(char::is_control) {
-        let wanted = "a description is one line of at most 1000 bytes, without control characters";
-        return Err(RepoError::Invalid(wanted.to_owned()));
+        let rule = "a description is one line of at most 1000 bytes, without control characters";
+        return Err(RepoError::Invalid(rule.to_owned()));
     }
     Ok(text.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The ordered subscriptions of a repository; on a name conflict the earlier source wins.
+//! The ordered subscriptions of a repository; if several sources have a package, the first one serves it.
 
 use super::{Actor, EditResult, OnExisting, publish};
 use crate::catalog::{Catalog, Repository, Source};
@@ -49,8 +49,8 @@ pub async fn subscribe(
                 && source.id != SourceId::BIOCONDUCTOR
                 && entry.source == SourceId::BIOCONDUCTOR
         };
-        let place = list.iter().position(is_below).unwrap_or(list.len());
-        list.insert(place, new.clone());
+        let index = list.iter().position(is_below).unwrap_or(list.len());
+        list.insert(index, new.clone());
         Ok(Some(list))
     })
     .await
@@ -98,15 +98,15 @@ pub async fn reorder(state: &State, repo: &str, sources: &[String], actor: &Acto
         order.push(id);
     }
     change_list(state, repo.id, actor, move |list| {
-        let named = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
+        let names = |ids: &mut dyn Iterator<Item = &SourceId>| source_names(&catalog, ids);
         let mut have: Vec<SourceId> = Vec::with_capacity(list.len());
         for entry in list {
             if !have.contains(&entry.source) {
                 have.push(entry.source);
             }
         }
-        let missing = named(&mut have.iter().filter(|id| !order.contains(id)));
-        let extra = named(&mut order.iter().filter(|id| !have.contains(id)));
+        let missing = names(&mut have.iter().filter(|id| !order.contains(id)));
+        let extra = names(&mut order.iter().filter(|id| !have.contains(id)));
         match (missing.is_empty(), extra.is_empty()) {
             (true, true) if order == have => Ok(None),
             (true, true) => {

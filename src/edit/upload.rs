@@ -33,30 +33,30 @@ pub async fn receive(
     kind: UploadKind,
 ) -> Result<Upload, RepoError> {
     let file = file.rsplit(['/', '\\']).next().unwrap_or(file).to_owned();
-    let given = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
-    let since = (uploads.state.clock)();
+    let body = UploadBody::receive(&uploads.state, &file, body, kind.class()).await?;
+    let received_at = (uploads.state.clock)();
     uploads.state.storage.may_store(kind.class()).await?;
-    let (answer, taken) = oneshot::channel();
-    let checking = Arc::clone(uploads);
-    tokio::task::spawn_blocking(move || check(&checking, &file, &given, kind, since, answer));
-    let UnstoredPackage { package: made, out, reservation: _kept } =
-        match taken.await.map_err(|_| upload_body::shutting_down())?? {
+    let (answer, result) = oneshot::channel();
+    let uploads_of_task = Arc::clone(uploads);
+    tokio::task::spawn_blocking(move || check(&uploads_of_task, &file, &body, kind, received_at, answer));
+    let UnstoredPackage { package, out, reservation: _reservation } =
+        match result.await.map_err(|_| upload_body::shutting_down())?? {
             CheckedUpload::Staged(upload) => return Ok(upload),
-            CheckedUpload::Unstored(apart) => *apart,
+            CheckedUpload::Unstored(unstored) => *unstored,
         };
-    reserve_blobs(&uploads.state, kind.class(), &made).await?;
-    let key = Key::Package(kind.class(), made.upload.sha256);
+    reserve_blobs(&uploads.state, kind.class(), &package).await?;
+    let key = Key::Package(kind.class(), package.upload.sha256);
     let readme = async {
-        match &made.readme {
+        match &package.readme {
             Some((sha256, text)) => uploads.state.storage.put(&Key::Readme(*sha256), text.clone()).await,
             None => Ok(()),
         }
     };
     // Replaced even if it exists: an upload repairs a stored object that has its size but other bytes.
-    let (package, readme) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
-    package.and(readme)?;
+    let (package_stored, readme_stored) = tokio::join!(uploads.state.storage.replace(out, &key), readme);
+    package_stored.and(readme_stored)?;
     uploads.fetches.integrity.remove(&key);
-    Ok(uploads.insert(made.into_staged(Vec::new(), since)))
+    Ok(uploads.insert(package.into_staged(Vec::new(), received_at)))
 }
 
 /// Checks a package and writes the bytes to be stored. A small one on a disk is answered before it is durable and
@@ -64,66 +64,70 @@ pub async fn receive(
 fn check(
     uploads: &Arc<Uploads>,
     file: &str,
-    given: &UploadBody,
-    what: UploadKind,
-    since: Timestamp,
+    body: &UploadBody,
+    kind: UploadKind,
+    received_at: Timestamp,
     answer: oneshot::Sender<Result<CheckedUpload, RepoError>>,
 ) {
     // The client may have disconnected.
-    let apart = match prepare_package(uploads, file, given, what) {
-        Ok(apart) => apart,
+    let unstored = match prepare_package(uploads, file, body, kind) {
+        Ok(unstored) => unstored,
         Err(error) => return drop(answer.send(Err(error))),
     };
     let storage = uploads.state.storage.clone();
     let is_alone = uploads.state.config.load().database.provider == Provider::Sqlite;
-    let is_small = matches!(given, UploadBody::Small(_));
-    if !is_alone || !is_small || what == UploadKind::Binary || !storage.is_on_disk(what.class()) {
-        return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(apart)))));
+    let is_small = matches!(body, UploadBody::Small(_));
+    if !is_alone || !is_small || kind == UploadKind::Binary || !storage.is_on_disk(kind.class()) {
+        return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored)))));
     }
-    let UnstoredPackage { package: made, out, reservation: kept } = apart;
-    let (landing, package) = PendingWrite::begin();
-    let mut landings = vec![landing];
-    if let Some((sha256, text)) = made.readme.clone() {
-        let (landing, readme) = PendingWrite::begin();
-        landings.push(landing);
+    let UnstoredPackage { package, out, reservation } = unstored;
+    let (pending, write) = PendingWrite::begin();
+    let mut pending_writes = vec![pending];
+    if let Some((sha256, text)) = package.readme.clone() {
+        let (pending, readme) = PendingWrite::begin();
+        pending_writes.push(pending);
         let storage = storage.clone();
         tokio::task::spawn_blocking(move || {
             let key = Key::Readme(sha256);
-            readme.complete(logged(&key, storage.put_blocking(&key, &text)));
+            readme.complete(log_error(&key, storage.put_blocking(&key, &text)));
         });
     }
-    let key = Key::Package(what.class(), made.upload.sha256);
-    let upload = uploads.insert(made.into_staged(landings, since));
-    // From now on the upload itself holds the digests.
-    drop(kept);
+    let key = Key::Package(kind.class(), package.upload.sha256);
+    let upload = uploads.insert(package.into_staged(pending_writes, received_at));
+    // From now on the upload itself reserves the digests.
+    drop(reservation);
     drop(answer.send(Ok(CheckedUpload::Staged(upload))));
-    let stored = logged(&key, storage.replace_blocking(out, &key));
+    let stored = log_error(&key, storage.replace_blocking(out, &key));
     uploads.fetches.integrity.remove(&key);
-    package.complete(stored);
+    write.complete(stored);
 }
 
 fn prepare_package(
     uploads: &Arc<Uploads>,
     file: &str,
-    given: &UploadBody,
-    what: UploadKind,
+    body: &UploadBody,
+    kind: UploadKind,
 ) -> Result<UnstoredPackage, RepoError> {
     let config = uploads.state.config.load();
-    let out = uploads.state.storage.spool_blocking(what.class())?;
-    let (made, out) = prepare(file, given, out, options(&config.server), what)?;
-    let readme = made.readme.as_ref().map(|readme| readme.0);
-    let kept = uploads.reserve([Some(made.upload.sha256), readme].into_iter().flatten().collect());
-    Ok(UnstoredPackage { package: made, out, reservation: kept })
+    let out = uploads.state.storage.spool_blocking(kind.class())?;
+    let (package, out) = prepare(file, body, out, options(&config.server), kind)?;
+    let readme = package.readme.as_ref().map(|readme| readme.0);
+    let reservation = uploads.reserve([Some(package.upload.sha256), readme].into_iter().flatten().collect());
+    Ok(UnstoredPackage { package, out, reservation })
 }
 
-/// Reserves the blobs of an upload in the database: the clean-up of other servers does not know uploads in memory.
-async fn reserve_blobs(state: &State, class: StorageClass, made: &PreparedPackage) -> Result<(), RepoError> {
+/// Reserves the blobs of an upload in the database: the sweep of other servers does not know uploads in memory.
+async fn reserve_blobs(
+    state: &State,
+    class: StorageClass,
+    package: &PreparedPackage,
+) -> Result<(), RepoError> {
     match state.config.load().database.provider {
         Provider::Sqlite => return Ok(()),
         Provider::Postgres => {}
     }
-    let archive = (Key::Package(class, made.upload.sha256), made.upload.size);
-    let readme = made.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
+    let archive = (Key::Package(class, package.upload.sha256), package.upload.size);
+    let readme = package.readme.as_ref().map(|(sha256, text)| (Key::Readme(*sha256), text.len() as u64));
     let created_at = (state.clock)();
     let blobs: Vec<Blob> = std::iter::once(archive)
         .chain(readme)
@@ -151,12 +155,12 @@ enum CheckedUpload {
 struct UnstoredPackage {
     package: PreparedPackage,
     out: Spool,
-    /// Protects its objects from the clean-up.
+    /// Protects its objects from the sweep.
     reservation: DigestReservation,
 }
 
 /// Logs a failure after the client was answered: the client may never add the upload.
-fn logged(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageError> {
+fn log_error(key: &Key, stored: Result<(), StorageError>) -> Result<(), StorageError> {
     if let Err(error) = &stored {
         tracing::error!(object = %key, %error, "an uploaded package was not stored");
     }

@@ -1,4 +1,4 @@
-//! Uploads that are not added yet: held in memory for one hour.
+//! Uploads that are not added yet: in memory for one hour.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub(super) struct StagedUpload {
     /// The platform of a binary; `None` for a source package.
     pub binary_target: Option<BinaryTarget>,
     pub readme: Option<(Sha256, u64)>,
-    /// Objects that may not be durable yet; to be awaited before a row names them.
+    /// Objects that may not be durable yet; to be awaited before a row refers to them.
     pub pending_writes: Vec<PendingWrite>,
     pub received_at: Timestamp,
 }
@@ -74,7 +74,7 @@ impl StagedUpload {
     }
 }
 
-/// Uploads that are not added yet. They are held in memory: after a restart the file must be uploaded again.
+/// Uploads that are not added yet. They are in memory only: after a restart the file must be uploaded again.
 pub struct Uploads {
     pub(super) state: Arc<State>,
     pub(super) fetches: Arc<Fetches>,
@@ -121,12 +121,12 @@ impl Uploads {
     /// Returns the uploads with these numbers, in this order.
     pub(super) fn get(&self, ids: &[u64], now: Timestamp) -> Result<Vec<StagedUpload>, RepoError> {
         let registry = self.registry.lock();
-        let held = |id: &u64| {
+        let find = |id: &u64| {
             let found =
-                registry.by_id.get(id).filter(|held| held.received_at.0 > now.0.saturating_sub(LIFETIME));
+                registry.by_id.get(id).filter(|upload| upload.received_at.0 > now.0.saturating_sub(LIFETIME));
             found.cloned().ok_or(RepoError::NoUpload(*id))
         };
-        ids.iter().map(held).collect()
+        ids.iter().map(find).collect()
     }
 
     /// Removes uploads that were added.
@@ -141,8 +141,8 @@ impl Uploads {
     #[must_use]
     pub fn needs(&self, sha256: &Sha256) -> bool {
         let registry = self.registry.lock();
-        let of = |held: &StagedUpload| {
-            held.upload.sha256 == *sha256 || held.readme.is_some_and(|(readme, _)| readme == *sha256)
+        let of = |upload: &StagedUpload| {
+            upload.upload.sha256 == *sha256 || upload.readme.is_some_and(|(readme, _)| readme == *sha256)
         };
         registry.reserved.contains(sha256) || registry.by_id.values().any(of)
     }
@@ -153,7 +153,7 @@ impl Uploads {
     }
 }
 
-/// Protects objects from the clean-up until it is dropped.
+/// Protects objects from the sweep until it is dropped.
 pub(super) struct DigestReservation {
     uploads: Arc<Uploads>,
     digests: Vec<Sha256>,
@@ -163,8 +163,8 @@ impl Drop for DigestReservation {
     fn drop(&mut self) {
         let mut registry = self.uploads.registry.lock();
         for digest in &self.digests {
-            if let Some(place) = registry.reserved.iter().position(|other| other == digest) {
-                registry.reserved.swap_remove(place);
+            if let Some(index) = registry.reserved.iter().position(|other| other == digest) {
+                registry.reserved.swap_remove(index);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The upstream addresses at which a file may be, the likeliest first.
+//! The upstream addresses at which a file may be, the most likely first.
 
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::db::life::ReleaseFile;
@@ -29,12 +29,12 @@ pub fn of_source(mirror: &Mirror, found: &ReleaseFile, package: &str) -> Vec<Mir
 
 /// Adds the object of a bundle for a file of known digest: as the only candidate of a bundle, as the last one where the
 /// mirror may be a bundle.
-pub fn with_object(mut places: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
+pub fn with_object(mut candidates: Vec<MirrorPath>, object: Option<MirrorPath>) -> Vec<MirrorPath> {
     match object {
         Some(object) if object.mirror.is_bundle() => vec![object],
         object => {
-            places.extend(object);
-            places
+            candidates.extend(object);
+            candidates
         }
     }
 }
@@ -53,27 +53,27 @@ pub fn of_binary(
         let (folder, file) = locator.rsplit_once('/').unwrap_or((locator, ""));
         return Ok(vec![MirrorPath { mirror: upstream.mirror(folder)?, path: file.to_owned() }]);
     }
-    let mut places = Vec::new();
+    let mut candidates = Vec::new();
     for url in urls.iter().filter(|url| may_have(&url.style, locator)) {
         let mut mirror = upstream.mirror(&url.base)?;
         if matches!(url.style, BinaryStyle::Negotiated { .. }) {
             mirror = mirror.as_r_on_linux(platform.r, platform.arch)?;
         }
-        places.push(MirrorPath { mirror, path: locator.to_owned() });
+        candidates.push(MirrorPath { mirror, path: locator.to_owned() });
     }
-    if places.is_empty() {
+    if candidates.is_empty() {
         return Err(UpstreamError::Refused {
             url: locator.to_owned(),
             reason: "no address of CRAN.BinaryURL contains this path any more".to_owned(),
         });
     }
-    Ok(places)
+    Ok(candidates)
 }
 
 fn may_have(style: &BinaryStyle, locator: &str) -> bool {
     let linux = locator.strip_prefix("bin/linux/");
     let negotiated = locator.strip_prefix("__linux__/");
-    let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
+    let is = |value: &Option<String>, text: &str| value.as_ref().is_none_or(|value| value == text);
     match style {
         BinaryStyle::Mirror => linux.is_none() && negotiated.is_none(),
         BinaryStyle::Linux { distribution, arch, r } => linux.is_some_and(|rest| {
@@ -107,8 +107,9 @@ mod tests {
         let upstream = Upstream::new(&config.proxy).expect("no proxy");
         let platform = Platform::parse("4.5-noble").expect("a tag");
         let of = |locator: &str| {
-            let places = of_binary(&config.cran.binaries, &upstream, &platform, locator).expect("somewhere");
-            places.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
+            let candidates =
+                of_binary(&config.cran.binaries, &upstream, &platform, locator).expect("candidates");
+            candidates.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
         };
         let zip = "bin/windows/contrib/4.5/a_1.0.zip";
         assert_eq!(of(zip), [format!("file:///m/{zip}")]);
@@ -119,7 +120,7 @@ mod tests {
         let locator = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
         assert_eq!(of(locator), [format!("http://p/{locator}")]);
         assert_eq!(of("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
-        let none = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("nowhere");
+        let none = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("an error");
         assert!(none.contains("CRAN.BinaryURL"), "{none}");
     }
 }

@@ -36,8 +36,8 @@ impl FileUpdater {
     }
 
     /// Records that a file's blob is in storage. Returns once the row is written, or the error is logged.
-    pub(super) async fn record_stored(&self, learnt: FetchedFacts, blob: Blob) {
-        self.record(learnt, Some(blob)).await;
+    pub(super) async fn record_stored(&self, facts: FetchedFacts, blob: Blob) {
+        self.record(facts, Some(blob)).await;
     }
 
     /// Records the state of a file.
@@ -45,9 +45,9 @@ impl FileUpdater {
         self.record(FetchedFacts { file, sha256: None, size: None, state, built: None }, None).await;
     }
 
-    async fn record(&self, learnt: FetchedFacts, blob: Option<Blob>) {
+    async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
         let (written, done) = oneshot::channel();
-        if self.updates.send(FileUpdate { file: learnt, blob, done: written }).await.is_ok() {
+        if self.updates.send(FileUpdate { file: facts, blob, done: written }).await.is_ok() {
             // The task drops the sender only after it has written or logged.
             let _ = done.await;
         }
@@ -56,31 +56,31 @@ impl FileUpdater {
 
 async fn write(db: Db, mut inbox: mpsc::Receiver<FileUpdate>) {
     while let Some(first) = inbox.recv().await {
-        let closes = Instant::now() + GROUP_WINDOW;
+        let deadline = Instant::now() + GROUP_WINDOW;
         let mut group = vec![first];
         while group.len() < MAX_GROUP {
-            match timeout_at(closes, inbox.recv()).await {
-                Ok(Some(note)) => group.push(note),
+            match timeout_at(deadline, inbox.recv()).await {
+                Ok(Some(update)) => group.push(update),
                 Ok(None) | Err(_) => break,
             }
         }
-        let (learnt, rest): (Vec<FetchedFacts>, Vec<_>) =
-            group.into_iter().map(|n| (n.file, (n.blob, n.done))).unzip();
-        let (blobs, written): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
+        let (facts, rest): (Vec<FetchedFacts>, Vec<_>) =
+            group.into_iter().map(|update| (update.file, (update.blob, update.done))).unzip();
+        let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
         let result: Result<(), DbError> = db
             .write(move |c| {
                 for blob in blobs.iter().flatten() {
                     blob::insert(c, blob)?;
                 }
-                file::update(c, &learnt)
+                file::update(c, &facts)
             })
             .await;
         if let Err(error) = result {
-            tracing::error!(%error, files = written.len(), "could not record fetched files; they will be fetched again");
+            tracing::error!(%error, files = notifiers.len(), "could not record fetched files; they will be fetched again");
         }
-        for note in written {
+        for update in notifiers {
             // The caller may have been cancelled.
-            let _ = note.send(());
+            let _ = update.send(());
         }
     }
 }

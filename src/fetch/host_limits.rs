@@ -1,4 +1,4 @@
-//! Limits per upstream host: concurrent requests, and a circuit breaker for a host that is down.
+//! Limits per upstream host: concurrent requests, and a circuit breaker for a host that does not answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const REQUESTS: usize = 16;
 /// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
 /// counts once however often it is tried: the file itself may be the cause.
 const FAILURES: usize = 5;
-/// How long the breaker stays open.
+/// How long the breaker is open.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
 /// The state of each host; clones share it.
@@ -55,14 +55,14 @@ impl HostLimits {
     /// Returns the error of an open breaker of `host`.
     pub(super) fn breaker_error(&self, host: &str) -> Option<UpstreamError> {
         let until = self.table.lock().get(host)?.open_until?;
-        until.checked_duration_since(Instant::now()).map(|left| breaker_open(host, left))
+        until.checked_duration_since(Instant::now()).map(|remaining| breaker_open(host, remaining))
     }
 
     fn slots(&self, host: &str) -> Result<Arc<Semaphore>, UpstreamError> {
         let mut table = self.table.lock();
         let entry = table.entry(host.to_owned()).or_insert_with(Host::new);
         match entry.open_until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            Some(left) => Err(breaker_open(host, left)),
+            Some(remaining) => Err(breaker_open(host, remaining)),
             None => Ok(entry.slots.clone()),
         }
     }
@@ -125,11 +125,11 @@ impl HostLimits {
     }
 }
 
-fn breaker_open(host: &str, left: Duration) -> UpstreamError {
+fn breaker_open(host: &str, remaining: Duration) -> UpstreamError {
     UpstreamError::Unavailable {
         url: host.to_owned(),
         reason: "the mirror failed several times in a row; requests to it are paused".to_owned(),
-        retry_after: Some(left.as_secs().max(1)),
+        retry_after: Some(remaining.as_secs().max(1)),
     }
 }
 
@@ -190,35 +190,35 @@ mod tests {
     async fn waiting_counts_as_silence_for_a_silent_host_and_not_for_a_busy_one() {
         const SILENCE: Duration = Duration::from_millis(100);
         let hosts = HostLimits::default();
-        let mut taken = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..REQUESTS {
-            taken.push(hosts.admit("h").await.expect("there is room"));
+            permits.push(hosts.admit("h").await.expect("below the limit"));
         }
         let now = tokio::time::Instant::now;
         assert!(hosts.admit_within("h", &Mutex::new(now()), SILENCE).await.is_none());
         // Other requests receive data all the time, and then one of them ends.
-        let (heard, waits) = (hosts.last_data("h"), hosts.clone());
+        let (last_data, waiting_hosts) = (hosts.last_data("h"), hosts.clone());
         let waiting = tokio::spawn(async move {
             let since = Mutex::new(now());
-            let admitted = waits.admit_within("h", &since, SILENCE).await;
+            let admitted = waiting_hosts.admit_within("h", &since, SILENCE).await;
             (admitted.is_some_and(|admitted| admitted.is_ok()), since.into_inner().elapsed())
         });
         for _ in 0..30 {
-            *heard.lock() = Some(now());
+            *last_data.lock() = Some(now());
             tokio::time::sleep(SILENCE / 10).await;
         }
         assert!(!waiting.is_finished());
-        drop(taken);
+        drop(permits);
         let (admitted, silent) = waiting.await.expect("no panic");
         assert!(admitted && silent < SILENCE, "{silent:?}");
     }
 
     #[tokio::test]
-    async fn requests_that_waited_for_a_host_that_went_down_meanwhile_are_not_sent() {
+    async fn requests_that_wait_while_the_breaker_opens_are_not_sent() {
         let hosts = HostLimits::default();
         let mut first = Vec::new();
         for _ in 0..REQUESTS {
-            first.push(hosts.admit("h").await.expect("there is room"));
+            first.push(hosts.admit("h").await.expect("below the limit"));
         }
         let waiting = tokio::spawn({
             let hosts = hosts.clone();

@@ -1,8 +1,8 @@
 //! Integrity check of stored packages: the size at each open, the digest at the first open in a process and whenever the
 //! size differs.
 //!
-//! A damaged object is set aside and never served. A mirrored file is fetched again; instead of a damaged binary the
-//! source package is served. The digest check reads the file once.
+//! A damaged object is moved to the damaged area and never served. A mirrored file is fetched again; instead of a
+//! damaged binary the source package is served. The digest check reads the file once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use sha2::Digest;
 use crate::model::digest::Sha256;
 use crate::storage::{Content, Key, Storage, StorageError};
 
-/// Results of digest checks that are remembered, about 100 bytes each: more than the files of a full CRAN that are
+/// Maximum number of cached results of digest checks, about 100 bytes each: more than the files of a full CRAN that are
 /// requested.
 const CACHED: usize = 200_000;
 
@@ -42,7 +42,7 @@ pub struct DamagedObject {
 /// The error of an integrity check.
 #[derive(Debug, thiserror::Error)]
 pub enum IntegrityError {
-    /// The object has another digest than its name, or was set aside because of that.
+    /// The object has another digest than its name, or was moved to the damaged area because of that.
     #[error("{0}")]
     Damaged(String),
     /// The object could not be read.
@@ -67,25 +67,26 @@ impl IntegrityChecks {
     /// # Errors
     /// [`IntegrityError::Damaged`], or the storage.
     pub async fn check(&self, key: &Key) -> Result<(), IntegrityError> {
-        let proof = match self.results.get(key) {
+        let check = match self.results.get(key) {
             Some(IntegrityCheck::Damaged(damage)) if damage.checked_at.elapsed() > RECHECK_AFTER => {
                 self.results.remove(key);
                 None
             }
             known => known,
         };
-        let proof = match proof {
-            Some(proof) => proof,
+        let check = match check {
+            Some(check) => check,
             // Concurrent callers wait for the same read.
             None => match self.results.get_or_insert_async(key, self.verify(key)).await {
                 Err(StorageError::NotFound(_)) if self.storage.is_damaged(key) => {
-                    let why = format!("the object {} is damaged and was set aside", key.path());
+                    let why =
+                        format!("the object {} is damaged and was moved to the damaged area", key.path());
                     return Err(IntegrityError::Damaged(why));
                 }
                 read => read?,
             },
         };
-        match proof {
+        match check {
             IntegrityCheck::Sound => Ok(()),
             IntegrityCheck::Damaged(damage) => {
                 let why = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
@@ -99,8 +100,8 @@ impl IntegrityChecks {
         matches!(self.results.get(key), Some(IntegrityCheck::Damaged(_)))
     }
 
-    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing, or damaged and
-    /// set aside.
+    /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
+    /// damaged; a damaged object is moved to the damaged area.
     pub async fn read_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
         match self.storage.whole(key).await {
             Ok(bytes) => {
@@ -108,7 +109,7 @@ impl IntegrityChecks {
                 if sha256 == *key.digest() {
                     return Ok(Some(bytes));
                 }
-                self.set_aside_damaged(key, sha256).await?;
+                self.move_damaged(key, sha256).await?;
                 Ok(None)
             }
             Err(StorageError::NotFound(_)) => Ok(None),
@@ -116,7 +117,7 @@ impl IntegrityChecks {
         }
     }
 
-    /// Checks the digest of an object, and sets the object aside if it differs.
+    /// Checks the digest of an object, and moves the object to the damaged area if it differs.
     pub async fn verify(&self, key: &Key) -> Result<IntegrityCheck, StorageError> {
         let mut hasher = sha2::Sha256::new();
         match self.storage.get(key, None).await?.content {
@@ -131,14 +132,14 @@ impl IntegrityChecks {
         if sha256 == *key.digest() {
             return Ok(IntegrityCheck::Sound);
         }
-        self.set_aside_damaged(key, sha256).await?;
+        self.move_damaged(key, sha256).await?;
         Ok(IntegrityCheck::Damaged(Arc::new(DamagedObject { sha256, checked_at: Instant::now() })))
     }
 
-    /// Sets a damaged object aside. Objects of another database are left in place; they are not served either.
-    async fn set_aside_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
-        let aside = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
-        tracing::error!(object = %key, %sha256, aside, "a stored object is damaged: its bytes have another digest");
+    /// Moves a damaged object to the damaged area. Objects of another database are not moved, and not served either.
+    async fn move_damaged(&self, key: &Key, sha256: Sha256) -> Result<(), StorageError> {
+        let is_moved = self.storage.is_own(key.class()) && self.storage.move_to_damaged(key).await?;
+        tracing::error!(object = %key, %sha256, aside = is_moved, "a stored object is damaged: its bytes have another digest");
         Ok(())
     }
 

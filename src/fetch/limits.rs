@@ -9,7 +9,7 @@ pub struct FetchLimits {
     pub without_clients: Duration,
     /// Files of at most this many bytes are always fetched completely.
     pub always_finished: u64,
-    /// How long an unfinished spool is kept for a client to return.
+    /// How long an unfinished fetch waits for a new client.
     pub resume_window: Duration,
     /// How long a file that upstream lacks, or has with other bytes, is not requested again.
     pub failure_ttl: Duration,
@@ -21,7 +21,7 @@ pub struct FetchLimits {
     pub max_unsized: u64,
     /// Failures in a row, without a byte received in between, that end a fetch.
     pub max_tries: u32,
-    /// Total bytes of all fetches that may be kept in memory while they cannot be stored; beyond that, fetches fail.
+    /// Total bytes of all fetches that may be in memory while they cannot be stored; beyond that, fetches fail.
     pub memory: u64,
 }
 

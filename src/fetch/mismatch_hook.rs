@@ -23,23 +23,23 @@ pub(super) struct MismatchHook {
 
 impl MismatchHook {
     /// Sets the callback; only the first call has an effect.
-    pub(super) fn set(&self, act: Callback) {
-        // A second call would be a bug in the daemon's start; the first callback stays.
-        let _ = self.callback.set(act);
+    pub(super) fn set(&self, callback: Callback) {
+        // A second call would be a bug in the daemon's start; the first callback is not replaced.
+        let _ = self.callback.set(callback);
     }
 
     /// Reports that the mirror of `tree` is newer, or older, than our index.
     pub(super) fn call(&self, tree: PointTree) {
-        let due = {
+        let is_due = {
             let mut last = self.last.lock();
-            let due = last.get(&tree.tree).is_none_or(|at| at.elapsed() >= MIN_INTERVAL);
-            if due {
+            let is_due = last.get(&tree.tree).is_none_or(|at| at.elapsed() >= MIN_INTERVAL);
+            if is_due {
                 last.insert(tree.tree, Instant::now());
             }
-            due
+            is_due
         };
-        if let Some(act) = self.callback.get().filter(|_| due) {
-            act(tree);
+        if let Some(callback) = self.callback.get().filter(|_| is_due) {
+            callback(tree);
         }
     }
 }
@@ -59,14 +59,14 @@ mod tests {
     #[test]
     fn repeated_mismatches_of_a_tree_cause_one_call() {
         let calls = Arc::new(AtomicUsize::new(0));
-        let (stale, count) = (MismatchHook::default(), calls.clone());
-        stale.set(Box::new(move |_| {
+        let (hook, count) = (MismatchHook::default(), calls.clone());
+        hook.set(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         }));
         for _ in 0..10 {
-            stale.call(tree(1));
+            hook.call(tree(1));
         }
-        stale.call(tree(9));
+        hook.call(tree(9));
         assert_eq!(calls.load(Ordering::SeqCst), 2);
     }
 }

@@ -36,8 +36,8 @@ pub use reader::{is_near, read};
 pub use registry::{FetchRequest, Fetches};
 pub use verify::PackageForm;
 
-/// Bytes at the end of a file that are held back until it is verified.
-const HELD_BACK: u64 = 64 << 10;
+/// Bytes at the end of a file that are released once it is verified.
+const UNRELEASED_END: u64 = 64 << 10;
 /// The largest accepted file whose size only the mirror's answer declares, in bytes.
 const LARGEST: u64 = 4 << 30;
 
@@ -47,12 +47,12 @@ pub struct Fetch {
     pub progress: watch::Receiver<Progress>,
     /// The spool, for positioned reads; set before the first byte is released.
     spool: Mutex<Option<Arc<File>>>,
-    /// Bytes after the end of the spool, kept in memory because they cannot be stored.
+    /// Bytes after the end of the spool, in memory because they cannot be stored.
     overflow: overflow::Overflow,
     memory: overflow::OverflowMemory,
     /// The number of waiting clients.
     subscribers: AtomicUsize,
-    /// Notified when a client subscribes or leaves.
+    /// Notified when a client subscribes or disconnects.
     subscribers_changed: Notify,
 }
 
@@ -71,7 +71,7 @@ pub enum FetchError {
     /// The spool or the storage failed.
     #[error("{0}")]
     Storage(String),
-    /// No client was waiting any more.
+    /// No client is waiting any more.
     #[error("the fetch was cancelled: no client is waiting for the file")]
     Cancelled,
 }
@@ -97,7 +97,7 @@ impl Drop for Subscriber {
     }
 }
 
-/// Where the verified file went.
+/// The destination of the verified file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Into storage.

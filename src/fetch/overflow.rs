@@ -1,5 +1,5 @@
-//! Bytes of a fetch that cannot be stored, because the disk is full or the storage class refuses: kept in memory for
-//! the waiting clients, within one budget for all fetches.
+//! Bytes of a fetch that cannot be stored, because the disk is full or the storage class refuses: in memory for the
+//! waiting clients, within one budget for all fetches.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ impl OverflowMemory {
     }
 
     /// Logs, after a full disk, that a file was stored again.
-    pub(super) fn log_disk_room(&self) {
+    pub(super) fn log_disk_space(&self) {
         if self.is_full_logged.load(Ordering::Relaxed) && self.is_full_logged.swap(false, Ordering::SeqCst) {
-            tracing::info!("the disk has room again: fetched packages are stored");
+            tracing::info!("the disk has space again: fetched packages are stored");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The progress of a fetch, as its readers see it.
+//! The progress of a fetch, for its readers.
 
 use super::verify::{ExpectedFile, PackageForm};
-use super::{Delivery, FetchError, HELD_BACK};
+use super::{Delivery, FetchError, UNRELEASED_END};
 
 /// The progress of a fetch.
 #[derive(Clone, Debug, Default)]
@@ -31,24 +31,24 @@ pub enum FetchOutcome {
 
 impl Progress {
     /// The progress before the first byte.
-    pub(super) fn begin(promise: &ExpectedFile) -> Progress {
+    pub(super) fn begin(expected: &ExpectedFile) -> Progress {
         // The source package can be served instead of a binary, unless a byte of the binary was sent.
-        let hold_until_verified = matches!(promise.form, PackageForm::Binary(_));
+        let hold_until_verified = matches!(expected.form, PackageForm::Binary(_));
         Progress { hold_until_verified, ..Progress::default() }
     }
 
     /// True when a client can be answered: bytes are released, or the fetch has ended. Small files are answered only
     /// once verified, so that a wrong one is an error and not a broken connection.
     pub fn can_answer(&self) -> bool {
-        self.released() > 0 || self.outcome.is_some()
+        self.released_bytes() > 0 || self.outcome.is_some()
     }
 
     /// The number of bytes that may be sent to clients.
-    pub(super) fn released(&self) -> u64 {
+    pub(super) fn released_bytes(&self) -> u64 {
         match (self.verified, self.hold_until_verified) {
             (true, _) => self.written,
             (false, true) => 0,
-            (false, false) => self.written.saturating_sub(HELD_BACK),
+            (false, false) => self.written.saturating_sub(UNRELEASED_END),
         }
     }
 
@@ -66,15 +66,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_withheld_until_it_is_verified() {
+    fn the_end_is_not_released_until_it_is_verified() {
         let mut progress = Progress { written: 100 << 10, ..Progress::default() };
-        assert_eq!(progress.released(), 36 << 10);
+        assert_eq!(progress.released_bytes(), 36 << 10);
         progress.verified = true;
-        assert_eq!(progress.released(), 100 << 10);
-        assert_eq!(Progress { written: 10, ..Progress::default() }.released(), 0);
+        assert_eq!(progress.released_bytes(), 100 << 10);
+        assert_eq!(Progress { written: 10, ..Progress::default() }.released_bytes(), 0);
         let mut whole = Progress { written: 100 << 20, hold_until_verified: true, ..Progress::default() };
-        assert_eq!(whole.released(), 0);
+        assert_eq!(whole.released_bytes(), 0);
         whole.verified = true;
-        assert_eq!(whole.released(), 100 << 20);
+        assert_eq!(whole.released_bytes(), 100 << 20);
     }
 }

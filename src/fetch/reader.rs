@@ -19,16 +19,16 @@ pub fn is_near(fetch: &Fetch, start: u64) -> bool {
 
 /// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not
 /// take the received bytes for the whole file.
-pub fn read(passenger: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
-    unfold(Some((passenger, range)), |state| async move {
-        let (passenger, range) = state?;
+pub fn read(subscriber: Subscriber, range: Range<u64>) -> BoxStream<'static, Result<Bytes, FetchError>> {
+    unfold(Some((subscriber, range)), |state| async move {
+        let (subscriber, range) = state?;
         if range.start >= range.end {
             return None;
         }
-        match piece(&passenger.fetch, &range).await {
+        match piece(&subscriber.fetch, &range).await {
             Ok(Some(bytes)) => {
                 let next = range.start + bytes.len() as u64..range.end;
-                Some((Ok(bytes), Some((passenger, next))))
+                Some((Ok(bytes), Some((subscriber, next))))
             }
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
@@ -41,28 +41,28 @@ pub fn read(passenger: Subscriber, range: Range<u64>) -> BoxStream<'static, Resu
 async fn piece(fetch: &Arc<Fetch>, range: &Range<u64>) -> Result<Option<Bytes>, FetchError> {
     let mut progress = fetch.progress.clone();
     let current = progress
-        .wait_for(|p| p.released() > range.start || p.outcome.is_some())
+        .wait_for(|p| p.released_bytes() > range.start || p.outcome.is_some())
         .await
         .map_err(|_| FetchError::Storage("the server is shutting down".to_owned()))?
         .clone();
-    if current.released() <= range.start {
+    if current.released_bytes() <= range.start {
         return match current.failure() {
             Some(error) => Err(error.clone()),
             None if range.end == u64::MAX => Ok(None),
             None => Err(FetchError::Mismatch("upstream's file is shorter than declared".to_owned())),
         };
     }
-    let end = current.released().min(range.end).min(range.start + storage::chunk_size() as u64);
+    let end = current.released_bytes().min(range.end).min(range.start + storage::chunk_size() as u64);
     if range.start >= current.spooled {
         return Ok(Some(fetch.overflow.piece(range.start - current.spooled, end - range.start)));
     }
     let (start, end) = (range.start, end.min(current.spooled));
-    let gone = || FetchError::Storage("the spool of a fetch is missing".to_owned());
-    let file = fetch.spool.lock().clone().ok_or_else(gone)?;
+    let missing = || FetchError::Storage("the spool of a fetch is missing".to_owned());
+    let file = fetch.spool.lock().clone().ok_or_else(missing)?;
     let request = ReadRequest::new(start..end);
     tokio::task::spawn_blocking(move || request.read(&file))
         .await
-        .map_err(|_| gone())?
+        .map_err(|_| missing())?
         .map(Some)
         .map_err(|e| FetchError::Storage(format!("could not read a spool: {e}")))
 }

@@ -1,4 +1,4 @@
-//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is remembered for a
+//! Registry of fetches: the first request for a file starts one, later ones join it; a failure is cached for one
 //! minute.
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ const PURGE_EVERY: usize = 256;
 pub struct FetchRequest {
     /// The row of the file.
     pub(super) file: FileId,
-    /// Upstream candidates, the likeliest first.
+    /// Upstream candidates, the most likely first.
     pub(super) candidates: Vec<MirrorPath>,
     /// What the received file must match.
     pub(super) expected: ExpectedFile,
@@ -49,24 +49,25 @@ pub struct FetchRequest {
 impl FetchRequest {
     /// Creates a request for a file at one of these candidates.
     pub fn new(
-        found: &ReleaseFile,
+        file: &ReleaseFile,
         expected: PackageForm,
         candidates: Vec<MirrorPath>,
         class: StorageClass,
         tree: PointTree,
     ) -> FetchRequest {
         let expected = ExpectedFile {
-            name: found.name.clone(),
+            name: file.name.clone(),
             form: expected,
-            size: found.size.and_then(|size| u64::try_from(size).ok()),
-            md5: found.md5,
-            sha256: found.sha256,
+            size: file.size.and_then(|size| u64::try_from(size).ok()),
+            md5: file.md5,
+            sha256: file.sha256,
         };
-        // A file that was stored before returns to the class in its row.
-        let kept = found.class.as_deref().filter(|_| found.file_state == FileState::Stored);
-        let kept = kept.and_then(StorageClass::parse);
-        let is_lost = kept.is_some();
-        FetchRequest { file: found.file, candidates, expected, class: kept.unwrap_or(class), is_lost, tree }
+        // A file that was stored before is stored in the class in its row again.
+        let stored_class = file.class.as_deref().filter(|_| file.file_state == FileState::Stored);
+        let stored_class = stored_class.and_then(StorageClass::parse);
+        let is_lost = stored_class.is_some();
+        let class = stored_class.unwrap_or(class);
+        FetchRequest { file: file.file, candidates, expected, class, is_lost, tree }
     }
 }
 
@@ -132,7 +133,7 @@ impl Fetches {
     pub fn join(
         self: &Arc<Self>,
         file: FileId,
-        ticket: impl FnOnce() -> FetchRequest,
+        new_request: impl FnOnce() -> FetchRequest,
     ) -> Result<Subscriber, FetchError> {
         let mut table = self.table.lock();
         if let Some(fetch) = table.get(&file) {
@@ -142,8 +143,8 @@ impl Fetches {
         if let Some(error) = self.recent_failure(file) {
             return Err(error);
         }
-        let ticket = ticket();
-        let (progress, watch) = watch::channel(Progress::begin(&ticket.expected));
+        let request = new_request();
+        let (progress, watch) = watch::channel(Progress::begin(&request.expected));
         let fetch = Arc::new(Fetch {
             progress: watch,
             spool: Mutex::default(),
@@ -153,15 +154,15 @@ impl Fetches {
             subscribers_changed: Notify::new(),
         });
         table.insert(file, fetch.clone());
-        let passenger = Subscriber::new(fetch.clone());
+        let subscriber = Subscriber::new(fetch.clone());
         drop(table);
-        tokio::spawn(task::run(self.clone(), fetch, Arc::new(progress), ticket));
-        Ok(passenger)
+        tokio::spawn(task::run(self.clone(), fetch, Arc::new(progress), request));
+        Ok(subscriber)
     }
 
-    /// Returns the error that a fetch of `file` would meet now without an upstream request: a remembered failure, or
+    /// Returns the error that a fetch of `file` would meet now without an upstream request: a recorded failure, or
     /// open circuit breakers of all hosts.
-    pub fn check(&self, file: FileId, places: &[MirrorPath]) -> Result<(), FetchError> {
+    pub fn check(&self, file: FileId, candidates: &[MirrorPath]) -> Result<(), FetchError> {
         if self.table.lock().contains_key(&file) {
             return Ok(());
         }
@@ -169,8 +170,8 @@ impl Fetches {
             return Err(error);
         }
         let mut refused = None;
-        for place in places {
-            match self.hosts.breaker_error(place.mirror.host()) {
+        for candidate in candidates {
+            match self.hosts.breaker_error(candidate.mirror.host()) {
                 None => return Ok(()),
                 Some(error) => refused = Some(error),
             }
@@ -178,10 +179,10 @@ impl Fetches {
         refused.map_or(Ok(()), |error| Err(FetchError::Upstream(error)))
     }
 
-    /// Remembers a failure caused by upstream, so that a crowd requesting a missing file causes no further upstream
+    /// Records a failure caused by upstream, so that many requests for a missing file cause no further upstream
     /// requests.
     pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
-        let ours = match failure {
+        let is_local = match failure {
             FetchError::Missing(_)
             | FetchError::Mismatch(_)
             | FetchError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
@@ -189,12 +190,12 @@ impl Fetches {
             | FetchError::Storage(_)
             | FetchError::Cancelled => true,
         };
-        if !ours {
-            let mut missing = self.failures.lock();
-            if missing.len() % PURGE_EVERY == PURGE_EVERY - 1 {
-                missing.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);
+        if !is_local {
+            let mut failures = self.failures.lock();
+            if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
+                failures.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);
             }
-            missing.insert(file, (Instant::now(), failure.clone()));
+            failures.insert(file, (Instant::now(), failure.clone()));
         }
     }
 
@@ -218,11 +219,11 @@ impl Fetches {
     }
 
     fn recent_failure(&self, file: FileId) -> Option<FetchError> {
-        let mut missing = self.failures.lock();
-        match missing.get(&file) {
+        let mut failures = self.failures.lock();
+        match failures.get(&file) {
             Some((since, error)) if since.elapsed() < self.limits.failure_ttl => Some(error.clone()),
             Some(_) => {
-                missing.remove(&file);
+                failures.remove(&file);
                 None
             }
             None => None,

@@ -2,24 +2,24 @@
 
 use super::{FetchError, LARGEST};
 
-/// Returns the error for a file that leaves too little room on the disk; `size` describes its size.
-pub(super) fn no_room_error(path: &str, size: &str) -> FetchError {
+/// Returns the error for a file that leaves too little space on the disk; `size` describes its size.
+pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     FetchError::Storage(format!(
-        "{path} has {size}, the index does not declare its size, and the disk has no room for as many again"
+        "{path} has {size}, the index does not declare its size, and the disk has no space for as many again"
     ))
 }
 
 /// Merges the known size of the file with the one an answer declares.
 pub(super) fn merge_size(
     path: &str,
-    known: Option<u64>,
+    expected: Option<u64>,
     declared: Option<u64>,
     written: u64,
 ) -> Result<Option<u64>, FetchError> {
     let changed = |why: String| Err(FetchError::Mismatch(format!("{path} on the mirror {why}")));
-    match (known, declared) {
-        (Some(known), Some(declared)) if known != declared => {
-            changed(format!("had {known} bytes and has {declared} now"))
+    match (expected, declared) {
+        (Some(expected), Some(declared)) if expected != declared => {
+            changed(format!("had {expected} bytes and has {declared} now"))
         }
         (None, Some(declared)) if declared < written => {
             changed(format!("has {declared} bytes, but {written} were received already"))
@@ -27,6 +27,6 @@ pub(super) fn merge_size(
         (None, Some(declared)) if declared > LARGEST => {
             changed(format!("declares {declared} bytes, more than the limit of {LARGEST}"))
         }
-        (known, declared) => Ok(known.or(declared)),
+        (expected, declared) => Ok(expected.or(declared)),
     }
 }

@@ -22,7 +22,7 @@ impl NotStored {
     /// `error` is a full disk, or a storage class in which nothing may be stored.
     pub(super) fn because(error: &StorageError) -> NotStored {
         match error {
-            StorageError::Full(_) => NotStored(format!("{error}; make room on the disk")),
+            StorageError::Full(_) => NotStored(format!("{error}; free space on the disk")),
             error => NotStored(error.to_string()),
         }
     }
@@ -36,7 +36,7 @@ impl fmt::Display for NotStored {
 
 /// A spool being written.
 pub(super) struct Writer {
-    /// The reason instead if nothing can be stored: further bytes are kept in memory.
+    /// The reason instead if nothing can be stored: further bytes are in memory.
     open: Result<Spool, NotStored>,
     /// The spool, opened for reading.
     file: Option<Arc<File>>,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     sha256: Sha256Hasher,
     md5: Md5Hasher,
     written: u64,
-    /// Bytes that all fetches together may keep in memory.
+    /// Bytes that all fetches together may have in memory.
     memory: u64,
 }
 
@@ -86,7 +86,7 @@ impl Writer {
 
     /// Whether a file of `size` bytes, some of which are in the spool already, leaves free disk space for as many
     /// again; a file that fits into memory does. Blocking.
-    pub(super) fn leaves_room(&self, size: u64) -> bool {
+    pub(super) fn leaves_space(&self, size: u64) -> bool {
         let free = self.open.as_ref().ok().and_then(Spool::free);
         size <= self.memory
             || free.is_none_or(|free| size.saturating_mul(2).saturating_sub(self.spooled) <= free)
@@ -120,7 +120,7 @@ impl Writer {
                 return Err(FetchError::Storage(error.to_string()));
             }
             fetch.memory.log_disk_full(&error.to_string());
-            // The written bytes stay readable through `file`; dropping the spool removes its name, and the last reader
+            // The written bytes can still be read through `file`; dropping the spool removes its name, and the last reader
             // frees its disk space.
             self.open = Err(NotStored::because(&error));
         }
@@ -138,11 +138,11 @@ impl Writer {
 
     /// Completes the digests.
     pub(super) fn finish(self) -> CompleteFile {
-        let brought = ReceivedFile {
+        let received = ReceivedFile {
             size: self.written,
             md5: Md5(self.md5.finalize().into()),
             sha256: Sha256(self.sha256.finalize().into()),
         };
-        CompleteFile { received: brought, spool: self.open, file: self.file, spooled: self.spooled }
+        CompleteFile { received, spool: self.open, file: self.file, spooled: self.spooled }
     }
 }

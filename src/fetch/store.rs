@@ -1,4 +1,4 @@
-//! Completes a fetch: verifies the file, releases its end and stores it; the blob first, the row second.
+//! Completes a fetch: verifies the file, releases its end and stores it: first the blob, then the row.
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
@@ -16,14 +16,14 @@ use crate::storage::{Key, StorageError};
 /// The largest binary that is checked in memory when it cannot be stored, in bytes.
 const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
-/// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers
-/// are notified.
+/// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers are
+/// notified.
 pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
     if task.request.is_lost {
         return false;
     }
     let file = task.request.file;
-    let stored = task.fetches.state.db.read(move |c| db::file::stored(c, file)).await;
+    let stored = task.fetches.state.db.read(move |c| db::file::stored_blob(c, file)).await;
     // A database error is reported when the row is written.
     let Some((class, digest)) = stored.ok().flatten() else { return false };
     let Some(class) = StorageClass::parse(&class) else { return false };
@@ -33,32 +33,32 @@ pub(super) async fn is_stored_already(task: &FetchTask) -> bool {
 
 /// Verifies the file, releases its end, stores it and has its row written.
 pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<(), FetchError> {
-    let CompleteFile { received: brought, spool, file, spooled } = complete;
+    let CompleteFile { received, spool, file, spooled } = complete;
     let mut built = None;
-    if !task.request.expected.check_digests(&brought)? {
-        let (promise, tail) = (task.request.expected.clone(), task.fetch.overflow.reader());
-        let (size, unstored) = (brought.size, spool.as_ref().err().cloned());
-        let checked = blocking(move || match promise.form.clone() {
+    if !task.request.expected.check_digests(&received)? {
+        let (expected, tail) = (task.request.expected.clone(), task.fetch.overflow.reader());
+        let (size, unstored) = (received.size, spool.as_ref().err().cloned());
+        let checked = blocking(move || match expected.form.clone() {
             PackageForm::Source => {
-                let all = whole_file(&promise, file.as_deref(), spooled, tail)?;
-                promise.check_archive(all).map(|()| None)
+                let all = whole_file(&expected, file.as_deref(), spooled, tail)?;
+                expected.check_archive(all).map(|()| None)
             }
             PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
-                Some(file) => promise.check_binary(&platform, || buffered(file)).map(Some),
+                Some(file) => expected.check_binary(&platform, || buffered_reader(file)).map(Some),
                 None => {
-                    // It is not stored. The part kept in memory is bounded, and so is this copy.
+                    // It is not stored. The part in memory is bounded, and so is this copy.
                     let mut bytes = Vec::new();
-                    let all = whole_file(&promise, file.as_deref(), spooled, tail)?;
+                    let all = whole_file(&expected, file.as_deref(), spooled, tail)?;
                     let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
-                    read.map_err(|e| unreadable(&promise, &e))?;
+                    read.map_err(|e| unreadable(&expected, &e))?;
                     if bytes.len() as u64 > LARGEST_IN_MEMORY {
                         let why = unstored.map(|why| format!(": {why}")).unwrap_or_default();
                         return Err(FetchError::Storage(format!(
                             "{} cannot be stored and is too large to be checked in memory{why}",
-                            promise.name
+                            expected.name
                         )));
                     }
-                    promise.check_binary(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
+                    expected.check_binary(&platform, || Ok(Cursor::new(bytes.as_slice()))).map(Some)
                 }
             },
         });
@@ -66,32 +66,32 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     }
     task.progress.send_modify(|p| {
         p.verified = true;
-        p.size = Some(brought.size);
+        p.size = Some(received.size);
     });
     let Ok(spool) = spool else {
         task.complete(Delivery::SentOnly);
         return Ok(());
     };
-    let crew = &task.fetches;
-    let digest = brought.sha256;
-    let _landing = crew.blob_lock.read().await;
-    let known = match crew.state.db.read(move |c| db::blob::get(c, digest)).await {
+    let fetches = &task.fetches;
+    let digest = received.sha256;
+    let _guard = fetches.blob_lock.read().await;
+    let class = match fetches.state.db.read(move |c| db::blob::get(c, digest)).await {
         // One digest is one blob, whichever source provided it first.
-        Ok(known) => known.and_then(|blob| StorageClass::parse(&blob.class)),
+        Ok(blob) => blob.and_then(|blob| StorageClass::parse(&blob.class)),
         Err(error) => {
             tracing::error!(%error, "could not store a fetched package: the database failed");
             task.complete(Delivery::SentOnly);
             return Ok(());
         }
     };
-    let key = Key::Package(known.unwrap_or(task.request.class), digest);
-    let exists = known.is_some()
-        && matches!(crew.state.storage.size(&key).await, Ok(Some(size)) if size == brought.size);
+    let key = Key::Package(class.unwrap_or(task.request.class), digest);
+    let exists = class.is_some()
+        && matches!(fetches.state.storage.size(&key).await, Ok(Some(size)) if size == received.size);
     let stored = match (task.request.is_lost, exists) {
         // The existing object has the right size but is damaged.
-        (true, true) => crew.state.storage.replace(spool, &key).await,
+        (true, true) => fetches.state.storage.replace(spool, &key).await,
         (false, true) => Ok(()),
-        (_, false) => crew.state.storage.commit(spool, &key).await,
+        (_, false) => fetches.state.storage.commit(spool, &key).await,
     };
     if let Err(error) = stored {
         match error {
@@ -104,20 +104,20 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         task.complete(Delivery::SentOnly);
         return Ok(());
     }
-    task.fetch.memory.log_disk_room();
+    task.fetch.memory.log_disk_space();
     if exists && !task.request.is_lost {
-        crew.integrity.remove(&key);
+        fetches.integrity.remove(&key);
     } else {
         // Its bytes were verified while they were fetched.
-        crew.integrity.insert(key, IntegrityCheck::Sound);
+        fetches.integrity.insert(key, IntegrityCheck::Sound);
     }
     task.complete(Delivery::Stored(key));
-    let size = i64::try_from(brought.size).unwrap_or(i64::MAX);
+    let size = i64::try_from(received.size).unwrap_or(i64::MAX);
     let blob = db::blob::Blob {
         sha256: digest,
         class: key.class().as_str().to_owned(),
         size,
-        created_at: (crew.state.clock)(),
+        created_at: (fetches.state.clock)(),
     };
     let update = db::file::FetchedFacts {
         file: task.request.file,
@@ -127,28 +127,28 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
         built,
     };
     // Until the row is written, new clients find the fetch and through it the blob.
-    crew.updates.record_stored(update, blob).await;
+    fetches.updates.record_stored(update, blob).await;
     Ok(())
 }
 
 /// A buffered reader from the beginning of the spool.
-fn buffered(mut file: &File) -> io::Result<BufReader<&File>> {
+fn buffered_reader(mut file: &File) -> io::Result<BufReader<&File>> {
     file.rewind()?;
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
 /// A reader of the whole file: the spool, followed by the overflow.
 fn whole_file<'a>(
-    promise: &ExpectedFile,
+    expected: &ExpectedFile,
     spool: Option<&'a File>,
     spooled: u64,
     tail: impl Read + 'a,
 ) -> Result<Box<dyn Read + 'a>, FetchError> {
     let Some(file) = spool else { return Ok(Box::new(tail)) };
-    let file = buffered(file).map_err(|e| unreadable(promise, &e))?;
+    let file = buffered_reader(file).map_err(|e| unreadable(expected, &e))?;
     Ok(Box::new(file.take(spooled).chain(tail)))
 }
 
-fn unreadable(promise: &ExpectedFile, error: &io::Error) -> FetchError {
-    FetchError::Storage(format!("could not read the spool of {} again: {error}", promise.name))
+fn unreadable(expected: &ExpectedFile, error: &io::Error) -> FetchError {
+    FetchError::Storage(format!("could not read the spool of {} again: {error}", expected.name))
 }

@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::candidates::MirrorPath;
 use super::host_limits::LastData;
 use super::registry::FetchRequest;
-use super::size::{merge_size, no_room_error};
+use super::size::{merge_size, no_space_error};
 use super::spool::{CompleteFile, NotStored, Writer};
 use super::{Delivery, Fetch, FetchError, FetchOutcome, Fetches, Progress, store};
 use crate::db::file::FileState;
 use crate::storage::StorageError;
 use crate::upstream::{FileStream, UpstreamError, Validators};
 
-/// Received bytes that are gathered for one write, roughly: only those that are available without waiting.
+/// Approximate number of received bytes per write: only those that are available without waiting.
 const BATCH: usize = 1 << 20;
 /// The longest `Retry-After` that is waited for; with a longer one the clients get the error.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
@@ -39,17 +39,17 @@ enum TransferEnd {
     /// More bytes were received than the file has.
     TooLong,
     /// A file whose size the index does not declare leaves less free disk space than it takes.
-    NoRoom,
+    NoSpace,
 }
 
 /// The limits for the transfer of one upstream answer.
 struct TransferLimits {
     /// Bytes that may still be received.
-    left: u64,
+    remaining: u64,
     /// The longest time without data.
     silence: Duration,
     /// The index declares no size: the file must leave as much free disk space as it takes.
-    leaves_room: bool,
+    leaves_space: bool,
 }
 
 /// The state of a running fetch.
@@ -74,16 +74,15 @@ pub(super) async fn run(
     fetches: Arc<Fetches>,
     fetch: Arc<Fetch>,
     progress: Arc<watch::Sender<Progress>>,
-    ticket: FetchRequest,
+    request: FetchRequest,
 ) {
-    let pilot =
-        FetchTask { fetches, fetch, progress, request: ticket, last_data: Mutex::new(Instant::now()) };
-    let Err(error) = pilot.attempt().await else { return };
-    let (file, name) = (pilot.request.file, &pilot.request.expected.name);
+    let task = FetchTask { fetches, fetch, progress, request, last_data: Mutex::new(Instant::now()) };
+    let Err(error) = task.attempt().await else { return };
+    let (file, name) = (task.request.file, &task.request.expected.name);
     match &error {
         FetchError::Missing(_) | FetchError::Mismatch(_) => {
-            pilot.fetches.updates.record_state(file, FileState::Lost).await;
-            pilot.fetches.mismatch_hook.call(pilot.request.tree);
+            task.fetches.updates.record_state(file, FileState::Lost).await;
+            task.fetches.mismatch_hook.call(task.request.tree);
         }
         FetchError::Upstream(_) | FetchError::Storage(_) => {}
         FetchError::Cancelled => {
@@ -92,9 +91,9 @@ pub(super) async fn run(
         }
     }
     tracing::warn!(file = %name, reason = %error, "could not fetch a package");
-    pilot.fetches.record_failure(file, &error);
-    pilot.fetches.remove(file, &pilot.fetch);
-    pilot.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Failed(error)));
+    task.fetches.record_failure(file, &error);
+    task.fetches.remove(file, &task.fetch);
+    task.progress.send_modify(|p| p.outcome = Some(FetchOutcome::Failed(error)));
 }
 
 impl FetchTask {
@@ -108,15 +107,15 @@ impl FetchTask {
             return Ok(());
         }
         let mut last = FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
-        for (number, place) in self.request.candidates.iter().enumerate() {
-            let result = match self.download(place, self.timeout_of(number)).await {
+        for (number, candidate) in self.request.candidates.iter().enumerate() {
+            let result = match self.download(candidate, self.timeout_of(number)).await {
                 Ok(complete) => store::store(self, complete).await,
                 Err(error) => Err(error),
             };
             let Err(error) = result else { return Ok(()) };
             // The next candidate may have the right file, unless clients were sent bytes of this one. Mirrors in a
             // bucket answer 403 for a missing file.
-            let elsewhere = matches!(
+            let may_be_elsewhere = matches!(
                 error,
                 FetchError::Missing(_)
                     | FetchError::Mismatch(_)
@@ -124,8 +123,8 @@ impl FetchTask {
             );
             // Another host may have the file.
             let next = self.request.candidates.get(number + 1);
-            let other_host = next.is_some_and(|next| next.mirror.host() != place.mirror.host());
-            if !(elsewhere || other_host) || self.progress.borrow().released() > 0 {
+            let other_host = next.is_some_and(|next| next.mirror.host() != candidate.mirror.host());
+            if !(may_be_elsewhere || other_host) || self.progress.borrow().released_bytes() > 0 {
                 return Err(error);
             }
             // A mismatch or a refusal is a more useful error than a missing file.
@@ -137,12 +136,12 @@ impl FetchTask {
         Err(last)
     }
 
-    /// The timeout for the candidate of that number: the hosts after it must get a share of the time, too.
+    /// The timeout for the candidate of that number: the hosts after it must have time, too.
     fn timeout_of(&self, number: usize) -> Duration {
-        let left = self.fetches.limits.silence.saturating_sub(self.last_data.lock().elapsed());
+        let remaining = self.fetches.limits.silence.saturating_sub(self.last_data.lock().elapsed());
         let hosts: HashSet<&str> =
-            self.request.candidates[number..].iter().map(|place| place.mirror.host()).collect();
-        self.last_data.lock().elapsed() + left / u32::try_from(hosts.len()).unwrap_or(1).max(1)
+            self.request.candidates[number..].iter().map(|candidate| candidate.mirror.host()).collect();
+        self.last_data.lock().elapsed() + remaining / u32::try_from(hosts.len()).unwrap_or(1).max(1)
     }
 
     /// The instant at which upstream was silent for that long.
@@ -152,19 +151,19 @@ impl FetchTask {
 
     /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream is silent for
     /// too long.
-    async fn download(&self, place: &MirrorPath, silence: Duration) -> Result<CompleteFile, FetchError> {
-        let promise = &self.request.expected;
-        let path = place.path.as_str();
+    async fn download(&self, candidate: &MirrorPath, silence: Duration) -> Result<CompleteFile, FetchError> {
+        let expected = &self.request.expected;
+        let path = candidate.path.as_str();
         let mut validators = Validators::default();
         let mut previous: Option<Writer> = None;
-        let mut size = promise.size;
+        let mut size = expected.size;
         let mut tries = 0;
         loop {
             let written = previous.as_ref().map_or(0, Writer::written);
             let resume = (written > 0).then(|| (written, validators.clone()));
-            // Dropped at the end of this iteration: neither the connection nor the request slot of the host is held
+            // Dropped at the end of this iteration: neither the connection nor the request slot of the host is in use
             // while nothing is read.
-            let (mut opened, permits) = match self.open(place, resume, silence).await {
+            let (mut opened, permits) = match self.open(candidate, resume, silence).await {
                 Ok(answer) => answer,
                 Err(UpstreamError::Missing(what)) if written == 0 => {
                     return Err(FetchError::Missing(format!("{what} is not on the mirror")));
@@ -175,7 +174,7 @@ impl FetchTask {
                     continue;
                 }
             };
-            promise.check_size(opened.size)?;
+            expected.check_size(opened.size)?;
             size = merge_size(path, size, opened.size, written)?;
             self.progress.send_modify(|p| p.size = size);
             validators = std::mem::take(&mut opened.validators);
@@ -186,26 +185,26 @@ impl FetchTask {
             let skip = written.checked_sub(opened.offset).ok_or_else(|| {
                 FetchError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
             })?;
-            let left = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
-            let bounds = TransferLimits { left, silence, leaves_room: promise.size.is_none() };
+            let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
+            let bounds = TransferLimits { remaining, silence, leaves_space: expected.size.is_none() };
             let writer = match size {
-                Some(size) if bounds.leaves_room => {
-                    let (fits, writer) = blocking(move || Ok((writer.leaves_room(size), writer))).await?;
+                Some(size) if bounds.leaves_space => {
+                    let (fits, writer) = blocking(move || Ok((writer.leaves_space(size), writer))).await?;
                     if !fits {
-                        return Err(no_room_error(path, &format!("{size} bytes according to the mirror")));
+                        return Err(no_space_error(path, &format!("{size} bytes according to the mirror")));
                     }
                     writer
                 }
                 _ => writer,
             };
-            let host = self.fetches.hosts.last_data(place.mirror.host());
-            let (writer, ended) = self.transfer(opened.body, writer, skip, bounds, &host).await?;
+            let host = self.fetches.hosts.last_data(candidate.mirror.host());
+            let (writer, end) = self.transfer(opened.body, writer, skip, bounds, &host).await?;
             drop(permits);
             let now = writer.written();
             if now > written {
                 tries = 0;
             }
-            match ended {
+            match end {
                 TransferEnd::Ended if size.is_none_or(|size| size == now) => return Ok(writer.finish()),
                 TransferEnd::TooLong => {
                     let why = match size {
@@ -217,8 +216,8 @@ impl FetchTask {
                     };
                     return Err(FetchError::Mismatch(why));
                 }
-                TransferEnd::NoRoom => {
-                    return Err(no_room_error(path, &format!("{now} bytes so far")));
+                TransferEnd::NoSpace => {
+                    return Err(no_space_error(path, &format!("{now} bytes so far")));
                 }
                 TransferEnd::NoSubscriber => {
                     self.await_subscriber().await?;
@@ -226,7 +225,7 @@ impl FetchTask {
                 }
                 TransferEnd::Ended => {
                     tries += 1;
-                    let reason = "the connection ended before the file did".to_owned();
+                    let reason = "the connection ended before the end of the file".to_owned();
                     let error =
                         UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
                     self.wait_before_retry(tries, error, silence).await?;
@@ -242,22 +241,23 @@ impl FetchTask {
 
     async fn open(
         &self,
-        place: &MirrorPath,
+        candidate: &MirrorPath,
         resume: Option<(u64, Validators)>,
         silence: Duration,
     ) -> Result<(FileStream, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
-        let host = place.mirror.host();
+        let host = candidate.mirror.host();
         // The slot of the host first: requests that wait for a slow host must not take the global slots.
         let hosts = &self.fetches.hosts;
         let admitted = hosts.admit_within(host, &self.last_data, silence).await;
-        let of_host = admitted.unwrap_or_else(|| Err(timeout_error(place, silence)))?;
+        let of_host = admitted.unwrap_or_else(|| Err(timeout_error(candidate, silence)))?;
         let queued = Instant::now();
         let of_all = self.fetches.slots.clone().acquire_owned().await.ok();
         *self.last_data.lock() += queued.elapsed();
-        let answer = match timeout_at(self.deadline(silence), place.mirror.open(&place.path, resume)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timeout_error(place, silence)),
-        };
+        let answer =
+            match timeout_at(self.deadline(silence), candidate.mirror.open(&candidate.path, resume)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(timeout_error(candidate, silence)),
+            };
         hosts.record(host, self.request.file, answer.as_ref().err());
         Ok((answer?, [Some(of_host), of_all]))
     }
@@ -270,10 +270,10 @@ impl FetchTask {
         error: UpstreamError,
         silence: Duration,
     ) -> Result<(), FetchError> {
-        let patience = &self.fetches.limits;
+        let limits = &self.fetches.limits;
         let wait = match &error {
-            UpstreamError::Unavailable { retry_after, .. } if tries < patience.max_tries => {
-                let planned = patience.retry_delay * (1 << tries.min(10));
+            UpstreamError::Unavailable { retry_after, .. } if tries < limits.max_tries => {
+                let planned = limits.retry_delay * (1 << tries.min(10));
                 Duration::from_secs(retry_after.unwrap_or(0)).max(planned)
             }
             _ => return Err(FetchError::Upstream(error)),
@@ -313,13 +313,13 @@ impl FetchTask {
         bounds: TransferLimits,
         host: &LastData,
     ) -> Result<(Writer, TransferEnd), FetchError> {
-        let TransferLimits { mut left, silence, leaves_room } = bounds;
-        let deserted = self.until_unused();
-        tokio::pin!(deserted);
+        let TransferLimits { mut remaining, silence, leaves_space } = bounds;
+        let unused = self.until_unused();
+        tokio::pin!(unused);
         loop {
             let mut next = tokio::select! {
                 next = body.next() => Some(next),
-                () = &mut deserted => return Ok((writer, TransferEnd::NoSubscriber)),
+                () = &mut unused => return Ok((writer, TransferEnd::NoSubscriber)),
                 () = sleep_until(self.deadline(silence)) => {
                     let reason = format!("no data received for {} s", silence.as_secs_f32());
                     let url = self.request.expected.name.clone();
@@ -342,11 +342,11 @@ impl FetchTask {
                 let skipped = skip.min(chunk.len() as u64);
                 skip -= skipped;
                 chunk.advance(usize::try_from(skipped).unwrap_or(0));
-                let Some(rest) = left.checked_sub(chunk.len() as u64) else {
+                let Some(rest) = remaining.checked_sub(chunk.len() as u64) else {
                     end = Some(TransferEnd::TooLong);
                     break;
                 };
-                left = rest;
+                remaining = rest;
                 size += chunk.len();
                 if !chunk.is_empty() {
                     batch.push(chunk);
@@ -361,13 +361,13 @@ impl FetchTask {
                 let (fetch, progress) = (self.fetch.clone(), self.progress.clone());
                 let work = blocking(move || {
                     writer.write_chunks(&batch, &fetch, &progress)?;
-                    let has_room = !leaves_room || writer.leaves_room(writer.written());
-                    Ok((writer, has_room))
+                    let has_space = !leaves_space || writer.leaves_space(writer.written());
+                    Ok((writer, has_space))
                 });
-                let has_room;
-                (writer, has_room) = work.await?;
-                if !has_room && end.is_none() {
-                    end = Some(TransferEnd::NoRoom);
+                let has_space;
+                (writer, has_space) = work.await?;
+                if !has_space && end.is_none() {
+                    end = Some(TransferEnd::NoSpace);
                 }
             }
             if let Some(end) = end {
@@ -378,7 +378,7 @@ impl FetchTask {
 
     /// Completes when no client has waited for a while and the file is neither small nor more than half received.
     async fn until_unused(&self) {
-        let (fetch, patience) = (&self.fetch, &self.fetches.limits);
+        let (fetch, limits) = (&self.fetch, &self.fetches.limits);
         loop {
             let change = fetch.subscribers_changed.notified();
             tokio::pin!(change);
@@ -387,23 +387,23 @@ impl FetchTask {
                 change.await;
                 continue;
             }
-            if timeout(patience.without_clients, change).await.is_ok() {
+            if timeout(limits.without_clients, change).await.is_ok() {
                 continue;
             }
             let (written, size) = {
                 let progress = fetch.progress.borrow();
                 (progress.written, progress.size)
             };
-            if size.is_none_or(|size| size > patience.always_finished && written < size / 2) {
+            if size.is_none_or(|size| size > limits.always_finished && written < size / 2) {
                 return;
             }
         }
     }
 
-    /// Keeps the spool until a client subscribes; fails when the time is up.
+    /// Waits for a client to subscribe; fails after a timeout.
     async fn await_subscriber(&self) -> Result<(), FetchError> {
         let fetch = &self.fetch;
-        let somebody = async {
+        let subscribed = async {
             loop {
                 let change = fetch.subscribers_changed.notified();
                 tokio::pin!(change);
@@ -414,7 +414,7 @@ impl FetchTask {
                 change.await;
             }
         };
-        if timeout(self.fetches.limits.resume_window, somebody).await.is_err()
+        if timeout(self.fetches.limits.resume_window, subscribed).await.is_err()
             && self.fetches.remove_if_unused(self.request.file, fetch)
         {
             return Err(FetchError::Cancelled);
@@ -423,9 +423,9 @@ impl FetchTask {
     }
 }
 
-fn timeout_error(place: &MirrorPath, silence: Duration) -> UpstreamError {
+fn timeout_error(candidate: &MirrorPath, silence: Duration) -> UpstreamError {
     UpstreamError::Unavailable {
-        url: format!("{}/{}", place.mirror.address(), place.path),
+        url: format!("{}/{}", candidate.mirror.address(), candidate.path),
         reason: format!("no answer within {} s", silence.as_secs_f32()),
         retry_after: None,
     }

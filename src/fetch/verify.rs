@@ -49,21 +49,21 @@ impl ExpectedFile {
     /// Checks the size that upstream declares against the index, before any byte is received.
     pub(super) fn check_size(&self, declared: Option<u64>) -> Result<(), FetchError> {
         match (self.size, declared) {
-            (Some(ours), Some(theirs)) if ours != theirs => {
-                Err(self.mismatch(&format!("{theirs} bytes, not {ours}")))
+            (Some(size), Some(declared)) if size != declared => {
+                Err(self.mismatch(&format!("{declared} bytes, not {size}")))
             }
             _ => Ok(()),
         }
     }
 
     /// Checks size and digests, without reading the file again. Returns true when they prove the bytes.
-    pub(super) fn check_digests(&self, brought: &ReceivedFile) -> Result<bool, FetchError> {
-        self.check_size(Some(brought.size))?;
-        if let Some(md5) = self.md5.filter(|md5| *md5 != brought.md5) {
-            return Err(self.mismatch(&format!("MD5 {}, not {md5}", brought.md5)));
+    pub(super) fn check_digests(&self, received: &ReceivedFile) -> Result<bool, FetchError> {
+        self.check_size(Some(received.size))?;
+        if let Some(md5) = self.md5.filter(|md5| *md5 != received.md5) {
+            return Err(self.mismatch(&format!("MD5 {}, not {md5}", received.md5)));
         }
-        if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != brought.sha256) {
-            return Err(self.mismatch(&format!("SHA-256 {}, not {sha256}", brought.sha256)));
+        if let Some(sha256) = self.sha256.filter(|sha256| *sha256 != received.sha256) {
+            return Err(self.mismatch(&format!("SHA-256 {}, not {sha256}", received.sha256)));
         }
         // An index can be wrong about the platform of a binary.
         let is_source = matches!(self.form, PackageForm::Source);
@@ -72,8 +72,8 @@ impl ExpectedFile {
 
     /// Reads the whole archive and checks the gzip CRC, and name and version in DESCRIPTION. Blocking.
     pub(super) fn check_archive(&self, archive: impl Read) -> Result<(), FetchError> {
-        let named = SourceFileName::parse_archived(&self.name).ok();
-        archive::read_identity(archive, named, archive::Limits::default())
+        let name = SourceFileName::parse_archived(&self.name).ok();
+        archive::read_identity(archive, name, archive::Limits::default())
             .map(drop)
             .map_err(|e| self.mismatch(&format!("an invalid archive: {e}")))
     }
@@ -120,13 +120,13 @@ mod tests {
     fn a_matching_md5_proves_the_bytes() {
         assert!(expected_file().check_digests(&received_file()).expect("the same"));
         let platform = Platform::parse("4.5-noble").expect("a tag");
-        let build = ExpectedFile { form: PackageForm::Binary(platform), ..expected_file() };
+        let binary = ExpectedFile { form: PackageForm::Binary(platform), ..expected_file() };
         assert!(
-            !build.check_digests(&received_file()).expect("the same"),
+            !binary.check_digests(&received_file()).expect("the same"),
             "its platform must be checked, too"
         );
         let unproven = ExpectedFile { md5: None, ..expected_file() };
-        assert!(!unproven.check_digests(&received_file()).expect("nothing contradicts"));
+        assert!(!unproven.check_digests(&received_file()).expect("nothing to compare"));
     }
 
     #[test]
@@ -138,8 +138,8 @@ mod tests {
             let error = expected_file().check_digests(&wrong).expect_err("it differs").to_string();
             assert!(error.contains("a_1.0.tar.gz"), "{error}");
         }
-        let evicted = ExpectedFile { sha256: Some(Sha256([7; 32])), ..expected_file() };
-        assert!(evicted.check_digests(&received_file()).is_err());
+        let expected = ExpectedFile { sha256: Some(Sha256([7; 32])), ..expected_file() };
+        assert!(expected.check_digests(&received_file()).is_err());
         assert!(expected_file().check_size(Some(9)).is_err());
         assert!(expected_file().check_size(None).is_ok());
     }

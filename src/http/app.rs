@@ -28,7 +28,7 @@ pub struct App {
     pub repositories: Arc<Repositories>,
     /// Uploads that are not added yet.
     pub uploads: Arc<Uploads>,
-    /// Clean-up, ownership of storage and nightly work.
+    /// Sweep, ownership of storage and nightly work.
     pub upkeep: Arc<Upkeep>,
     /// Syncs and their schedule.
     pub sync: Sync,

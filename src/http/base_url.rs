@@ -69,7 +69,7 @@ fn first_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn scheme(text: &str) -> Option<&'static str> {
-    ["https", "http"].into_iter().find(|known| known.eq_ignore_ascii_case(text))
+    ["https", "http"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
 }
 
 fn authority(text: &str) -> Option<Authority> {

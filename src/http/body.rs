@@ -20,7 +20,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 enum Content {
     Empty,
     Full(Bytes),
-    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, left: Option<u64> },
+    Stream { stream: BoxStream<'static, Result<Bytes, BodyError>>, remaining: Option<u64> },
 }
 
 /// A response body; see the module.
@@ -57,7 +57,7 @@ impl Body {
     /// A streamed body; `size` in bytes where known. A stream that yields more or fewer bytes than `size` fails.
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Result<Bytes, BodyError>>, size: Option<u64>) -> Body {
-        Body::new(Content::Stream { stream, left: size })
+        Body::new(Content::Stream { stream, remaining: size })
     }
 
     /// Counts the request as in progress until the body is dropped.
@@ -125,19 +125,22 @@ impl hyper::body::Body for Body {
                 self.content = Content::Empty;
                 Some(Ok(bytes))
             }
-            Content::Stream { stream, left } => match std::task::ready!(stream.poll_next_unpin(context)) {
-                Some(Ok(bytes)) => match left {
+            Content::Stream { stream, remaining } => match std::task::ready!(stream.poll_next_unpin(context))
+            {
+                Some(Ok(bytes)) => match remaining {
                     None => Some(Ok(bytes)),
-                    Some(left) => match left.checked_sub(bytes.len() as u64) {
+                    Some(remaining) => match remaining.checked_sub(bytes.len() as u64) {
                         Some(rest) => {
-                            *left = rest;
+                            *remaining = rest;
                             Some(Ok(bytes))
                         }
                         None => Some(Err("the stream has more bytes than declared".into())),
                     },
                 },
                 Some(Err(error)) => Some(Err(error)),
-                None if left.is_some_and(|left| left > 0) => Some(Err("the stream ended early".into())),
+                None if remaining.is_some_and(|remaining| remaining > 0) => {
+                    Some(Err("the stream ended early".into()))
+                }
                 None => None,
             },
         };
@@ -161,7 +164,7 @@ impl hyper::body::Body for Body {
         match &self.content {
             Content::Empty => true,
             Content::Full(_) => false,
-            Content::Stream { left, .. } => *left == Some(0),
+            Content::Stream { remaining, .. } => *remaining == Some(0),
         }
     }
 
@@ -169,8 +172,8 @@ impl hyper::body::Body for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
-            Content::Stream { left: None, .. } => SizeHint::default(),
+            Content::Stream { remaining: Some(remaining), .. } => SizeHint::with_exact(*remaining),
+            Content::Stream { remaining: None, .. } => SizeHint::default(),
         }
     }
 }

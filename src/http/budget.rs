@@ -234,8 +234,8 @@ mod tests {
         let shared: Vec<_> = (0..9).map_while(|_| answer(Client::Shared, 200).ok()).collect();
         assert_eq!(shared.len(), 4, "only the total is limited");
         drop(shared);
-        let held = budget.0.0.used.lock();
-        assert!(held.by_address.is_empty() && held.total == 0);
+        let used = budget.0.0.used.lock();
+        assert!(used.by_address.is_empty() && used.total == 0);
     }
 
     #[tokio::test]

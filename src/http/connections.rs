@@ -16,7 +16,7 @@ use super::peer::client_network;
 pub(super) struct Connections(Arc<Inner>);
 
 struct Inner {
-    began: Instant,
+    opened_at: Instant,
     open: Mutex<OpenConnections>,
 }
 
@@ -30,10 +30,10 @@ struct OpenConnections {
 
 /// Activity of a connection.
 pub(super) struct Activity {
-    began: Instant,
+    opened_at: Instant,
     /// Requests in progress.
     requests: AtomicUsize,
-    /// When it was accepted or last answered, in milliseconds since `began`; [`CLOSING`] once it should close.
+    /// When it was accepted or last answered, in milliseconds since `opened_at`; [`CLOSING`] once it should close.
     idle_since: AtomicU64,
     close_notify: Notify,
 }
@@ -53,7 +53,7 @@ pub(super) struct RequestGuard(Arc<Activity>);
 
 impl Default for Connections {
     fn default() -> Connections {
-        Connections(Arc::new(Inner { began: Instant::now(), open: Mutex::default() }))
+        Connections(Arc::new(Inner { opened_at: Instant::now(), open: Mutex::default() }))
     }
 }
 
@@ -62,9 +62,9 @@ impl Connections {
     pub(super) fn register(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
         let address = client_network(address);
         let activity = Arc::new(Activity {
-            began: self.0.began,
+            opened_at: self.0.opened_at,
             requests: AtomicUsize::new(0),
-            idle_since: AtomicU64::new(millis(self.0.began)),
+            idle_since: AtomicU64::new(millis(self.0.opened_at)),
             close_notify: Notify::new(),
         });
         let mut open = self.0.open.lock();
@@ -81,7 +81,7 @@ impl Connections {
 
     /// Closes the connection that has been idle longest, if that is at least `pause`. Returns false if there is none.
     pub(super) fn close_idle(&self, pause: Duration) -> bool {
-        let now = millis(self.0.began);
+        let now = millis(self.0.opened_at);
         let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let open = self.0.open.lock();
         let idle = open.by_number.values().filter_map(|one| {
@@ -116,7 +116,7 @@ impl Activity {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         if self.0.idle_since.load(Ordering::Acquire) != CLOSING {
-            self.0.idle_since.store(millis(self.0.began), Ordering::Release);
+            self.0.idle_since.store(millis(self.0.opened_at), Ordering::Release);
         }
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
@@ -135,8 +135,8 @@ impl Drop for Connection {
     }
 }
 
-fn millis(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(CLOSING - 1)
+fn millis(opened_at: Instant) -> u64 {
+    u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(CLOSING - 1)
 }
 
 #[cfg(test)]

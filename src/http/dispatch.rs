@@ -28,20 +28,23 @@ use crate::r::layout::RPath;
 
 /// Handles a request from the network.
 pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
-    let RequestHead { parts, path, received_at: began, .. } = *head;
+    let RequestHead { parts, path, received_at, .. } = *head;
     let client = Principal::Anonymous;
     let query = parts.uri.query();
-    if let Some(entry) = app.resolve_cache.get(&app.state, began, path, query) {
+    if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
         return match client.require(entry.permission) {
-            Ok(()) => answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, began).await,
+            Ok(()) => {
+                answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await
+            }
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
     }
     let agent = platform_request::user_agent(parts);
-    if let Some(chosen) = app.resolve_cache.get_negotiated(&app.state, began, path, query, agent) {
+    if let Some(chosen) = app.resolve_cache.get_negotiated(&app.state, received_at, path, query, agent) {
         return match client.require(chosen.entry.permission) {
             Ok(()) => {
-                answer::answer(app, &chosen.entry.resource, &chosen.platform_request(), parts, began).await
+                answer::answer(app, &chosen.entry.resource, &chosen.platform_request(), parts, received_at)
+                    .await
             }
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
@@ -63,9 +66,9 @@ pub(super) async fn read(
     head: &RequestHead<'_>,
     body: Incoming,
 ) -> Response<Body> {
-    let RequestHead { parts, path, received_at: began, .. } = *head;
+    let RequestHead { parts, path, received_at, .. } = *head;
     let (permission, format) = (route.permission(), route.error_format());
-    let answered = match route {
+    let result = match route {
         Route::Ping => Ok(response::json(http::StatusCode::OK, &serde_json::json!({}))),
         Route::Home => {
             let site = app.site.load_full();
@@ -81,38 +84,47 @@ pub(super) async fn read(
                 RepoPath::R { linux, path } => (linux.as_deref(), None, path),
                 RepoPath::Bioconductor { linux, part, path } => (linux.as_deref(), Some(*part), path),
             };
-            // Taken before anything is resolved.
-            let validity = Validity::of(&app.state, began);
+            // Determined before anything is resolved.
+            let validity = Validity::of(&app.state, received_at);
             let address = Address { repo: &repo, snapshot, part, r_path, path, validity, permission };
             match choose_platform::choose(app, linux, r_path, parts, query) {
                 Err(failure) => {
                     let binary = linux.map(|distro| platform_request::unknown_distribution(distro, parts));
-                    record_failure(app, r_path, binary, &failure, parts, began);
+                    record_failure(app, r_path, binary, &failure, parts, received_at);
                     Err(failure)
                 }
-                Ok(asked) => repository(app, &address, &asked, parts, began).await.inspect_err(|failure| {
-                    record_failure(app, r_path, asked.requested_binary(parts), failure, parts, began);
-                }),
+                Ok(platform) => {
+                    repository(app, &address, &platform, parts, received_at).await.inspect_err(|failure| {
+                        record_failure(
+                            app,
+                            r_path,
+                            platform.requested_binary(parts),
+                            failure,
+                            parts,
+                            received_at,
+                        );
+                    })
+                }
             }
         }
         // The budget of responses is not used while a client sends its request.
         Route::Public(route) => match public::request_body(app, &parts.method, body).await {
-            Ok(body) => budgeted(app, head.peer, public::answer(app, &route, query, head, body)).await,
+            Ok(body) => within_budget(app, head.peer, public::answer(app, &route, query, head, body)).await,
             Err(failure) => Err(failure),
         },
         Route::Admin(_) => Err(Failure::no_such_address()),
     };
-    answered.unwrap_or_else(|failure| response::failure(&failure, format))
+    result.unwrap_or_else(|failure| response::failure(&failure, format))
 }
 
 /// Makes a response within the memory budget of responses.
-async fn budgeted(
+async fn within_budget(
     app: &App,
     peer: Peer,
     response: impl Future<Output = Result<Response<Body>, Failure>>,
 ) -> Result<Response<Body>, Failure> {
-    let reserved = app.response_budget.reserve(app.client(peer))?;
-    reserved.charge(response.await?)
+    let reservation = app.response_budget.reserve(app.client(peer))?;
+    reservation.charge(response.await?)
 }
 
 /// A parsed address inside a repository.
@@ -123,7 +135,7 @@ struct Address<'a> {
     r_path: &'a RPath,
     /// The whole raw path.
     path: &'a str,
-    /// What the resolution depends on, taken before it.
+    /// What the resolution depends on, determined before it.
     validity: Validity,
     permission: Permission,
 }
@@ -132,57 +144,63 @@ struct Address<'a> {
 async fn repository(
     app: &App,
     address: &Address<'_>,
-    asked: &PlatformRequest<'_>,
+    platform: &PlatformRequest<'_>,
     parts: &Parts,
-    began: Timestamp,
+    received_at: Timestamp,
 ) -> Result<Response<Body>, Failure> {
-    let Address { repo, snapshot, part, r_path: wanted, path, validity: moment, permission } = *address;
+    let Address { repo, snapshot, part, r_path, path, validity, permission } = *address;
     // Entries that depend on the address alone were looked up before it was parsed.
-    let (name, known) = match asked.cache_key() {
+    let (name, cached) = match platform.cache_key() {
         None => (Cow::Borrowed(path), None),
         Some(name) => {
             let name = format!("{path} {name}");
-            let known = app.resolve_cache.get(&app.state, began, &name, None);
-            (Cow::Owned(name), known)
+            let cached = app.resolve_cache.get(&app.state, received_at, &name, None);
+            (Cow::Owned(name), cached)
         }
     };
-    let entry = match known {
+    let entry = match cached {
         Some(entry) => entry,
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
-            let wanted = resolve::resolve(app, repo, part, snapshot, wanted, asked).await?;
-            app.resolve_cache.insert(&name, Entry { validity: moment, permission, resource: wanted })
+            let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
+            app.resolve_cache.insert(&name, Entry { validity, permission, resource })
         }
     };
-    app.resolve_cache.insert_negotiated(moment, path, platform_request::user_agent(parts), asked, &entry);
-    Ok(answer::answer(app, &entry.resource, asked, parts, began).await)
+    app.resolve_cache.insert_negotiated(
+        validity,
+        path,
+        platform_request::user_agent(parts),
+        platform,
+        &entry,
+    );
+    Ok(answer::answer(app, &entry.resource, platform, parts, received_at).await)
 }
 
 /// Records a request for a package file that failed before a file was found.
 fn record_failure(
     app: &App,
-    wanted: &RPath,
-    wish: Option<RequestedBinary<'_>>,
+    path: &RPath,
+    requested_binary: Option<RequestedBinary<'_>>,
     failure: &Failure,
     parts: &Parts,
-    began: Timestamp,
+    received_at: Timestamp,
 ) {
-    let Some(named) = download_log::package_path(wanted).filter(|_| parts.method == Method::GET) else {
+    let Some(package_path) = download_log::package_path(path).filter(|_| parts.method == Method::GET) else {
         return;
     };
-    let PackagePath { package, version, archived } = named;
+    let PackagePath { package, version, archived } = package_path;
     let service = failure.status.is_server_error();
     let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
-    let outcome = Completion::Failed { is_service_failure: service, error };
+    let result = Completion::Failed { is_service_failure: service, error };
     app.recorder.record(
         &PackageRequest {
-            received_at: began,
+            received_at,
             package,
             version,
             archived,
-            requested_binary: wish,
+            requested_binary,
             missing_binary: None,
-            outcome,
+            outcome: result,
         },
         false,
     );

@@ -54,7 +54,7 @@ pub struct RequestedBinary<'a> {
 pub enum Completion<'a> {
     /// The file exists.
     Sent {
-        /// The source it comes from.
+        /// Its source.
         source: SourceId,
         /// The platform of the binary; `None` for a source package.
         platform: Option<&'a Platform>,
@@ -106,26 +106,26 @@ impl DownloadRecorder {
     /// Counts a download. Only a response that starts at the first byte counts: the rest of an interrupted download
     /// belongs to the same download.
     fn count(&self, served: &PackageRequest<'_>) {
-        let Completion::Sent { source, platform: build, status, offset: from } = served.outcome else {
+        let Completion::Sent { source, platform, status, offset: from } = served.outcome else {
             return;
         };
-        if let Some(wish) = &served.requested_binary {
-            match (build, wish.match_result) {
+        if let Some(request) = &served.requested_binary {
+            match (platform, request.match_result) {
                 (Some(_), fit) => {
                     let fit = fit.ok().flatten().map_or("address", RVersionMatch::as_str);
-                    metrics::binary_sent(wish.distro, fit);
+                    metrics::binary_sent(request.distro, fit);
                 }
-                (None, Err(failed)) => metrics::source_sent_instead(wish.distro, failed.as_str()),
+                (None, Err(failed)) => metrics::source_sent_instead(request.distro, failed.as_str()),
                 (None, Ok(_)) => {
-                    let lost = served.missing_binary.map_or(ServiceError::Fetch, |(error, _)| error);
-                    metrics::source_sent_instead(wish.distro, lost.as_str());
+                    let reason = served.missing_binary.map_or(ServiceError::Fetch, |(error, _)| error);
+                    metrics::source_sent_instead(request.distro, reason.as_str());
                 }
             }
         }
         if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && from == 0) {
-            let PackageRequest { received_at: began, package, version, .. } = *served;
-            let platform = build.map(|build| build as &dyn Display);
-            self.usage.count(&Download { at: began, source, package, version, platform });
+            let PackageRequest { received_at, package, version, .. } = *served;
+            let platform = platform.map(|platform| platform as &dyn Display);
+            self.usage.count(&Download { at: received_at, source, package, version, platform });
         }
     }
 }
@@ -151,7 +151,7 @@ impl Drop for PendingRecord {
 }
 
 fn log_line<'a>(served: &PackageRequest<'a>) -> ServiceLine<'a> {
-    let (failed, to_blame) = match served.outcome {
+    let (failed, is_service_failure) = match served.outcome {
         Completion::Failed { is_service_failure: service, error } => (Some(Cow::Borrowed(error)), service),
         // The client's own conditions, or a range that the file does not have.
         Completion::Sent { status, .. } if status.is_client_error() => {
@@ -159,31 +159,31 @@ fn log_line<'a>(served: &PackageRequest<'a>) -> ServiceLine<'a> {
         }
         Completion::Sent { .. } => (None, false),
     };
-    let lost = served
+    let missing = served
         .missing_binary
-        .filter(|_| served.requested_binary.as_ref().is_some_and(|wish| wish.match_result.is_ok()));
+        .filter(|_| served.requested_binary.as_ref().is_some_and(|request| request.match_result.is_ok()));
     ServiceLine {
         time: served.received_at.0,
         name: served.package.into(),
         version: served.version.into(),
         archived: served.archived,
         binary: served.requested_binary.as_ref().map(binary_part),
-        error: lost.map(|(_, error)| error.into()),
-        failed_service: lost.map(|(error, _)| error).or(to_blame.then_some(ServiceError::Fetch)),
+        error: missing.map(|(_, error)| error.into()),
+        failed_service: missing.map(|(error, _)| error).or(is_service_failure.then_some(ServiceError::Fetch)),
         failed,
     }
 }
 
-fn binary_part<'a>(wish: &RequestedBinary<'a>) -> BinaryDetails<'a> {
-    let failed = wish.match_result.err();
+fn binary_part<'a>(request: &RequestedBinary<'a>) -> BinaryDetails<'a> {
+    let failed = request.match_result.err();
     let by_agent = failed.is_some_and(MatchFailure::is_agent_error);
     BinaryDetails {
-        distro: wish.distro.into(),
-        r_version: wish.r.map(|r| r.to_string()),
-        match_type: wish.match_result.ok().flatten().map(RVersionMatch::as_str),
+        distro: request.distro.into(),
+        r_version: request.r.map(|r| r.to_string()),
+        match_type: request.match_result.ok().flatten().map(RVersionMatch::as_str),
         failed_match: failed.filter(|_| !by_agent).map(MatchFailure::as_str),
         failed_ua: failed.filter(|_| by_agent).map(MatchFailure::as_str),
-        user_agent: wish.agent.filter(|_| by_agent).map(Cow::Borrowed),
+        user_agent: request.agent.filter(|_| by_agent).map(Cow::Borrowed),
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     use crate::r::layout;
 
     fn served(
-        wish: Option<RequestedBinary<'static>>,
+        request: Option<RequestedBinary<'static>>,
         outcome: Completion<'static>,
     ) -> PackageRequest<'static> {
         PackageRequest {
@@ -228,7 +228,7 @@ mod tests {
             package: "a",
             version: "1.0",
             archived: false,
-            requested_binary: wish,
+            requested_binary: request,
             missing_binary: None,
             outcome,
         }
@@ -238,7 +238,7 @@ mod tests {
         Completion::Sent { source: SourceId(1), platform: None, status, offset: 0 }
     }
 
-    fn wish(fit: Result<Option<RVersionMatch>, MatchFailure>) -> Option<RequestedBinary<'static>> {
+    fn request(fit: Result<Option<RVersionMatch>, MatchFailure>) -> Option<RequestedBinary<'static>> {
         Some(RequestedBinary {
             distro: "noble",
             r: RVersion::parse(b"4.5.1"),
@@ -257,7 +257,7 @@ mod tests {
             (MatchFailure::NoMatch, "match", "match_error_no_best_match"),
             (MatchFailure::ForcedOther, "match", "match_error_force_mismatch"),
         ] {
-            let line = log_line(&served(wish(Err(failed)), sent(StatusCode::OK)));
+            let line = log_line(&served(request(Err(failed)), sent(StatusCode::OK)));
             let binary = line.binary.expect("a binary was requested");
             let expected = if field == "ua" { (Some(word), None) } else { (None, Some(word)) };
             assert_eq!((binary.failed_ua, binary.failed_match), expected);
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_missing_binary_is_logged_with_the_match_and_is_no_failure() {
-        let lost = Some((ServiceError::Ash, "damaged"));
+        let missing = Some((ServiceError::Ash, "damaged"));
         let line = log_line(&PackageRequest {
-            missing_binary: lost,
-            ..served(wish(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
+            missing_binary: missing,
+            ..served(request(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
         });
         assert_eq!(line.binary.expect("a binary").match_type, Some("best"));
         assert_eq!((line.error.as_deref(), line.failed_service), (Some("damaged"), Some(ServiceError::Ash)));
@@ -307,13 +307,13 @@ mod tests {
         let of = served(None, sent(StatusCode::OK));
         assert!(recorder.record(&of, false).is_none());
         drop(recorder.record(&of, true).expect("the log is on"));
-        recorder.record(&of, true).expect("the log is on").fail(&"the mirror lies");
+        recorder.record(&of, true).expect("the log is on").fail(&"the mirror fails");
         log.switch(None);
         let text = std::fs::read_to_string(&path).expect("is there");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0] == lines[1] && lines[0].ends_with("\"message\":\"ok\"}"), "{text}");
-        let end = "\"failed_service\":\"service_error_fetch\",\"message\":\"the mirror lies\"}";
+        let end = "\"failed_service\":\"service_error_fetch\",\"message\":\"the mirror fails\"}";
         assert!(lines[2].ends_with(end), "{text}");
         assert!(recorder.record(&of, true).is_none(), "it is off");
     }

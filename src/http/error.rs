@@ -1,4 +1,4 @@
-//! Maps errors to HTTP statuses. The detail goes to the log, a phrase to the client.
+//! Maps errors to HTTP statuses. The detail is logged; the client gets a phrase.
 
 use http::StatusCode;
 
@@ -21,7 +21,7 @@ pub struct Failure {
     pub retry_after: Option<u64>,
     /// `Allow` of a 405.
     pub allow: Option<Box<str>>,
-    /// What an administrator can do; shown on the admin socket only.
+    /// What an administrator can do; disclosed on the admin socket only.
     pub hint: Option<String>,
     /// Detail for the logs, where that is more than the phrase.
     pub detail: Option<String>,

@@ -65,7 +65,7 @@ struct SocketState<S> {
     frames: Frames,
     traffic: Arc<Traffic>,
     /// Bytes sent that are not added to the allowance yet.
-    uncredited: u64,
+    unacknowledged: u64,
     flooded: bool,
     buffer: Vec<u8>,
     /// Bytes of `collected` that are written to `inner`.
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
             inner,
             frames: Frames::new(),
             traffic: Arc::clone(&traffic),
-            uncredited: 0,
+            unacknowledged: 0,
             flooded: false,
             buffer: Vec::new(),
             written: 0,
@@ -123,15 +123,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
 impl<S: AsyncWrite + Unpin> SocketState<S> {
     fn write_buffer(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         while self.written < self.buffer.len() {
-            let sent = ready!(Pin::new(&mut self.inner).poll_write(context, &self.buffer[self.written..]))?;
-            if sent == 0 {
+            let count = ready!(Pin::new(&mut self.inner).poll_write(context, &self.buffer[self.written..]))?;
+            if count == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
-            self.written += sent;
-            self.traffic.bytes.fetch_add(sent as u64, Ordering::Relaxed);
-            self.uncredited += sent as u64;
-            self.frames.allow(self.uncredited / BYTES_PER_FRAME);
-            self.uncredited %= BYTES_PER_FRAME;
+            self.written += count;
+            self.traffic.bytes.fetch_add(count as u64, Ordering::Relaxed);
+            self.unacknowledged += count as u64;
+            self.frames.allow(self.unacknowledged / BYTES_PER_FRAME);
+            self.unacknowledged %= BYTES_PER_FRAME;
         }
         self.buffer.clear();
         self.written = 0;

@@ -10,7 +10,7 @@ use super::error::Failure;
 /// # Errors
 /// 400 if the host is missing (allowed in HTTP/1.0), repeated or invalid, or if an HTTP/2 request has two different
 /// ones.
-pub(super) fn normalise_host<B>(request: &mut Request<B>) -> Result<(), Failure> {
+pub(super) fn normalize_host<B>(request: &mut Request<B>) -> Result<(), Failure> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
     if second.is_some() {
@@ -52,14 +52,14 @@ fn is_authority(text: &str) -> bool {
 pub(super) fn host_name(field: &str) -> Option<&str> {
     if let Some(rest) = field.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
-        let good = address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
-        return good.then(|| &field[..address.len() + 2]);
+        let is_valid = address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
+        return is_valid.then(|| &field[..address.len() + 2]);
     }
     let (host, port) = field.find(':').map_or((field, ""), |at| field.split_at(at));
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let good =
+    let is_valid =
         (1..=253).contains(&host.len()) && host.bytes().all(plain) && (port.is_empty() || is_port(port));
-    good.then_some(host)
+    is_valid.then_some(host)
 }
 
 fn is_port(text: &str) -> bool {
@@ -91,7 +91,7 @@ mod tests {
                 request = request.header(HOST, *host);
             }
             let mut request = request.body(()).unwrap();
-            normalise_host(&mut request).map_err(|failure| failure.status.as_u16())?;
+            normalize_host(&mut request).map_err(|failure| failure.status.as_u16())?;
             Ok(request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned()))
         };
         let is = |host: &str| Ok(Some(host.to_owned()));

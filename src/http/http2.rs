@@ -80,7 +80,7 @@ impl Http2<'_> {
             Err(_) => return tracing::debug!(?peer, "HTTP/2 handshake timed out"),
         };
         let streams = Arc::new(Streams::default());
-        let room = self.send_budgets.for_connection();
+        let send_budget = self.send_budgets.for_connection();
         let mut liveness = Liveness { pings: connection.ping_pong(), bytes: 0, pinged: false };
         let mut ticks = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         let mut goodbye = pin!(self.wait_for_close(&streams));
@@ -134,7 +134,7 @@ impl Http2<'_> {
                     under_way: self.drain.begin_request(),
                     busy: Activity::begin_request(&self.connection.activity),
                     limits: Arc::clone(limits),
-                    send_budget: room.clone(),
+                    send_budget: send_budget.clone(),
                 };
                 let (parts, body) = request.into_parts();
                 let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
@@ -175,10 +175,10 @@ where
 {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let outcome = future.as_mut().poll(context);
+        let result = future.as_mut().poll(context);
         // The future itself reports its error the next time.
         let _ = wire.poll_send(context);
-        outcome
+        result
     })
     .await
 }
@@ -310,7 +310,7 @@ fn date() -> HeaderValue {
 struct Streams {
     open: AtomicUsize,
     begun_count: AtomicUsize,
-    opened: Notify,
+    stream_opened: Notify,
 }
 
 struct OpenStream(Arc<Streams>);
@@ -325,7 +325,7 @@ impl Streams {
     fn open(streams: &Arc<Streams>) -> OpenStream {
         streams.open.fetch_add(1, Ordering::AcqRel);
         streams.begun_count.fetch_add(1, Ordering::AcqRel);
-        streams.opened.notify_one();
+        streams.stream_opened.notify_one();
         OpenStream(Arc::clone(streams))
     }
 
@@ -336,7 +336,7 @@ impl Streams {
     /// Returns when a stream has begun.
     async fn wait_for_first(&self) {
         while self.begun_count.load(Ordering::Acquire) == 0 {
-            self.opened.notified().await;
+            self.stream_opened.notified().await;
         }
     }
 

@@ -82,11 +82,11 @@ impl HttpServer {
     /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or the
     /// next process may hold the same socket.
     pub async fn serve_tcp<A: Service>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
-        let _listening = self.drain.register_listener();
+        let _listener_guard = self.drain.register_listener();
         let mut done = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
-            let place = tokio::select! {
-                place = self.acquire_permit() => place,
+            let permit = tokio::select! {
+                permit = self.acquire_permit() => permit,
                 () = &mut done => return,
             };
             let accepted = tokio::select! {
@@ -106,7 +106,7 @@ impl HttpServer {
                     };
                     let (server, tls, answer) = (self.clone(), tls.clone(), answer.clone());
                     self.drain.spawn(async move {
-                        let _place = place;
+                        let _permit = permit;
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
@@ -116,7 +116,7 @@ impl HttpServer {
                                 Some(tls) => {
                                     server.serve_tls(socket, address, tls, &connection, answer).await
                                 }
-                                // Without a certificate the client cannot be given the reason.
+                                // Without a certificate the reason cannot be sent to the client.
                                 None => tracing::debug!(%address, "connection closed: no TLS certificate"),
                             },
                         }
@@ -129,7 +129,7 @@ impl HttpServer {
 
     /// Accepts connections on the admin socket until [`Phase::HandedOver`].
     pub async fn serve_unix<A: Service>(self, listener: UnixListener, answer: A) {
-        let _listening = self.drain.register_listener();
+        let _listener_guard = self.drain.register_listener();
         let mut closing = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
             let accepted = tokio::select! {
@@ -154,17 +154,17 @@ impl HttpServer {
     /// new clients wait in the backlog.
     async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
-            if let Ok(place) = Arc::clone(&self.connection_permits).try_acquire_owned() {
-                return place;
+            if let Ok(permit) = Arc::clone(&self.connection_permits).try_acquire_owned() {
+                return permit;
             }
             self.connections.close_idle(self.limits.first_request_wait);
-            if let Ok(place) = tokio::time::timeout(
+            if let Ok(permit) = tokio::time::timeout(
                 IDLE_SEARCH_INTERVAL,
                 Arc::clone(&self.connection_permits).acquire_owned(),
             )
             .await
             {
-                return place.expect("the semaphore is never closed");
+                return permit.expect("the semaphore is never closed");
             }
         }
     }
@@ -199,14 +199,14 @@ impl HttpServer {
                 let opened_at = Instant::now();
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    let (limits, drain, rooms) = (&self.limits, &self.drain, &self.send_budgets);
+                    let (limits, drain, send_budgets) = (&self.limits, &self.drain, &self.send_budgets);
                     let reading = self.body_budget_of(peer);
                     let http2 = Http2 {
                         limits,
                         drain,
                         connection,
                         body_budget: reading,
-                        send_budgets: rooms,
+                        send_budgets,
                         opened_at,
                         peer,
                     };
@@ -268,8 +268,8 @@ impl HttpServer {
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
         builder.max_buf_size(self.limits.head_bytes);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-        let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
             () = async {
                 drain.wait_for(Phase::Closing).await;
                 if !spoke.load(Ordering::Acquire) {
@@ -288,14 +288,14 @@ impl HttpServer {
             () = close_requested(activity) => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(CLOSE_TIMEOUT, connection.as_mut()).await {
-                    Ok(outcome) => outcome,
+                    Ok(result) => result,
                     // Received nothing, or an incomplete head.
                     Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
                     Err(_) => connection.await,
                 }
             }
         };
-        log_outcome(peer, outcome);
+        log_outcome(peer, result);
     }
 }
 

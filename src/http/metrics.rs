@@ -48,7 +48,7 @@ impl MetricsService {
 
 impl Service for MetricsService {
     async fn handle(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let mut response = match host_header::normalise_host(&mut request) {
+        let mut response = match host_header::normalize_host(&mut request) {
             Ok(()) => self.metrics_response(&request).await,
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };

@@ -1,6 +1,6 @@
 //! Listeners, TLS, the route table, and responses.
 //!
-//! A request goes [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`] on the admin
+//! A request passes through [`listener`] → [`services`] → [`dispatch`] → [`route`] → [`r`] or [`public`] (or [`admin`] on the admin
 //! socket) → [`conditional`] → [`response`]. Handlers hold no SQL and no file paths; [`response`] is the only place
 //! that sets headers, [`error`] the only place that chooses a status.
 

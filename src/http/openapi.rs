@@ -61,13 +61,13 @@ pub(super) fn document(
         let done = match row.response {
             Some((media, "")) => described.content(media, ContentBuilder::new().build()),
             Some((media, schema)) => {
-                described.content(media, ContentBuilder::new().schema(Some(named(schema))).build())
+                described.content(media, ContentBuilder::new().schema(Some(schema_ref(schema))).build())
             }
             None => described,
         };
         let refused = ResponseBuilder::new()
             .description("Refused or failed")
-            .content(JSON, ContentBuilder::new().schema(Some(named("Error"))).build());
+            .content(JSON, ContentBuilder::new().schema(Some(schema_ref("Error"))).build());
         let operation = operation.response("2XX", done.build()).response("default", refused.build());
         paths.path(format!("{prefix}{}", row.path), PathItem::new(row.method, operation.build()))
     });
@@ -76,12 +76,12 @@ pub(super) fn document(
 
 fn body(media: &str, schema: &str) -> RequestBody {
     let content = ContentBuilder::new();
-    let content = if schema.is_empty() { content } else { content.schema(Some(named(schema))) };
+    let content = if schema.is_empty() { content } else { content.schema(Some(schema_ref(schema))) };
     RequestBodyBuilder::new().required(Some(Required::True)).content(media, content.build()).build()
 }
 
 /// A reference to a schema; `[Name]` is an array of it.
-fn named(name: &str) -> RefOr<Schema> {
+fn schema_ref(name: &str) -> RefOr<Schema> {
     match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
         Some(item) => {
             RefOr::T(Schema::Array(utoipa::openapi::schema::Array::new(Ref::from_schema_name(item))))

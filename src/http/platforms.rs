@@ -27,7 +27,7 @@ pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platfo
 
 fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
     let end = match d.os {
-        Os::Linux => format!("-{}", d.url()),
+        Os::Linux => format!("-{}", d.url_segment()),
         Os::Windows => "-win".to_owned(),
         Os::MacOs => "-macos".to_owned(),
     };
@@ -35,10 +35,10 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
         name: d.name.clone(),
         os: d.os.as_str().to_owned(),
         binary_display: d.display.clone(),
-        binary_url: d.url().to_owned(),
+        binary_url: d.url_segment().to_owned(),
         display: d.display.clone(),
-        distribution: d.system.clone(),
-        release: d.release.clone(),
+        distribution: d.rules_name.clone(),
+        release: d.rules_release.clone(),
         build_distribution: String::new(),
         sys_reqs: d.system_requirements,
         binaries: binaries::has_binary_list(catalog, |label| label.ends_with(&end)),
@@ -53,16 +53,17 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
 pub(super) fn list(platforms: &Platforms) -> Vec<Distribution> {
     let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
     let aliases = |d: &platforms::Distribution| {
-        let bare = |name: &&str| !platforms.distributions.iter().any(|o| o.has_status_row && o.name == *name);
-        platforms.aliases(&d.name).filter(bare).map(str::to_owned).collect()
+        let has_no_row =
+            |name: &&str| !platforms.distributions.iter().any(|o| o.has_status_row && o.name == *name);
+        platforms.aliases(&d.name).filter(has_no_row).map(str::to_owned).collect()
     };
     rows.map(|d| Distribution {
         name: d.name.clone(),
         os: d.os.as_str().to_owned(),
-        url: d.url().to_owned(),
+        url: d.url_segment().to_owned(),
         display: d.display.clone(),
-        distribution: d.system.clone(),
-        release: d.release.clone(),
+        distribution: d.rules_name.clone(),
+        release: d.rules_release.clone(),
         arch: d.architectures.clone(),
         r_version: d.r_version.clone(),
         forced: d.is_r_version_forced,

@@ -20,7 +20,7 @@ const RETRY_AFTER: u64 = 5;
 #[must_use]
 pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
-        let (mut body, left) = state?;
+        let (mut body, remaining) = state?;
         loop {
             return match tokio::time::timeout(pause, body.frame()).await {
                 Err(_) => Some((Err(Error::new(ErrorKind::TimedOut, "the request body stalled")), None)),
@@ -29,8 +29,8 @@ pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static,
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     // Trailers.
                     Err(_) => continue,
-                    Ok(data) => match left.checked_sub(data.len() as u64) {
-                        Some(left) => Some((Ok(data), Some((body, left)))),
+                    Ok(data) => match remaining.checked_sub(data.len() as u64) {
+                        Some(remaining) => Some((Ok(data), Some((body, remaining)))),
                         None => Some((Err(ErrorKind::FileTooLarge.into()), None)),
                     },
                 },

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use super::body::Body;
 use super::error::Failure;
 use super::handler::Service;
-use super::host_header::{host_name, normalise_host};
+use super::host_header::{host_name, normalize_host};
 use super::peer::Peer;
 use super::request_body::Incoming;
 use super::response::{self, ErrorFormat};
@@ -61,7 +61,7 @@ impl Redirect {
 
 impl Service for Redirect {
     async fn handle(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let settled = normalise_host(&mut request);
+        let settled = normalize_host(&mut request);
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let mut response = match settled.and_then(|()| self.location(host, target)) {

@@ -47,10 +47,10 @@ pub(super) fn log(
     match response.body().known_size() {
         Some(bytes) => write_line(access, remote, arrival, &LoggedRequest::of(&parts), status, bytes),
         None => {
-            let (access, asked) = (access.clone(), LoggedRequest::of(&parts).into_truncated());
+            let (access, request) = (access.clone(), LoggedRequest::of(&parts).into_truncated());
             response
                 .body_mut()
-                .on_finish(move |bytes| write_line(&access, remote, arrival, &asked, status, bytes));
+                .on_finish(move |bytes| write_line(&access, remote, arrival, &request, status, bytes));
         }
     }
 }
@@ -85,18 +85,18 @@ fn write_line(
     access: &AccessLog,
     remote: IpAddr,
     arrival: Arrival,
-    asked: &LoggedRequest<'_>,
+    request: &LoggedRequest<'_>,
     status: u16,
     bytes: u64,
 ) {
-    metrics::request_completed(&asked.method, status, bytes, arrival.since.elapsed());
+    metrics::request_completed(&request.method, status, bytes, arrival.since.elapsed());
     access.log(&Record {
         remote,
         user: None,
         time: arrival.time,
-        method: asked.method.as_str(),
-        target: &asked.target,
-        version: match asked.version {
+        method: request.method.as_str(),
+        target: &request.target,
+        version: match request.version {
             Version::HTTP_09 => "HTTP/0.9",
             Version::HTTP_10 => "HTTP/1.0",
             Version::HTTP_2 => "HTTP/2.0",
@@ -105,8 +105,8 @@ fn write_line(
         },
         status,
         bytes,
-        referer: asked.referer.as_deref(),
-        user_agent: asked.user_agent.as_deref(),
+        referer: request.referer.as_deref(),
+        user_agent: request.user_agent.as_deref(),
     });
 }
 

@@ -169,10 +169,12 @@ impl ResolveCache {
         moment: Validity,
         path: &str,
         agent: Option<&[u8]>,
-        asked: &PlatformRequest<'_>,
+        platform: &PlatformRequest<'_>,
         entry: &Arc<Entry>,
     ) {
-        let PlatformRequest::BinaryOrSource { distro, choice, vary: Vary::UserAgent } = asked else { return };
+        let PlatformRequest::BinaryOrSource { distro, choice, vary: Vary::UserAgent } = platform else {
+            return;
+        };
         let Some(key) = cache_key(path, agent).filter(|_| entry.is_cacheable() && is_canonical(path)) else {
             return;
         };

@@ -155,18 +155,18 @@ impl Representation {
 
 /// A 304 response.
 #[must_use]
-pub fn not_modified(card: &Representation) -> Response<Body> {
+pub fn not_modified(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::NOT_MODIFIED, Body::empty());
-    card.set_cache_headers(&mut response);
+    representation.set_cache_headers(&mut response);
     response
 }
 
 /// A 200 response with the whole content; `size` where known. For HEAD `body` is empty.
 #[must_use]
-pub fn whole(card: &Representation, size: Option<u64>, body: Body) -> Response<Body> {
+pub fn whole(representation: &Representation, size: Option<u64>, body: Body) -> Response<Body> {
     let mut response = new_response(StatusCode::OK, body);
-    card.set_cache_headers(&mut response);
-    card.set_content_headers(&mut response);
+    representation.set_cache_headers(&mut response);
+    representation.set_content_headers(&mut response);
     if let Some(size) = size {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     }
@@ -175,10 +175,15 @@ pub fn whole(card: &Representation, size: Option<u64>, body: Body) -> Response<B
 
 /// A 206 response with the bytes of `range`, of `size`.
 #[must_use]
-pub fn part(card: &Representation, range: &std::ops::Range<u64>, size: u64, body: Body) -> Response<Body> {
+pub fn part(
+    representation: &Representation,
+    range: &std::ops::Range<u64>,
+    size: u64,
+    body: Body,
+) -> Response<Body> {
     let mut response = new_response(StatusCode::PARTIAL_CONTENT, body);
-    card.set_cache_headers(&mut response);
-    card.set_content_headers(&mut response);
+    representation.set_cache_headers(&mut response);
+    representation.set_content_headers(&mut response);
     let headers = response.headers_mut();
     let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
     headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
@@ -188,9 +193,9 @@ pub fn part(card: &Representation, range: &std::ops::Range<u64>, size: u64, body
 
 /// A 416 response for a resource of `size` bytes.
 #[must_use]
-pub fn unsatisfiable(card: &Representation, size: u64) -> Response<Body> {
+pub fn unsatisfiable(representation: &Representation, size: u64) -> Response<Body> {
     let mut response = new_response(StatusCode::RANGE_NOT_SATISFIABLE, Body::empty());
-    card.set_cache_headers(&mut response);
+    representation.set_cache_headers(&mut response);
     let text = format!("bytes */{size}");
     response.headers_mut().insert(header::CONTENT_RANGE, HeaderValue::try_from(text).expect("digits"));
     response
@@ -198,22 +203,22 @@ pub fn unsatisfiable(card: &Representation, size: u64) -> Response<Body> {
 
 /// A 412 response.
 #[must_use]
-pub fn precondition_failed(card: &Representation) -> Response<Body> {
+pub fn precondition_failed(representation: &Representation) -> Response<Body> {
     let mut response = new_response(StatusCode::PRECONDITION_FAILED, Body::empty());
-    card.set_cache_headers(&mut response);
+    representation.set_cache_headers(&mut response);
     response
 }
 
 /// 304 or 412, where the request's conditions require it.
 pub(in crate::http) fn check_preconditions(
-    card: &Representation,
+    representation: &Representation,
     modified: Option<i64>,
     parts: &Parts,
 ) -> Option<Response<Body>> {
-    match conditional::precondition(&parts.headers, card.validators(modified)) {
+    match conditional::precondition(&parts.headers, representation.validators(modified)) {
         Precondition::Proceed => None,
-        Precondition::NotModified => Some(not_modified(card)),
-        Precondition::Failed => Some(precondition_failed(card)),
+        Precondition::NotModified => Some(not_modified(representation)),
+        Precondition::Failed => Some(precondition_failed(representation)),
     }
 }
 
@@ -223,7 +228,7 @@ pub fn json<T: serde::Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
     match serde_json::to_vec(value) {
         Ok(bytes) => json_bytes(status, bytes.into()),
         Err(error) => {
-            tracing::error!("could not serialise an API response as JSON: {error}");
+            tracing::error!("could not serialize an API response as JSON: {error}");
             json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(b"{}"))
         }
     }
@@ -305,8 +310,8 @@ impl ErrorFormat {
 
 /// The response for a failure.
 #[must_use]
-pub fn failure(failure: &Failure, tongue: ErrorFormat) -> Response<Body> {
-    let mut response = match tongue {
+pub fn failure(failure: &Failure, format: ErrorFormat) -> Response<Body> {
+    let mut response = match format {
         ErrorFormat::Json => {
             let error = crate::api::error::Error::new(failure.code, failure.phrase.clone());
             json(

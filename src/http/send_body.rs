@@ -57,15 +57,15 @@ impl From<h2::Error> for SendError {
     }
 }
 
-/// Sends a body, polling it only when the stream has window and the connection has room for its bytes.
+/// Sends a body, polling it only when the stream has window and the budget of the connection allows its bytes.
 pub(super) async fn send(
     stream: &mut SendStream<SendChunk>,
     body: &mut Body,
     timeout: &mut WindowTimeout,
-    room: &SendBudget,
+    budget: &SendBudget,
 ) -> Result<(), SendError> {
     let at_hand = body.known_size();
-    // Needs no room: it is in memory already, at most one per stream.
+    // Needs no budget: it is in memory already, at most one per stream.
     let small = at_hand.is_some_and(|size| size <= UNIT_BYTES as u64);
     loop {
         let mut reservation = None;
@@ -73,7 +73,7 @@ pub(super) async fn send(
             next_bytes(stream, body).await?
         } else {
             wait_for_window(stream, 1, timeout).await?;
-            reservation = Some(timeout.wait(room.reserve(UNIT_BYTES)).await?);
+            reservation = Some(timeout.wait(budget.reserve(UNIT_BYTES)).await?);
             match tokio::time::timeout(RESERVATION_TIMEOUT, next_bytes(stream, body)).await {
                 Ok(next) => next?,
                 // The body is slow, such as a fetch from upstream: other streams may send meanwhile.
@@ -89,18 +89,18 @@ pub(super) async fn send(
         };
         let last = body.is_end_stream();
         while !bytes.is_empty() {
-            let wanted = bytes.len().min(MAX_CHUNK);
-            stream.reserve_capacity(wanted);
+            let requested = bytes.len().min(MAX_CHUNK);
+            stream.reserve_capacity(requested);
             if stream.capacity() == 0 {
                 // A client that opens the window of this stream late must not block the other streams.
                 reservation = None;
             }
-            let mut count = wait_for_window(stream, wanted, timeout).await?;
+            let mut count = wait_for_window(stream, requested, timeout).await?;
             if !small {
                 if let Some(reservation) = &mut reservation {
                     reservation.grow(count);
                 } else {
-                    reservation = Some(timeout.wait(room.reserve(count)).await?);
+                    reservation = Some(timeout.wait(budget.reserve(count)).await?);
                 }
                 count = count.min(reservation.as_ref().map_or(count, Reservation::bytes));
             }
@@ -117,10 +117,10 @@ pub(super) async fn send(
 /// Waits until `wanted` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
 async fn wait_for_window(
     stream: &mut SendStream<SendChunk>,
-    wanted: usize,
+    requested: usize,
     timeout: &mut WindowTimeout,
 ) -> Result<usize, SendError> {
-    stream.reserve_capacity(wanted);
+    stream.reserve_capacity(requested);
     if stream.capacity() == 0 {
         let open = poll_fn(|context| {
             while stream.capacity() == 0 {
@@ -133,7 +133,7 @@ async fn wait_for_window(
         });
         timeout.wait(open).await??;
     }
-    Ok(stream.capacity().min(wanted))
+    Ok(stream.capacity().min(requested))
 }
 
 /// Returns the next bytes of the body; `None` at its end. Fails when the client resets the stream.
@@ -158,12 +158,12 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
     .await
 }
 
-/// Timeout of a client that does not open the window of a stream, cumulative as [`super::stream::WriteTimeout`] of a socket.
+/// Timeout of a client that does not open the window of a stream, cumulative as [`super::write_timeout::WriteTimeout`] of a socket.
 pub(super) struct WindowTimeout {
     limit: Duration,
     portion: u64,
-    taken: u64,
-    waited: Duration,
+    bytes: u64,
+    wait: Duration,
 }
 
 impl WindowTimeout {
@@ -171,24 +171,24 @@ impl WindowTimeout {
         WindowTimeout {
             limit: limits.stall_timeout,
             portion: limits.stall_bytes,
-            taken: 0,
-            waited: Duration::ZERO,
+            bytes: 0,
+            wait: Duration::ZERO,
         }
     }
 
     async fn wait<F: Future>(&mut self, client: F) -> Result<F::Output, SendError> {
         let since = Instant::now();
-        let left = self.limit.saturating_sub(self.waited);
-        let outcome = tokio::time::timeout(left, client).await.map_err(|_| SendError::Stalled);
-        self.waited += since.elapsed();
-        outcome
+        let left = self.limit.saturating_sub(self.wait);
+        let result = tokio::time::timeout(left, client).await.map_err(|_| SendError::Stalled);
+        self.wait += since.elapsed();
+        result
     }
 
     fn add_taken(&mut self, bytes: usize) {
-        self.taken += bytes as u64;
-        if self.taken >= self.portion {
-            self.taken = 0;
-            self.waited = Duration::ZERO;
+        self.bytes += bytes as u64;
+        if self.bytes >= self.portion {
+            self.bytes = 0;
+            self.wait = Duration::ZERO;
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct SendBudget(Arc<Inner>);
 struct Inner {
     total: SendBudgets,
     used: AtomicUsize,
-    freed: Notify,
+    released: Notify,
 }
 
 /// Bytes taken from a [`SendBudget`]; returned when this is dropped.
@@ -36,22 +36,26 @@ pub(super) struct Reservation {
 impl SendBudgets {
     /// The budget of a new connection.
     pub(super) fn for_connection(&self) -> SendBudget {
-        SendBudget(Arc::new(Inner { total: self.clone(), used: AtomicUsize::new(0), freed: Notify::new() }))
+        SendBudget(Arc::new(Inner {
+            total: self.clone(),
+            used: AtomicUsize::new(0),
+            released: Notify::new(),
+        }))
     }
 }
 
 impl SendBudget {
     /// Takes `wanted` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection only:
     /// while it has nothing unsent, [`UNIT_BYTES`] is free.
-    pub(super) async fn reserve(&self, wanted: usize) -> Reservation {
+    pub(super) async fn reserve(&self, requested: usize) -> Reservation {
         let mut waited = false;
         loop {
-            let freed = self.0.freed.notified();
-            let least = wanted.min(UNIT_BYTES);
-            if let Some(bytes) = [wanted, least].into_iter().find(|bytes| self.try_reserve(*bytes)) {
+            let freed = self.0.released.notified();
+            let least = requested.min(UNIT_BYTES);
+            if let Some(bytes) = [requested, least].into_iter().find(|bytes| self.try_reserve(*bytes)) {
                 if waited {
                     // The freed bytes may suffice for another waiting stream.
-                    self.0.freed.notify_one();
+                    self.0.released.notify_one();
                 }
                 return Reservation { budget: self.clone(), bytes };
             }
@@ -83,16 +87,16 @@ impl Reservation {
     }
 
     /// Grows to `wanted` bytes, if they are free.
-    pub(super) fn grow(&mut self, wanted: usize) {
-        if wanted > self.bytes && self.budget.try_reserve(wanted - self.bytes) {
-            self.bytes = wanted;
+    pub(super) fn grow(&mut self, requested: usize) {
+        if requested > self.bytes && self.budget.try_reserve(requested - self.bytes) {
+            self.bytes = requested;
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Inner { total: all, used, freed } = &*self.budget.0;
+        let Inner { total: all, used, released: freed } = &*self.budget.0;
         all.0.fetch_sub(self.bytes, Ordering::AcqRel);
         used.fetch_sub(self.bytes, Ordering::AcqRel);
         freed.notify_one();
@@ -106,34 +110,34 @@ mod tests {
 
     #[test]
     fn a_connection_has_a_limit_and_the_total_leaves_each_a_unit() {
-        let rooms = SendBudgets::default();
+        let budgets = SendBudgets::default();
         let open: Vec<SendBudget> =
-            (0..2 * TOTAL_BYTES / CONNECTION_BYTES).map(|_| rooms.for_connection()).collect();
-        let mut places = Vec::new();
-        for room in &open {
-            while let Some(place) = room.reserve(CONNECTION_BYTES / 8).now_or_never() {
-                places.push(place);
+            (0..2 * TOTAL_BYTES / CONNECTION_BYTES).map(|_| budgets.for_connection()).collect();
+        let mut reservations = Vec::new();
+        for budget in &open {
+            while let Some(reservation) = budget.reserve(CONNECTION_BYTES / 8).now_or_never() {
+                reservations.push(reservation);
             }
         }
-        let held: usize = places.iter().map(Reservation::bytes).sum();
-        assert_eq!(held, TOTAL_BYTES + open.len() / 2 * UNIT_BYTES, "each has a unit at least");
+        let bytes: usize = reservations.iter().map(Reservation::bytes).sum();
+        assert_eq!(bytes, TOTAL_BYTES + open.len() / 2 * UNIT_BYTES, "each has a unit at least");
         assert!(open[0].0.used.load(Ordering::Acquire) <= CONNECTION_BYTES);
-        drop(places);
-        assert_eq!(rooms.0.load(Ordering::Acquire), 0);
-        assert!(open.iter().all(|room| room.0.used.load(Ordering::Acquire) == 0));
+        drop(reservations);
+        assert_eq!(budgets.0.load(Ordering::Acquire), 0);
+        assert!(open.iter().all(|budget| budget.0.used.load(Ordering::Acquire) == 0));
     }
 
     #[tokio::test]
     async fn waiting_responses_continue_when_bytes_are_returned() {
-        let room = SendBudgets::default().for_connection();
-        let mut all = room.reserve(CONNECTION_BYTES).await;
+        let budget = SendBudgets::default().for_connection();
+        let mut all = budget.reserve(CONNECTION_BYTES).await;
         assert_eq!(all.bytes(), CONNECTION_BYTES);
         all.grow(CONNECTION_BYTES + 1);
         assert_eq!(all.bytes(), CONNECTION_BYTES, "no more than the limit");
         let waiting: Vec<_> = (0..9)
             .map(|_| {
-                let room = room.clone();
-                tokio::spawn(async move { room.reserve(UNIT_BYTES).await.bytes() })
+                let budget = budget.clone();
+                tokio::spawn(async move { budget.reserve(UNIT_BYTES).await.bytes() })
             })
             .collect();
         tokio::task::yield_now().await;

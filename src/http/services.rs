@@ -28,19 +28,16 @@ pub struct AdminService(pub Switch);
 impl Service for PublicService {
     async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
-        let (began, since) = ((context.clock)(), Instant::now());
-        let settled = host_header::normalise_host(&mut request);
+        let (received_at, started) = ((context.clock)(), Instant::now());
+        let settled = host_header::normalize_host(&mut request);
         let (parts, body) = request.into_parts();
         let path = context.site.load().strip_prefix(parts.uri.path());
         let mut response = match settled.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
             Ok(Some(app)) => {
-                let mut response = dispatch::network(
-                    &app,
-                    &RequestHead { peer, parts: &parts, path, received_at: began },
-                    body,
-                )
-                .await;
+                let mut response =
+                    dispatch::network(&app, &RequestHead { peer, parts: &parts, path, received_at }, body)
+                        .await;
                 response.body_mut().set_owner(app);
                 response
             }
@@ -51,7 +48,13 @@ impl Service for PublicService {
         };
         let tls = matches!(peer, Peer::Tcp { tls: true, .. });
         context.site.load().apply(tls, &mut response);
-        request_log::log(&context.access_log, peer, Arrival { time: began.0, since }, parts, &mut response);
+        request_log::log(
+            &context.access_log,
+            peer,
+            Arrival { time: received_at.0, since: started },
+            parts,
+            &mut response,
+        );
         response
     }
 }
@@ -59,7 +62,7 @@ impl Service for PublicService {
 impl Service for AdminService {
     async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
-        let began = (context.clock)();
+        let received_at = (context.clock)();
         let path = context.site.load().strip_prefix(request.uri().path()).to_owned();
         let limit = context.limits.target_bytes;
         let mut response = match route::parse(request.method(), &path, request.uri().query(), limit) {
@@ -71,7 +74,7 @@ impl Service for AdminService {
             Ok((route, query)) => match self.0.app() {
                 Some(app) => {
                     let (parts, body) = request.into_parts();
-                    let head = RequestHead { peer, parts: &parts, path: &path, received_at: began };
+                    let head = RequestHead { peer, parts: &parts, path: &path, received_at };
                     let mut response = dispatch::read(&app, route, &query, &head, body).await;
                     response.body_mut().set_owner(app);
                     response

@@ -12,7 +12,7 @@ use super::body::Body;
 use super::peer::{Client, Peer};
 use crate::config::Config;
 
-/// Clients recognise a package manager by this header.
+/// Clients recognize a package manager by this header.
 const X_REPOSITORY_TYPE: HeaderName = HeaderName::from_static("x-repository-type");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// 30 days.

@@ -7,43 +7,46 @@ use super::app::App;
 use super::switch::Switch;
 use crate::control::Mode;
 use crate::db::DbError;
+use crate::model::count::count_of;
 use crate::model::time::Timestamp;
 use crate::serve;
 
 /// Maximum length in characters; the log has the full error.
 const MAX_CHARS: usize = 400;
-/// Timeout of the query that finds out whether the database answers.
-const DATABASE: Duration = Duration::from_secs(2);
+/// Timeout of the query that checks whether the database answers.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A problem of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum DatabaseProblem {
     /// It does not answer; the reason.
-    Down(String),
+    Unavailable(String),
     /// It answers reads but accepts no publish; the reason.
-    Refuses(String),
+    RejectsWrites(String),
 }
 
 /// Returns the present problem of the database, if any.
-pub async fn trouble(app: &App) -> Option<Trouble> {
-    match tokio::time::timeout(DATABASE, app.state.db.usable((app.state.clock)())).await {
+pub async fn database_problem(app: &App) -> Option<DatabaseProblem> {
+    match tokio::time::timeout(DATABASE_TIMEOUT, app.state.db.usable((app.state.clock)())).await {
         Ok(Ok(())) => None,
         Ok(Err(error @ (DbError::ReadOnly { .. } | DbError::ClockAhead { .. }))) => {
-            Some(Trouble::Refuses(error.to_string()))
+            Some(DatabaseProblem::RejectsWrites(error.to_string()))
         }
-        Ok(Err(error)) => Some(Trouble::Down(error.to_string())),
-        Err(_) => Some(Trouble::Down(format!("no answer in {} s", DATABASE.as_secs()))),
+        Ok(Err(error)) => Some(DatabaseProblem::Unavailable(error.to_string())),
+        Err(_) => {
+            Some(DatabaseProblem::Unavailable(format!("no answer in {} s", DATABASE_TIMEOUT.as_secs())))
+        }
     }
 }
 
 /// `Online: 3 repositories, 23,144 packages, cran synced 2026-11-20 00:00 UTC`. Queries the database for the counts.
 #[must_use]
 pub async fn line(switch: &Switch, mode: &Mode) -> String {
-    let serves = match (mode, switch.app()) {
-        (Mode::Online, Some(app)) => Some(serves(&app).await),
+    let content = match (mode, switch.app()) {
+        (Mode::Online, Some(app)) => Some(content(&app).await),
         _ => None,
     };
-    render(switch, mode, serves.as_deref())
+    render(switch, mode, content.as_deref())
 }
 
 /// The line without counts, since a start must not wait for them.
@@ -52,15 +55,15 @@ pub fn brief(switch: &Switch, mode: &Mode) -> String {
     render(switch, mode, None)
 }
 
-fn render(switch: &Switch, mode: &Mode, serves: Option<&str>) -> String {
+fn render(switch: &Switch, mode: &Mode, content: Option<&str>) -> String {
     let context = switch.context();
     let line = match mode {
         Mode::Starting(_) => starting(mode),
-        Mode::Online => serves.map_or_else(|| "Online".to_owned(), |serves| format!("Online: {serves}")),
-        Mode::GoingOffline => format!("Going offline, waiting for {}", context.control.work()),
+        Mode::Online => content.map_or_else(|| "Online".to_owned(), |content| format!("Online: {content}")),
+        Mode::Draining => format!("Draining, waiting for {}", context.control.work()),
         Mode::Offline => "Offline: every request gets 503; to serve again, run: rspm online".to_owned(),
-        Mode::Broken(fault) if !fault.reachable => format!("Cannot serve: {}", fault.detail),
-        Mode::Broken(fault) => format!("Cannot serve, every request gets 503: {}", fault.detail),
+        Mode::Broken(reason) if !reason.reachable => format!("Cannot serve: {}", reason.detail),
+        Mode::Broken(reason) => format!("Cannot serve, every request gets 503: {}", reason.detail),
     };
     match &*context.remark.load() {
         Some(remark) => one_line(&format!("{line}; {remark}")),
@@ -77,13 +80,16 @@ pub fn starting(mode: &Mode) -> String {
     }
 }
 
-async fn serves(app: &App) -> String {
+/// Describes what the server serves.
+async fn content(app: &App) -> String {
     let catalog = app.state.catalog.get();
     let repositories = count_of(catalog.repos.len(), "repository", "repositories");
-    let refused = match trouble(app).await {
+    let rejected = match database_problem(app).await {
         None => String::new(),
-        Some(Trouble::Refuses(why)) => format!("; {why}"),
-        Some(Trouble::Down(why)) => return format!("{repositories}; the database is unavailable: {why}"),
+        Some(DatabaseProblem::RejectsWrites(reason)) => format!("; {reason}"),
+        Some(DatabaseProblem::Unavailable(reason)) => {
+            return format!("{repositories}; the database is unavailable: {reason}");
+        }
     };
     let subscribed: BTreeSet<_> = catalog.repos.iter().flat_map(|repo| repo.sources()).collect();
     let mut packages = 0;
@@ -98,7 +104,7 @@ async fn serves(app: &App) -> String {
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!("{repositories}, {}, {synced}{skew}{refused}", count_of(packages, "package", "packages"))
+    format!("{repositories}, {}, {synced}{skew}{rejected}", count_of(packages, "package", "packages"))
 }
 
 /// `2026-11-20 00:00 UTC`.
@@ -108,13 +114,6 @@ fn minute(at: Timestamp) -> String {
         (Some(day), Some(time)) => format!("{day} {time} UTC"),
         _ => text,
     }
-}
-
-fn count_of(n: usize, one: &str, many: &str) -> String {
-    let digits = n.to_string();
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
-    format!("{} {}", grouped.join(","), if n == 1 { one } else { many })
 }
 
 fn one_line(text: &str) -> String {
@@ -130,9 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_are_human_readable() {
-        assert_eq!(count_of(1, "package", "packages"), "1 package");
-        assert_eq!(count_of(23_144, "package", "packages"), "23,144 packages");
+    fn times_are_human_readable() {
         assert_eq!(minute(Timestamp(1_795_132_800_000_000)), "2026-11-20 00:00 UTC");
     }
 

@@ -87,20 +87,18 @@ pub(super) fn unavailable(mode: &Mode, reader: Principal) -> Failure {
             };
             Failure::unavailable(format!("the server is offline{way_out}"), OFFLINE)
         }
-        Mode::Broken(fault) => match reader {
+        Mode::Broken(reason) => match reader {
             // SECURITY: paths, hosts and other details of an error are not disclosed on the network.
             Principal::Anonymous => {
-                Failure::unavailable(format!("the server cannot serve: {}", fault.phrase), BROKEN)
+                Failure::unavailable(format!("the server cannot serve: {}", reason.phrase), BROKEN)
             }
             Principal::Administrator => {
-                Failure::unavailable(format!("the server cannot serve: {}", fault.detail), BROKEN)
+                Failure::unavailable(format!("the server cannot serve: {}", reason.detail), BROKEN)
             }
         },
         Mode::Starting(what) => Failure::unavailable(format!("the server is starting: {what}"), STARTING),
         // Reached only while the mode changes.
-        Mode::Online | Mode::GoingOffline => {
-            Failure::unavailable("the server is changing its mode", STARTING)
-        }
+        Mode::Online | Mode::Draining => Failure::unavailable("the server is changing its mode", STARTING),
     }
 }
 
@@ -111,15 +109,15 @@ mod tests {
 
     #[test]
     fn clients_get_a_phrase_and_administrators_the_error() {
-        let fault = BrokenReason {
+        let reason = BrokenReason {
             phrase: "the database (Postgres.URL) cannot be used".to_owned(),
             detail: "postgres://db.internal refuses".to_owned(),
             reachable: true,
         };
-        let mode = Mode::Broken(fault);
-        let (anybody, administrator) =
+        let mode = Mode::Broken(reason);
+        let (anonymous, administrator) =
             (unavailable(&mode, Principal::Anonymous), unavailable(&mode, Principal::Administrator));
-        assert!(anybody.phrase.contains("Postgres.URL") && !anybody.phrase.contains("internal"));
+        assert!(anonymous.phrase.contains("Postgres.URL") && !anonymous.phrase.contains("internal"));
         assert!(administrator.phrase.contains("db.internal"));
         for mode in [mode, Mode::Starting("opening the database"), Mode::Offline] {
             let failure = unavailable(&mode, Principal::Anonymous);

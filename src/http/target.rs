@@ -11,7 +11,7 @@ use super::error::Failure;
 /// A GET or HEAD may have empty segments (`//`), which are skipped: pkgcache, remotes and BiocManager produce them from
 /// an address with a trailing slash, and proxies from a prefix with one.
 ///
-/// SECURITY: no later code decodes again or normalises. Rejected with 400: anything but visible ASCII in the raw path,
+/// SECURITY: no later code decodes again or normalizes. Rejected with 400: anything but visible ASCII in the raw path,
 /// broken or overlong percent-encoding, encoded `/`, `\`, `%` or control characters (NUL, CR, LF), `\`, `.` and `..`
 /// segments in any spelling, and empty segments in a request that may change something.
 ///

@@ -140,14 +140,14 @@ fn check_validity(
         reason: format!("cannot be used: {e}"),
     })?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let verdict = verify_server_cert_signed_by_trust_anchor(
+    let result = verify_server_cert_signed_by_trust_anchor(
         &parsed,
         &RootCertStore::empty(),
         intermediates,
         UnixTime::since_unix_epoch(now),
         provider.signature_verification_algorithms.all,
     );
-    let reason = match verdict {
+    let reason = match result {
         Err(rustls::Error::InvalidCertificate(
             rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
         )) => "has expired",

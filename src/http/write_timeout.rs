@@ -19,7 +19,7 @@ pub struct WriteTimeout<S> {
     /// Bytes written since the last reset.
     written: u64,
     /// Time waited since the last reset, without the current wait.
-    waited: Duration,
+    wait: Duration,
     waiting_since: Option<Instant>,
     /// Created at the first wait: most connections never wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -33,7 +33,7 @@ impl<S> WriteTimeout<S> {
             limit,
             portion,
             written: 0,
-            waited: Duration::ZERO,
+            wait: Duration::ZERO,
             waiting_since: None,
             timer: None,
         }
@@ -43,20 +43,20 @@ impl<S> WriteTimeout<S> {
         match outcome {
             Poll::Ready(result) => {
                 if let Some(since) = self.waiting_since.take() {
-                    self.waited += since.elapsed();
+                    self.wait += since.elapsed();
                 }
                 if let Ok(written) = &result {
                     self.written += *written as u64;
                     if self.written >= self.portion {
                         self.written = 0;
-                        self.waited = Duration::ZERO;
+                        self.wait = Duration::ZERO;
                     }
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
                 let started = *self.waiting_since.get_or_insert_with(Instant::now);
-                let deadline = started + self.limit.saturating_sub(self.waited);
+                let deadline = started + self.limit.saturating_sub(self.wait);
                 let alarm = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
                 if alarm.deadline() != deadline {
                     alarm.as_mut().reset(deadline);
@@ -84,8 +84,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.track(context, outcome)
+        let result = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.track(context, result)
     }
 
     fn poll_write_vectored(
@@ -93,8 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, pieces);
-        self.track(context, outcome)
+        let result = Pin::new(&mut self.inner).poll_write_vectored(context, pieces);
+        self.track(context, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -103,13 +103,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         // TLS buffers what it could not write and returns Pending here: counted as the same wait.
-        let outcome = Pin::new(&mut self.inner).poll_flush(context).map(|done| done.map(|()| 0));
-        self.track(context, outcome).map(|done| done.map(|_| ()))
+        let result = Pin::new(&mut self.inner).poll_flush(context).map(|done| done.map(|()| 0));
+        self.track(context, result).map(|done| done.map(|_| ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_shutdown(context).map(|done| done.map(|()| 0));
-        self.track(context, outcome).map(|done| done.map(|_| ()))
+        let result = Pin::new(&mut self.inner).poll_shutdown(context).map(|done| done.map(|()| 0));
+        self.track(context, result).map(|done| done.map(|_| ()))
     }
 }
 
@@ -122,20 +122,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_stops_times_out() {
-        let (ours, _theirs) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
-        let began = Instant::now();
+        let (server, _client) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
+        let start = Instant::now();
         let error = socket.write_all(&[0; 64]).await.expect_err("there is no reader");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(began.elapsed() >= LIMIT);
+        assert!(start.elapsed() >= LIMIT);
     }
 
     #[tokio::test]
     async fn a_reader_of_tiny_pieces_times_out_too() {
-        let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
+        let (server, mut client) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
         tokio::spawn(async move {
-            while theirs.read_u8().await.is_ok() {
+            while client.read_u8().await.is_ok() {
                 tokio::time::sleep(LIMIT / 3).await;
             }
         });
@@ -145,11 +145,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_pause_of_the_server_does_not_count() {
-        let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut socket = WriteTimeout::new(ours, LIMIT, 1024);
+        let (server, mut client) = tokio::io::duplex(16);
+        let mut socket = WriteTimeout::new(server, LIMIT, 1024);
         tokio::spawn(async move {
             let mut crumbs = [0; 16];
-            while theirs.read_exact(&mut crumbs).await.is_ok() {}
+            while client.read_exact(&mut crumbs).await.is_ok() {}
         });
         socket.write_all(&[0; 48]).await.expect("read at once");
         tokio::time::sleep(LIMIT * 2).await;

@@ -193,8 +193,8 @@ impl Jobs {
         }
         inner.last_id += 1;
         let id = inner.last_id;
-        let begun = Progress { phase: "starting".to_owned(), done: 0, total: None };
-        let (sender, state) = watch::channel(JobState::Running(begun));
+        let progress = Progress { phase: "starting".to_owned(), done: 0, total: None };
+        let (sender, state) = watch::channel(JobState::Running(progress));
         let sender = Arc::new(sender);
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
@@ -228,7 +228,7 @@ impl Jobs {
     /// Returns when no job is running.
     pub async fn idle(&self) {
         let mut ended = self.ended.subscribe();
-        // `self` owns the sender, so the channel stays open.
+        // `self` owns the sender, so the channel is open.
         let _ = ended.wait_for(|_| self.running().is_empty()).await;
     }
 
@@ -399,7 +399,7 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let job = {
-            let _inside = runtime.enter();
+            let _runtime_guard = runtime.enter();
             jobs.start("k", Timestamp(2), |_| std::future::pending()).job().clone()
         };
         runtime.shutdown_background();

@@ -80,9 +80,9 @@ impl ScheduleStatus {
 /// Sleeps until `clock` reaches `until`.
 pub async fn sleep_until(clock: &Clock, until: Timestamp) {
     loop {
-        let left = until.0.saturating_sub(clock().0);
-        let Ok(left @ 1..) = u64::try_from(left) else { return };
-        tokio::time::sleep(Duration::from_micros(left).min(MAX_SLEEP)).await;
+        let remaining = until.0.saturating_sub(clock().0);
+        let Ok(remaining @ 1..) = u64::try_from(remaining) else { return };
+        tokio::time::sleep(Duration::from_micros(remaining).min(MAX_SLEEP)).await;
     }
 }
 

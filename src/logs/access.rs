@@ -46,11 +46,11 @@ pub struct Record<'a> {
 /// clones.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    current: Arc<ArcSwap<Current>>,
+    current: Arc<ArcSwap<Destination>>,
 }
 
 #[derive(Debug)]
-struct Current {
+struct Destination {
     sink: Option<Sink>,
     format: AccessLogFormat,
     zone: TimeZone,
@@ -58,7 +58,7 @@ struct Current {
 
 /// A file and format, ready for [`AccessLog::switch`].
 #[derive(Debug)]
-pub struct NextAccess(Current);
+pub struct NextAccess(Destination);
 
 thread_local! {
     /// Buffer of the line, which avoids an allocation per line and formatting under the sink's lock.
@@ -79,7 +79,7 @@ impl AccessLog {
     /// An access log that writes nothing until [`AccessLog::switch`].
     #[must_use]
     pub fn off() -> AccessLog {
-        let off = Current { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
+        let off = Destination { sink: None, format: AccessLogFormat::Combined, zone: TimeZone::UTC };
         AccessLog { current: Arc::new(ArcSwap::from_pointee(off)) }
     }
 
@@ -88,9 +88,9 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened for appending; nothing has changed.
     pub fn prepare(&self, path: &Path, format: AccessLogFormat) -> Result<NextAccess, SinkError> {
-        let kept = self.current.load().sink.clone().filter(|sink| sink.path() == path);
-        let sink = kept.map_or_else(|| Sink::open(path, OnFull::Drop), Ok)?;
-        Ok(NextAccess(Current { sink: Some(sink), format, zone: TimeZone::system() }))
+        let current_sink = self.current.load().sink.clone().filter(|sink| sink.path() == path);
+        let sink = current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok)?;
+        Ok(NextAccess(Destination { sink: Some(sink), format, zone: TimeZone::system() }))
     }
 
     /// Switches to a file and format. Each line goes to the old or to the new file; the old one is flushed and closed.
@@ -132,8 +132,8 @@ impl AccessLog {
 
     /// Number of lines dropped from the current file.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.sink().map_or(0, |sink| sink.dropped())
+    pub fn dropped_lines(&self) -> u64 {
+        self.sink().map_or(0, |sink| sink.dropped_lines())
     }
 }
 
@@ -179,8 +179,8 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
 
 // SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
 fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
-    let shown = &field[..field.len().min(MAX_FIELD)];
-    for &byte in shown {
+    let text = &field[..field.len().min(MAX_FIELD)];
+    for &byte in text {
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
             b'\n' => line.extend_from_slice(b"\\n"),
@@ -195,7 +195,7 @@ fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
             }
         }
     }
-    if shown.len() < field.len() {
+    if text.len() < field.len() {
         line.extend_from_slice(b"...");
     }
 }
@@ -286,7 +286,7 @@ mod tests {
         off.log(&record());
         off.flush();
         assert!(off.reopen().is_ok());
-        assert_eq!(off.dropped(), 0);
+        assert_eq!(off.dropped_lines(), 0);
     }
 
     #[test]
@@ -323,10 +323,10 @@ mod tests {
             })
             .collect();
         logged.sort();
-        let mut sent: Vec<String> =
+        let mut expected: Vec<String> =
             (0..3).flat_map(|writer| (0..EACH).map(move |number| format!("/{writer}?{number}"))).collect();
-        sent.sort();
-        assert!(logged == sent, "{} of {} lines", logged.len(), sent.len());
+        expected.sort();
+        assert!(logged == expected, "{} of {} lines", logged.len(), expected.len());
     }
 
     proptest! {

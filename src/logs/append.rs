@@ -45,8 +45,8 @@ impl<'a, F: Write> Appender<'a, F> {
             return self.record_failure(&error, lines);
         }
         if let Err((written, error)) = self.write(lines) {
-            let begun = written > 0 && lines[written - 1] != b'\n';
-            let end = written + if begun { end_of_line(&lines[written..]) } else { 0 };
+            let is_partial = written > 0 && lines[written - 1] != b'\n';
+            let end = written + if is_partial { end_of_line(&lines[written..]) } else { 0 };
             self.rest = lines[written..end].to_vec();
             return self.record_failure(&error, &lines[end..]);
         }
@@ -75,20 +75,20 @@ impl<'a, F: Write> Appender<'a, F> {
     /// Reports how many lines were lost once lines are written again. `total` counts from the start and includes lines
     /// that did not fit in the queue; `more`: it has just increased.
     pub(super) fn report(&mut self, total: u64, more: bool) {
-        let (told, when) = self.reported;
+        let (reported_count, when) = self.reported;
         let often = when.is_some_and(|when| when.elapsed() < REPORT_INTERVAL);
-        if total == told || self.failing || (more && often) {
+        if total == reported_count || self.failing || (more && often) {
             return;
         }
         self.reported = (total, Some(Instant::now()));
-        let (lines, path) = (total - told, self.path.display());
+        let (lines, path) = (total - reported_count, self.path.display());
         tracing::warn!(
             target: "logs",
             "writing to the log file {path} again; {lines} lines were dropped: its disk was full or too slow"
         );
     }
 
-    /// Writes all bytes. The error comes with the number of bytes written.
+    /// Writes all bytes. The error contains the number of bytes written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut done = 0;
         while done < bytes.len() {
@@ -115,16 +115,16 @@ mod tests {
     /// A disk with limited free space, which may grow.
     struct Disk {
         text: Vec<u8>,
-        room: usize,
+        space: usize,
     }
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let size = bytes.len().min(self.room);
+            let size = bytes.len().min(self.space);
             if size == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.room -= size;
+            self.space -= size;
             self.text.extend_from_slice(&bytes[..size]);
             Ok(size)
         }
@@ -138,15 +138,15 @@ mod tests {
         fn with_changing_disk_space_lines_are_complete_in_order_and_counted(
             turns in proptest::collection::vec((0_usize..4, 0_usize..30), 1..40),
         ) {
-            let mut appender = Appender::new(Path::new("a.log"), Disk { text: Vec::new(), room: 0 });
+            let mut appender = Appender::new(Path::new("a.log"), Disk { text: Vec::new(), space: 0 });
             let (mut sent, mut lost) = (0_u64, 0);
-            for (lines, room) in turns {
-                appender.file.room += room;
+            for (lines, space) in turns {
+                appender.file.space += space;
                 let text: String = (0..lines as u64).map(|i| format!("line {:04}\n", sent + i)).collect();
                 sent += lines as u64;
                 lost += appender.append(text.as_bytes());
             }
-            appender.file.room = 100;
+            appender.file.space = 100;
             lost += appender.finish();
             let text = String::from_utf8(appender.file.text).expect("text");
             let numbers: Vec<u64> = text

@@ -151,7 +151,7 @@ mod tests {
         open(&link).expect("our own link");
         assert_eq!(std::fs::metadata(&real).expect("made").permissions().mode() & 0o777, 0o600);
         if nix::unistd::geteuid().is_root() {
-            std::os::unix::fs::lchown(&link, Some(65534), None).expect("given away");
+            std::os::unix::fs::lchown(&link, Some(65534), None).expect("the owner is changed");
             assert!(refused(&link).contains("that user 65534 made"), "{}", refused(&link));
         }
     }
@@ -167,14 +167,14 @@ mod tests {
     fn a_replaced_file_is_unused_when_all_processes_have_left_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
-        let (mine, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
+        let (own, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
         let again = open(&path).expect("opens");
-        assert!(ReplacedFile::new(again, &mine).is_unused(), "nothing was renamed");
+        assert!(ReplacedFile::new(again, &own).is_unused(), "nothing was renamed");
         std::fs::rename(&path, rotated).expect("renamed");
-        let left = ReplacedFile::new(mine, &open(&path).expect("opens"));
-        assert!(!left.is_unused());
+        let replaced = ReplacedFile::new(own, &open(&path).expect("opens"));
+        assert!(!replaced.is_unused());
         // The other process leaves it, too, and waits for this one, as this one does for it.
         let others = ReplacedFile::new(other, &open(&path).expect("opens"));
-        assert!(left.is_unused() && others.is_unused());
+        assert!(replaced.is_unused() && others.is_unused());
     }
 }

@@ -47,7 +47,7 @@ struct Outputs {
     format: LogFormat,
     zone: TimeZone,
     destinations: Vec<Output>,
-    /// Events before the configuration is read, kept for the destinations that it names.
+    /// Events before the configuration is read, queued for the destinations that it names.
     buffered: Option<Mutex<Vec<BufferedEvent>>>,
 }
 
@@ -56,7 +56,7 @@ enum Output {
     File(Sink),
 }
 
-/// An event that is kept until the configuration is read.
+/// An event before the configuration is read.
 struct BufferedEvent {
     level: Level,
     parts: EventParts,
@@ -112,8 +112,8 @@ impl ServerLog {
                 LogDestination::Stdout => add_stream(&mut destinations, StandardStream::Stdout),
                 LogDestination::Stderr => add_stream(&mut destinations, StandardStream::Stderr),
                 LogDestination::File(path) => {
-                    let kept = current.files().find(|sink| sink.path() == path).cloned();
-                    match kept.map_or_else(|| Sink::open(path, OnFull::Wait), Ok) {
+                    let current_sink = current.files().find(|sink| sink.path() == path).cloned();
+                    match current_sink.map_or_else(|| Sink::open(path, OnFull::Wait), Ok) {
                         Ok(sink) => destinations.push(Output::File(sink)),
                         Err(error) => failed.push(error),
                     }
@@ -226,8 +226,8 @@ impl Outputs {
         })
     }
 
-    fn contains(&self, place: &Output) -> bool {
-        self.destinations.iter().any(|output| output.is_same(place))
+    fn contains(&self, other: &Output) -> bool {
+        self.destinations.iter().any(|output| output.is_same(other))
     }
 
     fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &EventParts, micros: i64) {

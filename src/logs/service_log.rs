@@ -113,17 +113,17 @@ fn render(line: &mut Vec<u8>, of: &ServiceLine<'_>) {
         (false, false) => "source_current",
     };
     field(line, "type", kind.as_bytes());
-    let mut known = |name, text: Option<&[u8]>| text.into_iter().for_each(|text| field(line, name, text));
-    known("distro", binary.map(|b| b.distro.as_bytes()));
-    known("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
-    known("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
-    known("error", of.error.as_deref().map(redact).as_deref().map(str::as_bytes));
-    known("failed_service", of.failed_service.map(|error| error.as_str().as_bytes()));
-    known("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
-    known("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
-    known("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
+    let mut optional = |name, text: Option<&[u8]>| text.into_iter().for_each(|text| field(line, name, text));
+    optional("distro", binary.map(|b| b.distro.as_bytes()));
+    optional("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
+    optional("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
+    optional("error", of.error.as_deref().map(redact).as_deref().map(str::as_bytes));
+    optional("failed_service", of.failed_service.map(|error| error.as_str().as_bytes()));
+    optional("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
+    optional("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
+    optional("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
     let message = of.failed.as_deref().map(redact);
-    known("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
+    optional("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
     line.extend_from_slice(b"}\n");
 }
 
@@ -136,8 +136,8 @@ fn redact(text: &str) -> String {
 // whatever the text is, only printable ASCII is written.
 fn field(line: &mut Vec<u8>, name: &str, text: &[u8]) {
     let _ = write!(line, ",\"{name}\":\"");
-    let shown = &text[..text.len().min(MAX_FIELD)];
-    for c in String::from_utf8_lossy(shown).chars() {
+    let bytes = &text[..text.len().min(MAX_FIELD)];
+    for c in String::from_utf8_lossy(bytes).chars() {
         match c {
             '"' | '\\' => line.extend([b'\\', c as u8]),
             ' '..='~' => line.push(c as u8),
@@ -149,7 +149,7 @@ fn field(line: &mut Vec<u8>, name: &str, text: &[u8]) {
             }),
         }
     }
-    if shown.len() < text.len() {
+    if bytes.len() < text.len() {
         line.extend_from_slice(b"...");
     }
     line.push(b'"');
@@ -174,8 +174,8 @@ impl ServiceLog {
     /// The file cannot be opened for appending; nothing has changed.
     pub fn prepare(&self, path: Option<&Path>) -> Result<Option<Sink>, SinkError> {
         let Some(path) = path else { return Ok(None) };
-        let kept = self.sink().filter(|sink| sink.path() == path);
-        kept.map_or_else(|| Sink::open(path, OnFull::Drop), Ok).map(Some)
+        let current_sink = self.sink().filter(|sink| sink.path() == path);
+        current_sink.map_or_else(|| Sink::open(path, OnFull::Drop), Ok).map(Some)
     }
 
     /// Switches to a file, or off. The old file is flushed and closed.

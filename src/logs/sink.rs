@@ -60,7 +60,7 @@ struct Shared {
     state: Mutex<State>,
     /// Signals the thread that there is work.
     work: Condvar,
-    /// Signals that there is room in the queue or that a request is done.
+    /// Signals that there is space in the queue or that a request is done.
     done: Condvar,
     /// Serializes reopening.
     reopening: Mutex<()>,
@@ -79,7 +79,7 @@ struct State {
 }
 
 thread_local! {
-    /// True on the thread of a sink. Its own log lines never wait for room, because only this thread makes room.
+    /// True on the thread of a sink. Its own log lines never wait for space, because only this thread frees it.
     static WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -140,7 +140,7 @@ impl Sink {
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<ReplacedFile, SinkError> {
-        let _alone = self.writer.shared.reopening.lock();
+        let _guard = self.writer.shared.reopening.lock();
         let mut state = self.request(|state| state.reopen = true);
         state.reopened.take().expect("the thread answers each request")
     }
@@ -150,14 +150,14 @@ impl Sink {
         drop(self.request(|_| {}));
     }
 
-    fn request(&self, wish: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
+    fn request(&self, change: impl FnOnce(&mut State)) -> parking_lot::MutexGuard<'_, State> {
         let shared = &*self.writer.shared;
         let mut state = shared.state.lock();
-        wish(&mut state);
+        change(&mut state);
         state.requested += 1;
-        let mine = state.requested;
+        let number = state.requested;
         shared.work.notify_one();
-        while state.completed < mine {
+        while state.completed < number {
             shared.done.wait(&mut state);
         }
         state
@@ -165,7 +165,7 @@ impl Sink {
 
     /// Number of lines dropped since the start because the queue was full or a write failed.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped_lines(&self) -> u64 {
         self.writer.shared.state.lock().dropped
     }
 
@@ -207,12 +207,12 @@ fn run_writer(shared: &Shared, mut file: Appender<'_>) {
                 }
             }
         }
-        let (asked, reopen, closed) = (state.requested, std::mem::take(&mut state.reopen), state.closed);
+        let (requested, reopen, closed) = (state.requested, std::mem::take(&mut state.reopen), state.closed);
         let dropped = state.dropped;
         std::mem::swap(&mut state.queue, &mut spare);
         drop(state);
 
-        // Writers that wait for room can continue, however slow the disk is.
+        // Writers that wait for space can continue, however slow the disk is.
         shared.done.notify_all();
         let mut refused = file.append(&spare);
         spare.clear();
@@ -233,8 +233,8 @@ fn run_writer(shared: &Shared, mut file: Appender<'_>) {
         if reopened.is_some() {
             state.reopened = reopened;
         }
-        if state.completed < asked {
-            state.completed = asked;
+        if state.completed < requested {
+            state.completed = requested;
             shared.done.notify_all();
         }
         let total = state.dropped;
@@ -317,7 +317,7 @@ mod tests {
         }
         assert_eq!(next, [EACH; 4]);
         assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o7777, 0o600);
-        assert_eq!(sink.dropped(), 0);
+        assert_eq!(sink.dropped_lines(), 0);
     }
 
     #[test]
@@ -338,15 +338,15 @@ mod tests {
     #[test]
     fn a_failed_reopen_keeps_the_old_file() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (folder, moved) = (dir.path().join("logs"), dir.path().join("moved"));
+        let (folder, other) = (dir.path().join("logs"), dir.path().join("moved"));
         std::fs::create_dir(&folder).expect("created");
         let sink = Sink::open(&folder.join("a.log"), OnFull::Drop).expect("opens");
-        std::fs::rename(&folder, &moved).expect("renamed");
-        let message = sink.reopen().expect_err("the directory is gone").to_string();
+        std::fs::rename(&folder, &other).expect("renamed");
+        let message = sink.reopen().expect_err("the directory is missing").to_string();
         assert!(message.contains("its directory must exist"), "{message}");
         sink.write(b"still\n");
         sink.flush();
-        assert_eq!(lines(&moved.join("a.log")), ["still"]);
+        assert_eq!(lines(&other.join("a.log")), ["still"]);
     }
 
     #[test]
@@ -355,7 +355,7 @@ mod tests {
         assert!(error.to_string().contains("/dev/null/a.log"), "{error}");
     }
 
-    /// A pipe that is not read stands for a stalled disk: the queue fills, then lines are dropped and counted.
+    /// A pipe that is not read simulates a stalled disk: the queue fills, then lines are dropped and counted.
     #[test]
     fn a_full_queue_drops_and_counts_instead_of_waiting() {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
@@ -365,7 +365,7 @@ mod tests {
         for _ in 0..(2 * OnFull::Drop.capacity() / line.len()) {
             sink.write(&line);
         }
-        assert!(sink.dropped() > 0);
+        assert!(sink.dropped_lines() > 0);
         // Let the thread finish.
         let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
         sink.flush();
@@ -378,6 +378,6 @@ mod tests {
         let sink = Sink::open(Path::new("/dev/full"), OnFull::Wait).expect("opens");
         sink.write(b"one\ntwo\n");
         sink.flush();
-        assert_eq!(sink.dropped(), 2);
+        assert_eq!(sink.dropped_lines(), 2);
     }
 }

@@ -74,10 +74,10 @@ struct Process {
 struct Registrar<'a>(&'a Registry);
 
 impl Registrar<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let made = made.expect("names and labels of this file are valid");
-        self.0.register(Box::new(made.clone())).expect("names of this file are unique");
-        made
+    fn register<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("names and labels of this file are valid");
+        self.0.register(Box::new(metric.clone())).expect("names of this file are unique");
+        metric
     }
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
@@ -237,7 +237,7 @@ pub fn init() {
 /// All metrics in the text format. Reads files in `/proc`, so it must not be called on an async thread.
 #[must_use]
 pub fn text() -> Vec<u8> {
-    let _alone = METRICS.writing.lock();
+    let _guard = METRICS.writing.lock();
     let facts = process::read();
     let process = &METRICS.process;
     process.cpu.reset();
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn every_series_has_a_help_and_a_type_and_contiguous_lines() {
         request_completed(&Method::GET, 200, 1, Duration::ZERO);
-        let mut known: Vec<String> = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         let mut helped = String::new();
         for line in lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
@@ -425,14 +425,14 @@ mod tests {
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').expect("a type");
                 assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
-                assert_eq!(name, helped, "the help comes before the type");
-                assert!(!known.contains(&helped), "{helped} comes twice");
-                known.push(name.to_owned());
+                assert_eq!(name, helped, "the help precedes the type");
+                assert!(!names.contains(&helped), "{helped} is repeated");
+                names.push(name.to_owned());
             } else {
                 assert!(line.starts_with(&helped), "{line} below {helped}");
             }
         }
-        assert!(known.len() > 15, "{known:?}");
+        assert!(names.len() > 15, "{names:?}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct NewRelease {
     pub stanza: Option<Vec<u8>>,
     /// The DESCRIPTION in the archive, byte for byte, if it was read.
     pub description: Option<Vec<u8>>,
-    /// SHA-256 of the README kept in storage.
+    /// SHA-256 of the README in storage.
     pub readme: Option<Sha256>,
     /// Its files. A release of an R package has one, the source package.
     pub files: Vec<NewFile>,

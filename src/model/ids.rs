@@ -39,11 +39,11 @@ id!(
     FileId
 );
 id!(
-    /// A transaction: a label in order of publication; states are never found by comparing it.
+    /// A transaction; ids grow in order of publication. To select a state, compare instants, not ids.
     TxId
 );
 id!(
-    /// The number of a step of a tree. Dense and signed, so that history can be prepended below the first step.
+    /// The number of a step of a tree. Dense; negative numbers are steps of a back-fill.
     Seq
 );
 
@@ -57,7 +57,7 @@ impl SourceId {
 }
 
 impl Seq {
-    /// The end of a life that has not ended, and the largest sequence number: 2^62.
+    /// Marks a life that has not ended; larger than every step: 2^62.
     pub const OPEN: Seq = Seq(1 << 62);
 
     /// Returns the next step's number.

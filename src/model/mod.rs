@@ -1,6 +1,7 @@
-//! The basic types of all other rooms. Pure: no I/O, no async, no clock; depends on no other room.
+//! The basic types of all other top-level modules. Pure: no I/O, no async, no clock; depends on no other one.
 
 pub mod change;
+pub mod count;
 pub mod digest;
 pub mod fingerprint;
 pub mod guarded;

@@ -37,10 +37,10 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Name, BadName> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        let good = (1..=128).contains(&text.len())
+        let is_valid = (1..=128).contains(&text.len())
             && text.bytes().all(allowed)
             && text.as_bytes()[0].is_ascii_alphanumeric();
-        if !good {
+        if !is_valid {
             return Err(BadName::Form(text.chars().take(140).collect()));
         }
         if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(text)) {

@@ -19,7 +19,7 @@ pub struct PointTree {
 pub struct Point {
     /// The repository.
     pub repo: RepoId,
-    /// The trees in order of precedence: the first one with a name wins.
+    /// The trees in order of precedence: the first one that has a package serves it.
     pub trees: Vec<PointTree>,
     /// Whether the point may still change: `latest`, today, a day that is not closed yet.
     pub open: bool,

@@ -1,4 +1,4 @@
-//! The grammar of `rspm-offline-downloader`: commands and flags, named as in the original.
+//! The grammar of `rspm-offline-downloader`: commands and flags, named as in Posit Package Manager.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -72,17 +72,17 @@ pub enum Validate {
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate cran --destination /var/lib/rspm-offline-data --packages"
     )]
-    Cran(Check),
+    Cran(CheckFlags),
     /// Check the downloaded versions of Bioconductor
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate bioconductor --destination /var/lib/rspm-offline-data --packages"
     )]
-    Bioconductor(Check),
+    Bioconductor(CheckFlags),
     /// Check the advisories
     #[command(
         after_help = "Example:\n  rspm-offline-downloader validate vulns --destination /var/lib/rspm-offline-data"
     )]
-    Vulns(CheckVulns),
+    Vulns(CheckVulnsFlags),
 }
 
 /// Flags of every `get`.
@@ -112,7 +112,7 @@ pub struct Common {
 /// Flags of `get cran` and `get bioconductor`.
 #[derive(Debug, Args)]
 pub struct Packages {
-    /// Only files published on this day or later: a difference, to be copied over the bundle with that snapshot
+    /// Only files published on this day or later: an incremental bundle, to be copied over a bundle that reaches that day
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     pub starting_snapshot: Option<Day>,
 
@@ -125,7 +125,7 @@ pub struct Packages {
     #[arg(long, value_name = "URL")]
     pub requirements_url: Option<String>,
 
-    /// Accept an index that has lost a fifth of its packages
+    /// Accept an index that has lost a fifth or more of its packages
     #[arg(long)]
     pub accept_loss: bool,
 }
@@ -207,13 +207,16 @@ pub struct GetVulns {
 }
 
 fn ecosystem(text: &str) -> Result<Ecosystem, String> {
-    let named = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
-    Ecosystem::ALL.into_iter().find(named).ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
+    let is_named = |ecosystem: &Ecosystem| ecosystem.as_str().eq_ignore_ascii_case(text);
+    Ecosystem::ALL
+        .into_iter()
+        .find(is_named)
+        .ok_or_else(|| "must be one of cran, bioconductor, pypi".to_owned())
 }
 
 /// Flags of `validate`.
 #[derive(Debug, Args)]
-pub struct Check {
+pub struct CheckFlags {
     /// The directory to check
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
@@ -229,7 +232,7 @@ pub struct Check {
 
 /// Flags of `validate vulns`.
 #[derive(Debug, Args)]
-pub struct CheckVulns {
+pub struct CheckVulnsFlags {
     /// The directory to check
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,

@@ -49,7 +49,7 @@ pub(super) fn selected_platforms(
         })
     });
     let archs: Vec<Arch> = archs.collect::<Result<_, _>>()?;
-    let mut wanted = Vec::new();
+    let mut selected = Vec::new();
     for text in &args.r_versions {
         let Some(r) = RMinor::parse(text) else {
             return usage(format!("--r-versions: '{text}' is not a minor version of R: write 4.5"));
@@ -57,23 +57,23 @@ pub(super) fn selected_platforms(
         for name in &args.distributions {
             for platform in platforms_of(name, r, platforms)? {
                 let is_selected = archs.is_empty() || archs.contains(&platform.arch);
-                if is_selected && !wanted.contains(&platform) {
-                    wanted.push(platform);
+                if is_selected && !selected.contains(&platform) {
+                    selected.push(platform);
                 }
             }
         }
     }
-    if wanted.is_empty() {
+    if selected.is_empty() {
         return usage("none of --distributions has any of --architectures".to_owned());
     }
     // The table of minor versions lists those for clients; here the caller names them.
-    let mut known = platforms.clone();
-    known.r_versions = args.r_versions.clone();
+    let mut all = platforms.clone();
+    all.r_versions = args.r_versions.clone();
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
-    let (lists, _) = lists(&urls, &known);
+    let (lists, _) = lists(&urls, &all);
     let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
-    let found = wanted.into_iter().map(|platform| {
+    let found = selected.into_iter().map(|platform| {
         let of: Vec<Index> = indexes.iter().filter(|index| index.platform == platform).cloned().collect();
         (platform, of)
     });
@@ -117,12 +117,12 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
 pub(super) async fn get(
     setup: &Setup,
     bundle: Option<&Bundle>,
-    wanted: Vec<(Platform, Vec<Index>)>,
+    platforms: Vec<(Platform, Vec<Index>)>,
 ) -> Result<ExitStatus, OfflineError> {
     let mut ending = ExitStatus::Complete;
-    // The publication time of binaries is unknown: all of them are fetched, for a difference too.
+    // The publication time of binaries is unknown: all of them are fetched, for an incremental bundle too.
     let request = Request { from: None, ..setup.request.clone() };
-    for (platform, indexes) in wanted {
+    for (platform, indexes) in platforms {
         let product = Product::Binaries(platform.to_string());
         let run = Run {
             destination: &setup.destination,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::args::{Check as CheckArgs, GetBioconductor};
+use super::args::{CheckFlags, GetBioconductor};
 use super::cran::{read_package_list, report_old_schemas, report_result, selected_packages, write_shared};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
@@ -23,11 +23,11 @@ use crate::upstream::origin::bundle::Bundle;
 /// The mirror's map of versions.
 const CONFIG: &str = "config.yaml";
 
-/// The source of versions: a mirror or a bundle.
-struct Source<'a> {
+/// The origin of versions: a mirror or a bundle.
+struct VersionOrigin<'a> {
     setup: &'a Setup,
     reader: MetadataReader<'a>,
-    /// Set if the source is a bundle.
+    /// Set if it is a bundle.
     bundle: Option<Bundle>,
     config: Config,
     /// The text of `config`.
@@ -37,25 +37,25 @@ struct Source<'a> {
 /// `get bioconductor`.
 pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut setup = setup(args.common, &args.base_url, Some(&args.packages), output)?;
-    let named = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
-    let source = Source::open(&setup).await?;
-    let versions = source.versions(&args.versions).await?;
-    let (text, bundle) = (source.text.clone(), source.bundle.clone());
-    let mut ending = ExitStatus::Complete;
+    let requested = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
+    let origin = VersionOrigin::open(&setup).await?;
+    let versions = origin.versions(&args.versions).await?;
+    let (text, bundle) = (origin.text.clone(), origin.bundle.clone());
+    let mut status = ExitStatus::Complete;
     for version in versions {
-        match get_version(&mut setup, bundle.as_ref(), version, named.as_ref()).await {
+        match get_version(&mut setup, bundle.as_ref(), version, requested.as_ref()).await {
             Ok(ExitStatus::Complete) => {}
-            Ok(other) => ending = other,
+            Ok(other) => status = other,
             // The other versions are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_))) => {
                 output.warn(&format!("Bioconductor {version}: {error}"));
-                ending = ExitStatus::Incomplete;
+                status = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
         }
     }
     if setup.request.is_dry_run {
-        return Ok(ending);
+        return Ok(status);
     }
     let config = seal::seal(&BioconductorConfig { config_yaml: text });
     {
@@ -64,33 +64,34 @@ pub(super) async fn get(args: GetBioconductor, output: Output) -> Result<ExitSta
     }
     let rules = write_shared(&setup, bundle, args.packages.requirements_url.as_deref()).await?;
     report_old_schemas(&setup.destination, output)?;
-    Ok(report_result(output, ending, rules))
+    Ok(report_result(output, status, rules))
 }
 
 async fn get_version(
     setup: &mut Setup,
     bundle: Option<&Bundle>,
     version: Version,
-    named: Option<&BTreeSet<String>>,
+    requested: Option<&BTreeSet<String>>,
 ) -> Result<ExitStatus, OfflineError> {
     let product = Product::Bioconductor(version.to_string());
     let mirror = setup.mirror.clone();
     let reader = &MetadataReader::new(&mirror);
-    let names =
-        match selected_packages(&setup.own_bundle, &product, named.cloned(), setup.request.output).await? {
-            None => None,
-            Some(names) => {
-                let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
-                let (found, unknown) = subset::closure(&names, &declared);
-                if !unknown.is_empty() {
-                    setup.request.output.info(&format!(
-                        "Not in Bioconductor {version} (try get cran): {}",
-                        unknown.join(", ")
-                    ));
-                }
-                Some(found)
+    let names = match selected_packages(&setup.own_bundle, &product, requested.cloned(), setup.request.output)
+        .await?
+    {
+        None => None,
+        Some(names) => {
+            let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
+            let (names, unknown) = subset::closure(&names, &declared);
+            if !unknown.is_empty() {
+                setup
+                    .request
+                    .output
+                    .info(&format!("Not in Bioconductor {version} (try get cran): {}", unknown.join(", ")));
             }
-        };
+            Some(names)
+        }
+    };
     setup.request.subset = names.as_ref().map(|names| names.iter().cloned().collect());
     let setup = &*setup;
     let run = Run {
@@ -147,13 +148,19 @@ async fn declare(
     Ok(all)
 }
 
-impl<'a> Source<'a> {
-    async fn open(setup: &'a Setup) -> Result<Source<'a>, OfflineError> {
+impl<'a> VersionOrigin<'a> {
+    async fn open(setup: &'a Setup) -> Result<VersionOrigin<'a>, OfflineError> {
         let bundle = setup.mirror.as_bundle();
         let reader = MetadataReader::new(&setup.mirror);
         if let Some(found) = bundle.bioconductor().await? {
             let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
-            return Ok(Source { setup, reader, bundle: Some(bundle), config, text: found.config_yaml });
+            return Ok(VersionOrigin {
+                setup,
+                reader,
+                bundle: Some(bundle),
+                config,
+                text: found.config_yaml,
+            });
         }
         let Some(bytes) = reader.get(CONFIG).await? else {
             return Err(OfflineError::Refused(format!(
@@ -165,7 +172,7 @@ impl<'a> Source<'a> {
         };
         let config = parse_config(setup, CONFIG, &bytes)?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Source { setup, reader, bundle: None, config, text })
+        Ok(VersionOrigin { setup, reader, bundle: None, config, text })
     }
 
     async fn has(&self, version: Version) -> Result<bool, OfflineError> {
@@ -197,8 +204,8 @@ impl<'a> Source<'a> {
     async fn versions(&self, filter: &[String]) -> Result<Vec<Version>, OfflineError> {
         let mut versions = Vec::new();
         for text in filter {
-            let named = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
-            let version = self.config.version(named);
+            let name = text.parse().map_err(|e: BadName| OfflineError::Usage(format!("--versions: {e}")))?;
+            let version = self.config.version(name);
             if !versions.contains(&version) {
                 versions.push(version);
             }
@@ -237,20 +244,20 @@ fn parse_config(setup: &Setup, file: &str, bytes: &[u8]) -> Result<Config, Offli
 }
 
 /// `validate bioconductor`.
-pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
+pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
     check.bioconductor().await;
-    let mut any = false;
+    let mut has_version = false;
     for version in destination::names(&destination.path("bioc/v4"))? {
         let product = Product::Bioconductor(version.clone());
         if layout::is_bioconductor_version(&version) && is_started(&destination, &product)? {
-            any = true;
+            has_version = true;
             check.product(&product).await?;
         }
     }
-    if !any {
+    if !has_version {
         return Err(OfflineError::Refused(format!(
             "{} has no version of Bioconductor: get it with rspm-offline-downloader get bioconductor",
             destination.root().display()
@@ -258,7 +265,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     }
     let mut folders = vec!["bioc/v4".to_owned()];
     for shared in SharedFolder::ALL {
-        check.shared(shared).await;
+        check.check_shared(shared).await;
         folders.push(shared.folder().to_owned());
     }
     check.files(&folders)?;

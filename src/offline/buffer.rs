@@ -36,7 +36,7 @@ impl Budget {
 
     /// Reserves bytes without waiting; on false the caller writes its buffer to disk and releases its bytes.
     fn reserve(&self, bytes: usize) -> bool {
-        let (order, all) = (Ordering::Relaxed, |left: usize| left.checked_sub(bytes));
+        let (order, all) = (Ordering::Relaxed, |free: usize| free.checked_sub(bytes));
         self.0.fetch_update(order, order, all).is_ok()
     }
 
@@ -159,7 +159,7 @@ impl FileBuffer {
         if self.disk.is_some() && !self.memory.bytes.is_empty() {
             self.write(&[])?;
         }
-        let (digests, size, kept) = match self.disk {
+        let (digests, size, backing) = match self.disk {
             Some(DiskBuffer { file, size, digests }) => (digests, size, Backing::Disk(file)),
             None => {
                 let mut digests = Digests::default();
@@ -172,7 +172,7 @@ impl FileBuffer {
             sha256: Sha256(sha256.finalize().into()),
             md5: Md5(md5.finalize().into()),
             size,
-            backing: kept,
+            backing,
         })
     }
 }
@@ -193,7 +193,7 @@ impl ByteSink for FileBuffer {
             return Ok(());
         }
         let none = MemoryBuffer::empty(self.memory.budget.clone());
-        let mut moved = FileBuffer {
+        let mut buffer = FileBuffer {
             dir: self.dir.clone(),
             memory: std::mem::replace(&mut self.memory, none),
             limit: WRITE_SIZE,
@@ -201,12 +201,12 @@ impl ByteSink for FileBuffer {
             error: None,
         };
         let work = tokio::task::spawn_blocking(move || {
-            let done = moved.write(&piece);
-            (moved, done)
+            let done = buffer.write(&piece);
+            (buffer, done)
         });
         let done = match work.await {
-            Ok((moved, done)) => {
-                *self = FileBuffer { error: None, ..moved };
+            Ok((buffer, done)) => {
+                *self = FileBuffer { error: None, ..buffer };
                 done
             }
             Err(e) => Err(io::Error::other(e)),

@@ -12,7 +12,7 @@ use super::plan::{self, Plan};
 use crate::bundle::record::{PackageEvent, SnapshotRecord};
 use crate::bundle::segment::LinesWriter;
 use crate::bundle::{
-    DifferenceBase, EarlierHead, Head, Product, ProductOrigin, ProductState, Record, ReleaseRecord,
+    EarlierHead, Head, IncrementalBase, Product, ProductOrigin, ProductState, Record, ReleaseRecord,
     SegmentRef, head, layout, seal, state,
 };
 use crate::model::time::{Day, Timestamp};
@@ -25,7 +25,7 @@ const MAX_EARLIER_HEADS: usize = 30;
 /// Fields of the new head besides its segments.
 pub(super) struct HeadFields {
     pub(super) subset: Option<Vec<String>>,
-    /// Start of a difference; ignored if there is a previous head.
+    /// Start of an incremental bundle; ignored if there is a previous head.
     pub(super) from: Option<Day>,
     pub(super) upstream: ProductOrigin,
     pub(super) now: Timestamp,
@@ -51,7 +51,7 @@ pub(super) struct Commit<'a> {
 type RecordOrder = (Day, u8, Option<Timestamp>, String, String);
 
 /// A record to write.
-enum Planned {
+enum PlannedRecord {
     Journaled(LineSpan),
     Ready(Record),
 }
@@ -81,8 +81,8 @@ impl Commit<'_> {
         let mut writer = Writer::new(self);
         for planned in self.ordered_records(declared, plan, journal) {
             let record = match planned {
-                Planned::Ready(record) => record,
-                Planned::Journaled(span) => self.release_record(journal.read(span)?, &state),
+                PlannedRecord::Ready(record) => record,
+                PlannedRecord::Journaled(span) => self.release_record(journal.read(span)?, &state),
             };
             if is_new(&record, &state) {
                 state.apply(&record).map_err(damaged)?;
@@ -93,9 +93,9 @@ impl Commit<'_> {
             state.apply(&record).map_err(damaged)?;
             writer.push(record, journal)?;
         }
-        let listing = self.is_difference().then(|| difference_listing(declared, &state));
+        let listing = self.is_incremental().then(|| incremental_listing(declared, &state));
         let unchanged = self.previous.is_some_and(|head| {
-            head.packages == state.listed() && head.subset == self.fields.subset && listing.is_none()
+            head.packages == state.listed_count() && head.subset == self.fields.subset && listing.is_none()
         });
         if writer.is_empty() && unchanged {
             return Ok(None);
@@ -103,7 +103,7 @@ impl Commit<'_> {
         let snapshot = match listing {
             None => SnapshotRecord {
                 day: self.today(),
-                packages: state.listed(),
+                packages: state.listed_count(),
                 state: state.digest(),
                 listing: None,
             },
@@ -122,7 +122,7 @@ impl Commit<'_> {
         Ok(Some(CommitResult { snapshot: head.snapshot, packages }))
     }
 
-    fn is_difference(&self) -> bool {
+    fn is_incremental(&self) -> bool {
         match self.previous {
             Some(head) => head.base.is_some(),
             None => self.fields.from.is_some(),
@@ -130,11 +130,11 @@ impl Commit<'_> {
     }
 
     /// Returns all events by day; within a day publications are first, by their times.
-    fn ordered_records(&self, declared: &Inventory, plan: &Plan, journal: &Journal) -> Vec<Planned> {
-        let mut order: Vec<(RecordOrder, Planned)> = Vec::new();
+    fn ordered_records(&self, declared: &Inventory, plan: &Plan, journal: &Journal) -> Vec<PlannedRecord> {
+        let mut order: Vec<(RecordOrder, PlannedRecord)> = Vec::new();
         for (ver, span) in &journal.entries {
             let key = (self.effective_day(ver.day), 0, ver.published, ver.name.clone(), ver.version.clone());
-            order.push((key, Planned::Journaled(*span)));
+            order.push((key, PlannedRecord::Journaled(*span)));
         }
         let names: HashSet<(&str, &str)> = declared.files.iter().map(UpstreamFile::key).collect();
         for record in declared.events.iter().chain(&plan.indexed).chain(&plan.removed) {
@@ -142,7 +142,7 @@ impl Commit<'_> {
                 Record::Archive(event) | Record::Restore(event) => (1, event.day, &event.name),
                 Record::Remove(event) => (2, event.day, &event.name),
                 Record::Index(indexed) => (3, indexed.day, &indexed.name),
-                Record::Ver(_) | Record::Snapshot(_) | Record::Unknown => continue,
+                Record::Release(_) | Record::Snapshot(_) | Record::Unknown => continue,
             };
             let known = match record {
                 Record::Archive(event) | Record::Restore(event) => {
@@ -152,7 +152,7 @@ impl Commit<'_> {
             };
             if known {
                 let key = (self.effective_day(day), rank, None, name.clone(), String::new());
-                order.push((key, Planned::Ready(self.with_effective_day(record.clone()))));
+                order.push((key, PlannedRecord::Ready(self.with_effective_day(record.clone()))));
             }
         }
         order.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -164,7 +164,7 @@ impl Commit<'_> {
             Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
                 event.day = self.effective_day(event.day);
             }
-            Record::Index(_) | Record::Ver(_) | Record::Snapshot(_) | Record::Unknown => {}
+            Record::Index(_) | Record::Release(_) | Record::Snapshot(_) | Record::Unknown => {}
         }
         record
     }
@@ -173,10 +173,10 @@ impl Commit<'_> {
     fn release_record(&self, mut ver: ReleaseRecord, state: &ProductState) -> Record {
         ver.day = self.effective_day(ver.day);
         let package = state.package(ver.folder.as_deref().unwrap_or_default(), &ver.name);
-        let listed = package.and_then(state::PackageState::listed);
+        let listed = package.and_then(state::PackageState::listed_release);
         ver.archived |=
             listed.is_some_and(|listed| ver.published.is_some() && listed.published > ver.published);
-        Record::Ver(Box::new(ver))
+        Record::Release(Box::new(ver))
     }
 
     /// Returns the records that make the list equal to upstream's. If a file could not be fetched, the previously
@@ -194,7 +194,7 @@ impl Commit<'_> {
         };
         let mut records = Vec::new();
         for ((folder, name), row) in &listed {
-            let now = state.package(folder, name).and_then(state::PackageState::listed);
+            let now = state.package(folder, name).and_then(state::PackageState::listed_release);
             let other = |found: &&state::Release| {
                 now.is_none_or(|now| now.object != found.object || now.version != found.version)
             };
@@ -222,7 +222,7 @@ impl Commit<'_> {
             .collect();
         let base = match self.previous {
             Some(head) => head.base.clone(),
-            None => self.fields.from.map(|snapshot| DifferenceBase { snapshot }),
+            None => self.fields.from.map(|snapshot| IncrementalBase { snapshot }),
         };
         Head {
             format: head::FORMAT.to_owned(),
@@ -254,7 +254,7 @@ impl Commit<'_> {
         self.destination.put(&self.product.head_path(), &bytes)?;
         // Removed after the new head is written: until then the previous one names them. A copied bundle may lack them.
         for old in self.previous.iter().flat_map(|before| &before.earlier) {
-            if head.earlier.iter().all(|kept| kept.path != old.path) {
+            if head.earlier.iter().all(|other| other.path != old.path) {
                 let path = self.destination.path(&self.product.path(&old.path));
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -267,14 +267,14 @@ impl Commit<'_> {
         Ok(())
     }
 
-    /// Returns the earlier heads to keep: a difference needs the head of the bundle that it is copied over.
+    /// Returns the earlier heads to keep: an incremental bundle needs the head of the bundle that it is copied over.
     fn earlier_heads(&self) -> Vec<EarlierHead> {
         let Some(before) = self.previous else { return Vec::new() };
         let mut earlier = before.earlier.clone();
         if before.snapshot < self.today() {
             // Digests of the files on disk: the head in memory is joined with its bases.
-            for is_difference in [false, true] {
-                let file = self.product.dated_head_path(before.snapshot, is_difference);
+            for is_incremental in [false, true] {
+                let file = self.product.dated_head_path(before.snapshot, is_incremental);
                 if let Ok(bytes) = std::fs::read(self.destination.path(&file)) {
                     let path = file.strip_prefix(&self.product.path("")).unwrap_or(&file).to_owned();
                     earlier.push(EarlierHead { path, sha256: seal::digest(&bytes) });
@@ -286,14 +286,14 @@ impl Commit<'_> {
     }
 }
 
-/// Returns the list of upstream, restricted to releases that the difference or its base has.
-fn difference_listing(declared: &Inventory, state: &ProductState) -> Vec<String> {
+/// Returns the list of upstream, restricted to releases that the incremental bundle or its base has.
+fn incremental_listing(declared: &Inventory, state: &ProductState) -> Vec<String> {
     let listed = declared.files.iter().filter(|row| row.is_listed);
     // A file newer than the base that could not be fetched is in neither: the previously listed release stays.
     let mut lines: Vec<String> = listed
         .map(|row| {
             let (folder, name) = row.key();
-            let before = state.package(folder, name).and_then(state::PackageState::listed);
+            let before = state.package(folder, name).and_then(state::PackageState::listed_release);
             match (plan::release(row, state, true), before) {
                 (None, Some(before)) => state::listing_line(folder, name, &before.version),
                 _ => state::listing_line(folder, name, &row.version),
@@ -309,9 +309,9 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
     let package =
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
     match record {
-        Record::Ver(ver) => !package(&ver.folder, &ver.name).is_some_and(|package| {
-            let same = |known: &state::Release| {
-                known.object.sha256 == ver.obj.sha256 && known.version == ver.version
+        Record::Release(ver) => !package(&ver.folder, &ver.name).is_some_and(|package| {
+            let same = |release: &state::Release| {
+                release.object.sha256 == ver.obj.sha256 && release.version == ver.version
             };
             package.releases.iter().any(same)
         }),
@@ -320,14 +320,17 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         }
         Record::Restore(event) => package(&event.folder, &event.name).is_some_and(|package| {
             let version = event.version.as_deref();
-            let listed = package.listed().map(|listed| listed.version.as_str());
+            let listed = package.listed_release().map(|listed| listed.version.as_str());
             listed != version
                 && package.releases.iter().any(|release| Some(release.version.as_str()) == version)
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
         Record::Index(indexed) => package(&indexed.folder, &indexed.name).is_some_and(|package| {
             let other = Some(seal::digest(indexed.index.as_bytes()));
-            package.releases.iter().any(|known| known.object.sha256 == indexed.sha256 && known.index != other)
+            package
+                .releases
+                .iter()
+                .any(|release| release.object.sha256 == indexed.sha256 && release.index != other)
         }),
         Record::Snapshot(_) | Record::Unknown => true,
     }
@@ -362,7 +365,7 @@ impl<'a> Writer<'a> {
         self.segments.last().or_else(|| self.commit.previous.and_then(|head| head.segments.last()))
     }
 
-    /// Returns seconds since the epoch, or the last serial plus one if that is greater: later differences have greater
+    /// Returns seconds since the epoch, or the last serial plus one if that is greater: later incremental bundles have greater
     /// serials.
     fn serial(&self) -> u64 {
         let now = u64::try_from(self.commit.fields.now.seconds()).unwrap_or_default();
@@ -371,7 +374,7 @@ impl<'a> Writer<'a> {
 
     fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
         let day = match &record {
-            Record::Ver(ver) => ver.day,
+            Record::Release(ver) => ver.day,
             Record::Index(indexed) => indexed.day,
             Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => event.day,
             Record::Snapshot(snapshot) => snapshot.day,
@@ -389,7 +392,7 @@ impl<'a> Writer<'a> {
             objects_size: 0,
             readmes: HashSet::new(),
         });
-        if let Record::Ver(ver) = &record {
+        if let Record::Release(ver) = &record {
             open.objects += 1;
             open.objects_size += ver.obj.size;
             open.readmes.extend(ver.readme.as_ref().map(|readme| readme.sha256));

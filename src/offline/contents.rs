@@ -19,17 +19,17 @@ pub(super) struct Contents {
 }
 
 /// Reads the archive of a source package; `again` opens it. Old archives have many irregularities: if strict reading
-/// fails, only the DESCRIPTION is read; if that fails too, the file is kept without contents. An archive whose checksum
+/// fails, only the DESCRIPTION is read; if that fails too, the file is accepted without contents. An archive whose checksum
 /// matches the mirror's is read only up to the needed files.
 pub(super) fn read<R: Read>(
     again: impl Fn() -> std::io::Result<R>,
     file: &str,
     extent: ReadExtent,
 ) -> Contents {
-    let named = SourceFileName::parse_archived(file).ok();
+    let name = SourceFileName::parse_archived(file).ok();
     let open = || again().map_err(|e| e.to_string());
     let strict = open().and_then(|source| {
-        archive::read_up_to(extent, source, named, Limits::default()).map_err(|e| e.to_string())
+        archive::read_up_to(extent, source, name, Limits::default()).map_err(|e| e.to_string())
     });
     let reason = match strict {
         Ok(package) => {
@@ -44,7 +44,7 @@ pub(super) fn read<R: Read>(
         Err(reason) => reason,
     };
     let lenient = open().and_then(|source| {
-        archive::read_identity(source, named, Limits::default()).map_err(|e| e.to_string())
+        archive::read_identity(source, name, Limits::default()).map_err(|e| e.to_string())
     });
     match lenient {
         Ok(identity) => Contents {

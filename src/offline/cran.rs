@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::args::{Check as CheckArgs, GetCran};
+use super::args::{CheckFlags, GetCran};
 use super::destination::{self, Destination};
 use super::error::{ExitStatus, OfflineError};
 use super::inventory::Inventory;
@@ -28,13 +28,13 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
     setup.mirror.directory().map_or(Ok(()), is_directory)?;
     let source = setup.mirror.as_bundle();
     let source = source.has(&Product::Cran).await?.then_some(source);
-    let named = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
+    let requested = args.packages.file_in.as_deref().map(read_package_list).transpose()?;
     let upstream = CranReader {
         reader: MetadataReader::new(&setup.mirror),
         bundle: source.as_ref(),
         product: Product::Cran,
     };
-    let names = match selected_packages(&setup.own_bundle, &Product::Cran, named, output).await? {
+    let names = match selected_packages(&setup.own_bundle, &Product::Cran, requested, output).await? {
         None => None,
         Some(names) => Some(upstream.closure(&names, setup.request.now, output).await?),
     };
@@ -157,16 +157,16 @@ impl CranReader<'_> {
 pub(super) async fn selected_packages(
     own: &Bundle,
     product: &Product,
-    named: Option<BTreeSet<String>>,
+    requested: Option<BTreeSet<String>>,
     output: Output,
 ) -> Result<Option<BTreeSet<String>>, OfflineError> {
-    let head = match own.head_or_difference(product).await {
+    let head = match own.head_or_incremental(product).await {
         Ok(verified) => verified.head,
-        Err(BundleError::Absent { .. }) => return Ok(named),
+        Err(BundleError::Absent { .. }) => return Ok(requested),
         Err(error) => return Err(error.into()),
     };
     let address = own.address();
-    match (named, head.subset) {
+    match (requested, head.subset) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(OfflineError::Usage(format!(
             "{address} already has all packages; a subset (--file-in) needs its own --destination"
@@ -178,9 +178,9 @@ pub(super) async fn selected_packages(
             ));
             Ok(Some(before.into_iter().collect()))
         }
-        (Some(mut named), Some(before)) => {
-            named.extend(before);
-            Ok(Some(named))
+        (Some(mut requested), Some(before)) => {
+            requested.extend(before);
+            Ok(Some(requested))
         }
     }
 }
@@ -222,7 +222,7 @@ pub(super) fn report_old_schemas(destination: &Destination, output: Output) -> R
 }
 
 /// `validate cran`.
-pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
+pub(super) async fn check(args: CheckFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None)?.bundle(&destination.url()?)?;
     let mut check = Check::new(&destination, bundle, args.packages);
@@ -236,7 +236,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, OfflineError> {
     }
     folders.extend(["bindex", "bin"].map(str::to_owned));
     for shared in SharedFolder::ALL {
-        check.shared(shared).await;
+        check.check_shared(shared).await;
         folders.push(shared.folder().to_owned());
     }
     check.files(&folders)?;

@@ -129,7 +129,7 @@ impl Destination {
     /// As [`Destination::put`], unless the file already has these bytes.
     pub(super) fn put_if_changed(&self, relative: &str, bytes: &[u8]) -> Result<(), OfflineError> {
         match fs::read(self.path(relative)) {
-            Ok(there) if there == bytes => Ok(()),
+            Ok(current) if current == bytes => Ok(()),
             _ => self.put(relative, bytes),
         }
     }

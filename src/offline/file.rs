@@ -32,7 +32,7 @@ pub(super) enum Failure {
 
 /// A fetched file.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(super) struct FetchedFile {
     pub(super) object: Object,
     pub(super) contents: Contents,
     /// Whether it did not exist before.
@@ -55,13 +55,17 @@ impl<'a> FileTarget<'a> {
     }
 
     /// Fetches a file; a second time if it cannot be read and has no checksum.
-    pub(super) async fn fetch(&self, mirror: &Mirror, wanted: &PlannedFetch) -> Result<Fetched, Failure> {
-        let first = self.fetch_once(mirror, wanted).await?;
-        if first.contents.error.is_none() || wanted.file.is_verifiable() {
+    pub(super) async fn fetch(
+        &self,
+        mirror: &Mirror,
+        planned: &PlannedFetch,
+    ) -> Result<FetchedFile, Failure> {
+        let first = self.fetch_once(mirror, planned).await?;
+        if first.contents.error.is_none() || planned.file.is_verifiable() {
             return Ok(first);
         }
         // It may have been damaged in transit.
-        let Ok(second) = self.fetch_once(mirror, wanted).await else { return Ok(first) };
+        let Ok(second) = self.fetch_once(mirror, planned).await else { return Ok(first) };
         if second.object.sha256 != first.object.sha256 && first.is_new {
             let path =
                 self.destination.path(&self.product.object_path(first.object.sha256, &first.object.ext));
@@ -71,14 +75,14 @@ impl<'a> FileTarget<'a> {
     }
 
     /// Fetches a file from the first of its paths that has it.
-    async fn fetch_once(&self, mirror: &Mirror, wanted: &PlannedFetch) -> Result<Fetched, Failure> {
-        let row = &wanted.file;
+    async fn fetch_once(&self, mirror: &Mirror, planned: &PlannedFetch) -> Result<FetchedFile, Failure> {
+        let row = &planned.file;
         let mut last = None;
         for path in &row.paths {
             let mut body =
                 FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
             match mirror.download(path, row.size, &mut body).await {
-                Ok(_) => match self.process(body, wanted, path, mirror).await {
+                Ok(_) => match self.process(body, planned, path, mirror).await {
                     // Index and file may be from different moments: the file may be at the next path.
                     Err(Failure::Mirror(error)) => last = Some(error),
                     landed => return landed,
@@ -105,18 +109,19 @@ impl<'a> FileTarget<'a> {
     async fn process(
         &self,
         body: FileBuffer,
-        wanted: &PlannedFetch,
+        planned: &PlannedFetch,
         path: &str,
         mirror: &Mirror,
-    ) -> Result<Fetched, Failure> {
-        let (destination, product, wanted) = (self.destination.clone(), self.product.clone(), wanted.clone());
+    ) -> Result<FetchedFile, Failure> {
+        let (destination, product, planned) =
+            (self.destination.clone(), self.product.clone(), planned.clone());
         let url = format!("{}/{path}", mirror.address());
         // The semaphore is never closed.
-        let look = self.inspections.clone().acquire_owned().await;
+        let permit = self.inspections.clone().acquire_owned().await;
         let work = tokio::task::spawn_blocking(move || {
-            let settled = process_blocking(body, &destination, &product, &wanted, url);
-            drop(look);
-            settled
+            let result = process_blocking(body, &destination, &product, &planned, url);
+            drop(permit);
+            result
         });
         work.await.unwrap_or_else(|e| Err(Failure::Destination(io::Error::other(e), PathBuf::new())))
     }
@@ -127,41 +132,41 @@ fn process_blocking(
     body: FileBuffer,
     destination: &Destination,
     product: &Product,
-    wanted: &PlannedFetch,
+    planned: &PlannedFetch,
     url: String,
-) -> Result<Fetched, Failure> {
+) -> Result<FetchedFile, Failure> {
     let whole =
         body.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
-    let row = &wanted.file;
+    let row = &planned.file;
     let object = Object { sha256: whole.sha256, size: whole.size, md5: whole.md5, ext: row.ext.clone() };
-    if let Some(reason) = mismatch(&object, wanted) {
+    if let Some(reason) = mismatch(&object, planned) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
-    let look = row.record.is_none() && wanted.expected.is_none();
+    let reads_contents = row.record.is_none() && planned.expected.is_none();
     let contents = match product {
-        Product::Binaries(tag) if look => {
-            check_binary(&whole, tag, wanted)
+        Product::Binaries(tag) if reads_contents => {
+            check_binary(&whole, tag, planned)
                 .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
             Contents::default()
         }
-        Product::Cran | Product::Bioconductor(_) if look => {
+        Product::Cran | Product::Bioconductor(_) if reads_contents => {
             let extent = if row.md5.is_some() || row.sha256.is_some() {
                 ReadExtent::Metadata
             } else {
                 ReadExtent::Whole
             };
-            contents::read(|| whole.open(), &file_name(wanted), extent)
+            contents::read(|| whole.open(), &file_name(planned), extent)
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    let is_new = store(whole, &path, &object, wanted).map_err(|e| Failure::Destination(e, path))?;
-    Ok(Fetched { object, contents, is_new })
+    let is_new = store(whole, &path, &object, planned).map_err(|e| Failure::Destination(e, path))?;
+    Ok(FetchedFile { object, contents, is_new })
 }
 
 /// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
-fn check_binary(whole: &CompleteFile, tag: &str, wanted: &PlannedFetch) -> Result<(), String> {
-    let (file, Some(platform)) = (file_name(wanted), Platform::parse(tag)) else {
+fn check_binary(whole: &CompleteFile, tag: &str, planned: &PlannedFetch) -> Result<(), String> {
+    let (file, Some(platform)) = (file_name(planned), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));
     };
     let name =
@@ -170,16 +175,16 @@ fn check_binary(whole: &CompleteFile, tag: &str, wanted: &PlannedFetch) -> Resul
     checked.map(drop).map_err(|e| e.to_string())
 }
 
-fn file_name(wanted: &PlannedFetch) -> String {
-    format!("{}_{}.{}", wanted.file.name, wanted.file.version, wanted.file.ext)
+fn file_name(planned: &PlannedFetch) -> String {
+    format!("{}_{}.{}", planned.file.name, planned.file.version, planned.file.ext)
 }
 
-fn mismatch(object: &Object, wanted: &PlannedFetch) -> Option<String> {
-    let row = &wanted.file;
+fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
+    let row = &planned.file;
     if let Some(size) = row.size.filter(|size| *size != object.size) {
         return Some(format!("has {} bytes instead of the {size} that the mirror declares", object.size));
     }
-    if let Some(sha256) = wanted.expected.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
+    if let Some(sha256) = planned.expected.or(row.sha256).filter(|sha256| *sha256 != object.sha256) {
         return Some(format!(
             "its sha256 is {} and not {sha256}: the file was changed on the mirror or in transit",
             object.sha256
@@ -193,16 +198,16 @@ fn mismatch(object: &Object, wanted: &PlannedFetch) -> Option<String> {
 }
 
 /// Stores a file; returns false if it already existed.
-fn store(whole: CompleteFile, path: &Path, object: &Object, wanted: &PlannedFetch) -> io::Result<bool> {
+fn store(whole: CompleteFile, path: &Path, object: &Object, planned: &PlannedFetch) -> io::Result<bool> {
     // The same bytes may exist for another package.
-    if path.symlink_metadata().is_ok_and(|there| there.is_file() && there.len() == object.size)
-        && wanted.expected.is_none()
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
+        && planned.expected.is_none()
         && has_digest(path, object.sha256)
     {
         return Ok(false);
     }
     let file = whole.into_file(path.parent().unwrap_or(path))?;
-    destination::set_published_time(file.as_file(), wanted.file.published);
+    destination::set_published_time(file.as_file(), planned.file.published);
     destination::persist(file, path)?;
     Ok(true)
 }

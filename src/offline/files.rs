@@ -38,8 +38,8 @@ pub(super) fn walk(destination: &Destination, folders: &[String]) -> Result<Walk
         .metadata()
         .map_err(|e| OfflineError::destination("read", destination.root(), e))?;
     let mut walked = WalkResult { files: BTreeMap::new(), unreadable_folders: Vec::new() };
-    let mut left: Vec<String> = folders.iter().rev().cloned().collect();
-    while let Some(folder) = left.pop() {
+    let mut pending: Vec<String> = folders.iter().rev().cloned().collect();
+    while let Some(folder) = pending.pop() {
         let dir = destination.path(&folder);
         match dir.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {}
@@ -49,7 +49,7 @@ pub(super) fn walk(destination: &Destination, folders: &[String]) -> Result<Walk
             }
             Err(_) => continue,
         }
-        if let Err(reason) = list(&dir, &folder, &root, &mut walked, &mut left) {
+        if let Err(reason) = list(&dir, &folder, &root, &mut walked, &mut pending) {
             walked.unreadable_folders.push((folder, reason.to_string()));
         }
     }
@@ -60,8 +60,8 @@ fn list(
     dir: &Path,
     folder: &str,
     root: &Metadata,
-    walked: &mut WalkResult,
-    left: &mut Vec<String>,
+    result: &mut WalkResult,
+    pending: &mut Vec<String>,
 ) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -69,9 +69,9 @@ fn list(
         // Metadata of the entry itself: a link is not followed.
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
-            left.push(path);
+            pending.push(path);
         } else {
-            walked.files.insert(path, kind(&metadata, root));
+            result.files.insert(path, kind(&metadata, root));
         }
     }
     Ok(())

@@ -30,6 +30,6 @@ pub(super) struct Finding {
     /// Relative to the bundle.
     pub(super) file: String,
     pub(super) problem: Problem,
-    /// Details and the way out.
+    /// Details and the remedy.
     pub(super) text: String,
 }

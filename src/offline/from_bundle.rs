@@ -22,7 +22,7 @@ pub(super) async fn declare(
     let verified = bundle.head(product).await?;
     let (mut vers, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
     let state = replay(bundle, product, &verified, |record| match record {
-        Record::Ver(ver) => {
+        Record::Release(ver) => {
             let key = (ver.folder.clone(), ver.name.clone(), ver.version.clone(), ver.obj.sha256);
             vers.entry(key).or_insert(ver);
         }
@@ -71,7 +71,7 @@ fn row(ver: ReleaseRecord, state: &ProductState, product: &Product) -> Option<Up
         published: ver.published,
         md5: Some(ver.obj.md5),
         sha256: Some(ver.obj.sha256),
-        is_listed: package.listed().is_some_and(same),
+        is_listed: package.listed_release().is_some_and(same),
         index: ver.index.clone(),
         record: Some(Box::new(ver)),
     })

@@ -55,12 +55,12 @@ impl IncompleteFiles {
         }
     }
 
-    /// Returns true if an archive must be fetched once more.
+    /// Returns true if an archive must be fetched again.
     pub(super) fn needs_confirmation(&self, path: &str) -> bool {
         self.unreadable.get(path).is_some_and(|archive| !archive.confirmed)
     }
 
-    /// Returns true if any archive must be fetched once more.
+    /// Returns true if any archive must be fetched again.
     pub(super) fn has_unconfirmed(&self) -> bool {
         self.unreadable.values().any(|archive| !archive.confirmed)
     }

@@ -47,7 +47,7 @@ impl Lines {
         Ok(Lines { path, file, end: 0 })
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
+    fn io_error(&self, doing: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
         let path = self.path.clone();
         move |e| OfflineError::destination(doing, &path, e)
     }
@@ -58,20 +58,20 @@ impl Lines {
         let (mut text, mut end) = (Vec::new(), 0);
         loop {
             text.clear();
-            let length = reader.read_until(b'\n', &mut text).map_err(self.failed("read"))?;
+            let length = reader.read_until(b'\n', &mut text).map_err(self.io_error("read"))?;
             if length == 0 || text.last() != Some(&b'\n') || !line(&text, LineSpan { offset: end, length }) {
                 break;
             }
             end += length as u64;
         }
         self.end = end;
-        self.file.set_len(end).map_err(self.failed("cut"))
+        self.file.set_len(end).map_err(self.io_error("cut"))
     }
 
     fn push(&mut self, line: &[u8]) -> Result<LineSpan, OfflineError> {
         let span = LineSpan { offset: self.end, length: line.len() };
-        self.file.seek(SeekFrom::Start(self.end)).map_err(self.failed("write"))?;
-        self.file.write_all(line).map_err(self.failed("write"))?;
+        self.file.seek(SeekFrom::Start(self.end)).map_err(self.io_error("write"))?;
+        self.file.write_all(line).map_err(self.io_error("write"))?;
         self.end += line.len() as u64;
         Ok(span)
     }
@@ -93,9 +93,9 @@ impl Journal {
     /// Opens the journal of a product with the entries of an earlier run.
     pub(super) fn open(destination: &Destination, product: &Product) -> Result<Journal, OfflineError> {
         let folder = destination.folder(&product.root())?;
-        let made =
+        let created =
             FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
-        let began = made.min();
+        let began = created.min();
         let [releases, readmes] = FILES.map(|name| Lines::open(folder.join(name)));
         let (mut releases, mut readmes) = (releases?, readmes?);
         let (mut vers, mut known) = (Vec::new(), HashSet::new());
@@ -106,7 +106,7 @@ impl Journal {
                 .is_some()
         })?;
         releases.load(|text, span| match Record::read(text) {
-            Ok(Record::Ver(ver)) if ver.check().is_ok() => {
+            Ok(Record::Release(ver)) if ver.check().is_ok() => {
                 // Its README was written first; without it the file is fetched again.
                 if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
                     vers.push((without_description(*ver), span));
@@ -125,9 +125,9 @@ impl Journal {
         {
             self.readmes.push(&line(&ReadmeText { sha256: named.sha256, text: text.to_owned() }))?;
         }
-        let record = Record::Ver(Box::new(ver));
+        let record = Record::Release(Box::new(ver));
         let span = self.releases.push(&line(&record))?;
-        if let Record::Ver(ver) = record {
+        if let Record::Release(ver) = record {
             self.entries.push((without_description(*ver), span));
         }
         Ok(())
@@ -137,26 +137,26 @@ impl Journal {
     pub(super) fn read(&mut self, span: LineSpan) -> Result<ReleaseRecord, OfflineError> {
         let mut text = vec![0; span.length];
         let lines = &mut self.releases;
-        lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.failed("read"))?;
-        lines.file.read_exact(&mut text).map_err(lines.failed("read"))?;
+        lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.io_error("read"))?;
+        lines.file.read_exact(&mut text).map_err(lines.io_error("read"))?;
         match Record::read(&text) {
-            Ok(Record::Ver(ver)) => Ok(*ver),
-            _ => Err(lines.failed("read")(io::Error::other("it was changed while it was read"))),
+            Ok(Record::Release(ver)) => Ok(*ver),
+            _ => Err(lines.io_error("read")(io::Error::other("it was changed while it was read"))),
         }
     }
 
     /// Passes the READMEs with these digests to `take`, in the order of the journal.
     pub(super) fn each_readme(
         &mut self,
-        wanted: &HashSet<Sha256>,
+        digests: &HashSet<Sha256>,
         mut take: impl FnMut(ReadmeText),
     ) -> Result<(), OfflineError> {
         let lines = &mut self.readmes;
-        lines.file.seek(SeekFrom::Start(0)).map_err(lines.failed("read"))?;
+        lines.file.seek(SeekFrom::Start(0)).map_err(lines.io_error("read"))?;
         for text in BufReader::new(&lines.file).split(b'\n') {
-            let text = text.map_err(lines.failed("read"))?;
+            let text = text.map_err(lines.io_error("read"))?;
             if let Ok(readme) = serde_json::from_slice::<ReadmeText>(&text)
-                && wanted.contains(&readme.sha256)
+                && digests.contains(&readme.sha256)
             {
                 take(readme);
             }
@@ -224,9 +224,9 @@ mod tests {
         let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
         assert_eq!(journal.entries.len(), 2);
         let mut texts = Vec::new();
-        let wanted =
+        let digests =
             journal.entries.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();
-        journal.each_readme(&wanted, |readme| texts.push(readme.text)).unwrap();
+        journal.each_readme(&digests, |readme| texts.push(readme.text)).unwrap();
         assert_eq!(texts, ["1.0", "1.1"]);
         journal.remove().unwrap();
         assert!(!readmes.exists() && !path.exists());

@@ -10,7 +10,7 @@ use super::error::OfflineError;
 use super::journal::Journal;
 use crate::bundle::{Product, ProductState, layout};
 use crate::model::digest::Sha256;
-use crate::upstream::origin::bundle::Verified;
+use crate::upstream::origin::bundle::VerifiedHead;
 
 /// Files that may be removed after the next head is written. Files older than the unfinished download are kept: they
 /// may be part of a copy.
@@ -32,12 +32,12 @@ impl Leftovers {
         &self,
         destination: &Destination,
         product: &Product,
-        head: &Verified,
+        head: &VerifiedHead,
         journal: &Journal,
     ) -> Result<(), OfflineError> {
         let segments = head.since(0);
         let readmes = segments.iter().filter_map(|segment| segment.readmes.as_ref());
-        let named: HashSet<&str> = segments
+        let listed: HashSet<&str> = segments
             .iter()
             .map(|segment| &segment.file)
             .chain(readmes)
@@ -46,7 +46,7 @@ impl Leftovers {
         for folder in [layout::SEGMENTS, layout::READMES] {
             for name in destination::names(&destination.path(&product.path(folder)))? {
                 let file = format!("{folder}/{name}");
-                if !named.contains(file.as_str()) {
+                if !listed.contains(file.as_str()) {
                     self.remove_file(&destination.path(&product.path(&file)))?;
                 }
             }

@@ -45,10 +45,10 @@ impl FileValidators {
 
     /// Returns true if the file is unchanged.
     async fn is_current(&self, mirror: &Mirror) -> Result<bool, UpstreamError> {
-        let known = self.exists.then(|| self.validators());
+        let previous = self.exists.then(|| self.validators());
         // Only the absence of a missing file is checked.
         let limit = if self.exists { MAX_SIZE } else { 0 };
-        match mirror.fetch(FileRequest { path: &self.name, known, limit }).await {
+        match mirror.fetch(FileRequest { path: &self.name, validators: previous, limit }).await {
             Ok(FileResponse::Unchanged) => Ok(self.exists),
             Err(UpstreamError::Missing(_)) => Ok(!self.exists),
             Ok(FileResponse::Body { .. }) | Err(UpstreamError::Refused { .. }) => Ok(false),
@@ -83,7 +83,7 @@ impl<'a> MetadataReader<'a> {
     pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, UpstreamError> {
         let known = self.files.lock().get(path).cloned().flatten();
         let validators = known.as_ref().map(|(_, validators)| validators.clone());
-        let read = match self.mirror.fetch(FileRequest { path, known: validators, limit: MAX_SIZE }).await {
+        let read = match self.mirror.fetch(FileRequest { path, validators, limit: MAX_SIZE }).await {
             Ok(FileResponse::Body { bytes, validators }) => Some((bytes, validators)),
             Ok(FileResponse::Unchanged) => known,
             Err(UpstreamError::Missing(_)) => None,

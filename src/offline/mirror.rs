@@ -175,7 +175,7 @@ fn listed_files(
 ) -> Vec<UpstreamFile> {
     let facts: HashMap<&str, &MetaRow<String>> = current.iter().map(|row| (row.file.as_str(), row)).collect();
     let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
-    let mut places: HashMap<(Option<&str>, &str), usize> = HashMap::new();
+    let mut indexes: HashMap<(Option<&str>, &str), usize> = HashMap::new();
     for record in records {
         let usual = format!("{}_{}.tar.gz", record.package, record.version);
         let file = record.file.unwrap_or(&usual);
@@ -200,15 +200,15 @@ fn listed_files(
             index: Some(String::from_utf8_lossy(record.stanza).into_owned()),
             record: None,
         };
-        match places.get(&(record.path, record.package)) {
+        match indexes.get(&(record.path, record.package)) {
             None => {
-                places.insert((record.path, record.package), rows.len());
+                indexes.insert((record.path, record.package), rows.len());
             }
-            Some(place) => {
-                let before = &mut rows[*place];
+            Some(position) => {
+                let before = &mut rows[*position];
                 if version::compare(&row.version, &before.version).is_gt() {
                     before.is_listed = false;
-                    places.insert((record.path, record.package), rows.len());
+                    indexes.insert((record.path, record.package), rows.len());
                 } else {
                     row.is_listed = false;
                 }
@@ -228,21 +228,21 @@ fn add_archived(
     prefix: &str,
     rows: &mut Vec<UpstreamFile>,
 ) {
-    let mut known: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
+    let mut listed: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
     for row in rows.iter().filter(|row| row.folder.as_deref() == folder) {
         let facts = (row.size, row.published.map(|at| at.seconds()));
-        known.entry((row.name.clone(), row.version.clone())).or_default().push(facts);
+        listed.entry((row.name.clone(), row.version.clone())).or_default().push(facts);
     }
     for found in archive {
         let Some(file) = PackageFile::parse(&found.file) else { continue };
         let key = (found.package.clone(), file.version.to_owned());
         let facts = (Some(found.size), Some(found.mtime.seconds()));
         // The mirror was read between copying and deleting: one file is in two places.
-        if known.get(&key).is_some_and(|known| known.contains(&facts)) {
+        if listed.get(&key).is_some_and(|listed| listed.contains(&facts)) {
             continue;
         }
         let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", found.package, found.file)];
-        if !known.contains_key(&key) {
+        if !listed.contains_key(&key) {
             paths.push(format!("{prefix}src/contrib/{}", found.file));
         }
         rows.push(UpstreamFile {

@@ -102,7 +102,7 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
         }
     });
     let ending =
-        runtime.block_on(command).unwrap_or_else(|late| Err(OfflineError::Refused(late.to_string())));
+        runtime.block_on(command).unwrap_or_else(|error| Err(OfflineError::Refused(error.to_string())));
     // Does not wait for requests that are pending when an error ends the command.
     runtime.shutdown_background();
     ending

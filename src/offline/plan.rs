@@ -49,12 +49,16 @@ pub(super) struct Plan {
 impl Plan {
     /// Returns the bytes to fetch, as far as sizes are known.
     pub(super) fn size(&self) -> u64 {
-        self.fetches.iter().filter_map(|wanted| wanted.file.size).sum()
+        self.fetches.iter().filter_map(|fetch| fetch.file.size).sum()
     }
 }
 
 /// Returns the known release of a row. `calm` ignores times: see [`MAX_TIME_CHANGES`].
-pub(super) fn release<'a>(row: &UpstreamFile, state: &'a ProductState, calm: bool) -> Option<&'a Release> {
+pub(super) fn release<'a>(
+    row: &UpstreamFile,
+    state: &'a ProductState,
+    ignores_times: bool,
+) -> Option<&'a Release> {
     let (folder, name) = row.key();
     let releases = &state.package(folder, name)?.releases;
     releases.iter().rev().find(|known| {
@@ -66,7 +70,7 @@ pub(super) fn release<'a>(row: &UpstreamFile, state: &'a ProductState, calm: boo
             && match (row.sha256, row.md5) {
                 (Some(sha256), _) => sha256 == object.sha256,
                 (None, Some(md5)) => md5 == object.md5,
-                (None, None) => calm || same_time(row, known),
+                (None, None) => ignores_times || same_time(row, known),
             }
     })
 }
@@ -79,17 +83,18 @@ fn same_time(row: &UpstreamFile, known: &Release) -> bool {
 }
 
 /// Compares upstream with the destination. `today` is the day of the run.
-pub(super) fn plan(declared: &Inventory, known: &ExistingFiles<'_>, today: Day) -> Plan {
-    let restless = |row: &&UpstreamFile| {
-        release(row, known.state, false).is_none() && release(row, known.state, true).is_some()
+pub(super) fn plan(declared: &Inventory, existing: &ExistingFiles<'_>, today: Day) -> Plan {
+    let has_other_time = |row: &&UpstreamFile| {
+        release(row, existing.state, false).is_none() && release(row, existing.state, true).is_some()
     };
-    let calm = declared.files.iter().filter(restless).count() > MAX_TIME_CHANGES;
+    let ignores_times = declared.files.iter().filter(has_other_time).count() > MAX_TIME_CHANGES;
     let mut plan = Plan::default();
     let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
     for row in &declared.files {
-        let found = release(row, known.state, calm).or_else(|| release(row, known.pending, calm));
+        let found = release(row, existing.state, ignores_times)
+            .or_else(|| release(row, existing.pending, ignores_times));
         let Some(found) = found else {
-            if is_on_or_after(row.published.map(|at| at.day()), known.from) {
+            if is_on_or_after(row.published.map(|at| at.day()), existing.from) {
                 plan.fetches.push(PlannedFetch { file: row.clone(), expected: None });
             }
             continue;
@@ -97,8 +102,8 @@ pub(super) fn plan(declared: &Inventory, known: &ExistingFiles<'_>, today: Day) 
         let (folder, name) = row.key();
         declared_objects.insert((folder, name, found.object.sha256));
         let file = format!("{}.{}", found.object.sha256, found.object.ext);
-        let is_there = known.objects.get(&file) == Some(&found.object.size);
-        if !is_there && is_on_or_after(Some(found.day), known.from) {
+        let is_there = existing.objects.get(&file) == Some(&found.object.size);
+        if !is_there && is_on_or_after(Some(found.day), existing.from) {
             let again = Some(found.object.sha256);
             plan.fetches.push(PlannedFetch { file: row.clone(), expected: again });
         } else {
@@ -118,7 +123,7 @@ pub(super) fn plan(declared: &Inventory, known: &ExistingFiles<'_>, today: Day) 
         }
     }
     if declared.is_complete {
-        plan.removed = removed(declared, known.state, &declared_objects, today);
+        plan.removed = removals(declared, existing.state, &declared_objects, today);
     }
     plan
 }
@@ -132,31 +137,32 @@ fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
 
 /// Returns releases of declared packages that upstream no longer has at any path. A file that cannot be distinguished
 /// from another one of its version does not count as removed.
-fn removed(
+fn removals(
     declared: &Inventory,
     state: &ProductState,
-    there: &HashSet<(&str, &str, Sha256)>,
+    present: &HashSet<(&str, &str, Sha256)>,
     today: Day,
 ) -> Vec<Record> {
     let versions: HashSet<(&str, &str, &str)> =
         declared.files.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
-    let gone = state.releases().filter(|((folder, name), release)| {
-        !there.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
+    let removed = state.releases().filter(|((folder, name), release)| {
+        !present.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
             && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
     });
-    gone.map(|((folder, name), release)| {
-        Record::Remove(PackageEvent {
-            folder: Some(folder.clone()).filter(|folder| !folder.is_empty()),
-            name: name.clone(),
-            version: Some(release.version.clone()),
-            sha256: Some(release.object.sha256),
-            day: today,
+    removed
+        .map(|((folder, name), release)| {
+            Record::Remove(PackageEvent {
+                folder: Some(folder.clone()).filter(|folder| !folder.is_empty()),
+                name: name.clone(),
+                version: Some(release.version.clone()),
+                sha256: Some(release.object.sha256),
+                day: today,
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
-/// Refuses an index that has lost a fifth of the listed packages, as a half-written mirror has.
+/// Refuses an index that has lost a fifth of the listed packages, as an incomplete mirror has.
 pub(super) fn check_loss(declared: &Inventory, state: &ProductState) -> Result<(), String> {
     let now: HashSet<(&str, &str)> =
         declared.files.iter().filter(|row| row.is_listed).map(UpstreamFile::key).collect();
@@ -173,7 +179,7 @@ pub(super) fn check_loss(declared: &Inventory, state: &ProductState) -> Result<(
         return Ok(());
     }
     Err(format!(
-        "{lost} of {all} packages are no longer in the index ({} for one), which is what a half-written mirror looks like; \
+        "{lost} of {all} packages are no longer in the index ({} for one), which is what an incomplete mirror looks like; \
          nothing was changed. Try again later; if it is right, run the command with --accept-loss",
         example.unwrap_or_default()
     ))
@@ -224,7 +230,7 @@ mod tests {
                 compiled: None,
                 readme: None,
             };
-            state.apply(&Record::Ver(Box::new(ver))).expect("fits");
+            state.apply(&Record::Release(Box::new(ver))).expect("fits");
         }
         state
     }
@@ -241,8 +247,8 @@ mod tests {
     ) -> Plan {
         let declared = Inventory { files: rows, is_complete: true, ..Inventory::default() };
         let from = from.map(|day| day.parse().expect("a day"));
-        let known = ExistingFiles { state, pending: &ProductState::default(), objects, from };
-        plan(&declared, &known, "2026-11-20".parse().expect("a day"))
+        let existing = ExistingFiles { state, pending: &ProductState::default(), objects, from };
+        plan(&declared, &existing, "2026-11-20".parse().expect("a day"))
     }
 
     #[test]
@@ -292,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_contains_the_releases_since_its_day() {
+    fn an_incremental_bundle_contains_the_releases_since_its_day() {
         let (old, new) = (row("a1", "1.0", 10, 0), row("a1", "1.1", 11, 86_400));
         let from = Some("1970-01-02");
         let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);

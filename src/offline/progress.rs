@@ -142,12 +142,12 @@ fn line(done: u64, files: u64, bytes: u64, size: u64, elapsed: Duration) -> Stri
         reason = "an approximate rate to print"
     )]
     let rate = (bytes as f64 / seconds) as u64;
-    let left = match (size.saturating_sub(bytes), rate) {
+    let remaining = match (size.saturating_sub(bytes), rate) {
         (0, _) | (_, 0) => String::new(),
         (rest, rate) => format!(", {} left", HumanDuration(Duration::from_secs(rest / rate))),
     };
     format!(
-        "{} of {} files, {}, {}/s{left}",
+        "{} of {} files, {}, {}/s{remaining}",
         HumanCount(done),
         HumanCount(files),
         HumanBytes(bytes),

@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt, stream};
 use super::error::OfflineError;
 use super::workers::processors;
 use crate::bundle::{Product, ProductState, Record, SegmentRef};
-use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
 /// Reads the segments of a head and returns the resulting state; `see` is called with each record after it was applied.
 ///
@@ -14,7 +14,7 @@ use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
 pub(super) async fn replay(
     bundle: &Bundle,
     product: &Product,
-    verified: &Verified,
+    verified: &VerifiedHead,
     mut see: impl FnMut(Record),
 ) -> Result<ProductState, OfflineError> {
     let segments = verified.since(0);

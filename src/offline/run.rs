@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::commit::{Commit, HeadFields};
 use super::destination::{Destination, Lock};
 use super::error::{ExitStatus, OfflineError};
-use super::file::{Failure, Fetched, FileTarget};
+use super::file::{Failure, FetchedFile, FileTarget};
 use super::from_bundle;
 use super::incomplete::IncompleteFiles;
 use super::inventory::Inventory;
@@ -25,7 +25,7 @@ use crate::bundle::{
 };
 use crate::model::digest::Sha256;
 use crate::model::time::{Day, Timestamp};
-use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 use crate::upstream::{Mirror, UpstreamError};
 
 /// Number of consecutive files without a response after which the mirror counts as unavailable.
@@ -79,7 +79,7 @@ impl Run<'_> {
         // A new product is locked only after upstream has been read, so that a missing product leaves no folder.
         let is_new = !self.destination.path(&self.product.root()).exists();
         let mut lock = if request.is_dry_run || is_new { None } else { Some(self.lock()?) };
-        let verified = match self.own_bundle.head_or_difference(&self.product).await {
+        let verified = match self.own_bundle.head_or_incremental(&self.product).await {
             Ok(verified) => Some(verified),
             Err(BundleError::Absent { .. }) => None,
             Err(error) => return Err(error.into()),
@@ -115,7 +115,7 @@ impl Run<'_> {
         }
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
-        let leftovers = journal.started.map(|began| Leftovers::since(began, &before.state));
+        let leftovers = journal.started.map(|start| Leftovers::since(start, &before.state));
         let mut plan = self.plan(&declared, &before.state, &journal_state(&journal)?, &objects)?;
         plan.fetches.extend(unconfirmed_files(&declared, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
@@ -142,7 +142,7 @@ impl Run<'_> {
         incomplete.save(self.destination, &self.product)?;
         self.commit(before, &declared, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
-            let head = self.own_bundle.head_or_difference(&self.product).await?;
+            let head = self.own_bundle.head_or_incremental(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
         }
         incomplete.missing = missing;
@@ -164,7 +164,7 @@ impl Run<'_> {
         Ok(lock)
     }
 
-    async fn load_current(&self, verified: Option<Verified>) -> Result<CurrentBundle, OfflineError> {
+    async fn load_current(&self, verified: Option<VerifiedHead>) -> Result<CurrentBundle, OfflineError> {
         let Some(verified) = verified else {
             return Ok(CurrentBundle { head: None, state: ProductState::default() });
         };
@@ -179,7 +179,7 @@ impl Run<'_> {
         work.unwrap_or_else(|e| Err(OfflineError::Refused(e.to_string())))
     }
 
-    fn announcement(&self, before: Option<&Verified>) -> String {
+    fn announcement(&self, before: Option<&VerifiedHead>) -> String {
         let kind = match (before, self.request.from) {
             (None, None) => "full download".to_owned(),
             (None, Some(from)) => format!("incremental download from {from}"),
@@ -219,8 +219,8 @@ impl Run<'_> {
         pending: &ProductState,
         objects: &HashMap<String, u64>,
     ) -> Result<Plan, OfflineError> {
-        let known = ExistingFiles { state, pending, objects, from: self.request.from };
-        let plan = plan::plan(declared, &known, self.request.now.day());
+        let existing = ExistingFiles { state, pending, objects, from: self.request.from };
+        let plan = plan::plan(declared, &existing, self.request.now.day());
         let (size, free) = (plan.size(), self.destination.free_space());
         match free.filter(|free| !self.request.is_dry_run && *free < size) {
             None => Ok(plan),
@@ -250,7 +250,7 @@ impl Run<'_> {
         let mut fetches = self.fetches(target, plan);
         let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
         let (mut unsynced, mut syncing) = (0, None);
-        while let Some((wanted, fetched)) = fetches.next().await {
+        while let Some((planned, fetched)) = fetches.next().await {
             match fetched {
                 Ok(fetched) => {
                     unavailable = 0;
@@ -262,7 +262,7 @@ impl Run<'_> {
                         let next = tokio::task::spawn_blocking(move || destination.sync());
                         await_sync(syncing.replace(next)).await?;
                     }
-                    self.record(wanted, fetched, &readmes, journal, incomplete)?;
+                    self.record(planned, fetched, &readmes, journal, incomplete)?;
                 }
                 Err(Failure::Destination(error, path)) => {
                     return Err(OfflineError::destination("write", &path, error));
@@ -277,7 +277,7 @@ impl Run<'_> {
                              to resume"
                         )));
                     }
-                    match wanted.file.path() {
+                    match planned.file.path() {
                         // The existing file is kept.
                         path if incomplete.needs_confirmation(path) => {
                             self.request.output.warn(&error.to_string())
@@ -297,33 +297,33 @@ impl Run<'_> {
         &'a self,
         target: &'a FileTarget<'a>,
         plan: &'a Plan,
-    ) -> impl Stream<Item = (&'a PlannedFetch, Result<Fetched, Failure>)> + Send + Unpin {
-        let fetch = move |wanted| async move { (wanted, target.fetch(self.mirror, wanted).await) };
+    ) -> impl Stream<Item = (&'a PlannedFetch, Result<FetchedFile, Failure>)> + Send + Unpin {
+        let fetch = move |planned| async move { (planned, target.fetch(self.mirror, planned).await) };
         stream::iter(&plan.fetches).map(fetch).buffer_unordered(self.request.concurrency)
     }
 
     fn record(
         &self,
-        wanted: &PlannedFetch,
-        fetched: Fetched,
+        planned: &PlannedFetch,
+        fetched: FetchedFile,
         readmes: &HashMap<Sha256, String>,
         journal: &mut Journal,
         incomplete: &mut IncompleteFiles,
     ) -> Result<(), OfflineError> {
-        if wanted.expected.is_some() {
+        if planned.expected.is_some() {
             return Ok(());
         }
-        let (row, Fetched { object, contents, .. }) = (&wanted.file, fetched);
-        if let Some(trouble) = &contents.error {
+        let (row, FetchedFile { object, contents, .. }) = (&planned.file, fetched);
+        if let Some(error) = &contents.error {
             let name = row.path();
             let then = if row.is_verifiable() || incomplete.needs_confirmation(name) {
                 ""
             } else {
                 "; the next run fetches it again"
             };
-            self.request.output.warn(&format!(
-                "{name} is kept as it is, although it cannot be read as a package: {trouble}{then}"
-            ));
+            self.request
+                .output
+                .warn(&format!("{name} is stored, although it cannot be read as a package: {error}{then}"));
         }
         if !row.is_verifiable()
             && !incomplete.record_archive(row.path(), object.sha256, contents.error.is_none())
@@ -408,14 +408,14 @@ impl Run<'_> {
     }
 }
 
-/// Returns unreadable files of an earlier run to fetch once more, unless they are in the plan.
+/// Returns unreadable files of an earlier run to fetch again, unless they are in the plan.
 fn unconfirmed_files(declared: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
     if !incomplete.has_unconfirmed() {
         return Vec::new();
     }
     let rows =
         declared.files.iter().filter(|row| incomplete.needs_confirmation(row.path()) && !row.is_verifiable());
-    let again = rows.filter(|row| plan.fetches.iter().all(|wanted| wanted.file.path() != row.path()));
+    let again = rows.filter(|row| plan.fetches.iter().all(|planned| planned.file.path() != row.path()));
     again.map(|row| PlannedFetch { file: row.clone(), expected: None }).collect()
 }
 
@@ -444,7 +444,7 @@ fn print_plan(output: Output, plan: &Plan) {
 fn journal_state(journal: &Journal) -> Result<ProductState, OfflineError> {
     let mut state = ProductState::default();
     for (ver, _) in &journal.entries {
-        let applied = state.apply(&Record::Ver(Box::new(ver.clone())));
+        let applied = state.apply(&Record::Release(Box::new(ver.clone())));
         applied.map_err(OfflineError::Refused)?;
     }
     Ok(state)

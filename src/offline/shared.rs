@@ -48,7 +48,7 @@ pub(super) fn write(
     if before.as_ref().is_some_and(|head| head.files == files)
         && bytes
             .iter()
-            .all(|(path, bytes)| std::fs::read(destination.path(path)).is_ok_and(|there| there == *bytes))
+            .all(|(path, bytes)| std::fs::read(destination.path(path)).is_ok_and(|current| current == *bytes))
     {
         return Ok(());
     }
@@ -107,8 +107,8 @@ pub(super) fn distributions(
                 os: d.os.as_str(),
                 alias: d.alias.as_deref(),
                 display: &d.display,
-                distribution: &d.system,
-                release: &d.release,
+                distribution: &d.rules_name,
+                release: &d.rules_release,
                 architectures: &d.architectures,
                 hidden: d.is_hidden,
             })
@@ -188,7 +188,7 @@ async fn by_url(destination: &Destination, upstream: &Upstream, url: &str) -> Ru
 
 /// Reads rules from a bundle; `None` if it was made without rules.
 async fn by_bundle(bundle: &Bundle) -> RulesRead {
-    let Some(head) = bundle.shared(SharedFolder::Requirements).await? else { return Ok(None) };
+    let Some(head) = bundle.shared_head(SharedFolder::Requirements).await? else { return Ok(None) };
     let Some(packed) = head.files.get("rules") else { return Ok(None) };
     let text = bundle.shared_file(SharedFolder::Requirements, packed).await?;
     let refused = |reason: String| UpstreamError::Refused { url: bundle.address(), reason };

@@ -40,14 +40,14 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
 }
 
 /// Returns the named packages with their dependencies, as far as upstream has them, and those that it lacks.
-pub(super) fn closure(wanted: &BTreeSet<String>, declared: &Inventory) -> (BTreeSet<String>, Vec<String>) {
+pub(super) fn closure(requested: &BTreeSet<String>, declared: &Inventory) -> (BTreeSet<String>, Vec<String>) {
     let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
     for row in &declared.files {
         // Only the listed release has its dependencies in the index, and it decides.
         needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.is_listed));
     }
     let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
-    let mut next: Vec<String> = wanted.iter().cloned().collect();
+    let mut next: Vec<String> = requested.iter().cloned().collect();
     while let Some(package) = next.pop() {
         let Some(records) = needs.get(package.as_str()) else {
             unknown.push(package);
@@ -77,7 +77,7 @@ pub(super) fn restrict(declared: &mut Inventory, names: &BTreeSet<String>) {
         Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
             names.contains(&event.name)
         }
-        Record::Ver(_) | Record::Index(_) | Record::Snapshot(_) | Record::Unknown => true,
+        Record::Release(_) | Record::Index(_) | Record::Snapshot(_) | Record::Unknown => true,
     });
 }
 
@@ -116,15 +116,15 @@ mod tests {
         let rows = vec![
             row("a1", "Depends: R (>= 3.5), b2\nImports: methods, c3 (>= 1.0)\nSuggests: zz\n"),
             row("b2", "LinkingTo: d4\n"),
-            row("c3", "Imports: a1, gone\n"),
+            row("c3", "Imports: a1, removed\n"),
             row("d4", ""),
             row("zz", ""),
         ];
         let mut declared = Inventory { files: rows, ..Inventory::default() };
-        let wanted = ["a1", "missing"].map(str::to_owned).into();
-        let (found, unknown) = closure(&wanted, &declared);
+        let requested = ["a1", "missing"].map(str::to_owned).into();
+        let (found, unknown) = closure(&requested, &declared);
         assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
-        assert_eq!(unknown, ["gone", "missing"]);
+        assert_eq!(unknown, ["removed", "missing"]);
         restrict(&mut declared, &found);
         assert_eq!(declared.files.len(), 4);
     }

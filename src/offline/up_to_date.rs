@@ -8,12 +8,12 @@ use super::metadata::{self, FileValidators};
 use super::run::Run;
 use super::{journal, workers};
 use crate::bundle::{Product, SegmentRef};
-use crate::upstream::origin::bundle::Verified;
+use crate::upstream::origin::bundle::VerifiedHead;
 
 impl Run<'_> {
     /// Checks both concurrently: upstream is revalidated; at the destination every segment is compared with its digest
     /// and every package file with its size.
-    pub(super) async fn is_up_to_date(&self, before: &Verified) -> Result<bool, OfflineError> {
+    pub(super) async fn is_up_to_date(&self, before: &VerifiedHead) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
         let unfinished = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());

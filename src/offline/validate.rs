@@ -13,7 +13,7 @@ use super::{journal, last_run};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
 use crate::upstream::UpstreamError;
-use crate::upstream::origin::bundle::{Bundle, BundleError, Verified};
+use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
 /// Result of a check.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl<'a> Check<'a> {
         if let Some((marker, text)) = product.marker() {
             self.referenced.insert(marker.to_owned());
             match std::fs::read(self.destination.path(marker)) {
-                Ok(there) if there == text.as_bytes() => {}
+                Ok(current) if current == text.as_bytes() => {}
                 Ok(_) => {
                     self.report.add(
                         marker,
@@ -82,7 +82,7 @@ impl<'a> Check<'a> {
             }
         }
         self.referenced.insert(product.head_path());
-        let verified = match self.bundle.head_or_difference(product).await {
+        let verified = match self.bundle.head_or_incremental(product).await {
             Ok(verified) => verified,
             Err(error) => {
                 self.report_error(&product.head_path(), &error);
@@ -95,7 +95,7 @@ impl<'a> Check<'a> {
                 product.dated_head_path(base.snapshot, false),
                 Problem::Missing,
                 format!(
-                    "the base is missing: this is a difference from {0}; copy it over the bundle whose snapshot is {0} or later",
+                    "the base is missing: this is an incremental bundle from {0}; copy it over the bundle whose snapshot is {0} or later",
                     base.snapshot
                 ),
             );
@@ -134,15 +134,15 @@ impl<'a> Check<'a> {
     }
 
     /// Checks earlier heads: those that the newest head names must exist, and all must be unchanged.
-    fn heads(&mut self, product: &Product, verified: &Verified) -> Result<(), OfflineError> {
-        let named: BTreeMap<String, _> = verified
+    fn heads(&mut self, product: &Product, verified: &VerifiedHead) -> Result<(), OfflineError> {
+        let listed: BTreeMap<String, _> = verified
             .head
             .earlier
             .iter()
             .map(|earlier| (product.path(&earlier.path), earlier.sha256))
             .collect();
         let folder = product.path(layout::HEADS);
-        let mut there = BTreeSet::new();
+        let mut present = BTreeSet::new();
         for name in destination::names(&self.destination.path(&folder))? {
             let file = format!("{folder}/{name}");
             if name.starts_with(TEMP_PREFIX) || !name.ends_with(".json") {
@@ -164,7 +164,7 @@ impl<'a> Check<'a> {
                         format!("it is older than {file}: it was replaced by an older one; copy it again");
                     self.report.add(product.head_path(), Problem::Damaged, text);
                 }
-                Ok(_) if named.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
+                Ok(_) if listed.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
                     self.report.add(
                         &file,
                         Problem::Damaged,
@@ -173,20 +173,20 @@ impl<'a> Check<'a> {
                 }
                 Ok(_) => {}
             }
-            there.insert(file);
+            present.insert(file);
         }
-        // Reads the file itself: joined with its bases, a difference looks complete.
+        // Reads the file itself: joined with its bases, an incremental bundle looks complete.
         let own = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
         let newest =
             Head::read(&own, product).map_or_else(|_| product.head_path(), |head| head.dated_path(product));
-        for file in named
+        for file in listed
             .keys()
             .chain([&newest])
-            .filter(|file| !there.contains(*file) && **file != product.head_path())
+            .filter(|file| !present.contains(*file) && **file != product.head_path())
         {
             self.report.add(file, Problem::Missing, "copy it again");
         }
-        if there.contains(&newest)
+        if present.contains(&newest)
             && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != own)
         {
             let text = format!("it is not the same as {}; copy it again", product.head_path());
@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    async fn segments(&mut self, product: &Product, verified: &Verified) -> ProductState {
+    async fn segments(&mut self, product: &Product, verified: &VerifiedHead) -> ProductState {
         let mut state = ProductState::default();
         let mut whole = true;
         for segment in verified.since(0) {
@@ -214,7 +214,7 @@ impl<'a> Check<'a> {
                 }
                 Ok(records) => {
                     for record in records {
-                        if let Record::Ver(ver) = &record {
+                        if let Record::Release(ver) = &record {
                             self.referenced.insert(product.object_path(ver.obj.sha256, &ver.obj.ext));
                         }
                         // After a missing segment, which is reported, records no longer apply.
@@ -244,9 +244,9 @@ impl<'a> Check<'a> {
     }
 
     /// Checks shared data.
-    pub(super) async fn shared(&mut self, shared: SharedFolder) {
+    pub(super) async fn check_shared(&mut self, shared: SharedFolder) {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
-        match self.bundle.shared(shared).await {
+        match self.bundle.shared_head(shared).await {
             Ok(None) => {
                 let folder = destination::names(&self.destination.path(shared.folder())).unwrap_or_default();
                 if folder.iter().any(|name| !name.starts_with('.')) {
@@ -286,10 +286,10 @@ impl<'a> Check<'a> {
             self.check_file(path, found);
         }
         if self.packages {
-            let there =
+            let present =
                 self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
-            let (looked, wrong) = verify(self.destination, there.collect());
-            self.report.summary.push(looked);
+            let (checked, wrong) = verify(self.destination, present.collect());
+            self.report.summary.push(checked);
             for (path, wrong, text) in wrong {
                 self.report.add(path, wrong, text);
             }
@@ -344,7 +344,7 @@ impl<'a> Check<'a> {
     }
 
     fn report_error(&mut self, file: &str, error: &BundleError) {
-        let wrong = match error {
+        let problem = match error {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
                 Problem::Missing
             }
@@ -354,6 +354,6 @@ impl<'a> Check<'a> {
             BundleError::Upstream(UpstreamError::Missing(_)) => Problem::Missing,
             BundleError::Upstream(UpstreamError::Unavailable { .. }) => Problem::Unreadable,
         };
-        self.report.add(file, wrong, error.to_string());
+        self.report.add(file, problem, error.to_string());
     }
 }

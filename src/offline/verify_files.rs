@@ -25,7 +25,7 @@ pub(super) fn verify(
     destination: &Destination,
     files: Vec<(&String, &Expected)>,
 ) -> (String, Vec<(String, Problem, String)>) {
-    let began = Instant::now();
+    let start = Instant::now();
     let found = workers::parallel_map(&files, |(path, expected)| {
         verify_one(destination, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
     });
@@ -37,7 +37,7 @@ pub(super) fn verify(
         clippy::cast_precision_loss,
         reason = "an approximate rate to print"
     )]
-    let rate = (bytes as f64 / began.elapsed().as_secs_f64().max(0.001)) as u64;
+    let rate = (bytes as f64 / start.elapsed().as_secs_f64().max(0.001)) as u64;
     let summary = format!(
         "read {} package files, {}, {}/s",
         HumanCount(files.len() as u64),
@@ -51,12 +51,12 @@ fn verify_one(destination: &Destination, path: &str, expected: &Expected) -> Opt
     let Expected { label, size, sha256 } = expected;
     let again = "copy it again, or remove it and run get again";
     let file = destination.path(path);
-    let there = file.metadata().map(|metadata| metadata.len());
-    match there {
-        Ok(there) if there != *size => {
+    let found = file.metadata().map(|metadata| metadata.len());
+    match found {
+        Ok(found) if found != *size => {
             return Some((
                 Problem::Damaged,
-                format!("the file of {label} has {there} bytes instead of {size}; {again}"),
+                format!("the file of {label} has {found} bytes instead of {size}; {again}"),
             ));
         }
         Ok(_) | Err(_) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::args::{CheckVulns, GetVulns};
+use super::args::{CheckVulnsFlags, GetVulns};
 use super::destination::{self, Destination, LOCK};
 use super::error::{ExitStatus, OfflineError};
 use super::last_run::LastRun;
@@ -19,21 +19,21 @@ use crate::upstream::origin::bundle::Bundle;
 
 /// `get vulns`.
 pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
-    let wanted = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
+    let ecosystems = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
     let public = || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
     let url = args.base_url.map_or_else(public, Ok)?;
     let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;
     output.info("Downloading advisories");
     let source = setup.mirror.as_bundle();
-    let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
+    let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
-    let found = match source.shared(SharedFolder::Advisories).await {
+    let found = match source.shared_head(SharedFolder::Advisories).await {
         Ok(Some(head)) => Some((read_bundle(&source, &setup.own_bundle, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
         Ok(None) | Err(_) => {
             let last = LastRun::read_shared(&setup.destination, SharedFolder::Advisories, &request_key);
-            read_feeds(&setup, &url, &wanted, last.as_ref()).await?
+            read_feeds(&setup, &url, &ecosystems, last.as_ref()).await?
         }
     };
     let Some((documents, files)) = found else {
@@ -57,7 +57,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
 }
 
 /// `validate vulns`.
-pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
+pub(super) async fn check(args: CheckVulnsFlags) -> Result<Report, OfflineError> {
     let destination = Destination::open(&args.destination)?;
     let bundle = client(None)?.bundle(&destination.url()?)?;
     let folder = SharedFolder::Advisories.folder();
@@ -68,9 +68,9 @@ pub(super) async fn check(args: CheckVulns) -> Result<Report, OfflineError> {
         )));
     }
     let mut check = Check::new(&destination, bundle.clone(), true);
-    check.shared(SharedFolder::Advisories).await;
+    check.check_shared(SharedFolder::Advisories).await;
     check.files(&[folder.to_owned()])?;
-    if let Ok(Some(head)) = bundle.shared(SharedFolder::Advisories).await {
+    if let Ok(Some(head)) = bundle.shared_head(SharedFolder::Advisories).await {
         for (name, packed) in &head.files {
             if let Ok(text) = bundle.shared_file(SharedFolder::Advisories, packed).await {
                 check.report.summary.push(format!("{name}: {} advisories", lines(&text)));
@@ -94,15 +94,20 @@ async fn read_bundle(
     head: SharedHead,
     names: &[String],
 ) -> Result<Documents, OfflineError> {
-    let here =
-        own.shared(SharedFolder::Advisories).await.ok().flatten().map(|head| head.files).unwrap_or_default();
+    let own_files = own
+        .shared_head(SharedFolder::Advisories)
+        .await
+        .ok()
+        .flatten()
+        .map(|head| head.files)
+        .unwrap_or_default();
     let mut documents = BTreeMap::new();
     for (name, packed) in head.files.into_iter().filter(|(name, _)| names.contains(name)) {
-        let kept = match here.get(&name).filter(|kept| kept.sha256 == packed.sha256) {
-            Some(kept) => own.shared_file(SharedFolder::Advisories, kept).await.ok(),
+        let own_file = match own_files.get(&name).filter(|own_file| own_file.sha256 == packed.sha256) {
+            Some(own_file) => own.shared_file(SharedFolder::Advisories, own_file).await.ok(),
             None => None,
         };
-        let text = match kept {
+        let text = match own_file {
             Some(text) => text,
             None => source.shared_file(SharedFolder::Advisories, &packed).await?,
         };
@@ -128,34 +133,34 @@ fn folder_of_url(url: &str) -> &str {
 async fn read_feeds(
     setup: &Setup,
     url: &str,
-    wanted: &[Ecosystem],
+    ecosystems: &[Ecosystem],
     last: Option<&LastRun>,
 ) -> Result<Option<(Documents, Option<Vec<FileValidators>>)>, OfflineError> {
     let output = setup.request.output;
-    let feeds = Feed::of(url, wanted);
+    let feeds = Feed::of(url, ecosystems);
     let before =
         |feed: &Feed| last.and_then(|last_run| last_run.files.iter().find(|file| file.name == feed.name()));
-    let kept = || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
-    let mut looks = Vec::new();
+    let stored = || async { if last.is_some() { stored_advisories(&setup.own_bundle).await } else { None } };
+    let mut checks = Vec::new();
     for feed in &feeds {
         let known = before(feed).filter(|file| file.exists).map(FileValidators::validators);
-        looks.push(setup.upstream.advisories(feed, known, kept()).await?);
+        checks.push(setup.upstream.advisories(feed, known, stored()).await?);
     }
-    let is_same = |(feed, look): (&Feed, &FeedCheck)| match look {
+    let is_same = |(feed, check): (&Feed, &FeedCheck)| match check {
         FeedCheck::Unchanged => true,
         FeedCheck::Absent => before(feed).is_some_and(|file| !file.exists),
         FeedCheck::Read(..) => false,
     };
-    if feeds.iter().zip(&looks).all(is_same) {
+    if feeds.iter().zip(&checks).all(is_same) {
         return Ok(None);
     }
     let (mut all, mut files) = (Batch::default(), Vec::new());
-    for (feed, mut look) in feeds.iter().zip(looks) {
-        if matches!(look, FeedCheck::Unchanged) {
+    for (feed, mut check) in feeds.iter().zip(checks) {
+        if matches!(check, FeedCheck::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
-            look = setup.upstream.advisories(feed, None, kept()).await?;
+            check = setup.upstream.advisories(feed, None, stored()).await?;
         }
-        match look {
+        match check {
             FeedCheck::Read(batch, validators) => {
                 all.merge(*batch);
                 files.push(FileValidators::new(&feed.name(), Some(&validators)));
@@ -167,7 +172,7 @@ async fn read_feeds(
             }
         }
     }
-    let (left_out, some) = all.skipped();
+    let (left_out, some) = all.skipped_files();
     for one in some.iter().take(5) {
         output.warn(&format!("skipped {}: {}", one.file, one.reason));
     }
@@ -178,13 +183,13 @@ async fn read_feeds(
         let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
         (ecosystem.file_name(), (text.into_bytes(), "ndjson.zst"))
     };
-    Ok(Some((wanted.iter().map(document).collect(), files.into_iter().collect())))
+    Ok(Some((ecosystems.iter().map(document).collect(), files.into_iter().collect())))
 }
 
 /// Reads the advisories of the destination.
 async fn stored_advisories(own: &Bundle) -> Option<Batch> {
     let mut batch = Batch::default();
-    for (name, packed) in own.shared(SharedFolder::Advisories).await.ok()??.files {
+    for (name, packed) in own.shared_head(SharedFolder::Advisories).await.ok()??.files {
         let text = own.shared_file(SharedFolder::Advisories, &packed).await.ok()?;
         batch.add_lines(&name, &text);
     }

@@ -15,7 +15,7 @@ use super::platform::{Arch, Platform, Target};
 use super::rewrite::{self, Options, PACKAGE_RDS, RewriteError, RewriteOutput};
 use super::user_agent::RVersion;
 use super::version::RMinor;
-use super::zip::{self, Zip, ZipDialect};
+use super::zip::{self, Zip, ZipFormat};
 
 /// The platform an archive declares, and its `Meta/package.rds`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct BinaryInfo {
     pub r: RMinor,
     /// The operating system, as far as the archive declares it.
     pub system: TargetSystem,
-    /// The processor; `None` when it runs on any.
+    /// The architecture; `None` when it runs on any.
     pub arch: Option<Arch>,
     /// `Meta/package.rds`, which R reads instead of DESCRIPTION once the package is installed.
     pub package_rds: Vec<u8>,
@@ -62,8 +62,8 @@ pub enum BinaryError {
     /// `Built` names no supported operating system.
     #[error("DESCRIPTION: Built names no supported operating system ('{0}')")]
     BadSystem(String),
-    /// `Built` names an unsupported processor.
-    #[error("DESCRIPTION: Built has '{0}', a processor that is not supported; x86_64 and arm64 are")]
+    /// `Built` names an unsupported architecture.
+    #[error("DESCRIPTION: Built has '{0}', an architecture that is not supported; x86_64 and arm64 are")]
     BadArch(String),
     /// A file is missing.
     #[error("there is no '{0}'; build the package again with R CMD INSTALL --build")]
@@ -78,7 +78,7 @@ pub enum BinaryError {
         r: RMinor,
         /// The system.
         system: TargetSystem,
-        /// The processor in parentheses after a space, or empty.
+        /// The architecture in parentheses after a space, or empty.
         arch: String,
         /// The requested platform.
         wanted: Platform,
@@ -146,7 +146,7 @@ impl fmt::Display for TargetSystem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LibraryPlatform {
     For(TargetSystem, Arch),
-    /// A macOS universal binary, with code for several processors.
+    /// A macOS universal binary, with code for several architectures.
     Universal,
     Other(&'static str),
 }
@@ -210,7 +210,7 @@ pub fn read_zip(
     name: Option<PackageFile<'_>>,
     limits: Limits,
 ) -> Result<ZipPackage, BinaryError> {
-    let zip = Zip::open(file, ZipDialect::Plain, limits)?;
+    let zip = Zip::open(file, ZipFormat::Plain, limits)?;
     let (mut folder, mut raw, mut rds, mut md5) = (None::<String>, None, None, None);
     let mut libraries = Vec::new();
     for member in &zip.members {
@@ -226,7 +226,7 @@ pub fn read_zip(
         if first != top {
             return Err(ArchiveError::TwoFolders { first: first.clone(), second: top.to_owned() }.into());
         }
-        let wanted = match inside {
+        let target = match inside {
             "DESCRIPTION" => Some(&mut raw),
             PACKAGE_RDS => Some(&mut rds),
             "MD5" => Some(&mut md5),
@@ -235,8 +235,8 @@ pub fn read_zip(
         if inside.starts_with("src/") {
             return Err(BinaryError::HasSource(path));
         }
-        match wanted.filter(|_| !member.is_folder()) {
-            Some(wanted) => *wanted = Some(member.read(file, limits.description << 4)?),
+        match target.filter(|_| !member.is_folder()) {
+            Some(target) => *target = Some(member.read(file, limits.description << 4)?),
             None => {
                 let mut head = Vec::new();
                 member.contents(file, |piece| {
@@ -261,8 +261,8 @@ pub fn read_zip(
     let built = BuiltPlatform::parse(checked.built.as_ref().ok_or(BinaryError::Source)?)?;
     let package_rds = rds.ok_or_else(|| BinaryError::Missing(format!("{}/{PACKAGE_RDS}", checked.folder)))?;
     let arch = built.checked_arch(&libraries)?;
-    let build = BinaryInfo { r: built.r, system: built.system, arch, package_rds };
-    Ok(ZipPackage { archive: checked, info: build, zip, md5 })
+    let info = BinaryInfo { r: built.r, system: built.system, arch, package_rds };
+    Ok(ZipPackage { archive: checked, info, zip, md5 })
 }
 
 impl ZipPackage {
@@ -334,7 +334,7 @@ pub struct BuiltPlatform {
     pub r: RMinor,
     /// The system.
     pub system: TargetSystem,
-    /// The processor of the triplet.
+    /// The architecture of the triplet.
     pub arch: Option<Arch>,
     /// The triplet.
     platform: String,
@@ -344,23 +344,26 @@ impl BuiltPlatform {
     /// Reads a `Built` field.
     ///
     /// # Errors
-    /// Not a version of R, or an unsupported system or processor.
+    /// Not a version of R, or an unsupported system or architecture.
     pub fn parse(built: &Built) -> Result<BuiltPlatform, BinaryError> {
-        let shown = |text: &str| text.chars().take(80).collect::<String>();
-        let r = RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(shown(&built.r)))?;
+        let excerpt = |text: &str| text.chars().take(80).collect::<String>();
+        let r =
+            RVersion::parse(built.r.as_bytes()).ok_or_else(|| BinaryError::BadBuilt(excerpt(&built.r)))?;
         let platform = built.platform.as_str();
         let system = match (built.os_type.as_str(), platform) {
             ("windows", _) => TargetSystem::Windows,
             ("unix", "") => TargetSystem::Unix,
             ("unix", platform) if platform.contains("-darwin") => TargetSystem::MacOs,
             ("unix", platform) if platform.contains("-linux") => TargetSystem::Linux,
-            (other, platform) => return Err(BinaryError::BadSystem(shown(&format!("{platform}; {other}")))),
+            (other, platform) => {
+                return Err(BinaryError::BadSystem(excerpt(&format!("{platform}; {other}"))));
+            }
         };
         let arch = match platform {
             "" => None,
             triplet => {
                 let first = triplet.split('-').next().unwrap_or_default();
-                Some(Arch::parse(first).ok_or_else(|| BinaryError::BadArch(shown(triplet)))?)
+                Some(Arch::parse(first).ok_or_else(|| BinaryError::BadArch(excerpt(triplet)))?)
             }
         };
         Ok(BuiltPlatform {
@@ -386,7 +389,7 @@ impl BuiltPlatform {
         Err(BinaryError::OtherPlatform { r: self.r, system: self.system, arch, wanted: wanted.clone() })
     }
 
-    /// Returns the processor if the libraries and DESCRIPTION agree on it.
+    /// Returns the architecture if the libraries and DESCRIPTION agree on it.
     fn checked_arch(&self, libraries: &[(String, LibraryPlatform)]) -> Result<Option<Arch>, BinaryError> {
         for (path, library) in libraries {
             let fits = match library {
@@ -410,11 +413,11 @@ impl BuiltPlatform {
 
 /// Reads the platform from the first bytes of a library: ELF, Mach-O, or Portable Executable.
 fn library_platform(head: &[u8]) -> LibraryPlatform {
-    let half = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let u16_at = |at: usize| head.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     let word = |at: usize| head.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    const OTHER: &str = "a processor that is not supported";
+    const OTHER: &str = "an architecture that is not supported";
     match head {
-        [0x7f, b'E', b'L', b'F', 2, 1, ..] => match half(18) {
+        [0x7f, b'E', b'L', b'F', 2, 1, ..] => match u16_at(18) {
             Some(62) => LibraryPlatform::For(TargetSystem::Linux, Arch::X86_64),
             Some(183) => LibraryPlatform::For(TargetSystem::Linux, Arch::Arm64),
             Some(_) | None => LibraryPlatform::Other(OTHER),
@@ -428,7 +431,7 @@ fn library_platform(head: &[u8]) -> LibraryPlatform {
         [0xca, 0xfe, 0xba, 0xbe, ..] => LibraryPlatform::Universal,
         [b'M', b'Z', ..] => {
             let header = word(0x3c).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < HEAD_LEN);
-            match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| half(at + 4)) {
+            match header.filter(|at| head.get(*at..at + 4) == Some(b"PE\0\0")).and_then(|at| u16_at(at + 4)) {
                 Some(0x8664) => LibraryPlatform::For(TargetSystem::Windows, Arch::X86_64),
                 Some(0xaa64) => LibraryPlatform::For(TargetSystem::Windows, Arch::Arm64),
                 Some(_) | None => LibraryPlatform::Other(OTHER),

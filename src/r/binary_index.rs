@@ -70,7 +70,7 @@ pub fn indexed_binary(
         fits.map_err(|error| format!("{} {}: {error}", record.package, record.version))?;
     }
     let usual = || format!("{}_{}.{}", record.package, record.version, platform.extension());
-    let beside = || FileLocation::NextToIndex(record.file.map_or_else(usual, str::to_owned));
+    let next_to_index = || FileLocation::NextToIndex(record.file.map_or_else(usual, str::to_owned));
     // A URL of another host is used only with a digest to verify the file against.
     let elsewhere = described.non_empty("DownloadURL").filter(|url| record.sha256.is_some() && is_plain(url));
     let mut stanza = copy_fields(record.stanza, &LEFT_OUT);
@@ -81,7 +81,7 @@ pub fn indexed_binary(
     Ok(Some(IndexedBinary {
         package: record.package.to_owned(),
         version: record.version.to_owned(),
-        location: elsewhere.map_or_else(beside, |url| FileLocation::Url(url.to_owned())),
+        location: elsewhere.map_or_else(next_to_index, |url| FileLocation::Url(url.to_owned())),
         size: record.size,
         md5: record.md5,
         sha256: record.sha256,
@@ -101,8 +101,8 @@ pub fn discovered_stanza(
 ) -> Vec<u8> {
     let left_out: Vec<&[u8]> =
         LEFT_OUT.iter().chain(&[&b"MD5sum"[..], b"Built", b"Platform"]).copied().collect();
-    let bare = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
-    let mut stanza = source.map_or_else(bare, |source| copy_fields(source, &left_out));
+    let minimal = || format!("Package: {package}\nVersion: {version}\n").into_bytes();
+    let mut stanza = source.map_or_else(minimal, |source| copy_fields(source, &left_out));
     // One line of a parsed DESCRIPTION: it cannot begin another field.
     dcf::write_field(&mut stanza, "Built", built).expect("a Vec takes every write");
     let parsed = Description::from_bytes(format!("Built: {built}").as_bytes()).ok();
@@ -221,12 +221,12 @@ mod tests {
                  unix\nPlatform: aarch64-unknown-linux-gnu\nRVersion: 4.5\nSHA256: {sha256}\nFilesize: 25094\n"
             )
         );
-        let beside = FileLocation::NextToIndex("askpass_1.2.1_b1.tar.gz".to_owned());
-        assert_eq!(arm(url, "").location, beside, "no digest to verify the file");
+        let expected = FileLocation::NextToIndex("askpass_1.2.1_b1.tar.gz".to_owned());
+        assert_eq!(arm(url, "").location, expected, "no digest to verify the file");
         for bad in
             ["file:///etc/passwd", "https://u:p@h/x", "https://h/x?y", "https://h/../x", "https://h/", "x"]
         {
-            assert_eq!(arm(bad, &digest).location, beside, "{bad}");
+            assert_eq!(arm(bad, &digest).location, expected, "{bad}");
         }
     }
 
@@ -255,8 +255,8 @@ mod tests {
         let platform = "Package: a1\nVersion: 1.0\nPlatform: x86_64-pc-linux-gnu";
         assert_eq!(with(platform), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
         assert_eq!(with(&format!("{platform}\n")), format!("{platform}\nFile: a1_1.0.tar.gz\n"));
-        let named = format!("{platform}\nFile: own.tar.gz\n");
-        assert_eq!(with(&named), named);
+        let record = format!("{platform}\nFile: own.tar.gz\n");
+        assert_eq!(with(&record), record);
         let pure = "Package: a1\nVersion: 1.0\nBuilt: R 4.5.0; ; 2026-01-01; unix\n";
         assert_eq!(with(pure), pure, "treated as a source, whose name is correct");
     }

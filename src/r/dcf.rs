@@ -79,13 +79,13 @@ impl<'a> Value<'a> {
         let mut text = Vec::with_capacity(self.0.len());
         text.extend_from_slice(first);
         // An empty first line is skipped: the value begins on the next.
-        let mut begun = !first.is_empty();
+        let mut has_text = !first.is_empty();
         while !rest.is_empty() {
             let (line, next) = split_line(rest);
-            if begun {
+            if has_text {
                 text.push(b'\n');
             }
-            begun = true;
+            has_text = true;
             let line = trim(line);
             if line != b"." {
                 text.extend_from_slice(line);
@@ -259,8 +259,8 @@ impl<'a> Iterator for Records<'a> {
 pub(in crate::r) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let mut rest = text;
     // `skip_until` of a slice is the platform's memchr and cannot fail.
-    let taken = rest.skip_until(b'\n').unwrap_or(text.len());
-    let line = text[..taken].strip_suffix(b"\n").unwrap_or(&text[..taken]);
+    let length = rest.skip_until(b'\n').unwrap_or(text.len());
+    let line = text[..length].strip_suffix(b"\n").unwrap_or(&text[..length]);
     if !line.contains(&b'\r') {
         return (line, rest);
     }

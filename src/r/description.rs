@@ -122,8 +122,8 @@ impl Description {
 /// The record of `PACKAGES` for a source package: the fields and the folding of `tools::write_PACKAGES`, then
 /// `SystemRequirements`, `SHA256` and `Filesize` (bytes). LF after every field, no empty line at the end.
 ///
-/// R replaces `License` by a standard form and drops a licence that it cannot standardise; here only the blanks around
-/// `|` and `+` are normalized and nothing is dropped, because a missing licence is of no use to a client.
+/// R replaces `License` by a standard form and drops a license that it cannot standardize; here only the blanks around
+/// `|` and `+` are normalized and nothing is dropped, because a missing license is of no use to a client.
 #[must_use]
 pub fn index_stanza(
     description: &Description,

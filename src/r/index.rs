@@ -31,11 +31,11 @@ pub fn text<'a>(path: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
 /// # Errors
 /// More than half of the records are invalid, or the text is not DCF.
 pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<IndexRecord<'a>>, String> {
-    let mut good = Vec::new();
+    let mut valid = Vec::new();
     let (mut bad, mut first_bad) = (0_usize, None);
     for record in packages::records(text) {
         match record {
-            Ok(record) => good.push(record),
+            Ok(record) => valid.push(record),
             Err(error @ packages::IndexError::Dcf(_)) => return Err(error.to_string()),
             Err(error) => {
                 bad += 1;
@@ -44,10 +44,10 @@ pub fn records<'a>(text: &'a [u8], warnings: &mut Vec<String>) -> Result<Vec<Ind
         }
     }
     if let Some(first) = first_bad {
-        if bad > good.len() {
-            return Err(format!("{bad} of {} records are invalid: {first}", bad + good.len()));
+        if bad > valid.len() {
+            return Err(format!("{bad} of {} records are invalid: {first}", bad + valid.len()));
         }
         warnings.push(format!("skipped {bad} invalid records of the index: {first}"));
     }
-    Ok(good)
+    Ok(valid)
 }

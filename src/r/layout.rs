@@ -129,7 +129,7 @@ pub enum RPath {
 pub struct LinuxPlatform {
     /// ASCII letters, digits and `_`; not necessarily a known distribution.
     pub distribution: Segment,
-    /// The processor.
+    /// The architecture.
     pub arch: Arch,
     /// The R version.
     pub r: RMinor,
@@ -161,10 +161,10 @@ pub struct PackageFile<'a> {
 /// # Errors
 /// `Form` for a malformed path, `Unknown` for a well-formed one without meaning.
 pub fn parse(path: &str) -> Result<RPath, BadPath> {
-    let shown = || path.chars().take(200).collect::<String>();
-    let unknown = || BadPath::Unknown(shown());
+    let excerpt = || path.chars().take(200).collect::<String>();
+    let unknown = || BadPath::Unknown(excerpt());
     if path.len() > MAX_PATH || !path.split('/').all(Segment::is_valid) {
-        return Err(BadPath::Form(shown()));
+        return Err(BadPath::Form(excerpt()));
     }
     let segments: Vec<&str> = path.split('/').collect();
     let (tree, rest) = match &segments[..] {
@@ -215,7 +215,7 @@ pub fn parse(path: &str) -> Result<RPath, BadPath> {
 
 /// Parses the parts of a binary's own path, each in its canonical spelling only.
 fn parse_binary(platform: &str, sha256: &str, file: &str) -> Option<RPath> {
-    let known = Platform::parse(platform).filter(|known| known.to_string() == platform)?;
+    let known = Platform::parse(platform).filter(|parsed| parsed.to_string() == platform)?;
     let digest: Sha256 = sha256.parse().ok().filter(|digest: &Sha256| digest.to_string() == sha256)?;
     Some(RPath::Binary { platform: known, sha256: digest, file: FileName::parse(file)? })
 }
@@ -265,7 +265,7 @@ impl Tree {
         }
     }
 
-    /// A macOS tree; `None` when the flavour is not a plain name, or is `contrib`, which stands for no flavour.
+    /// A macOS tree; `None` when the flavour is not a plain name, or is `contrib`, which means no flavour.
     #[must_use]
     pub fn macos(build: &str, r: RMinor) -> Option<Tree> {
         let build = Segment::parse(build).filter(|build| build.as_str() != "contrib")?;
@@ -390,8 +390,8 @@ impl<'a> PackageFile<'a> {
         })?;
         let letters = package.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
         let ends = package.starts_with(|c: char| c.is_ascii_alphabetic()) && !package.ends_with('.');
-        let good = Segment::is_valid(name) && Segment::is_valid(version) && letters && ends;
-        good.then_some(PackageFile { name, package, version, extension })
+        let is_valid = Segment::is_valid(name) && Segment::is_valid(version) && letters && ends;
+        is_valid.then_some(PackageFile { name, package, version, extension })
     }
 }
 

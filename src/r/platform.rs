@@ -1,10 +1,11 @@
-//! The platform of a binary package, and its short name in labels, headers and URLs.
+//! The platform of a binary package. Its *label* names the version of R and the system (`4.5-noble`), its *tag* also the
+//! architecture unless it is `x86_64` (`4.5-noble-arm64`).
 
 use std::fmt;
 
 use super::version::RMinor;
 
-/// Processors that packages are built for.
+/// Architectures that packages are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Arch {
     /// Intel and AMD, 64 bits.
@@ -43,10 +44,10 @@ impl fmt::Display for Arch {
     }
 }
 
-/// Stands for the processor of a binary without compiled code.
+/// The architecture of binaries without compiled code, in the database form.
 pub const ANY_ARCH: &str = "any";
 
-/// The system that a binary runs on.
+/// The distribution or operating system of a binary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A Linux distribution, by its name in URLs.
@@ -62,14 +63,14 @@ pub enum Target {
 pub struct Platform {
     /// The minor version of R.
     pub r: RMinor,
-    /// The system.
+    /// The distribution or operating system.
     pub target: Target,
-    /// The processor.
+    /// The architecture.
     pub arch: Arch,
 }
 
 impl Platform {
-    /// Parses the `Display` form of [`Platform`]: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
+    /// Parses a tag: `4.5-noble`, `4.5-noble-arm64`, `4.5-win`, `4.5-macos-arm64`.
     #[must_use]
     pub fn parse(tag: &str) -> Option<Platform> {
         let (r, rest) = tag.split_once('-')?;
@@ -80,9 +81,9 @@ impl Platform {
         Platform::from_parts(r, target, arch)
     }
 
-    /// Parses the form of [`Platform::to_stored`]; `any` processor becomes `x86_64`.
+    /// Parses the form of [`Platform::database_form`]; the architecture `any` becomes `x86_64`.
     #[must_use]
-    pub fn from_stored(text: &str) -> Option<Platform> {
+    pub fn parse_database_form(text: &str) -> Option<Platform> {
         let (label, arch) = text.rsplit_once('/')?;
         let (r, target) = label.split_once('-')?;
         let arch = if arch == ANY_ARCH { Arch::X86_64 } else { Arch::parse(arch)? };
@@ -101,9 +102,9 @@ impl Platform {
         Some(Platform { r: RMinor::parse(r)?, target, arch })
     }
 
-    /// The form in the database: the label, and the processor or `any`.
+    /// The form in the database: the label, and this architecture or `any`.
     #[must_use]
-    pub fn to_stored(&self, arch: Option<Arch>) -> String {
+    pub fn database_form(&self, arch: Option<Arch>) -> String {
         format!("{}/{}", self.label(), arch.map_or(ANY_ARCH, Arch::as_str))
     }
 
@@ -117,7 +118,7 @@ impl Platform {
         }
     }
 
-    /// The platform without the processor: `4.5-noble`, `4.5-win`, `4.5-macos`.
+    /// The platform without the architecture: `4.5-noble`, `4.5-win`, `4.5-macos`.
     #[must_use]
     pub fn label(&self) -> String {
         let system = match &self.target {
@@ -129,7 +130,7 @@ impl Platform {
     }
 }
 
-/// The tag in `X-Package-Binary-Tag`: the label, and the processor when it is not `x86_64`.
+/// The tag in `X-Package-Binary-Tag`: the label, and the architecture when it is not `x86_64`.
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label())?;
@@ -163,11 +164,14 @@ mod tests {
         }
         let arm = Platform::parse("4.5-noble-arm64").expect("a tag");
         assert_eq!(
-            (arm.to_stored(Some(Arch::Arm64)), arm.to_stored(None)),
+            (arm.database_form(Some(Arch::Arm64)), arm.database_form(None)),
             ("4.5-noble/arm64".into(), "4.5-noble/any".into())
         );
-        assert_eq!(Platform::from_stored("4.5-noble/arm64"), Some(arm));
-        assert_eq!(Platform::from_stored("4.5-win/any").map(|p| p.to_string()), Some("4.5-win".to_owned()));
-        assert_eq!(Platform::from_stored("4.5-win"), None);
+        assert_eq!(Platform::parse_database_form("4.5-noble/arm64"), Some(arm));
+        assert_eq!(
+            Platform::parse_database_form("4.5-win/any").map(|p| p.to_string()),
+            Some("4.5-win".to_owned())
+        );
+        assert_eq!(Platform::parse_database_form("4.5-win"), None);
     }
 }

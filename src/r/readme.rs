@@ -4,7 +4,7 @@
 /// The largest accepted README in bytes: 1 MiB.
 pub const MAX_README: u64 = 1 << 20;
 
-/// The preference of a candidate; the greatest wins.
+/// The preference of a candidate; the greatest is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// `README`

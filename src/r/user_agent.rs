@@ -1,4 +1,4 @@
-//! Parses the version, processor and operating system of R out of a `User-Agent` header, at any position in it.
+//! Parses the version, architecture and operating system of R out of a `User-Agent` header, at any position in it.
 //!
 //! R's form is `R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)`; clients put other products before and after it.
 
@@ -22,7 +22,7 @@ pub struct RClient {
     pub r: RVersion,
     /// Its operating system.
     pub system: ClientSystem,
-    /// Its processor; `None` when unsupported or absent.
+    /// Its architecture; `None` when unsupported or absent.
     pub arch: Option<Arch>,
 }
 
@@ -84,7 +84,7 @@ fn parse_number(digits: &[u8]) -> Option<u16> {
 pub fn parse(header: &[u8]) -> UserAgent {
     let decoded = unescape(header);
     let header = decoded.as_deref().unwrap_or(header);
-    let mut seen = UserAgent::Unsupported;
+    let mut result = UserAgent::Unsupported;
     // A piece between two parentheses is both inside the first and before the second.
     let mut pieces = header.split_inclusive(|b| matches!(b, b'(' | b')')).peekable();
     while let Some(before) = pieces.next() {
@@ -92,11 +92,11 @@ pub fn parse(header: &[u8]) -> UserAgent {
         let inside = inside.strip_suffix(b"(").or_else(|| inside.strip_suffix(b")")).unwrap_or(inside);
         match parse_group(last_word(before).unwrap_or_default(), inside) {
             Some(UserAgent::R(client)) => return UserAgent::R(client),
-            Some(other) if seen == UserAgent::Unsupported => seen = other,
+            Some(other) if result == UserAgent::Unsupported => result = other,
             Some(_) | None => {}
         }
     }
-    seen
+    result
 }
 
 /// Decodes a header that a client or proxy percent-encoded: `R%20(4.6.1%20x86_64-…`.
@@ -126,11 +126,11 @@ fn parse_group(product: &[u8], inside: &[u8]) -> Option<UserAgent> {
         (false, ..) | (true, None, _) => UserAgent::NotR,
         (true, Some(_), None) => UserAgent::Unsupported,
         (true, Some(r), Some(system)) => {
-            // The processor is a word of its own; the triplet before it also begins with it.
+            // The architecture is a word of its own; the triplet before it also begins with it.
             let rest = words.get(1..).unwrap_or_default();
-            let alone = rest.iter().rev().find_map(|word| parse_arch(word));
-            let arch =
-                alone.or_else(|| rest.iter().find_map(|word| parse_arch(word.split(|b| *b == b'-').next()?)));
+            let arch_word = rest.iter().rev().find_map(|word| parse_arch(word));
+            let arch = arch_word
+                .or_else(|| rest.iter().find_map(|word| parse_arch(word.split(|b| *b == b'-').next()?)));
             UserAgent::R(RClient { r, system, arch })
         }
     })

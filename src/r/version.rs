@@ -1,4 +1,4 @@
-//! Package versions in R's order: numbers compared one by one, `.` and `-` alike, a prefix before the longer version.
+//! Package versions in R's order: numbers compared one by one, `.` and `-` are equivalent, a prefix before the longer version.
 //! The order is by value; in file names the text is the identity. Minor versions of R itself.
 
 use std::cmp::Ordering;

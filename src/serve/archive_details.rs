@@ -65,7 +65,7 @@ pub(super) async fn read_once(repositories: &Arc<Repositories>, closed: UnreadAr
 
 async fn read_alone(repositories: &Repositories, closed: UnreadArchive) -> bool {
     // One at a time: each occupies a processor for a while.
-    let _one = repositories.archive_lock.lock().await;
+    let _guard = repositories.archive_lock.lock().await;
     if repositories.archives_read.get(&closed.release).is_some() {
         return false;
     }
@@ -86,8 +86,8 @@ async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(),
     let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
     let ArchiveDetails { description, system_requirements, readme } =
         read.map_err(|error| StorageError::Other(error.to_string()))??;
-    // Keeps the clean-up from removing the README's blob before its row is written.
-    let _landing = repositories.fetches.blob_lock.read().await;
+    // Keeps the sweep from removing the README's blob before its row is written.
+    let _blob_guard = repositories.fetches.blob_lock.read().await;
     let blob_row = match readme {
         None => None,
         Some((sha256, text)) => {

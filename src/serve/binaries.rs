@@ -1,4 +1,4 @@
-//! Selects the binary of a release to serve, by platform, processor and snapshot date.
+//! Selects the binary of a release to serve, by platform, architecture and snapshot date.
 
 use super::binary_selector::{BinarySelector, is_visible, pick, runs_on};
 use super::located::Located;
@@ -27,7 +27,7 @@ pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item =
 
 /// The binary list with this label.
 pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(TreeId, Seq)> {
-    heads(catalog, source).find(|(known, ..)| *known == label).map(|(_, tree, seq)| (tree, seq))
+    heads(catalog, source).find(|(other, ..)| *other == label).map(|(_, tree, seq)| (tree, seq))
 }
 
 /// Decides which platform a client needs, before any binary is looked up.
@@ -35,9 +35,9 @@ pub(super) fn head(catalog: &Catalog, source: SourceId, label: &str) -> Option<(
 pub fn choose_platform(
     state: &State,
     distribution: &Distribution,
-    asked: &negotiate::ClientPlatform<'_>,
+    client: &negotiate::ClientPlatform<'_>,
 ) -> PlatformChoice {
-    negotiate::choose(distribution, asked, |r| may_exist(state, &distribution.name, r))
+    negotiate::choose(distribution, client, |r| may_exist(state, &distribution.name, r))
 }
 
 /// Returns the selector of a platform's binaries at a snapshot.
@@ -105,7 +105,7 @@ pub async fn find_by_digest(
             return Ok(Some(source.with_binary(binary, platform)));
         }
     }
-    let found = remote_binaries::discovered(state, release, platform)
+    let found = remote_binaries::discovered_binary_of(state, release, platform)
         .await?
         .filter(|found| found.sha256 == Some(sha256));
     Ok(found.map(|found| source.with_discovered_binary(found, platform)))
@@ -136,8 +136,8 @@ pub fn document(
 #[must_use]
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");
-    let known = state.config.load().platforms.r_versions.contains(&r.to_string());
-    known || has_binary_list(&state.catalog.get(), |of| of == label)
+    let is_configured = state.config.load().platforms.r_versions.contains(&r.to_string());
+    is_configured || has_binary_list(&state.catalog.get(), |of| of == label)
 }
 
 /// Whether any source has a binary list with such a label.

@@ -22,7 +22,7 @@ pub struct BinaryRow {
     pub version: String,
     /// The platform it was built for.
     pub platform: Platform,
-    /// True when it runs on every processor; the processor of `platform` is then meaningless.
+    /// True when it runs on every architecture; the architecture of `platform` is then meaningless.
     pub any_arch: bool,
     /// File name in URLs.
     pub file: String,
@@ -73,8 +73,8 @@ pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<Binar
         let of: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
         rows(c, tree.source, &of, &name).map(Some)
     });
-    let shown: String = package.chars().take(128).collect();
-    let none = || RepoError::NotFound(format!("there is no package '{shown}' in this snapshot"));
+    let excerpt: String = package.chars().take(128).collect();
+    let none = || RepoError::NotFound(format!("there is no package '{excerpt}' in this snapshot"));
     found.await?.ok_or_else(none)
 }
 
@@ -112,7 +112,7 @@ fn rows(
 fn row(binary: &Binary) -> Option<BinaryRow> {
     Some(BinaryRow {
         version: PackageFile::parse(&binary.name)?.version.to_owned(),
-        platform: Platform::from_stored(&binary.platform)?,
+        platform: Platform::parse_database_form(&binary.platform)?,
         any_arch: binary.platform.rsplit_once('/').is_some_and(|(_, arch)| arch == ANY_ARCH),
         file: binary.name.clone(),
         sha256: binary.sha256,

@@ -1,4 +1,4 @@
-//! Selects the binary to serve among those of a release: a pure function of platform, processor and snapshot.
+//! Selects the binary to serve among those of a release: a pure function of platform, architecture and snapshot.
 
 use crate::db::binary::Binary;
 use crate::model::time::Timestamp;
@@ -14,14 +14,14 @@ pub struct BinarySelector {
     pub until: Timestamp,
 }
 
-/// Whether a binary runs on a processor; some run on every one.
+/// Whether a binary runs on an architecture; some run on every one.
 #[must_use]
 pub fn runs_on(binary: &Binary, arch: Arch) -> bool {
     let made_for = binary.platform.rsplit_once('/').map(|(_, made_for)| made_for);
     made_for == Some(arch.as_str()) || made_for == Some(ANY_ARCH)
 }
 
-/// Whether a binary may be served: a removed one is only served for snapshots of the time it was listed.
+/// Whether a binary may be served: a removed one is served only for snapshots in which it was listed.
 pub(super) fn is_visible(binary: &Binary, until: Timestamp) -> bool {
     binary.removed_at.is_none_or(|at| binary.at < until && until <= at)
 }

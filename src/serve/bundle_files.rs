@@ -112,8 +112,8 @@ pub(super) async fn open(
     let compared =
         repositories.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
     check_digest(located, digest, compared, &opened.path)?;
-    let wanted = checked_range(located, range, identity.size)?;
-    let content = blocking(move || storage::content(opened.file, &opened.path, wanted)).await?;
+    let requested = checked_range(located, range, identity.size)?;
+    let content = blocking(move || storage::content(opened.file, &opened.path, requested)).await?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -149,14 +149,14 @@ async fn read_small(
     identity: FileIdentity,
     opened: InPlaceFile,
 ) -> Result<Bytes, RepoError> {
-    let known = repositories.verified_files.files.get(&identity);
-    if let Some(known) = known {
-        check_digest(located, digest, known, &opened.path)?;
+    let cached = repositories.verified_files.files.get(&identity);
+    if let Some(cached) = cached {
+        check_digest(located, digest, cached, &opened.path)?;
     }
     let (size, path) = (identity.size, opened.path.clone());
     let (bytes, found, after) = blocking(move || {
         let bytes = storage::read_whole(&opened.file, &opened.path, &(0..size))?;
-        let found = known.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let found = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
         let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
         Ok((bytes, found, FileIdentity::of(&after)))
     })
@@ -166,7 +166,7 @@ async fn read_small(
         repositories.verified_files.files.insert(identity.clone(), found);
     }
     check_digest(located, digest, found, &path)?;
-    if known.is_some() && after == identity {
+    if cached.is_some() && after == identity {
         let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
         repositories.verified_files.small.insert(digest, cached);
     }

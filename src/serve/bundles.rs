@@ -77,11 +77,11 @@ pub(super) fn of_tree(
 
 fn current(repositories: &Repositories) -> Arc<Bundles> {
     let (config, upstream) = (repositories.state.config.load(), repositories.state.upstream.load());
-    if let Some(kept) = repositories.bundles.load_full()
-        && Arc::ptr_eq(&kept.config, &config)
-        && Arc::ptr_eq(&kept.upstream, &upstream)
+    if let Some(cached) = repositories.bundles.load_full()
+        && Arc::ptr_eq(&cached.config, &config)
+        && Arc::ptr_eq(&cached.upstream, &upstream)
     {
-        return kept;
+        return cached;
     }
     let bundles = Arc::new(Bundles {
         cran: BundleOrigin::of(&upstream, &config.cran.url),

@@ -127,15 +127,15 @@ impl DependencyGraph {
             for kind in DependencyKind::ALL {
                 for dependency in described.dependencies(kind).filter(|dependency| dependency.name != "R") {
                     let needed = number_of(&mut links.dependency_numbers, dependency.name);
-                    let asked = dependency.requirement;
-                    let requirement = asked.map(|r| (r.operator, number_of(&mut versions, r.version)));
+                    let requirement = dependency.requirement;
+                    let requirement = requirement.map(|r| (r.operator, number_of(&mut versions, r.version)));
                     links.edges.push(Edge { dependency: needed, kind, dependent: by, requirement });
                 }
             }
         }
         links.versions = vec![Box::default(); versions.len()];
-        for (version, place) in versions {
-            links.versions[place as usize] = version;
+        for (version, index) in versions {
+            links.versions[index as usize] = version;
         }
         links.edges.sort_unstable();
         links.edges.dedup();
@@ -164,7 +164,7 @@ impl DependencyGraph {
 
     /// The system requirements of each package, by name.
     pub fn requirements(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.requirements.iter().map(|(place, text)| (&*self.names[*place as usize], &**text))
+        self.requirements.iter().map(|(index, text)| (&*self.names[*index as usize], &**text))
     }
 
     /// Like [`DependencyGraph::requirements`], for the listed packages among `roots` and all they cannot be installed without.
@@ -172,39 +172,39 @@ impl DependencyGraph {
         &self,
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = (&str, &str)> {
-        self.closure(roots).into_iter().filter_map(|place| {
-            let found = self.requirements.binary_search_by_key(&place, |(place, _)| *place).ok()?;
-            Some((&*self.names[place as usize], &*self.requirements[found].1))
+        self.closure(roots).into_iter().filter_map(|index| {
+            let found = self.requirements.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+            Some((&*self.names[index as usize], &*self.requirements[found].1))
         })
     }
 
     /// Packages whose system requirements are unknown, by name.
-    pub fn undescribed(&self) -> impl Iterator<Item = &str> {
-        self.undescribed.iter().map(|place| &*self.names[*place as usize])
+    pub fn without_description(&self) -> impl Iterator<Item = &str> {
+        self.undescribed.iter().map(|index| &*self.names[*index as usize])
     }
 
     /// Like [`DependencyGraph::undescribed`], for the listed packages among `roots` and all they cannot be installed without.
     pub fn undescribed_of<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &str> {
-        let places = self.closure(roots).into_iter();
-        let unknown = places.filter(|place| self.undescribed.binary_search(place).is_ok());
-        unknown.map(|place| &*self.names[place as usize])
+        let indexes = self.closure(roots).into_iter();
+        let unknown = indexes.filter(|index| self.undescribed.binary_search(index).is_ok());
+        unknown.map(|index| &*self.names[index as usize])
     }
 
     /// The indices of the listed packages among `roots` and of all they cannot be installed without.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
         let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
-        let mut places: BTreeSet<u32> = waiting.iter().copied().collect();
+        let mut indexes: BTreeSet<u32> = waiting.iter().copied().collect();
         while let Some(by) = waiting.pop() {
             let begin = self.hard.partition_point(|edge| edge.0 < by);
             let needed = self.hard[begin..].iter().take_while(|edge| edge.0 == by).map(|edge| edge.1);
-            waiting.extend(needed.filter(|place| places.insert(*place)));
+            waiting.extend(needed.filter(|index| indexes.insert(*index)));
         }
-        places
+        indexes
     }
 
     fn index_of(&self, name: &str) -> Option<u32> {
-        let place = self.names.binary_search_by(|known| (**known).cmp(name)).ok()?;
-        u32::try_from(place).ok()
+        let index = self.names.binary_search_by(|other| (**other).cmp(name)).ok()?;
+        u32::try_from(index).ok()
     }
 
     /// Whether the point lists a package of this name.
@@ -228,12 +228,12 @@ impl DependencyGraph {
 }
 
 /// The number of a text; a new text gets the next number.
-fn number_of(known: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
-    if let Some(number) = known.get(text) {
+fn number_of(numbers: &mut HashMap<Box<str>, u32>, text: &str) -> u32 {
+    if let Some(number) = numbers.get(text) {
         return *number;
     }
-    let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
-    known.insert(text.into(), next);
+    let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    numbers.insert(text.into(), next);
     next
 }
 
@@ -274,7 +274,7 @@ mod tests {
         let links = DependencyGraph::of(&[
             TreeRecords {
                 records: vec![
-                    record("app", "", "Imports: middle, gone\nSuggests: tested"),
+                    record("app", "", "Imports: middle, absent\nSuggests: tested"),
                     record("middle", "", "Depends: app, R (>= 4)\nLinkingTo: zlibish"),
                     record("tested", "", "SystemRequirements: pandoc"),
                     record("zlibish", "", "License: MIT"),
@@ -289,7 +289,7 @@ mod tests {
             },
         ]);
         assert_eq!(
-            links.undescribed().collect::<Vec<_>>(),
+            links.without_description().collect::<Vec<_>>(),
             ["middle"],
             "requirements in the index are known"
         );
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!((unknown("app"), unknown("zlibish")), (vec!["middle"], vec![]));
         let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
         assert_eq!(of("app"), [("zlibish", "zlib")], "through a circle, and not what is only suggested");
-        assert_eq!((of("tested"), of("gone")), (vec![("tested", "pandoc")], vec![]));
+        assert_eq!((of("tested"), of("absent")), (vec![("tested", "pandoc")], vec![]));
         assert_eq!(links.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
     }
 
@@ -305,7 +305,7 @@ mod tests {
     fn dependent_packages_are_listed_by_field_and_name() {
         let links = of(vec![
             vec![
-                record("b", "", "Imports: a (>= 1.2), gone\nSuggests: a"),
+                record("b", "", "Imports: a (>= 1.2), absent\nSuggests: a"),
                 record("a", "", "Depends: R (>= 4.0)"),
                 record("a", "4.6.0/Recommended", "Depends: b"),
             ],
@@ -317,8 +317,8 @@ mod tests {
         );
         assert_eq!(reverse_texts(&links, "b"), [""; 0], "second records do not count");
         assert_eq!(reverse_texts(&links, "c"), [""; 0], "the second tree's b is shadowed");
-        assert_eq!(reverse_texts(&links, "gone"), ["Imports b"]);
+        assert_eq!(reverse_texts(&links, "absent"), ["Imports b"]);
         assert_eq!((reverse_texts(&links, "R").len(), reverse_texts(&links, "x").len()), (0, 0));
-        assert!(links.lists("C") && !links.lists("c") && !links.lists("gone"));
+        assert!(links.lists("C") && !links.lists("c") && !links.lists("absent"));
     }
 }

@@ -5,7 +5,7 @@ use crate::db::DbError;
 use crate::storage::StorageError;
 use crate::upstream::UpstreamError;
 
-/// An error of the rooms that serve, edit and maintain repositories.
+/// An error of `serve`, `edit` and `upkeep`.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
     /// The object does not exist: its kind, name, and a way out.
@@ -25,7 +25,7 @@ pub enum RepoError {
     /// The snapshot cannot be resolved.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
-    /// The request conflicts with the present state (already exists, still subscribed, …), with the way out.
+    /// The request conflicts with the present state (already exists, still subscribed, …), with the remedy.
     #[error("{0}")]
     Conflict(String),
     /// The request or the package is invalid, with the reason.

@@ -14,8 +14,8 @@ use crate::model::point::{Point, PointTree};
 use crate::storage::{Blob, Content, Key, StorageError};
 use crate::upstream::UpstreamError;
 
-/// Cache of located files that are in storage. A tree's step never changes and stored files stay stored, so entries
-/// never become invalid.
+/// Cache of located files that are in storage. A step never changes, and stored files are not evicted, so
+/// entries never become invalid.
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, Located>;
 
 /// Entries of the [`Cache`], some hundred bytes each.
@@ -31,7 +31,7 @@ pub(super) struct FileKey {
 
 /// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `archive` says which
 /// address was used; both find a release in either state, so that an index read shortly before a new version was
-/// published still leads to its files. Only the owner of the name is searched.
+/// published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
 /// [`RepoError::NotFound`], or the database.
@@ -43,8 +43,8 @@ pub async fn locate(
     file: &str,
     archive: bool,
 ) -> Result<Located, RepoError> {
-    let wanted = FileKey { trees: point.trees.clone(), file: file.to_owned(), archive };
-    if let Some(located) = repositories.located_files.get(&wanted) {
+    let key = FileKey { trees: point.trees.clone(), file: file.to_owned(), archive };
+    if let Some(located) = repositories.located_files.get(&key) {
         return Ok(located);
     }
     let (trees, name, path_and_file) = (point.trees.clone(), package.to_owned(), file.to_owned());
@@ -68,7 +68,7 @@ pub async fn locate(
     };
     let located = Located::new(package, tree, found);
     if located.stored {
-        repositories.located_files.insert(wanted, located.clone());
+        repositories.located_files.insert(key, located.clone());
     }
     Ok(located)
 }
@@ -86,7 +86,7 @@ pub async fn open(
     if let Some(key) = located.key() {
         let error = match open_stored(repositories, located, &key, range.clone()).await {
             Err(error) => error,
-            opened => return opened,
+            result => return result,
         };
         if !is_fetched_instead(repositories, located, &key, &error) {
             return Err(error);
@@ -96,8 +96,8 @@ pub async fn open(
     if let Some(open) = bundle_files::open(repositories, located, range.as_ref()).await? {
         return Ok(open);
     }
-    let passenger = join_fetch(repositories, located)?;
-    let mut progress = passenger.fetch.progress.clone();
+    let subscriber = join_fetch(repositories, located)?;
+    let mut progress = subscriber.fetch.progress.clone();
     let current = progress
         .wait_for(|p| p.can_answer())
         .await
@@ -110,7 +110,7 @@ pub async fn open(
         }
         Some(FetchOutcome::Done(Delivery::SentOnly)) | None => {}
     }
-    Ok(open_fetch(passenger, current.size, range))
+    Ok(open_fetch(subscriber, current.size, range))
 }
 
 /// Checks for the errors of [`open`] that are known without reading the whole file and without a request to the mirror.
@@ -122,13 +122,13 @@ pub async fn check(repositories: &Repositories, located: &Located) -> Result<(),
     match located.key() {
         Some(key) => match check_stored(repositories, located, &key).await {
             Err(error) if is_fetched_instead(repositories, located, &key, &error) => {}
-            checked => return checked,
+            result => return result,
         },
         None if !upstream::may_be_fetched(&repositories.state, located) => return Ok(()),
         None => {}
     }
-    let (places, ..) = upstream::candidates(&repositories.state, located)?;
-    Ok(repositories.fetches.check(located.row.file, &places)?)
+    let (candidates, ..) = upstream::candidates(&repositories.state, located)?;
+    Ok(repositories.fetches.check(located.row.file, &candidates)?)
 }
 
 /// Whether a located file can be served without fetching it: from storage, or from a bundle under its digest.
@@ -177,7 +177,7 @@ async fn check_stored(repositories: &Repositories, located: &Located, key: &Key)
     }
     match read_stored(repositories, located, key, Some(0..1)).await {
         Err(missing @ RepoError::Storage(StorageError::NotFound(_))) => {
-            // A damaged object that was set aside is reported as damaged.
+            // An object in the damaged area is reported as damaged.
             check_integrity(repositories, located, key).await?;
             Err(missing)
         }
@@ -185,16 +185,16 @@ async fn check_stored(repositories: &Repositories, located: &Located, key: &Key)
     }
 }
 
-/// Opens a stored file. One of another size than recorded is treated as [`check_integrity`] does: read through again,
-/// and set aside if it is damaged.
+/// Opens a stored file. One of another size than recorded is treated as [`check_integrity`] does: read completely,
+/// and moved to the damaged area if it is damaged.
 async fn read_stored(
     repositories: &Repositories,
     located: &Located,
     key: &Key,
     range: Option<Range<u64>>,
 ) -> Result<OpenFile, RepoError> {
-    let found = repositories.state.storage.get(key, range.clone()).await;
-    let size = match &found {
+    let blob = repositories.state.storage.get(key, range.clone()).await;
+    let size = match &blob {
         Ok(Blob { size, .. }) | Err(StorageError::Range { size, .. }) => Some(*size),
         Err(_) => None,
     };
@@ -206,7 +206,7 @@ async fn read_stored(
         let why = format!("the object {} has {size} bytes, not {recorded}", key.path());
         return Err(RepoError::Damaged { file: located.name.clone(), why });
     }
-    let Blob { size, content } = found?;
+    let Blob { size, content } = blob?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -218,17 +218,17 @@ fn join_fetch(repositories: &Repositories, located: &Located) -> Result<Subscrib
     if !upstream::may_be_fetched(&repositories.state, located) {
         return Err(upstream::no_upstream(located));
     }
-    let (places, class, expected) = upstream::candidates(&repositories.state, located)?;
-    let ticket = || FetchRequest::new(&located.row, expected, places, class, located.tree);
-    Ok(repositories.fetches.join(located.row.file, ticket)?)
+    let (candidates, class, expected) = upstream::candidates(&repositories.state, located)?;
+    let request = || FetchRequest::new(&located.row, expected, candidates, class, located.tree);
+    Ok(repositories.fetches.join(located.row.file, request)?)
 }
 
 /// Opens a file that is being fetched. A range far beyond what was fetched so far is not waited for: the whole file is
 /// sent (RFC 9110 section 14.2 permits it).
-fn open_fetch(passenger: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
-    let range = range.filter(|range| size.is_some() && fetch::is_near(&passenger.fetch, range.start));
-    let wanted = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
-    let stream = fetch::read(passenger, wanted).map_err(RepoError::from).boxed();
+fn open_fetch(subscriber: Subscriber, size: Option<u64>, range: Option<Range<u64>>) -> OpenFile {
+    let range = range.filter(|range| size.is_some() && fetch::is_near(&subscriber.fetch, range.start));
+    let requested = range.clone().unwrap_or(0..size.unwrap_or(u64::MAX));
+    let stream = fetch::read(subscriber, requested).map_err(RepoError::from).boxed();
     OpenFile { size, range, body: FileBody::Stream(stream) }
 }
 

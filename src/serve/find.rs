@@ -39,17 +39,17 @@ fn unknown<'a>(
     names: impl Iterator<Item = &'a str>,
     hint: &'static str,
 ) -> RepoError {
-    let shown: String = name.chars().take(128).collect();
-    match nearest(&shown, names) {
-        Some(near) => RepoError::NotFound(format!("there is no {noun} '{shown}'; did you mean '{near}'?")),
-        None => RepoError::Unknown { what: format!("there is no {noun} '{shown}'"), hint },
+    let excerpt: String = name.chars().take(128).collect();
+    match nearest(&excerpt, names) {
+        Some(near) => RepoError::NotFound(format!("there is no {noun} '{excerpt}'; did you mean '{near}'?")),
+        None => RepoError::Unknown { what: format!("there is no {noun} '{excerpt}'"), hint },
     }
 }
 
 /// The name most similar to `wanted`, if one is similar enough.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = wanted.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&wanted, &name.to_lowercase());
+fn nearest<'a>(requested: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let requested = requested.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&requested, &name.to_lowercase());
     let rated = names.map(|name| (likeness(name), name)).filter(|(rate, _)| *rate > 0.8);
     rated.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }

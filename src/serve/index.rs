@@ -12,7 +12,7 @@ use super::document::{Document, DocumentRequest, RenderedDocument};
 use super::encoding::{ENCODER, EncodedDocument, gunzip};
 use super::r::render;
 use super::{RepoError, Repositories};
-use crate::db::{self, rendered::Rendered};
+use crate::db::{self, rendered::RenderedRow};
 use crate::model::digest::Sha256;
 use crate::model::guarded::guarded;
 use crate::model::point::Point;
@@ -52,8 +52,8 @@ const RETRY_AFTER: u64 = 5;
 struct ByBytes;
 
 impl Weighter<String, Arc<CachedDocument>> for ByBytes {
-    fn weight(&self, key: &String, held: &Arc<CachedDocument>) -> u64 {
-        (key.len() + held.encoded.bytes.len()) as u64 + 200
+    fn weight(&self, key: &String, cached: &Arc<CachedDocument>) -> u64 {
+        (key.len() + cached.encoded.bytes.len()) as u64 + 200
     }
 }
 
@@ -116,13 +116,13 @@ pub fn document_bytes(repositories: &Repositories) -> usize {
 /// The content digest of a document if it is already known: enough to answer 304 without rendering.
 pub async fn content_digest(
     repositories: &Repositories,
-    wanted: &DocumentRequest,
+    request: &DocumentRequest,
 ) -> Result<Option<Sha256>, RepoError> {
-    if let Some(constant) = constant(&wanted.document) {
+    if let Some(constant) = constant(&request.document) {
         return Ok(Some(constant.content));
     }
-    let stored = wanted.stored_equivalent().map_or_else(|| wanted.key.clone(), |stored| stored.key);
-    for key in [&wanted.key, &stored] {
+    let stored = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
+    for key in [&request.key, &stored] {
         let Cache { current: newest, dated, databases, .. } = &repositories.indexes;
         let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
         if let Some(cached) = cached {
@@ -135,19 +135,19 @@ pub async fn content_digest(
 /// Returns a document from the cache or storage, or renders it.
 pub async fn document(
     repositories: &Arc<Repositories>,
-    wanted: &DocumentRequest,
+    request: &DocumentRequest,
 ) -> Result<RenderedDocument, RepoError> {
-    if let Some(constant) = constant(&wanted.document) {
-        return Ok(wanted.rendered(&constant));
+    if let Some(constant) = constant(&request.document) {
+        return Ok(request.rendered(&constant));
     }
-    let done = |held: &Arc<CachedDocument>| wanted.point.open || held.stored.load(Ordering::Relaxed);
-    if let Some(held) = forms(repositories, wanted).get(&wanted.key).filter(done) {
-        return Ok(wanted.rendered(&held.encoded));
+    let done = |cached: &Arc<CachedDocument>| request.point.open || cached.stored.load(Ordering::Relaxed);
+    if let Some(cached) = forms(repositories, request).get(&request.key).filter(done) {
+        return Ok(request.rendered(&cached.encoded));
     }
     // In a separate task: a client that disconnects must not cancel what others wait for.
-    let (repo, task) = (Arc::clone(repositories), wanted.clone());
+    let (repo, task) = (Arc::clone(repositories), request.clone());
     match tokio::spawn(async move { cached_document(&repo, &task).await }).await {
-        Ok(held) => Ok(wanted.rendered(&held?.encoded)),
+        Ok(cached) => Ok(request.rendered(&cached?.encoded)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
     }
@@ -156,16 +156,16 @@ pub async fn document(
 /// Returns the document from memory or storage, or renders it; once per key at a time.
 async fn cached_document(
     repositories: &Arc<Repositories>,
-    wanted: &DocumentRequest,
+    request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
-    let DocumentRequest { point, key, .. } = wanted;
-    let forms = forms(repositories, wanted);
-    let cached = forms.get_or_insert_async(key.as_str(), produce(repositories, wanted)).await?;
+    let DocumentRequest { point, key, .. } = request;
+    let forms = forms(repositories, request);
+    let cached = forms.get_or_insert_async(key.as_str(), produce(repositories, request)).await?;
     if point.open || cached.stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
     // Rendered while its point was open; the point was closed since.
-    if let Some(stored) = wanted.stored_equivalent() {
+    if let Some(stored) = request.stored_equivalent() {
         document_boxed(repositories, stored).await?;
         cached.stored.store(true, Ordering::Relaxed);
         return Ok(cached);
@@ -178,11 +178,11 @@ async fn cached_document(
 
 async fn produce(
     repositories: &Arc<Repositories>,
-    wanted: &DocumentRequest,
+    request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
-    let DocumentRequest { point, document, key } = wanted;
+    let DocumentRequest { point, document, key } = request;
     repositories.indexes.check_memory()?;
-    if let Some(stored) = wanted.stored_equivalent() {
+    if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
         let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
         let encoded = repositories.indexes.reserve_memory(off_thread(move || gunzip(&packed)).await?)?;
@@ -205,9 +205,9 @@ async fn produce(
 /// Boxes the future, which is recursive between a document and the one that is stored in its place.
 fn document_boxed(
     repositories: &Arc<Repositories>,
-    wanted: DocumentRequest,
+    request: DocumentRequest,
 ) -> std::pin::Pin<Box<dyn Future<Output = Result<RenderedDocument, RepoError>> + Send + '_>> {
-    Box::pin(async move { document(repositories, &wanted).await })
+    Box::pin(async move { document(repositories, &request).await })
 }
 
 async fn render_document(
@@ -220,8 +220,8 @@ async fn render_document(
     let _permit = permits.acquire().await.ok();
     match document {
         Document::R(document) => {
-            let (trees, wanted) = (point.trees.clone(), document.clone());
-            let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &wanted)).await?;
+            let (trees, request) = (point.trees.clone(), document.clone());
+            let rows = repositories.state.db.read(move |c| render::rows(c, &trees, &request)).await?;
             let document = document.clone();
             off_thread(move || render::encode(&document, &rows)).await
         }
@@ -240,8 +240,8 @@ async fn stored_document(
     repositories: &Repositories,
     key: &str,
 ) -> Result<Option<EncodedDocument>, RepoError> {
-    let wanted = key.to_owned();
-    let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &wanted)).await? else {
+    let request = key.to_owned();
+    let Some(row) = repositories.state.db.read(move |c| db::rendered::get(c, &request)).await? else {
         return Ok(None);
     };
     let bytes = repositories.fetches.integrity.read_sound(&Key::Index(row.sha256)).await?;
@@ -264,7 +264,7 @@ async fn store_document(
         tracing::warn!(key, %error, "could not store the index of a closed snapshot");
         return Ok(CachedDocument { encoded, stored: AtomicBool::new(false) });
     }
-    let row = Rendered {
+    let row = RenderedRow {
         key: key.to_owned(),
         content: encoded.content,
         encoder: ENCODER.to_owned(),
@@ -281,8 +281,8 @@ async fn store_document(
 }
 
 /// Selects the cache of a document: current, dated, or package databases.
-fn forms<'a>(repositories: &'a Repositories, wanted: &DocumentRequest) -> &'a Forms {
-    let DocumentRequest { point, document, .. } = wanted;
+fn forms<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a Forms {
+    let DocumentRequest { point, document, .. } = request;
     if document.has_details() {
         return &repositories.indexes.databases;
     }

@@ -26,7 +26,7 @@ use crate::storage::Key;
 pub struct PackageDetail {
     /// The selected version: the listed one, unless another was requested.
     pub release: Release,
-    /// The source it comes from.
+    /// Its source.
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
@@ -108,9 +108,9 @@ async fn read_detail(
     name: &str,
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, RepoError> {
-    let (trees, wanted, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
+    let (trees, package, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
     let read = state.db.read(move |c| {
-        let mut found = detail(c, &trees, &wanted, version.as_deref())?;
+        let mut found = detail(c, &trees, &package, version.as_deref())?;
         if let Some(PackageFacts { detail, .. }) = &mut found {
             let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
             let texts = db::detail::descriptions(c, &ids)?;
@@ -129,14 +129,14 @@ async fn read_detail(
 pub async fn packages(
     state: &State,
     point: &Point,
-    wanted: Vec<(String, Option<String>)>,
+    requested: Vec<(String, Option<String>)>,
 ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
     let trees = point.trees.clone();
     let read = state.db.read(move |c| {
         let of = |(name, version): &(String, Option<String>)| {
             Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
         };
-        wanted.iter().map(of).collect::<Result<Vec<_>, DbError>>()
+        requested.iter().map(of).collect::<Result<Vec<_>, DbError>>()
     });
     Ok(read.await?)
 }
@@ -179,12 +179,12 @@ pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError>
 
 /// The days on which the content of `repo` changed, newest first.
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
-    let Some(begun) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
+    let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();
-    for (place, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= begun.at) {
+    for (index, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
         // The first subscription list is also used for all earlier days.
-        let from = if list.seq == begun.seq { Timestamp(i64::MIN) } else { list.at };
-        let until = repo.steps.get(place + 1).map_or(Timestamp(i64::MAX), |next| next.at);
+        let from = if list.seq == first.seq { Timestamp(i64::MIN) } else { list.at };
+        let until = repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at);
         let trees = list.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
         days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
@@ -216,16 +216,16 @@ fn detail(
 ) -> Result<Option<PackageFacts>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
     let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
-    let mut seen = HashSet::new();
-    all.retain(|file| seen.insert(file.release));
-    let place = match version {
+    let mut distinct = HashSet::new();
+    all.retain(|file| distinct.insert(file.release));
+    let index = match version {
         Some(version) => all.iter().position(|file| file.version == version),
         None => (!all.is_empty()).then_some(0),
     };
-    let Some(file) = place.map(|place| all.remove(place)) else { return Ok(None) };
-    let known = db::detail::get(c, file.release)?;
-    let readme = known.as_ref().and_then(|known| known.readme);
-    let mut description = known.map(|known| known.description).unwrap_or_default();
+    let Some(file) = index.map(|index| all.remove(index)) else { return Ok(None) };
+    let detail_row = db::detail::get(c, file.release)?;
+    let readme = detail_row.as_ref().and_then(|detail_row| detail_row.readme);
+    let mut description = detail_row.map(|detail_row| detail_row.description).unwrap_or_default();
     if description.is_empty() && file.state == LifeState::Listed {
         let records = db::life::listed_of(c, tree.tree, tree.seq, &[file.package])?;
         description =

@@ -25,7 +25,7 @@ pub struct PackageQuery {
     pub sort: SortBy,
     /// Reverses the order.
     pub descending: bool,
-    /// A package of exactly the name `part` goes first.
+    /// A package of exactly the name `part` comes first.
     pub exact_first: bool,
     /// The maximum number of packages.
     pub limit: usize,
@@ -82,7 +82,7 @@ pub struct PackageRow {
     pub name: String,
     /// The listed version.
     pub version: String,
-    /// The source it comes from.
+    /// Its source.
     pub source: SourceId,
     /// The package list that contains it.
     pub tree: TreeId,
@@ -98,7 +98,7 @@ pub(super) struct Names(Vec<OwnedName>);
 /// A listed name and the tree that owns it.
 #[derive(Clone)]
 struct OwnedName {
-    named: ListedName,
+    name: ListedName,
     tree: PointTree,
 }
 
@@ -118,9 +118,9 @@ pub async fn packages(
     query: PackageQuery,
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
-    let (total, shown) = names.page(&query, &point.trees);
+    let (total, rows_of_page) = names.page(&query, &point.trees);
     let trees = point.trees.clone();
-    let packages = repositories.state.db.read(move |c| rows(c, &trees, &shown)).await?;
+    let packages = repositories.state.db.read(move |c| rows(c, &trees, &rows_of_page)).await?;
     Ok(PackagePage { total, packages })
 }
 
@@ -145,8 +145,7 @@ impl Names {
     fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
         let part = query.part.to_lowercase();
         let fits = |owned: &&OwnedName| {
-            owned.named.fold.contains(&part)
-                && query.name.as_ref().is_none_or(|name| *name == owned.named.name)
+            owned.name.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.name.name)
         };
         let mut fitting: Vec<&OwnedName> = self.0.iter().filter(fits).collect();
         match (query.sort, query.descending) {
@@ -156,53 +155,53 @@ impl Names {
             (by, true) => fitting.sort_by(|a, b| by.compare(b, a, trees)),
         }
         if query.exact_first {
-            fitting.sort_by_key(|owned| owned.named.fold != part);
+            fitting.sort_by_key(|owned| owned.name.fold != part);
         }
-        let shown = fitting.iter().skip(query.offset).take(query.limit);
-        (fitting.len(), shown.map(|owned| (*owned).clone()).collect())
+        let page = fitting.iter().skip(query.offset).take(query.limit);
+        (fitting.len(), page.map(|owned| (*owned).clone()).collect())
     }
 }
 
 impl SortBy {
     fn compare(self, a: &OwnedName, b: &OwnedName, trees: &[PointTree]) -> Ordering {
-        let place = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
+        let index = |owned: &OwnedName| trees.iter().position(|tree| *tree == owned.tree);
         match self {
-            SortBy::Name => (&a.named.fold, &a.named.name).cmp(&(&b.named.fold, &b.named.name)),
-            SortBy::Version => version::compare(&a.named.version, &b.named.version),
-            SortBy::Published => a.named.published_at.cmp(&b.named.published_at),
-            SortBy::Source => place(a).cmp(&place(b)),
+            SortBy::Name => (&a.name.fold, &a.name.name).cmp(&(&b.name.fold, &b.name.name)),
+            SortBy::Version => version::compare(&a.name.version, &b.name.version),
+            SortBy::Published => a.name.published_at.cmp(&b.name.published_at),
+            SortBy::Source => index(a).cmp(&index(b)),
         }
     }
 }
 
 fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbError> {
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut distinct: HashSet<String> = HashSet::new();
     let mut owned = Vec::new();
     for tree in trees {
         let names = db::life::names(c, tree.tree, tree.seq)?;
-        let new = names.into_iter().filter(|named| trees.len() == 1 || seen.insert(named.name.clone()));
-        owned.extend(new.map(|named| OwnedName { named, tree: *tree }));
+        let new = names.into_iter().filter(|named| trees.len() == 1 || distinct.insert(named.name.clone()));
+        owned.extend(new.map(|named| OwnedName { name: named, tree: *tree }));
     }
     owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
     Ok(owned)
 }
 
-fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
-    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(shown.len());
+fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
+    let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
     for tree in trees {
-        let of_tree = shown.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.named.package);
+        let of_tree = names.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.name.package);
         let of_tree: Vec<PackageId> = of_tree.collect();
         if of_tree.is_empty() {
             continue;
         }
         let records = db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?;
         let releases: Vec<_> = records.iter().map(|record| record.release).collect();
-        for (record, known) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
+        for (record, detail) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
             // If there are records with and without a path, the one without comes first.
-            texts.entry((tree.tree, record.package)).or_insert_with(|| known.unwrap_or(record.stanza));
+            texts.entry((tree.tree, record.package)).or_insert_with(|| detail.unwrap_or(record.stanza));
         }
     }
-    let row = |OwnedName { named, tree }: &OwnedName| PackageRow {
+    let row = |OwnedName { name: named, tree }: &OwnedName| PackageRow {
         description: texts.remove(&(tree.tree, named.package)).unwrap_or_default(),
         name: named.name.clone(),
         version: named.version.clone(),
@@ -210,7 +209,7 @@ fn rows(c: &mut dyn Conn, trees: &[PointTree], shown: &[OwnedName]) -> Result<Ve
         tree: tree.tree,
         published_at: named.published_at,
     };
-    Ok(shown.iter().map(row).collect())
+    Ok(names.iter().map(row).collect())
 }
 
 #[cfg(test)]
@@ -230,7 +229,7 @@ mod tests {
             version: version.to_owned(),
             published_at: published.map(Timestamp),
         };
-        OwnedName { named, tree: tree(source) }
+        OwnedName { name: named, tree: tree(source) }
     }
 
     fn page_text(query: &PackageQuery) -> (usize, String) {
@@ -241,7 +240,7 @@ mod tests {
             owned("xshiny", "2.0", Some(2), 1),
         ]);
         let (total, page) = names.page(query, &[tree(2), tree(1)]);
-        (total, page.iter().map(|owned| owned.named.name.as_str()).collect::<Vec<_>>().join(" "))
+        (total, page.iter().map(|owned| owned.name.name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
     fn query() -> PackageQuery {

@@ -39,7 +39,7 @@ use crate::state::State;
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
-    /// Serialises the closing of days; holds the time of the last failure.
+    /// Serializes the closing of days; holds the time of the last failure.
     day_closing: tokio::sync::Mutex<Option<Timestamp>>,
     indexes: index::Cache,
     located_files: file::Cache,

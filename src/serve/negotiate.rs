@@ -14,7 +14,7 @@ pub enum ClientPlatform<'a> {
     Explicit {
         /// The version of R.
         r: RVersion,
-        /// The processor; `None` for an unsupported one.
+        /// The architecture; `None` for an unsupported one.
         arch: Option<Arch>,
     },
 }
@@ -24,7 +24,7 @@ pub enum ClientPlatform<'a> {
 pub struct PlatformChoice {
     /// The declared version of R, if any.
     pub r: Option<RVersion>,
-    /// The platform of the binary to look for, or why there is none.
+    /// The platform of the binary to search for, or why there is none.
     pub platform: Result<(Platform, RVersionMatch), MatchFailure>,
 }
 
@@ -50,7 +50,7 @@ pub enum MatchFailure {
     NoR,
     /// Another operating system than the distribution's.
     OtherSystem,
-    /// There are no binaries for this version of R, or for this processor.
+    /// There are no binaries for this version of R, or for this architecture.
     NoMatch,
     /// The distribution is forced to another version of R.
     ForcedOther,
@@ -82,7 +82,7 @@ impl MatchFailure {
         }
     }
 
-    /// True when the `User-Agent` is the reason, not the version of R or the processor it declares.
+    /// True when the `User-Agent` is the reason, not the version of R or the architecture it declares.
     #[must_use]
     pub fn is_agent_error(self) -> bool {
         match self {
@@ -95,14 +95,14 @@ impl MatchFailure {
     }
 }
 
-/// Selects the platform. `built` is true for minor versions of R that the distribution may have binaries for.
+/// Selects the platform. `has_binaries` is true for minor versions of R that the distribution may have binaries for.
 #[must_use]
 pub fn choose(
     distribution: &Distribution,
-    asked: &ClientPlatform<'_>,
-    built: impl Fn(RMinor) -> bool,
+    platform: &ClientPlatform<'_>,
+    has_binaries: impl Fn(RMinor) -> bool,
 ) -> PlatformChoice {
-    let client = match asked {
+    let client = match platform {
         ClientPlatform::Explicit { r, arch } => {
             Ok(RClient { r: *r, system: own_system(distribution), arch: *arch })
         }
@@ -115,21 +115,22 @@ pub fn choose(
     };
     match client {
         Err(failed) => PlatformChoice { r: None, platform: Err(failed) },
-        Ok(client) => {
-            PlatformChoice { r: Some(client.r), platform: match_platform(distribution, &client, built) }
-        }
+        Ok(client) => PlatformChoice {
+            r: Some(client.r),
+            platform: match_platform(distribution, &client, has_binaries),
+        },
     }
 }
 
 /// The system of a distribution: Alpine is the only supported one with musl as C library.
 fn own_system(distribution: &Distribution) -> ClientSystem {
-    if distribution.system == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
+    if distribution.rules_name == "alpine" { ClientSystem::LinuxMusl } else { ClientSystem::Linux }
 }
 
 fn match_platform(
     distribution: &Distribution,
     client: &RClient,
-    built: impl Fn(RMinor) -> bool,
+    has_binaries: impl Fn(RMinor) -> bool,
 ) -> Result<(Platform, RVersionMatch), MatchFailure> {
     if client.system != own_system(distribution) {
         return Err(MatchFailure::OtherSystem);
@@ -140,8 +141,8 @@ fn match_platform(
         return Err(MatchFailure::ForcedOther);
     }
     let minor = RMinor { major: client.r.major, minor: client.r.minor };
-    let known = |arch: &Arch| distribution.architectures.iter().any(|known| known == arch.as_str());
-    let Some(arch) = client.arch.filter(|arch| known(arch) && built(minor)) else {
+    let has_arch = |arch: &Arch| distribution.architectures.iter().any(|name| name == arch.as_str());
+    let Some(arch) = client.arch.filter(|arch| has_arch(arch) && has_binaries(minor)) else {
         return Err(MatchFailure::NoMatch);
     };
     let exact =
@@ -160,11 +161,11 @@ mod tests {
 
     const R451: &str = "R (4.5.1 x86_64-pc-linux-gnu x86_64 linux-gnu)";
 
-    fn decide(lines: &str, asked: &ClientPlatform<'_>) -> PlatformChoice {
+    fn decide(lines: &str, client: &ClientPlatform<'_>) -> PlatformChoice {
         let text = format!("[Distribution \"noble\"]\nHidden = false\n{lines}");
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
-        let built = |minor: RMinor| config.platforms.r_versions.contains(&minor.to_string());
-        choose(config.platforms.linux("noble").expect("known"), asked, built)
+        let has_binaries = |minor: RMinor| config.platforms.r_versions.contains(&minor.to_string());
+        choose(config.platforms.linux("noble").expect("known"), client, has_binaries)
     }
 
     /// The tag and how it matches, or why it does not, and the version of R.
@@ -231,10 +232,10 @@ mod tests {
     #[test]
     fn an_explicit_platform_needs_no_header() {
         let r = RVersion::parse(b"4.5").expect("a version");
-        let asked = |arch| {
+        let client = |arch| {
             decide("", &ClientPlatform::Explicit { r, arch }).platform.map(|(p, how)| (p.to_string(), how))
         };
-        assert_eq!(asked(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), RVersionMatch::Best)));
-        assert_eq!(asked(None), Err(MatchFailure::NoMatch));
+        assert_eq!(client(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), RVersionMatch::Best)));
+        assert_eq!(client(None), Err(MatchFailure::NoMatch));
     }
 }

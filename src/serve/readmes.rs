@@ -23,13 +23,13 @@ pub(super) struct ReadmeCache {
 /// README is better than none.
 pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
     let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
-    let known = || repositories.readmes.texts.get(&file);
-    let text = match known() {
+    let cached = || repositories.readmes.texts.get(&file);
+    let text = match cached() {
         Some(text) => text,
         None => {
             // One at a time: each occupies a processor for a while.
-            let _one = repositories.archive_lock.lock().await;
-            match known() {
+            let _guard = repositories.archive_lock.lock().await;
+            match cached() {
                 Some(text) => text,
                 None => {
                     let read = mirror.readme(&product, file).await;
@@ -50,7 +50,7 @@ pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256
 fn log_error(repositories: &Repositories, error: &str) {
     let mut last = repositories.readmes.last_error.lock();
     if *last != error {
-        tracing::warn!(error, "could not read READMEs of the bundle; packages are shown without them");
+        tracing::warn!(error, "could not read READMEs of the bundle; packages are listed without them");
         error.clone_into(&mut last);
     }
 }

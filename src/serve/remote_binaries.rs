@@ -21,9 +21,9 @@ pub(super) type ProbeCache = quick_cache::sync::Cache<(ReleaseId, Platform), Cac
 /// Entries of [`ProbeCache`], about 200 bytes each.
 pub(super) const CACHED: usize = 50_000;
 
-/// Time before a missing binary is asked for again.
+/// Time before a missing binary is requested again.
 const NOT_FOUND_TTL: Duration = Duration::from_secs(3600);
-/// Time before a server that failed is asked again.
+/// Time before a server that failed gets requests again.
 const FAILURE_TTL: Duration = Duration::from_secs(60);
 
 /// The answer of the servers for one binary, and when it was received.
@@ -59,7 +59,7 @@ struct Server {
     folder: String,
 }
 
-/// Whether any server is asked for each binary: then a binary may appear where there was none before.
+/// Whether any server gets a request for each binary: then a missing binary may appear later.
 #[must_use]
 pub fn probes_servers(state: &State) -> bool {
     let config = state.config.load();
@@ -80,7 +80,7 @@ pub(super) async fn find(
     }
     let config = repositories.state.config.load_full();
     let (_, release) = source.release();
-    if let Some(found) = discovered(&repositories.state, release, platform).await? {
+    if let Some(found) = discovered_binary_of(&repositories.state, release, platform).await? {
         return Ok(Some(source.with_discovered_binary(found, platform)));
     }
     let key = (release, platform.clone());
@@ -88,17 +88,17 @@ pub(super) async fn find(
         repositories.binary_probes.remove(&key);
     }
     // Concurrent callers wait for the same answer.
-    let asked = repositories.binary_probes.get_or_insert_async(&key, async {
+    let probe_result = repositories.binary_probes.get_or_insert_async(&key, async {
         let servers = servers(&repositories.state, &config.cran.binaries, &config.platforms, platform)?;
-        let said = probe(&servers, source, platform).await;
-        if let ProbeResult::Available(locator) = &said {
+        let result = probe(&servers, source, platform).await;
+        if let ProbeResult::Available(locator) = &result {
             record_discovered(&repositories.state, release, platform, source, locator.clone()).await?;
         }
-        Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result: said })
+        Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result })
     });
-    match asked.await?.result {
+    match probe_result.await?.result {
         ProbeResult::Available(_) => {
-            let found = discovered(&repositories.state, release, platform).await?;
+            let found = discovered_binary_of(&repositories.state, release, platform).await?;
             Ok(found.map(|found| source.with_discovered_binary(found, platform)))
         }
         ProbeResult::NotFound => Ok(None),
@@ -108,12 +108,12 @@ pub(super) async fn find(
     }
 }
 
-pub(super) async fn discovered(
+pub(super) async fn discovered_binary_of(
     state: &State,
     release: ReleaseId,
     platform: &Platform,
 ) -> Result<Option<DiscoveredBinary>, RepoError> {
-    let stored = platform.to_stored(Some(platform.arch));
+    let stored = platform.database_form(Some(platform.arch));
     Ok(state.db.read(move |c| discovered_binary::get(c, release, &stored)).await?)
 }
 
@@ -124,7 +124,7 @@ async fn record_discovered(
     source: &Located,
     locator: String,
 ) -> Result<(), RepoError> {
-    let stored = platform.to_stored(Some(platform.arch));
+    let stored = platform.database_form(Some(platform.arch));
     let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
     let now = (state.clock)();
     let write = state.db.write(move |c| {
@@ -140,26 +140,26 @@ fn servers(
     platform: &Platform,
 ) -> Result<Vec<Server>, RepoError> {
     let Target::Linux(name) = &platform.target else { return Ok(Vec::new()) };
-    let away = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
+    let unavailable = |source| RepoError::Upstream { source, retry_after: FAILURE_TTL.as_secs() };
     let upstream = state.upstream.load();
     let mut servers = Vec::new();
     for BinaryUrl { base, style } in urls {
         let BinaryStyle::Negotiated { distribution, snapshot } = style else { continue };
         // The other server may use another name for it.
-        let spelt = distribution.as_deref().unwrap_or(name);
-        if platforms.linux(spelt).is_none_or(|known| known.name != *name) {
+        let server_name = distribution.as_deref().unwrap_or(name);
+        if platforms.linux(server_name).is_none_or(|distribution| distribution.name != *name) {
             continue;
         }
-        let mirror = upstream.mirror(base).map_err(away)?;
-        let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(away)?;
-        servers.push(Server { mirror, folder: format!("__linux__/{spelt}/{snapshot}") });
+        let mirror = upstream.mirror(base).map_err(unavailable)?;
+        let mirror = mirror.as_r_on_linux(platform.r, platform.arch).map_err(unavailable)?;
+        servers.push(Server { mirror, folder: format!("__linux__/{server_name}/{snapshot}") });
     }
     Ok(servers)
 }
 
-/// Asks each server in turn, at the address of the source package and at its alternative (current or archived).
+/// Queries each server in turn, at the address of the source package and at its alternative (current or archived).
 async fn probe(servers: &[Server], source: &Located, platform: &Platform) -> ProbeResult {
-    let mut away = None;
+    let mut first_error = None;
     for Server { mirror, folder } in servers {
         let listed = format!("{folder}/src/contrib/{}", source.name);
         let archived = format!("{folder}/src/contrib/Archive/{}/{}", source.package, source.name);
@@ -171,13 +171,13 @@ async fn probe(servers: &[Server], source: &Located, platform: &Platform) -> Pro
                 Ok(_) => break,
                 Err(UpstreamError::Missing(_)) => {}
                 Err(error) => {
-                    away = away.or(Some(error));
+                    first_error = first_error.or(Some(error));
                     break;
                 }
             }
         }
     }
-    away.map_or(ProbeResult::NotFound, ProbeResult::Failed)
+    first_error.map_or(ProbeResult::NotFound, ProbeResult::Failed)
 }
 
 fn is_binary(headers: &HeaderMap, platform: &Platform) -> bool {

@@ -44,7 +44,7 @@ pub async fn of_point(
     let mut links = dependency_graph::of_point(repositories, point).await?;
     let is_more = {
         let unknown: HashSet<&str> = match roots {
-            None => links.undescribed().collect(),
+            None => links.without_description().collect(),
             Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
         };
         !unknown.is_empty() && read_stored_archives(repositories, point, &unknown).await?
@@ -117,7 +117,7 @@ impl Requirements {
     #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
-            None => self.links.undescribed().map(str::to_owned).collect(),
+            None => self.links.without_description().map(str::to_owned).collect(),
             Some(roots) => {
                 self.links.undescribed_of(roots.iter().map(String::as_str)).map(str::to_owned).collect()
             }
@@ -145,18 +145,24 @@ fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Resu
     for candidate in OsRelease::candidates(distribution, release) {
         let row = &candidate.table_entry;
         let is = |release: &str, name: &str| release == row.release || name == row.release;
-        if let Some(found) = rows().find(|d| d.system == row.distribution && is(&d.release, &d.name)) {
-            let by_name = found.release != row.release;
+        if let Some(found) =
+            rows().find(|d| d.rules_name == row.distribution && is(&d.rules_release, &d.name))
+        {
+            let by_name = found.rules_release != row.release;
             return Ok(if by_name {
-                OsRelease::new(&found.system, &found.release)
+                OsRelease::new(&found.rules_name, &found.rules_release)
             } else {
                 candidate.rules_entry
             });
         }
     }
-    let shown = |text: &str| text.chars().take(60).collect();
-    let known = rows().map(|d| format!("{} {}", d.system, d.release)).collect();
-    Err(RepoError::Unsupported { distribution: shown(distribution), release: shown(release), known })
+    let excerpt = |text: &str| text.chars().take(60).collect();
+    let systems = rows().map(|d| format!("{} {}", d.rules_name, d.rules_release)).collect();
+    Err(RepoError::Unsupported {
+        distribution: excerpt(distribution),
+        release: excerpt(release),
+        known: systems,
+    })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) fn candidates(
 ) -> Result<(Vec<MirrorPath>, StorageClass, PackageForm), RepoError> {
     let config = state.config.load();
     let upstream = state.upstream.load();
-    let away = |source| RepoError::Upstream { source, retry_after: 60 };
+    let unavailable = |source| RepoError::Upstream { source, retry_after: 60 };
     let object = |url: &str, product: &Product| {
         let sha256 = located.sha256.filter(|_| !located.stored)?;
         let mirror = upstream.mirror(url).ok()?;
@@ -54,25 +54,24 @@ pub(super) fn candidates(
                 }
                 None => (&config.cran.url, config.cran.url.clone(), Product::Cran),
             };
-            let mirror = upstream.mirror(&url).map_err(away)?;
-            let places = candidates::of_source(&mirror, &located.row, &located.package);
-            let places = candidates::with_object(places, object(root, &product));
-            (places, source.kind.storage_class(), PackageForm::Source)
+            let mirror = upstream.mirror(&url).map_err(unavailable)?;
+            let paths = candidates::of_source(&mirror, &located.row, &located.package);
+            let paths = candidates::with_object(paths, object(root, &product));
+            (paths, source.kind.storage_class(), PackageForm::Source)
         }
         Some(platform) => {
             let locator = &located.row.locator;
-            let places =
-                candidates::of_binary(&upstream.binaries(&config.cran), &upstream, platform, locator);
+            let paths = candidates::of_binary(&upstream.binaries(&config.cran), &upstream, platform, locator);
             let product = Product::Binaries(platform.to_string());
             let object =
                 config.cran.binaries.is_empty().then(|| object(&config.cran.url, &product)).flatten();
-            let places = match (places, object) {
-                (Ok(places), object) => candidates::with_object(places, object),
+            let paths = match (paths, object) {
+                (Ok(paths), object) => candidates::with_object(paths, object),
                 // It is not known yet whether the mirror is a bundle that contains binaries.
                 (Err(_), Some(object)) => vec![object],
-                (Err(error), None) => return Err(away(error)),
+                (Err(error), None) => return Err(unavailable(error)),
             };
-            (places, StorageClass::Binaries, PackageForm::Binary(platform.clone()))
+            (paths, StorageClass::Binaries, PackageForm::Binary(platform.clone()))
         }
     })
 }

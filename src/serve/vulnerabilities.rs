@@ -28,9 +28,12 @@ impl Vulnerabilities {
     #[must_use]
     pub fn of(&self, source: SourceId, package: &str, version: &str) -> Vec<Finding<'_>> {
         let kind = self.catalog.source_by_id(source).map(|source| source.kind);
-        let known = kind.and_then(ecosystem).zip(self.index.as_ref());
-        let known = known.and_then(|(ecosystem, index)| index.of(ecosystem, package));
-        known.map(|known| known.affecting(version, self.now)).unwrap_or_default()
+        let package_advisories = kind.and_then(ecosystem).zip(self.index.as_ref());
+        let package_advisories =
+            package_advisories.and_then(|(ecosystem, index)| index.of(ecosystem, package));
+        package_advisories
+            .map(|package_advisories| package_advisories.affecting(version, self.now))
+            .unwrap_or_default()
     }
 }
 

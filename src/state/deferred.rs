@@ -79,7 +79,7 @@ mod tests {
         let deferred = Arc::new(Deferred::<u8>::default());
         let loading = deferred.begin_load();
         let failed = tokio::spawn(async move {
-            let _loading = loading;
+            let _guard = loading;
             panic!("a load that fails");
         });
         assert!(deferred.wait().await.is_none());

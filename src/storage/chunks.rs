@@ -27,7 +27,7 @@ const MAX_SPARE_BUFFERS: usize = 16;
 const CHUNK_SIZES: [(usize, usize); 3] = [(16 << 20, CHUNK_SIZE), (32 << 20, 64 << 10), (48 << 20, 16 << 10)];
 /// Bytes of a chunk above the last limit.
 const MIN_CHUNK_SIZE: usize = 4 << 10;
-/// Maximum total, in bytes, of objects held whole in memory; above it, objects are read in chunks.
+/// Maximum total, in bytes, of whole objects in memory; above it, objects are read in chunks.
 const MAX_WHOLE_BYTES: usize = 64 << 20;
 /// Objects up to this size, in bytes, are always read whole: a chunk is no smaller.
 const ALWAYS_WHOLE: u64 = 4 << 10;
@@ -129,7 +129,7 @@ impl ReadRequest {
         let mut piece = self.buffer();
         let start = self.range.start;
         file.read_exact_at(&mut piece[..self.length], start)?;
-        Ok(self.filled(piece))
+        Ok(self.fill(piece))
     }
 
     /// Like [`ReadRequest::read`], but never waits for a disk: `None` unless the page cache has the whole chunk.
@@ -139,7 +139,7 @@ impl ReadRequest {
         let read = preadv2(file, &mut parts, self.range.start, ReadWriteFlags::NOWAIT);
         let whole = read == Ok(self.length);
         // If it is dropped, its buffer returns to the pool.
-        let bytes = self.filled(piece);
+        let bytes = self.fill(piece);
         whole.then_some(bytes)
     }
 
@@ -148,7 +148,7 @@ impl ReadRequest {
         spare.unwrap_or_else(|| vec![0; self.capacity].into_boxed_slice())
     }
 
-    fn filled(self, buffer: Box<[u8]>) -> Bytes {
+    fn fill(self, buffer: Box<[u8]>) -> Bytes {
         Bytes::from_owner(Chunk { buffer, length: self.length, _counted: self.count })
     }
 }
@@ -224,9 +224,9 @@ impl Source {
     }
 
     /// Reads a chunk. Blocking.
-    fn read(&self, wanted: ReadRequest) -> io::Result<Bytes> {
-        if let Some(kept) = self.open.get() {
-            return wanted.read(&kept.file);
+    fn read(&self, request: ReadRequest) -> io::Result<Bytes> {
+        if let Some(file) = self.open.get() {
+            return request.read(&file.file);
         }
         let file = File::open(&self.path)?;
         let metadata = file.metadata()?;
@@ -234,8 +234,8 @@ impl Source {
             return Err(io::Error::other("the file was replaced while it was read"));
         }
         match self.keep_open(file) {
-            Some(file) => wanted.read(&file),
-            None => self.read(wanted),
+            Some(file) => request.read(&file),
+            None => self.read(request),
         }
     }
 }
@@ -257,7 +257,7 @@ struct Reader {
     next: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-/// Streams the bytes of `range`, which lies within the file and is not empty.
+/// Streams the bytes of `range`, which is within the file and is not empty.
 pub(super) fn stream(
     file: File,
     metadata: &Metadata,
@@ -269,7 +269,7 @@ pub(super) fn stream(
         let mut reader = reader?;
         let piece = match reader.next.take() {
             Some(ahead) => ahead,
-            None => match reader.cached(chunk_size()) {
+            None => match reader.read_from_cache(chunk_size()) {
                 Some(piece) if reader.remaining.is_empty() => return Some((Ok(piece), None)),
                 Some(piece) => return Some((Ok(piece), Some(reader))),
                 None => reader.start_read(chunk_size()),
@@ -295,7 +295,7 @@ pub(super) fn stream(
 
 impl Reader {
     /// Returns the next chunk if the page cache has it: no waiting, and no thread to wake up.
-    fn cached(&mut self, size: usize) -> Option<Bytes> {
+    fn read_from_cache(&mut self, size: usize) -> Option<Bytes> {
         let file = &self.source.open.get()?.file;
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
         let piece = ReadRequest::new(self.remaining.start..end).read_cached(file)?;
@@ -306,10 +306,10 @@ impl Reader {
     /// Starts reading the next chunk.
     fn start_read(&mut self, size: usize) -> JoinHandle<io::Result<Bytes>> {
         let end = self.remaining.end.min(self.remaining.start.saturating_add(size as u64));
-        let wanted = ReadRequest::new(self.remaining.start..end);
+        let request = ReadRequest::new(self.remaining.start..end);
         self.remaining.start = end;
         let source = Arc::clone(&self.source);
-        tokio::task::spawn_blocking(move || source.read(wanted))
+        tokio::task::spawn_blocking(move || source.read(request))
     }
 }
 
@@ -339,8 +339,8 @@ mod tests {
             end - 1..end,
             0..CHUNK_SIZE * 2,
         ] {
-            let wanted = range.start as u64..range.end as u64;
-            let pieces: Vec<Bytes> = open(&path, wanted).try_collect().await.unwrap();
+            let requested = range.start as u64..range.end as u64;
+            let pieces: Vec<Bytes> = open(&path, requested).try_collect().await.unwrap();
             assert_eq!(pieces.concat(), bytes[range.clone()], "{range:?}");
         }
     }
@@ -368,16 +368,16 @@ mod tests {
         assert!(OPEN_FILES.get() <= MAX_OPEN_FILES && files() < MAX_OPEN_FILES + 500, "{} files", files());
         let unread = CHUNK_BYTES.get();
         assert!(unread < 8 << 20, "{unread} bytes were read before the first poll");
-        let mut held = Vec::new();
+        let mut readers = Vec::new();
         for stream in &mut streams {
-            held.push(stream.next().await.unwrap().unwrap());
+            readers.push(stream.next().await.unwrap().unwrap());
         }
         // The limits of the steps, one chunk ahead for each reader of the first, and the smallest chunk for the others.
         let most = (48 << 20) + (32 << 20) + READERS * MIN_CHUNK_SIZE;
         assert!(CHUNK_BYTES.get() < most, "{} bytes for {READERS} readers", CHUNK_BYTES.get());
         let last = streams.pop().unwrap();
         let rest: Vec<Bytes> = last.try_collect().await.unwrap();
-        let first = held.pop().unwrap().len();
+        let first = readers.pop().unwrap().len();
         assert_eq!(
             first + rest.iter().map(Bytes::len).sum::<usize>(),
             CHUNK_SIZE * 8,

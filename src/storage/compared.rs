@@ -19,10 +19,10 @@ type Id = (u64, u64);
 /// The directories of a backend that were compared, by class: several classes may share a directory, each with its own
 /// marker.
 #[derive(Default)]
-pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, Compared>>);
+pub(super) struct ComparedDirectories(Mutex<BTreeMap<StorageClass, ComparedDirectory>>);
 
 #[derive(Clone, Copy, Default)]
-struct Compared {
+struct ComparedDirectory {
     /// The directory in which the marker was last read; `None` if there was none, or if it was replaced meanwhile.
     read: Option<Id>,
     /// The directory in which objects may be stored; `None` before the first comparison, when any may be.
@@ -56,8 +56,8 @@ impl ComparedDirectories {
 
     /// Returns true if the directory is another one than when the marker was last read.
     pub(super) fn is_replaced(&self, root: &Path, class: StorageClass) -> Result<bool, StorageError> {
-        let known = self.0.lock().get(&class).copied();
-        known.map_or(Ok(false), |known| Ok(id(root)? != known.read))
+        let entry = self.0.lock().get(&class).copied();
+        entry.map_or(Ok(false), |entry| Ok(id(root)? != entry.read))
     }
 
     /// Checks that the directory is the accepted one: one `stat`.
@@ -65,7 +65,7 @@ impl ComparedDirectories {
     /// # Errors
     /// [`StorageError::Refused`] if it is another one.
     pub(super) fn check(&self, root: &Path, class: StorageClass) -> Result<(), StorageError> {
-        let accepted = self.0.lock().get(&class).and_then(|known| known.accepted);
+        let accepted = self.0.lock().get(&class).and_then(|entry| entry.accepted);
         match accepted {
             Some(_) if id(root)? != accepted => Err(refused(class)),
             Some(_) | None => Ok(()),
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn only_the_directory_that_was_compared_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, away) = (dir.path().join("mounted"), dir.path().join("away"));
+        let (root, other) = (dir.path().join("mounted"), dir.path().join("away"));
         let compared = ComparedDirectories::default();
         let read = || compared.reading(&root, CLASS, || Ok(())).unwrap();
         let is_refused = || matches!(compared.check(&root, CLASS), Err(StorageError::Refused { .. }));
@@ -104,7 +104,7 @@ mod tests {
         read();
         assert!(compared.accept(CLASS) && !compared.accept(CLASS) && !is_refused());
 
-        std::fs::rename(&root, &away).unwrap();
+        std::fs::rename(&root, &other).unwrap();
         assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "no directory");
         std::fs::create_dir(&root).unwrap();
         assert!(is_refused() && compared.is_replaced(&root, CLASS).unwrap());
@@ -113,7 +113,7 @@ mod tests {
         assert!(compared.check(&root, StorageClass::Cran).is_ok(), "another class");
 
         std::fs::rename(&root, dir.path().join("mount-point")).unwrap();
-        std::fs::rename(&away, &root).unwrap();
+        std::fs::rename(&other, &root).unwrap();
         assert!(!is_refused() && compared.is_replaced(&root, CLASS).unwrap(), "mounted again");
     }
 

@@ -59,12 +59,12 @@ impl Storage {
     /// mounted.
     pub(super) async fn may_be_back(&self, class: StorageClass) -> bool {
         let is_missing = self.0.condition.lock().ownership(class) == Ownership::Missing;
-        let look = move |disk: &Disk| match is_missing {
+        let check = move |disk: &Disk| match is_missing {
             true => disk.may_be_back(class),
             false => disk.is_replaced(class),
         };
         match self.backend(class) {
-            Backend::Disk(disk) => blocking(disk, look).await.unwrap_or(false),
+            Backend::Disk(disk) => blocking(disk, check).await.unwrap_or(false),
             Backend::S3(_) => false,
         }
     }

@@ -34,7 +34,7 @@ pub enum Ownership {
         /// Number of objects checked.
         objects: usize,
         /// Number of these that rows refer to.
-        named: usize,
+        files: usize,
     },
     /// The marker could not be read or written; the reason.
     Unknown(String),
@@ -150,7 +150,7 @@ impl Condition {
         self.lost.iter().filter(move |key| key.class() == class)
     }
 
-    pub(super) fn stored(&mut self, key: &Key) {
+    pub(super) fn record_stored(&mut self, key: &Key) {
         self.changes.record(key);
         self.damaged.remove(key);
         self.lost.remove(key);
@@ -219,8 +219,8 @@ impl Condition {
                 kind: "storage-sweep",
                 name: class.to_owned(),
                 message: format!(
-                    "the clean-up of storage class {class} would remove {objects} of {of} objects and awaits confirmation: \
-                     check that the database is the right one, then: rspm storage sweep --confirm={class}"
+                    "the sweep of storage class {class} would remove {objects} of {of} objects and awaits confirmation: \
+                     check that the database is the right one, then run: rspm storage sweep --confirm={class}"
                 ),
             });
         }
@@ -245,7 +245,7 @@ impl Condition {
                     kind: "storage-damage",
                     name: class.to_owned(),
                     message: format!(
-                        "damaged objects of storage class {class} that were set aside and have not been stored again: \
+                        "damaged objects of storage class {class} that have not been stored again: \
                          {count}; files of a mirror are fetched again on request, others need rspm add --replace; the \
                          server's log names them"
                     ),
@@ -310,7 +310,7 @@ impl Storage {
     pub async fn may_store(&self, class: StorageClass) -> Result<(), StorageError> {
         let ownership = || self.0.condition.lock().ownership(class);
         if self.0.comparison_required.load(Ordering::Relaxed) {
-            let known = async {
+            let comparison = async {
                 loop {
                     let news = self.0.comparison_done.notified();
                     tokio::pin!(news);
@@ -322,7 +322,7 @@ impl Storage {
                 }
             };
             // After a timeout, the check below refuses with the current reason.
-            let _ = tokio::time::timeout(COMPARISON, known).await;
+            let _ = tokio::time::timeout(COMPARISON, comparison).await;
         }
         let allowed = self.may_store_now(class);
         if allowed.is_err() && self.may_be_back(class).await {
@@ -425,15 +425,15 @@ mod tests {
         let lost = Key::Package(StorageClass::Cran, Sha256([1; 32]));
         condition.damaged.insert(lost);
         let warnings = condition.warnings();
-        let named: Vec<(&str, &str)> = warnings.iter().map(|w| (w.kind, w.name.as_str())).collect();
-        let wanted =
+        let names: Vec<(&str, &str)> = warnings.iter().map(|w| (w.kind, w.name.as_str())).collect();
+        let expected =
             [("storage-owner", "packages, binaries"), ("storage-sweep", "cran"), ("storage-damage", "cran")];
-        assert_eq!(named, wanted);
+        assert_eq!(names, expected);
         assert!(warnings[0].message.contains("rspm storage adopt"), "{warnings:?}");
         assert!(
             warnings[1].message.contains("600 of 1000") && warnings[1].message.contains("--confirm=cran")
         );
-        condition.stored(&lost);
+        condition.record_stored(&lost);
         assert_eq!(condition.warnings().len(), 2);
     }
 

@@ -39,7 +39,7 @@ impl Disk {
                 .mode(0o700)
                 .create(root)
                 .map_err(|e| StorageError::io("create the directory", root, e))?;
-            missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)?;
+            missing.iter().filter_map(|created| created.parent()).try_for_each(sync_directory)?;
         }
         let disk = Disk::new(root);
         spool::prepare(&disk.spools)?;
@@ -80,20 +80,20 @@ impl Disk {
         spool::sweep(&self.spools)
     }
 
-    /// fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of the same size stays; one of
+    /// fsync, rename, fsync of the directory. With [`IfExists::Keep`], an existing file of the same size is not replaced; one of
     /// another size cannot have this digest, so it is replaced.
-    pub(super) fn commit(&self, spool: Spool, key: &Key, there: IfExists) -> Result<(), StorageError> {
+    pub(super) fn commit(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         self.compared.check(&self.root, key.class())?;
-        let stays = (there == IfExists::Keep).then(|| spool.written());
+        let kept_size = (if_exists == IfExists::Keep).then(|| spool.written());
         let file = spool.into_file();
         file.as_file().sync_all().map_err(|e| StorageError::io("write", file.path(), e))?;
-        match self.install(file, stays, key)? {
+        match self.install(file, kept_size, key)? {
             None => Ok(()),
             // The directory was removed while the server was running: create it again, once.
             Some(file) => {
                 self.compared.check(&self.root, key.class())?;
                 self.durable.lock().clear();
-                match self.install(file, stays, key)? {
+                match self.install(file, kept_size, key)? {
                     None => Ok(()),
                     Some(_) => {
                         Err(StorageError::Other(format!("the directory of {key} is removed repeatedly")))
@@ -108,13 +108,13 @@ impl Disk {
     fn install(
         &self,
         file: NamedTempFile,
-        stays: Option<u64>,
+        kept_size: Option<u64>,
         key: &Key,
     ) -> Result<Option<NamedTempFile>, StorageError> {
         let path = self.root.join(key.path());
         let directory = self.object_directory(Area::Live, key)?;
         // The writer of an existing file may not have reached the fsync of the directory yet, so it is not skipped.
-        if !stays.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
+        if !kept_size.is_some_and(|length| path.metadata().is_ok_and(|found| found.len() == length)) {
             match file.persist(&path) {
                 Ok(_) => {}
                 Err(e) if e.error.kind() == io::ErrorKind::NotFound => return Ok(Some(e.file)),
@@ -215,7 +215,7 @@ impl Disk {
     }
 
     /// Returns the directory, for messages.
-    pub(super) fn place_name(&self) -> String {
+    pub(super) fn location_name(&self) -> String {
         self.root.display().to_string()
     }
 
@@ -230,7 +230,7 @@ impl Disk {
     }
 
     /// Writes a class's marker, durably, into the directory in which it was last read. Unless `replaces` is set, an
-    /// existing one stays.
+    /// existing one is not replaced.
     pub(super) fn write_marker(
         &self,
         owner: Owner,
@@ -317,7 +317,7 @@ impl Disk {
         let shelf = PathBuf::from(area.path(key.directory()));
         let slot = shelf.join(format!("{:02x}", key.digest().0[0]));
         let directory = self.root.join(&slot);
-        // Held over the fsyncs: two writers of a new directory must both wait until it is durable.
+        // Locked during the fsyncs: two writers of a new directory must both wait until it is durable.
         let mut durable = self.durable.lock();
         if durable.contains(&slot) {
             return Ok(directory);

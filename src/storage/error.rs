@@ -90,7 +90,7 @@ pub struct Unusable {
     /// Names of the classes stored there, comma-separated.
     pub classes: String,
     /// The directory, or `s3://bucket/prefix`.
-    pub place: String,
+    pub location: String,
     /// The effective user, as `name (uid N)`.
     pub user: Box<str>,
     /// The operation, and the error of the operating system or of S3.
@@ -103,15 +103,15 @@ pub struct Unusable {
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unusable { classes, place, user, problem, remedy, is_full } = self;
+        let Unusable { classes, location, user, problem, remedy, is_full } = self;
         if *is_full {
             return write!(
                 f,
-                "storage class {classes}: nothing can be stored in '{place}' by {user}, existing objects are served: \
+                "storage class {classes}: nothing can be stored in '{location}' by {user}, existing objects are served: \
                  {problem}; {remedy}"
             );
         }
-        write!(f, "storage class {classes}: '{place}' cannot be used by {user}: {problem}; {remedy}")
+        write!(f, "storage class {classes}: '{location}' cannot be used by {user}: {problem}; {remedy}")
     }
 }
 
@@ -132,7 +132,7 @@ impl StorageError {
     pub fn is_only_full(&self) -> bool {
         match self {
             StorageError::Full(_) => true,
-            StorageError::Unusable(places) => places.iter().all(|place| place.is_full),
+            StorageError::Unusable(locations) => locations.iter().all(|location| location.is_full),
             _ => false,
         }
     }

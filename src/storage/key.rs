@@ -117,7 +117,7 @@ impl Key {
 pub enum Area {
     /// In service.
     Live,
-    /// Removed by the clean-up: restored if a row refers to it, deleted after a grace period.
+    /// Removed by the sweep: restored if a row refers to it, deleted after a grace period.
     Trash,
     /// The bytes do not have its digest: never served.
     Damaged,
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_own_directory_and_class() {
-        let mut seen = HashSet::new();
+        let mut distinct = HashSet::new();
         for class in StorageClass::ALL {
             for key in Key::directories(class) {
                 assert_eq!(key.class(), class);
-                assert!(seen.insert(key.directory()), "{key}");
+                assert!(distinct.insert(key.directory()), "{key}");
             }
         }
-        assert_eq!(seen.len(), 14);
+        assert_eq!(distinct.len(), 14);
         let others = [Some(Owner::DIRECTORY), Area::Trash.directory(), Area::Damaged.directory()];
-        assert!(others.into_iter().flatten().all(|folder| seen.insert(folder)));
+        assert!(others.into_iter().flatten().all(|folder| distinct.insert(folder)));
     }
 }

@@ -22,7 +22,7 @@ pub struct MarkerContent {
     pub identity: Identity,
     /// The token of the last adoption. Copies of the database that were made earlier do not know it.
     pub adoption: Option<Identity>,
-    /// Renewed at each start and at each clean-up; none in markers of older versions.
+    /// Renewed at each start and at each sweep; none in markers of older versions.
     pub generation: Option<Identity>,
     /// Set once a server found a generation that its database had not written: two databases of this identity use the
     /// class.
@@ -66,17 +66,17 @@ mod tests {
     #[test]
     fn a_marker_is_read_back_from_its_text_and_anything_else_is_unreadable() {
         let identity = Identity([0xab; 16]);
-        let bare = MarkerContent { identity, adoption: None, generation: None, contested: false };
+        let minimal = MarkerContent { identity, adoption: None, generation: None, contested: false };
         let full = MarkerContent {
             adoption: Some(Identity([1; 16])),
             generation: Some(Identity([2; 16])),
             contested: true,
-            ..bare
+            ..minimal
         };
-        for mark in [bare, full] {
+        for mark in [minimal, full] {
             assert_eq!(Marker::parse(mark.to_string().as_bytes()), Marker::Of(mark));
         }
-        assert_eq!(Marker::parse("ab".repeat(16).as_bytes()), Marker::Of(bare), "without a line end");
+        assert_eq!(Marker::parse("ab".repeat(16).as_bytes()), Marker::Of(minimal), "without a line end");
         let (short, long) = (format!("{identity}\ngeneration 12\n"), "ab".repeat(17));
         for bad in ["", "ab", "not a marker", &long, &short, &format!("{identity}\nother\n")] {
             assert_eq!(Marker::parse(bad.as_bytes()), Marker::Unreadable, "{bad}");

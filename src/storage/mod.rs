@@ -23,7 +23,7 @@ pub use condition::{Condition, Ownership};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};
 pub use marker::{Marker, MarkerContent};
-pub use probe::kernel_file_system;
+pub use probe::virtual_file_system;
 pub use spool::Spool;
 pub use tls_provider::install_tls_provider;
 pub use trash::{GRACE, GracePeriod, day_of};
@@ -123,11 +123,12 @@ impl Storage {
     /// effective user and the command that fixes it. A directory whose disk or quota is full is opened, logged and
     /// recorded in [`Storage::condition`].
     pub async fn open(config: &StorageConfig) -> Result<Storage, StorageError> {
-        let places = probe::distinct_locations(config);
-        let opened = join_all(places.iter().map(|(place, classes)| open(place, classes, config))).await;
+        let locations = probe::distinct_locations(config);
+        let opened =
+            join_all(locations.iter().map(|(location, classes)| open(location, classes, config))).await;
         let mut backends: [Option<Backend>; StorageClass::ALL.len()] = Default::default();
         let (mut failed, mut full) = (Vec::new(), Vec::new());
-        for ((_, classes), result) in places.iter().zip(opened) {
+        for ((_, classes), result) in locations.iter().zip(opened) {
             match result {
                 Ok((backend, unusable)) => {
                     classes.iter().for_each(|c| backends[*c as usize] = Some(backend.clone()));
@@ -153,19 +154,21 @@ impl Storage {
     /// # Errors
     /// The settings of a bucket are invalid.
     pub async fn open_read_only(config: &StorageConfig) -> Result<Storage, StorageError> {
-        let mut places = Vec::with_capacity(StorageClass::ALL.len());
+        let mut locations = Vec::with_capacity(StorageClass::ALL.len());
         for class in StorageClass::ALL {
-            places.push(match config.location(class) {
-                ClassLocation::File(place) => Backend::Disk(Arc::new(Disk::new(&place.location))),
-                ClassLocation::S3(place) => Backend::S3(Arc::new(S3::open(place, &config.spool_dir).await?)),
+            locations.push(match config.location(class) {
+                ClassLocation::File(location) => Backend::Disk(Arc::new(Disk::new(&location.location))),
+                ClassLocation::S3(location) => {
+                    Backend::S3(Arc::new(S3::open(location, &config.spool_dir).await?))
+                }
             });
         }
-        Ok(Storage::from_backends(places))
+        Ok(Storage::from_backends(locations))
     }
 
-    fn from_backends(places: Vec<Backend>) -> Storage {
+    fn from_backends(locations: Vec<Backend>) -> Storage {
         Storage(Arc::new(Inner {
-            backends: places,
+            backends: locations,
             cache: MemoryCache::default(),
             full_file_systems: Mutex::default(),
             condition: Mutex::default(),
@@ -179,10 +182,11 @@ impl Storage {
     /// Returns the result of [`Storage::open`] for each class, in the order of [`StorageClass::ALL`], without creating
     /// a directory.
     pub async fn probe(config: &StorageConfig) -> Vec<(StorageClass, Result<(), StorageError>)> {
-        let places = probe::distinct_locations(config);
+        let locations = probe::distinct_locations(config);
         let tried =
-            join_all(places.iter().map(|(place, classes)| probe_location(place, classes, config))).await;
-        let mut all: Vec<_> = places
+            join_all(locations.iter().map(|(location, classes)| probe_location(location, classes, config)))
+                .await;
+        let mut all: Vec<_> = locations
             .iter()
             .zip(tried)
             .flat_map(|((_, classes), result)| classes.iter().map(move |class| (*class, result.clone())))
@@ -209,7 +213,7 @@ impl Storage {
     }
 
     /// Turns the spool into the object `key`, durably: fsync, rename, fsync of the directory; a multipart upload on S3.
-    /// An existing object stays (same digest, same bytes); only one of another size is replaced, as it must be damaged.
+    /// An existing object is not replaced (same digest, same bytes); only one of another size is replaced, as it must be damaged.
     /// On an error nothing is stored and the spool is removed.
     pub async fn commit(&self, spool: Spool, key: &Key) -> Result<(), StorageError> {
         self.commit_spool(spool, key, IfExists::Keep).await
@@ -221,19 +225,19 @@ impl Storage {
         self.commit_spool(spool, key, IfExists::Replace).await
     }
 
-    async fn commit_spool(&self, spool: Spool, key: &Key, there: IfExists) -> Result<(), StorageError> {
+    async fn commit_spool(&self, spool: Spool, key: &Key, if_exists: IfExists) -> Result<(), StorageError> {
         let key = *key;
         spool.check_class(&key)?;
         self.may_store(key.class()).await?;
         match self.backend(key.class()) {
             Backend::Disk(disk) => {
-                let stored = blocking(disk, move |disk| disk.commit(spool, &key, there)).await;
+                let stored = blocking(disk, move |disk| disk.commit(spool, &key, if_exists)).await;
                 if self.is_compared_again(&stored).await {
                     self.may_store_now(key.class())?;
                 }
                 stored?;
             }
-            Backend::S3(s3) => s3.commit(spool, &key, there).await?,
+            Backend::S3(s3) => s3.commit(spool, &key, if_exists).await?,
         }
         self.invalidate(&key);
         Ok(())
@@ -380,8 +384,8 @@ impl Storage {
     /// Deletes spools whose writer has ended and returns their number; spools being written stay.
     pub async fn sweep(&self) -> Result<usize, StorageError> {
         let mut removed = 0;
-        for place in &self.0.backends {
-            removed += match place {
+        for location in &self.0.backends {
+            removed += match location {
                 Backend::Disk(disk) => blocking(disk, |disk| disk.sweep()).await?,
                 Backend::S3(s3) => blocking(s3, |s3| s3.sweep()).await?,
             };
@@ -399,7 +403,7 @@ impl Storage {
     /// Invalidates cached data after an object was written.
     fn invalidate(&self, key: &Key) {
         self.0.cache.remove(key);
-        self.0.condition.lock().stored(key);
+        self.0.condition.lock().record_stored(key);
     }
 
     fn backend(&self, class: StorageClass) -> &Backend {
@@ -409,24 +413,24 @@ impl Storage {
 
 /// Opens one location and probes it. The second value describes a location without space.
 async fn open(
-    place: &ClassLocation,
+    location: &ClassLocation,
     classes: &[StorageClass],
     config: &StorageConfig,
 ) -> Result<(Backend, Option<Unusable>), Unusable> {
-    match place {
-        ClassLocation::File(place) => {
-            let (place, classes) = (place.clone(), classes.to_vec());
+    match location {
+        ClassLocation::File(location) => {
+            let (location, classes) = (location.clone(), classes.to_vec());
             let opening = tokio::task::spawn_blocking(move || {
-                let (disk, full) = probe::open(&place, &classes)?;
+                let (disk, full) = probe::open(&location, &classes)?;
                 Ok((Backend::Disk(Arc::new(disk)), full))
             });
             opening.await.expect("opening a directory does not panic")
         }
-        ClassLocation::S3(place) => {
-            let refused = |e: &StorageError| probe::unusable_s3(place, classes, "", e);
-            let s3 = Arc::new(S3::open(place, &config.spool_dir).await.map_err(|e| refused(&e))?);
+        ClassLocation::S3(location) => {
+            let refused = |e: &StorageError| probe::unusable_s3(location, classes, "", e);
+            let s3 = Arc::new(S3::open(location, &config.spool_dir).await.map_err(|e| refused(&e))?);
             s3.prepare().map_err(|e| probe::unusable_spools(&config.spool_dir, classes, &e))?;
-            probe::s3(place, classes, &s3).await?;
+            probe::s3(location, classes, &s3).await?;
             Ok((Backend::S3(s3), None))
         }
     }
@@ -434,20 +438,20 @@ async fn open(
 
 /// Probes one location without creating directories.
 async fn probe_location(
-    place: &ClassLocation,
+    location: &ClassLocation,
     classes: &[StorageClass],
     config: &StorageConfig,
 ) -> Result<(), Unusable> {
-    match place {
-        ClassLocation::File(place) => {
-            let (place, classes) = (place.clone(), classes.to_vec());
-            let probe = tokio::task::spawn_blocking(move || probe::disk(&place, &classes));
+    match location {
+        ClassLocation::File(location) => {
+            let (location, classes) = (location.clone(), classes.to_vec());
+            let probe = tokio::task::spawn_blocking(move || probe::disk(&location, &classes));
             probe.await.expect("probing a directory does not panic")
         }
-        ClassLocation::S3(place) => {
-            let s3 = S3::open(place, &config.spool_dir).await;
-            let s3 = s3.map_err(|e| probe::unusable_s3(place, classes, "", &e))?;
-            probe::s3(place, classes, &Arc::new(s3)).await
+        ClassLocation::S3(location) => {
+            let s3 = S3::open(location, &config.spool_dir).await;
+            let s3 = s3.map_err(|e| probe::unusable_s3(location, classes, "", &e))?;
+            probe::s3(location, classes, &Arc::new(s3)).await
         }
     }
 }

@@ -34,42 +34,42 @@ impl EffectiveUser {
 
 /// Returns the distinct locations, each with its classes, in their order.
 pub(super) fn distinct_locations(config: &StorageConfig) -> Vec<(&ClassLocation, Vec<StorageClass>)> {
-    let mut places: Vec<(&ClassLocation, Vec<StorageClass>)> = Vec::new();
+    let mut locations: Vec<(&ClassLocation, Vec<StorageClass>)> = Vec::new();
     for class in StorageClass::ALL {
-        let place = config.location(class);
-        match places.iter_mut().find(|(known, _)| *known == place) {
+        let location = config.location(class);
+        match locations.iter_mut().find(|(other, _)| *other == location) {
             Some((_, classes)) => classes.push(class),
-            None => places.push((place, vec![class])),
+            None => locations.push((location, vec![class])),
         }
     }
-    places
+    locations
 }
 
-fn unusable(classes: &[StorageClass], place: String, problem: String, remedy: String) -> Unusable {
+fn unusable(classes: &[StorageClass], location: String, problem: String, remedy: String) -> Unusable {
     let classes: Vec<String> = classes.iter().map(|class| format!("'{}'", class.as_str())).collect();
     let me = EffectiveUser::new();
     let user = format!("user {} (uid {})", me.name, me.uid).into();
-    Unusable { classes: classes.join(", "), place, user, problem, remedy, is_full: false }
+    Unusable { classes: classes.join(", "), location, user, problem, remedy, is_full: false }
 }
 
 /// Checks that a directory can be used, without creating it. Blocking.
-pub(super) fn disk(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
-    stores(place, classes)?;
-    check_writable(&place.location).map_err(|e| unusable_disk(place, classes, &e))
+pub(super) fn disk(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
+    stores(location, classes)?;
+    check_writable(&location.location).map_err(|e| unusable_disk(location, classes, &e))
 }
 
 /// Refuses a directory on a file system that stores no files. Blocking.
-fn stores(place: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
-    let Some(kind) = kernel_file_system(&place.location) else { return Ok(()) };
-    let shown = place.location.display().to_string();
-    let problem = format!("it is on a file system of the kernel ({kind}), which stores no files");
-    Err(unusable(classes, shown, problem, "set another FileStorage location or Server.DataDir".to_owned()))
+fn stores(location: &DirectoryLocation, classes: &[StorageClass]) -> Result<(), Unusable> {
+    let Some(kind) = virtual_file_system(&location.location) else { return Ok(()) };
+    let display = location.location.display().to_string();
+    let problem = format!("it is on a virtual file system ({kind}), which stores no files");
+    Err(unusable(classes, display, problem, "set another FileStorage location or Server.DataDir".to_owned()))
 }
 
 /// Returns the type of the file system of a directory (or of its nearest existing ancestor) if it stores no files: the
 /// kernel shows its own data and devices there. Blocking.
 #[must_use]
-pub fn kernel_file_system(location: &Path) -> Option<&'static str> {
+pub fn virtual_file_system(location: &Path) -> Option<&'static str> {
     let at = location.ancestors().find(|at| at.exists())?;
     match statfs(at).ok()?.filesystem_type() {
         PROC_SUPER_MAGIC => Some("proc"),
@@ -93,17 +93,17 @@ pub fn kernel_file_system(location: &Path) -> Option<&'static str> {
 /// Prepares a directory and probes it. A directory without space for a probe object is opened nevertheless, because
 /// its objects can be read; the second value describes it then. Blocking.
 pub(super) fn open(
-    place: &DirectoryLocation,
+    location: &DirectoryLocation,
     classes: &[StorageClass],
 ) -> Result<(Disk, Option<Unusable>), Unusable> {
-    stores(place, classes)?;
-    let opened = match Disk::open(&place.location) {
+    stores(location, classes)?;
+    let opened = match Disk::open(&location.location) {
         // Only its directory of spools could not be created: the first store operation does so.
-        Err(StorageError::Full(_)) if place.location.is_dir() => Ok(Disk::new(&place.location)),
+        Err(StorageError::Full(_)) if location.location.is_dir() => Ok(Disk::new(&location.location)),
         opened => opened,
     };
-    let opened = opened.map_err(|e| unusable_disk(place, classes, &e))?;
-    match write_and_read(&place.location, classes[0]).map_err(|e| unusable_disk(place, classes, &e)) {
+    let opened = opened.map_err(|e| unusable_disk(location, classes, &e))?;
+    match write_and_read(&location.location, classes[0]).map_err(|e| unusable_disk(location, classes, &e)) {
         Ok(()) => Ok((opened, None)),
         Err(full) if full.is_full => Ok((opened, Some(full))),
         Err(unusable) => Err(unusable),
@@ -117,11 +117,11 @@ pub(super) fn has_space(location: &Path, class: StorageClass) -> bool {
 
 /// Describes why a directory cannot be used.
 pub(super) fn unusable_disk(
-    place: &DirectoryLocation,
+    location: &DirectoryLocation,
     classes: &[StorageClass],
     error: &StorageError,
 ) -> Unusable {
-    let location = &place.location;
+    let location = &location.location;
     let refused =
         unusable(classes, location.display().to_string(), error.to_string(), remedy(location, error));
     Unusable { is_full: matches!(error, StorageError::Full(_)) && location.is_dir(), ..refused }
@@ -139,8 +139,8 @@ fn write_and_read(location: &Path, class: StorageClass) -> Result<(), StorageErr
     let mut spool = Spool::create(&spools, class)?;
     spool.write_all(CONTENT).map_err(failed("write to"))?;
     let path = location.join(format!(".probe-{:016x}", rand::random::<u64>()));
-    let moved = spool.into_file().persist(&path);
-    moved.map_err(|e| StorageError::io("create a file in", location, e.error))?;
+    let persisted = spool.into_file().persist(&path);
+    persisted.map_err(|e| StorageError::io("create a file in", location, e.error))?;
     let read = std::fs::read(&path).map_err(failed("read from"));
     std::fs::remove_file(&path).map_err(failed("delete from"))?;
     match read? == CONTENT {
@@ -166,8 +166,8 @@ fn check_writable(location: &Path) -> Result<(), StorageError> {
             Err(e) => return Err(StorageError::io("enter", at, e)),
         }
     }
-    let wanted = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-    let may = nix::unistd::eaccess(at, wanted);
+    let flags = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
+    let may = nix::unistd::eaccess(at, flags);
     may.map_err(|e| StorageError::io("create files in", at, io::Error::from(e)))?;
     if at == location {
         // Permissions are not sufficient: a full disk and some network mounts only fail on a write.
@@ -181,27 +181,27 @@ fn check_writable(location: &Path) -> Result<(), StorageError> {
 /// Returns the command that fixes a directory.
 fn remedy(location: &Path, error: &StorageError) -> String {
     let me = EffectiveUser::new();
-    let (shown, user) = (quoted(location), &me.name);
+    let (display, user) = (quote(location), &me.name);
     let kind = match error {
-        StorageError::Full(_) => return format!("make room: df -h {shown}; df -i {shown}"),
+        StorageError::Full(_) => return format!("free space: df -h {display}; df -i {display}"),
         StorageError::Io { source, .. } => source.kind(),
         _ => io::ErrorKind::Other,
     };
     match kind {
         io::ErrorKind::ReadOnlyFilesystem if !location.exists() => {
-            format!("run: sudo install -d -o {user} -m 0700 {shown} && {RESTART_COMMAND}")
+            format!("run: sudo install -d -o {user} -m 0700 {display} && {RESTART_COMMAND}")
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             format!(
-                "its file system is mounted read-only (findmnt -T {shown}), or the service may not write there yet: \
+                "its file system is mounted read-only (findmnt -T {display}), or the service may not write there yet: \
                  {RESTART_COMMAND}"
             )
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             let file = first_file(location).unwrap_or_else(|| location.to_owned());
-            format!("{} is a file; move it away, or set another FileStorage location", quoted(&file))
+            format!("{} is a file; move it away, or set another FileStorage location", quote(&file))
         }
-        _ if !location.exists() => format!("run: sudo install -d -o {user} -m 0700 {shown}"),
+        _ if !location.exists() => format!("run: sudo install -d -o {user} -m 0700 {display}"),
         _ => {
             let blocked = location
                 .ancestors()
@@ -209,9 +209,9 @@ fn remedy(location: &Path, error: &StorageError) -> String {
                 .find(|above| nix::unistd::eaccess(*above, AccessFlags::X_OK).is_err());
             match blocked {
                 Some(above) => {
-                    format!("let {user} search a parent directory: sudo chmod o+x {}", quoted(above))
+                    format!("let {user} search a parent directory: sudo chmod o+x {}", quote(above))
                 }
-                None => format!("run: sudo chown -R {user} {shown} && sudo chmod 0700 {shown}"),
+                None => format!("run: sudo chown -R {user} {display} && sudo chmod 0700 {display}"),
             }
         }
     }
@@ -223,7 +223,7 @@ fn first_file(location: &Path) -> Option<PathBuf> {
 }
 
 /// Quotes a path for a shell.
-fn quoted(path: &Path) -> String {
+fn quote(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     match text.chars().all(plain) {
@@ -235,11 +235,11 @@ fn quoted(path: &Path) -> String {
 /// Writes, looks up, reads, lists and deletes `temp/validate.<random>.txt` in a bucket, and begins and aborts a
 /// multipart upload.
 pub(super) async fn s3(
-    place: &S3Location,
+    location: &S3Location,
     classes: &[StorageClass],
     s3: &std::sync::Arc<S3>,
 ) -> Result<(), Unusable> {
-    if place.skip_validation {
+    if location.skip_validation {
         return Ok(());
     }
     let path = s3.path(&format!("temp/validate.{:010x}.txt", rand::random::<u64>() & 0xff_ffff_ffff));
@@ -260,17 +260,17 @@ pub(super) async fn s3(
         let removed = s3.remove(&path).await.map_err(|e| ("s3:DeleteObject", e));
         tried = tried.and(removed);
     }
-    tried.map_err(|(permission, error)| unusable_s3(place, classes, permission, &error))
+    tried.map_err(|(permission, error)| unusable_s3(location, classes, permission, &error))
 }
 
 /// Describes why a bucket cannot be used.
 pub(super) fn unusable_s3(
-    place: &S3Location,
+    location: &S3Location,
     classes: &[StorageClass],
     permission: &str,
     error: &StorageError,
 ) -> Unusable {
-    let S3Location { bucket, prefix, .. } = place;
+    let S3Location { bucket, prefix, .. } = location;
     let problem = match error {
         StorageError::S3 { action, object, source } => {
             format!("cannot {action} {object}: {}", super::s3::chain(source.as_ref()))
@@ -294,7 +294,7 @@ pub(super) fn unusable_s3(
              s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload on arn:aws:s3:::{bucket}/{below}*)"
         )
     } else {
-        let at = place.endpoint.as_deref().unwrap_or("Amazon S3");
+        let at = location.endpoint.as_deref().unwrap_or("Amazon S3");
         format!(
             "check that {at} can be reached from this host and that S3Storage.Bucket, Region and Endpoint are right"
         )
@@ -306,15 +306,15 @@ pub(super) fn unusable_s3(
 mod tests {
     use super::*;
 
-    fn place(location: &Path) -> DirectoryLocation {
+    fn location(location: &Path) -> DirectoryLocation {
         DirectoryLocation { location: location.to_owned() }
     }
 
     #[test]
     fn a_check_leaves_no_files() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(disk(&place(dir.path()), &[StorageClass::Cran]), Ok(()));
-        assert_eq!(disk(&place(&dir.path().join("a/b")), &[StorageClass::Cran]), Ok(()));
+        assert_eq!(disk(&location(dir.path()), &[StorageClass::Cran]), Ok(()));
+        assert_eq!(disk(&location(&dir.path().join("a/b")), &[StorageClass::Cran]), Ok(()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -329,13 +329,13 @@ mod tests {
                 || (path, kind) == ("/dev", "tmpfs")
             {
                 let below = Path::new(path).join("rstudio-pm/cran");
-                assert!(kernel_file_system(&below).is_some(), "{mount}");
+                assert!(virtual_file_system(&below).is_some(), "{mount}");
                 refused.push(kind);
             }
         }
         assert!(refused.contains(&"proc"), "{mounts}");
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(kernel_file_system(&dir.path().join("a/b")), None);
+        assert_eq!(virtual_file_system(&dir.path().join("a/b")), None);
     }
 
     #[test]
@@ -343,7 +343,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("it's");
         std::fs::write(&file, "").unwrap();
-        let found = disk(&place(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi]).unwrap_err();
+        let found =
+            disk(&location(&file.join("cran")), &[StorageClass::Cran, StorageClass::Pypi]).unwrap_err();
         assert_eq!(found.classes, "'cran', 'pypi'");
         assert!(found.remedy.contains(r"it'\''s' is a file"), "{found}");
     }

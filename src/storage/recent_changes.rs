@@ -42,13 +42,13 @@ impl RecentChanges {
     pub(super) fn merge(
         &self,
         since: u64,
-        known: &mut BTreeSet<Key>,
-        found: BTreeSet<Key>,
+        keys: &mut BTreeSet<Key>,
+        scanned: BTreeSet<Key>,
         in_scope: impl Fn(&Key) -> bool,
     ) {
         let is_newer = |key: &Key| self.changes.get(key).is_some_and(|change| *change > since);
-        known.retain(|key| !in_scope(key) || is_newer(key));
-        known.extend(found.into_iter().filter(|key| !is_newer(key)));
+        keys.retain(|key| !in_scope(key) || is_newer(key));
+        keys.extend(scanned.into_iter().filter(|key| !is_newer(key)));
     }
 }
 
@@ -60,22 +60,22 @@ mod tests {
 
     #[test]
     fn a_scan_keeps_what_changed_after_its_begin() {
-        let [stored, lost, gone, found] =
+        let [stored, lost, removed, found] =
             [1, 2, 3, 4].map(|n| Key::Package(StorageClass::Packages, Sha256([n; 32])));
         let mut changes = RecentChanges::default();
         changes.record(&found);
         let since = changes.begin_scan();
         let other = changes.begin_scan();
-        let mut known = BTreeSet::from([gone]);
+        let mut keys = BTreeSet::from([removed]);
         // Stored again after the scan looked for it, and lost after the scan found it.
         changes.record(&stored);
-        known.insert(lost);
+        keys.insert(lost);
         changes.record(&lost);
-        changes.merge(since, &mut known, BTreeSet::from([stored, found]), |_| true);
-        assert_eq!(known, BTreeSet::from([lost, found]));
+        changes.merge(since, &mut keys, BTreeSet::from([stored, found]), |_| true);
+        assert_eq!(keys, BTreeSet::from([lost, found]));
         changes.end_scan();
-        changes.merge(other, &mut known, BTreeSet::new(), |_| true);
-        assert_eq!(known, BTreeSet::from([lost]), "the other scan began before the changes too");
+        changes.merge(other, &mut keys, BTreeSet::new(), |_| true);
+        assert_eq!(keys, BTreeSet::from([lost]), "the other scan began before the changes too");
         changes.end_scan();
         assert_eq!(changes.changes.len(), 0);
     }

@@ -37,8 +37,8 @@ type FullFileSystems = BTreeMap<u64, Vec<StorageClass>>;
 pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
     let shelves: Vec<StorageDirectory> = probe::distinct_locations(&config)
         .into_iter()
-        .filter_map(|(place, classes)| match place {
-            ClassLocation::File(place) => Some((place.location.clone(), classes)),
+        .filter_map(|(location, classes)| match location {
+            ClassLocation::File(location) => Some((location.location.clone(), classes)),
             ClassLocation::S3(_) => None,
         })
         .collect();
@@ -49,7 +49,7 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
         let due = walked.is_none_or(|(at, took)| at.elapsed() >= SCAN_INTERVAL.max(took * SCAN_PAUSE_FACTOR));
         let (shelves, stopped, was) = (shelves.clone(), Arc::clone(&stop.0), warned.clone());
         let probed = storage.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             probe_again(&probed, &shelves);
             let now = check_file_systems(&shelves, &was);
             if scan && due {
@@ -60,7 +60,7 @@ pub async fn watch(storage: Storage, config: StorageConfig, scan: bool) {
             (now, None)
         });
         // A panic has been logged; the next check may succeed.
-        if let Ok((now, took)) = looked.await {
+        if let Ok((now, took)) = result.await {
             *storage.0.full_file_systems.lock() = now.values().cloned().collect();
             warned = now;
             walked = took.map(|took| (Instant::now(), took)).or(walked);

@@ -75,9 +75,9 @@ impl Spool {
                 .tempfile_in(dir)
                 .map_err(failed)?;
             // File systems without locks are accepted: sweeps then check the age.
-            let taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            let is_locked = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             // Another process's sweep may have run between creation and lock.
-            if !taken && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
+            if !is_locked && file.as_file().metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Spool { file, written: 0, class });
             }
         }
@@ -164,15 +164,15 @@ mod tests {
     #[test]
     fn a_sweep_deletes_only_abandoned_spools() {
         let dir = tempfile::tempdir().unwrap();
-        let alive = Spool::create(dir.path(), StorageClass::Cran).unwrap();
+        let spool = Spool::create(dir.path(), StorageClass::Cran).unwrap();
         std::fs::write(dir.path().join("spool-0000000000000000-dead"), "half").unwrap();
         let other = dir.path().join("spool-1111111111111111-live");
         std::fs::write(&other, "half").unwrap();
-        let held = File::open(&other).unwrap();
-        held.lock().unwrap();
+        let locked = File::open(&other).unwrap();
+        locked.lock().unwrap();
         std::fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
         assert_eq!(sweep(dir.path()).unwrap(), 1);
-        assert!(alive.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
+        assert!(spool.path().exists() && other.exists() && dir.path().join("notes.txt").exists());
     }
 
     #[test]

@@ -7,20 +7,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How long a removed object can be restored.
 pub const GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The grace period of removed objects, measured by the clock and by the days on which clean-ups ran, so that a jump of
+/// The grace period of removed objects, measured by the clock and by the days on which sweeps ran, so that a jump of
 /// the clock does not end it.
 #[derive(Clone, Debug)]
 pub struct GracePeriod {
     /// By the clock, the period is over for objects removed before this time.
     before: Option<SystemTime>,
-    /// Minimum number of days with a clean-up since the removal.
+    /// Minimum number of days with a sweep since the removal.
     min_days: usize,
-    /// Days, counted from the epoch, on which clean-ups ran.
+    /// Days, counted from the epoch, on which sweeps ran.
     days: Vec<i64>,
 }
 
 impl GracePeriod {
-    /// Creates a period that ends now. `days` are the days on which clean-ups ran.
+    /// Creates a period that ends now. `days` are the days on which sweeps ran.
     #[must_use]
     pub fn new(period: Duration, days: Vec<i64>) -> GracePeriod {
         let min_days = usize::try_from(period.as_secs() / DAY).unwrap_or(usize::MAX);
@@ -53,21 +53,21 @@ impl Storage {
     /// Moves an object whose bytes do not have its digest to the damaged area, which is never served; returns false if
     /// it does not exist.
     pub async fn move_to_damaged(&self, key: &Key) -> Result<bool, StorageError> {
-        let moved = self.move_to(key, Area::Damaged).await?;
-        if moved {
+        let is_moved = self.move_to(key, Area::Damaged).await?;
+        if is_moved {
             self.0.condition.lock().set_aside(key);
         }
-        Ok(moved)
+        Ok(is_moved)
     }
 
     async fn move_to(&self, key: &Key, to: Area) -> Result<bool, StorageError> {
         let key = *key;
-        let moved = match self.backend(key.class()) {
+        let is_moved = match self.backend(key.class()) {
             Backend::Disk(disk) => blocking(disk, move |disk| disk.move_to(&key, to)).await?,
             Backend::S3(s3) => s3.transfer(&key, Area::Live, to).await?,
         };
         self.0.cache.remove(&key);
-        Ok(moved)
+        Ok(is_moved)
     }
 
     /// Restores an object from the trash; returns false if it is not there, or one is in service.
@@ -99,10 +99,10 @@ impl Storage {
 
     /// Returns the location of a class for messages: its directory, or `s3://bucket/prefix`.
     #[must_use]
-    pub fn place_name(&self, class: StorageClass) -> String {
+    pub fn location_name(&self, class: StorageClass) -> String {
         match self.backend(class) {
-            Backend::Disk(disk) => disk.place_name(),
-            Backend::S3(s3) => s3.place_name(),
+            Backend::Disk(disk) => disk.location_name(),
+            Backend::S3(s3) => s3.location_name(),
         }
     }
 
@@ -116,8 +116,8 @@ impl Storage {
         Ok(bytes.map_or(Marker::None, |bytes| Marker::parse(&bytes)))
     }
 
-    /// Writes the marker of a class, and reads it again: of two servers that write concurrently, one wins. Unless
-    /// `replaces` is set, an existing marker stays.
+    /// Writes the marker of a class, and reads it again: of two servers that write concurrently, one succeeds. Unless
+    /// `replaces` is set, an existing marker is not replaced.
     pub async fn write_marker(
         &self,
         class: StorageClass,
@@ -140,12 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grace_period_ends_by_the_clock_and_by_days_with_clean_ups() {
+    fn a_grace_period_ends_by_the_clock_and_by_days_with_sweeps() {
         let now = SystemTime::now();
         let (today, ago) = (day_of(now), |days: u64| now - Duration::from_secs(days * DAY + 1));
         let nightly = GracePeriod::new(GRACE, (today - 20..=today).collect());
         assert!(nightly.is_over(ago(7)) && !nightly.is_over(ago(6)) && !nightly.is_over(now));
-        // The clock jumped by ten days: a clean-up before it, and one after it.
+        // The clock jumped by ten days: a sweep before it, and one after it.
         let jumped = GracePeriod::new(GRACE, vec![today - 10, today]);
         assert!(!jumped.is_over(ago(10)));
         assert!(GracePeriod::new(Duration::ZERO, Vec::new()).is_over(ago(0)));

@@ -82,10 +82,10 @@ async fn rows(state: &State) -> Result<Rows, SyncError> {
 /// Returns the feeds of each URL.
 fn feeds(state: &State) -> Vec<(String, Vec<Feed>)> {
     let python = state.catalog.get().repos.iter().any(|repo| repo.kind.language() == Language::Python);
-    let wanted: Vec<Ecosystem> =
+    let ecosystems: Vec<Ecosystem> =
         Ecosystem::ALL.into_iter().filter(|ecosystem| *ecosystem != Ecosystem::Pypi || python).collect();
     let urls = state.config.load().vulnerabilities.urls.clone();
-    urls.into_iter().map(|url| (crate::config::without_userinfo(&url), Feed::of(&url, &wanted))).collect()
+    urls.into_iter().map(|url| (crate::config::without_userinfo(&url), Feed::of(&url, &ecosystems))).collect()
 }
 
 async fn document(state: &State, sha256: Sha256) -> Result<Batch, SyncError> {
@@ -110,7 +110,7 @@ pub(super) async fn refresh(
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
     tokio::select! {
-        said = refresh_all(state, cause, report, started_at) => said,
+        message = refresh_all(state, cause, report, started_at) => message,
         () = report.wait_halted() => Err(SyncError::Halted),
     }
 }
@@ -127,10 +127,10 @@ async fn refresh_all(
         // Another server that shares the database has stored others, or the configured feeds changed.
         load(state).await;
     }
-    let mut troubles = Vec::new();
+    let mut errors = Vec::new();
     let (mut replaced, mut left_out) = (false, 0);
     for (url, feeds) in feeds(state) {
-        let (mut absent, places) = (0, feeds.len());
+        let (mut absent, feed_count) = (0, feeds.len());
         for feed in feeds {
             report.progress(format!("reading the advisories of {}", feed.name()), 0, None);
             match refresh_feed(state, cause, &feed, &mut rows, started_at).await {
@@ -141,32 +141,32 @@ async fn refresh_all(
                     left_out += bad;
                 }
                 Err(SyncError::Stopping) => return Err(SyncError::Stopping),
-                Err(error) => troubles.push(error.to_string()),
+                Err(error) => errors.push(error.to_string()),
             }
         }
-        if absent == places && (written || !url.starts_with("file:")) {
-            troubles.push(format!("{url}: there are no advisories (looked for CRAN/all.zip and the like)"));
+        if absent == feed_count && (written || !url.starts_with("file:")) {
+            errors.push(format!("{url}: there are no advisories (looked for CRAN/all.zip and the like)"));
         }
     }
     if replaced {
         load(state).await;
     }
     delete_unused(state, &rows).await?;
-    if !troubles.is_empty() {
-        return Err(SyncError::Refused(troubles.join("; ")));
+    if !errors.is_empty() {
+        return Err(SyncError::Refused(errors.join("; ")));
     }
     let row =
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Advisories.success_key(), &row)).await?;
     let count = state.advisories.get().map_or(0, |index| index.len());
-    let said = match (count, replaced) {
+    let message = match (count, replaced) {
         (0, _) => "there are no advisories about packages".to_owned(),
         (count, true) => format!("{count} advisories about packages are in force now"),
         (count, false) => format!("the {count} advisories about packages are up to date"),
     };
     Ok(match left_out {
-        0 => said,
-        some => format!("{said}; {some} could not be read (see the log)"),
+        0 => message,
+        some => format!("{message}; {some} could not be read (see the log)"),
     })
 }
 
@@ -179,11 +179,11 @@ pub(super) fn log_end(
     if let Err(error @ SyncError::Halted) = &ended {
         return Err(log_failure("vulns", error));
     }
-    let said = ended.as_ref().err().map(ToString::to_string);
-    let before = std::mem::replace(&mut *last_error.lock(), said.clone());
-    match (&ended, said, before) {
+    let message = ended.as_ref().err().map(ToString::to_string);
+    let before = std::mem::replace(&mut *last_error.lock(), message.clone());
+    match (&ended, message, before) {
         // Without internet the same error would be logged every ten minutes.
-        (Err(_), Some(said), Some(before)) if said == before => return Err(said),
+        (Err(_), Some(message), Some(before)) if message == before => return Err(message),
         (Err(error), _, _) if state.config.load().vulnerabilities.is_configured => {
             return Err(log_failure("vulns", error));
         }
@@ -205,7 +205,7 @@ async fn is_loaded(state: &State, rows: &Rows) -> bool {
     match state.advisories.wait().await {
         None => rows.is_empty(),
         Some(index) => {
-            let parts = index.feeds().iter().map(|(name, seen)| (name, seen.digest));
+            let parts = index.feeds().iter().map(|(name, feed)| (name, feed.digest));
             rows.iter().map(|(name, row)| (name, row.sha256)).eq(parts)
         }
     }
@@ -223,19 +223,21 @@ async fn refresh_feed(
     // A row is used only if its document is loaded.
     let part = index.as_ref().and_then(|index| index.feeds().get(&name));
     let row = rows.get(&name).filter(|row| part.is_some_and(|part| part.digest == row.sha256));
-    let known = row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
-    let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
+    let last_validators =
+        row.map(|row| Validators { etag: row.etag.clone(), modified: row.modified.clone() });
+    let last_validators = last_validators
+        .filter(|last_validators| last_validators.etag.is_some() || last_validators.modified.is_some());
     let before = row.map(|row| row.sha256);
     let last = async { document(state, before?).await.ok() };
     let client = state.upstream.load_full();
-    let (batch, validators) = match client.advisories(feed, known, last).await? {
+    let (batch, validators) = match client.advisories(feed, last_validators, last).await? {
         FeedCheck::Unchanged => return Ok(FeedUpdate::Unchanged),
         FeedCheck::Absent => return Ok(FeedUpdate::Absent),
         FeedCheck::Read(batch, validators) => (batch, validators),
     };
     log_left_out(&name, &batch);
     STORED.check_loss(batch.len(), part.map_or(0, |part| part.count), cause, &name)?;
-    let left_out = batch.skipped().0;
+    let left_out = batch.skipped_files().0;
     let document = blocking(move || {
         zstd::encode_all(&batch.document()[..], LEVEL).map(Bytes::from).map_err(|error| error.to_string())
     });
@@ -258,7 +260,7 @@ async fn refresh_feed(
 }
 
 fn log_left_out(name: &str, batch: &Batch) {
-    let (count, reasons) = batch.skipped();
+    let (count, reasons) = batch.skipped_files();
     for left_out in reasons {
         tracing::warn!(target: "sync", "skipped an advisory of {name}: {}: {}", left_out.file, left_out.reason);
     }
@@ -267,18 +269,18 @@ fn log_left_out(name: &str, batch: &Batch) {
     }
 }
 
-/// Deletes the rows of feeds that are no longer configured; the next clean-up removes the documents.
+/// Deletes the rows of feeds that are no longer configured; the next sweep removes the documents.
 async fn delete_unused(state: &State, rows: &Rows) -> Result<(), SyncError> {
     let all = state.db.read(|c| upstream::advisories(c)).await?;
-    let gone: Vec<String> = all
+    let unused: Vec<String> = all
         .into_iter()
         .filter(|(name, _)| !rows.contains_key(name))
         .map(|(name, _)| format!("{ADVISORIES}{name}"))
         .collect();
-    if gone.is_empty() {
+    if unused.is_empty() {
         return Ok(());
     }
-    Ok(state.db.write(move |c| gone.iter().try_for_each(|url| upstream::delete(c, url))).await?)
+    Ok(state.db.write(move |c| unused.iter().try_for_each(|url| upstream::delete(c, url))).await?)
 }
 
 #[cfg(test)]
@@ -289,7 +291,7 @@ mod tests {
     fn a_loss_of_most_advisories_must_be_accepted_by_an_administrator() {
         let guarded = |now, before, cause| STORED.check_loss(now, before, &cause, "https://h/CRAN");
         assert!(guarded(1, 0, SyncTrigger::Schedule).is_ok() && guarded(1, 2, SyncTrigger::Schedule).is_ok());
-        let error = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
+        let error = guarded(1, 3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(error.contains("https://h/CRAN") && error.contains("rspm sync --type=vulns"), "{error}");
         assert!(guarded(1, 100, SyncTrigger::Administrator("me".to_owned())).is_ok());
     }

@@ -15,9 +15,9 @@ use crate::publish::transaction::{CHUNK, Transaction};
 pub(super) type ValidatorUpdates = Vec<(String, Option<StoredValidators>)>;
 
 /// Writes validator updates.
-pub(super) fn store_validators(c: &mut dyn Conn, memory: &ValidatorUpdates) -> Result<(), DbError> {
-    memory.iter().try_for_each(|(url, seen)| match seen {
-        Some(seen) => upstream::put(c, url, seen),
+pub(super) fn store_validators(c: &mut dyn Conn, updates: &ValidatorUpdates) -> Result<(), DbError> {
+    updates.iter().try_for_each(|(url, validators)| match validators {
+        Some(validators) => upstream::put(c, url, validators),
         None => upstream::delete(c, url),
     })
 }
@@ -46,11 +46,11 @@ impl SyncTransaction<'_> {
     /// before the publish makes the next sync read the files again. On an error the written rows are removed.
     pub(super) async fn publish(
         self,
-        seen: ValidatorUpdates,
+        validators: ValidatorUpdates,
         now: Timestamp,
     ) -> Result<(TxId, Counts), SyncError> {
         let publish = Publish { now, ..self.publish };
         let counts = publish.counts;
-        Ok((self.transaction.publish(publish, move |c| store_validators(c, &seen)).await?, counts))
+        Ok((self.transaction.publish(publish, move |c| store_validators(c, &validators)).await?, counts))
     }
 }

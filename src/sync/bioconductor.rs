@@ -1,5 +1,5 @@
 //! Syncs Bioconductor: reads the versions that `config.yaml` declares, then syncs each version. A version is published
-//! as a whole or stays unchanged; a failed one does not affect the others.
+//! as a whole or not at all; a failed one does not affect the others.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::db::{Conn, DbError, bioconductor, clock, life, tree};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
 use crate::model::change::Counts;
+use crate::model::count::count_of;
 use crate::model::digest::Sha256;
 use crate::model::ids::{Seq, SourceId, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
@@ -24,12 +25,12 @@ use crate::publish::transaction::{Rows, abandon};
 use crate::r::bioconductor::config::Config;
 use crate::r::bioconductor::{self as r, Component, Part, Version, VersionName};
 use crate::state::State;
-use crate::upstream::Mirror;
+use crate::upstream::{Mirror, Upstream};
 
 const CONFIG: &str = "config.yaml";
 const SOURCE: SourceId = SourceId::BIOCONDUCTOR;
 
-/// How long after its last build a version may still change, in microseconds.
+/// How long after its last update a version may still change, in microseconds.
 const SETTLING_TIME: i64 = 30 * 86_400 * SECOND;
 
 /// The key of a part's list of packages in the table of validators.
@@ -56,32 +57,39 @@ pub(super) async fn run(
     report: &Reporter,
 ) -> Result<String, SyncError> {
     // One configuration for the whole run: a reload takes effect with the next run.
-    let url = state.config.load().bioconductor.url.clone();
-    let root = state.upstream.load().mirror(&url)?;
+    let (settings, upstream) = (state.config.load_full(), state.upstream.load_full());
+    let url = &settings.bioconductor.url;
+    let root = upstream.mirror(url)?;
     skew::check_clock(state, &root, CONFIG).await?;
     let (address, started_at) = (root.address(), (state.clock)());
     let config = tokio::select! {
         config = fetch_config(state, &root, report) => config?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
-    let version = version.map(|named| config.version(named));
+    let version = version.map(|name| config.version(name));
     let mut summary = RunSummary::new(address.clone());
     for wanted in versions_to_sync(&config, version, &address)? {
         if *cause == SyncTrigger::Schedule && is_settled(state, &config, &address, wanted).await? {
             summary.unchanged += 1;
             continue;
         }
-        let ended = {
+        let result = {
             // One version at a time: versions share releases.
-            let _turn = turn.lock().await;
-            let config = state.config.load_full();
-            let lease = Lease::claim(&state.db, &config, &state.clock, "sync:bioconductor").await?;
-            let run = SyncContext { state, trigger: cause, report, lease: &lease };
-            let ended = VersionSync { run: &run, url: &url, version: wanted }.sync().await;
+            let _guard = turn.lock().await;
+            let lease = Lease::claim(&state.db, &settings, &state.clock, "sync:bioconductor").await?;
+            let context = SyncContext {
+                state,
+                config: &settings,
+                upstream: &upstream,
+                trigger: cause,
+                report,
+                lease: &lease,
+            };
+            let result = VersionSync { run: &context, url, version: wanted }.sync().await;
             lease.release(&state.db).await;
-            ended
+            result
         };
-        summary.record(wanted, ended)?;
+        summary.record(wanted, result)?;
     }
     let message = summary.message(version)?;
     let row = success(address, started_at);
@@ -94,18 +102,18 @@ fn success(address: String, started_at: Timestamp) -> StoredValidators {
     StoredValidators { etag: Some(address), modified: None, sha256: Sha256([0; 32]), fetched_at: started_at }
 }
 
-/// Returns whether a version was read from this mirror long after its last build: it will not change.
+/// Returns whether a version was read from this mirror long after its last update: it will not change.
 async fn is_settled(
     state: &State,
     config: &Config,
     address: &str,
     version: Version,
 ) -> Result<bool, SyncError> {
-    let Some(frozen) = config.frozen(version) else { return Ok(false) };
+    let Some(last_update) = config.last_update(version) else { return Ok(false) };
     let software = Part::single(version, Component::Software);
     let row = state.db.read(move |c| upstream::get(c, &key(software))).await?;
     let from_here = r::part_url(address, software);
-    let since = frozen.end().0.saturating_add(SETTLING_TIME);
+    let since = last_update.end().0.saturating_add(SETTLING_TIME);
     Ok(row.is_some_and(|row| row.etag.as_ref() == Some(&from_here) && row.fetched_at.0 >= since))
 }
 
@@ -147,10 +155,10 @@ fn versions_to_sync(
         None => Ok(all),
         Some(version) if all.contains(&version) => Ok(vec![version]),
         Some(version) => {
-            let known: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
             Err(SyncError::Refused(format!(
                 "there is no Bioconductor {version}: {address}/{CONFIG} names {}",
-                known.join(", ")
+                names.join(", ")
             )))
         }
     }
@@ -183,15 +191,15 @@ impl VersionSync<'_> {
             let part = Part::single(self.version, component);
             self.run.report.progress(format!("reading Bioconductor {part}"), 0, None);
             let list = self.list(part).await?;
-            let look = self.run.revalidate(&list, started_at).await?;
-            if component == Component::Software && matches!(look, ListCheck::Absent) {
-                // A version that was on the mirror before is half-written, or gone.
+            let check = self.run.revalidate(&list, started_at).await?;
+            if component == Component::Software && matches!(check, ListCheck::Absent) {
+                // A version that was on the mirror before is incomplete or was removed.
                 return match self.head(list.tree).await? {
                     Some(_) => Err(vanished_index(&list)),
                     None => Ok(None),
                 };
             }
-            declared.push((list, look));
+            declared.push((list, check));
         }
         Ok(Some(VersionDeclaration(declared)))
     }
@@ -203,41 +211,41 @@ impl VersionSync<'_> {
         started_at: Timestamp,
     ) -> Result<VersionOutcome, SyncError> {
         // Everything was read, and nothing is written yet.
-        let mut work = self.run.transaction(SOURCE, started_at);
-        work.publish.comment = format!("Bioconductor {}", self.version);
-        let mut memory = ValidatorUpdates::new();
-        let written = async {
-            for (list, look) in declared.0 {
-                match look {
+        let mut transaction = self.run.transaction(SOURCE, started_at);
+        transaction.publish.comment = format!("Bioconductor {}", self.version);
+        let mut updates = ValidatorUpdates::new();
+        let result = async {
+            for (list, check) in declared.0 {
+                match check {
                     ListCheck::Absent => {
                         if let Some(planned) = self.plan_absent(&list, started_at).await? {
-                            memory.extend(planned.validators);
-                            work.write(list.tree, planned.plan).await?;
+                            updates.extend(planned.validators);
+                            transaction.write(list.tree, planned.plan).await?;
                         }
                     }
-                    ListCheck::Unchanged(seen) => memory.extend(seen),
+                    ListCheck::Unchanged(validators) => updates.extend(validators),
                     ListCheck::Changed(files) => {
                         let planned = self.run.plan(&list, *files, started_at).await?;
                         let is_step = planned.is_step();
-                        memory.extend(planned.validators);
+                        updates.extend(planned.validators);
                         if is_step {
-                            work.write(list.tree, planned.plan).await?;
+                            transaction.write(list.tree, planned.plan).await?;
                         }
                     }
                 }
             }
             Ok(())
         };
-        let written: Result<(), SyncError> = written.await;
-        if let Err(error) = written {
-            work.transaction.roll_back().await;
+        let result: Result<(), SyncError> = result.await;
+        if let Err(error) = result {
+            transaction.transaction.roll_back().await;
             return Err(error);
         }
-        if work.transaction.is_empty() {
-            self.run.store_validators(memory).await?;
+        if transaction.transaction.is_empty() {
+            self.run.store_validators(updates).await?;
             return Ok(VersionOutcome::Nothing);
         }
-        let (tx, counts) = work.publish(memory, (self.run.state.clock)()).await?;
+        let (tx, counts) = transaction.publish(updates, (self.run.state.clock)()).await?;
         Ok(VersionOutcome::Published(tx, counts))
     }
 
@@ -267,7 +275,7 @@ impl VersionSync<'_> {
             key: key(part),
             name: format!("bioconductor {part}"),
             command: command(part.version),
-            mirror: mirror(state, self.url, part)?,
+            mirror: mirror(self.run.upstream, self.url, part)?,
             delay: std::time::Duration::ZERO,
             coverage: Coverage::Part,
         })
@@ -281,8 +289,8 @@ impl VersionSync<'_> {
         started_at: Timestamp,
     ) -> Result<Option<PlannedStep>, SyncError> {
         let Some(head) = self.head(list.tree).await? else {
-            let memory = vec![list.success(started_at)];
-            return Ok(Some(PlannedStep { plan: Plan::default(), validators: memory, is_new: true }));
+            let updates = vec![list.success(started_at)];
+            return Ok(Some(PlannedStep { plan: Plan::default(), validators: updates, is_new: true }));
         };
         let tree = list.tree;
         let listed = self.run.state.db.read(move |c| Ok(!life::names(c, tree, head)?.is_empty())).await?;
@@ -316,9 +324,9 @@ fn vanished_index(list: &PackageList) -> SyncError {
     })
 }
 
-/// Returns the mirror whose `src/contrib` holds a part of Bioconductor.
-fn mirror(state: &State, url: &str, part: Part) -> Result<Mirror, SyncError> {
-    Ok(state.upstream.load().mirror(&r::part_url(url, part))?)
+/// Returns the mirror whose `src/contrib` contains a part of Bioconductor.
+fn mirror(upstream: &Upstream, url: &str, part: Part) -> Result<Mirror, SyncError> {
+    Ok(upstream.mirror(&r::part_url(url, part))?)
 }
 
 fn command(version: Version) -> String {
@@ -344,19 +352,21 @@ impl RunSummary {
     fn record(
         &mut self,
         version: Version,
-        ended: Result<VersionOutcome, SyncError>,
+        result: Result<VersionOutcome, SyncError>,
     ) -> Result<(), SyncError> {
-        match ended {
+        match result {
             Ok(VersionOutcome::Absent) => self.absent.push(version),
             Ok(VersionOutcome::Nothing) => self.unchanged += 1,
             Ok(VersionOutcome::Published(tx, counts)) => self.synced.push(format!(
-                "Bioconductor {version} was synced (transaction {tx}): {} packages added, {} updated, {} removed",
-                counts.added, counts.updated, counts.removed
+                "Bioconductor {version} was synced (transaction {tx}): {} added, {} updated, {} removed",
+                count_of(counts.added, "package", "packages"),
+                counts.updated,
+                counts.removed
             )),
             Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
-                tracing::error!(target: "sync", source = "bioconductor", %version, %error, "could not sync the version; it stays as it was");
+                tracing::error!(target: "sync", source = "bioconductor", %version, %error, "could not sync the version; it is unchanged");
                 self.failed.push(format!(
-                    "Bioconductor {version} stays as it was: {error}; once {} is repaired, run: {}",
+                    "Bioconductor {version} is unchanged: {error}; once {} is repaired, run: {}",
                     self.address,
                     command(version)
                 ));
@@ -386,21 +396,21 @@ impl RunSummary {
             self.failed.append(&mut self.synced);
             return Err(SyncError::Refused(self.failed.join("\n")));
         }
-        let mut said = self.synced;
-        match (said.is_empty(), self.unchanged, requested) {
+        let mut lines = self.synced;
+        match (lines.is_empty(), self.unchanged, requested) {
             (true, _, Some(version)) => {
-                said.push(format!("Bioconductor {version} is up to date; nothing changed"));
+                lines.push(format!("Bioconductor {version} is up to date; nothing changed"));
             }
             (true, same, None) => {
-                said.push(format!("{same} versions of Bioconductor are up to date; nothing changed"))
+                lines.push(format!("{same} versions of Bioconductor are up to date; nothing changed"))
             }
             (false, 0, _) => {}
-            (false, same, _) => said.push(format!("{same} versions are up to date")),
+            (false, same, _) => lines.push(format!("{same} versions are up to date")),
         }
         if !self.absent.is_empty() {
             let absent: Vec<String> = self.absent.iter().map(ToString::to_string).collect();
-            said.push(format!("not on this mirror: {}", absent.join(", ")));
+            lines.push(format!("not on this mirror: {}", absent.join(", ")));
         }
-        Ok(said.join("\n"))
+        Ok(lines.join("\n"))
     }
 }

@@ -13,11 +13,11 @@ use crate::publish::transaction::CHUNK;
 use crate::upstream::origin::mirror_view::{MirrorView, Object};
 
 /// Sets the digests of the files that a plan introduces.
-pub(super) fn set_in_plan(plan: &mut Plan, shown: &MirrorView) {
+pub(super) fn set_in_plan(plan: &mut Plan, view: &MirrorView) {
     for change in &mut plan.changes {
         let Change::Introduce { release, .. } = change else { continue };
         for file in &mut release.files {
-            if let Some(object) = shown.file(&file.locator) {
+            if let Some(object) = view.file(&file.locator) {
                 file.sha256 = Some(object.sha256);
                 file.md5 = Some(object.md5);
             }
@@ -30,20 +30,19 @@ pub(super) async fn set_in_releases(
     db: &Db,
     lease: &Lease,
     source: SourceId,
-    shown: &MirrorView,
+    view: &MirrorView,
 ) -> Result<usize, SyncError> {
     let unknown = db.read(move |c| file::without_digest(c, source)).await?;
-    let learnt: Vec<FetchedFacts> =
-        unknown.iter().filter_map(|unknown| find_digest(unknown, shown)).collect();
-    for chunk in learnt.chunks(CHUNK) {
+    let facts: Vec<FetchedFacts> = unknown.iter().filter_map(|unknown| find_digest(unknown, view)).collect();
+    for chunk in facts.chunks(CHUNK) {
         let chunk: Arc<[FetchedFacts]> = chunk.into();
         lease.bulk(db, move |c| file::update(c, &chunk)).await?;
     }
-    Ok(learnt.len())
+    Ok(facts.len())
 }
 
 /// Returns the object of a file: at one of its possible paths, with the expected size or MD5.
-fn find_digest(unknown: &FileWithoutDigest, shown: &MirrorView) -> Option<FetchedFacts> {
+fn find_digest(unknown: &FileWithoutDigest, view: &MirrorView) -> Option<FetchedFacts> {
     let FileWithoutDigest { file, package, name, locator, size, md5, state } = unknown;
     let archived = format!("Archive/{package}/{name}");
     let fits = |object: &&Object| {
@@ -51,8 +50,8 @@ fn find_digest(unknown: &FileWithoutDigest, shown: &MirrorView) -> Option<Fetche
         let md5 = md5.map(|md5| md5 == object.md5);
         size.or(md5).is_some() && size != Some(false) && md5 != Some(false)
     };
-    let places = [locator.as_str(), &archived, name];
-    let object = places.into_iter().filter_map(|place| shown.file(place)).find(fits)?;
+    let paths = [locator.as_str(), &archived, name];
+    let object = paths.into_iter().filter_map(|path| view.file(path)).find(fits)?;
     let (sha256, size) = (Some(object.sha256), i64::try_from(object.size).ok());
     Some(FetchedFacts { file: *file, sha256, size, state: *state, built: None })
 }

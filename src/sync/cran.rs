@@ -10,6 +10,7 @@ use super::{SyncError, skew};
 use crate::db::tree;
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
+use crate::model::count::count_of;
 use crate::model::ids::SourceId;
 use crate::state::State;
 
@@ -21,11 +22,12 @@ pub(super) async fn run(
 ) -> Result<String, SyncError> {
     // One configuration for the whole run: a reload takes effect with the next run.
     let config = state.config.load_full();
-    let mirror = state.upstream.load().mirror(&config.cran.url)?;
+    let upstream = state.upstream.load_full();
+    let mirror = upstream.mirror(&config.cran.url)?;
     skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
     let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
-    let run = SyncContext { state, trigger, report, lease: &lease };
-    let outcome = async {
+    let run = SyncContext { state, config: &config, upstream: &upstream, trigger, report, lease: &lease };
+    let result = async {
         let list = PackageList {
             source: SourceId::CRAN,
             tree: state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?.id,
@@ -39,42 +41,46 @@ pub(super) async fn run(
         let sources = run.sync(&list).await?;
         Ok(summary(&sources, &binaries::run(&run).await?))
     };
-    let outcome = outcome.await;
+    let result = result.await;
     lease.release(&state.db).await;
-    outcome
+    result
 }
 
 /// The result of a sync for the log and the CLI.
-fn summary(outcome: &SyncSummary, built: &BinarySyncSummary) -> String {
-    let (said, held) = match outcome {
-        SyncSummary::Nothing(held) if built.tx.is_some() => {
-            ("cran is up to date; no package changed".to_owned(), *held)
+fn summary(sources: &SyncSummary, binaries: &BinarySyncSummary) -> String {
+    let (mut message, delayed) = match sources {
+        SyncSummary::Unchanged { delayed } => {
+            let what = if binaries.tx.is_some() { "no package" } else { "nothing" };
+            (format!("cran is up to date; {what} changed"), *delayed)
         }
-        SyncSummary::Nothing(held) => ("cran is up to date; nothing changed".to_owned(), *held),
-        SyncSummary::Published(tx, counts, held) => (
+        SyncSummary::Published { tx, counts, delayed } => (
             format!(
-                "cran was synced (transaction {tx}): {} packages added, {} updated, {} removed, {} releases archived",
-                counts.added, counts.updated, counts.removed, counts.archived
+                "cran was synced (transaction {tx}): {} added, {} updated, {} removed, {} archived",
+                count_of(counts.added, "package", "packages"),
+                counts.updated,
+                counts.removed,
+                count_of(counts.archived, "release", "releases"),
             ),
-            *held,
+            *delayed,
         ),
     };
-    let mut said = match held {
-        0 => said,
-        held => format!("{said}; {held} packages have releases younger than CRAN.DelaySyncDuration"),
-    };
-    if let Some(tx) = built.tx {
-        said.push_str(&format!("; binaries were synced (transaction {tx}): {} new", built.listed));
+    if delayed > 0 {
+        let (packages, verb) =
+            (count_of(delayed, "package", "packages"), if delayed == 1 { "has" } else { "have" });
+        message.push_str(&format!("; {packages} {verb} releases younger than CRAN.DelaySyncDuration"));
     }
-    if built.unknown > 0 {
-        said.push_str(&format!(
-            "; {} binaries are of versions that cran does not list, and are not served",
-            built.unknown
+    if let Some(tx) = binaries.tx {
+        message.push_str(&format!("; binaries were synced (transaction {tx}): {} new", binaries.new));
+    }
+    if binaries.unknown > 0 {
+        message.push_str(&format!(
+            "; not served, because cran does not list their version: {}",
+            count_of(binaries.unknown, "binary", "binaries")
         ));
     }
-    for trouble in &built.errors {
-        said.push_str("; ");
-        said.push_str(trouble);
+    for error in &binaries.errors {
+        message.push_str("; ");
+        message.push_str(error);
     }
-    said
+    message
 }

@@ -52,7 +52,7 @@ pub(super) struct PackageDeclaration<'a> {
     pub(super) listed: &'a [&'a IndexRecord<'a>],
     pub(super) archived: &'a [&'a MetaRow<String>],
     pub(super) sizes: &'a CurrentFiles<'a>,
-    pub(super) shown: Option<&'a MirrorView>,
+    pub(super) view: Option<&'a MirrorView>,
 }
 
 impl<'a> PackageDeclaration<'a> {
@@ -60,9 +60,9 @@ impl<'a> PackageDeclaration<'a> {
     /// once.
     pub(super) fn declared_lives(&self) -> (Vec<DeclaredLife<'a>>, bool) {
         let mut doubled = false;
-        let mut wanted = self.listed_lives(&mut doubled);
-        self.add_archived_lives(&mut wanted);
-        (wanted, doubled)
+        let mut declared = self.listed_lives(&mut doubled);
+        self.add_archived_lives(&mut declared);
+        (declared, doubled)
     }
 
     /// Returns one record per path: the one with the highest version. Other records of the plain path can still be
@@ -77,18 +77,18 @@ impl<'a> PackageDeclaration<'a> {
                 .then(newest_first)
                 .then_with(|| (a.version, a.stanza, a.md5, a.size).cmp(&(b.version, b.stanza, b.md5, b.size)))
         });
-        let mut wanted: Vec<DeclaredLife<'a>> = Vec::with_capacity(records.len());
+        let mut declared: Vec<DeclaredLife<'a>> = Vec::with_capacity(records.len());
         for record in records {
             let want = self.listed_life(record);
-            let first = !wanted.iter().any(|other| other.path == want.path);
+            let first = !declared.iter().any(|other| other.path == want.path);
             *doubled |= !first;
             if first {
-                wanted.push(want);
-            } else if want.path.is_empty() && wanted.iter().all(|other| other.version != want.version) {
-                wanted.push(DeclaredLife { state: LifeState::Archived, stanza: None, ..want });
+                declared.push(want);
+            } else if want.path.is_empty() && declared.iter().all(|other| other.version != want.version) {
+                declared.push(DeclaredLife { state: LifeState::Archived, stanza: None, ..want });
             }
         }
-        wanted
+        declared
     }
 
     fn listed_life(&self, record: &IndexRecord<'a>) -> DeclaredLife<'a> {
@@ -116,13 +116,13 @@ impl<'a> PackageDeclaration<'a> {
 
     /// Returns the file of a bundle at a path relative to `src/contrib`.
     fn object(&self, locator: &str) -> Option<&'a Object> {
-        self.shown.and_then(|shown| shown.file(locator))
+        self.view.and_then(|view| view.file(locator))
     }
 
     /// Adds the rows of `Meta/archive.rds`. The table of a bundle may have several rows of one name, of which the file
     /// at that path counts. A file that is also listed, with equal size and time, counts as the listed
     /// one: the mirror was read between the copy and the deletion.
-    fn add_archived_lives(&self, wanted: &mut Vec<DeclaredLife<'a>>) {
+    fn add_archived_lives(&self, declared: &mut Vec<DeclaredLife<'a>>) {
         let mut rows: Vec<&MetaRow<String>> = self.archived.to_vec();
         rows.sort_by(|a, b| (&a.file, a.mtime, a.size).cmp(&(&b.file, b.mtime, b.size)));
         rows.dedup_by(|a, b| a.file == b.file);
@@ -135,12 +135,12 @@ impl<'a> PackageDeclaration<'a> {
                 want.size.is_some_and(|size| size != facts.size)
                     || want.mtime.is_some_and(|mtime| mtime.seconds() != facts.mtime.seconds())
             };
-            let twin =
-                wanted.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
-            if !twin {
+            let other =
+                declared.iter().any(|want| want.path.is_empty() && want.file == row.file && !differs(want));
+            if !other {
                 // A duplicate record with other bytes: the file in `Archive/` takes precedence for the name.
-                wanted.retain(|want| want.state == LifeState::Listed || want.file != row.file);
-                wanted.push(DeclaredLife {
+                declared.retain(|want| want.state == LifeState::Listed || want.file != row.file);
+                declared.push(DeclaredLife {
                     state: LifeState::Archived,
                     path: "",
                     version,

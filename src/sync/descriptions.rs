@@ -53,7 +53,7 @@ pub(super) async fn update_cran(
     report.progress("reading the package database", 0, None);
     let url = state.config.load().cran.url.clone();
     let mirror = state.upstream.load_full().mirror(&url)?;
-    let bytes = match mirror.fetch(FileRequest { path: DATABASE, known: None, limit: LIMIT }).await {
+    let bytes = match mirror.fetch(FileRequest { path: DATABASE, validators: None, limit: LIMIT }).await {
         Ok(FileResponse::Body { bytes, .. }) => bytes,
         Ok(FileResponse::Unchanged) => return Ok(none),
         Err(UpstreamError::Missing(address)) => {
@@ -99,11 +99,11 @@ fn parse_descriptions(
     missing: &[ReleaseWithoutDetail],
 ) -> Result<Vec<detail::ReleaseDescription>, RdsError> {
     let table = read_packages_matrix(&bytes[..], Limits::META)?;
-    let wanted: HashMap<(&str, &str), &ReleaseWithoutDetail> =
+    let missing: HashMap<(&str, &str), &ReleaseWithoutDetail> =
         missing.iter().map(|one| ((one.name.as_str(), one.version.as_str()), one)).collect();
     let of = |record: usize| {
         let key = (table.get(record, "Package")?, table.get(record, "Version")?);
-        let one = wanted.get(&key)?;
+        let one = missing.get(&key)?;
         let system_requirements = table.get(record, "SystemRequirements").map(str::trim);
         Some(detail::ReleaseDescription {
             release: one.release,

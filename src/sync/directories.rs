@@ -66,12 +66,12 @@ async fn bundle(
     mirror: &Mirror,
     now: Timestamp,
 ) -> Vec<Result<String, String>> {
-    let wanted = |product: &Product| match product {
+    let is_configured = |product: &Product| match product {
         Product::Cran => section == "CRAN",
         Product::Bioconductor(_) => section == "Bioconductor",
         Product::Binaries(_) => false,
     };
-    let heads = mirror.heads().await.into_iter().filter(|(product, _)| wanted(product));
+    let heads = mirror.heads().await.into_iter().filter(|(product, _)| is_configured(product));
     let findings: Vec<_> = heads
         .map(|(product, head)| match head {
             Ok(head) => Ok(sentence(&product, &head, now)),

@@ -83,7 +83,7 @@ impl ExistingRelease {
 
     /// Returns its life as an archived release.
     #[must_use]
-    pub fn archived(&self) -> Option<&OpenLife> {
+    pub fn archived_life(&self) -> Option<&OpenLife> {
         self.lives.iter().find(|life| life.state == LifeState::Archived)
     }
 
@@ -115,12 +115,12 @@ impl ExistingSource {
         of: &tree::Tree,
         among: Option<&[(String, String)]>,
     ) -> Result<ExistingSource, DbError> {
-        let mut known = ExistingSource::default();
-        let mut alive = HashSet::new();
+        let mut existing = ExistingSource::default();
+        let mut live = HashSet::new();
         if let Some(head) = of.head {
             life::current(c, of.id, head, &mut |row| {
-                alive.insert(row.key.release);
-                known.add_life(row);
+                live.insert(row.key.release);
+                existing.add_life(row);
                 Ok(())
             })?;
         }
@@ -128,12 +128,12 @@ impl ExistingSource {
             None => release::all(c, source)?,
             Some(versions) => release::of_versions(c, source, versions)?,
         };
-        withdrawn.retain(|release| !alive.contains(release));
+        withdrawn.retain(|release| !live.contains(release));
         for releases in withdrawn.chunks(CHUNK) {
-            release::former(c, releases)?.into_iter().for_each(|row| known.add_dormant(row));
+            release::former(c, releases)?.into_iter().for_each(|row| existing.add_dormant(row));
         }
-        known.lower_variants(release::variants(c, source, of.id)?);
-        Ok(known)
+        existing.lower_variants(release::variants(c, source, of.id)?);
+        Ok(existing)
     }
 
     /// Lowers variant numbers to those of other trees of the source, which may hold other records of the same

@@ -15,13 +15,13 @@ pub(super) struct MeasuredSync<'a> {
     state: &'a State,
     source: &'static str,
     since: Instant,
-    began: Timestamp,
+    start: Timestamp,
 }
 
 impl<'a> MeasuredSync<'a> {
     /// Starts the measurement.
     pub(super) fn begin(state: &'a State, source: &'static str) -> MeasuredSync<'a> {
-        MeasuredSync { state, source, since: Instant::now(), began: (state.clock)() }
+        MeasuredSync { state, source, since: Instant::now(), start: (state.clock)() }
     }
 
     /// Records the result in the metrics and in the database. A halted sync resumes later, and a sync that another
@@ -49,18 +49,18 @@ impl<'a> MeasuredSync<'a> {
     /// The row holds the start time of the first failed run since the last success; it is written on a change only.
     async fn record_failure(&self, failed: bool) -> Result<(), crate::db::DbError> {
         let key = format!("{FAILED}sync:{}", self.source);
-        let known = {
+        let is_repeated = {
             let key = key.clone();
             self.state.db.read(move |c| upstream::get(c, &key)).await?.is_some()
         };
-        let began = self.began;
-        match (failed, known) {
+        let start = self.start;
+        match (failed, is_repeated) {
             (true, false) => {
                 let row = StoredValidators {
                     etag: None,
                     modified: None,
                     sha256: Sha256([0; 32]),
-                    fetched_at: began,
+                    fetched_at: start,
                 };
                 self.state.db.write(move |c| upstream::put(c, &key, &row)).await
             }
@@ -84,9 +84,9 @@ pub(super) fn log_failure(source: &str, error: &SyncError) -> String {
 }
 
 /// Logs a successful sync, even without changes, so that an administrator sees that schedules run.
-pub(super) fn log_success(source: &str, said: String) -> String {
-    for line in said.lines() {
+pub(super) fn log_success(source: &str, message: String) -> String {
+    for line in message.lines() {
         tracing::info!(target: "sync", source, "{line}");
     }
-    said
+    message
 }

@@ -60,7 +60,7 @@ pub(super) enum Revalidation {
 pub(super) struct Reader<'a> {
     pub(super) mirror: &'a Mirror,
     /// Validators of the last successful sync from this mirror.
-    pub(super) known: HashMap<&'static str, StoredValidators>,
+    pub(super) stored: HashMap<&'static str, StoredValidators>,
     pub(super) clock: &'a Clock,
     pub(super) report: &'a Reporter,
 }
@@ -85,7 +85,7 @@ impl FileCheck {
     fn sha256(&self) -> Option<Sha256> {
         match self {
             FileCheck::Missing => None,
-            FileCheck::Unchanged(_, seen) => Some(seen.sha256),
+            FileCheck::Unchanged(_, stored) => Some(stored.sha256),
             FileCheck::Read(file) => Some(file.validators.sha256),
         }
     }
@@ -103,10 +103,10 @@ impl Reader<'_> {
         let mut archive = self.meta(ARCHIVE, 2, &mut warnings).await?;
         let same = |got: &FileCheck, paths: &[&'static str]| {
             let known = match got.path() {
-                Some(path) => self.known.get(path),
-                None => paths.iter().find_map(|path| self.known.get(path)),
+                Some(path) => self.stored.get(path),
+                None => paths.iter().find_map(|path| self.stored.get(path)),
             };
-            got.sha256() == known.map(|seen| seen.sha256)
+            got.sha256() == known.map(|stored| stored.sha256)
         };
         if same(&index, &INDEXES) && same(&current, &[CURRENT]) && same(&archive, &[ARCHIVE]) {
             let read = [index, current, archive].into_iter().filter_map(|got| match got {
@@ -142,7 +142,7 @@ impl Reader<'_> {
 
     async fn index(&self) -> Result<FileCheck, SyncError> {
         for path in INDEXES {
-            match self.get(path, self.known.get(path)).await? {
+            match self.get(path, self.stored.get(path)).await? {
                 FileCheck::Missing => {}
                 found => return Ok(found),
             }
@@ -168,7 +168,7 @@ impl Reader<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<FileCheck, SyncError> {
         self.report.progress("reading the index", done, Some(3));
-        match self.get(path, self.known.get(path)).await {
+        match self.get(path, self.stored.get(path)).await {
             Err(SyncError::Upstream(error @ UpstreamError::Refused { .. })) => {
                 warnings.push(format!("could not read {path}, continuing without it: {error}"));
                 Ok(FileCheck::Missing)
@@ -191,8 +191,10 @@ impl Reader<'_> {
     ) -> Result<FileCheck, SyncError> {
         Ok(match request(self.mirror, path, known, self.clock).await? {
             MirrorReply::Missing => FileCheck::Missing,
-            MirrorReply::Unchanged(seen) => FileCheck::Unchanged(path, seen),
-            MirrorReply::Body(bytes, seen) => FileCheck::Read(IndexFile { path, bytes, validators: seen }),
+            MirrorReply::Unchanged(stored) => FileCheck::Unchanged(path, stored),
+            MirrorReply::Body(bytes, stored) => {
+                FileCheck::Read(IndexFile { path, bytes, validators: stored })
+            }
         })
     }
 }
@@ -212,24 +214,26 @@ pub(super) async fn request(
     known: Option<&StoredValidators>,
     clock: &Clock,
 ) -> Result<MirrorReply, SyncError> {
-    let validators =
-        |seen: &StoredValidators| Validators { etag: seen.etag.clone(), modified: seen.modified.clone() };
-    let usable = known.filter(|seen| seen.etag.is_some() || seen.modified.is_some());
-    let fetch = FileRequest { path, known: usable.map(validators), limit: LIMIT };
+    let validators = |stored: &StoredValidators| Validators {
+        etag: stored.etag.clone(),
+        modified: stored.modified.clone(),
+    };
+    let usable = known.filter(|stored| stored.etag.is_some() || stored.modified.is_some());
+    let fetch = FileRequest { path, validators: usable.map(validators), limit: LIMIT };
     match (mirror.fetch(fetch).await, known) {
-        (Ok(FileResponse::Unchanged), Some(seen)) => Ok(MirrorReply::Unchanged(seen.clone())),
+        (Ok(FileResponse::Unchanged), Some(stored)) => Ok(MirrorReply::Unchanged(stored.clone())),
         (Ok(FileResponse::Unchanged), None) => Err(SyncError::Refused(format!(
             "{}/{path}: the mirror answered an unconditional request with 'not modified'",
             mirror.address()
         ))),
         (Ok(FileResponse::Body { bytes, validators }), _) => {
-            let seen = StoredValidators {
+            let stored = StoredValidators {
                 etag: validators.etag,
                 modified: validators.modified,
                 sha256: Sha256(Hasher::digest(&bytes).into()),
                 fetched_at: clock(),
             };
-            Ok(MirrorReply::Body(bytes, seen))
+            Ok(MirrorReply::Body(bytes, stored))
         }
         (Err(UpstreamError::Missing(_)), _) => Ok(MirrorReply::Missing),
         (Err(error), _) => Err(error.into()),

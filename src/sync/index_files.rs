@@ -16,7 +16,7 @@ use crate::upstream::origin::mirror_view::MirrorView;
 /// How to treat a file that lost a fifth of its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShrinkPolicy {
-    /// Refuse it: a half-written mirror looks like that.
+    /// Refuse it: an incomplete mirror looks like that.
     Refuse,
     /// Accept it: an administrator repeats the sync after the refusal, and the mirror still has the same bytes.
     Accept,
@@ -67,7 +67,7 @@ pub(super) struct ShrunkIndex(pub(super) String);
 /// Returns the message about a declaration that lost too much; `command` is the one that syncs it.
 pub(super) fn shrunk_message(Loss { before, lost }: Loss, what: &str, command: &str) -> String {
     format!(
-        "{lost} of {before} packages are no longer in {what}, which is what a half-written mirror looks like; \
+        "{lost} of {before} packages are no longer in {what}, which is what an incomplete mirror looks like; \
          nothing was changed. If it is correct, run `{command}` by hand: it is accepted if the mirror \
          still has the same files"
     )
@@ -75,7 +75,7 @@ pub(super) fn shrunk_message(Loss { before, lost }: Loss, what: &str, command: &
 
 /// Refuses a declaration that lost too much, unless it was confirmed.
 fn check_loss(
-    known: &ExistingSource,
+    existing: &ExistingSource,
     declared: &MirrorDeclaration<'_>,
     trust: ShrinkPolicy,
     command: &str,
@@ -84,12 +84,12 @@ fn check_loss(
         return Ok(());
     }
     let refuse = |loss: Loss, what: &str| Err(ShrunkIndex(shrunk_message(loss, what, command)));
-    let packages = lost_packages(known, &declared.listed);
+    let packages = lost_packages(existing, &declared.listed);
     // An empty index is refused also for a few packages: withdrawing all of them is unlikely.
     if packages.is_suspicious() || (declared.listed.is_empty() && packages.lost > 0) {
         return refuse(packages, "the index");
     }
-    match declared.archive.as_deref().map(|rows| lost_archives(known, rows)) {
+    match declared.archive.as_deref().map(|rows| lost_archives(existing, rows)) {
         Some(archives) if archives.is_suspicious() => refuse(archives, "Meta/archive.rds"),
         Some(_) | None => Ok(()),
     }
@@ -123,7 +123,7 @@ pub(super) fn digest(files: &IndexFiles) -> Sha256 {
 /// The conditions under which a declaration is accepted.
 pub(super) struct Acceptance {
     pub(super) trust: ShrinkPolicy,
-    /// Newer releases are held back.
+    /// Newer releases are delayed.
     pub(super) until: Option<Timestamp>,
     pub(super) coverage: Coverage,
     /// The command that syncs the list.
@@ -138,9 +138,9 @@ pub(super) enum PlanError {
 
 /// Parses a declaration and plans the changes; takes seconds of CPU.
 pub(super) fn parse_and_plan(
-    known: &ExistingSource,
+    existing: &ExistingSource,
     files: IndexFiles,
-    shown: Option<Arc<MirrorView>>,
+    view: Option<Arc<MirrorView>>,
     accept: &Acceptance,
 ) -> Result<Plan, PlanError> {
     let mut warnings = files.warnings;
@@ -150,14 +150,14 @@ pub(super) fn parse_and_plan(
         listed: index::records(&text, &mut warnings).map_err(refused)?,
         current: current(files.current, &mut warnings),
         archive: archive(files.archive, &mut warnings),
-        shown,
+        view,
         until: accept.until,
     };
     if declared.listed.is_empty() && accept.coverage == Coverage::Whole {
         return Err(refused("the index lists no package".to_owned()));
     }
-    check_loss(known, &declared, accept.trust, &accept.command).map_err(PlanError::Shrunk)?;
-    let mut plan = plan(known, &declared);
+    check_loss(existing, &declared, accept.trust, &accept.command).map_err(PlanError::Shrunk)?;
+    let mut plan = plan(existing, &declared);
     warnings.append(&mut plan.warnings);
     plan.warnings = warnings;
     Ok(plan)

@@ -274,7 +274,7 @@ impl Sync {
         let ended = match task {
             Task::Cran => {
                 // The final phase of a back-fill takes seconds.
-                let _alone = self.source_lock(task).lock().await;
+                let _guard = self.source_lock(task).lock().await;
                 cran::run(state, &trigger, report).await
             }
             Task::Bioconductor
@@ -297,7 +297,7 @@ impl Sync {
         match task {
             Task::Advisories => advisories::log_end(state, &self.task_state(task).last_error, ended),
             Task::Cran | Task::Bioconductor | Task::Requirements => {
-                ended.map(|said| log_success(name, said)).map_err(|error| log_failure(name, &error))
+                ended.map(|message| log_success(name, message)).map_err(|error| log_failure(name, &error))
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct PackageComparison<'a> {
 pub(super) struct PackageCounts {
     pub(super) counts: Counts,
     /// Number of known versions with another time and the same size.
-    pub(super) touched: usize,
+    pub(super) changed: usize,
     /// The index lists the package more than once.
     pub(super) has_duplicates: bool,
 }
@@ -40,23 +40,23 @@ enum Match {
 impl<'a> PackageComparison<'a> {
     /// Appends the changes of the package.
     pub(super) fn compare(&self, changes: &mut Vec<Change>) -> PackageCounts {
-        let mut outcome = PackageCounts::default();
-        let (wanted, doubled) = self.declared.declared_lives();
-        outcome.has_duplicates = doubled;
+        let mut result = PackageCounts::default();
+        let (declared_lives, doubled) = self.declared.declared_lives();
+        result.has_duplicates = doubled;
 
         let begin = changes.len();
         let mut claims = ClaimedReleases::new(self.existing);
         let mut revisions: BTreeMap<&str, i64> = BTreeMap::new();
-        for want in wanted.iter().filter(|want| want.state == LifeState::Listed) {
-            self.match_release(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
+        for want in declared_lives.iter().filter(|want| want.state == LifeState::Listed) {
+            self.match_release(want, &mut claims, &mut revisions, &mut result.changed, changes);
         }
-        for want in wanted.iter().filter(|want| want.state == LifeState::Archived) {
-            self.match_release(want, &mut claims, &mut revisions, &mut outcome.touched, changes);
+        for want in declared_lives.iter().filter(|want| want.state == LifeState::Archived) {
+            self.match_release(want, &mut claims, &mut revisions, &mut result.changed, changes);
         }
-        self.keep_superseded(&wanted, &mut claims, changes);
+        self.keep_superseded(&declared_lives, &mut claims, changes);
         let closed = self.close_rest(&claims, changes);
-        outcome.counts = self.count(&changes[begin..], closed);
-        outcome
+        result.counts = self.count(&changes[begin..], closed);
+        result
     }
 
     /// Finds the known release of a declaration and keeps or opens its life, or introduces a new release.
@@ -70,8 +70,8 @@ impl<'a> PackageComparison<'a> {
     ) {
         let mut best: Option<(usize, (bool, bool, i64))> = None;
         let mut only_touched = false;
-        for (place, release) in self.existing.releases.iter().enumerate() {
-            if claims.claimed[place] || &*release.version != want.version {
+        for (index, release) in self.existing.releases.iter().enumerate() {
+            if claims.claimed[index] || &*release.version != want.version {
                 continue;
             }
             match self.matches(want, release) {
@@ -80,23 +80,23 @@ impl<'a> PackageComparison<'a> {
                 Match::Same => {
                     let lives_so = match want.state {
                         LifeState::Listed => release.listed(want.path).is_some(),
-                        LifeState::Archived => release.archived().is_some(),
+                        LifeState::Archived => release.archived_life().is_some(),
                     };
                     let rank = (lives_so, release.listed("").is_some(), release.revision);
                     if best.is_none_or(|(_, other)| rank > other) {
-                        best = Some((place, rank));
+                        best = Some((index, rank));
                     }
                 }
             }
         }
         match best {
-            Some((place, _)) => {
-                claims.claimed[place] = true;
-                self.open(want, place, claims, changes);
+            Some((index, _)) => {
+                claims.claimed[index] = true;
+                self.open(want, index, claims, changes);
             }
             None if self.is_stale(want) => {
-                let fresh = DeclaredLife { size: None, mtime: None, ..want.clone() };
-                changes.push(self.introduce(&fresh, revisions));
+                let unmatched = DeclaredLife { size: None, mtime: None, ..want.clone() };
+                changes.push(self.introduce(&unmatched, revisions));
             }
             None => {
                 *touched += usize::from(only_touched);
@@ -121,11 +121,11 @@ impl<'a> PackageComparison<'a> {
 
     fn matches(&self, want: &DeclaredLife<'a>, release: &ExistingRelease) -> Match {
         let differ = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a != b);
-        if let (Some(declared), Some(known)) = (want.md5, release.md5) {
-            return if declared == known { Match::Same } else { Match::Other };
+        if let (Some(declared), Some(stored)) = (want.md5, release.md5) {
+            return if declared == stored { Match::Same } else { Match::Other };
         }
         // Equal digests do not decide: that of a release may have been taken from the bundle by name and size.
-        if want.sha256.zip(release.sha256).is_some_and(|(declared, known)| declared != known) {
+        if want.sha256.zip(release.sha256).is_some_and(|(declared, stored)| declared != stored) {
             return Match::Other;
         }
         if differ(want.size, release.size) {
@@ -141,11 +141,11 @@ impl<'a> PackageComparison<'a> {
     fn open(
         &self,
         want: &DeclaredLife<'a>,
-        place: usize,
+        index: usize,
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
-        let release = &self.existing.releases[place];
+        let release = &self.existing.releases[index];
         let open = |variant| Change::Open {
             state: want.state,
             package: self.existing.id,
@@ -154,15 +154,15 @@ impl<'a> PackageComparison<'a> {
             path: want.path.to_owned(),
         };
         let Some(stanza) = want.stanza else {
-            match release.archived() {
-                Some(_) => claims.keep(place, LifeState::Archived, ""),
+            match release.archived_life() {
+                Some(_) => claims.keep(index, LifeState::Archived, ""),
                 None => changes.push(open(release.variant)),
             }
             return;
         };
-        let shown = release.listed(want.path).and_then(|life| life.stanza.as_deref());
-        if shown.is_some_and(|shown| same_record(shown, stanza)) {
-            claims.keep(place, LifeState::Listed, want.path);
+        let record = release.listed(want.path).and_then(|life| life.stanza.as_deref());
+        if record.is_some_and(|record| same_record(record, stanza)) {
+            claims.keep(index, LifeState::Listed, want.path);
             return;
         }
         let variant = release.variant - 1;
@@ -173,8 +173,8 @@ impl<'a> PackageComparison<'a> {
 
     fn introduce(&self, want: &DeclaredLife<'a>, revisions: &mut BTreeMap<&'a str, i64>) -> Change {
         let next = revisions.entry(want.version).or_insert_with(|| {
-            let known = self.existing.releases.iter().filter(|release| &*release.version == want.version);
-            known.map(|release| release.revision + 1).max().unwrap_or(0)
+            let existing = self.existing.releases.iter().filter(|release| &*release.version == want.version);
+            existing.map(|release| release.revision + 1).max().unwrap_or(0)
         });
         let revision = *next;
         *next += 1;
@@ -200,32 +200,35 @@ impl<'a> PackageComparison<'a> {
 
     /// Keeps or archives releases that the mirror no longer declares without having withdrawn them: without
     /// `Meta/archive.rds` a superseded release counts as archived, and also while `Meta/` lags behind the index. Of
-    /// one version only the newest revision is kept: a file in `Archive/` has one name.
+    /// one version only the newest revision remains: a file in `Archive/` has one name.
     fn keep_superseded(
         &self,
-        wanted: &[DeclaredLife<'a>],
+        declared: &[DeclaredLife<'a>],
         claims: &mut ClaimedReleases,
         changes: &mut Vec<Change>,
     ) {
         let listed = self.declared.newest_listed();
-        let mut taken: BTreeSet<&str> =
-            wanted.iter().filter(|want| want.state == LifeState::Archived).map(|want| want.version).collect();
-        let mut places: Vec<usize> =
+        let mut used: BTreeSet<&str> = declared
+            .iter()
+            .filter(|want| want.state == LifeState::Archived)
+            .map(|want| want.version)
+            .collect();
+        let mut indexes: Vec<usize> =
             (0..self.existing.releases.len()).filter(|p| !claims.claimed[*p]).collect();
-        places.sort_by_key(|place| std::cmp::Reverse(self.existing.releases[*place].revision));
-        for place in places {
-            let release = &self.existing.releases[place];
+        indexes.sort_by_key(|index| std::cmp::Reverse(self.existing.releases[*index].revision));
+        for index in indexes {
+            let release = &self.existing.releases[index];
             let replaced = listed.is_none_or(|listed| *listed == *release.version);
             if (self.has_archive && (replaced || !self.declared.has_current(&release.version)))
-                || taken.contains(&*release.version)
+                || used.contains(&*release.version)
             {
                 continue;
             }
-            if release.archived().is_some() {
-                claims.keep(place, LifeState::Archived, "");
-                taken.insert(&release.version);
+            if release.archived_life().is_some() {
+                claims.keep(index, LifeState::Archived, "");
+                used.insert(&release.version);
             } else if !replaced && release.listed("").is_some() {
-                taken.insert(&release.version);
+                used.insert(&release.version);
                 changes.push(Change::Open {
                     state: LifeState::Archived,
                     package: self.existing.id,
@@ -237,12 +240,12 @@ impl<'a> PackageComparison<'a> {
         }
     }
 
-    /// Closes every life that was not kept; returns the number of listed ones.
+    /// Closes every life that does not continue; returns the number of listed ones.
     fn close_rest(&self, claims: &ClaimedReleases, changes: &mut Vec<Change>) -> usize {
         let mut listed = 0;
-        for (place, release) in self.existing.releases.iter().enumerate() {
+        for (index, release) in self.existing.releases.iter().enumerate() {
             for life in &release.lives {
-                if !claims.keeps(place, life) {
+                if !claims.is_continued_by(index, life) {
                     listed += usize::from(life.state == LifeState::Listed);
                     changes.push(Change::Close(release.key(self.existing.id, life)));
                 }
@@ -252,15 +255,15 @@ impl<'a> PackageComparison<'a> {
     }
 
     fn count(&self, changes: &[Change], closed: usize) -> Counts {
-        let opens = |change: &Change, wanted: LifeState| match change {
-            Change::Introduce { state, .. } | Change::Open { state, .. } => *state == wanted,
+        let opens = |change: &Change, expected: LifeState| match change {
+            Change::Introduce { state, .. } | Change::Open { state, .. } => *state == expected,
             Change::Record { .. } | Change::Close(_) => false,
         };
         let opened = changes.iter().any(|change| opens(change, LifeState::Listed));
         let archived = changes.iter().filter(|change| match change {
             Change::Open { state: LifeState::Archived, release, .. } => {
-                let known = self.existing.releases.iter().find(|known| known.id == *release);
-                known.is_some_and(|known| known.listed("").is_some())
+                let existing = self.existing.releases.iter().find(|existing| existing.id == *release);
+                existing.is_some_and(|existing| existing.listed("").is_some())
             }
             Change::Open { .. } | Change::Introduce { .. } | Change::Record { .. } | Change::Close(_) => {
                 false
@@ -287,14 +290,14 @@ impl ClaimedReleases {
         ClaimedReleases { claimed: vec![false; known.releases.len()], open_lives: Vec::new() }
     }
 
-    fn keep(&mut self, place: usize, state: LifeState, path: &str) {
-        self.open_lives.push((place, state, path.to_owned()));
+    fn keep(&mut self, index: usize, state: LifeState, path: &str) {
+        self.open_lives.push((index, state, path.to_owned()));
     }
 
-    fn keeps(&self, place: usize, life: &OpenLife) -> bool {
+    fn is_continued_by(&self, index: usize, life: &OpenLife) -> bool {
         self.open_lives
             .iter()
-            .any(|(p, state, path)| *p == place && *state == life.state && **path == *life.path)
+            .any(|(p, state, path)| *p == index && *state == life.state && **path == *life.path)
     }
 }
 

@@ -30,8 +30,8 @@ pub struct MirrorDeclaration<'a> {
     /// `Meta/archive.rds`, if the mirror has a readable one. `None` means unknown, never that nothing is archived.
     pub archive: Option<Vec<MetaRow<String>>>,
     /// The files, if the mirror is a bundle, which declares the digest of each.
-    pub shown: Option<Arc<MirrorView>>,
-    /// Releases published after this time are held back (`CRAN.DelaySyncDuration`); `None` takes all.
+    pub view: Option<Arc<MirrorView>>,
+    /// Releases published after this time are delayed (`CRAN.DelaySyncDuration`); `None` takes all.
     pub until: Option<Timestamp>,
 }
 
@@ -49,7 +49,7 @@ pub struct Plan {
     /// Warnings for the administrator.
     pub warnings: Vec<String>,
     /// Number of packages that stay unchanged because a new release is too young.
-    pub held_back: usize,
+    pub delayed: usize,
 }
 
 /// The number of packages, or archived files, that a declaration lost.
@@ -62,7 +62,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Returns whether a fifth or more is gone: more likely a half-written mirror than a decision of its maintainers.
+    /// Returns whether a fifth or more is missing: an incomplete mirror is more likely than a decision of its maintainers.
     #[must_use]
     pub fn is_suspicious(self) -> bool {
         self.lost >= FEW && self.lost * 5 >= self.before
@@ -71,9 +71,9 @@ impl Loss {
 
 /// Counts the listed packages that a new index lacks.
 #[must_use]
-pub fn lost_packages(known: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss {
+pub fn lost_packages(existing: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss {
     let now: BTreeSet<&str> = listed.iter().map(|record| record.package).collect();
-    let before = known.packages.iter().filter(|(_, package)| package.is_listed());
+    let before = existing.packages.iter().filter(|(_, package)| package.is_listed());
     let mut loss = Loss { before: 0, lost: 0 };
     for (name, _) in before {
         loss.before += 1;
@@ -84,11 +84,11 @@ pub fn lost_packages(known: &ExistingSource, listed: &[IndexRecord<'_>]) -> Loss
 
 /// Counts the packages with archived releases that a new `Meta/archive.rds` lacks.
 #[must_use]
-pub fn lost_archives(known: &ExistingSource, archive: &[MetaRow<String>]) -> Loss {
+pub fn lost_archives(existing: &ExistingSource, archive: &[MetaRow<String>]) -> Loss {
     let now: BTreeSet<&str> = archive.iter().map(|row| row.package.as_str()).collect();
     let mut loss = Loss { before: 0, lost: 0 };
-    for (name, package) in &known.packages {
-        if package.releases.iter().any(|release| release.archived().is_some()) {
+    for (name, package) in &existing.packages {
+        if package.releases.iter().any(|release| release.archived_life().is_some()) {
             loss.before += 1;
             loss.lost += usize::from(!now.contains(name.as_str()));
         }
@@ -98,31 +98,31 @@ pub fn lost_archives(known: &ExistingSource, archive: &[MetaRow<String>]) -> Los
 
 /// Computes the changes. The result does not depend on the order of records or rows, and is empty once it is applied.
 #[must_use]
-pub fn plan(known: &ExistingSource, declared: &MirrorDeclaration<'_>) -> Plan {
+pub fn plan(existing: &ExistingSource, declared: &MirrorDeclaration<'_>) -> Plan {
     let grouped = DeclarationByPackage::new(declared);
     let names: BTreeSet<&str> =
-        known.packages.keys().map(String::as_str).chain(grouped.names.iter().copied()).collect();
-    let (plan, touched) = compare(known, &grouped, &names, false);
+        existing.packages.keys().map(String::as_str).chain(grouped.names.iter().copied()).collect();
+    let (plan, touched) = compare(existing, &grouped, &names, false);
     if touched <= COPY_THRESHOLD {
         return plan;
     }
-    let (mut calm, _) = compare(known, &grouped, &names, true);
-    calm.warnings.push(format!(
+    let (mut plan_without_times, _) = compare(existing, &grouped, &names, true);
+    plan_without_times.warnings.push(format!(
         "{touched} known versions have another time and the same size on the mirror: it was copied, so the known \
          dates are kept"
     ));
-    calm
+    plan_without_times
 }
 
 fn compare(
-    known: &ExistingSource,
+    existing: &ExistingSource,
     grouped: &DeclarationByPackage<'_>,
     names: &BTreeSet<&str>,
     storm: bool,
 ) -> (Plan, usize) {
     let none = ExistingPackage { id: crate::model::ids::PackageId(0), releases: Vec::new() };
     // A first sync declares hundreds of thousands of releases: a growing vector would hold them twice for a moment.
-    let known_releases: usize = known.packages.values().map(|package| package.releases.len()).sum();
+    let known_releases: usize = existing.packages.values().map(|package| package.releases.len()).sum();
     let changes = Vec::with_capacity(grouped.row_count.saturating_sub(known_releases));
     let mut plan = Plan { changes, ..Plan::default() };
     let (mut touched, mut doubled) = (0, 0);
@@ -132,35 +132,35 @@ fn compare(
             listed: grouped.listed.get(name).map_or(&[], Vec::as_slice),
             archived: grouped.archived.get(name).map_or(&[], Vec::as_slice),
             sizes: &grouped.sizes,
-            shown: grouped.shown,
+            view: grouped.view,
         };
         let work = PackageComparison {
             declared,
-            existing: known.packages.get(*name).unwrap_or(&none),
+            existing: existing.packages.get(*name).unwrap_or(&none),
             has_archive: grouped.has_archive,
             ignores_times: storm,
         };
         let begin = plan.changes.len();
-        let mut outcome = work.compare(&mut plan.changes);
+        let mut result = work.compare(&mut plan.changes);
         // Held packages count too: a copied mirror looks like one with only young releases.
-        touched += outcome.touched;
+        touched += result.changed;
         if plan.changes[begin..].iter().any(|change| grouped.is_too_young(change)) {
-            plan.held_back += 1;
+            plan.delayed += 1;
             plan.changes.truncate(begin);
-            if known.packages.contains_key(*name) {
+            if existing.packages.contains_key(*name) {
                 continue;
             }
             // For a package that is new here, archived releases that are old enough are available meanwhile.
             let is_old = |row: &&MetaRow<String>| grouped.until.is_none_or(|until| row.mtime <= until);
             let old: Vec<&MetaRow<String>> = work.declared.archived.iter().copied().filter(is_old).collect();
             let declared = PackageDeclaration { listed: &[], archived: &old, ..work.declared };
-            outcome = PackageComparison { declared, ..work }.compare(&mut plan.changes);
+            result = PackageComparison { declared, ..work }.compare(&mut plan.changes);
         }
-        plan.counts.added += outcome.counts.added;
-        plan.counts.updated += outcome.counts.updated;
-        plan.counts.archived += outcome.counts.archived;
-        plan.counts.removed += outcome.counts.removed;
-        doubled += usize::from(outcome.has_duplicates);
+        plan.counts.added += result.counts.added;
+        plan.counts.updated += result.counts.updated;
+        plan.counts.archived += result.counts.archived;
+        plan.counts.removed += result.counts.removed;
+        doubled += usize::from(result.has_duplicates);
     }
     let dates = plan.changes.iter().filter_map(|change| match change {
         Change::Introduce { release, .. } => release.published_at,
@@ -194,14 +194,14 @@ struct DeclarationByPackage<'a> {
     listed: HashMap<&'a str, Vec<&'a IndexRecord<'a>>>,
     archived: HashMap<&'a str, Vec<&'a MetaRow<String>>>,
     sizes: CurrentFiles<'a>,
-    shown: Option<&'a MirrorView>,
+    view: Option<&'a MirrorView>,
     has_archive: bool,
     has_current: bool,
     until: Option<Timestamp>,
 }
 
 impl<'a> DeclarationByPackage<'a> {
-    /// Returns whether a change adds a release that is held back. One that the index has and `Meta/current.rds` does
+    /// Returns whether a change adds a release that is delayed. One that the index has and `Meta/current.rds` does
     /// not is newer than that table. Second records have no times, and appear with a release that does.
     fn is_too_young(&self, change: &Change) -> bool {
         let (Some(until), Change::Introduce { release, state, path }) = (self.until, change) else {
@@ -220,7 +220,7 @@ impl<'a> DeclarationByPackage<'a> {
             listed: HashMap::new(),
             archived: HashMap::new(),
             sizes: HashMap::new(),
-            shown: declared.shown.as_deref(),
+            view: declared.view.as_deref(),
             has_archive: declared.archive.is_some(),
             has_current: declared.current.is_some(),
             until: declared.until,

@@ -61,8 +61,8 @@ pub(super) async fn refresh(
     report: &Reporter,
 ) -> Result<String, SyncError> {
     let started_at = (state.clock)();
-    let outcome = tokio::select! {
-        outcome = refresh_rules(state, cause, report, started_at) => outcome?,
+    let result = tokio::select! {
+        result = refresh_rules(state, cause, report, started_at) => result?,
         () = report.wait_halted() => return Err(SyncError::Halted),
     };
     let described = tokio::select! {
@@ -72,17 +72,17 @@ pub(super) async fn refresh(
     let row =
         StoredValidators { etag: None, modified: None, sha256: Sha256([0; 32]), fetched_at: started_at };
     state.db.write(move |c| upstream::put(c, &Task::Requirements.success_key(), &row)).await?;
-    let said = match outcome {
+    let message = match result {
         RulesUpdate::Unchanged(rules) => format!("the {rules} rules of system requirements are up to date"),
         RulesUpdate::Replaced(rules) => format!("{rules} rules of system requirements are in force now"),
     };
     Ok(match described {
-        DescriptionsUpdate::Packages(0) => said,
+        DescriptionsUpdate::Packages(0) => message,
         DescriptionsUpdate::Packages(some) => {
-            format!("{said}; {some} packages of cran were described by its package database")
+            format!("{message}; {some} packages of cran were described by its package database")
         }
         DescriptionsUpdate::NoDatabase { address, packages } => format!(
-            "{said}; there is no package database at {address}: requirements of cran packages are known once \
+            "{message}; there is no package database at {address}: requirements of cran packages are known once \
              their files are fetched ({packages} are not)"
         ),
     })
@@ -97,7 +97,7 @@ async fn refresh_rules(
     report.progress("reading the rules", 0, None);
     let url = state.config.load().requirements.url.clone();
     let address = without_userinfo(&url);
-    let (row, looked) =
+    let (row, checked) =
         state.db.read(|c| Ok((upstream::get(c, RULES)?, upstream::get(c, VALIDATORS_KEY)?))).await?;
     if row.as_ref().map(|row| row.sha256) != loaded_digest(state).await? {
         // Another server that shares the database has stored other rules.
@@ -106,15 +106,17 @@ async fn refresh_rules(
     let have = loaded_digest(state).await?;
     let before = state.rules.get().as_ref().map_or(0, |rules| rules.len());
     let current = row.filter(|row| Some(row.sha256) == have && row.etag.as_ref() == Some(&address));
-    let known = current.as_ref().and(looked).map(|row| Validators { etag: row.etag, modified: row.modified });
-    let known = known.filter(|known| known.etag.is_some() || known.modified.is_some());
-    let (base, validators) = match state.upstream.load_full().rule_base(&url, known).await? {
+    let last_validators =
+        current.as_ref().and(checked).map(|row| Validators { etag: row.etag, modified: row.modified });
+    let last_validators = last_validators
+        .filter(|last_validators| last_validators.etag.is_some() || last_validators.modified.is_some());
+    let (base, validators) = match state.upstream.load_full().rule_base(&url, last_validators).await? {
         RuleBaseCheck::Unchanged => return Ok(RulesUpdate::Unchanged(before)),
         RuleBaseCheck::Read(base, validators) => (*base, validators),
     };
     let document = Bytes::from(base.document());
     let sha256 = digest(&document);
-    let looked = StoredValidators {
+    let checked = StoredValidators {
         etag: validators.etag,
         modified: validators.modified,
         sha256,
@@ -123,7 +125,7 @@ async fn refresh_rules(
     let row =
         StoredValidators { etag: Some(address.clone()), modified: None, sha256, fetched_at: started_at };
     if Some(sha256) == have {
-        store_rows(state, row, looked).await?;
+        store_rows(state, row, checked).await?;
         return Ok(RulesUpdate::Unchanged(before));
     }
     let rules = compile(base).await?;
@@ -133,7 +135,7 @@ async fn refresh_rules(
     }
     // Bytes first, row second.
     state.storage.put(&Key::Rules(sha256), document).await?;
-    store_rows(state, row, looked).await?;
+    store_rows(state, row, checked).await?;
     let count = rules.len();
     state.rules.set(Arc::new(rules));
     Ok(RulesUpdate::Replaced(count))
@@ -149,10 +151,14 @@ fn digest(document: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(document).into())
 }
 
-async fn store_rows(state: &State, row: StoredValidators, looked: StoredValidators) -> Result<(), SyncError> {
+async fn store_rows(
+    state: &State,
+    row: StoredValidators,
+    checked: StoredValidators,
+) -> Result<(), SyncError> {
     let write = state.db.write(move |c| {
         upstream::put(c, RULES, &row)?;
-        upstream::put(c, VALIDATORS_KEY, &looked)
+        upstream::put(c, VALIDATORS_KEY, &checked)
     });
     Ok(write.await?)
 }
@@ -172,7 +178,7 @@ mod tests {
         let rules = Rules::new(RuleBase::from_document(document).expect("a base")).expect("rules");
         let guarded = |before, cause| STORED.check_loss(rules.len(), before, &cause, "https://h/x.tar.gz");
         assert!(guarded(0, SyncTrigger::Schedule).is_ok() && guarded(2, SyncTrigger::Schedule).is_ok());
-        let error = guarded(3, SyncTrigger::Schedule).expect_err("two of three are gone").to_string();
+        let error = guarded(3, SyncTrigger::Schedule).expect_err("two of three are missing").to_string();
         assert!(
             error.contains("https://h/x.tar.gz") && error.contains("rspm sync --type=sysreqs"),
             "{error}"

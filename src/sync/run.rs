@@ -13,26 +13,38 @@ use super::index_files::{
 use super::plan::Plan;
 use super::task::SyncTrigger;
 use super::{SyncError, bundle_digests};
+use crate::config::Config;
 use crate::db::tx::Publish;
 use crate::db::tx::TxKind;
 use crate::db::upstream::StoredValidators;
 use crate::db::{Conn, DbError, tree, upstream};
 use crate::jobs::Reporter;
 use crate::jobs::lease::Lease;
+use crate::model::change::Counts;
 use crate::model::digest::Sha256;
 use crate::model::ids::{SourceId, TreeId, TxId};
 use crate::model::time::Timestamp;
 use crate::publish::transaction::{Rows, Transaction, abandon};
 use crate::state::State;
-use crate::upstream::Mirror;
+use crate::upstream::{Mirror, Upstream};
 
 /// The result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SyncSummary {
-    /// No changes, nothing published; number of packages held back.
-    Nothing(usize),
-    /// One transaction; number of packages held back.
-    Published(TxId, crate::model::change::Counts, usize),
+    /// No changes, nothing published.
+    Unchanged {
+        /// Number of packages with releases younger than the delay.
+        delayed: usize,
+    },
+    /// One transaction.
+    Published {
+        /// Its id.
+        tx: TxId,
+        /// Its changes.
+        counts: Counts,
+        /// Number of packages with releases younger than the delay.
+        delayed: usize,
+    },
 }
 
 /// Stored validators of a list.
@@ -77,12 +89,12 @@ impl PackageList {
             .into_iter()
             .flatten()
             .collect();
-        let seen =
+        let validators =
             |path: &str| read.iter().find(|file| file.path == path).map(|file| file.validators.clone());
-        let mut memory: ValidatorUpdates = FILES.map(|path| (self.url(path), seen(path))).into();
-        memory.push(self.success(started_at));
-        memory.push((self.refused_key(), None));
-        memory
+        let mut updates: ValidatorUpdates = FILES.map(|path| (self.url(path), validators(path))).into();
+        updates.push(self.success(started_at));
+        updates.push((self.refused_key(), None));
+        updates
     }
 
     /// Returns the row that records a successful sync from this mirror.
@@ -126,8 +138,11 @@ impl PlannedStep {
     }
 }
 
+/// What a running sync needs. A reload takes effect with the next sync.
 pub(super) struct SyncContext<'a> {
     pub(super) state: &'a Arc<State>,
+    pub(super) config: &'a Config,
+    pub(super) upstream: &'a Upstream,
     pub(super) trigger: &'a SyncTrigger,
     pub(super) report: &'a Reporter,
     pub(super) lease: &'a Lease,
@@ -141,17 +156,17 @@ impl SyncContext<'_> {
         list.mirror.check().await?;
         let files = match self.revalidate(list, started_at).await? {
             ListCheck::Absent => return Err(no_index(&list.mirror)),
-            ListCheck::Unchanged(memory) => {
-                self.store_validators(memory).await?;
-                return Ok(SyncSummary::Nothing(0));
+            ListCheck::Unchanged(updates) => {
+                self.store_validators(updates).await?;
+                return Ok(SyncSummary::Unchanged { delayed: 0 });
             }
             ListCheck::Changed(files) => *files,
         };
         let planned = self.plan(list, files, started_at).await?;
-        let held = planned.plan.held_back;
+        let delayed = planned.plan.delayed;
         if planned.plan.changes.is_empty() {
             self.store_validators(planned.validators).await?;
-            return Ok(SyncSummary::Nothing(held));
+            return Ok(SyncSummary::Unchanged { delayed });
         }
         let mut work = self.transaction(list.source, started_at);
         if let Err(error) = work.write(list.tree, planned.plan).await {
@@ -159,7 +174,7 @@ impl SyncContext<'_> {
             return Err(error);
         }
         let (tx, counts) = work.publish(planned.validators, (state.clock)()).await?;
-        Ok(SyncSummary::Published(tx, counts, held))
+        Ok(SyncSummary::Published { tx, counts, delayed })
     }
 
     /// Returns an empty transaction.
@@ -180,22 +195,22 @@ impl SyncContext<'_> {
         list: &PackageList,
         started_at: Timestamp,
     ) -> Result<ListCheck, SyncError> {
-        let remembered = self.list_validators(list).await?;
+        let stored = self.list_validators(list).await?;
         let reader = Reader {
             mirror: &list.mirror,
-            known: remembered.files,
+            stored: stored.files,
             clock: &self.state.clock,
             report: self.report,
         };
-        let look = tokio::select! {
-            look = reader.revalidate() => look?,
+        let revalidation = tokio::select! {
+            revalidation = reader.revalidate() => revalidation?,
             () = self.report.wait_halted() => return Err(SyncError::Halted),
         };
-        Ok(match look {
+        Ok(match revalidation {
             Revalidation::Absent => ListCheck::Absent,
-            Revalidation::Unchanged(moved) => {
-                let moved = moved.into_iter().map(|(path, seen)| (list.url(path), Some(seen)));
-                ListCheck::Unchanged(moved.chain([list.success(started_at)]).collect())
+            Revalidation::Unchanged(validators) => {
+                let updates = validators.into_iter().map(|(path, new)| (list.url(path), Some(new)));
+                ListCheck::Unchanged(updates.chain([list.success(started_at)]).collect())
             }
             Revalidation::Changed(files) => ListCheck::Changed(files),
         })
@@ -209,9 +224,9 @@ impl SyncContext<'_> {
         started_at: Timestamp,
     ) -> Result<PlannedStep, SyncError> {
         let state = self.state;
-        let shown = list.mirror.view().await?;
-        if let Some(shown) = &shown {
-            bundle_digests::set_in_releases(&state.db, self.lease, list.source, shown).await?;
+        let view = list.mirror.view().await?;
+        if let Some(view) = &view {
+            bundle_digests::set_in_releases(&state.db, self.lease, list.source, view).await?;
         }
         let of = self.tree(list).await?;
         self.report.progress("comparing with the database", 0, None);
@@ -219,32 +234,33 @@ impl SyncContext<'_> {
         let (files, among) = match list.coverage {
             Coverage::Whole => (files, None),
             Coverage::Part => {
-                let named = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
-                let (among, files) = named.map_err(|_| SyncError::Stopping)?;
+                let result = tokio::task::spawn_blocking(move || (versions(&files), files)).await;
+                let (among, files) = result.map_err(|_| SyncError::Stopping)?;
                 (files, among.map_err(|reason| list.refuse(&reason))?)
             }
         };
-        let known = state.db.read(move |c| ExistingSource::load(c, source, &of, among.as_deref())).await?;
+        let existing = state.db.read(move |c| ExistingSource::load(c, source, &of, among.as_deref())).await?;
         let refused = self.list_validators(list).await?.refused;
         let digest = digest(&files);
         let confirmed = matches!(self.trigger, SyncTrigger::Administrator(_)) && refused == Some(digest);
-        let trust = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
-        let mut memory = list.validator_updates(&files, started_at);
+        let policy = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let mut updates = list.validator_updates(&files, started_at);
         let delay = i64::try_from(list.delay.as_micros()).unwrap_or(i64::MAX);
         let accept = Acceptance {
-            trust,
+            trust: policy,
             until: (delay > 0).then(|| Timestamp(started_at.0.saturating_sub(delay))),
             coverage: list.coverage,
             command: list.command.clone(),
         };
         // Takes seconds of CPU: not on an async thread.
-        let files_shown = shown.clone();
+        let view_of_files = view.clone();
         let planned =
-            tokio::task::spawn_blocking(move || parse_and_plan(&known, files, files_shown, &accept)).await;
+            tokio::task::spawn_blocking(move || parse_and_plan(&existing, files, view_of_files, &accept))
+                .await;
         let plan = match planned.map_err(|_| SyncError::Stopping)? {
             Ok(mut plan) => {
-                if let Some(shown) = &shown {
-                    bundle_digests::set_in_plan(&mut plan, shown);
+                if let Some(view) = &view {
+                    bundle_digests::set_in_plan(&mut plan, view);
                 }
                 plan
             }
@@ -259,15 +275,15 @@ impl SyncContext<'_> {
         for warning in &plan.warnings {
             tracing::warn!(target: "sync", source = list.name, "{warning}");
         }
-        if plan.held_back > 0 {
-            tracing::info!(target: "sync", source = list.name, packages = plan.held_back, "new releases are held back by CRAN.DelaySyncDuration");
+        if plan.delayed > 0 {
+            tracing::info!(target: "sync", source = list.name, packages = plan.delayed, "new releases are delayed by CRAN.DelaySyncDuration");
             // They become old enough without a change of the mirror, so the next sync must read all files.
-            memory
+            updates
                 .iter_mut()
                 .filter(|(url, _)| FILES.iter().any(|path| *url == list.url(path)))
                 .for_each(|row| row.1 = None);
         }
-        Ok(PlannedStep { plan, validators: memory, is_new })
+        Ok(PlannedStep { plan, validators: updates, is_new })
     }
 
     /// Returns the tree of a list without pending rows: syncs of a source exclude each other, so pending rows belong
@@ -275,7 +291,7 @@ impl SyncContext<'_> {
     async fn tree(&self, list: &PackageList) -> Result<tree::Tree, SyncError> {
         let (db, id) = (&self.state.db, list.tree);
         let read = move |c: &mut dyn Conn| {
-            let missing = DbError::Shape { column: 0, found: "no row", wanted: "a tree" };
+            let missing = DbError::Shape { column: 0, found: "no row", expected: "a tree" };
             tree::get(c, id)?.ok_or(missing)
         };
         let found = db.read(read).await?;
@@ -296,8 +312,8 @@ impl SyncContext<'_> {
             // Validators of another mirror do not apply: after a change of `CRAN.URL` all files are read again.
             if last.and_then(|row| row.etag).as_ref() == Some(&address) {
                 for (path, url) in &urls {
-                    if let Some(seen) = upstream::get(c, url)? {
-                        files.insert(*path, seen);
+                    if let Some(stored) = upstream::get(c, url)? {
+                        files.insert(*path, stored);
                     }
                 }
             }
@@ -307,7 +323,7 @@ impl SyncContext<'_> {
     }
 
     /// Writes validators.
-    pub(super) async fn store_validators(&self, memory: ValidatorUpdates) -> Result<(), SyncError> {
-        Ok(self.lease.write(&self.state.db, move |c| apply::store_validators(c, &memory)).await?)
+    pub(super) async fn store_validators(&self, updates: ValidatorUpdates) -> Result<(), SyncError> {
+        Ok(self.lease.write(&self.state.db, move |c| apply::store_validators(c, &updates)).await?)
     }
 }

@@ -92,7 +92,7 @@ impl Task {
     }
 }
 
-/// Serialises the writers of one source.
+/// Serializes the writers of one source.
 pub(super) type SourceLock = tokio::sync::Mutex<()>;
 
 /// The shared state of a task.

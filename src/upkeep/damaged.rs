@@ -1,4 +1,4 @@
-//! Reports the damaged objects that were set aside and are still missing.
+//! Finds the damaged objects that were moved to the damaged area and have not been stored again.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,15 @@ use crate::storage::Area;
 const MAX_DAMAGED: usize = 10_000;
 
 /// Records the damaged objects that a row refers to and that were not stored again.
-pub(super) async fn review(state: &State) -> Result<(), RepoError> {
+pub(super) async fn record_missing(state: &State) -> Result<(), RepoError> {
     let storage = &state.storage;
     let scan = storage.begin_scan();
     let mut missing = BTreeSet::new();
     for class in SWEPT_CLASSES {
         for object in storage.list_in(Area::Damaged, class, None, MAX_DAMAGED).await? {
             let key = object.key;
-            let named = state.db.read(move |c| is_referenced(c, &key)).await?;
-            if named && storage.size(&key).await?.is_none() {
+            let referenced = state.db.read(move |c| is_referenced(c, &key)).await?;
+            if referenced && storage.size(&key).await?.is_none() {
                 missing.insert(key);
             }
         }

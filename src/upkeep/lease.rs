@@ -1,10 +1,10 @@
-//! Leases of the upkeep: one server of a database does each work at a time.
+//! Leases of the upkeep: one server of a database does each task at a time.
 
 use crate::jobs::lease::{ClaimError, Lease};
 use crate::serve::RepoError;
 use crate::state::State;
 
-/// Claims a lease for work that one server of a database does at a time. `what` completes the error text "another
+/// Claims a lease for a task that one server of a database does at a time. `what` completes the error text "another
 /// server that uses this database …".
 ///
 /// # Errors

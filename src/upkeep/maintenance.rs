@@ -1,5 +1,5 @@
 //! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
-//! day, renders its indexes in advance, cleans up, and verifies the digests of stored packages.
+//! day, renders its indexes in advance, sweeps storage, and verifies the digests of stored packages.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::serve::document::DocumentRequest;
 use crate::serve::r::document::RDocument;
 use crate::serve::{self, RepoError};
 
-/// The delay after midnight UTC, in microseconds, in which transactions begun before midnight complete.
+/// The delay after midnight UTC, in microseconds, in which transactions that began before midnight complete.
 const AFTER_MIDNIGHT: i64 = 5 * SECOND;
 /// The longest sleep, so that changes of the clock are noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
@@ -24,22 +24,22 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Runs until the task is dropped. Errors are logged and the work is retried the next night.
 pub async fn run(upkeep: &Upkeep) {
-    clean_up(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
-    let (mut done, mut compared) = ((upkeep.state.clock)().day(), Instant::now());
+    sweep_storage(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
+    let (mut last_day, mut compared_at) = ((upkeep.state.clock)().day(), Instant::now());
     loop {
         let now = (upkeep.state.clock)();
-        let due = Timestamp(done.end().0 + AFTER_MIDNIGHT);
+        let due = Timestamp(last_day.end().0 + AFTER_MIDNIGHT);
         if now < due {
             let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
             tokio::time::sleep(Duration::from_micros(micros).min(MAX_SLEEP)).await;
-            let due = compared.elapsed() + MAX_SLEEP / 2 > COMPARE_INTERVAL;
-            if due || !upkeep.state.storage.condition().warnings().is_empty() {
+            let is_due = compared_at.elapsed() + MAX_SLEEP / 2 > COMPARE_INTERVAL;
+            if is_due || !upkeep.state.storage.condition().warnings().is_empty() {
                 ownership::claim(upkeep).await;
-                compared = Instant::now();
+                compared_at = Instant::now();
             }
             continue;
         }
-        done = now.day();
+        last_day = now.day();
         run_night(upkeep).await;
     }
 }
@@ -67,19 +67,19 @@ pub async fn run_night(upkeep: &Upkeep) {
             }
         }
     }
-    clean_up(upkeep, &SweepOptions::default()).await;
+    sweep_storage(upkeep, &SweepOptions::default()).await;
     match scrub::scrub(upkeep, ScrubLimits::default()).await {
         Ok(_) => {}
-        Err(RepoError::Conflict(why)) => tracing::info!("skipped the scrub of stored packages: {why}"),
+        Err(RepoError::Conflict(reason)) => tracing::info!("skipped the scrub of stored packages: {reason}"),
         Err(error) => tracing::warn!(%error, "could not scrub stored packages"),
     }
 }
 
-async fn clean_up(upkeep: &Upkeep, asked: &SweepOptions) {
-    match sweep::sweep(upkeep, asked).await {
+async fn sweep_storage(upkeep: &Upkeep, options: &SweepOptions) {
+    match sweep::sweep(upkeep, options).await {
         Ok(_) => {}
-        Err(RepoError::Conflict(why)) => tracing::info!("skipped the clean-up of storage: {why}"),
-        Err(error) => tracing::warn!(%error, "could not clean up storage"),
+        Err(RepoError::Conflict(reason)) => tracing::info!("skipped the sweep of storage: {reason}"),
+        Err(error) => tracing::warn!(%error, "could not sweep storage"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Upkeep: the clean-up of storage, its trash, the scrub, the ownership of storage classes, nightly maintenance, and the
+//! Upkeep: the sweep of storage, its trash, the scrub, the ownership of storage classes, nightly maintenance, and the
 //! repair of the clock.
 
 pub mod clock;

@@ -1,7 +1,7 @@
 //! Determines the owner of each storage class, by comparing its marker with the database.
 //!
 //! The identity distinguishes databases, the generation distinguishes copies of one database: it is renewed at each
-//! start and before each clean-up, in the database first and in the marker second. A marker with a generation that the
+//! start and before each sweep, in the database first and in the marker second. A marker with a generation that the
 //! database does not know was written by a copy of it, or by itself before it was restored from a backup.
 
 use futures_util::future::join_all;
@@ -36,7 +36,7 @@ pub enum MarkerComparison {
     /// It is marked as used by two databases of one identity.
     Contested,
     /// This database did not write it.
-    Unrecognised(MarkerContent),
+    Unrecognized(MarkerContent),
     /// It names no database.
     Unreadable,
 }
@@ -57,14 +57,14 @@ pub fn compare(marker: Marker, identity: Identity, row: Option<&StorageClassRow>
     } else if wrote {
         MarkerComparison::Own { newest: row.is_none_or(|row| row.newest() == mark.generation) }
     } else {
-        MarkerComparison::Unrecognised(mark)
+        MarkerComparison::Unrecognized(mark)
     }
 }
 
 /// Compares every class with the database and records the result. A new class is marked for this database, and so
 /// is one without a marker, from before markers existed, if rows refer to at least half of its objects.
 pub async fn claim(upkeep: &Upkeep) {
-    let _one = upkeep.marker_lock.lock().await;
+    let _marker_guard = upkeep.marker_lock.lock().await;
     let identity = upkeep.state.db.read(db::identity::get).await.map_err(RepoError::from);
     join_all(StorageClass::ALL.map(|class| {
         let identity = identity.as_ref().map_err(ToString::to_string).copied();
@@ -82,8 +82,8 @@ pub async fn claim(upkeep: &Upkeep) {
     if let Ok(identity) = identity {
         claim_metrics(&upkeep.state, identity).await;
     }
-    if let Err(error) = damaged::review(&upkeep.state).await {
-        tracing::warn!(%error, "could not list the damaged objects that were set aside");
+    if let Err(error) = damaged::record_missing(&upkeep.state).await {
+        tracing::warn!(%error, "could not list the damaged objects");
     }
 }
 
@@ -103,20 +103,20 @@ pub async fn run_comparisons(upkeep: &Upkeep) {
 /// # Errors
 /// The stores.
 pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<StorageClass>, RepoError> {
-    let _still = upkeep.trash_lock.lock().await;
-    let _one = upkeep.marker_lock.lock().await;
+    let _trash_guard = upkeep.trash_lock.lock().await;
+    let _marker_guard = upkeep.marker_lock.lock().await;
     let identity = upkeep.state.db.read(db::identity::get).await?;
     let mut adopted = Vec::new();
     for class in classes.iter().copied() {
         if !matches!(compare_marker(&upkeep.state, class, identity).await?, (MarkerComparison::Own { .. }, _))
         {
             let (adoption, generation) = (Identity(rand::random()), Identity(rand::random()));
-            let place = upkeep.state.storage.place_name(class);
-            let begun = upkeep
+            let location = upkeep.state.storage.location_name(class);
+            let adopt = upkeep
                 .state
                 .db
-                .write(move |c| db::storage_class::adopt(c, class.as_str(), &place, adoption, generation));
-            begun.await?;
+                .write(move |c| db::storage_class::adopt(c, class.as_str(), &location, adoption, generation));
+            adopt.await?;
             let adoption = Some(adoption);
             let mark = MarkerContent { identity, adoption, generation: Some(generation), contested: false };
             write_marker(&upkeep.state, class, &mark, true).await?;
@@ -132,7 +132,7 @@ pub async fn adopt(upkeep: &Upkeep, classes: &[StorageClass]) -> Result<Vec<Stor
 /// database notice it.
 pub(super) async fn renew_markers(upkeep: &Upkeep) {
     claim(upkeep).await;
-    let _one = upkeep.marker_lock.lock().await;
+    let _marker_guard = upkeep.marker_lock.lock().await;
     for class in StorageClass::ALL.into_iter().filter(|class| upkeep.state.storage.is_own(*class)) {
         if let Err(error) = renew(&upkeep.state, class).await {
             record(&upkeep.state, class, Ownership::Unknown(error.to_string()));
@@ -169,7 +169,7 @@ async fn compare_marker(
         let compared = compare(marker, identity, row.as_ref());
         readings += 1;
         match compared {
-            MarkerComparison::Unrecognised(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
+            MarkerComparison::Unrecognized(_) | MarkerComparison::Foreign(_) if readings < MAX_READS => {
                 tokio::time::sleep(PAUSE).await;
             }
             compared => return Ok((compared, row)),
@@ -187,7 +187,7 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
         MarkerComparison::Foreign(owner) => Ok(Ownership::Foreign(owner)),
         MarkerComparison::Unreadable => Ok(Ownership::Unreadable),
         MarkerComparison::Contested => Ok(Ownership::Contested),
-        MarkerComparison::Unrecognised(mark) => {
+        MarkerComparison::Unrecognized(mark) => {
             // So that the other database, which knows its own generation, stops too.
             let contested = MarkerContent { contested: true, ..mark };
             if let Err(error) = state.storage.write_marker(class, &contested, true).await {
@@ -196,9 +196,9 @@ async fn determine(state: &State, class: StorageClass, identity: Identity) -> Re
             Ok(Ownership::Contested)
         }
         MarkerComparison::Own { newest } => {
-            let here = state.storage.place_name(class);
+            let location = state.storage.location_name(class);
             match row {
-                Some(row) if newest && row.marked && row.place == here => Ok(Ownership::Own),
+                Some(row) if newest && row.marked && row.place == location => Ok(Ownership::Own),
                 _ => mark(state, class, identity, true).await,
             }
         }
@@ -212,9 +212,9 @@ pub(super) async fn mark(
     identity: Identity,
     replaces: bool,
 ) -> Result<Ownership, RepoError> {
-    let (place, fresh) = (state.storage.place_name(class), Identity(rand::random()));
-    let begun = state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &place, fresh));
-    let row = begun.await?;
+    let (location, fresh) = (state.storage.location_name(class), Identity(rand::random()));
+    let begin = state.db.write(move |c| db::storage_class::begin(c, class.as_str(), &location, fresh));
+    let row = begin.await?;
     let (adoption, generation) = (row.adoption, row.newest());
     let mark = MarkerContent { identity, adoption, generation, contested: false };
     if write_marker(state, class, &mark, replaces).await? == Marker::Of(mark) {
@@ -225,7 +225,7 @@ pub(super) async fn mark(
         MarkerComparison::Own { .. } => Ownership::Own,
         MarkerComparison::Foreign(owner) => Ownership::Foreign(owner),
         MarkerComparison::Unreadable => Ownership::Unreadable,
-        MarkerComparison::Contested | MarkerComparison::Unrecognised(_) => Ownership::Contested,
+        MarkerComparison::Contested | MarkerComparison::Unrecognized(_) => Ownership::Contested,
         MarkerComparison::Unmarked => {
             Ownership::Unknown("the marker is missing after it was written".to_owned())
         }
@@ -240,9 +240,10 @@ async fn write_marker(
     replaces: bool,
 ) -> Result<Marker, RepoError> {
     let storage = &state.storage;
-    let (written, place) = (storage.write_marker(class, mark, replaces).await?, storage.place_name(class));
+    let (written, location) =
+        (storage.write_marker(class, mark, replaces).await?, storage.location_name(class));
     if written == Marker::Of(*mark) {
-        state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &place)).await?;
+        state.db.write(move |c| db::storage_class::set_marked(c, class.as_str(), &location)).await?;
     }
     Ok(written)
 }
@@ -292,7 +293,7 @@ fn log_ownership(class: StorageClass, ownership: &Ownership) {
             "the storage class has neither its marker nor the objects that this database names; it may not be mounted; \
              nothing is stored in it; mount it, or start with an empty class: rspm storage adopt --class={class}"
         ),
-        Ownership::Unclaimed { objects, named } => tracing::warn!(
+        Ownership::Unclaimed { objects, files: named } => tracing::warn!(
             class,
             objects,
             named,

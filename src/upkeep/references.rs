@@ -6,7 +6,7 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::Key;
 
-/// All swept classes. The usage room sweeps its own data.
+/// All swept classes. `usage` sweeps its own data.
 pub(super) const SWEPT_CLASSES: [StorageClass; 6] = [
     StorageClass::Packages,
     StorageClass::Binaries,
@@ -24,12 +24,12 @@ pub(super) fn is_referenced(c: &mut dyn db::Conn, key: &Key) -> Result<bool, db:
         }
         Key::Index(sha256) => db::rendered::is_referenced(c, *sha256),
         Key::Rules(sha256) => {
-            Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|kept| kept.sha256 == *sha256))
+            Ok(db::upstream::get(c, db::upstream::RULES)?.is_some_and(|row| row.sha256 == *sha256))
         }
         Key::Advisories(sha256) => {
-            Ok(db::upstream::advisories(c)?.iter().any(|(_, kept)| kept.sha256 == *sha256))
+            Ok(db::upstream::advisories(c)?.iter().any(|(_, row)| row.sha256 == *sha256))
         }
-        // Its rows are in another database; the usage room sweeps its own objects.
+        // Its rows are in another database; `usage` sweeps its own objects.
         Key::Usage(_) => Ok(true),
     }
 }

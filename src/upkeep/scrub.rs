@@ -33,7 +33,7 @@ impl Default for ScrubLimits {
 pub struct ScrubResult {
     /// Packages with the right digest.
     pub sound: u64,
-    /// Damaged packages, which were set aside.
+    /// Damaged packages, which were moved to the damaged area.
     pub damaged: u64,
     /// Packages that a row refers to and that are not in storage.
     pub missing: u64,
@@ -46,9 +46,9 @@ pub struct ScrubResult {
 pub async fn scrub(upkeep: &Upkeep, pace: ScrubLimits) -> Result<ScrubResult, RepoError> {
     let lease = lease::claim(&upkeep.state, "scrub", "is verifying stored packages").await?;
     let mut compared = ScrubResult::default();
-    let outcome = scrub_under_lease(upkeep, pace, &lease, &mut compared).await;
+    let result = scrub_under_lease(upkeep, pace, &lease, &mut compared).await;
     lease.release(&upkeep.state.db).await;
-    outcome?;
+    result?;
     let ScrubResult { sound, damaged, missing } = compared;
     if damaged + missing > 0 {
         tracing::error!(sound, damaged, missing, "verified the digests of stored packages");
@@ -64,7 +64,7 @@ async fn scrub_under_lease(
     lease: &Lease,
     compared: &mut ScrubResult,
 ) -> Result<(), RepoError> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let first = *upkeep.scrub_position.lock();
     let (mut after, mut around) = (first, first.is_none());
     loop {
@@ -93,7 +93,7 @@ async fn scrub_under_lease(
                 tokio::time::sleep(due.saturating_sub(one.elapsed())).await;
             }
             *upkeep.scrub_position.lock() = after;
-            if begun.elapsed() > pace.longest {
+            if start.elapsed() > pace.longest {
                 return Ok(());
             }
         }

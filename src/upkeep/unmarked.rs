@@ -26,21 +26,21 @@ pub(super) async fn determine(
     let sample: Vec<Key> =
         storage.list(class, None, OBJECTS).await?.iter().map(|object| object.key).collect();
     let objects = sample.len();
-    let named = match class {
+    let referenced = match class {
         StorageClass::Metrics => 0,
         _ => {
-            let known = state.db.read(move |c| {
-                let known = |key: &Key| is_referenced(c, key).map(usize::from);
-                sample.iter().map(known).sum::<Result<usize, _>>()
+            let references = state.db.read(move |c| {
+                let references = |key: &Key| is_referenced(c, key).map(usize::from);
+                sample.iter().map(references).sum::<Result<usize, _>>()
             });
-            known.await?
+            references.await?
         }
     };
-    if named * 2 < objects {
-        return Ok(Some(Ownership::Unclaimed { objects, named }));
+    if referenced * 2 < objects {
+        return Ok(Some(Ownership::Unclaimed { objects, files: referenced }));
     }
-    let here = storage.place_name(class);
-    let was_here = row.is_some_and(|row| row.marked && row.place == here);
+    let location = storage.location_name(class);
+    let was_here = row.is_some_and(|row| row.marked && row.place == location);
     if (was_here && objects == 0) || has_lost_most(state, class).await? {
         return Ok(Some(Ownership::Missing));
     }
@@ -48,7 +48,7 @@ pub(super) async fn determine(
         tracing::info!(
             class = class.as_str(),
             objects,
-            named,
+            referenced,
             "this database becomes the owner of the storage class: its rows refer to the objects there"
         );
     }

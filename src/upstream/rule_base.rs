@@ -87,7 +87,7 @@ impl Upstream {
             };
         };
         let transport = self.transport(folder)?;
-        match transport.fetch(FileRequest { path: file, known, limit: FETCHED }).await? {
+        match transport.fetch(FileRequest { path: file, validators: known, limit: FETCHED }).await? {
             FileResponse::Unchanged => Ok(RuleBaseCheck::Unchanged),
             FileResponse::Body { bytes, validators } => {
                 let base = decompress::run_blocking(move || unpack(form, &bytes)).await;
@@ -130,8 +130,8 @@ fn unpack(form: Form, bytes: &[u8]) -> Result<RuleBase, String> {
 async fn of_bundle(bundle: &Bundle, known: Option<Validators>) -> Result<RuleBaseCheck, UpstreamError> {
     let refused = |reason: String| refused(bundle.files(), reason);
     let shared = SharedFolder::Requirements;
-    let look = bundle.check_shared(shared, ["rules"], known.as_ref()).await;
-    let (packed, validators) = match look.map_err(|error| refused(error.to_string()))? {
+    let check = bundle.check_shared(shared, ["rules"], known.as_ref()).await;
+    let (packed, validators) = match check.map_err(|error| refused(error.to_string()))? {
         SharedCheck::Unchanged => return Ok(RuleBaseCheck::Unchanged),
         SharedCheck::Changed(mut files, validators) => (files.pop(), validators),
         SharedCheck::Absent => (None, Validators::default()),
@@ -164,7 +164,7 @@ async fn folder_of(transport: &Transport, root: &Path) -> Result<RuleBaseCheck, 
 async fn read_all(transport: &Transport, paths: Vec<String>) -> Result<RuleBaseCheck, UpstreamError> {
     let (mut files, mut size) = (Vec::with_capacity(paths.len()), 0);
     for path in paths {
-        match transport.fetch(FileRequest { path: &path, known: None, limit: FILE }).await? {
+        match transport.fetch(FileRequest { path: &path, validators: None, limit: FILE }).await? {
             FileResponse::Unchanged => {}
             FileResponse::Body { bytes, .. } => {
                 size += bytes.len() as u64;

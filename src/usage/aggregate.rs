@@ -36,7 +36,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Vec<PackageCount>> {
 mod tests {
     use super::*;
 
-    fn counted(package: &str, count: i64) -> PackageCount {
+    fn package_count(package: &str, count: i64) -> PackageCount {
         PackageCount {
             language: "r".to_owned(),
             source: "cran".to_owned(),
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_day_is_read_back_in_any_order() {
-        let day = [counted("a", 3), counted("b", 1)];
+        let day = [package_count("a", 3), package_count("b", 1)];
         let bytes = render(&day);
         assert_eq!(parse(&bytes).expect("undamaged"), day);
         assert_eq!(render(&[day[1].clone(), day[0].clone()]), bytes);
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn damage_is_seen() {
-        let bytes = render(&[counted("a", 3)]);
+        let bytes = render(&[package_count("a", 3)]);
         assert_eq!(parse(&bytes[..bytes.len() - 1]), None);
         assert_eq!(parse(b"r\tcran\ta\t3\n"), None);
         let other = zstd::bulk::compress(b"r\tcran\ta\n", 3).expect("compressed");

@@ -31,7 +31,7 @@ impl UsageDb {
 
     /// Returns the database, opening it first if necessary, without a timeout.
     pub(super) async fn open(&self) -> Result<Db, DbError> {
-        let _alone = self.open_lock.lock().await;
+        let _guard = self.open_lock.lock().await;
         {
             let state = self.state.lock();
             if let Some(db) = &state.db {

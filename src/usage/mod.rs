@@ -96,13 +96,13 @@ impl Usage {
         let Some(inner) = &self.0 else { return none };
         let Some(db) = inner.database.available() else { return none };
         let catalog = inner.state.catalog.get();
-        let named = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
+        let source_and_name = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
             Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),
             None => ("", String::new(), String::new()),
         };
-        let wanted: Vec<_> = packages.iter().map(named).collect();
-        let asked = db.read(move |c| crate::db::download::totals(c, &wanted));
-        tokio::time::timeout(QUERY_TIMEOUT, asked).await.ok().and_then(Result::ok).unwrap_or(none)
+        let keys: Vec<_> = packages.iter().map(source_and_name).collect();
+        let totals = db.read(move |c| crate::db::download::totals(c, &keys));
+        tokio::time::timeout(QUERY_TIMEOUT, totals).await.ok().and_then(Result::ok).unwrap_or(none)
     }
 
     /// Writes the remaining counts, within two seconds, and closes the database.

@@ -97,19 +97,19 @@ impl Inner {
 
     async fn roll_up(&self) -> Result<(), UsageError> {
         let db = self.database.open().await?;
-        let began = (self.state.clock)();
+        let start = (self.state.clock)();
         // Days beyond the retention are removed permanently, so the clock must be trusted.
-        self.state.db.read(move |c| clock::check(c, began)).await?;
-        let today = day_number(began);
+        self.state.db.read(move |c| clock::check(c, start)).await?;
+        let today = day_number(start);
         let mut added_up = 0;
         for day in db.read(move |c| download::not_aggregated(c, today)).await? {
-            added_up += usize::from(self.aggregate_day(&db, day, began).await?);
+            added_up += usize::from(self.aggregate_day(&db, day, start).await?);
         }
         let removed = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
         db.bulk(move |c| {
-            download::forget_writers(c, Timestamp(began.0 - WRITER_EXPIRY))?;
-            download::record_done(c, TASK, began)
+            download::forget_writers(c, Timestamp(start.0 - WRITER_EXPIRY))?;
+            download::record_done(c, TASK, start)
         })
         .await?;
         if added_up + removed > 0 {
@@ -124,17 +124,17 @@ impl Inner {
         let bytes = Bytes::from(aggregate::render(&counts));
         let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
         self.state.storage.put(&Key::Usage(sha256), bytes).await?;
-        let made = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
-        Ok(db.bulk(move |c| download::put_aggregate(c, &made, now)).await?)
+        let aggregate = Aggregate { day, sha256, total: counts.iter().map(|n| n.count).sum() };
+        Ok(db.bulk(move |c| download::put_aggregate(c, &aggregate, now)).await?)
     }
 
     /// Removes the days beyond the retention, one transaction per day: rows first, objects second.
     async fn remove_old(&self, db: &Db, today: i64) -> Result<usize, UsageError> {
-        let kept = self.state.config.load().server.usage_data_retention;
-        if kept.is_zero() {
+        let retention = self.state.config.load().server.usage_data_retention;
+        if retention.is_zero() {
             return Ok(0);
         }
-        let days = i64::try_from(kept.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
+        let days = i64::try_from(retention.as_secs().div_ceil(86_400)).unwrap_or(i64::MAX);
         let first = today.saturating_sub(days);
         let mut removed = 0;
         while let Some(day) = db.read(move |c| download::oldest(c, first)).await? {
@@ -163,14 +163,14 @@ impl Inner {
         }
         let (of, unwanted) = self.unreferenced(db).await?;
         let (objects, now) = (unwanted.len() as u64, (self.state.clock)());
-        let gone = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
-        if objects > PendingSweep::daily_limit(of).saturating_sub(gone) && !confirmed {
+        let removed = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
+        if objects > PendingSweep::daily_limit(of).saturating_sub(removed) && !confirmed {
             if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total: of })) {
                 tracing::warn!(
                     target: "usage",
                     objects,
                     of,
-                    "the clean-up of usage data waits; check that the database is the right one, then: rspm storage \
+                    "old usage data is not deleted without a confirmation; check that the database is the right one, then run: rspm storage \
                      sweep --confirm={}",
                     CLASS.as_str()
                 );

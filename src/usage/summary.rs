@@ -42,18 +42,18 @@ impl Usage {
     pub async fn packages(&self, days: i64) -> Result<Arc<[PackageCount]>, UsageError> {
         let inner = self.0.as_ref().ok_or(UsageError::Off)?;
         let db = inner.database.open_within(QUERY_TIMEOUT).await.ok_or(UsageError::Unavailable)?;
-        let mut made = inner.summaries.lock().await;
-        if let Some((at, known)) = made.get(&days)
+        let mut summaries = inner.summaries.lock().await;
+        if let Some((at, summary)) = summaries.get(&days)
             && at.elapsed() < CACHE_LIFETIME
         {
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(summary));
         }
-        let fresh = inner.summary(&db, days).await?;
-        if made.len() >= MAX_CACHED {
-            made.clear();
+        let new_summary = inner.summary(&db, days).await?;
+        if summaries.len() >= MAX_CACHED {
+            summaries.clear();
         }
-        made.insert(days, (Instant::now(), Arc::clone(&fresh)));
-        Ok(fresh)
+        summaries.insert(days, (Instant::now(), Arc::clone(&new_summary)));
+        Ok(new_summary)
     }
 }
 

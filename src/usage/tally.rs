@@ -53,7 +53,7 @@ thread_local! {
 }
 
 impl Tally {
-    /// Counts a download; false if there is no room.
+    /// Counts a download; false if the maximum number of entries is reached.
     pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
         KEY.with_borrow_mut(|key| {
             if encode_key(key, language, source, download).is_none() {
@@ -77,9 +77,9 @@ impl Tally {
     pub(super) fn take(&self) -> Vec<Count> {
         let mut all: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
         for shard in &self.shards {
-            let taken = std::mem::take(&mut *shard.lock());
-            self.waiting.fetch_sub(taken.len(), Ordering::Relaxed);
-            for (key, count) in taken {
+            let counts = std::mem::take(&mut *shard.lock());
+            self.waiting.fetch_sub(counts.len(), Ordering::Relaxed);
+            for (key, count) in counts {
                 *all.entry(key).or_default() += count;
             }
         }
@@ -162,13 +162,13 @@ mod tests {
         for (package, version) in [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")] {
             assert!(count(&tally, &download(package, version)));
         }
-        let build = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
+        let binary = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
         let later = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
-        assert!(count(&tally, &build) && count(&tally, &later));
+        assert!(count(&tally, &binary) && count(&tally, &later));
         assert_eq!(tally.waiting(), 5);
-        let mut taken = tally.take();
-        taken.sort();
-        let short: Vec<_> = taken
+        let mut rows = tally.take();
+        rows.sort();
+        let short: Vec<_> = rows
             .iter()
             .map(|n| (n.day, n.package.as_str(), n.version.as_str(), n.platform.as_str(), n.count))
             .collect();
@@ -193,8 +193,8 @@ mod tests {
                 scope.spawn(|| (0..1000).for_each(|_| assert!(count(&tally, &download("a", "1")))));
             }
         });
-        let taken = tally.take();
-        assert_eq!((taken.len(), taken[0].count), (1, 16_000));
+        let rows = tally.take();
+        assert_eq!((rows.len(), rows[0].count), (1, 16_000));
     }
 
     #[test]

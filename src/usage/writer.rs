@@ -32,7 +32,7 @@ impl UsageWriter {
         UsageWriter { inner, writer, last_batch: 0, batches: VecDeque::new(), failing: false }
     }
 
-    /// Writes periodically until it is notified to stop, then once more.
+    /// Writes periodically until it is notified to stop, then a last time.
     pub(super) async fn run(mut self) {
         let mut pause = FIRST_DELAY;
         loop {
@@ -77,8 +77,8 @@ impl UsageWriter {
                 }
             }
         }
-        let held: usize = self.batches.iter().map(|(_, rows)| rows.len()).sum();
-        metrics::usage_waiting(held + self.inner.tally.waiting());
+        let count: usize = self.batches.iter().map(|(_, rows)| rows.len()).sum();
+        metrics::usage_waiting(count + self.inner.tally.waiting());
     }
 
     async fn write(&mut self) -> Result<(), DbError> {

@@ -270,7 +270,7 @@ fn an_unreadable_file_is_reported_with_a_remedy() {
     assert!(output.code == Some(1) && output.err.contains(&expected), "{output:?}");
     assert!(output.err.contains("run as that user, as root, or as a member of its group"), "{output:?}");
     let owner = "it belongs to user root with mode 0640: ";
-    assert!(output.err.contains(owner) && output.err.contains("mend it with: chown nobody '"), "{output:?}");
+    assert!(output.err.contains(owner) && output.err.contains("fix it with: chown nobody '"), "{output:?}");
     let output = run_to_end(check.arg("--check-config"));
     assert!(output.code == Some(1) && output.out.contains(&expected), "{output:?}");
 }
@@ -287,7 +287,7 @@ fn the_check_has_six_results_and_creates_nothing() {
         "[PASS] File paths and storage",
         "[PASS] Listeners and start settings",
         "[PASS] Database",
-        "[INFO] Licence: none needed",
+        "[INFO] License: none needed",
     ];
     assert_eq!((code, &lines[..6]), (0, &expected[..]), "{text}");
     assert_eq!(lines[6..], [format!("{}: no check failed", server.config_file().display())]);

@@ -18,7 +18,7 @@ pub(super) fn bioconductor(root: &Path) {
 fn syncs(server: &Server) {
     let output = server.sync_of("Bioconductor").expect("a good mirror");
     assert!(
-        output.contains("Bioconductor 3.20 was synced") && output.contains("1 packages added"),
+        output.contains("Bioconductor 3.20 was synced") && output.contains("1 package added"),
         "{output}"
     );
     server.call("POST", "/repos", &serde_json::json!({ "name": "b", "type": "bioconductor" }));

@@ -15,7 +15,7 @@ use crate::support::tls::Pair;
 
 /// Syncs, and fetches the one package of the mirror.
 fn syncs(server: &Server) {
-    assert_eq!(server.sync().map(|result| result.contains("1 packages added")), Ok(true));
+    assert_eq!(server.sync().map(|result| result.contains("1 package added")), Ok(true));
     server.repository("r", "cran");
     let package = server.get("/r/latest/src/contrib/alpha_1.0.tar.gz");
     assert_eq!((package.status, package.header("x-package-type")), (200, Some("source")));
@@ -166,7 +166,7 @@ pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     dated(&server.dir().join("no-mirror"));
     let output = server.sync().expect("a good mirror");
     assert!(
-        output.contains("1 packages added") && output.contains("1 packages have releases younger"),
+        output.contains("1 package added") && output.contains("1 package has releases younger"),
         "{output}"
     );
     server.repository("r", "cran");
@@ -182,7 +182,7 @@ pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     std::fs::write(server.config_file(), gcfg.replace("72h", "30m")).expect("written");
     server.launch();
     let output = server.sync().expect("a good mirror");
-    assert!(output.contains("1 packages added") && !output.contains("younger"), "{output}");
+    assert!(output.contains("1 package added") && !output.contains("younger"), "{output}");
     assert_eq!(status(&server, "young"), 200);
     assert!(server.sync().expect("a good mirror").ends_with("nothing changed"));
 }

@@ -169,7 +169,7 @@ fn every_property_without_effect_says_so_at_start_and_in_the_check() {
         for property in section.properties {
             let words = match property.effect {
                 Effect::Since(_) | Effect::Refused => continue,
-                Effect::NotYet => "has no effect yet",
+                Effect::NotYet => "is not supported in this version",
                 Effect::Obsolete => "no longer has an effect; remove it",
             };
             gcfg.push_str(&format!("{} = {}\n", property.name, good(property.kind)));

@@ -14,7 +14,7 @@ pub(super) fn url_is_the_mirror_of_the_next_sync() {
         "[Bioconductor]\nURL = file://{dir}/other",
         &["Bioconductor.URL is 'file://{dir}/other' now, was 'file://{dir}/none'"],
     );
-    assert!(server.sync_of("bioconductor").expect("the new mirror").contains("1 packages added"));
+    assert!(server.sync_of("bioconductor").expect("the new mirror").contains("1 package added"));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_running_sync_continues_with_its_mirror() {
             &["CRAN.URL is 'file:///nowhere' now", "Proxy.URL is '127.0.0.1:9' now"],
         );
         let output = sync.join().expect("no panic").expect("the sync continues");
-        assert!(output.contains("1 packages added"), "{output}");
+        assert!(output.contains("1 package added"), "{output}");
     });
     assert!(server.sync().is_err(), "the next sync uses the new mirror");
 }

@@ -52,7 +52,7 @@ fn check_listed_versions(batch: &Batch, index: &Index) -> usize {
 async fn the_advisories_of_the_r_consortium() {
     let batch = database("advisories/cran").await;
     let texts = data::advisories();
-    assert_eq!((batch.len(), batch.skipped().0), (texts.len(), 0), "{:?}", batch.skipped());
+    assert_eq!((batch.len(), batch.skipped_files().0), (texts.len(), 0), "{:?}", batch.skipped_files());
     let index = index(&batch);
     let name = |text: &String| text.lines().find_map(|l| l.strip_prefix("    name: ")).map(str::to_owned);
     assert_eq!(index.packages(Ecosystem::Cran), texts.iter().map(name).collect::<BTreeSet<_>>().len());
@@ -88,7 +88,7 @@ async fn the_advisories_of_the_python_packaging_authority() {
             scores += lines("  score: ");
         }
     }
-    assert_eq!((batch.len(), batch.skipped().0), (expected, 0), "{:?}", batch.skipped());
+    assert_eq!((batch.len(), batch.skipped_files().0), (expected, 0), "{:?}", batch.skipped_files());
     assert!(expected > 2_600, "{expected}");
     let index = index(&batch);
     assert!(index.packages(Ecosystem::Pypi) > 600, "{}", index.packages(Ecosystem::Pypi));

@@ -36,7 +36,7 @@ async fn files_of_every_form_are_read_once_and_then_revalidated() {
         mirror.put(file, bytes);
         let url = format!("{}/{file}", mirror.url());
         let (batch, validators) = fetch(&url).await.unwrap_or_else(|e| panic!("{file}: {e}"));
-        assert_eq!((ids(&batch).as_str(), batch.skipped().0), ("RSEC-1 RSEC-2", 0), "{file}");
+        assert_eq!((ids(&batch).as_str(), batch.skipped_files().0), ("RSEC-1 RSEC-2", 0), "{file}");
         let check = refresh(&feed(&url), validators, None).await;
         assert!(matches!(check, Ok(FeedCheck::Unchanged)), "{file}: {check:?}");
     }
@@ -92,7 +92,10 @@ async fn only_changed_records_of_public_data_are_fetched() {
         panic!("no change")
     };
     assert_eq!((batch.len(), requests("osv/CRAN/all.zip"), requests("osv/CRAN/RSEC-2.json")), (300, 2, 1));
-    assert_eq!(batch.modified("RSEC-2").map(|at| at.to_string()).as_deref(), Some("2025-02-02T00:00:00Z"));
+    assert_eq!(
+        batch.modification_time("RSEC-2").map(|at| at.to_string()).as_deref(),
+        Some("2025-02-02T00:00:00Z")
+    );
 }
 
 #[tokio::test]

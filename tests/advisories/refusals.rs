@@ -112,6 +112,6 @@ async fn an_invalid_list_is_refused_and_an_invalid_advisory_is_skipped() {
     else {
         panic!("not read");
     };
-    assert_eq!((batch.len(), batch.skipped().0), (19, 1), "the advisory of all.zip remains");
+    assert_eq!((batch.len(), batch.skipped_files().0), (19, 1), "the advisory of all.zip remains");
     assert_eq!(Format::from_path("RSEC-1.json"), Some(Format::Json));
 }

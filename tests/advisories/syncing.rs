@@ -1,4 +1,4 @@
-//! Refreshes of advisories: the state after a failure, a restart and a clean-up, and the number of log lines.
+//! Refreshes of advisories: the state after a failure, a restart and a sweep, and the number of log lines.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ fn a_feed_that_fails_does_not_affect_the_others() {
 }
 
 #[test]
-fn advisories_survive_a_restart_and_a_clean_up() {
+fn advisories_survive_a_restart_and_a_sweep() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("advisories");
     folder(&path, &[alpha("RSEC-0")]);

@@ -18,12 +18,12 @@ fn explain(server: &Server, line: &str) -> Value {
     server.json(&format!("explain {line}"))
 }
 
-/// The steps about one subject: its name, the finding, whether it wins.
-fn steps(explanation: &Value, about: &str) -> Vec<(String, String, bool)> {
+/// The decisions of one topic: subject, state, whether it is selected.
+fn decisions(explanation: &Value, topic: &str) -> Vec<(String, String, bool)> {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let all = explanation["steps"].as_array().expect("steps").iter();
-    all.filter(|step| step["about"] == about)
-        .map(|step| (text(&step["subject"]), text(&step["found"]), step["wins"] == true))
+    let all = explanation["decisions"].as_array().expect("decisions").iter();
+    all.filter(|decision| decision["topic"] == topic)
+        .map(|decision| (text(&decision["subject"]), text(&decision["state"]), decision["selected"] == true))
         .collect()
 }
 
@@ -74,11 +74,14 @@ fn every_client_receives_the_explained_file() {
     ] {
         let explanation = assert_served(&server, &format!("prod {package} --distribution=noble"), header);
         assert_eq!(explanation["file"]["type"], kind, "{explanation}");
-        assert_eq!(explanation["failed"].as_str(), failed, "{explanation}");
+        assert_eq!(explanation["no_binary_reason"].as_str(), failed, "{explanation}");
     }
     let explanation = assert_served(&server, "prod tally", Some(&x86));
-    assert_eq!((&explanation["file"]["type"], &explanation["failed"]), (&"source".into(), &Value::Null));
-    assert_eq!(steps(&explanation, "distribution")[0].0, "none");
+    assert_eq!(
+        (&explanation["file"]["type"], &explanation["no_binary_reason"]),
+        (&"source".into(), &Value::Null)
+    );
+    assert_eq!(decisions(&explanation, "distribution")[0].0, "none");
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn the_text_lists_the_steps_with_their_rules() {
         "      the version that the index lists\n",
         "Distribution\n* noble: Ubuntu 24.04",
         &format!("Client\n* R ({r}.9 x86_64-pc-linux-gnu x86_64 linux-gnu): R {r}.9 on Linux, x86_64\n"),
-        &format!("What fits\n* {r}-noble: best\n"),
+        &format!("Platform\n* {r}-noble: best\n"),
         &format!("Binaries\n* {r}-noble/x86_64: of 20"),
         "      the newest from before the snapshot's end\n",
         "File\n* /prod/__linux__/noble/latest/src/contrib/tally_0.2.1.tar.gz: stored, ",
@@ -126,11 +129,11 @@ fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
         server.rspm_stdout(&format!("subscribe --repo=prod --source={source}"));
     }
     let found = |explanation: &Value| -> Vec<String> {
-        let short = |(subject, found, wins): (String, String, bool)| {
+        let short = |(subject, found, selected): (String, String, bool)| {
             let found = found.split(" (state").next().expect("a text").to_owned();
-            format!("{}{subject}: {found}", if wins { "*" } else { "" })
+            format!("{}{subject}: {found}", if selected { "*" } else { "" })
         };
-        steps(explanation, "source").into_iter().map(short).collect()
+        decisions(explanation, "source").into_iter().map(short).collect()
     };
     let explanation = assert_served(&server, "prod alpha", None);
     assert_eq!(
@@ -141,7 +144,7 @@ fn sources_are_listed_in_order_with_the_owner_of_the_name_and_the_reason() {
         (&explanation["file"]["source"], &explanation["file"]["version"]),
         (&"first".into(), &"2.0".into())
     );
-    assert_eq!(explanation["steps"][2]["rule"], "an earlier source owns the name: this one is not asked");
+    assert_eq!(explanation["decisions"][2]["rule"], "an earlier source owns the name");
     let explanation = assert_served(&server, "prod beta", None);
     assert_eq!(
         found(&explanation)[..2],
@@ -183,7 +186,7 @@ fn a_date_and_a_transaction_select_other_snapshots() {
         (&"0.9.0".into(), &"source".into())
     );
     assert_eq!(
-        steps(&explanation, "build"),
+        decisions(&explanation, "build"),
         [("none".to_owned(), "no binary of this version was added".to_owned(), false)]
     );
     let explanation =
@@ -203,9 +206,10 @@ fn the_other_binaries_are_listed_with_the_reason() {
     let rules = |header: &str| -> Vec<String> {
         let header = header.replace(' ', "~");
         let explanation = explain(&server, &format!("prod tally --distribution=noble --user-agent={header}"));
-        let all =
-            explanation["steps"].as_array().expect("steps").iter().filter(|step| step["about"] == "build");
-        all.map(|step| format!("{} {}", step["subject"].as_str().unwrap(), step["rule"].as_str().unwrap()))
+        let all = explanation["decisions"].as_array().expect("decisions").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        all.filter(|decision| decision["topic"] == "binary")
+            .map(|decision| format!("{} {}", text(&decision["subject"]), text(&decision["rule"])))
             .collect()
     };
     let jammy = format!("{r}-jammy/x86_64 for another version of R, or another system");
@@ -216,9 +220,9 @@ fn the_other_binaries_are_listed_with_the_reason() {
     );
     assert_eq!(
         rules(&agent(&format!("{r}.0"), "aarch64")),
-        [format!("{noble} for another processor"), jammy]
+        [format!("{noble} for another architecture"), jammy]
     );
-    assert_eq!(rules("curl/8")[0], format!("{noble} no binary was looked for"));
+    assert_eq!(rules("curl/8")[0], format!("{noble} no binary fits the client"));
 }
 
 #[test]
@@ -229,10 +233,10 @@ fn a_lost_binary_is_detected_before_it_is_requested() {
     let header = agent(&format!("{r}.0"), "x86_64");
     let explanation = assert_served(&server, "prod tally --distribution=noble", Some(&header));
     assert_eq!(
-        (&explanation["file"]["type"], &explanation["failed"]),
+        (&explanation["file"]["type"], &explanation["no_binary_reason"]),
         (&"source".into(), &"service_error_fetch".into())
     );
-    let files = steps(&explanation, "file");
+    let files = decisions(&explanation, "file");
     assert_eq!((files.len(), files[0].2, files[1].2), (2, false, true), "{files:?}");
     assert!(explanation["answer"].as_str().expect("text").contains("is not in storage"), "{explanation}");
 }
@@ -248,7 +252,10 @@ fn windows_and_macos_are_explained_by_the_files_of_their_trees() {
     assert_eq!(explanation["file"]["platform"], format!("{r}-macos-arm64"));
     let win = format!("R ({r}.1 x86_64-w64-mingw32 x86_64 mingw32)").replace(' ', "~");
     let explanation = explain(&server, &format!("prod greeting --distribution=windows --user-agent={win}"));
-    assert_eq!((&explanation["file"], &explanation["failed"]), (&Value::Null, &"service_error_fetch".into()));
+    assert_eq!(
+        (&explanation["file"], &explanation["no_binary_reason"]),
+        (&Value::Null, &"service_error_fetch".into())
+    );
     assert!(
         explanation["answer"].as_str().expect("text").starts_with(
             "404 at the address of the binary, because there is no binary of greeting 1.0.0 for"
@@ -256,7 +263,7 @@ fn windows_and_macos_are_explained_by_the_files_of_their_trees() {
         "{explanation}"
     );
     let explanation = explain(&server, "prod greeting --distribution=windows --user-agent=curl");
-    assert_eq!(steps(&explanation, "match")[0].0, "no binary fits");
+    assert_eq!(decisions(&explanation, "match")[0].0, "no binary fits");
 }
 
 #[test]
@@ -268,7 +275,7 @@ fn a_file_of_a_mirror_is_explained_without_fetching_it() {
     server.repository("prod", "cran");
     let explanation = explain(&server, "prod far");
     assert_eq!(explanation["file"]["stored"], false);
-    assert_eq!(steps(&explanation, "file")[0].1, "not fetched yet");
+    assert_eq!(decisions(&explanation, "file")[0].1, "not fetched yet");
     assert!(mirror.requests(&entry.listed()).is_empty(), "the file was not requested");
     server.get("/prod/latest/src/contrib/far_1.0.tar.gz");
     until("the row has it", || explain(&server, "prod far")["file"]["stored"] == true);

@@ -100,7 +100,7 @@ fn a_replaced_binary_is_removed_together_with_its_replacement() {
     assert_eq!(server.json(&line)["packages"][0]["outcome"], "replaced");
     let removed = server
         .json(&format!("remove binary --source=team --name=tally --version=0.2.1 --platform={r}-noble"));
-    assert_eq!(removed["builds"].as_array().map(Vec::len), Some(2), "{removed}");
+    assert_eq!(removed["binaries"].as_array().map(Vec::len), Some(2), "{removed}");
     assert_eq!(kind(&server, "latest", "tally_0.2.1"), "source");
 }
 

@@ -617,7 +617,7 @@ fn a_missing_or_failed_answer_of_a_negotiating_server_is_logged_and_explained() 
         let line = format!("explain r {name} --distribution=noble --user-agent={header}");
         let explanation = logged.server.json(&line);
         assert_eq!(
-            (&explanation["failed"], &explanation["file"]["type"]),
+            (&explanation["no_binary_reason"], &explanation["file"]["type"]),
             (&"service_error_fetch".into(), &"source".into())
         );
         assert!(explanation["answer"].as_str().expect("text").contains(expected), "{explanation}");

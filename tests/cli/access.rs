@@ -53,7 +53,7 @@ fn another_user_gets_the_group_to_join() {
         .expect("the user database")
         .map_or("65534".to_owned(), |u| u.name);
     let expected = format!(
-        "Error: user {name} may not talk to the server: {} belongs to group daemon\n\
+        "Error: user {name} may not connect to the server: {} belongs to group daemon\n\
          Use sudo, or join the group and log in again: sudo usermod -aG daemon {name}\n",
         server.admin_socket().display()
     );

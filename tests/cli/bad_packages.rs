@@ -180,7 +180,7 @@ fn a_binary_package() {
 #[test]
 fn a_zip() {
     assert_eq!(
-        refusal("alpha_1.0.tar.gz", b"PK\x03\x04rest of a zip file that is long enough to look at"),
+        refusal("alpha_1.0.tar.gz", b"PK\x03\x04rest of a zip file that is long enough to be recognized"),
         "this is a zip file (a Windows binary or a wheel), not a source package; build one with R CMD build"
     );
 }

@@ -66,7 +66,7 @@ fn the_server_of_another_machine_is_refused_by_flag_and_by_environment() {
         command.env("PACKAGEMANAGER_ADDRESS", "https://packages.example.org").output().expect("rspm runs");
     for output in [flag, variable.into()] {
         assert_eq!((output.code, output.out.as_str()), (2, ""), "{}", output.err);
-        assert!(output.err.contains("talks to the server of its own machine alone"), "{}", output.err);
+        assert!(output.err.contains("connects only to the local server"), "{}", output.err);
     }
     let check = server.rspm_command("completion bash").env("PACKAGEMANAGER_ADDRESS", "x").output();
     assert!(check.expect("rspm runs").status.success(), "a command that needs no server ignores it");

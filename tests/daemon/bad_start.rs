@@ -171,7 +171,7 @@ fn a_data_dir_of_another_user_is_reported_with_the_command() {
         .expect("root can change the owner");
     let ended = run_to_end(&mut start);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains("as user nobody: ") && ended.err.contains("mend it with: "), "{ended:?}");
+    assert!(ended.err.contains("as user nobody: ") && ended.err.contains("fix it with: "), "{ended:?}");
     let ended = run_to_end(start.arg("--check-config"));
     let line = format!("Server.DataDir '{}' cannot be written by user nobody: ", data.display());
     assert!(ended.code == Some(1) && ended.out.contains(&line), "{ended:?}");

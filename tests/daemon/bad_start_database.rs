@@ -53,8 +53,10 @@ fn a_database_of_a_newer_version_is_refused_and_not_changed() {
     database.execute(newer, []).expect("written");
     drop(database);
     let before = std::fs::read(&file).expect("readable");
-    let text =
-        format!("the database {} was made by version 9.9.9 (schema 900; this version knows", file.display());
+    let text = format!(
+        "the database {} was made by version 9.9.9 (schema 900; this version supports",
+        file.display()
+    );
     let dir = server.dir().join("db").display().to_string();
     assert_refused(&server, &dir, &text);
     assert_eq!(std::fs::read(&file).expect("readable"), before);

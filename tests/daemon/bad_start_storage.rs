@@ -121,7 +121,7 @@ fn a_location_of_another_user_is_reported_with_the_command() {
 
 #[test]
 fn a_location_on_a_file_system_of_the_kernel_is_refused() {
-    let reason = "it is on a file system of the kernel (proc), which stores no files; set another";
+    let reason = "it is on a virtual file system (proc), which stores no files; set another";
     for location in ["/proc/rstudio-pm", "/proc"] {
         let server =
             Builder::default().gcfg(&format!("[FileStorage \"cran\"]\nLocation = {location}")).prepare();

@@ -25,7 +25,7 @@ fn a_good_configuration_passes_and_nothing_is_created() {
     assert_eq!(code, Some(0), "{text}");
     let passed = text.lines().filter(|line| line.starts_with("[PASS]")).count();
     assert_eq!(passed, 5, "{text}");
-    assert!(text.contains("[INFO] Licence: none needed"), "{text}");
+    assert!(text.contains("[INFO] License: none needed"), "{text}");
     for name in ["data", "run", "access.log"] {
         assert!(!server.dir().join(name).exists(), "{name} was created");
     }

@@ -1,4 +1,4 @@
-//! The clock of a server that was off for weeks is accepted if NTP synchronises it; otherwise by one command.
+//! The clock of a server that was off for weeks is accepted if NTP synchronizes it; otherwise by one command.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// A search path with a `timedatectl` that reports this state of the clock.
-fn path_with_timedatectl(folder: &Path, synchronised: &str) -> String {
+fn path_with_timedatectl(folder: &Path, synchronized: &str) -> String {
     let program = folder.join("timedatectl");
     let script =
-        format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {synchronised}\n");
+        format!("#!/bin/sh\n[ \"$*\" = 'show --property=NTPSynchronized --value' ] && echo {synchronized}\n");
     std::fs::write(&program, script).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
     format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"))
@@ -50,20 +50,20 @@ fn check(server: &Server, path: &str) -> RspmOutput {
 }
 
 #[test]
-fn after_five_weeks_a_synchronised_clock_is_accepted() {
+fn after_five_weeks_a_synchronized_clock_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(35, &path);
     let checked = check(&server, &path);
     assert!(checked.out.contains("[PASS] Database") && !checked.out.contains("clock"), "{checked:?}");
     server.launch();
-    server.wait_for_log("accepted, because the clock is synchronised by NTP");
+    server.wait_for_log("accepted, because the clock is synchronized by NTP");
     let added = add(&server);
     assert_eq!(added.code, 0, "{added:?}");
 }
 
 #[test]
-fn after_five_weeks_an_unsynchronised_clock_needs_the_command_that_the_error_names() {
+fn after_five_weeks_an_unsynchronized_clock_needs_the_command_that_the_error_names() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_timedatectl(folder.path(), "no");
     let mut server = after_an_outage(35, &path);
@@ -81,7 +81,7 @@ fn after_five_weeks_an_unsynchronised_clock_needs_the_command_that_the_error_nam
 }
 
 #[test]
-fn after_years_even_a_synchronised_clock_needs_the_command() {
+fn after_years_even_a_synchronized_clock_needs_the_command() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_with_timedatectl(folder.path(), "yes");
     let mut server = after_an_outage(3 * 366, &path);

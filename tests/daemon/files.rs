@@ -146,7 +146,7 @@ fn every_path_that_all_users_can_write() {
     every_path("mode", "had mode 0777; changed to 0", spoil, |row| {
         (row.fixed_by == FixedBy::Daemon).then_some(Reaction::Fixed)
     });
-    every_path("mode", "is writable by everybody (mode 0777); fix it with: chmod ", spoil, |row| {
+    every_path("mode", "is writable by all users (mode 0777); fix it with: chmod ", spoil, |row| {
         (row.fixed_by == FixedBy::Administrator).then_some(on_violation(row))
     });
 }

@@ -189,7 +189,7 @@ fn a_running_download_is_finished_or_reported_and_never_cut() {
     }
     let deadline = Instant::now() + Duration::from_secs(20);
     // The requests just refused may still be counted.
-    while !server.rspm_stdout("status").starts_with("Going offline, waiting for 1 request\n") {
+    while !server.rspm_stdout("status").starts_with("Draining, waiting for 1 request\n") {
         assert!(Instant::now() < deadline, "{}", server.rspm_stdout("status"));
     }
     let mut answer = Vec::new();
@@ -303,7 +303,7 @@ fn progress_is_shown_on_a_terminal() {
     let ended = script.args(["--quiet", "--return", "/dev/null", "--command"]).arg(line).env("TERM", "xterm");
     let ended = ended.stdin(std::process::Stdio::null()).output().expect("script of util-linux is installed");
     let output = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(output.contains("Going offline, waiting for 1 request"), "{output}");
+    assert!(output.contains("Draining, waiting for 1 request"), "{output}");
     assert!(!ended.status.success() && output.contains("It stays online"), "{output}");
 }
 

@@ -33,9 +33,9 @@ pub(crate) fn start_with_packages(manager: &mut Manager) -> [ExpectedFile; 3] {
 }
 
 /// One client per protocol.
-pub(crate) fn one_per_protocol(wanted: &ExpectedFile, keep_alive: bool, pause: Duration) -> Vec<Client> {
+pub(crate) fn one_per_protocol(file: &ExpectedFile, keep_alive: bool, pause: Duration) -> Vec<Client> {
     [Protocol::Plain, Protocol::Tls, Protocol::Http2]
-        .map(|speech| Client { protocol: speech, keep_alive, file: wanted.clone(), pause })
+        .map(|protocol| Client { protocol, keep_alive, file: file.clone(), pause })
         .to_vec()
 }
 

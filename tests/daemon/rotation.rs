@@ -74,7 +74,7 @@ impl ManagedServer {
         managed
     }
 
-    /// The program under test: an optimised one if the environment names its folder.
+    /// The program under test: an optimized one if the environment names its folder.
     fn program() -> PathBuf {
         let built = Path::new(env!("CARGO_BIN_EXE_rstudio-pm"));
         std::env::var_os("RSPM_TEST_PROGRAMS")

@@ -78,7 +78,7 @@ fn client(address: &str, load: &Load) -> Vec<u64> {
 fn end(bytes: &[u8]) -> Option<usize> {
     const END: &[u8] = b"\r\n\r\n{}";
     let mut from = 0;
-    // From one brace to the next: a search for the whole text is slow in an unoptimised test.
+    // From one brace to the next: a search for the whole text is slow in an unoptimized test.
     loop {
         from += bytes[from..].iter().position(|&byte| byte == b'}')? + 1;
         if bytes[..from].ends_with(END) {

@@ -47,7 +47,7 @@ fn every_folder_of_the_corpus_has_a_fuzz_target_and_all_are_small() {
     assert_eq!(found, names.iter().copied().collect());
     let inputs = folders.iter().flat_map(|folder| entries(folder));
     let total: u64 = inputs.map(|input| fs::metadata(input).unwrap().len()).sum();
-    assert!(total < 1 << 20, "the corpus has {total} bytes: minimise it");
+    assert!(total < 1 << 20, "the corpus has {total} bytes: minimize it");
 }
 
 /// The packages of a `Cargo.lock`: name, version and the names of the dependencies.

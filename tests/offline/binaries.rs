@@ -25,8 +25,8 @@ async fn binaries_for_windows_are_a_separate_product() {
     let product = Product::Binaries("4.5-win".to_owned());
     let (_, records, state) = read(&to, &product).await;
     let binaries = data::cran().binaries;
-    assert_eq!(state.listed(), binaries.len());
-    let glue = state.package("", "glue").and_then(|package| package.listed()).expect("glue");
+    assert_eq!(state.listed_count(), binaries.len());
+    let glue = state.package("", "glue").and_then(|package| package.listed_release()).expect("glue");
     let path = to.join(product.object_path(glue.object.sha256, "zip"));
     let original = data::path("cran-mirror/bin/windows/contrib/4.5").join(data::cran().binary("glue"));
     assert_eq!(fs::read(path).unwrap(), fs::read(original).unwrap());

@@ -33,7 +33,7 @@ async fn each_version_of_a_mirror_is_a_separate_product() {
         let line = format!("Performing full download of schema version v4, Bioconductor {version}");
         assert!(result.err.contains(&line), "{}", result.err);
         let (verified, _, state) = read(dir.path(), &product(version)).await;
-        assert!(state.listed() > 2 && verified.head.packages == state.listed());
+        assert!(state.listed_count() > 2 && verified.head.packages == state.listed_count());
         assert!(state.package("bioc", "Biobase").is_some(), "{version}: {:?}", state.listing());
     }
     assert!(!dir.path().join("bioc/v4/3.21").exists(), "the version is not on the mirror");
@@ -90,7 +90,7 @@ async fn a_version_that_fails_does_not_affect_the_others() {
     let result = get(&upstream.url(), dir.path(), &[]);
     assert_eq!(result.code, Some(1));
     assert!(result.err.contains("Bioconductor 3.16") && result.err.contains("HTML page"), "{}", result.err);
-    assert!(read(dir.path(), &product("3.20")).await.2.listed() > 2);
+    assert!(read(dir.path(), &product("3.20")).await.2.listed_count() > 2);
     assert!(!dir.path().join("bioc/v4/3.16/head.json").exists());
     // A mirror without config.yaml is refused.
     upstream.remove("config.yaml");

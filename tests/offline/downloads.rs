@@ -25,12 +25,12 @@ async fn a_bundle_of_a_real_mirror_has_all_its_packages() {
     let cran = data::cran();
     let (listed, archived) = cran.counts();
     assert_eq!(
-        (verified.head.packages, state.listed(), state.releases().count()),
+        (verified.head.packages, state.listed_count(), state.releases().count()),
         (listed, listed, listed + archived)
     );
     assert_eq!(std::fs::read(dir.path().join("v3/version.txt")).unwrap(), b"3\n");
     let vers: Vec<_> =
-        records.iter().filter_map(|r| if let Record::Ver(ver) = r { Some(ver) } else { None }).collect();
+        records.iter().filter_map(|r| if let Record::Release(ver) = r { Some(ver) } else { None }).collect();
     let r6 = vers.iter().find(|ver| ver.name == "R6" && ver.version == cran.version("R6")).expect("R6");
     assert_eq!(r6.day.to_string(), "2025-02-15");
     let desc = r6.desc.as_ref().expect("a DESCRIPTION");
@@ -110,7 +110,7 @@ async fn days_of_events_are_those_of_file_times_and_packages_in() {
     let events: Vec<String> = records
         .iter()
         .map(|record| match record {
-            Record::Ver(ver) => format!("{} {} {}", ver.day, ver.name, ver.version),
+            Record::Release(ver) => format!("{} {} {}", ver.day, ver.name, ver.version),
             Record::Archive(event) => format!("{} -{}", event.day, event.name),
             Record::Snapshot(_) => "end".to_owned(),
             other => format!("{other:?}"),
@@ -136,7 +136,7 @@ async fn a_version_published_twice_is_stored_twice() {
         (state.listing(), state.releases().count(), objects(&to).len()),
         (vec!["alpha 1.0".to_owned()], 2, 2)
     );
-    let listed = state.package("", "alpha").and_then(|package| package.listed()).expect("listed");
+    let listed = state.package("", "alpha").and_then(|package| package.listed_release()).expect("listed");
     assert_eq!(listed.published.map(|at| at.day().to_string()), Some("2020-05-01".to_owned()));
 }
 
@@ -178,11 +178,11 @@ async fn rules_and_distributions_are_in_the_bundle() {
     must_get_cran(&mirror.url(), &to, &["--requirements-url", &rules_url]);
     assert_complete(&to);
     let bundle = open_bundle(&to);
-    let head = bundle.shared(SharedFolder::Requirements).await.unwrap().expect("rules");
+    let head = bundle.shared_head(SharedFolder::Requirements).await.unwrap().expect("rules");
     let text = bundle.shared_file(SharedFolder::Requirements, &head.files["rules"]).await.unwrap();
     let base = rstudio_pm::r::sysreqs::RuleBase::from_document(&text).unwrap();
     assert!(base.rules.contains_key("libcurl"));
-    let head = bundle.shared(SharedFolder::Distributions).await.unwrap().expect("distributions");
+    let head = bundle.shared_head(SharedFolder::Distributions).await.unwrap().expect("distributions");
     let text = bundle.shared_file(SharedFolder::Distributions, &head.files["distros"]).await.unwrap();
     assert!(String::from_utf8(text).unwrap().contains("\"noble\""));
     // A repeated run changes nothing; rules that cannot be fetched are reported and do not change the bundle.

@@ -78,7 +78,7 @@ async fn a_file_of_the_wrong_size_or_with_a_flipped_bit_is_refused() {
     );
     assert_missing(&to, &[short, flipped, missing]);
     let (_, _, state) = read(&to, &Product::Cran).await;
-    assert_eq!(state.listed(), mirror.listing().len() - 3);
+    assert_eq!(state.listed_count(), mirror.listing().len() - 3);
     // The mirror is repaired; the next run fetches the files.
     let upstream = Upstream::of(&mirror.root);
     must_get_cran(&upstream.url(), &to, &[]);

@@ -89,7 +89,7 @@ fn history_and_new_packages_are_served_over_http() {
     must_get_cran(&mirror.url(), &bundle, &[]);
     server.sync().expect("the new state");
     assert_eq!(server.get("/prod/latest/src/contrib/gamma_1.0.tar.gz").status, 200);
-    // A mirror that replaces the bundle is recognised.
+    // A mirror that replaces the bundle is recognized.
     std::fs::remove_dir_all(&bundle).unwrap();
     mirror.simple("delta", "1.0", "2020-05-01");
     mirror.write();

@@ -19,7 +19,7 @@ async fn fetch(
     path: &str,
     known: Option<Validators>,
 ) -> Result<Option<(String, Validators)>, String> {
-    match mirror.fetch(FileRequest { path, known, limit: 1 << 20 }).await {
+    match mirror.fetch(FileRequest { path, validators: known, limit: 1 << 20 }).await {
         Ok(FileResponse::Unchanged) => Ok(None),
         Ok(FileResponse::Body { bytes, validators }) => {
             Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), validators)))

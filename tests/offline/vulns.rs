@@ -15,7 +15,7 @@ fn get(from: &str, to: &std::path::Path, more: &[&str]) -> ProcessOutput {
 
 async fn ids(root: &std::path::Path, ecosystem: &str) -> Vec<String> {
     let bundle = open_bundle(root);
-    let head = bundle.shared(SharedFolder::Advisories).await.unwrap().expect("advisories");
+    let head = bundle.shared_head(SharedFolder::Advisories).await.unwrap().expect("advisories");
     let text = bundle.shared_file(SharedFolder::Advisories, &head.files[ecosystem]).await.unwrap();
     let id = |line: &str| {
         serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()

@@ -3,17 +3,17 @@
 use std::io::Cursor;
 
 use rstudio_pm::r::archive::{ArchiveError, Limits};
-use rstudio_pm::r::zip::{Zip, ZipDialect};
+use rstudio_pm::r::zip::{Zip, ZipFormat};
 
 use crate::support::data;
 use crate::support::zip::{streamed, zip};
 
 /// Opens a zip file and reads all its contents.
 fn read_plain(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
-    read(bytes, ZipDialect::Plain)
+    read(bytes, ZipFormat::Plain)
 }
 
-fn read(bytes: &[u8], dialect: ZipDialect) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
+fn read(bytes: &[u8], dialect: ZipFormat) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut file = Cursor::new(bytes);
     let zip = Zip::open(&mut file, dialect, Limits::default())?;
     zip.members.iter().map(|member| Ok((member.name.clone(), member.read(&mut file, 1 << 20)?))).collect()
@@ -86,31 +86,31 @@ fn streamed_files_are_read_only_in_the_streamed_dialect() {
         .map(|(name, text)| if name.ends_with('/') { (name, Vec::new()) } else { (name, text.into_bytes()) })
         .collect();
     let bytes = streamed(&members);
-    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("valid"), members);
+    assert_eq!(read(&bytes, ZipFormat::Streamed).expect("valid"), members);
     assert!(read_plain(&bytes).is_err(), "packages are not streamed");
-    assert_eq!(read(&zip(&members), ZipDialect::Streamed).expect("plain ones too"), members);
+    assert_eq!(read(&zip(&members), ZipFormat::Streamed).expect("plain ones too"), members);
     let many: Vec<(String, &[u8])> = (0..66_000).map(|n| (format!("{n}.json"), &b"{}"[..])).collect();
     let bytes = streamed(&many);
-    assert_eq!(read(&bytes, ZipDialect::Streamed).expect("a zip64 end").len(), 66_000);
+    assert_eq!(read(&bytes, ZipFormat::Streamed).expect("a zip64 end").len(), 66_000);
     assert!(read_plain(&bytes).is_err());
 }
 
 #[test]
 fn ambiguous_streamed_files_are_refused() {
     for (name, bytes) in folder("reject") {
-        assert!(read(&bytes, ZipDialect::Streamed).is_err(), "{name}");
+        assert!(read(&bytes, ZipFormat::Streamed).is_err(), "{name}");
     }
     let sound = streamed(&[("a/b".to_owned(), "some text"), ("a/c".to_owned(), "more")]);
-    let expected = read(&sound, ZipDialect::Streamed).expect("valid");
+    let expected = read(&sound, ZipFormat::Streamed).expect("valid");
     for length in 0..sound.len() {
-        assert!(read(&sound[..length], ZipDialect::Streamed).is_err(), "cut at {length}");
+        assert!(read(&sound[..length], ZipFormat::Streamed).is_err(), "cut at {length}");
     }
     for at in 0..sound.len() {
         for value in [0, 0xff, sound[at] ^ 1, sound[at].wrapping_add(1)] {
             let mut other = sound.clone();
             other[at] = value;
             // Undetected changes are in names and times, which are stored only once.
-            if let Ok(found) = read(&other, ZipDialect::Streamed) {
+            if let Ok(found) = read(&other, ZipFormat::Streamed) {
                 let contents =
                     |members: &[(String, Vec<u8>)]| members.iter().map(|m| m.1.clone()).collect::<Vec<_>>();
                 assert_eq!(contents(&found), contents(&expected), "{value} at {at}");

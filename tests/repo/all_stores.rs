@@ -160,11 +160,11 @@ async fn scenario(stores: Stores) {
         serve::info::package(&backend.repositories, &closed, "internalpkg", None).await.expect("the package");
     assert_eq!(detail.readme.as_deref(), Some(&b"# internal\n"[..]));
 
-    // Names are unique, and a clean-up removes nothing that is referred to.
+    // Names are unique, and a sweep removes nothing that is referred to.
     let team = "team".parse().expect("a name");
     let again = edit::source::create(&backend.state, &team, SourceKind::Local, OnExisting::Fail);
     assert!(matches!(again.await, Err(RepoError::Conflict(_))));
-    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     assert!(fetched(&backend, "2024-03-01", "internalpkg", "1.0").await.is_some());
 
     // Concurrent edits lose nothing.

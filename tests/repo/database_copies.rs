@@ -59,22 +59,22 @@ async fn refused(backend: &Backend) -> bool {
 
 async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store: ObjectStore) {
     let backend = with_packages(Engine::Sqlite, store).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let backend = backend.restart_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     add(&backend, 0..9).await;
     let stored = count(&backend).await;
 
     // The first server was started after the copy: the copy does not contain what that start wrote.
     let other = backend.open_second_with_stores(with_database_copy(&backend)).await;
     assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &sweep_now()).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&other.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     assert_eq!(ownership(&other), Ownership::Contested);
     let confirmed = SweepOptions { confirmed: vec![CLASS], ..sweep_now() };
     assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a sweep"),
         SweepResult::default()
     );
     assert_eq!(count(&backend).await, stored);
@@ -90,7 +90,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
     let unknown = Key::Package(CLASS, digest);
     backend.state.storage.put(&unknown, content.into()).await.expect("stored");
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     add(&backend, 9..10).await;
@@ -101,10 +101,10 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
         upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted").len(),
         9
     );
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&other.upkeep, &confirmed).await.expect("a sweep"),
         SweepResult::default()
     );
     assert!(matches!(ownership(&other), Ownership::Foreign(_)), "{:?}", ownership(&other));
@@ -117,7 +117,7 @@ async fn a_copy_of_the_database_in_use_is_detected_and_nothing_is_removed(store:
 
 async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
     let backend = with_packages(Engine::Sqlite, store).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let backend = backend.restart_after(|folder| copy(&folder.join("data/db"), &folder.join("copy"))).await;
     upkeep::ownership::claim(&backend.upkeep).await;
     let other = backend.open_second_with_stores(with_database_copy(&backend)).await;
@@ -138,7 +138,7 @@ async fn a_copy_that_was_used_first_is_detected_too(store: ObjectStore) {
 
 async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
     let backend = with_packages(Engine::Sqlite, store).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let (original, packages) = (backend.stores().clone(), backend.folder().join("data/packages"));
     let away = |from: &'static str, to: &'static str| {
         move |folder: &Path| {
@@ -154,7 +154,7 @@ async fn a_missing_class_is_not_considered_new(store: ObjectStore) {
         assert_ne!(gcfg, original.gcfg);
         backend = backend.restart_with_stores(Stores { gcfg }).await;
     }
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert_eq!(ownership(&backend), Ownership::Missing);
     assert_eq!(backend.state.storage.marker(CLASS).await.expect("an answer"), Marker::None);
     assert!(refused(&backend).await);
@@ -208,7 +208,7 @@ on_disk_and_s3! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let backend = backend
         .restart_after(|folder| std::fs::remove_dir_all(folder.join("data/packages")).expect("removed"))
         .await;
@@ -216,7 +216,7 @@ async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
     assert_eq!(ownership(&backend), Ownership::Missing);
     upkeep::ownership::adopt(&backend.upkeep, &[CLASS]).await.expect("adopted");
     backend.advance_to_noon("2024-03-02");
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"]);
     assert!(!refused(&backend).await);
@@ -225,7 +225,7 @@ async fn a_lost_class_is_adopted_and_its_lost_objects_are_reported() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_location_for_a_class_without_rows_is_considered_new() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let gcfg = format!(
         "{}[FileStorage \"cran\"]\nLocation = {}/elsewhere\n",
         backend.stores().gcfg,
@@ -240,7 +240,7 @@ async fn a_new_location_for_a_class_without_rows_is_considered_new() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adoption() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let elsewhere = Backend::new().await;
     let (from, backend) = (backend.folder().join("data"), backend.restart_after(|_| {}));
     let backend = backend.await;
@@ -252,7 +252,7 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
         .await;
     for _ in 0..2 {
         for either in [&backend, &copied] {
-            upkeep::sweep::sweep(&either.upkeep, &sweep_now()).await.expect("a clean-up");
+            upkeep::sweep::sweep(&either.upkeep, &sweep_now()).await.expect("a sweep");
             assert!(all_own(either));
             assert_eq!(either.state.storage.condition().warnings(), []);
         }
@@ -263,10 +263,10 @@ async fn a_copy_of_everything_on_another_machine_and_the_original_need_no_adopti
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_restored_together_and_older_storage_alone_need_no_adoption() {
     let backend = with_packages(Engine::Sqlite, ObjectStore::Disk).await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     let backend = backend.restart_after(|folder| copy(&folder.join("data"), &folder.join("backup"))).await;
     for number in 0..3 {
-        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
         add(&backend, number..number + 1).await;
     }
     // The storage of the backup with the newer database: its marker is one of the earlier ones.
@@ -277,7 +277,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         })
         .await;
     backend.advance_to_noon("2024-03-02");
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert!(all_own(&backend));
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(warnings.iter().map(|w| w.kind).collect::<Vec<_>>(), ["storage-lost"], "three packages");
@@ -289,7 +289,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
             copy(&folder.join("backup"), &folder.join("data"));
         })
         .await;
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert!(all_own(&backend));
     assert_eq!(backend.state.storage.condition().warnings(), []);
     // Only the database of the backup: it has no rows for packages that were added later.
@@ -300,7 +300,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
         })
         .await;
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     assert_eq!(ownership(&backend), Ownership::Contested);
@@ -309,7 +309,7 @@ async fn directories_restored_together_and_older_storage_alone_need_no_adoption(
     assert_eq!(
         upkeep::sweep::sweep(&backend.upkeep, &SweepOptions { age: Duration::ZERO, ..sweep_now() })
             .await
-            .expect("a clean-up")
+            .expect("a sweep")
             .objects,
         3
     );
@@ -339,7 +339,7 @@ async fn an_interrupted_renewal_and_a_marker_of_an_older_version_are_completed()
         let old = MarkerContent { generation: None, ..content };
         backend.state.storage.write_marker(class, &old, true).await.expect("written");
     }
-    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep");
     assert!(all_own(&backend));
     let marker = backend.state.storage.marker(CLASS).await.expect("a marker");
     assert!(matches!(marker, Marker::Of(MarkerContent { generation: Some(_), .. })), "{marker:?}");

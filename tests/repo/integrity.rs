@@ -14,7 +14,7 @@ use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::scrub::{ScrubLimits, ScrubResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
-use super::clean_up::objects;
+use super::sweep::objects;
 use super::{index, point};
 use crate::support::backend::Backend;
 use crate::support::db::Engine;

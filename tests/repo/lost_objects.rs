@@ -13,9 +13,9 @@ use rstudio_pm::upkeep::scrub::ScrubLimits;
 use rstudio_pm::upkeep::sweep::SweepOptions;
 
 use super::all_stores::ObjectStore;
-use super::clean_up::objects;
 use super::ownership::{count, in_area, serves_everything, sweep_now, with_packages};
 use super::point;
+use super::sweep::objects;
 use crate::support::backend::Backend;
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
@@ -105,17 +105,17 @@ async fn a_package_lost_soon_after_it_was_added_is_detected_by_the_next_clean_up
         let backend = with_packages(engine, ObjectStore::Disk).await;
         let object = object_of(&backend, "alpha", "1.3").await;
         std::fs::remove_file(object).expect("removed");
-        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
         let lost = backend.state.storage.condition().lost(CLASS).count();
         // On PostgreSQL the object may be one that another server stored a moment ago.
         assert_eq!(lost, usize::from(engine == Engine::Sqlite), "{engine:?}");
         backend.advance_to_noon("2024-03-02");
-        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
         assert_eq!(backend.state.storage.condition().lost(CLASS).count(), 1, "{engine:?}");
         // The same package uploaded again, and not added yet.
         let again = Tarball::new("alpha", "1.3").with("README.md", "# 3\n");
         backend.upload(&again).await.expect("an upload");
-        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
         assert!(kinds(&backend).is_empty(), "{engine:?}");
     }
 }
@@ -126,7 +126,7 @@ async fn an_untrusted_clock_removes_nothing() {
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     backend.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     backend.advance_to_noon("2025-04-05");
     let without_grace = SweepOptions { grace: Duration::ZERO, ..sweep_now() };
     match upkeep::sweep::sweep(&backend.upkeep, &without_grace).await {
@@ -137,7 +137,7 @@ async fn an_untrusted_clock_removes_nothing() {
     }
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, CLASS).await.expect("a trash").objects, 1);
     backend.set_back_to_noon("2024-03-01");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a sweep").deleted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,20 +164,20 @@ async fn the_age_of_objects_in_the_trash_counts_days_with_a_clean_up_too() {
     let (content, digest) = bytes(50, 1);
     let unknown = Key::Package(CLASS, digest);
     backend.state.storage.put(&unknown, content.into()).await.expect("stored");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     // As after a jump of the clock.
     let ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
     let [object] = objects(&backend.folder().join("data/packages/trash")).try_into().expect("one object");
     let file = std::fs::File::options().write(true).open(&object).expect("a file");
     file.set_modified(ago).expect("a time");
     for _ in 0..2 {
-        assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 0);
+        assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 0);
     }
-    // As after nightly clean-ups of a week.
+    // As after nightly sweeps of a week.
     let recorded = backend
         .state
         .db
         .write(move |c| (1..=7).try_for_each(|day| db::sweep::record_day(c, day_of(ago) + day)));
     recorded.await.expect("recorded");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").deleted, 1);
 }

@@ -1,7 +1,6 @@
-//! Repositories on real stores: edits, merged sources, dated snapshots, clean-up.
+//! Repositories on real stores: edits, merged sources, dated snapshots, sweep.
 
 mod all_stores;
-mod clean_up;
 mod database_copies;
 mod edits;
 mod integrity;
@@ -11,6 +10,7 @@ mod merge;
 mod ownership;
 mod packages;
 mod snapshots;
+mod sweep;
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! On every pair of stores, the clean-up removes only objects of its own database, asks for a confirmation before it
+//! On every pair of stores, the sweep removes only objects of its own database, asks for a confirmation before it
 //! removes many, and can be undone.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use rstudio_pm::upkeep;
 use rstudio_pm::upkeep::sweep::{SweepOptions, SweepResult};
 
 use super::all_stores::{ObjectStore, fetched, stores};
-use super::clean_up::{make_old, objects};
+use super::sweep::{make_old, objects};
 use crate::support::backend::{Backend, Stores, actor};
 use crate::support::db::Engine;
 use crate::support::storage::bytes;
@@ -118,7 +118,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     let other = other_database(&backend, engine).await;
     let backend = backend.restart_with_stores(other).await;
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up"),
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep"),
         SweepResult::default()
     );
     assert_eq!(count(&backend).await, stored);
@@ -130,7 +130,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     // With the original database, everything is served without warnings.
     let other = backend.stores().clone();
     let backend = backend.restart_with_stores(own.clone()).await;
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     serves_everything(&backend).await;
 
@@ -140,7 +140,7 @@ async fn a_sweep_of_another_database_removes_nothing(engine: Engine, store: Obje
     let adopted = upkeep::ownership::adopt(&backend.upkeep, &StorageClass::ALL).await.expect("adopted");
     assert_eq!(adopted, StorageClass::ALL);
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects,
         stored as u64
     );
     assert_eq!(count(&backend).await, 0);
@@ -169,11 +169,11 @@ async fn storage_without_markers_belongs_to_the_database_that_names_its_objects(
     let own = backend.stores().clone();
     let other = other_database(&backend, engine).await;
     let backend = backend.restart_with_stores(other).await;
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     let ownership = backend.state.storage.condition().ownership(StorageClass::Packages);
-    assert_eq!(ownership, Ownership::Unclaimed { objects: 5, named: 0 });
+    assert_eq!(ownership, Ownership::Unclaimed { objects: 5, files: 0 });
     let backend = backend.restart_with_stores(own).await;
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert!(backend.state.storage.is_own(StorageClass::Packages));
     serves_everything(&backend).await;
 }
@@ -188,7 +188,7 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
         }
     };
     put(&backend, 0..11).await;
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert_eq!(in_area(&backend, Area::Live, class).await.len(), 11);
     let warnings = backend.state.storage.condition().warnings();
     assert_eq!(
@@ -198,7 +198,7 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     assert!(warnings[0].message.contains("11 of 11"), "{warnings:?}");
 
     let confirmed = SweepOptions { confirmed: vec![class], ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a clean-up").objects, 11);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a sweep").objects, 11);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 11);
     assert!(in_area(&backend, Area::Live, class).await.is_empty(), "the trash is not listed");
@@ -209,13 +209,13 @@ async fn a_sweep_of_a_large_share_waits_for_a_confirmation(engine: Engine, store
     // Ten are a small share, but one more on the same day is not.
     let first = in_area(&backend, Area::Live, class).await[0];
     backend.state.storage.delete(&first).await.expect("removed");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 10);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 10);
     put(&backend, 20..21).await;
     let backend = backend.restart().await;
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 0);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 0);
     assert_eq!(backend.state.storage.condition().warnings()[0].kind, "storage-sweep");
     backend.advance_to_noon("2024-03-03");
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 1);
     assert_eq!(backend.state.storage.condition().warnings(), []);
     serves_everything(&backend).await;
 }
@@ -243,7 +243,7 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
     assert!(!storage.restore(&unnamed).await.expect("an answer"), "the key is in use");
     storage.delete(&unnamed).await.expect("removed");
 
-    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     // On PostgreSQL the rows are too young to be compared.
     let left = if engine == Engine::Sqlite { 1 } else { 6 };
     assert_eq!(
@@ -254,7 +254,7 @@ async fn a_removed_object_is_restored_on_demand_and_deleted_after_the_grace_peri
         (0, left)
     );
     let without_grace = SweepOptions { grace: Duration::ZERO, ..SweepOptions::default() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a clean-up").deleted, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &without_grace).await.expect("a sweep").deleted, 1);
     assert_eq!(upkeep::sweep::trash::summary(&backend.state, class).await.expect("a trash").objects, 0);
     assert_eq!(count(&backend).await, 10, "objects that rows name were restored instead");
 }
@@ -268,11 +268,11 @@ async fn at_start_only_objects_that_can_be_fetched_again_are_removed() {
         backend.state.storage.put(&Key::Package(class, digest), content.into()).await.expect("stored");
     }
     let start = SweepOptions { only_refillable: true, ..sweep_now() };
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &start).await.expect("a clean-up").objects, 1);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &start).await.expect("a sweep").objects, 1);
     for (class, left) in [(StorageClass::Packages, 1), (StorageClass::Binaries, 1), (StorageClass::Cran, 0)] {
         assert_eq!(in_area(&backend, Area::Live, class).await.len(), left, "{class:?}");
     }
-    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a clean-up").objects, 2);
+    assert_eq!(upkeep::sweep::sweep(&backend.upkeep, &sweep_now()).await.expect("a sweep").objects, 2);
 }
 
 /// Rows of blobs that nothing refers to, written three hours ago.
@@ -301,7 +301,7 @@ async fn more_unreferenced_blobs_than_one_page_are_removed_despite_rows_of_unkno
     let unknown = (0..1200).map(|number| (numbered(0, number), "elsewhere"));
     old_rows(&backend, unknown.chain((0..2500).map(|number| (numbered(1, number), "cran"))).collect()).await;
     let confirmed = SweepOptions { confirmed: vec![StorageClass::Cran], ..SweepOptions::default() };
-    upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &confirmed).await.expect("a sweep");
     let left = backend.state.db.read(|c| db::blob::page(c, None, 10_000)).await.expect("rows");
     assert_eq!(left.len(), 1200, "those of class cran are removed");
     assert!(left.iter().all(|blob| blob.class == "elsewhere"));
@@ -326,7 +326,7 @@ async fn a_clean_up_on_another_server_leaves_the_bytes_of_an_upload() {
     make_old(&files);
     let other = backend.open_second().await;
     assert_eq!(
-        upkeep::sweep::sweep(&other.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&other.upkeep, &SweepOptions::default()).await.expect("a sweep").objects,
         0
     );
     edit::add::add(&backend.uploads, "team", &[upload.id], OnExisting::Fail, &actor()).await.expect("added");
@@ -343,5 +343,5 @@ async fn two_servers_never_clean_up_concurrently() {
     let refused = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await;
     assert!(matches!(refused, Err(RepoError::Conflict(_))), "{refused:?}");
     backend.state.db.write(move |c| db::lease::release(c, "sweep", fence)).await.expect("released");
-    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
 }

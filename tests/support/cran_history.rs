@@ -182,7 +182,7 @@ pub(crate) async fn state(server: &SyncBackend, of: Day) -> Option<PublishedStat
     let count = tree.steps.partition_point(|step| step.at < of.end());
     let (tree, seq) = (tree.id, tree.steps.get(count.checked_sub(1)?)?.seq);
     let (listed, archived) =
-        server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived(c, tree, seq)?))).await;
+        server.read(move |c| Ok((life::listed(c, tree, seq)?, life::archived_files(c, tree, seq)?))).await;
     let stanza = |listed: life::ListedRelease| {
         let text = String::from_utf8(listed.stanza).expect("text");
         let lines = text.lines().filter(|line| !line.starts_with("MD5sum: "));

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rstudio_pm::model::count::count_of;
+
 use super::data_root::root;
 
 /// The path of a file or folder of the test data; if it is missing, panics with the remedy.
@@ -59,7 +61,7 @@ fn of<'a>(files: &'a [String], package: &str) -> impl Iterator<Item = &'a str> {
 impl Cran {
     /// The beginning of the message of the first sync.
     pub(crate) fn added_message(&self) -> String {
-        format!("{} packages added", self.listed.len())
+        count_of(self.listed.len(), "package", "packages") + " added"
     }
 
     /// The numbers of listed and of archived releases.

@@ -7,7 +7,7 @@ use std::process::Command;
 use rstudio_pm::bundle::{Product, ProductState, Record};
 use rstudio_pm::config::Proxy;
 use rstudio_pm::upstream::Upstream;
-use rstudio_pm::upstream::origin::bundle::{Bundle, Verified};
+use rstudio_pm::upstream::origin::bundle::{Bundle, VerifiedHead};
 
 use super::mirror_dir::{MirrorDir, file_url};
 use super::process::{ProcessOutput, run_to_end};
@@ -99,7 +99,7 @@ pub(crate) fn open_bundle_at(url: &str) -> Bundle {
 }
 
 /// The content of a product: its head, its records in order, and their final state.
-pub(crate) async fn read(root: &Path, product: &Product) -> (Verified, Vec<Record>, ProductState) {
+pub(crate) async fn read(root: &Path, product: &Product) -> (VerifiedHead, Vec<Record>, ProductState) {
     let bundle = open_bundle(root);
     let verified = bundle.head(product).await.expect("a head");
     let (mut all, mut state) = (Vec::new(), ProductState::default());

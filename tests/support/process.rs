@@ -101,7 +101,7 @@ impl Server {
     pub(crate) fn as_nobody(&self, program: &str) -> Command {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
         let open = |path: &Path, mode| {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("ours");
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
         };
         open(self.dir(), 0o755);
         open(&self.config_file(), 0o644);

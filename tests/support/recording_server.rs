@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How requests are answered.
 #[derive(Clone)]
-enum Behaviour {
+enum Behavior {
     /// By this server, for every requested host; the first label of a host below `s3.test` becomes the first segment
     /// of the path.
     Forward(SocketAddr),
@@ -30,40 +30,40 @@ pub(crate) struct RecordingServer {
 impl RecordingServer {
     /// Starts a proxy in front of a server.
     pub(crate) fn to(server: SocketAddr) -> RecordingServer {
-        RecordingServer::start(Behaviour::Forward(server), None)
+        RecordingServer::start(Behavior::Forward(server), None)
     }
 
     /// Starts a mirror of a directory.
     pub(crate) fn folder(folder: &Path) -> RecordingServer {
-        RecordingServer::start(Behaviour::Folder(folder.to_owned()), None)
+        RecordingServer::start(Behavior::Folder(folder.to_owned()), None)
     }
 
     /// Starts a mirror of a directory over TLS.
     pub(crate) fn folder_over_tls(folder: &Path, config: ServerConfig) -> RecordingServer {
-        RecordingServer::start(Behaviour::Folder(folder.to_owned()), Some(Arc::new(config)))
+        RecordingServer::start(Behavior::Folder(folder.to_owned()), Some(Arc::new(config)))
     }
 
     /// Starts a server that always sends the same answer.
     pub(crate) fn with_answer(status: u16, body: &'static str) -> RecordingServer {
-        RecordingServer::start(Behaviour::Answer(status, body), None)
+        RecordingServer::start(Behavior::Answer(status, body), None)
     }
 
-    fn start(behaviour: Behaviour, tls: Option<Arc<ServerConfig>>) -> RecordingServer {
+    fn start(behavior: Behavior, tls: Option<Arc<ServerConfig>>) -> RecordingServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its number");
         let heads = Arc::<Mutex<Vec<String>>>::default();
         let server = RecordingServer { address, heads: Arc::clone(&heads) };
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (behaviour, heads, tls) = (behaviour.clone(), Arc::clone(&heads), tls.clone());
+                let (behavior, heads, tls) = (behavior.clone(), Arc::clone(&heads), tls.clone());
                 // A client may disconnect.
                 std::thread::spawn(move || {
                     let _ = client.set_read_timeout(Some(Duration::from_secs(30)));
                     let _ = match tls {
-                        None => serve(client, &behaviour, &heads),
+                        None => serve(client, &behavior, &heads),
                         Some(config) => {
                             let connection = ServerConnection::new(config).expect("a server's side");
-                            serve(StreamOwned::new(connection, client), &behaviour, &heads)
+                            serve(StreamOwned::new(connection, client), &behavior, &heads)
                         }
                     };
                 });
@@ -84,11 +84,7 @@ impl RecordingServer {
 }
 
 /// Answers one request of a connection.
-fn serve<S: Read + Write>(
-    stream: S,
-    behaviour: &Behaviour,
-    heads: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
+fn serve<S: Read + Write>(stream: S, behavior: &Behavior, heads: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -110,13 +106,13 @@ fn serve<S: Read + Write>(
         Some(rest) => rest.find('/').map_or((rest, "/"), |at| rest.split_at(at)),
         None => (field("host").map_or("", |(_, host)| host.trim()), target),
     };
-    let answer = match behaviour {
-        Behaviour::Answer(status, body) => format!(
+    let answer = match behavior {
+        Behavior::Answer(status, body) => format!(
             "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         )
         .into_bytes(),
-        Behaviour::Folder(folder) => {
+        Behavior::Folder(folder) => {
             let found = std::fs::read(folder.join(path.trim_start_matches('/')));
             let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
             let content = found.unwrap_or_default();
@@ -125,7 +121,7 @@ fn serve<S: Read + Write>(
             let body = if method == "HEAD" { Vec::new() } else { content };
             [head.into_bytes(), body].concat()
         }
-        Behaviour::Forward(server) => {
+        Behavior::Forward(server) => {
             let name = host.split(':').next().unwrap_or_default();
             let path = match name.strip_suffix(".s3.test") {
                 // The path of the bucket itself does not end with a slash.

@@ -180,7 +180,7 @@ impl SyncBackend {
     /// File names of the archived packages.
     pub(crate) async fn archived(&self) -> Vec<String> {
         let Some((tree, seq)) = self.head() else { return Vec::new() };
-        let rows = self.read(move |c| life::archived(c, tree, seq)).await;
+        let rows = self.read(move |c| life::archived_files(c, tree, seq)).await;
         rows.into_iter().map(|row| row.file).collect()
     }
 

@@ -193,7 +193,7 @@ on_both! {
         let path = "src/contrib/Archive/gone/gone_1.1.tar.gz";
         web.always(path, Fault::Status(429, "Retry-After: 100000"));
         let message = backfill(&server, day(0)).await.expect_err("too long");
-        assert!(message.contains("429") && message.contains("what was read is kept"), "{message}");
+        assert!(message.contains("429") && message.contains("its progress is stored"), "{message}");
         assert_eq!(state(&server, day(9)).await, None, "a partial back-fill is invisible");
         let stored: Vec<String> = stored_descriptions(&server).await;
         web.always(path, Fault::Also("X: y"));

@@ -96,13 +96,13 @@ on_both! {
     async fn binaries_of_a_later_release_are_listed_once_the_release_is_listed(engine) {
         let (server, mirror, upstream) = server_with_binaries(engine, 3, 5).await;
         let message = server.sync().await.expect("a good mirror");
-        assert!(message.ends_with(": 3 new; 2 binaries are of versions that cran does not list, and are not served"), "{message}");
+        assert!(message.ends_with(": 3 new; not served, because cran does not list their version: 2 binaries"), "{message}");
         upstream.take_requests();
         assert!(server.sync().await.expect("a good mirror").ends_with("nothing changed"));
         assert_eq!(upstream.take_requests().iter().map(|request| request.status).collect::<Vec<_>>(), [304]);
         mirror.put(INDEX, gz(index(4)));
         let message = server.sync().await.expect("a good mirror");
-        assert!(message.ends_with(": 1 new; 1 binaries are of versions that cran does not list, and are not served"), "{message}");
+        assert!(message.ends_with(": 1 new; not served, because cran does not list their version: 1 binary"), "{message}");
         assert_eq!(listed(&server).await.len(), 4);
     }
 

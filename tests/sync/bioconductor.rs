@@ -5,6 +5,7 @@ use rstudio_pm::db::tree::Role;
 use rstudio_pm::db::{life, release, tree, tx};
 use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
+use rstudio_pm::model::count::count_of;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
@@ -76,7 +77,7 @@ on_both! {
         let server = SyncBackend::new(engine, &format!("file://{}", data::path("bioc-mirror").display())).await;
         let message = sync(&server, None).await.expect("a good mirror");
         let [new, old] = ["3.20", "3.16"].map(data::bioconductor);
-        let added = |names: &[String]| format!("{} packages added", names.len());
+        let added = |names: &[String]| count_of(names.len(), "package", "packages") + " added";
         for words in ["Bioconductor 3.20 was synced", &added(&new), "Bioconductor 3.16 was synced",
             &added(&old), "not on this mirror: 3.21, 3.19, 3.18, 3.17, 3.15"] {
             assert!(message.contains(words), "{words}: {message}");
@@ -123,7 +124,7 @@ on_both! {
             let error = sync(&server, None).await.expect_err("the index is invalid");
             for word in [
                 words,
-                "Bioconductor 3.20 stays as it was",
+                "Bioconductor 3.20 is unchanged",
                 "packages/3.20/data/annotation",
                 "PACKAGES.gz",
                 "rspm sync --type=bioconductor --version=3.20",
@@ -281,7 +282,7 @@ async fn a_superseded_version_is_archived_only_in_its_bioconductor_version() {
     sync(&server, None).await.expect("a good mirror");
     let archived = async |label: &str| {
         let (tree, seq) = head(&server, label).expect("published");
-        let rows = server.read(move |c| life::archived(c, tree, seq)).await;
+        let rows = server.read(move |c| life::archived_files(c, tree, seq)).await;
         rows.into_iter().map(|row| row.file).collect::<Vec<_>>()
     };
     assert_eq!(archived("3.20/data/experiment").await, ["trial_2.0.tar.gz"]);

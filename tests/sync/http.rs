@@ -100,7 +100,7 @@ async fn a_missing_file_is_distinguished_from_a_busy_mirror() {
 async fn a_small_file_larger_than_its_limit_is_refused_whatever_the_header_says() {
     let (upstream, _) = upstream_with_file();
     let mirror = mirror(&upstream);
-    let fetch = |limit| FileRequest { path: FILE, known: None, limit };
+    let fetch = |limit| FileRequest { path: FILE, validators: None, limit };
     let error = mirror.fetch(fetch(299_999)).await.expect_err("too large");
     assert!(matches!(error, UpstreamError::Refused { .. }), "{error}");
     assert!(
@@ -131,7 +131,8 @@ async fn requests_go_through_the_proxy_with_its_password() {
     };
     let client = Client::with_limits(&settings, limits()).expect("a proxy");
     let mirror = client.mirror("http://cran.invalid").expect("a URL");
-    let fetched = mirror.fetch(FileRequest { path: "src/contrib/PACKAGES", known: None, limit: 100 }).await;
+    let fetched =
+        mirror.fetch(FileRequest { path: "src/contrib/PACKAGES", validators: None, limit: 100 }).await;
     assert!(matches!(fetched, Ok(FileResponse::Body { .. })), "{fetched:?}");
     assert_eq!(proxy.take_requests()[0].headers["proxy-authorization"], "Basic dGVhbTpzM2NyZXQ=");
 }

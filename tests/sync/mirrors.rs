@@ -67,7 +67,7 @@ on_both! {
             + "Package: new\nVersion: 0.1\n";
         mirror.put(INDEX, gz(text.replace("MD5sum: 00000000000000000000000000000000", "MD5sum: ffffffffffffffffffffffffffffffff")));
         let message = server.sync().await.expect("a good mirror");
-        assert!(message.contains("1 packages added, 1 updated, 1 removed, 1 releases archived"), "{message}");
+        assert!(message.contains("1 package added, 1 updated, 1 removed, 1 release archived"), "{message}");
         assert_eq!(server.listed().await, ["new_0.1", "p0_1.1", "p1_1.0", "p2_1.0"]);
         assert_eq!(server.archived().await, ["p0_1.0.tar.gz"]);
         let all = server.read(|c| tx::list(c, SourceId::CRAN, 10)).await;

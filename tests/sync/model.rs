@@ -90,7 +90,7 @@ impl Tables {
             listed: listed.collect(),
             current: mirror.current.as_deref().map(meta),
             archive: mirror.archive.as_deref().map(meta),
-            shown: None,
+            view: None,
             until: mirror.until.map(|at| Timestamp(at * SECOND)),
         };
         plan(&self.existing, &declared)

@@ -1,4 +1,4 @@
-//! Plans of syncs for all known behaviours of mirrors.
+//! Plans of syncs for all known behaviors of mirrors.
 
 use super::model::{Mirror, Record, Row, Tables, record, row};
 
@@ -302,9 +302,9 @@ fn later(mut mirror: Mirror, until: i64) -> Mirror {
 fn recent_releases_are_held_back_and_their_packages_do_not_change() {
     let (mut tables, mirror) = first();
     let plan = tables.sync(&later(mirror.clone(), 250));
-    assert_eq!((plan.held_back, plan.changes.len()), (3, 0), "{:?}", plan.changes);
+    assert_eq!((plan.delayed, plan.changes.len()), (3, 0), "{:?}", plan.changes);
     let plan = tables.sync(&later(mirror.clone(), 310));
-    assert_eq!(plan.held_back, 2);
+    assert_eq!(plan.delayed, 2);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     assert_eq!(
         tables.archived(),
@@ -315,7 +315,7 @@ fn recent_releases_are_held_back_and_their_packages_do_not_change() {
     tables.sync(&later(mirror.clone(), 415));
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.0"]);
     let plan = tables.sync(&later(mirror, 500));
-    assert_eq!(plan.held_back, 0);
+    assert_eq!(plan.delayed, 0);
     assert_eq!(tables.listed(), ["aa 1.1", "bb 2.2", "cc 0.2"]);
     assert_eq!(tables.archived(), ["aa 1.0", "bb 1.0", "bb 2.0", "bb 2.1", "cc 0.1"]);
 }
@@ -337,11 +337,11 @@ fn a_release_missing_from_the_table_of_current_files_is_held_back() {
     mirror.until = Some(1_000);
     mirror.listed[0] = record("aa", "1.1", 3);
     mirror.listed.push(Record { path: Some("4.6.0/Recommended"), ..record("bb", "1.9", 4) });
-    assert_eq!(tables.sync(&mirror).held_back, 1);
+    assert_eq!(tables.sync(&mirror).delayed, 1);
     assert_eq!(tables.listed(), ["aa 1.0", "bb 1.9 at 4.6.0/Recommended", "bb 2.0"]);
     mirror.current = None;
     let plan = tables.sync(&mirror);
-    assert_eq!(plan.held_back, 0);
+    assert_eq!(plan.delayed, 0);
     assert!(plan.warnings[0].contains("CRAN.DelaySyncDuration"), "{:?}", plan.warnings);
     assert!(tables.listed().contains(&"aa 1.1".to_owned()));
 }

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::rewrite::{self, Options};
-use rstudio_pm::r::zip::{self, Zip, ZipDialect};
+use rstudio_pm::r::zip::{self, Zip, ZipFormat};
 use rstudio_pm::r::{binary, packages};
 
 /// Small limits that are reached quickly.
@@ -21,7 +21,7 @@ pub fn decoder(data: &[u8]) {
             Err(_) => return,
         }
     }
-    assert_eq!(taken, decoder.produced());
+    assert_eq!(taken, decoder.output_size());
     assert!(taken <= LIMITS.inflated);
     let _ = decoder.finish();
 }
@@ -65,17 +65,17 @@ fn check_archive(archive: &[u8]) {
 /// A zip file. A copy has the same members and contents.
 pub fn zip(data: &[u8]) {
     let mut file = Cursor::new(data);
-    if let Ok(zip) = Zip::open(&mut file, ZipDialect::Streamed, LIMITS) {
+    if let Ok(zip) = Zip::open(&mut file, ZipFormat::Streamed, LIMITS) {
         for member in &zip.members {
             let _ = member.read(&mut file, LIMITS.description);
         }
     }
-    let Ok(whole) = Zip::open(&mut file, ZipDialect::Plain, LIMITS) else { return };
+    let Ok(whole) = Zip::open(&mut file, ZipFormat::Plain, LIMITS) else { return };
     let mut copy = Vec::new();
     zip::copy(&mut file, &whole, &[], &mut copy, Options::default()).expect("nothing is replaced");
     assert!(copy.len() <= data.len());
     let mut copied = Cursor::new(&copy[..]);
-    let again = Zip::open(&mut copied, ZipDialect::Plain, LIMITS).expect("as good as before");
+    let again = Zip::open(&mut copied, ZipFormat::Plain, LIMITS).expect("as good as before");
     assert_eq!(again.members.len(), whole.members.len());
     for (one, other) in whole.members.iter().zip(&again.members) {
         assert_eq!(one.name, other.name);

@@ -32,7 +32,7 @@ pub fn head(data: &[u8]) {
 pub fn segment(data: &[u8]) {
     let mut state = ProductState::default();
     let _ = segment::for_each_record(data, &Product::Cran, 1, |record| state.apply(&record));
-    assert_eq!(state.listing().len(), state.listed());
+    assert_eq!(state.listing().len(), state.listed_count());
     let _ = (state.digest(), state.day(), state.releases().count());
     let _ = segment::readmes(data);
     for raw_size in [data.len() as u64, 1 << 20] {

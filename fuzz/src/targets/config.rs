@@ -26,7 +26,7 @@ pub fn bioconductor(data: &[u8]) {
     let Ok(config) = Config::parse(data) else { return };
     assert_eq!(Config::parse(config.render().as_bytes()).as_ref(), Ok(&config));
     for row in config.newest_first() {
-        let _ = (config.status(row.version), config.frozen(row.version));
+        let _ = (config.status(row.version), config.last_update(row.version));
         let day = row.released.unwrap_or_else(|| Timestamp(0).day());
         let then = config.as_of(day);
         assert!(then.get(then.release).is_some());

@@ -57,7 +57,10 @@ pub fn layout(data: &[u8]) {
     }
     if let Some(platform) = Platform::parse(&text) {
         assert_eq!(Platform::parse(&platform.to_string()).as_ref(), Some(&platform));
-        assert_eq!(Platform::from_stored(&platform.to_stored(Some(platform.arch))), Some(platform));
+        assert_eq!(
+            Platform::parse_database_form(&platform.database_form(Some(platform.arch))),
+            Some(platform)
+        );
     }
     if let Some(r) = RMinor::parse(&text) {
         assert_eq!(RMinor::parse(&r.to_string()), Some(r));

@@ -65,9 +65,9 @@ pub struct Details {
     pub summary: Option<String>,
     /// `License`
     pub license: Option<String>,
-    /// The alternative licences: `GPL-2`, `GPL-3`.
+    /// The alternative licenses: `GPL-2`, `GPL-3`.
     pub licenses: Vec<String>,
-    /// The families of the licences: `GPL`.
+    /// The families of the licenses: `GPL`.
     pub license_types: Vec<String>,
     /// `Date`, else the day of publication.
     pub package_date: Option<String>,

@@ -51,7 +51,7 @@ pub struct Status {
     pub r_versions: Vec<String>,
     /// Folder of macOS binaries, by R version (or `default`) and architecture.
     pub macos_urls: BTreeMap<String, BTreeMap<String, String>>,
-    /// Licence reminders: none, as there is no licence.
+    /// License reminders: none, as there is no license.
     pub support_window: SupportWindow,
 }
 
@@ -108,7 +108,7 @@ pub struct BiocVersion {
     pub bioc_version: String,
     /// `4.5`
     pub r_version: String,
-    /// `latest`, or the day at which its CRAN packages are frozen.
+    /// `latest`, or the day of its snapshot of CRAN packages.
     pub cran_snapshot: String,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of parts of a repository that holds Bioconductor: their lists, and the days before the first sync.
+//! Tests of parts of a repository that holds Bioconductor: their package lists, and the days before the first sync.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ fn part(label: &str) -> Option<Part> {
     Some(Part::parse(label).expect("a part"))
 }
 
-/// Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with this list.
-fn catalog(list: &[(SourceId, Option<&str>)]) -> Catalog {
+/// Bioconductor 3.19 and 3.20 synced at NOW, a local source, and a repository with these subscriptions.
+fn catalog(subscriptions: &[(SourceId, Option<&str>)]) -> Catalog {
     let mut catalog = Catalog {
         bioconductor: Some(Arc::new(Config::parse(CONFIG.as_bytes()).expect("a config"))),
         clock_at: Some(noon(NOW)),
@@ -60,32 +60,32 @@ fn catalog(list: &[(SourceId, Option<&str>)]) -> Catalog {
             seq: Seq(1),
             at: noon(NOW),
             tx: TxId(1),
-            list: list.iter().map(entry).collect(),
+            list: subscriptions.iter().map(entry).collect(),
         }],
     });
     catalog
 }
 
-fn ask(catalog: &Catalog, part: Option<Part>, snapshot: &str) -> Result<Vec<i64>, Unresolved> {
+fn resolve_at(catalog: &Catalog, part: Option<Part>, snapshot: &str) -> Result<Vec<i64>, Unresolved> {
     let snapshot = snapshot.parse().expect("a snapshot");
     let point = resolve(catalog, &catalog.repos[0], part, snapshot, noon(NOW))?;
     Ok(point.trees.iter().map(|tree| tree.tree.0).collect())
 }
 
 #[test]
-fn a_part_consists_of_its_own_lists_and_those_layered_on_software() {
+fn a_part_has_its_own_package_lists_and_those_of_sources_before_the_software() {
     let all = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, None)]);
-    assert_eq!(ask(&all, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
-    assert_eq!(ask(&all, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
-    assert_eq!(ask(&all, part("3.19"), "latest"), Ok(vec![5, 3, 4]));
+    assert_eq!(resolve_at(&all, part("3.20/bioc"), "latest"), Ok(vec![5, 1]));
+    assert_eq!(resolve_at(&all, part("3.20/data/annotation"), "latest"), Ok(vec![2]));
+    assert_eq!(resolve_at(&all, part("3.19"), "latest"), Ok(vec![5, 3, 4]));
     let for_one = catalog(&[(TEAM, Some("3.19")), (SourceId::BIOCONDUCTOR, None)]);
-    assert_eq!(ask(&for_one, part("3.20/bioc"), "latest"), Ok(vec![1]));
-    assert_eq!(ask(&for_one, part("3.19/bioc"), "latest"), Ok(vec![5, 3]));
-    // A repository of R packages shows a version as one list.
+    assert_eq!(resolve_at(&for_one, part("3.20/bioc"), "latest"), Ok(vec![1]));
+    assert_eq!(resolve_at(&for_one, part("3.19/bioc"), "latest"), Ok(vec![5, 3]));
+    // A repository of R packages serves a version as one list.
     let plain = catalog(&[(TEAM, None), (SourceId::BIOCONDUCTOR, Some("3.19"))]);
-    assert_eq!(ask(&plain, None, "latest"), Ok(vec![5, 3, 4]));
+    assert_eq!(resolve_at(&plain, None, "latest"), Ok(vec![5, 3, 4]));
     let limited = catalog(&[(SourceId::BIOCONDUCTOR, Some("3.19"))]);
-    let missing = ask(&limited, part("3.20/bioc"), "latest");
+    let missing = resolve_at(&limited, part("3.20/bioc"), "latest");
     assert_eq!(missing, Err(Unresolved::NoPart(Part::parse("3.20/bioc").expect("a part"))));
 }
 
@@ -93,7 +93,7 @@ fn a_part_consists_of_its_own_lists_and_those_layered_on_software() {
 fn an_unpublished_part_has_a_hint() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
     for label in ["3.21/bioc", "3.20/books"] {
-        let error = ask(&all, part(label), "latest").expect_err("not here");
+        let error = resolve_at(&all, part(label), "latest").expect_err("not here");
         let (text, hint) = (error.to_string(), error.hint().expect("a hint"));
         assert!(text.contains(label) && !text.contains("rspm"), "{text}");
         assert!(hint.contains("rspm sync --type=bioconductor --version=3.2"), "{hint}");
@@ -101,16 +101,16 @@ fn an_unpublished_part_has_a_hint() {
 }
 
 #[test]
-fn days_between_the_last_build_and_the_first_sync_have_the_synced_state() {
+fn days_between_the_last_update_and_the_first_sync_have_the_synced_state() {
     let all = catalog(&[(SourceId::BIOCONDUCTOR, None)]);
-    // The last build of 3.19 was when 3.20 was released.
-    assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
-    assert_eq!(ask(&all, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
+    // Bioconductor's last update of 3.19 was when 3.20 was released.
+    assert_eq!(resolve_at(&all, part("3.19/bioc"), "2024-10-30"), Ok(vec![3]));
+    assert_eq!(resolve_at(&all, part("3.19/bioc"), "2025-06-01"), Ok(vec![3]));
     let first = |day: &str| day.parse::<Day>().expect("a day");
-    let before = Unresolved::BeforeHistory { asked: "2024-10-29".to_owned(), first: first("2024-10-30") };
-    assert_eq!(ask(&all, part("3.19/bioc"), "2024-10-29"), Err(before));
+    let before = Unresolved::BeforeHistory { requested: "2024-10-29".to_owned(), first: first("2024-10-30") };
+    assert_eq!(resolve_at(&all, part("3.19/bioc"), "2024-10-29"), Err(before));
     // 3.20 is the current release: its earlier states are unknown.
-    let before = Unresolved::BeforeHistory { asked: "2025-06-01".to_owned(), first: first(NOW) };
-    assert_eq!(ask(&all, part("3.20/bioc"), "2025-06-01"), Err(before));
-    assert_eq!(ask(&all, part("3.20/bioc"), NOW), Ok(vec![1]));
+    let before = Unresolved::BeforeHistory { requested: "2025-06-01".to_owned(), first: first(NOW) };
+    assert_eq!(resolve_at(&all, part("3.20/bioc"), "2025-06-01"), Err(before));
+    assert_eq!(resolve_at(&all, part("3.20/bioc"), NOW), Ok(vec![1]));
 }

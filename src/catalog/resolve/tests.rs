@@ -1,4 +1,4 @@
-//! Tests of `resolve`: every row of the data model's section 3, and histories that grow at both ends.
+//! Tests of `resolve`: every row of the data model's section 3, and histories extended by publishes and back-fills.
 
 use proptest::prelude::*;
 
@@ -23,12 +23,12 @@ fn date(text: &str) -> Snapshot {
 
 /// Builds a catalog from events: each is one transaction, in order of time.
 #[derive(Default)]
-struct Story {
+struct CatalogBuilder {
     catalog: Catalog,
 }
 
-impl Story {
-    fn new(sources: &[&str]) -> Story {
+impl CatalogBuilder {
+    fn new(sources: &[&str]) -> CatalogBuilder {
         let mut catalog = Catalog::default();
         for (id, name) in (1..).zip(sources) {
             let kind = if *name == "cran" { SourceKind::Cran } else { SourceKind::Local };
@@ -47,12 +47,12 @@ impl Story {
             created_at: Timestamp(0),
             steps: Vec::new(),
         });
-        Story { catalog }
+        CatalogBuilder { catalog }
     }
 
     fn tx(&mut self, at: Timestamp) -> TxId {
         let tx = TxId(self.catalog.transactions.len() as i64 + 1);
-        assert!(self.catalog.clock_at.is_none_or(|clock| clock < at), "events come in order");
+        assert!(self.catalog.clock_at.is_none_or(|clock| clock < at), "events are in order");
         self.catalog.transactions.push((tx, at));
         self.catalog.clock_at = Some(at);
         tx
@@ -91,13 +91,13 @@ impl Story {
         self.catalog.clock_at = self.catalog.clock_at.max(Some(end));
     }
 
-    fn ask(&self, snapshot: Snapshot, now: Timestamp) -> Result<Point, Unresolved> {
+    fn resolve_at(&self, snapshot: Snapshot, now: Timestamp) -> Result<Point, Unresolved> {
         resolve(&self.catalog, &self.catalog.repos[0], None, snapshot, now)
     }
 
     /// Formats the result as `source@seq …` and `open` or `closed`.
     fn result(&self, snapshot: Snapshot, now: &str) -> String {
-        match self.ask(snapshot, at(now)) {
+        match self.resolve_at(snapshot, at(now)) {
             Ok(point) => {
                 let trees = point.trees.iter().map(|t| format!("{}@{}", t.source, t.seq)).collect::<Vec<_>>();
                 format!("{} {}", trees.join(" "), if point.open { "open" } else { "closed" })
@@ -107,29 +107,29 @@ impl Story {
     }
 }
 
-fn typical() -> Story {
-    let mut story = Story::new(&["cran", "team"]);
-    story.publish(1, at("2024-01-01"));
-    story.publish(1, at("2024-01-03"));
-    story.publish(2, at("2024-01-05"));
-    story.subscribe(&[1], at("2024-01-10 09:00"));
-    story.publish(1, at("2024-01-10 10:00"));
-    story.subscribe(&[2, 1], at("2024-01-10 11:00"));
-    story.publish(2, at("2024-01-12"));
-    story.subscribe(&[1, 2], at("2024-01-15"));
-    story
+fn typical() -> CatalogBuilder {
+    let mut builder = CatalogBuilder::new(&["cran", "team"]);
+    builder.publish(1, at("2024-01-01"));
+    builder.publish(1, at("2024-01-03"));
+    builder.publish(2, at("2024-01-05"));
+    builder.subscribe(&[1], at("2024-01-10 09:00"));
+    builder.publish(1, at("2024-01-10 10:00"));
+    builder.subscribe(&[2, 1], at("2024-01-10 11:00"));
+    builder.publish(2, at("2024-01-12"));
+    builder.subscribe(&[1, 2], at("2024-01-15"));
+    builder
 }
 
 #[test]
-fn latest_is_the_newest_list_and_every_head() {
+fn latest_has_the_newest_subscriptions_and_every_head() {
     assert_eq!(typical().result(Snapshot::Latest, "2024-01-15"), "1@3 2@2 open");
     assert_eq!(typical().result(Snapshot::Latest, "2023-01-01"), "1@3 2@2 open");
 }
 
 #[test]
 fn a_date_is_the_state_at_the_end_of_its_day() {
-    let mut story = typical();
-    story.close("2024-01-14");
+    let mut builder = typical();
+    builder.close("2024-01-14");
     for (text, expected) in [
         ("2024-01-01", "1@1 closed"),
         ("2024-01-02", "1@1 closed"),
@@ -140,81 +140,81 @@ fn a_date_is_the_state_at_the_end_of_its_day() {
         ("2024-01-14", "2@2 1@3 closed"),
         ("2024-01-15", "1@3 2@2 open"),
     ] {
-        assert_eq!(story.result(date(text), "2024-01-15"), expected, "{text}");
+        assert_eq!(builder.result(date(text), "2024-01-15"), expected, "{text}");
     }
 }
 
 #[test]
 fn a_step_at_midnight_belongs_to_the_new_day() {
-    let mut story = Story::new(&["cran"]);
-    story.subscribe(&[1], at("2024-01-01"));
-    story.publish(1, at("2024-01-02"));
-    story.publish(1, at("2024-01-04 00:00"));
-    assert_eq!(story.result(date("2024-01-03"), "2024-01-09"), "1@1 closed");
-    assert_eq!(story.result(date("2024-01-04"), "2024-01-09"), "1@2 open");
+    let mut builder = CatalogBuilder::new(&["cran"]);
+    builder.subscribe(&[1], at("2024-01-01"));
+    builder.publish(1, at("2024-01-02"));
+    builder.publish(1, at("2024-01-04 00:00"));
+    assert_eq!(builder.result(date("2024-01-03"), "2024-01-09"), "1@1 closed");
+    assert_eq!(builder.result(date("2024-01-04"), "2024-01-09"), "1@2 open");
 }
 
 #[test]
 fn a_day_that_is_over_but_not_closed_is_open() {
-    let mut story = typical();
-    assert_eq!(story.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
-    story.close("2024-01-15");
-    assert_eq!(story.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
-    assert_eq!(story.result(date("2024-01-16"), "2024-01-20"), "1@3 2@2 open");
+    let mut builder = typical();
+    assert_eq!(builder.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 open");
+    builder.close("2024-01-15");
+    assert_eq!(builder.result(date("2024-01-15"), "2024-01-20"), "1@3 2@2 closed");
+    assert_eq!(builder.result(date("2024-01-16"), "2024-01-20"), "1@3 2@2 open");
 }
 
 #[test]
 fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
-    let mut story = typical();
+    let mut builder = typical();
     let expected = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
-    assert_eq!(story.result(date("2024-01-16"), "2024-01-15 23:59"), expected);
-    story.close("2024-01-15");
-    assert_eq!(story.result(date("2024-01-16"), "2024-01-15 23:59"), "1@3 2@2 open");
+    assert_eq!(builder.result(date("2024-01-16"), "2024-01-15 23:59"), expected);
+    builder.close("2024-01-15");
+    assert_eq!(builder.result(date("2024-01-16"), "2024-01-15 23:59"), "1@3 2@2 open");
 }
 
 #[test]
 fn with_transactions_of_next_year_today_is_latest_and_tomorrow_is_refused() {
-    let mut story = typical();
-    story.publish(1, at("2025-03-01"));
+    let mut builder = typical();
+    builder.publish(1, at("2025-03-01"));
     for now in ["2024-01-20", "2024-02-20"] {
         let today = now.parse().expect("a day");
-        let latest = story.result(Snapshot::Latest, now);
+        let latest = builder.result(Snapshot::Latest, now);
         assert_eq!(latest, "1@4 2@2 open");
-        assert_eq!(story.result(Snapshot::Date(today), now), latest);
+        assert_eq!(builder.result(Snapshot::Date(today), now), latest);
         let tomorrow = Snapshot::Date(today.end().day());
-        assert!(story.result(tomorrow, now).contains("is in the future"), "{now}");
+        assert!(builder.result(tomorrow, now).contains("is in the future"), "{now}");
     }
 }
 
 #[test]
 fn a_date_before_history_names_the_first_day_that_has_a_state() {
-    let story = typical();
+    let builder = typical();
     let expected = "no snapshot of this repository is as old as 2023-12-31; its history starts at 2024-01-01";
-    assert_eq!(story.result(date("2023-12-31"), "2024-01-15"), expected);
+    assert_eq!(builder.result(date("2023-12-31"), "2024-01-15"), expected);
     let expected = "no snapshot of this repository is as old as 0001-01-01; its history starts at 2024-01-01";
-    assert_eq!(story.result(date("0001-01-01"), "2024-01-15"), expected);
+    assert_eq!(builder.result(date("0001-01-01"), "2024-01-15"), expected);
 }
 
 #[test]
 fn a_repository_without_sources_or_states_is_empty_and_has_no_history() {
-    let mut story = Story::new(&["cran", "team"]);
+    let mut builder = CatalogBuilder::new(&["cran", "team"]);
     let none = Unresolved::Empty.to_string();
-    assert_eq!(story.result(Snapshot::Latest, "2024-01-01"), " open");
-    assert_eq!(story.result(date("2023-12-31"), "2024-01-01"), none);
-    story.subscribe(&[2], at("2024-01-01"));
-    assert_eq!(story.result(Snapshot::Latest, "2024-01-01"), " open");
-    assert_eq!(story.result(date("2024-01-01"), "2024-01-01"), " open");
-    assert_eq!(story.result(date("2023-12-31"), "2024-01-01"), none);
-    assert_eq!(story.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
-    story.publish(2, at("2024-01-02"));
-    assert_eq!(story.result(Snapshot::Latest, "2024-01-02"), "2@1 open");
+    assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), none);
+    builder.subscribe(&[2], at("2024-01-01"));
+    assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
+    assert_eq!(builder.result(date("2024-01-01"), "2024-01-01"), " open");
+    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), none);
+    assert_eq!(builder.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
+    builder.publish(2, at("2024-01-02"));
+    assert_eq!(builder.result(Snapshot::Latest, "2024-01-02"), "2@1 open");
     let expected = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
-    assert_eq!(story.result(date("2024-01-01"), "2024-01-02"), expected);
+    assert_eq!(builder.result(date("2024-01-01"), "2024-01-02"), expected);
 }
 
 #[test]
 fn a_transaction_is_resolved_to_its_instant_inclusive() {
-    let story = typical();
+    let builder = typical();
     for (tx, expected) in [
         (1, "1@1 closed"),
         (2, "1@2 closed"),
@@ -229,61 +229,61 @@ fn a_transaction_is_resolved_to_its_instant_inclusive() {
         (9, "there is no transaction 9"),
         (0, "there is no transaction 0"),
     ] {
-        assert_eq!(story.result(Snapshot::Transaction(TxId(tx)), "2024-01-15"), expected, "{tx}");
+        assert_eq!(builder.result(Snapshot::Transaction(TxId(tx)), "2024-01-15"), expected, "{tx}");
     }
 }
 
 #[test]
 fn a_transaction_of_a_source_outside_the_repository_is_an_instant_too() {
-    let mut story = Story::new(&["cran", "other"]);
-    story.subscribe(&[1], at("2024-01-01"));
-    story.publish(1, at("2024-01-02"));
-    let tx = story.publish(2, at("2024-01-03"));
-    story.publish(1, at("2024-01-04"));
-    assert_eq!(story.result(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
+    let mut builder = CatalogBuilder::new(&["cran", "other"]);
+    builder.subscribe(&[1], at("2024-01-01"));
+    builder.publish(1, at("2024-01-02"));
+    let tx = builder.publish(2, at("2024-01-03"));
+    builder.publish(1, at("2024-01-04"));
+    assert_eq!(builder.result(Snapshot::Transaction(tx), "2024-01-04"), "1@1 closed");
 }
 
 #[test]
 fn dates_before_the_first_subscription_stay_open_until_its_day_is_over() {
-    let mut story = Story::new(&["cran", "team"]);
-    story.publish(1, at("2024-01-01"));
-    story.publish(2, at("2024-01-01 13:00"));
-    story.subscribe(&[1], at("2024-02-01 09:00"));
-    assert_eq!(story.result(date("2024-01-01"), "2024-02-01"), "1@1 open");
-    story.subscribe(&[1, 2], at("2024-02-01 17:00"));
-    assert_eq!(story.result(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
-    story.close("2024-02-01");
-    assert_eq!(story.result(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
-    story.subscribe(&[2], at("2025-01-01"));
-    assert_eq!(story.result(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
+    let mut builder = CatalogBuilder::new(&["cran", "team"]);
+    builder.publish(1, at("2024-01-01"));
+    builder.publish(2, at("2024-01-01 13:00"));
+    builder.subscribe(&[1], at("2024-02-01 09:00"));
+    assert_eq!(builder.result(date("2024-01-01"), "2024-02-01"), "1@1 open");
+    builder.subscribe(&[1, 2], at("2024-02-01 17:00"));
+    assert_eq!(builder.result(date("2024-01-01"), "2024-02-01"), "1@1 2@1 open");
+    builder.close("2024-02-01");
+    assert_eq!(builder.result(date("2024-01-01"), "2024-02-02"), "1@1 2@1 closed");
+    builder.subscribe(&[2], at("2025-01-01"));
+    assert_eq!(builder.result(date("2024-01-01"), "2025-01-01"), "1@1 2@1 closed");
 }
 
 #[test]
 fn an_empty_list_at_the_start_is_no_subscription() {
-    let mut story = Story::new(&["cran"]);
-    story.publish(1, at("2024-01-01"));
-    story.subscribe(&[], at("2024-01-02"));
-    story.subscribe(&[1], at("2024-01-05"));
-    story.close("2024-01-09");
-    assert_eq!(story.result(date("2024-01-03"), "2024-01-10"), "1@1 closed");
+    let mut builder = CatalogBuilder::new(&["cran"]);
+    builder.publish(1, at("2024-01-01"));
+    builder.subscribe(&[], at("2024-01-02"));
+    builder.subscribe(&[1], at("2024-01-05"));
+    builder.close("2024-01-09");
+    assert_eq!(builder.result(date("2024-01-03"), "2024-01-10"), "1@1 closed");
 }
 
 #[test]
 fn last_modified_changes_with_the_list_too() {
-    let story = typical();
-    let modified = |snapshot| story.ask(snapshot, at("2024-01-15")).expect("a point").modified;
+    let builder = typical();
+    let modified = |snapshot| builder.resolve_at(snapshot, at("2024-01-15")).expect("a point").modified;
     assert_eq!(modified(Snapshot::Latest), Some(at("2024-01-15")));
     assert_eq!(modified(date("2024-01-12")), Some(at("2024-01-12")));
 }
 
 #[test]
 fn a_back_fill_answers_older_dates_and_changes_no_later_one() {
-    let mut story = typical();
-    story.close("2024-01-15");
-    let before = story.result(date("2024-01-01"), "2024-01-16");
-    story.backfill(1, at("2023-06-01"), at("2024-01-16"));
-    assert_eq!(story.result(date("2024-01-01"), "2024-01-16"), before);
-    assert_eq!(story.result(date("2023-07-01"), "2024-01-16"), "1@0 closed");
+    let mut builder = typical();
+    builder.close("2024-01-15");
+    let before = builder.result(date("2024-01-01"), "2024-01-16");
+    builder.backfill(1, at("2023-06-01"), at("2024-01-16"));
+    assert_eq!(builder.result(date("2024-01-01"), "2024-01-16"), before);
+    assert_eq!(builder.result(date("2023-07-01"), "2024-01-16"), "1@0 closed");
 }
 
 #[derive(Clone, Debug)]
@@ -306,18 +306,18 @@ fn event() -> impl Strategy<Value = (Event, i64)> {
 }
 
 /// Applies events, each some seconds after the previous one.
-fn play(story: &mut Story, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
+fn apply(builder: &mut CatalogBuilder, clock: &mut Timestamp, events: Vec<(Event, i64)>) {
     for (event, pause) in events {
-        clock.0 = clock.max(&mut story.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;
+        clock.0 = clock.max(&mut builder.catalog.clock_at.unwrap_or(Timestamp(0))).0 + pause * SECOND;
         match event {
-            Event::Publish(source) => drop(story.publish(source, *clock)),
-            Event::Subscribe(list) => drop(story.subscribe(&list, *clock)),
+            Event::Publish(source) => drop(builder.publish(source, *clock)),
+            Event::Subscribe(list) => drop(builder.subscribe(&list, *clock)),
             Event::Backfill(source) => {
-                if let Some(first) = story.catalog.trees[source as usize - 1].steps.first().copied() {
-                    story.backfill(source, Timestamp(first.at.0 - pause * SECOND), *clock);
+                if let Some(first) = builder.catalog.trees[source as usize - 1].steps.first().copied() {
+                    builder.backfill(source, Timestamp(first.at.0 - pause * SECOND), *clock);
                 }
             }
-            Event::CloseDay => story.close(&Timestamp(clock.0 - 86_400 * SECOND).day().to_string()),
+            Event::CloseDay => builder.close(&Timestamp(clock.0 - 86_400 * SECOND).day().to_string()),
         }
     }
 }
@@ -330,22 +330,22 @@ proptest! {
         past in prop::collection::vec(event(), 1..30),
         future in prop::collection::vec(event(), 1..30),
     ) {
-        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
         let mut clock = at("2024-01-01");
-        play(&mut story, &mut clock, past);
-        let mut snapshots: Vec<Snapshot> = story.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
+        apply(&mut builder, &mut clock, past);
+        let mut snapshots: Vec<Snapshot> = builder.catalog.transactions.iter().map(|(tx, _)| Snapshot::Transaction(*tx)).collect();
         let (mut day, today) = (at("2023-12-01").day(), clock.day());
         while day <= today {
             snapshots.push(Snapshot::Date(day));
             day = day.end().day();
         }
-        let before: Vec<_> = snapshots.iter().map(|snapshot| story.ask(*snapshot, clock)).collect();
-        play(&mut story, &mut clock, future);
+        let before: Vec<_> = snapshots.iter().map(|snapshot| builder.resolve_at(*snapshot, clock)).collect();
+        apply(&mut builder, &mut clock, future);
         for (snapshot, before) in snapshots.into_iter().zip(before) {
-            let after = story.ask(snapshot, clock);
+            let after = builder.resolve_at(snapshot, clock);
             match before {
                 Ok(before) if !before.open => {
-                    let mut after = after.expect("a closed point stays");
+                    let mut after = after.expect("a closed point does not change");
                     prop_assert!(!after.open);
                     after.trees.retain(|tree| before.trees.iter().any(|old| old.tree == tree.tree));
                     prop_assert_eq!(&after.trees, &before.trees, "{}", snapshot);
@@ -365,22 +365,22 @@ proptest! {
     /// The date of today equals `latest`, whatever the times of the transactions and of the clock.
     #[test]
     fn the_day_of_the_clock_is_latest(events in prop::collection::vec(event(), 1..20), days in -500_i64..500) {
-        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
         let mut clock = at("2024-01-01");
-        play(&mut story, &mut clock, events);
+        apply(&mut builder, &mut clock, events);
         let now = Timestamp(clock.0 + days * 86_400 * SECOND);
-        let today = today(&story.catalog, now);
-        prop_assert_eq!(story.ask(Snapshot::Date(today), now), story.ask(Snapshot::Latest, now));
+        let today = today(&builder.catalog, now);
+        prop_assert_eq!(builder.resolve_at(Snapshot::Date(today), now), builder.resolve_at(Snapshot::Latest, now));
     }
 
     /// No snapshot makes `resolve` panic.
     #[test]
     fn any_snapshot_gets_an_answer(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
-        let mut story = Story::new(&["cran", "team", "lab"]);
+        let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
         let mut clock = at("2024-01-01");
-        play(&mut story, &mut clock, events);
+        apply(&mut builder, &mut clock, events);
         if let Ok(snapshot) = text.parse::<Snapshot>() {
-            let _ = story.ask(snapshot, clock);
+            let _ = builder.resolve_at(snapshot, clock);
         }
     }
 }

@@ -7,7 +7,7 @@ mod read;
 pub struct Platforms {
     /// In the order of the embedded table, followed by those of the configuration.
     pub distributions: Vec<Distribution>,
-    /// R versions that the API lists, `4.5`, in the configured order: newest first.
+    /// R versions that the API lists, `4.5`, newest first.
     pub r_versions: Vec<String>,
     /// Folders of macOS binaries, one entry per R version and one for `default`.
     pub macos: Vec<MacFolders>,
@@ -24,13 +24,13 @@ pub struct Distribution {
     pub alias: Option<String>,
     /// Display name.
     pub display: String,
-    /// Name in the rules for system requirements: `ubuntu`.
-    pub system: String,
-    /// Its release: `24.04`.
-    pub release: String,
+    /// Name of the distribution in the rules for system requirements: `ubuntu`.
+    pub rules_name: String,
+    /// Release of the distribution in these rules: `24.04`.
+    pub rules_release: String,
     /// `x86_64`, `arm64`; at least one.
     pub architectures: Vec<String>,
-    /// Whether system requirements are known for it.
+    /// Whether there are rules for system requirements.
     pub system_requirements: bool,
     /// Hidden from listings, but served.
     pub is_hidden: bool,
@@ -38,7 +38,7 @@ pub struct Distribution {
     pub r_version: Option<String>,
     /// Whether binaries are served only to clients with that R version.
     pub is_r_version_forced: bool,
-    /// Whether it is a row of the status response; false for a mere alias.
+    /// Whether the status response lists it; false for aliases without a name in the rules.
     pub has_status_row: bool,
 }
 
@@ -80,18 +80,18 @@ impl Platforms {
     /// Returns the Linux distribution of a name in a URL, with aliases resolved and hidden ones included.
     #[must_use]
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
-        let named = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
-        let found = named(name)?;
+        let find = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
+        let found = find(name)?;
         match &found.alias {
             None => Some(found),
-            Some(target) => named(target),
+            Some(target) => find(target),
         }
     }
 
     /// Returns the folders of macOS binaries for an R version.
     #[must_use]
     pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
-        let of = |version: &str| self.macos.iter().find(|known| known.r_version == version);
+        let of = |version: &str| self.macos.iter().find(|folders| folders.r_version == version);
         of(r_version).or_else(|| of("default"))
     }
 
@@ -105,7 +105,7 @@ impl Platforms {
 impl Distribution {
     /// Returns the URL segment of its binaries; empty for Windows and macOS.
     #[must_use]
-    pub fn url(&self) -> &str {
+    pub fn url_segment(&self) -> &str {
         match self.os {
             Os::Linux => self.alias.as_deref().unwrap_or(&self.name),
             Os::Windows | Os::MacOs => "",

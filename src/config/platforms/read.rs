@@ -77,7 +77,7 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
                 && setting.values.iter().any(|value| !value.text.is_empty())
         });
         for sub in filled.filter_map(|setting| setting.sub.as_deref()) {
-            if !names.iter().any(|known| known == sub) {
+            if !names.iter().any(|name| name == sub) {
                 names.push(sub.to_owned());
             }
         }
@@ -87,7 +87,7 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
 
 /// Returns the first property that the file sets for a sub-name, as the position of errors about the name itself.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
-    let set = |property: &&Property| reader.is_set(name, Some(sub), property.name);
+    let set = |property: &&Property| reader.is_non_empty(name, Some(sub), property.name);
     section(name).properties.iter().find(set).map_or(section(name).properties[0].name, |found| found.name)
 }
 
@@ -121,7 +121,7 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
     if architectures.is_empty() {
         architectures.push("x86_64".to_owned());
     }
-    let system = text(reader, DISTRIBUTION, name, "System");
+    let rules_name = text(reader, DISTRIBUTION, name, "System");
     let or = |name: &str, default: &str| {
         text(reader, DISTRIBUTION, name, "Release").unwrap_or_else(|| default.to_owned())
     };
@@ -129,9 +129,9 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
         name: name.to_owned(),
         os,
         display: text(reader, DISTRIBUTION, name, "Display").unwrap_or_else(|| name.to_owned()),
-        has_status_row: alias.is_none() || system.is_some(),
-        system: system.unwrap_or_else(|| name.to_owned()),
-        release: or(name, "all"),
+        has_status_row: alias.is_none() || rules_name.is_some(),
+        rules_name: rules_name.unwrap_or_else(|| name.to_owned()),
+        rules_release: or(name, "all"),
         architectures,
         system_requirements: flag(reader, name, "SystemRequirements"),
         is_hidden: flag(reader, name, "Hidden"),
@@ -155,7 +155,7 @@ fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) 
             continue;
         };
         for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
-            if reader.is_set(DISTRIBUTION, Some(&other.name), property) {
+            if reader.is_non_empty(DISTRIBUTION, Some(&other.name), property) {
                 let message = format!(
                     "cannot be combined with `Alias`: {alias} determines it; set it there, or remove `Alias`"
                 );
@@ -183,8 +183,8 @@ fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
         let digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         digits && (part.len() == 1 || !part.starts_with('0'))
     };
-    let good = parts.iter().all(number) && (parts.len() == 2 || (patch && parts.len() == 3));
-    match (good, patch) {
+    let is_valid = parts.iter().all(number) && (parts.len() == 2 || (patch && parts.len() == 3));
+    match (is_valid, patch) {
         (true, _) => None,
         (false, true) => Some("is not a version of R; write it as 4.5 or 4.5.1"),
         (false, false) => Some("is not a minor version of R; write it as 4.5"),
@@ -237,10 +237,11 @@ mod tests {
         }
         let rows: Vec<_> = all.distributions.iter().filter(|d| d.has_status_row).collect();
         for d in &rows {
-            let same = |o: &&&Distribution| (&o.system, &o.release) == (&d.system, &d.release);
-            let twins = rows.iter().filter(same).count();
+            let same =
+                |o: &&&Distribution| (&o.rules_name, &o.rules_release) == (&d.rules_name, &d.rules_release);
+            let equal = rows.iter().filter(same).count();
             // The portable binaries have the names of the distribution that they are built on.
-            assert!(twins == 1 || d.system == "centos", "{d:?}");
+            assert!(equal == 1 || d.rules_name == "centos", "{d:?}");
         }
         let four_two = all.macos.iter().find(|m| m.r_version == "4.2").expect("known");
         assert_eq!(
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn names_used_by_clients_lead_to_the_distribution() {
         let all = platforms("");
-        for (asked, found) in [
+        for (name, expected) in [
             ("noble", "noble"),
             ("rockylinux8", "centos8"),
             ("rhel8", "centos8"),
@@ -260,7 +261,7 @@ mod tests {
             ("rhel1", "rhel10"),
             ("xenial", "xenial"),
         ] {
-            assert_eq!(all.linux(asked).map(|d| d.name.as_str()), Some(found), "{asked}");
+            assert_eq!(all.linux(name).map(|d| d.name.as_str()), Some(expected), "{name}");
         }
         for unknown in ["windows", "macos", "Noble", "", "warty"] {
             assert_eq!(all.linux(unknown), None, "{unknown}");
@@ -283,7 +284,7 @@ mod tests {
         );
         let jammy = all.linux("jammy").expect("known");
         assert!(jammy.is_hidden && jammy.is_r_version_forced && jammy.system_requirements);
-        assert_eq!((jammy.r_version.as_deref(), jammy.release.as_str()), (Some("4.4.2"), "22.04"));
+        assert_eq!((jammy.r_version.as_deref(), jammy.rules_release.as_str()), (Some("4.4.2"), "22.04"));
         assert_eq!(all.r_versions, ["4.7", "4.6"]);
         assert_eq!(all.macos.last().and_then(|m| m.arm64.as_deref()), Some("tahoe-arm64"));
         assert_eq!(all.aliases("fedora42").collect::<Vec<_>>(), ["ours"]);

@@ -84,17 +84,20 @@ pub struct CreateError {
 /// # Errors
 /// The first required directory that cannot be created.
 pub(super) fn create_directories(gcfg: &Path, config: &Config) -> Result<(), CreateError> {
-    let mine = |what| matches!(what, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
+    let is_created = |what| matches!(what, PathKind::DataDir | PathKind::SockFileDir | PathKind::LogDir);
     // The umask is per process; whatever other threads create meanwhile has an explicit, restrictive mode.
     let before = umask(Mode::from_bits_truncate(0o022));
-    let made = directories(gcfg, config).filter(|(row, _)| mine(row.kind)).try_for_each(|(row, path)| {
-        match DirBuilder::new().recursive(true).mode(row.mode).create(&path) {
-            Err(source) if row.on_violation == OnViolation::Refuse => Err(create_error(row, path, source)),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    });
+    let result =
+        directories(gcfg, config).filter(|(row, _)| is_created(row.kind)).try_for_each(|(row, path)| {
+            match DirBuilder::new().recursive(true).mode(row.mode).create(&path) {
+                Err(source) if row.on_violation == OnViolation::Refuse => {
+                    Err(create_error(row, path, source))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            }
+        });
     umask(before);
-    made
+    result
 }
 
 fn create_error(row: &PathRule, path: PathBuf, source: io::Error) -> CreateError {
@@ -117,20 +120,20 @@ fn check(gcfg: &Path, loaded: &Loaded) -> Result<Vec<String>, UnsafePaths> {
     for (row, path, verdict) in inspect(gcfg, loaded, me) {
         match verdict {
             Decision::Conforms => {}
-            Decision::Repair(fault, mode) => match set_mode(&path, mode) {
-                Ok(mode) => warnings.push(describe_repair(row, &path, fault, mode)),
+            Decision::Repair(violation, mode) => match set_mode(&path, mode) {
+                Ok(mode) => warnings.push(describe_repair(row, &path, violation, mode)),
                 Err(error) => {
-                    let text = format!("{} ({error})", describe(row, &path, fault, me));
-                    let grave = matches!(fault, Violation::WorldWritable(_));
-                    if grave && !is_remote(&path) && row.on_violation == OnViolation::Refuse {
+                    let text = format!("{} ({error})", describe(row, &path, violation, me));
+                    let is_severe = matches!(violation, Violation::WorldWritable(_));
+                    if is_severe && !is_remote(&path) && row.on_violation == OnViolation::Refuse {
                         refused.push((row.name, text));
                     } else {
                         warnings.push(text);
                     }
                 }
             },
-            Decision::Warn(fault) => warnings.push(describe(row, &path, fault, me)),
-            Decision::Refuse(fault) => refused.push((row.name, describe(row, &path, fault, me))),
+            Decision::Warn(violation) => warnings.push(describe(row, &path, violation, me)),
+            Decision::Refuse(violation) => refused.push((row.name, describe(row, &path, violation, me))),
         }
     }
     if refused.is_empty() { Ok(warnings) } else { Err(UnsafePaths(refused)) }
@@ -145,7 +148,7 @@ pub(super) fn refusals(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<(PathKind, 
         }
         // Run as root, with a gcfg of root: the server's user is that of User=, which only systemd knows.
         Decision::Refuse(Violation::Owner(_) | Violation::ForeignLink(_)) if me == 0 => None,
-        Decision::Refuse(fault) => Some((row.kind, describe(row, &path, fault, me))),
+        Decision::Refuse(violation) => Some((row.kind, describe(row, &path, violation, me))),
         Decision::Conforms | Decision::Repair(..) | Decision::Warn(_) => None,
     };
     inspect(gcfg, loaded, me).into_iter().filter_map(refused).collect()
@@ -156,9 +159,9 @@ type Inspection = (&'static PathRule, PathBuf, Decision);
 fn inspect(gcfg: &Path, loaded: &Loaded, me: u32) -> Vec<Inspection> {
     let secrets = holds_secrets(loaded);
     let judged = |row: &'static PathRule, path: PathBuf| {
-        let verdict = decide(row, read_state(&path), me, secrets && row.kind == PathKind::Gcfg);
-        let verdict = if is_remote(&path) { relax_on_network(verdict) } else { verdict };
-        (row, path, verdict)
+        let decision = decide(row, read_state(&path), me, secrets && row.kind == PathKind::Gcfg);
+        let decision = if is_remote(&path) { relax_on_network(decision) } else { decision };
+        (row, path, decision)
     };
     RULES
         .iter()
@@ -213,8 +216,8 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<u32> {
     Ok(path.metadata()?.mode() & 0o7777)
 }
 
-fn describe_repair(row: &PathRule, path: &Path, fault: Violation, mode: u32) -> String {
-    let before = match fault {
+fn describe_repair(row: &PathRule, path: &Path, violation: Violation, mode: u32) -> String {
+    let before = match violation {
         Violation::WorldWritable(mode) | Violation::TooOpen(mode) | Violation::TooClosed(mode) => mode,
         Violation::ForeignLink(_) | Violation::DeadLink | Violation::Type | Violation::Owner(_) => mode,
     };
@@ -226,7 +229,7 @@ fn user(uid: u32) -> String {
     User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-fn describe(row: &PathRule, path: &Path, fault: Violation, me: u32) -> String {
+fn describe(row: &PathRule, path: &Path, violation: Violation, me: u32) -> String {
     let (name, shown) = (row.name, path.display());
     let me_name = user(me);
     let should = match row.file_type {
@@ -235,7 +238,7 @@ fn describe(row: &PathRule, path: &Path, fault: Violation, me: u32) -> String {
         FileType::Socket => "a socket",
     };
     let mode = row.mode;
-    match fault {
+    match violation {
         Violation::ForeignLink(uid) => format!(
             "{name} '{shown}' is a symbolic link of user {}, who can redirect it; fix it with: chown -h {me_name} '{shown}'",
             user(uid)
@@ -258,7 +261,7 @@ fn describe(row: &PathRule, path: &Path, fault: Violation, me: u32) -> String {
             )
         }
         Violation::WorldWritable(found) => format!(
-            "{name} '{shown}' is writable by everybody (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
+            "{name} '{shown}' is writable by all users (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"
         ),
         Violation::TooOpen(found) => format!(
             "{name} '{shown}' is open to others (mode {found:04o}); fix it with: chmod {mode:04o} '{shown}'"

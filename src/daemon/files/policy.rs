@@ -40,7 +40,7 @@ pub enum Violation {
     Type,
     /// Owned by another ordinary user.
     Owner(u32),
-    /// Writable by everybody.
+    /// Writable by all users.
     WorldWritable(u32),
     /// The mode has more permission bits than the rule allows.
     TooOpen(u32),
@@ -64,18 +64,18 @@ pub enum Decision {
 /// Decides about a path for a process of the user `me`. `secrets`: the file must not be readable by others although
 /// the rule allows it.
 #[must_use]
-pub fn decide(row: &PathRule, seen: PathState, me: u32, secrets: bool) -> Decision {
+pub fn decide(row: &PathRule, state: PathState, me: u32, secrets: bool) -> Decision {
     let otherwise = |fault| match row.on_violation {
         OnViolation::Refuse => Decision::Refuse(fault),
         OnViolation::Warn => Decision::Warn(fault),
     };
     // root can change everything anyway.
     let foreign = |uid: u32| uid != me && uid != 0;
-    if let Some(uid) = seen.link.filter(|uid| foreign(*uid)) {
+    if let Some(uid) = state.link.filter(|uid| foreign(*uid)) {
         return otherwise(Violation::ForeignLink(uid));
     }
-    let (is, uid, mode) = match seen.target {
-        PathTarget::Missing if seen.link.is_some() => return otherwise(Violation::DeadLink),
+    let (is, uid, mode) = match state.target {
+        PathTarget::Missing if state.link.is_some() => return otherwise(Violation::DeadLink),
         PathTarget::Missing => return Decision::Conforms,
         // An administrator may pass a file through a pipe or a device.
         PathTarget::OtherType
@@ -95,7 +95,7 @@ pub fn decide(row: &PathRule, seen: PathState, me: u32, secrets: bool) -> Decisi
             OnViolation::Warn => Decision::Warn(Violation::Owner(uid)),
         };
     }
-    let ours = uid == me && row.fixed_by == FixedBy::Daemon;
+    let is_own = uid == me && row.fixed_by == FixedBy::Daemon;
     let sticky = is == FileType::Directory && mode & STICKY != 0;
     let most = if secrets { row.max_mode & !0o007 } else { row.max_mode };
     let excess = mode & 0o777 & !most;
@@ -103,7 +103,7 @@ pub fn decide(row: &PathRule, seen: PathState, me: u32, secrets: bool) -> Decisi
         let fault =
             if excess & 0o002 != 0 { Violation::WorldWritable(mode) } else { Violation::TooOpen(mode) };
         return match fault {
-            _ if ours => Decision::Repair(fault, mode & (most | !0o777)),
+            _ if is_own => Decision::Repair(fault, mode & (most | !0o777)),
             Violation::WorldWritable(_) => otherwise(fault),
             // `/var/log` of root may be writable by the group of the system's logger.
             _ if uid != me && row.on_violation == OnViolation::Warn => Decision::Conforms,
@@ -114,7 +114,7 @@ pub fn decide(row: &PathRule, seen: PathState, me: u32, secrets: bool) -> Decisi
         FileType::Directory => 0o700,
         FileType::File | FileType::Socket => 0o600,
     };
-    if ours && mode & least != least {
+    if is_own && mode & least != least {
         return Decision::Repair(Violation::TooClosed(mode), mode | least);
     }
     Decision::Conforms
@@ -202,8 +202,8 @@ mod tests {
     fn a_pipe_is_good_only_for_files_that_an_administrator_provides() {
         for row in RULES {
             let handed = row.fixed_by == FixedBy::Administrator && row.file_type == FileType::File;
-            let verdict = decide(row, PathState { link: None, target: PathTarget::OtherType }, ME, false);
-            assert_eq!(verdict == Decision::Conforms, handed, "{row:?}");
+            let decision = decide(row, PathState { link: None, target: PathTarget::OtherType }, ME, false);
+            assert_eq!(decision == Decision::Conforms, handed, "{row:?}");
         }
     }
 
@@ -231,14 +231,14 @@ mod tests {
     fn world_writable_files_are_repaired_if_ours_and_never_good() {
         for row in RULES {
             for uid in [ME, 0] {
-                let verdict = decide(row, state(row.file_type, uid, 0o777), ME, false);
+                let decision = decide(row, state(row.file_type, uid, 0o777), ME, false);
                 let fault = Violation::WorldWritable(0o777);
                 let expected = match (row.fixed_by, row.on_violation) {
                     (FixedBy::Daemon, _) if uid == ME => Decision::Repair(fault, row.max_mode),
                     (_, OnViolation::Refuse) => Decision::Refuse(fault),
                     (_, OnViolation::Warn) => Decision::Warn(fault),
                 };
-                assert_eq!(verdict, expected, "{row:?}");
+                assert_eq!(decision, expected, "{row:?}");
             }
         }
     }
@@ -246,13 +246,16 @@ mod tests {
     #[test]
     fn on_a_network_owner_and_mode_are_warnings_and_a_wrong_type_is_refused() {
         let data = row(PathKind::DataDir);
-        let there = |state| relax_on_network(decide(data, state, ME, false));
-        assert_eq!(there(state(FileType::Directory, OTHER, 0o700)), Decision::Warn(Violation::Owner(OTHER)));
+        let on_network = |state| relax_on_network(decide(data, state, ME, false));
         assert_eq!(
-            there(state(FileType::Directory, 0, 0o777)),
+            on_network(state(FileType::Directory, OTHER, 0o700)),
+            Decision::Warn(Violation::Owner(OTHER))
+        );
+        assert_eq!(
+            on_network(state(FileType::Directory, 0, 0o777)),
             Decision::Warn(Violation::WorldWritable(0o777))
         );
-        assert_eq!(there(state(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
+        assert_eq!(on_network(state(FileType::File, ME, 0o700)), Decision::Refuse(Violation::Type));
     }
 
     #[test]
@@ -305,7 +308,7 @@ mod tests {
     #[test]
     fn a_mode_that_its_user_cannot_use_is_repaired() {
         let data = row(PathKind::DataDir);
-        let verdict = decide(data, state(FileType::Directory, ME, 0o500), ME, false);
-        assert_eq!(verdict, Decision::Repair(Violation::TooClosed(0o500), 0o700));
+        let decision = decide(data, state(FileType::Directory, ME, 0o500), ME, false);
+        assert_eq!(decision, Decision::Repair(Violation::TooClosed(0o500), 0o700));
     }
 }

@@ -17,17 +17,17 @@ use crate::config::Config;
 /// SECURITY: root creates nothing where another user can write: a symbolic link there would redirect it anywhere.
 pub(in crate::daemon) fn provision(gcfg: &Path, config: &Config, uid: u32, gid: u32) -> Vec<String> {
     let mut failed = Vec::new();
-    let mut note = |path: &Path, made: io::Result<()>| {
-        if let Err(error) = made {
+    let mut record = |path: &Path, result: io::Result<()>| {
+        if let Err(error) = result {
             failed.push(format!("could not create '{}' for the server's user: {error}", path.display()));
         }
     };
     let before = umask(Mode::from_bits_truncate(0o022));
     for (row, path) in directories(gcfg, config) {
-        note(&path, directory(&path, row.mode, uid, gid));
+        record(&path, directory(&path, row.mode, uid, gid));
     }
     for path in paths(PathKind::Log, gcfg, config) {
-        note(&path, log(&path, uid, gid));
+        record(&path, log(&path, uid, gid));
     }
     umask(before);
     failed

@@ -7,7 +7,7 @@ use super::table::{FileType, FixedBy, OnViolation, PathKind, PathRule, RULES};
 /// The table in Markdown.
 #[must_use]
 pub fn text() -> String {
-    let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by everybody | \
+    let mut out = "| path | default | type | mode | maximum mode | wrong owner | too open | writable by all users | \
                    wrong type, dangling link or another user's link |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in RULES {
@@ -21,7 +21,7 @@ pub fn text() -> String {
             OnViolation::Warn => "warning",
         };
         let otherwise = word(row.on_violation);
-        let ours = row.fixed_by == FixedBy::Daemon;
+        let is_own = row.fixed_by == FixedBy::Daemon;
         let _ = writeln!(
             out,
             "| {} | {} | {is} | {:04o} | {:04o} | {} | {} | {} | {otherwise} |",
@@ -30,8 +30,8 @@ pub fn text() -> String {
             row.mode,
             row.max_mode,
             word(row.on_foreign_owner()),
-            if ours { "fixed" } else { "warning" },
-            if ours { "fixed" } else { otherwise },
+            if is_own { "fixed" } else { "warning" },
+            if is_own { "fixed" } else { otherwise },
         );
     }
     out

@@ -92,7 +92,7 @@ impl PathRule {
 const fn rule(
     what: PathKind,
     name: &'static str,
-    is: FileType,
+    file_type: FileType,
     modes: (u32, u32),
     keeper: FixedBy,
     otherwise: OnViolation,
@@ -100,7 +100,7 @@ const fn rule(
     PathRule {
         kind: what,
         name,
-        file_type: is,
+        file_type,
         mode: modes.0,
         max_mode: modes.1,
         fixed_by: keeper,

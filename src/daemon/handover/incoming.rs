@@ -15,7 +15,7 @@ use crate::db::Db;
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the old server passed.
-pub(in crate::daemon) struct Received {
+pub(in crate::daemon) struct ReceivedSockets {
     stream: UnixStream,
     pid: i32,
     /// Listening sockets by name.
@@ -30,7 +30,7 @@ pub(in crate::daemon) struct Received {
 ///
 /// # Errors
 /// Standard input is not the socket of a hand-over.
-pub(in crate::daemon) fn receive() -> Result<Received, String> {
+pub(in crate::daemon) fn receive() -> Result<ReceivedSockets, String> {
     let bad =
         |error: std::io::Error| format!("only a running server can start this step, on SIGUSR2: {error}");
     let stream = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(bad)?);
@@ -41,17 +41,17 @@ pub(in crate::daemon) fn receive() -> Result<Received, String> {
     let null = File::open("/dev/null").map_err(bad)?;
     nix::unistd::dup2_stdin(&null).map_err(|error| bad(error.into()))?;
     protocol::send_blocking(&stream, &Message::Begun { pid: std::process::id() }).map_err(bad)?;
-    let mut taken = Received { stream, pid, sockets: Vec::new(), own_admin, lock: None };
+    let mut received = ReceivedSockets { stream, pid, sockets: Vec::new(), own_admin, lock: None };
     for (name, descriptor) in names.into_iter().zip(descriptors) {
         match name.as_str() {
-            "lock" => taken.lock = Some(descriptor),
-            _ => taken.sockets.push((name, descriptor)),
+            "lock" => received.lock = Some(descriptor),
+            _ => received.sockets.push((name, descriptor)),
         }
     }
-    Ok(taken)
+    Ok(received)
 }
 
-impl Received {
+impl ReceivedSockets {
     /// A handle to report a failed start to the old server.
     pub(in crate::daemon) fn reply(&self) -> Option<Reply> {
         self.stream.try_clone().ok().map(Reply)
@@ -112,7 +112,7 @@ impl PredecessorChannel {
     }
 
     /// Reports that this process accepts connections; returns when systemd knows the new main process, with the syncs
-    /// to restart. If the old server has exited by then, this process has everything.
+    /// to restart. If the old server has exited, this process owns everything.
     pub(in crate::daemon) async fn report_ready(mut self) -> Vec<SyncRestart> {
         let mut again = Vec::new();
         // If sending fails, receiving ends, too.

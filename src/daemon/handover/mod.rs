@@ -41,13 +41,13 @@ pub(super) struct Program {
 impl Program {
     /// The command line of this process; to be read at its start, while its file still exists.
     pub(super) fn current() -> Program {
-        let mut given = std::env::args_os();
-        let path = given.next().map(PathBuf::from).filter(|path| path.is_absolute());
+        let mut arguments = std::env::args_os();
+        let path = arguments.next().map(PathBuf::from).filter(|path| path.is_absolute());
         let path = path.or_else(|| std::env::current_exe().ok());
-        let ours = |argument: &OsString| !argument.to_string_lossy().starts_with(ARGUMENT);
+        let is_kept = |argument: &OsString| !argument.to_string_lossy().starts_with(ARGUMENT);
         Program {
             path: path.unwrap_or_else(|| PathBuf::from("/opt/rstudio-pm/bin/rstudio-pm")),
-            arguments: given.filter(ours).collect(),
+            arguments: arguments.filter(is_kept).collect(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Handover {
     /// # Errors
     /// No file descriptor is left.
     pub(in crate::daemon) fn of(sockets: &Sockets) -> std::io::Result<Handover> {
-        let mut named = Vec::new();
+        let mut named_sockets = Vec::new();
         for (name, listeners) in [
             ("http", &sockets.http),
             ("https", &sockets.https),
@@ -48,11 +48,15 @@ impl Handover {
             ("metrics", &sockets.metrics),
         ] {
             for listener in listeners {
-                named.push((name, listener.try_clone()?.into()));
+                named_sockets.push((name, listener.try_clone()?.into()));
             }
         }
-        named.push(("admin", sockets.admin.try_clone()?.into()));
-        Ok(Handover { program: Program::current(), sockets: named, own_admin: sockets.admin_path.is_some() })
+        named_sockets.push(("admin", sockets.admin.try_clone()?.into()));
+        Ok(Handover {
+            program: Program::current(),
+            sockets: named_sockets,
+            own_admin: sockets.admin_path.is_some(),
+        })
     }
 
     /// Adds duplicates of listeners that were opened later.
@@ -69,7 +73,7 @@ impl Handover {
         notifier: &Notifier,
         jobs: &Jobs,
         running: &mut RunningApp,
-    ) -> Result<Prepared, String> {
+    ) -> Result<ReadySuccessor, String> {
         notifier.status("Starting the installed version");
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("version {version}, process {}, starts its successor", std::process::id());
@@ -91,20 +95,23 @@ impl Handover {
     }
 
     /// Starts the installed program; returns when it is ready to serve.
-    async fn start_successor(&self, lock: Option<OwnedFd>) -> Result<Prepared, String> {
+    async fn start_successor(&self, lock: Option<OwnedFd>) -> Result<ReadySuccessor, String> {
         let broken = |error: std::io::Error| format!("could not connect to the new program: {error}");
-        let (ours, theirs) = UnixStream::pair().map_err(broken)?;
+        let (local, remote) = UnixStream::pair().map_err(broken)?;
         let names = self.sockets.iter().map(|(name, _)| (*name).to_owned());
         let names = names.chain(lock.iter().map(|_| "lock".to_owned())).collect();
         let descriptors: Vec<BorrowedFd<'_>> =
             self.sockets.iter().map(|(_, fd)| fd).chain(&lock).map(AsFd::as_fd).collect();
         let word = Message::Take { names, pid: nix::unistd::getpid().as_raw(), own_admin: self.own_admin };
-        protocol::send_first(&ours, &word, &descriptors).map_err(broken)?;
+        protocol::send_first(&local, &word, &descriptors).map_err(broken)?;
         let program = self.program.clone();
-        let started = tokio::task::spawn_blocking(move || launch(&program, theirs)).await;
+        let started = tokio::task::spawn_blocking(move || launch(&program, remote)).await;
         started.map_err(|error| error.to_string())??;
-        let mut prepared =
-            Prepared { channel: Channel::new(ours).map_err(broken)?, pid: None, version: String::new() };
+        let mut prepared = ReadySuccessor {
+            channel: Channel::new(local).map_err(broken)?,
+            pid: None,
+            version: String::new(),
+        };
         let deadline = Instant::now() + START_TIMEOUT;
         let why = loop {
             match timeout_at(deadline, prepared.channel.receive()).await {
@@ -134,11 +141,11 @@ impl Handover {
 }
 
 /// Runs the intermediate process, which exits at once. Blocks.
-fn launch(program: &Program, theirs: UnixStream) -> Result<(), String> {
+fn launch(program: &Program, remote: UnixStream) -> Result<(), String> {
     let path = program.path.display();
     let mut child = program
         .command("detach")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdin(Stdio::from(OwnedFd::from(remote)))
         .spawn()
         .map_err(|error| format!("could not start {path}: {error}"))?;
     let deadline = std::time::Instant::now() + STEP_TIMEOUT;
@@ -158,14 +165,14 @@ fn launch(program: &Program, theirs: UnixStream) -> Result<(), String> {
 }
 
 /// A new server that is ready to serve. Dropping it closes its connection, and it exits.
-pub(in crate::daemon) struct Prepared {
+pub(in crate::daemon) struct ReadySuccessor {
     channel: Channel,
     pid: Option<u32>,
     version: String,
 }
 
-impl Prepared {
-    /// Lets it serve and become the main process. Not cancel-safe.
+impl ReadySuccessor {
+    /// Permits it to serve and become the main process. Not cancel-safe.
     ///
     /// # Errors
     /// It failed and was killed; nothing has changed here.

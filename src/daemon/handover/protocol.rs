@@ -87,9 +87,9 @@ pub(super) fn send_first(to: &UnixStream, word: &Message, descriptors: &[Borrowe
         return Err(Error::new(ErrorKind::InvalidInput, "too many sockets to hand over"));
     }
     let line = encode(word);
-    let sent = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    let count = sendmsg(to, &[IoSlice::new(&line)], &mut ancillary, SendFlags::NOSIGNAL)?;
     // The rest, if any, needs no descriptors.
-    (&mut &*to).write_all(line.get(sent..).unwrap_or_default())
+    (&mut &*to).write_all(line.get(count..).unwrap_or_default())
 }
 
 /// Receives the first message. Blocks.
@@ -97,12 +97,13 @@ pub(super) fn receive_first(from: &UnixStream) -> Result<(Message, Vec<OwnedFd>)
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MAX_LINE];
-    let heard = recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    bytes.truncate(heard.bytes);
+    let received =
+        recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    bytes.truncate(received.bytes);
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(given) = message {
-            descriptors.extend(given);
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
         }
     }
     let mut byte = [0];
@@ -167,27 +168,27 @@ mod tests {
 
     #[test]
     fn descriptors_arrive_with_their_names() {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (local, remote) = UnixStream::pair().expect("a pair");
         let (a, b) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
         let (a, b) = (a.expect("a port"), b.expect("a port"));
         let word =
             Message::Take { names: vec!["http".to_owned(), "https".to_owned()], pid: 1, own_admin: true };
-        send_first(&ours, &word, &[a.as_fd(), b.as_fd()]).expect("given");
-        let (heard, given) = receive_first(&theirs).expect("taken");
-        assert_eq!(heard, word);
+        send_first(&local, &word, &[a.as_fd(), b.as_fd()]).expect("given");
+        let (received, descriptors) = receive_first(&remote).expect("taken");
+        assert_eq!(received, word);
         let addresses: Vec<_> =
-            given.into_iter().map(|fd| TcpListener::from(fd).local_addr().expect("bound")).collect();
+            descriptors.into_iter().map(|fd| TcpListener::from(fd).local_addr().expect("bound")).collect();
         assert_eq!(addresses, [a.local_addr().expect("bound"), b.local_addr().expect("bound")]);
     }
 
     #[tokio::test]
     async fn messages_of_another_version_are_ignored_and_the_end_is_detected() {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
-        let mut line = Channel::new(theirs).expect("a line");
-        (&mut &ours).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");
-        send_blocking(&ours, &Message::Go).expect("said");
+        let (local, remote) = UnixStream::pair().expect("a pair");
+        let mut line = Channel::new(remote).expect("a line");
+        (&mut &local).write_all(b"{\"word\":\"dance\"}\nnoise\n").expect("written");
+        send_blocking(&local, &Message::Go).expect("said");
         assert_eq!(line.receive().await, Some(Message::Go));
-        drop(ours);
+        drop(local);
         assert_eq!(line.receive().await, None);
     }
 }

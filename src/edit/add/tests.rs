@@ -164,12 +164,12 @@ impl Bench {
         let cost = self.cost.clone();
         let written = self.db.write(move |c| work.write(&mut Counting { inner: c, cost: &cost }, &uploads));
         written.await.expect("a write").expect("added");
-        let (cost, known) = (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
+        let (cost, last) = (self.cost.clone(), catalog.transactions.last().map_or(TxId(0), |(id, _)| *id));
         // The part of a catalog refresh that grows with the history.
         let news = self.db.read(move |c| {
             let mut c = Counting { inner: c, cost: &cost };
-            db::step::since(&mut c, known)?;
-            db::tx::instants(&mut c, known)
+            db::step::since(&mut c, last)?;
+            db::tx::instants(&mut c, last)
         });
         assert_eq!(news.await.expect("a read").len(), 1);
         self.live.refresh(&self.db).await.expect("refreshed");

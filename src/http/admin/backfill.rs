@@ -34,14 +34,14 @@ pub(super) async fn start(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, actor): (StartBackfill, _) = call.json().await?;
     let since: Day = body.since.parse().map_err(|e: BadDay| Failure::bad_request(format!("since: {e}")))?;
-    let asked = BackfillRequest {
+    let request = BackfillRequest {
         kind: kind(app, &body.source)?,
         since,
         rate: body.rate.unwrap_or(RATE),
         dry_run: body.dry_run,
         actor: actor.0,
     };
-    let job = match app.sync.backfill(&asked).await.map_err(failure)? {
+    let job = match app.sync.backfill(&request).await.map_err(failure)? {
         Started::New(job) => wire(&job, false),
         Started::Attached(job) => wire(&job, true),
     };

@@ -19,16 +19,16 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let (tx, added) =
         edit::add_binary::add(&app.uploads, name, &body.distribution, &body.uploads, existing, &actor)
             .await?;
-    let packages = added.into_iter().map(|build| AddedBinary {
-        file: build.upload.file,
-        name: build.upload.package,
-        version: build.upload.version,
+    let packages = added.into_iter().map(|binary| AddedBinary {
+        file: binary.upload.file,
+        name: binary.upload.package,
+        version: binary.upload.version,
         distribution: body.distribution.clone(),
-        r_version: build.r_version,
-        arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
-        sha256: build.upload.sha256.to_string(),
-        size: build.upload.size,
-        outcome: outcome(build.outcome),
+        r_version: binary.r_version,
+        arch: binary.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
+        sha256: binary.upload.sha256.to_string(),
+        size: binary.upload.size,
+        outcome: outcome(binary.outcome),
     });
     ok(&AddedBinaries { transaction: tx.map(|id| id.0), packages: packages.collect() })
 }
@@ -49,14 +49,14 @@ pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let of = (body.name.as_str(), body.version.as_str());
     let (platform, removed) =
         edit::remove_binary::remove(&app.state, name, of, &body.platform, &body.comment, &actor).await?;
-    let builds = removed.into_iter().map(|build| RemovedBinaryFile {
-        arch: build.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
-        sha256: build.sha256.map(|digest| digest.to_string()),
+    let binaries = removed.into_iter().map(|binary| RemovedBinaryFile {
+        arch: binary.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
+        sha256: binary.sha256.map(|digest| digest.to_string()),
     });
     ok(&RemovedBinary {
         name: body.name,
         version: body.version,
         platform: platform.to_string(),
-        builds: builds.collect(),
+        binaries: binaries.collect(),
     })
 }

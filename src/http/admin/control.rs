@@ -32,8 +32,8 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, body: Incoming)
             ok(&with_message(node(switch).await, done))
         }
         ControlRoute::Offline => {
-            let asked: GoOffline = json(body, pause).await?;
-            let timeout = Duration::from_secs(asked.timeout).min(MAX_OFFLINE_TIMEOUT);
+            let request: GoOffline = json(body, pause).await?;
+            let timeout = Duration::from_secs(request.timeout).min(MAX_OFFLINE_TIMEOUT);
             let done = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
             ok(&with_message(node(switch).await, done))
         }
@@ -47,9 +47,9 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, body: Incoming)
             }),
         },
         ControlRoute::LogLevel => {
-            let asked: LogLevel = json(body, pause).await?;
+            let request: LogLevel = json(body, pause).await?;
             let level =
-                control.set_log_level(&asked.level).map_err(|why| Failure::bad_request(why.to_string()))?;
+                control.set_log_level(&request.level).map_err(|why| Failure::bad_request(why.to_string()))?;
             ok(&LogLevel { level })
         }
         ControlRoute::ReopenLogs => log::reopen(control).await,
@@ -68,7 +68,7 @@ fn conflict(why: CommandError) -> Failure {
     Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, why.to_string())
 }
 
-fn wire(reloaded: control::Reloaded) -> Reload {
+fn wire(reloaded: control::ReloadResult) -> Reload {
     let changes = |changes: Vec<config::Change>| {
         changes
             .into_iter()
@@ -100,14 +100,14 @@ async fn node(switch: &Switch) -> Node {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         message: match &mode {
-            control::Mode::Broken(fault) => format!("Cannot serve: {}", fault.detail),
+            control::Mode::Broken(reason) => format!("Cannot serve: {}", reason.detail),
             mode => summary::line(switch, mode).await,
         },
         leader: true,
         mode: match mode {
             control::Mode::Starting(_) => Mode::Starting,
             control::Mode::Online => Mode::Online,
-            control::Mode::GoingOffline => Mode::Leaving,
+            control::Mode::Draining => Mode::Draining,
             control::Mode::Offline => Mode::Offline,
             control::Mode::Broken(_) => Mode::Broken,
         },

@@ -1,7 +1,7 @@
 //! Explains which file a client gets and why.
 
 use super::call::{AdminResult, Call, ok, version};
-use crate::api::explain::{Explanation, ServedFile, Step, Topic};
+use crate::api::explain::{Decision, Explanation, ServedFile, Topic};
 use crate::http::error::Failure;
 use crate::model::snapshot::{BadSnapshot, Snapshot};
 use crate::serve;
@@ -22,34 +22,34 @@ pub(super) async fn explain(call: Call<'_>, name: &str) -> AdminResult {
         agent: text("user_agent").map(String::into_bytes),
         bioconductor: call.query.get("bioconductor").map(version).transpose()?,
     };
-    let explained = serve::explain::explain(&call.app.repositories, &question).await?;
+    let explanation = serve::explain::explain(&call.app.repositories, &question).await?;
     ok(&Explanation {
         repo: name.to_owned(),
         package,
-        steps: explained.steps.into_iter().map(step).collect(),
-        file: explained.outcome.file.map(served_file),
-        failed: explained.outcome.failed.map(str::to_owned),
-        answer: explained.outcome.answer,
+        decisions: explanation.decisions.into_iter().map(decision).collect(),
+        file: explanation.result.file.map(served_file),
+        no_binary_reason: explanation.result.no_binary_reason.map(str::to_owned),
+        answer: explanation.result.answer,
     })
 }
 
-fn step(step: explain::Step) -> Step {
-    let explain::Step { topic: about, subject, found, is_selected: wins, rule } = step;
-    let about = match about {
+fn decision(decision: explain::Decision) -> Decision {
+    let explain::Decision { topic, subject, state, is_selected, rule } = decision;
+    let topic = match topic {
         explain::Topic::Snapshot => Topic::Snapshot,
         explain::Topic::Source => Topic::Source,
         explain::Topic::Release => Topic::Release,
         explain::Topic::Distribution => Topic::Distribution,
         explain::Topic::Client => Topic::Client,
         explain::Topic::Match => Topic::Match,
-        explain::Topic::Binary => Topic::Build,
+        explain::Topic::Binary => Topic::Binary,
         explain::Topic::File => Topic::File,
     };
-    Step { about, subject, found, wins, rule }
+    Decision { topic, subject, state, selected: is_selected, rule }
 }
 
-fn served_file(given: explain::ServedFile) -> ServedFile {
-    let explain::ServedFile { source, located, platform, url } = given;
+fn served_file(file: explain::ServedFile) -> ServedFile {
+    let explain::ServedFile { source, located, platform, url } = file;
     ServedFile {
         source,
         name: located.package,

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::call::{AdminResult, ok};
 use crate::api::error::Code;
-use crate::api::log::Reopened;
+use crate::api::log::ReopenResult;
 use crate::control::{CommandError, Control};
 use crate::http::error::Failure;
 
@@ -13,5 +13,5 @@ pub(super) async fn reopen(control: &Control) -> AdminResult {
     let failed =
         |why: CommandError| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, why.to_string());
     let files = control.reopen_logs().await.map_err(failed)?;
-    ok(&Reopened { files: files.iter().map(|file| file.display().to_string()).collect() })
+    ok(&ReopenResult { files: files.iter().map(|file| file.display().to_string()).collect() })
 }

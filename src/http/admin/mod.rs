@@ -79,7 +79,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let AdminRequest { peer, request, path, route, query } = request;
     let (Parts { method, .. }, body) = request.into_parts();
     let actor = Actor(if writes { user_of(peer).await } else { String::new() });
-    let named = actor.0.clone();
+    let actor_name = actor.0.clone();
     let response = match route {
         // Must not hold the app meanwhile: going offline waits until it is released.
         AdminRoute::Control(route) => match route {
@@ -102,7 +102,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     if writes {
         let segments = target::segments(&method, &path, usize::MAX).unwrap_or_default();
         let path = segments.get(PREFIX_SEGMENTS..).unwrap_or_default().join("/");
-        tracing::info!(by = %named, %method, path, status = response.status().as_u16(), "admin request");
+        tracing::info!(by = %actor_name, %method, path, status = response.status().as_u16(), "admin request");
     }
     response
 }
@@ -156,9 +156,9 @@ static LAST_USER: Mutex<Option<(u32, Instant, Option<String>)>> = Mutex::new(Non
 /// The user of a request by its peer credentials: `alice (uid 1000)`.
 async fn user_of(peer: Peer) -> String {
     let Peer::Unix { uid, .. } = peer else { return "unknown".to_owned() };
-    let known =
+    let user =
         LAST_USER.lock().clone().filter(|(last, at, _)| *last == uid && at.elapsed() < USER_CACHE_TIME);
-    let name = match known {
+    let name = match user {
         Some((.., name)) => name,
         None => {
             let lookup = tokio::task::spawn_blocking(move || {

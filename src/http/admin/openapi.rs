@@ -125,7 +125,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Delete,
         "/backfill/{source}",
-        "Stop the back-fill of a source; progress is kept",
+        "Stop the back-fill of a source; its progress is stored",
         None,
         Some("StoppedBackfill"),
     ),
@@ -189,7 +189,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Get,
         "/storage",
-        "Show storage classes: owner, trash, damaged objects, and pending clean-up",
+        "Show storage classes: owner, trash, damaged objects, and pending sweep",
         None,
         Some("Storage"),
     ),
@@ -203,7 +203,7 @@ const TABLE: &[Row] = &[
     (
         HttpMethod::Post,
         "/storage/sweep",
-        "Clean up now; with confirmation also classes whose clean-up is pending",
+        "Sweep storage now; with confirmation also classes whose sweep is pending",
         Some("SweepStorage"),
         Some("Job"),
     ),
@@ -259,7 +259,7 @@ pub fn document() -> OpenApi {
         .with::<control::GoOffline>()
         .with::<control::Reload>()
         .with::<control::LogLevel>()
-        .with::<log::Reopened>()
+        .with::<log::ReopenResult>()
         .with::<distribution::Distribution>()
         .with::<explain::Explanation>()
         .with::<job::StartSync>()
@@ -298,10 +298,10 @@ mod tests {
     #[test]
     fn every_address_is_documented() {
         let mut described: Vec<_> = rows().map(|row| openapi::method_and_path(&row)).collect();
-        let mut known = [ControlRoute::ROWS, DataRoute::ROWS].concat();
-        known.retain(|(_, path)| *path != "/openapi.json");
+        let mut rows = [ControlRoute::ROWS, DataRoute::ROWS].concat();
+        rows.retain(|(_, path)| *path != "/openapi.json");
         described.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(described, known);
+        rows.sort_unstable();
+        assert_eq!(described, rows);
     }
 }

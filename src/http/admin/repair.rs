@@ -1,7 +1,7 @@
 //! Repair commands.
 
 use super::call::{AdminResult, Call, ok};
-use crate::api::repair::{RepairClock, RepairedClock, Restamped};
+use crate::api::repair::{CorrectedTransaction, RepairClock, RepairedClock};
 use crate::db::clock_repair::Repair;
 use crate::db::skew::Skew;
 use crate::http::error::Failure;
@@ -19,7 +19,7 @@ pub(super) async fn clock(call: Call<'_>) -> AdminResult {
         |repair| sentence(repair, body.dry_run),
     );
     let transactions = repair.map(|repair| repair.transactions).unwrap_or_default();
-    let restamped = transactions.into_iter().map(|(id, from, to)| Restamped {
+    let restamped = transactions.into_iter().map(|(id, from, to)| CorrectedTransaction {
         id: id.0,
         from: from.to_string(),
         to: to.to_string(),

@@ -51,9 +51,9 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         None => None,
         Some(name) => Some(serve::info::source(&app.repositories, name).await?.source.id),
     };
-    let wanted = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
+    let is_selected = |repo: &&Repository| source.is_none_or(|id| repo.subscribes_to(id));
     let repos: Vec<Repo> =
-        catalog.repos.iter().filter(wanted).map(|repo| wire(app, &catalog, repo)).collect();
+        catalog.repos.iter().filter(is_selected).map(|repo| wire(app, &catalog, repo)).collect();
     ok(&repos)
 }
 
@@ -78,10 +78,10 @@ pub(super) async fn edit(call: Call<'_>, old: &str) -> AdminResult {
     let app = call.app;
     let (body, _): (EditRepo, _) = call.json().await?;
     let new = body.new_name.as_deref().map(name).transpose()?;
-    let shown = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
+    let current_name = new.as_ref().map_or_else(|| old.to_owned(), ToString::to_string);
     let edit = RepoEdit { name: new, description: body.description, hidden: body.hidden };
     edit::repo::edit(&app.state, old, edit).await?;
-    ok(&show(app, &shown)?)
+    ok(&show(app, &current_name)?)
 }
 
 /// `DELETE /repos/{name}`.

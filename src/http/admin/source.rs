@@ -41,14 +41,14 @@ async fn show(app: &App, name: &str) -> Result<Source, Failure> {
 
 /// `GET /sources?repo=&type=`.
 pub(super) async fn list(call: Call<'_>) -> AdminResult {
-    let wanted = call.query.get("type").map(kind).transpose()?;
+    let kind_filter = call.query.get("type").map(kind).transpose()?;
     let repo = call.query.get("repo");
     if let Some(repo) = repo {
         super::repo::check_exists(call.app, repo)?;
     }
     let catalog = call.app.state.catalog.get();
     let mut sources = Vec::new();
-    for source in catalog.sources.iter().filter(|s| wanted.is_none_or(|kind| kind == s.kind)) {
+    for source in catalog.sources.iter().filter(|s| kind_filter.is_none_or(|kind| kind == s.kind)) {
         let info = serve::info::source(&call.app.repositories, source.name.as_str()).await?;
         if repo.is_none_or(|repo| info.repos.iter().any(|name| name == repo)) {
             sources.push(wire(info));

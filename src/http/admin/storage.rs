@@ -1,4 +1,4 @@
-//! Storage classes: state, adoption by this database, clean-up, and restoring from the trash.
+//! Storage classes: state, adoption by this database, sweep, and restoring from the trash.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -42,7 +42,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
         };
         classes.push(StorageState {
             class: class.as_str().to_owned(),
-            place: app.state.storage.place_name(class),
+            location: app.state.storage.location_name(class),
             owner,
             database: other,
             trash_objects: trash.objects,
@@ -63,7 +63,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
 pub(super) async fn adopt(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
-    let adopted = upkeep::ownership::adopt(&app.upkeep, &selected(&body.classes)?).await;
+    let adopted = upkeep::ownership::adopt(&app.upkeep, &classes_or_all(&body.classes)?).await;
     // The full error, as the administrator needs the path.
     let adopted = adopted.map_err(|error| match error {
         RepoError::Storage(error) => Failure::unavailable(error.to_string(), 5),
@@ -98,14 +98,14 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
         }
         Ok(text)
     });
-    accepted(&started)
+    job_response(&started)
 }
 
 /// `POST /storage/restore`.
 pub(super) async fn restore(call: Call<'_>) -> AdminResult {
     let app = call.app;
     let (body, _): (StorageSelection, _) = call.json().await?;
-    let classes = selected(&body.classes)?;
+    let classes = classes_or_all(&body.classes)?;
     let key = format!("storage:restore:{}", body.classes.join(","));
     let upkeep = Arc::clone(&app.upkeep);
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |report| async move {
@@ -117,10 +117,10 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
         }
         Ok(format!("{restored} objects were restored from the trash."))
     });
-    accepted(&started)
+    job_response(&started)
 }
 
-fn accepted(started: &Started) -> AdminResult {
+fn job_response(started: &Started) -> AdminResult {
     let job = match started {
         Started::New(job) => wire(job, false),
         Started::Attached(job) => wire(job, true),
@@ -129,7 +129,7 @@ fn accepted(started: &Started) -> AdminResult {
 }
 
 /// The classes of these names; all if there are none.
-fn selected(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
+fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     match names {
         [] => Ok(StorageClass::ALL.to_vec()),
         names => parse_classes(names),
@@ -139,8 +139,8 @@ fn selected(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
 fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
-            let known = StorageClass::ALL.map(StorageClass::as_str).join(", ");
-            Failure::bad_request(format!("there is no storage class '{name}'; known are {known}"))
+            let all = StorageClass::ALL.map(StorageClass::as_str).join(", ");
+            Failure::bad_request(format!("there is no storage class '{name}'; there are {all}"))
         })
     };
     names.iter().map(class).collect()

@@ -38,10 +38,11 @@ async fn reason(
     package: &str,
     query: &Query,
 ) -> Result<String, Failure> {
-    let given = |name| query.get(name).map(str::trim).filter(|text| !text.is_empty());
+    let parameter = |name| query.get(name).map(str::trim).filter(|text| !text.is_empty());
     let required = |name| {
         let example = "distribution=noble&r_version=4.5";
-        given(name).ok_or_else(|| Failure::bad_request(format!("the parameter {name} is missing: {example}")))
+        parameter(name)
+            .ok_or_else(|| Failure::bad_request(format!("the parameter {name} is missing: {example}")))
     };
     let platforms = &app.state.config.load().platforms;
     let distribution = serve::find::distribution(platforms, required("distribution")?)?.clone();
@@ -52,8 +53,8 @@ async fn reason(
             truncate(r)
         ))
     })?;
-    let arch = given("arch").unwrap_or(Arch::X86_64.as_str());
-    let has = |arch: &Arch| distribution.architectures.iter().any(|known| known == arch.as_str());
+    let arch = parameter("arch").unwrap_or(Arch::X86_64.as_str());
+    let has = |arch: &Arch| distribution.architectures.iter().any(|name| name == arch.as_str());
     let arch = Arch::parse(arch).filter(has).ok_or_else(|| {
         Failure::bad_request(format!(
             "the parameter arch: {} has {}, not '{}'",
@@ -62,30 +63,32 @@ async fn reason(
             truncate(arch)
         ))
     })?;
-    let asked = vec![(package.to_owned(), given("version").map(str::to_owned))];
-    let found = serve::info::packages(&app.state, point, asked).await?.into_iter().next().flatten();
+    let request = vec![(package.to_owned(), parameter("version").map(str::to_owned))];
+    let found = serve::info::packages(&app.state, point, request).await?.into_iter().next().flatten();
     let found =
         found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
     let version = &found.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
-    let builds = serve::binary_rows::at(&app.state, point, package).await?;
-    let build = builds.into_iter().find(|build| {
-        let place = (&build.platform.r, &build.platform.target) == (&platform.r, &platform.target);
-        build.version == *version && place && (build.any_arch || build.platform.arch == platform.arch)
+    let binaries = serve::binary_rows::at(&app.state, point, package).await?;
+    let binary = binaries.into_iter().find(|binary| {
+        let is_platform = (&binary.platform.r, &binary.platform.target) == (&platform.r, &platform.target);
+        binary.version == *version
+            && is_platform
+            && (binary.any_arch || binary.platform.arch == platform.arch)
     });
-    let Some(build) = build else {
+    let Some(binary) = binary else {
         return Ok(format!(
             "there is no binary of {package} {version} for {platform}, so clients get the source package"
         ));
     };
     let source = catalog.source_by_id(found.source);
     let name = source.map(|source| source.name.as_str()).unwrap_or_default();
-    let came = match source.map(|source| source.kind) {
+    let origin = match source.map(|source| source.kind) {
         Some(SourceKind::Local) => format!("was added to the source '{name}'"),
         _ => format!("was provided to the source '{name}' by another server"),
     };
     Ok(format!(
-        "the binary of {package} {version} for {platform} {came} on {}; its builder has the log",
-        build.listed_at.day()
+        "the binary of {package} {version} for {platform} {origin} on {}; its builder has the log",
+        binary.listed_at.day()
     ))
 }

@@ -63,7 +63,7 @@ struct PendingRows {
     client: Client,
 }
 
-/// Handles the request; `repo`, the one of the address, wins over that of the body. The response keeps `body`, and with
+/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response keeps `body`, and with
 /// it its share of the budget of request bodies.
 pub(super) async fn answer(
     app: &App,
@@ -85,16 +85,16 @@ pub(super) async fn answer(
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
-    let known =
+    let advisories =
         if asked.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
-    let wanted = distinct(&std::mem::take(&mut asked.names));
+    let names = distinct(&std::mem::take(&mut asked.names));
     let mut rows = PendingRows {
         state: Arc::clone(&app.state),
         usage: app.usage.clone(),
         point,
         filter: Arc::new(asked),
-        vulnerabilities: known,
-        specifications: wanted.into_iter(),
+        vulnerabilities: advisories,
+        specifications: names.into_iter(),
         answers: app.response_budget.clone(),
         client: app.client(peer),
     };
@@ -112,9 +112,9 @@ pub(super) async fn answer(
 
 /// Each specification once, in the order of the request; an error for each invalid name.
 fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
-    let mut seen = HashSet::with_capacity(names.len());
+    let mut distinct = HashSet::with_capacity(names.len());
     let all = names.iter().map(|text| specification(text));
-    all.filter(|one| seen.insert(one.clone())).collect()
+    all.filter(|one| distinct.insert(one.clone())).collect()
 }
 
 impl PendingRows {
@@ -125,15 +125,15 @@ impl PendingRows {
             return Ok(None);
         }
         // The semaphore is never closed.
-        let _turn = CHUNK_PERMITS.acquire().await.ok();
-        let (mut wanted, mut lines) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+        let _permit = CHUNK_PERMITS.acquire().await.ok();
+        let (mut requests, mut lines) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
         for one in part {
             match one {
-                Ok(pair) => wanted.push(pair),
+                Ok(pair) => requests.push(pair),
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        let found = serve::info::packages(&self.state, &self.point, wanted).await?;
+        let found = serve::info::packages(&self.state, &self.point, requests).await?;
         let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
             vec![None; found.len()]
@@ -141,17 +141,17 @@ impl PendingRows {
             let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
             self.usage.totals(&of).await.into_iter().map(Some).collect()
         };
-        let (asked, known) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
+        let (filter, advisories) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
         let encoded = tokio::task::spawn_blocking(move || {
             let rows = found.iter().zip(counts);
             lines.extend(rows.map(|(one, downloads)| {
-                Line::Package(Box::new(filtered(one, &asked, downloads, known.as_deref())))
+                Line::Package(Box::new(filter_package(one, &filter, downloads, advisories.as_deref())))
             }));
             encode(&lines)
         });
         let encoded = encoded.await.map_err(|_| Failure::unavailable("the server is stopping", 5))?;
         encoded.map(Some).map_err(|error| {
-            tracing::error!("could not serialise an API response as JSON: {error}");
+            tracing::error!("could not serialize an API response as JSON: {error}");
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "internal error")
         })
     }
@@ -198,30 +198,30 @@ fn specification(text: &str) -> Result<Specification, String> {
         None => (text.trim(), None),
     };
     if !name::is_package(package) || version.is_some_and(str::is_empty) {
-        let shown: String = text.chars().take(80).collect();
-        return Err(format!("'{shown}' is not a package specification: write name or name==version"));
+        let excerpt: String = text.chars().take(80).collect();
+        return Err(format!("'{excerpt}' is not a package specification: write name or name==version"));
     }
     Ok((package.to_owned(), version.map(str::to_owned)))
 }
 
-fn filtered(
-    found: &PackageDetail,
-    asked: &Filter,
+fn filter_package(
+    detail: &PackageDetail,
+    filter: &Filter,
     downloads: Option<i64>,
-    known: Option<&Vulnerabilities>,
+    advisories: Option<&Vulnerabilities>,
 ) -> Filtered {
-    let described = Description::from_bytes(&found.description).ok();
-    let release = &found.release;
+    let described = Description::from_bytes(&detail.description).ok();
+    let release = &detail.release;
     Filtered {
         name: release.package.clone(),
         version: release.version.clone(),
         blocked: false,
-        details: (!asked.omit_package_details).then(|| details(found, described.as_ref())),
-        dependencies: (!asked.omit_dependencies && !asked.omit_package_details)
+        details: (!filter.omit_package_details).then(|| details(detail, described.as_ref())),
+        dependencies: (!filter.omit_dependencies && !filter.omit_package_details)
             .then(|| described.as_ref().map(dependencies).unwrap_or_default()),
         downloads,
-        vulns: known
-            .map(|known| known.of(found.source, &release.package, &release.version))
+        vulns: advisories
+            .map(|advisories| advisories.of(detail.source, &release.package, &release.version))
             .unwrap_or_default()
             .iter()
             .map(vulnerabilities::wire)
@@ -265,14 +265,14 @@ fn dependencies(described: &Description) -> Dependencies {
     }
 }
 
-/// The alternative licences of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`; `+ file LICENSE`
-/// belongs to the licence before it.
+/// The alternative licenses of a `License` field ("Writing R Extensions", 1.1.2), separated by `|`; `+ file LICENSE`
+/// belongs to the license before it.
 fn alternatives(license: &str) -> Vec<String> {
     let parts = license.split('|').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// The family of a licence, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of `MIT + file LICENSE`.
+/// The family of a license, without its version: `GPL` of `GPL (>= 2)` and `GPL-3`, `MIT` of `MIT + file LICENSE`.
 fn family(license: &str) -> String {
     let first = license.split([' ', '(', '+']).next().unwrap_or_default();
     let numbered = first.rsplit_once('-').filter(|(_, end)| end.starts_with(|c: char| c.is_ascii_digit()));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn licences_are_listed_individually_and_by_family() {
+    fn licenses_are_listed_individually_and_by_family() {
         let parsed = |text| {
             let all = alternatives(text);
             (all.join("; "), all.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))

@@ -15,10 +15,10 @@ use crate::serve;
 pub(super) async fn newest_point(
     app: &App,
     catalog: &Catalog,
-    asked: &str,
+    requested: &str,
     query: &Query,
 ) -> Result<Point, Failure> {
-    let found = repository(catalog, asked)?;
+    let found = repository(catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
     let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
     Ok(serve::point::resolve_part(
@@ -32,8 +32,8 @@ pub(super) async fn newest_point(
 
 /// Parses `bioc_version`, the Bioconductor version; an invalid one is an error for every repository.
 pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Failure> {
-    let asked = query.get("bioc_version").filter(|text| !text.is_empty());
-    asked
+    let requested = query.get("bioc_version").filter(|text| !text.is_empty());
+    requested
         .map(|text| {
             text.parse().map_err(|error: BadVersion| {
                 Failure::bad_request(format!("the parameter bioc_version: {error}"))
@@ -43,15 +43,15 @@ pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Fai
 }
 
 /// Finds a repository by number or name; hidden ones too.
-pub(super) fn repository<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a Repository, Failure> {
-    let found = catalog.repo_by_name_or_id(asked);
-    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(asked))))
+pub(super) fn repository<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a Repository, Failure> {
+    let found = catalog.repo_by_name_or_id(requested);
+    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 
-pub(super) fn source<'a>(catalog: &'a Catalog, asked: &str) -> Result<&'a catalog::Source, Failure> {
-    let number: Option<i64> = asked.parse().ok();
+pub(super) fn source<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a catalog::Source, Failure> {
+    let number: Option<i64> = requested.parse().ok();
     catalog
-        .source(asked)
+        .source(requested)
         .or_else(|| catalog.source_by_id(SourceId(number?)))
-        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(asked))))
+        .ok_or_else(|| Failure::not_found(format!("there is no source '{}'", truncate(requested))))
 }

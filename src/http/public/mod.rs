@@ -77,10 +77,10 @@ pub async fn answer(
         }
         PublicRoute::Repos => {
             let kind = query.get("type");
-            let wanted = |repo: &&Repository| {
+            let is_visible = |repo: &&Repository| {
                 !repo.hidden && kind.is_none_or(|kind| repo.kind.label().eq_ignore_ascii_case(kind))
             };
-            ok(&catalog.repos.iter().filter(wanted).map(wire_repo).collect::<Vec<_>>())
+            ok(&catalog.repos.iter().filter(is_visible).map(wire_repo).collect::<Vec<_>>())
         }
         PublicRoute::Repo(name) => ok(&wire_repo(repository(&catalog, name)?)),
         PublicRoute::RepoSources(name) => {

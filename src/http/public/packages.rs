@@ -35,7 +35,7 @@ pub(super) async fn list(
     let sort = query.get("_sort").filter(|text| !text.is_empty());
     let sort = sort.map(str::parse).transpose();
     let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
-    let wanted = PackageQuery {
+    let package_query = PackageQuery {
         // Old clients write "contains" with SQL wildcards at both ends.
         part: part.trim_matches('%').to_owned(),
         name: query.get("name").map(ToOwned::to_owned),
@@ -45,11 +45,11 @@ pub(super) async fn list(
         limit,
         offset: limit * (page - 1),
     };
-    let found = serve::listing::packages(&app.repositories, point, wanted).await?;
-    let known = serve::vulnerabilities::current(&app.state).await;
+    let found = serve::listing::packages(&app.repositories, point, package_query).await?;
+    let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let rows = found.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
-        let vulns = known.of(row.source, &row.name, &row.version).iter().map(wire).collect();
+        let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
         Package { name: row.name, version: row.version, vulns, ..package }
     });
     Ok(rows.collect())
@@ -70,8 +70,9 @@ pub(super) async fn detail(
     let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
     let release = &found.release;
     let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
-    let known = serve::vulnerabilities::current(&app.state).await;
-    let shown = package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
+    let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
+    let summary =
+        package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
         version: release.version.clone(),
@@ -81,10 +82,16 @@ pub(super) async fn detail(
         downloads: Downloads { count },
         readme: found.readme.as_ref().map(|_| "md".to_owned()),
         readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
-        vulns: known.of(found.source, name, &release.version).iter().map(wire).collect(),
-        archived: Some(found.others.iter().map(|other| archived(found.source, other, &known)).collect()),
+        vulns: vulnerabilities.of(found.source, name, &release.version).iter().map(wire).collect(),
+        archived: Some(
+            found
+                .others
+                .iter()
+                .map(|other| archived_release(found.source, other, &vulnerabilities))
+                .collect(),
+        ),
         links: Some(forward.into_iter().chain(reverse(name, &among)).collect()),
-        ..shown
+        ..summary
     })
 }
 
@@ -160,7 +167,7 @@ fn link(kind: DependencyKind, name: &str, requirement: Option<(Operator, &str)>,
     }
 }
 
-fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Archived {
+fn archived_release(source: SourceId, release: &Release, vulnerabilities: &Vulnerabilities) -> Archived {
     let described = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
     let field = |tag: &str| described.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     Archived {
@@ -170,7 +177,7 @@ fn archived(source: SourceId, release: &Release, known: &Vulnerabilities) -> Arc
         package_date: field("Date"),
         date_publication: release.published_at.map(|at| at.to_string()),
         license: field("License"),
-        vulns: known
+        vulns: vulnerabilities
             .of(source, &release.package, &release.version)
             .iter()
             .map(vulnerabilities::wire_archived)

@@ -45,8 +45,9 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
 fn operation_text(text: &mut String, method: &str, path: &str, operation: &Operation) {
     let summary = operation.summary.as_deref().unwrap_or_default();
     let _ = write!(text, "<h3><code>{method} {}</code></h3><p>{}.</p>", escape(path), escape(summary));
-    let asked = operation.parameters.iter().flatten().filter(|one| one.parameter_in == ParameterIn::Query);
-    let items: String = asked
+    let parameters =
+        operation.parameters.iter().flatten().filter(|one| one.parameter_in == ParameterIn::Query);
+    let items: String = parameters
         .map(|one| {
             let what = one.description.as_deref().unwrap_or_default();
             format!("<li><code>{}</code>: {}</li>", escape(&one.name), escape(what))

@@ -25,27 +25,27 @@ const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: of all packages, or of the named ones and their dependencies.
 pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
-    let named: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
+    let names: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
     let all = query.flag("all");
-    if !all && named.is_empty() {
+    if !all && names.is_empty() {
         return Err(Failure::bad_request(
             "name packages with the parameter pkgname (it may be repeated), or set all=true",
         ));
     }
-    let roots = (!all).then(|| named.clone());
-    let known = load_requirements(app, repo, query, roots.as_deref()).await?;
-    let (unknown_count, unknown) = unknown_names(&known, roots.as_deref());
+    let roots = (!all).then(|| names.clone());
+    let rules = load_requirements(app, repo, query, roots.as_deref()).await?;
+    let (unknown_count, unknown) = unknown_names(&rules, roots.as_deref());
     // Takes milliseconds for all of CRAN: not on an async thread.
     let answered = tokio::task::spawn_blocking(move || {
-        let installer = known.system().installer();
+        let installer = rules.system().installer();
         let wire = |(name, needs): (&str, Vec<MatchedRule<'_>>)| Requirement {
             name: name.to_owned(),
             requirements: wire(&needs, installer),
         };
         let requirements: Vec<Requirement> = if all {
-            known.of_all().map(wire).collect()
+            rules.of_all().map(wire).collect()
         } else {
-            known.of(named.iter().map(String::as_str)).map(wire).collect()
+            rules.of(names.iter().map(String::as_str)).map(wire).collect()
         };
         let each = || requirements.iter().map(|one| &one.requirements);
         Answer {
@@ -68,19 +68,19 @@ pub(super) async fn of_package(
     query: &Query,
 ) -> Result<PackageRequirements, Failure> {
     let roots = [name.to_owned()];
-    let known = load_requirements(app, repo, query, Some(&roots)).await?;
-    if !known.lists(name) {
+    let rules = load_requirements(app, repo, query, Some(&roots)).await?;
+    if !rules.lists(name) {
         let name: String = name.chars().take(128).collect();
         return Err(Failure::not_found(format!("Package '{name}' not found")));
     }
-    let (unknown_count, unknown) = unknown_names(&known, Some(&roots));
-    let installer = known.system().installer();
-    let mut found: Vec<(&str, Vec<MatchedRule<'_>>)> = known.of([name]).collect();
+    let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
+    let installer = rules.system().installer();
+    let mut found: Vec<(&str, Vec<MatchedRule<'_>>)> = rules.of([name]).collect();
     // The package's own first; the sort is stable for the others.
     found.sort_by_key(|(of, _)| *of != name);
-    let mut seen = HashSet::new();
+    let mut distinct = HashSet::new();
     let rules: Vec<MatchedRule<'_>> =
-        found.into_iter().flat_map(|(_, needs)| needs).filter(|need| seen.insert(need.rule)).collect();
+        found.into_iter().flat_map(|(_, needs)| needs).filter(|need| distinct.insert(need.rule)).collect();
     let dependency =
         |need: &MatchedRule<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
     Ok(PackageRequirements {
@@ -118,15 +118,15 @@ pub(super) async fn of_description(
     };
     let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind));
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
-    let known = load_requirements(app, repo, query, Some(&roots)).await?;
-    let (unknown_count, unknown) = unknown_names(&known, Some(&roots));
-    let own = known.of_text(read.non_empty("SystemRequirements").unwrap_or_default());
+    let rules = load_requirements(app, repo, query, Some(&roots)).await?;
+    let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
+    let own = rules.of_text(read.non_empty("SystemRequirements").unwrap_or_default());
     let package = read.package().unwrap_or_default();
     let mut all = vec![(package, own)];
     // Circular dependencies lead back to the package itself.
-    all.extend(known.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
+    all.extend(rules.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
     all.retain(|(_, needs)| !needs.is_empty());
-    let installer = known.system().installer();
+    let installer = rules.system().installer();
     let dependency = |(name, needs): &(&str, Vec<MatchedRule<'_>>)| Dependency {
         name: (*name).to_owned(),
         needs: wire(needs, installer),
@@ -144,8 +144,8 @@ pub(super) async fn of_description(
 }
 
 /// The number of packages with unknown requirements, and the first names.
-fn unknown_names(known: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
-    let mut names = known.unknown(roots);
+fn unknown_names(rules: &Requirements, roots: Option<&[String]>) -> (usize, Vec<String>) {
+    let mut names = rules.unknown(roots);
     let count = names.len();
     names.truncate(MAX_UNKNOWN_NAMES);
     (count, names)

@@ -12,13 +12,13 @@ use crate::serve;
 /// Returns the snapshot of the day of the requested time.
 pub(super) async fn answer(
     app: &App,
-    asked: &SnapshotQuery,
+    query: &SnapshotQuery,
     head: &RequestHead<'_>,
 ) -> Result<Answer, Failure> {
-    let day = day(&asked.snapshot).ok_or_else(|| {
+    let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
-    let name = repository(&app.state.catalog.get(), &asked.repo)?.name.clone();
+    let name = repository(&app.state.catalog.get(), &query.repo)?.name.clone();
     // Fails if there is none: scripts go back day by day until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);

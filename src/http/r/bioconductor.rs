@@ -137,6 +137,6 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
 
 /// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
-    let day = config.successor_released(version).or_else(|| config.frozen(version));
+    let day = config.successor_released(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
 }

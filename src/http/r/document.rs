@@ -12,7 +12,7 @@ use crate::model::point::Point;
 use crate::r::layout::IndexFormat;
 use crate::serve::document::{Document, DocumentRequest};
 
-/// A generated document of a point. Its bytes are held by the bounded index cache only.
+/// A generated document of a point. Its bytes are in the bounded index cache only.
 pub struct ResolvedDocument {
     pub(super) document: DocumentRequest,
     /// Seconds since the epoch.

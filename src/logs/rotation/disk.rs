@@ -95,7 +95,7 @@ mod tests {
 
         let writer = File::options().append(true).open(&plain).expect("there");
         writer.lock_shared().expect("a lock");
-        let busy = execute(dir.path(), &step).expect_err("somebody writes to it");
+        let busy = execute(dir.path(), &step).expect_err("another process writes to it");
         assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
         drop(writer);
 

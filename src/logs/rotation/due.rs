@@ -9,7 +9,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, however the clock is set.
 const MIN_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
-/// Whether a file is to be rotated: it was begun before this day. `rotated` is the time since this process last rotated
+/// Whether a file is to be rotated: its first line is from an earlier day. `rotated` is the time since this process last rotated
 /// it, by the monotonic clock.
 #[must_use]
 pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool {
@@ -17,7 +17,7 @@ pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool 
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
-    // Begun while the clock was ahead: otherwise it would not be due until that time.
+    // Created while the clock was ahead: otherwise it would not be due until that time.
     let future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| begun > tomorrow);
     begun < midnight || future
 }

@@ -51,7 +51,7 @@ enum Position {
 /// Parses any text; invalid parts yield no paths.
 #[must_use]
 pub fn parse(text: &str) -> LogrotateFile {
-    let mut named = LogrotateFile::default();
+    let mut file = LogrotateFile::default();
     let mut inside = Position::Nothing;
     for line in text.lines() {
         let mut rest = line.trim();
@@ -76,13 +76,13 @@ pub fn parse(text: &str) -> LogrotateFile {
                     None => rest = "",
                 },
                 Position::Nothing if first == "include" => {
-                    named.includes.extend(paths(rest["include".len()..].trim()).0);
+                    file.includes.extend(paths(rest["include".len()..].trim()).0);
                     rest = "";
                 }
                 Position::Nothing => {
                     let is_path = rest.starts_with(['/', '"', '\'', '~', '*', '{']) || rest.contains('{');
                     let (patterns, block) = if is_path { paths(rest) } else { (Vec::new(), None) };
-                    named.patterns.extend(patterns);
+                    file.patterns.extend(patterns);
                     rest = match block {
                         Some(after) => {
                             inside = Position::Block;
@@ -94,7 +94,7 @@ pub fn parse(text: &str) -> LogrotateFile {
             }
         }
     }
-    named
+    file
 }
 
 /// The words, quoted or not, up to an opening brace, and the text after it.
@@ -136,10 +136,10 @@ mod tests {
     #[test]
     fn the_logrotate_file_of_the_package_names_its_logs() {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/logrotate/rstudio-pm"));
-        let named = parse(text);
-        assert_eq!(named.includes, [""; 0]);
+        let file = parse(text);
+        assert_eq!(file.includes, [""; 0]);
         assert_eq!(
-            named.patterns,
+            file.patterns,
             [
                 "/var/log/rstudio/rstudio-pm/rstudio-pm.log",
                 "/var/log/rstudio/rstudio-pm/rstudio-pm.service.log",
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn all_forms_of_a_block_are_read_and_scripts_are_skipped() {
-        let named = parse(
+        let file = parse(
             r#"# see "man logrotate" for details {
 weekly
 rotate 4
@@ -178,8 +178,8 @@ include /etc/logrotate.d
    include /l
 "#,
         );
-        assert_eq!(named.patterns, ["/a/*.log", "/b c/d.log", "/e", "/f g/[h-i]?.log", "/j", "/k"]);
-        assert_eq!(named.includes, ["/etc/logrotate.d", "/l"]);
+        assert_eq!(file.patterns, ["/a/*.log", "/b c/d.log", "/e", "/f g/[h-i]?.log", "/j", "/k"]);
+        assert_eq!(file.includes, ["/etc/logrotate.d", "/l"]);
     }
 
     #[test]

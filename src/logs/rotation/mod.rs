@@ -111,12 +111,12 @@ impl Rotation {
         }
         let about = real.metadata()?;
         let time = |time: io::Result<std::time::SystemTime>| Timestamp::try_from(time.ok()?).ok();
-        let begun = time(about.created()).unwrap_or_else(|| {
+        let start = time(about.created()).unwrap_or_else(|| {
             let written = time(about.modified()).unwrap_or(now.timestamp());
             *self.start_times.entry(real.to_owned()).or_insert(written)
         });
         let rotated = self.rotated_at.get(real).map(Instant::elapsed);
-        let rotate = about.len() > 0 && due::is_due(begun, now, rotated);
+        let rotate = about.len() > 0 && due::is_due(start, now, rotated);
         let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
         Ok(RotationTask { folder: folder.to_owned(), real: real.to_owned(), plan })
     }

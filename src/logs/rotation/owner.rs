@@ -65,11 +65,11 @@ pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
     }
     let Some(run_by) = &claims.run_by else { return Owner::Server(RotationReason::NotScheduled) };
     let names = [(!found.is_link).then_some(found.path), Some(found.real)];
-    let named = |pattern: &str| {
-        let matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
-        names.iter().flatten().any(|path| matches(path))
+    let matches = |pattern: &str| {
+        let path_matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
+        names.iter().flatten().any(|path| path_matches(path))
     };
-    match (claims.patterns.iter().find(|(pattern, _)| named(pattern)), claims.unreadable.first()) {
+    match (claims.patterns.iter().find(|(pattern, _)| matches(pattern)), claims.unreadable.first()) {
         (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), run_by: run_by.clone() },
         (None, Some(file)) => {
             Owner::Unowned(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))

@@ -47,7 +47,7 @@ pub enum Step {
 /// The steps, in order. Those of `after` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Clean-up after an interrupted rotation, then the renames; that of the log itself is last.
+    /// Sweep after an interrupted rotation, then the renames; that of the log itself is last.
     pub before: Vec<Step>,
     /// Compressions.
     pub after: Vec<Step>,
@@ -124,15 +124,15 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
 
     if rotate && names.contains(log) {
         // Each file moves only as far as the one before it requires; gaps absorb the shift.
-        let mut taken = 1;
-        let moved: Vec<(Slot, u32)> = slots
+        let mut next = 1;
+        let renumbered: Vec<(Slot, u32)> = slots
             .iter()
             .map(|&slot| {
-                taken = slot.number.max(taken + 1);
-                (slot, taken)
+                next = slot.number.max(next + 1);
+                (slot, next)
             })
             .collect();
-        for (slot, number) in moved.iter().rev() {
+        for (slot, number) in renumbered.iter().rev() {
             if *number > keep {
                 plan.before.push(Step::Remove(slot.name(log)));
             } else if *number != slot.number {
@@ -141,8 +141,8 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
             }
         }
         plan.before.push(Step::Rename { from: log.to_owned(), to: format!("{log}.1") });
-        let kept = moved.into_iter().filter(|(_, number)| *number <= keep);
-        slots = kept.map(|(slot, number)| Slot { number, ..slot }).collect();
+        let remaining = renumbered.into_iter().filter(|(_, number)| *number <= keep);
+        slots = remaining.map(|(slot, number)| Slot { number, ..slot }).collect();
         slots.insert(0, Slot { number: 1, compressed: false });
     }
 
@@ -330,7 +330,7 @@ mod tests {
                 let has = |end: &str| folder.0.contains_key(&format!("a.{n}{end}"));
                 (has("") as usize + has(".gz") as usize, has("") && has(".gz"))
             };
-            let twins = (1..=5).filter(|n| both(n).1).count();
+            let both_count = (1..=5).filter(|n| both(n).1).count();
             let full = (1..=5).all(|n| both(&n).0 > 0);
             let plan = plan("a", &folder.names(), scheme, 5, true);
             folder.carry_out(&plan.before, usize::MAX);
@@ -340,7 +340,7 @@ mod tests {
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
             // Two files of one number were not left by this server; a new file may push out the oldest.
             let lost = before.len() - after.len();
-            prop_assert!(lost <= twins + usize::from(live && full), "{:?}", folder);
+            prop_assert!(lost <= both_count + usize::from(live && full), "{:?}", folder);
             for name in folder.names() {
                 prop_assert!(!name.contains(".gz."), "{}", name);
             }
@@ -354,8 +354,8 @@ mod tests {
             let before = folder.contents();
             for budget in budgets {
                 let plan = plan("a", &folder.names(), scheme, 5, true);
-                let left = folder.carry_out(&plan.before, budget);
-                folder.carry_out(&plan.after, left);
+                let remaining = folder.carry_out(&plan.before, budget);
+                folder.carry_out(&plan.after, remaining);
                 let after = folder.contents();
                 prop_assert!(before.starts_with(&after), "{:?} {:?} {:?}", before, after, folder);
                 prop_assert!(before.len() - after.len() <= usize::from(before.len() == 6), "{:?}", folder);
@@ -364,8 +364,8 @@ mod tests {
             folder.carry_out(&plan.before, usize::MAX);
             folder.carry_out(&plan.after, usize::MAX);
             prop_assert!(before.starts_with(&folder.contents()));
-            let left = super::plan("a", &folder.names(), scheme, 5, false);
-            prop_assert_eq!(left, Plan::default());
+            let remaining = super::plan("a", &folder.names(), scheme, 5, false);
+            prop_assert_eq!(remaining, Plan::default());
         }
     }
 }

@@ -16,31 +16,31 @@ const MAX_DEPTH: usize = 8;
 #[must_use]
 pub fn probe(root: &Path) -> LogrotateState {
     let mut claims = LogrotateState { run_by: run_by(root), ..LogrotateState::default() };
-    let mut seen = Vec::new();
-    read(&root.join("etc/logrotate.conf"), root, &mut claims, &mut seen, 0);
-    read(&root.join("etc/logrotate.d"), root, &mut claims, &mut seen, 0);
+    let mut visited = Vec::new();
+    read(&root.join("etc/logrotate.conf"), root, &mut claims, &mut visited, 0);
+    read(&root.join("etc/logrotate.d"), root, &mut claims, &mut visited, 0);
     claims
 }
 
-fn read(path: &Path, root: &Path, claims: &mut LogrotateState, seen: &mut Vec<PathBuf>, depth: usize) {
-    if depth > MAX_DEPTH || seen.iter().any(|before| before == path) {
+fn read(path: &Path, root: &Path, claims: &mut LogrotateState, visited: &mut Vec<PathBuf>, depth: usize) {
+    if depth > MAX_DEPTH || visited.iter().any(|before| before == path) {
         return;
     }
-    seen.push(path.to_owned());
-    let outcome = match path.metadata() {
-        Ok(about) if about.is_dir() => read_folder(path, root, claims, seen, depth),
+    visited.push(path.to_owned());
+    let result = match path.metadata() {
+        Ok(about) if about.is_dir() => read_folder(path, root, claims, visited, depth),
         Ok(about) if about.is_file() && about.len() <= MAX_FILE_SIZE => std::fs::read(path).map(|bytes| {
-            let named = logrotate::parse(&String::from_utf8_lossy(&bytes));
-            let patterns = named.patterns.into_iter().flat_map(|pattern| pattern_variants(pattern, root));
+            let file = logrotate::parse(&String::from_utf8_lossy(&bytes));
+            let patterns = file.patterns.into_iter().flat_map(|pattern| pattern_variants(pattern, root));
             claims.patterns.extend(patterns.map(|pattern| (pattern, path.to_owned())));
-            for include in named.includes {
-                read(&root.join(include.trim_start_matches('/')), root, claims, seen, depth + 1);
+            for include in file.includes {
+                read(&root.join(include.trim_start_matches('/')), root, claims, visited, depth + 1);
             }
         }),
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
-    match outcome.map_err(|error| error.kind()) {
+    match result.map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound) | Ok(()) => {}
         Err(_) => claims.unreadable.push(path.to_owned()),
     }
@@ -50,14 +50,14 @@ fn read_folder(
     path: &Path,
     root: &Path,
     claims: &mut LogrotateState,
-    seen: &mut Vec<PathBuf>,
+    visited: &mut Vec<PathBuf>,
     depth: usize,
 ) -> io::Result<()> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(path)?.flatten().map(|entry| entry.path()).collect();
     files.retain(|file| !file.file_name().is_some_and(|name| logrotate::is_taboo(&name.to_string_lossy())));
     files.sort();
     for file in files.into_iter().filter(|file| !file.is_dir()) {
-        read(&file, root, claims, seen, depth + 1);
+        read(&file, root, claims, visited, depth + 1);
     }
     Ok(())
 }
@@ -83,8 +83,8 @@ fn run_by(root: &Path) -> Option<String> {
         std::fs::read_link(root.join(folder).join("logrotate.timer"))
             .is_ok_and(|to| to == Path::new("/dev/null"))
     };
-    let wanted = |folder: &str| is_there(&format!("{folder}/timers.target.wants/logrotate.timer"));
-    if booted && !units[..2].iter().any(masked) && units.into_iter().any(wanted) {
+    let is_enabled = |folder: &str| is_there(&format!("{folder}/timers.target.wants/logrotate.timer"));
+    if booted && !units[..2].iter().any(masked) && units.into_iter().any(is_enabled) {
         return Some("logrotate.timer".to_owned());
     }
     if !["cron", "crond", "anacron", "fcron"].iter().any(|name| is_there(&format!("usr/sbin/{name}"))) {

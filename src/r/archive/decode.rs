@@ -81,7 +81,7 @@ fn detect(head: &[u8]) -> Result<Compression, ArchiveError> {
 impl<R: Read> Decoder<R> {
     /// Bytes inflated so far.
     #[must_use]
-    pub fn produced(&self) -> u64 {
+    pub fn output_size(&self) -> u64 {
         self.produced
     }
 
@@ -134,8 +134,8 @@ impl<R: Read> Decoder<R> {
         if self.produced > self.limits.inflated {
             return Err(ArchiveError::TooLarge { limit: self.limits.inflated });
         }
-        let taken = self.stream.source().map_or(0, |s| s.consumed);
-        if self.produced > RATIO_FROM && self.produced / self.limits.ratio.max(1) > taken {
+        let consumed = self.stream.source().map_or(0, |s| s.consumed);
+        if self.produced > RATIO_FROM && self.produced / self.limits.ratio.max(1) > consumed {
             return Err(ArchiveError::Bomb { ratio: self.limits.ratio });
         }
         Ok(())

@@ -17,7 +17,7 @@ pub enum ArchiveError {
     #[error(
         "the zip file is not acceptable at byte {offset}: {what}; build the package again with R CMD INSTALL --build"
     )]
-    ZipForm {
+    InvalidZip {
         /// The byte offset in the file.
         offset: u64,
         /// The defect.

@@ -6,16 +6,16 @@ use std::collections::HashSet;
 /// Checks a member's name and returns it without `./`, doubled and trailing slashes; empty for the root itself.
 /// Backslashes also count as separators, as they do for R on Windows.
 pub(in crate::r) fn checked_path(name: &[u8]) -> Result<String, ArchiveError> {
-    let shown = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
-    let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(shown())) };
+    let excerpt = || String::from_utf8_lossy(name).escape_debug().take(200).collect::<String>();
+    let Ok(text) = std::str::from_utf8(name) else { return Err(ArchiveError::NotUtf8(excerpt())) };
     if text.is_empty() || text.contains('\0') {
-        return Err(ArchiveError::BadName(shown()));
+        return Err(ArchiveError::BadName(excerpt()));
     }
     if is_absolute(text) {
-        return Err(ArchiveError::AbsolutePath(shown()));
+        return Err(ArchiveError::AbsolutePath(excerpt()));
     }
     if text.split(['/', '\\']).any(|part| part == "..") {
-        return Err(ArchiveError::ParentPath(shown()));
+        return Err(ArchiveError::ParentPath(excerpt()));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     Ok(parts.join("/"))
@@ -34,7 +34,7 @@ pub(in crate::r) fn check_symlink(path: &str, target: &[u8]) -> Result<(), Archi
     if text.is_empty() || text.contains('\0') || is_absolute(text) {
         return Err(outside());
     }
-    // The link `a1/x/link` is in a1/x: one `..` stays in the package, two do not.
+    // The link `a1/x/link` is in a1/x: one `..` is inside the package, two are not.
     let mut above = path.split('/').count().saturating_sub(2);
     let mut down = false;
     for part in text.split(['/', '\\']) {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_normalised() {
+    fn paths_are_normalized() {
         for (name, path) in
             [("./a1/x", "a1/x"), ("a1//x/", "a1/x"), ("./", ""), ("a1/./x", "a1/x"), ("a1/..x", "a1/..x")]
         {

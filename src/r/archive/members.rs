@@ -88,7 +88,7 @@ impl<R: Read> Members<R> {
         while self.chunk()?.is_some() {}
         self.padding()?;
         let mut extensions = Vec::new();
-        let mut known = ExtendedHeader::default();
+        let mut extended = ExtendedHeader::default();
         loop {
             let offset = self.offset;
             let bad = |what| ArchiveError::Tar { offset, what };
@@ -113,23 +113,23 @@ impl<R: Read> Members<R> {
                 extensions.extend_from_slice(&header.0);
                 let begin = extensions.len();
                 self.read_padded(size, &mut extensions)?;
-                known.read(header.kind(), &extensions[begin..begin + size as usize]).map_err(bad)?;
+                extended.read(header.kind(), &extensions[begin..begin + size as usize]).map_err(bad)?;
                 continue;
             }
             self.count += 1;
             if self.count > self.decoder.limits().members {
                 return Err(ArchiveError::TooManyMembers { limit: self.decoder.limits().members });
             }
-            let extended_size = known.size.is_some();
-            if known.size.is_some_and(|extended| extended != size && extended < 8 << 30) {
+            let extended_size = extended.size.is_some();
+            if extended.size.is_some_and(|other| other != size && other < 8 << 30) {
                 // Readers differ on which of the two applies, so each sees other members.
                 return Err(bad("two headers give different sizes"));
             }
-            let size = known.size.unwrap_or(size);
-            let name = known.path.unwrap_or_else(|| header.name());
-            let link = known.link.unwrap_or_else(|| header.link());
+            let size = extended.size.unwrap_or(size);
+            let name = extended.path.unwrap_or_else(|| header.name());
+            let link = extended.link.unwrap_or_else(|| header.link());
             let kind = match header.kind() {
-                b'0' | 0 | b'7' if known.sparse => return Err(special_member(&name, b'S')),
+                b'0' | 0 | b'7' if extended.sparse => return Err(special_member(&name, b'S')),
                 b'0' | 0 if name.ends_with(b"/") => MemberKind::Folder,
                 b'0' | 0 | b'7' => MemberKind::File,
                 b'1' => MemberKind::HardLink(link),
@@ -217,13 +217,13 @@ impl<R: Read> Members<R> {
     /// Damage and the limits.
     pub fn finish(&mut self) -> Result<u64, ArchiveError> {
         self.decoder.finish()?;
-        Ok(self.decoder.produced())
+        Ok(self.decoder.output_size())
     }
 
     /// Bytes inflated so far.
     #[must_use]
-    pub fn produced(&self) -> u64 {
-        self.decoder.produced()
+    pub fn output_size(&self) -> u64 {
+        self.decoder.output_size()
     }
 
     /// Returns the next block, or `None` when the stream ends exactly before it.

@@ -131,17 +131,17 @@ pub fn read_up_to(
     }
     let inflated_size = match extent {
         ReadExtent::Whole => members.finish()?,
-        ReadExtent::Metadata => members.produced(),
+        ReadExtent::Metadata => members.output_size(),
     };
     tree.check()?;
-    let seen = ArchiveContent {
+    let content = ArchiveContent {
         folder,
         raw,
         has_src,
         readme: best.map(|(_, name, bytes)| (name, bytes)),
         inflated_size,
     };
-    seen.into_package(file)
+    content.into_package(file)
 }
 
 /// Whether no later member can change the result.

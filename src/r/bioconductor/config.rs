@@ -60,9 +60,9 @@ impl Config {
             return Err(BadConfig::Html);
         }
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        let single = |key: &'static str, shown: &'static str| {
+        let single = |key: &'static str, display: &'static str| {
             let value = lines.iter().find_map(|line| line.strip_prefix(key));
-            value.and_then(|value| unquote(value).parse().ok()).ok_or(BadConfig::MissingLine(shown))
+            value.and_then(|value| unquote(value).parse().ok()).ok_or(BadConfig::MissingLine(display))
         };
         let release: Version = single("release_version:", "release_version: \"")?;
         let devel: Version = single("devel_version:", "devel_version: \"")?;
@@ -70,9 +70,9 @@ impl Config {
             let rows = map_rows(&lines, key);
             rows.filter_map(|(version, date)| Some((version.parse().ok()?, parse_us_date(date)?))).collect()
         };
-        let (released, frozen) = (dates("release_dates:"), dates("release_last_built_dates:"));
+        let (released, last_updates) = (dates("release_dates:"), dates("release_last_built_dates:"));
         let of = |dates: &[(Version, Day)], version| {
-            dates.iter().find(|(known, _)| *known == version).map(|(_, day)| *day)
+            dates.iter().find(|(other, _)| *other == version).map(|(_, day)| *day)
         };
         let mut versions: Vec<VersionRow> = map_rows(&lines, MAP)
             .filter_map(|(version, r)| {
@@ -82,7 +82,7 @@ impl Config {
                     version,
                     r,
                     released: of(&released, version),
-                    last_built: of(&frozen, version),
+                    last_built: of(&last_updates, version),
                 })
             })
             .collect();
@@ -106,8 +106,8 @@ impl Config {
 
     /// Resolves the name of a version.
     #[must_use]
-    pub fn version(&self, named: VersionName) -> Version {
-        match named {
+    pub fn version(&self, name: VersionName) -> Version {
+        match name {
             VersionName::Exact(version) => version,
             VersionName::Release => self.release,
             VersionName::Devel => self.devel,
@@ -134,7 +134,7 @@ impl Config {
     /// The day after which a version's packages no longer change: its last build, else the release of the next version.
     /// `None` while it is being rebuilt, and when the day is unknown.
     #[must_use]
-    pub fn frozen(&self, version: Version) -> Option<Day> {
+    pub fn last_update(&self, version: Version) -> Option<Day> {
         if version >= self.release {
             return None;
         }
@@ -171,7 +171,7 @@ impl Config {
         versions.retain(|row| row.version <= devel);
         for row in &mut versions {
             row.released = row.released.filter(|released| *released <= day);
-            row.last_built = row.last_built.filter(|frozen| *frozen <= day);
+            row.last_built = row.last_built.filter(|last_updates| *last_updates <= day);
         }
         Config { release, devel, versions }
     }
@@ -295,13 +295,20 @@ mirrors:
             config.newest_first().map(|row| format!("{} {}", row.version, row.r)).collect();
         assert_eq!(rows, ["3.20 4.4", "3.19 4.4", "3.18 4.3", "3.17 4.3", "1.6 2.1"]);
         assert_eq!(config.get(version("3.19")).and_then(|row| row.released), Some(date("2024-05-01")));
-        assert_eq!(config.frozen(version("3.17")), Some(date("2023-10-24")));
-        assert_eq!(config.frozen(version("3.18")), Some(date("2024-05-01")), "when the next was released");
+        assert_eq!(config.last_update(version("3.17")), Some(date("2023-10-24")));
+        assert_eq!(
+            config.last_update(version("3.18")),
+            Some(date("2024-05-01")),
+            "when the next was released"
+        );
         assert_eq!(config.successor_released(version("3.17")), Some(date("2023-10-25")));
-        assert_eq!((config.frozen(config.release), config.successor_released(config.devel)), (None, None));
-        let named = [VersionName::Exact(version("1.6")), VersionName::Release, VersionName::Devel]
+        assert_eq!(
+            (config.last_update(config.release), config.successor_released(config.devel)),
+            (None, None)
+        );
+        let names = [VersionName::Exact(version("1.6")), VersionName::Release, VersionName::Devel]
             .map(|n| config.version(n));
-        assert_eq!(named, [version("1.6"), version("3.19"), version("3.20")]);
+        assert_eq!(names, [version("1.6"), version("3.19"), version("3.20")]);
     }
 
     #[test]

@@ -197,11 +197,11 @@ pub fn part_url(root: &str, part: Part) -> String {
 pub fn split_path<'s, 'a>(segments: &'s [&'a str]) -> Option<(PartName, &'s [&'a str])> {
     let (version, rest) = segments.split_first()?;
     let version = version.parse().ok()?;
-    let named = |length: usize| {
+    let parse = |length: usize| {
         let (path, rest) = rest.split_at_checked(length)?;
         Some((PartName { version, component: Component::parse(&path.join("/"))? }, rest))
     };
-    named(1).or_else(|| named(2))
+    parse(1).or_else(|| parse(2))
 }
 
 #[cfg(test)]

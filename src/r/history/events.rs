@@ -57,10 +57,10 @@ impl Events {
     /// Adds an event. Duplicates are ignored, and so are events of a package beyond [`MAX_EVENTS`].
     pub fn add(&mut self, package: &str, event: Event) {
         let of = self.by_package.entry(package.to_owned()).or_default();
-        if let Err(place) = of.binary_search(&event)
+        if let Err(index) = of.binary_search(&event)
             && of.len() < MAX_EVENTS
         {
-            of.insert(place, event);
+            of.insert(index, event);
         }
     }
 
@@ -96,10 +96,10 @@ fn parse_events(text: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut verb = None;
     for word in text.split_whitespace() {
-        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if let Some(said) = parse_verb(bare) {
-            verb = Some(said);
-        } else if let Ok(day) = bare.parse::<Day>() {
+        let word_only = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if let Some(parsed) = parse_verb(word_only) {
+            verb = Some(parsed);
+        } else if let Ok(day) = word_only.parse::<Day>() {
             match verb.take() {
                 Some(Verb::Change(turn)) => events.push(Event { day, kind: turn }),
                 Some(Verb::NoChange) | None => {}
@@ -113,7 +113,7 @@ fn parse_events(text: &str) -> Vec<Event> {
 }
 
 fn parse_verb(word: &str) -> Option<Verb> {
-    let is = |words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let is = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
     if is(&["archived", "removed", "renamed", "replaced"]) {
         Some(Verb::Change(IndexEvent::Left))
     } else if is(&["unarchived", "unorphaned", "restored", "reinstated"]) {

@@ -78,7 +78,7 @@ pub struct History<'a> {
     pub days: Vec<HistoryDay<'a>>,
     /// Number of packages that left the index on an unknown day: they count as listed on the day of their last
     /// publication, and as archived from the next day on.
-    pub undated: usize,
+    pub without_date: usize,
     /// The day with the most publications, if they are more than [`BULK_COPY_FILES`].
     pub bulk_copy: Option<(Day, usize)>,
 }
@@ -103,14 +103,14 @@ pub fn reconstruct<'a>(evidence: &MirrorTables<'a>, since: Day, until: Day) -> H
         let timeline = files.timeline(evidence.events.of(name), until);
         undated += usize::from(timeline.is_undated);
         timeline.report(since, |day, turned| days.entry(day).or_default().push(turned));
-        for day in timeline.published().filter(|day| *day > since) {
+        for day in timeline.publication_days().filter(|day| *day > since) {
             *published.entry(day).or_default() += 1;
         }
     }
     let crowded =
         published.into_iter().max_by_key(|(_, files)| *files).filter(|(_, files)| *files > BULK_COPY_FILES);
     let days = days.into_iter().map(|(day, changes)| HistoryDay { day, changes }).collect();
-    History { days, undated, bulk_copy: crowded }
+    History { days, without_date: undated, bulk_copy: crowded }
 }
 
 #[cfg(test)]

@@ -42,9 +42,9 @@ impl<'a> PackageFiles<'a> {
     /// Returns the distinct files in the order of publication. A file in both tables with equal size and time was being
     /// moved; with different ones it is a version that was published twice.
     fn sorted_files(&self) -> Vec<&'a Row> {
-        let mut seen = HashSet::new();
+        let mut distinct = HashSet::new();
         let mut rows: Vec<&'a Row> = self.current.iter().chain(&self.archived).copied().collect();
-        rows.retain(|row| seen.insert((row.file.as_str(), row.size, row.mtime.seconds())));
+        rows.retain(|row| distinct.insert((row.file.as_str(), row.size, row.mtime.seconds())));
         rows.sort_by(|a, b| {
             a.mtime
                 .cmp(&b.mtime)
@@ -135,7 +135,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// The days on which files were published.
-    pub(super) fn published(&self) -> impl Iterator<Item = Day> {
+    pub(super) fn publication_days(&self) -> impl Iterator<Item = Day> {
         self.entries
             .iter()
             .filter(|(_, moment)| matches!(moment, TimelineEvent::Published(_)))
@@ -157,9 +157,9 @@ impl<'a> Timeline<'a> {
         while let Some((day, _)) = moments.first() {
             let (today, rest) = moments.split_at(moments.partition_point(|(other, _)| other <= day));
             moments = rest;
-            let (was, known) = (state.listed, state.files.len());
+            let (before, count) = (state.listed, state.files.len());
             today.iter().for_each(|(_, moment)| state.apply(*moment));
-            state.report_changes(was, known, |turned| tell(*day, turned));
+            state.report_changes(before, count, |turned| tell(*day, turned));
         }
     }
 }
@@ -201,17 +201,17 @@ impl<'a> State<'a> {
     }
 
     /// Reports the changes since `was` was listed and the first `known` files were published.
-    fn report_changes(&self, was: Option<&'a Row>, known: usize, mut tell: impl FnMut(Transition<'a>)) {
-        if let Some(file) = was.filter(|file| !self.is_listed(file)) {
+    fn report_changes(&self, before: Option<&'a Row>, count: usize, mut tell: impl FnMut(Transition<'a>)) {
+        if let Some(file) = before.filter(|file| !self.is_listed(file)) {
             tell(Transition { file, state: self.unlisted_state(file) });
         }
-        for file in self.files.iter().skip(known).filter(|file| !self.is_listed(file)) {
+        for file in self.files.iter().skip(count).filter(|file| !self.is_listed(file)) {
             tell(Transition { file, state: self.unlisted_state(file) });
         }
         if let Some(file) = self.listed
-            && !was.is_some_and(|was| std::ptr::eq(was, file))
+            && !before.is_some_and(|before| std::ptr::eq(before, file))
         {
-            let is_new = self.files.iter().skip(known).any(|new| std::ptr::eq(*new, file));
+            let is_new = self.files.iter().skip(count).any(|new| std::ptr::eq(*new, file));
             tell(Transition {
                 file,
                 state: if is_new { ListingState::Listed } else { ListingState::Restored },

@@ -108,8 +108,8 @@ fn a_file_in_both_trees_is_one_file() {
 #[test]
 fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
-    let left = events(&[("a", 8, IndexEvent::Left)]);
-    assert_eq!(transitions(&archive, &[], &left, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
+    let removal = events(&[("a", 8, IndexEvent::Left)]);
+    assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
     let back =
         events(&[("a", 8, IndexEvent::Left), ("a", 10, IndexEvent::Back), ("a", 15, IndexEvent::Left)]);
     assert_eq!(
@@ -118,7 +118,7 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     );
     // A new version restores the package without an event.
     let current = [row("a", "2.0", 20, 12, 0)];
-    assert_eq!(transitions(&archive, &current, &left, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
+    assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // It was published again on the day it left.
     let same = events(&[("a", 12, IndexEvent::Left)]);
     assert_eq!(transitions(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
@@ -130,7 +130,7 @@ fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let none = Events::default();
     assert_eq!(transitions(&archive, &[], &none, 1, 20), ["3: +a_1.0", "4: xa_1.0 +b_1.0", "5: xb_1.0"]);
     let evidence = MirrorTables { archive: &archive, current: &[], events: &none };
-    assert_eq!(reconstruct(&evidence, day(1), day(20)).undated, 2);
+    assert_eq!(reconstruct(&evidence, day(1), day(20)).without_date, 2);
     // An event before the last file does not determine the end.
     let early = events(&[("a", 3, IndexEvent::Left), ("b", 2, IndexEvent::Left)]);
     assert_eq!(transitions(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
@@ -139,8 +139,8 @@ fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
 #[test]
 fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
-    let left = events(&[("a", 8, IndexEvent::Left)]);
-    assert_eq!(transitions(&[], &current, &left, 1, 20), ["3: +a_1.0"]);
+    let removal = events(&[("a", 8, IndexEvent::Left)]);
+    assert_eq!(transitions(&[], &current, &removal, 1, 20), ["3: +a_1.0"]);
     // A later file was withdrawn, and the one before it is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
     assert_eq!(
@@ -149,7 +149,7 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
     );
     // Published again on the day the history ends: that was the return.
     let late = [row("a", "2.0", 11, 20, 0)];
-    assert_eq!(transitions(&current, &late, &left, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
+    assert_eq!(transitions(&current, &late, &removal, 1, 20), ["3: +a_1.0", "8: xa_1.0"]);
     assert_eq!(transitions(&current, &late, &Events::default(), 1, 20), ["3: +a_1.0"]);
 }
 
@@ -244,7 +244,7 @@ impl SimulatedMirror {
 
     fn note(&mut self, package: &'static str, verb: &str, today: i64) {
         let note = self.notes.entry(package).or_default();
-        note.push_str(&format!(" {verb} on {} as told.", day(today)));
+        note.push_str(&format!(" {verb} on {} as requested.", day(today)));
     }
 
     fn end_of_day(&mut self) {
@@ -302,6 +302,6 @@ proptest! {
             prop_assert_eq!(&at(false), &mirror.days[today as usize].1, "archived on day {}", today);
         }
         prop_assert_eq!(changed_days.next(), None);
-        prop_assert_eq!(history.undated, 0);
+        prop_assert_eq!(history.without_date, 0);
     }
 }

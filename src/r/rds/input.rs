@@ -49,8 +49,8 @@ impl<'a> Input<'a> {
 
     /// Fails for a length beyond the limit of the stream, before anything is allocated.
     pub(super) fn check_len(&self, count: usize, each: u64) -> Result<(), RdsError> {
-        let wanted = (count as u64).saturating_mul(each).saturating_add(self.offset);
-        if wanted > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
+        let needed = (count as u64).saturating_mul(each).saturating_add(self.offset);
+        if needed > self.limits.stream { Err(RdsError::TooLong(self.limits.stream)) } else { Ok(()) }
     }
 
     /// Reads more bytes into the buffer; returns `false` at the end of the stream.

@@ -144,10 +144,10 @@ impl<'s> Matrix<'s> {
             reading.read(&mut matrix.columns, stanza.as_ref());
             matrix.add_record(&reading, stanza.as_ref())?;
         }
-        let asked = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
+        let is_requested = |column: &Column<'_>| fields.iter().any(|field| field.as_bytes() == column.name);
         let optional = |column: &Column<'_>| OPTIONAL_FIELDS.contains(&column.name);
         let list = &matrix.columns.list;
-        let is_shown = |at: &usize| asked(&list[*at]) || !optional(&list[*at]) || list[*at].is_used;
+        let is_shown = |at: &usize| is_requested(&list[*at]) || !optional(&list[*at]) || list[*at].is_used;
         matrix.output_columns = (0..list.len()).filter(is_shown).collect();
         Ok(matrix)
     }
@@ -236,32 +236,32 @@ impl<'s> Matrix<'s> {
 
     /// Writes columns consecutively into [`Matrix::size`] bytes.
     fn fill(&self, columns: &[usize], out: &mut [u8]) {
-        let mut places = vec![WritePosition::NONE; self.columns.list.len()];
+        let mut indexes = vec![WritePosition::NONE; self.columns.list.len()];
         let mut at = 0;
         for column in columns {
-            places[*column] = WritePosition { at, row: 0 };
+            indexes[*column] = WritePosition { at, row: 0 };
             at += self.size(&[*column]);
         }
         let mut begin = 0;
         for (number, row) in self.rows.iter().enumerate() {
             for cell in &self.cells[begin..row.end] {
-                let place = &mut places[usize::from(cell.column)];
-                if place.at == usize::MAX {
+                let index = &mut indexes[usize::from(cell.column)];
+                if index.at == usize::MAX {
                     continue;
                 }
-                place.fill_missing(number, out);
+                index.fill_missing(number, out);
                 let (flags, source) = match cell.form {
                     CellForm::Plain => (STRING | ASCII, row.stanza),
                     CellForm::Ascii => (STRING | ASCII, &self.texts[..]),
                     CellForm::Utf8 => (STRING | UTF8, &self.texts[..]),
                 };
                 let start = cell.start as usize;
-                place.put(out, flags, &source[start..start + cell.length as usize]);
+                index.put(out, flags, &source[start..start + cell.length as usize]);
             }
             begin = row.end;
         }
         for column in columns {
-            places[*column].fill_missing(self.rows.len(), out);
+            indexes[*column].fill_missing(self.rows.len(), out);
         }
     }
 }
@@ -384,7 +384,7 @@ impl RecordFields {
             let (line, start) = (&stanza[at..end], at);
             at = end + 1;
             if matches!(line.first(), Some(b' ' | b'\t')) {
-                if let Some(field) = last.and_then(|place| self.fields.get_mut(place)) {
+                if let Some(field) = last.and_then(|index| self.fields.get_mut(index)) {
                     (field.end, field.has_one_line) = (end, false);
                 }
                 continue;

@@ -38,7 +38,7 @@ pub enum RdsError {
     /// The first bytes belong to no RDS format, as those of an HTML error page.
     #[error("not an RDS file (it begins with {0:02x?}); the mirror may have answered with an error page")]
     NotRds(Vec<u8>),
-    /// A serialisation other than XDR.
+    /// A serialization other than XDR.
     #[error("RDS files in {0} format are not supported; write the file with saveRDS(ascii = FALSE)")]
     Form(&'static str),
     /// A format version other than 2 and 3.

@@ -17,7 +17,7 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
     let mut item = read::read(package_rds, LIMITS)?;
     let shape =
         |found: &str| RdsError::Shape { expected: "the description of a package", found: found.to_owned() };
-    let place = {
+    let index = {
         let names = item.attribute("names").and_then(Item::text);
         let names = names.ok_or_else(|| shape("a list without names"))?;
         names
@@ -26,7 +26,7 @@ pub fn set_repository(package_rds: &[u8], value: &str) -> Result<Vec<u8>, RdsErr
             .ok_or_else(|| shape("no DESCRIPTION in it"))?
     };
     let Data::List(elements) = &mut item.data else { return Err(shape("not a list")) };
-    let description = elements.get_mut(place).ok_or_else(|| shape("fewer elements than names"))?;
+    let description = elements.get_mut(index).ok_or_else(|| shape("fewer elements than names"))?;
     let fields = names(description).ok_or_else(|| shape("a DESCRIPTION without names"))?;
     let mut values = texts(description).ok_or_else(|| shape("a DESCRIPTION that is not text"))?;
     let mut fields = fields;

@@ -65,18 +65,18 @@ impl PackageTable {
                     best.insert(name, (fields.len(), values));
                     fields.push((name.to_owned(), column));
                 }
-                Some(&(place, fewer)) if values > fewer => {
-                    best.insert(name, (place, values));
-                    fields[place].1 = column;
+                Some(&(index, fewer)) if values > fewer => {
+                    best.insert(name, (index, values));
+                    fields[index].1 = column;
                 }
                 Some(_) => {}
             }
         }
         let package = fields.iter().find(|(name, _)| name == "Package").map(|(_, column)| *column);
         let package = package.ok_or_else(|| shape("no column 'Package'"))?;
-        let named = |row: &u32| cells.get(*row as usize, package).is_some_and(|name| !name.is_empty());
+        let has_name = |row: &u32| cells.get(*row as usize, package).is_some_and(|name| !name.is_empty());
         let rows = u32::try_from(rows).map_err(|_| shape("too many rows"))?;
-        let rows = (0..rows).filter(named).collect();
+        let rows = (0..rows).filter(has_name).collect();
         Ok(PackageTable { cells, fields, rows })
     }
 

@@ -305,8 +305,8 @@ impl<'a> Decoder<'a> {
         }
         self.input.reserve(unfolds.saturating_mul(16))?;
         let value = form.expand(state).ok_or_else(|| self.input.malformed("the state of a compact form"))?;
-        let kept = if attributes.is_empty() { value.attributes } else { attributes };
-        Ok(Item { data: value.data, attributes: kept })
+        let attributes_of_value = if attributes.is_empty() { value.attributes } else { attributes };
+        Ok(Item { data: value.data, attributes: attributes_of_value })
     }
 }
 

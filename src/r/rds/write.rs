@@ -131,9 +131,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn symbol(&mut self, name: &str) -> io::Result<()> {
-        if let Some(place) = self.symbols.iter().position(|s| **s == *name) {
-            let place = u32::try_from(place + 1).expect("a handful of symbols");
-            return self.word(place << 8 | REFERENCE);
+        if let Some(index) = self.symbols.iter().position(|s| **s == *name) {
+            let index = u32::try_from(index + 1).expect("a handful of symbols");
+            return self.word(index << 8 | REFERENCE);
         }
         self.symbols.push(name.into());
         self.word(SYMBOL)?;

@@ -100,14 +100,14 @@ impl Rules {
 
     /// The names of the rules that match a text, in order, for any system.
     pub fn matching_rules(&self, text: &str) -> impl Iterator<Item = &str> {
-        self.matching_indexes(text).into_iter().map(|place| self.names[place].as_str())
+        self.matching_indexes(text).into_iter().map(|index| self.names[index].as_str())
     }
 
     /// The requirements of a `SystemRequirements` text on a system, by rule.
     #[must_use]
     pub fn requirements(&self, text: &str, system: &OsRelease) -> Vec<MatchedRule<'_>> {
-        let need = |place: usize| {
-            let name = self.names[place].as_str();
+        let need = |index: usize| {
+            let name = self.names[index].as_str();
             let block = self.base.rules.get(name)?.dependencies.iter().find(|block| is_for(block, system))?;
             Some(MatchedRule {
                 rule: name,
@@ -145,9 +145,9 @@ impl Rules {
     /// The distinct indexes of the rules that match a text, in order.
     fn matching_indexes(&self, text: &str) -> Vec<usize> {
         let line = text.replace(['\n', '\r'], " ");
-        let places: BTreeMap<usize, ()> =
+        let indexes: BTreeMap<usize, ()> =
             self.set.matches(line.as_bytes()).iter().map(|pattern| (self.rule_of[pattern], ())).collect();
-        places.into_keys().collect()
+        indexes.into_keys().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::{CENTRAL_LEN, END, LOCAL, Zip, form_error};
+use super::{CENTRAL_LEN, END, LOCAL, Zip, format_error};
 use crate::r::archive::ArchiveError;
 use crate::r::rewrite::{Options, RewriteError};
 
@@ -18,10 +18,10 @@ pub fn copy(
     options: Options,
 ) -> Result<(), RewriteError> {
     let mut directory = Vec::new();
-    let mut place = 0_u64;
-    let too_long = || RewriteError::Archive(form_error(0, "it would be longer than 4 GiB"));
+    let mut position = 0_u64;
+    let too_long = || RewriteError::Archive(format_error(0, "it would be longer than 4 GiB"));
     for member in &zip.members {
-        let start = u32::try_from(place).map_err(|_| too_long())?;
+        let start = u32::try_from(position).map_err(|_| too_long())?;
         let mut central = member.central.clone();
         central[42..46].copy_from_slice(&start.to_le_bytes());
         match replaced.iter().find(|(name, _)| *name == member.name) {
@@ -31,7 +31,7 @@ pub fn copy(
                 if copied.map_err(RewriteError::Write)? != member.end - member.start {
                     return Err(RewriteError::Changed);
                 }
-                place += member.end - member.start;
+                position += member.end - member.start;
             }
             Some((_, contents)) => {
                 let mut crc = flate2::Crc::new();
@@ -52,12 +52,12 @@ pub fn copy(
                 local.extend_from_slice(&[0, 0]);
                 local.extend_from_slice(&central[CENTRAL_LEN..CENTRAL_LEN + member.name.len()]);
                 out.write_all(&local).and_then(|()| out.write_all(&packed)).map_err(RewriteError::Write)?;
-                place += (local.len() + packed.len()) as u64;
+                position += (local.len() + packed.len()) as u64;
             }
         }
         directory.extend_from_slice(&central);
     }
-    let start = u32::try_from(place).map_err(|_| too_long())?;
+    let start = u32::try_from(position).map_err(|_| too_long())?;
     let size = u32::try_from(directory.len()).map_err(|_| too_long())?;
     let count = u16::try_from(zip.members.len()).map_err(|_| too_long())?;
     let mut end = END.to_vec();

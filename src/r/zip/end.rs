@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{ArchiveError, ZipDialect, form_error, read_at, u16_at, u32_at};
+use super::{ArchiveError, ZipFormat, format_error, read_at, u16_at, u32_at};
 
 pub(super) const END: [u8; 4] = *b"PK\x05\x06";
 const END_LEN: usize = 22;
@@ -14,7 +14,7 @@ const END64_LEN: u64 = 56;
 /// The properties of the central directory.
 pub(super) struct EndRecord {
     /// The offset where the directory must end.
-    pub(super) at: u64,
+    pub(super) directory_end: u64,
     /// The number of members.
     pub(super) count: u64,
     /// The size of the directory in bytes.
@@ -27,42 +27,47 @@ pub(super) struct EndRecord {
 pub(super) fn find(
     file: &mut (impl Read + Seek),
     length: u64,
-    written: ZipDialect,
+    format: ZipFormat,
 ) -> Result<EndRecord, ArchiveError> {
     let (at, end) = find_record(file, length)?;
     if [u16_at(&end, 4), u16_at(&end, 6)] != [0, 0] || u16_at(&end, 8) != u16_at(&end, 10) {
-        return Err(form_error(at, "it is part of a multi-disk archive"));
+        return Err(format_error(at, "multi-disk archives are not supported"));
     }
     let (count, size, start) = (u16_at(&end, 10), u32_at(&end, 12), u32_at(&end, 16));
     if count != u16::MAX && size != u32::MAX && start != u32::MAX {
-        return Ok(EndRecord { at, count: u64::from(count), size: u64::from(size), start: u64::from(start) });
+        return Ok(EndRecord {
+            directory_end: at,
+            count: u64::from(count),
+            size: u64::from(size),
+            start: u64::from(start),
+        });
     }
-    match written {
-        ZipDialect::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => zip64_end(file, at),
-        ZipDialect::Streamed | ZipDialect::Plain => Err(form_error(at, "it is a zip64 file")),
+    match format {
+        ZipFormat::Streamed if (count, size, start) == (u16::MAX, u32::MAX, u32::MAX) => zip64_end(file, at),
+        ZipFormat::Streamed | ZipFormat::Plain => Err(format_error(at, "zip64 is not supported")),
     }
 }
 
-/// Reads the zip64 end record right before the end record, which then holds no values itself.
+/// Reads the zip64 end record right before the end record, which then has only placeholders.
 fn zip64_end(file: &mut (impl Read + Seek), end_at: u64) -> Result<EndRecord, ArchiveError> {
-    let missing = || form_error(end_at, "its zip64 end record is missing");
+    let missing = || format_error(end_at, "its zip64 end record is missing");
     let at = end_at.checked_sub(LOCATOR_LEN + END64_LEN).ok_or_else(missing)?;
     let bytes = read_at(file, at, END64_LEN + LOCATOR_LEN)?;
     let (end, locator) = bytes.split_at(END64_LEN as usize);
-    let locates = locator[..4] == LOCATOR
+    let is_located = locator[..4] == LOCATOR
         && u32_at(locator, 4) == 0
         && u64_at(locator, 8) == at
         && u32_at(locator, 16) == 1;
     // The size field of the record does not count its first twelve bytes.
-    let sound = end[..4] == END64
+    let is_valid = end[..4] == END64
         && u64_at(end, 4) == END64_LEN - 12
         && u32_at(end, 16) == 0
         && u32_at(end, 20) == 0
         && u64_at(end, 24) == u64_at(end, 32);
-    if !locates || !sound {
+    if !is_located || !is_valid {
         return Err(missing());
     }
-    Ok(EndRecord { at, count: u64_at(end, 32), size: u64_at(end, 40), start: u64_at(end, 48) })
+    Ok(EndRecord { directory_end: at, count: u64_at(end, 32), size: u64_at(end, 40), start: u64_at(end, 48) })
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -81,14 +86,17 @@ fn find_record(file: &mut (impl Read + Seek), length: u64) -> Result<(u64, Vec<u
     let signatures = bytes.windows(END.len()).enumerate().filter(|(_, window)| *window == END);
     let candidates: Vec<usize> = signatures.map(|(at, _)| at).collect();
     let Some((&at, earlier)) = candidates.split_last() else {
-        return Err(form_error(length, "its end record is missing; copy or download the file again"));
+        return Err(format_error(length, "its end record is missing; copy or download the file again"));
     };
     if earlier.iter().any(|at| ends_the_file(*at)) {
-        return Err(form_error(offset(at), "it has two end records"));
+        return Err(format_error(offset(at), "it has two end records"));
     }
     let record = bytes.get(at..at + END_LEN).ok_or(ArchiveError::Truncated)?;
-    if !ends_the_file(at) || !bytes[at + END_LEN..].is_ascii() {
-        return Err(form_error(length, "other bytes follow its end record"));
+    if !ends_the_file(at) {
+        return Err(format_error(length, "other bytes follow its end record"));
+    }
+    if !bytes[at + END_LEN..].is_ascii() {
+        return Err(format_error(offset(at), "its comment is not ASCII"));
     }
     Ok((offset(at), record.to_vec()))
 }
@@ -120,9 +128,12 @@ mod tests {
     fn a_second_record_in_the_comment_and_bytes_after_the_record_are_refused() {
         let two = found(record(&record(b"")));
         assert!(two.as_ref().is_err_and(|error| error.contains("two end records")), "{two:?}");
-        for bytes in [[&record(b"")[..], b"more"].concat(), record("é".as_bytes())] {
+        for (bytes, reason) in [
+            ([&record(b"")[..], b"more"].concat(), "other bytes follow"),
+            (record("é".as_bytes()), "its comment is not ASCII"),
+        ] {
             let refused = found(bytes);
-            assert!(refused.as_ref().is_err_and(|error| error.contains("other bytes follow")), "{refused:?}");
+            assert!(refused.as_ref().is_err_and(|error| error.contains(reason)), "{refused:?}");
         }
         let cut = found(record(b"")[..20].to_vec());
         assert!(cut.is_err(), "{cut:?}");

@@ -35,9 +35,9 @@ pub struct Zip {
     pub members: Vec<ZipMember>,
 }
 
-/// The accepted forms of a zip file.
+/// The accepted formats of a zip file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZipDialect {
+pub enum ZipFormat {
     /// Checksum and sizes are in each local record, as R writes them.
     Plain,
     /// Also written as a stream: checksum and sizes in a data descriptor (with signature) after the contents, and a
@@ -71,8 +71,8 @@ impl ZipMember {
     }
 }
 
-fn form_error(offset: u64, what: &'static str) -> ArchiveError {
-    ArchiveError::ZipForm { offset, what }
+fn format_error(offset: u64, what: &'static str) -> ArchiveError {
+    ArchiveError::InvalidZip { offset, what }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -87,16 +87,16 @@ impl Zip {
     /// Reads the directory of a zip file and every local record.
     ///
     /// # Errors
-    /// [`ArchiveError::ZipForm`] unless the file is exactly one zip file; limits.
+    /// [`ArchiveError::InvalidZip`] unless the file is exactly one zip file; limits.
     pub fn open(
         file: &mut (impl Read + Seek),
-        written: ZipDialect,
+        format: ZipFormat,
         limits: Limits,
     ) -> Result<Zip, ArchiveError> {
         let length = file.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
-        let end::EndRecord { at: end_at, count, size, start } = end::find(file, length, written)?;
-        if start.checked_add(size) != Some(end_at) || size > MAX_DIRECTORY {
-            return Err(form_error(end_at, "the directory is not right before the end record"));
+        let end::EndRecord { directory_end, count, size, start } = end::find(file, length, format)?;
+        if start.checked_add(size) != Some(directory_end) || size > MAX_DIRECTORY {
+            return Err(format_error(directory_end, "the directory is not right before the end record"));
         }
         if count > limits.members {
             return Err(ArchiveError::TooManyMembers { limit: limits.members });
@@ -104,26 +104,26 @@ impl Zip {
         let directory = read_at(file, start, size)?;
         // Allocates by the size of the directory, not by the untrusted count.
         let mut zip = Zip { members: Vec::with_capacity(directory.len().div_ceil(CENTRAL_LEN)) };
-        let (mut at, mut place, mut inflated) = (0, 0, 0_u64);
+        let (mut at, mut position, mut inflated) = (0, 0, 0_u64);
         let mut names = HashSet::new();
         for _ in 0..count {
             let offset = start + at as u64;
-            let (member, next) = read_central(&directory, at, offset, written)?;
+            let (member, next) = read_central(&directory, at, offset, format)?;
             at = next;
-            let member = read_local(file, member, place)?;
-            place = member.end;
+            let member = read_local(file, member, position)?;
+            position = member.end;
             inflated = inflated.saturating_add(member.size);
             if inflated > limits.inflated {
                 return Err(ArchiveError::TooLarge { limit: limits.inflated });
             }
             // On Windows both are one file.
             if !names.insert(member.name.to_lowercase()) {
-                return Err(form_error(offset, "two members have the same name"));
+                return Err(format_error(offset, "two members have the same name"));
             }
             zip.members.push(member);
         }
-        if at != directory.len() || place != start {
-            return Err(form_error(place, "other bytes are between its records"));
+        if at != directory.len() || position != start {
+            return Err(format_error(position, "other bytes are between its records"));
         }
         if inflated > (64 << 20) && inflated / limits.ratio.max(1) > length {
             return Err(ArchiveError::Bomb { ratio: limits.ratio });
@@ -154,7 +154,7 @@ impl ZipMember {
             &mut stored
         };
         let mut crc = flate2::Crc::new();
-        let mut left = self.size;
+        let mut remaining = self.size;
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = match source.read(&mut buffer) {
@@ -165,13 +165,13 @@ impl ZipMember {
             if read == 0 {
                 break;
             }
-            let wrong = || form_error(self.start, "the size of a member is wrong");
-            left = left.checked_sub(read as u64).ok_or_else(wrong)?;
+            let wrong = || format_error(self.start, "the size of a member is wrong");
+            remaining = remaining.checked_sub(read as u64).ok_or_else(wrong)?;
             crc.update(&buffer[..read]);
             each(&buffer[..read])?;
         }
-        if left != 0 || crc.sum() != self.crc {
-            return Err(form_error(self.start, "the checksum of a member is wrong"));
+        if remaining != 0 || crc.sum() != self.crc {
+            return Err(format_error(self.start, "the checksum of a member is wrong"));
         }
         Ok(())
     }
@@ -206,30 +206,30 @@ fn read_central(
     directory: &[u8],
     at: usize,
     offset: u64,
-    written: ZipDialect,
+    format: ZipFormat,
 ) -> Result<(ZipMember, usize), ArchiveError> {
-    let short = || form_error(offset, "the directory is cut short");
+    let short = || format_error(offset, "the directory is cut short");
     let record =
         directory.get(at..).filter(|r| r.len() >= CENTRAL_LEN && r[..4] == CENTRAL).ok_or_else(short)?;
     let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(record, at)));
     let length = CENTRAL_LEN + name + extra + comment;
     let record = record.get(..length).ok_or_else(short)?;
     let (flags, method, disk) = (u16_at(record, 8), u16_at(record, 10), u16_at(record, 34));
-    let streamed = match written {
-        ZipDialect::Plain => 0,
-        ZipDialect::Streamed => STREAMED,
+    let streamed = match format {
+        ZipFormat::Plain => 0,
+        ZipFormat::Streamed => STREAMED,
     };
     if flags & !(1 << 11 | 0b110 | streamed) != 0 {
-        return Err(form_error(
+        return Err(format_error(
             offset,
             "a member is encrypted, has a data descriptor, or has another unsupported flag",
         ));
     }
     if !matches!(method, 0 | 8) {
-        return Err(form_error(offset, "a member has an unsupported compression method"));
+        return Err(format_error(offset, "a member has an unsupported compression method"));
     }
     if comment != 0 || disk != 0 {
-        return Err(form_error(offset, "a member has a comment or is on another disk"));
+        return Err(format_error(offset, "a member has a comment or is on another disk"));
     }
     check_extra_fields(&record[CENTRAL_LEN + name..CENTRAL_LEN + name + extra], offset)?;
     // On Unix the upper half of the attributes is the file mode.
@@ -250,7 +250,7 @@ fn read_central(
     }
     let (packed, size) = (u64::from(u32_at(record, 20)), u64::from(u32_at(record, 24)));
     if (method == 0 && packed != size) || (name.ends_with('/') && size != 0) {
-        return Err(form_error(offset, "the size of a member is wrong"));
+        return Err(format_error(offset, "the size of a member is wrong"));
     }
     let mut central = record.to_vec();
     central[42..46].fill(0);
@@ -268,37 +268,37 @@ fn read_central(
     Ok((member, at + length))
 }
 
-/// Reads the local record of a member, which must begin at `place` and agree with the directory.
+/// Reads the local record of a member, which must begin at `position` and agree with the directory.
 fn read_local(
     file: &mut (impl Read + Seek),
     member: ZipMember,
-    place: u64,
+    position: u64,
 ) -> Result<ZipMember, ArchiveError> {
-    if member.start != place {
-        return Err(form_error(place, "other bytes are between its records"));
+    if member.start != position {
+        return Err(format_error(position, "other bytes are between its records"));
     }
-    let head = read_at(file, place, LOCAL_LEN)?;
+    let head = read_at(file, position, LOCAL_LEN)?;
     let (name, extra) = (u64::from(u16_at(&head, 26)), u64::from(u16_at(&head, 28)));
-    let rest = read_at(file, place + LOCAL_LEN, name + extra)?;
-    let known = &member.central;
-    let streamed = u16_at(known, 8) & STREAMED != 0;
+    let rest = read_at(file, position + LOCAL_LEN, name + extra)?;
+    let central = &member.central;
+    let streamed = u16_at(central, 8) & STREAMED != 0;
     // Flags, method, time and date are bytes 6 to 14 here, 8 to 16 in the directory; then checksum and both sizes.
     let same = head[..4] == LOCAL
-        && head[6..14] == known[8..16]
-        && (head[14..26] == known[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
+        && head[6..14] == central[8..16]
+        && (head[14..26] == central[16..28] || (streamed && head[14..26].iter().all(|byte| *byte == 0)))
         && rest.starts_with(member.name.as_bytes());
     if !same || name != member.name.len() as u64 {
-        return Err(form_error(place, "a member's two records disagree"));
+        return Err(format_error(position, "a member's two records disagree"));
     }
-    check_extra_fields(&rest[member.name.len()..], place)?;
-    let data = place + LOCAL_LEN + name + extra;
+    check_extra_fields(&rest[member.name.len()..], position)?;
+    let data = position + LOCAL_LEN + name + extra;
     let packed_end = data + member.compressed_size;
     if !streamed {
         return Ok(ZipMember { data_start: data, end: packed_end, ..member });
     }
     let behind = read_at(file, packed_end, DESCRIPTOR_LEN)?;
-    if behind[..4] != DESCRIPTOR || behind[4..] != known[16..28] {
-        return Err(form_error(packed_end, "a member's data descriptor disagrees with the directory"));
+    if behind[..4] != DESCRIPTOR || behind[4..] != central[16..28] {
+        return Err(format_error(packed_end, "a member's data descriptor disagrees with the directory"));
     }
     Ok(ZipMember { data_start: data, end: packed_end + DESCRIPTOR_LEN, ..member })
 }
@@ -306,10 +306,10 @@ fn read_local(
 /// Accepts only extra fields with times and user numbers, which are unambiguous; others may change the name or size.
 fn check_extra_fields(mut bytes: &[u8], offset: u64) -> Result<(), ArchiveError> {
     while !bytes.is_empty() {
-        let malformed = || form_error(offset, "an extra field is malformed");
+        let malformed = || format_error(offset, "an extra field is malformed");
         let (head, rest) = bytes.split_at_checked(4).ok_or_else(malformed)?;
         if !matches!(u16_at(head, 0), 0x5455 | 0x5855 | 0x7855 | 0x7875 | 0x000a) {
-            return Err(form_error(offset, "a member has an extra field that is not a time"));
+            return Err(format_error(offset, "a member has an extra field that is not a time"));
         }
         bytes = rest.get(usize::from(u16_at(head, 2))..).ok_or_else(malformed)?;
     }

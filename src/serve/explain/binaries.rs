@@ -1,9 +1,8 @@
-//! Explains the step from the client to the file: its `User-Agent`, the binaries there are, and which one it gets, or
-//! why it gets the source package.
+//! Explains which file a client gets for a release: the binary for its `User-Agent`, or why it is the source package.
 
 use super::sentences::{self, format_time};
 use super::sources::ExplainedRelease;
-use super::{ExplainResult, Question, ServedFile, Step, Topic};
+use super::{Decision, ExplainResult, Question, ServedFile, Topic};
 use crate::config::platforms::{Distribution, Os, Platforms};
 use crate::db::{self, DbError};
 use crate::model::ids::FileId;
@@ -43,38 +42,38 @@ pub(super) async fn explain_file(
     repositories: &Repositories,
     question: &Question,
     release: &ExplainedRelease,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> Result<ExplainResult, RepoError> {
     let platforms = repositories.state.config.load().platforms.clone();
     let of = question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
-    let (failed, why) = match select_file(&repositories.state, question, of, steps) {
+    let (no_binary_reason, reason) = match select_file(&repositories.state, question, of, decisions) {
         FileSelection::Source => (None, String::new()),
-        FileSelection::NoBinary(failed, why) => {
-            explain_binaries(repositories, &release.located, None, steps).await?;
-            (failed, why)
+        FileSelection::NoBinary(no_binary_reason, reason) => {
+            explain_binaries(repositories, &release.located, None, decisions).await?;
+            (no_binary_reason, reason)
         }
         FileSelection::Binary(platform) => {
             let selector = binaries::selector(&repositories.state, platform, question.snapshot);
-            match explain_binary(repositories, question, of, release, selector, steps).await? {
-                Err(lost) => lost,
-                Ok(given) => {
-                    let answer = answer_text(&given, None, "");
-                    return Ok(ExplainResult { file: Some(given), failed: None, answer });
+            match explain_binary(repositories, question, of, release, selector, decisions).await? {
+                Err(reason) => reason,
+                Ok(file) => {
+                    let answer = answer_text(&file, None, "");
+                    return Ok(ExplainResult { file: Some(file), no_binary_reason: None, answer });
                 }
             }
         }
     };
     if of.is_some_and(|of| of.os != Os::Linux) {
         let answer = format!(
-            "404 at the address of the binary, because {why}; its tree lists the newest version that has a binary, and R \
+            "404 at the address of the binary, because {reason}; its tree lists the newest version that has a binary, and R \
              finds the source package in src/contrib"
         );
-        return Ok(ExplainResult { file: None, failed, answer });
+        return Ok(ExplainResult { file: None, no_binary_reason, answer });
     }
-    let (given, error) = explain_source(repositories, question, release, of, steps).await;
-    let failed = failed.or(error.is_some().then_some(FETCH));
-    let answer = answer_text(&given, error.as_deref(), &why);
-    Ok(ExplainResult { file: Some(given), failed, answer })
+    let (file, error) = explain_source(repositories, question, release, of, decisions).await;
+    let no_binary_reason = no_binary_reason.or(error.is_some().then_some(FETCH));
+    let answer = answer_text(&file, error.as_deref(), &reason);
+    Ok(ExplainResult { file: Some(file), no_binary_reason, answer })
 }
 
 /// Returns the binary, or why it cannot be served.
@@ -84,18 +83,18 @@ async fn explain_binary(
     of: Option<&Distribution>,
     release: &ExplainedRelease,
     selector: BinarySelector,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> Result<Result<ServedFile, NoBinaryReason>, RepoError> {
     let located = match binaries::find(repositories, &release.located, &selector).await {
         Ok(located) => located,
         // Clients get this error as well, logged with the source package that is served instead.
         Err(error @ RepoError::Upstream { .. }) => {
-            explain_binaries(repositories, &release.located, Some((&selector, None)), steps).await?;
+            explain_binaries(repositories, &release.located, Some((&selector, None)), decisions).await?;
             return Ok(Err((Some(FETCH), error.to_string())));
         }
         Err(error) => return Err(error),
     };
-    explain_binaries(repositories, &release.located, Some((&selector, located.as_ref())), steps).await?;
+    explain_binaries(repositories, &release.located, Some((&selector, located.as_ref())), decisions).await?;
     let platform = selector.platform;
     let Some(located) = located else {
         let (package, version) = (&release.located.package, &release.located.version);
@@ -103,7 +102,7 @@ async fn explain_binary(
         return Ok(Err((Some(FETCH), none)));
     };
     let url = binary_url(&repositories.state, question, of, &platform, &located, release);
-    Ok(match explain_stored(repositories, &located, &url, steps).await {
+    Ok(match explain_stored(repositories, &located, &url, decisions).await {
         None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
         Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
         Some(error) => Err((Some(FETCH), error.to_string())),
@@ -115,31 +114,36 @@ fn select_file(
     state: &State,
     question: &Question,
     of: Option<&Distribution>,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> FileSelection {
-    let (Some(of), Some(asked)) = (of, question.distribution.as_deref()) else {
-        steps.push(sentences::no_distribution());
+    let (Some(of), Some(requested)) = (of, question.distribution.as_deref()) else {
+        decisions.push(sentences::no_distribution());
         return FileSelection::Source;
     };
     let agent = question.agent.as_deref();
-    steps.push(sentences::distribution(asked, of));
-    steps.push(sentences::client(agent));
-    let step = |subject: String, found: &str, wins, rule: &str| Step {
+    decisions.push(sentences::distribution(requested, of));
+    decisions.push(sentences::client(agent));
+    let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Match,
         subject,
-        found: found.to_owned(),
-        is_selected: wins,
+        state: state.to_owned(),
+        is_selected,
         rule: rule.to_owned(),
     };
     if of.os == Os::Linux {
         return match binaries::choose_platform(state, of, &negotiate::ClientPlatform::Header(agent)).platform
         {
             Ok((platform, how)) => {
-                steps.push(step(platform.to_string(), how.as_str(), true, sentences::match_rule(how)));
+                decisions.push(decision(
+                    platform.to_string(),
+                    how.as_str(),
+                    true,
+                    sentences::match_rule(how),
+                ));
                 FileSelection::Binary(platform)
             }
             Err(failed) => {
-                steps.push(step(
+                decisions.push(decision(
                     "no binary fits".to_owned(),
                     failed.as_str(),
                     false,
@@ -152,23 +156,23 @@ fn select_file(
     match agent_platform(of, agent) {
         Some(platform) => {
             let rule = "R requests the tree of its own version, whose address contains the version";
-            steps.push(step(platform.to_string(), "the tree of that version", true, rule));
+            decisions.push(decision(platform.to_string(), "the tree of that version", true, rule));
             FileSelection::Binary(platform)
         }
         None => {
             let why = format!("this is not the User-Agent of R on {}", of.display);
-            steps.push(step("no binary fits".to_owned(), "no version of R", false, &why));
+            decisions.push(decision("no binary fits".to_owned(), "no version of R", false, &why));
             FileSelection::NoBinary(None, why)
         }
     }
 }
 
-/// Adds one step for each binary of a release, with the reason why it is selected or not.
+/// Adds one decision for each binary of a release, with the reason why it is selected or not.
 async fn explain_binaries(
     repositories: &Repositories,
     release: &Located,
-    wanted: Option<(&BinarySelector, Option<&Located>)>,
-    steps: &mut Vec<Step>,
+    selection: Option<(&BinarySelector, Option<&Located>)>,
+    decisions: &mut Vec<Decision>,
 ) -> Result<(), RepoError> {
     let catalog = repositories.state.catalog.get();
     let heads: Vec<_> =
@@ -182,46 +186,46 @@ async fn explain_binaries(
         Ok::<_, DbError>(all)
     });
     let all = all.await?;
-    if all.is_empty() && wanted.is_none_or(|(_, binary)| binary.is_none()) {
-        steps.push(Step {
+    if all.is_empty() && selection.is_none_or(|(_, binary)| binary.is_none()) {
+        decisions.push(Decision {
             topic: Topic::Binary,
             subject: "none".to_owned(),
-            found: "no binary of this version was added".to_owned(),
+            state: "no binary of this version was added".to_owned(),
             is_selected: false,
             rule: "rspm add binary adds one".to_owned(),
         });
     }
-    let chosen = wanted.and_then(|(_, binary)| binary.map(Located::file));
-    if let Some((selector, Some(binary))) = wanted.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
-        steps.push(Step {
+    let chosen = selection.and_then(|(_, binary)| binary.map(Located::file));
+    if let Some((selector, Some(binary))) = selection.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
+        decisions.push(Decision {
             topic: Topic::Binary,
             subject: selector.platform.to_string(),
-            found: format!("{} of another server", binary.name),
+            state: format!("{} of another server", binary.name),
             is_selected: true,
             rule: "provided by a binary server on request; no binary list has one".to_owned(),
         });
     }
     for binary in &all {
         let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
-        steps.push(Step {
+        decisions.push(Decision {
             topic: Topic::Binary,
             subject: binary.platform.clone(),
-            found: format!("of {}{size}", format_time(binary.at)),
+            state: format!("of {}{size}", format_time(binary.at)),
             is_selected: chosen == Some(binary.file),
-            rule: selection_reason(binary, wanted.map(|(selector, _)| selector), chosen).to_owned(),
+            rule: selection_reason(binary, selection.map(|(selector, _)| selector), chosen).to_owned(),
         });
     }
     Ok(())
 }
 
-/// Adds the step of a file, and opens it as if it were served; returns the error that would prevent that.
+/// Adds the decision on a file, and opens it as if it were served; returns the error that would prevent that.
 async fn explain_stored(
     repositories: &Repositories,
     located: &Located,
     url: &str,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> Option<RepoError> {
-    let (found, rule, error) = match located.key() {
+    let (state, rule, error) = match located.key() {
         None => ("not fetched yet".to_owned(), "fetched from upstream on the first request".to_owned(), None),
         Some(key) => match file::open_stored(repositories, located, &key, None).await {
             Ok(_) => {
@@ -234,10 +238,10 @@ async fn explain_stored(
             Err(error) => ("stored, but cannot be served".to_owned(), error.to_string(), Some(error)),
         },
     };
-    steps.push(Step {
+    decisions.push(Decision {
         topic: Topic::File,
         subject: url.to_owned(),
-        found,
+        state,
         is_selected: error.is_none(),
         rule,
     });
@@ -250,13 +254,13 @@ async fn explain_source(
     question: &Question,
     release: &ExplainedRelease,
     of: Option<&Distribution>,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> (ServedFile, Option<String>) {
     let linux = of.and(question.distribution.as_deref());
     let url = address(question, linux, release, &release.path);
     // A lost source package is fetched again where there is a mirror.
     let error =
-        explain_stored(repositories, &release.located, &url, steps).await.map(|error| error.to_string());
+        explain_stored(repositories, &release.located, &url, decisions).await.map(|error| error.to_string());
     let (source, located) = (release.source.clone(), release.located.clone());
     (ServedFile { source, located, platform: None, url }, error)
 }
@@ -317,15 +321,15 @@ fn address(question: &Question, linux: Option<&str>, release: &ExplainedRelease,
 /// Why a binary is selected, or not.
 fn selection_reason(
     binary: &db::binary::Binary,
-    wanted: Option<&BinarySelector>,
+    selection: Option<&BinarySelector>,
     chosen: Option<FileId>,
 ) -> &'static str {
-    let Some(wanted) = wanted else { return "no binary was looked for" };
+    let Some(selection) = selection else { return "no binary fits the client" };
     let label = binary.platform.rsplit_once('/').map_or(binary.platform.as_str(), |(label, _)| label);
-    let before = binary.at < wanted.until;
+    let before = binary.at < selection.until;
     match (chosen == Some(binary.file), before) {
-        _ if label != wanted.platform.label() => "for another version of R, or another system",
-        _ if !runs_on(binary, wanted.platform.arch) => "for another processor",
+        _ if label != selection.platform.label() => "for another version of R, or another system",
+        _ if !runs_on(binary, selection.platform.arch) => "for another architecture",
         (true, true) => "the newest from before the snapshot's end",
         (true, false) => "there is none from before the snapshot's end; this is the first after it",
         (false, _) if binary.removed_at.is_some() => "it was removed",
@@ -335,11 +339,11 @@ fn selection_reason(
 }
 
 /// The answer in one sentence.
-fn answer_text(given: &ServedFile, error: Option<&str>, why: &str) -> String {
-    let Located { package, version, .. } = &given.located;
-    let (url, source) = (&given.url, &given.source);
+fn answer_text(file: &ServedFile, error: Option<&str>, why: &str) -> String {
+    let Located { package, version, .. } = &file.located;
+    let (url, source) = (&file.url, &file.source);
     let because = if why.is_empty() { String::new() } else { format!(", because {why}") };
-    match (error, &given.platform) {
+    match (error, &file.platform) {
         (Some(error), _) => format!("no file of {package} {version} can be served{because}; and {error}"),
         (None, Some(platform)) => {
             format!("the binary {platform} of {package} {version} from {source}: GET {url}")

@@ -1,4 +1,4 @@
-//! Explains step by step what a client gets for a package, by running the functions that serve it. Nothing is
+//! Explains which file a client gets for a package and why, by running the functions that serve it. Nothing is
 //! fetched; servers that negotiate binaries are queried.
 
 mod binaries;
@@ -31,7 +31,7 @@ pub struct Question {
     pub bioconductor: Option<Version>,
 }
 
-/// The topic of a step.
+/// The topic of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
     /// The resolved snapshot.
@@ -52,18 +52,18 @@ pub enum Topic {
     File,
 }
 
-/// One step of an explanation.
+/// One decision on the way from a request to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Decision {
     /// Its topic.
     pub topic: Topic,
     /// Its subject: a source, a platform, a file.
     pub subject: String,
-    /// What was found.
-    pub found: String,
-    /// True when it is selected for the next step.
+    /// The state of the subject.
+    pub state: String,
+    /// True when the subject is selected.
     pub is_selected: bool,
-    /// The rule that decided.
+    /// The rule applied; empty if there is none.
     pub rule: String,
 }
 
@@ -73,7 +73,7 @@ pub struct ExplainResult {
     /// The file, if the client gets one.
     pub file: Option<ServedFile>,
     /// Why it is not the binary that fits, or no file at all: the error name of the service log.
-    pub failed: Option<&'static str>,
+    pub no_binary_reason: Option<&'static str>,
     /// The result in one sentence.
     pub answer: String,
 }
@@ -81,7 +81,7 @@ pub struct ExplainResult {
 /// A file that a client gets.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
-    /// The source it comes from.
+    /// Its source.
     pub source: String,
     /// The located file.
     pub located: Located,
@@ -91,31 +91,31 @@ pub struct ServedFile {
     pub url: String,
 }
 
-/// The steps and their result.
+/// The decisions and their result.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The steps, in order.
-    pub steps: Vec<Step>,
+    /// The decisions, in order.
+    pub decisions: Vec<Decision>,
     /// What the client would get.
-    pub outcome: ExplainResult,
+    pub result: ExplainResult,
 }
 
-/// Explains what a client would get for a package, and the rule of every step.
+/// Explains what a client would get for a package, and the rule of every decision.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`] for a snapshot it does not have,
 /// [`RepoError::Invalid`] for an unknown distribution; the database.
 pub async fn explain(repositories: &Repositories, question: &Question) -> Result<Explanation, RepoError> {
-    let mut steps = Vec::new();
-    let outcome = match sources::explain_release(repositories, question, &mut steps).await? {
-        Err(answer) => ExplainResult { file: None, failed: None, answer },
+    let mut decisions = Vec::new();
+    let result = match sources::explain_release(repositories, question, &mut decisions).await? {
+        Err(answer) => ExplainResult { file: None, no_binary_reason: None, answer },
         Ok(release) => {
             let (advisories, located) =
                 (vulnerabilities::current(&repositories.state).await, &release.located);
-            let found = advisories.of(located.tree.source, &located.package, &located.version);
-            steps.extend(found.iter().map(sentences::advisory_step));
-            binaries::explain_file(repositories, question, &release, &mut steps).await?
+            let findings = advisories.of(located.tree.source, &located.package, &located.version);
+            decisions.extend(findings.iter().map(sentences::advisory));
+            binaries::explain_file(repositories, question, &release, &mut decisions).await?
         }
     };
-    Ok(Explanation { steps, outcome })
+    Ok(Explanation { decisions, result })
 }

@@ -1,6 +1,6 @@
 //! Sentences of an explanation that depend only on a decision. Pure.
 
-use super::{Step, Topic};
+use super::{Decision, Topic};
 use crate::advisory::Finding;
 use crate::config::platforms::Distribution;
 use crate::model::point::Point;
@@ -19,29 +19,29 @@ pub(super) fn format_time(at: Timestamp) -> String {
     text.get(..19).map_or_else(|| text.clone(), |text| format!("{} UTC", text.replace('T', " ")))
 }
 
-/// The step of the resolved snapshot.
-pub(super) fn snapshot(asked: Snapshot, point: &Point) -> Step {
+/// The decision on the resolved snapshot.
+pub(super) fn snapshot(requested: Snapshot, point: &Point) -> Decision {
     let newest = point.modified.map_or_else(
         || "nothing was published yet".to_owned(),
         |at| format!("its newest change is of {}", format_time(at)),
     );
-    let rule = match asked {
+    let rule = match requested {
         Snapshot::Latest => "the newest published state of every source",
         Snapshot::Date(_) => "the state at the end of that day, in UTC",
         Snapshot::Transaction(_) => "the state right after that transaction",
     };
     let may = if point.open { "it may still change" } else { "it never changes again" };
-    Step {
+    Decision {
         topic: Topic::Snapshot,
-        subject: asked.to_string(),
-        found: newest,
+        subject: requested.to_string(),
+        state: newest,
         is_selected: true,
         rule: format!("{rule}; {may}"),
     }
 }
 
-/// The step of the release.
-pub(super) fn release(located: &Located, by_version: bool) -> Step {
+/// The decision on the release.
+pub(super) fn release(located: &Located, by_version: bool) -> Decision {
     let rule = match (by_version, located.archived) {
         (false, _) => "the version that the index lists",
         (true, false) => "the requested version, which the index lists",
@@ -49,74 +49,74 @@ pub(super) fn release(located: &Located, by_version: bool) -> Step {
     };
     let published = located.modified.map(|at| format!(", published {}", format_time(at))).unwrap_or_default();
     let class = if located.archived { "archived" } else { "current" };
-    Step {
+    Decision {
         topic: Topic::Release,
         subject: format!("{} {}", located.package, located.version),
-        found: format!("{class}{published}"),
+        state: format!("{class}{published}"),
         is_selected: true,
         rule: rule.to_owned(),
     }
 }
 
-/// A step for an advisory about the release.
-pub(super) fn advisory_step(finding: &Finding<'_>) -> Step {
+/// An advisory about the release.
+pub(super) fn advisory(finding: &Finding<'_>) -> Decision {
     let names = std::iter::once(finding.id).chain(finding.aliases.iter().copied());
-    Step {
+    Decision {
         topic: Topic::Release,
         subject: names.collect::<Vec<_>>().join(", "),
-        found: finding.summary.unwrap_or("an advisory").to_owned(),
+        state: finding.summary.unwrap_or("an advisory").to_owned(),
         is_selected: false,
         rule: "a known vulnerability of this version; it is served all the same".to_owned(),
     }
 }
 
-/// The step of an address without a distribution.
-pub(super) fn no_distribution() -> Step {
-    Step {
+/// The decision on an address without a distribution.
+pub(super) fn no_distribution() -> Decision {
+    Decision {
         topic: Topic::Distribution,
         subject: "none".to_owned(),
-        found: "an address of source packages".to_owned(),
+        state: "an address of source packages".to_owned(),
         is_selected: true,
         rule: "binaries are served below /__linux__/{distribution}/ and bin/ only, whatever the client is"
             .to_owned(),
     }
 }
 
-/// The step of the distribution, with its alias resolved.
-pub(super) fn distribution(asked: &str, is: &Distribution) -> Step {
-    let other = if is.name == asked { String::new() } else { format!("another name of {}: ", is.name) };
+/// The decision on the distribution, with its alias resolved.
+pub(super) fn distribution(requested: &str, is: &Distribution) -> Decision {
+    let other = if is.name == requested { String::new() } else { format!("another name of {}: ", is.name) };
     let rule = match (&is.r_version, is.is_r_version_forced) {
         (None, _) => "any version of R that has binaries".to_owned(),
         (Some(r), false) => format!("meant for R {r}; any version that has binaries is served"),
         (Some(r), true) => format!("forced to R {r}: other minor versions get the source package"),
     };
-    Step {
+    Decision {
         topic: Topic::Distribution,
-        subject: asked.to_owned(),
-        found: format!("{other}{}, {}", is.display, is.architectures.join(" and ")),
+        subject: requested.to_owned(),
+        state: format!("{other}{}, {}", is.display, is.architectures.join(" and ")),
         is_selected: true,
         rule,
     }
 }
 
-/// The step of the client's `User-Agent`.
-pub(super) fn client(header: Option<&[u8]>) -> Step {
-    let step = |subject: String, found: &str, wins, rule: &str| Step {
+/// The decision on the client's `User-Agent`.
+pub(super) fn client(header: Option<&[u8]>) -> Decision {
+    let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Client,
         subject,
-        found: found.to_owned(),
-        is_selected: wins,
+        state: state.to_owned(),
+        is_selected,
         rule: rule.to_owned(),
     };
     let Some(header) = header else {
-        return step(
+        return decision(
             "no User-Agent".to_owned(),
             "unknown client",
             false,
             "only this header contains the version of R",
         );
     };
-    let shown: String = String::from_utf8_lossy(header).escape_debug().take(MAX_HEADER).collect();
+    let escaped: String = String::from_utf8_lossy(header).escape_debug().take(MAX_HEADER).collect();
     match user_agent::parse(header) {
         UserAgent::R(client) => {
             let system = match client.system {
@@ -125,18 +125,24 @@ pub(super) fn client(header: Option<&[u8]>) -> Step {
                 ClientSystem::MacOs => "macOS",
                 ClientSystem::Windows => "Windows",
             };
-            let arch = client.arch.map_or("a processor without binaries".to_owned(), |arch| arch.to_string());
-            let found = format!("R {} on {system}, {arch}", client.r);
-            step(shown, &found, true, "the group after the word R: version, platform, processor, system")
+            let arch =
+                client.arch.map_or("an architecture without binaries".to_owned(), |arch| arch.to_string());
+            let text = format!("R {} on {system}, {arch}", client.r);
+            decision(
+                escaped,
+                &text,
+                true,
+                "the group after the word R: version, platform, architecture, system",
+            )
         }
-        UserAgent::NotR => step(
-            shown,
+        UserAgent::NotR => decision(
+            escaped,
             "not R, or no version of it",
             false,
             "the header has the form of R's, but other content",
         ),
-        UserAgent::Unsupported => step(
-            shown,
+        UserAgent::Unsupported => decision(
+            escaped,
             "names no system that has binaries",
             false,
             "R hides its own header behind libcurl's unless options(HTTPUserAgent) begins with R/",
@@ -153,7 +159,7 @@ pub(super) fn match_rule(how: RVersionMatch) -> &'static str {
     }
 }
 
-/// Why no binary is looked for.
+/// Why no binary fits the client.
 pub(super) fn failure_reason(why: MatchFailure) -> &'static str {
     match why {
         MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",
@@ -161,7 +167,7 @@ pub(super) fn failure_reason(why: MatchFailure) -> &'static str {
         MatchFailure::NoR => "the User-Agent is not R's, or lacks its version",
         MatchFailure::OtherSystem => "the client's system is not the distribution's",
         MatchFailure::NoMatch => {
-            "there are no binaries for this version of R, or the distribution has none for this processor"
+            "there are no binaries for this version of R, or the distribution has none for this architecture"
         }
         MatchFailure::ForcedOther => "the distribution is forced to another version of R",
     }
@@ -173,10 +179,10 @@ mod tests {
 
     #[test]
     fn a_header_is_described_and_escaped_for_terminals() {
-        let found = |header: &[u8]| client(Some(header)).found;
-        assert_eq!(found(b"R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu)"), "R 4.5.1 on Linux, arm64");
-        assert_eq!(found(b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), "not R, or no version of it");
-        assert_eq!(found(b"libcurl/8.5.0"), "names no system that has binaries");
+        let state = |header: &[u8]| client(Some(header)).state;
+        assert_eq!(state(b"R (4.5.1 aarch64-pc-linux-gnu aarch64 linux-gnu)"), "R 4.5.1 on Linux, arm64");
+        assert_eq!(state(b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), "not R, or no version of it");
+        assert_eq!(state(b"libcurl/8.5.0"), "names no system that has binaries");
         let hostile = client(Some(b"\x1b[31m\xff")).subject;
         assert!(hostile.starts_with("\\u{1b}[31m") && !hostile.contains('\u{1b}'), "{hostile}");
         assert_eq!(client(Some(&[b'x'; 9999])).subject.len(), MAX_HEADER);

@@ -1,7 +1,7 @@
-//! Explains the step from the snapshot to the release: the ordered sources, the owner of the name, the version.
+//! Explains which release a snapshot has: the ordered sources, the owner of the name, the version.
 
 use super::sentences::{self, format_time};
-use super::{Question, Step, Topic};
+use super::{Decision, Question, Topic};
 use crate::catalog::resolve::subscriptions;
 use crate::catalog::{Catalog, Repository, Subscription, Tree};
 use crate::db::life::CurrentLife;
@@ -43,19 +43,19 @@ struct TreeLives {
 pub(super) async fn explain_release(
     repositories: &Repositories,
     question: &Question,
-    steps: &mut Vec<Step>,
+    decisions: &mut Vec<Decision>,
 ) -> Result<Result<ExplainedRelease, String>, RepoError> {
     let Question { repo, package, version, snapshot, .. } = question;
     let part = question.bioconductor.map(Part::whole);
     let point = point::resolve_part(repositories, repo, part, *snapshot).await?;
     let catalog = repositories.state.catalog.get();
     let repository = find::repo(&catalog, repo)?;
-    steps.push(sentences::snapshot(*snapshot, &point));
+    decisions.push(sentences::snapshot(*snapshot, &point));
     let (owner, lives_by_tree) = lives_in(&repositories.state, &point, package).await?;
     // `owner` returns a single tree unchecked; it may not have the name.
     let owner = owner
         .filter(|owner| lives_by_tree.iter().any(|entry| entry.tree == *owner && !entry.lives.is_empty()));
-    steps.extend(source_steps(
+    decisions.extend(source_decisions(
         &repositories.state,
         &catalog,
         repository,
@@ -75,7 +75,7 @@ pub(super) async fn explain_release(
                 format!("404: {source} owns the name {package} and has no version {version}")
             }
             None => format!(
-                "{source} lists no version of {package}: its index leaves it out; ask for an archived one with \
+                "{source} lists no version of {package}: its index leaves it out; request an archived one with \
                  --version"
             ),
         };
@@ -90,18 +90,20 @@ pub(super) async fn explain_release(
         folder => format!("{folder}/{}", life.file_name),
     };
     let located = file::locate(repositories, &point, package, &life.version, &name, archived).await?;
-    steps.push(sentences::release(&located, version.is_some()));
+    decisions.push(sentences::release(&located, version.is_some()));
     let part = match repository.kind {
         RepoKind::R | RepoKind::Python => None,
-        RepoKind::Bioconductor => part_of(&repositories.state, &catalog, owner, question.bioconductor),
+        RepoKind::Bioconductor => part_of(&catalog, owner, question.bioconductor),
     };
     Ok(Ok(ExplainedRelease { source, located, part, path }))
 }
 
-/// The Bioconductor repository that shows a tree's packages; those of other sources are shown among its software.
-fn part_of(_state: &State, catalog: &Catalog, owner: PointTree, asked: Option<Version>) -> Option<Part> {
+/// The Bioconductor repository that lists a tree's packages; software lists those of other sources.
+fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
     let own = catalog.tree(owner.tree).and_then(Tree::part);
-    own.or_else(|| Some(Part::single(asked.or_else(|| catalog.bioconductor_release())?, Component::Software)))
+    own.or_else(|| {
+        Some(Part::single(requested.or_else(|| catalog.bioconductor_release())?, Component::Software))
+    })
 }
 
 async fn lives_in(
@@ -127,8 +129,8 @@ async fn lives_in(
     Ok(lives_by_tree.await?)
 }
 
-/// One step for each subscribed source, in order.
-fn source_steps(
+/// One decision for each subscribed source, in order.
+fn source_decisions(
     state: &State,
     catalog: &Catalog,
     repository: &Repository,
@@ -136,20 +138,20 @@ fn source_steps(
     point: &Point,
     lives_by_tree: &[TreeLives],
     owner: Option<PointTree>,
-) -> Vec<Step> {
+) -> Vec<Decision> {
     let subscribed = subscriptions(catalog, repository, question.snapshot, (state.clock)());
     let listed_by_owner = owner.is_some_and(|owner| {
         lives_by_tree.iter().any(|entry| entry.tree == owner && entry.lives.iter().any(is_listed))
     });
-    let mut steps = Vec::new();
+    let mut decisions = Vec::new();
     let mut is_owned = false;
     // A subscription to another version of Bioconductor is left out.
     let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
-    let is_meant = |entry: &&Subscription| {
+    let applies = |entry: &&Subscription| {
         repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
     };
     let mut before = Vec::new();
-    for source in subscribed.iter().filter(is_meant).map(|entry| entry.source) {
+    for source in subscribed.iter().filter(applies).map(|entry| entry.source) {
         // A source may be subscribed to for several versions of Bioconductor.
         if before.contains(&source) {
             continue;
@@ -160,11 +162,11 @@ fn source_steps(
             .map_or_else(|| format!("source {source}, which was deleted"), |source| source.name.to_string());
         let trees: Vec<&PointTree> = point.trees.iter().filter(|tree| tree.source == source).collect();
         if trees.is_empty() {
-            let found = "nothing was published yet".to_owned();
-            steps.push(Step {
+            let state = "nothing was published yet".to_owned();
+            decisions.push(Decision {
                 topic: Topic::Source,
                 subject: name.clone(),
-                found,
+                state,
                 is_selected: false,
                 rule: String::new(),
             });
@@ -176,27 +178,27 @@ fn source_steps(
             let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
             let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
             let state = at.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
-            let wins = owner == Some(*tree);
-            let rule = match (wins, lives.is_empty(), listed_by_owner, is_owned) {
+            let is_owner = owner == Some(*tree);
+            let rule = match (is_owner, lives.is_empty(), listed_by_owner, is_owned) {
                 (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
                 (true, _, false, _) => {
                     "no source lists the name; the first that has it in its archive owns it"
                 }
                 (false, true, ..) => "",
-                (false, false, _, true) => "an earlier source owns the name: this one is not asked",
+                (false, false, _, true) => "an earlier source owns the name",
                 (false, false, ..) => "only in its archive, and a later source lists the name",
             };
-            is_owned |= wins;
-            steps.push(Step {
+            is_owned |= is_owner;
+            decisions.push(Decision {
                 topic: Topic::Source,
                 subject: format!("{name}{part}"),
-                found: format!("{}{state}", describe_versions(lives)),
-                is_selected: wins,
+                state: format!("{}{state}", describe_versions(lives)),
+                is_selected: is_owner,
                 rule: rule.to_owned(),
             });
         }
     }
-    steps
+    decisions
 }
 
 fn source_name(catalog: &Catalog, tree: PointTree) -> String {
@@ -209,13 +211,14 @@ fn is_listed(life: &CurrentLife) -> bool {
     life.key.state == LifeState::Listed
 }
 
-/// Selects the requested version, else the listed one; a record without a path wins over one in a folder.
+/// Selects the requested version, else the listed one; a record without a path precedes one in a folder.
 fn select_life<'a>(lives: &'a [CurrentLife], version: Option<&str>) -> Option<&'a CurrentLife> {
-    let wanted = lives.iter().filter(|life| match version {
+    let candidates = lives.iter().filter(|life| match version {
         Some(version) => life.version == version,
         None => is_listed(life),
     });
-    wanted.min_by_key(|life| (!is_listed(life), !life.key.path.is_empty(), std::cmp::Reverse(life.revision)))
+    candidates
+        .min_by_key(|life| (!is_listed(life), !life.key.path.is_empty(), std::cmp::Reverse(life.revision)))
 }
 
 /// `lists 1.2; in the archive: 1.1, 1.0`.
@@ -228,12 +231,12 @@ fn describe_versions(lives: &[CurrentLife]) -> String {
         of.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
     };
     let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
-    let named = archived.iter().take(MAX_VERSIONS).copied().collect::<Vec<_>>().join(", ");
+    let names = archived.iter().take(MAX_VERSIONS).copied().collect::<Vec<_>>().join(", ");
     let more = archived.len().saturating_sub(MAX_VERSIONS);
     let archive = match (archived.is_empty(), more) {
         (true, _) => None,
-        (false, 0) => Some(format!("in the archive: {named}")),
-        (false, more) => Some(format!("in the archive: {named} and {more} more")),
+        (false, 0) => Some(format!("in the archive: {names}")),
+        (false, more) => Some(format!("in the archive: {names} and {more} more")),
     };
     let listed = (!listed.is_empty()).then(|| format!("lists {}", listed.join(", ")));
     match (listed, archive) {

@@ -39,7 +39,7 @@ pub(in crate::serve) enum Rows {
     Current(Vec<FileInfo>),
 }
 
-/// Reads the rows of `document`. The trees are those of a point; on a name conflict the earlier tree wins.
+/// Reads the rows of `document`. The trees are those of a point; of several trees with a package the first one applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[PointTree],
@@ -47,13 +47,13 @@ pub(in crate::serve) fn rows(
 ) -> Result<Rows, DbError> {
     match document {
         RDocument::Packages(_) => Ok(Rows::Listed(listed(c, trees)?)),
-        RDocument::ArchiveRds => Ok(Rows::Archived(archived(c, trees)?)),
+        RDocument::ArchiveRds => Ok(Rows::Archived(archived_files(c, trees)?)),
         RDocument::CurrentRds => {
-            let mut blend = MergedRows::default();
+            let mut merged = MergedRows::default();
             for tree in trees {
-                blend.add(db::life::listed_files(c, tree.tree, tree.seq)?, |row| &row.name);
+                merged.add(db::life::listed_files(c, tree.tree, tree.seq)?, |row| &row.name);
             }
-            Ok(Rows::Current(blend.sorted(FileInfo::order)))
+            Ok(Rows::Current(merged.into_sorted(FileInfo::order)))
         }
         RDocument::PackageDatabase { .. } => Ok(Rows::Listed(listed_with_details(c, trees)?)),
         RDocument::Empty(_) => Ok(Rows::Listed(Vec::new())),
@@ -81,7 +81,7 @@ impl<T> MergedRows<T> {
         self.names.extend(new.map(|row| name(row).to_owned()));
     }
 
-    fn sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
+    fn into_sorted(mut self, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
         // The rows consist of sorted runs, which the stable sort merges.
         self.rows.sort_by(order);
         self.rows
@@ -92,16 +92,16 @@ fn listed(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, D
     if let [only] = trees {
         return db::life::listed(c, only.tree, only.seq);
     }
-    let mut blend = MergedRows::default();
+    let mut merged = MergedRows::default();
     for tree in trees {
-        blend.add(db::life::listed(c, tree.tree, tree.seq)?, |row| &row.name);
+        merged.add(db::life::listed(c, tree.tree, tree.seq)?, |row| &row.name);
     }
-    let rows = blend.sorted(ListedRelease::order);
-    for twins in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
+    let rows = merged.into_sorted(ListedRelease::order);
+    for pair in rows.windows(2).filter(|pair| pair[0].fold == pair[1].fold && pair[0].name != pair[1].name) {
         tracing::warn!(
             "the packages '{}' and '{}' of one repository differ only in case; they cannot be installed side by side everywhere",
-            twins[0].name,
-            twins[1].name
+            pair[0].name,
+            pair[1].name
         );
     }
     Ok(rows)
@@ -115,55 +115,60 @@ fn listed_with_binaries(
     index: &BinaryIndex,
 ) -> Result<Vec<ListedRelease>, DbError> {
     let BinaryIndex { selector: BinarySelector { platform, until }, with_source_packages, heads, .. } = index;
-    let mut blend = MergedRows::default();
+    let mut merged = MergedRows::default();
     for tree in trees {
         let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
-        let mut known: HashMap<ReleaseId, Vec<Binary>> = HashMap::new();
+        let mut by_release: HashMap<ReleaseId, Vec<Binary>> = HashMap::new();
         if let Some((_, list, head)) = heads.iter().find(|(source, ..)| *source == tree.source) {
             for binary in db::binary::all(c, *list, *head)? {
-                known.entry(binary.release).or_default().push(binary);
+                by_release.entry(binary.release).or_default().push(binary);
             }
         }
-        let picked = |release| known.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
+        let select =
+            |release| by_release.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
         let in_time = |binary: &&Binary| binary.at < *until;
-        let alone = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
+        let only_binaries = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
         let lacking =
-            |row: &&ListedRelease| row.path.is_empty() && picked(row.release).filter(in_time).is_none();
+            |row: &&ListedRelease| row.path.is_empty() && select(row.release).filter(in_time).is_none();
         let lacking: HashSet<PackageId> =
-            rows.iter().filter(|_| alone).filter(lacking).map(|row| row.package).collect();
-        let older = older_binaries(c, *tree, &known, &lacking, &picked, &in_time)?;
+            rows.iter().filter(|_| only_binaries).filter(lacking).map(|row| row.package).collect();
+        let older = older_binaries(c, *tree, &by_release, &lacking, &select, &in_time)?;
         for row in &mut rows {
-            let of_listed = picked(row.release).filter(|_| row.path.is_empty());
+            let of_listed = select(row.release).filter(|_| row.path.is_empty());
             match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
                 Some(binary) => row.stanza = binary_index::with_file(&binary.stanza, &binary.name),
                 None if *with_source_packages => {}
                 None => row.stanza.clear(),
             }
         }
-        blend.add(rows, |row| &row.name);
+        merged.add(rows, |row| &row.name);
     }
-    let mut rows = blend.sorted(ListedRelease::order);
+    let mut rows = merged.into_sorted(ListedRelease::order);
     rows.retain(|row| !row.stanza.is_empty());
     Ok(rows)
 }
 
 /// For Windows and macOS trees, which contain only binaries: for packages whose listed version has no binary in time,
 /// selects the newest archived version that has one. So a package does not vanish while its newest version is being
-/// built, and a version that the index of a day contained stays in it, because later binaries are not in time.
+/// built, and a version that the index of a day contained is not removed from it, because later binaries do not count.
 fn older_binaries<'a>(
     c: &mut dyn Conn,
     tree: PointTree,
-    known: &'a HashMap<ReleaseId, Vec<Binary>>,
+    by_release: &'a HashMap<ReleaseId, Vec<Binary>>,
     lacking: &HashSet<PackageId>,
-    picked: &dyn Fn(ReleaseId) -> Option<&'a Binary>,
+    select: &dyn Fn(ReleaseId) -> Option<&'a Binary>,
     in_time: &dyn Fn(&&'a Binary) -> bool,
 ) -> Result<HashMap<PackageId, &'a Binary>, DbError> {
-    let built: HashSet<PackageId> =
-        known.values().flatten().map(|binary| binary.package).filter(|id| lacking.contains(id)).collect();
+    let built: HashSet<PackageId> = by_release
+        .values()
+        .flatten()
+        .map(|binary| binary.package)
+        .filter(|id| lacking.contains(id))
+        .collect();
     let mut newest: HashMap<PackageId, (String, &Binary)> = HashMap::new();
-    for (package, release, version) in db::binary::archived(c, tree.tree, tree.seq, built)? {
-        let Some(binary) = picked(release).filter(|binary| in_time(binary)) else { continue };
-        let newer = |(known, _): &(String, &Binary)| version::compare(&version, known).is_gt();
+    for (package, release, version) in db::binary::archived_files(c, tree.tree, tree.seq, built)? {
+        let Some(binary) = select(release).filter(|binary| in_time(binary)) else { continue };
+        let newer = |(by_release, _): &(String, &Binary)| version::compare(&version, by_release).is_gt();
         if newest.get(&package).is_none_or(newer) {
             newest.insert(package, (version, binary));
         }
@@ -173,11 +178,11 @@ fn older_binaries<'a>(
 
 /// Listed packages with all known details instead of their index records.
 fn listed_with_details(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<ListedRelease>, DbError> {
-    let mut blend = MergedRows::default();
+    let mut merged = MergedRows::default();
     let mut size = 0;
     for tree in trees {
         let mut rows = db::life::listed(c, tree.tree, tree.seq)?;
-        rows.retain(|row| row.path.is_empty() && !blend.names.contains(&row.name));
+        rows.retain(|row| row.path.is_empty() && !merged.names.contains(&row.name));
         let names = db::life::names(c, tree.tree, tree.seq)?;
         let published: HashMap<PackageId, Day> =
             names.into_iter().filter_map(|row| Some((row.package, row.published_at?.day()))).collect();
@@ -195,30 +200,30 @@ fn listed_with_details(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<List
                 size += row.stanza.len();
             }
         }
-        blend.add(rows, |row| &row.name);
+        merged.add(rows, |row| &row.name);
     }
-    Ok(blend.sorted(ListedRelease::order))
+    Ok(merged.into_sorted(ListedRelease::order))
 }
 
 /// Archived files, each name from its owner: the first tree that lists it, else the first that archived it.
-fn archived(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>, DbError> {
+fn archived_files(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>, DbError> {
     if let [only] = trees {
-        return db::life::archived(c, only.tree, only.seq);
+        return db::life::archived_files(c, only.tree, only.seq);
     }
     let mut listed: Vec<HashSet<String>> = Vec::with_capacity(trees.len());
     for tree in trees {
         let names = db::life::names(c, tree.tree, tree.seq)?.into_iter().map(|row| row.name);
         listed.push(names.filter(|name| !listed.iter().any(|owned| owned.contains(name))).collect());
     }
-    let mut blend = MergedRows::default();
-    for (place, tree) in trees.iter().enumerate() {
+    let mut merged = MergedRows::default();
+    for (position, tree) in trees.iter().enumerate() {
         let foreign =
-            |name: &str| listed.iter().enumerate().any(|(i, owned)| i != place && owned.contains(name));
-        let mut rows = db::life::archived(c, tree.tree, tree.seq)?;
+            |name: &str| listed.iter().enumerate().any(|(i, owned)| i != position && owned.contains(name));
+        let mut rows = db::life::archived_files(c, tree.tree, tree.seq)?;
         rows.retain(|row| !foreign(&row.name));
-        blend.add(rows, |row| &row.name);
+        merged.add(rows, |row| &row.name);
     }
-    Ok(blend.sorted(FileInfo::order))
+    Ok(merged.into_sorted(FileInfo::order))
 }
 
 /// Returns a document that is the same for every point, encoded.

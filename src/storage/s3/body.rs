@@ -73,12 +73,12 @@ impl S3 {
     async fn part(
         &self,
         path: &ObjectPath,
-        wanted: Range<u64>,
+        range: Range<u64>,
         etag: Option<String>,
     ) -> Result<Pieces, StorageError> {
-        let (_, _, got, pieces) = self.request(path, Some(GetRange::Bounded(wanted.clone())), etag).await?;
-        if got != wanted {
-            let (expected, got) = (wanted.end - wanted.start, got.end - got.start);
+        let (_, _, got, pieces) = self.request(path, Some(GetRange::Bounded(range.clone())), etag).await?;
+        if got != range {
+            let (expected, got) = (range.end - range.start, got.end - got.start);
             return Err(StorageError::Length { object: self.rest_of(path), expected, got });
         }
         Ok(pieces)
@@ -88,11 +88,11 @@ impl S3 {
     async fn collect_part(
         &self,
         path: &ObjectPath,
-        wanted: Range<u64>,
+        range: Range<u64>,
         etag: Option<String>,
     ) -> Result<Bytes, StorageError> {
-        let mut bytes = Vec::with_capacity(usize::try_from(wanted.end - wanted.start).unwrap_or_default());
-        let mut pieces = self.part(path, wanted, etag).await?;
+        let mut bytes = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or_default());
+        let mut pieces = self.part(path, range, etag).await?;
         while let Some(piece) = pieces.try_next().await.map_err(|e| self.error("read", path, e))? {
             bytes.extend_from_slice(&piece);
         }
@@ -148,8 +148,8 @@ impl Body {
     async fn piece(&mut self) -> Result<Bytes, StorageError> {
         let length = (chunks::chunk_size() as u64).min(self.remaining.end - self.remaining.start);
         loop {
-            let wanted = self.remaining.start..self.remaining.start + length;
-            let failed = match self.s3.collect_part(&self.path, wanted, self.etag.clone()).await {
+            let range = self.remaining.start..self.remaining.start + length;
+            let failed = match self.s3.collect_part(&self.path, range, self.etag.clone()).await {
                 Ok(bytes) if bytes.len() as u64 == length => return self.count(chunks::count(bytes)),
                 Ok(bytes) => self.length_error(bytes.len() as u64),
                 Err(e) => e,

@@ -23,20 +23,20 @@ fn retries() -> RetryConfig {
 }
 
 pub(super) async fn connect(
-    place: &S3Location,
+    location: &S3Location,
     credentials: Arc<Credentials>,
 ) -> Result<AmazonS3, StorageError> {
     install_tls_provider();
     let failed = |what: &dyn std::fmt::Display| {
-        StorageError::Other(format!("s3://{}/{}: {what}", place.bucket, place.prefix))
+        StorageError::Other(format!("s3://{}/{}: {what}", location.bucket, location.prefix))
     };
     let region = credentials.region().await.ok_or_else(|| {
         failed(&"no region found; set S3Storage.Region, AWS_REGION, or a region in the profile")
     })?;
     // Without an endpoint the client library connects to Amazon by HTTPS.
-    let plain = place.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
-    let endpoint = place.endpoint.clone().or(plain);
-    let endpoint = endpoint.map(|e| address(&e, place)).transpose().map_err(|e| failed(&e))?;
+    let plain = location.disable_ssl.then(|| format!("http://s3.{region}.amazonaws.com"));
+    let endpoint = location.endpoint.clone().or(plain);
+    let endpoint = endpoint.map(|e| address(&e, location)).transpose().map_err(|e| failed(&e))?;
     let options = ClientOptions::new()
         .with_allow_http(endpoint.as_deref().is_some_and(|e| e.starts_with("http://")))
         .with_connect_timeout(Duration::from_secs(4))
@@ -44,16 +44,16 @@ pub(super) async fn connect(
         .with_timeout_disabled()
         .with_read_timeout(Duration::from_secs(20));
     let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(&place.bucket)
+        .with_bucket_name(&location.bucket)
         .with_region(region)
-        .with_virtual_hosted_style_request(!place.path_style)
+        .with_virtual_hosted_style_request(!location.path_style)
         .with_credentials(credentials)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         // One key per request: other S3 servers often lack the bulk call, and it needs the same permissions.
         .with_disable_bulk_delete(true)
         .with_retry(retries())
         .with_client_options(options);
-    if let Some(key) = &place.key_id {
+    if let Some(key) = &location.key_id {
         builder = builder.with_sse_kms_encryption(key);
     }
     if let Some(endpoint) = endpoint {
@@ -63,7 +63,7 @@ pub(super) async fn connect(
 }
 
 /// Returns the address for requests. With virtual-hosted style the client library expects the bucket in the host name.
-fn address(endpoint: &str, place: &S3Location) -> Result<String, String> {
+fn address(endpoint: &str, location: &S3Location) -> Result<String, String> {
     let bad = |why: &dyn std::fmt::Display| {
         format!("S3Storage.Endpoint '{endpoint}' is not 'http(s)://host[:port]': {why}")
     };
@@ -71,9 +71,9 @@ fn address(endpoint: &str, place: &S3Location) -> Result<String, String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad(&"the scheme is neither http nor https"));
     }
-    if !place.path_style {
+    if !location.path_style {
         let host = url.host_str().ok_or_else(|| bad(&"no host"))?;
-        let host = format!("{}.{host}", place.bucket);
+        let host = format!("{}.{host}", location.bucket);
         url.set_host(Some(&host))
             .map_err(|e| bad(&format_args!("{e}; set S3Storage.PathStyle = true for an IP address")))?;
     }
@@ -86,11 +86,11 @@ mod tests {
 
     #[test]
     fn the_bucket_is_in_the_host_unless_path_style_is_configured() {
-        let mut place = S3Location { bucket: "b1b".into(), path_style: true, ..S3Location::default() };
-        assert_eq!(address("http://s3.local:9000/", &place), Ok("http://s3.local:9000".into()));
-        place.path_style = false;
-        assert_eq!(address("https://s3.local:9000", &place), Ok("https://b1b.s3.local:9000".into()));
-        assert!(address("ftp://s3.local", &place).unwrap_err().contains("neither http nor https"));
-        assert!(address("s3.local", &place).is_err());
+        let mut location = S3Location { bucket: "b1b".into(), path_style: true, ..S3Location::default() };
+        assert_eq!(address("http://s3.local:9000/", &location), Ok("http://s3.local:9000".into()));
+        location.path_style = false;
+        assert_eq!(address("https://s3.local:9000", &location), Ok("https://b1b.s3.local:9000".into()));
+        assert!(address("ftp://s3.local", &location).unwrap_err().contains("neither http nor https"));
+        assert!(address("s3.local", &location).is_err());
     }
 }

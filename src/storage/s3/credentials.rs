@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// once.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    place: S3Location,
+    location: S3Location,
     cached: Mutex<Option<CachedCredentials>>,
 }
 
@@ -47,10 +47,12 @@ pub(super) struct NoCredentials(pub(super) String);
 impl CachedCredentials {
     /// Returns true if the credentials can be used without loading them again.
     fn is_valid(&self) -> bool {
-        let left = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        match left {
+        let remaining = self.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        match remaining {
             None => true,
-            Some(left) => left > MARGIN || (left > Duration::ZERO && self.loaded.elapsed() < FRESH),
+            Some(remaining) => {
+                remaining > MARGIN || (remaining > Duration::ZERO && self.loaded.elapsed() < FRESH)
+            }
         }
     }
 
@@ -60,21 +62,21 @@ impl CachedCredentials {
 }
 
 impl Credentials {
-    pub(super) fn new(place: S3Location) -> Credentials {
-        Credentials { place, cached: Mutex::new(None) }
+    pub(super) fn new(location: S3Location) -> Credentials {
+        Credentials { location, cached: Mutex::new(None) }
     }
 
     /// Drops refused credentials, so that the next request loads new ones. Returns false if they are so young that
     /// loading them again is pointless and would only burden the issuer. `certain` means that the server reported them
     /// as expired; otherwise it gave no reason.
-    pub(super) async fn drop_refused(&self, begun: Instant, certain: bool) -> bool {
-        let mut held = self.cached.lock().await;
-        match held.as_ref() {
+    pub(super) async fn drop_refused(&self, start: Instant, certain: bool) -> bool {
+        let mut cached = self.cached.lock().await;
+        match cached.as_ref() {
             // Another request was refused, too, and has already renewed them.
-            Some(now) if now.loaded > begun => true,
+            Some(now) if now.loaded > start => true,
             Some(now) if !certain && now.loaded.elapsed() < FRESH => false,
             Some(_) | None => {
-                *held = None;
+                *cached = None;
                 true
             }
         }
@@ -84,7 +86,7 @@ impl Credentials {
     fn files(&self) -> EnvConfigFiles {
         EnvConfigFiles::builder()
             .include_default_credentials_file(true)
-            .include_default_config_file(self.place.enable_shared_config)
+            .include_default_config_file(self.location.enable_shared_config)
             .build()
     }
 
@@ -93,7 +95,7 @@ impl Credentials {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let provider = match &self.place.profile {
+        let provider = match &self.location.profile {
             // A configured profile takes precedence over the environment.
             Some(profile) => SharedCredentialsProvider::new(
                 ProfileFileCredentialsProvider::builder()
@@ -105,7 +107,7 @@ impl Credentials {
             None => aws_config::defaults(BehaviorVersion::latest())
                 .http_client(http)
                 .profile_files(self.files())
-                .region(Region::new(self.place.region.clone().unwrap_or_else(|| "us-east-1".into())))
+                .region(Region::new(self.location.region.clone().unwrap_or_else(|| "us-east-1".into())))
                 .load()
                 .await
                 .credentials_provider()
@@ -127,16 +129,16 @@ impl Credentials {
     /// Returns the region: as configured, else of the environment, of the profile, else `us-east-1` for a server that
     /// is not Amazon's, and for Amazon's the region of the instance.
     pub(super) async fn region(&self) -> Option<String> {
-        if let Some(region) = &self.place.region {
+        if let Some(region) = &self.location.region {
             return Some(region.clone());
         }
         let mut profile = ProfileFileRegionProvider::builder().profile_files(self.files());
-        if let Some(name) = &self.place.profile {
+        if let Some(name) = &self.location.profile {
             profile = profile.profile_name(name);
         }
         let chain =
             RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
-        let chain = match &self.place.endpoint {
+        let chain = match &self.location.endpoint {
             Some(_) => chain.or_else(Region::new("us-east-1")),
             None => chain.or_else(
                 aws_config::imds::region::ImdsRegionProvider::builder()
@@ -154,15 +156,15 @@ impl CredentialProvider for Credentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut held = self.cached.lock().await;
-        if let Some(now) = held.as_ref().filter(|now| now.is_valid()) {
+        let mut cached = self.cached.lock().await;
+        if let Some(now) = cached.as_ref().filter(|now| now.is_valid()) {
             return Ok(Arc::clone(&now.credential));
         }
         let loaded = tokio::time::timeout(PATIENCE, self.load()).await.unwrap_or_else(|_| {
             Err(NoCredentials(format!("no answer from the standard chain within {PATIENCE:?}")))
         });
-        match (loaded, held.as_ref()) {
-            (Ok(new), _) => Ok(Arc::clone(&held.insert(new).credential)),
+        match (loaded, cached.as_ref()) {
+            (Ok(new), _) => Ok(Arc::clone(&cached.insert(new).credential)),
             // Early renewal failed; the cached credentials are still valid.
             (Err(_), Some(old)) if !old.is_expired() => Ok(Arc::clone(&old.credential)),
             (Err(e), _) => Err(object_store::Error::Generic { store: "S3", source: Box::new(e) }),
@@ -174,9 +176,9 @@ impl CredentialProvider for Credentials {
 mod tests {
     use super::*;
 
-    fn held(left: Option<i64>, age: u64) -> CachedCredentials {
+    fn held(remaining: Option<i64>, age: u64) -> CachedCredentials {
         let now = SystemTime::now();
-        let expires = left.map(|s| match u64::try_from(s) {
+        let expires = remaining.map(|s| match u64::try_from(s) {
             Ok(s) => now + Duration::from_secs(s),
             Err(_) => now - Duration::from_secs(s.unsigned_abs()),
         });

@@ -35,12 +35,12 @@ pub(super) struct S3 {
 
 impl S3 {
     /// Creates the client without sending a request. Spools are in a directory of this user below `spool_dir`.
-    pub(super) async fn open(place: &S3Location, spool_dir: &Path) -> Result<S3, StorageError> {
+    pub(super) async fn open(location: &S3Location, spool_dir: &Path) -> Result<S3, StorageError> {
         let spools = spool_dir.join(format!("rstudio-pm-{}", nix::unistd::geteuid()));
-        let credentials = Arc::new(Credentials::new(place.clone()));
-        let store = connect::connect(place, Arc::clone(&credentials)).await?;
-        let prefix = place.prefix.trim_matches('/').to_owned();
-        Ok(S3 { store, credentials, bucket: place.bucket.clone(), prefix, spools })
+        let credentials = Arc::new(Credentials::new(location.clone()));
+        let store = connect::connect(location, Arc::clone(&credentials)).await?;
+        let prefix = location.prefix.trim_matches('/').to_owned();
+        Ok(S3 { store, credentials, bucket: location.bucket.clone(), prefix, spools })
     }
 
     pub(super) fn prepare(&self) -> Result<(), StorageError> {
@@ -201,7 +201,7 @@ impl S3 {
     }
 
     /// Returns bucket and prefix, for messages.
-    pub(in crate::storage) fn place_name(&self) -> String {
+    pub(in crate::storage) fn location_name(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
@@ -210,7 +210,7 @@ impl S3 {
         format!("s3://{}/{path}", self.bucket)
     }
 
-    /// Runs a request; if S3 refuses the credentials, renews them and runs it once more.
+    /// Runs a request; if S3 refuses the credentials, renews them and runs it again.
     async fn attempt<T, F>(
         &self,
         action: &'static str,
@@ -220,14 +220,14 @@ impl S3 {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let begun = Instant::now();
+        let start = Instant::now();
         let error = match request().await {
             Ok(done) => return Ok(done),
             Err(e) => e,
         };
         let renewed = match refusal(&error) {
-            Refusal::Expired => self.credentials.drop_refused(begun, true).await,
-            Refusal::Unspecified => self.credentials.drop_refused(begun, false).await,
+            Refusal::Expired => self.credentials.drop_refused(start, true).await,
+            Refusal::Unspecified => self.credentials.drop_refused(start, false).await,
             Refusal::None => false,
         };
         match renewed {

@@ -26,7 +26,7 @@ impl S3 {
         &self,
         spool: Spool,
         key: &Key,
-        there: IfExists,
+        if_exists: IfExists,
     ) -> Result<(), StorageError> {
         let path = self.path(&key.path());
         let length = spool.written();
@@ -35,12 +35,12 @@ impl S3 {
         if length <= MAX_SINGLE_PUT {
             let bytes =
                 read(&file, 0, length).await.map_err(|e| StorageError::io("read", spool.path(), e))?;
-            return match there {
+            return match if_exists {
                 IfExists::Keep => self.put(key, bytes).await,
                 IfExists::Replace => self.overwrite(&path, bytes, key.media_type()).await,
             };
         }
-        if there == IfExists::Keep && self.length(&path).await? == Some(length) {
+        if if_exists == IfExists::Keep && self.length(&path).await? == Some(length) {
             return Ok(());
         }
         let upload = || self.multipart(&path, &file, length, key.media_type());
@@ -53,7 +53,7 @@ impl S3 {
         self.put_at(&self.path(&key.path()), bytes, key.media_type()).await
     }
 
-    /// Writes a class's marker. Unless `replaces` is set, an existing one stays.
+    /// Writes a class's marker. Unless `replaces` is set, an existing one is not replaced.
     pub(in crate::storage) async fn write_marker(
         &self,
         owner: Owner,

@@ -59,11 +59,12 @@ pub(super) struct DescriptionFetcher<'a> {
 
 impl DescriptionFetcher<'_> {
     /// Reads all archives and stores each result at once, so that a resumed run does not read it again.
-    pub(super) async fn fetch_all(&self, wanted: Vec<PendingArchive>) -> Result<(), SyncError> {
-        let total = wanted.len() as u64;
+    pub(super) async fn fetch_all(&self, pending: Vec<PendingArchive>) -> Result<(), SyncError> {
+        let total = pending.len() as u64;
         let (mut done, mut logged_at) = (0, tokio::time::Instant::now());
-        let looks = stream::iter(wanted).map(|wanted| self.fetch_one(wanted)).buffer_unordered(CONNECTIONS);
-        let mut groups = looks.ready_chunks(GROUP);
+        let results =
+            stream::iter(pending).map(|pending| self.fetch_one(pending)).buffer_unordered(CONNECTIONS);
+        let mut groups = results.ready_chunks(GROUP);
         loop {
             self.report.progress("reading DESCRIPTION of archived releases", done, Some(total));
             let group = tokio::select! {
@@ -72,16 +73,16 @@ impl DescriptionFetcher<'_> {
             };
             let Some(group) = group else { return Ok(()) };
             let mut failed = None;
-            let mut good = Vec::with_capacity(group.len());
-            for look in group {
-                match look {
-                    Ok(look) => good.push(look),
+            let mut fetched = Vec::with_capacity(group.len());
+            for result in group {
+                match result {
+                    Ok(result) => fetched.push(result),
                     Err(error) => failed = Some(error),
                 }
             }
-            done += good.len() as u64;
+            done += fetched.len() as u64;
             let source = self.source;
-            self.lease.bulk(self.db, move |c| backfill::put_descriptions(c, source, &good)).await?;
+            self.lease.bulk(self.db, move |c| backfill::put_descriptions(c, source, &fetched)).await?;
             if let Some(error) = failed {
                 return Err(error.into());
             }
@@ -92,28 +93,35 @@ impl DescriptionFetcher<'_> {
         }
     }
 
-    async fn fetch_one(&self, wanted: PendingArchive) -> Result<(Archive, DescriptionResult), UpstreamError> {
-        let archive = key(&wanted.row);
-        let package = &wanted.row.package;
-        let below = format!("src/contrib/Archive/{package}/{}", archive.file);
-        let beside = format!("src/contrib/{}", archive.file);
-        let places = if wanted.origin.is_archived { [below, beside] } else { [beside, below] };
-        let mut trouble = None;
-        for place in &places {
-            match self.record(place, &wanted).await? {
+    async fn fetch_one(
+        &self,
+        pending: PendingArchive,
+    ) -> Result<(Archive, DescriptionResult), UpstreamError> {
+        let archive = key(&pending.row);
+        let package = &pending.row.package;
+        let archive_path = format!("src/contrib/Archive/{package}/{}", archive.file);
+        let current_path = format!("src/contrib/{}", archive.file);
+        let candidates = if pending.origin.is_archived {
+            [archive_path, current_path]
+        } else {
+            [current_path, archive_path]
+        };
+        let mut error = None;
+        for candidate in &candidates {
+            match self.record(candidate, &pending).await? {
                 Ok(stanza) => return Ok((archive, DescriptionResult::Record(stanza))),
                 // The other path may have the file, or another one of that name: the first error is reported.
-                Err(reason) => trouble = trouble.or(Some(reason)),
+                Err(reason) => error = error.or(Some(reason)),
             }
         }
-        Ok((archive, DescriptionResult::Failure(trouble.unwrap_or_default())))
+        Ok((archive, DescriptionResult::Failure(error.unwrap_or_default())))
     }
 
     /// Returns the record of the archive at `path`, or why it has none.
     async fn record(
         &self,
         path: &str,
-        wanted: &PendingArchive,
+        pending: &PendingArchive,
     ) -> Result<Result<Vec<u8>, String>, UpstreamError> {
         let mut have = BytesMut::new();
         let mut until = FIRST_READ;
@@ -125,15 +133,15 @@ impl DescriptionFetcher<'_> {
                 Err(UpstreamError::Missing(_)) => return Ok(Err("is not on the mirror".to_owned())),
                 Err(UpstreamError::Refused { reason, .. }) => return Ok(Err(reason)),
             };
-            if piece.size.is_some_and(|size| size != wanted.row.size) {
+            if piece.size.is_some_and(|size| size != pending.row.size) {
                 return Ok(Err(format!(
                     "has {} bytes, and Meta/ of the mirror says {}",
                     piece.size.unwrap_or_default(),
-                    wanted.row.size
+                    pending.row.size
                 )));
             }
             have.extend_from_slice(&piece.bytes);
-            match stanza(&have, &wanted.row.file) {
+            match stanza(&have, &pending.row.file) {
                 Err(ArchiveError::Truncated) if !piece.is_last && until < MAX_READ => {
                     until = (until * READ_FACTOR).min(MAX_READ);
                 }
@@ -167,11 +175,11 @@ impl DescriptionFetcher<'_> {
 fn stanza(beginning: &[u8], file: &str) -> Result<Result<Vec<u8>, String>, ArchiveError> {
     let (_, raw) = archive::read_description(beginning, Limits::default())?;
     let description = Description::from_bytes(&raw)?;
-    let Some(named) = PackageFile::parse(file) else {
+    let Some(name) = PackageFile::parse(file) else {
         return Ok(Err("is not named like a package".to_owned()));
     };
     let says = (description.package().unwrap_or_default(), description.version().unwrap_or_default());
-    if says.0 != named.package || version::compare(says.1, named.version).is_ne() {
+    if says.0 != name.package || version::compare(says.1, name.version).is_ne() {
         let shorten = |text: &str| text.chars().take(80).collect::<String>();
         return Ok(Err(format!("is {} {} according to its DESCRIPTION", shorten(says.0), shorten(says.1))));
     }
@@ -215,9 +223,9 @@ mod tests {
             "Package: a\nVersion: 1.0\nDepends: R (>= 3.5)\nLicense: MIT\nNeedsCompilation: yes\n\
              SystemRequirements: GNU make\n"
         );
-        let late = tar(&[("a/data.bin", &large), ("a/DESCRIPTION", description)]);
-        assert!(matches!(stanza(&late[..8192], "a_1.0.tar.gz"), Err(ArchiveError::Truncated)));
-        assert!(stanza(&late, "a_1.0.tar.gz").expect("it is there").is_ok());
+        let description_at_end = tar(&[("a/data.bin", &large), ("a/DESCRIPTION", description)]);
+        assert!(matches!(stanza(&description_at_end[..8192], "a_1.0.tar.gz"), Err(ArchiveError::Truncated)));
+        assert!(stanza(&description_at_end, "a_1.0.tar.gz").expect("it is there").is_ok());
     }
 
     #[test]
@@ -228,8 +236,8 @@ mod tests {
             "versions are equal by value"
         );
         for (file, expected) in [("b_1.0.2.tar.gz", "is a 1.0-2"), ("a_1.0.3.tar.gz", "is a 1.0-2")] {
-            let trouble = stanza(&whole, file).expect("it is there").expect_err(file);
-            assert!(trouble.contains(expected), "{trouble}");
+            let error = stanza(&whole, file).expect("it is there").expect_err(file);
+            assert!(error.contains(expected), "{error}");
         }
         assert!(stanza(b"<html>", "a_1.0.tar.gz").is_err());
         assert!(stanza(&tar(&[("a/R/a.R", b"1")]), "a_1.0.tar.gz").is_err());

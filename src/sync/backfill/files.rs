@@ -19,7 +19,7 @@ pub(super) struct SourceState {
     /// Every release.
     pub(super) releases: Vec<StoredRelease>,
     /// Lives at the first step.
-    pub(super) alive: Vec<LiveRelease>,
+    pub(super) live: Vec<LiveRelease>,
     /// Publication time of the first step.
     pub(super) first_at: Timestamp,
 }
@@ -28,7 +28,7 @@ pub(super) struct SourceState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     /// Its index in [`SourceState::releases`].
-    pub(super) known: Option<usize>,
+    pub(super) release_index: Option<usize>,
     /// Whether the mirror has it below `Archive/`.
     pub(super) is_archived: bool,
 }
@@ -55,15 +55,15 @@ pub(super) fn key(row: &Row) -> Archive {
     }
 }
 
-/// Counts the archived files that a table lost: a loss of a fifth looks like a half-written mirror.
+/// Counts the archived files that a table lost: a loss of a fifth looks like an incomplete mirror.
 pub(super) fn archive_loss(ledger: &SourceState, tables: &Tables) -> Loss {
     let now: HashSet<&str> = tables.archive.iter().map(|row| row.file.as_str()).collect();
     let names: HashMap<ReleaseId, &str> =
         ledger.releases.iter().map(|known| (known.release, known.file.as_str())).collect();
     let mut loss = Loss { before: 0, lost: 0 };
-    for alive in ledger.alive.iter().filter(|alive| alive.state == LifeState::Archived) {
+    for live in ledger.live.iter().filter(|live| live.state == LifeState::Archived) {
         loss.before += 1;
-        loss.lost += usize::from(names.get(&alive.release).is_some_and(|name| !now.contains(name)));
+        loss.lost += usize::from(names.get(&live.release).is_some_and(|name| !now.contains(name)));
     }
     loss
 }
@@ -74,22 +74,24 @@ pub(super) fn collect_files(ledger: &SourceState, tables: &Tables) -> Files {
     let by_file = by_file(ledger);
     let declared =
         tables.archive.iter().map(|row| (row, true)).chain(tables.current.iter().map(|row| (row, false)));
-    let mut seen: HashSet<Archive> = HashSet::new();
-    let mut left: Vec<(&Row, bool)> = Vec::new();
+    let mut distinct: HashSet<Archive> = HashSet::new();
+    let mut remaining: Vec<(&Row, bool)> = Vec::new();
     // An exact match takes precedence over a possible one.
     for (row, is_archived) in declared {
-        if !seen.insert(key(row)) {
+        if !distinct.insert(key(row)) {
             continue;
         }
         let same =
             |known: &StoredRelease| size_and_time(known) == (Some(key(row).size), Some(row.mtime.seconds()));
         match gather.claim(&by_file, row, same) {
-            Some(place) => gather.rows.push((row.clone(), Origin { known: Some(place), is_archived })),
-            None => left.push((row, is_archived)),
+            Some(index) => {
+                gather.rows.push((row.clone(), Origin { release_index: Some(index), is_archived }))
+            }
+            None => remaining.push((row, is_archived)),
         }
     }
     let mut touched = 0;
-    for (row, is_archived) in left {
+    for (row, is_archived) in remaining {
         let (size, seconds) = (key(row).size, row.mtime.seconds());
         let copied =
             |known: &StoredRelease| size_and_time(known).0 == Some(size) && known.published_at.is_some();
@@ -99,13 +101,13 @@ pub(super) fn collect_files(ledger: &SourceState, tables: &Tables) -> Files {
         };
         let mut row = row.clone();
         let mut known = gather.claim(&by_file, &row, copied);
-        if let Some(at) = known.and_then(|place| ledger.releases[place].published_at) {
+        if let Some(at) = known.and_then(|index| ledger.releases[index].published_at) {
             touched += 1;
             row.mtime = at;
         } else {
             known = gather.claim(&by_file, &row, blank);
         }
-        gather.rows.push((row, Origin { known, is_archived }));
+        gather.rows.push((row, Origin { release_index: known, is_archived }));
     }
     gather.add_remaining();
     let mut files = gather.files();
@@ -120,15 +122,15 @@ pub(super) fn collect_files(ledger: &SourceState, tables: &Tables) -> Files {
 
 fn by_file(ledger: &SourceState) -> HashMap<&str, Vec<usize>> {
     let mut by_file: HashMap<&str, Vec<usize>> = HashMap::with_capacity(ledger.releases.len());
-    for (place, known) in ledger.releases.iter().enumerate() {
-        by_file.entry(&known.file).or_default().push(place);
+    for (index, release) in ledger.releases.iter().enumerate() {
+        by_file.entry(&release.file).or_default().push(index);
     }
     by_file
 }
 
 /// Returns size, and time in seconds.
-fn size_and_time(known: &StoredRelease) -> (Option<i64>, Option<i64>) {
-    (known.size, known.published_at.map(Timestamp::seconds))
+fn size_and_time(release: &StoredRelease) -> (Option<i64>, Option<i64>) {
+    (release.size, release.published_at.map(Timestamp::seconds))
 }
 
 struct FileCollector<'a> {
@@ -145,53 +147,53 @@ impl FileCollector<'_> {
         row: &Row,
         fits: impl Fn(&StoredRelease) -> bool,
     ) -> Option<usize> {
-        let places = by_file.get(row.file.as_str())?;
-        let place = places.iter().copied().find(|place| {
-            !self.claimed[*place]
-                && self.ledger.releases[*place].name == row.package
-                && fits(&self.ledger.releases[*place])
+        let indexes = by_file.get(row.file.as_str())?;
+        let index = indexes.iter().copied().find(|index| {
+            !self.claimed[*index]
+                && self.ledger.releases[*index].name == row.package
+                && fits(&self.ledger.releases[*index])
         })?;
-        self.claimed[place] = true;
-        Some(place)
+        self.claimed[index] = true;
+        Some(index)
     }
 
     /// Adds releases that live at the first step and that the mirror no longer has. A listed package of unknown time
     /// counts as listed since the first step.
     fn add_remaining(&mut self) {
-        let places: HashMap<ReleaseId, usize> =
-            self.ledger.releases.iter().enumerate().map(|(place, known)| (known.release, place)).collect();
-        for alive in &self.ledger.alive {
-            let Some(place) = places.get(&alive.release).copied().filter(|place| !self.claimed[*place])
+        let indexes: HashMap<ReleaseId, usize> =
+            self.ledger.releases.iter().enumerate().map(|(index, stored)| (stored.release, index)).collect();
+        for live in &self.ledger.live {
+            let Some(index) = indexes.get(&live.release).copied().filter(|index| !self.claimed[*index])
             else {
                 continue;
             };
-            let known = &self.ledger.releases[place];
-            let is_archived = alive.state == LifeState::Archived;
-            if is_archived && known.published_at.is_none() {
+            let stored = &self.ledger.releases[index];
+            let is_archived = live.state == LifeState::Archived;
+            if is_archived && stored.published_at.is_none() {
                 continue;
             }
-            self.claimed[place] = true;
+            self.claimed[index] = true;
             let row = MetaRow {
-                package: known.name.clone(),
-                file: known.file.clone(),
-                size: known.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                mtime: known.published_at.unwrap_or(self.ledger.first_at),
+                package: stored.name.clone(),
+                file: stored.file.clone(),
+                size: stored.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                mtime: stored.published_at.unwrap_or(self.ledger.first_at),
             };
-            self.rows.push((row, Origin { known: Some(place), is_archived }));
+            self.rows.push((row, Origin { release_index: Some(index), is_archived }));
         }
     }
 
     fn files(self) -> Files {
         let listed: HashSet<ReleaseId> = self
             .ledger
-            .alive
+            .live
             .iter()
-            .filter(|alive| alive.state == LifeState::Listed)
-            .map(|alive| alive.release)
+            .filter(|live| live.state == LifeState::Listed)
+            .map(|live| live.release)
             .collect();
         let mut files = Files::default();
         for (row, origin) in self.rows {
-            let release = origin.known.map(|place| self.ledger.releases[place].release);
+            let release = origin.release_index.map(|index| self.ledger.releases[index].release);
             files.origins.insert(key(&row), origin);
             match release.is_some_and(|release| listed.contains(&release)) {
                 true => files.current.push(row),

@@ -59,21 +59,21 @@ impl Sync {
         if request.kind != SourceKind::Cran {
             return Err(SyncError::NotBackfillable(request.kind));
         }
-        let wish = PendingBackfill {
+        let pending = PendingBackfill {
             since: request.since.start(),
             rate: i64::from(request.rate.clamp(1, MAX_RATE)),
             actor: request.actor.clone(),
             requested_at: (self.state.clock)(),
         };
         if request.dry_run {
-            return Ok(self.begin_backfill(wish, true));
+            return Ok(self.begin_backfill(pending, true));
         }
         let busy = self.state.jobs.running().iter().any(|job| job.key == KEY);
         if !busy {
-            let stored = wish.clone();
+            let stored = pending.clone();
             self.state.db.write(move |c| backfill::put(c, SourceId::CRAN, &stored)).await?;
         }
-        Ok(self.begin_backfill(wish, false))
+        Ok(self.begin_backfill(pending, false))
     }
 
     /// Stops the back-fill at its next safe point without resuming it later; returns a message for people. Records
@@ -94,7 +94,7 @@ impl Sync {
             return Ok("No back-fill of cran is under way.".to_owned());
         }
         run::abandon(&self.state, self.source_lock(Task::Cran)).await?;
-        Ok("The back-fill of cran was stopped. What was read is kept; the same command resumes it."
+        Ok("The back-fill of cran was stopped. Its progress is stored; the same command resumes it."
             .to_owned())
     }
 
@@ -103,9 +103,9 @@ impl Sync {
         loop {
             match self.state.db.read(|c| backfill::get(c, SourceId::CRAN)).await {
                 Ok(None) => {}
-                Ok(Some(wish)) => {
+                Ok(Some(pending)) => {
                     // The result is in the log.
-                    let _ = self.begin_backfill(wish, false).job().wait_end().await;
+                    let _ = self.begin_backfill(pending, false).job().wait_end().await;
                 }
                 Err(error) => {
                     tracing::warn!(target: "sync", %error, "could not read the pending back-fill");
@@ -115,13 +115,13 @@ impl Sync {
         }
     }
 
-    fn begin_backfill(&self, wish: PendingBackfill, dry_run: bool) -> Started {
+    fn begin_backfill(&self, pending: PendingBackfill, dry_run: bool) -> Started {
         let sync = self.clone();
         let now = (self.state.clock)();
         let key = if dry_run { format!("{KEY}:dry") } else { KEY.to_owned() };
         self.state.jobs.start_with(AfterHalt::Resumes, &key, now, |report| async move {
             let state = &sync.state;
-            let run = BackfillRun { state, source_lock: sync.source_lock(Task::Cran), request: &wish, report: &report, dry_run };
+            let run = BackfillRun { state, source_lock: sync.source_lock(Task::Cran), request: &pending, report: &report, dry_run };
             let ended = run.run().await;
             let is_over = match &ended {
                 Ok(ended) => !ended.lacks_digests,
@@ -158,7 +158,7 @@ fn is_final(error: &SyncError) -> bool {
 fn log_failure(error: &SyncError, stopped: bool) -> String {
     let message = match error {
         SyncError::Halted if stopped => {
-            "the back-fill was stopped; what was read is kept: the same command resumes it".to_owned()
+            "the back-fill was stopped; its progress is stored: the same command resumes it".to_owned()
         }
         SyncError::Halted => {
             "the back-fill was halted because the server goes offline; it resumes when the server is online again"
@@ -173,7 +173,7 @@ fn log_failure(error: &SyncError, stopped: bool) -> String {
             return error.to_string();
         }
         error => {
-            let message = format!("{error}; what was read is kept, and the back-fill resumes within ten minutes");
+            let message = format!("{error}; its progress is stored, and the back-fill resumes within ten minutes");
             tracing::error!(target: "sync", source = "cran", "{message}");
             return message;
         }

@@ -86,7 +86,7 @@ pub(super) fn plan(
     let lost = files::archive_loss(&known.source, tables);
     if lost.is_suspicious() {
         return Err(format!(
-            "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what a half-written \
+            "{} of {} archived files are no longer in Meta/archive.rds of the mirror, which is what an incomplete \
              mirror looks like; nothing was filled in. Try again when the mirror is complete",
             lost.lost, lost.before
         ));
@@ -99,7 +99,7 @@ pub(super) fn plan(
             "the mirror has no release from before {until}, where history begins"
         )));
     };
-    let wanted = missing_descriptions(&history, &known, &files);
+    let missing = missing_descriptions(&history, &known, &files);
     let turned = history.days.iter().flat_map(|day| &day.changes);
     let releases: HashSet<*const MetaRow<String>> =
         turned.map(|turned| std::ptr::from_ref(turned.file)).collect();
@@ -107,12 +107,12 @@ pub(super) fn plan(
         span: (first.day, last.day),
         days: history.days.len(),
         releases: releases.len(),
-        archives: wanted.len(),
+        archives: missing.len(),
     };
     let warnings = warnings(&history, tables, &files);
-    let rows = (purpose == Purpose::Write && wanted.is_empty()).then(|| {
-        let looks = std::mem::take(&mut known.descriptions);
-        let mut identify = FileIdentifier::new(&known, looks, &files);
+    let rows = (purpose == Purpose::Write && missing.is_empty()).then(|| {
+        let descriptions = std::mem::take(&mut known.descriptions);
+        let mut identify = FileIdentifier::new(&known, descriptions, &files);
         let assembled = assemble(&history, known.first, |row| identify.identify(row));
         let left_out = left_out(&assembled, &identify.descriptions);
         PlannedRows { rows: assembled, left_out }
@@ -121,26 +121,27 @@ pub(super) fn plan(
         tree: known.tree,
         first: known.first,
         size,
-        missing: wanted,
+        missing,
         rows,
         warnings,
     }))
 }
 
 /// Returns the files that are listed on some day but have neither a record nor a stored description.
-fn missing_descriptions(history: &History<'_>, known: &CranState, files: &Files) -> Vec<PendingArchive> {
-    let mut seen: HashSet<Archive> = HashSet::new();
-    let mut wanted = Vec::new();
+fn missing_descriptions(history: &History<'_>, state: &CranState, files: &Files) -> Vec<PendingArchive> {
+    let mut distinct: HashSet<Archive> = HashSet::new();
+    let mut missing = Vec::new();
     let turned = history.days.iter().flat_map(|day| &day.changes).filter(|turned| turned.state.is_listed());
     for row in turned.map(|turned| turned.file) {
         let key = key(row);
         let Some(origin) = files.origins.get(&key) else { continue };
-        let has_record = origin.known.is_some_and(|place| known.source.releases[place].variant.is_some());
-        if !has_record && !known.descriptions.contains_key(&key) && seen.insert(key) {
-            wanted.push(PendingArchive { row: row.clone(), origin: origin.clone() });
+        let has_record =
+            origin.release_index.is_some_and(|index| state.source.releases[index].variant.is_some());
+        if !has_record && !state.descriptions.contains_key(&key) && distinct.insert(key) {
+            missing.push(PendingArchive { row: row.clone(), origin: origin.clone() });
         }
     }
-    wanted
+    missing
 }
 
 /// Identifies files with releases in the database.
@@ -163,7 +164,7 @@ impl<'a> FileIdentifier<'a> {
         descriptions: HashMap<Archive, DescriptionResult>,
         files: &'a Files,
     ) -> FileIdentifier<'a> {
-        let listed = known.source.alive.iter().filter(|alive| alive.state == LifeState::Listed);
+        let listed = known.source.live.iter().filter(|live| live.state == LifeState::Listed);
         let mut revisions: HashMap<(&str, &str), i64> = HashMap::new();
         for release in &known.source.releases {
             let next = revisions.entry((&release.name, &release.version)).or_default();
@@ -173,7 +174,7 @@ impl<'a> FileIdentifier<'a> {
             source: &known.source,
             descriptions,
             files,
-            listed_variants: listed.map(|alive| (alive.release, alive.variant)).collect(),
+            listed_variants: listed.map(|live| (live.release, live.variant)).collect(),
             revisions,
             new_revisions: HashMap::new(),
         }
@@ -182,7 +183,8 @@ impl<'a> FileIdentifier<'a> {
     fn identify(&mut self, row: &MetaRow<String>) -> FileRecord {
         let key = key(row);
         let origin = self.files.origins.get(&key);
-        let release = origin.and_then(|origin| origin.known).map(|place| &self.source.releases[place]);
+        let release =
+            origin.and_then(|origin| origin.release_index).map(|index| &self.source.releases[index]);
         let variant =
             release.and_then(|known| self.listed_variants.get(&known.release).copied().or(known.variant));
         let stanza = match self.descriptions.get_mut(&key) {
@@ -213,18 +215,21 @@ impl<'a> FileIdentifier<'a> {
     }
 }
 
-fn left_out(assembled: &BackfillRows, looks: &HashMap<Archive, DescriptionResult>) -> Vec<(String, String)> {
-    let troubles: HashMap<&str, &str> = looks
+fn left_out(
+    assembled: &BackfillRows,
+    descriptions: &HashMap<Archive, DescriptionResult>,
+) -> Vec<(String, String)> {
+    let errors: HashMap<&str, &str> = descriptions
         .iter()
-        .filter_map(|(archive, look)| match look {
-            DescriptionResult::Failure(trouble) => Some((archive.file.as_str(), trouble.as_str())),
+        .filter_map(|(archive, result)| match result {
+            DescriptionResult::Failure(error) => Some((archive.file.as_str(), error.as_str())),
             DescriptionResult::Record(_) => None,
         })
         .collect();
     let mut left_out: Vec<(String, String)> = assembled
         .left_out
         .iter()
-        .map(|file| (file.clone(), troubles.get(file.as_str()).copied().unwrap_or_default().to_owned()))
+        .map(|file| (file.clone(), errors.get(file.as_str()).copied().unwrap_or_default().to_owned()))
         .collect();
     left_out.sort_unstable();
     left_out
@@ -233,10 +238,10 @@ fn left_out(assembled: &BackfillRows, looks: &HashMap<Archive, DescriptionResult
 fn warnings(history: &History<'_>, tables: &Tables, files: &Files) -> Vec<String> {
     let mut warnings = tables.warnings.clone();
     warnings.extend(files.warnings.iter().cloned());
-    if history.undated > 0 {
+    if history.without_date > 0 {
         warnings.push(format!(
             "the mirror does not record when {} packages left the index: they count as archived from the day after their last release",
-            history.undated
+            history.without_date
         ));
     }
     if let Some((day, files)) = history.bulk_copy {

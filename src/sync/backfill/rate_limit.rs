@@ -12,35 +12,49 @@ pub(super) const MAX_RATE: u32 = 1000;
 pub(super) struct RateLimit {
     /// Interval between two requests.
     interval: Duration,
+    times: Mutex<Times>,
+}
+
+struct Times {
     /// Time at which the next request may start.
-    next: Mutex<Instant>,
+    next: Instant,
+    /// End of the last pause.
+    paused_until: Instant,
 }
 
 impl RateLimit {
     /// A limiter for `rate` requests per second; `None` is unlimited.
     pub(super) fn new(rate: Option<u32>) -> RateLimit {
         let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
-        RateLimit { interval, next: Mutex::new(Instant::now()) }
+        let now = Instant::now();
+        RateLimit { interval, times: Mutex::new(Times { next: now, paused_until: now }) }
     }
 
     /// Waits until the caller may send a request.
     pub(super) async fn acquire(&self) {
-        let at = self.take(Instant::now()).await;
-        tokio::time::sleep_until(at).await;
+        loop {
+            let at = self.reserve(Instant::now()).await;
+            tokio::time::sleep_until(at).await;
+            // A pause that began in the meantime applies to this request, too.
+            if self.times.lock().await.paused_until <= Instant::now() {
+                return;
+            }
+        }
     }
 
     /// Reserves the next free instant from `now` on.
-    async fn take(&self, now: Instant) -> Instant {
-        let mut next = self.next.lock().await;
-        let at = (*next).max(now);
-        *next = at + self.interval;
+    async fn reserve(&self, now: Instant) -> Instant {
+        let mut times = self.times.lock().await;
+        let at = times.next.max(now);
+        times.next = at + self.interval;
         at
     }
 
     /// Admits no request before `until`.
     pub(super) async fn pause_until(&self, until: Instant) {
-        let mut next = self.next.lock().await;
-        *next = (*next).max(until);
+        let mut times = self.times.lock().await;
+        times.next = times.next.max(until);
+        times.paused_until = times.paused_until.max(until);
     }
 }
 
@@ -50,27 +64,42 @@ mod tests {
 
     #[tokio::test]
     async fn requests_are_sent_one_by_one_after_a_pause() {
-        let (pace, now) = (RateLimit::new(Some(4)), Instant::now() + Duration::from_secs(10));
+        let (limit, now) = (RateLimit::new(Some(4)), Instant::now() + Duration::from_secs(10));
         let mut last = now;
         for _ in 0..9 {
-            last = pace.take(now).await;
+            last = limit.reserve(now).await;
         }
         assert_eq!(last - now, Duration::from_secs(2));
-        pace.pause_until(now + Duration::from_secs(30)).await;
-        assert_eq!(pace.take(now).await - now, Duration::from_secs(30));
-        pace.pause_until(now).await;
+        limit.pause_until(now + Duration::from_secs(30)).await;
+        assert_eq!(limit.reserve(now).await - now, Duration::from_secs(30));
+        limit.pause_until(now).await;
         assert_eq!(
-            pace.take(now).await - now,
+            limit.reserve(now).await - now,
             Duration::from_millis(30_250),
-            "a shorter rest is over before"
+            "an earlier end does not shorten a pause"
         );
     }
 
     #[tokio::test]
+    async fn a_pause_applies_to_requests_that_wait_for_their_instant() {
+        let limit = std::sync::Arc::new(RateLimit::new(Some(20)));
+        limit.acquire().await;
+        let waiting = tokio::spawn({
+            let limit = limit.clone();
+            async move { limit.acquire().await }
+        });
+        tokio::task::yield_now().await;
+        let until = Instant::now() + Duration::from_millis(200);
+        limit.pause_until(until).await;
+        waiting.await.expect("acquired");
+        assert!(Instant::now() >= until);
+    }
+
+    #[tokio::test]
     async fn a_directory_has_no_rate_limit() {
-        let (pace, now) = (RateLimit::new(None), Instant::now() + Duration::from_secs(10));
+        let (limit, now) = (RateLimit::new(None), Instant::now() + Duration::from_secs(10));
         for _ in 0..1000 {
-            assert_eq!(pace.take(now).await, now);
+            assert_eq!(limit.reserve(now).await, now);
         }
     }
 }

@@ -60,13 +60,13 @@ pub(super) fn assemble(
 ) -> BackfillRows {
     let lowest = first.0 - i64::try_from(history.days.len()).unwrap_or(i64::MAX);
     let mut walks: Vec<ReleaseTimeline<'_>> = Vec::new();
-    let mut places: HashMap<*const MetaRow<String>, usize> = HashMap::new();
+    let mut indexes: HashMap<*const MetaRow<String>, usize> = HashMap::new();
     let mut listed: HashMap<&str, usize> = HashMap::new();
     let mut steps = Vec::with_capacity(history.days.len());
     for (number, day) in (lowest..).zip(&history.days) {
         let mut today = DayChanges::default();
         for turned in &day.changes {
-            let place = *places.entry(std::ptr::from_ref(turned.file)).or_insert_with(|| {
+            let index = *indexes.entry(std::ptr::from_ref(turned.file)).or_insert_with(|| {
                 let identity = identify(turned.file);
                 walks.push(ReleaseTimeline {
                     file: turned.file,
@@ -76,15 +76,15 @@ pub(super) fn assemble(
                 });
                 walks.len() - 1
             });
-            let was = walks[place].changes.last().map(|(_, state)| *state);
-            let now = walks[place].apply_change(turned, Seq(number));
+            let was = walks[index].changes.last().map(|(_, state)| *state);
+            let now = walks[index].apply_change(turned, Seq(number));
             today.record_change(turned, listed.get(turned.file.package.as_str()), was, now);
             let package = turned.file.package.as_str();
             match now {
                 LifeState::Listed => {
-                    listed.insert(package, place);
+                    listed.insert(package, index);
                 }
-                LifeState::Archived if listed.get(package) == Some(&place) => {
+                LifeState::Archived if listed.get(package) == Some(&index) => {
                     listed.remove(package);
                 }
                 LifeState::Archived => {}
@@ -104,9 +104,9 @@ impl ReleaseTimeline<'_> {
     /// Applies a change and returns the new state. A release that cannot be listed is archived from its first day on,
     /// so that it can be requested by name.
     fn apply_change(&mut self, turned: &Transition<'_>, at: Seq) -> LifeState {
-        let wanted = if turned.state.is_listed() { LifeState::Listed } else { LifeState::Archived };
-        let now = if self.identity.can_be_listed() { wanted } else { LifeState::Archived };
-        self.left_out |= wanted != now;
+        let state = if turned.state.is_listed() { LifeState::Listed } else { LifeState::Archived };
+        let now = if self.identity.can_be_listed() { state } else { LifeState::Archived };
+        self.left_out |= state != now;
         if self.changes.last().is_none_or(|(_, before)| *before != now) {
             self.changes.push((at, now));
         }
@@ -125,8 +125,8 @@ impl ReleaseTimeline<'_> {
         let release = match known {
             Some((package, release)) => {
                 let record = stanza.filter(|_| variant.is_none());
-                let shown = if record.is_some() { BACKFILL_VARIANT } else { variant.unwrap_or(0) };
-                PastRelease::Known { package, release, variant: shown, record }
+                let listed_variant = if record.is_some() { BACKFILL_VARIANT } else { variant.unwrap_or(0) };
+                PastRelease::Known { package, release, variant: listed_variant, record }
             }
             None => PastRelease::New(NewRelease {
                 package: self.file.package.clone(),

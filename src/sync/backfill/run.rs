@@ -58,26 +58,29 @@ pub(super) enum BackfillSummary {
 }
 
 /// The end of a back-fill.
-pub(super) struct Ended {
+pub(super) struct BackfillResult {
     pub(super) outcome: BackfillSummary,
     /// Set if the digests of the releases could not be stored: a repetition stores them.
     pub(super) lacks_digests: bool,
 }
 
 impl BackfillRun<'_> {
-    pub(super) async fn run(&self) -> Result<Ended, SyncError> {
+    pub(super) async fn run(&self) -> Result<BackfillResult, SyncError> {
         // One configuration for the whole run: a reload takes effect with the next run.
         let config = self.state.config.load_full();
         let mirror = self.state.upstream.load().mirror(&config.cran.url)?;
         if self.dry_run {
             let tables = self.tables(&mirror).await?;
-            let outcome = self.measure(&tables, &mirror).await?;
-            return Ok(Ended { outcome, lacks_digests: false });
+            let result = self.measure(&tables, &mirror).await?;
+            return Ok(BackfillResult { outcome: result, lacks_digests: false });
         }
         let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
         let ended = self.fill(&mirror, &lease).await;
         let ended = match ended {
-            Ok(outcome) => Ok(Ended { outcome, lacks_digests: !self.has_digests(&mirror, &lease).await }),
+            Ok(result) => Ok(BackfillResult {
+                outcome: result,
+                lacks_digests: !self.has_digests(&mirror, &lease).await,
+            }),
             Err(error) => Err(error),
         };
         lease.release(&self.state.db).await;
@@ -99,8 +102,8 @@ impl BackfillRun<'_> {
 
     /// Stores the digests of the published releases, which a bundle declares.
     async fn set_digests(&self, mirror: &Mirror, lease: &Lease) -> Result<(), SyncError> {
-        if let Some(shown) = mirror.view().await? {
-            bundle_digests::set_in_releases(&self.state.db, lease, SourceId::CRAN, &shown).await?;
+        if let Some(view) = mirror.view().await? {
+            bundle_digests::set_in_releases(&self.state.db, lease, SourceId::CRAN, &view).await?;
         }
         Ok(())
     }
@@ -159,14 +162,14 @@ impl BackfillRun<'_> {
     /// Publishes the plan if it needs no further descriptions; `None` if a sync meanwhile added releases that do.
     async fn publish(&self, tables: &Arc<Tables>) -> Result<Option<BackfillSummary>, SyncError> {
         self.report.progress("waiting for the running sync", 0, None);
-        let alone = tokio::select! {
-            alone = self.source_lock.lock() => alone,
+        let lock = tokio::select! {
+            lock = self.source_lock.lock() => lock,
             () = self.report.wait_halted() => return Err(SyncError::Halted),
         };
         let lease = self.sync_lease().await?;
         let published = self.publish_locked(tables, &lease).await;
         lease.release(&self.state.db).await;
-        drop(alone);
+        drop(lock);
         published
     }
 
@@ -257,27 +260,27 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
     let Some(step) = step::get(c, id, first)? else { return Ok(None) };
     let mut ledger = SourceState {
         releases: Vec::new(),
-        alive: backfill_write::live_releases(c, id, first)?,
+        live: backfill_write::live_releases(c, id, first)?,
         first_at: step.at,
     };
     backfill_write::releases(c, SourceId::CRAN, &mut |release| {
         ledger.releases.push(release);
         Ok(())
     })?;
-    let mut looks = HashMap::new();
-    backfill::each_description(c, SourceId::CRAN, &mut |archive, look| {
-        looks.insert(archive, look);
+    let mut descriptions = HashMap::new();
+    backfill::each_description(c, SourceId::CRAN, &mut |archive, result| {
+        descriptions.insert(archive, result);
         Ok(())
     })?;
     // The plan must not depend on the order of rows.
     ledger.releases.sort_unstable_by_key(|known| known.release);
-    ledger.alive.sort_unstable_by_key(|alive| (alive.release, alive.state));
-    Ok(Some(CranState { tree: id, first, source: ledger, descriptions: looks }))
+    ledger.live.sort_unstable_by_key(|live| (live.release, live.state));
+    Ok(Some(CranState { tree: id, first, source: ledger, descriptions }))
 }
 
 /// Removes the rows of an unfinished back-fill; does nothing while another server writes.
 pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(), SyncError> {
-    let _alone = turn.lock().await;
+    let _guard = turn.lock().await;
     let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
         Err(ClaimError::HeldByOther(_)) => return Ok(()),
         claimed => claimed?,
@@ -299,14 +302,14 @@ impl fmt::Display for BackfillSummary {
                 write!(f, "{size} would be filled in; ")?;
                 match (size.archives, rate) {
                     (0, _) => f.write_str("nothing more has to be read from the mirror"),
-                    (looks, None) => write!(f, "{looks} archives have to be read"),
-                    (looks, Some(rate)) => {
-                        let minutes = looks.div_ceil(*rate as usize).div_ceil(60);
-                        let megabytes =
-                            (looks * super::fetch_descriptions::FIRST_READ as usize).div_ceil(1_000_000);
+                    (descriptions, None) => write!(f, "{descriptions} archives have to be read"),
+                    (descriptions, Some(rate)) => {
+                        let minutes = descriptions.div_ceil(*rate as usize).div_ceil(60);
+                        let megabytes = (descriptions * super::fetch_descriptions::FIRST_READ as usize)
+                            .div_ceil(1_000_000);
                         write!(
                             f,
-                            "{looks} archives have to be read, which at {rate} requests a second over \
+                            "{descriptions} archives have to be read, which at {rate} requests a second over \
                              {CONNECTIONS} connections takes about {} h {:02} min and reads about {megabytes} MB",
                             minutes / 60,
                             minutes % 60

@@ -81,7 +81,7 @@ fn parse(
 }
 
 async fn whole(mirror: &Mirror, path: &str) -> Result<Option<Bytes>, SyncError> {
-    match mirror.fetch(FileRequest { path, known: None, limit: LIMIT }).await {
+    match mirror.fetch(FileRequest { path, validators: None, limit: LIMIT }).await {
         Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),

@@ -16,15 +16,16 @@ pub(super) struct BinaryTransaction<'a> {
     context: &'a SyncContext<'a>,
     pub(super) transaction: Transaction<'a>,
     started_at: Timestamp,
-    claimed: Vec<Claimed>,
+    claimed: Vec<ClaimedTree>,
 }
 
-struct Claimed {
+/// A tree with a pending step of this transaction.
+struct ClaimedTree {
     tree: TreeId,
     pending: Seq,
     label: String,
     /// Number of new binaries.
-    listed: usize,
+    new: usize,
 }
 
 /// A discovered binary: package, release, file and record.
@@ -42,12 +43,12 @@ impl<'a> BinaryTransaction<'a> {
         &mut self,
         label: &str,
         changes: Vec<BinaryChange>,
-        listed: usize,
+        new: usize,
     ) -> Result<(), SyncError> {
         if changes.is_empty() {
             return Ok(());
         }
-        let (tree, pending) = self.claim(label, listed).await?;
+        let (tree, pending) = self.claim(label, new).await?;
         let apply = move |c: &mut dyn Conn, chunk: &[_]| binary_list::apply(c, tree, pending, chunk);
         Ok(self.transaction.write(&phase(label), changes, CHUNK, apply).await?)
     }
@@ -56,41 +57,41 @@ impl<'a> BinaryTransaction<'a> {
     pub(super) async fn write_discovered(
         &mut self,
         label: &str,
-        found: Vec<DiscoveredRow>,
+        binaries: Vec<DiscoveredRow>,
     ) -> Result<(), SyncError> {
-        let (tree, pending) = self.claim(label, found.len()).await?;
+        let (tree, pending) = self.claim(label, binaries.len()).await?;
         let apply = move |c: &mut dyn Conn, chunk: &[_]| discovered_binary::list(c, tree, pending, chunk);
-        Ok(self.transaction.write(&phase(label), found, CHUNK, apply).await?)
+        Ok(self.transaction.write(&phase(label), binaries, CHUNK, apply).await?)
     }
 
     /// Returns the tree with this label and its pending step; the first call claims it.
-    async fn claim(&mut self, label: &str, listed: usize) -> Result<(TreeId, Seq), SyncError> {
+    async fn claim(&mut self, label: &str, new: usize) -> Result<(TreeId, Seq), SyncError> {
         if let Some(claimed) = self.claimed.iter_mut().find(|claimed| claimed.label == label) {
-            claimed.listed += listed;
+            claimed.new += new;
             return Ok((claimed.tree, claimed.pending));
         }
         let name = label.to_owned();
         let find = move |c: &mut dyn Conn| binary::tree(c, SourceId::CRAN, &name);
         let (tree, pending) = self.transaction.claim(self.started_at, find).await?;
-        self.claimed.push(Claimed { tree, pending, label: label.to_owned(), listed });
+        self.claimed.push(ClaimedTree { tree, pending, label: label.to_owned(), new });
         Ok((tree, pending))
     }
 
     /// Publishes the written rows as one transaction. On an error they are removed.
-    pub(super) async fn publish(self, seen: ValidatorUpdates) -> Result<TxId, SyncError> {
+    pub(super) async fn publish(self, validators: ValidatorUpdates) -> Result<TxId, SyncError> {
         let SyncContext { state, trigger, .. } = self.context;
         let lists: Vec<String> =
-            self.claimed.iter().map(|claimed| format!("{} of {}", claimed.listed, claimed.label)).collect();
+            self.claimed.iter().map(|claimed| format!("{} of {}", claimed.new, claimed.label)).collect();
         let publish = Publish {
             source: Some(SourceId::CRAN),
             comment: format!("binaries: {}", lists.join(", ")),
             ..Publish::new(TxKind::Sync, (state.clock)(), self.started_at, trigger.actor())
         };
-        let with = move |c: &mut dyn Conn| {
-            store_validators(c, &seen)?;
+        let write = move |c: &mut dyn Conn| {
+            store_validators(c, &validators)?;
             discovered_binary::clear_marker(c, SourceId::CRAN)
         };
-        Ok(self.transaction.publish(publish, with).await?)
+        Ok(self.transaction.publish(publish, write).await?)
     }
 }
 

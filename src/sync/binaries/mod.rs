@@ -2,7 +2,7 @@
 //! publishes one transaction. An unavailable or faulty binary server does not fail the sync of the sources.
 
 mod apply;
-mod look;
+mod check;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ use crate::r::platform::Platform;
 use crate::upstream::Mirror;
 use crate::upstream::origin::binary_indexes::{self, BinaryList, Index};
 use apply::{BinaryTransaction, DiscoveredRow};
-use look::{FetchedIndex, IndexCheck, IndexChecker, mark};
+use check::{FetchedIndex, IndexCheck, IndexChecker, mark};
 use plan::{DeclaredIndex, Plan, plan};
 
 /// The result of syncing the binaries.
@@ -37,7 +37,7 @@ pub(super) struct BinarySyncSummary {
     /// The transaction, if anything changed.
     pub(super) tx: Option<TxId>,
     /// Number of new binaries.
-    pub(super) listed: usize,
+    pub(super) new: usize,
     /// Number of binaries of versions that the source does not have, or not yet, in the lists that were read again.
     pub(super) unknown: usize,
     /// Errors of single lists, for people.
@@ -45,58 +45,59 @@ pub(super) struct BinarySyncSummary {
 }
 
 /// Updates the lists of binaries of CRAN.
-pub(super) async fn run(of: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncError> {
-    let config = of.state.config.load_full();
-    let upstream = of.state.upstream.load_full();
-    let urls = upstream.binaries(&config.cran);
+pub(super) async fn run(context: &SyncContext<'_>) -> Result<BinarySyncSummary, SyncError> {
+    let urls = context.upstream.binaries(&context.config.cran);
     if urls.is_empty() {
         return Ok(BinarySyncSummary::default());
     }
-    let mut built = BinarySyncSummary::default();
-    let (lists, troubles) = binary_indexes::lists(&urls, &config.platforms);
-    built.errors = troubles;
-    let mirrors = urls.iter().map(|url| upstream.mirror(&url.base));
+    let (lists, errors) = binary_indexes::lists(&urls, &context.config.platforms);
+    let summary = BinarySyncSummary { errors, ..BinarySyncSummary::default() };
+    let mirrors = urls.iter().map(|url| context.upstream.mirror(&url.base));
     let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>()?;
-    recover(of).await?;
-    let sources = of.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
-    let Some(head) = sources.head else { return Ok(built) };
+    recover(context).await?;
+    let sources = context.state.db.read(|c| tree::built_in(c, SourceId::CRAN)).await?;
+    let Some(head) = sources.head else { return Ok(summary) };
     let addresses: Vec<String> = mirrors.iter().map(Mirror::address).collect();
-    let (wanted, of_addresses) = (lists.clone(), addresses.clone());
-    let known = of.state.db.read(move |c| look::known_validators(c, &wanted, &of_addresses)).await?;
-    let looker = IndexChecker {
+    let (lists_to_read, addresses_of_lists) = (lists.clone(), addresses.clone());
+    let known = context
+        .state
+        .db
+        .read(move |c| check::known_validators(c, &lists_to_read, &addresses_of_lists))
+        .await?;
+    let checker = IndexChecker {
         mirrors: &mirrors,
-        known: &known,
-        clock: &of.state.clock,
-        is_manual: matches!(of.trigger, SyncTrigger::Administrator(_)),
+        stored: &known,
+        clock: &context.state.clock,
+        is_manual: matches!(context.trigger, SyncTrigger::Administrator(_)),
         server_errors: mirrors.iter().map(|_| OnceLock::new()).collect(),
     };
-    let mut work = BinarySync {
-        context: of,
-        checker: &looker,
+    let mut sync = BinarySync {
+        context,
+        checker: &checker,
         addresses: &addresses,
         sources: (sources.id, head),
         releases: None,
-        publisher: BinaryTransaction::new(of),
+        publisher: BinaryTransaction::new(context),
         validators: ValidatorUpdates::new(),
-        summary: built,
+        summary,
     };
-    let written = async {
-        work.sync_lists(&lists).await?;
-        work.list_discovered().await
+    let result = async {
+        sync.sync_lists(&lists).await?;
+        sync.list_discovered().await
     };
-    match written.await {
-        Ok(()) => work.end().await,
+    match result.await {
+        Ok(()) => sync.end().await,
         Err(error) => {
-            work.publisher.transaction.roll_back().await;
+            sync.publisher.transaction.roll_back().await;
             Err(error)
         }
     }
 }
 
 /// Removes the pending rows of a sync that was killed.
-async fn recover(of: &SyncContext<'_>) -> Result<(), SyncError> {
-    let pending = of.state.db.read(pending).await?;
-    Ok(abandon(&of.state.db, of.lease, Rows::Binaries, &pending).await?)
+async fn recover(context: &SyncContext<'_>) -> Result<(), SyncError> {
+    let pending = context.state.db.read(pending).await?;
+    Ok(abandon(&context.state.db, context.lease, Rows::Binaries, &pending).await?)
 }
 
 /// Returns the lists of binaries of CRAN with pending rows.
@@ -134,29 +135,29 @@ impl BinarySync<'_> {
         for list in lists {
             before.push(self.list_state(&list.label).await?);
         }
-        let trusted = |(list, before): (&BinaryList, &ListState)| {
+        let is_trusted = |(list, before): (&BinaryList, &ListState)| {
             let same = before.indexes.as_ref() == Some(&self.indexes(list));
             same && before.waiting_since.as_ref().is_none_or(|seq| *seq == self.sources.1.to_string())
         };
-        let trust: Vec<bool> = lists.iter().zip(&before).map(trusted).collect();
-        let to_check = lists.iter().zip(&trust).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
-        let looks = tokio::select! {
-            looks = self.checker.check(to_check.collect()) => looks,
+        let trusted: Vec<bool> = lists.iter().zip(&before).map(is_trusted).collect();
+        let to_check = lists.iter().zip(&trusted).flat_map(|(list, t)| list.indexes.iter().map(|i| (i, *t)));
+        let checks = tokio::select! {
+            checks = self.checker.check(to_check.collect()) => checks,
             () = report.wait_halted() => return Err(SyncError::Halted),
         };
-        let mut looks = looks.into_iter();
-        for (done, ((list, before), trusted)) in lists.iter().zip(before).zip(trust).enumerate() {
+        let mut checks = checks.into_iter();
+        for (done, ((list, before), trusted)) in lists.iter().zip(before).zip(trusted).enumerate() {
             if report.is_halted() {
                 return Err(SyncError::Halted);
             }
             report.progress("reading the lists of binaries", done as u64, Some(lists.len() as u64));
             let of_list: Result<Vec<IndexCheck>, SyncError> =
-                looks.by_ref().take(list.indexes.len()).collect();
-            let settled = match of_list {
-                Ok(looks) => self.list(list, &before, trusted, looks).await,
+                checks.by_ref().take(list.indexes.len()).collect();
+            let result = match of_list {
+                Ok(checks) => self.list(list, &before, trusted, checks).await,
                 Err(error) => Err(error),
             };
-            match settled {
+            match result {
                 Ok(()) => {}
                 Err(error @ (SyncError::Upstream(_) | SyncError::Refused(_))) => {
                     self.summary
@@ -175,68 +176,68 @@ impl BinarySync<'_> {
         list: &BinaryList,
         before: &ListState,
         trusted: bool,
-        mut looks: Vec<IndexCheck>,
+        mut checks: Vec<IndexCheck>,
     ) -> Result<(), SyncError> {
         let changed =
-            |look: &IndexCheck| matches!(look, IndexCheck::Read(FetchedIndex { changed: true, .. }));
-        if !looks.iter().any(changed)
-            && (trusted || looks.iter().all(|look| matches!(look, IndexCheck::Absent)))
+            |check: &IndexCheck| matches!(check, IndexCheck::Read(FetchedIndex { changed: true, .. }));
+        if !checks.iter().any(changed)
+            && (trusted || checks.iter().all(|check| matches!(check, IndexCheck::Absent)))
         {
-            self.add_validators(list, &looks);
+            self.add_validators(list, &checks);
             return Ok(());
         }
-        for (index, look) in list.indexes.iter().zip(&mut looks) {
-            if matches!(look, IndexCheck::Unchanged) {
-                *look = self.checker.fetch(index).await?;
+        for (index, check) in list.indexes.iter().zip(&mut checks) {
+            if matches!(check, IndexCheck::Unchanged) {
+                *check = self.checker.fetch(index).await?;
             }
         }
         let mut hasher = Hasher::new();
         let mut pages = Vec::new();
-        for (index, look) in list.indexes.iter().zip(&looks) {
-            if let IndexCheck::Read(page) = look {
+        for (index, check) in list.indexes.iter().zip(&checks) {
+            if let IndexCheck::Read(page) = check {
                 hasher.update(page.validators.sha256.0);
                 pages.push((index.clone(), page.clone()));
             }
         }
         let digest = Sha256(hasher.finalize().into());
         let confirmed = self.checker.is_manual && before.refused == Some(digest);
-        let trust = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
+        let policy = if confirmed { ShrinkPolicy::Accept } else { ShrinkPolicy::Refuse };
         let plan = self.plan_list(list, pages).await?;
-        if let Some(loss) = plan.loss.filter(|loss| trust == ShrinkPolicy::Refuse && loss.is_suspicious()) {
+        if let Some(loss) = plan.loss.filter(|loss| policy == ShrinkPolicy::Refuse && loss.is_suspicious()) {
             let row = upstream::StoredValidators { sha256: digest, ..mark(None, None, self.now()) };
             self.validators.push((refused_key(&list.label), Some(row)));
             return Err(SyncError::Refused(index_files::shrunk_message(loss, "the index", "rspm sync")));
         }
-        self.add_validators(list, &looks);
-        let waits = (plan.unknown > 0).then(|| self.sources.1.to_string());
-        let row = mark(Some(self.indexes(list)), waits, self.now());
+        self.add_validators(list, &checks);
+        let waiting_since = (plan.unknown > 0).then(|| self.sources.1.to_string());
+        let row = mark(Some(self.indexes(list)), waiting_since, self.now());
         self.validators.push((list_key(&list.label), Some(row)));
         self.validators.push((refused_key(&list.label), None));
-        self.summary.listed += plan.listed;
+        self.summary.new += plan.new;
         self.summary.unknown += plan.unknown;
-        self.publisher.write(&list.label, plan.changes, plan.listed).await
+        self.publisher.write(&list.label, plan.changes, plan.new).await
     }
 
     /// Lists binaries that were discovered by requests for them.
     async fn list_discovered(&mut self) -> Result<(), SyncError> {
         let ready = self.context.state.db.read(|c| discovered_binary::ready(c, SourceId::CRAN)).await?;
         let mut by_label: BTreeMap<String, Vec<DiscoveredRow>> = BTreeMap::new();
-        for build in ready {
-            let Some(platform) = Platform::from_stored(&build.platform) else { continue };
-            let built = String::from_utf8_lossy(&build.built);
-            let (name, facts) = ((build.name.as_str(), build.version.as_str()), build.size.unsigned_abs());
+        for binary in ready {
+            let Some(platform) = Platform::parse_database_form(&binary.platform) else { continue };
+            let built = String::from_utf8_lossy(&binary.built);
+            let (name, size) = ((binary.name.as_str(), binary.version.as_str()), binary.size.unsigned_abs());
             let stanza = binary_index::discovered_stanza(
-                build.source.as_deref(),
+                binary.source.as_deref(),
                 name,
                 &built,
                 &platform,
-                (build.sha256, facts),
+                (binary.sha256, size),
             );
-            let row = (build.package, build.release, build.file, stanza);
+            let row = (binary.package, binary.release, binary.file, stanza);
             by_label.entry(platform.label()).or_default().push(row);
         }
         for (label, rows) in by_label {
-            self.summary.listed += rows.len();
+            self.summary.new += rows.len();
             self.publisher.write_discovered(&label, rows).await?;
         }
         Ok(())
@@ -246,9 +247,9 @@ impl BinarySync<'_> {
         (self.context.state.clock)()
     }
 
-    fn add_validators(&mut self, list: &BinaryList, looks: &[IndexCheck]) {
-        for (index, look) in list.indexes.iter().zip(looks) {
-            self.validators.extend(self.checker.validator_updates(index, look));
+    fn add_validators(&mut self, list: &BinaryList, checks: &[IndexCheck]) {
+        for (index, check) in list.indexes.iter().zip(checks) {
+            self.validators.extend(self.checker.validator_updates(index, check));
         }
     }
 
@@ -264,10 +265,10 @@ impl BinarySync<'_> {
     async fn list_state(&self, label: &str) -> Result<ListState, SyncError> {
         let (list, refused) = (list_key(label), refused_key(label));
         let read = self.context.state.db.read(move |c| {
-            let known = upstream::get(c, &list)?;
+            let stored = upstream::get(c, &list)?;
             let refused = upstream::get(c, &refused)?.map(|row| row.sha256);
-            let (indexes, waits_since) = known.map_or((None, None), |row| (row.etag, row.modified));
-            Ok(ListState { indexes, waiting_since: waits_since, refused })
+            let (indexes, waiting_since) = stored.map_or((None, None), |row| (row.etag, row.modified));
+            Ok(ListState { indexes, waiting_since, refused })
         });
         Ok(read.await?)
     }
@@ -287,48 +288,48 @@ impl BinarySync<'_> {
             }
         };
         let label = list.label.clone();
-        let known = db.read(move |c| {
+        let listed = db.read(move |c| {
             let trees = tree::of_source(c, SourceId::CRAN)?;
             match trees.into_iter().find(|t| t.role == tree::Role::Binary && t.label == label) {
                 Some(found) => binary_list::listed(c, found.id),
                 None => Ok(Vec::new()),
             }
         });
-        let (known, addresses) = (known.await?, self.addresses.to_vec());
+        let (listed, addresses) = (listed.await?, self.addresses.to_vec());
         // Parsing takes tenths of a second of CPU.
         let planned = tokio::task::spawn_blocking(move || {
             let mut declared = Vec::with_capacity(pages.len());
             for (index, page) in pages {
-                let place = format!("{}/{}", addresses[index.url], page.path);
-                declared.push(declare(index, &page, &place)?);
+                let url = format!("{}/{}", addresses[index.url], page.path);
+                declared.push(declare(index, &page, &url)?);
             }
-            Ok(plan(&known, &releases, declared))
+            Ok(plan(&listed, &releases, declared))
         });
         planned.await.map_err(|_| SyncError::Stopping)?
     }
 
     /// Publishes, or only stores validators.
     async fn end(mut self) -> Result<BinarySyncSummary, SyncError> {
-        for trouble in &self.summary.errors {
-            tracing::warn!(target: "sync", source = "cran", "{trouble}");
+        for error in &self.summary.errors {
+            tracing::warn!(target: "sync", source = "cran", "{error}");
         }
-        let memory = std::mem::take(&mut self.validators);
+        let updates = std::mem::take(&mut self.validators);
         if self.publisher.transaction.is_empty() {
-            if !memory.is_empty() {
-                self.context.store_validators(memory).await?;
+            if !updates.is_empty() {
+                self.context.store_validators(updates).await?;
             }
             return Ok(self.summary);
         }
-        self.summary.tx = Some(self.publisher.publish(memory).await?);
+        self.summary.tx = Some(self.publisher.publish(updates).await?);
         Ok(self.summary)
     }
 }
 
 /// Parses the binaries of an index.
-fn declare(index: Index, page: &FetchedIndex, place: &str) -> Result<DeclaredIndex, SyncError> {
-    let refused = |reason: String| SyncError::Refused(format!("{place}: {reason}"));
+fn declare(index: Index, page: &FetchedIndex, url: &str) -> Result<DeclaredIndex, SyncError> {
+    let refused = |reason: String| SyncError::Refused(format!("{url}: {reason}"));
     let text = index::text(&page.path, &page.bytes).map_err(refused)?;
-    let (mut builds, mut unfit, mut first) = (Vec::new(), 0_usize, None);
+    let (mut binaries, mut invalid, mut first) = (Vec::new(), 0_usize, None);
     for record in packages::records(&text) {
         let found = match record {
             Ok(record) => indexed_binary(&record, &index.platform, index.which),
@@ -336,20 +337,20 @@ fn declare(index: Index, page: &FetchedIndex, place: &str) -> Result<DeclaredInd
             Err(error) => Err(error.to_string()),
         };
         match found {
-            Ok(found) => builds.extend(found),
+            Ok(found) => binaries.extend(found),
             Err(reason) => {
-                unfit += 1;
+                invalid += 1;
                 first.get_or_insert(reason);
             }
         }
     }
     if let Some(first) = first {
-        if unfit > builds.len() {
-            return Err(refused(format!("{unfit} of its records are invalid: {first}")));
+        if invalid > binaries.len() {
+            return Err(refused(format!("{invalid} of its records are invalid: {first}")));
         }
-        tracing::warn!(target: "sync", source = "cran", "{place}: skipped {unfit} invalid records: {first}");
+        tracing::warn!(target: "sync", source = "cran", "{url}: skipped {invalid} invalid records: {first}");
     }
-    Ok(DeclaredIndex { platform: index.platform, folder: index.folder, binaries: builds })
+    Ok(DeclaredIndex { platform: index.platform, folder: index.folder, binaries })
 }
 
 fn list_key(label: &str) -> String {

@@ -1,4 +1,4 @@
-//! Computes the changes that turn a list of binaries into the offers of binary servers. Pure.
+//! Computes the changes that turn a list of binaries into what binary servers offer. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Plan {
     /// Sorted by package.
     pub(super) changes: Vec<BinaryChange>,
     /// Number of new binaries.
-    pub(super) listed: usize,
+    pub(super) new: usize,
     /// Number of binaries of versions that the source does not have, or not yet.
     pub(super) unknown: usize,
     /// Number of packages that had binaries, and of those that lost all of them.
@@ -33,52 +33,52 @@ pub(super) struct Plan {
 }
 
 /// Compares the listed binaries with the offers; of several offers for one platform the first counts. Binaries for
-/// platforms whose indexes were not read stay.
-pub(super) fn plan(known: &[ListedBinary], releases: &Releases, declared: Vec<DeclaredIndex>) -> Plan {
+/// platforms whose indexes were not read do not change.
+pub(super) fn plan(listed: &[ListedBinary], releases: &Releases, declared: Vec<DeclaredIndex>) -> Plan {
     let mut plan = Plan::default();
-    let mut wanted: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();
+    let mut offers: BTreeMap<(PackageId, ReleaseId, String), OfferedBinary> = BTreeMap::new();
     let mut read: HashSet<String> = HashSet::new();
-    for DeclaredIndex { platform, folder, binaries: builds } in declared {
-        let stored = platform.to_stored(Some(platform.arch));
-        for build in builds {
-            let of = releases.get(&build.package);
-            let Some((_, package, release)) =
-                of.and_then(|of| of.iter().find(|(version, ..)| *version == build.version))
+    for DeclaredIndex { platform, folder, binaries } in declared {
+        let stored = platform.database_form(Some(platform.arch));
+        for binary in binaries {
+            let releases = releases.get(&binary.package);
+            let Some((_, package, release)) = releases
+                .and_then(|releases| releases.iter().find(|(version, ..)| *version == binary.version))
             else {
                 plan.unknown += 1;
                 continue;
             };
             let key = (*package, *release, stored.clone());
-            wanted.entry(key).or_insert_with(|| offer(build, *package, *release, &platform, &folder));
+            offers.entry(key).or_insert_with(|| offer(binary, *package, *release, &platform, &folder));
         }
         read.insert(stored);
     }
     let mut before: HashSet<PackageId> = HashSet::new();
     let mut unchanged: HashSet<(PackageId, ReleaseId, String)> = HashSet::new();
     // The newest first, because it takes precedence.
-    for open in known.iter().rev().filter(|open| read.contains(&open.platform)) {
+    for open in listed.iter().rev().filter(|open| read.contains(&open.platform)) {
         before.insert(open.package);
         let key = (open.package, open.release, open.platform.clone());
-        let same = wanted.get(&key).is_some_and(|offer| is_same(open, offer));
+        let same = offers.get(&key).is_some_and(|offer| is_same(open, offer));
         if same && unchanged.insert(key) {
             continue;
         }
         let ListedBinary { package, release, file, from_seq, .. } = *open;
         plan.changes.push(BinaryChange::End { package, release, file, from_seq });
     }
-    let now: HashSet<PackageId> = wanted.keys().map(|(package, ..)| *package).collect();
+    let now: HashSet<PackageId> = offers.keys().map(|(package, ..)| *package).collect();
     plan.loss = Some(Loss {
         before: before.len(),
         lost: before.iter().filter(|package| !now.contains(package)).count(),
     });
-    let new = wanted.into_iter().filter(|(key, _)| !unchanged.contains(key));
-    plan.changes.extend(new.map(|(_, offer)| BinaryChange::List(offer)));
-    plan.listed = plan.changes.iter().filter(|change| matches!(change, BinaryChange::List(_))).count();
+    let added = offers.into_iter().filter(|(key, _)| !unchanged.contains(key));
+    plan.changes.extend(added.map(|(_, offer)| BinaryChange::List(offer)));
+    plan.new = plan.changes.iter().filter(|change| matches!(change, BinaryChange::List(_))).count();
     plan
 }
 
 fn offer(
-    build: IndexedBinary,
+    binary: IndexedBinary,
     package: PackageId,
     release: ReleaseId,
     platform: &Platform,
@@ -87,26 +87,26 @@ fn offer(
     OfferedBinary {
         package,
         release,
-        platform: platform.to_stored(Some(platform.arch)),
-        name: format!("{}_{}.{}", build.package, build.version, platform.extension()),
-        locator: match build.location {
+        platform: platform.database_form(Some(platform.arch)),
+        name: format!("{}_{}.{}", binary.package, binary.version, platform.extension()),
+        locator: match binary.location {
             FileLocation::NextToIndex(file) => format!("{folder}/{file}"),
             FileLocation::Url(url) => url,
         },
-        size: build.size.and_then(|size| i64::try_from(size).ok()),
-        md5: build.md5,
-        sha256: build.sha256,
-        stanza: build.stanza,
+        size: binary.size.and_then(|size| i64::try_from(size).ok()),
+        md5: binary.md5,
+        sha256: binary.sha256,
+        stanza: binary.stanza,
     }
 }
 
 /// Returns whether an offer is the listed binary: by digest if both have one, otherwise by record.
 fn is_same(open: &ListedBinary, offer: &OfferedBinary) -> bool {
-    if let Some((known, offered)) = open.sha256.zip(offer.sha256) {
-        return known == offered;
+    if let Some((listed, offered)) = open.sha256.zip(offer.sha256) {
+        return listed == offered;
     }
-    if let Some((known, offered)) = open.md5.zip(offer.md5) {
-        return known == offered;
+    if let Some((listed, offered)) = open.md5.zip(offer.md5) {
+        return listed == offered;
     }
     same_record(&open.stanza, &offer.stanza)
 }
@@ -136,14 +136,14 @@ mod tests {
         }
     }
 
-    fn index(tag: &str, builds: Vec<IndexedBinary>) -> DeclaredIndex {
+    fn index(tag: &str, binaries: Vec<IndexedBinary>) -> DeclaredIndex {
         let platform = Platform::parse(tag).expect("a tag");
-        DeclaredIndex { platform, folder: format!("of/{tag}"), binaries: builds }
+        DeclaredIndex { platform, folder: format!("of/{tag}"), binaries }
     }
 
     /// The list after the changes.
-    fn after(known: &[ListedBinary], changes: &[BinaryChange]) -> Vec<ListedBinary> {
-        let mut list = known.to_vec();
+    fn after(listed: &[ListedBinary], changes: &[BinaryChange]) -> Vec<ListedBinary> {
+        let mut list = listed.to_vec();
         for change in changes {
             match change {
                 BinaryChange::End { file, .. } => list.retain(|open| open.file != *file),
@@ -166,17 +166,17 @@ mod tests {
     fn declared_binaries_are_listed_once_and_then_nothing_changes() {
         let both = || vec![index("4.5-win", vec![offered("a1", "1.0", 0), offered("b2", "1.0", 2)])];
         let first = plan(&[], &releases(), both());
-        assert_eq!((first.listed, first.unknown, first.changes.len()), (2, 0, 2));
+        assert_eq!((first.new, first.unknown, first.changes.len()), (2, 0, 2));
         let BinaryChange::List(a1) = &first.changes[0] else { panic!("{:?}", first.changes) };
         assert_eq!((a1.name.as_str(), a1.locator.as_str()), ("a1_1.0.zip", "of/4.5-win/a1_1.0.zip"));
         assert_eq!((a1.platform.as_str(), a1.release), ("4.5-win/x86_64", ReleaseId(11)));
-        let known = after(&[], &first.changes);
-        assert!(plan(&known, &releases(), both()).changes.is_empty());
+        let listed = after(&[], &first.changes);
+        assert!(plan(&listed, &releases(), both()).changes.is_empty());
     }
 
     #[test]
     fn other_bytes_are_another_binary_and_unknown_versions_are_counted() {
-        let known = after(
+        let listed = after(
             &[],
             &plan(&[], &releases(), vec![index("4.5-win", vec![offered("a1", "1.0", 1)])]).changes,
         );
@@ -184,10 +184,10 @@ mod tests {
             "4.5-win",
             vec![offered("a1", "1.0", 9), offered("a1", "2.0", 3), offered("zz", "1.0", 4)],
         )];
-        let second = plan(&known, &releases(), next);
-        assert_eq!((second.listed, second.unknown, second.changes.len()), (1, 2, 2));
-        assert!(matches!(&second.changes[0], BinaryChange::End { file, .. } if *file == known[0].file));
-        let last = plan(&known, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
+        let second = plan(&listed, &releases(), next);
+        assert_eq!((second.new, second.unknown, second.changes.len()), (1, 2, 2));
+        assert!(matches!(&second.changes[0], BinaryChange::End { file, .. } if *file == listed[0].file));
+        let last = plan(&listed, &releases(), vec![index("4.5-win", vec![offered("b2", "1.0", 2)])]);
         assert_eq!(last.loss, Some(Loss { before: 1, lost: 1 }));
     }
 
@@ -199,13 +199,13 @@ mod tests {
                 index("4.5-noble", vec![offered("a1", "1.0", second), offered("b2", "1.0", 5)]),
             ]
         };
-        let known = after(&[], &plan(&[], &releases(), two(1, 2)).changes);
+        let listed = after(&[], &plan(&[], &releases(), two(1, 2)).changes);
         assert_eq!(
-            known.iter().map(|open| open.md5).collect::<Vec<_>>(),
+            listed.iter().map(|open| open.md5).collect::<Vec<_>>(),
             [Some(Md5([1; 16])), Some(Md5([5; 16]))]
         );
-        let arm = plan(&known, &releases(), vec![index("4.5-noble-arm64", vec![offered("a1", "1.0", 7)])]);
-        assert_eq!((arm.listed, arm.changes.len()), (1, 1), "the other processor's builds stay");
-        assert!(plan(&known, &releases(), two(1, 9)).changes.is_empty());
+        let arm = plan(&listed, &releases(), vec![index("4.5-noble-arm64", vec![offered("a1", "1.0", 7)])]);
+        assert_eq!((arm.new, arm.changes.len()), (1, 1), "the other architecture's binaries stay");
+        assert!(plan(&listed, &releases(), two(1, 9)).changes.is_empty());
     }
 }

@@ -24,34 +24,36 @@ const MAX_NAMED: usize = 100;
 /// Age from which an object that another server stored is visible here, also if the clocks of the two differ a little.
 const VISIBLE: Duration = Duration::from_secs(600);
 
-/// Compares the rows of a class with its scan, which began after `conditions`. Objects in the trash are restored; objects that no mirror has are
-/// recorded as lost.
+/// Compares the rows of a class with its scan, which began after `conditions`. Objects in the trash are restored;
+/// objects that no mirror has are recorded as lost.
 pub(super) async fn find(
     upkeep: &Upkeep,
     class: StorageClass,
-    found: &ClassScan,
+    scan: &ClassScan,
     conditions: ConditionScan<'_>,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     let (before, mut lost, mut fetched_again) = (compared_before(&upkeep.state, run), BTreeSet::new(), 0_u64);
-    'shelves: for shelf in Key::directories(class).iter().map(Key::directory) {
+    'directories: for directory in Key::directories(class).iter().map(Key::directory) {
         let mut after: Option<Sha256> = None;
         loop {
             run.lease.renew(&upkeep.state.db).await?;
-            let rows =
-                upkeep.state.db.read(move |c| db::blob::in_directory(c, shelf, before, after, PAGE as i64));
+            let rows = upkeep
+                .state
+                .db
+                .read(move |c| db::blob::in_directory(c, directory, before, after, PAGE as i64));
             let rows = rows.await?;
             let Some(last) = rows.last() else { break };
             after = Some(*last);
-            let keys = rows.iter().filter_map(|digest| object_key(shelf, *digest));
-            for key in keys.filter(|key| !found.contains(key)) {
+            let keys = rows.iter().filter_map(|digest| object_key(directory, *digest));
+            for key in keys.filter(|key| !scan.contains(key)) {
                 match is_lost(upkeep, &key).await? {
                     Some(true) => drop(lost.insert(key)),
                     Some(false) => fetched_again += 1,
                     None => {}
                 }
                 if lost.len() == MAX_COUNTED {
-                    break 'shelves;
+                    break 'directories;
                 }
             }
         }
@@ -91,7 +93,7 @@ async fn is_lost(upkeep: &Upkeep, key: &Key) -> Result<Option<bool>, RepoError> 
     if storage.is_damaged(key) || upkeep.uploads.needs(&sha256) {
         return Ok(None);
     }
-    // Before the object is searched: an object that a row refers to by now was stored before that row was written.
+    // The row is read before the object is searched: an object is stored before the row that refers to it is written.
     if upkeep.state.db.read(move |c| db::blob::references(c, sha256)).await? == 0
         || storage.size(key).await?.is_some()
     {
@@ -106,9 +108,9 @@ async fn is_lost(upkeep: &Upkeep, key: &Key) -> Result<Option<bool>, RepoError> 
 
 /// The names of the files of objects, or else their object paths.
 async fn file_names(state: &State, keys: Vec<Key>) -> Result<String, RepoError> {
-    let named = state.db.read(move |c| {
+    let names = state.db.read(move |c| {
         let name = |key: &Key| Ok(db::file::name_of(c, *key.digest())?.unwrap_or_else(|| key.path()));
         keys.iter().map(name).collect::<Result<Vec<String>, _>>()
     });
-    Ok(named.await?.join(", "))
+    Ok(names.await?.join(", "))
 }

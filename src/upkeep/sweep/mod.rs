@@ -1,5 +1,5 @@
-//! The clean-up: moves unreferenced objects to the trash of their class, deletes them after a grace period, and removes
-//! the rows of abandoned imports. At the start only refillable classes are cleaned.
+//! The sweep of storage: moves unreferenced objects to the trash of their class, deletes them after a grace period, and removes
+//! the rows of abandoned imports. At the start only refillable classes are result.
 
 mod lost;
 mod objects;
@@ -21,7 +21,7 @@ use crate::upkeep::Upkeep;
 use crate::upkeep::lease;
 use crate::upkeep::ownership;
 
-/// The result of a clean-up.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepResult {
     /// Objects moved to the trash.
@@ -34,14 +34,14 @@ pub struct SweepResult {
     pub deleted: u64,
 }
 
-/// The options of a clean-up.
+/// The options of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepOptions {
-    /// Cleans only classes that can be refilled from a mirror or by the server itself, and keeps the trash.
+    /// Sweeps only classes that can be refilled from a mirror or by the server itself, and does not delete from the trash.
     pub only_refillable: bool,
     /// Classes for which an administrator confirmed that any number of objects may be removed.
     pub confirmed: Vec<StorageClass>,
-    /// Younger objects are kept: their rows may not be written yet.
+    /// Younger objects are not removed: their rows may not be written yet.
     pub age: Duration,
     /// Objects that were in the trash for longer are deleted.
     pub grace: Duration,
@@ -61,14 +61,14 @@ const PAGE: usize = 1000;
 const REFILLABLE_CLASSES: [StorageClass; 4] =
     [StorageClass::Cran, StorageClass::Bioconductor, StorageClass::Pypi, StorageClass::Persistent];
 
-/// Removes unreferenced objects from classes that belong to this database. Safe at any time; keeps what an upload
-/// or a sync still needs.
+/// Removes unreferenced objects from classes that belong to this database. Safe at any time: what an upload or a
+/// sync needs is not removed.
 ///
 /// # Errors
-/// [`RepoError::Conflict`] while another server that uses this database does it, and while the clock cannot be
-/// trusted; the database or storage.
-pub async fn sweep(upkeep: &Upkeep, asked: &SweepOptions) -> Result<SweepResult, RepoError> {
-    let _one = upkeep.trash_lock.lock().await;
+/// [`RepoError::Conflict`] while another server of this database is sweeping, and while the clock is not reliable;
+/// the database or storage.
+pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResult, RepoError> {
+    let _guard = upkeep.trash_lock.lock().await;
     let state = &upkeep.state;
     let now = (state.clock)();
     // The age of objects decides what is removed.
@@ -76,44 +76,44 @@ pub async fn sweep(upkeep: &Upkeep, asked: &SweepOptions) -> Result<SweepResult,
         Err(error @ (db::DbError::Skew(_) | db::DbError::ClockAhead { .. })) => {
             return Err(RepoError::Conflict(format!("nothing is removed from storage: {error}")));
         }
-        trusted => trusted?,
+        other => other?,
     }
     state.storage.sweep().await?;
-    let lease = lease::claim(&upkeep.state, "sweep", "is cleaning up").await?;
-    let swept = sweep_under_lease(upkeep, asked, &lease).await;
+    let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
+    let result = sweep_under_lease(upkeep, options, &lease).await;
     lease.release(&state.db).await;
-    let swept = swept?;
-    if swept != SweepResult::default() {
-        let SweepResult { objects, bytes, releases, deleted } = swept;
-        tracing::info!(objects, bytes, releases, deleted, "removed unreferenced objects");
+    let result = result?;
+    if result != SweepResult::default() {
+        let SweepResult { objects, bytes, releases, deleted } = result;
+        tracing::info!(objects, bytes, releases, deleted, "swept storage");
     }
-    Ok(swept)
+    Ok(result)
 }
 
 async fn sweep_under_lease(
     upkeep: &Upkeep,
-    asked: &SweepOptions,
+    options: &SweepOptions,
     lease: &Lease,
 ) -> Result<SweepResult, RepoError> {
     let today = day_of(SystemTime::now());
     upkeep.state.db.write(move |c| db::sweep::record_day(c, today)).await?;
     let days = upkeep.state.db.read(db::sweep::days).await?;
-    let run = SweepRun { options: asked, lease, grace: GracePeriod::new(asked.grace, days) };
-    let mut swept = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };
+    let run = SweepRun { options, lease, grace: GracePeriod::new(options.grace, days) };
+    let mut result = SweepResult { releases: sweep_releases(&upkeep.state).await?, ..SweepResult::default() };
     ownership::renew_markers(upkeep).await;
     for class in SWEPT_CLASSES {
         match upkeep.state.storage.condition().ownership(class) {
             Ownership::Own => {
-                sweep_class(upkeep, class, &mut swept, &run).await?;
-                if !asked.only_refillable {
-                    trash::empty(&upkeep.state, class, &mut swept, &run).await?;
+                sweep_class(upkeep, class, &mut result, &run).await?;
+                if !options.only_refillable {
+                    trash::empty(&upkeep.state, class, &mut result, &run).await?;
                 }
             }
             Ownership::Contested => drop(scan_class(upkeep, class, &run).await?),
             _ => {}
         }
     }
-    Ok(swept)
+    Ok(result)
 }
 
 /// Lists the objects of a class and records those that are lost.
@@ -123,34 +123,34 @@ async fn scan_class(
     run: &SweepRun<'_>,
 ) -> Result<objects::ClassScan, RepoError> {
     let conditions = upkeep.state.storage.begin_scan();
-    let found = objects::scan(upkeep, class, run).await?;
-    lost::find(upkeep, class, &found, conditions, run).await?;
-    Ok(found)
+    let scan = objects::scan(upkeep, class, run).await?;
+    lost::find(upkeep, class, &scan, conditions, run).await?;
+    Ok(scan)
 }
 
 async fn sweep_class(
     upkeep: &Upkeep,
     class: StorageClass,
-    swept: &mut SweepResult,
+    result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     let confirmed = run.options.confirmed.contains(&class);
     loop {
-        let found = scan_class(upkeep, class, run).await?;
+        let scan = scan_class(upkeep, class, run).await?;
         if run.options.only_refillable && !REFILLABLE_CLASSES.contains(&class) {
             return Ok(());
         }
-        let Some(most) = allowance(upkeep, class, &found, confirmed, run).await? else { return Ok(()) };
-        let (mut left, before, more) = (most, swept.objects, found.has_more());
-        let mut removed = objects::sweep_rows(upkeep, class, &mut left, swept, run).await;
+        let Some(limit) = allowance(upkeep, class, &scan, confirmed, run).await? else { return Ok(()) };
+        let (mut remaining, before, more) = (limit, result.objects, scan.has_more());
+        let mut removed = objects::sweep_rows(upkeep, class, &mut remaining, result, run).await;
         if removed.is_ok() {
-            removed = objects::sweep_objects(upkeep, found, &mut left, swept, run).await;
+            removed = objects::sweep_objects(upkeep, scan, &mut remaining, result, run).await;
         }
-        let (objects, now) = (swept.objects - before, (upkeep.state.clock)());
+        let (objects, now) = (result.objects - before, (upkeep.state.clock)());
         if !confirmed && objects > 0 {
-            let noted =
-                upkeep.state.db.write(move |c| db::sweep::record_removed(c, class.as_str(), objects, now));
-            noted.await?;
+            let record =
+                move |c: &mut dyn db::Conn| db::sweep::record_removed(c, class.as_str(), objects, now);
+            upkeep.state.db.write(record).await?;
         }
         removed?;
         if !(confirmed && more && objects > 0) {
@@ -164,33 +164,33 @@ async fn sweep_class(
 async fn allowance(
     upkeep: &Upkeep,
     class: StorageClass,
-    found: &objects::ClassScan,
+    scan: &objects::ClassScan,
     confirmed: bool,
     run: &SweepRun<'_>,
 ) -> Result<Option<u64>, RepoError> {
     let now = (upkeep.state.clock)();
     let removed = upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
-    let objects = found.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
-    let waiting = PendingSweep { objects, total: found.total };
-    let left = PendingSweep::daily_limit(found.total).saturating_sub(removed);
-    if objects <= left || confirmed {
+    let objects = scan.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
+    let waiting = PendingSweep { objects, total: scan.total };
+    let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
+    if objects <= limit || confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
-        return Ok(Some(if confirmed { u64::MAX } else { left }));
+        return Ok(Some(if confirmed { u64::MAX } else { limit }));
     }
     if upkeep.state.storage.set_pending_sweep(class, Some(waiting)) {
         tracing::warn!(
             class = class.as_str(),
             objects,
-            of = found.total,
-            "the clean-up needs a confirmation: it would remove more than {left} objects, after {removed} on the last day; \
-            check that the database is the right one, then run: rspm storage sweep --confirm={}",
+            of = scan.total,
+            "the sweep needs a confirmation: it would remove more than {limit} objects; {removed} were removed in the last 24 \
+            hours. Check that this is the right database, then run: rspm storage sweep --confirm={}",
             class.as_str()
         );
     }
     Ok(None)
 }
 
-/// Removes releases that no tree ever showed; skips sources with an import in progress.
+/// Removes releases that were never listed or archived in a tree; skips sources with an import in progress.
 async fn sweep_releases(state: &State) -> Result<u64, RepoError> {
     let mut removed = 0;
     for source in &state.catalog.get().sources {
@@ -217,7 +217,7 @@ fn rows_before(state: &State, run: &SweepRun<'_>) -> Timestamp {
     Timestamp((state.clock)().0.saturating_sub(age))
 }
 
-/// A running clean-up.
+/// A running sweep.
 struct SweepRun<'a> {
     options: &'a SweepOptions,
     lease: &'a Lease,

@@ -15,7 +15,7 @@ use crate::storage::{Area, Key, ListedObject};
 use crate::upkeep::Upkeep;
 use crate::upkeep::references::{is_referenced, object_key};
 
-/// Objects without a row that one scan remembers; the others wait for the next clean-up.
+/// Maximum number of objects without a row in one scan; the next sweep removes the others.
 const MAX_UNKNOWN: usize = 100_000;
 
 /// The scan of a storage class.
@@ -27,12 +27,12 @@ pub(super) struct ClassScan {
     pub(super) unknown: u64,
     /// The first of those objects.
     keys: Vec<ListedObject>,
-    /// The first eight bytes of the digests of all objects, by shelf, sorted.
+    /// The first eight bytes of the digests of all objects, by directory, sorted.
     digests: BTreeMap<&'static str, Vec<u64>>,
 }
 
 impl ClassScan {
-    /// Whether there are more unknown objects than the scan remembers.
+    /// Whether there are more unknown objects than the scan records.
     pub(super) fn has_more(&self) -> bool {
         self.unknown > self.keys.len() as u64
     }
@@ -41,7 +41,7 @@ impl ClassScan {
     pub(super) fn contains(&self, key: &Key) -> bool {
         self.digests
             .get(key.directory())
-            .is_some_and(|seen| seen.binary_search(&digest_prefix(key.digest())).is_ok())
+            .is_some_and(|prefixes| prefixes.binary_search(&digest_prefix(key.digest())).is_ok())
     }
 }
 
@@ -55,19 +55,19 @@ pub(super) async fn scan(
     class: StorageClass,
     run: &SweepRun<'_>,
 ) -> Result<ClassScan, RepoError> {
-    let mut found = ClassScan::default();
+    let mut scan = ClassScan::default();
     let mut pages = Pages::of(&upkeep.state, Area::Live, class).under(run.lease);
     while let Some(page) = pages.next().await? {
-        found.total += page.len() as u64;
+        scan.total += page.len() as u64;
         for object in &page {
-            found.digests.entry(object.key.directory()).or_default().push(digest_prefix(object.key.digest()));
+            scan.digests.entry(object.key.directory()).or_default().push(digest_prefix(object.key.digest()));
         }
         let unknown = unknown(upkeep, page, run).await?;
-        found.unknown += unknown.len() as u64;
-        let room = MAX_UNKNOWN - found.keys.len();
-        found.keys.extend(unknown.into_iter().take(room));
+        scan.unknown += unknown.len() as u64;
+        let limit = MAX_UNKNOWN - scan.keys.len();
+        scan.keys.extend(unknown.into_iter().take(limit));
     }
-    Ok(found)
+    Ok(scan)
 }
 
 /// The number of blobs of a class whose rows are unreferenced.
@@ -77,10 +77,10 @@ pub(super) async fn count_unreferenced(
     run: &SweepRun<'_>,
 ) -> Result<u64, RepoError> {
     let before = rows_before(state, run);
-    let by_shelf = state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
-    let of_class = by_shelf
-        .iter()
-        .filter(|(shelf, _)| object_key(shelf, Sha256([0; 32])).is_some_and(|key| key.class() == class));
+    let by_directory = state.db.read(move |c| db::blob::count_unreferenced(c, before)).await?;
+    let of_class = by_directory.iter().filter(|(directory, _)| {
+        object_key(directory, Sha256([0; 32])).is_some_and(|key| key.class() == class)
+    });
     Ok(of_class.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum())
 }
 
@@ -88,8 +88,8 @@ pub(super) async fn count_unreferenced(
 pub(super) async fn sweep_rows(
     upkeep: &Upkeep,
     class: StorageClass,
-    left: &mut u64,
-    swept: &mut SweepResult,
+    remaining: &mut u64,
+    result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     let before = rows_before(&upkeep.state, run);
@@ -107,16 +107,15 @@ pub(super) async fn sweep_rows(
             if upkeep.uploads.needs(&blob.sha256) {
                 continue;
             }
-            if *left == 0 {
+            if *remaining == 0 {
                 return Ok(());
             }
             // Exclusively: a concurrent fetch of the same bytes must not rely on this object.
-            let _alone = upkeep.fetches.blob_lock.write().await;
-            let forgotten =
-                run.lease.write(&upkeep.state.db, move |c| db::blob::delete(c, blob.sha256, before));
-            if forgotten.await? {
-                discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), swept).await?;
-                *left -= 1;
+            let _guard = upkeep.fetches.blob_lock.write().await;
+            let delete = run.lease.write(&upkeep.state.db, move |c| db::blob::delete(c, blob.sha256, before));
+            if delete.await? {
+                discard(&upkeep.state, &key, u64::try_from(blob.size).unwrap_or(0), result).await?;
+                *remaining -= 1;
             }
         }
     }
@@ -125,24 +124,24 @@ pub(super) async fn sweep_rows(
 /// Removes objects without a row.
 pub(super) async fn sweep_objects(
     upkeep: &Upkeep,
-    found: ClassScan,
-    left: &mut u64,
-    swept: &mut SweepResult,
+    scan: ClassScan,
+    remaining: &mut u64,
+    result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
-    for page in found.keys.chunks(PAGE) {
+    for page in scan.keys.chunks(PAGE) {
         run.lease.renew(&upkeep.state.db).await?;
         for object in page {
-            if *left == 0 {
+            if *remaining == 0 {
                 return Ok(());
             }
-            let _alone = upkeep.fetches.blob_lock.write().await;
+            let _guard = upkeep.fetches.blob_lock.write().await;
             let key = object.key;
-            let wanted = upkeep.uploads.needs(key.digest())
+            let is_needed = upkeep.uploads.needs(key.digest())
                 || upkeep.state.db.read(move |c| is_referenced(c, &key)).await?;
-            if !wanted {
-                discard(&upkeep.state, &key, object.size, swept).await?;
-                *left -= 1;
+            if !is_needed {
+                discard(&upkeep.state, &key, object.size, result).await?;
+                *remaining -= 1;
             }
         }
     }
@@ -159,23 +158,23 @@ async fn unknown(
     let old = page.into_iter().filter(|object| object.modified < before);
     let old: Vec<ListedObject> = old.filter(|object| !upkeep.uploads.needs(object.key.digest())).collect();
     let keys: Vec<Key> = old.iter().map(|object| object.key).collect();
-    let known = upkeep.state.db.read(move |c| keys.iter().map(|key| is_referenced(c, key)).collect());
-    let known: Vec<bool> = known.await?;
-    Ok(old.into_iter().zip(known).filter(|(_, known)| !known).map(|(object, _)| object).collect())
+    let referenced = upkeep.state.db.read(move |c| keys.iter().map(|key| is_referenced(c, key)).collect());
+    let referenced: Vec<bool> = referenced.await?;
+    Ok(old.into_iter().zip(referenced).filter(|(_, is)| !is).map(|(object, _)| object).collect())
 }
 
-/// Moves an object to the trash, and restores it when a row refers to it by then: another server may have stored
+/// Moves an object to the trash, and restores it if a row refers to it afterwards: another server may have stored
 /// the same bytes.
-async fn discard(state: &State, key: &Key, bytes: u64, swept: &mut SweepResult) -> Result<(), RepoError> {
+async fn discard(state: &State, key: &Key, bytes: u64, result: &mut SweepResult) -> Result<(), RepoError> {
     if !state.storage.move_to_trash(key).await? {
         return Ok(());
     }
-    let named = *key;
-    if state.db.read(move |c| is_referenced(c, &named)).await? {
+    let referenced = *key;
+    if state.db.read(move |c| is_referenced(c, &referenced)).await? {
         state.storage.restore(key).await?;
         return Ok(());
     }
-    swept.objects += 1;
-    swept.bytes += bytes;
+    result.objects += 1;
+    result.bytes += bytes;
     Ok(())
 }

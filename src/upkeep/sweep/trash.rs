@@ -44,7 +44,7 @@ pub async fn summary(state: &State, class: StorageClass) -> Result<TrashSummary,
 /// # Errors
 /// The storage.
 pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoError> {
-    let _one = upkeep.trash_lock.lock().await;
+    let _guard = upkeep.trash_lock.lock().await;
     let mut restored = 0;
     let mut pages = Pages::of(&upkeep.state, Area::Trash, class);
     while let Some(page) = pages.next().await? {
@@ -56,11 +56,11 @@ pub async fn restore(upkeep: &Upkeep, class: StorageClass) -> Result<u64, RepoEr
 }
 
 /// Deletes objects after their grace period. An object that a row refers to is restored instead; a damaged object
-/// is kept until a sound one is stored.
+/// is not deleted until an undamaged one is stored.
 pub(super) async fn empty(
     state: &State,
     class: StorageClass,
-    swept: &mut SweepResult,
+    result: &mut SweepResult,
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     let storage = &state.storage;
@@ -70,7 +70,7 @@ pub(super) async fn empty(
             for object in page.into_iter().filter(|object| run.grace.is_over(object.modified)) {
                 let key = object.key;
                 if state.db.read(move |c| is_referenced(c, &key)).await? {
-                    let in_service = match area {
+                    let exists = match area {
                         Area::Trash if storage.restore(&key).await? => {
                             tracing::warn!(object = %key, "restored an object from the trash: a row refers to it");
                             continue;
@@ -78,12 +78,12 @@ pub(super) async fn empty(
                         Area::Trash => true,
                         Area::Damaged | Area::Live => storage.size(&key).await?.is_some(),
                     };
-                    if !in_service {
+                    if !exists {
                         continue;
                     }
                 }
                 storage.delete_from(area, &key).await?;
-                swept.deleted += 1;
+                result.deleted += 1;
             }
         }
     }

@@ -35,7 +35,8 @@ impl Listing {
     /// Removes advisories that are no longer listed, and returns the ids to fetch.
     fn reconcile(&self, batch: &mut Batch) -> Vec<String> {
         batch.retain(|id| self.0.contains_key(id));
-        let newer = |(id, at): &(&String, &Timestamp)| batch.modified(id).is_none_or(|known| known < **at);
+        let newer =
+            |(id, at): &(&String, &Timestamp)| batch.modification_time(id).is_none_or(|time| time < **at);
         self.0.iter().filter(newer).map(|(id, _)| id.clone()).collect()
     }
 }
@@ -49,7 +50,7 @@ pub(super) async fn check(
 ) -> Result<FeedCheck, UpstreamError> {
     let path = format!("{}/modified_id.csv", ecosystem.as_str());
     let (bytes, validators) =
-        match transport.fetch(FileRequest { path: &path, known: known.clone(), limit: FETCHED }).await {
+        match transport.fetch(FileRequest { path: &path, validators: known.clone(), limit: FETCHED }).await {
             Ok(FileResponse::Unchanged) => return Ok(FeedCheck::Unchanged),
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             // A copy without the list of changes.
@@ -103,7 +104,7 @@ async fn fetch_all(transport: &Transport, ecosystem: Ecosystem) -> Result<Batch,
 async fn fetch_one(transport: &Transport, ecosystem: Ecosystem, id: String) -> Result<Batch, UpstreamError> {
     let path = format!("{}/{id}.json", ecosystem.as_str());
     let mut batch = Batch::default();
-    let fetch = FileRequest { path: &path, known: None, limit: crate::advisory::MAX_FILE_SIZE };
+    let fetch = FileRequest { path: &path, validators: None, limit: crate::advisory::MAX_FILE_SIZE };
     match transport.fetch(fetch).await {
         Ok(FileResponse::Body { bytes, .. }) => batch.add_file(&path, crate::advisory::Format::Json, &bytes),
         Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => {}

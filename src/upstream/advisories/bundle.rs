@@ -11,14 +11,14 @@ use crate::upstream::transport::file::Validators;
 /// Checks a bundle.
 pub(super) async fn check(
     bundle: &Bundle,
-    wanted: &[Ecosystem],
+    ecosystems: &[Ecosystem],
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
     let shared = SharedFolder::Advisories;
     let refused = |reason: String| refused(bundle.files(), shared.folder(), reason);
-    let names: Vec<String> = wanted.iter().map(|ecosystem| ecosystem.file_name()).collect();
-    let look = bundle.check_shared(shared, names.iter().map(String::as_str), known.as_ref()).await;
-    let (files, validators) = match look.map_err(|error| refused(error.to_string()))? {
+    let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
+    let check = bundle.check_shared(shared, names.iter().map(String::as_str), known.as_ref()).await;
+    let (files, validators) = match check.map_err(|error| refused(error.to_string()))? {
         SharedCheck::Absent => return Ok(FeedCheck::Absent),
         SharedCheck::Unchanged => return Ok(FeedCheck::Unchanged),
         SharedCheck::Changed(files, validators) => (files, validators),

@@ -26,7 +26,7 @@ struct FolderListing {
 /// Checks a folder.
 pub(super) async fn check(
     transport: &Transport,
-    wanted: &[Ecosystem],
+    ecosystems: &[Ecosystem],
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
     let Some(root) = transport.directory().map(Path::to_owned) else {
@@ -36,13 +36,13 @@ pub(super) async fn check(
         return Ok(FeedCheck::Absent);
     }
     let zips: Vec<String> =
-        wanted.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
+        ecosystems.iter().map(|ecosystem| format!("{}/all.zip", ecosystem.as_str())).collect();
     let listed = decompress::run_blocking(move || {
-        let there = |path: String| {
+        let existing = |path: String| {
             let stamp = stamp(&root.join(&path))?;
             Some((path, stamp))
         };
-        let mut found: Vec<(String, String)> = zips.into_iter().filter_map(there).collect();
+        let mut found: Vec<(String, String)> = zips.into_iter().filter_map(existing).collect();
         if found.is_empty() {
             walk(&root, "", DEPTH, &mut found)?;
         }
@@ -67,8 +67,8 @@ async fn read(transport: &Transport, files: Vec<String>) -> Result<Batch, Upstre
     let (mut batch, mut size) = (Batch::default(), 0);
     for path in files {
         let (fetch, packing) = match Packing::of(&path) {
-            Some(packing) => (FileRequest { path: &path, known: None, limit: FETCHED }, Some(packing)),
-            None => (FileRequest { path: &path, known: None, limit: BOUNDS.file }, None),
+            Some(packing) => (FileRequest { path: &path, validators: None, limit: FETCHED }, Some(packing)),
+            None => (FileRequest { path: &path, validators: None, limit: BOUNDS.file }, None),
         };
         let FileResponse::Body { bytes, .. } = transport.fetch(fetch).await? else { continue };
         size += bytes.len() as u64;

@@ -58,19 +58,19 @@ impl Feed {
     /// the folder `vulns` of a bundle, or the root of public data, which has a folder per ecosystem; only those of
     /// `wanted` become feeds.
     #[must_use]
-    pub fn of(url: &str, wanted: &[Ecosystem]) -> Vec<Feed> {
+    pub fn of(url: &str, ecosystems: &[Ecosystem]) -> Vec<Feed> {
         let url = url.trim_end_matches('/');
         let file = url.rsplit('/').next().unwrap_or_default();
         let form = match Packing::of(file) {
             Some(packing) => Form::File(packing),
             None if file == SharedFolder::Advisories.folder() && !url.starts_with("file:") => {
-                Form::Bundle(wanted.to_vec())
+                Form::Bundle(ecosystems.to_vec())
             }
-            None if url.starts_with("file:") => Form::Folder(wanted.to_vec()),
+            None if url.starts_with("file:") => Form::Folder(ecosystems.to_vec()),
             None => {
                 let bucket =
                     |ecosystem: &Ecosystem| Feed { url: url.to_owned(), form: Form::Bucket(*ecosystem) };
-                return wanted.iter().map(bucket).collect();
+                return ecosystems.iter().map(bucket).collect();
             }
         };
         vec![Feed { url: url.to_owned(), form }]
@@ -78,8 +78,8 @@ impl Feed {
 
     /// Returns whether a folder belongs to a bundle.
     fn is_bundle(&self, folder: &Transport) -> bool {
-        let named = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
-        named && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
+        let is_folder = self.url.rsplit('/').next() == Some(SharedFolder::Advisories.folder());
+        is_folder && folder.directory().is_some_and(|root| root.join(layout::HEAD).is_file())
     }
 
     /// Returns its name: its address, without user and password.
@@ -113,11 +113,11 @@ impl Upstream {
             Form::Bucket(ecosystem) => {
                 bucket::check(&self.transport(&feed.url)?, *ecosystem, known, stored).await
             }
-            Form::Bundle(wanted) => bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await,
-            Form::Folder(wanted) if feed.is_bundle(&self.transport(&feed.url)?) => {
-                bundle::check(&self.bundle_of(&feed.url)?, wanted, known).await
+            Form::Bundle(ecosystems) => bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known).await,
+            Form::Folder(ecosystems) if feed.is_bundle(&self.transport(&feed.url)?) => {
+                bundle::check(&self.bundle_of(&feed.url)?, ecosystems, known).await
             }
-            Form::Folder(wanted) => folder::check(&self.transport(&feed.url)?, wanted, known).await,
+            Form::Folder(ecosystems) => folder::check(&self.transport(&feed.url)?, ecosystems, known).await,
         }
     }
 }
@@ -145,7 +145,7 @@ async fn file_at(
     packing: Packing,
     known: Option<Validators>,
 ) -> Result<FeedCheck, UpstreamError> {
-    match transport.fetch(FileRequest { path, known, limit: FETCHED }).await? {
+    match transport.fetch(FileRequest { path, validators: known, limit: FETCHED }).await? {
         FileResponse::Unchanged => Ok(FeedCheck::Unchanged),
         FileResponse::Body { bytes, validators } => {
             let name = path.to_owned();

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::BOUNDS;
 use crate::advisory::{Batch, Format};
 use crate::r::archive::{ArchiveError, Limits};
-use crate::r::zip::{Zip, ZipDialect};
+use crate::r::zip::{Zip, ZipFormat};
 use crate::upstream::transport::decompress;
 
 /// The format of a file of advisories.
@@ -49,7 +49,7 @@ pub(super) fn unpack(packing: Packing, name: &str, bytes: &[u8]) -> Result<Batch
         }
         Packing::Zip => zip(&mut batch, bytes).map_err(|error| match error {
             // The hints in the error concern packages, and do not apply here.
-            ArchiveError::ZipForm { offset, what } => {
+            ArchiveError::InvalidZip { offset, what } => {
                 format!("it is not a valid zip file at byte {offset}: {what}")
             }
             other => other.to_string(),
@@ -70,7 +70,7 @@ pub(super) fn take(batch: &mut Batch, path: &str, bytes: &[u8]) {
 fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
     let mut file = Cursor::new(bytes);
     let limits = Limits { inflated: BOUNDS.all, members: BOUNDS.files, ..Limits::default() };
-    let zip = Zip::open(&mut file, ZipDialect::Streamed, limits)?;
+    let zip = Zip::open(&mut file, ZipFormat::Streamed, limits)?;
     for member in zip.members.iter().filter(|member| Format::from_path(&member.name).is_some()) {
         if member.size > BOUNDS.file {
             batch.skip(&member.name, format!("it has {} bytes", member.size));

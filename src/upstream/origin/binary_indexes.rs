@@ -32,14 +32,14 @@ pub struct BinaryList {
 /// Returns all possible indexes by list, and errors of the configuration.
 #[must_use]
 pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec<String>) {
-    let (mut lists, mut troubles): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut lists, mut errors): (Vec<BinaryList>, Vec<String>) = (Vec::new(), Vec::new());
     for (url, BinaryUrl { style, .. }) in urls.iter().enumerate() {
         let found = match style {
             BinaryStyle::Mirror => mirror(url, platforms),
             BinaryStyle::Linux { distribution, arch, r } => {
                 let parts = (distribution.as_deref(), arch.as_deref(), r.as_deref());
-                linux(url, platforms, parts).unwrap_or_else(|trouble| {
-                    troubles.push(trouble);
+                linux(url, platforms, parts).unwrap_or_else(|error| {
+                    errors.push(error);
                     Vec::new()
                 })
             }
@@ -54,7 +54,7 @@ pub fn lists(urls: &[BinaryUrl], platforms: &Platforms) -> (Vec<BinaryList>, Vec
             }
         }
     }
-    (lists, troubles)
+    (lists, errors)
 }
 
 fn minors(platforms: &Platforms) -> impl Iterator<Item = RMinor> {
@@ -98,8 +98,8 @@ fn linux(
             vec![(name, found)]
         }
         None => {
-            let shown = |d: &&Distribution| d.os == Os::Linux && d.alias.is_none() && !d.is_hidden;
-            platforms.distributions.iter().filter(shown).map(|d| (d.name.as_str(), d)).collect()
+            let is_listed = |d: &&Distribution| d.os == Os::Linux && d.alias.is_none() && !d.is_hidden;
+            platforms.distributions.iter().filter(is_listed).map(|d| (d.name.as_str(), d)).collect()
         }
     };
     let minors: Vec<RMinor> = match r {
@@ -108,17 +108,18 @@ fn linux(
     };
     let mut found = Vec::new();
     for (name, distribution) in distributions {
-        let known = distribution.architectures.iter().filter_map(|known| Arch::parse(known));
-        let wanted = arch.and_then(Arch::parse);
-        let archs: Vec<Arch> = known.filter(|known| wanted.is_none_or(|wanted| wanted == *known)).collect();
-        if let (Some(wanted), []) = (arch, archs.as_slice()) {
+        let supported = distribution.architectures.iter().filter_map(|supported| Arch::parse(supported));
+        let requested = arch.and_then(Arch::parse);
+        let archs: Vec<Arch> =
+            supported.filter(|supported| requested.is_none_or(|requested| requested == *supported)).collect();
+        if let (Some(requested), []) = (arch, archs.as_slice()) {
             let has = distribution.architectures.join(" and ");
-            return Err(format!("CRAN.BinaryURL asks for {name} on {wanted}, and {name} has {has}"));
+            return Err(format!("CRAN.BinaryURL requests {name} on {requested}, and {name} has {has}"));
         }
         for arch_of in archs {
             // R-universe and Linux itself use aarch64.
             let usual = if arch_of == Arch::Arm64 { "aarch64" } else { arch_of.as_str() };
-            let spelt = arch.unwrap_or(usual);
+            let arch_name = arch.unwrap_or(usual);
             for r in &minors {
                 found.push(Index {
                     url,
@@ -127,7 +128,7 @@ fn linux(
                         target: Target::Linux(distribution.name.clone()),
                         arch: arch_of,
                     },
-                    folder: format!("bin/linux/{name}-{spelt}/{r}/src/contrib"),
+                    folder: format!("bin/linux/{name}-{arch_name}/{r}/src/contrib"),
                     which: RecordFilter::Built,
                 });
             }
@@ -144,10 +145,10 @@ mod tests {
         let lines: String = values.iter().map(|value| format!("BinaryURL = {value}\n")).collect();
         let text = format!("[Platforms]\nRVersion = 4.6\nRVersion = 4.1\n[CRAN]\n{lines}");
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
-        let (lists, troubles) = lists(&config.cran.binaries, &config.platforms);
+        let (lists, errors) = lists(&config.cran.binaries, &config.platforms);
         let folder = |index: &Index| format!("{} {}", index.platform, index.folder);
         let lists = lists.into_iter().map(|l| (l.label, l.indexes.iter().map(folder).collect()));
-        (lists.collect(), troubles)
+        (lists.collect(), errors)
     }
 
     fn list(label: &str, indexes: &[&str]) -> (String, Vec<String>) {
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_mirror_has_trees_of_windows_and_macos_for_the_versions_of_the_table() {
-        let (lists, troubles) = of(&["https://cran.example"]);
+        let (lists, errors) = of(&["https://cran.example"]);
         assert_eq!(
             lists,
             [
@@ -178,7 +179,7 @@ mod tests {
                 ),
             ]
         );
-        assert!(troubles.is_empty());
+        assert!(errors.is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::bundle::segment::{self, ReadmeText};
 use crate::bundle::shared::{BioconductorConfig, SharedFolder, SharedHead};
 use crate::bundle::{
-    CompressedFile, DifferenceBase, FormatError, Head, Product, Record, SegmentRef, layout, seal,
+    CompressedFile, FormatError, Head, IncrementalBase, Product, Record, SegmentRef, layout, seal,
 };
 use crate::model::time::Day;
 use crate::upstream::error::UpstreamError;
@@ -22,9 +22,9 @@ use crate::upstream::transport::file::{FileRequest, FileResponse, Validators};
 const HEAD_LIMIT: u64 = 16 << 20;
 /// Size limit of a packed segment or file of READMEs, in bytes.
 const PACKED_LIMIT: u64 = 512 << 20;
-/// Maximum number of chained differences.
+/// Maximum number of chained incremental bundles.
 const BASES: usize = 100;
-/// Number of days from the one that a difference names on which its base is searched.
+/// Number of days from the one that an incremental bundle names on which its base is searched.
 const DAYS: usize = 400;
 
 /// An error in reading a bundle.
@@ -62,7 +62,7 @@ pub enum BundleError {
         /// The kind of damage.
         broken: FormatError,
     },
-    /// A difference without its base.
+    /// An incremental bundle without its base.
     #[error(
         "{address} holds only what came after {snapshot} of {product}: copy it over the bundle whose snapshot is \
          {snapshot} or later (looked for {file} and the heads of the days after it)"
@@ -102,14 +102,14 @@ fn whole(text: UnpackedText<'_>) -> Result<Vec<u8>, FormatError> {
 
 /// A head with valid digest and chain, joined with the heads of its bases.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedHead {
     /// The newest head with the segments of all heads, oldest first; a missing base is still named.
     pub head: Head,
     /// The missing base.
-    pub missing: Option<DifferenceBase>,
+    pub missing: Option<IncrementalBase>,
 }
 
-impl Verified {
+impl VerifiedHead {
     /// Returns the segments after `serial`, the last one a reader applied; all of them for 0.
     #[must_use]
     pub fn since(&self, serial: u64) -> &[SegmentRef] {
@@ -122,8 +122,8 @@ impl Verified {
 pub(super) enum HeadCheck {
     /// Unchanged since the given validators.
     Unchanged,
-    /// The head, and its validators; none for a difference.
-    Read { verified: Box<Verified>, validators: Option<Validators> },
+    /// The head, and its validators; none for an incremental bundle.
+    Read { verified: Box<VerifiedHead>, validators: Option<Validators> },
 }
 
 /// The result of checking shared data.
@@ -177,19 +177,19 @@ impl Bundle {
     ///
     /// # Errors
     /// The head is missing, damaged, or of another version.
-    pub async fn head(&self, product: &Product) -> Result<Verified, BundleError> {
-        self.require_bases(product, self.head_or_difference(product).await?)
+    pub async fn head(&self, product: &Product) -> Result<VerifiedHead, BundleError> {
+        self.require_bases(product, self.head_or_incremental(product).await?)
     }
 
     /// Returns the head, or an error if a base is missing.
     pub(super) fn require_bases(
         &self,
         product: &Product,
-        verified: Verified,
-    ) -> Result<Verified, BundleError> {
+        verified: VerifiedHead,
+    ) -> Result<VerifiedHead, BundleError> {
         match verified.missing {
             None => Ok(verified),
-            Some(DifferenceBase { snapshot }) => Err(BundleError::NoBase {
+            Some(IncrementalBase { snapshot }) => Err(BundleError::NoBase {
                 address: self.address(),
                 product: product.to_string(),
                 snapshot,
@@ -198,11 +198,11 @@ impl Bundle {
         }
     }
 
-    /// As [`Bundle::head`], but accepts a difference without its base.
+    /// As [`Bundle::head`], but accepts an incremental bundle without its base.
     ///
     /// # Errors
     /// As [`Bundle::head`].
-    pub async fn head_or_difference(&self, product: &Product) -> Result<Verified, BundleError> {
+    pub async fn head_or_incremental(&self, product: &Product) -> Result<VerifiedHead, BundleError> {
         match self.check_head(product, None).await? {
             HeadCheck::Read { verified, .. } => Ok(*verified),
             // The request was unconditional.
@@ -210,7 +210,7 @@ impl Bundle {
         }
     }
 
-    /// As [`Bundle::head_or_difference`], unless the file is unchanged since the given validators.
+    /// As [`Bundle::head_or_incremental`], unless the file is unchanged since the given validators.
     ///
     /// # Errors
     /// As [`Bundle::head`].
@@ -220,7 +220,7 @@ impl Bundle {
         known: Option<Validators>,
     ) -> Result<HeadCheck, BundleError> {
         let file = product.head_path();
-        let fetch = FileRequest { path: &file, known, limit: HEAD_LIMIT };
+        let fetch = FileRequest { path: &file, validators: known, limit: HEAD_LIMIT };
         let (bytes, validators) = match self.files.fetch(fetch).await {
             Ok(FileResponse::Body { bytes, validators }) => (bytes, validators),
             Ok(FileResponse::Unchanged) => return Ok(HeadCheck::Unchanged),
@@ -229,7 +229,7 @@ impl Bundle {
         };
         let mut newest = self.read(&file, Head::read(&bytes, product))?;
         let (mut before, mut missing) = (newest.clone(), None);
-        // The bases of a difference are separate files, which may change without it.
+        // The bases of an incremental bundle are separate files, which may change without it.
         let validators = newest.base.is_none().then_some(validators);
         for _ in 0..BASES {
             let Some(base) = before.base.clone() else { break };
@@ -248,7 +248,7 @@ impl Bundle {
         }
         newest.base.clone_from(&before.base);
         newest.chain = Head::chain_of(&newest.segments);
-        Ok(HeadCheck::Read { verified: Box::new(Verified { head: newest, missing }), validators })
+        Ok(HeadCheck::Read { verified: Box::new(VerifiedHead { head: newest, missing }), validators })
     }
 
     fn absent(&self, product: &Product) -> BundleError {
@@ -256,20 +256,20 @@ impl Bundle {
         BundleError::Absent { address, product: product.to_string(), file }
     }
 
-    /// Returns the newest head, from the day of the base on, that is older than the difference.
+    /// Returns the newest head, from the day of the base on, that is older than the incremental bundle.
     async fn base(
         &self,
         product: &Product,
-        base: &DifferenceBase,
-        difference: &Head,
+        base: &IncrementalBase,
+        incremental: &Head,
     ) -> Result<Option<Head>, BundleError> {
-        let serial = difference.segments.first().map_or(0, |first| first.serial);
+        let serial = incremental.segments.first().map_or(0, |first| first.serial);
         let (mut found, mut day) = (None, base.snapshot);
         for _ in 0..DAYS {
-            if day > difference.snapshot {
+            if day > incremental.snapshot {
                 break;
             }
-            for file in [false, true].map(|is_difference| product.dated_head_path(day, is_difference)) {
+            for file in [false, true].map(|is_incremental| product.dated_head_path(day, is_incremental)) {
                 let Some(bytes) = self.get(&file, HEAD_LIMIT).await? else { continue };
                 let head = self.read(&file, Head::read(&bytes, product))?;
                 let newer = found.as_ref().is_none_or(|found: &Head| found.serial < head.serial);
@@ -327,7 +327,7 @@ impl Bundle {
     ///
     /// # Errors
     /// The head is damaged.
-    pub async fn shared(&self, shared: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
+    pub async fn shared_head(&self, shared: SharedFolder) -> Result<Option<SharedHead>, BundleError> {
         let file = format!("{}/{}", shared.folder(), layout::HEAD);
         match self.get(&file, HEAD_LIMIT).await? {
             None => Ok(None),
@@ -345,7 +345,7 @@ impl Bundle {
         names: impl IntoIterator<Item = &'a str>,
         known: Option<&Validators>,
     ) -> Result<SharedCheck, BundleError> {
-        let Some(head) = self.shared(shared).await? else { return Ok(SharedCheck::Absent) };
+        let Some(head) = self.shared_head(shared).await? else { return Ok(SharedCheck::Absent) };
         let files: Vec<CompressedFile> =
             names.into_iter().filter_map(|name| head.files.get(name)).cloned().collect();
         // Files are named by digest: equal digests mean equal data.
@@ -402,7 +402,7 @@ impl Bundle {
     }
 
     async fn get(&self, path: &str, limit: u64) -> Result<Option<Bytes>, BundleError> {
-        match self.files.fetch(FileRequest { path, known: None, limit }).await {
+        match self.files.fetch(FileRequest { path, validators: None, limit }).await {
             Ok(FileResponse::Body { bytes, .. }) => Ok(Some(bytes)),
             Ok(FileResponse::Unchanged) | Err(UpstreamError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),

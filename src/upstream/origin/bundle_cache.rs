@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
-use super::bundle::{Bundle, BundleError, HeadCheck, Verified};
+use super::bundle::{Bundle, BundleError, HeadCheck, VerifiedHead};
 use super::mirror_view::Folders;
 use super::readmes::Directory;
 use crate::bundle::Product;
@@ -20,7 +20,7 @@ const HEADS: usize = 64;
 pub(super) type Key = (String, Product);
 
 /// A head and its validators.
-type Head = (Validators, Arc<Verified>);
+type Head = (Validators, Arc<VerifiedHead>);
 
 /// The contents of a product for one head.
 pub(super) struct Contents {
@@ -60,10 +60,10 @@ impl BundleCache {
         &self,
         bundle: &Bundle,
         product: &Product,
-    ) -> Result<Arc<Verified>, BundleError> {
+    ) -> Result<Arc<VerifiedHead>, BundleError> {
         let key = (bundle.address(), product.clone());
-        let known = self.heads.get(&key);
-        match (bundle.check_head(product, known.as_ref().map(|head| head.0.clone())).await?, known) {
+        let cached = self.heads.get(&key);
+        match (bundle.check_head(product, cached.as_ref().map(|head| head.0.clone())).await?, cached) {
             (HeadCheck::Unchanged, Some((_, verified))) => Ok(verified),
             // A server does not answer so to an unconditional request.
             (HeadCheck::Unchanged, None) => bundle.head(product).await.map(Arc::new),
@@ -100,7 +100,7 @@ impl BundleCache {
             return Arc::clone(slot);
         }
         // Slots without users are removed.
-        let in_use = |slot: &Slot| slot.try_lock().map_or(true, |known| known.strong_count() > 0);
+        let in_use = |slot: &Slot| slot.try_lock().map_or(true, |entry| entry.strong_count() > 0);
         products.retain(|_, slot| in_use(slot));
         Arc::clone(products.entry(key.clone()).or_default())
     }
@@ -117,11 +117,11 @@ impl BundleCache {
         let shelf =
             self.directories.get_or_insert_with(&key, || Ok::<_, BundleError>(ReadmeSlot::default()))?;
         let directory = {
-            let mut known = shelf.lock().await;
-            if !known.is_current(&verified.head) {
-                *known = Arc::new(known.updated(bundle, product, &verified).await?);
+            let mut cached = shelf.lock().await;
+            if !cached.is_current(&verified.head) {
+                *cached = Arc::new(cached.update(bundle, product, &verified).await?);
             }
-            Arc::clone(&known)
+            Arc::clone(&cached)
         };
         directory.read(bundle, product, &verified.head, file).await
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::bundle::{Bundle, BundleError, Verified};
+use super::bundle::{Bundle, BundleError, VerifiedHead};
 use super::bundle_cache::{BundleCache, Contents};
 use super::mirror_view::{Database, MetaFile, MirrorView, ProductBuilder};
 use crate::bundle::record::EXTENSIONS;
@@ -123,7 +123,7 @@ impl BundleMirror {
     }
 
     /// Returns the head of a product. A missing version of Bioconductor is reported as a missing file, as on a mirror.
-    async fn head(&self, product: &Product) -> Result<Arc<Verified>, UpstreamError> {
+    async fn head(&self, product: &Product) -> Result<Arc<VerifiedHead>, UpstreamError> {
         let lacking =
             || UpstreamError::Missing(format!("{}/{}", self.files().address(), product.head_path()));
         self.cache.head(&self.bundle, product).await.map_err(|error| match (product, error) {
@@ -134,19 +134,23 @@ impl BundleMirror {
 
     /// Returns the contents of a product that this mirror returned last, so that files match the index.
     async fn last_contents(&self, product: &Product) -> Result<Arc<Contents>, UpstreamError> {
-        let held = self.last_read.lock().get(product).cloned();
-        match held {
-            Some(held) => Ok(held),
+        let contents = self.last_read.lock().get(product).cloned();
+        match contents {
+            Some(contents) => Ok(contents),
             None => self.contents(product, &*self.head(product).await?).await,
         }
     }
 
     /// Returns the contents of a product for a head; the first caller reads them.
-    async fn contents(&self, product: &Product, verified: &Verified) -> Result<Arc<Contents>, UpstreamError> {
+    async fn contents(
+        &self,
+        product: &Product,
+        verified: &VerifiedHead,
+    ) -> Result<Arc<Contents>, UpstreamError> {
         let chain = verified.head.chain;
         let slot = self.cache.slot(&(self.files().address(), product.clone()));
-        let mut known = slot.lock().await;
-        let contents = match known.upgrade().filter(|known| known.chain == chain) {
+        let mut cached = slot.lock().await;
+        let contents = match cached.upgrade().filter(|cached| cached.chain == chain) {
             Some(contents) => contents,
             None => {
                 let gathered = ProductBuilder::new(product.clone());
@@ -155,7 +159,7 @@ impl BundleMirror {
                 Arc::new(Contents { chain, folders })
             }
         };
-        *known = Arc::downgrade(&contents);
+        *cached = Arc::downgrade(&contents);
         self.last_read.lock().insert(product.clone(), Arc::clone(&contents));
         Ok(contents)
     }
@@ -165,8 +169,8 @@ impl BundleMirror {
         let product = Product::Cran;
         let verified = self.head(&product).await?;
         let contents = self.contents(&product, &verified).await?;
-        let shown = contents.folders.get("").cloned().unwrap_or_default();
-        let database = self.gather(&product, &verified, Database::of(&shown), Database::take).await?;
+        let view = contents.folders.get("").cloned().unwrap_or_default();
+        let database = self.gather(&product, &verified, Database::of(&view), Database::take).await?;
         self.run_blocking(&product, move || database.bytes()).await
     }
 
@@ -174,7 +178,7 @@ impl BundleMirror {
     async fn gather<T: Send + 'static>(
         &self,
         product: &Product,
-        verified: &Verified,
+        verified: &VerifiedHead,
         mut into: T,
         take: fn(&mut T, crate::bundle::Record) -> Result<(), String>,
     ) -> Result<T, UpstreamError> {
@@ -214,12 +218,12 @@ impl BundleMirror {
         let small = MetaFile::parse(path).ok_or_else(missing)?;
         let verified = self.head(&product).await?;
         let etag = validator(verified.head.chain);
-        if fetch.known.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
+        if fetch.validators.as_ref().and_then(|known| known.etag.as_ref()) == Some(&etag) {
             return Ok(FileResponse::Unchanged);
         }
         let contents = self.contents(&product, &verified).await?;
-        let shown = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
-        let bytes = self.run_blocking(&product, move || shown.meta_file(small)).await?;
+        let view = Arc::clone(contents.folders.get(folder).ok_or_else(missing)?);
+        let bytes = self.run_blocking(&product, move || view.meta_file(small)).await?;
         if bytes.len() as u64 > fetch.limit {
             let reason = format!("has {} bytes, more than the limit of {}", bytes.len(), fetch.limit);
             return Err(UpstreamError::Refused { url: fetch.path.to_owned(), reason });
@@ -232,7 +236,7 @@ impl BundleMirror {
         let whole = format!("{}{path}", self.prefix);
         let Some((product, folder, rest)) = resolve_path(&whole) else { return Ok(whole) };
         let contents = self.last_contents(&product).await?;
-        let object = contents.folders.get(folder).and_then(|shown| shown.file(rest));
+        let object = contents.folders.get(folder).and_then(|view| view.file(rest));
         let object = object.map(|object| product.object_path(object.sha256, object.ext));
         object.ok_or_else(|| UpstreamError::Missing(format!("{}/{path}", self.address())))
     }

@@ -147,7 +147,7 @@ impl Mirror {
     }
 
     /// Checks whether a directory is a mirror; the error names the paths that were tried. A mirror over HTTP always
-    /// passes: only its first file can tell.
+    /// passes: only a request for its first file shows whether it is usable.
     pub async fn check(&self) -> Result<(), UpstreamError> {
         match &*self.layout {
             Layout::Mirror => mirror_dir::check(&self.files).await,
@@ -156,18 +156,18 @@ impl Mirror {
         }
     }
 
-    /// Returns the same mirror with the `User-Agent` and query of R of that minor version on Linux on that processor:
+    /// Returns the same mirror with the `User-Agent` and query of R of that minor version on Linux on that architecture:
     /// below `__linux__` a server chooses the binary by them.
     ///
     /// # Errors
     /// A directory cannot choose by client.
     pub fn as_r_on_linux(&self, r: RMinor, arch: Arch) -> Result<Mirror, UpstreamError> {
-        let (triplet, processor) = match arch {
+        let (triplet, name) = match arch {
             Arch::X86_64 => ("x86_64-pc-linux-gnu", "x86_64"),
             Arch::Arm64 => ("aarch64-unknown-linux-gnu", "aarch64"),
         };
         let identity = ClientIdentity {
-            agent: format!("R/{r}.0 R ({r}.0 {triplet} {processor} linux-gnu)"),
+            agent: format!("R/{r}.0 R ({r}.0 {triplet} {name} linux-gnu)"),
             query: format!("r_version={r}&arch={arch}"),
         };
         match self.files.with_identity(identity) {

@@ -9,7 +9,7 @@ use crate::upstream::transport::Transport;
 const INDEXES: [&str; 3] = ["src/contrib/PACKAGES.gz", "src/contrib/PACKAGES.rds", "src/contrib/PACKAGES"];
 
 /// Returns an error that names the paths that were tried if a directory is not a mirror. An address over HTTP always
-/// passes: only its first file can tell.
+/// passes: only a request for its first file shows whether it is usable.
 pub(super) async fn check(files: &Transport) -> Result<(), UpstreamError> {
     files.check().await?;
     let Some(root) = files.directory() else { return Ok(()) };

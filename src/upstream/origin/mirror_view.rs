@@ -87,9 +87,9 @@ impl MetaFile {
 impl MirrorView {
     fn new(index: String, events: String, mut files: Vec<(Box<str>, Object)>) -> MirrorView {
         files.shrink_to_fit();
-        let places = 0..u32::try_from(files.len()).unwrap_or(u32::MAX);
-        let mut by_path: Vec<u32> = places.collect();
-        by_path.sort_unstable_by_key(|place| (&files[*place as usize].0, *place));
+        let positions = 0..u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let mut by_path: Vec<u32> = positions.collect();
+        by_path.sort_unstable_by_key(|position| (&files[*position as usize].0, *position));
         MirrorView { index: index.into(), events: events.into(), files, by_path }
     }
 
@@ -101,7 +101,7 @@ impl MirrorView {
     /// Returns the package file at a path relative to `src/contrib`: of several the last one.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Object> {
-        let end = self.by_path.partition_point(|place| *self.files[*place as usize].0 <= *path);
+        let end = self.by_path.partition_point(|position| *self.files[*position as usize].0 <= *path);
         let (found, object) = &self.files[*self.by_path.get(end.checked_sub(1)?)? as usize];
         (**found == *path).then_some(object)
     }
@@ -160,7 +160,7 @@ fn to_bytes(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> Result<Bytes, S
     Ok(bytes.into())
 }
 
-/// Builds the folders of a product record by record; only the needed fields are kept.
+/// Builds the folders of a product record by record; only the needed fields are stored.
 pub(super) struct ProductBuilder {
     product: Product,
     state: ProductState,
@@ -186,7 +186,7 @@ impl ProductBuilder {
     pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
         self.state.apply(&record)?;
         let (event, what) = match record {
-            Record::Ver(ver) => {
+            Record::Release(ver) => {
                 let ver = *ver;
                 self.indexes.extend(ver.index.map(|index| (ver.obj.sha256, index)));
                 return Ok(());
@@ -215,12 +215,12 @@ impl ProductBuilder {
         }
         let mut drafts: HashMap<String, FolderBuilder> = HashMap::new();
         for ((folder, name), package) in self.state.into_packages() {
-            let Some((shown, within)) = mirror_folder(&self.product, &folder) else { continue };
-            if !drafts.contains_key(shown) {
-                drafts.insert(shown.to_owned(), FolderBuilder::default());
+            let Some((mirror_path, within)) = mirror_folder(&self.product, &folder) else { continue };
+            if !drafts.contains_key(mirror_path) {
+                drafts.insert(mirror_path.to_owned(), FolderBuilder::default());
             }
-            let draft = drafts.get_mut(shown).expect("just put there");
-            let listed = package.listed().map(|listed| listed.object.sha256);
+            let draft = drafts.get_mut(mirror_path).expect("just put there");
+            let listed = package.listed_release().map(|listed| listed.object.sha256);
             if let Some((sha256, record)) =
                 listed.and_then(|sha256| Some((sha256, self.indexes.get(&sha256)?)))
             {
@@ -251,12 +251,12 @@ struct FolderBuilder {
 
 impl FolderBuilder {
     fn add(&mut self, within: &str, name: &str, package: &PackageState) {
-        for (place, release) in package.releases.iter().enumerate() {
+        for (position, release) in package.releases.iter().enumerate() {
             let Release { version, published, day, object, .. } = release;
             // Already refused by the state.
             let Some(ext) = EXTENSIONS.into_iter().find(|ext| *ext == object.ext) else { continue };
             let file = format!("{name}_{version}.{ext}");
-            let path = match (package.listed_index == Some(place), within) {
+            let path = match (package.listed_index == Some(position), within) {
                 (true, "") => file,
                 (true, within) => format!("{within}/{file}"),
                 (false, "") => format!("{ARCHIVE}{name}/{file}"),
@@ -289,12 +289,12 @@ pub(super) struct Database {
 
 impl Database {
     /// A collector for the listed files of a folder.
-    pub(super) fn of(shown: &MirrorView) -> Database {
-        Database { listed: shown.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
+    pub(super) fn of(view: &MirrorView) -> Database {
+        Database { listed: view.listed().map(|object| object.sha256).collect(), stanzas: Vec::new() }
     }
 
     pub(super) fn take(&mut self, record: Record) -> Result<(), String> {
-        let Record::Ver(ver) = record else { return Ok(()) };
+        let Record::Release(ver) = record else { return Ok(()) };
         let Some(fields) = ver.desc.as_ref() else { return Ok(()) };
         if !self.listed.remove(&ver.obj.sha256) {
             return Ok(());
@@ -324,7 +324,7 @@ mod tests {
     use crate::r::rds::archive_meta::{read_archive_meta, read_current_meta};
 
     fn ver(folder: Option<&str>, name: &str, version: &str, byte: u8) -> Record {
-        Record::Ver(Box::new(ReleaseRecord {
+        Record::Release(Box::new(ReleaseRecord {
             folder: folder.map(str::to_owned),
             name: name.to_owned(),
             version: version.to_owned(),

@@ -22,7 +22,7 @@ impl Address {
     /// It is not a URL, or has another scheme; the message does not contain user and password.
     pub fn parse(written: &str) -> Result<Address, UpstreamError> {
         let refused = |reason: &str| UpstreamError::Refused {
-            url: redacted(written),
+            url: redact(written),
             reason: format!(
                 "{reason}; a mirror is an address that begins with https://, http:// or file:///"
             ),
@@ -40,7 +40,7 @@ impl Address {
 }
 
 /// Returns a URL for messages. SECURITY: without user name and password.
-fn redacted(written: &str) -> String {
+fn redact(written: &str) -> String {
     let written: String = written.chars().take(300).collect();
     match written.split_once("://") {
         None => written,
@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn messages_contain_no_userinfo() {
-        assert_eq!(redacted("https://u:p@h/x"), "https://h/x");
-        assert_eq!(redacted("https://u:p@ss@h"), "https://h");
-        assert_eq!(redacted("https://h/x@y"), "https://h/x@y");
+        assert_eq!(redact("https://u:p@h/x"), "https://h/x");
+        assert_eq!(redact("https://u:p@ss@h"), "https://h");
+        assert_eq!(redact("https://h/x@y"), "https://h/x@y");
     }
 }

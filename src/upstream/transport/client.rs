@@ -145,8 +145,8 @@ fn outbound(proxy: &Proxy) -> Result<Option<reqwest::Proxy>, UpstreamError> {
     };
     let full = if written.contains("://") { written.to_owned() } else { format!("http://{written}") };
     let mut url = url::Url::parse(&full).map_err(|_| bad())?;
-    let known = matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h");
-    if !known || url.host_str().is_none_or(str::is_empty) {
+    let is_supported = matches!(url.scheme(), "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h");
+    if !is_supported || url.host_str().is_none_or(str::is_empty) {
         return Err(bad());
     }
     let user = proxy.user.as_deref().filter(|user| !user.is_empty() && url.username().is_empty());

@@ -43,7 +43,7 @@ impl DirTransport {
 
     pub(super) async fn fetch(&self, fetch: &FileRequest<'_>) -> Result<FileResponse, UpstreamError> {
         let (root, path) = (self.root.clone(), fetch.path.to_owned());
-        let (known, limit) = (fetch.known.clone(), fetch.limit);
+        let (known, limit) = (fetch.validators.clone(), fetch.limit);
         blocking(move || {
             let found = InPlaceFile::open(&root, &path)?;
             let validators = validators(&found.metadata);
@@ -70,7 +70,7 @@ impl DirTransport {
                 Some(_) | None => 0,
             };
             found.file.seek(SeekFrom::Start(offset)).map_err(|e| found.error(&e))?;
-            let rest = RemainingFile { source: found, left: size - offset };
+            let rest = RemainingFile { source: found, remaining: size - offset };
             Ok(FileStream {
                 size: Some(size),
                 offset,
@@ -85,16 +85,16 @@ impl DirTransport {
 /// The unread rest of a file. The stream ends with an error if the file was truncated meanwhile.
 struct RemainingFile {
     source: InPlaceFile,
-    left: u64,
+    remaining: u64,
 }
 
 async fn next(rest: Option<RemainingFile>) -> Option<(Result<Bytes, UpstreamError>, Option<RemainingFile>)> {
-    let mut rest = rest.filter(|rest| rest.left > 0)?;
+    let mut rest = rest.filter(|rest| rest.remaining > 0)?;
     let chunk = blocking(move || {
-        let want = usize::try_from(rest.left).unwrap_or(CHUNK).min(CHUNK);
+        let want = usize::try_from(rest.remaining).unwrap_or(CHUNK).min(CHUNK);
         let mut chunk = vec![0; want];
         rest.source.file.read_exact(&mut chunk).map_err(|e| rest.source.error(&e))?;
-        rest.left -= want as u64;
+        rest.remaining -= want as u64;
         Ok((Bytes::from(chunk), rest))
     });
     match chunk.await {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn ask(path: &str, known: Option<Validators>) -> FileRequest<'_> {
-        FileRequest { path, known, limit: 1000 }
+        FileRequest { path, validators: known, limit: 1000 }
     }
 
     #[tokio::test]
@@ -278,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_over_the_limit_is_refused() {
         let (_dir, folder) = mirror();
-        let fetch = FileRequest { path: "src/contrib/PACKAGES", known: None, limit: 21 };
+        let fetch = FileRequest { path: "src/contrib/PACKAGES", validators: None, limit: 21 };
         let error = folder.fetch(&fetch).await.expect_err("too large").to_string();
         assert!(error.contains("22 bytes"), "{error}");
     }

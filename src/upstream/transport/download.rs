@@ -36,7 +36,7 @@ pub(in crate::upstream) async fn download(
 ) -> Result<u64, UpstreamError> {
     let limits = files.limits();
     let mut progress = Progress { bytes: 0, validators: None };
-    let (mut left, mut pause) = (limits.retries, limits.pause);
+    let (mut retries, mut pause) = (limits.retries, limits.pause);
     loop {
         let before = progress.bytes;
         let error = match download_once(files, path, expected, &mut progress, sink).await {
@@ -45,13 +45,13 @@ pub(in crate::upstream) async fn download(
         };
         if progress.bytes > before {
             // Any progress resets the retries, however bad the connection.
-            (left, pause) = (limits.retries, limits.pause);
+            (retries, pause) = (limits.retries, limits.pause);
         }
-        let planned = (left > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
+        let planned = (retries > 0 && matches!(error, UpstreamError::Unavailable { .. })).then_some(pause);
         let Some(wait) = retry::pause_after(&error, planned, limits.patience) else { return Err(error) };
         tracing::info!(target: "upstream", %error, ?wait, "the download was interrupted; retrying");
         tokio::time::sleep(wait).await;
-        left -= 1;
+        retries -= 1;
         pause = pause.saturating_mul(2).min(limits.patience);
     }
 }

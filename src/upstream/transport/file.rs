@@ -21,7 +21,7 @@ pub struct FileRequest<'a> {
     /// Path relative to the address: `src/contrib/PACKAGES.gz`.
     pub path: &'a str,
     /// Validators for a conditional request.
-    pub known: Option<Validators>,
+    pub validators: Option<Validators>,
     /// Size limit in bytes; a larger file is refused.
     pub limit: u64,
 }

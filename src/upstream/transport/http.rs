@@ -48,21 +48,21 @@ struct Target {
 
 impl HttpTransport {
     pub(super) fn new(url: Url, http: Arc<HttpClient>) -> HttpTransport {
-        let mut shown = url.clone();
+        let mut display_url = url.clone();
         // Neither fails for http and https.
-        let _ = (shown.set_username(""), shown.set_password(None));
+        let _ = (display_url.set_username(""), display_url.set_password(None));
         let host = match (url.host_str(), url.port_or_known_default()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
         let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        HttpTransport { base: plain(&url), display_url: plain(&shown), host, http, identity: None }
+        HttpTransport { base: plain(&url), display_url: plain(&display_url), host, http, identity: None }
     }
 
     /// Returns the same address with another client identity.
     pub(super) fn with_identity(&self, identity: ClientIdentity) -> HttpTransport {
-        let (base, shown, host) = (self.base.clone(), self.display_url.clone(), self.host.clone());
-        HttpTransport { base, display_url: shown, host, http: self.http.clone(), identity: Some(identity) }
+        let (base, display_url, host) = (self.base.clone(), self.display_url.clone(), self.host.clone());
+        HttpTransport { base, display_url, host, http: self.http.clone(), identity: Some(identity) }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -108,7 +108,7 @@ impl HttpTransport {
         activity: &retry::LastActivity,
     ) -> Result<FileResponse, UpstreamError> {
         let mut request = self.get(target)?;
-        if let Some(known) = &fetch.known {
+        if let Some(known) = &fetch.validators {
             if let Some(etag) = &known.etag {
                 request = request.header(header::IF_NONE_MATCH, etag);
             }
@@ -118,7 +118,7 @@ impl HttpTransport {
         }
         let answer = target.send(request).await?;
         activity.touch();
-        if answer.status() == StatusCode::NOT_MODIFIED && fetch.known.is_some() {
+        if answer.status() == StatusCode::NOT_MODIFIED && fetch.validators.is_some() {
             return Ok(FileResponse::Unchanged);
         }
         let answer = target.accept(answer)?;
@@ -156,7 +156,7 @@ impl HttpTransport {
             return Ok(opened);
         }
         let answer = target.send(self.get(&target)?).await?;
-        target.opened(answer)
+        target.stream(answer)
     }
 
     /// Requests the rest of a file from `offset`, or the whole of it if the mirror considers it changed; `None` if the
@@ -190,7 +190,7 @@ impl HttpTransport {
                 Ok(Some(FileStream { size: Some(size), offset, validators, body }))
             }
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
-            _ => target.opened(answer).map(Some),
+            _ => target.stream(answer).map(Some),
         }
     }
 
@@ -216,7 +216,7 @@ impl HttpTransport {
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 Err(target.refused(format!("has no byte at {offset}, where more are expected")))
             }
-            _ => target.opened(answer),
+            _ => target.stream(answer),
         }
     }
 
@@ -249,7 +249,7 @@ impl Target {
     }
 
     /// Returns the whole file from a response to a request without `Range`.
-    fn opened(&self, answer: Response) -> Result<FileStream, UpstreamError> {
+    fn stream(&self, answer: Response) -> Result<FileStream, UpstreamError> {
         let answer = self.accept(answer)?;
         let (size, validators) = (answer.content_length(), validators(answer.headers()));
         Ok(FileStream { size, offset: 0, validators, body: self.body(answer) })

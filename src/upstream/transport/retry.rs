@@ -107,12 +107,12 @@ mod tests {
             ..Limits::default()
         };
         let (activity, tries) = (LastActivity::new(), Mutex::new(0));
-        for (speaks, expected) in [(false, 1..=2), (true, 6..=6)] {
+        for (sends, expected) in [(false, 1..=2), (true, 6..=6)] {
             activity.touch();
             *tries.lock() = 0;
             let work = || async {
                 *tries.lock() += 1;
-                if speaks {
+                if sends {
                     activity.touch();
                 } else {
                     tokio::time::sleep(Duration::from_millis(40)).await;
@@ -120,7 +120,7 @@ mod tests {
                 Err::<(), _>(busy(None))
             };
             assert!(with_retries(&limits, "h", &activity, work).await.is_err());
-            assert!(expected.contains(&*tries.lock()), "{speaks}: {}", tries.lock());
+            assert!(expected.contains(&*tries.lock()), "{sends}: {}", tries.lock());
         }
     }
 

@@ -177,7 +177,7 @@ fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {
 }
 
 /// Publishes with a clock `seconds` ahead of this machine's, which is also the clock of PostgreSQL.
-fn publish_ahead(db: &TestDb, seconds: i64) -> Result<clock::Published, DbError> {
+fn publish_ahead(db: &TestDb, seconds: i64) -> Result<clock::PublishResult, DbError> {
     let now = Timestamp(jiff::Timestamp::now().as_microsecond() + seconds * SECOND);
     db.try_write(move |c| clock::publish(c, &publish_of(&[], now)))
 }

@@ -46,8 +46,8 @@ fn a_superseded_release_moves_to_the_archive(db: &mut TestDb) {
     });
     assert_eq!(listed_names(db, 1), ["a 1.0"]);
     assert_eq!(listed_names(db, 2), ["a 1.1"]);
-    assert!(db.read(|c| life::archived(c, CRAN, Seq(1))).is_empty());
-    let archived = db.read(|c| life::archived(c, CRAN, Seq(2)));
+    assert!(db.read(|c| life::archived_files(c, CRAN, Seq(1))).is_empty());
+    let archived = db.read(|c| life::archived_files(c, CRAN, Seq(2)));
     assert_eq!(archived.len(), 1);
     assert_eq!((archived[0].file.as_str(), archived[0].published_at), ("a_1.0.tar.gz", Some(NEW_YEAR)));
     let find = |seq, state, file: &'static str| {

@@ -133,7 +133,7 @@ fn listing(db: &TestDb) {
     let start = Instant::now();
     let rows = db.read(|c| {
         let head = tree::get(c, CRAN)?.and_then(|t| t.head).expect("it was published");
-        Ok(life::archived(c, CRAN, head)?.len())
+        Ok(life::archived_files(c, CRAN, head)?.len())
     });
     println!("{:?}: archived {rows} rows in {:?}; peak memory {}", db.engine, start.elapsed(), peak());
     let found = Instant::now();

@@ -1,6 +1,6 @@
 //! Sample changes and publishes.
 
-use rstudio_pm::db::clock::Published;
+use rstudio_pm::db::clock::PublishResult;
 use rstudio_pm::db::import::{self, ImportTarget, NewReleaseIds};
 use rstudio_pm::db::tx::Publish;
 use rstudio_pm::db::tx::TxKind;
@@ -70,7 +70,7 @@ pub(crate) fn change(
     tree: TreeId,
     now: Timestamp,
     changes: &[Change],
-) -> Result<(Vec<NewReleaseIds>, Published), DbError> {
+) -> Result<(Vec<NewReleaseIds>, PublishResult), DbError> {
     let pending = tree::begin(c, tree, 7)?;
     let introduced = import::apply(c, &target(tree, pending), changes)?;
     Ok((introduced, clock::publish(c, &publish_of(&[tree], now))?))
@@ -96,7 +96,7 @@ pub(crate) fn answers(c: &mut dyn Conn, tree: TreeId, seq: Seq) -> Result<String
         text +=
             &format!("listed {} {} {} {}\n", l.name, l.path, l.release, String::from_utf8_lossy(&l.stanza));
     }
-    for a in life::archived(c, tree, seq)? {
+    for a in life::archived_files(c, tree, seq)? {
         text += &format!("archived {} {} {:?} {:?}\n", a.name, a.file, a.size, a.published_at);
     }
     for n in life::names(c, tree, seq)? {

@@ -245,7 +245,7 @@ fn details_are_replaced(db: &mut TestDb) {
 }
 
 fn a_rendered_index_is_recorded_once(db: &mut TestDb) {
-    let row = |byte: u8| rendered::Rendered {
+    let row = |byte: u8| rendered::RenderedRow {
         key: "1:5/PACKAGES.gz".into(),
         content: digest(byte),
         encoder: "gzip-6".into(),

@@ -24,10 +24,10 @@ fn known(id: i64, package: &str, version: &str, size: Option<i64>, seconds: Opti
 }
 
 fn ledger(releases: Vec<StoredRelease>, listed: &[i64], archived: &[i64]) -> SourceState {
-    let alive = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
-    let alive =
-        listed.iter().map(alive(LifeState::Listed)).chain(archived.iter().map(alive(LifeState::Archived)));
-    SourceState { alive: alive.collect(), releases, first_at: Timestamp(1_000_000 * SECOND) }
+    let live = |state| move |id: &i64| LiveRelease { release: ReleaseId(*id), state, variant: 0 };
+    let live =
+        listed.iter().map(live(LifeState::Listed)).chain(archived.iter().map(live(LifeState::Archived)));
+    SourceState { live: live.collect(), releases, first_at: Timestamp(1_000_000 * SECOND) }
 }
 
 fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
@@ -38,9 +38,9 @@ fn tables(archive: Vec<Row>, current: Vec<Row>) -> Tables {
 fn as_lines(files: &Files) -> (Vec<String>, Vec<String>) {
     let line = |row: &Row| {
         let origin = &files.origins[&key(row)];
-        let known = origin.known.map_or("new".to_owned(), |place| place.to_string());
-        let place = if origin.is_archived { "archive" } else { "index" };
-        format!("{} {} {} {known} {place}", row.file, row.size, row.mtime.seconds())
+        let known = origin.release_index.map_or("new".to_owned(), |location| location.to_string());
+        let location = if origin.is_archived { "archive" } else { "index" };
+        format!("{} {} {} {known} {location}", row.file, row.size, row.mtime.seconds())
     };
     let lines = |rows: &[Row]| {
         let mut lines: Vec<String> = rows.iter().map(line).collect();

@@ -1,4 +1,4 @@
-//! Revalidates indexes of binaries, several in parallel; a server that is down is tried once.
+//! Revalidates indexes of binaries, several in parallel; a server that does not answer is tried once.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -18,8 +18,8 @@ use crate::upstream::{Mirror, UpstreamError};
 
 /// The forms of an index, in order of preference.
 const FORMS: [&str; 3] = ["PACKAGES.gz", "PACKAGES.rds", "PACKAGES"];
-/// Parallel requests.
-const AT_ONCE: usize = 8;
+/// Maximum number of parallel requests.
+const PARALLEL: usize = 8;
 /// How long an index counts as absent before it is requested again, in microseconds; a sync by an administrator
 /// requests it at once.
 const ABSENT: i64 = 20 * 3600 * SECOND;
@@ -51,7 +51,7 @@ pub(super) type KnownValidators = HashMap<String, StoredValidators>;
 /// The servers, and the known validators of their indexes.
 pub(super) struct IndexChecker<'a> {
     pub(super) mirrors: &'a [Mirror],
-    pub(super) known: &'a KnownValidators,
+    pub(super) stored: &'a KnownValidators,
     pub(super) clock: &'a Clock,
     /// An administrator started the sync.
     pub(super) is_manual: bool,
@@ -65,16 +65,16 @@ pub(super) fn known_validators(
     lists: &[BinaryList],
     addresses: &[String],
 ) -> Result<KnownValidators, DbError> {
-    let mut known = KnownValidators::new();
+    let mut result = KnownValidators::new();
     for index in lists.iter().flat_map(|list| &list.indexes) {
         let folder = absent_key(&addresses[index.url], index);
         for url in FORMS.map(|form| format!("{folder}/{form}")).into_iter().chain([folder]) {
-            if let Some(seen) = upstream::get(c, &url)? {
-                known.insert(url, seen);
+            if let Some(validators) = upstream::get(c, &url)? {
+                result.insert(url, validators);
             }
         }
     }
-    Ok(known)
+    Ok(result)
 }
 
 /// The key of the row that records since when an index is absent.
@@ -85,9 +85,9 @@ fn absent_key(address: &str, index: &Index) -> String {
 impl IndexChecker<'_> {
     /// Revalidates indexes; `trusted` says whether the known validators of an index may be used.
     pub(super) async fn check(&self, indexes: Vec<(&Index, bool)>) -> Vec<Result<IndexCheck, SyncError>> {
-        let looks: Vec<_> =
+        let checks: Vec<_> =
             indexes.into_iter().map(|(index, trusted)| self.check_one(index, trusted).boxed()).collect();
-        stream::iter(looks).buffered(AT_ONCE).collect().await
+        stream::iter(checks).buffered(PARALLEL).collect().await
     }
 
     /// Reads an index unconditionally.
@@ -99,24 +99,24 @@ impl IndexChecker<'_> {
         let mirror = &self.mirrors[index.url];
         let folder = absent_key(&mirror.address(), index);
         let now = (self.clock)();
-        let lately = |seen: &&StoredValidators| now.0.saturating_sub(seen.fetched_at.0) < ABSENT;
+        let is_recent = |row: &&StoredValidators| now.0.saturating_sub(row.fetched_at.0) < ABSENT;
         // A file may have been copied to a directory since, and checking is cheap there.
-        let is_asked = self.is_manual || mirror.directory().is_some();
-        if !is_asked && self.known.get(&folder).filter(lately).is_some() {
+        let is_requested = self.is_manual || mirror.directory().is_some();
+        if !is_requested && self.stored.get(&folder).filter(is_recent).is_some() {
             return Ok(IndexCheck::Absent);
         }
         for form in FORMS {
-            if let Some(away) = self.server_errors[index.url].get() {
-                return Err(away.clone().into());
+            if let Some(error) = self.server_errors[index.url].get() {
+                return Err(error.clone().into());
             }
-            let known = self.known.get(&format!("{folder}/{form}"));
+            let stored = self.stored.get(&format!("{folder}/{form}"));
             let path = format!("{}/{form}", index.folder);
-            match request(mirror, &path, known.filter(|_| trusted), self.clock).await {
+            match request(mirror, &path, stored.filter(|_| trusted), self.clock).await {
                 Ok(MirrorReply::Missing) => {}
                 Ok(MirrorReply::Unchanged(_)) => return Ok(IndexCheck::Unchanged),
-                Ok(MirrorReply::Body(bytes, seen)) => {
-                    let changed = !trusted || known.is_none_or(|known| known.sha256 != seen.sha256);
-                    return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators: seen, changed }));
+                Ok(MirrorReply::Body(bytes, validators)) => {
+                    let changed = !trusted || stored.is_none_or(|stored| stored.sha256 != validators.sha256);
+                    return Ok(IndexCheck::Read(FetchedIndex { path, bytes, validators, changed }));
                 }
                 Err(SyncError::Upstream(error @ UpstreamError::Unavailable { .. })) => {
                     // The first failure is reported; the other requests do not wait for the same error.
@@ -130,21 +130,23 @@ impl IndexChecker<'_> {
     }
 
     /// Returns the validators to store.
-    pub(super) fn validator_updates(&self, index: &Index, look: &IndexCheck) -> ValidatorUpdates {
+    pub(super) fn validator_updates(&self, index: &Index, check: &IndexCheck) -> ValidatorUpdates {
         let address = self.mirrors[index.url].address();
         let folder = absent_key(&address, index);
-        match look {
+        match check {
             IndexCheck::Unchanged => Vec::new(),
             IndexCheck::Read(page) => {
-                let mut memory = vec![(format!("{address}/{}", page.path), Some(page.validators.clone()))];
-                if self.known.contains_key(&folder) {
-                    memory.push((folder, None));
+                let mut updates = vec![(format!("{address}/{}", page.path), Some(page.validators.clone()))];
+                if self.stored.contains_key(&folder) {
+                    updates.push((folder, None));
                 }
-                memory
+                updates
             }
-            IndexCheck::Absent => match self.known.get(&folder) {
-                // Requested again by an administrator only: the time of the first request stays.
-                Some(seen) if (self.clock)().0.saturating_sub(seen.fetched_at.0) < ABSENT => Vec::new(),
+            IndexCheck::Absent => match self.stored.get(&folder) {
+                // Requested again by an administrator only: the time of the first request does not change.
+                Some(validators) if (self.clock)().0.saturating_sub(validators.fetched_at.0) < ABSENT => {
+                    Vec::new()
+                }
                 Some(_) | None => vec![(folder, Some(mark(None, None, (self.clock)())))],
             },
         }

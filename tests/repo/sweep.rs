@@ -1,4 +1,4 @@
-//! The clean-up: objects without references are removed, others stay.
+//! The sweep: objects without references are removed, others stay.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -38,14 +38,14 @@ pub(super) fn make_old(files: &[PathBuf]) {
     }
 }
 
-/// Checks that the clean-up removes the older of two documents; returns the backend after a restart.
-async fn after_clean_up_of_replaced(backend: Backend) -> Backend {
+/// Checks that the sweep removes the older of two documents; returns the backend after a restart.
+async fn after_sweep_of_replaced(backend: Backend) -> Backend {
     let persistent = backend.folder().join("data/persistent");
     let all = objects(&persistent);
     assert_eq!(all.len(), 2);
     make_old(&all);
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep").objects,
         1
     );
     assert_eq!(objects(&persistent).len(), 1);
@@ -78,7 +78,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     let all = stored(&packages, 3).await;
     make_old(&all);
 
-    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     assert_eq!(objects(&packages), all, "an upload that waits to be added stays");
 
     let backend = backend.restart().await;
@@ -86,7 +86,7 @@ async fn only_old_bytes_that_nothing_refers_to_are_removed() {
     backend.upload(&new).await.expect("an upload");
     stored(&packages, 5).await;
     let backend = backend.restart().await;
-    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up");
+    let result = upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep");
     assert_eq!(result.objects, 1, "forgotten with the restart, and old");
     assert_eq!(objects(&packages).len(), 4, "forgotten with the restart, but new");
     assert!(required.iter().all(|path| path.exists()));
@@ -110,7 +110,7 @@ async fn the_object_of_a_removed_package_stays_for_older_snapshots() {
     assert!(referenced.iter().all(|files| !files.is_empty()));
     make_old(&referenced.concat());
     assert_eq!(
-        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a clean-up").objects,
+        upkeep::sweep::sweep(&backend.upkeep, &SweepOptions::default()).await.expect("a sweep").objects,
         0
     );
     assert!(referenced.concat().iter().all(|path| path.exists()));
@@ -126,7 +126,7 @@ async fn replaced_rules_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_requirements("test").job().wait_end().await;
         assert!(result.expect("rules").contains("are in force now"));
     }
-    let backend = after_clean_up_of_replaced(backend).await;
+    let backend = after_sweep_of_replaced(backend).await;
     Sync::new(backend.state.clone()).load_rules().await;
     assert_eq!(backend.state.rules.get().as_ref().map(|rules| rules.len()), Some(2));
 }
@@ -141,7 +141,7 @@ async fn replaced_advisories_are_removed_and_those_in_force_stay() {
         let result = Sync::new(backend.state.clone()).start_advisories("test").job().wait_end().await;
         assert!(result.expect("advisories").contains("are in force now"));
     }
-    let backend = after_clean_up_of_replaced(backend).await;
+    let backend = after_sweep_of_replaced(backend).await;
     Sync::new(backend.state.clone()).load_advisories().await;
     assert_eq!(backend.state.advisories.get().as_ref().map(|index| index.len()), Some(2));
 }

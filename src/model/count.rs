@@ -1,0 +1,23 @@
+//! Formats a number with its noun.
+
+/// Returns `1 package`, `23,144 packages`.
+#[must_use]
+pub fn count_of(n: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let n = n.try_into().unwrap_or(0);
+    let digits = n.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
+    format!("{} {}", groups.join(","), if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_noun_agrees_with_the_number() {
+        assert_eq!(count_of(0_usize, "package", "packages"), "0 packages");
+        assert_eq!(count_of(1_i64, "package", "packages"), "1 package");
+        assert_eq!(count_of(23_144_u64, "package", "packages"), "23,144 packages");
+    }
+}

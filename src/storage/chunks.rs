@@ -47,7 +47,7 @@ static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 struct UsageCounter(AtomicUsize);
 
 /// An amount counted in a [`UsageCounter`] until it is dropped.
-struct CountGuard(&'static UsageCounter, usize);
+pub(super) struct CountGuard(&'static UsageCounter, usize);
 
 impl UsageCounter {
     fn get(&self) -> usize {
@@ -101,6 +101,11 @@ pub fn chunk_size() -> usize {
 #[must_use]
 pub fn may_read_whole(size: u64) -> bool {
     size <= ALWAYS_WHOLE || WHOLE_BYTES.get() < MAX_WHOLE_BYTES
+}
+
+/// Counts an object of `size` bytes that will be read whole; `None` if it may not. For reads that take long.
+pub(super) fn begin_whole(size: u64) -> Option<CountGuard> {
+    may_read_whole(size).then(|| WHOLE_BYTES.add(usize::try_from(size).unwrap_or(usize::MAX)))
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.

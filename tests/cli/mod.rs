@@ -7,6 +7,7 @@ mod packages;
 mod pipes;
 mod platforms;
 mod refusals;
+mod retries;
 mod syncing;
 mod texts;
 mod unsupported;

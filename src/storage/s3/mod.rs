@@ -6,11 +6,12 @@ mod credentials;
 mod upload;
 
 use super::{
-    Area, Blob, Content, FoundObject, Key, ListedObject, Owner, Spool, StorageError, clamp_range,
+    Area, Blob, Content, FoundObject, Key, ListedObject, Owner, Spool, StorageError, chunks, clamp_range,
     memory_cache, spool,
 };
 use crate::config::S3Location;
 use crate::model::digest::Sha256;
+use crate::model::guarded::guarded;
 use crate::model::storage_class::StorageClass;
 use bytes::Bytes;
 use credentials::{Credentials, NoCredentials};
@@ -89,8 +90,11 @@ impl S3 {
             }
             Err(e) => return Err(e),
         };
-        if range.is_none() && size <= memory_cache::MAX_OBJECT_SIZE {
-            return Ok(FoundObject::Whole(collect(size, body).await?));
+        if range.is_none()
+            && size <= memory_cache::MAX_OBJECT_SIZE
+            && let Some(count) = chunks::begin_whole(size)
+        {
+            return Ok(FoundObject::Whole(guarded(collect(size, body).await?, count)));
         }
         Ok(FoundObject::Part(Blob { size, content: Content::Stream(body) }))
     }

@@ -171,7 +171,7 @@ async fn allowance(
     let now = (upkeep.state.clock)();
     let removed = upkeep.state.db.read(move |c| db::sweep::recent_removals(c, class.as_str(), now)).await?;
     let objects = scan.unknown + objects::count_unreferenced(&upkeep.state, class, run).await?;
-    let waiting = PendingSweep { objects, total: scan.total };
+    let waiting = PendingSweep { objects, total: scan.total.max(objects) };
     let limit = PendingSweep::daily_limit(scan.total).saturating_sub(removed);
     if objects <= limit || confirmed {
         upkeep.state.storage.set_pending_sweep(class, None);
@@ -181,7 +181,7 @@ async fn allowance(
         tracing::warn!(
             class = class.as_str(),
             objects,
-            of = scan.total,
+            of = waiting.total,
             "the sweep needs a confirmation: it would remove more than {limit} objects; {removed} were removed in the last 24 \
             hours. Check that this is the right database, then run: rspm storage sweep --confirm={}",
             class.as_str()

@@ -2,7 +2,7 @@
 
 use rstudio_pm::db::clock_repair;
 use rstudio_pm::db::skew::{self, Skew};
-use rstudio_pm::db::{DbError, clock, lease, step, tree, tx, upstream};
+use rstudio_pm::db::{DbError, blob, clock, lease, step, tree, tx, upstream};
 use rstudio_pm::model::digest::Sha256;
 use rstudio_pm::model::ids::{Seq, SourceId, TxId};
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -159,11 +159,16 @@ fn a_repair_ends_future_leases_and_resets_future_sync_times(db: &mut TestDb) {
         fetched_at: later(400),
     };
     db.write(move |c| upstream::put(c, "sync:1", &validators));
+    let stored =
+        blob::Blob { sha256: Sha256([1; 32]), class: "packages".to_owned(), size: 1, created_at: later(400) };
+    db.write(move |c| blob::insert(c, &stored));
     assert_eq!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))), None);
     db.write(|c| clock_repair::repair(c, NEW_YEAR, false));
     assert!(db.write(move |c| lease::claim(c, "sync:cran", "another", NEW_YEAR, later(1))).is_some());
     let row = db.read(|c| upstream::get(c, "sync:1")).expect("a row");
     assert_eq!(row.fetched_at, NEW_YEAR, "the next scheduled sync is due soon");
+    let blob = db.read(|c| blob::get(c, Sha256([1; 32]))).expect("a row");
+    assert_eq!(blob.created_at, NEW_YEAR, "an unreferenced object is removed some hours later");
 }
 
 fn a_clock_far_ahead_may_not_publish(db: &mut TestDb) {

@@ -31,6 +31,7 @@ macro_rules! on_both_backends {
 on_both_backends! {
     a_put_object_can_be_read
     a_spooled_object_can_be_read
+    objects_in_memory_are_limited
     a_range_of_an_object_can_be_read
     a_range_outside_is_refused
     a_missing_object_is_not_found

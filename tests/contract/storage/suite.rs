@@ -90,6 +90,19 @@ pub(super) async fn a_spooled_object_can_be_read(fixture: Fixture) {
     assert_eq!(fixture.spools(), 0);
 }
 
+pub(super) async fn objects_in_memory_are_limited(fixture: Fixture) {
+    const SIZE: usize = 1 << 20;
+    let mut keys = Vec::new();
+    for seed in 0..100 {
+        let (content, digest) = bytes(SIZE, seed);
+        fixture.storage.put(&cran(digest), content.into()).await.unwrap();
+        keys.push(cran(digest));
+    }
+    let all = futures_util::future::join_all(keys.iter().map(|key| fixture.storage.get(key, None))).await;
+    let in_memory = all.iter().filter(|blob| matches!(blob.as_ref().unwrap().content, Content::Memory(_)));
+    assert!(in_memory.count() < 80, "the others are streams");
+}
+
 pub(super) async fn a_range_of_an_object_can_be_read(fixture: Fixture) {
     for (length, seed) in [(5_000usize, 2), (2_500_000, 3)] {
         let (content, digest) = bytes(length, seed);

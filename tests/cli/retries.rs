@@ -1,0 +1,89 @@
+//! Uploads that the server has lost, because it was restarted between the requests of one command.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::support::tarball::Tarball;
+
+/// A server that accepts every upload, and refuses the first addition with `code`.
+fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+        }
+        for line in head.lines() {
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        reader.read_exact(&mut vec![0; length])?;
+        let path = head.split_whitespace().nth(1).expect("a target").to_owned();
+        let package = json!({ "file": "alpha_1.0.tar.gz", "name": "alpha", "version": "1.0", "sha256": "0".repeat(64),
+            "size": 1, "outcome": "added", "id": 1, "distribution": "noble", "r_version": "4.5", "arch": "any" });
+        let is_upload = path.contains("/uploads");
+        let adds = {
+            let mut requests = requests.lock().expect("not poisoned");
+            requests.push(path);
+            requests.iter().filter(|path| !path.contains("/uploads")).count()
+        };
+        let (status, body) = match is_upload {
+            true => ("201 Created", package),
+            false if adds == 1 => {
+                ("404 Not Found", json!({ "code": code, "error": "changed text", "payload": null }))
+            }
+            false => ("200 OK", json!({ "transaction": 2, "packages": [package], "binaries": [package] })),
+        };
+        let body = body.to_string();
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
+    }
+}
+
+/// Runs `rspm` against that server; returns whether it succeeded, and the paths of its requests.
+fn run(args: &[&str], code: i64) -> (bool, Vec<String>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let package = Tarball::new("alpha", "1.0");
+    std::fs::write(dir.path().join("alpha_1.0.tar.gz"), package.bytes()).expect("written");
+    let config = dir.path().join("rstudio-pm.gcfg");
+    std::fs::write(&config, format!("[Server]\nSockFileDir = {}\n", dir.path().display())).expect("written");
+    let listener = UnixListener::bind(dir.path().join("rstudio-pm.sock")).expect("a socket");
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || answer(stream, code, &log));
+        }
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
+    command.current_dir(dir.path()).arg("--config").arg(&config).args(args);
+    let output = command.arg("--path=alpha_1.0.tar.gz").output().expect("rspm runs");
+    let paths = requests.lock().expect("not poisoned").clone();
+    (output.status.success(), paths)
+}
+
+#[test]
+fn lost_uploads_are_sent_again_by_the_code_of_the_error_alone() {
+    const NO_UPLOAD: i64 = rstudio_pm::api::error::Code::NoUpload as i64;
+    let commands: [&[&str]; 2] =
+        [&["add", "--source=team"], &["add", "binary", "--source=team", "--distribution=noble"]];
+    for args in commands {
+        let (succeeded, paths) = run(args, NO_UPLOAD);
+        assert!(succeeded && paths.len() == 4, "{args:?}: {paths:?}");
+        let (succeeded, paths) = run(args, 2);
+        assert!(!succeeded && paths.len() == 2, "{args:?}: {paths:?}");
+    }
+}

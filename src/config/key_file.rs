@@ -10,7 +10,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-use super::problem::{Notice, NoticeCategory, Origin, denied};
+use super::problem::{Notice, NoticeCategory, Origin, permission_remedy};
 use crate::encryption::key::{Key, KeyError, LENGTH, MAX_TEXT};
 use crate::encryption::value::{self, NONCE};
 
@@ -92,7 +92,7 @@ fn way_out(place: &KeySource, error: &io::Error) -> String {
         KeySource::Credential(path) | KeySource::File(path)
             if error.kind() == ErrorKind::PermissionDenied =>
         {
-            format!("; {}", denied(path))
+            format!("; {}", permission_remedy(path))
         }
         KeySource::Environment | KeySource::Credential(_) | KeySource::File(_) => String::new(),
     }

@@ -124,7 +124,7 @@ mod tests {
         let requested = ["a1", "missing"].map(str::to_owned).into();
         let (found, unknown) = closure(&requested, &declared);
         assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
-        assert_eq!(unknown, ["removed", "missing"]);
+        assert_eq!(unknown, ["missing", "removed"]);
         restrict(&mut declared, &found);
         assert_eq!(declared.files.len(), 4);
     }

@@ -175,7 +175,7 @@ pub(super) fn delay_sync_duration_delays_releases_that_are_younger() {
     };
     assert_eq!((status(&server, "old"), status(&server, "young")), (200, 404));
     let output = server.sync().expect("a good mirror");
-    assert!(output.contains("nothing changed") && output.contains("1 packages have"), "{output}");
+    assert!(output.contains("nothing changed") && output.contains("1 package has"), "{output}");
     // A shorter delay stands for time that passes: the mirror does not change.
     server.stop();
     let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");

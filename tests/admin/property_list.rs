@@ -225,7 +225,10 @@ fn a_setting_that_would_restrict_access_is_refused_when_it_is_switched_on() {
                 continue;
             };
             assert!(
-                loaded.warnings.iter().any(|warning| warning.to_string().contains("no effect yet")),
+                loaded
+                    .warnings
+                    .iter()
+                    .any(|warning| warning.to_string().contains("is not supported in this version")),
                 "{text}"
             );
         }

@@ -138,3 +138,23 @@ pub(crate) fn advisories() -> Vec<String> {
     assert!(texts.len() > 10, "{}", texts.len());
     texts
 }
+
+/// All source tarballs of the mirror, current and archived.
+pub(crate) fn tarballs() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![path("cran-mirror/src/contrib")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the mirror") {
+            let file = entry.expect("an entry").path();
+            if file.is_dir() {
+                folders.push(file);
+            } else if file.to_string_lossy().ends_with(".tar.gz") {
+                found.push(file);
+            }
+        }
+    }
+    found.sort();
+    let (listed, archived) = cran().counts();
+    assert!(found.len() == listed + archived && found.len() > 80, "{}", found.len());
+    found
+}

@@ -54,12 +54,16 @@ impl AdminRequest {
     fn writes(&self) -> bool {
         !matches!(*self.request.method(), Method::GET | Method::HEAD)
     }
+
+    fn writes_data(&self) -> bool {
+        self.writes() && matches!(self.route, AdminRoute::Data(_))
+    }
 }
 
-/// Handles an admin request. A change has a task of its own, which continues when the client disconnects: after the
-/// commit its result must still be installed and logged.
+/// Handles an admin request. A change of data has a task of its own, which continues when the client disconnects: after
+/// the commit its result must still be installed and logged. Going offline ends with its client instead.
 pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<Body> {
-    if !request.writes() {
+    if !request.writes_data() {
         return respond(switch, request).await;
     }
     let switch = switch.clone();

@@ -170,7 +170,7 @@ const TABLE: &[Row] = &[
         "/log/reopen",
         "Reopen the log files after a rotation; answers when nothing more is written to the old ones",
         None,
-        Some("Reopened"),
+        Some("ReopenResult"),
     ),
     (
         HttpMethod::Get,

@@ -1,7 +1,7 @@
 //! DESCRIPTION of every real package, compared field by field with the reader of R's tools.
 
-use super::index::{file_name, tarballs};
-use crate::support::rscript;
+use super::index::file_name;
+use crate::support::{data, rscript};
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::description::Description;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const SCRIPT: &str = r#"
 fn every_real_description_is_read_as_r_reads_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut all = BTreeMap::new();
-    for path in tarballs() {
+    for path in data::tarballs() {
         let bytes = std::fs::read(&path).expect("a tarball");
         let found = archive::read_identity(&bytes[..], None, Limits::default()).expect("a release");
         all.insert(file_name(&path), found.description_raw);

@@ -6,27 +6,7 @@ use rstudio_pm::model::digest;
 use rstudio_pm::r::archive::{self, Limits};
 use rstudio_pm::r::name::SourceFileName;
 use rstudio_pm::r::{description, packages};
-use std::path::{Path, PathBuf};
-
-/// All source tarballs of the mirror, current and archived.
-pub(super) fn tarballs() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![data::path("cran-mirror/src/contrib")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder of the mirror") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.to_string_lossy().ends_with(".tar.gz") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    let (listed, archived) = data::cran().counts();
-    assert!(found.len() == listed + archived && found.len() > 80, "{}", found.len());
-    found
-}
+use std::path::Path;
 
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).expect("a file name")
@@ -36,7 +16,7 @@ pub(super) fn file_name(path: &Path) -> String {
 fn records_of_real_packages_are_those_of_write_packages() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut stanzas = Vec::new();
-    for path in tarballs() {
+    for path in data::tarballs() {
         let name = file_name(&path);
         std::os::unix::fs::symlink(&path, folder.path().join(&name)).expect("a link");
         let bytes = std::fs::read(&path).expect("a tarball");

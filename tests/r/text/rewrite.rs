@@ -1,6 +1,6 @@
 //! Rewritten packages: only DESCRIPTION and its checksum change, and real R installs them.
 
-use super::index::{file_name, tarballs};
+use super::index::file_name;
 use super::tar::{Tar, description, gz, header, source};
 use crate::support::{data, rscript};
 use rstudio_pm::r::archive::{self, Limits, Members, PackageArchive};
@@ -29,7 +29,7 @@ fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn only_description_and_its_checksum_change_in_real_packages() {
     let options = Options { level: 1, ..Options::default() };
-    for path in tarballs() {
+    for path in data::tarballs() {
         let name = file_name(&path);
         let bytes = std::fs::read(&path).expect("a tarball");
         if bytes.len() > 1 << 20 {

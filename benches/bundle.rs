@@ -59,7 +59,7 @@ fn sync(report: &mut Report) {
             format!("{first:.2} s"),
             "< 10 s",
         );
-        row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "");
+        row(format!("memory during it, {engine}"), format!("{peak:.0} MB"), "≤ 200 MB");
         row(
             format!("sync of the bundle with nothing new, {engine}"),
             format!("{:.0} ms", second * 1e3),

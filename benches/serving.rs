@@ -1,8 +1,8 @@
-//! Requests per second relative to nginx serving the same bytes from disk, interleaved, the median of five rounds.
+//! Requests per second relative to nginx serving the same bytes from disk, interleaved; the round with the median ratio, of five.
 
 use super::mirror::{Mirror, data};
 use super::nginx::{Nginx, fetch, wrk};
-use super::report::{Report, median};
+use super::report::Report;
 use super::server::Server;
 
 const ROUNDS: usize = 5;
@@ -51,7 +51,7 @@ const LOADS: [Load; 12] = [
         64,
         "≥ 0.9",
     ),
-    load("300 kB tarball, 1 connection", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 1, "≥ 0.9"),
+    load("300 kB tarball, 1 connection", "/bench/latest/src/contrib/kb300_1.0.0.tar.gz", false, 1, "≥ 1.0"),
     load(
         "300 kB tarball, 64 connections",
         "/bench/latest/src/contrib/kb300_1.0.0.tar.gz",
@@ -59,7 +59,7 @@ const LOADS: [Load; 12] = [
         64,
         "≥ 0.9",
     ),
-    load("20 MB tarball, 1 connection", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 1, "≥ 0.9"),
+    load("20 MB tarball, 1 connection", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 1, "≥ 1.0"),
     load("20 MB tarball, 8 connections", "/bench/latest/src/contrib/mb20_1.0.0.tar.gz", false, 8, "≥ 0.9"),
 ];
 
@@ -109,13 +109,14 @@ fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) 
             };
             rounds.push((ours, theirs));
         }
-        let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
-        let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
+        // The round with the median ratio.
+        rounds.sort_by(|a: &(f64, f64), b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+        let (ours, theirs) = rounds[ROUNDS / 2];
         report.row(
             format!("{} ({} bytes)", load.what, bytes.len()),
-            format!("{:.0}/s", middle(|r| r.0)),
-            format!("nginx {:.0}/s", middle(|r| r.1)),
-            format!("{ratio:.2}"),
+            format!("{ours:.0}/s"),
+            format!("nginx {theirs:.0}/s"),
+            format!("{:.2}", ours / theirs),
             load.aim,
         );
     }

@@ -16,7 +16,7 @@ use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
 use crate::state::State;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
-use crate::storage::{self, Content, StorageError};
+use crate::storage::{self, Content, CountGuard, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
@@ -105,8 +105,10 @@ pub(super) async fn open(
             .insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
         return open.map(Some);
     }
-    if identity.size <= MAX_OBJECT_SIZE && storage::may_read_whole(identity.size) {
-        let bytes = read_small(repositories, located, digest, identity, opened).await?;
+    if identity.size <= MAX_OBJECT_SIZE
+        && let Some(count) = storage::begin_whole(identity.size)
+    {
+        let bytes = read_small(repositories, located, digest, identity, opened, count).await?;
         return open_range(located, &bytes, range).map(Some);
     }
     let compared =
@@ -148,6 +150,7 @@ async fn read_small(
     digest: Sha256,
     identity: FileIdentity,
     opened: InPlaceFile,
+    count: CountGuard,
 ) -> Result<Bytes, RepoError> {
     let cached = repositories.verified_files.files.get(&identity);
     if let Some(cached) = cached {
@@ -155,7 +158,7 @@ async fn read_small(
     }
     let (size, path) = (identity.size, opened.path.clone());
     let (bytes, found, after) = blocking(move || {
-        let bytes = storage::read_whole(&opened.file, &opened.path, &(0..size))?;
+        let bytes = storage::read_whole(&opened.file, &opened.path, &(0..size), count)?;
         let found = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
         let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
         Ok((bytes, found, FileIdentity::of(&after)))

@@ -47,7 +47,7 @@ static OPEN_FILES: UsageCounter = UsageCounter(AtomicUsize::new(0));
 struct UsageCounter(AtomicUsize);
 
 /// An amount counted in a [`UsageCounter`] until it is dropped.
-pub(super) struct CountGuard(&'static UsageCounter, usize);
+pub struct CountGuard(&'static UsageCounter, usize);
 
 impl UsageCounter {
     fn get(&self) -> usize {
@@ -97,15 +97,11 @@ pub fn chunk_size() -> usize {
     CHUNK_SIZES.iter().find(|(below, _)| waiting < *below).map_or(MIN_CHUNK_SIZE, |(_, size)| *size)
 }
 
-/// Returns true if an object of `size` bytes may be read whole.
+/// Counts an object of `size` bytes as held whole in memory; `None` if it must be read in chunks.
 #[must_use]
-pub fn may_read_whole(size: u64) -> bool {
-    size <= ALWAYS_WHOLE || WHOLE_BYTES.get() < MAX_WHOLE_BYTES
-}
-
-/// Counts an object of `size` bytes that will be read whole; `None` if it may not. For reads that take long.
-pub(super) fn begin_whole(size: u64) -> Option<CountGuard> {
-    may_read_whole(size).then(|| WHOLE_BYTES.add(usize::try_from(size).unwrap_or(usize::MAX)))
+pub fn begin_whole(size: u64) -> Option<CountGuard> {
+    let count = usize::try_from(size).ok().map(|size| WHOLE_BYTES.add(size))?;
+    (size <= ALWAYS_WHOLE || WHOLE_BYTES.get() - count.1 < MAX_WHOLE_BYTES).then_some(count)
 }
 
 /// A chunk to be read, counted before the read, because many reads may start at once.
@@ -172,16 +168,21 @@ pub(super) fn count(bytes: Bytes) -> Bytes {
     guarded(bytes, counted)
 }
 
-/// Reads all of a range within an open file into memory. Blocking.
+/// Reads all of a range within an open file into memory, counted by `count`. Blocking.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes, StorageError> {
+pub fn read_whole(
+    file: &File,
+    path: &Path,
+    range: &Range<u64>,
+    count: CountGuard,
+) -> Result<Bytes, StorageError> {
     let failed = |e: io::Error| StorageError::io("read", path, e);
     let length = usize::try_from(range.end - range.start).map_err(|e| failed(io::Error::other(e)))?;
     let mut bytes = vec![0; length].into_boxed_slice();
     file.read_exact_at(&mut bytes, range.start).map_err(failed)?;
-    Ok(guarded(bytes, WHOLE_BYTES.add(length)))
+    Ok(guarded(bytes, count))
 }
 
 /// Returns the bytes of a range within an open file: in memory if they are few, else as a stream. Blocking.
@@ -190,8 +191,10 @@ pub fn read_whole(file: &File, path: &Path, range: &Range<u64>) -> Result<Bytes,
 /// The file cannot be read.
 pub fn content(file: File, path: &Path, range: Range<u64>) -> Result<Content, StorageError> {
     let length = range.end.saturating_sub(range.start);
-    if length <= CHUNK_SIZE as u64 && may_read_whole(length) {
-        return Ok(Content::Memory(read_whole(&file, path, &range)?));
+    if length <= CHUNK_SIZE as u64
+        && let Some(count) = begin_whole(length)
+    {
+        return Ok(Content::Memory(read_whole(&file, path, &range, count)?));
     }
     let metadata = file.metadata().map_err(|e| StorageError::io("read", path, e))?;
     Ok(Content::Stream(stream(file, &metadata, path, range)))

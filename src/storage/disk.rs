@@ -139,8 +139,10 @@ impl Disk {
         };
         let file = File::open(&path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        if size <= memory_cache::MAX_OBJECT_SIZE && chunks::may_read_whole(size) {
-            return Ok(FoundObject::Whole(chunks::read_whole(&file, &path, &(0..size))?));
+        if size <= memory_cache::MAX_OBJECT_SIZE
+            && let Some(count) = chunks::begin_whole(size)
+        {
+            return Ok(FoundObject::Whole(chunks::read_whole(&file, &path, &(0..size), count)?));
         }
         let range = clamp_range(range, size, key)?;
         Ok(FoundObject::Part(Blob { size, content: chunks::content(file, &path, range)? }))

@@ -18,7 +18,7 @@ mod spool;
 pub mod tls_provider;
 mod trash;
 
-pub use chunks::{ReadRequest, chunk_size, content, may_read_whole, read_whole};
+pub use chunks::{CountGuard, ReadRequest, begin_whole, chunk_size, content, read_whole};
 pub use condition::{Condition, Ownership};
 pub use error::{StorageError, Unusable};
 pub use key::{Area, Key, Owner};

@@ -98,7 +98,7 @@ fn an_archive_that_is_no_binary_for_the_distribution_is_refused_with_the_remedy(
     );
     for (built, expected) in [
         ("junk", "Built has 'junk', which is not a version of R"),
-        ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "a processor that is not supported"),
+        ("R 4.5.0; sparc-sun-linux-gnu; ; unix", "an architecture that is not supported"),
         ("R 4.5.0; x86_64-unknown-freebsd14; ; unix", "no supported operating system"),
         (&format!("R 4.5.0; {GNU}; ; unix"), "is not an RDS file"),
     ] {

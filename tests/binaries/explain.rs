@@ -186,7 +186,7 @@ fn a_date_and_a_transaction_select_other_snapshots() {
         (&"0.9.0".into(), &"source".into())
     );
     assert_eq!(
-        decisions(&explanation, "build"),
+        decisions(&explanation, "binary"),
         [("none".to_owned(), "no binary of this version was added".to_owned(), false)]
     );
     let explanation =

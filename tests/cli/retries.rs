@@ -52,8 +52,8 @@ fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> s
     }
 }
 
-/// Runs `rspm` against that server; returns whether it succeeded, and the paths of its requests.
-fn run(args: &[&str], code: i64) -> (bool, Vec<String>) {
+/// Runs `rspm` against that server; returns its standard error, and the paths of its requests.
+fn run(args: &[&str], code: i64) -> (String, Vec<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let package = Tarball::new("alpha", "1.0");
     std::fs::write(dir.path().join("alpha_1.0.tar.gz"), package.bytes()).expect("written");
@@ -72,7 +72,7 @@ fn run(args: &[&str], code: i64) -> (bool, Vec<String>) {
     command.current_dir(dir.path()).arg("--config").arg(&config).args(args);
     let output = command.arg("--path=alpha_1.0.tar.gz").output().expect("rspm runs");
     let paths = requests.lock().expect("not poisoned").clone();
-    (output.status.success(), paths)
+    (String::from_utf8_lossy(&output.stderr).into_owned(), paths)
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn lost_uploads_are_sent_again_by_the_code_of_the_error_alone() {
     let commands: [&[&str]; 2] =
         [&["add", "--source=team"], &["add", "binary", "--source=team", "--distribution=noble"]];
     for args in commands {
-        let (succeeded, paths) = run(args, NO_UPLOAD);
-        assert!(succeeded && paths.len() == 4, "{args:?}: {paths:?}");
-        let (succeeded, paths) = run(args, 2);
-        assert!(!succeeded && paths.len() == 2, "{args:?}: {paths:?}");
+        let (error, paths) = run(args, NO_UPLOAD);
+        assert!(error.is_empty() && paths.len() == 4, "{args:?}: {error} {paths:?}");
+        let (error, paths) = run(args, 2);
+        assert!(error.contains("changed text") && paths.len() == 2, "{args:?}: {error} {paths:?}");
     }
 }

@@ -99,7 +99,7 @@ fn a_key_that_others_can_read_causes_a_warning_with_the_command_that_fixes_it() 
     }
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
     let output = server.start_refused();
-    assert!(output.contains("is writable by everybody (mode 0666)"), "{output}");
+    assert!(output.contains("is writable by all users (mode 0666)"), "{output}");
 }
 
 #[test]

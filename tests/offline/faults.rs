@@ -283,7 +283,7 @@ async fn a_file_that_is_not_a_package_is_stored_and_reported() {
     fs::write(&path, &bytes).unwrap();
     let to = dir.path().join("bundle");
     let output = must_get_cran(&mirror.url(), &to, &[]);
-    assert!(output.contains("Archive/odd/odd_1.0.tar.gz is kept as it is"), "{output}");
+    assert!(output.contains("Archive/odd/odd_1.0.tar.gz is stored, although"), "{output}");
     assert_complete(&to);
     let (_, _, state) = read(&to, &Product::Cran).await;
     assert_eq!(state.package("", "odd").map(|package| package.releases.len()), Some(2));
@@ -335,7 +335,7 @@ fn an_archive_that_is_damaged_on_the_mirror_is_fetched_by_one_more_run() {
     let requests = || upstream.take_requests().iter().filter(|request| request.path == path).count();
     must_get_cran(&upstream.url(), &to, &[]);
     let second = must_get_cran(&upstream.url(), &to, &[]);
-    assert!(second.contains("is kept as it is") && !second.contains("the next run"), "{second}");
+    assert!(second.contains("is stored, although") && !second.contains("the next run"), "{second}");
     assert_eq!(requests(), 4, "each run fetches it twice");
     let third = must_get_cran(&upstream.url(), &to, &[]);
     assert!(third.contains("nothing is new"), "{third}");

@@ -33,7 +33,7 @@ async fn on_a_full_disk_packages_are_passed_through_and_not_stored() {
     assert!(end.1.is_some() && end.0.len() < cut.bytes.len(), "a damaged archive is never served completely");
     // A file larger than the reserved memory is an error, which frees the memory.
     let error = fixture.get(&huge).await.expect_err("more than the memory reserved").to_string();
-    assert!(error.contains("no space left for") && error.contains("make room on the disk"), "{error}");
+    assert!(error.contains("no space left for") && error.contains("free space on the disk"), "{error}");
     assert!(fixture.get(&big).await.expect("passed through") == big.bytes);
 
     // The disk is full to the last byte: there is no space even for the spool of a small file.

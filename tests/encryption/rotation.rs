@@ -1,7 +1,11 @@
 //! `rspm encrypt rotate`: another key, with a kill at every boundary.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use nix::unistd::{User, geteuid};
 
 use super::{append, encrypt, fingerprint, key_path, replace, write_key};
 use crate::support::db::{Engine, settings};
@@ -152,6 +156,41 @@ fn a_lost_key_is_replaced_with_sqlite() {
 #[test]
 fn a_lost_key_is_replaced_with_postgres() {
     a_lost_key_is_replaced(Engine::Postgres);
+}
+
+/// The owners of all files below a directory.
+fn owners(directory: &Path, found: &mut Vec<(PathBuf, u32)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        found.push((path.clone(), path.symlink_metadata().unwrap().uid()));
+        if path.is_dir() {
+            owners(&path, found);
+        }
+    }
+}
+
+#[test]
+fn keys_and_databases_that_root_writes_belong_to_the_user_of_the_server() {
+    assert!(geteuid().is_root(), "this test needs root to create files of another user");
+    let user = User::from_name("postgres").ok().flatten().expect("the user postgres: run tests/setup");
+    let server = Builder::default().prepare();
+    std::fs::set_permissions(server.dir(), Permissions::from_mode(0o755)).unwrap();
+    for path in [server.dir().to_owned(), server.dir().join("tmp"), server.config_file()] {
+        lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+    }
+    encrypt(&server, "s3cret");
+    write_key(&next(&server));
+    // It creates the database.
+    let ran = rotate(&server, &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let mut found = Vec::new();
+    owners(&server.dir().join("data"), &mut found);
+    assert!(found.iter().any(|(path, _)| path.ends_with("rstudio-pm.db")), "{found:?}");
+    assert!(found.iter().any(|(path, _)| path.ends_with("rstudio-pm.key.old")), "{found:?}");
+    assert!(found.iter().all(|(_, uid)| *uid == user.uid.as_raw()), "{found:?}");
+    let mut server = server;
+    server.launch();
+    assert_eq!(server.get("/__ping__").status, 200);
 }
 
 /// Runs a rotation that `strace` kills at the call of that number; false if it ended before.

@@ -34,8 +34,11 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
     Err(CliError::Local { doing: format!("running {}", program.display()), source })
 }
 
+/// A predicate on the name of a variable.
+type NameTest = fn(&[u8]) -> bool;
+
 /// Variables with which the caller chooses its own credentials, and those that are otherwise taken from the server.
-const CREDENTIALS: &[(&[&str], fn(&[u8]) -> bool)] = &[
+const CREDENTIALS: &[(&[&str], NameTest)] = &[
     (&["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"], |name| name.starts_with(b"AWS_")),
     (&[KEY_VARIABLE, CREDENTIALS_VARIABLE], is_key),
 ];

@@ -65,11 +65,14 @@ pub fn load_encrypted(
     parse(&path.display().to_string(), &text, env)
 }
 
+/// Names and values of environment variables.
+type Variables = Vec<(String, String)>;
+
 /// The text of the file, and the environment with the values of files that it names.
 fn sources(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Vec<u8>, Vec<(String, String)>), ConfigError> {
+) -> Result<(Vec<u8>, Variables), ConfigError> {
     let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     match credentials::read(env) {
         (env, errors) if errors.is_empty() => Ok((text, env)),

@@ -59,13 +59,13 @@ impl Key {
     pub fn text(&self) -> Zeroizing<String> {
         let mut bytes = self.0.clone();
         combine(&mut *bytes);
-        Zeroizing::new(hex::encode(&*bytes))
+        Zeroizing::new(hex::encode(bytes.as_slice()))
     }
 
     /// Returns the fingerprint.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(digest::Sha256(Sha256::digest(&*self.0).into()))
+        Fingerprint(digest::Sha256(Sha256::digest(self.0.as_slice()).into()))
     }
 
     /// Returns the 32 bytes that the ciphers use.

@@ -27,6 +27,16 @@ fn answer(mut stream: UnixStream, code: i64, requests: &Mutex<Vec<String>>) -> s
             }
         }
         reader.read_exact(&mut vec![0; length])?;
+        // The archive is sent in chunks (RFC 9112, 7.1).
+        while head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            let mut size = String::new();
+            reader.read_line(&mut size)?;
+            let size = usize::from_str_radix(size.trim(), 16).expect("the size of a chunk");
+            reader.read_exact(&mut vec![0; size + 2])?;
+            if size == 0 {
+                break;
+            }
+        }
         let path = head.split_whitespace().nth(1).expect("a target").to_owned();
         let package = json!({ "file": "alpha_1.0.tar.gz", "name": "alpha", "version": "1.0", "sha256": "0".repeat(64),
             "size": 1, "outcome": "added", "id": 1, "distribution": "noble", "r_version": "4.5", "arch": "any" });

@@ -116,6 +116,8 @@ fn twenty_five_nights_under_load_lose_and_duplicate_no_line() {
             log.reopen().and_then(|()| sink.reopen().map(drop)).map_err(|e| e.to_string())
         });
     }
+    let before = next.load(Ordering::Acquire);
+    until("the current files have lines", || next.load(Ordering::Acquire) > before + 1000);
     stop.store(true, Ordering::Release);
     writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
     log.flush();

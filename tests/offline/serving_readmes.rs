@@ -83,7 +83,7 @@ fn a_damaged_file_of_readmes_logs_a_warning_and_packages_have_none() {
         fs::write(file, flipped).unwrap();
     }
     assert_eq!(readme(&server, "beta"), (None, None));
-    server.wait_for_log("could not read READMEs of the bundle; packages are shown without them");
+    server.wait_for_log("could not read READMEs of the bundle; packages are listed without them");
     server.wait_for_log("its sha256 is not the one in the head");
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
     assert_eq!(readme(&server, "beta"), (None, None), "missing files");

@@ -74,7 +74,7 @@ fn small_files_of_a_bundle_that_are_never_read_take_little_memory() {
 fn a_file_that_is_being_fetched_and_never_read_takes_little_memory() {
     const LARGEST: u32 = (1 << 31) - 1;
     let entry = Entry::new("large", "1.0", 8 << 20);
-    let mirror = Mirror::of(&[entry.clone()], &[]);
+    let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     // The mirror pauses before the end, so the file stays a fetch.
     mirror.set(&entry.listed(), |file| file.open = 7 << 20);
     let (server, pair, address) = start(&mirror.url());

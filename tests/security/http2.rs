@@ -257,7 +257,7 @@ fn chunks_of_a_filter_that_are_not_read_count_against_the_budget() {
 }
 
 /// A connection that is written to and never read.
-pub(super) struct NeverRead(pub(super) TlsStream<TcpStream>);
+struct NeverRead(TlsStream<TcpStream>);
 
 impl AsyncRead for NeverRead {
     fn poll_read(
@@ -287,10 +287,43 @@ impl AsyncWrite for NeverRead {
     }
 }
 
+/// Opens connections that request a file on every stream with the largest windows, and never read.
+pub(super) async fn request_and_never_read(
+    address: &str,
+    pair: &Pair,
+    path: &str,
+    connections: usize,
+) -> Vec<(SendRequest<Bytes>, Vec<ResponseFuture>)> {
+    const LARGEST: u32 = (1 << 31) - 1;
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
+        builder.initial_max_send_streams(STREAMS);
+        let stream = NeverRead(connect(address, pair.der()).await);
+        let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let answers = (0..STREAMS).map(|_| request(&mut sender, path)).collect();
+        open.push((sender, answers));
+    }
+    open
+}
+
+/// Waits until the memory of a server no longer grows, and asserts that it stays within `growth` of `before`.
+pub(super) async fn assert_memory_grows_by_less(server: &Server, before: usize, growth: usize) {
+    let (mut peak, mut quiet) = (memory(server), 0);
+    while quiet < 20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = memory(server);
+        quiet = if now > peak + (1 << 20) { 0 } else { quiet + 1 };
+        peak = peak.max(now);
+        assert!(peak < before + growth, "{before} bytes before, {peak} now");
+    }
+}
+
 #[test]
 fn a_socket_that_is_never_read_takes_little_memory_with_any_window() {
     const CONNECTIONS: usize = 12;
-    const LARGEST: u32 = (1 << 31) - 1;
     let mut server = Builder::default().gcfg(HTTPS).prepare();
     let pair = Pair::new();
     pair.write(server.dir());
@@ -303,26 +336,8 @@ fn a_socket_that_is_never_read_takes_little_memory_with_any_window() {
     let before = memory(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
-            builder.initial_max_send_streams(STREAMS);
-            let stream = NeverRead(connect(&address, pair.der()).await);
-            let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
-            tokio::spawn(connection);
-            let answers: Vec<_> = (0..STREAMS).map(|_| request(&mut sender, path)).collect();
-            connections.push((sender, answers));
-        }
-        // Until the memory no longer grows.
-        let (mut peak, mut quiet) = (memory(&server), 0);
-        while quiet < 20 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let now = memory(&server);
-            quiet = if now > peak + (1 << 20) { 0 } else { quiet + 1 };
-            peak = peak.max(now);
-            assert!(peak < before + (128 << 20), "{before} bytes before, {peak} now");
-        }
+        let connections = request_and_never_read(&address, &pair, path, CONNECTIONS).await;
+        assert_memory_grows_by_less(&server, before, 128 << 20).await;
         assert_eq!(server.get("/__ping__").status, 200);
         assert_eq!(server.admin("GET", "/repos", &serde_json::Value::Null).status, 200);
         drop(connections);

@@ -1,12 +1,11 @@
 //! Memory for files that do not come from storage and are not read by the client: from a bundle, and while they are
 //! fetched from a mirror.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::http2::{HTTPS, NeverRead, STREAMS, client, connect, memory, request};
+use super::http2::{
+    HTTPS, STREAMS, assert_memory_grows_by_less, client, connect, memory, request, request_and_never_read,
+};
 use crate::support::mirror::{Entry, Mirror};
 use crate::support::mirror_dir::{MirrorDir, file_url};
 use crate::support::server::{Builder, Server};
@@ -72,7 +71,6 @@ fn small_files_of_a_bundle_that_are_never_read_take_little_memory() {
 
 #[test]
 fn a_file_that_is_being_fetched_and_never_read_takes_little_memory() {
-    const LARGEST: u32 = (1 << 31) - 1;
     let entry = Entry::new("large", "1.0", 8 << 20);
     let mirror = Mirror::of(std::slice::from_ref(&entry), &[]);
     // The mirror pauses before the end, so the file stays a fetch.
@@ -81,26 +79,8 @@ fn a_file_that_is_being_fetched_and_never_read_takes_little_memory() {
     let path = format!("/prod/latest/{}", entry.listed());
     let before = memory(&server);
     runtime().block_on(async {
-        let mut connections = Vec::new();
-        for _ in 0..2 * CONNECTIONS {
-            let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(LARGEST).initial_connection_window_size(LARGEST);
-            builder.initial_max_send_streams(STREAMS);
-            let stream = NeverRead(connect(&address, pair.der()).await);
-            let (mut sender, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
-            tokio::spawn(connection);
-            let answers: Vec<_> = (0..STREAMS).map(|_| request(&mut sender, &path)).collect();
-            connections.push((sender, answers));
-        }
-        // Until the memory no longer grows.
-        let (mut peak, mut quiet) = (memory(&server), 0);
-        while quiet < 20 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let now = memory(&server);
-            quiet = if now > peak + (1 << 20) { 0 } else { quiet + 1 };
-            peak = peak.max(now);
-            assert!(peak < before + GROWTH, "{before} bytes before, {peak} now");
-        }
+        let _connections = request_and_never_read(&address, &pair, &path, 2 * CONNECTIONS).await;
+        assert_memory_grows_by_less(&server, before, GROWTH).await;
         assert_eq!(server.get("/__ping__").status, 200);
     });
     mirror.stop();

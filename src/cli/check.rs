@@ -1,11 +1,10 @@
 //! `rspm check-config`: runs `rstudio-pm --check-config`, so that the daemon itself validates its configuration.
 
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use super::error::CliError;
-use super::installed::{program, server_variables};
+use super::installed::{exec, server_command, server_variables};
 use super::output::Format;
 use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
@@ -14,12 +13,8 @@ use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 /// # Errors
 /// There is no such program.
 pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliError> {
-    let program = program();
-    let mut command = Command::new(&program);
+    let mut command = server_command(config.as_deref());
     command.arg("--check-config");
-    if let Some(file) = config {
-        command.arg("--config").arg(file);
-    }
     if format == Format::Json {
         command.args(["--output-format", "json"]);
     }
@@ -29,9 +24,7 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
             command.envs(server.filter(|(name, _)| std::env::var_os(name).is_none()));
         }
     }
-    // `exec` returns only on failure.
-    let source = command.exec();
-    Err(CliError::Local { doing: format!("running {}", program.display()), source })
+    Err(exec(command))
 }
 
 /// A predicate on the name of a variable.

@@ -1,16 +1,15 @@
 //! `rspm encrypt`: encrypts values for the configuration, and creates and replaces the key. Needs no running server.
 
 use std::io::{IsTerminal, Read, Write, stdin};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::installed::{program, server_variables};
+use super::installed::{exec, not_started, server_command, server_variables};
 use super::output::Output;
 use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use crate::config::{self, DEFAULT_FILE};
@@ -82,13 +81,9 @@ fn generate(file: &Path) -> Result<(), CliError> {
 
 /// Replaces this process by `rstudio-pm --rotate-key`.
 fn rotate(config: Option<&Path>, new_key: &Path, key_lost: bool) -> Result<ExitCode, CliError> {
-    let program = program();
-    let mut command = Command::new(&program);
-    command.args(config.map(|file| [Path::new("--config"), file]).into_iter().flatten());
+    let mut command = server_command(config);
     command.arg("--rotate-key").arg(new_key).args(key_lost.then_some("--key-lost"));
-    // `exec` returns only on failure.
-    let source = command.exec();
-    Err(CliError::Local { doing: format!("running {}", program.display()), source })
+    Err(exec(command))
 }
 
 fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Result<(), CliError> {
@@ -137,11 +132,9 @@ fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, 
 
 /// Creates the key, if nothing is encrypted with another one. The daemon can compare it with the database.
 fn create(config: Option<&Path>) -> Result<(), CliError> {
-    let program = program();
-    let mut command = Command::new(&program);
-    command.args(config.map(|file| [Path::new("--config"), file]).into_iter().flatten()).arg("--create-key");
-    let doing = || format!("running {}", program.display());
-    let status = command.status().map_err(|source| CliError::Local { doing: doing(), source })?;
+    let mut command = server_command(config);
+    let status = command.arg("--create-key").status();
+    let status = status.map_err(|source| not_started(&command, source))?;
     if status.success() { Ok(()) } else { Err(CliError::refused("there is no encryption key")) }
 }
 

@@ -2,16 +2,36 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::client::{ParseMode, socket_path};
+use super::error::CliError;
 
-/// Returns the program in the same directory, or else the one on `PATH`.
-pub(super) fn program() -> PathBuf {
+/// Returns a command that runs the program with this configuration: that in the same directory, or else the one on
+/// `PATH`.
+pub(super) fn server_command(config: Option<&Path>) -> Command {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|me| Some(me.canonicalize().ok()?.parent()?.join("rstudio-pm")));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("rstudio-pm"))
+    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("rstudio-pm"));
+    let mut command = Command::new(program);
+    if let Some(file) = config {
+        command.arg("--config").arg(file);
+    }
+    command
+}
+
+/// Replaces this process by that of the command. Returns only on failure, with the error.
+pub(super) fn exec(mut command: Command) -> CliError {
+    let source = command.exec();
+    not_started(&command, source)
+}
+
+/// The error of a command that could not be started.
+pub(super) fn not_started(command: &Command, source: std::io::Error) -> CliError {
+    CliError::Local { doing: format!("running {}", Path::new(command.get_program()).display()), source }
 }
 
 /// Returns the variables that `wanted` accepts of the server that runs with this configuration, which its unit may have

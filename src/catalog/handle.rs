@@ -100,7 +100,7 @@ impl CatalogHandle {
     }
 }
 
-/// Reads the current catalog; `None` if `known` is current. Steps and transactions of `known` are not read again, so
+/// Reads the current catalog; `None` if `previous` is current. Its steps and transactions are not read again, so
 /// that the cost of an `rspm add` does not grow with the number of earlier ones.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
@@ -108,8 +108,8 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         return Ok(None);
     }
     // The clock moves back only in a repair, which also changes the times of known steps.
-    let rewritten = Catalog::default();
-    let previous = if previous.clock_at > Some(clock.at) { &rewritten } else { previous };
+    let empty = Catalog::default();
+    let previous = if previous.clock_at > Some(clock.at) { &empty } else { previous };
     let last = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last)?);

@@ -119,7 +119,7 @@ pub enum Command {
     CheckConfig,
     /// Encrypt a value for the configuration with the server's key; reads it from the terminal or standard input
     Encrypt(super::encrypt::Encrypt),
-    /// Accept the license commands of the original; no license is needed
+    /// Accept the license commands of Posit Package Manager; no license is needed
     License(super::license::License),
     /// Print shell completions
     Completion {
@@ -385,7 +385,7 @@ pub struct Explain {
     /// The requested version (default: the version in the index)
     #[arg(long)]
     pub version: Option<String>,
-    /// The client's distribution, as after `__linux__/` in a URL (default: a URL of source packages)
+    /// The client's distribution, as after `__linux__/` in a URL (default: none, as in a URL without it)
     #[arg(long, value_name = "NAME")]
     pub distribution: Option<String>,
     /// The client's User-Agent header (default: none)
@@ -461,7 +461,7 @@ pub struct Add {
     /// Replace versions that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
-    /// Keep versions that exist unchanged and succeed
+    /// Leave existing versions unchanged and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }
@@ -491,7 +491,7 @@ pub struct AddBinary {
     /// Replace binaries that exist
     #[arg(long, conflicts_with = "succeed_on_existing")]
     pub replace: bool,
-    /// Keep binaries that exist unchanged and succeed
+    /// Leave existing binaries unchanged and succeed
     #[arg(long)]
     pub succeed_on_existing: bool,
 }

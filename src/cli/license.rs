@@ -1,4 +1,4 @@
-//! `rspm license`: the license commands of the original, which scripts may run.
+//! `rspm license`: the license commands of Posit Package Manager, which scripts may run.
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -70,8 +70,8 @@ fn io_error(dir: &Path, error: io::Error) -> DbError {
     }
 }
 
-/// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process, unless `held` is
-/// that lock already. Returns the lock.
+/// Creates the directory (mode 0700) if missing, and takes the lock that excludes a second process; uses
+/// `inherited` if it is that lock. Returns the lock.
 pub(super) fn lock(dir: &Path, inherited: Option<OwnedFd>) -> Result<File, DbError> {
     let bad = |error| io_error(dir, error);
     create_directory(dir)?;
@@ -114,7 +114,7 @@ fn is_same_file(a: &File, b: &File) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
-/// Checks the conditions of [`file`] without creating anything. Returns the path of the file, which may be missing.
+/// Checks the directory as [`create_file`] does, without creating anything. Returns the path of the file, which may be missing.
 pub(super) fn check(dir: &Path, schema: Schema) -> Result<PathBuf, DbError> {
     refuse_remote(dir)?;
     let existing = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));

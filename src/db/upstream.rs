@@ -1,19 +1,19 @@
-//! Validators of upstream responses by URL, for conditional requests.
+//! Rows by key: validators of upstream responses for conditional requests, rules, advisories, failed jobs.
 
 use super::{Conn, DbError, Value};
 use crate::model::digest::Sha256;
 use crate::model::time::Timestamp;
 
-/// Key of the row of the rules of system requirements in force: its `etag` is their address, its digest that of the
-/// document in storage.
+/// Key of the row for the current rules of system requirements. `etag` is the address that they came from, `sha256` the
+/// digest of the stored document.
 pub const RULES: &str = "sysreqs:rules";
 
-/// Prefix of the keys of stored advisories: the rest is the address of their origin, the digest that of the document in
-/// storage.
+/// Prefix of the keys of stored advisories, before the address of their origin. `sha256` is the digest of the stored
+/// document.
 pub const ADVISORIES: &str = "vulns:";
 
-/// Prefix of the keys of jobs that failed and have not succeeded since: the rest is the job's key, the time that of the
-/// first failure.
+/// Prefix of the keys of jobs that failed and have not succeeded since, before the key of the job. `fetched_at` is the
+/// time of the first failure.
 pub const FAILED: &str = "failed:";
 
 /// The validators and the digest of a response.

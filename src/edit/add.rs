@@ -114,7 +114,7 @@ impl AddTransaction {
             changes.extend(some);
             counts += count;
         }
-        // Also of existing releases: an upload of the same bytes replaces a damaged or lost object.
+        // Waits for uploads of existing releases, too: the same bytes replace a damaged or lost object.
         if let Err(error) = staged.iter().try_for_each(StagedUpload::wait_durable) {
             return Ok(Err(error.into()));
         }
@@ -265,7 +265,7 @@ fn new_release(staged: &StagedUpload, revision: i64, now: Timestamp) -> Box<NewR
     })
 }
 
-/// Inserts the rows of the stored objects: the archive, and its README, which has its own shelf.
+/// Inserts the rows of the stored objects: the archive, and its README, which is stored in a directory of its own.
 pub(super) fn insert_blobs(c: &mut dyn Conn, staged: &StagedUpload, now: Timestamp) -> Result<(), DbError> {
     let archive = (Key::Package(staged.class(), staged.upload.sha256), staged.upload.size);
     let readme = staged.readme.map(|(sha256, size)| (Key::Readme(sha256), size));

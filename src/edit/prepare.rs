@@ -36,7 +36,7 @@ pub(super) struct PreparedPackage {
 }
 
 impl PreparedPackage {
-    /// Converts it to an upload; `landings` are its objects that are not durable yet.
+    /// Converts it to an upload; `pending_writes` are the writes of its objects that are not durable yet.
     pub(super) fn into_staged(
         self,
         pending_writes: Vec<PendingWrite>,
@@ -168,8 +168,8 @@ impl HashingSpool {
         let (sha256, md5) = (Sha256(self.sha256.finalize().into()), Md5(self.md5.finalize().into()));
         let size = self.spool.written();
         let mut stanza = index_stanza(&parsed.description, md5, sha256, size, parsed.needs_compilation);
-        if let (Some(info), Some(binary_target)) = (&info, &parsed.built) {
-            write_built_fields(&mut stanza, binary_target, info.r);
+        if let (Some(info), Some(built)) = (&info, &parsed.built) {
+            write_built_fields(&mut stanza, built, info.r);
         }
         let binary_target = info.map(|info| BinaryTarget { r: info.r, system: info.system, arch: info.arch });
         let package = PreparedPackage {

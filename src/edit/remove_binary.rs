@@ -63,8 +63,8 @@ fn parse_platform(platforms: &Platforms, tag: &str) -> Result<Platform, RepoErro
     let mut platform = Platform::parse(tag).ok_or_else(|| {
         let excerpt: String = tag.chars().take(80).collect();
         RepoError::Invalid(format!(
-            "'{excerpt}' is not a platform; write it as the header X-Package-Binary-Tag and rspm list binaries do: 4.5-noble, \
-             4.5-noble-arm64, 4.5-win, 4.5-macos-arm64"
+            "'{excerpt}' is not a platform; expected the form that rspm list binaries prints: 4.5-noble, 4.5-noble-arm64, 4.5-win, \
+             4.5-macos-arm64"
         ))
     })?;
     if let Target::Linux(name) = &mut platform.target {

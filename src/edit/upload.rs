@@ -75,9 +75,9 @@ fn check(
         Err(error) => return drop(answer.send(Err(error))),
     };
     let storage = uploads.state.storage.clone();
-    let is_alone = uploads.state.config.load().database.provider == Provider::Sqlite;
+    let is_single_server = uploads.state.config.load().database.provider == Provider::Sqlite;
     let is_small = matches!(body, UploadBody::Small(_));
-    if !is_alone || !is_small || kind == UploadKind::Binary || !storage.is_on_disk(kind.class()) {
+    if !is_single_server || !is_small || kind == UploadKind::Binary || !storage.is_on_disk(kind.class()) {
         return drop(answer.send(Ok(CheckedUpload::Unstored(Box::new(unstored)))));
     }
     let UnstoredPackage { package, out, reservation } = unstored;

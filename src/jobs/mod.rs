@@ -62,13 +62,13 @@ impl Job {
             Ok(JobState::Done(text)) => Ok(text.clone()),
             Ok(JobState::Failed(reason)) => Err(reason.clone()),
             // The sender is dropped only after it has sent the final state.
-            Ok(JobState::Running(_)) | Err(_) => Err(STOPPED.to_owned()),
+            Ok(JobState::Running(_)) | Err(_) => Err(SERVER_STOPPED.to_owned()),
         }
     }
 }
 
 /// The failure of a job whose task was dropped at the end of the runtime.
-const STOPPED: &str = "the server stopped before the job was done";
+const SERVER_STOPPED: &str = "the server stopped before the job was done";
 
 /// Passed to the work to report progress and to check for a halt.
 #[derive(Clone)]
@@ -304,7 +304,7 @@ impl Drop for EndGuard {
         self.sender.send_replace(match self.outcome.take() {
             Some(Ok(text)) => JobState::Done(text),
             Some(Err(reason)) => JobState::Failed(reason),
-            None => JobState::Failed(STOPPED.to_owned()),
+            None => JobState::Failed(SERVER_STOPPED.to_owned()),
         });
         drop(inner);
         self.jobs.ended.send_modify(|ended| *ended += 1);
@@ -395,7 +395,7 @@ mod tests {
     async fn a_job_that_panics_or_is_dropped_has_failed_and_frees_its_key() {
         let jobs = Jobs::default();
         let job = jobs.start("k", Timestamp(1), |_| async { panic!("a bug") }).job().clone();
-        assert_eq!(job.wait_end().await, Err(STOPPED.to_owned()));
+        assert_eq!(job.wait_end().await, Err(SERVER_STOPPED.to_owned()));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let job = {
@@ -403,7 +403,7 @@ mod tests {
             jobs.start("k", Timestamp(2), |_| std::future::pending()).job().clone()
         };
         runtime.shutdown_background();
-        assert_eq!(job.wait_end().await, Err(STOPPED.to_owned()));
+        assert_eq!(job.wait_end().await, Err(SERVER_STOPPED.to_owned()));
         assert!(jobs.running().is_empty());
     }
 

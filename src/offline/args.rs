@@ -92,7 +92,7 @@ pub struct Common {
     #[arg(long, value_name = "DIR")]
     pub destination: PathBuf,
 
-    /// Number of parallel downloads (public mirrors request a low number)
+    /// Number of parallel downloads (keep it low for public mirrors)
     #[arg(long, value_name = "N", default_value = "8")]
     pub concurrency: NonZeroUsize,
 

@@ -51,6 +51,8 @@ pub(super) struct Check<'a> {
     referenced: BTreeSet<String>,
     /// Package files by path.
     objects: BTreeMap<String, Expected>,
+    /// Whether metadata is damaged or missing, which may refer to further files.
+    lacks_metadata: bool,
 }
 
 impl<'a> Check<'a> {
@@ -62,6 +64,7 @@ impl<'a> Check<'a> {
             report: Report::default(),
             referenced: BTreeSet::new(),
             objects: BTreeMap::new(),
+            lacks_metadata: false,
         }
     }
 
@@ -161,7 +164,7 @@ impl<'a> Check<'a> {
                 }
                 Ok(head) if head.serial > verified.head.serial => {
                     let text =
-                        format!("it is older than {file}: it was replaced by an older one; copy it again");
+                        format!("it is older than {file}: an older copy was written over it; copy it again");
                     self.report.add(product.head_path(), Problem::Damaged, text);
                 }
                 Ok(_) if listed.get(&file).is_some_and(|sha256| *sha256 != seal::digest(&bytes)) => {
@@ -325,12 +328,17 @@ impl<'a> Check<'a> {
                 );
             }
             _ if !self.packages || self.is_replaced(path) => {}
+            _ if self.lacks_metadata => self.report.add(
+                path,
+                Problem::Extra,
+                "the readable metadata does not refer to it; keep it until the damaged or missing metadata is replaced",
+            ),
             _ => self.report.add(path, Problem::Extra, "nothing refers to it; it can be removed"),
         }
     }
 
-    /// Returns true for an intact file of shared data that was replaced since, as a copy over an older directory leaves
-    /// it. The file name contains the digest.
+    /// Returns true for an intact file of an earlier version of shared data, left when a newer bundle is copied over an
+    /// older one. The file name contains the digest.
     fn is_replaced(&self, path: &str) -> bool {
         let digest = path.split_once('/').and_then(|(folder, name)| {
             SharedFolder::ALL.into_iter().find(|shared| shared.folder() == folder)?;
@@ -344,6 +352,7 @@ impl<'a> Check<'a> {
     }
 
     fn report_error(&mut self, file: &str, error: &BundleError) {
+        self.lacks_metadata = true;
         let problem = match error {
             BundleError::Absent { .. } | BundleError::Missing { .. } | BundleError::NoBase { .. } => {
                 Problem::Missing

@@ -8,8 +8,8 @@ pub(super) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Applies `work` to each of `items`; the results are in no particular order. The items are started in order, which is
-/// the order of a copy on disk.
+/// Applies `work` to each of `items`; the results are in no particular order. The items are started in order:
+/// sorted paths are read nearly sequentially from a copied bundle.
 pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let some = || {

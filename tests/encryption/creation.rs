@@ -99,7 +99,7 @@ fn the_password_of_a_database_that_needs_it_can_be_the_first_value() {
     let ran = encrypt_lines(&server, "s3cret");
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(
-        ran.err.starts_with("Warning: the new key cannot be compared with the database now: "),
+        ran.err.starts_with("Warning: could not compare the new key with the database: "),
         "{}",
         ran.err
     );

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::support::downloader::{assert_complete, copy_over, create_mirror, must_get_cran, tree, validate};
+use crate::support::downloader::{
+    assert_complete, bundle, copy_over, create_mirror, must_get_cran, tree, validate,
+};
 use crate::support::mirror_dir::{self, MirrorDir};
 use crate::support::{data, rules};
 
@@ -168,4 +170,23 @@ fn a_file_that_the_account_of_the_server_cannot_read_is_reported() {
     assert_eq!((code, findings.len()), (1, 1), "{findings:?}");
     assert_eq!((findings[0].0.as_str(), findings[0].1.as_str()), ("unreadable", object.as_str()));
     assert!(findings[0].2.contains("uid 4242") && findings[0].2.contains("chown -R"), "{findings:?}");
+}
+
+#[test]
+fn no_file_is_called_removable_while_metadata_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mirror = create_mirror(dir.path(), &[("alpha", "1.0", "2020-01-01"), ("beta", "1.0", "2020-02-01")]);
+    let root = bundle(dir.path(), &mirror);
+    fs::write(root.join("v3/stray"), "x").unwrap();
+    let removable = || {
+        let (code, findings) = validate("cran", &root, &["--packages"]);
+        assert_eq!(code, 1);
+        findings.into_iter().filter(|(.., text)| text.contains("can be removed")).count()
+    };
+    assert_eq!(removable(), 1);
+    let head = rstudio_pm::bundle::Product::Cran.head_path();
+    let mut bytes = fs::read(root.join(&head)).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    fs::write(root.join(&head), bytes).unwrap();
+    assert_eq!(removable(), 0);
 }

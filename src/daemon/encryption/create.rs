@@ -15,7 +15,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
     let loaded = configuration::load_encrypted(file)?;
     let config = &*loaded.config;
     let path = &config.server.encryption_key_path;
-    let shown = path.display().to_string();
+    let display_path = path.display().to_string();
     let variables: Vec<_> = configuration::variables().collect();
     privileges::with_service_rights(file, || {
         if key_file::KeyEnvironment::of(&variables).find(path)?.is_some() {
@@ -24,17 +24,17 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
         let encrypted = loaded.settings.encrypted().filter(|(_, form)| *form == ValueForm::Encrypted);
         let values: Vec<String> = encrypted.map(|(place, _)| place).collect();
         if !values.is_empty() {
-            return Err(KeyCommandError::Encrypted { path: shown, values });
+            return Err(KeyCommandError::Encrypted { path: display_path, values });
         }
         match Db::database_state(config) {
             Ok(state) => {
                 if let Some(recorded) = state.encryption_key {
-                    return Err(KeyCommandError::Recorded { recorded, path: shown });
+                    return Err(KeyCommandError::Recorded { recorded, path: display_path });
                 }
             }
-            // The password of the database may be what is to be encrypted. The server compares the key when it starts.
+            // The value to be encrypted may be the password of the database. The server compares the key when it starts.
             Err(error) => {
-                note(&format!("Warning: the new key cannot be compared with the database now: {error}"))
+                note(&format!("Warning: could not compare the new key with the database: {error}"))
             }
         }
         write(config, path)
@@ -42,17 +42,17 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
 }
 
 fn write(config: &Config, path: &Path) -> Result<(), KeyCommandError> {
-    let doing = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
+    let create_error = || KeyCommandError::file(format!("creating the encryption key {}", path.display()));
     if path.starts_with(&config.server.data_dir) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&config.server.data_dir);
-        made.map_err(doing())?;
+        made.map_err(create_error())?;
     }
-    let key = key_file::random().map_err(doing())?;
+    let key = key_file::random().map_err(create_error())?;
     match key_file::create(path, &key) {
         Ok(()) => note(&format!("Created the encryption key {} ({}).", path.display(), key.fingerprint())),
         // Created meanwhile by another process.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(doing()(error)),
+        Err(error) => return Err(create_error()(error)),
     }
     Ok(())
 }

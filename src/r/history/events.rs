@@ -9,9 +9,9 @@ use crate::r::dcf::{self, DcfError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IndexEvent {
     /// It left the index: archived, removed, renamed, replaced.
-    Left,
+    Removed,
     /// It returned: unarchived, unorphaned, restored, reinstated.
-    Back,
+    Restored,
 }
 
 /// A change with its day.
@@ -115,9 +115,9 @@ fn parse_events(text: &str) -> Vec<Event> {
 fn parse_verb(word: &str) -> Option<Verb> {
     let is = |words: &[&str]| words.iter().any(|other| word.eq_ignore_ascii_case(other));
     if is(&["archived", "removed", "renamed", "replaced"]) {
-        Some(Verb::Change(IndexEvent::Left))
+        Some(Verb::Change(IndexEvent::Removed))
     } else if is(&["unarchived", "unorphaned", "restored", "reinstated"]) {
-        Some(Verb::Change(IndexEvent::Back))
+        Some(Verb::Change(IndexEvent::Restored))
     } else if is(&["orphaned"]) {
         Some(Verb::NoChange)
     } else {
@@ -140,22 +140,22 @@ mod tests {
         for (text, events) in [
             (
                 "Archived on 2026-07-10 as issues were not corrected despite reminders since 2026-06-01.",
-                &["Left 2026-07-10"][..],
+                &["Removed 2026-07-10"][..],
             ),
             (
                 "Archived on 2018-01-02 as check problems were not corrected. Unarchived on 2018-02-03.",
-                &["Left 2018-01-02", "Back 2018-02-03"],
+                &["Removed 2018-01-02", "Restored 2018-02-03"],
             ),
-            ("Removed from CRAN on 2014-11-16 at the maintainer's request.", &["Left 2014-11-16"]),
+            ("Removed from CRAN on 2014-11-16 at the maintainer's request.", &["Removed 2014-11-16"]),
             ("Orphaned on 2020-01-02 as the maintainer's address bounces.", &[]),
-            ("Orphaned and archived on 2020-01-02.", &["Left 2020-01-02"]),
-            ("Orphaned on 2020-01-02, archived on 2020-03-04 at last", &["Left 2020-03-04"]),
+            ("Orphaned and archived on 2020-01-02.", &["Removed 2020-01-02"]),
+            ("Orphaned on 2020-01-02, archived on 2020-03-04 at last", &["Removed 2020-03-04"]),
             ("Versions prior to 4.7 had another licence (2012-03-04).", &[]),
             (
                 "archived on 2015-05-06; restored on 2015-07-08; ARCHIVED ON 2019-09-10",
-                &["Left 2015-05-06", "Back 2015-07-08", "Left 2019-09-10"],
+                &["Removed 2015-05-06", "Restored 2015-07-08", "Removed 2019-09-10"],
             ),
-            ("Archived on 2020-13-45 and on (2020-01-05).", &["Left 2020-01-05"]),
+            ("Archived on 2020-13-45 and on (2020-01-05).", &["Removed 2020-01-05"]),
             ("Was never archived. See 2020-01-05", &[]),
             ("", &[]),
         ] {
@@ -173,8 +173,8 @@ mod tests {
         let days = |package: &str| {
             events.of(package).iter().map(|e| format!("{:?} {}", e.kind, e.day)).collect::<Vec<_>>()
         };
-        assert_eq!(days("a"), ["Left 2020-01-02"]);
-        assert_eq!(days("b"), ["Back 2020-05-06", "Left 2021-01-02"], "by day, each once");
+        assert_eq!(days("a"), ["Removed 2020-01-02"]);
+        assert_eq!(days("b"), ["Restored 2020-05-06", "Removed 2021-01-02"], "by day, each once");
         assert_eq!((days("c"), events.len(), events.is_empty()), (Vec::new(), 2, false));
     }
 

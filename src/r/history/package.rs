@@ -29,9 +29,9 @@ pub(super) struct Timeline<'a> {
 #[derive(Clone, Copy)]
 enum TimelineEvent<'a> {
     /// The package is no longer listed.
-    Left,
+    Removed,
     /// Its newest file is listed again.
-    Back,
+    Restored,
     /// A file was published, and is the listed one.
     Published(&'a Row),
     /// An earlier file is the listed one again.
@@ -64,18 +64,18 @@ impl<'a> PackageFiles<'a> {
         // Events before the first file are ignored: earlier files may be lost, or have a later time.
         let relevant = events.iter().filter(|event| event.day >= first_day && event.day < until);
         timeline.entries.extend(relevant.map(|event| match event.kind {
-            IndexEvent::Left => (event.day, TimelineEvent::Left),
-            IndexEvent::Back => (event.day, TimelineEvent::Back),
+            IndexEvent::Removed => (event.day, TimelineEvent::Removed),
+            IndexEvent::Restored => (event.day, TimelineEvent::Restored),
         }));
         timeline.entries.extend(rows.iter().map(|row| (row.mtime.day(), TimelineEvent::Published(row))));
         // Stable sort: on one day a package left before it returned, and returned before a publication.
         timeline.entries.sort_by_key(|(day, moment)| (*day, moment.rank()));
         match self.current.iter().max_by_key(|row| row.mtime) {
             // It left on the day on which the history ends.
-            None if on_last(IndexEvent::Left) => {}
+            None if on_last(IndexEvent::Removed) => {}
             None => timeline.finish_unlisted(until),
             Some(listed) => {
-                if listed.mtime.day() < until && !on_last(IndexEvent::Back) {
+                if listed.mtime.day() < until && !on_last(IndexEvent::Restored) {
                     timeline.finish_listed();
                 }
                 timeline.finish_relisted(listed, last, until);
@@ -88,8 +88,8 @@ impl<'a> PackageFiles<'a> {
 impl TimelineEvent<'_> {
     fn rank(&self) -> u8 {
         match self {
-            TimelineEvent::Left => 0,
-            TimelineEvent::Back => 1,
+            TimelineEvent::Removed => 0,
+            TimelineEvent::Restored => 1,
             TimelineEvent::Published(_) => 2,
             TimelineEvent::Relisted(_) => 3,
         }
@@ -98,17 +98,17 @@ impl TimelineEvent<'_> {
 
 impl<'a> Timeline<'a> {
     fn is_listed(&self) -> bool {
-        !matches!(self.entries.last(), None | Some((_, TimelineEvent::Left)))
+        !matches!(self.entries.last(), None | Some((_, TimelineEvent::Removed)))
     }
 
     /// Handles a package that is not listed at the end: it left after it was last listed, on that day at the earliest.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
-        let same_day = self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Left));
+        let same_day = self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Removed));
         self.is_undated = !same_day;
         let day = if same_day { last } else { last.end().day() };
         if day < until {
-            self.entries.push((day, TimelineEvent::Left));
+            self.entries.push((day, TimelineEvent::Removed));
             self.entries.sort_by_key(|(day, _)| *day);
         }
     }
@@ -116,7 +116,7 @@ impl<'a> Timeline<'a> {
     /// Handles a package that is listed at the end: if the day of its return is unknown, it counts as never having
     /// left.
     fn finish_listed(&mut self) {
-        while let Some((_, TimelineEvent::Left)) = self.entries.last() {
+        while let Some((_, TimelineEvent::Removed)) = self.entries.last() {
             self.entries.pop();
         }
     }
@@ -176,8 +176,8 @@ struct State<'a> {
 impl<'a> State<'a> {
     fn apply(&mut self, moment: TimelineEvent<'a>) {
         match moment {
-            TimelineEvent::Left => self.listed = None,
-            TimelineEvent::Back => self.listed = self.newest,
+            TimelineEvent::Removed => self.listed = None,
+            TimelineEvent::Restored => self.listed = self.newest,
             TimelineEvent::Published(row) => {
                 self.files.push(row);
                 (self.listed, self.newest) = (Some(row), Some(row));

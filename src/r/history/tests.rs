@@ -108,10 +108,10 @@ fn a_file_in_both_trees_is_one_file() {
 #[test]
 fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
-    let removal = events(&[("a", 8, IndexEvent::Left)]);
+    let removal = events(&[("a", 8, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
     let back =
-        events(&[("a", 8, IndexEvent::Left), ("a", 10, IndexEvent::Back), ("a", 15, IndexEvent::Left)]);
+        events(&[("a", 8, IndexEvent::Removed), ("a", 10, IndexEvent::Restored), ("a", 15, IndexEvent::Removed)]);
     assert_eq!(
         transitions(&archive, &[], &back, 6, 20),
         ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]
@@ -120,7 +120,7 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let current = [row("a", "2.0", 20, 12, 0)];
     assert_eq!(transitions(&archive, &current, &removal, 6, 20)[1..], ["8: xa_1.1", "12: +a_2.0"]);
     // It was published again on the day it left.
-    let same = events(&[("a", 12, IndexEvent::Left)]);
+    let same = events(&[("a", 12, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &current, &same, 6, 20)[1..], ["12: -a_1.1 +a_2.0"]);
 }
 
@@ -132,14 +132,14 @@ fn without_an_event_a_package_is_removed_the_day_after_its_last_file() {
     let evidence = MirrorTables { archive: &archive, current: &[], events: &none };
     assert_eq!(reconstruct(&evidence, day(1), day(20)).without_date, 2);
     // An event before the last file does not determine the end.
-    let early = events(&[("a", 3, IndexEvent::Left), ("b", 2, IndexEvent::Left)]);
+    let early = events(&[("a", 3, IndexEvent::Removed), ("b", 2, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &[], &early, 1, 20), ["3: xa_1.0", "4: +b_1.0", "5: xb_1.0"]);
 }
 
 #[test]
 fn a_listed_package_without_a_return_event_was_never_removed() {
     let current = [row("a", "1.0", 10, 3, 0)];
-    let removal = events(&[("a", 8, IndexEvent::Left)]);
+    let removal = events(&[("a", 8, IndexEvent::Removed)]);
     assert_eq!(transitions(&[], &current, &removal, 1, 20), ["3: +a_1.0"]);
     // A later file was withdrawn, and the one before it is listed again.
     let archive = [row("a", "1.1", 11, 6, 0)];
@@ -157,13 +157,13 @@ fn a_listed_package_without_a_return_event_was_never_removed() {
 fn events_on_the_last_day_determine_earlier_days() {
     let file = [row("a", "1.0", 10, 3, 0)];
     // Left on day 9, on which the mirror was read.
-    assert_eq!(transitions(&file, &[], &events(&[("a", 9, IndexEvent::Left)]), 1, 9), ["3: +a_1.0"]);
+    assert_eq!(transitions(&file, &[], &events(&[("a", 9, IndexEvent::Removed)]), 1, 9), ["3: +a_1.0"]);
     // Left on day 5 and returned on day 9, by an event or a new file.
-    let back = events(&[("a", 5, IndexEvent::Left), ("a", 9, IndexEvent::Back)]);
+    let back = events(&[("a", 5, IndexEvent::Removed), ("a", 9, IndexEvent::Restored)]);
     assert_eq!(transitions(&[], &file, &back, 1, 9), ["3: +a_1.0", "5: xa_1.0"]);
     let new = [row("a", "2.0", 20, 9, 0)];
     assert_eq!(
-        transitions(&file, &new, &events(&[("a", 5, IndexEvent::Left)]), 1, 9),
+        transitions(&file, &new, &events(&[("a", 5, IndexEvent::Removed)]), 1, 9),
         ["3: +a_1.0", "5: xa_1.0"]
     );
 }

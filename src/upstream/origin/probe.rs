@@ -1,5 +1,5 @@
 //! Determines whether an address is a CRAN-like mirror or a bundle. A directory is determined when it is opened. An
-//! HTTP address is a mirror, unless it lacks a file of every mirror and has one of every bundle.
+//! HTTP address is a bundle if a file that all mirrors have is missing and a file that identifies bundles exists.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::upstream::transport::file::{FileRequest, FileResponse};
 /// Files that identify a directory as a bundle.
 const MARKERS: [&str; 2] = ["v3/version.txt", "bioc/v4/version.txt"];
 /// Maximum depth of a mirror's folders below a bundle: `packages/3.20/data/annotation`.
-const SHOWN_DEPTH: usize = 5;
+const MAX_FOLDER_DEPTH: usize = 5;
 
-/// Files that every mirror of CRAN and of Bioconductor has; each is the last one to be requested if the others are
-/// missing.
+/// Files that all mirrors of CRAN and of Bioconductor have. `PACKAGES` is requested after its compressed forms, so that
+/// a 404 means that there is no index.
 const PROBED_FILES: [&str; 2] = ["src/contrib/PACKAGES", "config.yaml"];
 
 /// The layout of the files at an address.
@@ -65,7 +65,7 @@ impl Probe {
         self.cache.is_bundle(&self.bundle.files().address()).then_some(&self.bundle)
     }
 
-    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file of every mirror is missing.
+    /// Fetches a file of the mirror or of the bundle, and probes for a bundle if a file that all mirrors have is missing.
     pub(super) async fn fetch(
         &self,
         files: &Transport,
@@ -109,7 +109,7 @@ fn bundle_around(path: &Path) -> Option<(PathBuf, String)> {
     if is_bundle(path) {
         return Some((path.to_owned(), String::new()));
     }
-    let mut around = path.ancestors().skip(1).take(SHOWN_DEPTH);
+    let mut around = path.ancestors().skip(1).take(MAX_FOLDER_DEPTH);
     let root = around.find(|root| path.strip_prefix(root).is_ok_and(|rest| rest.starts_with("packages")))?;
     let within = path.strip_prefix(root).ok()?.to_str()?.to_owned();
     is_bundle(root).then(|| (root.to_owned(), within))

@@ -77,7 +77,7 @@ impl FileStream {
             bytes.extend_from_slice(&chunk[first..last]);
             at += chunk.len() as u64;
         }
-        // A body that ended early is the end of the file; one of exactly this length only if the size says so.
+        // A shorter body ends at the end of the file. For a full one, the declared size decides.
         let is_last = at < end || size.is_some_and(|size| end >= size);
         Ok(FilePart { bytes: bytes.freeze(), size, is_last })
     }

@@ -115,7 +115,7 @@ fn an_impossible_removal_is_refused_with_the_remedy() {
     };
     refused(
         "--source=team --name=tally --version=0.2.1 --platform=noble",
-        "'noble' is not a platform; write it as",
+        "'noble' is not a platform; expected the form that",
     );
     refused(
         &format!("--source=team --name=tally --version=0.2.1 --platform={r}-nobel"),

@@ -34,6 +34,7 @@ pub mod release;
 pub mod rendered;
 pub mod repo;
 pub mod schema;
+mod server_lock;
 pub mod skew;
 pub mod source;
 mod sqlite;
@@ -43,6 +44,7 @@ pub mod storage_class;
 pub mod sweep;
 pub mod target;
 mod tls;
+pub mod transfer;
 pub mod tree;
 pub mod tx;
 pub mod upstream;
@@ -66,7 +68,7 @@ use migrate::{MigrationConn, MigrationMode};
 use postgres::{PgSession, Postgres};
 use schema::Schema;
 use sqlite::Sqlite;
-use target::Target;
+use target::{ServerLock, Target};
 use workers::{TransactionKind, WorkerPool};
 
 enum Engine {
@@ -192,7 +194,9 @@ impl Db {
         match config.database.provider {
             Provider::Sqlite => inspect_file(&sqlite_dir::check(&config.sqlite.dir, schema)?, schema, wait),
             Provider::Postgres => {
-                let mut session = PgSession::new(Arc::new(Target::parse(&config.postgres, schema, wait)?));
+                let mut target = Target::parse(&config.postgres, schema, wait)?;
+                target.lock = ServerLock::None;
+                let mut session = PgSession::new(Arc::new(target));
                 let database = format!("PostgreSQL database {}", session.target.database_name());
                 let target = Arc::clone(&session.target);
                 let connected = session.connection()?;
@@ -357,15 +361,21 @@ fn inspect_file(file: &Path, schema: Schema, wait: Duration) -> Result<Inspectio
         Ok(found) if found.len() == 0 => return blank(state_line(&database, 0)),
         Ok(_) => {}
     }
+    let mut session = open_read_only(file, wait)?;
+    let state = state(&mut session, schema)?;
+    let published = last_publish(&mut session, schema, state.level)?;
+    Ok(Inspection { line: state_line(&database, state.level), state, published, refused: None })
+}
+
+/// Opens a file of SQLite without changing it.
+fn open_read_only(file: &Path, wait: Duration) -> Result<sqlite::SqliteConn, DbError> {
     // Without a WAL file the database file is complete and unused; opened without `immutable`, SQLite would create one.
     let log = file.with_extension("db-wal");
     let path =
         if log.exists() { file.to_owned() } else { format!("file:{}?immutable=1", uri_path(file)).into() };
     let mut session = sqlite::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, wait)?;
     session.set_path(file);
-    let state = state(&mut session, schema)?;
-    let published = last_publish(&mut session, schema, state.level)?;
-    Ok(Inspection { line: state_line(&database, state.level), state, published, refused: None })
+    Ok(session)
 }
 
 /// Returns the time of the clock row, if there is one.

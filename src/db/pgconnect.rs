@@ -10,7 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pgerror::{connecting, map, unreachable};
 use super::target::{SslMode, Target};
-use super::{DbError, tls};
+use super::{DbError, server_lock, tls};
 
 /// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
 pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
@@ -114,5 +114,6 @@ async fn prepare(target: &Target, client: &Client) -> Result<(), DbError> {
             return Err(DbError::SearchPath { property: target.property, path, user });
         }
     }
-    Ok(())
+    // The lock is that of the schema that search_path selects.
+    server_lock::take(target, client).await
 }

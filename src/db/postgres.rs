@@ -105,10 +105,7 @@ impl PgSession {
     pub(super) fn connection(&mut self) -> Result<&mut PgConn, DbError> {
         if self.connection.as_ref().is_none_or(|c| c.client.is_closed()) {
             self.connection = None;
-            let (runtime, client) = pgconnect::connect(&self.target)?;
-            let statements = HashMap::new();
-            let target = Arc::clone(&self.target);
-            return Ok(self.connection.insert(PgConn { client, runtime, statements, target }));
+            return Ok(self.connection.insert(PgConn::open(Arc::clone(&self.target))?));
         }
         self.connection.as_mut().ok_or(DbError::Closed)
     }
@@ -192,6 +189,23 @@ pub(super) struct PgConn {
 }
 
 impl PgConn {
+    /// Connects. Must not run on an async thread.
+    pub(super) fn open(target: Arc<Target>) -> Result<PgConn, DbError> {
+        let (runtime, client) = pgconnect::connect(&target)?;
+        Ok(PgConn { client, runtime, statements: HashMap::new(), target })
+    }
+
+    /// The runtime that drives the connection, the connection, and the parameters that errors name.
+    pub(super) fn parts(&self) -> (&tokio::runtime::Runtime, &Client, &Target) {
+        (&self.runtime, &self.client, &self.target)
+    }
+
+    /// Checks that new transactions may write.
+    pub(super) fn require_writable(&mut self) -> Result<(), DbError> {
+        let target = Arc::clone(&self.target);
+        writable(self, &target)
+    }
+
     fn execute_batch(&mut self, sql: &str) -> Result<(), DbError> {
         self.runtime.block_on(self.client.batch_execute(sql)).map_err(|e| map(&self.target, e))
     }

@@ -134,7 +134,13 @@ pub(super) fn connect(file: &Path, flags: OpenFlags, wait: Duration) -> Result<S
 }
 
 impl SqliteConn {
-    fn pragma(&self, name: &str, value: &str) -> Result<(), DbError> {
+    /// The connection, and the path that errors name.
+    pub(super) fn parts(&self) -> (&Connection, &Path) {
+        (&self.connection, &self.path)
+    }
+
+    /// Sets a pragma.
+    pub(super) fn pragma(&self, name: &str, value: &str) -> Result<(), DbError> {
         self.connection
             .pragma_update_and_check(None, name, value, |_| Ok(()))
             .or_else(|e| match e {

@@ -61,7 +61,8 @@ pub(super) fn refuse_remote(dir: &Path) -> Result<(), DbError> {
     }
 }
 
-fn io_error(dir: &Path, error: io::Error) -> DbError {
+/// Returns the error of an operation in the directory.
+pub(super) fn io_error(dir: &Path, error: io::Error) -> DbError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             DbError::Full { database: dir.display().to_string(), source: error.into() }

@@ -44,6 +44,17 @@ impl SslMode {
     }
 }
 
+/// How a connection takes the advisory lock of its schema, see `server_lock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerLock {
+    /// As a server.
+    Shared,
+    /// As the only user.
+    Exclusive,
+    /// Not at all: the connection only inspects the database.
+    None,
+}
+
 /// The server and the parameters of connections.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -58,6 +69,10 @@ pub(super) struct Target {
     pub(super) database: String,
     /// The property that holds the URL, for errors.
     pub(super) property: &'static str,
+    /// The tables that are used.
+    pub(super) schema: Schema,
+    /// How each connection takes the lock of its schema.
+    pub(super) lock: ServerLock,
 }
 
 /// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
@@ -136,7 +151,20 @@ impl Target {
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30));
         config.application_name("rstudio-pm");
-        Ok(Target { config, ssl_mode, ssl_root, search_path, host, port, user, database, property })
+        let lock = ServerLock::Shared;
+        Ok(Target {
+            config,
+            ssl_mode,
+            ssl_root,
+            search_path,
+            host,
+            port,
+            user,
+            database,
+            property,
+            schema,
+            lock,
+        })
     }
 
     /// Returns true for a Unix socket, which never uses TLS.

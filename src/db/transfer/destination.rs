@@ -1,0 +1,228 @@
+//! A blank database that is filled: everything or nothing. On PostgreSQL it is one transaction for each database; on
+//! SQLite files beside the final ones, renamed at the end.
+
+use std::path::PathBuf;
+
+use super::indexes;
+use super::occupancy;
+use super::postgres_rows::CopyIn;
+use super::reading::RowSink;
+use super::row::RowBlock;
+use super::session::{Session, Sessions, connect, is_shared};
+use super::tables::{self, Table};
+use super::{sqlite_file, sqlite_rows};
+use crate::config::{Config, Provider};
+use crate::db::migrate::{self, MigrationConn, MigrationMode};
+use crate::db::postgres::PgConn;
+use crate::db::schema::Schema;
+use crate::db::{Conn, DbError, sqlite_dir};
+
+/// An open destination. Dropped before [`Destination::commit`], it leaves nothing behind.
+pub struct Destination {
+    sessions: Sessions,
+    /// The table that is being filled, and its COPY on PostgreSQL.
+    filling: Option<(&'static Table, Option<CopyIn>)>,
+    /// Statements that create indexes and constraints.
+    later: Vec<(Schema, String)>,
+    files: SqliteFiles,
+    _lock: Option<std::fs::File>,
+}
+
+impl Destination {
+    /// Creates the tables of `schemas` in the database of a provider.
+    ///
+    /// # Errors
+    /// [`DbError::Occupied`] if it has some already, [`DbError::Encoding`]; those of [`super::source::Source::open`].
+    pub fn create(config: &Config, provider: Provider, schemas: &[Schema]) -> Result<Destination, DbError> {
+        let mut made = Destination {
+            sessions: Sessions::new(),
+            filling: None,
+            later: Vec::new(),
+            files: SqliteFiles::default(),
+            _lock: None,
+        };
+        if provider == Provider::Sqlite {
+            made._lock = Some(sqlite_dir::lock(&config.sqlite.dir, None)?);
+        }
+        for &schema in schemas {
+            if schema == Schema::Usage && is_shared(config, provider) {
+                made.sessions.share(schema);
+            } else {
+                let session = match provider {
+                    Provider::Sqlite => made.files.create(config, schema)?,
+                    Provider::Postgres => begin(config, schema)?,
+                };
+                made.sessions.add(schema, session);
+            }
+            made.create_tables(schema)?;
+        }
+        Ok(made)
+    }
+
+    fn create_tables(&mut self, schema: Schema) -> Result<(), DbError> {
+        let session = self.sessions.get(schema)?;
+        if let Some(found) = occupancy::find(session.conn(), schema)? {
+            return Err(DbError::Occupied { place: session.conn().place(), found });
+        }
+        migrate::run(session.conn(), schema, MigrationMode::Exclusive)?;
+        let later = indexes::drop_all(session, schema)?;
+        self.later.extend(later.into_iter().map(|statement| (schema, statement)));
+        // The rows of the migrations.
+        let names: Vec<&str> = tables::of(schema).map(|table| table.name).collect();
+        let clear = match session {
+            Session::Sqlite(_) => names.iter().rev().map(|name| format!("DELETE FROM {name};")).collect(),
+            Session::Postgres(_) => format!("TRUNCATE {}", names.join(", ")),
+        };
+        session.conn().script(&clear)
+    }
+
+    /// Begins to fill a table.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn begin_table(&mut self, table: &'static Table) -> Result<(), DbError> {
+        let copy = match self.sessions.get(table.schema)? {
+            Session::Sqlite(_) => None,
+            Session::Postgres(session) => Some(CopyIn::begin(session, table)?),
+        };
+        self.filling = Some((table, copy));
+        Ok(())
+    }
+
+    /// Writes rows of that table.
+    ///
+    /// # Errors
+    /// Those of the database; the rows are not those of the table.
+    pub fn write(&mut self, block: &RowBlock) -> Result<(), DbError> {
+        let (table, copy) = self.filling.as_mut().ok_or(DbError::Closed)?;
+        match (self.sessions.get(table.schema)?, copy) {
+            (Session::Sqlite(session), _) => sqlite_rows::write(session, table, block),
+            (Session::Postgres(session), Some(copy)) => copy.write(session, table, block),
+            (Session::Postgres(_), None) => Err(DbError::Closed),
+        }
+    }
+
+    /// Ends that table.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn end_table(&mut self) -> Result<(), DbError> {
+        let (table, copy) = self.filling.take().ok_or(DbError::Closed)?;
+        match (self.sessions.get(table.schema)?, copy) {
+            (Session::Postgres(session), Some(copy)) => copy.finish(session),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the indexes and the constraints, and the planner's statistics.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::Conflict`] if rows violate a constraint.
+    pub fn finish_tables(&mut self) -> Result<(), DbError> {
+        for (schema, statement) in std::mem::take(&mut self.later) {
+            self.sessions.get(schema)?.conn().script(&statement)?;
+        }
+        for schema in self.sessions.schemas().collect::<Vec<_>>() {
+            let session = self.sessions.get(schema)?;
+            if let Session::Sqlite(session) = session {
+                sqlite_file::check_foreign_keys(session)?;
+            }
+            let all: String = tables::of(schema).map(|table| format!("ANALYZE {};", table.name)).collect();
+            session.conn().script(&all)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all rows of a table back.
+    ///
+    /// # Errors
+    /// Those of the database and of `sink`.
+    pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
+        self.sessions.get(table.schema)?.read(table, false, sink)
+    }
+
+    /// The connection to the database of packages.
+    ///
+    /// # Errors
+    /// It was created for usage data only.
+    pub fn conn(&mut self) -> Result<&mut dyn Conn, DbError> {
+        Ok(self.sessions.get(Schema::Core)?.conn())
+    }
+
+    /// Makes everything durable and visible. The database of packages comes last: an interruption before it leaves at
+    /// most the usage data.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::UnknownOutcome`] if the connection was lost meanwhile.
+    pub fn commit(self) -> Result<(), DbError> {
+        let Destination { sessions, files, .. } = self;
+        for mut session in sessions.into_sessions().into_iter().rev() {
+            session.conn().script("COMMIT").map_err(|error| match error {
+                DbError::Lost(source) => DbError::UnknownOutcome(source),
+                other => other,
+            })?;
+        }
+        files.rename()
+    }
+}
+
+/// Connects to PostgreSQL and checks that it can be filled.
+pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
+    const ENCODING: &str = "SELECT CAST(current_setting('server_encoding') AS TEXT)";
+    let mut connection = connect(config, schema)?;
+    connection.require_writable()?;
+    let encoding = connection.query(ENCODING, &[])?.first_mut().map(|row| row.text(0)).transpose()?;
+    match encoding.filter(|encoding| encoding != "UTF8") {
+        Some(encoding) => Err(DbError::Encoding { place: connection.place(), encoding }),
+        None => Ok(connection),
+    }
+}
+
+/// Begins the transaction on PostgreSQL.
+fn begin(config: &Config, schema: Schema) -> Result<Session, DbError> {
+    let mut connection = connect_to_fill(config, schema)?;
+    // Sorting for indexes in memory.
+    connection.script("BEGIN; SET LOCAL maintenance_work_mem = '256MB'")?;
+    Ok(Session::Postgres(connection))
+}
+
+/// The files of SQLite while they are filled.
+#[derive(Default)]
+struct SqliteFiles {
+    /// Temporary and final path.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl SqliteFiles {
+    fn create(&mut self, config: &Config, schema: Schema) -> Result<Session, DbError> {
+        let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
+        if let Some(found) = occupancy::of_file(&dir.join(schema.file()), schema, wait)? {
+            return Err(DbError::Occupied { place: dir.join(schema.file()).display().to_string(), found });
+        }
+        let temporary = sqlite_file::temporary(dir, schema);
+        self.files.push((temporary.clone(), dir.join(schema.file())));
+        sqlite_file::create(&temporary, wait).map(Session::Sqlite)
+    }
+
+    fn rename(mut self) -> Result<(), DbError> {
+        for (temporary, _) in &self.files {
+            sqlite_file::sync(temporary)?;
+        }
+        while let Some((temporary, path)) = self.files.pop() {
+            if let Err(error) = sqlite_file::rename(&temporary, &path) {
+                self.files.push((temporary, path));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SqliteFiles {
+    fn drop(&mut self) {
+        for (temporary, _) in &self.files {
+            // The next run removes what could not be removed here.
+            let _ = sqlite_file::remove(temporary);
+        }
+    }
+}

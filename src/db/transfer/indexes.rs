@@ -1,0 +1,62 @@
+//! Indexes and constraints of a new schema: dropped before the rows are written, created after them, which is faster.
+
+use super::session::Session;
+use super::tables;
+use crate::db::DbError;
+use crate::db::migrate::MigrationConn;
+use crate::db::schema::Schema;
+
+/// Drops the indexes, and on PostgreSQL the constraints, of the tables of a schema. Returns the statements that create
+/// them again, in order.
+pub(super) fn drop_all(session: &mut Session, schema: Schema) -> Result<Vec<String>, DbError> {
+    match session {
+        Session::Sqlite(connection) => drop_sqlite(connection, schema),
+        Session::Postgres(connection) => drop_postgres(connection, schema),
+    }
+}
+
+fn is_ours(schema: Schema, table: &str) -> bool {
+    tables::of(schema).any(|known| known.name == table)
+}
+
+/// Those of PRIMARY KEY and UNIQUE are part of their table.
+fn drop_sqlite(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
+    const INDEXES: &str = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name";
+    let mut create = Vec::new();
+    for mut row in connection.query(INDEXES, &[])? {
+        if is_ours(schema, &row.text(0)?) {
+            connection.script(&format!("DROP INDEX \"{}\"", row.text(1)?))?;
+            create.push(row.text(2)?);
+        }
+    }
+    Ok(create)
+}
+
+fn drop_postgres(connection: &mut dyn MigrationConn, schema: Schema) -> Result<Vec<String>, DbError> {
+    // Foreign keys first: they depend on the others.
+    const CONSTRAINTS: &str = "SELECT CAST(t.relname AS TEXT), quote_ident(c.conname), pg_get_constraintdef(c.oid) \
+        FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
+        WHERE n.nspname = current_schema() AND c.contype IN ('f', 'p', 'u') \
+        ORDER BY CASE c.contype WHEN 'f' THEN 1 ELSE 2 END, t.relname, c.conname";
+    const INDEXES: &str = "SELECT CAST(t.relname AS TEXT), quote_ident(i.relname), pg_get_indexdef(i.oid) \
+        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid \
+        JOIN pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = current_schema() \
+        AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = i.oid) ORDER BY i.relname";
+    let mut create = Vec::new();
+    for mut row in connection.query(CONSTRAINTS, &[])? {
+        let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
+        if is_ours(schema, &table) {
+            connection.script(&format!("ALTER TABLE {table} DROP CONSTRAINT {name}"))?;
+            create.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
+        }
+    }
+    for mut row in connection.query(INDEXES, &[])? {
+        let (table, name, definition) = (row.text(0)?, row.text(1)?, row.text(2)?);
+        if is_ours(schema, &table) {
+            connection.script(&format!("DROP INDEX {name}"))?;
+            create.push(definition);
+        }
+    }
+    create.reverse();
+    Ok(create)
+}

@@ -1,0 +1,58 @@
+//! Whether a database has tables of ours, and what is in them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::session::has_content;
+use super::tables;
+use crate::db::migrate::{self, MigrationConn};
+use crate::db::schema::Schema;
+use crate::db::{DbError, open_read_only};
+
+/// What is counted: a table, and its rows as a noun.
+const CORE: [(&str, &str, &str); 4] = [
+    ("source", "SELECT count(*) FROM source", "sources"),
+    ("repo", "SELECT count(*) FROM repo", "repositories"),
+    ("tx", "SELECT count(*) FROM tx", "transactions"),
+    ("release", "SELECT count(*) FROM release", "releases"),
+];
+const USAGE: [(&str, &str, &str); 1] =
+    [("usage_download", "SELECT count(*) FROM usage_download", "counts of downloads")];
+
+/// Describes the tables of a schema; `None` if there are none.
+pub(super) fn find(c: &mut dyn MigrationConn, schema: Schema) -> Result<Option<String>, DbError> {
+    let mut found = Vec::new();
+    for table in tables::of(schema) {
+        if c.has_table(table.name)? {
+            found.push(table.name);
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let counted: &[(&str, &'static str, &str)] = match schema {
+        Schema::Core => &CORE,
+        Schema::Usage => &USAGE,
+    };
+    if !found.contains(&schema.migration_table().name)
+        || counted.iter().any(|(table, ..)| !found.contains(table))
+    {
+        return Ok(Some(format!("tables {}", found.join(", "))));
+    }
+    let mut counts = Vec::new();
+    for (_, count, noun) in counted {
+        let rows = c.query(count, &[])?.first().map_or(Ok(0), |row| row.int(0))?;
+        counts.push(format!("{rows} {noun}"));
+    }
+    Ok(Some(format!("schema {} with {}", migrate::level(c, schema)?, counts.join(", "))))
+}
+
+/// Describes the tables of a SQLite file; `None` if it is missing or has none.
+pub(super) fn of_file(file: &Path, schema: Schema, wait: Duration) -> Result<Option<String>, DbError> {
+    // SQLite would apply the log of another database to a new file.
+    let log = file.with_extension("db-wal");
+    if !has_content(file)? && has_content(&log)? {
+        return Ok(Some(format!("{} without its database", log.display())));
+    }
+    if has_content(file)? { find(&mut open_read_only(file, wait)?, schema) } else { Ok(None) }
+}

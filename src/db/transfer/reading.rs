@@ -1,0 +1,107 @@
+//! Collects the rows that a driver reads into blocks, and reports values that the other database cannot hold.
+
+use super::row::{Field, Fields, RowBlock};
+use super::tables::{Column, Table};
+use crate::db::DbError;
+
+/// A value that cannot be copied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("table {table}, row {row}, column {column}: {reason}")]
+pub struct Problem {
+    /// The table.
+    pub table: &'static str,
+    /// The primary key of the row: `id = 5`.
+    pub row: String,
+    /// The column.
+    pub column: &'static str,
+    /// What is wrong with the value.
+    pub reason: String,
+}
+
+/// Receives what is read of a database.
+pub trait RowSink {
+    /// Takes some rows; those of a table arrive in the order of its primary key.
+    ///
+    /// # Errors
+    /// Ends the reading.
+    fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError>;
+
+    /// Takes a value that cannot be copied; its row has NULL instead.
+    ///
+    /// # Errors
+    /// Ends the reading.
+    fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
+        Err(DbError::refuse(problem))
+    }
+}
+
+/// Builds the blocks of a table.
+pub(super) struct BlockBuilder<'a> {
+    table: &'static Table,
+    sink: &'a mut dyn RowSink,
+    block: RowBlock,
+    /// Where the current row begins.
+    begin: usize,
+    /// What is wrong with values of the current row.
+    faults: Vec<(&'static str, String)>,
+}
+
+impl<'a> BlockBuilder<'a> {
+    pub(super) fn new(table: &'static Table, sink: &'a mut dyn RowSink) -> BlockBuilder<'a> {
+        BlockBuilder { table, sink, block: RowBlock::default(), begin: 0, faults: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, field: Field<'_>) {
+        self.block.push(field);
+    }
+
+    /// Writes NULL for a value that cannot be copied.
+    pub(super) fn push_fault(&mut self, column: &'static Column, reason: impl Into<String>) {
+        self.faults.push((column.name, reason.into()));
+        self.block.push(Field::Null);
+    }
+
+    pub(super) fn end_row(&mut self) -> Result<(), DbError> {
+        let length = self.block.bytes.len() - self.begin;
+        if length > RowBlock::MAX_ROW {
+            let reason = format!("the row has {length} bytes; at most {} can be copied", RowBlock::MAX_ROW);
+            self.faults.push((self.table.columns[0].name, reason));
+        }
+        for (column, reason) in std::mem::take(&mut self.faults) {
+            let row = self.row_name();
+            self.sink.problem(Problem { table: self.table.name, row, column, reason })?;
+        }
+        if length > RowBlock::MAX_ROW {
+            self.block.bytes.truncate(self.begin);
+            return Ok(());
+        }
+        self.block.rows += 1;
+        self.begin = self.block.bytes.len();
+        if self.begin >= RowBlock::FULL { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), DbError> {
+        self.sink.rows(self.table, &self.block)?;
+        self.block.clear();
+        self.begin = 0;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), DbError> {
+        if self.block.rows > 0 { self.flush() } else { Ok(()) }
+    }
+
+    /// The primary key of the current row.
+    fn row_name(&self) -> String {
+        let mut fields = Fields::new(&self.block.bytes[self.begin..]);
+        let key = self.table.columns.iter().take(self.table.key).map(|column| {
+            let value = match fields.read() {
+                Ok(Field::Int(number)) => number.to_string(),
+                Ok(Field::Text(text)) => format!("{:?}", text.chars().take(80).collect::<String>()),
+                Ok(Field::Null | Field::Bytes(_)) | Err(_) => "?".to_owned(),
+            };
+            format!("{} = {value}", column.name)
+        });
+        key.collect::<Vec<_>>().join(", ")
+    }
+}

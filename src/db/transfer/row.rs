@@ -1,0 +1,217 @@
+//! Rows in the encoding of dumps, which is the same for both databases: each value is a type byte, followed by eight
+//! bytes for an integer, and by a length of four bytes and the bytes themselves for a text or bytes. Numbers are
+//! big-endian.
+
+use super::tables::{ColumnKind, Table};
+use crate::db::DbError;
+
+/// A value of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// SQL NULL.
+    Null,
+    /// BIGINT.
+    Int(i64),
+    /// TEXT.
+    Text(&'a str),
+    /// BLOB or BYTEA.
+    Bytes(&'a [u8]),
+}
+
+/// The type byte of NULL; those of the other values are [`ColumnKind::code`].
+const NULL: u8 = 0;
+
+impl Field<'_> {
+    /// Whether it may be a value of a column of this type.
+    #[must_use]
+    pub fn fits(&self, kind: ColumnKind) -> bool {
+        match self {
+            Field::Null => true,
+            Field::Int(_) => kind == ColumnKind::Int,
+            Field::Text(_) => kind == ColumnKind::Text,
+            Field::Bytes(_) => kind == ColumnKind::Bytes,
+        }
+    }
+}
+
+/// Why bytes are not rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A value ends after the bytes.
+    #[error("a value is cut off")]
+    CutOff,
+    /// A type byte that is not known.
+    #[error("a value has the unknown type {0}")]
+    Type(u8),
+    /// A text that is not UTF-8.
+    #[error("a text is not UTF-8")]
+    Text,
+    /// A value of another type than its column.
+    #[error("column {0} has a value of another type")]
+    Column(&'static str),
+    /// More bytes than rows.
+    #[error("bytes follow the last row")]
+    TooLong,
+}
+
+impl From<Malformed> for DbError {
+    fn from(malformed: Malformed) -> DbError {
+        DbError::refuse(malformed)
+    }
+}
+
+/// Reads the values of rows one after the other.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// The values of encoded rows.
+    #[must_use]
+    pub fn new(rows: &'a [u8]) -> Fields<'a> {
+        Fields { rest: rows }
+    }
+
+    /// The bytes after the values that were read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Reads the next value.
+    ///
+    /// # Errors
+    /// The bytes are not a value.
+    pub fn read(&mut self) -> Result<Field<'a>, Malformed> {
+        let (&[code], rest) = self.rest.split_first_chunk::<1>().ok_or(Malformed::CutOff)?;
+        self.rest = rest;
+        match code {
+            NULL => Ok(Field::Null),
+            code if code == ColumnKind::Int.code() => {
+                let (number, rest) = self.rest.split_first_chunk().ok_or(Malformed::CutOff)?;
+                self.rest = rest;
+                Ok(Field::Int(i64::from_be_bytes(*number)))
+            }
+            code if code == ColumnKind::Text.code() => {
+                std::str::from_utf8(self.counted()?).map(Field::Text).map_err(|_| Malformed::Text)
+            }
+            code if code == ColumnKind::Bytes.code() => self.counted().map(Field::Bytes),
+            code => Err(Malformed::Type(code)),
+        }
+    }
+
+    fn counted(&mut self) -> Result<&'a [u8], Malformed> {
+        let (length, rest) = self.rest.split_first_chunk().ok_or(Malformed::CutOff)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Malformed::CutOff)?;
+        let (found, rest) = rest.split_at_checked(length).ok_or(Malformed::CutOff)?;
+        self.rest = rest;
+        Ok(found)
+    }
+
+    /// Reads a row of `table` and returns its bytes.
+    ///
+    /// # Errors
+    /// The bytes are no row of it.
+    pub fn read_row(&mut self, table: &'static Table) -> Result<&'a [u8], Malformed> {
+        let begin = self.rest;
+        for column in table.columns {
+            if !self.read()?.fits(column.kind) {
+                return Err(Malformed::Column(column.name));
+            }
+        }
+        Ok(&begin[..begin.len() - self.rest.len()])
+    }
+}
+
+/// Some rows of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowBlock {
+    /// Number of rows.
+    pub rows: u32,
+    /// The encoded rows.
+    pub bytes: Vec<u8>,
+}
+
+impl RowBlock {
+    /// Size in bytes from which a block is complete.
+    pub const FULL: usize = 256 << 10;
+    /// Maximum size of the bytes of a row.
+    pub const MAX_ROW: usize = 64 << 20;
+    /// Maximum size of a block.
+    pub const MAX: usize = RowBlock::FULL + RowBlock::MAX_ROW;
+
+    /// Appends a value of the row that is being written. Texts and bytes above 4 GB are cut: [`RowBlock::MAX_ROW`]
+    /// refuses their row.
+    pub fn push(&mut self, field: Field<'_>) {
+        let (kind, counted) = match field {
+            Field::Null => return self.bytes.push(NULL),
+            Field::Int(number) => {
+                self.bytes.push(ColumnKind::Int.code());
+                return self.bytes.extend_from_slice(&number.to_be_bytes());
+            }
+            Field::Text(text) => (ColumnKind::Text, text.as_bytes()),
+            Field::Bytes(bytes) => (ColumnKind::Bytes, bytes),
+        };
+        self.bytes.push(kind.code());
+        self.bytes.extend_from_slice(&u32::try_from(counted.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.bytes.extend_from_slice(counted);
+    }
+
+    /// Removes all rows.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.bytes.clear();
+        // A single large row must not keep its memory for the rest of the table.
+        self.bytes.shrink_to(4 * RowBlock::FULL);
+    }
+
+    /// Calls `each` with the bytes of every row.
+    ///
+    /// # Errors
+    /// The bytes are not that many rows of `table`.
+    pub fn for_each_row(&self, table: &'static Table, mut each: impl FnMut(&[u8])) -> Result<(), Malformed> {
+        let mut fields = Fields::new(&self.bytes);
+        for _ in 0..self.rows {
+            each(fields.read_row(table)?);
+        }
+        if fields.rest().is_empty() { Ok(()) } else { Err(Malformed::TooLong) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::transfer::tables::TABLES;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_row_is_read_back() {
+        let table = TABLES.iter().find(|table| table.name == "detail").expect("a table");
+        let all = [Field::Int(i64::MIN), Field::Bytes(b"\0\xff"), Field::Text(""), Field::Null];
+        let mut block = RowBlock { rows: 2, bytes: Vec::new() };
+        for field in all.iter().chain(&all) {
+            block.push(*field);
+        }
+        let mut rows = Vec::new();
+        block.for_each_row(table, |row| rows.push(row.to_vec())).expect("two rows");
+        assert_eq!((rows.len(), &rows[0]), (2, &rows[1]));
+        let mut fields = Fields::new(&rows[0]);
+        assert_eq!([(); 4].map(|()| fields.read().expect("a value")), all);
+        block.rows = 1;
+        assert_eq!(block.for_each_row(table, |_| {}), Err(Malformed::TooLong));
+        block.rows = 3;
+        assert_eq!(block.for_each_row(table, |_| {}), Err(Malformed::CutOff));
+        let sweep = TABLES.iter().find(|table| table.name == "repo").expect("a table");
+        assert_eq!(block.for_each_row(sweep, |_| {}), Err(Malformed::Column("name")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64), rows in 0..5_u32) {
+            for table in TABLES {
+                let _ = RowBlock { rows, bytes: bytes.clone() }.for_each_row(table, |_| {});
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Connections to the databases of both schemas, each inside one transaction.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::reading::RowSink;
+use super::tables::Table;
+use super::{postgres_rows, sqlite_rows};
+use crate::config::{Config, Provider};
+use crate::db::migrate::{self, MigrationConn, migrations};
+use crate::db::postgres::PgConn;
+use crate::db::schema::Schema;
+use crate::db::sqlite::SqliteConn;
+use crate::db::target::{ServerLock, Target};
+use crate::db::{DbError, open_read_only, sqlite_dir};
+
+/// A connection.
+pub(super) enum Session {
+    Sqlite(SqliteConn),
+    Postgres(PgConn),
+}
+
+impl Session {
+    /// Opens a database for reading, in one snapshot; `None` if it has no table of the schema. Excludes servers on
+    /// PostgreSQL.
+    pub(super) fn reading(
+        config: &Config,
+        provider: Provider,
+        schema: Schema,
+    ) -> Result<Option<Session>, DbError> {
+        let mut session = match provider {
+            Provider::Sqlite => {
+                let file = config.sqlite.dir.join(schema.file());
+                if !has_content(&file)? {
+                    return Ok(None);
+                }
+                Session::Sqlite(open_read_only(&file, config.database.connection_timeout)?)
+            }
+            Provider::Postgres => Session::Postgres(connect(config, schema)?),
+        };
+        session.conn().script(match provider {
+            Provider::Sqlite => "BEGIN",
+            Provider::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        })?;
+        Ok(if migrate::level(session.conn(), schema)? == 0 { None } else { Some(session) })
+    }
+
+    /// The connection as one of a transaction.
+    pub(super) fn conn(&mut self) -> &mut dyn MigrationConn {
+        match self {
+            Session::Sqlite(session) => session,
+            Session::Postgres(session) => session,
+        }
+    }
+
+    /// Reads a table in the order of its primary key. `no_nul` reports texts with a NUL character.
+    pub(super) fn read(
+        &self,
+        table: &'static Table,
+        no_nul: bool,
+        sink: &mut dyn RowSink,
+    ) -> Result<(), DbError> {
+        match self {
+            Session::Sqlite(session) => sqlite_rows::read(session, table, no_nul, sink),
+            Session::Postgres(session) => postgres_rows::read(session, table, sink),
+        }
+    }
+}
+
+/// Whether a file exists and is not empty.
+pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
+    match std::fs::metadata(file) {
+        Ok(found) => Ok(found.len() > 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(sqlite_dir::unwritable(file, error)),
+    }
+}
+
+/// Connects to PostgreSQL as the only user of a schema.
+pub(super) fn connect(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
+    let mut target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
+    target.lock = ServerLock::Exclusive;
+    let mut connection = PgConn::open(Arc::new(target))?;
+    // The other database may take longer than a server may be idle.
+    connection.script("SET idle_in_transaction_session_timeout = 0")?;
+    Ok(connection)
+}
+
+/// Whether both schemas are in one database, so that one connection reads or writes both.
+pub(super) fn is_shared(config: &Config, provider: Provider) -> bool {
+    match provider {
+        Provider::Sqlite => false,
+        Provider::Postgres => config.postgres.usage_data_url.is_none(),
+    }
+}
+
+/// The sessions of a database with one or two schemas.
+pub(super) struct Sessions {
+    sessions: Vec<Session>,
+    /// The schemas, each with the place of its session.
+    schemas: Vec<(Schema, usize)>,
+}
+
+impl Sessions {
+    /// No sessions.
+    pub(super) fn new() -> Sessions {
+        Sessions { sessions: Vec::new(), schemas: Vec::new() }
+    }
+
+    /// Adds the session of a schema.
+    pub(super) fn add(&mut self, schema: Schema, session: Session) {
+        self.schemas.push((schema, self.sessions.len()));
+        self.sessions.push(session);
+    }
+
+    /// Lets a schema use the session that was added last.
+    pub(super) fn share(&mut self, schema: Schema) {
+        self.schemas.push((schema, self.sessions.len().saturating_sub(1)));
+    }
+
+    /// The session of a schema.
+    pub(super) fn get(&mut self, schema: Schema) -> Result<&mut Session, DbError> {
+        let place = self.schemas.iter().find(|(found, _)| *found == schema).map(|(_, place)| *place);
+        place.and_then(|place| self.sessions.get_mut(place)).ok_or(DbError::Closed)
+    }
+
+    /// The schemas.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = Schema> + Clone {
+        self.schemas.iter().map(|(schema, _)| *schema)
+    }
+
+    /// All sessions; the first is that of [`Schema::Core`], if it has one.
+    pub(super) fn into_sessions(self) -> Vec<Session> {
+        self.sessions
+    }
+}
+
+/// Checks that a schema has the newest level.
+///
+/// # Errors
+/// [`DbError::OldSchema`], [`DbError::TooNew`].
+pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
+    let known = migrations(schema).last().map_or(0, |migration| migration.number);
+    let (found, place) = (migrate::level(c, schema)?, c.place());
+    match found {
+        found if found < known => Err(DbError::OldSchema { place, found, known }),
+        // An older program accepts a newer level that only adds tables or columns, but it would not copy them.
+        found if found > known => {
+            Err(DbError::TooNew { place, made_by: "a newer one".to_owned(), found, known })
+        }
+        found => Ok(found),
+    }
+}

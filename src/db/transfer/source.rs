@@ -1,0 +1,130 @@
+//! A database that is copied: all rows of both schemas, from one snapshot each.
+
+use super::reading::RowSink;
+use super::session::{Session, Sessions, has_content, is_shared, require_newest};
+use super::tables::{self, Table};
+use crate::config::{Config, Provider};
+use crate::db::migrate;
+use crate::db::schema::Schema;
+use crate::db::target::Target;
+use crate::db::{Conn, DbError, sqlite_dir};
+
+/// An open source. While it is open, no server can use the database.
+pub struct Source {
+    sessions: Sessions,
+    levels: Vec<(Schema, i64)>,
+    place: String,
+    /// Whether texts with a NUL character are problems.
+    no_nul: bool,
+    _lock: Option<std::fs::File>,
+}
+
+impl Source {
+    /// Opens the database of a provider, to copy it to one of `to`.
+    ///
+    /// # Errors
+    /// [`DbError::NothingToCopy`], [`DbError::OldSchema`], [`DbError::TooNew`]; [`DbError::Locked`] and
+    /// [`DbError::ServerActive`] while a server uses it; those of connecting.
+    pub fn open(config: &Config, provider: Provider, to: Provider) -> Result<Source, DbError> {
+        let lock = match provider {
+            // Locking creates the directory.
+            Provider::Sqlite if has_content(&config.sqlite.dir.join(Schema::Core.file()))? => {
+                Some(sqlite_dir::lock(&config.sqlite.dir, None)?)
+            }
+            Provider::Sqlite | Provider::Postgres => None,
+        };
+        let Some(core) = Session::reading(config, provider, Schema::Core)? else {
+            return Err(DbError::NothingToCopy { place: place(config, provider) });
+        };
+        let mut sessions = Sessions::new();
+        sessions.add(Schema::Core, core);
+        if is_shared(config, provider) {
+            if migrate::level(sessions.get(Schema::Core)?.conn(), Schema::Usage)? > 0 {
+                sessions.share(Schema::Usage);
+            }
+        } else if let Some(usage) = Session::reading(config, provider, Schema::Usage)? {
+            sessions.add(Schema::Usage, usage);
+        }
+        Source::around(sessions, to, place(config, provider), lock)
+    }
+
+    /// Opens only the usage data; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_usage(config: &Config, provider: Provider, to: Provider) -> Result<Option<Source>, DbError> {
+        let Some(usage) = Session::reading(config, provider, Schema::Usage)? else { return Ok(None) };
+        let mut sessions = Sessions::new();
+        sessions.add(Schema::Usage, usage);
+        Source::around(sessions, to, place(config, provider), None).map(Some)
+    }
+
+    fn around(
+        mut sessions: Sessions,
+        to: Provider,
+        place: String,
+        lock: Option<std::fs::File>,
+    ) -> Result<Source, DbError> {
+        let mut levels = Vec::new();
+        for schema in sessions.schemas().collect::<Vec<_>>() {
+            levels.push((schema, require_newest(sessions.get(schema)?.conn(), schema)?));
+        }
+        Ok(Source { sessions, levels, place, no_nul: to == Provider::Postgres, _lock: lock })
+    }
+
+    /// The database, for messages.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The schemas, each with its newest migration.
+    #[must_use]
+    pub fn levels(&self) -> &[(Schema, i64)] {
+        &self.levels
+    }
+
+    /// Whether it has usage data.
+    #[must_use]
+    pub fn has_usage(&self) -> bool {
+        self.levels.iter().any(|(schema, _)| *schema == Schema::Usage)
+    }
+
+    /// Its tables, in the order of [`tables::TABLES`].
+    pub fn tables(&self) -> impl Iterator<Item = &'static Table> + use<> {
+        self.levels.clone().into_iter().flat_map(|(schema, _)| tables::of(schema))
+    }
+
+    /// Reads all rows of a table.
+    ///
+    /// # Errors
+    /// Those of the database and of `sink`.
+    pub fn read(&mut self, table: &'static Table, sink: &mut dyn RowSink) -> Result<(), DbError> {
+        let no_nul = self.no_nul;
+        self.sessions.get(table.schema)?.read(table, no_nul, sink)
+    }
+
+    /// The connection to the database of packages.
+    ///
+    /// # Errors
+    /// It was opened for usage data only.
+    pub fn conn(&mut self) -> Result<&mut dyn Conn, DbError> {
+        Ok(self.sessions.get(Schema::Core)?.conn())
+    }
+}
+
+/// The database of a provider, for messages.
+#[must_use]
+pub fn place(config: &Config, provider: Provider) -> String {
+    match provider {
+        Provider::Sqlite => format!("SQLite, {}", config.sqlite.dir.display()),
+        Provider::Postgres => {
+            let wait = config.database.connection_timeout;
+            match Target::parse(&config.postgres, Schema::Core, wait) {
+                Ok(target) => format!("PostgreSQL, database {}", target.place()),
+                // Connecting reports the error.
+                Err(_) => "PostgreSQL".to_owned(),
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A SQLite file that is filled under another name and then renamed.
+
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::OpenFlags;
+
+use crate::db::migrate::MigrationConn;
+use crate::db::schema::Schema;
+use crate::db::sqlite::{self, SqliteConn};
+use crate::db::{Conn, DbError, sqlite_dir};
+
+/// The name of the file of a schema while it is filled.
+pub(super) fn temporary(dir: &Path, schema: Schema) -> PathBuf {
+    dir.join(format!("migrating-{}", schema.file()))
+}
+
+/// Creates the file, replacing one that an interrupted run left, and begins its transaction.
+pub(super) fn create(path: &Path, wait: Duration) -> Result<SqliteConn, DbError> {
+    let failed = |error| sqlite_dir::unwritable(path, error);
+    remove(path).map_err(failed)?;
+    // SQLite would take the mode from the umask.
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(failed)?;
+    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, wait)?;
+    for (name, value) in [
+        ("locking_mode", "EXCLUSIVE"),
+        // After a crash the file is created again.
+        ("journal_mode", "OFF"),
+        ("synchronous", "OFF"),
+        ("foreign_keys", "OFF"),
+        ("cache_size", "-131072"),
+        ("temp_store", "MEMORY"),
+    ] {
+        connection.pragma(name, value)?;
+    }
+    connection.script("BEGIN EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// Checks all foreign keys, which are not enforced while the tables are filled.
+pub(super) fn check_foreign_keys(connection: &mut SqliteConn) -> Result<(), DbError> {
+    let broken =
+        connection.query("SELECT \"table\", \"parent\" FROM pragma_foreign_key_check LIMIT 1", &[])?;
+    match broken.into_iter().next() {
+        None => Ok(()),
+        Some(mut row) => Err(DbError::Conflict(format!(
+            "a row of table {} refers to a missing row of table {}",
+            row.text(0)?,
+            row.text(1)?
+        ))),
+    }
+}
+
+/// Writes the file to disk.
+pub(super) fn sync(path: &Path) -> Result<(), DbError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| sqlite_dir::io_error(path, error))
+}
+
+/// Gives the file its final name.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DbError> {
+    let renamed = std::fs::rename(from, to);
+    renamed.map_err(|error| sqlite_dir::unwritable(to, error))?;
+    sync(to.parent().unwrap_or(Path::new("/")))
+}
+
+/// Removes the file and those that SQLite made beside it.
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
+    for end in ["", "-journal", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The tables of both schemas: what a dump contains, in an order in which every foreign key refers to earlier rows. A
+//! test compares the description with the real schemas.
+
+use crate::db::schema::Schema;
+
+/// A table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The schema it belongs to.
+    pub schema: Schema,
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns; those of the primary key come first.
+    pub columns: &'static [Column],
+    /// Number of columns of the primary key.
+    pub key: usize,
+}
+
+/// A column.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its values; each may also be NULL.
+    pub kind: ColumnKind,
+}
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// BIGINT.
+    Int,
+    /// TEXT: UTF-8.
+    Text,
+    /// BLOB or BYTEA.
+    Bytes,
+}
+
+impl ColumnKind {
+    /// The byte that stands for it in a dump.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            ColumnKind::Int => 1,
+            ColumnKind::Text => 2,
+            ColumnKind::Bytes => 3,
+        }
+    }
+}
+
+const fn core(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
+    Table { schema: Schema::Core, name, columns, key }
+}
+
+const fn usage(name: &'static str, key: usize, columns: &'static [Column]) -> Table {
+    Table { schema: Schema::Usage, name, columns, key }
+}
+
+const fn int(name: &'static str) -> Column {
+    Column { name, kind: ColumnKind::Int }
+}
+
+const fn text(name: &'static str) -> Column {
+    Column { name, kind: ColumnKind::Text }
+}
+
+const fn bytes(name: &'static str) -> Column {
+    Column { name, kind: ColumnKind::Bytes }
+}
+
+/// Every table, those of [`Schema::Core`] first.
+#[rustfmt::skip]
+pub const TABLES: &[Table] = &[
+    core("migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
+    core("identity", 1, &[int("id"), text("value")]),
+    core("sequence", 1, &[text("name"), int("next")]),
+    core("clock", 1, &[int("id"), int("tx"), int("at"), int("catalog")]),
+    core("source", 1, &[int("id"), text("name"), text("kind"), text("language"), int("created_at"), int("deleted_at")]),
+    core("tree", 1, &[
+        int("id"), int("source_id"), text("label"), text("role"), text("axis"), int("first"), int("head"), int("pending"),
+        int("pending_job"),
+    ]),
+    core("tx", 1, &[
+        int("id"), int("at"), int("source_id"), int("repo_id"), text("kind"), int("started_at"), int("published_from"),
+        int("published_to"), int("added"), int("updated"), int("archived"), int("removed"), text("actor"), text("comment"),
+    ]),
+    core("step", 2, &[int("tree_id"), int("seq"), int("at"), int("tx_id")]),
+    core("package", 1, &[int("id"), text("language"), text("name"), text("fold")]),
+    core("release", 1, &[
+        int("id"), int("origin_id"), int("package_id"), text("version"), int("revision"), int("published_at"),
+    ]),
+    core("record", 2, &[int("release_id"), int("variant"), bytes("stanza")]),
+    core("detail", 1, &[int("release_id"), bytes("description"), text("readme_sha256"), text("system_requirements")]),
+    core("blob", 1, &[text("sha256"), text("class"), int("size"), int("state"), int("created_at")]),
+    core("file", 1, &[
+        int("id"), int("release_id"), text("role"), text("platform"), int("build"), text("name"), text("locator"), int("size"),
+        text("md5"), text("sha256"), bytes("facts"), int("state"),
+    ]),
+    core("life", 7, &[
+        int("tree_id"), int("state"), int("package_id"), text("path"), int("from_seq"), int("release_id"), int("file_id"),
+        int("to_seq"), int("variant"), int("mark"), text("note"),
+    ]),
+    core("repo", 1, &[
+        int("id"), text("name"), text("kind"), text("description"), int("hidden"), int("authenticated"), int("created_at"),
+    ]),
+    core("repo_step", 2, &[int("repo_id"), int("seq"), int("at"), int("tx_id")]),
+    core("subscription", 3, &[int("repo_id"), int("seq"), int("position"), int("source_id"), text("label")]),
+    core("rendered", 1, &[
+        text("key"), text("content"), text("encoder"), text("sha256"), int("size"), int("created_at"),
+    ]),
+    core("upstream", 1, &[text("url"), text("etag"), text("modified"), text("sha256"), int("fetched_at")]),
+    core("lease", 1, &[text("name"), text("holder"), int("fence"), int("until")]),
+    core("backfill", 1, &[int("source_id"), int("since"), int("rate"), text("actor"), int("asked_at")]),
+    core("backfill_record", 4, &[
+        int("source_id"), text("file"), int("size"), int("published_at"), bytes("stanza"), text("trouble"),
+    ]),
+    core("bioconductor", 1, &[int("id"), text("config")]),
+    core("storage_class", 1, &[
+        text("class"), text("place"), int("marked"), text("adoption"), text("generations"), int("removed"),
+        int("removed_since"),
+    ]),
+    core("sweep_day", 1, &[int("day")]),
+    core("encryption_key", 1, &[int("id"), text("fingerprint")]),
+    usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
+    usage("usage_download", 6, &[
+        int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),
+    ]),
+    usage("usage_package", 3, &[text("language"), text("source"), text("package"), int("count")]),
+    usage("usage_writer", 1, &[text("name"), int("batch"), int("at")]),
+    usage("usage_aggregate", 1, &[int("day"), text("sha256"), int("total"), int("at")]),
+    usage("usage_work", 1, &[text("name"), int("at")]),
+];
+
+/// Returns the tables of a schema, in order.
+pub fn of(schema: Schema) -> impl DoubleEndedIterator<Item = &'static Table> + Clone {
+    TABLES.iter().filter(move |table| table.schema == schema)
+}
+
+impl Table {
+    /// The names of the columns, separated by commas.
+    #[must_use]
+    pub fn column_list(&self) -> String {
+        self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The names of the columns of the primary key, separated by commas.
+    #[must_use]
+    pub fn key_list(&self) -> String {
+        let key = self.columns.iter().take(self.key);
+        key.map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+}

@@ -100,6 +100,14 @@ impl CatalogHandle {
     }
 }
 
+/// Reads the catalog.
+///
+/// # Errors
+/// Those of the database.
+pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
+    Ok(read_newer(c, &Catalog::default())?.unwrap_or_default())
+}
+
 /// Reads the current catalog; `None` if `previous` is current. Its steps and transactions are not read again, so
 /// that the cost of an `rspm add` does not grow with the number of earlier ones.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {

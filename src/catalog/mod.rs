@@ -7,7 +7,7 @@ mod handle;
 mod modified;
 pub mod resolve;
 
-pub use handle::CatalogHandle;
+pub use handle::{CatalogHandle, read};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

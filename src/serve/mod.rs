@@ -7,6 +7,7 @@ pub mod binary_selector;
 mod bundle_files;
 pub mod bundles;
 pub mod dependency_graph;
+pub mod digests;
 pub mod document;
 mod encoding;
 pub mod error;

@@ -1,0 +1,86 @@
+//! Digests of a sample of the generated documents: equal for two databases that give clients the same.
+
+use super::r::document::RDocument;
+use super::r::render;
+use crate::catalog::{self, Catalog, Repository};
+use crate::db::{Conn, DbError};
+use crate::model::digest::Sha256;
+use crate::model::ids::RepoId;
+use crate::model::point::{Point, PointTree};
+use crate::model::repository::RepoKind;
+use crate::model::snapshot::Snapshot;
+use crate::model::time::Timestamp;
+use crate::r::bioconductor::Part;
+use crate::r::layout::IndexFormat;
+
+/// The digest of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentDigest {
+    /// Repository, snapshot and document, for messages.
+    pub name: String,
+    /// SHA-256 of the decoded content.
+    pub content: Sha256,
+}
+
+/// Renders at most `count` documents: those of repositories, now and as of transactions spread over the history;
+/// without repositories those of the sources.
+///
+/// # Errors
+/// Those of the database; an index that cannot be rendered.
+pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbError> {
+    let catalog = catalog::read(c)?;
+    let points = points(&catalog, count);
+    let tables = points
+        .first()
+        .into_iter()
+        .flat_map(|point| [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, document)));
+    let all = tables.chain(points.iter().map(|point| (point, RDocument::Packages(IndexFormat::Text))));
+    all.take(count)
+        .map(|((label, point), document)| {
+            let rows = render::rows(c, &point.trees, &document)?;
+            let encoded = render::encode(&document, &rows).map_err(DbError::refuse)?;
+            Ok(DocumentDigest { name: format!("{label} {}", document.name()), content: encoded.content })
+        })
+        .collect()
+}
+
+/// Up to `count` points with different trees, each with a label.
+fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
+    let transactions = &catalog.transactions;
+    let apart = transactions.len().div_ceil(count.max(1)).max(1);
+    let spread = transactions.iter().rev().step_by(apart).map(|(id, _)| Snapshot::Transaction(*id));
+    let mut points: Vec<(String, Point)> = Vec::new();
+    for snapshot in std::iter::once(Snapshot::Latest).chain(spread) {
+        for repo in &catalog.repos {
+            let Some(point) = resolve(catalog, repo, snapshot) else { continue };
+            if points.len() < count && points.iter().all(|(_, known)| known.trees != point.trees) {
+                points.push((format!("{}/{}", repo.name, label(snapshot)), point));
+            }
+        }
+    }
+    if points.is_empty() {
+        points.extend(catalog.trees.iter().take(count).filter_map(|tree| {
+            let trees = vec![PointTree { source: tree.source, tree: tree.id, seq: tree.steps.last()?.seq }];
+            let point = Point { repo: RepoId(0), trees, open: true, modified: None };
+            Some((format!("tree {}", tree.label), point))
+        }));
+    }
+    points
+}
+
+fn resolve(catalog: &Catalog, repo: &Repository, snapshot: Snapshot) -> Option<Point> {
+    let part = match repo.kind {
+        RepoKind::R => None,
+        RepoKind::Bioconductor => catalog.bioconductor_release().map(Part::whole),
+        RepoKind::Python => return None,
+    };
+    let now = catalog.clock_at.unwrap_or(Timestamp(0));
+    catalog::resolve::resolve(catalog, repo, part, snapshot, now).ok().filter(|point| !point.trees.is_empty())
+}
+
+fn label(snapshot: Snapshot) -> String {
+    match snapshot {
+        Snapshot::Transaction(id) => id.to_string(),
+        Snapshot::Latest | Snapshot::Date(_) => snapshot.to_string(),
+    }
+}

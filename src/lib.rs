@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | words (pure) | `model` `r` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `advisory` → `model`, `r`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
-//! | work | `upstream` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs` |
+//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -46,6 +46,8 @@ pub mod metrics;
 pub mod storage;
 
 // ── work ──
+/// Dumps of the database, and its migration to another provider.
+pub mod backup;
 /// The data that resolving needs, in memory, replaced after each publish.
 pub mod catalog;
 /// Commands to the server process, and its mode.

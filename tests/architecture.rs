@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("usage", &["model", "config", "metrics", "db", "storage", "jobs", "state"]),
+    ("backup", &["model", "config", "db", "serve"]),
     (
         "http",
         &[
@@ -78,6 +79,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sync",
             "upkeep",
             "usage",
+            "backup",
             "http",
         ],
     ),

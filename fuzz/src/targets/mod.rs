@@ -5,6 +5,7 @@ mod advisory;
 mod archive;
 mod bundle;
 mod config;
+mod dump;
 mod encryption;
 mod index;
 mod rds;
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dcf", run: index::dcf },
     Target { name: "dependency", run: text::dependency },
     Target { name: "description", run: index::description },
+    Target { name: "dump", run: dump::dump },
     Target { name: "encrypted_value", run: encryption::value },
     Target { name: "encryption_key", run: encryption::key },
     Target { name: "gcfg", run: config::gcfg },

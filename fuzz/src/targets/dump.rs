@@ -1,0 +1,52 @@
+//! Target for dumps of the database.
+
+use std::io::Read;
+
+use rstudio_pm::backup::digest::DigestKey;
+use rstudio_pm::backup::dump::Head;
+use rstudio_pm::backup::dump::error::DumpError;
+use rstudio_pm::backup::dump::reader::{DumpReader, Item};
+use rstudio_pm::backup::dump::writer::DumpWriter;
+use rstudio_pm::db::schema::Schema;
+use rstudio_pm::db::transfer::row::{Fields, RowBlock};
+use rstudio_pm::db::transfer::tables;
+
+/// What is read and written again has the same bytes; rows are read as they were written.
+pub fn dump(data: &[u8]) {
+    let _ = copy(DumpReader::open(data));
+    if let Ok(frames) = copy(DumpReader::frames(data)) {
+        assert_eq!(frames, data);
+    }
+    let (table, bytes) = super::choice(data);
+    let table = &tables::TABLES[usize::from(table) % tables::TABLES.len()];
+    let (mut fields, mut block) = (Fields::new(bytes), RowBlock::default());
+    while let Ok(row) = fields.read_row(table) {
+        block.bytes.extend_from_slice(row);
+        block.rows += 1;
+    }
+    let head = Head { key: DigestKey([1; 32]), levels: vec![(Schema::Core, 1), (Schema::Usage, 2)] };
+    let mut writer = DumpWriter::frames(Vec::new(), &head).expect("a Vec takes every write");
+    for known in tables::TABLES {
+        writer.begin_table(known).expect("a Vec takes every write");
+        if known == table {
+            writer.rows(&block).expect("rows of the table");
+        }
+        writer.end_table().expect("a Vec takes every write");
+    }
+    let frames = writer.into_frames().expect("a Vec takes every write");
+    assert_eq!(copy(DumpReader::frames(frames.as_slice())).expect("it was written"), frames);
+}
+
+/// Reads a dump and writes its frames.
+fn copy<R: Read>(reader: Result<DumpReader<R>, DumpError>) -> Result<Vec<u8>, DumpError> {
+    let mut reader = reader?;
+    let mut writer = DumpWriter::frames(Vec::new(), reader.head())?;
+    while let Some(item) = reader.next_item()? {
+        match item {
+            Item::Table(table) => writer.begin_table(table)?,
+            Item::Rows(block) => writer.rows(block)?,
+            Item::EndOfTable(summary) => assert_eq!(writer.end_table()?, summary),
+        }
+    }
+    Ok(writer.into_frames()?)
+}

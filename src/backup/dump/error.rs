@@ -1,0 +1,52 @@
+//! Why bytes are not a dump.
+
+use crate::db::transfer::row::Malformed;
+
+/// An error of reading a dump.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// The bytes cannot be read, or are no zstd stream.
+    #[error("the dump cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// Another kind of file.
+    #[error("this is no dump of rstudio-pm")]
+    NoDump,
+    /// A format of another version.
+    #[error("the dump has format {found}; this version of rstudio-pm reads format {known}")]
+    Format {
+        /// The format of the dump.
+        found: u16,
+        /// The format of this program.
+        known: u16,
+    },
+    /// A frame that is not allowed here, or whose content is invalid.
+    #[error("the dump is damaged: {0}")]
+    Damaged(String),
+    /// Rows that are no rows of their table.
+    #[error("the dump is damaged: rows of table {table}: {reason}")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        reason: Malformed,
+    },
+    /// Rows that are not those that were written.
+    #[error("the dump is damaged: the digest of table {0} differs from its rows")]
+    Digest(&'static str),
+    /// A table that this program describes in another way.
+    #[error(
+        "the dump has table {found}, where this version of rstudio-pm expects {expected}; use the version that wrote it"
+    )]
+    Table {
+        /// The table of the dump.
+        found: String,
+        /// The next table of this program.
+        expected: String,
+    },
+}
+
+impl DumpError {
+    pub(super) fn damaged(reason: impl Into<String>) -> DumpError {
+        DumpError::Damaged(reason.into())
+    }
+}

@@ -1,0 +1,257 @@
+//! Reads a dump: any bytes are a dump or an error, and memory is limited to one block of rows.
+
+use std::io::{BufReader, Read};
+
+use sha2::Digest;
+
+use super::error::DumpError;
+use super::{FORMAT, Head, MAGIC, MAX_FRAME, MAX_WINDOW, SCHEMAS, TableSummary, Tag};
+use crate::backup::digest::{DigestKey, RowDigest, RowHasher};
+use crate::db::schema::Schema;
+use crate::db::transfer::row::RowBlock;
+use crate::db::transfer::tables::{self, Table};
+use crate::model::digest::Sha256;
+
+/// A dump that is being read.
+pub struct DumpReader<R: Read> {
+    input: R,
+    head: Head,
+    /// The tables that follow.
+    expected: std::vec::IntoIter<&'static Table>,
+    tables: u32,
+    table: Option<OpenTable>,
+    content: Vec<u8>,
+    block: RowBlock,
+    ended: bool,
+}
+
+/// The table that is being read.
+struct OpenTable {
+    table: &'static Table,
+    hasher: RowHasher,
+    sha256: sha2::Sha256,
+}
+
+/// A part of a dump.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The beginning of a table.
+    Table(&'static Table),
+    /// Rows of that table.
+    Rows(&'a RowBlock),
+    /// The end of that table; its rows had these digests.
+    EndOfTable(TableSummary),
+}
+
+impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
+    /// Reads the beginning of a dump.
+    ///
+    /// # Errors
+    /// It is no dump of a format and with tables that this program knows.
+    pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
+        let mut begin = [0; MAGIC.len() + 2];
+        input.read_exact(&mut begin).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => DumpError::NoDump,
+            _ => DumpError::Io(error),
+        })?;
+        let Some((magic, format)) = begin.split_last_chunk() else { return Err(DumpError::NoDump) };
+        if magic != MAGIC {
+            return Err(DumpError::NoDump);
+        }
+        match u16::from_be_bytes(*format) {
+            FORMAT => {}
+            found => return Err(DumpError::Format { found, known: FORMAT }),
+        }
+        let mut frames = zstd::Decoder::new(input)?;
+        frames.window_log_max(MAX_WINDOW)?;
+        DumpReader::frames(frames)
+    }
+}
+
+impl<R: Read> DumpReader<R> {
+    /// Reads the beginning of the frames alone.
+    ///
+    /// # Errors
+    /// As [`DumpReader::open`].
+    pub fn frames(mut input: R) -> Result<DumpReader<R>, DumpError> {
+        let mut content = Vec::new();
+        if read_frame(&mut input, &mut content)? != Tag::Head {
+            return Err(DumpError::damaged("the head is missing"));
+        }
+        let head = parse_head(&mut Content(&content))?;
+        let expected: Vec<_> = head.levels.iter().flat_map(|(schema, _)| tables::of(*schema)).collect();
+        Ok(DumpReader {
+            input,
+            head,
+            expected: expected.into_iter(),
+            tables: 0,
+            table: None,
+            content,
+            block: RowBlock::default(),
+            ended: false,
+        })
+    }
+
+    /// The head of the dump.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Reads the next part; `None` at the end.
+    ///
+    /// # Errors
+    /// The dump is damaged or has other tables than this program.
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>, DumpError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let tag = read_frame(&mut self.input, &mut self.content)?;
+        let mut content = Content(&self.content);
+        match (tag, self.table.take()) {
+            (Tag::Table, None) => {
+                let table = parse_table(&mut content, self.expected.next())?;
+                let hasher = RowHasher::new(self.head.key);
+                self.table = Some(OpenTable { table, hasher, sha256: sha2::Sha256::new() });
+                self.tables += 1;
+                Ok(Some(Item::Table(table)))
+            }
+            (Tag::Rows, Some(mut open)) => {
+                self.block.rows = u32::from_be_bytes(content.array()?);
+                self.block.bytes.clear();
+                self.block.bytes.extend_from_slice(content.0);
+                let table = open.table;
+                let checked = self.block.for_each_row(table, |row| open.hasher.add(row));
+                checked.map_err(|reason| DumpError::Rows { table: table.name, reason })?;
+                open.sha256.update(&self.block.bytes);
+                self.table = Some(open);
+                Ok(Some(Item::Rows(&self.block)))
+            }
+            (Tag::EndOfTable, Some(OpenTable { table, hasher, sha256 })) => {
+                let (rows, bytes) =
+                    (u64::from_be_bytes(content.array()?), u64::from_be_bytes(content.array()?));
+                let digest = RowDigest { rows, bytes, sum: u128::from_be_bytes(content.array()?) };
+                let stated = TableSummary { table, digest, sha256: Sha256(content.array()?) };
+                content.end()?;
+                let found =
+                    TableSummary { table, digest: hasher.digest(), sha256: Sha256(sha256.finalize().into()) };
+                if stated != found {
+                    return Err(DumpError::Digest(table.name));
+                }
+                Ok(Some(Item::EndOfTable(found)))
+            }
+            (Tag::End, None) => {
+                let tables = u32::from_be_bytes(content.array()?);
+                content.end()?;
+                if tables != self.tables || self.expected.next().is_some() {
+                    return Err(DumpError::damaged("tables are missing"));
+                }
+                if self.input.read(&mut [0])? != 0 {
+                    return Err(DumpError::damaged("bytes follow the end"));
+                }
+                self.ended = true;
+                Ok(None)
+            }
+            (Tag::Head | Tag::Table | Tag::Rows | Tag::EndOfTable | Tag::End, _) => {
+                Err(DumpError::damaged(format!("an unexpected frame ({})", tag as u8)))
+            }
+        }
+    }
+}
+
+/// Reads a frame into `content` and returns its tag.
+fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpError> {
+    let cut_off = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => DumpError::damaged("it is cut off"),
+        _ => DumpError::Io(error),
+    };
+    let mut begin = [0; 5];
+    input.read_exact(&mut begin).map_err(cut_off)?;
+    let [tag, length @ ..] = begin;
+    let all = [Tag::Head, Tag::Table, Tag::Rows, Tag::EndOfTable, Tag::End];
+    let Some(tag) = all.into_iter().find(|known| *known as u8 == tag) else {
+        return Err(DumpError::damaged(format!("a frame has the unknown tag {tag}")));
+    };
+    let length = u32::from_be_bytes(length);
+    if usize::try_from(length).is_ok_and(|length| length > MAX_FRAME) {
+        return Err(DumpError::damaged(format!("a frame of {length} bytes")));
+    }
+    content.clear();
+    // Grows with the bytes that are there, not with the stated length.
+    let found = input.take(length.into()).read_to_end(content)?;
+    if found as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is cut off")) }
+}
+
+/// The content of a frame that was not read yet.
+struct Content<'a>(&'a [u8]);
+
+impl<'a> Content<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DumpError> {
+        let (found, rest) =
+            self.0.split_first_chunk().ok_or_else(|| DumpError::damaged("a frame is too short"))?;
+        self.0 = rest;
+        Ok(*found)
+    }
+
+    fn byte(&mut self) -> Result<u8, DumpError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn name(&mut self) -> Result<&'a str, DumpError> {
+        let length = self.byte()?.into();
+        let (name, rest) =
+            self.0.split_at_checked(length).ok_or_else(|| DumpError::damaged("a name is cut off"))?;
+        self.0 = rest;
+        std::str::from_utf8(name).map_err(|_| DumpError::damaged("a name is not UTF-8"))
+    }
+
+    fn schema(&mut self) -> Result<Schema, DumpError> {
+        let code = self.byte()?;
+        let known = SCHEMAS.iter().find(|(_, known)| *known == code).map(|(schema, _)| *schema);
+        known.ok_or_else(|| DumpError::damaged(format!("the unknown schema {code}")))
+    }
+
+    fn end(&self) -> Result<(), DumpError> {
+        if self.0.is_empty() { Ok(()) } else { Err(DumpError::damaged("a frame is too long")) }
+    }
+}
+
+fn parse_head(content: &mut Content<'_>) -> Result<Head, DumpError> {
+    let key = DigestKey(content.array()?);
+    let mut levels: Vec<(Schema, i64)> = Vec::new();
+    for _ in 0..content.byte()? {
+        let schema = content.schema()?;
+        if levels.iter().any(|(known, _)| *known == schema) {
+            return Err(DumpError::damaged("a schema is repeated"));
+        }
+        levels.push((schema, i64::from_be_bytes(content.array()?)));
+    }
+    content.end()?;
+    Ok(Head { key, levels })
+}
+
+/// Compares the description of a table with that of this program.
+fn parse_table(
+    content: &mut Content<'_>,
+    expected: Option<&'static Table>,
+) -> Result<&'static Table, DumpError> {
+    let (schema, name) = (content.schema()?, content.name()?);
+    let mut columns = Vec::new();
+    for _ in 0..content.byte()? {
+        columns.push((content.byte()?, content.name()?));
+    }
+    content.end()?;
+    let same = expected.filter(|table| {
+        let known = table.columns.iter().map(|column| (column.kind.code(), column.name));
+        table.schema == schema && table.name == name && known.eq(columns.iter().copied())
+    });
+    same.ok_or_else(|| {
+        let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
+        DumpError::Table {
+            found: format!("{name} ({})", names.join(", ")),
+            expected: expected.map_or("no further one".to_owned(), |table| {
+                format!("{} ({})", table.name, table.column_list())
+            }),
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! The dry run of a migration: reads everything and writes nothing.
+
+use std::time::Duration;
+
+use super::digest::{DigestKey, RowDigest, RowHasher};
+use super::migrate::{OnProgress, Progress};
+use crate::config::{Config, Provider};
+use crate::db::DbError;
+use crate::db::schema::Schema;
+use crate::db::transfer::occupancy;
+use crate::db::transfer::reading::{Problem, RowSink};
+use crate::db::transfer::row::RowBlock;
+use crate::db::transfer::source::Source;
+use crate::db::transfer::tables::Table;
+
+/// Rows per second of a migration, for the estimate.
+const ROWS_PER_SECOND: u64 = 100_000;
+/// Problems that are listed.
+const LISTED: usize = 100;
+
+/// What a migration would copy.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The tables with their rows.
+    pub tables: Vec<(&'static Table, RowDigest)>,
+    /// Values that the destination cannot hold, the first of them.
+    pub problems: Vec<Problem>,
+    /// Number of all of these.
+    pub problem_count: u64,
+    /// What the destination has already of each schema.
+    pub occupied: Vec<String>,
+    /// The estimated duration of the migration.
+    pub estimate: Duration,
+}
+
+impl Examined {
+    /// Whether a migration would succeed.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.problem_count == 0 && self.occupied.is_empty()
+    }
+}
+
+/// Reads the database of provider `from` and inspects that of `to`. Blocks.
+///
+/// # Errors
+/// Those of both databases.
+pub fn examine(
+    config: &Config,
+    from: Provider,
+    to: Provider,
+    progress: OnProgress<'_>,
+) -> Result<Examined, DbError> {
+    let mut source = Source::open(config, from, to)?;
+    let key = DigestKey::of(source.conn()?)?;
+    let mut occupied = Vec::new();
+    for schema in [Schema::Core, Schema::Usage] {
+        occupied.extend(occupancy(config, to, schema)?);
+    }
+    let mut sink = ExamineSink { hasher: RowHasher::new(key), problems: Vec::new(), count: 0, progress };
+    let mut tables = Vec::new();
+    for table in source.tables() {
+        sink.hasher = RowHasher::new(key);
+        source.read(table, &mut sink)?;
+        tables.push((table, sink.hasher.digest()));
+    }
+    let rows: u64 = tables.iter().map(|(_, digest)| digest.rows).sum();
+    let estimate = Duration::from_secs(1 + rows / ROWS_PER_SECOND);
+    Ok(Examined { tables, problems: sink.problems, problem_count: sink.count, occupied, estimate })
+}
+
+struct ExamineSink<'a> {
+    hasher: RowHasher,
+    problems: Vec<Problem>,
+    count: u64,
+    progress: OnProgress<'a>,
+}
+
+impl RowSink for ExamineSink<'_> {
+    fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
+        block.for_each_row(table, |row| self.hasher.add(row)).map_err(DbError::refuse)?;
+        (self.progress)(Progress::Copying { table: table.name, rows: self.hasher.digest().rows });
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
+        self.count += 1;
+        if self.problems.len() < LISTED {
+            self.problems.push(problem);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! Copies the database to another provider, and proves that both have the same content before the copy is committed.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use super::digest::{DigestKey, RowDigest, RowHasher};
+use super::dump::error::DumpError;
+use super::dump::reader::{DumpReader, Item};
+use super::dump::writer::DumpWriter;
+use super::dump::{Head, TableSummary};
+use crate::config::{Config, Provider};
+use crate::db::DbError;
+use crate::db::schema::Schema;
+use crate::db::transfer::destination::Destination;
+use crate::db::transfer::reading::RowSink;
+use crate::db::transfer::row::RowBlock;
+use crate::db::transfer::source::Source;
+use crate::db::transfer::tables::Table;
+use crate::db::transfer::{occupancy, tables};
+use crate::serve::digests::{self, DocumentDigest};
+
+/// Documents that are rendered from both databases.
+const DOCUMENTS: usize = 20;
+
+/// An error of the migration. Nothing was written then.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// One of the databases.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// What was read of one is not what arrived at the other.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    /// The connection between the two threads.
+    #[error("could not copy the rows: {0}")]
+    Io(#[from] io::Error),
+    /// The rows of a table differ.
+    #[error(
+        "the copy of table {table} differs: {expected_rows} rows with digest {expected}, and {found_rows} rows with \
+         digest {found}; nothing was changed"
+    )]
+    Table {
+        /// The table.
+        table: &'static str,
+        /// Number of rows of the source.
+        expected_rows: u64,
+        /// Their digest.
+        expected: RowDigest,
+        /// Number of rows of the copy.
+        found_rows: u64,
+        /// Their digest.
+        found: RowDigest,
+    },
+    /// A generated document differs.
+    #[error("the document {0} differs between the database and its copy; nothing was changed")]
+    Document(String),
+}
+
+/// The step of a migration, for display.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Rows of a table were copied.
+    Copying {
+        /// The table.
+        table: &'static str,
+        /// Number of its rows.
+        rows: u64,
+    },
+    /// Indexes and constraints are created.
+    Indexing,
+    /// A table of the copy is compared.
+    Comparing(&'static str),
+    /// Documents are rendered from both.
+    Rendering,
+}
+
+/// Called with the current step, by several threads.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// The result of a migration.
+#[derive(Clone, Debug)]
+pub struct Migrated {
+    /// The tables that were copied, with the digests that both have.
+    pub tables: Vec<TableSummary>,
+    /// The documents that both gave.
+    pub documents: Vec<DocumentDigest>,
+    /// Whether the usage data was already there, from an interrupted run.
+    pub usage_was_there: bool,
+    /// The duration.
+    pub elapsed: Duration,
+}
+
+/// Copies the database of provider `from` to that of `to`. Blocks.
+///
+/// # Errors
+/// [`MigrateError`]; both databases are unchanged then.
+pub fn migrate(
+    config: &Config,
+    from: Provider,
+    to: Provider,
+    progress: OnProgress<'_>,
+) -> Result<Migrated, MigrateError> {
+    let began = Instant::now();
+    let mut source = Source::open(config, from, to)?;
+    let key = DigestKey::of(source.conn()?)?;
+    let usage_was_there = usage_is_there(config, &mut source, to, key)?;
+    let mut head = Head { key, levels: source.levels().to_vec() };
+    head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
+    let schemas: Vec<Schema> = head.levels.iter().map(|(schema, _)| *schema).collect();
+    let mut destination = Destination::create(config, to, &schemas)?;
+    let copied = copy(&mut source, &mut destination, &head, progress)?;
+    progress(Progress::Indexing);
+    destination.finish_tables()?;
+    let documents = compare(&mut source, &mut destination, key, &copied, progress)?;
+    destination.commit()?;
+    Ok(Migrated { tables: copied, documents, usage_was_there, elapsed: began.elapsed() })
+}
+
+/// Returns whether the destination has exactly the usage data of the source: a run was interrupted between its two
+/// commits. Other usage data is refused when its tables are created.
+fn usage_is_there(
+    config: &Config,
+    source: &mut Source,
+    to: Provider,
+    key: DigestKey,
+) -> Result<bool, DbError> {
+    let there = source.has_usage()
+        && occupancy(config, to, Schema::Core)?.is_none()
+        && occupancy(config, to, Schema::Usage)?.is_some();
+    if !there {
+        return Ok(false);
+    }
+    let Some(mut usage) = Source::open_usage(config, to, to)? else { return Ok(false) };
+    for table in tables::of(Schema::Usage) {
+        let (mut here, mut there) = (DigestSink::new(key), DigestSink::new(key));
+        source.read(table, &mut here)?;
+        usage.read(table, &mut there)?;
+        if here.0.digest() != there.0.digest() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Copies all rows: one thread reads them and writes a dump, this one reads it and writes the rows.
+fn copy(
+    source: &mut Source,
+    destination: &mut Destination,
+    head: &Head,
+    progress: OnProgress<'_>,
+) -> Result<Vec<TableSummary>, MigrateError> {
+    let (input, output) = io::pipe()?;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || dump(source, output, head, progress));
+        let restored = restore(DumpReader::open(io::BufReader::new(input)), destination);
+        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // If one side fails, the other one fails, too, because the pipe ends.
+        match (written, restored) {
+            (Ok(_), restored) => restored,
+            (Err(DumpSourceError::Output(_)), Err(error)) => Err(error),
+            (Err(DumpSourceError::Output(error)), Ok(_)) => Err(error.into()),
+            (Err(DumpSourceError::Db(error)), _) => Err(error.into()),
+        }
+    })
+}
+
+/// An error of writing a dump.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpSourceError {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The output.
+    #[error("could not write the dump: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Writes a dump of the schemas of `head`.
+///
+/// # Errors
+/// Those of the database and of `output`.
+pub fn dump<W: Write>(
+    source: &mut Source,
+    output: W,
+    head: &Head,
+    progress: OnProgress<'_>,
+) -> Result<Vec<TableSummary>, DumpSourceError> {
+    let mut sink = DumpSink { writer: DumpWriter::create(output, head)?, rows: 0, failed: None, progress };
+    let mut written = Vec::new();
+    for table in head.levels.iter().flat_map(|(schema, _)| tables::of(*schema)) {
+        sink.writer.begin_table(table)?;
+        sink.rows = 0;
+        if let Err(error) = source.read(table, &mut sink) {
+            return Err(sink.failed.map_or(DumpSourceError::Db(error), DumpSourceError::Output));
+        }
+        written.push(sink.writer.end_table()?);
+    }
+    sink.writer.finish()?.flush()?;
+    Ok(written)
+}
+
+/// Writes rows into a dump.
+struct DumpSink<'a, W: Write> {
+    writer: DumpWriter<zstd::Encoder<'static, W>>,
+    rows: u64,
+    /// The error of the output that ended the reading.
+    failed: Option<io::Error>,
+    progress: OnProgress<'a>,
+}
+
+impl<W: Write> RowSink for DumpSink<'_, W> {
+    fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
+        if let Err(error) = self.writer.rows(block) {
+            self.failed = Some(error);
+            return Err(DbError::Closed);
+        }
+        self.rows += u64::from(block.rows);
+        (self.progress)(Progress::Copying { table: table.name, rows: self.rows });
+        Ok(())
+    }
+}
+
+/// Fills a database with the rows of a dump.
+///
+/// # Errors
+/// Those of the database; the dump is damaged.
+pub fn restore<R: io::Read>(
+    dump: Result<DumpReader<R>, DumpError>,
+    destination: &mut Destination,
+) -> Result<Vec<TableSummary>, MigrateError> {
+    let mut dump = dump?;
+    let mut restored = Vec::new();
+    while let Some(item) = dump.next_item()? {
+        match item {
+            Item::Table(table) => destination.begin_table(table)?,
+            Item::Rows(block) => destination.write(block)?,
+            Item::EndOfTable(summary) => {
+                destination.end_table()?;
+                restored.push(summary);
+            }
+        }
+    }
+    Ok(restored)
+}
+
+/// Compares the rows of the copy with their digests, and documents that are rendered from both databases.
+fn compare(
+    source: &mut Source,
+    destination: &mut Destination,
+    key: DigestKey,
+    copied: &[TableSummary],
+    progress: OnProgress<'_>,
+) -> Result<Vec<DocumentDigest>, MigrateError> {
+    std::thread::scope(|scope| {
+        let expected = scope.spawn(|| digests::sample(source.conn()?, DOCUMENTS));
+        for summary in copied {
+            progress(Progress::Comparing(summary.table.name));
+            let mut sink = DigestSink::new(key);
+            destination.read(summary.table, &mut sink)?;
+            let (expected, found) = (summary.digest, sink.0.digest());
+            if expected != found {
+                let (expected_rows, found_rows) = (expected.rows, found.rows);
+                let table = summary.table.name;
+                return Err(MigrateError::Table { table, expected_rows, expected, found_rows, found });
+            }
+        }
+        progress(Progress::Rendering);
+        let found = digests::sample(destination.conn()?, DOCUMENTS)?;
+        let expected = expected.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let differing = expected.iter().zip(&found).find(|(a, b)| a != b);
+        match differing.map(|(document, _)| document.name.clone()) {
+            Some(name) => Err(MigrateError::Document(name)),
+            None if expected.len() != found.len() => Err(MigrateError::Document("list".to_owned())),
+            None => Ok(found),
+        }
+    })
+}
+
+/// Computes the digest of rows.
+pub(super) struct DigestSink(pub(super) RowHasher);
+
+impl DigestSink {
+    pub(super) fn new(key: DigestKey) -> DigestSink {
+        DigestSink(RowHasher::new(key))
+    }
+}
+
+impl RowSink for DigestSink {
+    fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
+        block.for_each_row(table, |row| self.0.add(row)).map_err(DbError::refuse)
+    }
+}

@@ -55,6 +55,7 @@ build: compiler
 ## make bench   measure performance as ratios within one run (ARGS="serving index" for some groups)
 bench: setup
 	@command -v libdeflate-gzip >/dev/null || apt-get install -y -qq --no-install-recommends libdeflate-tools >/dev/null
+	@command -v sqlite3 >/dev/null || apt-get install -y -qq --no-install-recommends sqlite3 >/dev/null
 	@command -v h2load >/dev/null || apt-get install -y -qq --no-install-recommends nghttp2-client >/dev/null
 	. tests/setup.env && $(CARGO) bench --bench promises -- $(ARGS)
 
@@ -100,7 +101,7 @@ endef
 ## make install DESTDIR=…  install all files to the documented paths; defines the contents of the package
 install:
 	install -d -m 755 $(DESTDIR)/opt/rstudio-pm/bin $(DESTDIR)/opt/rstudio-pm/lib $(DESTDIR)/usr/bin
-	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm units/license-manager $(DESTDIR)/opt/rstudio-pm/bin/
+	install -m 755 $(BIN)/rstudio-pm $(BIN)/rspm $(BIN)/migrate units/license-manager $(DESTDIR)/opt/rstudio-pm/bin/
 	echo $(VERSION)-$(RELEASE) > $(DESTDIR)/opt/rstudio-pm/VERSION
 	chmod 644 $(DESTDIR)/opt/rstudio-pm/VERSION
 	install -m 644 etc/schema $(DESTDIR)/opt/rstudio-pm/lib/schema
@@ -118,7 +119,7 @@ install:
 	install -m 644 units/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/rstudio-pm.conf
 	install -m 644 units/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/rstudio-pm.conf
 	$(call inventory,$(DESTDIR)/usr/share/doc/rstudio-pm)
-	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm.gcfg.5; do \
+	for page in docs/man/rspm.1 docs/man/rstudio-pm.8 docs/man/rstudio-pm-migrate.8 docs/man/rstudio-pm.gcfg.5; do \
 	    dir=$(DESTDIR)/usr/share/man/man$${page##*.}; install -d -m 755 $$dir; \
 	    gzip -9n < $$page > $$dir/$${page##*/}.gz; chmod 644 $$dir/$${page##*/}.gz; done
 	install -d -m 755 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)$(ZSH) \

@@ -5,6 +5,7 @@
 mod admin;
 mod advisories;
 mod api;
+mod backup;
 mod binaries;
 mod cli;
 mod clients;

@@ -121,6 +121,8 @@ pub enum Command {
     Encrypt(super::encrypt::Encrypt),
     /// Accept the license commands of Posit Package Manager; no license is needed
     License(super::license::License),
+    /// Copy the database of a stopped server to the other provider: SQLite to PostgreSQL, or PostgreSQL to SQLite
+    Migrate(super::migrate::Migrate),
     /// Print shell completions
     Completion {
         /// The shell.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::error::CliError;
-use super::installed::{exec, server_command, server_variables};
+use super::installed::{exec, program_command, server_variables};
 use super::output::Format;
 use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 
@@ -13,7 +13,7 @@ use crate::config::key_file::{CREDENTIALS_VARIABLE, KEY_VARIABLE};
 /// # Errors
 /// There is no such program.
 pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliError> {
-    let mut command = server_command(config.as_deref());
+    let mut command = program_command("rstudio-pm", config.as_deref());
     command.arg("--check-config");
     if format == Format::Json {
         command.args(["--output-format", "json"]);

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::installed::{exec, not_started, server_command, server_variables};
+use super::installed::{exec, not_started, program_command, server_variables};
 use super::output::Output;
 use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use crate::config::{self, DEFAULT_FILE};
@@ -81,7 +81,7 @@ fn generate(file: &Path) -> Result<(), CliError> {
 
 /// Replaces this process by `rstudio-pm --rotate-key`.
 fn rotate(config: Option<&Path>, new_key: &Path, key_lost: bool) -> Result<ExitCode, CliError> {
-    let mut command = server_command(config);
+    let mut command = program_command("rstudio-pm", config);
     command.arg("--rotate-key").arg(new_key).args(key_lost.then_some("--key-lost"));
     Err(exec(command))
 }
@@ -132,7 +132,7 @@ fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, 
 
 /// Creates the key, if nothing is encrypted with another one. The daemon can compare it with the database.
 fn create(config: Option<&Path>) -> Result<(), CliError> {
-    let mut command = server_command(config);
+    let mut command = program_command("rstudio-pm", config);
     let status = command.arg("--create-key").status();
     let status = status.map_err(|source| not_started(&command, source))?;
     if status.success() { Ok(()) } else { Err(CliError::refused("there is no encryption key")) }

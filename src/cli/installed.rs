@@ -1,4 +1,4 @@
-//! The installed `rstudio-pm`, for commands that need no running server, and the environment of a running one.
+//! The installed programs, for commands that need no running server, and the environment of a running one.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,13 +9,12 @@ use std::process::Command;
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
 
-/// Returns a command that runs the program with this configuration: that in the same directory, or else the one on
-/// `PATH`.
-pub(super) fn server_command(config: Option<&Path>) -> Command {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|me| Some(me.canonicalize().ok()?.parent()?.join("rstudio-pm")));
-    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("rstudio-pm"));
+/// Returns a command that runs the program of this name with this configuration: that in the same directory, or else the
+/// one on `PATH`.
+pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
+    let beside =
+        std::env::current_exe().ok().and_then(|me| Some(me.canonicalize().ok()?.parent()?.join(name)));
+    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));
     let mut command = Command::new(program);
     if let Some(file) = config {
         command.arg("--config").arg(file);

@@ -14,6 +14,7 @@ mod job;
 pub mod license;
 pub mod list;
 pub mod logs;
+pub mod migrate;
 pub mod output;
 pub mod package;
 pub mod reference;
@@ -87,6 +88,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::CheckConfig => return check::run(&cli.config, cli.output_format),
         Command::Encrypt(args) => return encrypt::run(cli.config.as_deref(), &output, args),
         Command::License(_) => return license::run(),
+        Command::Migrate(args) => return migrate::run(cli.config.as_deref(), cli.output_format, &args),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rspm", &mut script);
@@ -166,8 +168,10 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Cluster(Cluster::Nodes) => control::nodes(client, output).await,
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Handled in `run`, without a server.
-        Command::CheckConfig | Command::Encrypt(_) | Command::License(_) | Command::Completion { .. } => {
-            Ok(())
-        }
+        Command::CheckConfig
+        | Command::Encrypt(_)
+        | Command::License(_)
+        | Command::Migrate(_)
+        | Command::Completion { .. } => Ok(()),
     }
 }

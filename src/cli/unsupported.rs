@@ -41,7 +41,6 @@ const NODES: &str =
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
-const MIGRATE: &str = "a server cannot be moved from one database provider to another in this version";
 const SCHEDULE: &str = "schedules are properties of the configuration: CRAN.SyncSchedule, Bioconductor.SyncSchedule; \
                         rspm status shows them";
 const AIR_GAP: &str = "rspm-offline-downloader fetches the packages for servers without internet";
@@ -119,7 +118,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["cluster", "offline"], NODES, MODES),
     command(&["config", "debug"], AREAS, "docs/logging.md"),
     command(&["evict"], EVICT, "docs/admin/operations.md"),
-    command(&["migrate"], MIGRATE, COMPATIBILITY),
     command(&["schedule"], SCHEDULE, CONFIGURATION),
     command(&["air-gap"], AIR_GAP, "docs/admin/air-gapped.md"),
 ];

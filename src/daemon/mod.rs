@@ -15,6 +15,7 @@ pub mod generator;
 pub mod handover;
 mod listeners;
 mod logging;
+pub mod migrate;
 mod modes;
 mod notify;
 mod owners;

@@ -105,6 +105,20 @@ pub(super) fn plan(requested: Option<&str>, gcfg: &Path) -> Result<Plan, Privile
     Ok(decide(requested, owner, by_systemd, gcfg))
 }
 
+/// Plans the change of user for a program that changes the server's data: to the owner of its directory, or of the
+/// configuration file before there is one.
+///
+/// # Errors
+/// The owner cannot be read.
+pub(super) fn plan_for_data(gcfg: &Path, config: &Config) -> Result<Plan, PrivilegeError> {
+    let dir = &config.server.data_dir;
+    if !geteuid().is_root() {
+        return Ok(Plan::Stay(None));
+    }
+    let account = owner(if dir.exists() { dir } else { gcfg })?;
+    Ok(if account.uid.is_root() { Plan::Stay(None) } else { Plan::Become(account) })
+}
+
 /// The number of the user that a start without `--user` would switch to.
 pub(super) fn target_uid(gcfg: &Path) -> u32 {
     match plan(None, gcfg) {

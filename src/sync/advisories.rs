@@ -145,7 +145,9 @@ async fn refresh_all(
             }
         }
         if absent == feed_count && (written || !url.starts_with("file:")) {
-            errors.push(format!("{url}: there are no advisories: no file CRAN/all.zip or of another known name"));
+            errors.push(format!(
+                "{url}: there are no advisories: no file CRAN/all.zip or of another known name"
+            ));
         }
     }
     if replaced {

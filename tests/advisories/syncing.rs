@@ -87,7 +87,10 @@ fn a_feed_that_fails_does_not_affect_the_others() {
     let error = server.sync_of("vulns").expect_err("one of three");
     assert_eq!(
         error,
-        format!("{}/nothing: there are no advisories: no file CRAN/all.zip or of another known name", mirror.url())
+        format!(
+            "{}/nothing: there are no advisories: no file CRAN/all.zip or of another known name",
+            mirror.url()
+        )
     );
 }
 

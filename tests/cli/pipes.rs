@@ -69,6 +69,7 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "config log --level=info",
         "logs reopen",
         "check-config",
+        "migrate --dry-run",
         "encrypt s3cret",
         "encrypt generate --file-out=/nowhere/key",
         "encrypt rotate --new-key=/nowhere/key",

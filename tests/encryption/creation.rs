@@ -98,11 +98,7 @@ fn the_password_of_a_database_that_needs_it_can_be_the_first_value() {
     let server = Builder::default().gcfg(&gcfg).prepare();
     let ran = encrypt_lines(&server, "s3cret");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(
-        ran.err.starts_with("Warning: could not compare the new key with the database: "),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.starts_with("Warning: could not compare the new key with the database: "), "{}", ran.err);
     assert!(key_path(&server).exists());
     // An error elsewhere in the file does not prevent the encryption of further values.
     append(&server, "[HTTP]\nListen = x");

@@ -313,6 +313,41 @@ fn man_page_of_the_server() {
     assert_file("docs/man/rstudio-pm.8", &page);
 }
 
+#[test]
+fn man_page_of_migrate() {
+    let command = daemon::migrate::args::Args::command();
+    let mut page =
+        title("rstudio-pm-migrate", "8", "copy the database of a package server to another provider");
+    page.push_str(&part(|man, out| man.render_synopsis_section(out), &command));
+    page.push_str(
+        ".SH DESCRIPTION\nThe program /opt/rstudio\\-pm/bin/migrate, also\n.B rspm migrate,\ncopies the database of a \
+         stopped server from SQLite to PostgreSQL, or from PostgreSQL to SQLite. Both are configured in the same file. \
+         The other database must be blank; until the last moment it stays blank, and it is compared with the copied \
+         one before. Run it as root or as the user of the server.\n",
+    );
+    page.push_str(&part(|man, out| man.render_options_section(out), &command));
+    page.push_str(
+        ".SH EXIT STATUS\n.TP\n0\ndone; with \\fB\\-\\-dry\\-run\\fR a migration is possible\n.TP\n1\nrefused or failed; \
+         nothing was changed\n.TP\n2\nwrong usage\n",
+    );
+    examples(
+        &mut page,
+        &[(
+            "From SQLite to PostgreSQL, after Postgres.URL was added to the configuration:",
+            &[
+                "systemctl stop rstudio-pm",
+                "/opt/rstudio-pm/bin/migrate --dry-run",
+                "/opt/rstudio-pm/bin/migrate",
+                "sed -i 's/^Provider = sqlite/Provider = postgres/' /etc/rstudio-pm/rstudio-pm.gcfg",
+                "systemctl start rstudio-pm",
+            ],
+        )],
+    );
+    page.push_str(FILES);
+    page.push_str(".SH SEE ALSO\n.BR rstudio\\-pm (8),\n.BR rspm (1),\n.BR rstudio\\-pm.gcfg (5)\n");
+    assert_file("docs/man/rstudio-pm-migrate.8", &page);
+}
+
 fn section(page: &mut String, section: &Section) {
     let sub = match section.sub {
         SubName::Never => "",

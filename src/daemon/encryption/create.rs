@@ -33,9 +33,7 @@ pub(super) fn run(file: &Path) -> Result<(), KeyCommandError> {
                 }
             }
             // The value to be encrypted may be the password of the database. The server compares the key when it starts.
-            Err(error) => {
-                note(&format!("Warning: could not compare the new key with the database: {error}"))
-            }
+            Err(error) => note(&format!("Warning: could not compare the new key with the database: {error}")),
         }
         write(config, path)
     })

@@ -104,7 +104,8 @@ impl<'a> Timeline<'a> {
     /// Handles a package that is not listed at the end: it left after it was last listed, on that day at the earliest.
     fn finish_unlisted(&mut self, until: Day) {
         let Some((last, _)) = self.entries.last().copied().filter(|_| self.is_listed()) else { return };
-        let same_day = self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Removed));
+        let same_day =
+            self.entries.iter().any(|(day, m)| *day == last && matches!(m, TimelineEvent::Removed));
         self.is_undated = !same_day;
         let day = if same_day { last } else { last.end().day() };
         if day < until {

@@ -110,8 +110,11 @@ fn a_removed_package_is_listed_until_that_day_and_a_returned_one_from_it() {
     let archive = [row("a", "1.0", 10, 3, 0), row("a", "1.1", 11, 5, 0)];
     let removal = events(&[("a", 8, IndexEvent::Removed)]);
     assert_eq!(transitions(&archive, &[], &removal, 1, 20), ["3: +a_1.0", "5: -a_1.0 +a_1.1", "8: xa_1.1"]);
-    let back =
-        events(&[("a", 8, IndexEvent::Removed), ("a", 10, IndexEvent::Restored), ("a", 15, IndexEvent::Removed)]);
+    let back = events(&[
+        ("a", 8, IndexEvent::Removed),
+        ("a", 10, IndexEvent::Restored),
+        ("a", 15, IndexEvent::Removed),
+    ]);
     assert_eq!(
         transitions(&archive, &[], &back, 6, 20),
         ["6: -a_1.0 +a_1.1", "8: xa_1.1", "10: *a_1.1", "15: xa_1.1"]

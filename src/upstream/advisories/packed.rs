@@ -73,7 +73,10 @@ fn zip(batch: &mut Batch, bytes: &[u8]) -> Result<(), ArchiveError> {
     let zip = Zip::open(&mut file, ZipFormat::Streamed, limits)?;
     for member in zip.members.iter().filter(|member| Format::from_path(&member.name).is_some()) {
         if member.size > BOUNDS.file {
-            batch.skip(&member.name, format!("it has {} bytes, more than the limit of {}", member.size, BOUNDS.file));
+            batch.skip(
+                &member.name,
+                format!("it has {} bytes, more than the limit of {}", member.size, BOUNDS.file),
+            );
         } else {
             take(batch, &member.name, &member.read(&mut file, BOUNDS.file)?);
         }

@@ -1,0 +1,159 @@
+//! The program `migrate`, which copies the database to the other provider.
+
+pub mod args;
+mod report;
+
+use std::fs::metadata;
+use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{AccessFlags, access};
+
+use super::pid_file::user_name;
+use super::{configuration, privileges, sockets};
+use crate::backup::examine::examine;
+use crate::backup::migrate::{MigrateError, Progress, migrate};
+use crate::config::{Config, ConfigError, Provider};
+use crate::db::DbError;
+use args::{Args, OutputFormat};
+use report::Direction;
+
+/// An error of the program.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Privilege(#[from] privileges::PrivilegeError),
+    #[error("the server runs: it answers on {0}; stop it first: systemctl stop rstudio-pm")]
+    Running(String),
+    #[error("cannot find out whether the server runs: {path}: {source}; run migrate as root")]
+    Unknown { path: String, source: std::io::Error },
+    #[error(
+        "user {user} may not use {path}; run migrate as root or as the server's user: sudo -u {owner} migrate"
+    )]
+    Access { user: String, path: String, owner: String },
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error("{0}")]
+    Output(std::io::Error),
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Failure {
+        Failure::Migrate(error.into())
+    }
+}
+
+/// The program `migrate`.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        // The reader of the output has closed the pipe.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            let mut stderr = anstream::stderr().lock();
+            // A failed write to standard error cannot be reported.
+            let _ = writeln!(stderr, "{red}Error:{red:#} {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, Failure> {
+    umask(Mode::from_bits_truncate(0o077));
+    let loaded = configuration::load(&args.config)?;
+    let config = &*loaded.config;
+    let plan = privileges::plan_for_data(&args.config, config)?;
+    for warning in privileges::execute(plan, &args.config, config)? {
+        eprintln!("Warning: {warning}");
+    }
+    refuse_running(config)?;
+    let other = match config.database.provider {
+        Provider::Sqlite => Provider::Postgres,
+        Provider::Postgres => Provider::Sqlite,
+    };
+    let to = args.to.map_or(other, args::ProviderName::provider);
+    let from = if to == Provider::Sqlite { Provider::Postgres } else { Provider::Sqlite };
+    refuse_inaccessible(&config.sqlite.dir)?;
+    let direction = Direction::new(config, from, to, &args.config);
+    let display = ProgressDisplay::new(args.output_format);
+    let (text, code) = if args.dry_run {
+        let examined = examine(config, from, to, &|step| display.show(&step))?;
+        let code = if examined.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        (report::examined(&direction, &examined, args.output_format), code)
+    } else {
+        let migrated = migrate(config, from, to, &|step| display.show(&step))?;
+        (report::migrated(&direction, &migrated, args.output_format), ExitCode::SUCCESS)
+    };
+    display.clear();
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)?;
+    Ok(code)
+}
+
+/// Refuses to work while a server has its admin socket open, whatever its mode.
+fn refuse_running(config: &Config) -> Result<(), Failure> {
+    let path = sockets::admin_path(config);
+    match UnixStream::connect(&path) {
+        Ok(_) => Err(Failure::Running(path.display().to_string())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(()),
+        Err(source) => Err(Failure::Unknown { path: path.display().to_string(), source }),
+    }
+}
+
+/// Refuses a user who may not use the directory of SQLite, before any other error suggests another owner.
+fn refuse_inaccessible(dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let existing = dir.ancestors().find(|part| match metadata(part) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    });
+    let Some(path) = existing else { return Ok(()) };
+    let usable = access(path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    if usable || path != dir && metadata(path).is_ok() {
+        return Ok(());
+    }
+    let readable = path.ancestors().find_map(|part| metadata(part).ok());
+    let owner = readable.map(|found| nix::unistd::Uid::from_raw(found.uid()));
+    let owner = owner.and_then(|uid| nix::unistd::User::from_uid(uid).ok().flatten());
+    Err(Failure::Access {
+        user: user_name(),
+        path: path.display().to_string(),
+        owner: owner.map_or_else(|| "rstudio-pm".to_owned(), |user| user.name),
+    })
+}
+
+/// The progress on a terminal.
+struct ProgressDisplay(Option<indicatif::ProgressBar>);
+
+impl ProgressDisplay {
+    fn new(format: OutputFormat) -> ProgressDisplay {
+        let shown = format == OutputFormat::Human && std::io::stderr().is_terminal();
+        ProgressDisplay(shown.then(|| {
+            let bar = indicatif::ProgressBar::new_spinner();
+            bar.enable_steady_tick(std::time::Duration::from_millis(100));
+            bar
+        }))
+    }
+
+    fn show(&self, step: &Progress) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_message(match step {
+            Progress::Copying { table, rows } => format!("{table}: {} rows", report::format_count(*rows)),
+            Progress::Indexing => "creating indexes".to_owned(),
+            Progress::Comparing(table) => format!("comparing {table}"),
+            Progress::Rendering => "comparing repositories".to_owned(),
+        });
+    }
+
+    fn clear(&self) {
+        self.0.iter().for_each(indicatif::ProgressBar::finish_and_clear);
+    }
+}

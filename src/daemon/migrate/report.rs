@@ -1,0 +1,168 @@
+//! What `migrate` prints: a table for people, one JSON object for programs.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::args::OutputFormat;
+use crate::backup::digest::RowDigest;
+use crate::backup::examine::Examined;
+use crate::backup::migrate::Migrated;
+use crate::config::{Config, Provider};
+use crate::db::transfer::reading::Problem;
+use crate::db::transfer::source::place;
+use crate::db::transfer::tables::Table;
+
+/// The two databases of a migration.
+pub(super) struct Direction {
+    from: String,
+    to: String,
+    /// The new value of `Database.Provider`.
+    provider: &'static str,
+    gcfg: String,
+}
+
+impl Direction {
+    pub(super) fn new(config: &Config, from: Provider, to: Provider, gcfg: &Path) -> Direction {
+        let provider = match to {
+            Provider::Sqlite => "sqlite",
+            Provider::Postgres => "postgres",
+        };
+        let (from, to) = (place(config, from), place(config, to));
+        Direction { from, to, provider, gcfg: gcfg.display().to_string() }
+    }
+}
+
+/// Formats a number with thousands separators: `1,234`.
+pub(super) fn format_count(n: u64) -> String {
+    let digits = n.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or(""));
+    groups.collect::<Vec<_>>().join(",")
+}
+
+/// Formats a size in megabytes: `1.2 MB`.
+fn format_size(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    format!("{}.{} MB", format_count(tenths / 10), tenths % 10)
+}
+
+type Rows = [(&'static Table, RowDigest)];
+
+fn table(rows: &Rows) -> String {
+    let mut text = format!("{:<18}{:>13}{:>14}  {}\n", "Table", "Rows", "Size", "Digest");
+    for (table, digest) in rows {
+        let (count, size) = (format_count(digest.rows), format_size(digest.bytes));
+        let _ = writeln!(text, "{:<18}{count:>13}{size:>14}  {digest}", table.name);
+    }
+    let (count, size) = totals(rows);
+    let _ = writeln!(text, "{:<18}{:>13}{:>14}", "All", format_count(count), format_size(size));
+    text
+}
+
+fn totals(rows: &Rows) -> (u64, u64) {
+    let count = rows.iter().map(|(_, digest)| digest.rows).sum();
+    (count, rows.iter().map(|(_, digest)| digest.bytes).sum())
+}
+
+fn tables_json(rows: &Rows) -> Value {
+    let row = |(table, digest): &(&'static Table, RowDigest)| {
+        json!({
+            "schema": table.schema.as_str(),
+            "table": table.name,
+            "rows": digest.rows,
+            "bytes": digest.bytes,
+            "digest": digest.to_string(),
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+fn line(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// The result of a migration, and the next step.
+pub(super) fn migrated(direction: &Direction, migrated: &Migrated, format: OutputFormat) -> String {
+    let Direction { from, to, provider, gcfg } = direction;
+    let rows: Vec<_> = migrated.tables.iter().map(|summary| (summary.table, summary.digest)).collect();
+    let next = [
+        format!("set [Database] Provider = {provider} in {gcfg}"),
+        "sudo systemctl start rstudio-pm".to_owned(),
+    ];
+    let seconds = migrated.elapsed.as_secs_f64();
+    if format == OutputFormat::Json {
+        return line(&json!({
+            "from": from,
+            "to": to,
+            "dry_run": false,
+            "tables": tables_json(&rows),
+            "documents": migrated.documents.iter().map(|document| {
+                json!({ "name": document.name, "sha256": document.content.to_string() })
+            }).collect::<Value>(),
+            "usage_was_there": migrated.usage_was_there,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "provider": provider,
+            "next": next,
+        }));
+    }
+    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&rows));
+    if migrated.usage_was_there {
+        text.push_str("The usage data was already there, from an interrupted run, and is equal.\n");
+    }
+    let _ = write!(
+        text,
+        "Both databases have the same rows, and gave the same {} documents. {seconds:.1} s\n\
+         Next: {}, then: {}\n\
+         The copied database is unchanged. Keep it as a backup, but do not use it with a server again.\n",
+        migrated.documents.len(),
+        next[0],
+        next[1],
+    );
+    text
+}
+
+/// The result of a dry run.
+pub(super) fn examined(direction: &Direction, examined: &Examined, format: OutputFormat) -> String {
+    let Direction { from, to, provider, .. } = direction;
+    let possible = examined.is_possible();
+    if format == OutputFormat::Json {
+        let problem = |problem: &Problem| {
+            json!({
+                "table": problem.table, "row": problem.row, "column": problem.column, "reason": problem.reason,
+            })
+        };
+        return line(&json!({
+            "from": from,
+            "to": to,
+            "dry_run": true,
+            "tables": tables_json(&examined.tables),
+            "problems": examined.problems.iter().map(problem).collect::<Value>(),
+            "problem_count": examined.problem_count,
+            "occupied": examined.occupied,
+            "estimated_seconds": examined.estimate.as_secs(),
+            "possible": possible,
+            "provider": provider,
+        }));
+    }
+    let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&examined.tables));
+    for found in &examined.occupied {
+        let _ = writeln!(text, "The database to fill is not blank: {found}");
+    }
+    for problem in &examined.problems {
+        let _ = writeln!(text, "Cannot be copied: {problem}");
+    }
+    let unlisted = examined.problem_count.saturating_sub(examined.problems.len() as u64);
+    if unlisted > 0 {
+        let _ = writeln!(text, "{unlisted} further values cannot be copied.");
+    }
+    text.push_str(&if possible {
+        format!(
+            "A migration is possible and takes about {} s. Nothing was written.\n",
+            examined.estimate.as_secs()
+        )
+    } else {
+        "A migration is not possible. Nothing was written.\n".to_owned()
+    });
+    text
+}

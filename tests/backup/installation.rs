@@ -1,0 +1,161 @@
+//! A server's configuration with both databases, for the program `migrate`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use rstudio_pm::backup::examine::{Examined, examine};
+use rstudio_pm::config::{self, Config, Provider};
+use rstudio_pm::db::schema::Schema;
+use rstudio_pm::db::transfer::occupancy;
+use rstudio_pm::db::{Conn, Db, DbError};
+use serde_json::Value;
+
+use crate::support::postgres;
+use crate::support::process::{ProcessOutput, run_to_end};
+
+/// A directory with a configuration file, and schemas of PostgreSQL.
+pub(crate) struct Installation {
+    pub(crate) dir: tempfile::TempDir,
+    provider: Provider,
+    /// `[Postgres]`.
+    postgres: String,
+}
+
+pub(crate) fn other(provider: Provider) -> Provider {
+    match provider {
+        Provider::Sqlite => Provider::Postgres,
+        Provider::Postgres => Provider::Sqlite,
+    }
+}
+
+impl Installation {
+    /// One that uses a provider; both of its databases are blank.
+    pub(crate) fn new(provider: Provider) -> Installation {
+        let postgres = format!("[Postgres]\nURL = \"{}\"\n", postgres::server().schema());
+        let installation =
+            Installation { dir: tempfile::tempdir().expect("a directory"), provider, postgres };
+        installation.set_provider(provider);
+        installation
+    }
+
+    /// One whose usage data is in a PostgreSQL schema of its own.
+    pub(crate) fn with_usage_url(provider: Provider) -> Installation {
+        let mut installation = Installation::new(provider);
+        installation.postgres += &format!("UsageDataURL = \"{}\"\n", postgres::server().schema());
+        installation.set_provider(provider);
+        installation
+    }
+
+    /// One with generated releases and usage data.
+    pub(crate) fn filled(provider: Provider, releases: i64) -> Installation {
+        let installation = Installation::new(provider);
+        installation.fill(releases);
+        installation
+    }
+
+    pub(crate) fn fill(&self, releases: i64) {
+        self.write(Schema::Core, move |c| super::sample::fill(c, releases));
+        self.write(Schema::Usage, |c| super::sample::fill_usage(c, 500));
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.dir.path().join("rstudio-pm.gcfg")
+    }
+
+    /// The configuration with this provider.
+    pub(crate) fn config(&self, provider: Provider) -> Arc<Config> {
+        let text = self.text(provider);
+        config::parse("test.gcfg", text.as_bytes(), []).unwrap_or_else(|e| panic!("{e}")).config
+    }
+
+    fn text(&self, provider: Provider) -> String {
+        let word = if provider == Provider::Sqlite { "sqlite" } else { "postgres" };
+        let base = Config::example_text(self.dir.path());
+        format!("{base}[Database]\nProvider = {word}\nConnectionTimeout = 5s\n{}", self.postgres)
+    }
+
+    /// Writes the configuration file.
+    pub(crate) fn set_provider(&self, provider: Provider) {
+        std::fs::write(self.config_file(), self.text(provider)).expect("written");
+    }
+
+    /// Opens one of the databases of the initial provider as a server does, writes, and closes it.
+    pub(crate) fn write(
+        &self,
+        schema: Schema,
+        f: impl Fn(&mut dyn Conn) -> Result<(), DbError> + Send + 'static,
+    ) {
+        let config = self.config(self.provider);
+        let db = match schema {
+            Schema::Core => Db::open(&config),
+            Schema::Usage => Db::open_usage(&config),
+        };
+        let db = db.unwrap_or_else(|e| panic!("{e}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(db.write(f)).unwrap_or_else(|e| panic!("{e}"));
+        db.close();
+    }
+
+    /// The program with these arguments.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_migrate"));
+        command.arg("--config").arg(self.config_file()).args(arguments);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> ProcessOutput {
+        run_to_end(&mut self.command(arguments))
+    }
+
+    /// Runs it successfully and returns its JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[arguments, &["-o", "json"]].concat());
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+        serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.out))
+    }
+
+    /// Runs it and returns its error.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{}", ended.err);
+        ended.err.strip_prefix("Error: ").unwrap_or_else(|| panic!("{}", ended.err)).trim_end().to_owned()
+    }
+
+    /// The digests of the database of a provider.
+    pub(crate) fn examined(&self, provider: Provider) -> Examined {
+        let config = self.config(provider);
+        examine(&config, provider, other(provider), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Removes both databases of a provider.
+    pub(crate) fn clear(&self, provider: Provider) {
+        self.clear_packages(provider);
+        if provider == Provider::Sqlite {
+            let file = self.config(provider).sqlite.dir.join(Schema::Usage.file());
+            std::fs::remove_file(file).expect("removed");
+        }
+    }
+
+    /// Removes the database of packages, and of usage data if it is the same one.
+    pub(crate) fn clear_packages(&self, provider: Provider) {
+        let config = self.config(provider);
+        match provider {
+            Provider::Sqlite => {
+                std::fs::remove_file(config.sqlite.dir.join(Schema::Core.file())).expect("removed");
+            }
+            Provider::Postgres => {
+                let url = &config.postgres.url.as_ref().expect("a URL").0;
+                let (_, schema) = url.rsplit_once('=').expect("the schema");
+                postgres::server().sql(&format!("DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}"));
+            }
+        }
+    }
+
+    /// What the database of a provider has of both schemas.
+    pub(crate) fn occupied(&self, provider: Provider) -> [Option<String>; 2] {
+        let config = self.config(provider);
+        [Schema::Core, Schema::Usage]
+            .map(|schema| occupancy(&config, provider, schema).unwrap_or_else(|e| panic!("{e}")))
+    }
+}

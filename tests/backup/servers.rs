@@ -1,0 +1,130 @@
+//! The documented steps with real servers, users and `rspm`.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+use rstudio_pm::config::Provider;
+
+use super::installation::Installation;
+use crate::support::postgres;
+use crate::support::process::run_to_end;
+use crate::support::server::{Builder, Server};
+use crate::support::tarball::Tarball;
+
+const PATHS: [&str; 6] = [
+    "/prod/latest/src/contrib/PACKAGES",
+    "/prod/latest/src/contrib/PACKAGES.rds",
+    "/prod/latest/src/contrib/Meta/archive.rds",
+    "/prod/2/src/contrib/PACKAGES",
+    "/prod/latest/src/contrib/greeting_1.1.tar.gz",
+    "/prod/latest/src/contrib/Archive/greeting/greeting_1.0.tar.gz",
+];
+
+fn server(provider: &str) -> Server {
+    let url = postgres::server().schema();
+    let database = format!("[Database]\nProvider = {provider}\n[Postgres]\nURL = \"{url}\"\n");
+    let server = Builder::default().gcfg(&database).start();
+    server.local_repository("prod", &[Tarball::new("greeting", "1.0"), Tarball::new("other", "2.0")]);
+    server.add("prod", &Tarball::new("greeting", "1.1"));
+    server
+}
+
+fn set_provider(server: &Server, from: &str, to: &str) {
+    let gcfg = std::fs::read_to_string(server.config_file()).expect("readable");
+    let changed = gcfg.replace(&format!("Provider = {from}"), &format!("Provider = {to}"));
+    assert_ne!(gcfg, changed);
+    std::fs::write(server.config_file(), changed).expect("written");
+}
+
+/// Status, ETag and body of each path.
+fn answers(server: &Server) -> Vec<(u16, Option<String>, Vec<u8>)> {
+    let answer = |path: &&str| {
+        let answer = server.get(path);
+        (answer.status, answer.header("etag").map(str::to_owned), answer.body)
+    };
+    PATHS.iter().map(answer).collect()
+}
+
+fn the_documented_steps(from: &str, to: &str) {
+    let mut server = server(from);
+    let before = answers(&server);
+    assert!(before.iter().all(|(status, ..)| *status == 200), "{before:?}");
+    // The server still runs.
+    let program = env!("CARGO_BIN_EXE_migrate");
+    let ended = run_to_end(&mut server.command(program));
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    assert!(ended.err.contains("the server runs: it answers on"), "{}", ended.err);
+    assert_eq!(answers(&server), before);
+    server.stop();
+    let ended = run_to_end(&mut server.command(program));
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    assert!(ended.out.contains(&format!("set [Database] Provider = {to} in ")), "{}", ended.out);
+    assert!(ended.out.contains("Both databases have the same rows, and gave the same"), "{}", ended.out);
+    set_provider(&server, from, to);
+    server.launch();
+    assert_eq!(answers(&server), before);
+    server.add("prod", &Tarball::new("greeting", "1.2"));
+    let index = server.get("/prod/latest/src/contrib/PACKAGES").text();
+    assert!(index.contains("Version: 1.2") && !index.contains("Version: 1.1"), "{index}");
+    assert_eq!(server.get(PATHS[3]).body, before[3].2, "history");
+}
+
+#[test]
+fn a_server_on_sqlite_continues_on_postgresql() {
+    the_documented_steps("sqlite", "postgres");
+}
+
+#[test]
+fn a_server_on_postgresql_continues_on_sqlite() {
+    the_documented_steps("postgres", "sqlite");
+}
+
+#[test]
+fn rspm_migrate_is_the_same_program() {
+    let installation = Installation::filled(Provider::Sqlite, 20);
+    let rspm = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rspm"));
+        command.arg("--config").arg(installation.config_file()).arg("migrate").args(arguments);
+        run_to_end(&mut command)
+    };
+    let dry = ["--to=postgres", "--dry-run"];
+    assert_eq!(rspm(&dry).out, installation.run(&dry).out);
+    let ended = rspm(&["-o", "json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let result: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+    assert_eq!(result["provider"], "postgres");
+    assert_eq!(rspm(&[]).err, installation.run(&[]).err);
+}
+
+#[test]
+fn root_gives_new_files_to_the_owner_of_the_data_and_other_users_are_refused() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root, to become another user");
+    let nobody = 65_534;
+    let installation = Installation::filled(Provider::Postgres, 20);
+    let data = installation.dir.path().join("data");
+    std::fs::create_dir(&data).expect("created");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("ours");
+    for path in [installation.dir.path(), &installation.config_file()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+    chown(&data, Some(nobody), Some(nobody)).expect("root may");
+    let ended = installation.run(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for name in ["db", "db/rstudio-pm.db", "db/usage.db"] {
+        let found = data.join(name).metadata().expect("it was created");
+        let mode = if name == "db" { 0o700 } else { 0o600 };
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (nobody, nobody, mode), "{name}");
+    }
+    // Another user, as root's child: the program is readable for all.
+    let copy = installation.dir.path().join("migrate");
+    std::fs::copy(env!("CARGO_BIN_EXE_migrate"), &copy).expect("copied");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=12345", "--regid=12345", "--clear-groups"]).arg(copy);
+    let ended = run_to_end(command.arg("--config").arg(installation.config_file()));
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    assert!(
+        ended.err.contains("user 12345 may not use ") && ended.err.contains("sudo -u nobody migrate"),
+        "{}",
+        ended.err
+    );
+}

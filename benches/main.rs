@@ -13,6 +13,7 @@ mod cpu;
 mod folder;
 mod importing;
 mod index;
+mod migrating;
 mod mirror;
 mod negotiating;
 mod nginx;
@@ -38,13 +39,14 @@ type Group = (&'static str, fn(&mut Report));
 /// Runs only on request: it takes an hour.
 const SOAK: Group = ("soak", soak::run);
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("serving", serving::run),
     ("tls", tls::run),
     ("attacks", attacks::run),
     ("negotiating", negotiating::run),
     ("index", index::run),
     ("importing", importing::run),
+    ("migrate", migrating::run),
     ("folder", folder::run),
     ("adding", adding::run),
     ("starting", starting::run),

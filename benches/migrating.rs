@@ -1,0 +1,117 @@
+//! The migration to the other database provider with all of CRAN, against copies by the databases' own programs.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::mirror::{Mirror, RELEASES};
+use super::report::{Report, median};
+use super::server::Server;
+
+const ROUNDS: usize = 3;
+
+pub(crate) fn run(report: &mut Report) {
+    let mirror = Mirror::write();
+    let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
+    server.rspm(&["sync", "--quiet"]);
+    server.rspm(&["create", "repo", "--name=bench"]);
+    server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
+    let folder = server.folder();
+    server.stop();
+    let root = folder.path();
+    let (mut there, mut back, mut theirs, mut sqlite) = (vec![], vec![], vec![], vec![]);
+    let mut rows = 0;
+    for round in 0..ROUNDS {
+        let (postgres, copies) = (super::postgres::server(), root.join(format!("copy{round}")));
+        let url = postgres.schema();
+        let gcfg = |provider: &str, dir: &Path| {
+            let file = root.join(format!("{provider}{round}.gcfg"));
+            let base = std::fs::read_to_string(root.join("rstudio-pm.gcfg")).expect("the server's");
+            let more = format!(
+                "[Database]\nProvider = {provider}\n[SQLite]\nDir = {}\n[Postgres]\nURL = \"{url}\"\n",
+                dir.display()
+            );
+            std::fs::write(&file, base + &more).expect("written");
+            file
+        };
+        let result = migrate(&gcfg("sqlite", &root.join("data/db")));
+        there.push(result["seconds"].as_f64().expect("a number"));
+        rows =
+            result["tables"].as_array().expect("a list").iter().filter_map(|row| row["rows"].as_u64()).sum();
+        let (_, schema) = url.rsplit_once('=').expect("a schema");
+        theirs.push(pg_dump(postgres, schema, round));
+        let result = migrate(&gcfg("postgres", &copies));
+        back.push(result["seconds"].as_f64().expect("a number"));
+        sqlite.push(sqlite_dump(&root.join("data/db/rstudio-pm.db"), &root.join(format!("dump{round}.db"))));
+        postgres.sql(&format!("DROP SCHEMA {schema} CASCADE"));
+    }
+    for (name, ours, theirs, program) in [
+        ("SQLite to PostgreSQL", there, theirs, "pg_dump | psql"),
+        ("PostgreSQL to SQLite", back, sqlite, ".dump | sqlite3"),
+    ] {
+        let (ours, theirs) = (median(ours), median(theirs));
+        report.row(
+            format!("migrate {RELEASES} releases with history ({rows} rows), {name}"),
+            format!("{ours:.2} s"),
+            format!("{program} {theirs:.2} s"),
+            format!("{:.2}", ours / theirs),
+            "≤ 10 s",
+        );
+        report.row(
+            format!("rows per second, {name}"),
+            format!("{:.0}/s", rows as f64 / ours),
+            format!("{program} {:.0}/s", rows as f64 / theirs),
+            format!("{:.2}", theirs / ours),
+            "≥ 100,000/s",
+        );
+    }
+}
+
+fn migrate(gcfg: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_migrate"))
+        .args(["-o", "json", "--config"])
+        .arg(gcfg)
+        .output()
+        .expect("migrate runs");
+    assert!(output.status.success(), "migrate: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Copies a schema to another database of the same server, in one transaction; returns the seconds.
+fn pg_dump(server: &super::postgres::Server, schema: &str, round: usize) -> f64 {
+    let database = format!("bench_{}_{round}", std::process::id());
+    server.sql(&format!("CREATE DATABASE {database} TEMPLATE template0"));
+    let connection = |program: &str| {
+        let mut command = Command::new(program);
+        command.arg("-h").arg(&server.socket).args(["-p", &server.port.to_string(), "-U", "postgres"]);
+        command
+    };
+    let mut dump = connection("pg_dump");
+    let began = Instant::now();
+    let mut load = connection("psql");
+    pipe(
+        dump.args(["-n", schema, "postgres"]),
+        load.args(["-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", &database]),
+    );
+    let seconds = began.elapsed().as_secs_f64();
+    server.sql(&format!("DROP DATABASE {database}"));
+    seconds
+}
+
+/// Copies a file of SQLite through its text form; returns the seconds.
+fn sqlite_dump(from: &Path, to: &Path) -> f64 {
+    let began = Instant::now();
+    pipe(Command::new("sqlite3").arg(from).arg(".dump"), Command::new("sqlite3").arg(to));
+    let seconds = began.elapsed().as_secs_f64();
+    std::fs::remove_file(to).expect("it was made");
+    seconds
+}
+
+fn pipe(from: &mut Command, to: &mut Command) {
+    let mut writer = from.stdout(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{from:?}: {e}"));
+    let output = writer.stdout.take().expect("piped");
+    let loaded = to.stdin(output).stdout(Stdio::null()).status().unwrap_or_else(|e| panic!("{to:?}: {e}"));
+    assert!(loaded.success() && writer.wait().expect("our child").success(), "{from:?} | {to:?}");
+}

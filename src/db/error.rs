@@ -129,35 +129,37 @@ pub enum DbError {
     },
     /// Servers use a PostgreSQL database that is to be copied.
     #[error(
-        "a server uses the database {place}, connected from {clients}; stop every server that uses it: systemctl stop \
+        "a server uses the database {database}, connected from {clients}; stop every server that uses it: systemctl stop \
          rstudio-pm"
     )]
     ServerActive {
         /// The server and database.
-        place: String,
+        database: String,
         /// Addresses of the connected servers.
         clients: String,
     },
     /// The PostgreSQL database is being copied to another provider.
-    #[error("the database {place} is being migrated to another provider; start the server when that is done")]
+    #[error(
+        "the database {database} is being migrated to another provider; start the server when that is done"
+    )]
     Copying {
         /// The server and database.
-        place: String,
+        database: String,
     },
     /// The database to copy has no tables.
-    #[error("there is no database to migrate: {place} has no tables of rstudio-pm")]
+    #[error("there is no database to migrate: {database} has no tables of rstudio-pm")]
     NothingToCopy {
         /// The directory, or the server and database.
-        place: String,
+        database: String,
     },
     /// The database to copy needs migrations of its schema.
     #[error(
-        "the database {place} has schema {found}, and this version of rstudio-pm has {known}; start the server once, \
+        "the database {database} has schema {found}, and this version of rstudio-pm has {known}; start the server once, \
          which updates it, stop it, and try again"
     )]
     OldSchema {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// The newest migration of the database.
         found: i64,
         /// The newest migration of this program.
@@ -165,23 +167,23 @@ pub enum DbError {
     },
     /// The database to fill has tables already.
     #[error(
-        "the database {place} is not blank ({found}), and nothing is overwritten; move it away, or configure another \
+        "the database {database} is not blank ({found}), and nothing is overwritten; move it away, or configure another \
          one"
     )]
     Occupied {
         /// The file, or the server and database.
-        place: String,
+        database: String,
         /// What is in it.
         found: String,
     },
     /// The PostgreSQL database has another encoding than UTF-8.
     #[error(
-        "the database {place} has the encoding {encoding}; create one with UTF-8: createdb --encoding=UTF8 \
+        "the database {database} has the encoding {encoding}; create one with UTF-8: createdb --encoding=UTF8 \
          --template=template0"
     )]
     Encoding {
         /// The server and database.
-        place: String,
+        database: String,
         /// Its encoding.
         encoding: String,
     },

@@ -45,12 +45,12 @@ pub(super) async fn take(target: &Target, client: &Client) -> Result<(), DbError
             tokio::time::sleep(PAUSE).await;
         }
     }
-    let place = target.place();
+    let place = target.database_name();
     match target.lock {
         ServerLock::Exclusive => {
-            Err(DbError::ServerActive { place, clients: holders(target, client).await? })
+            Err(DbError::ServerActive { database: place, clients: holders(target, client).await? })
         }
-        ServerLock::Shared | ServerLock::None => Err(DbError::Copying { place }),
+        ServerLock::Shared | ServerLock::None => Err(DbError::Copying { database: place }),
     }
 }
 

@@ -62,7 +62,7 @@ impl Destination {
     fn create_tables(&mut self, schema: Schema) -> Result<(), DbError> {
         let session = self.sessions.get(schema)?;
         if let Some(found) = occupancy::find(session.conn(), schema)? {
-            return Err(DbError::Occupied { place: session.conn().place(), found });
+            return Err(DbError::Occupied { database: session.conn().database_name(), found });
         }
         migrate::run(session.conn(), schema, MigrationMode::Exclusive)?;
         let later = indexes::drop_all(session, schema)?;
@@ -173,7 +173,7 @@ pub(super) fn connect_to_fill(config: &Config, schema: Schema) -> Result<PgConn,
     connection.require_writable()?;
     let encoding = connection.query(ENCODING, &[])?.first_mut().map(|row| row.text(0)).transpose()?;
     match encoding.filter(|encoding| encoding != "UTF8") {
-        Some(encoding) => Err(DbError::Encoding { place: connection.place(), encoding }),
+        Some(encoding) => Err(DbError::Encoding { database: connection.database_name(), encoding }),
         None => Ok(connection),
     }
 }
@@ -197,7 +197,7 @@ impl SqliteFiles {
     fn create(&mut self, config: &Config, schema: Schema) -> Result<Session, DbError> {
         let (dir, wait) = (&config.sqlite.dir, config.database.connection_timeout);
         if let Some(found) = occupancy::of_file(&dir.join(schema.file()), schema, wait)? {
-            return Err(DbError::Occupied { place: dir.join(schema.file()).display().to_string(), found });
+            return Err(DbError::Occupied { database: dir.join(schema.file()).display().to_string(), found });
         }
         let temporary = sqlite_file::temporary(dir, schema);
         self.files.push((temporary.clone(), dir.join(schema.file())));

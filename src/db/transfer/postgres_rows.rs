@@ -49,7 +49,7 @@ pub(super) fn read(c: &PgConn, table: &'static Table, sink: &mut dyn RowSink) ->
 }
 
 fn unexpected(wanted: &'static str) -> DbError {
-    DbError::Shape { column: 0, found: "other bytes of COPY", wanted }
+    DbError::Shape { column: 0, found: "other bytes of COPY", expected: wanted }
 }
 
 /// Converts the bytes of COPY.

@@ -141,13 +141,16 @@ impl Sessions {
 /// [`DbError::OldSchema`], [`DbError::TooNew`].
 pub(super) fn require_newest(c: &mut dyn MigrationConn, schema: Schema) -> Result<i64, DbError> {
     let known = migrations(schema).last().map_or(0, |migration| migration.number);
-    let (found, place) = (migrate::level(c, schema)?, c.place());
+    let (found, place) = (migrate::level(c, schema)?, c.database_name());
     match found {
-        found if found < known => Err(DbError::OldSchema { place, found, known }),
+        found if found < known => Err(DbError::OldSchema { database: place, found, known }),
         // An older program accepts a newer level that only adds tables or columns, but it would not copy them.
-        found if found > known => {
-            Err(DbError::TooNew { place, made_by: "a newer one".to_owned(), found, known })
-        }
+        found if found > known => Err(DbError::TooNew {
+            database: place,
+            made_by: "a newer one".to_owned(),
+            found,
+            supported: known,
+        }),
         found => Ok(found),
     }
 }

@@ -34,7 +34,7 @@ impl Source {
             Provider::Sqlite | Provider::Postgres => None,
         };
         let Some(core) = Session::reading(config, provider, Schema::Core)? else {
-            return Err(DbError::NothingToCopy { place: place(config, provider) });
+            return Err(DbError::NothingToCopy { database: place(config, provider) });
         };
         let mut sessions = Sessions::new();
         sessions.add(Schema::Core, core);
@@ -121,7 +121,7 @@ pub fn place(config: &Config, provider: Provider) -> String {
         Provider::Postgres => {
             let wait = config.database.connection_timeout;
             match Target::parse(&config.postgres, Schema::Core, wait) {
-                Ok(target) => format!("PostgreSQL, database {}", target.place()),
+                Ok(target) => format!("PostgreSQL, database {}", target.database_name()),
                 // Connecting reports the error.
                 Err(_) => "PostgreSQL".to_owned(),
             }

@@ -10,6 +10,7 @@ use rstudio_pm::db::{self, Db};
 use rstudio_pm::edit::{self, Actor, OnExisting};
 use rstudio_pm::fetch::Fetches;
 use rstudio_pm::jobs::{JobState, Jobs, Started};
+use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::repository::RepoKind;
 use rstudio_pm::model::snapshot::Snapshot;
 use rstudio_pm::model::source::SourceKind;
@@ -120,7 +121,16 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         Timestamp(since.as_micros() as i64)
     });
-    let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
+    let state = Arc::new(State::new(
+        config,
+        db,
+        storage,
+        upstream,
+        catalog,
+        Jobs::default(),
+        clock,
+        Identity(rand::random()),
+    ));
     let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
     let (Started::New(job) | Started::Attached(job)) = started;
     let mut progress = job.state.clone();

@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | words (pure) | `model` `r` `bundle` `advisory` `api` `encryption` `config` | `r`, `api`, `encryption` → `model`; `bundle`, `advisory` → `model`, `r`; `config` → `model`, `encryption` |
 //! | stores | `metrics` `db` `storage` `logs` | `model`, `config`; all of them → `metrics` |
-//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
+//! | work | `upstream` `backup` `state` `catalog` `jobs` `control` `cluster` `publish` `fetch` `serve` `edit` `sync` `upkeep` `usage` | lower bands; `control` uses none; `cluster` → `jobs`, `control`; `state` → `upstream`, `catalog`, `jobs`, `control`; `publish` → `catalog`, `jobs`, `state`; `fetch` → `state`, `upstream`; `sync` → `publish` and those of `state`; `serve` → also `fetch`; `edit` → also `serve`, `publish`; `upkeep` → also `edit`; `usage` → `state`, `jobs`; `backup` → `serve` |
 //! | faces | `http` `daemon` `cli` `offline` | lower bands; `daemon` → `http`; `cli` only `api`, `config`, `encryption`, `model`; `offline` neither `db` nor `state` |
 //!
 //! `tests/architecture.rs` contains the same table as data and fails on any other edge.
@@ -50,6 +50,8 @@ pub mod storage;
 pub mod backup;
 /// The data that resolving needs, in memory, replaced after each publish.
 pub mod catalog;
+/// The servers that share one database: heartbeats, their list, requests of administrators, the leader.
+pub mod cluster;
 /// Commands to the server process, and its mode.
 pub mod control;
 /// The edits of administrators: uploads, packages, sources, repositories, subscriptions.

@@ -13,6 +13,7 @@ use crate::catalog::CatalogHandle;
 use crate::config::Config;
 use crate::db::Db;
 use crate::jobs::Jobs;
+use crate::model::identity::Identity;
 use crate::model::time::Clock;
 use crate::r::sysreqs::Rules;
 use crate::storage::Storage;
@@ -44,6 +45,8 @@ pub struct State {
     pub jobs: Jobs,
     /// The clock.
     pub clock: Clock,
+    /// This process among the servers that share the database: the holder of its leases.
+    pub node: Identity,
 }
 
 impl State {
@@ -57,6 +60,7 @@ impl State {
         catalog: CatalogHandle,
         jobs: Jobs,
         clock: Clock,
+        node: Identity,
     ) -> State {
         State {
             config: config.into(),
@@ -70,6 +74,7 @@ impl State {
             detail_updates: AtomicU64::new(0),
             jobs,
             clock,
+            node,
         }
     }
 }

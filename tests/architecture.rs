@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("catalog", &["model", "config", "r", "db"]),
     ("jobs", &["model", "config", "db"]),
     ("control", &["config"]),
+    ("cluster", &["model", "config", "db", "storage", "jobs", "control"]),
     (
         "state",
         &[
@@ -52,7 +53,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "http",
         &[
             "model", "config", "r", "advisory", "api", "metrics", "db", "storage", "logs", "upstream",
-            "catalog", "jobs", "control", "state", "fetch", "serve", "edit", "sync", "upkeep", "usage",
+            "catalog", "jobs", "control", "cluster", "state", "fetch", "serve", "edit", "sync", "upkeep",
+            "usage",
         ],
     ),
     (
@@ -72,6 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "catalog",
             "jobs",
             "control",
+            "cluster",
             "state",
             "fetch",
             "serve",

@@ -9,6 +9,7 @@ mod backup;
 mod binaries;
 mod cli;
 mod clients;
+mod cluster;
 mod contract;
 mod daemon;
 mod encryption;

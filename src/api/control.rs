@@ -1,4 +1,4 @@
-//! The server process: mode, nodes of a cluster, reload, log level.
+//! The server process: mode, reload, log level.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ pub enum Mode {
     Broken,
 }
 
-/// One server: response to `GET /status`, `POST /online` and `POST /offline`, and a row of `GET /nodes`.
+/// This server: response to `GET /status`, `POST /online` and `POST /offline`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Node {
     /// Host name.

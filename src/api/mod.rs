@@ -3,6 +3,7 @@
 pub mod backfill;
 pub mod binary;
 pub mod bioconductor;
+pub mod cluster;
 pub mod control;
 pub mod distribution;
 pub mod error;

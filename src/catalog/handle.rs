@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::modified::seconds;
-use super::{Catalog, RepoStep, Repository, Source, Step, Subscription, Tree};
+use super::{Catalog, RepoStep, Repository, Rewind, Source, Step, Subscription, Tree};
+use crate::db::clock::ClockRow;
 use crate::db::{self, Conn, Db, DbError};
 use crate::model::ids::{Seq, TreeId, TxId};
 use crate::r::bioconductor::config::Config;
@@ -17,6 +18,7 @@ use crate::r::bioconductor::config::Config;
 pub struct CatalogHandle {
     current: Arc<ArcSwap<Catalog>>,
     changed: Arc<watch::Sender<i64>>,
+    rewound: Arc<watch::Sender<Option<Rewind>>>,
     coalescer: Arc<RefreshCoalescer>,
 }
 
@@ -32,8 +34,12 @@ struct RefreshCoalescer {
 impl CatalogHandle {
     /// Reads the catalog from the database.
     pub async fn open(db: &Db) -> Result<CatalogHandle, DbError> {
-        let live =
-            CatalogHandle { current: Arc::default(), changed: Arc::default(), coalescer: Arc::default() };
+        let live = CatalogHandle {
+            current: Arc::default(),
+            changed: Arc::default(),
+            rewound: Arc::default(),
+            coalescer: Arc::default(),
+        };
         live.refresh(db).await?;
         Ok(live)
     }
@@ -48,6 +54,12 @@ impl CatalogHandle {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
+    }
+
+    /// Returns a watch of the last [`Rewind`]: data that was read of the database before is invalid.
+    #[must_use]
+    pub fn rewinds(&self) -> watch::Receiver<Option<Rewind>> {
+        self.rewound.subscribe()
     }
 
     /// Reads the catalog again if `clock.catalog` moved, and swaps it. Called after every publish, before the answer:
@@ -73,8 +85,15 @@ impl CatalogHandle {
         read_newer(c, &self.get())
     }
 
-    /// Installs `newer`, unless the current catalog is newer.
+    /// Installs `newer`, unless the current catalog is newer. After a rewind it always is.
     pub fn install(&self, newer: Catalog) {
+        if let Some(rewind) = newer.rewind.clone() {
+            let version = newer.version;
+            self.current.store(Arc::new(newer));
+            self.changed.send_replace(version);
+            self.rewound.send_replace(Some(rewind));
+            return;
+        }
         let (version, newer) = (newer.version, Arc::new(newer));
         let before = self
             .current
@@ -84,11 +103,13 @@ impl CatalogHandle {
         }
     }
 
-    /// Refreshes the catalog whenever another node on the same database publishes, until the future is dropped.
+    /// Refreshes the catalog whenever another node on the same database publishes, until the future is dropped. With SQLite
+    /// there is no other node.
     pub async fn follow(&self, db: &Db) {
+        let Some(link) = db.link() else { return };
         let mut failing = false;
         loop {
-            db.wait_for_remote_publish().await;
+            link.wait_for_catalog().await;
             let refreshed = self.refresh(db).await;
             if let Err(error) = &refreshed
                 && !failing
@@ -112,17 +133,26 @@ pub fn read(c: &mut dyn Conn) -> Result<Catalog, DbError> {
 /// that the cost of an `rspm add` does not grow with the number of earlier ones.
 fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, DbError> {
     let clock = db::clock::get(c)?;
-    if previous.clock_at == Some(clock.at) && previous.version == clock.catalog {
+    let is_same_history = previous.clock_at.is_none() || previous.history == clock.history;
+    if previous.clock_at == Some(clock.at) && previous.version == clock.catalog && is_same_history {
         return Ok(None);
     }
-    // The clock moves back only in a repair, which also changes the times of known steps.
-    let empty = Catalog::default();
-    let previous = if previous.clock_at > Some(clock.at) { &empty } else { previous };
+    let rewind = if !is_same_history || is_rewound(c, previous, &clock)? {
+        let from = previous.transactions.last().map_or(TxId(0), |(id, _)| *id);
+        Some(Rewind { from, to: clock.tx })
+    } else {
+        None
+    };
+    // The clock moves back in a repair, which also changes the times of known steps.
+    let rewritten = Catalog::default();
+    let previous = if rewind.is_some() || previous.clock_at > Some(clock.at) { &rewritten } else { previous };
     let last = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last)?);
     Ok(Some(Catalog {
         version: clock.catalog,
+        history: clock.history,
+        rewind,
         clock_at: Some(clock.at),
         sources: sources(c)?,
         trees: trees(c, previous, last)?,
@@ -131,6 +161,16 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         transactions,
         bioconductor: bioconductor(c, previous)?,
     }))
+}
+
+/// Returns true if the database lacks something that was committed before `previous` was read.
+fn is_rewound(c: &mut dyn Conn, previous: &Catalog, clock: &ClockRow) -> Result<bool, DbError> {
+    if clock.catalog < previous.version {
+        return Ok(true);
+    }
+    let Some((id, at)) = previous.transactions.last() else { return Ok(false) };
+    // A repair of the clock gives transactions earlier times.
+    Ok(db::tx::instant(c, *id)?.is_none_or(|now| now > *at))
 }
 
 fn sources(c: &mut dyn Conn) -> Result<Vec<Source>, DbError> {
@@ -216,12 +256,20 @@ mod tests {
 
     #[test]
     fn an_older_catalog_never_replaces_a_newer_one() {
-        let live =
-            CatalogHandle { current: Arc::default(), changed: Arc::default(), coalescer: Arc::default() };
+        let live = CatalogHandle {
+            current: Arc::default(),
+            changed: Arc::default(),
+            rewound: Arc::default(),
+            coalescer: Arc::default(),
+        };
         let changes = live.changes();
         for (version, expected) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
             live.install(Catalog { version, ..Catalog::default() });
             assert_eq!((live.get().version, *changes.borrow()), (expected, expected), "after {version}");
         }
+        let rewind = Some(Rewind { from: TxId(9), to: TxId(8) });
+        live.install(Catalog { version: 2, rewind: rewind.clone(), ..Catalog::default() });
+        assert_eq!((live.get().version, *changes.borrow()), (2, 2), "the database was reset");
+        assert_eq!(*live.rewinds().borrow(), rewind);
     }
 }

@@ -26,6 +26,10 @@ use crate::r::bioconductor::{Component, Part, Version};
 pub struct Catalog {
     /// The value of `clock.catalog` this was read at.
     pub version: i64,
+    /// `clock.history`.
+    pub history: String,
+    /// Set if the database lost transactions that the catalog before this one had.
+    pub rewind: Option<Rewind>,
     /// `clock.at`: nothing can be published at or before it.
     pub clock_at: Option<Timestamp>,
     /// Sources that are not deleted, by id.
@@ -40,6 +44,16 @@ pub struct Catalog {
     pub seconds: BTreeMap<Timestamp, i64>,
     /// The configuration of Bioconductor, with its versions; `None` before the first sync.
     pub bioconductor: Option<Arc<Config>>,
+}
+
+/// The database was reset to an earlier state: a standby that lacked transactions was promoted, or a backup was restored. The numbers
+/// of the lost transactions and steps may have been given to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewind {
+    /// The newest transaction before.
+    pub from: TxId,
+    /// The newest transaction now.
+    pub to: TxId,
 }
 
 /// `tree.role` of lists of source packages.

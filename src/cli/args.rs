@@ -109,7 +109,7 @@ pub enum Command {
     Online,
     /// Reload the configuration: apply changed reloadable properties and list the others
     Hup(Hup),
-    /// Inspect the servers of a cluster
+    /// Inspect and control the servers that share a database
     #[command(subcommand)]
     Cluster(Cluster),
     /// Change settings of the running server until its next start
@@ -202,8 +202,31 @@ pub enum Remove {
 /// `rspm cluster …`
 #[derive(Debug, Subcommand)]
 pub enum Cluster {
-    /// List the servers
-    Nodes,
+    /// List the servers, and what differs between them
+    Nodes(ClusterNodes),
+    /// Drain servers and stop their serving (503)
+    Offline(ClusterMode),
+    /// Let servers read their configuration and serve
+    Online(ClusterMode),
+}
+
+/// Flags of `cluster nodes`.
+#[derive(Debug, Args)]
+pub struct ClusterNodes {
+    /// Exit with 1 if a server has not been seen for half a minute
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Flags of `cluster offline` and `cluster online`.
+#[derive(Debug, Args)]
+pub struct ClusterMode {
+    /// Names of servers, as `rspm cluster nodes` shows them, separated by commas; all: --nodes='*'
+    #[arg(long, value_delimiter = ',', required = true, value_name = "NAMES")]
+    pub nodes: Vec<String>,
+    /// Time limit for requests and jobs in progress: seconds, or 90s, 5m, 1h
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
+    pub timeout: u64,
 }
 
 /// `rspm config …`
@@ -614,6 +637,9 @@ mod tests {
             "rspm hup --wait",
             "rspm status -o json",
             "rspm cluster nodes",
+            "rspm cluster nodes --strict",
+            "rspm cluster offline --timeout=60 --nodes=nodeA,nodeB",
+            "rspm cluster online --nodes=*",
             "rspm config log --level=debug",
             "rspm --config /etc/x.gcfg check-config",
             "rspm storage list",
@@ -641,6 +667,8 @@ mod tests {
             "rspm storage adopt --class=crun",
             "rspm storage sweep --confirm",
             "rspm offline --timeout=soon",
+            "rspm cluster offline",
+            "rspm cluster online --timeout=60",
             "rspm offline --timeout=25h",
             "rspm offline --timeout=99999999999999999999h",
         ] {

@@ -1,4 +1,4 @@
-//! `rspm status|offline|online|hup`, `rspm cluster nodes`, `rspm config log`: control of the server.
+//! `rspm status|offline|online|hup`, `rspm config log`: control of the server.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -11,18 +11,8 @@ use super::client::Client;
 use super::error::CliError;
 use super::list::format_time;
 use super::output::{Output, table};
-use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
+use crate::api::control::{Change, GoOffline, LogLevel, Node, Reload, Schedule};
 use crate::config::RESTART_COMMAND;
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Starting => "starting",
-        Mode::Online => "online",
-        Mode::Draining => "draining",
-        Mode::Offline => "offline",
-        Mode::Broken => "not serving",
-    }
-}
 
 /// `rspm status`.
 ///
@@ -54,19 +44,6 @@ fn schedules(node: &Node) -> String {
     };
     let rows: Vec<Vec<String>> = node.schedules.iter().map(row).collect();
     format!("\n{}", table(&["Schedule", "When (UTC)", "Last success", "Next run"], &rows))
-}
-
-/// `rspm cluster nodes`.
-///
-/// # Errors
-/// The server does not answer.
-pub async fn nodes(client: &Client, output: &Output) -> Result<(), CliError> {
-    let nodes: Vec<Node> = client.get("/nodes").await?;
-    let row = |node: &Node| {
-        let leader = if node.leader { "*" } else { "" };
-        vec![format!("{}{leader}", node.name), mode_name(node.mode).to_owned(), node.version.clone()]
-    };
-    output.print(&nodes, || table(&["Name", "Mode", "Version"], &nodes.iter().map(row).collect::<Vec<_>>()))
 }
 
 /// `rspm offline`.

@@ -4,6 +4,7 @@ pub mod args;
 pub mod backfill;
 pub mod check;
 pub mod client;
+pub mod cluster;
 pub mod control;
 pub mod encrypt;
 pub mod error;
@@ -165,7 +166,9 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Offline(args) => control::offline(client, output, args).await,
         Command::Online => control::online(client, output).await,
         Command::Hup(_) => control::hup(client, output).await,
-        Command::Cluster(Cluster::Nodes) => control::nodes(client, output).await,
+        Command::Cluster(Cluster::Nodes(args)) => cluster::nodes(client, output, args).await,
+        Command::Cluster(Cluster::Offline(args)) => cluster::change(client, output, args, "offline").await,
+        Command::Cluster(Cluster::Online(args)) => cluster::change(client, output, args, "online").await,
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Handled in `run`, without a server.
         Command::CheckConfig

@@ -15,7 +15,6 @@ pub(super) struct Unsupported {
 
 const REPOSITORIES: &str = "docs/admin/repositories.md";
 const CONFIGURATION: &str = "docs/admin/configuration.md";
-const MODES: &str = "docs/admin/modes.md";
 const VULNERABILITIES: &str = "docs/admin/vulnerabilities.md";
 const COMPATIBILITY: &str = "docs/compatibility.md";
 
@@ -36,8 +35,6 @@ const TOKENS: &str = "there are no tokens and logins in this version; rspm conne
                       root or as a member of the server's group";
 const VERIFY: &str =
     "there are no tokens to verify in this version; to check that the server responds: rspm status";
-const NODES: &str =
-    "in this version a server is taken offline and online on its own machine: rspm offline, rspm online";
 const AREAS: &str = "debug logging cannot be limited to single areas in this version; for all areas: rspm config log --level=DEBUG";
 const EVICT: &str = "stored files cannot be evicted by hand in this version; the server removes unreferenced files \
                      every night";
@@ -114,8 +111,6 @@ pub(super) static TABLE: &[Unsupported] = &[
     command(&["login"], TOKENS, CONFIGURATION),
     command(&["bootstrap"], TOKENS, CONFIGURATION),
     command(&["verify"], VERIFY, CONFIGURATION),
-    command(&["cluster", "online"], NODES, MODES),
-    command(&["cluster", "offline"], NODES, MODES),
     command(&["config", "debug"], AREAS, "docs/logging.md"),
     command(&["evict"], EVICT, "docs/admin/operations.md"),
     command(&["schedule"], SCHEDULE, CONFIGURATION),
@@ -195,7 +190,7 @@ mod tests {
         let is = |text: &str| Some(text.to_owned());
         assert_eq!(row("evict --type=sweep"), is("rspm evict"));
         assert_eq!(row("-c /x/rstudio-pm.gcfg list -o json tokens"), is("rspm list tokens"));
-        assert_eq!(row("help cluster online"), is("rspm cluster online"));
+        assert_eq!(row("help config debug"), is("rspm config debug"));
         assert_eq!(
             row("create source --name x --type=curated-cran --snapshot 2024-04-17"),
             is("rspm create source --snapshot")

@@ -46,6 +46,8 @@ pub struct Postgres {
     pub usage_data_url: Option<Secret>,
     /// The password, if that URL has none; `None`: [`Postgres::password`].
     pub usage_data_password: Option<Secret>,
+    /// Address of the main database for notifications and heartbeats; `None`: [`Postgres::url`].
+    pub listen_url: Option<Secret>,
 }
 
 impl Database {
@@ -84,6 +86,7 @@ impl Postgres {
             password: word("Password"),
             usage_data_url: url("UsageDataURL"),
             usage_data_password: word("UsageDataPassword"),
+            listen_url: url("ListenURL"),
         }
     }
 }

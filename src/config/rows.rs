@@ -8,7 +8,7 @@ use super::table::Kind::{
     Url,
 };
 use super::table::SubName::{Class, ClassOrNone, Free, Never};
-use super::table::{Effect, Kind, Property, Section};
+use super::table::{Effect, Kind, Property, Section, SubName};
 
 const FIRST: Effect = Effect::Since("0.1.0");
 const BACKEND: Kind = Choice(&["file", "s3"]);
@@ -16,7 +16,9 @@ const COUNT: Kind = Integer(0, i64::MAX);
 /// Maximum of `Server.PackageRewriteBufferSize`, in bytes.
 pub(super) const MAX_BUFFER: u64 = 1 << 30;
 
-const fn p(name: &'static str, kind: Kind, default: &'static str, sentence: &'static str) -> Property {
+type Str = &'static str;
+
+const fn p(name: Str, kind: Kind, default: Str, sentence: Str) -> Property {
     Property { name, kind, default, multi: false, reloadable: false, effect: FIRST, sentence }
 }
 
@@ -39,12 +41,7 @@ impl Property {
     }
 }
 
-const fn s(
-    name: &'static str,
-    sub: super::table::SubName,
-    sentence: &'static str,
-    properties: &'static [Property],
-) -> Section {
+const fn s(name: Str, sub: SubName, sentence: Str, properties: &'static [Property]) -> Section {
     Section { name, sub, sentence, properties }
 }
 
@@ -70,6 +67,8 @@ s("Server", Never, "Directories, logs and public address of the server.", &[
       "File of the package service log (JSON lines); unset turns it off.").reloadable(),
     p("SockFileDir", Path, "/var/run/rstudio-pm",
       "Directory of the administration socket `rstudio-pm.sock`."),
+    p("DrainDelay", Duration, "0s",
+      "Time at the beginning of a stop in which `/__ping__` answers 503 and everything else is answered, so that a load balancer notices the stop: twice the interval of its checks; 0 for none.").reloadable(),
     p("PackageRewriteCompressionLevel", Integer(1, 9), "6",
       "gzip level for storing packages of local sources; lower is faster and larger.").reloadable(),
     p("PackageRewriteBufferSize", Size(1, MAX_BUFFER), "32KB",
@@ -130,6 +129,8 @@ s("Postgres", Never, "Used with `Database.Provider = postgres`.", &[
       "A second database or schema for usage data; if unset, usage data is in the main database."),
     p("UsageDataPassword", Secret, "",
       "The password for `UsageDataURL`, if that URL has none; if unset, `Password` is used. It may be encrypted."),
+    p("ListenURL", Url(UrlPurpose::Postgres), "",
+      "Address of the database of `URL` for notifications and heartbeats, if `URL` is that of a connection pooler in transaction mode; if unset, `URL`. It may be encrypted."),
 ]),
 s("Storage", Never, "The backend of each class of variable data: disk (`file`) or S3 (`s3`).", &[
     p("Default", BACKEND, "file",

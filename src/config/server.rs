@@ -38,6 +38,8 @@ pub struct Server {
     pub package_rewrite_buffer_size: usize,
     /// False (the default) sends `X-Content-Type-Options: nosniff`.
     pub content_type_sniffing: bool,
+    /// How long health checks fail before a stop finishes requests.
+    pub drain_delay: Duration,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
     /// Schedule for aggregating finished days and removing old ones; five cron fields.
@@ -97,6 +99,7 @@ impl Server {
                 .value("Server", "PackageRewriteBufferSize", |text| value::size(text, 1, MAX_BUFFER))
                 .try_into()
                 .expect("is at most 1 GB"),
+            drain_delay: reader.value("Server", "DrainDelay", value::duration),
             content_type_sniffing: reader.value("Server", "ContentTypeSniffing", value::boolean),
             usage_data_enabled: reader.value("Server", "UsageDataEnabled", value::boolean),
             usage_data_schedule: reader.value("Server", "UsageDataSchedule", value::cron),

@@ -6,6 +6,7 @@ pub mod mode;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -28,6 +29,8 @@ pub enum Command {
     },
     /// Read the whole configuration file, open the stores, and serve.
     Online,
+    /// Read everything again that was read of the database: it was reset to an earlier state.
+    Reopen,
     /// Start the installed program and hand over the listening sockets to it.
     HandOver,
 }
@@ -93,6 +96,7 @@ struct Shared {
     mode: watch::Sender<Mode>,
     work: watch::Sender<ActiveWork>,
     stop: Notify,
+    stopping: AtomicBool,
     logs: Arc<dyn LogControl>,
 }
 
@@ -103,7 +107,17 @@ impl Control {
         let (orders, received) = mpsc::channel(QUEUE);
         let mode = watch::Sender::new(Mode::Starting("reading the configuration"));
         let work = watch::Sender::new(ActiveWork::default());
-        (Control(Arc::new(Shared { commands: orders, mode, work, stop: Notify::new(), logs })), received)
+        (
+            Control(Arc::new(Shared {
+                commands: orders,
+                mode,
+                work,
+                stop: Notify::new(),
+                stopping: AtomicBool::new(false),
+                logs,
+            })),
+            received,
+        )
     }
 
     /// Queues a command and waits for its result.
@@ -125,6 +139,17 @@ impl Control {
     /// Returns when [`Control::stop`] was called.
     pub async fn wait_for_stop(&self) {
         self.0.stop.notified().await;
+    }
+
+    /// Makes health checks fail from now on: the process stops.
+    pub fn set_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether health checks fail because the process stops.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// See [`LogControl::reopen`].

@@ -4,6 +4,7 @@ use super::bind::SocketError;
 use super::encryption::compare::KeyMismatch;
 use super::files::FileError;
 use super::privileges::PrivilegeError;
+use crate::cluster::storage::SharingError;
 use crate::config::ConfigError;
 use crate::control::BrokenReason;
 use crate::db::DbError;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The storage.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The storage is not that of other servers on the database.
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
     /// The client for mirrors.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -87,6 +91,7 @@ impl StartError {
                 "the database (Database.Provider, SQLite.Dir, Postgres.URL) cannot be used"
             }
             StartError::Key(_) => "the encryption key (Server.EncryptionKeyPath) cannot be used",
+            StartError::Sharing(_) => "the storage is not that of the other servers on its database",
             StartError::Storage(_) => "the storage (Storage, FileStorage, S3Storage) cannot be used",
             StartError::Upstream(_) => "the proxy (Proxy.URL) cannot be used",
             StartError::Cancelled | StartError::HandOver(_) => "the running server did not hand over",

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::error::log_lines;
 use super::stores;
 use super::supervisor::Supervisor;
+use crate::cluster;
 use crate::control::{ActiveWork, CommandError, Mode};
 use crate::http::App;
 
@@ -50,6 +51,7 @@ impl Supervisor {
         control.set_work(ActiveWork::default());
         match finished {
             Some(app) => {
+                cluster::storage::leave(&self.context.switch.context().cluster).await;
                 stores::close(&app).await;
                 self.running = None;
                 self.cancel_retries();
@@ -140,6 +142,32 @@ impl Supervisor {
             app.sync.resume(halted);
         }
         self.context.switch.context().control.set_mode(Mode::Online);
+    }
+
+    /// Replaces the app by one that has read nothing of the database yet. Running requests end with the old one.
+    ///
+    /// # Errors
+    /// The stores cannot be opened; the old app serves on.
+    pub(super) async fn reopen(&mut self) -> Result<String, CommandError> {
+        let mode = self.context.switch.context().control.mode();
+        let (Mode::Online, Some(loaded)) = (&mode, self.loaded.clone()) else {
+            return Err(CommandError(format!("the server is {}", mode.word())));
+        };
+        let Some(mut old) = self.running.take() else {
+            return Err(CommandError("the server is not serving".to_owned()));
+        };
+        old.pause();
+        match self.serve(loaded).await {
+            Ok(()) => {
+                old.app.usage.close().await;
+                Ok("all data was read again".to_owned())
+            }
+            Err(error) => {
+                old.run();
+                self.running = Some(old);
+                Err(CommandError(error.to_string()))
+            }
+        }
     }
 
     fn collect_halted(&mut self, app: &App) {

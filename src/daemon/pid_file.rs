@@ -1,4 +1,4 @@
-//! The PID file, and the name of the current user.
+//! The files of a process beside its socket, such as the PID file, and the name of the current user.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,21 +14,23 @@ pub(super) fn user_name() -> String {
 
 /// Writes `<SockFileDir>/rstudio-pm.pid` and returns its path. An error is only logged.
 pub(super) fn write_pid(config: &Config) -> Option<PathBuf> {
-    let path = config.server.sock_file_dir.join("rstudio-pm.pid");
+    write(config.server.sock_file_dir.join("rstudio-pm.pid"), &std::process::id())
+}
+
+/// Replaces a file by one with this line and returns its path. An error is only logged.
+pub(super) fn write(path: PathBuf, line: &dyn std::fmt::Display) -> Option<PathBuf> {
     let written = match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => {
             let mut options = std::fs::OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o600).open(&path);
-            file.and_then(|mut file| {
-                std::io::Write::write_fmt(&mut file, format_args!("{}\n", std::process::id()))
-            })
+            file.and_then(|mut file| std::io::Write::write_fmt(&mut file, format_args!("{line}\n")))
         }
     };
     match written {
         Ok(()) => Some(path),
         Err(error) => {
-            tracing::warn!("could not write the PID file {}: {error}", path.display());
+            tracing::warn!("could not write {}: {error}", path.display());
             None
         }
     }

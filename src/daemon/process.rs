@@ -22,7 +22,8 @@ use super::sockets::Sockets;
 use super::stores::SharedStores;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, ProbeAddresses};
-use super::{pid_file, rotation, status, stores};
+use super::{node, pid_file, rotation, status, stores};
+use crate::cluster::{Cluster, heartbeat};
 use crate::config::{Config, Loaded};
 use crate::control::{Control, Mode, PendingCommand};
 use crate::http::site::SiteSettings;
@@ -64,7 +65,11 @@ pub(super) async fn run(setup: Setup<'_>, logs: &Logs) -> Result<(), StartError>
     let control = process.control.clone();
     let mut stop = pin!(signals.until_stop(&control));
     let mut successor = None;
-    if process.boot(loaded, by_systemd, &mut stop).await? {
+    let booted = process.boot(loaded, by_systemd, &mut stop).await;
+    if booted.is_err() {
+        process.cluster.leave().await;
+    }
+    if booted? {
         process.report_ready(&config, start);
         successor = process.serve(probed, &mut stop).await;
     }
@@ -88,7 +93,9 @@ struct Process {
     taking_over: Option<PredecessorChannel>,
     predecessor: Predecessor,
     rotation: JoinHandle<()>,
-    /// The files of the admin socket and of the PID, which are removed at the end.
+    cluster: Cluster,
+    heartbeat: Option<JoinHandle<()>>,
+    /// The files of the admin socket, of the PID and of the id in the cluster, which are removed at the end.
     files: Vec<PathBuf>,
 }
 
@@ -106,6 +113,8 @@ impl Process {
         // In a hand-over systemd accepts messages of the old process only, until this one is the main process.
         let notifier = Notifier::start(received.is_none());
         let handover = Handover::of(&sockets).map_err(StartError::HandOver)?;
+        // The predecessor of a hand-over still runs.
+        let former = if received.is_none() { node::former(config) } else { None };
         let shared_stores = received.as_mut().map(|received| SharedStores { lock: received.lock.take() });
         let connected = received.map(ReceivedSockets::connect).transpose().map_err(StartError::HandOver)?;
         let (taking_over, predecessor) = match connected {
@@ -121,13 +130,17 @@ impl Process {
             }
         });
         let (control, commands) = Control::new(Arc::new(logs.clone()));
+        let clock = stores::system_clock();
+        let address = node::address(&sockets);
+        let cluster = Cluster::new(node::host_name(), address, former, control.clone(), clock.clone());
         let switch = Switch::new(ServerContext {
             control: control.clone(),
+            cluster: cluster.clone(),
             site: Arc::new(ArcSwap::from_pointee(SiteSettings::new(config))),
             access_log: logs.access.clone(),
             service_log: logs.service.clone(),
             limits: limits.clone(),
-            clock: stores::system_clock(),
+            clock,
             remark: ArcSwapOption::empty(),
         });
         let server = HttpServer::new(limits, Arc::clone(&switch.context().site));
@@ -161,6 +174,8 @@ impl Process {
             taking_over,
             predecessor,
             rotation,
+            cluster,
+            heartbeat: None,
             files,
         })
     }
@@ -173,6 +188,9 @@ impl Process {
         by_systemd: bool,
         stop: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<bool, StartError> {
+        if self.taking_over.is_none() {
+            self.start_heartbeat();
+        }
         {
             let mut opening = pin!(self.supervisor.start(loaded, by_systemd));
             let mut extension = tokio::time::interval(START_EXTENSION / 2);
@@ -204,14 +222,21 @@ impl Process {
             self.logs.predecessors.add(channel.pid());
             let syncs = channel.report_ready().await;
             self.notifier.become_main();
+            self.start_heartbeat();
             self.supervisor.restart_syncs(&syncs);
         }
         Ok(true)
     }
 
-    /// Writes the PID file and notifies systemd.
+    /// Makes this process known to the other servers of its database.
+    fn start_heartbeat(&mut self) {
+        self.heartbeat = Some(tokio::spawn(heartbeat::run(self.cluster.clone())));
+    }
+
+    /// Writes the files of the process and notifies systemd.
     fn report_ready(&mut self, config: &Config, start: SystemTime) {
         self.files.extend(pid_file::write_pid(config));
+        self.files.extend(node::write(config, self.cluster.id()));
         let took = start.elapsed().unwrap_or_default();
         if self.control.mode() == Mode::Online {
             tracing::info!("rstudio-pm {} is ready after {} ms", env!("CARGO_PKG_VERSION"), took.as_millis());
@@ -248,7 +273,18 @@ impl Process {
 
     /// Finishes the requests and closes everything. A stop may still be requested if there is a successor.
     async fn shut_down(self, successor: Option<Successor>, stop: &mut (impl Future<Output = ()> + Unpin)) {
-        let Process { control, server, notifier, supervisor, predecessor, rotation, mut files, .. } = self;
+        let Process {
+            control,
+            server,
+            notifier,
+            supervisor,
+            predecessor,
+            rotation,
+            cluster,
+            heartbeat,
+            mut files,
+            ..
+        } = self;
         rotation.abort();
         let app = supervisor.stop();
         let limits = server.limits().clone();
@@ -256,6 +292,17 @@ impl Process {
         let whole = match successor {
             None => {
                 notifier.stopping("Finishing requests");
+                let delay =
+                    app.as_ref().map_or(Duration::ZERO, |app| app.state.config.load().server.drain_delay);
+                if !delay.is_zero() {
+                    control.set_stopping();
+                    tracing::info!(
+                        "stopping: /__ping__ is 503 for {} s before requests are finished",
+                        delay.as_secs_f64()
+                    );
+                    notifier.extend_timeout(delay + limits.drain_timeout * 2, "Draining");
+                    tokio::time::sleep(delay).await;
+                }
                 tracing::info!("stopping: {} in progress", request_count(requests));
                 predecessor.stop().await;
                 let whole = server.drain().stop(&limits, predecessor.wait_exit()).await;
@@ -269,8 +316,9 @@ impl Process {
                     request_count(requests)
                 );
                 tokio::spawn(successor.relay_stop(control));
-                // Socket file and PID file belong to the successor.
+                // Socket file and PID file belong to the successor, and so do the leases.
                 files.clear();
+                leave(&cluster, heartbeat.as_ref()).await;
                 let stop_requested = Notify::new();
                 let stopped = async {
                     stop.await;
@@ -293,6 +341,7 @@ impl Process {
         if !whole {
             tracing::warn!("shutdown: {} connections aborted", server.drain().connections());
         }
+        leave(&cluster, heartbeat.as_ref()).await;
         if let Some(app) = app {
             stores::close(&app).await;
         }
@@ -301,6 +350,14 @@ impl Process {
         }
         notifier.flush();
         tracing::info!("stopped");
+    }
+}
+
+/// Ends the heartbeat and removes this process from the servers of its database.
+async fn leave(cluster: &Cluster, heartbeat: Option<&JoinHandle<()>>) {
+    cluster.leave().await;
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.abort();
     }
 }
 

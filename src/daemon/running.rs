@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::clock;
 use super::handover::incoming::Predecessor;
-use crate::http::App;
+use super::leader_tasks::LeaderTasks;
+use super::{clock, rewind};
+use crate::control::Control;
+use crate::http::{App, ServerContext};
 use crate::storage::space;
-use crate::sync::task::Task;
 use crate::upkeep;
 
 /// An app that serves requests, and its background tasks.
@@ -16,23 +18,25 @@ pub(super) struct RunningApp {
     /// Serves the requests.
     pub(super) app: Arc<App>,
     predecessor: Predecessor,
+    leadership: watch::Receiver<bool>,
+    control: Control,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl RunningApp {
     /// Wraps an app and starts its background tasks.
-    pub(super) fn start(app: Arc<App>, predecessor: Predecessor) -> RunningApp {
-        let mut life = RunningApp { app, predecessor, tasks: Vec::new() };
+    pub(super) fn start(app: Arc<App>, predecessor: Predecessor, context: &ServerContext) -> RunningApp {
+        let (leadership, control) = (context.cluster.leadership(), context.control.clone());
+        let mut life = RunningApp { app, predecessor, leadership, control, tasks: Vec::new() };
         life.run();
         life
     }
 
-    /// Starts schedules and nightly work, until [`RunningApp::pause`].
+    /// Starts the background tasks, and if this server is the leader schedules and nightly work, until [`RunningApp::pause`].
     pub(super) fn run(&mut self) {
-        let (sync, upkeep, usage) = (self.app.sync.clone(), self.app.upkeep.clone(), self.app.usage.clone());
-        let comparing = upkeep.clone();
+        let (upkeep, comparing) = (self.app.upkeep.clone(), self.app.upkeep.clone());
         let state = Arc::clone(&self.app.state);
-        let (before, predecessor) = (self.predecessor.clone(), self.predecessor.clone());
+        let predecessor = self.predecessor.clone();
         let config = state.config.load();
         if config.storage_audit.enabled {
             let add_up = config.metrics.listen.is_some();
@@ -43,21 +47,13 @@ impl RunningApp {
             )));
         }
         drop(config);
-        self.tasks.extend(Task::ALL.map(|task| {
-            let sync = sync.clone();
-            tokio::spawn(async move { sync.run_schedule(task).await })
-        }));
+        let leader_tasks = LeaderTasks::new(&self.app, predecessor.clone());
         self.tasks.extend([
-            tokio::spawn(async move { sync.run_backfills().await }),
-            tokio::spawn(async move { usage.run_schedule().await }),
+            tokio::spawn(leader_tasks.run(self.leadership.clone())),
             tokio::spawn(clock::watch(Arc::clone(&state))),
+            tokio::spawn(rewind::watch(self.control.clone(), state.catalog.rewinds())),
             tokio::spawn(async move { upkeep::ownership::run_comparisons(&comparing).await }),
-            tokio::spawn(async move {
-                upkeep::ownership::claim(&upkeep).await;
-                // The old server may still add references to files that are unreferenced now.
-                before.wait_exit().await;
-                upkeep::maintenance::run(&upkeep).await;
-            }),
+            tokio::spawn(async move { upkeep::ownership::run(&upkeep).await }),
             tokio::spawn(async move {
                 predecessor.follow_catalog(&state.catalog, &state.db).await;
                 state.catalog.follow(&state.db).await;

@@ -8,7 +8,8 @@ use super::clock;
 use super::encryption::compare;
 use super::error::StartError;
 use crate::catalog::CatalogHandle;
-use crate::config::Config;
+use crate::cluster;
+use crate::config::{Config, Loaded};
 use crate::db::Db;
 use crate::edit::Uploads;
 use crate::fetch::Fetches;
@@ -36,12 +37,13 @@ pub(super) struct SharedStores {
 ///
 /// `say` is called with the current step, to report the progress of a long start.
 pub(super) async fn open(
-    config: &Arc<Config>,
+    loaded: &Loaded,
     context: &ServerContext,
     jobs: &Jobs,
     beside: Option<SharedStores>,
     say: impl Fn(&'static str),
 ) -> Result<Arc<App>, StartError> {
+    let config = &loaded.config;
     say("opening the database and migrating its schema");
     let opening = Arc::clone(config);
     // Opening the database blocks, so it runs on a separate thread.
@@ -56,6 +58,7 @@ pub(super) async fn open(
     say("opening the storage and reading the catalog");
     let opened = async {
         let config = compare::settle(&db, Arc::clone(config)).await?;
+        context.cluster.attach(&db, &loaded.settings).await?;
         build_app(&config, context, jobs, db.clone()).await
     };
     let opened = opened.await;
@@ -72,6 +75,7 @@ async fn build_app(
     db: Db,
 ) -> Result<Arc<App>, StartError> {
     let storage = Storage::open(&config.storage).await?;
+    cluster::storage::join(&context.cluster, &storage).await?;
     storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
     let catalog = CatalogHandle::open(&db).await?;
@@ -83,6 +87,7 @@ async fn build_app(
         catalog,
         jobs.clone(),
         context.clock.clone(),
+        context.cluster.id(),
     ));
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;

@@ -95,7 +95,7 @@ impl Supervisor {
             }
         };
         let shared_stores = self.shared_stores.take();
-        let app = stores::open(&config, switch.context(), jobs, shared_stores, say).await?;
+        let app = stores::open(&loaded, switch.context(), jobs, shared_stores, say).await?;
         logs.configure(&config);
         tls.replace(&new_tls);
         switch.context().site.store(Arc::new(SiteSettings::new(&config)));
@@ -104,7 +104,7 @@ impl Supervisor {
         for halted in std::mem::take(&mut self.halted) {
             app.sync.resume(halted);
         }
-        self.running = Some(RunningApp::start(app, self.context.predecessor.clone()));
+        self.running = Some(RunningApp::start(app, self.context.predecessor.clone(), switch.context()));
         self.loaded = Some(loaded);
         self.retry_at = None;
         control.set_mode(Mode::Online);
@@ -154,6 +154,7 @@ impl Supervisor {
                     let result = match &order.command {
                         Command::Reload => self.reload().await.map(CommandResult::Reloaded),
                         Command::Offline { timeout } => self.offline(*timeout, || order.is_abandoned()).await.map(CommandResult::ModeChanged),
+                        Command::Reopen => self.reopen().await.map(CommandResult::ModeChanged),
                         Command::Online => self.online().await.map(CommandResult::ModeChanged),
                         Command::HandOver => match self.hand_over().await {
                             Ok(prepared) => return Some(prepared),
@@ -248,6 +249,10 @@ impl Supervisor {
         let file = configuration::load(&self.context.file)
             .map_err(|error| CommandError(format!("{}\nNothing was changed.", StartError::from(error))))?;
         let (loaded, reloaded) = reload::apply(&self.context, &life.app, running, &file).await?;
+        let (db, cluster) = (life.app.state.db.clone(), self.context.switch.context().cluster.clone());
+        if let Err(error) = cluster.set_configuration(&db, &loaded.settings).await {
+            tracing::warn!(%error, "the other servers do not know the reloaded configuration of this one");
+        }
         self.loaded = Some(loaded);
         Ok(reloaded)
     }

@@ -6,7 +6,7 @@ use crate::model::ids::{Seq, TreeId, TxId};
 use crate::model::time::{SECOND, Timestamp};
 
 /// The clock row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockRow {
     /// The newest transaction, 0 before the first.
     pub tx: TxId,
@@ -14,6 +14,8 @@ pub struct ClockRow {
     pub at: Timestamp,
     /// Number of changes of the data in the in-memory catalog.
     pub catalog: i64,
+    /// Identifies the history of transactions. A restored database has another one.
+    pub history: String,
 }
 
 /// The result of a publish.
@@ -36,9 +38,9 @@ const _: () =
 
 /// Returns the clock row.
 pub fn get(c: &mut dyn Conn) -> Result<ClockRow, DbError> {
-    let rows = c.query("SELECT tx, at, catalog FROM clock WHERE id = 1", &[])?;
-    let row = rows.first().ok_or_else(missing_row)?;
-    Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)? })
+    let mut rows = c.query("SELECT tx, at, catalog, history FROM clock WHERE id = 1", &[])?;
+    let row = rows.first_mut().ok_or_else(missing_row)?;
+    Ok(ClockRow { tx: TxId(row.int(0)?), at: row.time(1)?, catalog: row.int(2)?, history: row.text(3)? })
 }
 
 /// Blocks every other publisher until the end of this transaction. Call it first if the publish depends on rows that

@@ -57,6 +57,11 @@ pub trait Conn {
         Ok(())
     }
 
+    /// Notifies other nodes at the commit that a row of [`node`](super::node) changed. Does nothing on SQLite.
+    fn announce_nodes(&mut self) -> Result<(), DbError> {
+        Ok(())
+    }
+
     /// Inserts many rows: prepared statements on SQLite, COPY on PostgreSQL.
     fn batch_insert(
         &mut self,

@@ -242,6 +242,9 @@ pub enum DbError {
         /// The job that claimed it.
         job: i64,
     },
+    /// Another transaction has locked a row for too long.
+    #[error("another transaction has locked a row: {0}")]
+    RowLocked(#[source] Source),
     /// The tree to publish or abandon has no pending step.
     #[error("tree {0} has nothing pending")]
     NothingPending(TreeId),

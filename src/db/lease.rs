@@ -7,6 +7,12 @@ use crate::model::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub i64);
 
+/// Returns the time of the database's clock, with which all servers compare leases. It is read before the statement that
+/// uses it: a server that is stopped in between compares with an earlier time, which never makes a lease expire early.
+pub fn now(c: &mut dyn Conn) -> Result<Timestamp, DbError> {
+    c.host_time()?.ok_or(DbError::Shape { column: 0, found: "nothing", expected: "the time of the database" })
+}
+
 /// Claims a lease until `until`; returns `None` while another holder has it.
 pub fn claim(
     c: &mut dyn Conn,
@@ -23,20 +29,34 @@ pub fn claim(
     rows.first().map(|row| row.int(0).map(Fence)).transpose()
 }
 
-/// Extends a lease. Returns false if another holder has claimed it.
+/// Extends a lease. Returns false if it was claimed again.
 pub fn renew(c: &mut dyn Conn, name: &str, fence: Fence, until: Timestamp) -> Result<bool, DbError> {
     const RENEW: &str = "UPDATE lease SET until = CAST($1 AS BIGINT) WHERE name = $2 AND fence = $3";
     Ok(c.execute(RENEW, &[until.into(), name.into(), fence.0.into()])? == 1)
 }
 
-/// Returns true if the lease was not claimed after `fence`. Check it in the closure that publishes.
+/// Returns true if the lease was not claimed after `fence`; nobody else can claim it until the end of this transaction.
+/// Check it in the closure that publishes.
 pub fn holds(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<bool, DbError> {
-    let rows = c.query("SELECT fence FROM lease WHERE name = $1", &[name.into()])?;
-    rows.first().map_or(Ok(false), |row| Ok(row.int(0)? == fence.0))
+    const LOCK: &str = "UPDATE lease SET fence = fence WHERE name = $1 AND fence = $2";
+    Ok(c.execute(LOCK, &[name.into(), fence.0.into()])? == 1)
+}
+
+/// Returns the holder of a lease that has not expired.
+pub fn holder(c: &mut dyn Conn, name: &str, now: Timestamp) -> Result<Option<String>, DbError> {
+    const HOLDER: &str = "SELECT holder FROM lease WHERE name = $1 AND until > CAST($2 AS BIGINT)";
+    let rows = c.query(HOLDER, &[name.into(), now.into()])?;
+    rows.into_iter().next().map(|mut row| row.text(0)).transpose()
 }
 
 /// Releases a lease. The row stays, so that fences never decrease.
 pub fn release(c: &mut dyn Conn, name: &str, fence: Fence) -> Result<(), DbError> {
     const RELEASE: &str = "UPDATE lease SET until = 0, holder = '' WHERE name = $1 AND fence = $2";
     c.execute(RELEASE, &[name.into(), fence.0.into()]).map(drop)
+}
+
+/// Releases all leases of a holder that has ended.
+pub fn release_all(c: &mut dyn Conn, holder: &str) -> Result<(), DbError> {
+    const RELEASE: &str = "UPDATE lease SET until = 0, holder = '' WHERE holder = $1";
+    c.execute(RELEASE, &[holder.into()]).map(drop)
 }

@@ -70,6 +70,13 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0007_encryption.sqlite.sql"),
         postgres: include_str!("migrations/0007_encryption.postgres.sql"),
     },
+    Migration {
+        number: 8,
+        name: "node",
+        expand_only: true,
+        sqlite: include_str!("migrations/0008_node.sqlite.sql"),
+        postgres: include_str!("migrations/0008_node.postgres.sql"),
+    },
 ];
 
 /// The migrations of usage data. Each is expand-only: while a server takes over from another, both write counts.

@@ -23,9 +23,11 @@ pub mod ids;
 pub mod import;
 pub mod lease;
 pub mod life;
-mod listen;
+pub mod link;
 pub mod migrate;
+pub mod node;
 pub mod package;
+mod pgconn;
 mod pgconnect;
 mod pgerror;
 mod pgwire;
@@ -64,6 +66,7 @@ use crate::config::{Config, Provider};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::identity::Identity;
 use crate::model::time::Timestamp;
+use link::Link;
 use migrate::{MigrationConn, MigrationMode};
 use postgres::{PgSession, Postgres};
 use schema::Schema;
@@ -133,7 +136,8 @@ impl Db {
             }
             Provider::Postgres => {
                 let target = Target::parse(&config.postgres, schema, wait)?;
-                Engine::Postgres(Postgres::open(schema, target, mode)?)
+                let listen = Target::parse_listen(&config.postgres, wait)?;
+                Engine::Postgres(Postgres::open(schema, target, listen, mode)?)
             }
         };
         Ok(Db { engine: Arc::new(engine) })
@@ -266,12 +270,13 @@ impl Db {
         }
     }
 
-    /// Waits until another node may have published: until a notification of PostgreSQL, half a minute at most. With
-    /// SQLite there is no other node, and the future never completes. Only one waiting caller is woken.
-    pub async fn wait_for_remote_publish(&self) {
+    /// Returns the connection to the other servers on this database; `None` with SQLite, which has one server. It stays
+    /// open while the handle exists, also after [`Db::close`].
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
         match &*self.engine {
-            Engine::Sqlite(_) => std::future::pending().await,
-            Engine::Postgres(engine) => engine.wait_for_remote_publish().await,
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(engine) => engine.link(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, config};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Notification, config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::pgerror::{connecting, map, unreachable};
@@ -13,22 +13,22 @@ use super::target::{SslMode, Target};
 use super::{DbError, server_lock, tls};
 
 /// Connects, and returns the client with the runtime that drives it. Must not run on an async thread.
-pub(super) fn connect(target: &Target) -> Result<(tokio::runtime::Runtime, Client), DbError> {
+pub(super) fn connect(
+    target: &Target,
+    notifications: Option<NotificationSender>,
+) -> Result<(tokio::runtime::Runtime, Client), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| DbError::Driver { database: target.database_name(), source: e.into() })?;
-    let client = runtime.block_on(open(target, None))?;
+    let client = runtime.block_on(open(target, notifications))?;
     Ok((runtime, client))
 }
 
-/// Receives the payloads of notifications.
-pub(super) type NotificationSender = mpsc::UnboundedSender<String>;
+/// Receives the notifications of a session.
+pub(super) type NotificationSender = mpsc::UnboundedSender<Notification>;
 
 /// Connects on the current runtime; `notifications` receives the notifications of the session.
-pub(super) async fn open(
-    target: &Target,
-    notifications: Option<NotificationSender>,
-) -> Result<Client, DbError> {
+async fn open(target: &Target, notifications: Option<NotificationSender>) -> Result<Client, DbError> {
     let client = if target.is_local_socket() {
         connect_once(target, config::SslMode::Disable, &notifications).await?
     } else {
@@ -91,7 +91,7 @@ where
 {
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
         if let (AsyncMessage::Notification(notification), Some(sender)) = (message, &notifications) {
-            let _ = sender.send(notification.payload().to_owned());
+            let _ = sender.send(notification);
         }
     }
 }

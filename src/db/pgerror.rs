@@ -61,6 +61,7 @@ pub(super) fn map(target: &Target, error: tokio_postgres::Error) -> DbError {
         {
             DbError::Full { database, source }
         }
+        "55P03" => DbError::RowLocked(source),
         // The server is shutting down, or an administrator terminated the session.
         "57P01" | "57P02" | "57P03" | "25P03" => DbError::Lost(source),
         "25006" => read_only(

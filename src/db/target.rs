@@ -78,7 +78,7 @@ pub(super) struct Target {
 /// Returns the URL of a database, the password used if the URL has none, and the property that holds the URL. Without a
 /// URL of its own, usage data is in the database of the packages.
 fn url_of(postgres: &Postgres, schema: Schema) -> (Option<&Secret>, Option<&Secret>, &'static str) {
-    let Postgres { url, password, usage_data_url, usage_data_password } = postgres;
+    let Postgres { url, password, usage_data_url, usage_data_password, listen_url: _ } = postgres;
     let password = password.as_ref();
     match (schema, usage_data_url) {
         (Schema::Usage, Some(url)) => {
@@ -92,12 +92,33 @@ impl Target {
     /// Parses the URL of a database; its password property is used if the URL has none.
     pub(super) fn parse(postgres: &Postgres, schema: Schema, wait: Duration) -> Result<Target, DbError> {
         let (url, password, property) = url_of(postgres, schema);
-        let bad = |reason: String| DbError::Url { property, reason };
         let Some(url) = url else {
-            return Err(bad(
-                "is not set; Database.Provider = postgres needs postgres://user@host:5432/database".into(),
-            ));
+            let reason =
+                "is not set; Database.Provider = postgres needs postgres://user@host:5432/database".into();
+            return Err(DbError::Url { property, reason });
         };
+        Target::from_url(url, password, property, schema, wait)
+    }
+
+    /// Parses `Postgres.ListenURL`, if it is set. Without a schema of its own it has that of `Postgres.URL`.
+    pub(super) fn parse_listen(postgres: &Postgres, wait: Duration) -> Result<Option<Target>, DbError> {
+        let Some(url) = &postgres.listen_url else { return Ok(None) };
+        let mut target =
+            Target::from_url(url, postgres.password.as_ref(), "Postgres.ListenURL", Schema::Core, wait)?;
+        if target.search_path.is_none() {
+            target.search_path = Target::parse(postgres, Schema::Core, wait)?.search_path;
+        }
+        Ok(Some(target))
+    }
+
+    fn from_url(
+        url: &Secret,
+        password: Option<&Secret>,
+        property: &'static str,
+        schema: Schema,
+        wait: Duration,
+    ) -> Result<Target, DbError> {
+        let bad = |reason: String| DbError::Url { property, reason };
         let url = url.0.trim();
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err(bad("must begin with postgres:// or postgresql://".into()));
@@ -196,6 +217,7 @@ mod tests {
             password: password.map(secret),
             usage_data_url: None,
             usage_data_password: None,
+            listen_url: None,
         }
     }
 

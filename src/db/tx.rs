@@ -189,6 +189,11 @@ pub fn instants(c: &mut dyn Conn, tx: TxId) -> Result<Vec<(TxId, Timestamp)>, Db
     c.query(INSTANTS, &[tx.into()])?.iter().map(|row| Ok((TxId(row.int(0)?), row.time(1)?))).collect()
 }
 
+/// Returns the instant of a transaction.
+pub fn instant(c: &mut dyn Conn, tx: TxId) -> Result<Option<Timestamp>, DbError> {
+    c.query("SELECT at FROM tx WHERE id = $1", &[tx.into()])?.first().map(|row| row.time(0)).transpose()
+}
+
 /// Writes the row of a publish.
 pub(super) fn insert(c: &mut dyn Conn, id: TxId, at: Timestamp, p: &Publish) -> Result<(), DbError> {
     const INSERT: &str = "INSERT INTO tx (id, at, source_id, repo_id, kind, started_at, published_from, \

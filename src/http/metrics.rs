@@ -1,4 +1,4 @@
-//! The Prometheus service: `/metrics`, in every mode of the server.
+//! The Prometheus service: `/metrics`, and `/-/live` for liveness probes, in every mode of the server.
 
 use http::{Method, Request, Response};
 
@@ -38,7 +38,10 @@ impl MetricsService {
                     }
                 }
             }
-            ("/metrics", _) => {
+            ("/-/live", &Method::GET | &Method::HEAD) => {
+                response::text("text/plain; charset=utf-8", b"alive\n".to_vec())
+            }
+            ("/metrics" | "/-/live", _) => {
                 response::failure(&Failure::method_not_allowed("GET, HEAD"), ErrorFormat::Text)
             }
             _ => response::failure(&Failure::not_found("the metrics are at /metrics"), ErrorFormat::Text),

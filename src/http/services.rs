@@ -7,6 +7,7 @@ use http::{Request, Response};
 use super::admin::{self, AdminRequest};
 use super::base_url::RequestHead;
 use super::body::Body;
+use super::error::Failure;
 use super::handler::Service;
 use super::peer::Peer;
 use super::permission::Principal;
@@ -16,6 +17,11 @@ use super::response::{self, ErrorFormat};
 use super::route::{self, Route};
 use super::switch::{self, Switch};
 use super::{dispatch, host_header};
+
+/// The path of health checks.
+const PING: &str = "/__ping__";
+/// `Retry-After` of a server that stops, in seconds.
+const STOPPING: u64 = 5;
 
 /// The service on the network: everything but the admin API.
 #[derive(Clone)]
@@ -34,6 +40,10 @@ impl Service for PublicService {
         let path = context.site.load().strip_prefix(parts.uri.path());
         let mut response = match settled.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
+            Ok(_) if path == PING && context.control.is_stopping() => response::failure(
+                &Failure::unavailable("the server is stopping", STOPPING),
+                ErrorFormat::Text,
+            ),
             Ok(Some(app)) => {
                 let mut response =
                     dispatch::network(&app, &RequestHead { peer, parts: &parts, path, received_at }, body)

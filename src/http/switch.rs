@@ -9,6 +9,7 @@ use super::error::Failure;
 use super::limits::Limits;
 use super::permission::Principal;
 use super::site::SiteSettings;
+use crate::cluster::Cluster;
 use crate::control::{Control, Mode};
 use crate::logs::{AccessLog, ServiceLog};
 use crate::model::time::Clock;
@@ -22,6 +23,8 @@ const BROKEN: u64 = 30;
 pub struct ServerContext {
     /// Commands to the process, and its mode.
     pub control: Control,
+    /// This process among the servers of its database.
+    pub cluster: Cluster,
     /// Headers and the path prefix.
     pub site: Arc<ArcSwap<SiteSettings>>,
     /// The access log.

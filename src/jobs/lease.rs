@@ -1,25 +1,40 @@
 //! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
+//!
+//! A lease is short and renewed by a task of its own, so that the job of a server that died is soon free. A server that
+//! was stopped meanwhile finds at its next write that the fence has changed.
 
-use crate::config::{Config, Provider};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
 use crate::db::lease::Fence;
+use crate::db::link::Link;
 use crate::db::{Conn, Db, DbError, lease};
-use crate::model::time::{Clock, SECOND, Timestamp};
+use crate::model::identity::Identity;
+use crate::model::time::{SECOND, Timestamp};
 
-/// Duration of a lease without renewal. Longer than the slowest mirror may take between two renewals; a restarted
-/// server regains its own lease at once.
-const TERM: i64 = 30 * 60 * SECOND;
+/// Duration of a lease without renewal, in microseconds.
+pub const TERM: i64 = 60 * SECOND;
+/// Interval of renewals.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The right to do one job.
+/// The right to do one job. Dropping it releases it soon afterwards.
 pub struct Lease {
-    fence: Option<(String, Fence)>,
-    clock: Clock,
+    held: Option<HeldLease>,
 }
 
-/// Checks in a transaction that the lease is still held, and renews it: the row is locked until the commit, so no
-/// other server can take over in between.
+/// A lease in the database.
+struct HeldLease {
+    name: String,
+    fence: Fence,
+    link: Link,
+    renewal: JoinHandle<()>,
+}
+
+/// Checks in a transaction that the lease is still held: the row is locked until the commit, so no other server can take
+/// over in between.
 struct Guard {
     fence: Option<(String, Fence)>,
-    until: Timestamp,
 }
 
 /// The error with which a transaction is rolled back when the lease is lost.
@@ -39,40 +54,40 @@ pub enum ClaimError {
 }
 
 impl Lease {
-    /// Claims the lease `name`.
+    /// Claims the lease `name` for the server `node`, and renews it until it is released or dropped.
     ///
     /// # Errors
     /// [`ClaimError::HeldByOther`] while another server has it.
-    pub async fn claim(db: &Db, config: &Config, clock: &Clock, name: &str) -> Result<Lease, ClaimError> {
-        let mut lease = Lease { fence: None, clock: clock.clone() };
-        match config.database.provider {
-            Provider::Sqlite => Ok(lease),
-            Provider::Postgres => {
-                let (key, holder, now) = (name.to_owned(), holder(config), clock());
-                let until = Timestamp(now.0.saturating_add(TERM));
-                let fence = db.write(move |c| lease::claim(c, &key, &holder, now, until)).await?;
-                let fence = fence.ok_or_else(|| ClaimError::HeldByOther(name.to_owned()))?;
-                lease.fence = Some((name.to_owned(), fence));
-                Ok(lease)
-            }
-        }
+    pub async fn claim(db: &Db, node: Identity, name: &str) -> Result<Lease, ClaimError> {
+        let Some(link) = db.link() else { return Ok(Lease { held: None }) };
+        let (key, holder) = (name.to_owned(), node.to_string());
+        let claimed = link.run(move |c| {
+            let now = lease::now(c)?;
+            lease::claim(c, &key, &holder, now, until(now))
+        });
+        let fence = match claimed.await {
+            // The holder writes at this moment.
+            Err(DbError::RowLocked(_)) => None,
+            claimed => claimed?,
+        };
+        let fence = fence.ok_or_else(|| ClaimError::HeldByOther(name.to_owned()))?;
+        let renewal = tokio::spawn(renew(link.clone(), name.to_owned(), fence));
+        Ok(Lease { held: Some(HeldLease { name: name.to_owned(), fence, link, renewal }) })
     }
 
-    /// A guard for a transaction that starts now.
+    /// A guard for transactions.
     fn guard(&self) -> Guard {
-        let until = Timestamp((self.clock)().0.saturating_add(TERM));
-        Guard { fence: self.fence.clone(), until }
+        Guard { fence: self.held.as_ref().map(|held| (held.name.clone(), held.fence)) }
     }
 
-    /// Renews the lease, for work that does not write for a while.
+    /// Checks that the lease is still held, for work that does not write for a while.
     ///
     /// # Errors
     /// [`LeaseLost`], or the database failed.
-    pub async fn renew(&self, db: &Db) -> Result<(), DbError> {
-        if self.fence.is_none() {
-            return Ok(());
-        }
-        self.write(db, |_| Ok(())).await
+    pub async fn check(&self) -> Result<(), DbError> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let guard = self.guard();
+        held.link.run(move |c| guard.check(c)).await
     }
 
     /// Runs [`Db::write`] under the lease.
@@ -112,34 +127,66 @@ impl Lease {
     }
 
     /// Releases the lease.
-    pub async fn release(self, db: &Db) {
-        if let Some((name, fence)) = self.fence {
-            let key = name.clone();
-            let released = db.write(move |c| lease::release(c, &key, fence)).await;
-            if let Err(error) = released {
-                tracing::warn!(%error, "could not release the lease {name}; it expires in half an hour");
+    pub async fn release(mut self) {
+        if let Some(held) = self.held.take() {
+            held.release().await;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.renewal.abort();
+            // Without a runtime the process ends, and the lease expires.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(held.release());
             }
         }
     }
 }
 
+impl HeldLease {
+    async fn release(self) {
+        let HeldLease { name, fence, link, renewal } = self;
+        renewal.abort();
+        let key = name.clone();
+        if let Err(error) = link.run(move |c| lease::release(c, &key, fence)).await {
+            tracing::warn!(%error, "could not release the lease {name}; it expires in a minute");
+        }
+    }
+}
+
 impl Guard {
-    /// Renews the lease within the transaction.
+    /// Checks the lease within the transaction.
     ///
     /// # Errors
     /// [`LeaseLost`], which rolls the transaction back, or the database failed.
     fn check(&self, c: &mut dyn Conn) -> Result<(), DbError> {
         match &self.fence {
             None => Ok(()),
-            Some((name, fence)) if lease::renew(c, name, *fence, self.until)? => Ok(()),
+            Some((name, fence)) if lease::holds(c, name, *fence)? => Ok(()),
             Some(_) => Err(DbError::refuse(LeaseLost)),
         }
     }
 }
 
-/// Identifies this server among those that share the database: host name and data directory. The host name is read by
-/// a system call: the unit's sandbox hides `/proc/sys`, and servers without a name would take each other's leases.
-fn holder(config: &Config) -> String {
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    format!("{}:{}", host.to_string_lossy(), config.server.data_dir.display())
+/// Renews a lease until another server has claimed it or the task is aborted. While the database does not answer, each
+/// interval is another attempt: the lease is lost only if another server claims it.
+async fn renew(link: Link, name: String, fence: Fence) {
+    loop {
+        tokio::time::sleep(RENEWAL_INTERVAL).await;
+        let key = name.clone();
+        let renewed = link.run(move |c| {
+            let until = until(lease::now(c)?);
+            lease::renew(c, &key, fence, until)
+        });
+        if let Ok(false) = renewed.await {
+            return;
+        }
+    }
+}
+
+fn until(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_add(TERM))
 }

@@ -59,6 +59,7 @@ struct Metrics {
     usage_saved: IntCounter,
     usage_lost: IntCounter,
     usage_waiting: IntGauge,
+    rewinds: IntCounter,
 }
 
 struct Process {
@@ -224,6 +225,10 @@ impl Metrics {
                 "ppm_usage_rows_waiting",
                 "Rows of usage data that wait to be written.",
             ),
+            rewinds: make.counter(
+                "ppm_database_rewinds_total",
+                "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked some, or a restore.",
+            ),
             registry,
         }
     }
@@ -385,6 +390,11 @@ pub fn usage_saved(downloads: u64) {
 /// Counts downloads that are missing from the usage data.
 pub fn usage_lost(downloads: u64) {
     METRICS.usage_lost.inc_by(downloads);
+}
+
+/// Counts a reset of the database to an earlier state.
+pub fn database_rewound() {
+    METRICS.rewinds.inc();
 }
 
 /// Sets the number of rows of usage data that wait to be written.

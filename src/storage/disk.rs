@@ -259,6 +259,30 @@ impl Disk {
         sync_directory(&folder)
     }
 
+    /// Writes an empty file at a path below the location. It need not survive a crash of the machine.
+    pub(super) fn write_empty(&self, path: &str) -> Result<(), StorageError> {
+        let path = self.root.join(path);
+        let written = path
+            .parent()
+            .map_or(Ok(()), |folder| DirBuilder::new().mode(0o700).recursive(true).create(folder));
+        written.and_then(|()| std::fs::write(&path, [])).map_err(|e| StorageError::io("write", &path, e))
+    }
+
+    /// Returns whether there is a file at a path below the location.
+    pub(super) fn has(&self, path: &str) -> Result<bool, StorageError> {
+        let path = self.root.join(path);
+        path.try_exists().map_err(|e| StorageError::io("look up", &path, e))
+    }
+
+    /// Removes a file at a path below the location; a missing one is no error.
+    pub(super) fn remove_file(&self, path: &str) -> Result<(), StorageError> {
+        let path = self.root.join(path);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StorageError::io("remove", &path, e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn path(&self, area: Area, key: &Key) -> PathBuf {
         self.root.join(area.path(&key.path()))
     }

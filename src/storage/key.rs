@@ -167,6 +167,7 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::NodeMarker;
     use std::collections::HashSet;
 
     #[test]
@@ -188,7 +189,12 @@ mod tests {
             }
         }
         assert_eq!(distinct.len(), 14);
-        let others = [Some(Owner::DIRECTORY), Area::Trash.directory(), Area::Damaged.directory()];
+        let others = [
+            Some(Owner::DIRECTORY),
+            Some(NodeMarker::DIRECTORY),
+            Area::Trash.directory(),
+            Area::Damaged.directory(),
+        ];
         assert!(others.into_iter().flatten().all(|folder| distinct.insert(folder)));
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn run(
         let result = {
             // One version at a time: versions share releases.
             let _guard = turn.lock().await;
-            let lease = Lease::claim(&state.db, &settings, &state.clock, "sync:bioconductor").await?;
+            let lease = Lease::claim(&state.db, state.node, "sync:bioconductor").await?;
             let context = SyncContext {
                 state,
                 config: &settings,
@@ -86,7 +86,7 @@ pub(super) async fn run(
                 lease: &lease,
             };
             let result = VersionSync { run: &context, url, version: wanted }.sync().await;
-            lease.release(&state.db).await;
+            lease.release().await;
             result
         };
         summary.record(wanted, result)?;

@@ -25,7 +25,7 @@ pub(super) async fn run(
     let upstream = state.upstream.load_full();
     let mirror = upstream.mirror(&config.cran.url)?;
     skew::check_clock(state, &mirror, "src/contrib/PACKAGES.gz").await?;
-    let lease = Lease::claim(&state.db, &config, &state.clock, "sync:cran").await?;
+    let lease = Lease::claim(&state.db, state.node, "sync:cran").await?;
     let run = SyncContext { state, config: &config, upstream: &upstream, trigger, report, lease: &lease };
     let result = async {
         let list = PackageList {
@@ -42,7 +42,7 @@ pub(super) async fn run(
         Ok(summary(&sources, &binaries::run(&run).await?))
     };
     let result = result.await;
-    lease.release(&state.db).await;
+    lease.release().await;
     result
 }
 

@@ -151,7 +151,7 @@ impl Sync {
         if pending.iter().all(|(_, trees)| trees.is_empty()) {
             return Ok(());
         }
-        let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, lease).await {
+        let lease = match Lease::claim(&state.db, state.node, lease).await {
             Err(ClaimError::HeldByOther(_)) => return Ok(()),
             claimed => claimed?,
         };
@@ -162,7 +162,7 @@ impl Sync {
             Ok::<(), SyncError>(())
         };
         let abandoned = abandoned.await;
-        lease.release(&state.db).await;
+        lease.release().await;
         abandoned
     }
 

@@ -10,7 +10,7 @@ use crate::state::State;
 /// # Errors
 /// [`RepoError::Conflict`] while another server does it; the database.
 pub(super) async fn claim(state: &State, name: &str, what: &str) -> Result<Lease, RepoError> {
-    match Lease::claim(&state.db, &state.config.load_full(), &state.clock, name).await {
+    match Lease::claim(&state.db, state.node, name).await {
         Ok(lease) => Ok(lease),
         Err(ClaimError::Db(error)) => Err(error.into()),
         Err(ClaimError::HeldByOther(_)) => {

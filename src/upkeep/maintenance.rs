@@ -1,11 +1,11 @@
 //! Scheduled maintenance. At the start: removes unreferenced objects of refillable classes. After midnight: closes the
 //! day, renders its indexes in advance, sweeps storage, and verifies the digests of stored packages.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::scrub::ScrubLimits;
 use super::sweep::SweepOptions;
-use super::{Upkeep, ownership, scrub, sweep};
+use super::{Upkeep, scrub, sweep};
 use crate::catalog::Repository;
 use crate::catalog::resolve::Unresolved;
 use crate::model::repository::RepoKind;
@@ -19,24 +19,17 @@ use crate::serve::{self, RepoError};
 const AFTER_MIDNIGHT: i64 = 5 * SECOND;
 /// The longest sleep, so that changes of the clock are noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(600);
-/// The interval of comparisons of storage with the database. While there is a warning, the interval is [`MAX_SLEEP`].
-const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Runs until the task is dropped. Errors are logged and the work is retried the next night.
+/// Runs until the task is dropped, on one server of a database. Errors are logged and the work is retried the next night.
 pub async fn run(upkeep: &Upkeep) {
     sweep_storage(upkeep, &SweepOptions { only_refillable: true, ..SweepOptions::default() }).await;
-    let (mut last_day, mut compared_at) = ((upkeep.state.clock)().day(), Instant::now());
+    let mut last_day = (upkeep.state.clock)().day();
     loop {
         let now = (upkeep.state.clock)();
         let due = Timestamp(last_day.end().0 + AFTER_MIDNIGHT);
         if now < due {
             let micros = u64::try_from(due.0 - now.0).unwrap_or(0);
             tokio::time::sleep(Duration::from_micros(micros).min(MAX_SLEEP)).await;
-            let is_due = compared_at.elapsed() + MAX_SLEEP / 2 > COMPARE_INTERVAL;
-            if is_due || !upkeep.state.storage.condition().warnings().is_empty() {
-                ownership::claim(upkeep).await;
-                compared_at = Instant::now();
-            }
             continue;
         }
         last_day = now.day();

@@ -4,6 +4,8 @@
 //! start and before each sweep, in the database first and in the marker second. A marker with a generation that the
 //! database does not know was written by a copy of it, or by itself before it was restored from a backup.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::{Upkeep, damaged, unmarked};
@@ -15,10 +17,14 @@ use crate::serve::RepoError;
 use crate::state::State;
 use crate::storage::{Marker, MarkerContent, Ownership};
 
+/// The interval of comparisons.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(3600);
+/// The interval while there is a warning.
+const WARNED_INTERVAL: Duration = Duration::from_secs(600);
 /// How often a marker that does not match is read: another server of this database may be writing it.
 const MAX_READS: usize = 3;
 /// The pause between two reads.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of comparing a marker with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +90,21 @@ pub async fn claim(upkeep: &Upkeep) {
     }
     if let Err(error) = damaged::record_missing(&upkeep.state).await {
         tracing::warn!(%error, "could not list the damaged objects");
+    }
+}
+
+/// Compares every class at the start and then regularly, until the task is dropped.
+pub async fn run(upkeep: &Upkeep) {
+    loop {
+        claim(upkeep).await;
+        let mut waited = Duration::ZERO;
+        while waited < COMPARE_INTERVAL {
+            tokio::time::sleep(WARNED_INTERVAL).await;
+            waited += WARNED_INTERVAL;
+            if !upkeep.state.storage.condition().warnings().is_empty() {
+                break;
+            }
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn scrub(upkeep: &Upkeep, pace: ScrubLimits) -> Result<ScrubResult, Re
     let lease = lease::claim(&upkeep.state, "scrub", "is verifying stored packages").await?;
     let mut compared = ScrubResult::default();
     let result = scrub_under_lease(upkeep, pace, &lease, &mut compared).await;
-    lease.release(&upkeep.state.db).await;
+    lease.release().await;
     result?;
     let ScrubResult { sound, damaged, missing } = compared;
     if damaged + missing > 0 {
@@ -68,7 +68,7 @@ async fn scrub_under_lease(
     let first = *upkeep.scrub_position.lock();
     let (mut after, mut around) = (first, first.is_none());
     loop {
-        lease.renew(&upkeep.state.db).await?;
+        lease.check().await?;
         let page = upkeep.state.db.read(move |c| db::blob::page(c, after, PAGE)).await?;
         if page.is_empty() {
             if around {

@@ -3,8 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::postgres::{self, PASSWORD};
-use crate::support::server::Builder;
+use crate::support::fixtures::until;
+use crate::support::postgres::{self, DedicatedServer, PASSWORD};
+use crate::support::postgres_proxy::PostgresProxy;
+use crate::support::server::{Builder, Server};
 use crate::support::tarball::Tarball;
 
 /// `[Database]` and `[Postgres]` for a URL.
@@ -12,6 +14,11 @@ pub(super) fn on_postgres(url: &str, more: &str) -> Builder {
     let lines = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = \"{url}\"\n{more}");
     // A password in the environment must not be used.
     Builder::default().gcfg(&lines).env("PGPASSWORD", "")
+}
+
+/// Stops a server, so that one with another data directory may use its database at once.
+fn stop(mut server: Server) {
+    assert!(server.stop().success());
 }
 
 /// A new schema's name, and its URL over loopback for a role.
@@ -85,14 +92,14 @@ pub(super) fn postgres_url_search_path_chooses_the_schema() {
 pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
     // The role is admitted over TLS only.
     let (schema, url) = over_tcp("tlsonly", "&sslmode=require");
-    drop(on_postgres(&url, "").start());
+    stop(on_postgres(&url, "").start());
     has_tables(&schema);
     let output = on_postgres(&url.replace("require", "disable"), "").prepare().start_refused();
     assert!(output.contains("refused user 'tlsonly'"), "{output}");
     let authority = |file: &std::path::Path| {
         url.replace("require", &format!("verify-full&sslrootcert={}", file.display()))
     };
-    drop(on_postgres(&authority(&postgres::server().authority), "").start());
+    stop(on_postgres(&authority(&postgres::server().authority), "").start());
     let output = on_postgres(&authority(&postgres::server().other_authority), "").prepare().start_refused();
     assert!(
         output.contains("no TLS connection to PostgreSQL") && output.contains("sslmode=verify-full"),
@@ -103,15 +110,31 @@ pub(super) fn postgres_url_sslmode_decides_whether_and_how_tls_is_used() {
 #[test]
 pub(super) fn postgres_url_may_hold_the_password_url_encoded() {
     let (schema, url) = over_tcp("pm:s3cret%3A%40", "");
-    drop(on_postgres(&url, "").start());
+    stop(on_postgres(&url, "").start());
     has_tables(&schema);
 }
 
 #[test]
 pub(super) fn postgres_password_is_used_when_the_url_holds_none() {
     let (schema, url) = over_tcp("pm", "");
-    drop(on_postgres(&url, &format!("Password = \"{PASSWORD}\"")).start());
+    stop(on_postgres(&url, &format!("Password = \"{PASSWORD}\"")).start());
     has_tables(&schema);
     let output = on_postgres(&url, "").prepare().start_refused();
     assert!(output.contains("user 'pm'"), "{output}");
+}
+
+#[test]
+pub(super) fn postgres_listen_url_is_a_direct_address_for_notifications() {
+    let database = DedicatedServer::start();
+    let pooler = PostgresProxy::to(database.port);
+    pooler.drop_notifications();
+    let pooled = format!("postgres://postgres@{}/postgres?sslmode=disable", pooler.address);
+    let warns =
+        |server: &Server| server.rspm_stdout("status").contains("notifications of PostgreSQL do not arrive");
+    let server = on_postgres(&pooled, &format!("ListenURL = \"{}\"", database.url())).start();
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(!warns(&server));
+    stop(server);
+    let server = on_postgres(&pooled, "").start();
+    until("a warning", || warns(&server));
 }

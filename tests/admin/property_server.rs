@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstudio_pm::config::key_file;
 
@@ -260,4 +260,24 @@ pub(super) fn content_type_sniffing_removes_a_header() {
     };
     assert_eq!(header("").as_deref(), Some("nosniff"));
     assert_eq!(header("ContentTypeSniffing = true"), None);
+}
+
+/// Stops a server: its health check fails at once, and the rest is answered for three seconds.
+pub(super) fn stop_with_delay(mut server: Server) {
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    until("the health check fails", || server.get("/__ping__").status == 503);
+    let start = Instant::now();
+    assert_eq!(server.get("/__ping__").header("retry-after"), Some("5"));
+    while start.elapsed() < Duration::from_secs(2) {
+        assert_eq!(server.get("/__api__/repos").status, 200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(server.wait().success());
+}
+
+#[test]
+pub(super) fn drain_delay_fails_health_checks_at_the_beginning_of_a_stop() {
+    let server = Builder::default().gcfg("[Server]\nDrainDelay = 3s").start();
+    assert_eq!(server.get("/__ping__").status, 200);
+    stop_with_delay(server);
 }

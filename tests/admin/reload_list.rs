@@ -20,6 +20,7 @@ const TESTED: &[(&str, &str, fn())] = &[
     ("Server", "AccessLog", server::access_log_moves_without_losing_a_line),
     ("Server", "AccessLogFormat", server::access_log_format_changes_between_two_lines),
     ("Server", "ServiceLog", server::service_log_moves_without_losing_a_line),
+    ("Server", "DrainDelay", server::drain_delay_applies_to_the_next_stop),
     ("Server", "PackageRewriteCompressionLevel", server::package_rewrite_compression_level_changes_the_next_package),
     ("Server", "PackageRewriteBufferSize", server::package_rewrite_buffer_size_changes_the_next_package),
     ("Server", "ContentTypeSniffing", server::content_type_sniffing_removes_the_header),

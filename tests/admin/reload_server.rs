@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::property_server::{
-    ELSEWHERE, FORWARDED, address_through_a_proxy, connections_that_stay, server_elsewhere, text,
+    ELSEWHERE, FORWARDED, address_through_a_proxy, connections_that_stay, server_elsewhere, stop_with_delay,
+    text,
 };
 use crate::support::fixtures::until;
 use crate::support::http;
@@ -172,4 +173,11 @@ fn an_access_log_that_cannot_be_opened_changes_nothing() {
     until("the old log is still written", || {
         text(&server.dir().join("access.log")).contains("/__ping__?old")
     });
+}
+
+#[test]
+pub(super) fn drain_delay_applies_to_the_next_stop() {
+    let server = Server::start();
+    server.hup_applies("[Server]\nDrainDelay = 3s", &["Server.DrainDelay is '3s' now, was '0s'"]);
+    stop_with_delay(server);
 }

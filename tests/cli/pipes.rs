@@ -61,6 +61,8 @@ fn every_command_is_quiet_on_a_closed_pipe() {
         "status",
         "hup",
         "cluster nodes",
+        "cluster offline --nodes=*",
+        "cluster online --nodes=*",
         "storage list",
         "storage adopt",
         "storage sweep",

@@ -31,8 +31,6 @@ fn missing_commands_of_the_original_name_the_alternative_and_the_page_to_read() 
         ("login sso", "no tokens", "configuration.md"),
         ("verify", "rspm status", "configuration.md"),
         ("bootstrap keys -q", "no tokens", "configuration.md"),
-        ("cluster online --nodes=a,b --timeout=60", "rspm online", "modes.md"),
-        ("cluster offline", "rspm offline", "modes.md"),
         ("config debug logger activate git", "rspm config log --level=DEBUG", "logging.md"),
         ("evict --type=sweep", "every night", "operations.md"),
         (

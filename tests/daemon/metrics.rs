@@ -194,3 +194,12 @@ fn the_listener_is_passed_to_the_next_version() {
         after > before
     });
 }
+
+#[test]
+fn a_liveness_probe_is_answered_in_every_mode() {
+    let server = Server::start();
+    let live = server.metrics_url().replace("/metrics", "/-/live");
+    assert_eq!(http::get(&live).status, 200);
+    server.rspm_stdout("offline");
+    assert_eq!((http::get(&live).status, server.get("/__ping__").status), (200, 503));
+}

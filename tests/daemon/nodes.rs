@@ -15,11 +15,7 @@ fn lists(server: &Server, package: &str) -> bool {
 #[test]
 fn a_package_published_by_one_node_is_served_by_the_other_at_once() {
     let shared = tempfile::tempdir().expect("a directory");
-    let gcfg = format!(
-        "{}[FileStorage \"packages\"]\nLocation = {}\n",
-        db::settings(Engine::Postgres),
-        shared.path().display()
-    );
+    let gcfg = format!("{}[Server]\nDataDir = {}\n", db::settings(Engine::Postgres), shared.path().display());
     let node = || Builder::default().gcfg(&gcfg).start();
     let (one, other) = (node(), node());
     one.store("local", &Tarball::new("alpha", "1.0"));

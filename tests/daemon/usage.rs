@@ -108,11 +108,7 @@ fn a_stop_writes_all_counts_and_a_crash_loses_those_since_the_last_write() {
 #[test]
 fn two_servers_on_one_database_add_their_counts() {
     let shared = tempfile::tempdir().expect("a directory");
-    let gcfg = format!(
-        "{}[FileStorage \"packages\"]\nLocation = {}\n",
-        db::settings(Engine::Postgres),
-        shared.path().display()
-    );
+    let gcfg = format!("{}[Server]\nDataDir = {}\n", db::settings(Engine::Postgres), shared.path().display());
     let (one, other) = (Builder::default().gcfg(&gcfg).start(), Builder::default().gcfg(&gcfg).start());
     team(&one);
     until("the other has it", || other.get(FILE).status == 200);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rstudio_pm::cluster::Cluster;
 use rstudio_pm::control::{Control, LogControl, Mode};
 use rstudio_pm::edit::OnExisting;
 use rstudio_pm::http::budget::ResponseBudget;
@@ -49,6 +50,7 @@ async fn serve(backend: &Backend) -> String {
     control.set_mode(Mode::Online);
     let limits = Limits::default();
     let switch = Switch::new(ServerContext {
+        cluster: Cluster::new("test".to_owned(), String::new(), None, control.clone(), state.clock.clone()),
         control,
         site: Arc::clone(&site),
         access_log: AccessLog::off(),

@@ -11,6 +11,7 @@ use rstudio_pm::db::Db;
 use rstudio_pm::edit::{self, Actor, AddStatus, OnExisting, Upload, Uploads};
 use rstudio_pm::fetch::{FetchLimits, Fetches};
 use rstudio_pm::jobs::Jobs;
+use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
 use rstudio_pm::serve::{RepoError, Repositories};
@@ -80,7 +81,16 @@ impl Backend {
         let catalog = CatalogHandle::open(&db).await.expect("a catalog");
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
-        let state = Arc::new(State::new(config, db, storage, upstream, catalog, Jobs::default(), clock));
+        let state = Arc::new(State::new(
+            config,
+            db,
+            storage,
+            upstream,
+            catalog,
+            Jobs::default(),
+            clock,
+            Identity(rand::random()),
+        ));
         Backend::around(state, FetchLimits::default(), stores, folder, now)
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod faulty_s3;
 pub(crate) mod fixtures;
 pub(crate) mod full_mirror;
 pub(crate) mod fuse;
+pub(crate) mod haproxy;
 pub(crate) mod http;
 pub(crate) mod listener;
 pub(crate) mod load;

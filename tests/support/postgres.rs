@@ -50,7 +50,7 @@ impl Server {
     /// Terminates the LISTEN sessions of all nodes, in every schema.
     pub(crate) fn end_listeners(&self) {
         self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %' AND state = 'idle'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rstudio-pm link'",
         );
     }
 
@@ -69,6 +69,18 @@ fn run(socket: &Path, port: u16, sql: &str) {
         tokio::spawn(connection);
         client.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     });
+}
+
+fn value(socket: &Path, port: u16, sql: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(socket).port(port).user("postgres").dbname("postgres");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        let row = client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        row.get(0)
+    })
 }
 
 /// A command for a program of PostgreSQL, as another user if this one is root: PostgreSQL refuses to run as root.
@@ -227,6 +239,70 @@ impl DedicatedServer {
         let mut server = DedicatedServer { home, port, process: None };
         server.launch();
         server
+    }
+
+    /// Starts a standby that receives the changes of this server.
+    pub(crate) fn streaming_standby(&self) -> DedicatedServer {
+        let home = tempfile::tempdir().expect("a directory");
+        own(home.path());
+        let copied = as_owner("pg_basebackup")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                "postgres",
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+            ])
+            .arg("-D")
+            .arg(home.path().join("data"))
+            .current_dir("/")
+            .output()
+            .unwrap_or_else(|e| panic!("pg_basebackup cannot be run ({e}): install postgresql-client"));
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let mut server = DedicatedServer { home, port, process: None };
+        server.launch();
+        server
+    }
+
+    /// Waits until this standby has all changes of `primary`.
+    pub(crate) fn wait_for(&self, primary: &DedicatedServer) {
+        let position = primary.value("SELECT CAST(pg_current_wal_lsn() AS TEXT)");
+        let start = Instant::now();
+        while self.value(&format!("SELECT CAST(pg_last_wal_replay_lsn() >= '{position}' AS TEXT)")) != "true"
+        {
+            assert!(start.elapsed() < Duration::from_secs(60), "the standby does not follow");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Makes this standby receive nothing more.
+    pub(crate) fn stop_receiving(&self) {
+        self.sql("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1'");
+        self.sql("SELECT pg_reload_conf()");
+        let start = Instant::now();
+        while self.value("SELECT CAST(count(*) AS TEXT) FROM pg_stat_wal_receiver WHERE status = 'streaming'")
+            != "0"
+        {
+            assert!(start.elapsed() < Duration::from_secs(60), "the standby still receives");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Makes this standby the primary server.
+    pub(crate) fn promote(&self) {
+        self.sql("SELECT pg_promote(true, 60)");
+    }
+
+    /// The text in the first column of the first row of a query.
+    fn value(&self, sql: &str) -> String {
+        value(self.home.path(), self.port, sql)
     }
 
     /// The URL of its database.

@@ -1,8 +1,8 @@
-//! A proxy to a PostgreSQL server that closes the connection, once, at a COMMIT.
+//! A proxy to a PostgreSQL server that closes the connection, once, at a COMMIT, or drops notifications.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Where the connection of the next COMMIT is closed.
@@ -19,6 +19,8 @@ pub(crate) struct PostgresProxy {
     /// The address it listens on.
     pub(crate) address: SocketAddr,
     next: Arc<Mutex<Option<Cut>>>,
+    drops_notifications: Arc<AtomicBool>,
+    port: Arc<AtomicU16>,
 }
 
 impl PostgresProxy {
@@ -27,20 +29,34 @@ impl PostgresProxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its number");
         let next = Arc::<Mutex<Option<Cut>>>::default();
-        let armed = Arc::clone(&next);
+        let drops_notifications = Arc::<AtomicBool>::default();
+        let port = Arc::new(AtomicU16::new(port));
+        let (armed, dropping, current) =
+            (Arc::clone(&next), Arc::clone(&drops_notifications), Arc::clone(&port));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let armed = Arc::clone(&armed);
+                let (armed, dropping) = (Arc::clone(&armed), Arc::clone(&dropping));
+                let port = current.load(Ordering::SeqCst);
                 // A connection may end with an error.
-                std::thread::spawn(move || drop(forward(client, port, &armed)));
+                std::thread::spawn(move || drop(forward(client, port, &armed, &dropping)));
             }
         });
-        PostgresProxy { address, next }
+        PostgresProxy { address, next, drops_notifications, port }
     }
 
     /// Closes the connection at the next COMMIT.
     pub(crate) fn cut(&self, cut: Cut) {
         *self.next.lock().unwrap() = Some(cut);
+    }
+
+    /// Connects to the server at another port from now on.
+    pub(crate) fn retarget(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
+    }
+
+    /// Drops all notifications from now on, as a connection pooler does.
+    pub(crate) fn drop_notifications(&self) {
+        self.drops_notifications.store(true, Ordering::SeqCst);
     }
 
     /// Whether that COMMIT has been sent.
@@ -49,14 +65,29 @@ impl PostgresProxy {
     }
 }
 
-fn forward(mut client: TcpStream, port: u16, armed: &Mutex<Option<Cut>>) -> std::io::Result<()> {
+fn forward(
+    mut client: TcpStream,
+    port: u16,
+    armed: &Mutex<Option<Cut>>,
+    drops_notifications: &Arc<AtomicBool>,
+) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", port))?;
     let mute = Arc::new(AtomicBool::new(false));
     let (mut answers, mut back, quiet) = (server.try_clone()?, client.try_clone()?, Arc::clone(&mute));
+    let drops_notifications = Arc::clone(drops_notifications);
     std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(read @ 1..) = answers.read(&mut bytes) {
-            if quiet.load(Ordering::SeqCst) || back.write_all(&bytes[..read]).is_err() {
+        // A message of the server has a type and a length, which counts itself.
+        let mut head = [0; 5];
+        while answers.read_exact(&mut head).is_ok() {
+            let mut message = head.to_vec();
+            message.resize(1 + u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize, 0);
+            if answers.read_exact(&mut message[5..]).is_err() || quiet.load(Ordering::SeqCst) {
+                break;
+            }
+            if head[0] == b'A' && drops_notifications.load(Ordering::SeqCst) {
+                continue;
+            }
+            if back.write_all(&message).is_err() {
                 break;
             }
         }

@@ -166,10 +166,15 @@ impl Server {
 
     /// The metrics as Prometheus reads them.
     pub(crate) fn metrics(&self) -> Answer {
+        http::get(&self.metrics_url())
+    }
+
+    /// The URL of the metrics.
+    pub(crate) fn metrics_url(&self) -> String {
         let text = "Metrics are served on ";
         let lines = self.log_lines();
         let url = lines.iter().find_map(|line| Some(line.split_once(text)?.1.trim_matches('"').to_owned()));
-        http::get(&url.unwrap_or_else(|| panic!("no metrics are served:\n{}", lines.join("\n"))))
+        url.unwrap_or_else(|| panic!("no metrics are served:\n{}", lines.join("\n")))
     }
 
     /// The value of one series, named as in the text format; `None` if it is missing.

@@ -8,6 +8,7 @@ use rstudio_pm::catalog::CatalogHandle;
 use rstudio_pm::config::{BinaryUrl, Config};
 use rstudio_pm::db::{Conn, Db, DbError, life, tx};
 use rstudio_pm::jobs::{Job, JobState, Jobs};
+use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::ids::{Seq, SourceId, TreeId};
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{SECOND, Timestamp};
@@ -133,6 +134,7 @@ impl SyncBackend {
             clock: Arc::new(move || Timestamp(ticking.fetch_add(1, Ordering::SeqCst))),
             config: ours.into(),
             reloads: Default::default(),
+            node: Identity(rand::random()),
             db,
         });
         SyncBackend { sync: Sync::new(state.clone()), state, dir, clock, config }

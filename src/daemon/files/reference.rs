@@ -59,6 +59,6 @@ fn default(what: PathKind) -> &'static str {
         PathKind::Log => "`rstudio-pm.log`, `rstudio-pm.access.log` in it",
         PathKind::SockFileDir => "`/var/run/rstudio-pm`",
         PathKind::Socket => "`/var/run/rstudio-pm/rstudio-pm.sock`",
-        PathKind::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`",
+        PathKind::Pid => "`/var/run/rstudio-pm/rstudio-pm.pid`; `rstudio-pm.node`",
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{ClassLocation, Config, LogDestination, Provider, key_file};
-use crate::daemon::sockets;
+use crate::daemon::{node, sockets};
 use crate::db::sqlite_dir;
 use crate::model::storage_class::StorageClass;
 
@@ -124,7 +124,7 @@ pub static RULES: &[PathRule] = &[
     rule(PathKind::Log, "the log", FileType::File, (0o600, 0o640), FixedBy::Daemon, OnViolation::Warn),
     rule(PathKind::SockFileDir, "Server.SockFileDir", FileType::Directory, (0o755, 0o755), FixedBy::Daemon, OnViolation::Refuse),
     rule(PathKind::Socket, "the administration socket", FileType::Socket, (0o660, 0o660), FixedBy::Daemon, OnViolation::Refuse),
-    rule(PathKind::Pid, "the PID file", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
+    rule(PathKind::Pid, "the file of the process", FileType::File, (0o600, 0o644), FixedBy::Daemon, OnViolation::Warn),
 ];
 
 /// The paths of this kind in a configuration.
@@ -176,7 +176,7 @@ pub fn paths(what: PathKind, gcfg: &Path, config: &Config) -> Vec<PathBuf> {
         PathKind::Log => logs(config).map(Path::to_owned).collect(),
         PathKind::SockFileDir => one(socket_dir),
         PathKind::Socket => one(&sockets::admin_path(config)),
-        PathKind::Pid => one(&socket_dir.join("rstudio-pm.pid")),
+        PathKind::Pid => vec![socket_dir.join("rstudio-pm.pid"), node::path(config)],
     }
 }
 

@@ -13,7 +13,7 @@ use super::tables::{self, Table};
 use super::{sqlite_file, sqlite_rows};
 use crate::config::{Config, Provider};
 use crate::db::migrate::{self, MigrationConn, MigrationMode};
-use crate::db::postgres::PgConn;
+use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::{Conn, DbError, sqlite_dir};
 

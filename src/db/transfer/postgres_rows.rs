@@ -11,8 +11,8 @@ use super::reading::{BlockBuilder, RowSink};
 use super::row::{Field, Fields, RowBlock};
 use super::tables::{Column, ColumnKind, Table};
 use crate::db::DbError;
+use crate::db::pgconn::PgConn;
 use crate::db::pgerror::map;
-use crate::db::postgres::PgConn;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// The signature, flags, and the length of an extension, which is empty.

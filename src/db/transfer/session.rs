@@ -8,7 +8,7 @@ use super::tables::Table;
 use super::{postgres_rows, sqlite_rows};
 use crate::config::{Config, Provider};
 use crate::db::migrate::{self, MigrationConn, migrations};
-use crate::db::postgres::PgConn;
+use crate::db::pgconn::PgConn;
 use crate::db::schema::Schema;
 use crate::db::sqlite::SqliteConn;
 use crate::db::target::{ServerLock, Target};
@@ -80,7 +80,7 @@ pub(super) fn has_content(file: &Path) -> Result<bool, DbError> {
 pub(super) fn connect(config: &Config, schema: Schema) -> Result<PgConn, DbError> {
     let mut target = Target::parse(&config.postgres, schema, config.database.connection_timeout)?;
     target.lock = ServerLock::Exclusive;
-    let mut connection = PgConn::open(Arc::new(target))?;
+    let mut connection = PgConn::open(&Arc::new(target), None)?;
     // The other database may take longer than a server may be idle.
     connection.script("SET idle_in_transaction_session_timeout = 0")?;
     Ok(connection)

@@ -74,7 +74,7 @@ pub const TABLES: &[Table] = &[
     core("migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     core("identity", 1, &[int("id"), text("value")]),
     core("sequence", 1, &[text("name"), int("next")]),
-    core("clock", 1, &[int("id"), int("tx"), int("at"), int("catalog")]),
+    core("clock", 1, &[int("id"), int("tx"), int("at"), int("catalog"), text("history")]),
     core("source", 1, &[int("id"), text("name"), text("kind"), text("language"), int("created_at"), int("deleted_at")]),
     core("tree", 1, &[
         int("id"), int("source_id"), text("label"), text("role"), text("axis"), int("first"), int("head"), int("pending"),
@@ -121,6 +121,11 @@ pub const TABLES: &[Table] = &[
     ]),
     core("sweep_day", 1, &[int("day")]),
     core("encryption_key", 1, &[int("id"), text("fingerprint")]),
+    core("node", 1, &[
+        text("id"), text("name"), text("address"), text("version"), int("schema"), int("started_at"), int("beat_at"),
+        int("clock_ahead"), text("mode"), int("mode_at"), text("message"), text("config"), text("classes"),
+        text("requested_mode"), text("requested_by"), int("requested_at"), int("requested_timeout"), int("answered_at"),
+    ]),
     usage("usage_migration", 1, &[int("number"), text("name"), int("at"), int("expand_only"), text("version")]),
     usage("usage_download", 6, &[
         int("day"), text("language"), text("source"), text("package"), text("version"), text("platform"), int("count"),

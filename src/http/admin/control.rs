@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::call::{AdminResult, json, ok};
-use super::log;
+use super::{cluster, log};
 use crate::api::control::{Change, GoOffline, LogLevel, Mode, Node, Reload, Schedule};
 use crate::config;
 use crate::control::{self, Command, CommandError, CommandResult};
@@ -20,13 +20,19 @@ const MAX_OFFLINE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Timeout of database queries: the status must be served without the database too.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The warning of a server that gets no notifications.
+const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and other servers are polled every two seconds; if \
+    the connection passes a pooler, set Postgres.ListenURL to the address of the database itself";
+
 /// Handles a control request.
-pub(super) async fn answer(switch: &Switch, route: ControlRoute, body: Incoming) -> AdminResult {
+pub(super) async fn answer(switch: &Switch, route: ControlRoute, by: &str, body: Incoming) -> AdminResult {
     let control = &switch.context().control;
     let pause = switch.context().limits.body_timeout;
     match route {
         ControlRoute::Status => ok(&node(switch).await),
-        ControlRoute::Nodes => ok(&[node(switch).await]),
+        ControlRoute::Nodes => cluster::nodes(switch).await,
+        ControlRoute::NodesOnline => cluster::change(switch, true, by, body).await,
+        ControlRoute::NodesOffline => cluster::change(switch, false, by, body).await,
         ControlRoute::Online => {
             let done = control.run(Command::Online).await.map_err(conflict)?;
             ok(&with_message(node(switch).await, done))
@@ -89,21 +95,24 @@ async fn node(switch: &Switch) -> Node {
     let work = control.work();
     let (jobs, warnings) = match switch.app() {
         Some(app) => {
-            let warnings = app.state.storage.condition().warnings();
+            let warnings =
+                app.state.storage.condition().warnings().into_iter().map(|warning| warning.message);
+            let lacks_notifications = app.state.db.link().is_some_and(|link| link.lacks_notifications());
+            let warning = lacks_notifications.then(|| NO_NOTIFICATIONS.to_owned());
             let jobs = app.state.jobs.running().into_iter().map(|job| job.key).collect();
-            (jobs, warnings.into_iter().map(|warning| warning.message).collect())
+            (jobs, warnings.chain(warning).collect())
         }
         None => (work.jobs, Vec::new()),
     };
     Node {
-        name: host_name(),
+        name: switch.context().cluster.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         message: match &mode {
             control::Mode::Broken(reason) => format!("Cannot serve: {}", reason.detail),
             mode => summary::line(switch, mode).await,
         },
-        leader: true,
+        leader: switch.context().cluster.is_leader(),
         mode: match mode {
             control::Mode::Starting(_) => Mode::Starting,
             control::Mode::Online => Mode::Online,
@@ -139,9 +148,4 @@ async fn schedules(app: &App) -> Vec<Schedule> {
         next: status.next.map(|at| at.to_string()),
     };
     all.into_iter().map(wire).collect()
-}
-
-/// The host name by system call: the unit's sandbox has no `/proc/sys`.
-fn host_name() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

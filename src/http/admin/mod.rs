@@ -6,6 +6,7 @@ mod backfill;
 mod binary;
 mod bioconductor;
 mod call;
+mod cluster;
 mod control;
 mod explain;
 mod job;
@@ -87,7 +88,7 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let response = match route {
         // Must not hold the app meanwhile: going offline waits until it is released.
         AdminRoute::Control(route) => match route {
-            Ok(route) => control::answer(switch, route, body).await.unwrap_or_else(refused),
+            Ok(route) => control::answer(switch, route, &actor_name, body).await.unwrap_or_else(refused),
             Err(failure) => refused(failure),
         },
         AdminRoute::Data(route) => match switch.app() {

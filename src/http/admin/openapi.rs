@@ -4,8 +4,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{InfoBuilder, OpenApi};
 
 use crate::api::{
-    ADMIN_PREFIX, backfill, binary, bioconductor, control, distribution, error, explain, job, log, package,
-    repair, repo, source, storage, upload,
+    ADMIN_PREFIX, backfill, binary, bioconductor, cluster, control, distribution, error, explain, job, log,
+    package, repair, repo, source, storage, upload,
 };
 use crate::http::openapi::{self, JSON, Schemas};
 
@@ -135,7 +135,21 @@ const TABLE: &[Row] = &[
         "/nodes",
         "List the servers of the cluster; served in every mode",
         None,
-        Some("[Node]"),
+        Some("[ClusterNode]"),
+    ),
+    (
+        HttpMethod::Post,
+        "/nodes/online",
+        "Request that servers go online; answers at once; served in every mode",
+        Some("ChangeNodes"),
+        Some("RecordedRequest"),
+    ),
+    (
+        HttpMethod::Post,
+        "/nodes/offline",
+        "Request that servers go offline; answers at once; served in every mode",
+        Some("ChangeNodes"),
+        Some("RecordedRequest"),
     ),
     (
         HttpMethod::Post,
@@ -254,6 +268,9 @@ pub fn document() -> OpenApi {
         .with::<binary::RemoveBinary>()
         .with::<binary::RemovedBinary>()
         .with::<bioconductor::BioconductorVersion>()
+        .with::<cluster::ClusterNode>()
+        .with::<cluster::ChangeNodes>()
+        .with::<cluster::RecordedRequest>()
         .with::<control::Node>()
         .with::<control::Schedule>()
         .with::<control::GoOffline>()

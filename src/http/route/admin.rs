@@ -19,6 +19,8 @@ routes! {
     ControlRoute {
         GET ["status"] => Status,
         GET ["nodes"] => Nodes,
+        POST ["nodes", "online"] => NodesOnline,
+        POST ["nodes", "offline"] => NodesOffline,
         POST ["online"] => Online,
         POST ["offline"] => Offline,
         POST ["reload"] => Reload,
@@ -93,6 +95,8 @@ mod tests {
         let control = [
             ("GET", "status", ControlRoute::Status),
             ("GET", "nodes", ControlRoute::Nodes),
+            ("POST", "nodes/online", ControlRoute::NodesOnline),
+            ("POST", "nodes/offline", ControlRoute::NodesOffline),
             ("POST", "online", ControlRoute::Online),
             ("POST", "offline", ControlRoute::Offline),
             ("POST", "reload", ControlRoute::Reload),

@@ -126,6 +126,16 @@ impl S3 {
         }
     }
 
+    /// Returns whether there is an object at a path below the prefix.
+    pub(super) async fn has(&self, path: &str) -> Result<bool, StorageError> {
+        Ok(self.length(&self.path(path)).await?.is_some())
+    }
+
+    /// Removes the object at a path below the prefix; a missing one is no error.
+    pub(super) async fn remove_path(&self, path: &str) -> Result<(), StorageError> {
+        self.remove(&self.path(path)).await
+    }
+
     pub(super) async fn remove(&self, path: &ObjectPath) -> Result<(), StorageError> {
         match self.attempt("delete", path, || self.store.delete(path)).await {
             Err(StorageError::NotFound(_)) => Ok(()),

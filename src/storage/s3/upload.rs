@@ -78,6 +78,11 @@ impl S3 {
         }
     }
 
+    /// Writes an empty object at a path below the prefix.
+    pub(in crate::storage) async fn write_empty(&self, path: &str) -> Result<(), StorageError> {
+        self.overwrite(&self.path(path), Bytes::new(), "text/plain; charset=utf-8").await
+    }
+
     pub(in crate::storage) async fn put_at(
         &self,
         path: &ObjectPath,

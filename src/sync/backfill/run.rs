@@ -74,7 +74,7 @@ impl BackfillRun<'_> {
             let result = self.measure(&tables, &mirror).await?;
             return Ok(BackfillResult { outcome: result, lacks_digests: false });
         }
-        let lease = Lease::claim(&self.state.db, &config, &self.state.clock, "backfill:cran").await?;
+        let lease = Lease::claim(&self.state.db, self.state.node, "backfill:cran").await?;
         let ended = self.fill(&mirror, &lease).await;
         let ended = match ended {
             Ok(result) => Ok(BackfillResult {
@@ -83,7 +83,7 @@ impl BackfillRun<'_> {
             }),
             Err(error) => Err(error),
         };
-        lease.release(&self.state.db).await;
+        lease.release().await;
         ended
     }
 
@@ -168,7 +168,7 @@ impl BackfillRun<'_> {
         };
         let lease = self.sync_lease().await?;
         let published = self.publish_locked(tables, &lease).await;
-        lease.release(&self.state.db).await;
+        lease.release().await;
         drop(lock);
         published
     }
@@ -176,8 +176,7 @@ impl BackfillRun<'_> {
     /// Claims the lease to write the source; waits for running syncs.
     async fn sync_lease(&self) -> Result<Lease, SyncError> {
         loop {
-            let config = self.state.config.load_full();
-            match Lease::claim(&self.state.db, &config, &self.state.clock, "sync:cran").await {
+            match Lease::claim(&self.state.db, self.state.node, "sync:cran").await {
                 Err(ClaimError::HeldByOther(_)) => {}
                 claimed => return Ok(claimed?),
             }
@@ -281,7 +280,7 @@ fn load_state(c: &mut dyn Conn) -> Result<Option<CranState>, DbError> {
 /// Removes the rows of an unfinished back-fill; does nothing while another server writes.
 pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(), SyncError> {
     let _guard = turn.lock().await;
-    let lease = match Lease::claim(&state.db, &state.config.load_full(), &state.clock, "sync:cran").await {
+    let lease = match Lease::claim(&state.db, state.node, "sync:cran").await {
         Err(ClaimError::HeldByOther(_)) => return Ok(()),
         claimed => claimed?,
     };
@@ -290,7 +289,7 @@ pub(super) async fn abandon(state: &Arc<State>, turn: &SourceLock) -> Result<(),
         Ok(tree) => transaction::abandon(&state.db, &lease, Rows::History(SourceId::CRAN), &[tree.id]).await,
         Err(error) => Err(error),
     };
-    lease.release(&state.db).await;
+    lease.release().await;
     Ok(undone?)
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn find(
     'directories: for directory in Key::directories(class).iter().map(Key::directory) {
         let mut after: Option<Sha256> = None;
         loop {
-            run.lease.renew(&upkeep.state.db).await?;
+            run.lease.check().await?;
             let rows = upkeep
                 .state
                 .db

@@ -81,7 +81,7 @@ pub async fn sweep(upkeep: &Upkeep, options: &SweepOptions) -> Result<SweepResul
     state.storage.sweep().await?;
     let lease = lease::claim(&upkeep.state, "sweep", "is sweeping storage").await?;
     let result = sweep_under_lease(upkeep, options, &lease).await;
-    lease.release(&state.db).await;
+    lease.release().await;
     let result = result?;
     if result != SweepResult::default() {
         let SweepResult { objects, bytes, releases, deleted } = result;

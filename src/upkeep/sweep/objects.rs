@@ -95,7 +95,7 @@ pub(super) async fn sweep_rows(
     let before = rows_before(&upkeep.state, run);
     let mut after: Option<Sha256> = None;
     loop {
-        run.lease.renew(&upkeep.state.db).await?;
+        run.lease.check().await?;
         let page =
             upkeep.state.db.read(move |c| db::blob::unreferenced(c, before, after, PAGE as i64)).await?;
         let Some(last) = page.last() else { return Ok(()) };
@@ -130,7 +130,7 @@ pub(super) async fn sweep_objects(
     run: &SweepRun<'_>,
 ) -> Result<(), RepoError> {
     for page in scan.keys.chunks(PAGE) {
-        run.lease.renew(&upkeep.state.db).await?;
+        run.lease.check().await?;
         for object in page {
             if *remaining == 0 {
                 return Ok(());

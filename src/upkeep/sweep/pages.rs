@@ -31,7 +31,7 @@ impl<'a> Pages<'a> {
     pub(super) async fn next(&mut self) -> Result<Option<Vec<ListedObject>>, RepoError> {
         let state = self.state;
         if let Some(lease) = self.lease {
-            lease.renew(&state.db).await?;
+            lease.check().await?;
         }
         let page = state.storage.list_in(self.area, self.class, self.after.as_ref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(None) };

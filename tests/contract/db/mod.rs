@@ -17,6 +17,7 @@ mod crash;
 mod encryption;
 mod history;
 mod load;
+mod nodes;
 mod postgres;
 mod samples;
 mod schema;

@@ -286,8 +286,8 @@ fn a_lease_has_one_holder_and_an_increasing_fence(db: &mut TestDb) {
     assert!(second > first);
     assert!(!db.write(move |c| lease::renew(c, "sync", first, later(99))));
     assert!(
-        !db.read(move |c| lease::holds(c, "sync", first))
-            && db.read(move |c| lease::holds(c, "sync", second))
+        !db.write(move |c| lease::holds(c, "sync", first))
+            && db.write(move |c| lease::holds(c, "sync", second))
     );
     db.write(move |c| lease::release(c, "sync", second));
     assert!(claim("a", 21, 31).expect("it was released") > second);

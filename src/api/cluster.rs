@@ -1,0 +1,77 @@
+//! The servers that share a database.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A server: a row of `GET /nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterNode {
+    /// Random, new with each start of the server.
+    pub id: String,
+    /// Host name; a second server of that name has a number: `pm1 (2)`.
+    pub name: String,
+    /// IP address and port of its first listener.
+    pub address: String,
+    /// Version of the program.
+    pub version: String,
+    /// The newest schema of the database that the program supports.
+    pub schema: i64,
+    /// `starting`, `online`, `draining`, `offline`, `broken`; `gone` if it has not been seen for half a minute.
+    pub mode: String,
+    /// Whether it runs the schedules.
+    pub leader: bool,
+    /// Whether it answers this request.
+    pub own: bool,
+    /// When it started (RFC 3339), like the other times by the clock of the database.
+    pub started: String,
+    /// Its last heartbeat.
+    pub last_seen: String,
+    /// Since when it has its mode.
+    pub since: String,
+    /// What it waits for, or why it cannot serve or did not change its mode.
+    pub message: String,
+    /// What differs from the server that answers; each completes a sentence that begins with the name.
+    pub differences: Vec<String>,
+    /// The last mode that an administrator requested.
+    pub requested: Option<RequestedMode>,
+    /// [`RequestedMode::at`] of the last one that it carried out, or failed to.
+    pub answered: Option<String>,
+}
+
+/// A mode that an administrator requested for a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestedMode {
+    /// `online` or `offline`.
+    pub mode: String,
+    /// The administrator.
+    pub by: String,
+    /// When; identifies the request.
+    pub at: String,
+}
+
+/// `POST /nodes/online`, `POST /nodes/offline`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeNodes {
+    /// Names of servers, as in `GET /nodes`.
+    pub nodes: Vec<String>,
+    /// Seconds that running requests and jobs may take.
+    pub timeout: u64,
+}
+
+/// Response to [`ChangeNodes`], which the servers carry out afterwards: `answered` in `GET /nodes` is then [`Self::at`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecordedRequest {
+    /// Identifies the request.
+    pub at: String,
+    /// The servers.
+    pub nodes: Vec<NodeName>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeName {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}

@@ -1,0 +1,229 @@
+//! `rspm cluster nodes|offline|online`: the servers that share a database.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use serde::Serialize;
+
+use super::args::{ClusterMode, ClusterNodes};
+use super::client::Client;
+use super::error::CliError;
+use super::list::format_time;
+use super::output::{Output, table};
+use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest};
+
+/// Interval of polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Time in which a server reports the end of a change, in addition to its timeout.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// `rspm cluster nodes`.
+///
+/// # Errors
+/// The server does not answer; with `--strict`, a server is gone.
+pub async fn nodes(client: &Client, output: &Output, args: ClusterNodes) -> Result<(), CliError> {
+    let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
+    output.print(&nodes, || describe(&nodes))?;
+    let gone: Vec<&str> = nodes.iter().filter(|node| is_gone(node)).map(|node| node.name.as_str()).collect();
+    match args.strict && !gone.is_empty() {
+        true => Err(CliError::refused(format!("gone: {}", gone.join(", ")))),
+        false => Ok(()),
+    }
+}
+
+fn is_gone(node: &ClusterNode) -> bool {
+    node.mode == "gone"
+}
+
+fn describe(nodes: &[ClusterNode]) -> String {
+    let row = |node: &ClusterNode| {
+        let leader = if node.leader { "*" } else { "" };
+        vec![
+            node.name.clone(),
+            node.address.clone(),
+            node.version.clone(),
+            node.mode.clone(),
+            leader.to_owned(),
+            time(&node.last_seen),
+            time(&node.since),
+            node.message.clone(),
+        ]
+    };
+    let header =
+        ["Name", "Address", "Version", "Mode", "Leader", "Last seen (UTC)", "Since (UTC)", "Message"];
+    let mut text = table(&header, &nodes.iter().map(row).collect::<Vec<_>>());
+    for node in nodes {
+        for difference in &node.differences {
+            text += &format!("\n{} {difference}", node.name);
+        }
+    }
+    text
+}
+
+/// A time in a column that is in UTC.
+fn time(rfc3339: &str) -> String {
+    format_time(rfc3339).trim_end_matches(" UTC").to_owned()
+}
+
+/// The end of a change of one server.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Changed {
+    name: String,
+    /// Its mode now.
+    mode: String,
+    /// Whether it has the requested mode, or is gone and shall be offline.
+    done: bool,
+    /// Why not.
+    message: String,
+}
+
+/// `rspm cluster offline` and `rspm cluster online`. The server to which the command is connected is the last one.
+///
+/// # Errors
+/// A name is unknown; a server did not change its mode.
+pub async fn change(
+    client: &Client,
+    output: &Output,
+    args: ClusterMode,
+    requested: &str,
+) -> Result<(), CliError> {
+    let listed: Vec<ClusterNode> = client.get("/nodes").await?;
+    let names: BTreeSet<String> = match args.nodes.iter().any(|name| name == "*") {
+        true => listed.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
+        false => args.nodes.into_iter().collect(),
+    };
+    let is_own = |name: &String| listed.iter().any(|node| node.own && node.name == *name);
+    let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
+    let mut ended = Vec::new();
+    for nodes in [others, own].into_iter().filter(|names| !names.is_empty()) {
+        let change = ChangeNodes { nodes, timeout: args.timeout };
+        let recorded: RecordedRequest =
+            client.send(Method::POST, &format!("/nodes/{requested}"), &change).await?;
+        let deadline = Instant::now() + Duration::from_secs(args.timeout) + ANSWER_TIME;
+        wait(client, output, recorded, requested, deadline, &mut ended).await?;
+    }
+    if !output.is_human() {
+        output.print(&ended, String::new)?;
+    }
+    let failed = ended.iter().filter(|change| !change.done).map(|change| change.name.as_str());
+    let failed: Vec<&str> = failed.collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::refused(format!("not {requested}: {}", failed.join(", ")))),
+    }
+}
+
+/// Waits until all servers have changed, failed to or are gone; prints a line for each.
+async fn wait(
+    client: &Client,
+    output: &Output,
+    recorded: RecordedRequest,
+    requested: &str,
+    deadline: Instant,
+    ended: &mut Vec<Changed>,
+) -> Result<(), CliError> {
+    let mut waiting = recorded.nodes;
+    loop {
+        let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
+        let is_over = Instant::now() >= deadline;
+        let mut remaining = Vec::new();
+        for target in waiting {
+            let node = nodes.iter().find(|node| node.id == target.id);
+            match outcome(&target, node, &recorded.at, requested, is_over) {
+                Some(changed) => {
+                    if output.is_human() {
+                        output.print(&(), || line(&changed))?;
+                    }
+                    ended.push(changed);
+                }
+                None => remaining.push(target),
+            }
+        }
+        if remaining.is_empty() {
+            return Ok(());
+        }
+        waiting = remaining;
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The end of a change; `None` while it lasts.
+fn outcome(
+    target: &NodeName,
+    node: Option<&ClusterNode>,
+    requested_at: &str,
+    requested: &str,
+    is_over: bool,
+) -> Option<Changed> {
+    let changed = |mode: &str, done, message: &str| {
+        Some(Changed { name: target.name.clone(), mode: mode.to_owned(), done, message: message.to_owned() })
+    };
+    match node {
+        Some(node) if is_gone(node) => {
+            let message = format!("last seen {}", format_time(&node.last_seen));
+            changed("gone", requested == "offline", &message)
+        }
+        Some(node) if node.answered.as_deref() == Some(requested_at) => {
+            changed(&node.mode, node.mode == requested, &node.message)
+        }
+        Some(node) if is_over => changed(&node.mode, false, "it has not reported the end of the change"),
+        None if is_over => changed("unknown", false, "it is not in the list of servers any more"),
+        Some(_) | None => None,
+    }
+}
+
+fn line(changed: &Changed) -> String {
+    let Changed { name, mode, message, .. } = changed;
+    match message.is_empty() {
+        true => format!("{name}: {mode}"),
+        false => format!("{name}: {mode}; {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(mode: &str, answered: Option<&str>) -> ClusterNode {
+        ClusterNode {
+            id: "1".to_owned(),
+            name: "pm1".to_owned(),
+            address: "10.0.0.1:4242".to_owned(),
+            version: "0.1.0".to_owned(),
+            schema: 7,
+            mode: mode.to_owned(),
+            leader: true,
+            own: false,
+            started: "2026-11-20T00:00:00Z".to_owned(),
+            last_seen: "2026-11-20T10:00:00Z".to_owned(),
+            since: "2026-11-20T09:00:00Z".to_owned(),
+            message: String::new(),
+            differences: vec!["has another configuration: CRAN.URL".to_owned()],
+            requested: None,
+            answered: answered.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_change_ends_with_an_answer_to_this_request_or_when_the_server_is_gone() {
+        let target = NodeName { id: "1".to_owned(), name: "pm1".to_owned() };
+        let end = |node: Option<&ClusterNode>, is_over| outcome(&target, node, "now", "offline", is_over);
+        assert_eq!(end(Some(&node("draining", None)), false), None);
+        assert_eq!(end(Some(&node("offline", Some("before"))), false), None, "of an earlier request");
+        let done = |node: ClusterNode| end(Some(&node), false).map(|changed| changed.done);
+        assert_eq!(done(node("offline", Some("now"))), Some(true));
+        assert_eq!(done(node("online", Some("now"))), Some(false));
+        assert_eq!(done(node("gone", None)), Some(true));
+        assert_eq!(end(None, false), None);
+        assert!(end(None, true).is_some_and(|changed| !changed.done));
+        assert!(end(Some(&node("online", None)), true).is_some_and(|changed| !changed.done));
+    }
+
+    #[test]
+    fn differences_are_sentences_below_the_table() {
+        let text = describe(&[node("online", None)]);
+        assert!(text.contains("10.0.0.1:4242") && text.contains(" *"), "{text}");
+        assert!(text.ends_with("\npm1 has another configuration: CRAN.URL"), "{text}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Digests of the configuration, by which servers compare theirs without showing it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::Settings;
+use crate::model::identity::Identity;
+
+/// Returns a line with name and digest for each property that is set, in order. The digests are salted and short, so that
+/// a value cannot be recovered from them.
+#[must_use]
+pub fn digests(settings: &Settings, salt: Identity) -> String {
+    let mut lines: Vec<String> = settings
+        .iter()
+        .map(|setting| {
+            let name = match &setting.sub {
+                None => format!("{}.{}", setting.section.name, setting.property.name),
+                Some(sub) => format!("{} \"{sub}\".{}", setting.section.name, setting.property.name),
+            };
+            let mut digest = Sha256::new_with_prefix(salt.0);
+            for text in std::iter::once(&name).chain(setting.values.iter().map(|value| &value.text)) {
+                digest.update((text.len() as u64).to_be_bytes());
+                digest.update(text);
+            }
+            let digest: [u8; 32] = digest.finalize().into();
+            format!("{} {name}", hex::encode(&digest[..4]))
+        })
+        .collect();
+    lines.sort_unstable_by(|a, b| {
+        a.split_once(' ').map(|line| line.1).cmp(&b.split_once(' ').map(|line| line.1))
+    });
+    lines.join("\n")
+}
+
+/// Returns the names of properties that differ, or are set in one of two configurations.
+#[must_use]
+pub fn differing<'a>(one: &'a str, other: &'a str) -> BTreeSet<&'a str> {
+    let parse = |text: &'a str| -> BTreeMap<&'a str, &'a str> {
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, name)| (name, digest)).collect()
+    };
+    let (one, other) = (parse(one), parse(other));
+    let names = one.keys().chain(other.keys()).copied();
+    names.filter(|name| one.get(name) != other.get(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn differing_properties_are_named_and_values_are_not_shown() {
+        let dir = std::path::Path::new("/d");
+        let of = |lines: &str| {
+            let loaded = Config::example(dir, lines).expect("a configuration");
+            digests(&loaded.settings, Identity([7; 16]))
+        };
+        let one = of("[CRAN]\nURL = https://a\n[Proxy]\nPassword = hunter2\n[Logging]\nSystemLog = STDERR\n");
+        let same =
+            of("[Logging]\nSystemLog = STDERR\n[Proxy]\nPassword = hunter2\n[CRAN]\nURL = https://a\n");
+        assert_eq!(one, same);
+        assert!(!one.contains("hunter"));
+        let other = of(
+            "[CRAN]\nURL = https://b\n[Proxy]\nPassword = hunter3\n[FileStorage \"cran\"]\nLocation = /c\n",
+        );
+        let found: Vec<&str> = differing(&one, &other).into_iter().collect();
+        assert_eq!(
+            found,
+            ["CRAN.URL", "FileStorage \"cran\".Location", "Logging.SystemLog", "Proxy.Password"]
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The heartbeat: writes the row of this server, learns of requests, and claims or renews the lease of the leader.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Cluster, LEADER, Leadership, Provider, markers, mode_request};
+use crate::control::Mode;
+use crate::db::lease::Fence;
+use crate::db::link::Link;
+use crate::db::node::{Beat, ModeRequest};
+use crate::db::{Conn, DbError, lease, node};
+use crate::jobs;
+use crate::model::identity::Identity;
+use crate::model::time::{SECOND, Timestamp};
+
+/// Interval of heartbeats.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Duration of the leader's lease without renewal, in microseconds: when another server becomes the leader, the leases of jobs of one that
+/// died have expired, so that a missed sync can start at once.
+const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
+
+/// Beats until the task is dropped. Never waits for jobs or other transactions of this server.
+pub async fn run(cluster: Cluster) {
+    cluster.0.registered.store(true, Ordering::Relaxed);
+    let mut modes = cluster.0.control.subscribe();
+    let mut failing = false;
+    loop {
+        if let Err(error) = beat(&cluster).await {
+            if !failing {
+                tracing::warn!(%error, "could not write the heartbeat of this server");
+            }
+            failing = true;
+        } else {
+            failing = false;
+        }
+        let link = cluster.link();
+        let nodes = async {
+            match &link {
+                Some(link) => link.wait_for_nodes().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = nodes => {}
+            () = cluster.0.changed.notified() => {}
+            changed = modes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Writes the row now, if other servers know this process: in a hand-over they do later.
+///
+/// # Errors
+/// The database.
+pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
+    if cluster.0.registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
+}
+
+/// What a heartbeat found.
+struct Found {
+    request: Option<ModeRequest>,
+    fence: Option<Fence>,
+    /// Other servers with this host name.
+    namesakes: usize,
+    /// Servers whose rows were removed.
+    removed: Vec<Identity>,
+}
+
+async fn beat(cluster: &Cluster) -> Result<(), DbError> {
+    let _guard = cluster.0.writing.lock().await;
+    let provider = cluster.0.database.lock().provider.clone();
+    match provider {
+        Provider::None => Ok(()),
+        Provider::Alone(_) => {
+            set_leader(cluster, true);
+            Ok(())
+        }
+        Provider::Shared(link) => beat_shared(cluster, &link).await,
+    }
+}
+
+async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
+    let (beat, fence) = (cluster.beat(), cluster.0.leadership.lock().fence);
+    let may_lead = cluster.0.control.mode() == Mode::Online;
+    let start = Instant::now();
+    let found = link.run(move |c| write(c, &beat, fence, may_lead)).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let renewed = cluster.0.leadership.lock().renewed;
+            let term = Duration::from_micros(LEADER_TERM.unsigned_abs());
+            if renewed.is_none_or(|renewed| renewed.elapsed() > term) {
+                set_leader(cluster, false);
+            }
+            return Err(error);
+        }
+    };
+    *cluster.0.leadership.lock() = Leadership { fence: found.fence, renewed: Some(start) };
+    set_leader(cluster, found.fence.is_some());
+    if found.namesakes > cluster.0.namesakes.swap(found.namesakes, Ordering::Relaxed) {
+        tracing::warn!(
+            "another server with the host name {} uses this database; rspm cluster nodes shows both, the one that started \
+             later with a number",
+            cluster.0.name
+        );
+    }
+    if let (false, Some(storage)) = (found.removed.is_empty(), cluster.storage()) {
+        tokio::spawn(async move {
+            for node in found.removed {
+                markers::forget(&storage, node).await;
+            }
+        });
+    }
+    if let Some(request) = found.request {
+        mode_request::carry_out(cluster, request);
+    }
+    Ok(())
+}
+
+fn write(c: &mut dyn Conn, beat: &Beat, fence: Option<Fence>, may_lead: bool) -> Result<Found, DbError> {
+    let now = lease::now(c)?;
+    let request = node::beat(c, beat, now)?;
+    let removed = node::remove_gone(c, beat.id, &beat.name, now)?;
+    let others = node::list(c)?;
+    let namesakes = others.iter().filter(|other| other.beat.name == beat.name && other.beat.id != beat.id);
+    let namesakes = namesakes.filter(|other| !other.is_gone(now)).count();
+    let until = Timestamp(now.0.saturating_add(LEADER_TERM));
+    let fence = match (may_lead, fence) {
+        (false, None) => None,
+        (false, Some(fence)) => {
+            lease::release(c, LEADER, fence)?;
+            None
+        }
+        (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
+        (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
+    };
+    Ok(Found { request, fence, namesakes, removed })
+}
+
+fn set_leader(cluster: &Cluster, leads: bool) {
+    let changed = cluster.0.leader.send_if_modified(|leader| {
+        let changed = *leader != leads;
+        *leader = leads;
+        changed
+    });
+    if changed && cluster.link().is_some() {
+        match leads {
+            true => tracing::info!("this server runs the schedules now"),
+            false => tracing::info!("this server does not run the schedules any more"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The list of the servers: names, those that are gone, the leader, and what differs from this server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Cluster, LEADER, Provider, configuration};
+use crate::db::lease;
+use crate::db::node::{self, NodeRow};
+use crate::model::time::{SECOND, Timestamp};
+
+/// Timeout of the query: the list must be served without the database too.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Clocks may differ by this number of microseconds.
+const CLOCK_TOLERANCE: i64 = 2 * SECOND;
+
+/// A server of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedNode {
+    /// Host name; a second server of that name has a number: `pm1 (2)`.
+    pub name: String,
+    /// Its row.
+    pub row: NodeRow,
+    /// Whether its last heartbeat is too long ago.
+    pub is_gone: bool,
+    /// Whether it answers this request.
+    pub is_own: bool,
+    /// Whether it runs the schedules.
+    pub is_leader: bool,
+    /// What differs from this server, and its clock from the database's; each completes the sentence `pm2 …`.
+    pub differences: Vec<String>,
+}
+
+/// Returns all servers. Without an answer of the database, only this one.
+pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
+    let provider = cluster.0.database.lock().provider.clone();
+    let why = match provider {
+        Provider::None => None,
+        Provider::Alone(request) => {
+            let row = own_row(cluster);
+            return vec![ListedNode { is_leader: true, ..own(NodeRow { request, ..row }) }];
+        }
+        Provider::Shared(link) => {
+            let read = link.run(|c| {
+                let now = lease::now(c)?;
+                Ok((now, node::list(c)?, lease::holder(c, LEADER, now)?))
+            });
+            match tokio::time::timeout(TIMEOUT, read).await {
+                Ok(Ok((now, rows, leader))) => return assemble(cluster, rows, leader.as_deref(), now),
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer in {} s", TIMEOUT.as_secs())),
+            }
+        }
+    };
+    let mut row = own_row(cluster);
+    if let Some(why) = why {
+        let note = format!("the other servers are unknown: {why}");
+        row.beat.message =
+            if row.beat.message.is_empty() { note } else { format!("{}; {note}", row.beat.message) };
+    }
+    vec![own(row)]
+}
+
+fn own_row(cluster: &Cluster) -> NodeRow {
+    let beat = cluster.beat();
+    let now = beat.clock;
+    let (started_at, mode_at) = (cluster.0.started_at, cluster.0.mode_since.lock().1);
+    NodeRow { beat, started_at, beat_at: now, clock_ahead: 0, mode_at, request: None }
+}
+
+fn own(row: NodeRow) -> ListedNode {
+    ListedNode {
+        name: row.beat.name.clone(),
+        row,
+        is_gone: false,
+        is_own: true,
+        is_leader: false,
+        differences: Vec::new(),
+    }
+}
+
+fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Timestamp) -> Vec<ListedNode> {
+    let own = rows.iter().find(|row| row.beat.id == cluster.0.id).cloned();
+    let mut listed: Vec<ListedNode> = name(rows, now)
+        .into_iter()
+        .map(|(name, row)| ListedNode {
+            name,
+            is_gone: row.is_gone(now),
+            is_own: row.beat.id == cluster.0.id,
+            is_leader: leader == Some(&*row.beat.id.to_string()),
+            differences: own.as_ref().map_or_else(Vec::new, |own| differences(own, &row, now)),
+            row,
+        })
+        .collect();
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    listed
+}
+
+/// Gives each server a name of its own: the host name, with a number if an earlier server has it. Servers that are gone
+/// come last.
+pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeRow)> {
+    rows.sort_by_key(|row| (row.is_gone(now), row.started_at));
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    rows.into_iter()
+        .map(|row| {
+            let count = seen.entry(row.beat.name.clone()).or_default();
+            *count += 1;
+            let name = match *count {
+                1 => row.beat.name.clone(),
+                n => format!("{} ({n})", row.beat.name),
+            };
+            (name, row)
+        })
+        .collect()
+}
+
+/// What differs between a server and this one.
+fn differences(own: &NodeRow, other: &NodeRow, now: Timestamp) -> Vec<String> {
+    let mut found = Vec::new();
+    if other.is_gone(now) {
+        return found;
+    }
+    if other.clock_ahead.abs() >= CLOCK_TOLERANCE {
+        let seconds = other.clock_ahead.abs() / SECOND;
+        let side = if other.clock_ahead > 0 { "ahead of" } else { "behind" };
+        found.push(format!("has a clock that is {seconds} s {side} that of the database"));
+    }
+    if other.beat.id == own.beat.id {
+        return found;
+    }
+    if other.beat.name == own.beat.name {
+        found.push("has the same host name as this server".to_owned());
+    }
+    if other.beat.version != own.beat.version {
+        found.push(format!("runs version {}, this server {}", other.beat.version, own.beat.version));
+    }
+    if other.beat.schema != own.beat.schema {
+        found.push(format!("supports schema {}, this server {}", other.beat.schema, own.beat.schema));
+    }
+    let properties = configuration::differing(&own.beat.config, &other.beat.config);
+    if !properties.is_empty() {
+        let properties = properties.into_iter().collect::<Vec<_>>().join(", ");
+        found.push(format!("has another configuration: {properties}"));
+    }
+    found
+}

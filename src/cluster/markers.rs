@@ -1,0 +1,23 @@
+//! The markers of servers in storage: which classes have them, and their removal.
+
+use crate::model::identity::Identity;
+use crate::model::storage_class::StorageClass;
+use crate::storage::{NodeMarker, Storage};
+
+/// The classes that all servers must share. The others hold what a server can generate again.
+pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
+    StorageClass::Packages,
+    StorageClass::Binaries,
+    StorageClass::Cran,
+    StorageClass::Bioconductor,
+    StorageClass::Pypi,
+    StorageClass::Persistent,
+    StorageClass::Metrics,
+];
+
+/// Removes the markers of a server. Errors are ignored: nobody looks for the markers of a server without a row.
+pub(super) async fn forget(storage: &Storage, node: Identity) {
+    for class in SHARED_CLASSES {
+        let _ = storage.remove_node_marker(NodeMarker { class, node }).await;
+    }
+}

@@ -1,0 +1,283 @@
+//! The servers that share a PostgreSQL database: heartbeats, their list, requests of administrators, the leader. A server
+//! on SQLite has no others.
+
+pub mod configuration;
+pub mod heartbeat;
+pub mod list;
+mod markers;
+pub mod mode_request;
+pub mod storage;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::control::{Control, Mode};
+use crate::db::lease::Fence;
+use crate::db::link::Link;
+use crate::db::migrate::MIGRATIONS;
+use crate::db::node::{Beat, ModeRequest};
+use crate::db::{Db, DbError, identity, lease, node};
+use crate::model::identity::Identity;
+use crate::model::time::{Clock, Timestamp};
+use crate::storage::Storage;
+
+/// The lease of the leader.
+const LEADER: &str = "leader";
+/// How long the reason of a failed request is shown.
+const ANSWER_SHOWN: Duration = Duration::from_secs(600);
+/// Timeout for leaving the cluster at a stop.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// This process among the servers of its database; clones share it.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    id: Identity,
+    name: String,
+    address: String,
+    /// The process of this server before a restart, which has ended.
+    former: Option<Identity>,
+    control: Control,
+    clock: Clock,
+    started_at: Timestamp,
+    /// The mode at the last heartbeat, and since when.
+    mode_since: Mutex<(&'static str, Timestamp)>,
+    database: Mutex<Database>,
+    answer: Mutex<Answer>,
+    leader: watch::Sender<bool>,
+    leadership: Mutex<Leadership>,
+    /// Whether other servers know this process.
+    registered: AtomicBool,
+    /// Other servers with this host name, at the last heartbeat.
+    namesakes: AtomicUsize,
+    /// Notified when the row should be written.
+    changed: Notify,
+    /// Held while the row is written or removed.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// The database, once it was opened.
+#[derive(Clone, Default)]
+struct Database {
+    provider: Provider,
+    /// Digests of the configuration.
+    configuration: String,
+    /// The storage, while this server uses it, and the names of the classes that have its marker.
+    storage: Option<(Storage, String)>,
+}
+
+#[derive(Clone, Default)]
+enum Provider {
+    /// Not opened yet.
+    #[default]
+    None,
+    /// SQLite; the last request.
+    Alone(Option<ModeRequest>),
+    /// PostgreSQL.
+    Shared(Link),
+}
+
+/// The reaction to the last request.
+#[derive(Clone, Default)]
+struct Answer {
+    /// The request that is or was carried out.
+    received: Option<Timestamp>,
+    /// The last request that was carried out, or failed.
+    answered: Option<Timestamp>,
+    /// Why it failed, and when.
+    failure: Option<(String, Instant)>,
+}
+
+/// The lease of the leader, if this server has it.
+#[derive(Clone, Copy, Default)]
+struct Leadership {
+    fence: Option<Fence>,
+    /// The last time it was renewed.
+    renewed: Option<Instant>,
+}
+
+impl Cluster {
+    /// This process, which has opened no database yet. `former`: the process of this server before a restart.
+    #[must_use]
+    pub fn new(
+        name: String,
+        address: String,
+        former: Option<Identity>,
+        control: Control,
+        clock: Clock,
+    ) -> Cluster {
+        let started_at = clock();
+        Cluster(Arc::new(Inner {
+            started_at,
+            mode_since: Mutex::new((control.mode().word(), started_at)),
+            id: Identity(rand::random()),
+            name,
+            address,
+            former,
+            control,
+            clock,
+            database: Mutex::default(),
+            answer: Mutex::default(),
+            leader: watch::Sender::new(false),
+            leadership: Mutex::default(),
+            registered: AtomicBool::new(false),
+            namesakes: AtomicUsize::new(0),
+            changed: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The host name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Identifies this process.
+    #[must_use]
+    pub fn id(&self) -> Identity {
+        self.0.id
+    }
+
+    /// Uses a database that was opened, with digests of the configuration, from now on. Leases of the former process are
+    /// released first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn attach(&self, db: &Db, settings: &crate::config::Settings) -> Result<(), DbError> {
+        let Some(link) = db.link() else {
+            self.0.database.lock().provider = Provider::Alone(None);
+            self.0.changed.notify_one();
+            return Ok(());
+        };
+        if let Some(former) = self.0.former {
+            let ended = link.run(move |c| {
+                lease::release_all(c, &former.to_string())?;
+                node::remove(c, former)
+            });
+            ended.await?;
+        }
+        let salt = db.read(identity::get).await?;
+        let configuration = configuration::digests(settings, salt);
+        let mut database = self.0.database.lock();
+        database.provider = Provider::Shared(link);
+        database.configuration = configuration;
+        drop(database);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Replaces the digests of the configuration after a reload.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_configuration(
+        &self,
+        db: &Db,
+        settings: &crate::config::Settings,
+    ) -> Result<(), DbError> {
+        let salt = db.read(identity::get).await?;
+        self.0.database.lock().configuration = configuration::digests(settings, salt);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Removes this server from the list and releases its leases, at a stop. An error is logged: the other servers notice
+    /// within half a minute.
+    pub async fn leave(&self) {
+        let id = self.0.id;
+        storage::leave(self).await;
+        let left = std::mem::take(&mut *self.0.database.lock());
+        self.0.leader.send_replace(false);
+        let Provider::Shared(link) = left.provider else { return };
+        let removal = async {
+            let _guard = self.0.writing.lock().await;
+            let removed = link.run(move |c| {
+                lease::release_all(c, &id.to_string())?;
+                node::remove(c, id)
+            });
+            removed.await
+        };
+        match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "could not remove this server from the list of servers"),
+            Err(_) => tracing::warn!("could not remove this server from the list of servers in time"),
+        }
+    }
+
+    /// Whether this server runs the schedules.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        *self.0.leader.borrow()
+    }
+
+    /// Whether this server runs the schedules, as a watch channel.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        self.0.leader.subscribe()
+    }
+
+    /// Records the storage and the classes that have the marker of this server.
+    fn set_storage(&self, storage: Storage, classes: String) {
+        self.0.database.lock().storage = Some((storage, classes));
+    }
+
+    /// The storage whose classes have the marker of this server.
+    fn storage(&self) -> Option<Storage> {
+        self.0.database.lock().storage.as_ref().map(|(storage, _)| storage.clone())
+    }
+
+    /// Forgets the storage and returns it.
+    fn take_storage(&self) -> Option<Storage> {
+        self.0.database.lock().storage.take().map(|(storage, _)| storage)
+    }
+
+    /// The connection to the other servers; `None` with SQLite, and before the database was opened.
+    fn link(&self) -> Option<Link> {
+        match &self.0.database.lock().provider {
+            Provider::Shared(link) => Some(link.clone()),
+            Provider::None | Provider::Alone(_) => None,
+        }
+    }
+
+    /// The heartbeat to write.
+    fn beat(&self) -> Beat {
+        let control = &self.0.control;
+        let (mode, answer) = (control.mode(), self.0.answer.lock().clone());
+        let message = match &mode {
+            Mode::Starting(what) => (*what).to_owned(),
+            Mode::Draining => format!("waiting for {}", control.work()),
+            Mode::Broken(reason) => reason.detail.clone(),
+            Mode::Online | Mode::Offline => match answer.failure {
+                Some((why, at)) if at.elapsed() < ANSWER_SHOWN => why,
+                Some(_) | None => String::new(),
+            },
+        };
+        let database = self.0.database.lock().clone();
+        let clock = (self.0.clock)();
+        {
+            let mut since = self.0.mode_since.lock();
+            if since.0 != mode.word() {
+                *since = (mode.word(), clock);
+            }
+        }
+        Beat {
+            id: self.0.id,
+            name: self.0.name.clone(),
+            address: self.0.address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: MIGRATIONS.last().map_or(0, |migration| migration.number),
+            mode: mode.word().to_owned(),
+            message,
+            config: database.configuration,
+            classes: database.storage.map_or_else(String::new, |(_, classes)| classes),
+            answered_at: answer.answered,
+            clock,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The modes that administrators request for servers: records a request for servers by name, and carries out one for this server.
+
+use std::time::{Duration, Instant};
+
+use super::{Answer, Cluster, Provider, list};
+use crate::control::Command;
+use crate::db::node::{self, ModeRequest};
+use crate::db::{DbError, lease};
+use crate::model::identity::Identity;
+use crate::model::time::Timestamp;
+
+/// A mode that an administrator requests for servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeChange {
+    /// Names as in the list of servers.
+    pub names: Vec<String>,
+    /// Whether the servers shall serve.
+    pub online: bool,
+    /// Time that running requests and jobs may take.
+    pub timeout: Duration,
+    /// The administrator.
+    pub by: String,
+}
+
+/// Why a request was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModeRequestError {
+    /// No server has this name.
+    #[error("no server is called '{name}'; the servers are: {}", names.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names of all servers.
+        names: Vec<String>,
+    },
+    /// This server is alone.
+    #[error("this server keeps its database in SQLite: there is no cluster; its own name is {0}")]
+    Alone(String),
+    /// The database was not opened.
+    #[error("this server has not opened its database, which the other servers share")]
+    NoDatabase,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// A recorded request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedRequest {
+    /// Identifies it.
+    pub at: Timestamp,
+    /// Ids and names of the servers.
+    pub nodes: Vec<(Identity, String)>,
+}
+
+/// Records a request for servers, in one transaction.
+///
+/// # Errors
+/// An unknown name; nothing is recorded then.
+pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedRequest, ModeRequestError> {
+    let mode = if change.online { "online" } else { "offline" };
+    let timeout = i64::try_from(change.timeout.as_secs()).unwrap_or(i64::MAX);
+    let request = move |at| ModeRequest { mode: mode.to_owned(), by: change.by.clone(), at, timeout };
+    let provider = cluster.0.database.lock().provider.clone();
+    match provider {
+        Provider::None => Err(ModeRequestError::NoDatabase),
+        Provider::Alone(_) => {
+            if change.names.iter().any(|name| *name != cluster.0.name) {
+                return Err(ModeRequestError::Alone(cluster.0.name.clone()));
+            }
+            let request = request((cluster.0.clock)());
+            let at = request.at;
+            cluster.0.database.lock().provider = Provider::Alone(Some(request.clone()));
+            carry_out(cluster, request);
+            Ok(RecordedRequest { at, nodes: vec![(cluster.0.id, cluster.0.name.clone())] })
+        }
+        Provider::Shared(link) => {
+            let names = change.names;
+            let recorded = link.run(move |c| {
+                let now = lease::now(c)?;
+                let servers = list::name(node::list(c)?, now);
+                let mut at = now;
+                let mut nodes = Vec::with_capacity(names.len());
+                for name in &names {
+                    let Some((_, row)) = servers.iter().find(|(shown, _)| shown == name) else {
+                        let names = servers.iter().map(|(shown, _)| shown.clone()).collect();
+                        return Err(DbError::refuse(UnknownName { name: name.clone(), names }));
+                    };
+                    // Later than the last request, also with a clock that was set back.
+                    at = at.max(
+                        row.request.as_ref().map_or(at, |request| Timestamp(request.at.0.saturating_add(1))),
+                    );
+                    nodes.push((row.beat.id, name.clone()));
+                }
+                for (id, _) in &nodes {
+                    node::set_request(c, *id, &request(at))?;
+                }
+                c.announce_nodes()?;
+                Ok(RecordedRequest { at, nodes })
+            });
+            recorded.await.map_err(|error| match error.into_refusal::<UnknownName>() {
+                Ok(UnknownName { name, names }) => ModeRequestError::Unknown { name, names },
+                Err(error) => error.into(),
+            })
+        }
+    }
+}
+
+/// The refusal of an unknown name within a transaction.
+#[derive(Debug, thiserror::Error)]
+#[error("no server is called '{name}'")]
+struct UnknownName {
+    name: String,
+    names: Vec<String>,
+}
+
+/// Carries out a request for this server in the background, once.
+pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
+    {
+        let mut answer = cluster.0.answer.lock();
+        if answer.received >= Some(request.at) {
+            return;
+        }
+        answer.received = Some(request.at);
+    }
+    let cluster = cluster.clone();
+    tokio::spawn(async move {
+        let ModeRequest { mode, by, at, timeout } = request;
+        tracing::info!(by, "{mode} was requested for this server by rspm cluster");
+        let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
+        let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
+        let failure = cluster.0.control.run(command).await.err().map(|why| (why.to_string(), Instant::now()));
+        let mut answer = cluster.0.answer.lock();
+        *answer = Answer { received: answer.received, answered: Some(at), failure };
+        drop(answer);
+        cluster.0.changed.notify_one();
+    });
+}

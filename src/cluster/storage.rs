@@ -1,0 +1,128 @@
+//! Finds out whether the storage of this server is that of the others on its database: each server writes markers, and looks
+//! for those of the servers that serve.
+
+use std::time::Duration;
+
+use super::markers::{SHARED_CLASSES, forget};
+use super::{Cluster, heartbeat};
+use crate::db::{DbError, lease, node};
+use crate::model::identity::Identity;
+use crate::model::storage_class::StorageClass;
+use crate::storage::{NodeMarker, Storage};
+
+/// Pauses before a missing marker is looked for again: file systems on a network cache directories.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Why the storage was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SharingError {
+    /// The storage is not that of another server.
+    #[error(
+        "{what} is not the one of {other}, which uses the same database: its marker is not in the storage of {classes} \
+         ({location}); use the same storage on both: mount it, or correct Server.DataDir, FileStorage or S3Storage"
+    )]
+    NotShared {
+        /// `DataDir`, or the classes.
+        what: String,
+        /// The name of the other server.
+        other: String,
+        /// The classes without its marker.
+        classes: String,
+        /// The location of the first of these classes.
+        location: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Writes the markers of this server and looks for those of the others. Does nothing with SQLite.
+///
+/// # Errors
+/// A server that serves has markers that are not visible here. The own markers are removed then.
+pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
+    let Some(link) = cluster.link() else { return Ok(()) };
+    if let Some(former) = cluster.0.former {
+        forget(storage, former).await;
+    }
+    let mut marked = Vec::new();
+    for class in SHARED_CLASSES {
+        match storage.write_node_marker(NodeMarker { class, node: cluster.0.id }).await {
+            Ok(()) => marked.push(class.as_str()),
+            // Other servers do not look for it.
+            Err(error) => {
+                tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
+            }
+        }
+    }
+    cluster.set_storage(storage.clone(), marked.join(" "));
+    // Of two servers that start at the same time, the later one sees the row of the other.
+    heartbeat::write_now(cluster).await?;
+    let own = cluster.0.id;
+    let others = link.run(move |c| {
+        let now = lease::now(c)?;
+        let rows = node::list(c)?;
+        let started =
+            rows.iter().find(|row| row.beat.id == own).map(|row| (row.started_at, row.beat.id.to_string()));
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.beat.id != own && !row.is_gone(now))
+            .filter(|row| match row.beat.mode.as_str() {
+                "online" | "draining" => true,
+                "starting" => {
+                    started.as_ref().is_none_or(|own| (row.started_at, row.beat.id.to_string()) < *own)
+                }
+                _ => false,
+            })
+            .collect::<Vec<_>>())
+    });
+    for other in others.await? {
+        let classes = other
+            .beat
+            .classes
+            .split(' ')
+            .filter_map(|name| SHARED_CLASSES.into_iter().find(|class| class.as_str() == name));
+        let classes: Vec<StorageClass> = classes.collect();
+        let missing = missing(storage, other.beat.id, classes.clone()).await;
+        if let Some(first) = missing.first() {
+            let names: Vec<&str> = missing.iter().map(|class| class.as_str()).collect();
+            let location = storage.location_name(*first);
+            forget(storage, own).await;
+            return Err(SharingError::NotShared {
+                what: if missing == classes { "DataDir".to_owned() } else { "the storage".to_owned() },
+                other: other.beat.name,
+                classes: names.join(", "),
+                location,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The classes in which the marker of another server is not visible. One that cannot be read is left to other checks.
+async fn missing(storage: &Storage, node: Identity, mut classes: Vec<StorageClass>) -> Vec<StorageClass> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let mut missing = Vec::new();
+        for class in classes {
+            if let Ok(false) = storage.has_node_marker(NodeMarker { class, node }).await {
+                missing.push(class);
+            }
+        }
+        if missing.is_empty() {
+            return missing;
+        }
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(*pause).await,
+            None => return missing,
+        }
+        classes = missing;
+    }
+}
+
+/// Removes the markers of this server, when it does not use its storage any more.
+pub async fn leave(cluster: &Cluster) {
+    if let Some(storage) = cluster.take_storage() {
+        forget(&storage, cluster.0.id).await;
+    }
+}

@@ -1,0 +1,63 @@
+//! The tasks that only one server of a cluster runs: schedules and nightly work.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::handover::incoming::Predecessor;
+use crate::http::App;
+use crate::sync::Sync;
+use crate::sync::task::Task;
+use crate::upkeep::{Upkeep, maintenance};
+use crate::usage::Usage;
+
+/// What the tasks work on. It does not hold the app: going offline waits until nothing does.
+pub(super) struct LeaderTasks {
+    sync: Sync,
+    upkeep: Arc<Upkeep>,
+    usage: Usage,
+    predecessor: Predecessor,
+}
+
+impl LeaderTasks {
+    /// The tasks of an app.
+    pub(super) fn new(app: &App, predecessor: Predecessor) -> LeaderTasks {
+        let App { sync, upkeep, usage, .. } = app;
+        LeaderTasks { sync: sync.clone(), upkeep: Arc::clone(upkeep), usage: usage.clone(), predecessor }
+    }
+
+    /// Runs the tasks while this server is the leader, until the future is dropped. A new leader also runs what was missed.
+    pub(super) async fn run(self, mut leadership: watch::Receiver<bool>) {
+        loop {
+            // The sender is in the handle of the cluster, which exists until the process ends.
+            if leadership.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            // Dropping the set ends the tasks; jobs that they started continue under their own leases.
+            let _tasks = self.start();
+            if leadership.wait_for(|leads| !*leads).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn start(&self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for task in Task::ALL {
+            let sync = self.sync.clone();
+            tasks.spawn(async move { sync.run_schedule(task).await });
+        }
+        let sync = self.sync.clone();
+        tasks.spawn(async move { sync.run_backfills().await });
+        let usage = self.usage.clone();
+        tasks.spawn(async move { usage.run_schedule().await });
+        let (upkeep, predecessor) = (Arc::clone(&self.upkeep), self.predecessor.clone());
+        tasks.spawn(async move {
+            // The old server may still add references to files that are unreferenced now.
+            predecessor.wait_exit().await;
+            maintenance::run(&upkeep).await;
+        });
+        tasks
+    }
+}

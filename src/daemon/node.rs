@@ -1,0 +1,84 @@
+//! This process as a server of a cluster: its host name, its address, and its process before a restart.
+//!
+//! `<SockFileDir>/rstudio-pm.node` has the id of the last process. Only one process at a time owns the admin socket in that
+//! directory, so at a start the one before has ended: its leases are free.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+
+use super::pid_file;
+use super::sockets::Sockets;
+use crate::config::{Config, Provider};
+use crate::model::identity::Identity;
+
+/// The name of the file.
+const FILE: &str = "rstudio-pm.node";
+/// An address that a machine reaches by its default route (TEST-NET-1). Nothing is sent to it.
+const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+
+/// The host name, by system call: the unit's sandbox has no `/proc/sys`.
+pub(super) fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The address of the first listener that serves packages. One that listens on all addresses has that of the default
+/// route.
+pub(super) fn address(sockets: &Sockets) -> String {
+    let listener = sockets.http.first().or(sockets.https.first());
+    let Some(address) = listener.and_then(|listener: &TcpListener| listener.local_addr().ok()) else {
+        return String::new();
+    };
+    let ip =
+        if address.ip().is_unspecified() { outward_address().unwrap_or(address.ip()) } else { address.ip() };
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ELSEWHERE).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// Returns the id of the process before this one; `None` if it was stopped properly, or if its file cannot be read.
+pub(super) fn former(config: &Config) -> Option<Identity> {
+    std::fs::read_to_string(path(config)).ok()?.trim().parse().ok()
+}
+
+/// Writes the id of this process and returns the path; with SQLite there are no other servers. An error is only logged.
+pub(super) fn write(config: &Config, id: Identity) -> Option<PathBuf> {
+    match config.database.provider {
+        Provider::Sqlite => None,
+        Provider::Postgres => pid_file::write(path(config), &id),
+    }
+}
+
+/// The path of the file.
+pub(super) fn path(config: &Config) -> PathBuf {
+    config.server.sock_file_dir.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_read_back_and_other_content_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::example(
+            dir.path(),
+            "[Database]\nProvider = postgres\n[Postgres]\nURL = postgres://pm@h/pm\n",
+        )
+        .unwrap()
+        .config;
+        assert_eq!(former(&config), None);
+        std::fs::create_dir_all(&config.server.sock_file_dir).unwrap();
+        let (one, two) = (Identity([1; 16]), Identity([2; 16]));
+        for id in [one, two] {
+            let path = write(&config, id).unwrap();
+            assert_eq!(former(&config), Some(id));
+            assert!(path.ends_with(FILE));
+        }
+        std::fs::write(path(&config), "nothing").unwrap();
+        assert_eq!(former(&config), None);
+    }
+}

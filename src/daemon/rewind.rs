@@ -1,0 +1,39 @@
+//! Reopens the app after the database was reset to an earlier state: its caches are keyed by numbers that now mean something else.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::catalog::Rewind;
+use crate::control::{Command, Control};
+use crate::metrics;
+
+/// Pause before another attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Waits for rewinds until the task is dropped, which a successful reopening does.
+pub(super) async fn watch(control: Control, mut rewinds: watch::Receiver<Option<Rewind>>) {
+    loop {
+        if rewinds.changed().await.is_err() {
+            return;
+        }
+        let Some(Rewind { from, to }) = rewinds.borrow_and_update().clone() else { continue };
+        metrics::database_rewound();
+        tracing::error!(
+            "the database was reset from transaction {from} to {to} (fail-over or restore?); everything is read again; \
+             dated and transaction addresses of what was lost have another meaning now"
+        );
+        // A task of its own: the command ends this one.
+        let control = control.clone();
+        tokio::spawn(async move {
+            while let Err(error) = control.run(Command::Reopen).await {
+                tracing::warn!("could not read everything again: {error}");
+                if control.mode() != crate::control::Mode::Online {
+                    return;
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            tracing::info!("everything was read again");
+        });
+    }
+}

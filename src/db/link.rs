@@ -1,0 +1,296 @@
+//! The connection of a server to the others on its PostgreSQL database: notifications, heartbeats and leases.
+//!
+//! It is separate from the connections of transactions, so that it never waits for them, and it stays open while the
+//! server is offline. A canary finds out whether notifications arrive: some connection poolers drop them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tokio_postgres::Notification;
+use tokio_util::sync::CancellationToken;
+
+use super::pgconn::PgConn;
+use super::target::Target;
+use super::{Conn, DbError};
+
+/// Interval of polls besides notifications.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// Interval of polls while notifications do not arrive.
+const SHORT_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval of canaries.
+const CANARY_INTERVAL: Duration = Duration::from_secs(60);
+/// Time in which a canary must arrive.
+const CANARY_TIMEOUT: Duration = Duration::from_secs(2);
+/// First pause before a lost connection is opened again; doubled up to [`MAX_RETRY_PAUSE`].
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(500);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// A handle of the connection; clones share it. Dropping the last one closes it.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    work: UnboundedSender<PendingTransaction>,
+    signals: Arc<Signals>,
+    /// Cancelled by the first use: databases without one need no connection.
+    used: CancellationToken,
+    closing: CancellationToken,
+}
+
+#[derive(Default)]
+struct Signals {
+    catalog: Notify,
+    nodes: Notify,
+    notifications_lost: AtomicBool,
+}
+
+/// A transaction to run, or the error that prevents it.
+type PendingTransaction = Box<dyn FnOnce(Result<&mut PgConn, DbError>) + Send>;
+
+impl Link {
+    /// Starts the thread, which connects when [`Link::open`] is called.
+    pub(super) fn start(target: Arc<Target>) -> std::io::Result<Link> {
+        let (work, received) = unbounded_channel();
+        let (signals, used, closing) = (Arc::default(), CancellationToken::new(), CancellationToken::new());
+        let mut thread = LinkThread {
+            target,
+            work: received,
+            signals: Arc::clone(&signals),
+            used: used.clone(),
+            closing: closing.clone(),
+            idle: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
+        };
+        std::thread::Builder::new().name("db-link".to_owned()).spawn(move || thread.run())?;
+        Ok(Link(Arc::new(Inner { work, signals, used, closing })))
+    }
+
+    /// Connects, if this has not been called before.
+    pub(super) fn open(&self) {
+        self.0.used.cancel();
+    }
+
+    /// Runs `f` in one short transaction, without waiting for other transactions of this server. It is run again if the
+    /// connection is lost, possibly after a commit, so its repetition must have no further effect.
+    ///
+    /// # Errors
+    /// The error of `f`; [`DbError::RowLocked`]; the connection is lost and was not opened again within seconds.
+    pub async fn run<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + Sync + 'static,
+    {
+        let (f, deadline) = (Arc::new(f), Instant::now() + MAX_RETRY_PAUSE);
+        loop {
+            match self.attempt(Arc::clone(&f)).await {
+                Err(DbError::Lost(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(FIRST_RETRY_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn attempt<T, F>(&self, f: Arc<F>) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + Sync + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let work: PendingTransaction = Box::new(move |connection| {
+            // A caller that was dropped does not need the result.
+            let _ = answer.send(connection.and_then(|connection| connection.transact(&*f)));
+        });
+        self.0.work.send(work).map_err(|_| DbError::Closed)?;
+        answered.await.unwrap_or(Err(DbError::Closed))
+    }
+
+    /// Waits until another server may have published. Spurious returns are possible; only one waiting caller is woken.
+    pub async fn wait_for_catalog(&self) {
+        self.0.signals.catalog.notified().await;
+    }
+
+    /// Waits until the row of a server may have changed, as [`Link::wait_for_catalog`].
+    pub async fn wait_for_nodes(&self) {
+        self.0.signals.nodes.notified().await;
+    }
+
+    /// Whether notifications do not arrive.
+    #[must_use]
+    pub fn lacks_notifications(&self) -> bool {
+        self.0.signals.notifications_lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// What the thread owns.
+struct LinkThread {
+    target: Arc<Target>,
+    work: UnboundedReceiver<PendingTransaction>,
+    signals: Arc<Signals>,
+    used: CancellationToken,
+    closing: CancellationToken,
+    /// For pauses without a connection.
+    idle: Runtime,
+}
+
+enum Event {
+    Closing,
+    Notification(Option<Notification>),
+    Transaction(PendingTransaction),
+    Due,
+}
+
+/// The state of the canary.
+struct Canary {
+    /// The payload and the deadline of one that was sent and has not arrived.
+    sent: Option<(String, Instant)>,
+    next: Instant,
+}
+
+impl LinkThread {
+    fn run(&mut self) {
+        let LinkThread { used, closing, idle, .. } = self;
+        if idle.block_on(closing.run_until_cancelled(used.cancelled())).is_none() {
+            return;
+        }
+        let (mut pause, mut reported) = (FIRST_RETRY_PAUSE, false);
+        loop {
+            let mut connected = false;
+            let Err(error) = self.serve(&mut connected) else { return };
+            if connected {
+                (pause, reported) = (FIRST_RETRY_PAUSE, false);
+            }
+            if !reported {
+                tracing::warn!(
+                    "the connection for notifications and heartbeats was lost; connecting again: {error}"
+                );
+                reported = true;
+            }
+            if !self.pause(pause, &error.to_string()) {
+                return;
+            }
+            pause = MAX_RETRY_PAUSE.min(pause * 2);
+            self.signals.catalog.notify_one();
+        }
+    }
+
+    /// Waits before the next attempt and refuses transactions meanwhile; false if the link is closed.
+    fn pause(&mut self, pause: Duration, error: &str) -> bool {
+        let LinkThread { work, closing, idle, .. } = self;
+        idle.block_on(async {
+            let deadline = Instant::now() + pause;
+            loop {
+                tokio::select! {
+                    () = closing.cancelled() => return false,
+                    () = tokio::time::sleep_until(deadline) => return true,
+                    work = work.recv() => match work {
+                        Some(work) => work(Err(DbError::Lost(error.into()))),
+                        None => return false,
+                    },
+                }
+            }
+        })
+    }
+
+    /// Connects and serves until the connection is lost; `Ok` if the link is closed.
+    fn serve(&mut self, connected: &mut bool) -> Result<(), DbError> {
+        let (sender, mut notifications) = unbounded_channel();
+        let mut connection = PgConn::open(&self.target, Some(sender))?;
+        let channels = connection.listen()?;
+        *connected = true;
+        // Changes before LISTEN were not notified.
+        self.signals.catalog.notify_one();
+        self.signals.nodes.notify_one();
+        let mut canary = Canary { sent: None, next: Instant::now() };
+        let mut poll = Instant::now() + POLL_INTERVAL;
+        loop {
+            let due = canary.sent.as_ref().map_or(canary.next, |(_, deadline)| *deadline).min(poll);
+            let (closing, work) = (&self.closing, &mut self.work);
+            let event = connection.wait(async {
+                tokio::select! {
+                    biased;
+                    () = closing.cancelled() => Event::Closing,
+                    notification = notifications.recv() => Event::Notification(notification),
+                    work = work.recv() => work.map_or(Event::Closing, Event::Transaction),
+                    () = tokio::time::sleep_until(due) => Event::Due,
+                }
+            });
+            match event {
+                Event::Closing => return Ok(()),
+                Event::Notification(None) => return Err(lost()),
+                Event::Notification(Some(notification)) => {
+                    if let Some(payload) = channels.payload(&notification) {
+                        self.receive(payload, &mut canary);
+                    }
+                }
+                Event::Transaction(work) => {
+                    work(Ok(&mut connection));
+                    if connection.is_closed() {
+                        return Err(lost());
+                    }
+                }
+                Event::Due => {
+                    self.check(&mut canary, &mut connection)?;
+                    if Instant::now() >= poll {
+                        self.signals.catalog.notify_one();
+                        let lacks_notifications = self.signals.notifications_lost.load(Ordering::Relaxed);
+                        poll = Instant::now()
+                            + if lacks_notifications { SHORT_POLL_INTERVAL } else { POLL_INTERVAL };
+                    }
+                    if self.signals.notifications_lost.load(Ordering::Relaxed) {
+                        poll = poll.min(Instant::now() + SHORT_POLL_INTERVAL);
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&self, payload: &str, canary: &mut Canary) {
+        match payload {
+            "catalog" => self.signals.catalog.notify_one(),
+            "nodes" => self.signals.nodes.notify_one(),
+            // Also one that arrives late, or one of another server: notifications arrive.
+            _ => {
+                if canary.sent.take_if(|(sent, _)| sent == payload).is_some()
+                    && self.signals.notifications_lost.swap(false, Ordering::Relaxed)
+                {
+                    tracing::info!("notifications of PostgreSQL arrive again");
+                }
+            }
+        }
+    }
+
+    /// Sends a canary when one is due, and records if the last one has not arrived in time.
+    fn check(&self, canary: &mut Canary, connection: &mut PgConn) -> Result<(), DbError> {
+        let now = Instant::now();
+        if canary.sent.take_if(|(_, deadline)| *deadline <= now).is_some()
+            && !self.signals.notifications_lost.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "notifications of PostgreSQL do not arrive: other servers are polled every {} s; if the connection passes \
+                 a pooler, set Postgres.ListenURL to the address of the database itself",
+                SHORT_POLL_INTERVAL.as_secs()
+            );
+        }
+        if canary.sent.is_none() && canary.next <= now {
+            let payload = format!("canary {:016x}", rand::random::<u64>());
+            connection.notify(&payload)?;
+            *canary = Canary { sent: Some((payload, now + CANARY_TIMEOUT)), next: now + CANARY_INTERVAL };
+        }
+        Ok(())
+    }
+}
+
+fn lost() -> DbError {
+    DbError::Lost(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+}

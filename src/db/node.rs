@@ -1,0 +1,171 @@
+//! The servers that use a PostgreSQL database: one row each, renewed by its heartbeat. All times are those of the
+//! database's clock.
+
+use super::{Conn, DbError, Row};
+use crate::model::identity::Identity;
+use crate::model::time::{SECOND, Timestamp};
+
+/// A server without a heartbeat for this long, in microseconds, is gone.
+pub const GONE: i64 = 30 * SECOND;
+/// The row of a server without a heartbeat for this long is removed.
+const REMOVED: i64 = 86_400 * SECOND;
+
+/// What a server writes with each heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Random, new with each process.
+    pub id: Identity,
+    /// Host name.
+    pub name: String,
+    /// IP address and port of its first listener.
+    pub address: String,
+    /// Version of the program.
+    pub version: String,
+    /// The newest migration that the program supports.
+    pub schema: i64,
+    /// Its mode, as one word.
+    pub mode: String,
+    /// What it waits for, or why it cannot serve.
+    pub message: String,
+    /// Digests of its configuration.
+    pub config: String,
+    /// Storage classes that have its marker, separated by spaces.
+    pub classes: String,
+    /// [`ModeRequest::at`] of the last request that it carried out, or failed to.
+    pub answered_at: Option<Timestamp>,
+    /// Its clock.
+    pub clock: Timestamp,
+}
+
+/// A mode that an administrator requested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeRequest {
+    /// `online` or `offline`.
+    pub mode: String,
+    /// The administrator.
+    pub by: String,
+    /// When; identifies the request.
+    pub at: Timestamp,
+    /// Seconds that running requests and jobs may take.
+    pub timeout: i64,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// The last heartbeat, except for the clock.
+    pub beat: Beat,
+    /// The first heartbeat.
+    pub started_at: Timestamp,
+    /// The last heartbeat.
+    pub beat_at: Timestamp,
+    /// Microseconds by which its clock is ahead of the database's.
+    pub clock_ahead: i64,
+    /// Since when it has its mode.
+    pub mode_at: Timestamp,
+    /// The last request.
+    pub request: Option<ModeRequest>,
+}
+
+impl NodeRow {
+    /// Whether its last heartbeat is too long ago.
+    #[must_use]
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        now.0.saturating_sub(self.beat_at.0) > GONE
+    }
+}
+
+/// Writes a heartbeat and returns the last request.
+pub fn beat(c: &mut dyn Conn, beat: &Beat, now: Timestamp) -> Result<Option<ModeRequest>, DbError> {
+    const BEAT: &str = "INSERT INTO node (id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, \
+        mode_at, message, config, classes, answered_at) VALUES ($1, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), \
+        CAST($6 AS BIGINT), CAST($7 AS BIGINT), $8, CAST($6 AS BIGINT), $9, $10, $11, CAST($12 AS BIGINT)) \
+        ON CONFLICT (id) DO UPDATE SET address = excluded.address, beat_at = excluded.beat_at, \
+        clock_ahead = excluded.clock_ahead, mode = excluded.mode, \
+        mode_at = CASE WHEN node.mode = excluded.mode THEN node.mode_at ELSE excluded.mode_at END, \
+        message = excluded.message, config = excluded.config, classes = excluded.classes, \
+        answered_at = excluded.answered_at RETURNING requested_mode, requested_by, requested_at, requested_timeout";
+    let params = [
+        beat.id.to_string().into(),
+        beat.name.as_str().into(),
+        beat.address.as_str().into(),
+        beat.version.as_str().into(),
+        beat.schema.into(),
+        now.into(),
+        beat.clock.0.saturating_sub(now.0).into(),
+        beat.mode.as_str().into(),
+        beat.message.as_str().into(),
+        beat.config.as_str().into(),
+        beat.classes.as_str().into(),
+        beat.answered_at.into(),
+    ];
+    c.query(BEAT, &params)?.first_mut().map_or(Ok(None), |row| request(row, 0))
+}
+
+/// Returns all rows in the order of the first heartbeats.
+pub fn list(c: &mut dyn Conn) -> Result<Vec<NodeRow>, DbError> {
+    const LIST: &str = "SELECT id, name, address, version, schema, started_at, beat_at, clock_ahead, mode, mode_at, \
+        message, config, classes, answered_at, requested_mode, requested_by, requested_at, requested_timeout FROM node \
+        ORDER BY started_at, id";
+    c.query(LIST, &[])?.into_iter().map(decode).collect()
+}
+
+/// Records the mode that an administrator requests for a server; false if it has no row.
+pub fn set_request(c: &mut dyn Conn, id: Identity, request: &ModeRequest) -> Result<bool, DbError> {
+    const REQUEST: &str = "UPDATE node SET requested_mode = $1, requested_by = $2, requested_at = CAST($3 AS BIGINT), \
+        requested_timeout = CAST($4 AS BIGINT) WHERE id = $5";
+    let ModeRequest { mode, by, at, timeout } = request;
+    let id = id.to_string().into();
+    let params = [mode.as_str().into(), by.as_str().into(), (*at).into(), (*timeout).into(), id];
+    Ok(c.execute(REQUEST, &params)? == 1)
+}
+
+/// Removes the row of a server that has ended.
+pub fn remove(c: &mut dyn Conn, id: Identity) -> Result<(), DbError> {
+    c.execute("DELETE FROM node WHERE id = $1", &[id.to_string().into()]).map(drop)
+}
+
+/// Removes the rows of servers that are gone for a day, and of those that are gone and have the name of the server `id`,
+/// which has replaced them. Returns their ids.
+pub fn remove_gone(
+    c: &mut dyn Conn,
+    id: Identity,
+    name: &str,
+    now: Timestamp,
+) -> Result<Vec<Identity>, DbError> {
+    const REMOVE: &str = "DELETE FROM node WHERE id <> $1 AND (beat_at < CAST($2 AS BIGINT) OR (name = $3 \
+        AND beat_at < CAST($4 AS BIGINT))) RETURNING id";
+    let before = |age: i64| Timestamp(now.0.saturating_sub(age)).into();
+    let rows = c.query(REMOVE, &[id.to_string().into(), before(REMOVED), name.into(), before(GONE)])?;
+    rows.into_iter().map(|mut row| row.parsed(0, "the id of a server")).collect()
+}
+
+fn decode(mut row: Row) -> Result<NodeRow, DbError> {
+    let (beat_at, clock_ahead) = (row.time(6)?, row.int(7)?);
+    Ok(NodeRow {
+        beat: Beat {
+            id: row.parsed(0, "the id of a server")?,
+            name: row.text(1)?,
+            address: row.text(2)?,
+            version: row.text(3)?,
+            schema: row.int(4)?,
+            mode: row.text(8)?,
+            message: row.text(10)?,
+            config: row.text(11)?,
+            classes: row.text(12)?,
+            answered_at: row.opt_time(13)?,
+            clock: Timestamp(beat_at.0.saturating_add(clock_ahead)),
+        },
+        started_at: row.time(5)?,
+        beat_at,
+        clock_ahead,
+        mode_at: row.time(9)?,
+        request: request(&mut row, 14)?,
+    })
+}
+
+fn request(row: &mut Row, at: usize) -> Result<Option<ModeRequest>, DbError> {
+    let Some(mode) = row.opt_text(at)? else { return Ok(None) };
+    let (by, timeout) = (row.opt_text(at + 1)?.unwrap_or_default(), row.opt_int(at + 3)?.unwrap_or_default());
+    Ok(Some(ModeRequest { mode, by, at: row.time(at + 2)?, timeout }))
+}

@@ -1,0 +1,72 @@
+//! The servers that share the database: their list, and the modes that an administrator requests for them. Served in every mode.
+
+use http::StatusCode;
+use std::time::Duration;
+
+use super::call::{AdminResult, json, ok};
+use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest, RequestedMode};
+use crate::api::error::Code;
+use crate::cluster::list::ListedNode;
+use crate::cluster::mode_request::{self, ModeRequestError};
+use crate::cluster::{list, mode_request::ModeChange};
+use crate::http::error::Failure;
+use crate::http::request_body::Incoming;
+use crate::http::switch::Switch;
+
+/// Maximum timeout of a change.
+const MAX_TIMEOUT: u64 = 24 * 3600;
+
+/// Lists the servers.
+pub(super) async fn nodes(switch: &Switch) -> AdminResult {
+    let listed = list::list(&switch.context().cluster).await;
+    ok(&listed.into_iter().map(wire).collect::<Vec<_>>())
+}
+
+/// Requests a mode of servers.
+pub(super) async fn change(switch: &Switch, online: bool, by: &str, body: Incoming) -> AdminResult {
+    let ChangeNodes { nodes, timeout } = json(body, switch.context().limits.body_timeout).await?;
+    if nodes.is_empty() {
+        return Err(Failure::bad_request("name at least one server"));
+    }
+    let timeout = Duration::from_secs(timeout.min(MAX_TIMEOUT));
+    let change = ModeChange { names: nodes, online, timeout, by: by.to_owned() };
+    let recorded =
+        mode_request::set(&switch.context().cluster, change).await.map_err(|error| failure(&error))?;
+    let nodes = recorded.nodes.into_iter().map(|(id, name)| NodeName { id: id.to_string(), name });
+    ok(&RecordedRequest { at: recorded.at.to_string(), nodes: nodes.collect() })
+}
+
+fn failure(error: &ModeRequestError) -> Failure {
+    let text = error.to_string();
+    match error {
+        ModeRequestError::Unknown { .. } => Failure::not_found(text),
+        ModeRequestError::Alone(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, text),
+        ModeRequestError::NoDatabase | ModeRequestError::Db(_) => Failure::unavailable(text, 5),
+    }
+}
+
+fn wire(listed: ListedNode) -> ClusterNode {
+    let ListedNode { name, row, is_gone, is_own, is_leader, differences } = listed;
+    let requested = row.request.map(|request| RequestedMode {
+        mode: request.mode,
+        by: request.by,
+        at: request.at.to_string(),
+    });
+    ClusterNode {
+        id: row.beat.id.to_string(),
+        name,
+        address: row.beat.address,
+        version: row.beat.version,
+        schema: row.beat.schema,
+        mode: if is_gone { "gone".to_owned() } else { row.beat.mode },
+        leader: is_leader,
+        own: is_own,
+        started: row.started_at.to_string(),
+        last_seen: row.beat_at.to_string(),
+        since: row.mode_at.to_string(),
+        message: row.beat.message,
+        differences,
+        requested,
+        answered: row.beat.answered_at.map(|at| at.to_string()),
+    }
+}

@@ -1,0 +1,100 @@
+//! Load balancers in front of three servers: a rolling restart fails no request.
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+use super::{Shared, modes, within};
+use crate::support::fixtures::{free_port, until};
+use crate::support::haproxy::Haproxy;
+use crate::support::load::{Client, ExpectedFile, Load, Protocol, Target, packages};
+use crate::support::nginx::Nginx;
+use crate::support::server::Server;
+
+const ONLINE: &str = "pm1 online, pm2 online, pm3 online";
+
+/// Three servers with fixed ports, and the files that they serve.
+fn start(shared: &Shared) -> ([Server; 3], [ExpectedFile; 2]) {
+    let servers = ["pm1", "pm2", "pm3"].map(|name| {
+        let lines = format!("[Server]\nDrainDelay = 1s\n[HTTP]\nListen = 127.0.0.1:{}\n", free_port());
+        shared.builder(name).gcfg(&lines).start()
+    });
+    until("all are online", || modes(&servers[0]) == ONLINE);
+    let admin = servers[0].admin_socket();
+    packages::repository(&admin);
+    let files = [("small", 500), ("medium", 300_000)]
+        .map(|(name, bytes)| packages::package(&admin, servers[0].host(), name, bytes));
+    for server in &servers {
+        until("all serve the packages", || files.iter().all(|file| server.get(&file.path).status == 200));
+    }
+    (servers, files)
+}
+
+fn hosts(servers: &[Server]) -> Vec<String> {
+    servers.iter().map(|server| server.host().to_owned()).collect()
+}
+
+/// Clients of a balancer, with and without persistent connections.
+fn load(host: &str, files: &[ExpectedFile]) -> Load {
+    let target = Target {
+        http: host.to_owned(),
+        https: host.to_owned(),
+        certificate: CertificateDer::from(Vec::new()),
+    };
+    let clients = files.iter().flat_map(|file| {
+        [true, false].map(|keep_alive| {
+            let pause = Duration::from_millis(if file.small { 5 } else { 50 });
+            Client { protocol: Protocol::Plain, keep_alive, file: file.clone(), pause }
+        })
+    });
+    Load::start(target, clients.cycle().take(16).collect())
+}
+
+fn rolling_restart(servers: &mut [Server; 3]) {
+    for number in 0..servers.len() {
+        servers[number].restart();
+        let other = &servers[(number + 1) % 3];
+        within(Duration::from_secs(20), "all are online again", || modes(other) == ONLINE);
+        // The balancer needs two checks to use it again.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_rolling_restart_behind_haproxy_fails_no_request() {
+    let shared = Shared::new();
+    let (mut servers, files) = start(&shared);
+    let balancer = Haproxy::start(&hosts(&servers));
+    let load = load(&balancer.host(), &files);
+    rolling_restart(&mut servers);
+    let report = load.finish();
+    println!("{}", report.line());
+    report.assert_none_failed();
+    assert!(report.requests > 500, "{}", report.line());
+}
+
+#[test]
+fn a_server_behind_nginx_is_replaced_by_the_next_one_for_a_request() {
+    let shared = Shared::new();
+    let (servers, files) = start(&shared);
+    let names: String =
+        hosts(&servers).iter().map(|host| format!("server {host} max_fails=1 fail_timeout=5s;")).collect();
+    let balancer = Nginx::balancing(
+        &names,
+        "proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_next_upstream error timeout http_503; \
+         proxy_max_temp_file_size 0;",
+    );
+    let host = balancer.url().split_once("://").expect("a URL").1.to_owned();
+    let load = load(&host, &files);
+    for server in &servers {
+        server.rspm_stdout("offline");
+        assert_eq!(server.get("/__ping__").status, 503);
+        std::thread::sleep(Duration::from_millis(500));
+        server.rspm_stdout("online");
+        // After a failure nginx does not use a server for five seconds; all three must not be out at once.
+        std::thread::sleep(Duration::from_secs(6));
+    }
+    let report = load.finish();
+    println!("{}", report.line());
+    report.assert_none_failed();
+}

@@ -1,0 +1,71 @@
+//! Fail-over of PostgreSQL to a standby that lacks the last transactions, under running servers.
+
+use std::time::Duration;
+
+use super::{Shared, modes, within};
+use crate::support::fixtures::until;
+use crate::support::postgres::DedicatedServer;
+use crate::support::postgres_proxy::PostgresProxy;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+const INDEX: &str = "/r/latest/src/contrib/PACKAGES";
+
+fn lists(server: &Server, package: &str) -> bool {
+    server.get(INDEX).text().contains(&format!("Package: {package}\n"))
+}
+
+#[test]
+fn servers_notice_a_standby_that_lacks_transactions_and_read_everything_again() {
+    let mut primary = DedicatedServer::start();
+    let standby = primary.streaming_standby();
+    // An address that follows the primary server.
+    let address = PostgresProxy::to(primary.port);
+    let shared = Shared::on(&format!("postgres://postgres@{}/postgres?sslmode=disable", address.address));
+    let (one, two) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&one) == "pm1 online, pm2 online");
+    one.local_repository("r", &[Tarball::new("alpha", "1.0")]);
+    until("the other has it", || lists(&two, "alpha"));
+    standby.wait_for(&primary);
+    standby.stop_receiving();
+    for name in ["lost1", "lost2", "lost3"] {
+        one.add("r", &Tarball::new(name, "1.0"));
+    }
+    for server in [&one, &two] {
+        until("all three are served", || lists(server, "lost3"));
+    }
+    let before: Vec<_> =
+        [&one, &two].map(|server| server.get(INDEX).header("etag").expect("an ETag").to_owned()).into();
+    let lost_file = "/r/latest/src/contrib/lost3_1.0.tar.gz";
+    assert_eq!(two.get(lost_file).status, 200);
+
+    primary.stop();
+    standby.promote();
+    address.retarget(standby.port);
+    for server in [&one, &two] {
+        within(Duration::from_secs(60), "the rewind is noticed", || {
+            server.log_lines().iter().any(|line| line.contains("everything was read again"))
+        });
+        assert!(
+            server.log_lines().iter().any(|line| line.contains("the database was reset from transaction"))
+        );
+        assert_eq!(server.series("ppm_database_rewinds_total"), Some(1.0));
+        assert!(lists(server, "alpha") && !lists(server, "lost1"), "{}", server.get(INDEX).text());
+        assert_eq!(server.get(lost_file).status, 404);
+    }
+    // The numbers of the lost transactions and steps are given to others.
+    one.add("r", &Tarball::new("fresh1", "1.0"));
+    one.add("r", &Tarball::new("fresh2", "1.0"));
+    one.add("r", &Tarball::new("fresh3", "1.0"));
+    until("the other has them", || lists(&two, "fresh3"));
+    for (server, etag) in [&one, &two].into_iter().zip(&before) {
+        let answer = server.get(INDEX);
+        assert_ne!(answer.header("etag"), Some(&**etag), "no 304 for other content");
+        assert!(!answer.text().contains("lost"));
+    }
+    assert_eq!(one.get(INDEX).header("etag"), two.get(INDEX).header("etag"));
+    // The same as a server that starts now.
+    let third = shared.start("pm3");
+    assert_eq!(third.get(INDEX).text(), one.get(INDEX).text());
+    assert_eq!(one.series("ppm_database_rewinds_total"), Some(1.0), "once");
+}

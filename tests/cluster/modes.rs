@@ -1,0 +1,99 @@
+//! `rspm cluster offline` and `rspm cluster online`.
+
+use std::time::{Duration, Instant};
+
+use super::{Shared, modes, within};
+use crate::support::fixtures::until;
+use crate::support::server::{Builder, Server};
+
+#[test]
+fn servers_go_offline_and_online_by_name() {
+    let shared = Shared::new();
+    let mut servers = ["pm1", "pm2", "pm3"].map(|name| shared.start(name));
+    let online = "pm1 online, pm2 online, pm3 online";
+    until("all are online", || modes(&servers[0]) == online);
+    let pings =
+        |servers: &[Server]| servers.iter().map(|server| server.get("/__ping__").status).collect::<Vec<_>>();
+
+    let start = Instant::now();
+    let output = servers[0].rspm_stdout("cluster offline --nodes=pm1,pm2 --timeout=20");
+    assert_eq!(output, "pm2: offline\npm1: offline\n", "the server of the command is the last");
+    assert!(start.elapsed() < Duration::from_secs(10), "notified, not polled");
+    assert_eq!(pings(&servers), [503, 503, 200]);
+    // An offline server still answers, and carries out commands of others.
+    assert_eq!(modes(&servers[1]), "pm1 offline, pm2 offline, pm3 online");
+    let output = servers[2].rspm_stdout("cluster online --nodes=pm1,pm2");
+    assert!(
+        output.lines().count() == 2 && output.contains("pm1: online\n") && output.contains("pm2: online\n"),
+        "{output}"
+    );
+    assert_eq!(pings(&servers), [200, 200, 200]);
+
+    let json = servers[0].json("cluster offline --nodes=*");
+    assert_eq!(json.as_array().map(Vec::len), Some(3), "{json}");
+    assert!(
+        json.as_array().unwrap().iter().all(|change| change["done"] == true && change["mode"] == "offline"),
+        "{json}"
+    );
+    assert_eq!(pings(&servers), [503, 503, 503]);
+    // A restart is online again, although the request is still recorded for the former process.
+    servers[1].restart();
+    within(Duration::from_secs(10), "it is online", || {
+        modes(&servers[0]) == "pm1 offline, pm2 online, pm3 offline"
+    });
+    // The own command overrides an earlier request.
+    servers[2].rspm_stdout("online");
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(servers[2].get("/__ping__").status, 200, "the request is not carried out a second time");
+
+    let error = servers[0].refused("cluster online --nodes=pm1,pm9");
+    // In the order of their starts.
+    assert_eq!(error, "no server is called 'pm9'; the servers are: pm1, pm3, pm2");
+    assert_eq!(servers[0].get("/__ping__").status, 503, "nothing was changed");
+    let usage = servers[0].rspm("cluster offline");
+    assert!(usage.code == 2 && usage.err.contains("--nodes"), "{usage:?}");
+}
+
+#[test]
+fn a_server_that_is_not_offline_in_time_is_named_with_its_reason_and_online_again() {
+    let shared = Shared::new();
+    let servers = ["pm1", "pm2", "pm3"].map(|name| shared.start(name));
+    until("all are online", || modes(&servers[0]) == "pm1 online, pm2 online, pm3 online");
+    let upload = servers[1].begin_upload();
+    let ran = servers[0].rspm("cluster offline --nodes=pm2,pm3 --timeout=2");
+    assert_eq!((ran.code, ran.err.trim_end()), (1, "Error: not offline: pm2"), "{}", ran.out);
+    assert!(ran.out.contains("pm3: offline\n"), "{}", ran.out);
+    let line = ran.out.lines().find(|line| line.starts_with("pm2: online; ")).expect("a line for pm2");
+    assert!(line.contains("still running: 1 request"), "{line}");
+    assert_eq!(servers[1].get("/__ping__").status, 200);
+    drop(upload);
+    assert_eq!(servers[0].rspm_stdout("cluster offline --nodes=pm2"), "pm2: offline\n");
+}
+
+#[test]
+fn a_server_that_is_gone_is_reported_and_not_waited_for() {
+    let shared = Shared::new();
+    let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&one) == "pm1 online, pm2 online");
+    two.kill();
+    within(Duration::from_secs(45), "it is gone", || modes(&one) == "pm1 online, pm2 gone");
+    let start = Instant::now();
+    let output = one.rspm_stdout("cluster offline --nodes=pm1,pm2");
+    assert!(output.starts_with("pm2: gone; last seen ") && output.ends_with("pm1: offline\n"), "{output}");
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(one.rspm_stdout("cluster online --nodes=*"), "pm1: online\n", "all that are not gone");
+}
+
+#[test]
+fn a_server_on_sqlite_is_alone() {
+    let server = Builder::default().start();
+    let rows = super::nodes(&server);
+    let name = rows[0]["name"].as_str().expect("a name");
+    assert_eq!((rows.len(), &rows[0]["leader"], &rows[0]["mode"]), (1, &true.into(), &"online".into()));
+    assert_eq!(server.rspm_stdout(&format!("cluster offline --nodes={name}")), format!("{name}: offline\n"));
+    assert_eq!(server.get("/__ping__").status, 503);
+    assert_eq!(server.rspm_stdout("cluster online --nodes=*"), format!("{name}: online\n"));
+    assert_eq!(server.get("/__ping__").status, 200);
+    let error = server.refused("cluster offline --nodes=pm2");
+    assert!(error.contains("keeps its database in SQLite: there is no cluster"), "{error}");
+}

@@ -1,0 +1,52 @@
+//! Notifications between servers, and a connection that does not deliver them.
+
+use std::time::Duration;
+
+use super::{Shared, within};
+use crate::support::fixtures::until;
+use crate::support::postgres;
+use crate::support::postgres_proxy::PostgresProxy;
+use crate::support::server::Server;
+use crate::support::tarball::Tarball;
+
+fn lists(server: &Server, package: &str) -> bool {
+    server.get("/r/latest/src/contrib/PACKAGES").text().contains(&format!("Package: {package}\n"))
+}
+
+/// Whether the server warns that it gets no notifications, in its log and in `rspm status`.
+fn warns(server: &Server) -> (usize, bool) {
+    let logged = server
+        .log_lines()
+        .iter()
+        .filter(|line| line.contains("notifications of PostgreSQL do not arrive"))
+        .count();
+    (logged, server.rspm_stdout("status").contains("Postgres.ListenURL"))
+}
+
+#[test]
+fn a_server_without_notifications_says_so_and_polls_every_two_seconds() {
+    let database = postgres::DedicatedServer::start();
+    let proxy = PostgresProxy::to(database.port);
+    proxy.drop_notifications();
+    let shared = Shared::on(&database.url());
+    let one = shared.start("pm1");
+    let through =
+        Shared { url: format!("postgres://postgres@{}/postgres?sslmode=disable", proxy.address), ..shared };
+    let (two, direct) = (
+        through.start("pm2"),
+        through.builder("pm3").gcfg(&format!("[Postgres]\nListenURL = \"{}\"", database.url())).start(),
+    );
+    within(Duration::from_secs(20), "one warning", || warns(&two) == (1, true));
+    assert_eq!((warns(&one), warns(&direct)), ((0, false), (0, false)));
+    one.local_repository("r", &[]);
+    until("both know the repository", || {
+        [&two, &direct].iter().all(|server| server.get("/r/latest/src/contrib/PACKAGES").status == 200)
+    });
+    for round in 0..5 {
+        let name = format!("p{round}");
+        one.add("r", &Tarball::new(&name, "1.0"));
+        within(Duration::from_secs(5), "the server with a direct connection", || lists(&direct, &name));
+        within(Duration::from_secs(5), "the server that polls", || lists(&two, &name));
+    }
+    assert_eq!(warns(&two), (1, true));
+}

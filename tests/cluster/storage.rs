@@ -1,0 +1,68 @@
+//! Servers on one database whose storage is not the same.
+
+use std::path::Path;
+
+use super::{Shared, modes};
+use crate::support::fixtures::until;
+use crate::support::server::Builder;
+
+fn other_data_dir(shared: &Shared, dir: &Path) -> Builder {
+    shared.builder("pm2").gcfg(&format!("[Server]\nDataDir = {}\n", dir.display()))
+}
+
+/// The markers of servers in a class.
+fn markers(data: &Path, class: &str) -> usize {
+    std::fs::read_dir(data.join(class).join("nodes").join(class)).map_or(0, |entries| entries.count())
+}
+
+#[test]
+fn a_server_with_another_data_directory_does_not_go_online() {
+    let shared = Shared::new();
+    let mut one = shared.start("pm1");
+    until("it is online", || modes(&one) == "pm1 online");
+    let other = tempfile::tempdir().expect("a directory");
+    let mut two = other_data_dir(&shared, other.path()).prepare();
+    let error = two.start_refused();
+    assert!(error.contains("DataDir is not the one of pm1, which uses the same database"), "{error}");
+    assert!(error.contains(&other.path().display().to_string()), "{error}");
+    // Nothing of it is left: neither a marker nor a row, and the first server restarts as before.
+    assert_eq!(markers(other.path(), "packages"), 0);
+    one.restart();
+    assert_eq!(modes(&one), "pm1 online");
+    assert_eq!(markers(&shared.data(), "packages"), 1);
+
+    // A single class that differs is named.
+    let text = format!("[FileStorage \"cran\"]\nLocation = {}\n", other.path().join("cran").display());
+    let error = shared.builder("pm2").gcfg(&text).prepare().start_refused();
+    assert!(
+        error.contains("the storage is not the one of pm1") && error.contains("in the storage of cran ("),
+        "{error}"
+    );
+
+    // Offline, a server uses no storage.
+    one.rspm_stdout("offline");
+    assert_eq!(markers(&shared.data(), "packages"), 0);
+    two.launch();
+    assert_eq!(modes(&two), "pm1 offline, pm2 online");
+    let error = one.refused("online");
+    assert!(error.contains("DataDir is not the one of pm2") && error.contains("stays offline"), "{error}");
+    two.stop();
+    assert_eq!(one.rspm_stdout("online"), "The server is online.\n");
+}
+
+#[test]
+fn markers_of_servers_are_no_objects_and_go_with_the_servers() {
+    let shared = Shared::new();
+    let (one, mut two) = (shared.start("pm1"), shared.start("pm2"));
+    until("both are online", || modes(&one) == "pm1 online, pm2 online");
+    assert_eq!(markers(&shared.data(), "cran"), 2);
+    crate::support::fixtures::make_old(&shared.data());
+    let swept = one.rspm_stdout("storage sweep");
+    assert!(!swept.contains("1 object"), "{swept}");
+    assert_eq!(markers(&shared.data(), "cran"), 2);
+    two.kill();
+    two.launch();
+    until("the marker of the killed process is removed", || markers(&shared.data(), "cran") == 2);
+    two.stop();
+    assert_eq!(markers(&shared.data(), "cran"), 1);
+}

@@ -1,6 +1,7 @@
 //! A server with another key than the one its database was written with does not start.
 
 use super::{key_path, write_key};
+use crate::cluster::Shared;
 use crate::support::db::{Engine, settings};
 use crate::support::server::Builder;
 
@@ -53,17 +54,19 @@ fn another_key_is_refused_with_postgres() {
 
 #[test]
 fn a_second_server_of_a_cluster_with_its_own_key_is_refused() {
-    let gcfg = settings(Engine::Postgres);
-    let mut first = Builder::default().gcfg(&gcfg).prepare();
-    let key = write_key(&key_path(&first));
-    first.launch();
-    let second = Builder::default().gcfg(&gcfg).prepare();
-    let other = write_key(&key_path(&second));
+    let shared = Shared::new();
+    let first_path = shared.data().join("rstudio-pm.key");
+    let key = write_key(&first_path);
+    let _first = shared.start("pm1");
+    let dir = tempfile::tempdir().expect("a directory");
+    let second_path = dir.path().join("own.key");
+    let other = write_key(&second_path);
+    let lines = format!("[Server]\nEncryptionKeyPath = {}\n", second_path.display());
+    let mut second = shared.builder("pm2").gcfg(&lines).prepare();
     let output = second.start_refused();
     let expected = format!("({other}) is not the one this database was written with ({key})");
     assert!(output.contains(&expected), "{output}");
-    std::fs::copy(key_path(&first), key_path(&second)).unwrap();
-    let mut second = second;
+    std::fs::copy(&first_path, &second_path).unwrap();
     second.launch();
     assert_eq!(second.get("/__ping__").status, 200);
 }

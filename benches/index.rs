@@ -19,7 +19,7 @@ use rstudio_pm::r::layout::IndexFormat;
 use rstudio_pm::serve::document::DocumentRequest;
 use rstudio_pm::serve::r::document::RDocument;
 use rstudio_pm::serve::{self, Repositories};
-use rstudio_pm::state::State;
+use rstudio_pm::state::{Handles, State};
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::sync::Sync;
 use rstudio_pm::upstream::Upstream;
@@ -121,16 +121,16 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         Timestamp(since.as_micros() as i64)
     });
-    let state = Arc::new(State::new(
+    let state = Arc::new(State::new(Handles {
         config,
         db,
         storage,
         upstream,
         catalog,
-        Jobs::default(),
+        jobs: Jobs::default(),
         clock,
-        Identity(rand::random()),
-    ));
+        node: Identity(rand::random()),
+    }));
     let started = Sync::new(state.clone()).start(SourceKind::Cran).expect("a sync");
     let (Started::New(job) | Started::Attached(job)) = started;
     let mut progress = job.state.clone();

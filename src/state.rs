@@ -1,4 +1,4 @@
-//! Handles of the stores and of other shared modules. It has no methods but `new`: callers take the handles they need.
+//! Handles of the stores and of other shared modules. `State` has no methods but `new`: callers take the handles they need.
 
 pub mod deferred;
 
@@ -49,19 +49,31 @@ pub struct State {
     pub node: Identity,
 }
 
+/// What a [`State`] is created from.
+pub struct Handles {
+    /// As in [`State`].
+    pub config: Arc<Config>,
+    /// As in [`State`].
+    pub db: Db,
+    /// As in [`State`].
+    pub storage: Storage,
+    /// As in [`State`].
+    pub upstream: Upstream,
+    /// As in [`State`].
+    pub catalog: CatalogHandle,
+    /// As in [`State`].
+    pub jobs: Jobs,
+    /// As in [`State`].
+    pub clock: Clock,
+    /// As in [`State`].
+    pub node: Identity,
+}
+
 impl State {
     /// Creates the state without rules and advisories, which are loaded later.
     #[must_use]
-    pub fn new(
-        config: Arc<Config>,
-        db: Db,
-        storage: Storage,
-        upstream: Upstream,
-        catalog: CatalogHandle,
-        jobs: Jobs,
-        clock: Clock,
-        node: Identity,
-    ) -> State {
+    pub fn new(handles: Handles) -> State {
+        let Handles { config, db, storage, upstream, catalog, jobs, clock, node } = handles;
         State {
             config: config.into(),
             reloads: AtomicU64::new(0),

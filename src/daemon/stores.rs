@@ -20,7 +20,7 @@ use crate::http::{App, ServerContext};
 use crate::jobs::Jobs;
 use crate::model::time::{Clock, Timestamp};
 use crate::serve::Repositories;
-use crate::state::State;
+use crate::state::{Handles, State};
 use crate::storage::Storage;
 use crate::sync::Sync;
 use crate::upkeep::Upkeep;
@@ -79,16 +79,16 @@ async fn build_app(
     storage.require_comparison();
     let upstream = Upstream::new(&config.proxy)?;
     let catalog = CatalogHandle::open(&db).await?;
-    let state = Arc::new(State::new(
-        Arc::clone(config),
+    let state = Arc::new(State::new(Handles {
+        config: Arc::clone(config),
         db,
         storage,
         upstream,
         catalog,
-        jobs.clone(),
-        context.clock.clone(),
-        context.cluster.id(),
-    ));
+        jobs: jobs.clone(),
+        clock: context.clock.clone(),
+        node: context.cluster.id(),
+    }));
     let sync = Sync::new(Arc::clone(&state));
     sync.recover().await?;
     // Concurrently with the start: requests for requirements or vulnerabilities wait for them.

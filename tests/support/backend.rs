@@ -15,7 +15,7 @@ use rstudio_pm::model::identity::Identity;
 use rstudio_pm::model::source::SourceKind;
 use rstudio_pm::model::time::{Clock, Day, SECOND, Timestamp};
 use rstudio_pm::serve::{RepoError, Repositories};
-use rstudio_pm::state::State;
+use rstudio_pm::state::{Handles, State};
 use rstudio_pm::storage::{Storage, install_tls_provider};
 use rstudio_pm::upkeep::Upkeep;
 use rstudio_pm::upstream::Upstream;
@@ -81,16 +81,16 @@ impl Backend {
         let catalog = CatalogHandle::open(&db).await.expect("a catalog");
         let time = now.clone();
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
-        let state = Arc::new(State::new(
+        let state = Arc::new(State::new(Handles {
             config,
             db,
             storage,
             upstream,
             catalog,
-            Jobs::default(),
+            jobs: Jobs::default(),
             clock,
-            Identity(rand::random()),
-        ));
+            node: Identity(rand::random()),
+        }));
         Backend::around(state, FetchLimits::default(), stores, folder, now)
     }
 

@@ -19,7 +19,7 @@ use super::suggested_values::SuggestedValues;
                   Exit codes: 0 done, 1 refused or failed, 2 wrong usage or not in this version, 3 server not reachable."
 )]
 pub struct Cli {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 
@@ -69,9 +69,9 @@ pub enum Command {
     Delete(Delete),
     /// List repositories, sources or packages (default: all repositories and sources)
     List {
-        /// What to list.
+        /// Kind of the listed objects.
         #[command(subcommand)]
-        what: Option<List>,
+        list: Option<List>,
     },
     /// Show one source or repository
     Info(Info),
@@ -204,9 +204,9 @@ pub enum Remove {
 pub enum Cluster {
     /// List the servers, and what differs between them
     Nodes(ClusterNodes),
-    /// Drain servers and stop their serving (503)
+    /// Drain servers and stop serving on them (503)
     Offline(ClusterMode),
-    /// Let servers read their configuration and serve
+    /// Make servers read their whole configuration and start serving
     Online(ClusterMode),
 }
 
@@ -262,14 +262,14 @@ pub struct ConfigLog {
 
 /// Parses a duration; returns seconds.
 fn seconds(text: &str) -> Result<u64, String> {
-    let bad = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
+    let syntax_error = || "give seconds, or a number with s, m or h: 90s, 5m, 1h".to_owned();
     let (digits, unit) = match text.char_indices().last() {
         Some((at, 's')) => (&text[..at], 1),
         Some((at, 'm')) => (&text[..at], 60),
         Some((at, 'h')) => (&text[..at], 3600),
         Some(_) | None => (text, 1),
     };
-    let number: u64 = digits.parse().map_err(|_| bad())?;
+    let number: u64 = digits.parse().map_err(|_| syntax_error())?;
     number.checked_mul(unit).filter(|seconds| *seconds <= 86_400).ok_or_else(|| "at most 24h".to_owned())
 }
 
@@ -366,7 +366,7 @@ pub struct ListSources {
 
 /// Flags of `list packages`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("of").required(true).args(["repo", "source"]))]
+#[command(group = clap::ArgGroup::new("object").required(true).args(["repo", "source"]))]
 pub struct ListPackages {
     /// The repository
     #[arg(long)]
@@ -390,7 +390,7 @@ pub struct ListPackages {
 
 /// Flags of `info`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("of").required(true).args(["repo", "source"]))]
+#[command(group = clap::ArgGroup::new("object").required(true).args(["repo", "source"]))]
 pub struct Info {
     /// The repository
     #[arg(long)]
@@ -471,7 +471,7 @@ pub struct Reorder {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Add {
-    /// What to add, unless source packages.
+    /// Kind of the packages, if not source packages.
     #[command(subcommand)]
     pub kind: Option<AddKind>,
     /// The local source
@@ -480,7 +480,7 @@ pub struct Add {
     /// Package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// A file that names package files, one on each line
+    /// Instead of --path: a file that names package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
     /// Replace versions that exist
@@ -507,7 +507,7 @@ pub struct AddBinary {
     /// Binary package files, comma separated or repeated
     #[arg(long, value_delimiter = ',', required_unless_present = "file_in", value_name = "FILE")]
     pub path: Vec<PathBuf>,
-    /// A file that names binary package files, one on each line
+    /// Instead of --path: a file that names binary package files, one on each line
     #[arg(long, conflicts_with = "path", value_name = "LIST")]
     pub file_in: Option<PathBuf>,
     /// The distribution of the binaries; `rspm list distributions` shows the names
@@ -576,7 +576,7 @@ pub enum Logs {
 /// Flags of `sync`.
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// What to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories (vulns)
+    /// Data to sync: packages of CRAN or Bioconductor, rules for system requirements (sysreqs), security advisories (vulns)
     #[arg(long = "type", default_value = "CRAN", value_name = "TYPE", value_parser = SuggestedValues(&["CRAN", "Bioconductor", "sysreqs", "vulns"]))]
     pub kind: String,
     /// A version of Bioconductor, or release or devel (default: every version of the mirror)

@@ -18,9 +18,9 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
     if format == Format::Json {
         command.args(["--output-format", "json"]);
     }
-    for (own, wanted) in CREDENTIALS {
-        if !own.iter().any(|name| std::env::var_os(name).is_some()) {
-            let server = server_variables(config.as_deref(), *wanted).into_iter();
+    for (own_names, is_selected) in CREDENTIALS {
+        if !own_names.iter().any(|name| std::env::var_os(name).is_some()) {
+            let server = server_variables(config.as_deref(), *is_selected).into_iter();
             command.envs(server.filter(|(name, _)| std::env::var_os(name).is_none()));
         }
     }
@@ -28,10 +28,10 @@ pub fn run(config: &Option<PathBuf>, format: Format) -> Result<ExitCode, CliErro
 }
 
 /// A predicate on the name of a variable.
-type NameTest = fn(&[u8]) -> bool;
+type NamePredicate = fn(&[u8]) -> bool;
 
 /// Variables with which the caller chooses its own credentials, and those that are otherwise taken from the server.
-const CREDENTIALS: &[(&[&str], NameTest)] = &[
+const CREDENTIALS: &[(&[&str], NamePredicate)] = &[
     (&["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"], |name| name.starts_with(b"AWS_")),
     (&[KEY_VARIABLE, CREDENTIALS_VARIABLE], is_key),
 ];

@@ -52,8 +52,8 @@ impl Client {
     ///
     /// # Errors
     /// The configuration cannot be used, or the server is not reachable.
-    pub async fn connect(file: Option<&Path>, reading: ParseMode) -> Result<Client, CliError> {
-        Client::open(socket_path(file, reading)?).await
+    pub async fn connect(file: Option<&Path>, parse_mode: ParseMode) -> Result<Client, CliError> {
+        Client::open(socket_path(file, parse_mode)?).await
     }
 
     /// Opens a second connection to the same server.
@@ -105,29 +105,29 @@ impl Client {
     /// # Errors
     /// The file cannot be read, or the server refuses it.
     pub async fn upload(&self, file: &Path, kind: &str) -> Result<Upload, CliError> {
-        let local = |e| CliError::Local { doing: format!("reading {}", file.display()), source: e };
+        let local_error = |e| CliError::Local { operation: format!("reading {}", file.display()), source: e };
         let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let open = tokio::fs::File::open(file).await.map_err(local)?;
-        if open.metadata().await.map_err(local)?.is_dir() {
-            return Err(local(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+        let opened = tokio::fs::File::open(file).await.map_err(local_error)?;
+        if opened.metadata().await.map_err(local_error)?.is_dir() {
+            return Err(local_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
         let path = format!("/uploads?type={kind}&file={}", segment(&name));
         let body = |file| {
             let frames = ReaderStream::with_capacity(file, 256 << 10).map_ok(Frame::data);
             BodyExt::boxed(StreamBody::new(frames))
         };
-        match self.call(Method::POST, &path, body(open)).await {
+        match self.call(Method::POST, &path, body(opened)).await {
             // The upload may be repeated: an unused one is dropped by the server.
             Err(CliError::Interrupted { .. }) => {
-                let again = tokio::fs::File::open(file).await.map_err(local)?;
-                self.call(Method::POST, &path, body(again)).await
+                let reopened = tokio::fs::File::open(file).await.map_err(local_error)?;
+                self.call(Method::POST, &path, body(reopened)).await
             }
-            answered => answered,
+            result => result,
         }
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, CliError> {
-        let silent = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
+        let no_answer = |reason: String| CliError::NoAnswer { path: self.socket.clone(), reason };
         let request = |body| {
             Request::builder()
                 .method(method.clone())
@@ -135,14 +135,14 @@ impl Client {
                 .header("host", "localhost")
                 .header("user-agent", concat!("rspm/", env!("CARGO_PKG_VERSION")))
                 .body(body)
-                .map_err(|e| silent(e.to_string()))
+                .map_err(|e| no_answer(e.to_string()))
         };
         let target = format!("{method} {ADMIN_PREFIX}{path}");
-        let mut next = request(body)?;
+        let mut next_request = request(body)?;
         let mut sender = self.sender.lock().await;
         let mut connections = 1;
         let (status, body) = loop {
-            let (unsent, error) = match exchange(&mut sender, next).await {
+            let (unsent, error) = match exchange(&mut sender, next_request).await {
                 Ok(answer) => break answer,
                 Err(TransportError::Unsent(unsent, error)) => (*unsent, error),
                 Err(TransportError::Lost(error)) if method == Method::GET => (request(empty())?, error),
@@ -152,19 +152,19 @@ impl Client {
                 }
             };
             if connections == MAX_CONNECTIONS {
-                return Err(silent(error.to_string()));
+                return Err(no_answer(error.to_string()));
             }
             connections += 1;
             // A server that is replaced by a new process closes its connections after a response; the new process
             // accepts the next one.
             *sender = connect(&self.socket).await?;
-            next = unsent;
+            next_request = unsent;
         };
         tracing::debug!("{target}: {status}");
         if status.is_success() {
             let json: &[u8] = if body.is_empty() { b"null" } else { &body };
             return serde_json::from_slice(json).map_err(|e| {
-                silent(format!(
+                no_answer(format!(
                     "its response is not one that this rspm ({}) understands: {e}",
                     env!("CARGO_PKG_VERSION")
                 ))
@@ -177,7 +177,7 @@ impl Client {
     }
 }
 
-/// Why there is no response.
+/// The reason why there is no response.
 enum TransportError {
     /// Nothing of the request was sent.
     Unsent(Box<Request<Body>>, hyper::Error),
@@ -221,13 +221,13 @@ fn empty() -> Body {
 }
 
 /// Returns the socket path from the configuration `file` or the default one; the default path when neither exists.
-pub(super) fn socket_path(file: Option<&Path>, reading: ParseMode) -> Result<PathBuf, CliError> {
+pub(super) fn socket_path(file: Option<&Path>, parse_mode: ParseMode) -> Result<PathBuf, CliError> {
     let path = file.unwrap_or(Path::new(config::DEFAULT_FILE));
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let dir = if file.is_none() && !path.exists() {
         PathBuf::from("/var/run/rstudio-pm")
     } else {
-        match (config::load_encrypted(path, env), reading) {
+        match (config::load_encrypted(path, env), parse_mode) {
             (Ok(loaded), _) => loaded.config.server.sock_file_dir.clone(),
             (Err(error), ParseMode::Strict) => return Err(CliError::Config(error.to_string())),
             (Err(error), ParseMode::Lenient) => {
@@ -269,14 +269,14 @@ mod tests {
     use super::*;
 
     /// Runs a server that sends each connection one of these responses; returns the methods of the requests.
-    async fn with_server(answers: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
+    async fn with_server(responses: &[&'static str], work: impl AsyncFnOnce(Client)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
-        let answers = answers.to_vec();
+        let responses = responses.to_vec();
         let server = tokio::spawn(async move {
             let mut methods = Vec::new();
-            for answer in answers {
+            for response in responses {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -287,7 +287,7 @@ mod tests {
                 let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
                 stream.read_exact(&mut body).await.unwrap();
                 methods.push(head.lines().next().unwrap().split(' ').next().unwrap().to_owned());
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(response.as_bytes()).await.unwrap();
             }
             methods
         });
@@ -295,11 +295,11 @@ mod tests {
         server.await.unwrap()
     }
 
-    const CLOSING: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull";
+    const CLOSING_RESPONSE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnull";
 
     #[tokio::test]
     async fn after_connection_close_the_next_request_uses_a_new_connection() {
-        let methods = with_server(&[CLOSING, CLOSING], async |client| {
+        let methods = with_server(&[CLOSING_RESPONSE, CLOSING_RESPONSE], async |client| {
             client.get::<()>("/a").await.unwrap();
             client.send::<_, ()>(Method::POST, "/b", &()).await.unwrap();
         });
@@ -308,9 +308,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_an_answer_is_repeated_only_if_it_changes_nothing() {
-        let methods = with_server(&["", CLOSING], async |client| client.get::<()>("/a").await.unwrap());
+        let methods =
+            with_server(&["", CLOSING_RESPONSE], async |client| client.get::<()>("/a").await.unwrap());
         assert_eq!(methods.await, ["GET", "GET"]);
-        let methods = with_server(&["", CLOSING], async |client| {
+        let methods = with_server(&["", CLOSING_RESPONSE], async |client| {
             let error = client.send::<_, ()>(Method::POST, "/a", &()).await.unwrap_err();
             assert!(error.to_string().contains("may have been carried out"), "{error}");
             client.get::<()>("/state").await.unwrap();

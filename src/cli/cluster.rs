@@ -15,8 +15,8 @@ use crate::api::cluster::{ChangeNodes, ClusterNode, NodeName, RecordedRequest};
 
 /// Interval of polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Time in which a server reports the end of a change, in addition to its timeout.
-const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Time within which a server reports the end of a mode change, after the timeout of the change.
+const REPORT_TIME: Duration = Duration::from_secs(10);
 
 /// `rspm cluster nodes`.
 ///
@@ -61,81 +61,81 @@ fn describe(nodes: &[ClusterNode]) -> String {
     text
 }
 
-/// A time in a column that is in UTC.
+/// Formats a time for a column whose header names UTC.
 fn time(rfc3339: &str) -> String {
     format_time(rfc3339).trim_end_matches(" UTC").to_owned()
 }
 
-/// The end of a change of one server.
+/// Result of the mode change of one server.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Changed {
+struct ModeChange {
     name: String,
-    /// Its mode now.
+    /// Its current mode.
     mode: String,
-    /// Whether it has the requested mode, or is gone and shall be offline.
+    /// Whether it has the requested mode; true also for a server that is gone and was to go offline.
     done: bool,
-    /// Why not.
+    /// The reason if it has not.
     message: String,
 }
 
-/// `rspm cluster offline` and `rspm cluster online`. The server to which the command is connected is the last one.
+/// `rspm cluster offline` and `rspm cluster online`. The server to which the command is connected changes last.
 ///
 /// # Errors
 /// A name is unknown; a server did not change its mode.
-pub async fn change(
+pub async fn change_mode(
     client: &Client,
     output: &Output,
     args: ClusterMode,
-    requested: &str,
+    requested_mode: &str,
 ) -> Result<(), CliError> {
-    let listed: Vec<ClusterNode> = client.get("/nodes").await?;
+    let servers: Vec<ClusterNode> = client.get("/nodes").await?;
     let names: BTreeSet<String> = match args.nodes.iter().any(|name| name == "*") {
-        true => listed.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
+        true => servers.iter().filter(|node| !is_gone(node)).map(|node| node.name.clone()).collect(),
         false => args.nodes.into_iter().collect(),
     };
-    let is_own = |name: &String| listed.iter().any(|node| node.own && node.name == *name);
+    let is_own = |name: &String| servers.iter().any(|node| node.own && node.name == *name);
     let (own, others): (Vec<String>, Vec<String>) = names.into_iter().partition(is_own);
-    let mut ended = Vec::new();
+    let mut changes = Vec::new();
     for nodes in [others, own].into_iter().filter(|names| !names.is_empty()) {
         let change = ChangeNodes { nodes, timeout: args.timeout };
         let recorded: RecordedRequest =
-            client.send(Method::POST, &format!("/nodes/{requested}"), &change).await?;
-        let deadline = Instant::now() + Duration::from_secs(args.timeout) + ANSWER_TIME;
-        wait(client, output, recorded, requested, deadline, &mut ended).await?;
+            client.send(Method::POST, &format!("/nodes/{requested_mode}"), &change).await?;
+        let deadline = Instant::now() + Duration::from_secs(args.timeout) + REPORT_TIME;
+        wait(client, output, recorded, requested_mode, deadline, &mut changes).await?;
     }
     if !output.is_human() {
-        output.print(&ended, String::new)?;
+        output.print(&changes, String::new)?;
     }
-    let failed = ended.iter().filter(|change| !change.done).map(|change| change.name.as_str());
+    let failed = changes.iter().filter(|change| !change.done).map(|change| change.name.as_str());
     let failed: Vec<&str> = failed.collect();
     match failed.is_empty() {
         true => Ok(()),
-        false => Err(CliError::refused(format!("not {requested}: {}", failed.join(", ")))),
+        false => Err(CliError::refused(format!("not {requested_mode}: {}", failed.join(", ")))),
     }
 }
 
-/// Waits until all servers have changed, failed to or are gone; prints a line for each.
+/// Waits until each server has changed its mode, has failed to do so or is gone; prints a line for each.
 async fn wait(
     client: &Client,
     output: &Output,
     recorded: RecordedRequest,
-    requested: &str,
+    requested_mode: &str,
     deadline: Instant,
-    ended: &mut Vec<Changed>,
+    changes: &mut Vec<ModeChange>,
 ) -> Result<(), CliError> {
     let mut waiting = recorded.nodes;
     loop {
         let nodes: Vec<ClusterNode> = client.get("/nodes").await?;
-        let is_over = Instant::now() >= deadline;
+        let is_past_deadline = Instant::now() >= deadline;
         let mut remaining = Vec::new();
         for target in waiting {
             let node = nodes.iter().find(|node| node.id == target.id);
-            match outcome(&target, node, &recorded.at, requested, is_over) {
-                Some(changed) => {
+            match mode_change(&target, node, &recorded.at, requested_mode, is_past_deadline) {
+                Some(change) => {
                     if output.is_human() {
-                        output.print(&(), || line(&changed))?;
+                        output.print(&(), || line(&change))?;
                     }
-                    ended.push(changed);
+                    changes.push(change);
                 }
                 None => remaining.push(target),
             }
@@ -148,33 +148,40 @@ async fn wait(
     }
 }
 
-/// The end of a change; `None` while it lasts.
-fn outcome(
+/// Returns the result of a mode change; `None` while it is in progress.
+fn mode_change(
     target: &NodeName,
     node: Option<&ClusterNode>,
     requested_at: &str,
-    requested: &str,
-    is_over: bool,
-) -> Option<Changed> {
-    let changed = |mode: &str, done, message: &str| {
-        Some(Changed { name: target.name.clone(), mode: mode.to_owned(), done, message: message.to_owned() })
+    requested_mode: &str,
+    is_past_deadline: bool,
+) -> Option<ModeChange> {
+    let change = |mode: &str, done, message: &str| {
+        Some(ModeChange {
+            name: target.name.clone(),
+            mode: mode.to_owned(),
+            done,
+            message: message.to_owned(),
+        })
     };
     match node {
         Some(node) if is_gone(node) => {
             let message = format!("last seen {}", format_time(&node.last_seen));
-            changed("gone", requested == "offline", &message)
+            change("gone", requested_mode == "offline", &message)
         }
         Some(node) if node.answered.as_deref() == Some(requested_at) => {
-            changed(&node.mode, node.mode == requested, &node.message)
+            change(&node.mode, node.mode == requested_mode, &node.message)
         }
-        Some(node) if is_over => changed(&node.mode, false, "it has not reported the end of the change"),
-        None if is_over => changed("unknown", false, "it is not in the list of servers any more"),
+        Some(node) if is_past_deadline => {
+            change(&node.mode, false, "it has not reported the end of the change")
+        }
+        None if is_past_deadline => change("unknown", false, "it is not in the list of servers any more"),
         Some(_) | None => None,
     }
 }
 
-fn line(changed: &Changed) -> String {
-    let Changed { name, mode, message, .. } = changed;
+fn line(change: &ModeChange) -> String {
+    let ModeChange { name, mode, message, .. } = change;
     match message.is_empty() {
         true => format!("{name}: {mode}"),
         false => format!("{name}: {mode}; {message}"),
@@ -208,7 +215,9 @@ mod tests {
     #[test]
     fn a_change_ends_with_an_answer_to_this_request_or_when_the_server_is_gone() {
         let target = NodeName { id: "1".to_owned(), name: "pm1".to_owned() };
-        let end = |node: Option<&ClusterNode>, is_over| outcome(&target, node, "now", "offline", is_over);
+        let end = |node: Option<&ClusterNode>, is_past_deadline| {
+            mode_change(&target, node, "now", "offline", is_past_deadline)
+        };
         assert_eq!(end(Some(&node("draining", None)), false), None);
         assert_eq!(end(Some(&node("offline", Some("before"))), false), None, "of an earlier request");
         let done = |node: ClusterNode| end(Some(&node), false).map(|changed| changed.done);

@@ -37,10 +37,11 @@ fn schedules(node: &Node) -> String {
     if node.schedules.is_empty() {
         return String::new();
     }
-    let at = |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), format_time);
+    let format_or =
+        |time: &Option<String>, none: &str| time.as_deref().map_or_else(|| none.to_owned(), format_time);
     let row = |schedule: &Schedule| {
         let Schedule { name, cron, last, next } = schedule;
-        vec![name.clone(), cron.clone(), at(last, "never"), at(next, "none")]
+        vec![name.clone(), cron.clone(), format_or(last, "never"), format_or(next, "none")]
     };
     let rows: Vec<Vec<String>> = node.schedules.iter().map(row).collect();
     format!("\n{}", table(&["Schedule", "When (UTC)", "Last success", "Next run"], &rows))
@@ -74,16 +75,16 @@ async fn watch(client: &Client, bar: &ProgressBar) -> std::convert::Infallible {
     let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message("Draining");
-    let mut other = client.reconnect().await.ok();
+    let mut status_client = client.reconnect().await.ok();
     loop {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        let node: Option<Node> = match &other {
-            Some(other) => other.get("/status").await.ok(),
+        let node: Option<Node> = match &status_client {
+            Some(status_client) => status_client.get("/status").await.ok(),
             None => None,
         };
         match node {
             Some(node) => bar.set_message(node.message),
-            None => other = client.reconnect().await.ok(),
+            None => status_client = client.reconnect().await.ok(),
         }
         bar.tick();
     }
@@ -155,8 +156,8 @@ fn or_nothing(value: &str) -> &str {
 /// # Errors
 /// There is no such level.
 pub async fn log_level(client: &Client, output: &Output, args: ConfigLog) -> Result<(), CliError> {
-    let set: LogLevel = client.send(Method::PUT, "/log/level", &LogLevel { level: args.level }).await?;
-    output.print(&set, || format!("The level of the server log is {} until the next start.", set.level))
+    let result: LogLevel = client.send(Method::PUT, "/log/level", &LogLevel { level: args.level }).await?;
+    output.print(&result, || format!("The level of the server log is {} until the next start.", result.level))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::check::is_key;
 use super::error::CliError;
-use super::installed::{exec, not_started, program_command, server_variables};
+use super::installed::{exec, program_command, server_variables, start_error};
 use super::output::Output;
 use crate::config::key_file::{self, EncryptionKey, KeyEnvironment};
 use crate::config::{self, DEFAULT_FILE};
@@ -22,9 +22,9 @@ const PROMPT: &str = "Encryption: Enter the plain text value below.\n";
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Encrypt {
-    /// The command, if it is not to encrypt.
+    /// Command for the key; without one, a value is encrypted.
     #[command(subcommand)]
-    pub what: Option<KeyCommand>,
+    pub command: Option<KeyCommand>,
     /// The value; other users can see it in the list of processes, so leave it out to be asked for it
     #[arg(value_name = "VALUE")]
     pub value: Option<String>,
@@ -63,7 +63,7 @@ pub struct Rotate {
 /// # Errors
 /// The key or the value cannot be read, or the key cannot be created or replaced.
 pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<ExitCode, CliError> {
-    match args.what {
+    match args.command {
         Some(KeyCommand::Generate(Generate { file_out })) => generate(&file_out)?,
         Some(KeyCommand::Rotate(Rotate { new_key, key_lost })) => return rotate(config, &new_key, key_lost),
         None => encrypt(config, output, args.value)?,
@@ -72,10 +72,10 @@ pub fn run(config: Option<&Path>, output: &Output, args: Encrypt) -> Result<Exit
 }
 
 fn generate(file: &Path) -> Result<(), CliError> {
-    let local = |source| CliError::Local { doing: format!("creating {}", file.display()), source };
+    let local = |source| CliError::Local { operation: format!("creating {}", file.display()), source };
     let key = key_file::random().map_err(local)?;
     key_file::create(file, &key).map_err(local)?;
-    note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
+    print_note(&format!("Created the encryption key {} ({}).", file.display(), key.fingerprint()));
     Ok(())
 }
 
@@ -87,23 +87,24 @@ fn rotate(config: Option<&Path>, new_key: &Path, key_lost: bool) -> Result<ExitC
 }
 
 fn encrypt(config: Option<&Path>, output: &Output, value: Option<String>) -> Result<(), CliError> {
-    let found = find(config)?;
+    let existing_key = find_key(config)?;
     let values = values(value)?;
-    let key = match found {
+    let key = match existing_key {
         Some(key) => key,
         None => {
-            create(config)?;
-            find(config)?.ok_or_else(|| CliError::refused("the new encryption key cannot be found"))?
+            create_key(config)?;
+            find_key(config)?.ok_or_else(|| CliError::refused("the new encryption key cannot be found"))?
         }
     };
     let encrypted =
         values.iter().map(|value| key_file::encrypt(&key.key, value)).collect::<Result<Vec<_>, _>>();
-    let encrypted = encrypted.map_err(|source| CliError::Local { doing: "encrypting".to_owned(), source })?;
+    let encrypted =
+        encrypted.map_err(|source| CliError::Local { operation: "encrypting".to_owned(), source })?;
     output.print(&encrypted, || encrypted.join("\n"))
 }
 
 /// Finds the key of the server: its environment and credentials are those of the caller or of the running server.
-fn find(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
+fn find_key(config: Option<&Path>) -> Result<Option<EncryptionKey>, CliError> {
     let text = |text: std::ffi::OsString| text.into_string().ok();
     let own = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
     let mut env: Vec<(String, String)> = own.collect();
@@ -122,7 +123,7 @@ fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, 
     }
     match config::load_encrypted(file, env.iter().cloned()) {
         Ok(loaded) => Ok(loaded.config.server.encryption_key_path.clone()),
-        // The value is perhaps what the configuration lacks.
+        // The configuration may be invalid because it lacks the value that is about to be encrypted.
         Err(error) => {
             let text = config::read(file).map_err(|_| CliError::Config(error.to_string()))?;
             Ok(config::salvage(&file.display().to_string(), &text).0.server.encryption_key_path)
@@ -131,19 +132,19 @@ fn key_path(config: Option<&Path>, env: &[(String, String)]) -> Result<PathBuf, 
 }
 
 /// Creates the key, if nothing is encrypted with another one. The daemon can compare it with the database.
-fn create(config: Option<&Path>) -> Result<(), CliError> {
+fn create_key(config: Option<&Path>) -> Result<(), CliError> {
     let mut command = program_command("rstudio-pm", config);
     let status = command.arg("--create-key").status();
-    let status = status.map_err(|source| not_started(&command, source))?;
+    let status = status.map_err(|source| start_error(&command, source))?;
     if status.success() { Ok(()) } else { Err(CliError::refused("there is no encryption key")) }
 }
 
 /// Returns the values to encrypt: the argument, the line typed into the terminal, or the lines of standard input.
 fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> {
-    let local = |source| CliError::Local { doing: "reading the value".to_owned(), source };
+    let local = |source| CliError::Local { operation: "reading the value".to_owned(), source };
     let values = match argument {
         Some(value) => {
-            note(
+            print_note(
                 "Warning: other users could see the value in the list of processes; leave it out to be asked for it, or \
                  pass it on standard input",
             );
@@ -160,14 +161,14 @@ fn values(argument: Option<String>) -> Result<Vec<Zeroizing<String>>, CliError> 
     };
     match values.iter().position(|value| value.is_empty()) {
         _ if values.is_empty() => Err(CliError::refused("there is no value on standard input")),
-        Some(at) => {
-            Err(CliError::refused(format!("value {} is empty; an empty value is not encrypted", at + 1)))
+        Some(index) => {
+            Err(CliError::refused(format!("value {} is empty; an empty value is not encrypted", index + 1)))
         }
         None => Ok(values),
     }
 }
 
 /// Prints a line to standard error. A failed write cannot be reported.
-fn note(text: &str) {
+fn print_note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }

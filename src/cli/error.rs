@@ -36,7 +36,7 @@ pub enum CliError {
     NoAnswer {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The caller named the server of another machine.
@@ -66,11 +66,11 @@ pub enum CliError {
         reason: String,
     },
     /// A local operation failed, usually on a file of the caller.
-    #[error("{doing}: {source}")]
+    #[error("{operation}: {source}")]
     Local {
-        /// What was being done, with the path.
-        doing: String,
-        /// Why it failed.
+        /// The operation, with the path: `reading a.tar.gz`.
+        operation: String,
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Standard output cannot be written.

@@ -23,6 +23,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "hup",
             "check-config",
             "encrypt",
+            "migrate",
             "config",
             "logs",
             "cluster",
@@ -70,7 +71,7 @@ mod tests {
             assert!(help.contains(&format!("\n{title}:\n")), "{title}\n{help}");
             for name in names {
                 let found = Cli::command().find_subcommand(name).is_some();
-                assert!(found || *name == "help", "a group names the command {name}, which is not there");
+                assert!(found || *name == "help", "a group names the command {name}, which does not exist");
             }
         }
         for sub in Cli::command().get_subcommands() {

@@ -9,12 +9,13 @@ use std::process::Command;
 use super::client::{ParseMode, socket_path};
 use super::error::CliError;
 
-/// Returns a command that runs the program of this name with this configuration: that in the same directory, or else the
-/// one on `PATH`.
+/// Returns a command that runs another installed program with this configuration: the one in the directory of `rspm`,
+/// otherwise the one on `PATH`.
 pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
-    let beside =
-        std::env::current_exe().ok().and_then(|me| Some(me.canonicalize().ok()?.parent()?.join(name)));
-    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));
+    let sibling = std::env::current_exe()
+        .ok()
+        .and_then(|executable| Some(executable.canonicalize().ok()?.parent()?.join(name)));
+    let program = sibling.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name));
     let mut command = Command::new(program);
     if let Some(file) = config {
         command.arg("--config").arg(file);
@@ -25,19 +26,19 @@ pub(super) fn program_command(name: &str, config: Option<&Path>) -> Command {
 /// Replaces this process by that of the command. Returns only on failure, with the error.
 pub(super) fn exec(mut command: Command) -> CliError {
     let source = command.exec();
-    not_started(&command, source)
+    start_error(&command, source)
 }
 
-/// The error of a command that could not be started.
-pub(super) fn not_started(command: &Command, source: std::io::Error) -> CliError {
-    CliError::Local { doing: format!("running {}", Path::new(command.get_program()).display()), source }
+/// Returns the error of a command that could not be started.
+pub(super) fn start_error(command: &Command, source: std::io::Error) -> CliError {
+    CliError::Local { operation: format!("running {}", Path::new(command.get_program()).display()), source }
 }
 
-/// Returns the variables that `wanted` accepts of the server that runs with this configuration, which its unit may have
-/// set; none when no server runs, or the caller may not read its environment.
+/// Returns the environment variables, selected by name, of the server that runs with this configuration; its unit may
+/// set them. None if no server runs or the caller may not read its environment.
 pub(super) fn server_variables(
     config: Option<&Path>,
-    wanted: fn(&[u8]) -> bool,
+    is_selected: fn(&[u8]) -> bool,
 ) -> Vec<(OsString, OsString)> {
     let environ = || {
         let pid_file = socket_path(config, ParseMode::Lenient).ok()?.with_file_name("rstudio-pm.pid");
@@ -49,17 +50,17 @@ pub(super) fn server_variables(
         }
         std::fs::read(process.join("environ")).ok()
     };
-    environ().map(|environ| variables(&environ, wanted)).unwrap_or_default()
+    environ().map(|environ| variables(&environ, is_selected)).unwrap_or_default()
 }
 
 /// Parses a `/proc/PID/environ`.
-fn variables(environ: &[u8], wanted: fn(&[u8]) -> bool) -> Vec<(OsString, OsString)> {
+fn variables(environ: &[u8], is_selected: fn(&[u8]) -> bool) -> Vec<(OsString, OsString)> {
     let lines = environ.split(|byte| *byte == 0);
     lines
         .filter_map(|line| {
-            let at = line.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = (&line[..at], line[at + 1..].to_vec());
-            wanted(name).then(|| (OsStr::from_bytes(name).to_owned(), OsString::from_vec(value)))
+            let separator = line.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&line[..separator], line[separator + 1..].to_vec());
+            is_selected(name).then(|| (OsStr::from_bytes(name).to_owned(), OsString::from_vec(value)))
         })
         .collect()
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_wanted_variables_of_an_environment_are_used() {
+    fn only_the_selected_variables_of_an_environment_are_used() {
         let environ = b"HOME=/root\0AWS_ACCESS_KEY_ID=a=b\0AWS_BROKEN\0PACKAGEMANAGER_TOKEN=t\0";
         let found = variables(environ, |name| name.starts_with(b"AWS_"));
         assert_eq!(found, [("AWS_ACCESS_KEY_ID".into(), "a=b".into())]);

@@ -26,8 +26,8 @@ pub struct JobFlags {
     pub quiet: bool,
 }
 
-/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `what` names
-/// the job: `sync of cran`.
+/// Follows a started job until it ends and prints its result; with `--no-wait` only prints the job's id. `job_name`
+/// is as in `sync of cran`.
 ///
 /// # Errors
 /// The job fails, or the server stops responding.
@@ -36,13 +36,13 @@ pub(super) async fn follow_or_print(
     output: &Output,
     job: Job,
     flags: &JobFlags,
-    what: &str,
+    job_name: &str,
 ) -> Result<(), CliError> {
     if job.attached && output.is_human() && !flags.quiet {
-        let _ = writeln!(std::io::stderr(), "A {what} is already running; following it.");
+        let _ = writeln!(std::io::stderr(), "A {job_name} is already running; following it.");
     }
     if flags.no_wait {
-        return output.print(&job, || format!("The {what} runs as job {}.", job.id));
+        return output.print(&job, || format!("The {job_name} runs as job {}.", job.id));
     }
     follow(client, output, job, flags.quiet).await
 }
@@ -68,7 +68,7 @@ async fn follow(client: &Client, output: &Output, mut job: Job, quiet: bool) -> 
                     job.id
                 )));
             }
-            answered => answered?,
+            result => result?,
         };
     }
     job.attached = attached;

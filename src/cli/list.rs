@@ -17,15 +17,15 @@ use crate::api::source::Source;
 ///
 /// # Errors
 /// The server refuses.
-pub async fn all(client: &Client, output: &Output) -> Result<(), CliError> {
+pub async fn overview(client: &Client, output: &Output) -> Result<(), CliError> {
     #[derive(Serialize)]
-    struct Everything {
+    struct Overview {
         repos: Vec<Repo>,
         sources: Vec<Source>,
     }
-    let all = Everything { repos: client.get("/repos").await?, sources: client.get("/sources").await? };
-    output.print(&all, || {
-        format!("Repositories\n{}\nSources\n{}", repo_table(&all.repos), source_table(&all.sources))
+    let overview = Overview { repos: client.get("/repos").await?, sources: client.get("/sources").await? };
+    output.print(&overview, || {
+        format!("Repositories\n{}\nSources\n{}", repo_table(&overview.repos), source_table(&overview.sources))
     })
 }
 
@@ -57,9 +57,9 @@ pub async fn sources(client: &Client, output: &Output, args: ListSources) -> Res
 /// # Errors
 /// The server refuses.
 pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliError> {
-    let all: Vec<Distribution> = client.get("/distributions").await?;
-    output.print(&all, || {
-        let rows: Vec<Vec<String>> = all
+    let distributions: Vec<Distribution> = client.get("/distributions").await?;
+    output.print(&distributions, || {
+        let rows: Vec<Vec<String>> = distributions
             .iter()
             .map(|d| {
                 let r = d.r_version.as_ref().map(|r| format!("R {r}{}", if d.forced { " only" } else { "" }));
@@ -79,9 +79,9 @@ pub async fn distributions(client: &Client, output: &Output) -> Result<(), CliEr
 /// # Errors
 /// The server refuses.
 pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(), CliError> {
-    let all: Vec<BioconductorVersion> = client.get("/bioconductor/versions").await?;
-    output.print(&all, || {
-        if all.is_empty() {
+    let versions: Vec<BioconductorVersion> = client.get("/bioconductor/versions").await?;
+    output.print(&versions, || {
+        if versions.is_empty() {
             return "Bioconductor has not been synced yet. Sync it: rspm sync --type=bioconductor".to_owned();
         }
         let row = |v: &BioconductorVersion| {
@@ -90,7 +90,7 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
             let (version, r) = (v.version.clone(), v.r_version.clone());
             vec![version, r, v.status.clone(), v.cran_snapshot.clone(), packages, changed]
         };
-        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        let rows: Vec<Vec<String>> = versions.iter().map(row).collect();
         table(&["Version", "R", "Status", "CRAN", "Packages", "Last change"], &rows)
     })
 }
@@ -101,9 +101,9 @@ pub async fn bioconductor_versions(client: &Client, output: &Output) -> Result<(
 /// The server refuses.
 pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> Result<(), CliError> {
     let path = format!("/sources/{}/binaries?package={}", segment(&args.source), segment(&args.name));
-    let all: Vec<Binary> = client.get(&path).await?;
-    output.print(&all, || {
-        if all.is_empty() {
+    let binaries: Vec<Binary> = client.get(&path).await?;
+    output.print(&binaries, || {
+        if binaries.is_empty() {
             return format!("No binaries of {} in source '{}'.", args.name, args.source);
         }
         let row = |b: &Binary| {
@@ -112,7 +112,7 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
             let sha256 = b.sha256.as_deref().unwrap_or_default().chars().take(16).collect();
             vec![b.version.clone(), b.platform.clone(), b.arch.clone(), published, sha256]
         };
-        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        let rows: Vec<Vec<String>> = binaries.iter().map(row).collect();
         table(&["Version", "Platform", "Architecture", "Published", "SHA-256"], &rows)
     })
 }
@@ -122,13 +122,13 @@ pub async fn binaries(client: &Client, output: &Output, args: ListBinaries) -> R
 /// # Errors
 /// The server refuses.
 pub async fn packages(client: &Client, output: &Output, args: ListPackages) -> Result<(), CliError> {
-    let of = match (&args.repo, &args.source) {
+    let base = match (&args.repo, &args.source) {
         (Some(repo), _) => format!("/repos/{}", segment(repo)),
         (None, source) => format!("/sources/{}", segment(source.as_deref().unwrap_or_default())),
     };
     let search = args.search.map(|s| format!("&search={}", segment(&s))).unwrap_or_default();
     let version = args.version.map(|v| format!("&version={}", segment(&v))).unwrap_or_default();
-    let path = format!("{of}/packages?count={}&page={}{search}{version}", args.count, args.page);
+    let path = format!("{base}/packages?count={}&page={}{search}{version}", args.count, args.page);
     let page: Packages = client.get(&path).await?;
     output.print(&page, || {
         let rows: Vec<Vec<String>> = page
@@ -176,8 +176,8 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         client.get(&format!("/sources/{}", segment(&args.source.unwrap_or_default()))).await?;
     output.print(&source, || {
         // The sources that a migration creates have the epoch as their time of creation.
-        let built_in = source.created.starts_with("1970-01-01");
-        let last = source.last_transaction.as_ref().map_or_else(
+        let is_built_in = source.created.starts_with("1970-01-01");
+        let last_transaction = source.last_transaction.as_ref().map_or_else(
             || "none yet".to_owned(),
             |t| {
                 format!(
@@ -194,9 +194,12 @@ pub async fn info(client: &Client, output: &Output, args: Info) -> Result<(), Cl
         fields(&[
             ("Source", source.name.clone()),
             ("Type", source.type_label.clone()),
-            ("Created", if built_in { "with the server".to_owned() } else { format_time(&source.created) }),
+            (
+                "Created",
+                if is_built_in { "with the server".to_owned() } else { format_time(&source.created) },
+            ),
             ("Packages", format_count(source.packages)),
-            ("Last transaction", last),
+            ("Last transaction", last_transaction),
         ])
     })
 }

@@ -12,8 +12,8 @@ use crate::api::log::ReopenResult;
 ///
 /// # Errors
 /// The server refuses, or a file cannot be opened.
-pub async fn run(client: &Client, output: &Output, what: Logs) -> Result<(), CliError> {
-    match what {
+pub async fn run(client: &Client, output: &Output, command: Logs) -> Result<(), CliError> {
+    match command {
         Logs::Reopen => {
             let reopened: ReopenResult = client.send(Method::POST, "/log/reopen", &()).await?;
             output.print(&reopened, || match reopened.files.as_slice() {

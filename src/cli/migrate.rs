@@ -21,7 +21,7 @@ pub struct Migrate {
     pub dry_run: bool,
 }
 
-/// Replaces this process by `migrate`: the program in the same directory, or else the one on `PATH`.
+/// Replaces this process by `migrate`: the program in the directory of `rspm`, otherwise the one on `PATH`.
 ///
 /// # Errors
 /// There is no such program.

@@ -71,13 +71,13 @@ fn finish(outcome: Result<ExitCode, CliError>) -> ExitCode {
 /// Prints the error of a command line, or the requested help or version.
 fn print_clap_error(error: &clap::Error) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let absent = match error.kind() {
+    let row = match error.kind() {
         ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => unsupported::find(&args),
         _ => None,
     };
     // A failed write to the output cannot be reported.
-    let _ = match absent {
-        Some(absent) => writeln!(anstream::stderr(), "{absent}: {}\nSee {}", absent.sentence, absent.page),
+    let _ = match row {
+        Some(row) => writeln!(anstream::stderr(), "{row}: {}\nSee {}", row.sentence, row.page),
         None => error.print(),
     };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
@@ -103,14 +103,14 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         return Err(CliError::Remote(address));
     }
     if cli.verbose {
-        let requests = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");
-        let log = tracing_subscriber::fmt().with_env_filter(requests).without_time().with_target(false);
+        let filter = tracing_subscriber::EnvFilter::new("rstudio_pm::cli=debug");
+        let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_target(false);
         log.with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::Local { doing: "starting the runtime".to_owned(), source: e })?;
+        .map_err(|e| CliError::Local { operation: "starting the runtime".to_owned(), source: e })?;
     runtime.block_on(async {
         let client = Client::connect(cli.config.as_deref(), parse_mode(&command)).await?;
         dispatch(&client, &output, command).await
@@ -118,7 +118,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands that control the server must work with an invalid configuration too: the server reports what is wrong.
+/// Commands that control the server must work with an invalid configuration too: the server reports its errors.
 fn parse_mode(command: &Command) -> ParseMode {
     match command {
         Command::Status
@@ -140,13 +140,13 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Edit(Edit::Repo(args)) => repo::edit(client, output, args).await,
         Command::Delete(Delete::Source(args)) => source::delete(client, output, args).await,
         Command::Delete(Delete::Repo(args)) => repo::delete(client, output, args).await,
-        Command::List { what: None } => list::all(client, output).await,
-        Command::List { what: Some(List::Repos(args)) } => list::repos(client, output, args).await,
-        Command::List { what: Some(List::Sources(args)) } => list::sources(client, output, args).await,
-        Command::List { what: Some(List::Packages(args)) } => list::packages(client, output, args).await,
-        Command::List { what: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
-        Command::List { what: Some(List::Distributions) } => list::distributions(client, output).await,
-        Command::List { what: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
+        Command::List { list: None } => list::overview(client, output).await,
+        Command::List { list: Some(List::Repos(args)) } => list::repos(client, output, args).await,
+        Command::List { list: Some(List::Sources(args)) } => list::sources(client, output, args).await,
+        Command::List { list: Some(List::Packages(args)) } => list::packages(client, output, args).await,
+        Command::List { list: Some(List::Binaries(args)) } => list::binaries(client, output, args).await,
+        Command::List { list: Some(List::Distributions) } => list::distributions(client, output).await,
+        Command::List { list: Some(List::Bioconductor(ListBioconductor::Versions)) } => {
             list::bioconductor_versions(client, output).await
         }
         Command::Info(args) => list::info(client, output, args).await,
@@ -160,15 +160,17 @@ async fn dispatch(client: &Client, output: &Output, command: Command) -> Result<
         Command::Sync(args) => sync::run(client, output, args).await,
         Command::Backfill(args) => backfill::run(client, output, args).await,
         Command::Repair(Repair::Clock(args)) => repair::clock(client, output, &args).await,
-        Command::Logs(what) => logs::run(client, output, what).await,
-        Command::Storage(what) => storage::run(client, output, what).await,
+        Command::Logs(command) => logs::run(client, output, command).await,
+        Command::Storage(command) => storage::run(client, output, command).await,
         Command::Status => control::status(client, output).await,
         Command::Offline(args) => control::offline(client, output, args).await,
         Command::Online => control::online(client, output).await,
         Command::Hup(_) => control::hup(client, output).await,
         Command::Cluster(Cluster::Nodes(args)) => cluster::nodes(client, output, args).await,
-        Command::Cluster(Cluster::Offline(args)) => cluster::change(client, output, args, "offline").await,
-        Command::Cluster(Cluster::Online(args)) => cluster::change(client, output, args, "online").await,
+        Command::Cluster(Cluster::Offline(args)) => {
+            cluster::change_mode(client, output, args, "offline").await
+        }
+        Command::Cluster(Cluster::Online(args)) => cluster::change_mode(client, output, args, "online").await,
         Command::Config(Config::Log(args)) => control::log_level(client, output, args).await,
         // Handled in `run`, without a server.
         Command::CheckConfig

@@ -75,11 +75,11 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let widest = (0..header.len()).max_by_key(|column| width(*column));
     let others: usize =
         (0..header.len()).filter(|column| Some(*column) != widest).map(|column| width(column) + 2).sum();
-    // If the widest column does not fit column, all columns are wrapped.
-    let is_one_wide = others + MIN_WIDEST <= usize::from(MAX_WIDTH);
+    // If the widest column would become too narrow, all columns are wrapped.
+    let wraps_only_widest = others + MIN_WIDEST <= usize::from(MAX_WIDTH);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        if is_one_wide && Some(index) != widest {
+        if wraps_only_widest && Some(index) != widest {
             column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
         }
     }

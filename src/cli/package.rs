@@ -64,12 +64,12 @@ pub async fn add(client: &Client, output: &Output, mut args: Add) -> Result<(), 
 /// Reads the paths of a list, one on each line; relative paths start at the working directory, as those of `--path`.
 fn read_file_list(list: &Path) -> Result<Vec<PathBuf>, CliError> {
     let text = std::fs::read_to_string(list)
-        .map_err(|source| CliError::Local { doing: format!("reading {}", list.display()), source })?;
+        .map_err(|source| CliError::Local { operation: format!("reading {}", list.display()), source })?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let paths: Vec<PathBuf> = lines.map(PathBuf::from).collect();
     if paths.is_empty() {
-        let why = format!("{} names no file; write one path on each line", list.display());
-        return Err(CliError::refused(why));
+        let reason = format!("{} names no file; write one path on each line", list.display());
+        return Err(CliError::refused(reason));
     }
     Ok(paths)
 }
@@ -115,14 +115,14 @@ async fn add_binary(client: &Client, output: &Output, mut args: AddBinary) -> Re
                 "any" => "any architecture",
                 arch => arch,
             };
-            let what = format!(
+            let description = format!(
                 "{} with version {} for {} and R {} for {arch}",
                 package.name, package.version, package.distribution, package.r_version
             );
             match package.outcome {
-                AddOutcome::Added => format!("Added {what}\n"),
-                AddOutcome::Replaced => format!("Replaced {what}\n"),
-                AddOutcome::Existing => format!("Not added, already exists: {what}\n"),
+                AddOutcome::Added => format!("Added {description}\n"),
+                AddOutcome::Replaced => format!("Replaced {description}\n"),
+                AddOutcome::Existing => format!("Not added, already exists: {description}\n"),
             }
         };
         added.packages.iter().map(line).collect()

@@ -53,8 +53,8 @@ fn section(command: &Command, path: &str, page: &mut String) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     // Writing to a String cannot fail.
     let _ = write!(page, "\n## {path}\n\n{about}.\n");
-    let own = |arg: &&clap::Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help";
-    let rows: Vec<String> = command.get_arguments().filter(own).map(row).collect();
+    let is_own = |arg: &&clap::Arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help";
+    let rows: Vec<String> = command.get_arguments().filter(is_own).map(row).collect();
     if !rows.is_empty() {
         let _ = write!(page, "\n| flag | meaning | default |\n|---|---|---|\n{}", rows.concat());
     }
@@ -65,20 +65,20 @@ fn row(arg: &clap::Arg) -> String {
         Some(long) => format!("--{long}"),
         None => arg.get_id().to_string(),
     };
-    let takes = arg.get_num_args().is_some_and(|n| n.takes_values());
+    let takes_value = arg.get_num_args().is_some_and(|n| n.takes_values());
     let value = match arg.get_value_names().and_then(|names| names.first()) {
-        Some(name) if takes && arg.get_long().is_some() => format!("={name}"),
+        Some(name) if takes_value && arg.get_long().is_some() => format!("={name}"),
         _ => String::new(),
     };
     let choices: Vec<String> = arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let help = if choices.is_empty() || !takes {
+    let help = if choices.is_empty() || !takes_value {
         help
     } else {
         format!("{help}; values: `{}`", choices.join("`, `"))
     };
     let default = match arg.get_default_values() {
-        _ if !takes => String::new(),
+        _ if !takes_value => String::new(),
         [first, ..] if !first.is_empty() => format!("`{}`", first.to_string_lossy()),
         _ if arg.is_required_set() => "required".to_owned(),
         _ => String::new(),

@@ -31,8 +31,9 @@ pub async fn clock(client: &Client, output: &Output, args: &RepairClock) -> Resu
     let body = repair::RepairClock { today: args.today.to_string(), dry_run: args.dry_run };
     let repaired: repair::RepairedClock = client.send(Method::POST, "/repair/clock", &body).await?;
     output.print(&repaired, || {
-        let row =
-            |one: &repair::CorrectedTransaction| vec![one.id.to_string(), one.from.clone(), one.to.clone()];
+        let row = |corrected: &repair::CorrectedTransaction| {
+            vec![corrected.id.to_string(), corrected.from.clone(), corrected.to.clone()]
+        };
         let rows: Vec<_> = repaired.transactions.iter().map(row).collect();
         match rows.is_empty() {
             true => repaired.message.clone(),

@@ -118,7 +118,7 @@ pub(super) static TABLE: &[Unsupported] = &[
 ];
 
 /// Global flags whose next argument is a value, not a word of a command.
-const WITH_VALUE: [&str; 6] = ["-c", "--config", "-o", "--output-format", "-a", "--address"];
+const FLAGS_WITH_VALUE: [&str; 6] = ["-c", "--config", "-o", "--output-format", "-a", "--address"];
 
 /// Returns the row that matches a command line; `args` lacks the program's name.
 pub(super) fn find(args: &[String]) -> Option<&'static Unsupported> {
@@ -126,7 +126,7 @@ pub(super) fn find(args: &[String]) -> Option<&'static Unsupported> {
     let mut rest = args.iter().map(String::as_str);
     while let Some(arg) = rest.next() {
         match arg {
-            _ if WITH_VALUE.contains(&arg) => {
+            _ if FLAGS_WITH_VALUE.contains(&arg) => {
                 rest.next();
             }
             _ if arg.starts_with('-') => {}
@@ -135,11 +135,11 @@ pub(super) fn find(args: &[String]) -> Option<&'static Unsupported> {
             word => words.push(word),
         }
     }
-    let has = |flag: &str| {
+    let has_flag = |flag: &str| {
         let flags = args.iter().filter_map(|arg| arg.strip_prefix("--"));
         flags.map(|arg| arg.split_once('=').map_or(arg, |(name, _)| name)).any(|name| name == flag)
     };
-    TABLE.iter().find(|row| words.starts_with(row.words) && (row.flag.is_empty() || has(row.flag)))
+    TABLE.iter().find(|row| words.starts_with(row.words) && (row.flag.is_empty() || has_flag(row.flag)))
 }
 
 impl std::fmt::Display for Unsupported {
@@ -171,9 +171,9 @@ mod tests {
                 (None, "") => {}
                 (Some(command), flag) if !flag.is_empty() => {
                     let exists = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
-                    assert!(!exists, "{row} is there");
+                    assert!(!exists, "{row} exists");
                 }
-                (Some(_), _) => panic!("{row} is there"),
+                (Some(_), _) => panic!("{row} exists"),
                 (None, _) => panic!("{row}: there is no such command"),
             }
             let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(row.page);

@@ -16,7 +16,7 @@ use crate::model::time::Day;
     after_help = "Exit codes: 0 complete, 1 failed or not complete, 2 wrong usage, 3 damaged files were found."
 )]
 pub struct Cli {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 
@@ -96,7 +96,7 @@ pub struct Common {
     #[arg(long, value_name = "N", default_value = "8")]
     pub concurrency: NonZeroUsize,
 
-    /// Print what would be downloaded and download nothing
+    /// Print what would be downloaded and store nothing
     #[arg(long)]
     pub dryrun: bool,
 

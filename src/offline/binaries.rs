@@ -11,7 +11,7 @@ use super::setup::Setup;
 use crate::bundle::{Product, seal};
 use crate::config::platforms::{Os, Platforms};
 use crate::config::{BinaryStyle, BinaryUrl};
-use crate::r::binary_index::{FileLocation as At, indexed_binary};
+use crate::r::binary_index::{FileLocation, indexed_binary};
 use crate::r::index;
 use crate::r::platform::{Arch, Platform, Target};
 use crate::r::version::RMinor;
@@ -26,12 +26,12 @@ pub(super) fn selected_platforms(
 ) -> Result<Vec<(Platform, Vec<Index>)>, OfflineError> {
     let usage = |text: String| Err(OfflineError::Usage(text));
     if !args.include_binaries {
-        let names = [
+        let flags = [
             ("--r-versions", &args.r_versions),
             ("--distributions", &args.distributions),
             ("--architectures", &args.architectures),
         ];
-        return match names.iter().find(|(_, values)| !values.is_empty()) {
+        return match flags.iter().find(|(_, values)| !values.is_empty()) {
             Some((name, _)) => usage(format!("{name} selects binaries: give --include-binaries too")),
             None => Ok(Vec::new()),
         };
@@ -66,37 +66,37 @@ pub(super) fn selected_platforms(
     if selected.is_empty() {
         return usage("none of --distributions has any of --architectures".to_owned());
     }
-    // The table of minor versions lists those for clients; here the caller names them.
-    let mut all = platforms.clone();
-    all.r_versions = args.r_versions.clone();
+    // The configured minor versions of R are those for clients; the requested ones may be others.
+    let requested = Platforms { r_versions: args.r_versions.clone(), ..platforms.clone() };
     let styles = [BinaryStyle::Mirror, BinaryStyle::Linux { distribution: None, arch: None, r: None }];
     let urls = styles.map(|style| BinaryUrl { base: String::new(), style });
-    let (lists, _) = lists(&urls, &all);
+    let (lists, _) = lists(&urls, &requested);
     let indexes: Vec<Index> = lists.into_iter().flat_map(|list| list.indexes).collect();
-    let found = selected.into_iter().map(|platform| {
-        let of: Vec<Index> = indexes.iter().filter(|index| index.platform == platform).cloned().collect();
-        (platform, of)
+    let with_indexes = selected.into_iter().map(|platform| {
+        let platform_indexes: Vec<Index> =
+            indexes.iter().filter(|index| index.platform == platform).cloned().collect();
+        (platform, platform_indexes)
     });
-    Ok(found.collect())
+    Ok(with_indexes.collect())
 }
 
 /// Returns the platforms of a distribution, one per architecture.
 fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Platform>, OfflineError> {
-    let each = |target: Target, archs: &[Arch]| {
+    let for_archs = |target: Target, archs: &[Arch]| {
         archs.iter().map(|arch| Platform { r, target: target.clone(), arch: *arch }).collect()
     };
     if name.eq_ignore_ascii_case("windows") {
-        return Ok(each(Target::Windows, &[Arch::X86_64]));
+        return Ok(for_archs(Target::Windows, &[Arch::X86_64]));
     }
     if name.eq_ignore_ascii_case("macos") {
         let folders = platforms.macos_folders(&r.to_string());
-        let has = |arch: &Arch| match (arch, folders) {
+        let is_available = |arch: &Arch| match (arch, folders) {
             (_, None) => false,
             (Arch::X86_64, Some(folders)) => folders.x86_64.is_some(),
             (Arch::Arm64, Some(folders)) => folders.arm64.is_some(),
         };
-        let archs: Vec<Arch> = Arch::ALL.into_iter().filter(has).collect();
-        return Ok(each(Target::MacOs, &archs));
+        let archs: Vec<Arch> = Arch::ALL.into_iter().filter(is_available).collect();
+        return Ok(for_archs(Target::MacOs, &archs));
     }
     let Some(distribution) = platforms.linux(name) else {
         let known = platforms
@@ -110,7 +110,7 @@ fn platforms_of(name: &str, r: RMinor, platforms: &Platforms) -> Result<Vec<Plat
         )));
     };
     let archs: Vec<Arch> = distribution.architectures.iter().filter_map(|text| Arch::parse(text)).collect();
-    Ok(each(Target::Linux(distribution.name.clone()), &archs))
+    Ok(for_archs(Target::Linux(distribution.name.clone()), &archs))
 }
 
 /// Downloads the binaries for the given platforms.
@@ -119,7 +119,7 @@ pub(super) async fn get(
     bundle: Option<&Bundle>,
     platforms: Vec<(Platform, Vec<Index>)>,
 ) -> Result<ExitStatus, OfflineError> {
-    let mut ending = ExitStatus::Complete;
+    let mut status = ExitStatus::Complete;
     // The publication time of binaries is unknown: all of them are fetched, for an incremental bundle too.
     let request = Request { from: None, ..setup.request.clone() };
     for (platform, indexes) in platforms {
@@ -133,34 +133,34 @@ pub(super) async fn get(
             request: &request,
         };
         let (indexes, product, reader) = (&indexes, &product, &MetadataReader::new(&setup.mirror));
-        let one = run
+        let result = run
             .run(|_| async move {
-                let mut declared = match bundle {
-                    Some(bundle) => from_bundle::declare(bundle, product, reader).await?,
-                    None => declare(reader, product, indexes).await?,
+                let mut inventory = match bundle {
+                    Some(bundle) => from_bundle::read_inventory(bundle, product, reader).await?,
+                    None => read_inventory(reader, product, indexes).await?,
                 };
                 if let Some(names) = &setup.request.subset {
-                    declared.files.retain(|row| names.contains(&row.name));
+                    inventory.files.retain(|row| names.contains(&row.name));
                 }
-                Ok(declared)
+                Ok(inventory)
             })
             .await;
-        match one {
+        match result {
             Ok(ExitStatus::Complete) => {}
-            Ok(other) => ending = other,
+            Ok(other) => status = other,
             // The other platforms are not affected.
             Err(error @ (OfflineError::Upstream(_) | OfflineError::Refused(_) | OfflineError::Bundle(_))) => {
                 setup.request.output.warn(&format!("binaries for {product}: {error}"));
-                ending = ExitStatus::Incomplete;
+                status = ExitStatus::Incomplete;
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(ending)
+    Ok(status)
 }
 
 /// Reads the binaries that a mirror has for a platform.
-async fn declare(
+async fn read_inventory(
     reader: &MetadataReader<'_>,
     product: &Product,
     indexes: &[Index],
@@ -185,14 +185,14 @@ async fn declare(
     )))
 }
 
-fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Inventory, String> {
+fn read(mirror: &Mirror, form: &str, bytes: &[u8], list: &Index) -> Result<Inventory, String> {
     let mut warnings = Vec::new();
     let text = index::text(form, bytes)?;
     let records = index::records(&text, &mut warnings)?;
     let mut rows: Vec<UpstreamFile> = Vec::with_capacity(records.len());
     let base = format!("{}/", mirror.address());
     for record in &records {
-        let binary = match indexed_binary(record, &from.platform, from.which) {
+        let binary = match indexed_binary(record, &list.platform, list.which) {
             Ok(Some(binary)) => binary,
             Ok(None) => continue,
             Err(reason) => {
@@ -201,8 +201,8 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Inven
             }
         };
         let path = match &binary.location {
-            At::NextToIndex(file) => format!("{}/{file}", from.folder),
-            At::Url(url) => match url.strip_prefix(&base) {
+            FileLocation::NextToIndex(file) => format!("{}/{file}", list.folder),
+            FileLocation::Url(url) => match url.strip_prefix(&base) {
                 Some(path) => path.to_owned(),
                 None => {
                     warnings
@@ -215,7 +215,7 @@ fn read(mirror: &Mirror, form: &str, bytes: &[u8], from: &Index) -> Result<Inven
             folder: None,
             name: binary.package,
             version: binary.version,
-            ext: from.platform.extension().to_owned(),
+            ext: list.platform.extension().to_owned(),
             paths: vec![path],
             size: binary.size,
             published: None,

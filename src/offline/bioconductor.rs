@@ -81,8 +81,8 @@ async fn get_version(
     {
         None => None,
         Some(names) => {
-            let declared = declare(reader, bundle, version, (None, setup.request.now.day())).await?;
-            let (names, unknown) = subset::closure(&names, &declared);
+            let inventory = read_inventory(reader, bundle, version, (None, setup.request.now.day())).await?;
+            let (names, unknown) = subset::closure(&names, &inventory);
             if !unknown.is_empty() {
                 setup
                     .request
@@ -104,35 +104,36 @@ async fn get_version(
     };
     let names = names.as_ref();
     run.run(|span| async move {
-        let mut declared = declare(reader, bundle, version, span).await?;
+        let mut inventory = read_inventory(reader, bundle, version, span).await?;
         if let Some(names) = names {
-            subset::restrict(&mut declared, names);
+            subset::restrict(&mut inventory, names);
         }
-        Ok(declared)
+        Ok(inventory)
     })
     .await
 }
 
 /// Reads all repositories of a version.
-async fn declare(
+async fn read_inventory(
     reader: &MetadataReader<'_>,
     bundle: Option<&Bundle>,
     version: Version,
     span: HistorySpan,
 ) -> Result<Inventory, OfflineError> {
     if let Some(bundle) = bundle {
-        return from_bundle::declare(bundle, &Product::Bioconductor(version.to_string()), reader).await;
+        return from_bundle::read_inventory(bundle, &Product::Bioconductor(version.to_string()), reader)
+            .await;
     }
-    let mut all = Inventory { has_dates: true, ..Inventory::default() };
+    let mut inventory = Inventory { has_dates: true, ..Inventory::default() };
     for component in Component::ALL.into_iter().filter(|component| component.is_in(version)) {
         let prefix = format!("packages/{version}/{}/", component.path());
         let tree = Tree { reader, prefix, folder: Some(component.path().to_owned()) };
-        match tree.declare(span).await? {
-            Some(found) => {
-                all.files.extend(found.files);
-                all.fingerprint.extend(found.fingerprint);
-                all.warnings.extend(found.warnings);
-                all.has_dates &= found.has_dates;
+        match tree.read_inventory(span).await? {
+            Some(tree_inventory) => {
+                inventory.files.extend(tree_inventory.files);
+                inventory.fingerprint.extend(tree_inventory.fingerprint);
+                inventory.warnings.extend(tree_inventory.warnings);
+                inventory.has_dates &= tree_inventory.has_dates;
             }
             None if component == Component::Software => {
                 return Err(OfflineError::Refused(format!(
@@ -144,22 +145,22 @@ async fn declare(
             None => {}
         }
     }
-    all.validators = reader.validators();
-    Ok(all)
+    inventory.validators = reader.validators();
+    Ok(inventory)
 }
 
 impl<'a> VersionOrigin<'a> {
     async fn open(setup: &'a Setup) -> Result<VersionOrigin<'a>, OfflineError> {
         let bundle = setup.mirror.as_bundle();
         let reader = MetadataReader::new(&setup.mirror);
-        if let Some(found) = bundle.bioconductor().await? {
-            let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, found.config_yaml.as_bytes())?;
+        if let Some(stored) = bundle.bioconductor().await? {
+            let config = parse_config(setup, layout::BIOCONDUCTOR_CONFIG, stored.config_yaml.as_bytes())?;
             return Ok(VersionOrigin {
                 setup,
                 reader,
                 bundle: Some(bundle),
                 config,
-                text: found.config_yaml,
+                text: stored.config_yaml,
             });
         }
         let Some(bytes) = reader.get(CONFIG).await? else {

@@ -36,8 +36,8 @@ impl Budget {
 
     /// Reserves bytes without waiting; on false the caller writes its buffer to disk and releases its bytes.
     fn reserve(&self, bytes: usize) -> bool {
-        let (order, all) = (Ordering::Relaxed, |free: usize| free.checked_sub(bytes));
-        self.0.fetch_update(order, order, all).is_ok()
+        let (order, subtract) = (Ordering::Relaxed, |free: usize| free.checked_sub(bytes));
+        self.0.fetch_update(order, order, subtract).is_ok()
     }
 
     fn release(&self, bytes: usize) {
@@ -132,8 +132,8 @@ impl FileBuffer {
 
     /// Writes the bytes in memory, then `more`, to disk.
     fn write(&mut self, more: &[u8]) -> io::Result<()> {
-        let mut written = match self.disk.take() {
-            Some(written) => written,
+        let mut buffer = match self.disk.take() {
+            Some(buffer) => buffer,
             None => DiskBuffer {
                 file: std::fs::create_dir_all(&self.dir).and_then(|()| Destination::temp_file(&self.dir))?,
                 size: 0,
@@ -141,13 +141,13 @@ impl FileBuffer {
             },
         };
         for bytes in [&self.memory.bytes, more] {
-            written.file.write_all(bytes)?;
-            written.digests.update(bytes);
-            written.size += bytes.len() as u64;
+            buffer.file.write_all(bytes)?;
+            buffer.digests.update(bytes);
+            buffer.size += bytes.len() as u64;
         }
         self.memory.clear();
         self.limit = WRITE_SIZE;
-        self.disk = Some(written);
+        self.disk = Some(buffer);
         Ok(())
     }
 
@@ -192,27 +192,27 @@ impl ByteSink for FileBuffer {
             self.memory.bytes.extend_from_slice(&piece);
             return Ok(());
         }
-        let none = MemoryBuffer::empty(self.memory.budget.clone());
+        let empty = MemoryBuffer::empty(self.memory.budget.clone());
         let mut buffer = FileBuffer {
             dir: self.dir.clone(),
-            memory: std::mem::replace(&mut self.memory, none),
+            memory: std::mem::replace(&mut self.memory, empty),
             limit: WRITE_SIZE,
             disk: self.disk.take(),
             error: None,
         };
         let work = tokio::task::spawn_blocking(move || {
-            let done = buffer.write(&piece);
-            (buffer, done)
+            let result = buffer.write(&piece);
+            (buffer, result)
         });
-        let done = match work.await {
-            Ok((buffer, done)) => {
+        let result = match work.await {
+            Ok((buffer, result)) => {
                 *self = FileBuffer { error: None, ..buffer };
-                done
+                result
             }
             Err(e) => Err(io::Error::other(e)),
         };
-        done.map_err(|e| {
-            // Ends the download; the caller reads the error itself from `failed`.
+        result.map_err(|e| {
+            // Ends the download; the caller gets the error itself from `take_error`.
             let refused =
                 UpstreamError::Refused { url: self.dir.display().to_string(), reason: e.to_string() };
             self.error = Some(e);
@@ -262,7 +262,7 @@ impl CompleteFile {
     /// Opens the file for reading; may be called repeatedly.
     pub(super) fn open(&self) -> io::Result<Reader<'_>> {
         match &self.backing {
-            Backing::Memory(held) => Ok(Reader::Memory(Cursor::new(&held.bytes))),
+            Backing::Memory(buffer) => Ok(Reader::Memory(Cursor::new(&buffer.bytes))),
             Backing::Disk(file) => file.reopen().map(Reader::Disk),
         }
     }
@@ -271,15 +271,15 @@ impl CompleteFile {
     pub(super) fn into_file(self, dir: &Path) -> io::Result<NamedTempFile> {
         match self.backing {
             Backing::Disk(file) => std::fs::create_dir_all(dir).map(|()| file),
-            Backing::Memory(held) => {
+            Backing::Memory(buffer) => {
                 let mut file = match Destination::temp_file(dir) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {
                         std::fs::create_dir_all(dir)?;
                         Destination::temp_file(dir)?
                     }
-                    made => made?,
+                    result => result?,
                 };
-                file.write_all(&held.bytes)?;
+                file.write_all(&buffer.bytes)?;
                 Ok(file)
             }
         }
@@ -296,8 +296,8 @@ mod tests {
         (0_u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(size).collect()
     }
 
-    async fn receive(body: &mut FileBuffer, bytes: &[u8], sized: bool) {
-        body.begin(sized.then_some(bytes.len() as u64));
+    async fn receive(body: &mut FileBuffer, bytes: &[u8], is_size_known: bool) {
+        body.begin(is_size_known.then_some(bytes.len() as u64));
         for piece in bytes.chunks(100_000) {
             body.take(Bytes::copy_from_slice(piece)).await.expect("a disk");
         }
@@ -306,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_in_memory_and_on_disk_has_the_same_content() {
         let dir = tempfile::tempdir().unwrap();
-        for (size, budget, sized, is_written) in [
+        for (size, budget, is_size_known, is_written) in [
             (0, BUDGET, true, false),
             (300_000, BUDGET, true, false),
             (300_000, BUDGET, false, false),
@@ -319,15 +319,15 @@ mod tests {
             let (budget, all) = (Budget::new(budget), bytes(size));
             let mut body = FileBuffer::new(dir.path().join("obj"), budget.clone());
             // Bytes from before the restart of the file are dropped.
-            receive(&mut body, &all[..size / 2], sized).await;
-            receive(&mut body, &all, sized).await;
-            let whole = body.finish().unwrap();
-            assert_eq!((whole.size, whole.sha256), (size as u64, seal::digest(&all)), "{size}");
-            assert_eq!(whole.md5, Md5(Md5Hasher::digest(&all).into()));
-            assert_eq!(matches!(whole.backing, Backing::Disk(_)), is_written, "{size} {sized}");
+            receive(&mut body, &all[..size / 2], is_size_known).await;
+            receive(&mut body, &all, is_size_known).await;
+            let file = body.finish().unwrap();
+            assert_eq!((file.size, file.sha256), (size as u64, seal::digest(&all)), "{size}");
+            assert_eq!(file.md5, Md5(Md5Hasher::digest(&all).into()));
+            assert_eq!(matches!(file.backing, Backing::Disk(_)), is_written, "{size} {is_size_known}");
             let mut read = Vec::new();
-            whole.open().unwrap().read_to_end(&mut read).unwrap();
-            let file = whole.into_file(&dir.path().join("obj/ab")).unwrap();
+            file.open().unwrap().read_to_end(&mut read).unwrap();
+            let file = file.into_file(&dir.path().join("obj/ab")).unwrap();
             assert!(read == all && std::fs::read(file.path()).unwrap() == all, "{size}");
         }
     }
@@ -342,9 +342,9 @@ mod tests {
             receive(&mut body, &all, true).await;
             bodies.push(body);
         }
-        let held: Vec<usize> = bodies.iter().map(|body| body.memory.reserved).collect();
-        assert_eq!(held[..2], [400_000, 400_000]);
-        assert!(held.iter().sum::<usize>() <= 1 << 20, "{held:?}");
+        let reserved: Vec<usize> = bodies.iter().map(|body| body.memory.reserved).collect();
+        assert_eq!(reserved[..2], [400_000, 400_000]);
+        assert!(reserved.iter().sum::<usize>() <= 1 << 20, "{reserved:?}");
         for body in bodies {
             assert_eq!(body.finish().unwrap().sha256, seal::digest(&all));
         }

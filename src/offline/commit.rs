@@ -73,13 +73,13 @@ impl Commit<'_> {
     pub(super) fn write(
         &self,
         mut state: ProductState,
-        declared: &Inventory,
+        inventory: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<Option<CommitResult>, OfflineError> {
         let damaged = |reason: String| OfflineError::Refused(format!("{}: {reason}", self.product));
         let mut writer = Writer::new(self);
-        for planned in self.ordered_records(declared, plan, journal) {
+        for planned in self.ordered_records(inventory, plan, journal) {
             let record = match planned {
                 PlannedRecord::Ready(record) => record,
                 PlannedRecord::Journaled(span) => self.release_record(journal.read(span)?, &state),
@@ -89,11 +89,11 @@ impl Commit<'_> {
                 writer.push(record, journal)?;
             }
         }
-        for record in self.corrections(declared, &state) {
+        for record in self.corrections(inventory, &state) {
             state.apply(&record).map_err(damaged)?;
             writer.push(record, journal)?;
         }
-        let listing = self.is_incremental().then(|| incremental_listing(declared, &state));
+        let listing = self.is_incremental().then(|| incremental_listing(inventory, &state));
         let unchanged = self.previous.is_some_and(|head| {
             head.packages == state.listed_count() && head.subset == self.fields.subset && listing.is_none()
         });
@@ -130,27 +130,33 @@ impl Commit<'_> {
     }
 
     /// Returns all events by day; within a day publications are first, by their times.
-    fn ordered_records(&self, declared: &Inventory, plan: &Plan, journal: &Journal) -> Vec<PlannedRecord> {
+    fn ordered_records(&self, inventory: &Inventory, plan: &Plan, journal: &Journal) -> Vec<PlannedRecord> {
         let mut order: Vec<(RecordOrder, PlannedRecord)> = Vec::new();
-        for (ver, span) in &journal.entries {
-            let key = (self.effective_day(ver.day), 0, ver.published, ver.name.clone(), ver.version.clone());
+        for (release, span) in &journal.entries {
+            let key = (
+                self.effective_day(release.day),
+                0,
+                release.published,
+                release.name.clone(),
+                release.version.clone(),
+            );
             order.push((key, PlannedRecord::Journaled(*span)));
         }
-        let names: HashSet<(&str, &str)> = declared.files.iter().map(UpstreamFile::key).collect();
-        for record in declared.events.iter().chain(&plan.indexed).chain(&plan.removed) {
+        let names: HashSet<(&str, &str)> = inventory.files.iter().map(UpstreamFile::key).collect();
+        for record in inventory.events.iter().chain(&plan.indexed).chain(&plan.removed) {
             let (rank, day, name) = match record {
                 Record::Archive(event) | Record::Restore(event) => (1, event.day, &event.name),
                 Record::Remove(event) => (2, event.day, &event.name),
                 Record::Index(indexed) => (3, indexed.day, &indexed.name),
                 Record::Release(_) | Record::Snapshot(_) | Record::Unknown => continue,
             };
-            let known = match record {
+            let is_declared = match record {
                 Record::Archive(event) | Record::Restore(event) => {
                     names.contains(&(event.folder.as_deref().unwrap_or_default(), event.name.as_str()))
                 }
                 _ => true,
             };
-            if known {
+            if is_declared {
                 let key = (self.effective_day(day), rank, None, name.clone(), String::new());
                 order.push((key, PlannedRecord::Ready(self.with_effective_day(record.clone()))));
             }
@@ -170,21 +176,21 @@ impl Commit<'_> {
     }
 
     /// Returns the record of a release on its day; a release older than the listed one is archived from the start.
-    fn release_record(&self, mut ver: ReleaseRecord, state: &ProductState) -> Record {
-        ver.day = self.effective_day(ver.day);
-        let package = state.package(ver.folder.as_deref().unwrap_or_default(), &ver.name);
+    fn release_record(&self, mut release: ReleaseRecord, state: &ProductState) -> Record {
+        release.day = self.effective_day(release.day);
+        let package = state.package(release.folder.as_deref().unwrap_or_default(), &release.name);
         let listed = package.and_then(state::PackageState::listed_release);
-        ver.archived |=
-            listed.is_some_and(|listed| ver.published.is_some() && listed.published > ver.published);
-        Record::Release(Box::new(ver))
+        release.archived |=
+            listed.is_some_and(|listed| release.published.is_some() && listed.published > release.published);
+        Record::Release(Box::new(release))
     }
 
     /// Returns the records that make the list equal to upstream's. If a file could not be fetched, the previously
     /// listed release stays listed.
-    fn corrections(&self, declared: &Inventory, state: &ProductState) -> Vec<Record> {
+    fn corrections(&self, inventory: &Inventory, state: &ProductState) -> Vec<Record> {
         let day = self.today();
         let listed: HashMap<(&str, &str), &UpstreamFile> =
-            declared.files.iter().filter(|row| row.is_listed).map(|row| (row.key(), row)).collect();
+            inventory.files.iter().filter(|row| row.is_listed).map(|row| (row.key(), row)).collect();
         let event = |folder: &str, name: &str, release: Option<&state::Release>| PackageEvent {
             folder: Some(folder.to_owned()).filter(|folder| !folder.is_empty()),
             name: name.to_owned(),
@@ -194,12 +200,14 @@ impl Commit<'_> {
         };
         let mut records = Vec::new();
         for ((folder, name), row) in &listed {
-            let now = state.package(folder, name).and_then(state::PackageState::listed_release);
-            let other = |found: &&state::Release| {
-                now.is_none_or(|now| now.object != found.object || now.version != found.version)
+            let current = state.package(folder, name).and_then(state::PackageState::listed_release);
+            let is_other = |release: &&state::Release| {
+                current.is_none_or(|current| {
+                    current.object != release.object || current.version != release.version
+                })
             };
-            if let Some(found) = plan::release(row, state, true).filter(other) {
-                records.push((*folder, *name, Record::Restore(event(folder, name, Some(found)))));
+            if let Some(release) = plan::release(row, state, true).filter(is_other) {
+                records.push((*folder, *name, Record::Restore(event(folder, name, Some(release)))));
             }
         }
         records.sort_unstable_by_key(|(folder, name, _)| (*folder, *name));
@@ -287,8 +295,8 @@ impl Commit<'_> {
 }
 
 /// Returns the list of upstream, restricted to releases that the incremental bundle or its base has.
-fn incremental_listing(declared: &Inventory, state: &ProductState) -> Vec<String> {
-    let listed = declared.files.iter().filter(|row| row.is_listed);
+fn incremental_listing(inventory: &Inventory, state: &ProductState) -> Vec<String> {
+    let listed = inventory.files.iter().filter(|row| row.is_listed);
     // A file newer than the base that could not be fetched is in neither: the previously listed release stays.
     let mut lines: Vec<String> = listed
         .map(|row| {
@@ -309,9 +317,9 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
     let package =
         |folder: &Option<String>, name: &str| state.package(folder.as_deref().unwrap_or_default(), name);
     match record {
-        Record::Release(ver) => !package(&ver.folder, &ver.name).is_some_and(|package| {
-            let same = |release: &state::Release| {
-                release.object.sha256 == ver.obj.sha256 && release.version == ver.version
+        Record::Release(release) => !package(&release.folder, &release.name).is_some_and(|package| {
+            let same = |known: &state::Release| {
+                known.object.sha256 == release.obj.sha256 && known.version == release.version
             };
             package.releases.iter().any(same)
         }),
@@ -321,16 +329,12 @@ fn is_new(record: &Record, state: &ProductState) -> bool {
         Record::Restore(event) => package(&event.folder, &event.name).is_some_and(|package| {
             let version = event.version.as_deref();
             let listed = package.listed_release().map(|listed| listed.version.as_str());
-            listed != version
-                && package.releases.iter().any(|release| Some(release.version.as_str()) == version)
+            listed != version && package.releases.iter().any(|known| Some(known.version.as_str()) == version)
         }),
         Record::Remove(event) => package(&event.folder, &event.name).is_some(),
         Record::Index(indexed) => package(&indexed.folder, &indexed.name).is_some_and(|package| {
             let other = Some(seal::digest(indexed.index.as_bytes()));
-            package
-                .releases
-                .iter()
-                .any(|release| release.object.sha256 == indexed.sha256 && release.index != other)
+            package.releases.iter().any(|known| known.object.sha256 == indexed.sha256 && known.index != other)
         }),
         Record::Snapshot(_) | Record::Unknown => true,
     }
@@ -374,7 +378,7 @@ impl<'a> Writer<'a> {
 
     fn push(&mut self, record: Record, journal: &mut Journal) -> Result<(), OfflineError> {
         let day = match &record {
-            Record::Release(ver) => ver.day,
+            Record::Release(release) => release.day,
             Record::Index(indexed) => indexed.day,
             Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => event.day,
             Record::Snapshot(snapshot) => snapshot.day,
@@ -392,10 +396,10 @@ impl<'a> Writer<'a> {
             objects_size: 0,
             readmes: HashSet::new(),
         });
-        if let Record::Release(ver) = &record {
+        if let Record::Release(release) = &record {
             open.objects += 1;
-            open.objects_size += ver.obj.size;
-            open.readmes.extend(ver.readme.as_ref().map(|readme| readme.sha256));
+            open.objects_size += release.obj.size;
+            open.readmes.extend(release.readme.as_ref().map(|readme| readme.sha256));
         }
         open.to = open.to.max(day);
         open.lines.push(&record);
@@ -446,8 +450,8 @@ mod tests {
         let before = head.map(|bytes| Head::read(&bytes, &product).unwrap());
         let now = Timestamp(1_600_000_000_000_000 + number * 86_400_000_000);
         let upstream = ProductOrigin { address: "https://cran.example".to_owned(), serial: None };
-        let about = HeadFields { subset: None, from: None, upstream, now };
-        let commit = Commit { destination, product: &product, previous: before.as_ref(), fields: about };
+        let fields = HeadFields { subset: None, from: None, upstream, now };
+        let commit = Commit { destination, product: &product, previous: before.as_ref(), fields };
         let segments = vec![SegmentRef {
             serial: u64::try_from(number).unwrap() + 1,
             from: now.day(),

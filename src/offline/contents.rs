@@ -18,16 +18,16 @@ pub(super) struct Contents {
     pub(super) error: Option<String>,
 }
 
-/// Reads the archive of a source package; `again` opens it. Old archives have many irregularities: if strict reading
+/// Reads the archive of a source package; `reopen` opens it, for each of two attempts. Old archives have many irregularities: if strict reading
 /// fails, only the DESCRIPTION is read; if that fails too, the file is accepted without contents. An archive whose checksum
 /// matches the mirror's is read only up to the needed files.
 pub(super) fn read<R: Read>(
-    again: impl Fn() -> std::io::Result<R>,
+    reopen: impl Fn() -> std::io::Result<R>,
     file: &str,
     extent: ReadExtent,
 ) -> Contents {
     let name = SourceFileName::parse_archived(file).ok();
-    let open = || again().map_err(|e| e.to_string());
+    let open = || reopen().map_err(|e| e.to_string());
     let strict = open().and_then(|source| {
         archive::read_up_to(extent, source, name, Limits::default()).map_err(|e| e.to_string())
     });

@@ -47,15 +47,15 @@ pub(super) async fn get(args: GetCran, output: Output) -> Result<ExitStatus, Off
         own_bundle: setup.own_bundle.clone(),
         request: &setup.request,
     };
-    let packages = run.run(|span| upstream.declare(span, names.as_ref())).await?;
+    let packages = run.run(|span| upstream.read_inventory(span, names.as_ref())).await?;
     let binaries = binaries::get(&setup, source.as_ref(), platforms).await?;
-    let ending = if binaries == ExitStatus::Complete { packages } else { binaries };
+    let status = if binaries == ExitStatus::Complete { packages } else { binaries };
     if setup.request.is_dry_run {
-        return Ok(ending);
+        return Ok(status);
     }
     let rules = write_shared(&setup, source, args.packages.requirements_url.as_deref()).await?;
     report_old_schemas(&setup.destination, output)?;
-    Ok(report_result(output, ending, rules))
+    Ok(report_result(output, status, rules))
 }
 
 /// Prints the last line of a `get` and returns its exit status: rules without an explicit URL may be outdated.
@@ -112,22 +112,22 @@ struct CranReader<'a> {
 }
 
 impl CranReader<'_> {
-    async fn declare(
+    async fn read_inventory(
         &self,
         span: HistorySpan,
         names: Option<&BTreeSet<String>>,
     ) -> Result<Inventory, OfflineError> {
-        let mut declared = match self.bundle {
-            Some(bundle) => from_bundle::declare(bundle, &self.product, &self.reader).await?,
+        let mut inventory = match self.bundle {
+            Some(bundle) => from_bundle::read_inventory(bundle, &self.product, &self.reader).await?,
             None => {
                 let tree = Tree { reader: &self.reader, prefix: String::new(), folder: None };
-                tree.declare(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
+                tree.read_inventory(span).await?.ok_or_else(|| not_a_mirror(self.reader.mirror()))?
             }
         };
         if let Some(names) = names {
-            subset::restrict(&mut declared, names);
+            subset::restrict(&mut inventory, names);
         }
-        Ok(declared)
+        Ok(inventory)
     }
 
     /// Returns packages with their dependencies.
@@ -137,8 +137,8 @@ impl CranReader<'_> {
         now: Timestamp,
         output: Output,
     ) -> Result<BTreeSet<String>, OfflineError> {
-        let declared = self.declare((None, now.day()), None).await?;
-        let (found, unknown) = subset::closure(names, &declared);
+        let inventory = self.read_inventory((None, now.day()), None).await?;
+        let (found, unknown) = subset::closure(names, &inventory);
         if !unknown.is_empty() {
             let address = self.reader.mirror().address();
             output.warn(&format!("{address} does not have: {}", unknown.join(", ")));

@@ -65,8 +65,8 @@ impl Destination {
     /// Returns its URL as a mirror.
     pub(super) fn url(&self) -> Result<String, OfflineError> {
         let url = url::Url::from_file_path(&self.root);
-        let none = || OfflineError::Refused(format!("{} cannot be written as a URL", self.root.display()));
-        url.map(String::from).map_err(|()| none())
+        let error = || OfflineError::Refused(format!("{} cannot be written as a URL", self.root.display()));
+        url.map(String::from).map_err(|()| error())
     }
 
     /// Locks a folder for this process and removes the temporary files in it. If another writer holds the lock, it
@@ -76,8 +76,8 @@ impl Destination {
         let path = dir.join(LOCK);
         let failed = |e| OfflineError::destination("lock", &path, e);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-        let claimed = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
-        match claimed {
+        let result = if wait { file.lock().map_err(TryLockError::Error) } else { file.try_lock() };
+        match result {
             Ok(()) => {
                 self.remove_temp_files(folder)?;
                 Ok(Lock { _file: Some(file) })

@@ -16,8 +16,8 @@ pub(super) enum OfflineError {
     #[error("{0}")]
     Bundle(#[from] BundleError),
     /// An operation on a file of the destination failed.
-    #[error("cannot {doing} {}: {source}{}", .path.display(), way_out(.source))]
-    Destination { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {operation} {}: {source}{}", .path.display(), remedy(.source))]
+    Destination { operation: &'static str, path: PathBuf, source: io::Error },
     /// The command refuses to continue.
     #[error("{0}")]
     Refused(String),
@@ -27,12 +27,12 @@ pub(super) enum OfflineError {
 }
 
 impl OfflineError {
-    pub(super) fn destination(doing: &'static str, path: &Path, source: io::Error) -> OfflineError {
-        OfflineError::Destination { doing, path: path.to_owned(), source }
+    pub(super) fn destination(operation: &'static str, path: &Path, source: io::Error) -> OfflineError {
+        OfflineError::Destination { operation, path: path.to_owned(), source }
     }
 }
 
-fn way_out(error: &io::Error) -> &'static str {
+fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free space there, or copy the directory to a larger disk, and run the command again: it resumes"

@@ -77,33 +77,33 @@ impl<'a> FileTarget<'a> {
     /// Fetches a file from the first of its paths that has it.
     async fn fetch_once(&self, mirror: &Mirror, planned: &PlannedFetch) -> Result<FetchedFile, Failure> {
         let row = &planned.file;
-        let mut last = None;
+        let mut last_error = None;
         for path in &row.paths {
             let mut body =
                 FileBuffer::new(self.destination.path(&self.product.objects_dir()), self.budget.clone());
             match mirror.download(path, row.size, &mut body).await {
                 Ok(_) => match self.process(body, planned, path, mirror).await {
                     // Index and file may be from different moments: the file may be at the next path.
-                    Err(Failure::Mirror(error)) => last = Some(error),
-                    landed => return landed,
+                    Err(Failure::Mirror(error)) => last_error = Some(error),
+                    result => return result,
                 },
                 Err(error) => match body.take_error() {
                     Some((error, dir)) => return Err(Failure::Destination(error, dir)),
                     None => {
-                        let missing = matches!(error, UpstreamError::Missing(_));
-                        let stop = matches!(error, UpstreamError::Unavailable { .. });
-                        if last.is_none() || !missing {
-                            last = Some(error);
+                        let is_missing = matches!(error, UpstreamError::Missing(_));
+                        let is_unavailable = matches!(error, UpstreamError::Unavailable { .. });
+                        if last_error.is_none() || !is_missing {
+                            last_error = Some(error);
                         }
-                        if stop {
+                        if is_unavailable {
                             break;
                         }
                     }
                 },
             }
         }
-        let none = || UpstreamError::Missing(row.paths.join(" or "));
-        Err(Failure::Mirror(last.unwrap_or_else(none)))
+        let no_path = || UpstreamError::Missing(row.paths.join(" or "));
+        Err(Failure::Mirror(last_error.unwrap_or_else(no_path)))
     }
 
     async fn process(
@@ -135,17 +135,18 @@ fn process_blocking(
     planned: &PlannedFetch,
     url: String,
 ) -> Result<FetchedFile, Failure> {
-    let whole =
+    let download =
         body.finish().map_err(|e| Failure::Destination(e, destination.path(&product.objects_dir())))?;
     let row = &planned.file;
-    let object = Object { sha256: whole.sha256, size: whole.size, md5: whole.md5, ext: row.ext.clone() };
+    let object =
+        Object { sha256: download.sha256, size: download.size, md5: download.md5, ext: row.ext.clone() };
     if let Some(reason) = mismatch(&object, planned) {
         return Err(Failure::Mirror(UpstreamError::Refused { url, reason }));
     }
     let reads_contents = row.record.is_none() && planned.expected.is_none();
     let contents = match product {
         Product::Binaries(tag) if reads_contents => {
-            check_binary(&whole, tag, planned)
+            check_binary(&download, tag, planned)
                 .map_err(|reason| Failure::Mirror(UpstreamError::Refused { url, reason }))?;
             Contents::default()
         }
@@ -155,23 +156,23 @@ fn process_blocking(
             } else {
                 ReadExtent::Whole
             };
-            contents::read(|| whole.open(), &file_name(planned), extent)
+            contents::read(|| download.open(), &file_name(planned), extent)
         }
         Product::Cran | Product::Bioconductor(_) | Product::Binaries(_) => Contents::default(),
     };
     let path = destination.path(&product.object_path(object.sha256, &object.ext));
-    let is_new = store(whole, &path, &object, planned).map_err(|e| Failure::Destination(e, path))?;
+    let is_new = store(download, &path, &object, planned).map_err(|e| Failure::Destination(e, path))?;
     Ok(FetchedFile { object, contents, is_new })
 }
 
 /// Checks that a file is a binary, to its last byte: indexes of binaries often have no checksum.
-fn check_binary(whole: &CompleteFile, tag: &str, planned: &PlannedFetch) -> Result<(), String> {
+fn check_binary(download: &CompleteFile, tag: &str, planned: &PlannedFetch) -> Result<(), String> {
     let (file, Some(platform)) = (file_name(planned), Platform::parse(tag)) else {
         return Err(format!("'{tag}' is not a platform"));
     };
     let name =
         PackageFile::parse(&file).ok_or_else(|| format!("'{file}' is not the name of a package file"))?;
-    let checked = binary::check_file(|| whole.open(), name, &platform, Limits::default());
+    let checked = binary::check_file(|| download.open(), name, &platform, Limits::default());
     checked.map(drop).map_err(|e| e.to_string())
 }
 
@@ -198,7 +199,7 @@ fn mismatch(object: &Object, planned: &PlannedFetch) -> Option<String> {
 }
 
 /// Stores a file; returns false if it already existed.
-fn store(whole: CompleteFile, path: &Path, object: &Object, planned: &PlannedFetch) -> io::Result<bool> {
+fn store(download: CompleteFile, path: &Path, object: &Object, planned: &PlannedFetch) -> io::Result<bool> {
     // The same bytes may exist for another package.
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == object.size)
         && planned.expected.is_none()
@@ -206,7 +207,7 @@ fn store(whole: CompleteFile, path: &Path, object: &Object, planned: &PlannedFet
     {
         return Ok(false);
     }
-    let file = whole.into_file(path.parent().unwrap_or(path))?;
+    let file = download.into_file(path.parent().unwrap_or(path))?;
     destination::set_published_time(file.as_file(), planned.file.published);
     destination::persist(file, path)?;
     Ok(true)
@@ -214,7 +215,7 @@ fn store(whole: CompleteFile, path: &Path, object: &Object, planned: &PlannedFet
 
 /// Returns true if a file can be read and has this digest.
 pub(super) fn has_digest(path: &Path, sha256: Sha256) -> bool {
-    digest_of(path).is_ok_and(|found| found == sha256)
+    digest_of(path).is_ok_and(|digest| digest == sha256)
 }
 
 /// Returns the digest of a file.

@@ -12,7 +12,7 @@ use crate::model::digest::Sha256;
 use crate::upstream::origin::bundle::Bundle;
 
 /// Reads all files that a bundle has of a product.
-pub(super) async fn declare(
+pub(super) async fn read_inventory(
     bundle: &Bundle,
     product: &Product,
     reader: &MetadataReader<'_>,
@@ -20,25 +20,26 @@ pub(super) async fn declare(
     // Read first: if the head is replaced in between, the next run detects the change.
     reader.get(&product.head_path()).await?;
     let verified = bundle.head(product).await?;
-    let (mut vers, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
+    let (mut releases, mut events): (HashMap<_, Box<ReleaseRecord>>, _) = (HashMap::new(), Vec::new());
     let state = replay(bundle, product, &verified, |record| match record {
-        Record::Release(ver) => {
-            let key = (ver.folder.clone(), ver.name.clone(), ver.version.clone(), ver.obj.sha256);
-            vers.entry(key).or_insert(ver);
+        Record::Release(release) => {
+            let key =
+                (release.folder.clone(), release.name.clone(), release.version.clone(), release.obj.sha256);
+            releases.entry(key).or_insert(release);
         }
         Record::Index(indexed) => {
             let key = (indexed.folder, indexed.name, indexed.version, indexed.sha256);
-            if let Some(ver) = vers.get_mut(&key) {
-                ver.index = Some(indexed.index);
+            if let Some(release) = releases.get_mut(&key) {
+                release.index = Some(indexed.index);
             }
         }
         Record::Archive(_) | Record::Restore(_) => events.push(record),
         Record::Remove(_) | Record::Snapshot(_) | Record::Unknown => {}
     });
     let state = state.await?;
-    let mut vers: Vec<_> = vers.into_iter().collect();
-    vers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let rows = vers.into_iter().filter_map(|(_, ver)| row(*ver, &state, product));
+    let mut releases: Vec<_> = releases.into_iter().collect();
+    releases.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let rows = releases.into_iter().filter_map(|(_, release)| row(*release, &state, product));
     Ok(Inventory {
         files: rows.collect(),
         events,
@@ -52,28 +53,28 @@ pub(super) async fn declare(
 }
 
 /// Returns the entry of a release, unless it has been removed.
-fn row(ver: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
-    let folder = ver.folder.as_deref().unwrap_or_default();
-    let package = state.package(folder, &ver.name)?;
+fn row(release: ReleaseRecord, state: &ProductState, product: &Product) -> Option<UpstreamFile> {
+    let folder = release.folder.as_deref().unwrap_or_default();
+    let package = state.package(folder, &release.name)?;
     let same = |known: &crate::bundle::state::Release| {
-        known.version == ver.version && known.object.sha256 == ver.obj.sha256
+        known.version == release.version && known.object.sha256 == release.obj.sha256
     };
     if !package.releases.iter().any(same) {
         return None;
     }
     Some(UpstreamFile {
-        folder: ver.folder.clone(),
-        name: ver.name.clone(),
-        version: ver.version.clone(),
-        ext: ver.obj.ext.clone(),
-        paths: vec![product.object_path(ver.obj.sha256, &ver.obj.ext)],
-        size: Some(ver.obj.size),
-        published: ver.published,
-        md5: Some(ver.obj.md5),
-        sha256: Some(ver.obj.sha256),
+        folder: release.folder.clone(),
+        name: release.name.clone(),
+        version: release.version.clone(),
+        ext: release.obj.ext.clone(),
+        paths: vec![product.object_path(release.obj.sha256, &release.obj.ext)],
+        size: Some(release.obj.size),
+        published: release.published,
+        md5: Some(release.obj.md5),
+        sha256: Some(release.obj.sha256),
         is_listed: package.listed_release().is_some_and(same),
-        index: ver.index.clone(),
-        record: Some(Box::new(ver)),
+        index: release.index.clone(),
+        record: Some(Box::new(release)),
     })
 }
 

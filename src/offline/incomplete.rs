@@ -21,12 +21,12 @@ pub(super) struct IncompleteFiles {
     pub(super) missing: BTreeMap<String, String>,
     /// Archives that cannot be read as packages and have no checksum in the index.
     #[serde(default)]
-    unreadable: BTreeMap<String, Unreadable>,
+    unreadable: BTreeMap<String, UnreadableArchive>,
 }
 
 /// An archive that cannot be read as a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Unreadable {
+struct UnreadableArchive {
     /// SHA-256 of the fetched bytes.
     sha256: String,
     /// A later run fetched the same bytes, so the file on the mirror is like that.
@@ -71,7 +71,7 @@ impl IncompleteFiles {
     }
 
     /// Returns the number of archives that cannot be read as packages.
-    pub(super) fn unreadable(&self) -> usize {
+    pub(super) fn unreadable_count(&self) -> usize {
         self.unreadable.len()
     }
 
@@ -84,7 +84,7 @@ impl IncompleteFiles {
         }
         self.unreadable.remove(path);
         if !is_readable {
-            self.unreadable.insert(path.to_owned(), Unreadable { sha256, confirmed: false });
+            self.unreadable.insert(path.to_owned(), UnreadableArchive { sha256, confirmed: false });
         }
         true
     }

@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 /// A file that upstream has.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct UpstreamFile {
-    /// As in `Ver`: the folder if it is not the usual one.
+    /// The folder, unless it is the default one, as in [`ReleaseRecord`].
     pub(super) folder: Option<String>,
     pub(super) name: String,
     pub(super) version: String,
@@ -29,7 +29,7 @@ pub(super) struct UpstreamFile {
 }
 
 impl UpstreamFile {
-    /// Returns folder (empty for the usual one) and name.
+    /// Returns folder (empty for the default one) and name.
     pub(super) fn key(&self) -> (&str, &str) {
         (self.folder.as_deref().unwrap_or_default(), &self.name)
     }
@@ -51,7 +51,7 @@ pub(super) struct Inventory {
     pub(super) files: Vec<UpstreamFile>,
     /// Events of earlier days besides publications: archivals and restores.
     pub(super) events: Vec<Record>,
-    /// Whether files that are missing among the rows have been removed; otherwise that is unknown.
+    /// Whether a file that is not in `files` has been removed; otherwise that is unknown.
     pub(super) is_complete: bool,
     /// Whether times of publication are known.
     pub(super) has_dates: bool,

@@ -47,9 +47,9 @@ impl Lines {
         Ok(Lines { path, file, end: 0 })
     }
 
-    fn io_error(&self, doing: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
+    fn io_error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> OfflineError {
         let path = self.path.clone();
-        move |e| OfflineError::destination(doing, &path, e)
+        move |e| OfflineError::destination(operation, &path, e)
     }
 
     /// Reads line by line up to the first invalid one, where a writer was killed, and truncates the file there.
@@ -65,7 +65,7 @@ impl Lines {
             end += length as u64;
         }
         self.end = end;
-        self.file.set_len(end).map_err(self.io_error("cut"))
+        self.file.set_len(end).map_err(self.io_error("truncate"))
     }
 
     fn push(&mut self, line: &[u8]) -> Result<LineSpan, OfflineError> {
@@ -84,9 +84,9 @@ fn line<T: serde::Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Drops the fields that comparisons do not need; they are read again when the release is written to a segment.
-fn without_description(mut ver: ReleaseRecord) -> ReleaseRecord {
-    ver.desc = None;
-    ver
+fn without_description(mut release: ReleaseRecord) -> ReleaseRecord {
+    release.desc = None;
+    release
 }
 
 impl Journal {
@@ -95,40 +95,44 @@ impl Journal {
         let folder = destination.folder(&product.root())?;
         let created =
             FILES.iter().filter_map(|name| folder.join(name).metadata().and_then(|m| m.created()).ok());
-        let began = created.min();
+        let started = created.min();
         let [releases, readmes] = FILES.map(|name| Lines::open(folder.join(name)));
         let (mut releases, mut readmes) = (releases?, readmes?);
-        let (mut vers, mut known) = (Vec::new(), HashSet::new());
+        let (mut entries, mut known_readmes) = (Vec::new(), HashSet::new());
         readmes.load(|text, _| {
             let read: Option<ReadmeText> = serde_json::from_slice(text).ok();
             read.filter(|readme| seal::digest(readme.text.as_bytes()) == readme.sha256)
-                .map(|readme| known.insert(readme.sha256))
+                .map(|readme| known_readmes.insert(readme.sha256))
                 .is_some()
         })?;
         releases.load(|text, span| match Record::read(text) {
-            Ok(Record::Release(ver)) if ver.check().is_ok() => {
+            Ok(Record::Release(release)) if release.check().is_ok() => {
                 // Its README was written first; without it the file is fetched again.
-                if ver.readme.as_ref().is_none_or(|readme| known.contains(&readme.sha256)) {
-                    vers.push((without_description(*ver), span));
+                if release.readme.as_ref().is_none_or(|readme| known_readmes.contains(&readme.sha256)) {
+                    entries.push((without_description(*release), span));
                 }
                 true
             }
             _ => false,
         })?;
-        Ok(Journal { releases, readmes, known_readmes: known, started: began, entries: vers })
+        Ok(Journal { releases, readmes, known_readmes, started, entries })
     }
 
     /// Appends a release whose file is stored.
-    pub(super) fn append(&mut self, ver: ReleaseRecord, readme: Option<&str>) -> Result<(), OfflineError> {
-        if let (Some(named), Some(text)) = (&ver.readme, readme)
+    pub(super) fn append(
+        &mut self,
+        release: ReleaseRecord,
+        readme: Option<&str>,
+    ) -> Result<(), OfflineError> {
+        if let (Some(named), Some(text)) = (&release.readme, readme)
             && self.known_readmes.insert(named.sha256)
         {
             self.readmes.push(&line(&ReadmeText { sha256: named.sha256, text: text.to_owned() }))?;
         }
-        let record = Record::Release(Box::new(ver));
+        let record = Record::Release(Box::new(release));
         let span = self.releases.push(&line(&record))?;
-        if let Record::Release(ver) = record {
-            self.entries.push((without_description(*ver), span));
+        if let Record::Release(release) = record {
+            self.entries.push((without_description(*release), span));
         }
         Ok(())
     }
@@ -140,7 +144,7 @@ impl Journal {
         lines.file.seek(SeekFrom::Start(span.offset)).map_err(lines.io_error("read"))?;
         lines.file.read_exact(&mut text).map_err(lines.io_error("read"))?;
         match Record::read(&text) {
-            Ok(Record::Release(ver)) => Ok(*ver),
+            Ok(Record::Release(release)) => Ok(*release),
             _ => Err(lines.io_error("read")(io::Error::other("it was changed while it was read"))),
         }
     }
@@ -179,7 +183,7 @@ mod tests {
     use crate::bundle::{Object, Readme};
     use crate::model::digest::Md5;
 
-    fn ver(version: &str, readme: &str) -> ReleaseRecord {
+    fn release(version: &str, readme: &str) -> ReleaseRecord {
         ReleaseRecord {
             folder: None,
             name: "a1".to_owned(),
@@ -201,7 +205,7 @@ mod tests {
         let destination = Destination::create(dir.path()).unwrap();
         let mut journal = Journal::open(&destination, &Product::Cran).unwrap();
         for version in ["1.0", "1.1", "1.2"] {
-            journal.append(ver(version, version), Some(version)).unwrap();
+            journal.append(release(version, version), Some(version)).unwrap();
         }
         let path = destination.path("v3/1/.releases.ndjson");
         let whole = fs::read(&path).unwrap();
@@ -225,7 +229,7 @@ mod tests {
         assert_eq!(journal.entries.len(), 2);
         let mut texts = Vec::new();
         let digests =
-            journal.entries.iter().filter_map(|(ver, _)| Some(ver.readme.as_ref()?.sha256)).collect();
+            journal.entries.iter().filter_map(|(release, _)| Some(release.readme.as_ref()?.sha256)).collect();
         journal.each_readme(&digests, |readme| texts.push(readme.text)).unwrap();
         assert_eq!(texts, ["1.0", "1.1"]);
         journal.remove().unwrap();

@@ -66,10 +66,10 @@ impl LastRun {
         let last_run = LastRun::read(destination, folder)?;
         let bytes = std::fs::read(destination.path(folder).join(layout::HEAD)).ok()?;
         let head = SharedHead::read(&bytes, shared).ok()?;
-        let whole =
+        let is_intact =
             |file: &CompressedFile| has_digest(&destination.path(folder).join(&file.path), file.sha256);
-        let same = last_run.matches(&LastRun::current(request_key, &bytes, None, Vec::new()));
-        (same && head.files.values().all(whole)).then_some(last_run)
+        let is_same = last_run.matches(&LastRun::current(request_key, &bytes, None, Vec::new()));
+        (is_same && head.files.values().all(is_intact)).then_some(last_run)
     }
 
     /// Records that shared data equals upstream's, if upstream supports revalidation.
@@ -87,9 +87,9 @@ impl LastRun {
     }
 
     /// Returns true if program, request, head and package files are the same.
-    pub(super) fn matches(&self, now: &LastRun) -> bool {
-        let rest = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
-        rest(self) == rest(now)
+    pub(super) fn matches(&self, current: &LastRun) -> bool {
+        let without_files = |last_run: &LastRun| LastRun { files: Vec::new(), ..last_run.clone() };
+        without_files(self) == without_files(current)
     }
 
     /// Writes the state for the next run.

@@ -51,7 +51,8 @@ impl Leftovers {
                 }
             }
         }
-        let journaled: HashSet<Sha256> = journal.entries.iter().map(|(ver, _)| ver.obj.sha256).collect();
+        let journaled: HashSet<Sha256> =
+            journal.entries.iter().map(|(release, _)| release.obj.sha256).collect();
         for name in destination.objects(&product.objects_dir())?.into_keys() {
             let Some((digest, extension)) = name.split_once('.') else { continue };
             let Ok(digest) = digest.parse::<Sha256>() else { continue };
@@ -68,8 +69,8 @@ impl Leftovers {
         // The time of the inode's change: the time of modification is that of the publication.
         let (seconds, nanos) = (u64::try_from(metadata.ctime()), u32::try_from(metadata.ctime_nsec()));
         let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else { return Ok(()) };
-        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-        if metadata.is_file() && changed >= self.started {
+        let change_time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+        if metadata.is_file() && change_time >= self.started {
             std::fs::remove_file(path).map_err(failed)?;
         }
         Ok(())

@@ -51,13 +51,14 @@ impl Tree<'_> {
     }
 
     /// Reads the whole tree; `None` if it does not exist.
-    pub(super) async fn declare(&self, span: HistorySpan) -> Result<Option<Inventory>, OfflineError> {
+    pub(super) async fn read_inventory(&self, span: HistorySpan) -> Result<Option<Inventory>, OfflineError> {
         let Some(files) = self.files().await? else { return Ok(None) };
         let address = format!("{}/{}", self.reader.mirror().address(), self.path(files.form));
         let (folder, prefix) = (self.folder.clone(), self.prefix.clone());
         let work = tokio::task::spawn_blocking(move || read(&files, folder.as_deref(), &prefix, span));
         let read = work.await.unwrap_or_else(|e| Err(e.to_string()));
-        let read = read.map(|declared| Some(Inventory { validators: self.reader.validators(), ..declared }));
+        let read =
+            read.map(|inventory| Some(Inventory { validators: self.reader.validators(), ..inventory }));
         read.map_err(|reason| {
             OfflineError::Refused(format!(
                 "{address}: {reason}; try again later, or give another mirror with --base-url"
@@ -69,7 +70,7 @@ impl Tree<'_> {
     /// them.
     async fn files(&self) -> Result<Option<TreeFiles>, OfflineError> {
         let Some((form, mut index)) = self.index().await? else { return Ok(None) };
-        let mut round = 1;
+        let mut reads = 1;
         loop {
             // Only the usual tree of CRAN has notes.
             let (current, archive, notes) =
@@ -79,15 +80,15 @@ impl Tree<'_> {
                         Some(_) => Ok(None),
                     }
                 })?;
-            let again = match (&current, &archive) {
+            let later_index = match (&current, &archive) {
                 (None, None) => Some(index.clone()),
                 _ => self.get(form).await?,
             };
-            if again.as_ref() == Some(&index) || round == MAX_READS {
+            if later_index.as_ref() == Some(&index) || reads == MAX_READS {
                 return Ok(Some(TreeFiles { form, index, current, archive, notes }));
             }
-            index = again.unwrap_or(index);
-            round += 1;
+            index = later_index.unwrap_or(index);
+            reads += 1;
         }
     }
 
@@ -113,7 +114,7 @@ pub(super) fn index_text(form: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
 type Rows = Vec<MetaRow<String>>;
 
 fn table(
-    what: &str,
+    name: &str,
     bytes: Option<&Bytes>,
     read: fn(&[u8]) -> Result<Rows, RdsError>,
     warnings: &mut Vec<String>,
@@ -121,7 +122,7 @@ fn table(
     match read(bytes?) {
         Ok(rows) => Some(rows),
         Err(error) => {
-            warnings.push(format!("continuing without Meta/{what}.rds: {error}"));
+            warnings.push(format!("continuing without Meta/{name}.rds: {error}"));
             None
         }
     }
@@ -181,8 +182,8 @@ fn listed_files(
         let file = record.file.unwrap_or(&usual);
         let Some(ext) = PackageFile::parse(file).map(|file| file.extension) else { continue };
         let facts = facts.get(file).filter(|_| record.path.is_none());
-        let below = record.path.map(|path| format!("{path}/")).unwrap_or_default();
-        let mut paths = vec![format!("{prefix}src/contrib/{below}{file}")];
+        let subfolder = record.path.map(|path| format!("{path}/")).unwrap_or_default();
+        let mut paths = vec![format!("{prefix}src/contrib/{subfolder}{file}")];
         if record.path.is_none() {
             paths.push(format!("{prefix}src/contrib/Archive/{}/{file}", record.package));
         }
@@ -229,21 +230,21 @@ fn add_archived(
     rows: &mut Vec<UpstreamFile>,
 ) {
     let mut listed: HashMap<(String, String), Vec<SizeAndTime>> = HashMap::new();
-    for row in rows.iter().filter(|row| row.folder.as_deref() == folder) {
-        let facts = (row.size, row.published.map(|at| at.seconds()));
-        listed.entry((row.name.clone(), row.version.clone())).or_default().push(facts);
+    for listed_file in rows.iter().filter(|row| row.folder.as_deref() == folder) {
+        let facts = (listed_file.size, listed_file.published.map(|at| at.seconds()));
+        listed.entry((listed_file.name.clone(), listed_file.version.clone())).or_default().push(facts);
     }
-    for found in archive {
-        let Some(file) = PackageFile::parse(&found.file) else { continue };
-        let key = (found.package.clone(), file.version.to_owned());
-        let facts = (Some(found.size), Some(found.mtime.seconds()));
+    for row in archive {
+        let Some(file) = PackageFile::parse(&row.file) else { continue };
+        let key = (row.package.clone(), file.version.to_owned());
+        let facts = (Some(row.size), Some(row.mtime.seconds()));
         // The mirror was read between copying and deleting: one file is in two places.
         if listed.get(&key).is_some_and(|listed| listed.contains(&facts)) {
             continue;
         }
-        let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", found.package, found.file)];
+        let mut paths = vec![format!("{prefix}src/contrib/Archive/{}/{}", row.package, row.file)];
         if !listed.contains_key(&key) {
-            paths.push(format!("{prefix}src/contrib/{}", found.file));
+            paths.push(format!("{prefix}src/contrib/{}", row.file));
         }
         rows.push(UpstreamFile {
             folder: folder.map(str::to_owned),
@@ -251,8 +252,8 @@ fn add_archived(
             version: key.1,
             ext: file.extension.to_owned(),
             paths,
-            size: Some(found.size),
-            published: Some(found.mtime),
+            size: Some(row.size),
+            published: Some(row.mtime),
             md5: None,
             sha256: None,
             is_listed: false,
@@ -264,27 +265,30 @@ fn add_archived(
 
 /// Returns archivals and restores after `since`; publications follow from the files themselves.
 fn history(current: &Rows, archive: &Rows, notes: &Events, (since, today): HistorySpan) -> Vec<Record> {
-    let first = current.iter().chain(archive).map(|row| row.mtime.day()).min();
-    let Some(first) = first else { return Vec::new() };
+    let first_day = current.iter().chain(archive).map(|row| row.mtime.day()).min();
+    let Some(first_day) = first_day else { return Vec::new() };
     let evidence = MirrorTables { archive, current, events: notes };
-    let since = since.unwrap_or(first);
+    let since = since.unwrap_or(first_day);
     let mut events = Vec::new();
-    for of in reconstruct(&evidence, since, today.end().day()).days.iter().filter(|of| of.day > since) {
-        for turned in &of.changes {
-            let package = turned.file.package.as_str();
-            let stays =
-                || of.changes.iter().any(|other| other.state.is_listed() && other.file.package == package);
+    for changes in
+        reconstruct(&evidence, since, today.end().day()).days.iter().filter(|changes| changes.day > since)
+    {
+        for change in &changes.changes {
+            let package = change.file.package.as_str();
+            let stays = || {
+                changes.changes.iter().any(|other| other.state.is_listed() && other.file.package == package)
+            };
             let event = |version: Option<&str>| PackageEvent {
                 folder: None,
                 name: package.to_owned(),
                 version: version.map(str::to_owned),
                 sha256: None,
-                day: of.day,
+                day: changes.day,
             };
-            match turned.state {
+            match change.state {
                 ListingState::Archived if !stays() => events.push(Record::Archive(event(None))),
                 ListingState::Restored => {
-                    let version = PackageFile::parse(&turned.file.file).map(|file| file.version);
+                    let version = PackageFile::parse(&change.file.file).map(|file| file.version);
                     events.push(Record::Restore(event(version)));
                 }
                 ListingState::Archived | ListingState::Superseded | ListingState::Listed => {}

@@ -52,8 +52,8 @@ pub fn main() -> ExitCode {
     // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if cli.verbose {
-        let requests = tracing_subscriber::EnvFilter::new("upstream=debug,info");
-        tracing_subscriber::fmt().with_env_filter(requests).with_writer(std::io::stderr).init();
+        let filter = tracing_subscriber::EnvFilter::new("upstream=debug,info");
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
     match run(cli) {
         Ok(ExitStatus::Complete) => ExitCode::SUCCESS,
@@ -101,19 +101,19 @@ fn run(cli: Cli) -> Result<ExitStatus, OfflineError> {
             Command::Completion { .. } => Ok(ExitStatus::Complete),
         }
     });
-    let ending =
+    let status =
         runtime.block_on(command).unwrap_or_else(|error| Err(OfflineError::Refused(error.to_string())));
     // Does not wait for requests that are pending when an error ends the command.
     runtime.shutdown_background();
-    ending
+    status
 }
 
 /// Prints findings on standard output, one per line, so that scripts can read them; the rest on standard error.
 fn print(report: &Report, output: Output) -> Result<ExitStatus, OfflineError> {
     let mut out = anstream::stdout().lock();
     for finding in &report.findings {
-        let written = writeln!(out, "{}\t{}\t{}", finding.problem.as_str(), finding.file, finding.text);
-        written.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
+        let result = writeln!(out, "{}\t{}\t{}", finding.problem.as_str(), finding.file, finding.text);
+        result.map_err(|e| OfflineError::Refused(format!("writing the output: {e}")))?;
     }
     report.summary.iter().for_each(|line| output.info(line));
     output.info(match report.exit_status() {

@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-/// Returns the known release of a row. `calm` ignores times: see [`MAX_TIME_CHANGES`].
+/// Returns the known release of a row. `ignores_times`: see [`MAX_TIME_CHANGES`].
 pub(super) fn release<'a>(
     row: &UpstreamFile,
     state: &'a ProductState,
@@ -63,19 +63,19 @@ pub(super) fn release<'a>(
     let releases = &state.package(folder, name)?.releases;
     releases.iter().rev().find(|known| {
         let object = &known.object;
-        let sized = row.size.is_none_or(|size| size == object.size);
+        let has_size = row.size.is_none_or(|size| size == object.size);
         known.version == row.version
             && object.ext == row.ext
-            && sized
+            && has_size
             && match (row.sha256, row.md5) {
                 (Some(sha256), _) => sha256 == object.sha256,
                 (None, Some(md5)) => md5 == object.md5,
-                (None, None) => ignores_times || same_time(row, known),
+                (None, None) => ignores_times || has_same_time(row, known),
             }
     })
 }
 
-fn same_time(row: &UpstreamFile, known: &Release) -> bool {
+fn has_same_time(row: &UpstreamFile, known: &Release) -> bool {
     match (row.published, known.published) {
         (Some(now), Some(then)) => now.seconds() == then.seconds(),
         _ => true,
@@ -83,14 +83,14 @@ fn same_time(row: &UpstreamFile, known: &Release) -> bool {
 }
 
 /// Compares upstream with the destination. `today` is the day of the run.
-pub(super) fn plan(declared: &Inventory, existing: &ExistingFiles<'_>, today: Day) -> Plan {
+pub(super) fn plan(inventory: &Inventory, existing: &ExistingFiles<'_>, today: Day) -> Plan {
     let has_other_time = |row: &&UpstreamFile| {
         release(row, existing.state, false).is_none() && release(row, existing.state, true).is_some()
     };
-    let ignores_times = declared.files.iter().filter(has_other_time).count() > MAX_TIME_CHANGES;
+    let ignores_times = inventory.files.iter().filter(has_other_time).count() > MAX_TIME_CHANGES;
     let mut plan = Plan::default();
     let mut declared_objects: HashSet<(&str, &str, Sha256)> = HashSet::new();
-    for row in &declared.files {
+    for row in &inventory.files {
         let found = release(row, existing.state, ignores_times)
             .or_else(|| release(row, existing.pending, ignores_times));
         let Some(found) = found else {
@@ -102,10 +102,10 @@ pub(super) fn plan(declared: &Inventory, existing: &ExistingFiles<'_>, today: Da
         let (folder, name) = row.key();
         declared_objects.insert((folder, name, found.object.sha256));
         let file = format!("{}.{}", found.object.sha256, found.object.ext);
-        let is_there = existing.objects.get(&file) == Some(&found.object.size);
-        if !is_there && is_on_or_after(Some(found.day), existing.from) {
-            let again = Some(found.object.sha256);
-            plan.fetches.push(PlannedFetch { file: row.clone(), expected: again });
+        let exists = existing.objects.get(&file) == Some(&found.object.size);
+        if !exists && is_on_or_after(Some(found.day), existing.from) {
+            let expected = Some(found.object.sha256);
+            plan.fetches.push(PlannedFetch { file: row.clone(), expected });
         } else {
             plan.existing += 1;
         }
@@ -122,8 +122,8 @@ pub(super) fn plan(declared: &Inventory, existing: &ExistingFiles<'_>, today: Da
             }));
         }
     }
-    if declared.is_complete {
-        plan.removed = removals(declared, existing.state, &declared_objects, today);
+    if inventory.is_complete {
+        plan.removed = removals(inventory, existing.state, &declared_objects, today);
     }
     plan
 }
@@ -138,13 +138,13 @@ fn is_on_or_after(day: Option<Day>, from: Option<Day>) -> bool {
 /// Returns releases of declared packages that upstream no longer has at any path. A file that cannot be distinguished
 /// from another one of its version does not count as removed.
 fn removals(
-    declared: &Inventory,
+    inventory: &Inventory,
     state: &ProductState,
     present: &HashSet<(&str, &str, Sha256)>,
     today: Day,
 ) -> Vec<Record> {
     let versions: HashSet<(&str, &str, &str)> =
-        declared.files.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
+        inventory.files.iter().map(|row| (row.key().0, row.key().1, row.version.as_str())).collect();
     let removed = state.releases().filter(|((folder, name), release)| {
         !present.contains(&(folder.as_str(), name.as_str(), release.object.sha256))
             && !versions.contains(&(folder.as_str(), name.as_str(), release.version.as_str()))
@@ -163,23 +163,23 @@ fn removals(
 }
 
 /// Refuses an index that has lost a fifth of the listed packages, as an incomplete mirror has.
-pub(super) fn check_loss(declared: &Inventory, state: &ProductState) -> Result<(), String> {
+pub(super) fn check_loss(inventory: &Inventory, state: &ProductState) -> Result<(), String> {
     let now: HashSet<(&str, &str)> =
-        declared.files.iter().filter(|row| row.is_listed).map(UpstreamFile::key).collect();
+        inventory.files.iter().filter(|row| row.is_listed).map(UpstreamFile::key).collect();
     let before = state.packages().filter(|(_, package)| package.listed_index.is_some());
-    let (mut all, mut lost, mut example) = (0_usize, 0_usize, None);
+    let (mut total, mut lost, mut example) = (0_usize, 0_usize, None);
     for ((folder, name), _) in before {
-        all += 1;
+        total += 1;
         if !now.contains(&(folder.as_str(), name.as_str())) {
             lost += 1;
             example.get_or_insert(name.as_str());
         }
     }
-    if lost < MIN_LOSS || lost * 5 < all {
+    if lost < MIN_LOSS || lost * 5 < total {
         return Ok(());
     }
     Err(format!(
-        "{lost} of {all} packages are no longer in the index ({} for one), which is what an incomplete mirror looks like; \
+        "{lost} of {total} packages are no longer in the index ({} for one), which is what an incomplete mirror looks like; \
          nothing was changed. Try again later; if it is right, run the command with --accept-loss",
         example.unwrap_or_default()
     ))
@@ -212,7 +212,7 @@ mod tests {
     fn state(rows: &[(&UpstreamFile, u8)]) -> ProductState {
         let mut state = ProductState::default();
         for (row, byte) in rows {
-            let ver = ReleaseRecord {
+            let release = ReleaseRecord {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
                 version: row.version.clone(),
@@ -230,7 +230,7 @@ mod tests {
                 compiled: None,
                 readme: None,
             };
-            state.apply(&Record::Release(Box::new(ver))).expect("fits");
+            state.apply(&Record::Release(Box::new(release))).expect("fits");
         }
         state
     }
@@ -245,10 +245,10 @@ mod tests {
         objects: &HashMap<String, u64>,
         from: Option<&str>,
     ) -> Plan {
-        let declared = Inventory { files: rows, is_complete: true, ..Inventory::default() };
+        let inventory = Inventory { files: rows, is_complete: true, ..Inventory::default() };
         let from = from.map(|day| day.parse().expect("a day"));
         let existing = ExistingFiles { state, pending: &ProductState::default(), objects, from };
-        plan(&declared, &existing, "2026-11-20".parse().expect("a day"))
+        plan(&inventory, &existing, "2026-11-20".parse().expect("a day"))
     }
 
     #[test]
@@ -303,12 +303,12 @@ mod tests {
         let from = Some("1970-01-02");
         let plan = planned(vec![old.clone(), new.clone()], &ProductState::default(), &objects(&[]), from);
         assert_eq!(plan.fetches, [PlannedFetch { file: new, expected: None }]);
-        let carried = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
-        assert_eq!((carried.fetches.len(), carried.existing), (0, 1), "its file was moved to the server");
+        let moved = planned(vec![old.clone()], &state(&[(&old, 1)]), &objects(&[]), from);
+        assert_eq!((moved.fetches.len(), moved.existing), (0, 1), "its file was moved to the server");
     }
 
     #[test]
-    fn a_new_index_record_of_a_known_release_is_noted() {
+    fn a_new_index_record_of_a_known_release_is_recorded() {
         let known = UpstreamFile { index: Some("Package: a1".to_owned()), ..row("a1", "1.0", 10, 0) };
         let state = state(&[(&known, 1)]);
         assert_eq!(planned(vec![known.clone()], &state, &objects(&[(1, 10)]), None).indexed, []);
@@ -322,9 +322,9 @@ mod tests {
         let rows: Vec<UpstreamFile> = (0..50).map(|n| row(&format!("p{n}"), "1.0", 10, 0)).collect();
         let pairs: Vec<(&UpstreamFile, u8)> = rows.iter().map(|row| (row, 1)).collect();
         let state = state(&pairs);
-        let declared = |n: usize| Inventory { files: rows[..n].to_vec(), ..Inventory::default() };
-        assert_eq!(check_loss(&declared(41), &state), Ok(()));
-        let message = check_loss(&declared(40), &state).expect_err("lost ten");
+        let inventory = |n: usize| Inventory { files: rows[..n].to_vec(), ..Inventory::default() };
+        assert_eq!(check_loss(&inventory(41), &state), Ok(()));
+        let message = check_loss(&inventory(40), &state).expect_err("lost ten");
         assert!(message.contains("10 of 50") && message.contains("--accept-loss"), "{message}");
     }
 }

@@ -97,12 +97,12 @@ impl Progress {
     /// Counts a file that is finished at `now`; returns a line for the log if one is due.
     fn count(&self, bytes: u64, now: Instant) -> Option<String> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        let all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let total_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         match self.output {
             Output::Terminal => {
                 // Files of unknown size make the total larger than planned.
-                self.bar.set_length(self.size.max(all));
-                self.bar.set_position(all);
+                self.bar.set_length(self.size.max(total_bytes));
+                self.bar.set_position(total_bytes);
                 let (done, files) = (HumanCount(done), HumanCount(self.files));
                 self.bar.set_message(format!("{done} of {files} files, "));
                 None
@@ -113,7 +113,7 @@ impl Progress {
                     return None;
                 }
                 *last = now;
-                Some(self.line(done, all, now))
+                Some(self.line(done, total_bytes, now))
             }
             Output::Quiet => None,
         }
@@ -168,8 +168,8 @@ mod tests {
         };
         let log = lines(Output::Log);
         assert_eq!(log.len(), 3, "{log:?}");
-        for (line, begins) in log.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
-            assert!(line.starts_with(begins) && line.ends_with(" left"), "{line}");
+        for (line, prefix) in log.iter().zip(["3 of 10 files, 300 B, ", "6 of 10 ", "9 of 10 "]) {
+            assert!(line.starts_with(prefix) && line.ends_with(" left"), "{line}");
         }
         assert!(log[0].contains(", 5 B/s, 2 minutes left"), "{log:?}");
         assert_eq!((lines(Output::Quiet), lines(Output::Terminal)), (Vec::new(), Vec::new()));

@@ -7,7 +7,7 @@ use super::workers::processors;
 use crate::bundle::{Product, ProductState, Record, SegmentRef};
 use crate::upstream::origin::bundle::{Bundle, BundleError, VerifiedHead};
 
-/// Reads the segments of a head and returns the resulting state; `see` is called with each record after it was applied.
+/// Reads the segments of a head and returns the resulting state; `visit` is called with each record after it was applied.
 ///
 /// # Errors
 /// A segment is missing or damaged, or records contradict each other.
@@ -15,7 +15,7 @@ pub(super) async fn replay(
     bundle: &Bundle,
     product: &Product,
     verified: &VerifiedHead,
-    mut see: impl FnMut(Record),
+    mut visit: impl FnMut(Record),
 ) -> Result<ProductState, OfflineError> {
     let segments = verified.since(0);
     let mut read = read(bundle, product, segments);
@@ -23,17 +23,17 @@ pub(super) async fn replay(
     while let Some((segment, records)) = read.next().await {
         let is_last = segments.last() == Some(segment);
         for record in records? {
-            // Comparing the list of packages takes long; only that of the last segment is compared, which covers those
-            // before it.
-            let passed =
+            // Comparing the list of packages takes long. Only that of the last segment is compared: it includes the changes
+            // of all earlier segments.
+            let is_skipped =
                 matches!(&record, Record::Snapshot(snapshot) if snapshot.listing.is_none() && !is_last);
-            if !passed {
+            if !is_skipped {
                 state.apply(&record).map_err(|reason| {
                     let address = bundle.address();
                     OfflineError::Refused(format!("{address}/{}: {reason}", product.path(&segment.file.path)))
                 })?;
             }
-            see(record);
+            visit(record);
         }
     }
     Ok(state)

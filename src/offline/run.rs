@@ -43,6 +43,7 @@ const MAX_REPORTED: usize = 20;
 pub(super) struct Request {
     pub(super) concurrency: usize,
     pub(super) is_dry_run: bool,
+    /// First day of an incremental bundle.
     pub(super) from: Option<Day>,
     pub(super) accept_loss: bool,
     /// Names of the packages of a subset with their dependencies; `None` for all packages.
@@ -69,8 +70,8 @@ struct CurrentBundle {
 }
 
 impl Run<'_> {
-    /// Runs the download. `declare` reads upstream; its argument is the day up to which history is known, and today.
-    pub(super) async fn run<F, Fut>(&self, declare: F) -> Result<ExitStatus, OfflineError>
+    /// Runs the download. `read_inventory` reads upstream; its argument is the day up to which history is known, and today.
+    pub(super) async fn run<F, Fut>(&self, read_inventory: F) -> Result<ExitStatus, OfflineError>
     where
         F: Fn(HistorySpan) -> Fut,
         Fut: Future<Output = Result<Inventory, OfflineError>>,
@@ -94,12 +95,12 @@ impl Run<'_> {
         }
         let span = (verified.as_ref().map(|verified| verified.head.snapshot), request.now.day());
         let existing = async { if is_new { Ok(HashMap::new()) } else { self.objects().await } };
-        let (before, mut declared, mut objects) =
-            tokio::try_join!(self.load_current(verified), declare(span), existing)?;
-        declared.warnings.iter().for_each(|warning| output.warn(warning));
-        self.check(&declared, &before)?;
+        let (before, mut inventory, mut objects) =
+            tokio::try_join!(self.load_current(verified), read_inventory(span), existing)?;
+        inventory.warnings.iter().for_each(|warning| output.warn(warning));
+        self.check_inventory(&inventory, &before)?;
         if request.is_dry_run {
-            print_plan(output, &self.plan(&declared, &before.state, &ProductState::default(), &objects)?);
+            print_plan(output, &self.plan(&inventory, &before.state, &ProductState::default(), &objects)?);
             return Ok(ExitStatus::Complete);
         }
         if lock.is_none() {
@@ -116,8 +117,8 @@ impl Run<'_> {
         let _lock = lock;
         let mut journal = Journal::open(self.destination, &self.product)?;
         let leftovers = journal.started.map(|start| Leftovers::since(start, &before.state));
-        let mut plan = self.plan(&declared, &before.state, &journal_state(&journal)?, &objects)?;
-        plan.fetches.extend(unconfirmed_files(&declared, &incomplete, &plan));
+        let mut plan = self.plan(&inventory, &before.state, &journal_state(&journal)?, &objects)?;
+        plan.fetches.extend(unconfirmed_files(&inventory, &incomplete, &plan));
         let (mut failures, mut round) = (Vec::new(), 1);
         while !plan.fetches.is_empty() {
             // Every file of the committed inventory was requested: the next run revalidates that inventory.
@@ -126,21 +127,21 @@ impl Run<'_> {
                 break;
             }
             // Changes of upstream during the fetch are fetched too, so that the bundle is from one moment.
-            let current = declare(span).await?;
-            if current.fingerprint == declared.fingerprint {
+            let current = read_inventory(span).await?;
+            if current.fingerprint == inventory.fingerprint {
                 break;
             }
-            (declared, round) = (current, round + 1);
-            plan = self.plan(&declared, &before.state, &journal_state(&journal)?, &self.objects().await?)?;
+            (inventory, round) = (current, round + 1);
+            plan = self.plan(&inventory, &before.state, &journal_state(&journal)?, &self.objects().await?)?;
             failures.clear();
         }
         let missing = failures.iter().map(|(path, error)| (path.clone(), error.to_string()));
         let missing: BTreeMap<String, String> = missing.collect();
-        // Before the head: a run killed after it must not leave a head without the note of its missing files. Those of the
-        // earlier head are missing until the new one is there.
+        // Saved before the head is written: a killed run must not leave a head without the list of its missing files. Until
+        // then the missing files of the previous head stay in the list.
         incomplete.missing.extend(missing.clone());
         incomplete.save(self.destination, &self.product)?;
-        self.commit(before, &declared, &plan, &mut journal)?;
+        self.commit(before, &inventory, &plan, &mut journal)?;
         if let Some(leftovers) = leftovers {
             let head = self.own_bundle.head_or_incremental(&self.product).await?;
             leftovers.remove(self.destination, &self.product, &head, &journal)?;
@@ -149,7 +150,7 @@ impl Run<'_> {
         incomplete.save(self.destination, &self.product)?;
         journal.remove()?;
         if failures.is_empty() {
-            self.save_last_run(declared.validators)?;
+            self.save_last_run(inventory.validators)?;
         }
         Ok(self.report_failures(&failures))
     }
@@ -194,14 +195,13 @@ impl Run<'_> {
         }
     }
 
-    fn check(&self, declared: &Inventory, before: &CurrentBundle) -> Result<(), OfflineError> {
+    fn check_inventory(&self, inventory: &Inventory, before: &CurrentBundle) -> Result<(), OfflineError> {
         if !self.request.accept_loss && self.request.subset.is_none() {
-            let guarded = plan::check_loss(declared, &before.state);
-            guarded
+            plan::check_loss(inventory, &before.state)
                 .map_err(|reason| OfflineError::Refused(format!("{}: {reason}", self.mirror.address())))?;
         }
         // With an existing head, new files are detected by comparison with it.
-        if self.request.from.is_some() && !declared.has_dates && before.head.is_none() {
+        if self.request.from.is_some() && !inventory.has_dates && before.head.is_none() {
             return Err(OfflineError::Usage(format!(
                 "--starting-snapshot: {} has no publication times for files of {} (there is no Meta/current.rds); omit the \
                  flag, use a directory with the metadata of the last run, or give another mirror with --base-url",
@@ -214,13 +214,13 @@ impl Run<'_> {
 
     fn plan(
         &self,
-        declared: &Inventory,
+        inventory: &Inventory,
         state: &ProductState,
         pending: &ProductState,
         objects: &HashMap<String, u64>,
     ) -> Result<Plan, OfflineError> {
         let existing = ExistingFiles { state, pending, objects, from: self.request.from };
-        let plan = plan::plan(declared, &existing, self.request.now.day());
+        let plan = plan::plan(inventory, &existing, self.request.now.day());
         let (size, free) = (plan.size(), self.destination.free_space());
         match free.filter(|free| !self.request.is_dry_run && *free < size) {
             None => Ok(plan),
@@ -249,18 +249,18 @@ impl Run<'_> {
         let target = &FileTarget::new(self.destination, &self.product);
         let mut fetches = self.fetches(target, plan);
         let (mut failures, mut unavailable) = (Vec::new(), 0_usize);
-        let (mut unsynced, mut syncing) = (0, None);
+        let (mut unsynced_bytes, mut syncing) = (0, None);
         while let Some((planned, fetched)) = fetches.next().await {
             match fetched {
                 Ok(fetched) => {
                     unavailable = 0;
                     progress.file(fetched.object.size);
-                    unsynced += fetched.object.size;
-                    if unsynced >= SYNC_BYTES && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
-                        unsynced = 0;
+                    unsynced_bytes += fetched.object.size;
+                    if unsynced_bytes >= SYNC_BYTES && syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+                        unsynced_bytes = 0;
                         let destination = self.destination.clone();
-                        let next = tokio::task::spawn_blocking(move || destination.sync());
-                        await_sync(syncing.replace(next)).await?;
+                        let sync = tokio::task::spawn_blocking(move || destination.sync());
+                        await_sync(syncing.replace(sync)).await?;
                     }
                     self.record(planned, fetched, &readmes, journal, incomplete)?;
                 }
@@ -316,14 +316,14 @@ impl Run<'_> {
         let (row, FetchedFile { object, contents, .. }) = (&planned.file, fetched);
         if let Some(error) = &contents.error {
             let name = row.path();
-            let then = if row.is_verifiable() || incomplete.needs_confirmation(name) {
+            let consequence = if row.is_verifiable() || incomplete.needs_confirmation(name) {
                 ""
             } else {
                 "; the next run fetches it again"
             };
-            self.request
-                .output
-                .warn(&format!("{name} is stored, although it cannot be read as a package: {error}{then}"));
+            self.request.output.warn(&format!(
+                "{name} is stored, although it cannot be read as a package: {error}{consequence}"
+            ));
         }
         if !row.is_verifiable()
             && !incomplete.record_archive(row.path(), object.sha256, contents.error.is_none())
@@ -331,11 +331,11 @@ impl Run<'_> {
             return Ok(());
         }
         if contents.error.is_some() {
-            // Before the journal names the file: a killed run must not leave it without the entry to fetch it again.
+            // Saved before the journal names the file: after a killed run the next one fetches the file again.
             incomplete.save(self.destination, &self.product)?;
         }
-        let ver = match &row.record {
-            Some(ver) => ReleaseRecord { index: row.index.clone(), ..(**ver).clone() },
+        let release = match &row.record {
+            Some(release) => ReleaseRecord { index: row.index.clone(), ..(**release).clone() },
             None => ReleaseRecord {
                 folder: row.folder.clone(),
                 name: row.name.clone(),
@@ -353,42 +353,44 @@ impl Run<'_> {
                     .map(|(name, text)| Readme { name: name.clone(), sha256: seal::digest(text.as_bytes()) }),
             },
         };
-        let copied = ver.readme.as_ref().and_then(|readme| readmes.get(&readme.sha256)).map(String::as_str);
+        let copied =
+            release.readme.as_ref().and_then(|readme| readmes.get(&readme.sha256)).map(String::as_str);
         let readme = contents.readme.as_ref().map(|(_, text)| text.as_str()).or(copied);
-        journal.append(ReleaseRecord { readme: ver.readme.filter(|_| readme.is_some()), ..ver }, readme)
+        journal
+            .append(ReleaseRecord { readme: release.readme.filter(|_| readme.is_some()), ..release }, readme)
     }
 
     fn commit(
         &self,
         before: CurrentBundle,
-        declared: &Inventory,
+        inventory: &Inventory,
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<(), OfflineError> {
-        let about = HeadFields {
+        let fields = HeadFields {
             subset: self.request.subset.clone(),
             from: self.request.from,
-            upstream: ProductOrigin { address: self.mirror.address(), serial: declared.serial },
+            upstream: ProductOrigin { address: self.mirror.address(), serial: inventory.serial },
             now: self.request.now,
         };
         let commit = Commit {
             destination: self.destination,
             product: &self.product,
             previous: before.head.as_ref(),
-            fields: about,
+            fields,
         };
-        let message = match commit.write(before.state, declared, plan, journal)? {
+        let message = match commit.write(before.state, inventory, plan, journal)? {
             None => nothing_new(&self.product),
-            Some(written) => {
-                let packages = HumanCount(written.packages as u64);
-                format!("{}: snapshot {}, {packages} packages", self.product, written.snapshot)
+            Some(result) => {
+                let packages = HumanCount(result.packages as u64);
+                format!("{}: snapshot {}, {packages} packages", self.product, result.snapshot)
             }
         };
         self.request.output.info(&message);
         Ok(())
     }
 
-    /// Reports the failures.
+    /// Prints the failures and returns the exit status.
     fn report_failures(&self, failures: &[(String, UpstreamError)]) -> ExitStatus {
         let output = self.request.output;
         if failures.is_empty() {
@@ -409,14 +411,17 @@ impl Run<'_> {
 }
 
 /// Returns unreadable files of an earlier run to fetch again, unless they are in the plan.
-fn unconfirmed_files(declared: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
+fn unconfirmed_files(inventory: &Inventory, incomplete: &IncompleteFiles, plan: &Plan) -> Vec<PlannedFetch> {
     if !incomplete.has_unconfirmed() {
         return Vec::new();
     }
-    let rows =
-        declared.files.iter().filter(|row| incomplete.needs_confirmation(row.path()) && !row.is_verifiable());
-    let again = rows.filter(|row| plan.fetches.iter().all(|planned| planned.file.path() != row.path()));
-    again.map(|row| PlannedFetch { file: row.clone(), expected: None }).collect()
+    let rows = inventory
+        .files
+        .iter()
+        .filter(|row| incomplete.needs_confirmation(row.path()) && !row.is_verifiable());
+    let missing_from_plan =
+        rows.filter(|row| plan.fetches.iter().all(|planned| planned.file.path() != row.path()));
+    missing_from_plan.map(|row| PlannedFetch { file: row.clone(), expected: None }).collect()
 }
 
 /// Awaits the background sync; its error is reported only once, so it must not be dropped.
@@ -440,12 +445,12 @@ fn print_plan(output: Output, plan: &Plan) {
     ));
 }
 
-/// Returns the entries of the journal as a state to compare with.
+/// Returns the state of a product that consists of the entries of the journal.
 fn journal_state(journal: &Journal) -> Result<ProductState, OfflineError> {
     let mut state = ProductState::default();
-    for (ver, _) in &journal.entries {
-        let applied = state.apply(&Record::Release(Box::new(ver.clone())));
-        applied.map_err(OfflineError::Refused)?;
+    for (release, _) in &journal.entries {
+        let result = state.apply(&Record::Release(Box::new(release.clone())));
+        result.map_err(OfflineError::Refused)?;
     }
     Ok(state)
 }

@@ -56,7 +56,7 @@ pub(super) fn setup(
     {
         return Err(OfflineError::Usage("--base-url and --destination are the same directory".to_owned()));
     }
-    let own = upstream.bundle(&destination.url()?)?;
+    let own_bundle = upstream.bundle(&destination.url()?)?;
     let request = Request {
         concurrency: common.concurrency.get(),
         is_dry_run: common.dryrun,
@@ -66,5 +66,5 @@ pub(super) fn setup(
         now: now(),
         output,
     };
-    Ok(Setup { upstream, mirror, destination, own_bundle: own, request })
+    Ok(Setup { upstream, mirror, destination, own_bundle, request })
 }

@@ -55,16 +55,16 @@ pub(super) fn write(
     for (path, bytes) in &bytes {
         destination.put_if_changed(path, bytes)?;
     }
-    let replaced: Vec<String> = before
+    let obsolete_files: Vec<String> = before
         .into_iter()
         .flat_map(|head| head.files.into_values())
         .map(|file| file.path)
-        .filter(|old| files.values().all(|new| new.path != *old))
+        .filter(|path| files.values().all(|new| new.path != *path))
         .collect();
     destination.put(&path, &seal::seal(&SharedHead::new(shared, now, files)))?;
-    for old in replaced {
+    for path in obsolete_files {
         // A file that cannot be removed is harmless.
-        let _ = std::fs::remove_file(destination.path(&format!("{folder}/{old}")));
+        let _ = std::fs::remove_file(destination.path(&format!("{folder}/{path}")));
     }
     Ok(())
 }
@@ -117,8 +117,11 @@ pub(super) fn distributions(
         macos: platforms
             .macos
             .iter()
-            .map(|of| {
-                (of.r_version.as_str(), Folders { arm64: of.arm64.as_deref(), x86_64: of.x86_64.as_deref() })
+            .map(|row| {
+                (
+                    row.r_version.as_str(),
+                    Folders { arm64: row.arm64.as_deref(), x86_64: row.x86_64.as_deref() },
+                )
             })
             .collect(),
     };

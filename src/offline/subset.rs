@@ -9,7 +9,7 @@ use crate::r::description::Description;
 use crate::r::name;
 
 /// Kinds of dependencies that `R CMD INSTALL` needs.
-const NEEDED: [DependencyKind; 3] =
+const INSTALL_KINDS: [DependencyKind; 3] =
     [DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo];
 
 /// Parses a list of packages, one per line; of `package==version` and the like only the name is used; `#` begins a
@@ -19,19 +19,23 @@ const NEEDED: [DependencyKind; 3] =
 /// The first invalid line, with its number.
 pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     let mut names = BTreeSet::new();
-    for (at, line) in text.lines().enumerate() {
+    for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
         }
         let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).unwrap_or(line.len());
-        let (found, rest) = line.split_at(end);
+        let (package, rest) = line.split_at(end);
         let constraint = rest.trim_start();
-        let fine = constraint.is_empty() || constraint.starts_with(['=', '<', '>', '!', '(', '@', ',']);
-        if !name::is_package(found) || !fine {
-            return Err(format!("line {}: '{}' is not the name of a package", at + 1, line.escape_debug()));
+        let is_valid = constraint.is_empty() || constraint.starts_with(['=', '<', '>', '!', '(', '@', ',']);
+        if !name::is_package(package) || !is_valid {
+            return Err(format!(
+                "line {}: '{}' is not the name of a package",
+                index + 1,
+                line.escape_debug()
+            ));
         }
-        names.insert(found.to_owned());
+        names.insert(package.to_owned());
     }
     if names.is_empty() {
         return Err("it names no package".to_owned());
@@ -39,41 +43,46 @@ pub(super) fn names(text: &str) -> Result<BTreeSet<String>, String> {
     Ok(names)
 }
 
-/// Returns the named packages with their dependencies, as far as upstream has them, and those that it lacks.
-pub(super) fn closure(requested: &BTreeSet<String>, declared: &Inventory) -> (BTreeSet<String>, Vec<String>) {
-    let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
-    for row in &declared.files {
-        // Only the listed release has its dependencies in the index, and it decides.
-        needs.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.is_listed));
+/// Returns the packages with their dependencies that upstream has, and those that it lacks.
+pub(super) fn closure(
+    requested: &BTreeSet<String>,
+    inventory: &Inventory,
+) -> (BTreeSet<String>, Vec<String>) {
+    let mut index_records: HashMap<&str, Vec<&str>> = HashMap::new();
+    for row in &inventory.files {
+        // Only the dependencies of the listed release count.
+        index_records.entry(&row.name).or_default().extend(row.index.as_deref().filter(|_| row.is_listed));
     }
-    let (mut found, mut unknown) = (BTreeSet::new(), Vec::new());
-    let mut next: Vec<String> = requested.iter().cloned().collect();
-    while let Some(package) = next.pop() {
-        let Some(records) = needs.get(package.as_str()) else {
+    let (mut packages, mut unknown) = (BTreeSet::new(), Vec::new());
+    let mut pending: Vec<String> = requested.iter().cloned().collect();
+    while let Some(package) = pending.pop() {
+        let Some(records) = index_records.get(package.as_str()) else {
             unknown.push(package);
             continue;
         };
-        if !found.insert(package.clone()) {
+        if !packages.insert(package.clone()) {
             continue;
         }
         for record in records {
             let Ok(description) = Description::from_bytes(record.as_bytes()) else { continue };
-            let dependencies = NEEDED.into_iter().flat_map(|kind| description.dependencies(kind));
-            let more: Vec<String> = dependencies.map(|dependency| dependency.name.to_owned()).collect();
-            next.extend(
-                more.into_iter().filter(|name| name != "R" && !name::is_base(name) && !found.contains(name)),
+            let dependencies = INSTALL_KINDS.into_iter().flat_map(|kind| description.dependencies(kind));
+            let names: Vec<String> = dependencies.map(|dependency| dependency.name.to_owned()).collect();
+            pending.extend(
+                names
+                    .into_iter()
+                    .filter(|name| name != "R" && !name::is_base(name) && !packages.contains(name)),
             );
         }
     }
     unknown.sort();
     unknown.dedup();
-    (found, unknown)
+    (packages, unknown)
 }
 
 /// Drops the files and events of all other packages.
-pub(super) fn restrict(declared: &mut Inventory, names: &BTreeSet<String>) {
-    declared.files.retain(|row| names.contains(&row.name));
-    declared.events.retain(|record| match record {
+pub(super) fn restrict(inventory: &mut Inventory, names: &BTreeSet<String>) {
+    inventory.files.retain(|row| names.contains(&row.name));
+    inventory.events.retain(|record| match record {
         Record::Archive(event) | Record::Restore(event) | Record::Remove(event) => {
             names.contains(&event.name)
         }
@@ -120,12 +129,12 @@ mod tests {
             row("d4", ""),
             row("zz", ""),
         ];
-        let mut declared = Inventory { files: rows, ..Inventory::default() };
+        let mut inventory = Inventory { files: rows, ..Inventory::default() };
         let requested = ["a1", "missing"].map(str::to_owned).into();
-        let (found, unknown) = closure(&requested, &declared);
+        let (found, unknown) = closure(&requested, &inventory);
         assert_eq!(found, ["a1", "b2", "c3", "d4"].map(str::to_owned).into());
         assert_eq!(unknown, ["missing", "removed"]);
-        restrict(&mut declared, &found);
-        assert_eq!(declared.files.len(), 4);
+        restrict(&mut inventory, &found);
+        assert_eq!(inventory.files.len(), 4);
     }
 }

@@ -16,8 +16,8 @@ impl Run<'_> {
     pub(super) async fn is_up_to_date(&self, before: &VerifiedHead) -> Result<bool, OfflineError> {
         let root = self.product.root();
         let Some(last_run) = LastRun::read(self.destination, &root) else { return Ok(false) };
-        let unfinished = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());
-        if unfinished || before.head.subset != self.request.subset {
+        let has_journal = journal::FILES.iter().any(|file| self.destination.path(&root).join(file).exists());
+        if has_journal || before.head.subset != self.request.subset {
             return Ok(false);
         }
         let (destination, product, request_key) =
@@ -57,8 +57,8 @@ fn current_run(
 }
 
 fn are_intact(destination: &Destination, product: &Product, segments: &[SegmentRef]) -> bool {
-    let whole = |segment: &SegmentRef| {
+    let is_intact = |segment: &SegmentRef| {
         has_digest(&destination.path(&product.path(&segment.file.path)), segment.file.sha256)
     };
-    workers::parallel_map(segments, whole).into_iter().all(|whole| whole)
+    workers::parallel_map(segments, is_intact).into_iter().all(|is_intact| is_intact)
 }

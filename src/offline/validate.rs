@@ -8,7 +8,7 @@ use super::file::digest_of;
 use super::files::{FileKind, WalkResult, walk};
 use super::finding::{Finding, Problem};
 use super::incomplete::{self, IncompleteFiles};
-use super::verify_files::{Expected, verify};
+use super::verify_files::{ExpectedFile, verify};
 use super::{journal, last_run};
 use crate::bundle::shared::SharedFolder;
 use crate::bundle::{Head, Product, ProductState, Record, layout, seal};
@@ -24,8 +24,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, file: impl Into<String>, wrong: Problem, text: impl Into<String>) {
-        self.findings.push(Finding { file: file.into(), problem: wrong, text: text.into() });
+    pub(super) fn add(&mut self, file: impl Into<String>, problem: Problem, text: impl Into<String>) {
+        self.findings.push(Finding { file: file.into(), problem, text: text.into() });
     }
 
     pub(super) fn exit_status(&self) -> ExitStatus {
@@ -50,8 +50,8 @@ pub(super) struct Check<'a> {
     /// Every file that belongs to the bundle.
     referenced: BTreeSet<String>,
     /// Package files by path.
-    objects: BTreeMap<String, Expected>,
-    /// Whether metadata is damaged or missing, which may refer to further files.
+    objects: BTreeMap<String, ExpectedFile>,
+    /// Whether metadata is damaged or missing: it may refer to files that appear unreferenced.
     lacks_metadata: bool,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Check<'a> {
             let path = product.object_path(release.object.sha256, &release.object.ext);
             let label = crate::bundle::state::listing_line(folder, name, &release.version);
             let (size, sha256) = (release.object.size, release.object.sha256);
-            self.objects.insert(path, Expected { label, size, sha256 });
+            self.objects.insert(path, ExpectedFile { label, size, sha256 });
         }
         if verified.missing.is_none() {
             for line in state.missing() {
@@ -118,8 +118,8 @@ impl<'a> Check<'a> {
             }
         }
         let incomplete = IncompleteFiles::read(self.destination, product);
-        for (path, why) in &incomplete.missing {
-            let text = format!("the mirror lists it, but it could not be fetched ({why}); run get again");
+        for (path, reason) in &incomplete.missing {
+            let text = format!("the mirror lists it, but it could not be fetched ({reason}); run get again");
             self.report.add(path, Problem::Missing, text);
         }
         let mut summary = format!(
@@ -129,8 +129,8 @@ impl<'a> Check<'a> {
         if !incomplete.missing.is_empty() {
             summary += &format!("; {} files of the mirror are missing", incomplete.missing.len());
         }
-        if incomplete.unreadable() > 0 {
-            summary += &format!("; {} archives cannot be read as packages", incomplete.unreadable());
+        if incomplete.unreadable_count() > 0 {
+            summary += &format!("; {} archives cannot be read as packages", incomplete.unreadable_count());
         }
         self.report.summary.push(summary);
         Ok(())
@@ -179,9 +179,9 @@ impl<'a> Check<'a> {
             present.insert(file);
         }
         // Reads the file itself: joined with its bases, an incremental bundle looks complete.
-        let own = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
-        let newest =
-            Head::read(&own, product).map_or_else(|_| product.head_path(), |head| head.dated_path(product));
+        let newest_bytes = std::fs::read(self.destination.path(&product.head_path())).unwrap_or_default();
+        let newest = Head::read(&newest_bytes, product)
+            .map_or_else(|_| product.head_path(), |head| head.dated_path(product));
         for file in listed
             .keys()
             .chain([&newest])
@@ -190,7 +190,7 @@ impl<'a> Check<'a> {
             self.report.add(file, Problem::Missing, "copy it again");
         }
         if present.contains(&newest)
-            && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != own)
+            && std::fs::read(self.destination.path(&newest)).is_ok_and(|copy| copy != newest_bytes)
         {
             let text = format!("it is not the same as {}; copy it again", product.head_path());
             self.report.add(newest, Problem::Damaged, text);
@@ -200,7 +200,7 @@ impl<'a> Check<'a> {
 
     async fn segments(&mut self, product: &Product, verified: &VerifiedHead) -> ProductState {
         let mut state = ProductState::default();
-        let mut whole = true;
+        let mut is_intact = true;
         for segment in verified.since(0) {
             let path = product.path(&segment.file.path);
             self.referenced.insert(path.clone());
@@ -212,21 +212,21 @@ impl<'a> Check<'a> {
             }
             match self.bundle.segment(product, segment).await {
                 Err(error) => {
-                    whole = false;
+                    is_intact = false;
                     self.report_error(&path, &error);
                 }
                 Ok(records) => {
                     for record in records {
-                        if let Record::Release(ver) = &record {
-                            self.referenced.insert(product.object_path(ver.obj.sha256, &ver.obj.ext));
+                        if let Record::Release(release) = &record {
+                            self.referenced.insert(product.object_path(release.obj.sha256, &release.obj.ext));
                         }
                         // After a missing segment, which is reported, records no longer apply.
                         if let Err(reason) = state.apply(&record)
-                            && whole
+                            && is_intact
                             && verified.missing.is_none()
                         {
                             self.report.add(&path, Problem::Damaged, reason);
-                            whole = false;
+                            is_intact = false;
                         }
                     }
                 }
@@ -275,8 +275,8 @@ impl<'a> Check<'a> {
 
     /// Walks these folders: reads every package file and reports unreferenced files.
     pub(super) fn files(&mut self, folders: &[String]) -> Result<(), OfflineError> {
-        let WalkResult { files, unreadable_folders: troubles } = walk(self.destination, folders)?;
-        for (file, text) in troubles {
+        let WalkResult { files, unreadable_folders } = walk(self.destination, folders)?;
+        for (file, text) in unreadable_folders {
             self.report.add(file, Problem::Unreadable, text);
         }
         for (path, expected) in &self.objects {
@@ -285,16 +285,16 @@ impl<'a> Check<'a> {
                 self.report.add(path, Problem::Missing, text);
             }
         }
-        for (path, found) in &files {
-            self.check_file(path, found);
+        for (path, kind) in &files {
+            self.check_file(path, kind);
         }
         if self.packages {
             let present =
                 self.objects.iter().filter(|(path, _)| matches!(files.get(*path), Some(FileKind::File)));
-            let (checked, wrong) = verify(self.destination, present.collect());
+            let (checked, findings) = verify(self.destination, present.collect());
             self.report.summary.push(checked);
-            for (path, wrong, text) in wrong {
-                self.report.add(path, wrong, text);
+            for (path, problem, text) in findings {
+                self.report.add(path, problem, text);
             }
         }
         self.report.findings.sort();
@@ -302,24 +302,24 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn check_file(&mut self, path: &str, found: &FileKind) {
+    fn check_file(&mut self, path: &str, kind: &FileKind) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let belongs = self.referenced.contains(path);
-        match found {
-            FileKind::Link if belongs || self.packages => {
+        let is_referenced = self.referenced.contains(path);
+        match kind {
+            FileKind::Link if is_referenced || self.packages => {
                 let text = "it is a link; copy the file itself (cp -L, rsync -L)";
                 self.report.add(path, Problem::Damaged, text);
             }
-            FileKind::Other if belongs || self.packages => {
+            FileKind::Other if is_referenced || self.packages => {
                 self.report.add(path, Problem::Damaged, "it is not a regular file; copy it again");
             }
-            FileKind::Unreadable { owner } if belongs || self.packages => {
+            FileKind::Unreadable { owner } if is_referenced || self.packages => {
                 let text = format!(
                     "the owner of the directory (uid {owner}) cannot read it; chown -R it to the account of the server"
                 );
                 self.report.add(path, Problem::Unreadable, text);
             }
-            _ if belongs || [LOCK, last_run::FILE, incomplete::FILE].contains(&name) => {}
+            _ if is_referenced || [LOCK, last_run::FILE, incomplete::FILE].contains(&name) => {}
             _ if journal::FILES.contains(&name) => {
                 self.report.add(
                     path,
@@ -347,7 +347,7 @@ impl<'a> Check<'a> {
             (digest.len() == 16 && ["json.zst", "ndjson.zst"].contains(&ending)).then_some(digest)
         });
         digest.is_some_and(|digest| {
-            digest_of(&self.destination.path(path)).is_ok_and(|found| found.to_string().starts_with(digest))
+            digest_of(&self.destination.path(path)).is_ok_and(|sha256| sha256.to_string().starts_with(digest))
         })
     }
 

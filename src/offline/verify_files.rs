@@ -13,8 +13,8 @@ use crate::model::digest::Sha256;
 
 /// Expected size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Expected {
-    /// The release.
+pub(super) struct ExpectedFile {
+    /// The release, for messages.
     pub(super) label: String,
     pub(super) size: u64,
     pub(super) sha256: Sha256,
@@ -23,13 +23,13 @@ pub(super) struct Expected {
 /// Reads all of these files; returns a summary and the problems.
 pub(super) fn verify(
     destination: &Destination,
-    files: Vec<(&String, &Expected)>,
+    files: Vec<(&String, &ExpectedFile)>,
 ) -> (String, Vec<(String, Problem, String)>) {
     let start = Instant::now();
-    let found = workers::parallel_map(&files, |(path, expected)| {
-        verify_one(destination, path, expected).map(|(kind, text)| ((*path).clone(), kind, text))
+    let findings = workers::parallel_map(&files, |(path, expected)| {
+        verify_file(destination, path, expected).map(|(problem, text)| ((*path).clone(), problem, text))
     });
-    let found = found.into_iter().flatten().collect();
+    let findings = findings.into_iter().flatten().collect();
     let bytes: u64 = files.iter().map(|(_, expected)| expected.size).sum();
     #[allow(
         clippy::cast_possible_truncation,
@@ -44,31 +44,29 @@ pub(super) fn verify(
         HumanBytes(bytes),
         HumanBytes(rate)
     );
-    (summary, found)
+    (summary, findings)
 }
 
-fn verify_one(destination: &Destination, path: &str, expected: &Expected) -> Option<(Problem, String)> {
-    let Expected { label, size, sha256 } = expected;
-    let again = "copy it again, or remove it and run get again";
+fn verify_file(destination: &Destination, path: &str, expected: &ExpectedFile) -> Option<(Problem, String)> {
+    let ExpectedFile { label, size, sha256 } = expected;
+    let remedy = "copy it again, or remove it and run get again";
     let file = destination.path(path);
-    let found = file.metadata().map(|metadata| metadata.len());
-    match found {
-        Ok(found) if found != *size => {
-            return Some((
-                Problem::Damaged,
-                format!("the file of {label} has {found} bytes instead of {size}; {again}"),
-            ));
-        }
-        Ok(_) | Err(_) => {}
+    if let Ok(metadata) = file.metadata()
+        && metadata.len() != *size
+    {
+        return Some((
+            Problem::Damaged,
+            format!("the file of {label} has {} bytes instead of {size}; {remedy}", metadata.len()),
+        ));
     }
     match digest_of(&file) {
-        Ok(found) if found == *sha256 => None,
+        Ok(digest) if digest == *sha256 => None,
         Ok(_) => {
-            Some((Problem::Damaged, format!("the file of {label} was changed: its sha256 differs; {again}")))
+            Some((Problem::Damaged, format!("the file of {label} was changed: its sha256 differs; {remedy}")))
         }
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             Some((Problem::Unreadable, format!("the file of {label} cannot be read by this user: {e}")))
         }
-        Err(e) => Some((Problem::Damaged, format!("the file of {label} cannot be read: {e}; {again}"))),
+        Err(e) => Some((Problem::Damaged, format!("the file of {label} cannot be read: {e}; {remedy}"))),
     }
 }

@@ -20,15 +20,16 @@ use crate::upstream::origin::bundle::Bundle;
 /// `get vulns`.
 pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, OfflineError> {
     let ecosystems = if args.types.is_empty() { Ecosystem::ALL.to_vec() } else { args.types };
-    let public = || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
-    let url = args.base_url.map_or_else(public, Ok)?;
+    let public_url =
+        || defaults().map(|config| config.vulnerabilities.urls.first().cloned().unwrap_or_default());
+    let url = args.base_url.map_or_else(public_url, Ok)?;
     let setup = setup(args.common, folder_of_url(&url), None, output)?;
     let now = setup.request.now;
     output.info("Downloading advisories");
     let source = setup.mirror.as_bundle();
     let names: Vec<String> = ecosystems.iter().map(|ecosystem| ecosystem.file_name()).collect();
     let request_key = format!("{} for {}", without_userinfo(&url), names.join(", "));
-    let found = match source.shared_head(SharedFolder::Advisories).await {
+    let read = match source.shared_head(SharedFolder::Advisories).await {
         Ok(Some(head)) => Some((read_bundle(&source, &setup.own_bundle, head, &names).await?, None)),
         // An address without a bundle is one of the other sources that a server accepts.
         Ok(None) | Err(_) => {
@@ -36,7 +37,7 @@ pub(super) async fn get(args: GetVulns, output: Output) -> Result<ExitStatus, Of
             read_feeds(&setup, &url, &ecosystems, last.as_ref()).await?
         }
     };
-    let Some((documents, files)) = found else {
+    let Some((documents, files)) = read else {
         output.info("advisories: nothing is new");
         return Ok(ExitStatus::Complete);
     };
@@ -154,7 +155,7 @@ async fn read_feeds(
     if feeds.iter().zip(&checks).all(is_same) {
         return Ok(None);
     }
-    let (mut all, mut files) = (Batch::default(), Vec::new());
+    let (mut merged, mut files) = (Batch::default(), Vec::new());
     for (feed, mut check) in feeds.iter().zip(checks) {
         if matches!(check, FeedCheck::Unchanged) {
             // The stored data is by ecosystem and not by feed, so the part of this feed is read again.
@@ -162,7 +163,7 @@ async fn read_feeds(
         }
         match check {
             FeedCheck::Read(batch, validators) => {
-                all.merge(*batch);
+                merged.merge(*batch);
                 files.push(FileValidators::new(&feed.name(), Some(&validators)));
             }
             FeedCheck::Unchanged => {}
@@ -172,15 +173,15 @@ async fn read_feeds(
             }
         }
     }
-    let (left_out, some) = all.skipped_files();
-    for one in some.iter().take(5) {
-        output.warn(&format!("skipped {}: {}", one.file, one.reason));
+    let (skipped_count, examples) = merged.skipped_files();
+    for skipped in examples.iter().take(5) {
+        output.warn(&format!("skipped {}: {}", skipped.file, skipped.reason));
     }
-    if left_out > 5 {
-        output.warn(&format!("skipped {} more files", left_out - 5));
+    if skipped_count > 5 {
+        output.warn(&format!("skipped {} more files", skipped_count - 5));
     }
     let document = |ecosystem: &Ecosystem| {
-        let text: String = all.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
+        let text: String = merged.lines(Some(*ecosystem)).flat_map(|line| [line, "\n"]).collect();
         (ecosystem.file_name(), (text.into_bytes(), "ndjson.zst"))
     };
     Ok(Some((ecosystems.iter().map(document).collect(), files.into_iter().collect())))

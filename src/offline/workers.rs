@@ -12,23 +12,23 @@ pub(super) fn processors() -> usize {
 /// sorted paths are read nearly sequentially from a copied bundle.
 pub(super) fn parallel_map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
-    let some = || {
-        let mut done = Vec::new();
+    let run_worker = || {
+        let mut results = Vec::new();
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push(work(item));
+            results.push(work(item));
         }
-        done
+        results
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (1..processors().min(items.len())).map(|_| scope.spawn(some)).collect();
-        let mut done = some();
-        for other in others {
-            match other.join() {
-                Ok(more) => done.extend(more),
+        let threads: Vec<_> = (1..processors().min(items.len())).map(|_| scope.spawn(run_worker)).collect();
+        let mut results = run_worker();
+        for thread in threads {
+            match thread.join() {
+                Ok(thread_results) => results.extend(thread_results),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        done
+        results
     })
 }
 

@@ -20,18 +20,18 @@ pub(crate) fn run(report: &mut Report) {
     let mut figures = Vec::new();
     for packages in [1_000, 23_000] {
         fill(&server, &mut number, packages);
-        let mut admin = Admin::of(&server);
+        let mut admin = Admin::connect(&server);
         let (mut adds, mut syncs) = (vec![], vec![]);
         for _ in 0..ROUNDS {
             number += 1;
             let file = package(server.path(), &format!("added{number}"), 500);
             let archive = std::fs::read(file).expect("just written");
             // Both requests of a client: upload the file, add it to the source.
-            let began = Instant::now();
+            let start = Instant::now();
             let upload = admin.post(&format!("/uploads?file=added{number}_1.0.0.tar.gz"), &archive);
             let id = upload.split("\"id\":").nth(1).and_then(|t| t.split(',').next()).expect("an upload");
             admin.post("/sources/team/packages", format!("{{\"uploads\":[{id}]}}").as_bytes());
-            adds.push(began.elapsed().as_secs_f64());
+            adds.push(start.elapsed().as_secs_f64());
             syncs.push(fsync(&server));
         }
         figures.push((packages, median(adds), median(syncs)));
@@ -45,15 +45,15 @@ pub(crate) fn run(report: &mut Report) {
             "≤ 5",
         );
     }
-    let flat = (figures[1].1 / figures[1].2) / (figures[0].1 / figures[0].2);
-    report.row("the same, 23,000 against 1,000 packages", "", "", format!("{flat:.2}"), "1.0");
+    let growth = (figures[1].1 / figures[1].2) / (figures[0].1 / figures[0].2);
+    report.row("the same, 23,000 against 1,000 packages", "", "", format!("{growth:.2}"), "1.0");
 }
 
 /// A connection to the admin socket.
 struct Admin(BufReader<UnixStream>);
 
 impl Admin {
-    fn of(server: &Server) -> Admin {
+    fn connect(server: &Server) -> Admin {
         let socket =
             UnixStream::connect(server.path().join("run/rstudio-pm.sock")).expect("the admin socket");
         Admin(BufReader::new(socket))
@@ -91,9 +91,9 @@ impl Admin {
 fn fsync(server: &Server) -> f64 {
     let mut file = File::create(server.path().join("fsync")).expect("a file");
     file.write_all(&[7; 4096]).expect("written");
-    let began = Instant::now();
+    let start = Instant::now();
     file.sync_all().expect("on disk");
-    began.elapsed().as_secs_f64()
+    start.elapsed().as_secs_f64()
 }
 
 /// Adds small packages in large batches until the source has `packages` of them.

@@ -14,8 +14,9 @@ use super::report::{Report, median};
 use super::server::Server;
 
 const ROUNDS: usize = 41;
-/// Names in the largest request that `filter/packages` accepts, and the number of requests.
+/// Number of names in the largest request that `filter/packages` accepts.
 const NAMES: usize = 10_000;
+/// Number of largest requests.
 const LARGE_ROUNDS: u32 = 10;
 
 /// Requests: description, path, and target for the median. `{first}` and `{second}` are the most required packages.
@@ -58,46 +59,46 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["create", "repo", "--name=bench"]);
     server.rspm(&["subscribe", "--repo=bench", "--source=cran"]);
     server.rspm(&["sync"]);
-    let began = Instant::now();
+    let start = Instant::now();
     let message = server.rspm(&["sync", "--type=sysreqs"]);
-    eprintln!("  {} in {:.1} s", message.trim(), began.elapsed().as_secs_f64());
-    let agent = |path: &str| {
-        let began = Instant::now();
+    eprintln!("  {} in {:.1} s", message.trim(), start.elapsed().as_secs_f64());
+    let timed_get = |path: &str| {
+        let start = Instant::now();
         let size = get(&server, path);
-        (began.elapsed().as_secs_f64() * 1e3, size)
+        (start.elapsed().as_secs_f64() * 1e3, size)
     };
     let [first, second] = most_required(&index(&root));
     let path = |path: &str| path.replace("{first}", &first).replace("{second}", &second);
-    let names = REQUESTS.iter().map(|(what, template, aim)| (*what, path(template), *aim));
+    let names = REQUESTS.iter().map(|(name, template, target)| (*name, path(template), *target));
     let body = filter(&index(&root));
-    for (what, path, aim) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
-        let ask = |path: &str| {
+    for (name, path, target) in names.chain([("filter of 100 names", "POST".to_owned(), "")]) {
+        let timed_request = |path: &str| {
             if path == "POST" {
-                let began = Instant::now();
+                let start = Instant::now();
                 let size = post(&server, "/__api__/repos/bench/filter/packages", &body);
-                (began.elapsed().as_secs_f64() * 1e3, size)
+                (start.elapsed().as_secs_f64() * 1e3, size)
             } else {
-                agent(path)
+                timed_get(path)
             }
         };
-        let (first, size) = ask(&path);
-        let (mut ours, mut least) = (Vec::new(), Vec::new());
+        let (first, size) = timed_request(&path);
+        let (mut ours, mut pings) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(ask(&path).0);
-            least.push(agent("/__ping__").0);
+            ours.push(timed_request(&path).0);
+            pings.push(timed_get("/__ping__").0);
         }
-        let (ours, least) = (median(ours), median(least));
+        let (ours, pings) = (median(ours), median(pings));
         report.row(
-            format!("API: {what} ({} kB; first {first:.1} ms)", size / 1000),
+            format!("API: {name} ({} kB; first {first:.1} ms)", size / 1000),
             format!("{ours:.2} ms"),
-            format!("ping {least:.2} ms"),
-            format!("{:.1}", ours / least),
-            aim,
+            format!("ping {pings:.2} ms"),
+            format!("{:.1}", ours / pings),
+            target,
         );
     }
     large_filter(report, &server, &root);
     report.row(
-        "API: memory after all of it",
+        "API: memory after all requests",
         format!(
             "{:.0} MB, {:.0} of them the process's own",
             server.memory("VmRSS"),
@@ -117,16 +118,16 @@ fn large_filter(report: &mut Report, server: &Server, root: &Path) {
     let body = serde_json::json!({ "names": names.take(NAMES).collect::<Vec<_>>() }).to_string();
     let path = "/__api__/repos/bench/filter/packages";
     post(server, path, &body);
-    let (began, before, mut size) = (Instant::now(), server.processor_time(), 0);
+    let (start, before, mut size) = (Instant::now(), server.processor_time(), 0);
     for _ in 0..LARGE_ROUNDS {
         size = post(server, path, &body);
     }
-    let each = |seconds: f64| format!("{:.0} ms", 1e3 * seconds / f64::from(LARGE_ROUNDS));
-    let (wall, processor) = (began.elapsed().as_secs_f64(), server.processor_time() - before);
+    let per_request = |seconds: f64| format!("{:.0} ms", 1e3 * seconds / f64::from(LARGE_ROUNDS));
+    let (wall, processor) = (start.elapsed().as_secs_f64(), server.processor_time() - before);
     report.row(
         format!("API: filter of {NAMES} names ({} kB), processor time", size / 1000),
-        each(processor),
-        format!("until it is answered {}", each(wall)),
+        per_request(processor),
+        format!("elapsed time {}", per_request(wall)),
         "—",
         "≤ 200 ms",
     );
@@ -149,13 +150,13 @@ fn write_database(root: &Path) {
     let text = "Words that describe what it does. ".repeat(40);
     let stanzas = index.split("\n\n").filter(|record| record.starts_with("Package: ")).enumerate();
     let stanzas: Vec<String> = stanzas
-        .map(|(place, record)| {
+        .map(|(position, record)| {
             let mut stanza = format!(
                 "{record}\nTitle: Title of It\nDescription: {text}\nAuthor: {}\nMaintainer: A <a@example.org>\n",
                 "Somebody [aut], ".repeat(20)
             );
-            if place % 5 == 0 {
-                let requirements = sample[place / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
+            if position % 5 == 0 {
+                let requirements = sample[position / 5 % sample.len()]["SystemRequirements"].as_str().unwrap_or_default();
                 stanza.push_str(&format!("SystemRequirements: {}\n", requirements.replace('\n', " ")));
             }
             stanza
@@ -186,8 +187,8 @@ fn write_database(root: &Path) {
 fn most_required(index: &str) -> [String; 2] {
     let mut counts = HashMap::<&str, usize>::new();
     let listed: HashSet<&str> = index.lines().filter_map(|line| line.strip_prefix("Package: ")).collect();
-    let words = index.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
-    words.filter(|word| listed.contains(word)).for_each(|word| *counts.entry(word).or_default() += 1);
+    let tokens = index.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    tokens.filter(|word| listed.contains(word)).for_each(|word| *counts.entry(word).or_default() += 1);
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
     [counts[0].0.to_owned(), counts[1].0.to_owned()]
@@ -217,12 +218,12 @@ fn request(server: &Server, method: &str, path: &str, body: &str) -> usize {
         body.len()
     );
     std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
-    let mut answer = BufReader::new(stream);
+    let mut response = BufReader::new(stream);
     let mut line = String::new();
-    answer.read_line(&mut line).expect("an answer");
+    response.read_line(&mut line).expect("an answer");
     assert!(line.contains(" 200 "), "{path}: {line}");
     let mut rest = Vec::new();
-    answer.read_to_end(&mut rest).expect("its end");
+    response.read_to_end(&mut rest).expect("its end");
     let head = rest.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
     rest.len() - head - 4
 }

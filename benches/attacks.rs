@@ -40,7 +40,8 @@ pub(crate) fn run(report: &mut Report) {
     server.rspm(&["subscribe", "--repo=bench", "--source=files"]);
     let ping = server.url("/__ping__");
     let host = ping.trim_start_matches("http://").trim_end_matches("/__ping__").to_owned();
-    let (address, name) = (format!("127.0.0.1:{port}"), ServerName::try_from("localhost").expect("a name"));
+    let (address, server_name) =
+        (format!("127.0.0.1:{port}"), ServerName::try_from("localhost").expect("a name"));
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -50,25 +51,25 @@ pub(crate) fn run(report: &mut Report) {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let connect = || async {
         let socket = tokio::net::TcpStream::connect(&address).await.expect("connected");
-        connector.connect(name.clone(), socket).await.expect("a handshake")
+        connector.connect(server_name.clone(), socket).await.expect("a handshake")
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
 
     let idle = server.memory("VmRSS");
-    let quiet = latency_of_others(&host, || std::thread::sleep(DURATION));
+    let baseline = latency_of_others(&host, || std::thread::sleep(DURATION));
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
-    let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / quiet.as_secs_f64());
-    for (what, attack) in [("streams without window", Attack::NoWindow), ("unread sockets", Attack::Unread)] {
-        let (mut connections, mut during) = (Vec::new(), 0.0_f64);
-        let wait = latency_of_others(&host, || {
+    let ratio = |time: Duration| format!("{:.1}", time.as_secs_f64() / baseline.as_secs_f64());
+    for (name, attack) in [("streams without window", Attack::NoWindow), ("unread sockets", Attack::Unread)] {
+        let (mut connections, mut peak) = (Vec::new(), 0.0_f64);
+        let latency = latency_of_others(&host, || {
             for _ in 0..CONNECTIONS {
                 connections.push(runtime.block_on(async { send_requests(connect().await, attack).await }));
-                during = during.max(server.memory("VmRSS"));
+                peak = peak.max(server.memory("VmRSS"));
             }
-            let until = Instant::now() + DURATION;
-            while Instant::now() < until {
-                during = during.max(server.memory("VmRSS"));
+            let deadline = Instant::now() + DURATION;
+            while Instant::now() < deadline {
+                peak = peak.max(server.memory("VmRSS"));
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
@@ -76,21 +77,21 @@ pub(crate) fn run(report: &mut Report) {
         std::thread::sleep(DURATION);
         let after = server.memory("VmRSS");
         report.row(
-            format!("{CONNECTIONS} × {STREAMS} GETs of 2 MB, {what}: most memory"),
-            format!("{during:.0} MB, {after:.0} MB after"),
+            format!("{CONNECTIONS} × {STREAMS} GETs of 2 MB, {name}: most memory"),
+            format!("{peak:.0} MB, {after:.0} MB after"),
             format!("{idle:.0} MB at rest"),
-            format!("{:.1}", during / idle),
+            format!("{:.1}", peak / idle),
             "≤ 150 MB",
         );
         report.row(
-            format!("{what}: p99 of others"),
-            ms(wait),
-            format!("{} without", ms(quiet)),
-            ratio(wait),
+            format!("{name}: p99 of others"),
+            ms(latency),
+            format!("{} without", ms(baseline)),
+            ratio(latency),
             "≤ 50 ms",
         );
     }
-    for (what, frame) in
+    for (name, frame) in
         [("WINDOW_UPDATE", window_update()), ("PRIORITY", priority()), ("unknown", unknown())]
     {
         let flood = latency_of_others(&host, || {
@@ -99,33 +100,33 @@ pub(crate) fn run(report: &mut Report) {
                 futures_util::future::join_all(floods).await;
             });
         });
-        let what = format!("{FLOODS} connections flooding {what}: p99 of others");
-        report.row(what, ms(flood), format!("{} without", ms(quiet)), ratio(flood), "≤ 50 ms");
+        let name = format!("{FLOODS} connections flooding {name}: p99 of others");
+        report.row(name, ms(flood), format!("{} without", ms(baseline)), ratio(flood), "≤ 50 ms");
     }
 }
 
 /// The 99th percentile of another client's response times for a small request during an action.
-fn latency_of_others(host: &str, during: impl FnOnce()) -> Duration {
+fn latency_of_others(host: &str, action: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let mut stream = TcpStream::connect(host).expect("connected");
             stream.set_nodelay(true).expect("an option");
-            let (mut waits, mut answer) = (Vec::new(), [0; 4096]);
+            let (mut latencies, mut buffer) = (Vec::new(), [0; 4096]);
             while !stop.load(Ordering::Relaxed) {
-                let began = Instant::now();
+                let start = Instant::now();
                 stream.write_all(b"GET /__ping__ HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
-                assert!(stream.read(&mut answer).expect("an answer") > 0, "the server closed the connection");
-                waits.push(began.elapsed());
+                assert!(stream.read(&mut buffer).expect("an answer") > 0, "the server closed the connection");
+                latencies.push(start.elapsed());
                 std::thread::sleep(Duration::from_millis(2));
             }
-            waits
+            latencies
         });
-        during();
+        action();
         stop.store(true, Ordering::Relaxed);
-        let mut waits = client.join().expect("no panic");
-        waits.sort_unstable();
-        waits[waits.len() * 99 / 100]
+        let mut latencies = client.join().expect("no panic");
+        latencies.sort_unstable();
+        latencies[latencies.len() * 99 / 100]
     })
 }
 
@@ -141,8 +142,8 @@ enum Attack {
 /// A connection with [`STREAMS`] pending requests; closed on drop.
 struct PendingRequests {
     _sender: h2::client::SendRequest<Bytes>,
-    _answers: Vec<http::Response<h2::RecvStream>>,
-    _unanswered: Vec<h2::client::ResponseFuture>,
+    _responses: Vec<http::Response<h2::RecvStream>>,
+    _pending: Vec<h2::client::ResponseFuture>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -160,18 +161,18 @@ async fn send_requests(stream: TlsStream<tokio::net::TcpStream>, attack: Attack)
     let stream = BlockableStream { stream, is_blocked: attack == Attack::Unread };
     let (mut sender, connection) = builder.handshake(stream).await.expect("HTTP/2");
     let task = tokio::spawn(async move { drop(connection.await) });
-    let mut unanswered = Vec::new();
+    let mut pending = Vec::new();
     for _ in 0..STREAMS {
         let request = http::Request::get(format!("https://localhost{PATH}")).body(()).expect("a request");
-        unanswered.push(sender.send_request(request, true).expect("sent").0);
+        pending.push(sender.send_request(request, true).expect("sent").0);
     }
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     if attack == Attack::NoWindow {
-        for answer in unanswered.drain(..) {
-            answers.push(answer.await.expect("a head"));
+        for response in pending.drain(..) {
+            responses.push(response.await.expect("a head"));
         }
     }
-    PendingRequests { _sender: sender, _answers: answers, _unanswered: unanswered, task }
+    PendingRequests { _sender: sender, _responses: responses, _pending: pending, task }
 }
 
 /// A stream whose read side can be blocked.
@@ -210,15 +211,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BlockableStream<S> {
 
 /// Sends a frame as often as the server accepts it; reconnects whenever the server closes the connection.
 async fn flood<F: Future<Output = TlsStream<tokio::net::TcpStream>>>(connect: impl Fn() -> F, frame: &[u8]) {
-    let until = Instant::now() + DURATION;
-    let many = frame.repeat(1000);
-    while Instant::now() < until {
+    let deadline = Instant::now() + DURATION;
+    let frames = frame.repeat(1000);
+    while Instant::now() < deadline {
         let mut stream = connect().await;
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-        let mut open = stream.write_all(preface).await.is_ok();
-        while open && Instant::now() < until {
-            open = matches!(
-                tokio::time::timeout(Duration::from_secs(1), stream.write_all(&many)).await,
+        let mut is_open = stream.write_all(preface).await.is_ok();
+        while is_open && Instant::now() < deadline {
+            is_open = matches!(
+                tokio::time::timeout(Duration::from_secs(1), stream.write_all(&frames)).await,
                 Ok(Ok(()))
             );
         }

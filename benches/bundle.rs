@@ -24,7 +24,7 @@ use super::report::{Report, median};
 use super::server::{Server, package};
 
 /// Releases per segment, as in the downloader.
-const SEGMENT: usize = 10_000;
+const SEGMENT_RELEASES: usize = 10_000;
 const ROUNDS: usize = 5;
 const SECONDS: u32 = 2;
 /// Number of READMEs requested in sequence.
@@ -38,22 +38,23 @@ pub(crate) fn run(report: &mut Report) {
 /// Measures syncs. They need no package files, so the bundle has records only.
 fn sync(report: &mut Report) {
     let (mirror, folder) = (Mirror::write(), tempfile::tempdir().expect("a folder"));
-    let began = Instant::now();
+    let start = Instant::now();
     let names = write(folder.path(), Path::new(mirror.url().trim_start_matches("file://")));
-    eprintln!("  a bundle was written in {:.0} s", began.elapsed().as_secs_f64());
+    eprintln!("  a bundle was written in {:.0} s", start.elapsed().as_secs_f64());
     drop(mirror);
     let url = super::postgres::server().schema();
     let postgres = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}");
     for (engine, more) in [("SQLite", ""), ("PostgreSQL", postgres.as_str())] {
         let server = Server::start(&format!("[CRAN]\nURL = file://{}\n{more}", folder.path().display()));
         let timed = |args: &[&str]| {
-            let began = Instant::now();
+            let start = Instant::now();
             server.rspm(args);
-            began.elapsed().as_secs_f64()
+            start.elapsed().as_secs_f64()
         };
         let (first, peak) = (timed(&["sync", "--quiet"]), server.memory("VmHWM"));
         let second = timed(&["sync", "--quiet"]);
-        let mut row = |what: String, value: String, aim| report.row(what, value.clone(), "—", value, aim);
+        let mut row =
+            |name: String, value: String, target| report.row(name, value.clone(), "—", value, target);
         row(
             format!("first sync of a bundle of {RELEASES} releases ({PACKAGES} current), {engine}"),
             format!("{first:.2} s"),
@@ -72,11 +73,11 @@ fn sync(report: &mut Report) {
             let mut times: Vec<f64> = requested.map(|name| readme(&server, name)).collect();
             let first = times.remove(0);
             row(
-                format!("a README out of the bundle (the first one {first:.0} ms)"),
+                format!("a README from the bundle (the first one {first:.0} ms)"),
                 format!("{:.0} ms", median(times)),
                 "",
             );
-            row("memory after that".to_owned(), format!("{:.0} MB", server.memory("VmRSS")), "");
+            row("memory after these READMEs".to_owned(), format!("{:.0} MB", server.memory("VmRSS")), "");
         }
         server.stop();
     }
@@ -85,12 +86,12 @@ fn sync(report: &mut Report) {
 /// The response time, in milliseconds, of the details of a package with a README.
 fn readme(server: &Server, name: &str) -> f64 {
     let url = server.url(&format!("/__api__/repos/bench/packages/{name}"));
-    let began = Instant::now();
+    let start = Instant::now();
     let output = Command::new("curl").args(["--silent", "--fail", &url]).output().expect("curl is installed");
-    let took = began.elapsed().as_secs_f64() * 1e3;
+    let milliseconds = start.elapsed().as_secs_f64() * 1e3;
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains(&format!("# {name}")), "{name}: {text:.300}");
-    took
+    milliseconds
 }
 
 /// Generates words that compress badly.
@@ -115,8 +116,8 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
     rows.sort_by_key(|(row, _)| row.mtime);
     let last: Day = rows.last().expect("releases").0.mtime.day();
     let (mut state, mut segments) = (ProductState::default(), Vec::<SegmentRef>::new());
-    let chunks = rows.len().div_ceil(SEGMENT);
-    for (number, rows) in rows.chunks(SEGMENT).enumerate() {
+    let chunks = rows.len().div_ceil(SEGMENT_RELEASES);
+    for (number, rows) in rows.chunks(SEGMENT_RELEASES).enumerate() {
         let serial = number as u64 + 1;
         let prev = segments.last().map(|segment| segment.file.sha256);
         let mut lines = LinesWriter::segment(&Product::Cran, serial, prev);
@@ -125,9 +126,9 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
         for (row, is_listed) in rows {
             let stanza =
                 is_listed.then(|| String::from_utf8_lossy(index[row.package.as_str()].stanza).into_owned());
-            let (ver, readme) = release(row, stanza);
+            let (release, readme) = release(row, stanza);
             size += row.size;
-            let record = Record::Release(Box::new(ver));
+            let record = Record::Release(Box::new(release));
             state.apply(&record).expect("it fits");
             lines.push(&record);
             readmes.push(&readme);
@@ -137,8 +138,8 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
             lines.push(&Record::Snapshot(SnapshotRecord { day: last, packages, state, listing: None }));
         }
         let records = lines.records();
-        let put = |lines: LinesWriter, below: &str| {
-            let (bytes, packed) = lines.pack(below, serial).expect("memory");
+        let put = |lines: LinesWriter, subfolder: &str| {
+            let (bytes, packed) = lines.pack(subfolder, serial).expect("memory");
             let path = root.join(Product::Cran.path(&packed.path));
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
             fs::write(path, bytes).expect("written");
@@ -183,8 +184,8 @@ fn write(root: &Path, mirror: &Path) -> Vec<String> {
 fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, ReadmeText) {
     let version = row.file.trim_start_matches(&format!("{}_", row.package)).trim_end_matches(".tar.gz");
     let sha256 = seal::digest(row.file.as_bytes());
-    let declared = stanza.as_deref().and_then(|text| text.split_once("MD5sum: "));
-    let declared = declared.and_then(|(_, rest)| rest.lines().next()?.trim().parse::<Md5>().ok());
+    let md5 = stanza.as_deref().and_then(|text| text.split_once("MD5sum: "));
+    let md5 = md5.and_then(|(_, rest)| rest.lines().next()?.trim().parse::<Md5>().ok());
     let text = format!("# {}\n\n{}\n", row.package, words(&row.file, 300));
     let readme = ReadmeText { sha256: seal::digest(text.as_bytes()), text };
     let field = |tag: &str, value: String| (tag.to_owned(), value);
@@ -205,7 +206,7 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, Rea
         field("Repository", "CRAN".to_owned()),
         field("Date/Publication", row.mtime.to_string()),
     ]);
-    let ver = ReleaseRecord {
+    let release = ReleaseRecord {
         folder: None,
         name: row.package.clone(),
         version: version.to_owned(),
@@ -215,7 +216,7 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, Rea
         obj: Object {
             sha256,
             size: row.size,
-            md5: declared.unwrap_or_else(|| Md5(sha256.0[..16].try_into().expect("sixteen"))),
+            md5: md5.unwrap_or_else(|| Md5(sha256.0[..16].try_into().expect("sixteen"))),
             ext: "tar.gz".to_owned(),
         },
         index: stanza,
@@ -223,11 +224,11 @@ fn release(row: &MetaRow<String>, stanza: Option<String>) -> (ReleaseRecord, Rea
         compiled: Some(false),
         readme: Some(Readme { name: "README.md".to_owned(), sha256: readme.sha256 }),
     };
-    (ver, readme)
+    (release, readme)
 }
 
-/// Creates a real bundle of two packages with the downloader.
-fn real(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
+/// Downloads a bundle of two packages with the downloader.
+fn download_bundle(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     let (mirror, bundle) = (folder.join("mirror"), folder.join("bundle"));
     let contrib = mirror.join("src/contrib");
     fs::create_dir_all(&contrib).expect("a folder");
@@ -248,24 +249,24 @@ fn real(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
 
 fn serving(report: &mut Report) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (bundle, files) = real(folder.path());
+    let (bundle, files) = download_bundle(folder.path());
     let server = Server::start(&format!("[CRAN]\nURL = file://{}", bundle.display()));
     server.rspm(&["sync", "--quiet"]);
     server.rspm(&["create", "source", "--name=files"]);
     for file in &files {
         server.rspm(&["add", "--source=files", &format!("--path={}", file.display())]);
     }
-    for (repo, source) in [("lent", "cran"), ("stored", "files")] {
+    for (repo, source) in [("bundled", "cran"), ("stored", "files")] {
         server.rspm(&["create", "repo", &format!("--name={repo}")]);
         server.rspm(&["subscribe", &format!("--repo={repo}"), &format!("--source={source}")]);
     }
     let nginx = Nginx::start();
     let copy = folder.path().join("copy");
-    for (file, what, connections) in
+    for (file, name, connections) in
         [("kb100", "100 kB", 1), ("kb100", "100 kB", 64), ("mb20", "20 MB", 1), ("mb20", "20 MB", 8)]
     {
         let path = |repo: &str| server.url(&format!("/{repo}/latest/src/contrib/{file}_1.0.0.tar.gz"));
-        let (bundled, stored) = (path("lent"), path("stored"));
+        let (bundled, stored) = (path("bundled"), path("stored"));
         fetch(&bundled, &copy);
         let name = format!("{file}-{connections}");
         nginx.serve(&name, &fs::read(&copy).expect("just fetched"));
@@ -277,18 +278,18 @@ fn serving(report: &mut Report) {
         for round in 0..ROUNDS {
             let mut rates = [0.0; 3];
             // The order rotates.
-            for place in (0..urls.len()).map(|n| (n + round) % urls.len()) {
-                rates[place] = wrk(urls[place], connections, SECONDS, &[]);
+            for position in (0..urls.len()).map(|n| (n + round) % urls.len()) {
+                rates[position] = wrk(urls[position], connections, SECONDS, &[]);
             }
             rounds.push(rates);
         }
-        let of = |pick: &dyn Fn(&[f64; 3]) -> f64| median(rounds.iter().map(pick).collect());
-        for (place, yardstick) in [(1, "stored"), (2, "nginx")] {
+        let median_of = |value: &dyn Fn(&[f64; 3]) -> f64| median(rounds.iter().map(value).collect());
+        for (position, yardstick) in [(1, "stored"), (2, "nginx")] {
             report.row(
-                format!("{what} tarball from a bundle, {connections} connections"),
-                format!("{:.0}/s", of(&|rates| rates[0])),
-                format!("{yardstick} {:.0}/s", of(&|rates| rates[place])),
-                format!("{:.2}", of(&|rates| rates[0] / rates[place])),
+                format!("{name} tarball from a bundle, {connections} connections"),
+                format!("{:.0}/s", median_of(&|rates| rates[0])),
+                format!("{yardstick} {:.0}/s", median_of(&|rates| rates[position])),
+                format!("{:.2}", median_of(&|rates| rates[0] / rates[position])),
                 "≥ 0.9",
             );
         }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-fn used(who: UsageWho) -> f64 {
+fn cpu_seconds(who: UsageWho) -> f64 {
     let usage = getrusage(who).expect("the kernel counts");
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     seconds(usage.user_time()) + seconds(usage.system_time())
@@ -12,15 +12,15 @@ fn used(who: UsageWho) -> f64 {
 
 /// Returns the CPU seconds of all threads of this process during `work`, and its result.
 pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let before = used(UsageWho::RUSAGE_SELF);
-    let out = work();
-    (used(UsageWho::RUSAGE_SELF) - before, out)
+    let before = cpu_seconds(UsageWho::RUSAGE_SELF);
+    let result = work();
+    (cpu_seconds(UsageWho::RUSAGE_SELF) - before, result)
 }
 
 /// Returns the CPU seconds of a command and its children; discards its output.
 pub(crate) fn of_command(command: &mut Command) -> f64 {
-    let before = used(UsageWho::RUSAGE_CHILDREN);
+    let before = cpu_seconds(UsageWho::RUSAGE_CHILDREN);
     let status = command.stdout(Stdio::null()).status().expect("the yardstick runs");
     assert!(status.success(), "{command:?}");
-    used(UsageWho::RUSAGE_CHILDREN) - before
+    cpu_seconds(UsageWho::RUSAGE_CHILDREN) - before
 }

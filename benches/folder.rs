@@ -32,36 +32,36 @@ pub(crate) fn run(report: &mut Report) {
             drop(archive::read_description(bytes, Limits::default()).expect("a package"))
         })
     };
-    let loaded: Vec<Vec<u8>> = archives.iter().map(|path| fs::read(path).expect("an archive")).collect();
+    let contents: Vec<Vec<u8>> = archives.iter().map(|path| fs::read(path).expect("an archive")).collect();
     let script = format!("tools::write_PACKAGES('{}', type = 'source')", folder.path().display());
     full();
     let rounds: Vec<Round> = (0..ROUNDS)
-        .map(|_| Round { full: full(), parts: measure_parts(&archives, &loaded), light: light() })
+        .map(|_| Round { full: full(), parts: measure_parts(&archives, &contents), light: light() })
         .collect();
-    let began = Instant::now();
+    let start = Instant::now();
     let status = Command::new("Rscript").args(["-e", &script]).status().expect("R is installed: tests/setup");
     assert!(status.success());
-    let theirs = began.elapsed().as_secs_f64();
-    let megabytes = loaded.iter().map(Vec::len).sum::<usize>() >> 20;
-    drop(loaded);
-    let middle = |pick: &dyn Fn(&Round) -> f64| median(rounds.iter().map(pick).collect());
-    let [read, sha256, md5, inflate] = [0, 1, 2, 3].map(|part| 1e3 * middle(&|round| round.parts[part]));
+    let theirs = start.elapsed().as_secs_f64();
+    let megabytes = contents.iter().map(Vec::len).sum::<usize>() >> 20;
+    drop(contents);
+    let median_of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    let [read, sha256, md5, inflate] = [0, 1, 2, 3].map(|part| 1e3 * median_of(&|round| round.parts[part]));
     report.row(
         format!("reading and hashing {} archives, {megabytes} MB, every member checked", archives.len()),
-        format!("{:.0} ms", 1e3 * middle(&|round| round.full)),
+        format!("{:.0} ms", 1e3 * median_of(&|round| round.full)),
         format!(
             "sum of its parts {:.0} ms: read {read:.0}, SHA-256 {sha256:.0}, MD5 {md5:.0}, inflate {inflate:.0}",
-            1e3 * middle(&Round::sum)
+            1e3 * median_of(&Round::sum)
         ),
-        format!("{:.2}", middle(&|round| round.full / round.sum())),
+        format!("{:.2}", median_of(&|round| round.full / round.sum())),
         "≤ 1.25",
     );
-    for (what, ours) in [
-        ("the same, against R", middle(&|round| round.full)),
-        ("only DESCRIPTION, as R does", middle(&|round| round.light)),
+    for (name, ours) in [
+        ("the same, against R", median_of(&|round| round.full)),
+        ("only DESCRIPTION, as R does", median_of(&|round| round.light)),
     ] {
         report.row(
-            what,
+            name,
             format!("{:.0} ms", 1e3 * ours),
             format!("write_PACKAGES {:.0} ms", 1e3 * theirs),
             format!("{:.0} × faster", theirs / ours),
@@ -85,28 +85,28 @@ impl Round {
     }
 }
 
-/// Measures the necessary parts, one after the other, with as many threads as [`pass`].
-fn measure_parts(archives: &[PathBuf], loaded: &[Vec<u8>]) -> [f64; 4] {
+/// Measures the necessary parts, one after the other, with as many threads as [`read_all`].
+fn measure_parts(archives: &[PathBuf], contents: &[Vec<u8>]) -> [f64; 4] {
     let inflate = |bytes: &Vec<u8>| {
         let mut stream = flate2::bufread::MultiGzDecoder::new(bytes.as_slice());
         let mut buffer = vec![0; 64 << 10];
         while stream.read(&mut buffer).expect("a real package") > 0 {}
     };
     [
-        each(archives, |path| drop(std::hint::black_box(fs::read(path).expect("an archive")))),
-        each(loaded, |bytes| {
+        run_parallel(archives, |path| drop(std::hint::black_box(fs::read(path).expect("an archive")))),
+        run_parallel(contents, |bytes| {
             std::hint::black_box(Sha256::digest(bytes));
         }),
-        each(loaded, |bytes| {
+        run_parallel(contents, |bytes| {
             std::hint::black_box(Md5::digest(bytes));
         }),
-        each(loaded, inflate),
+        run_parallel(contents, inflate),
     ]
 }
 
 /// Seconds to read, hash (SHA-256 and MD5) and `check` all archives.
 fn read_all(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
-    each(archives, |path| {
+    run_parallel(archives, |path| {
         let bytes = fs::read(path).expect("an archive");
         std::hint::black_box((Sha256::digest(&bytes), Md5::digest(&bytes)));
         check(&bytes);
@@ -114,25 +114,25 @@ fn read_all(archives: &[PathBuf], check: impl Fn(&[u8]) + Sync) -> f64 {
 }
 
 /// Seconds for two threads to do `work` for all items.
-fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) -> f64 {
+fn run_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) -> f64 {
     let next = AtomicUsize::new(0);
-    let began = Instant::now();
+    let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    work(one);
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
                 }
             });
         }
     });
-    began.elapsed().as_secs_f64()
+    start.elapsed().as_secs_f64()
 }
 
 /// Measures the effect of `Server.PackageRewriteCompressionLevel` and `Server.PackageRewriteBufferSize`.
 fn rewriting(report: &mut Report, archives: &[PathBuf]) {
     let rewrite_all = |level: u32, buffer: usize| {
-        let (began, mut size) = (Instant::now(), 0);
+        let (start, mut size) = (Instant::now(), 0);
         for path in archives {
             let bytes = fs::read(path).expect("an archive");
             let checked = archive::read(&bytes[..], None, Limits::default()).expect("a real package");
@@ -141,17 +141,17 @@ fn rewriting(report: &mut Report, archives: &[PathBuf]) {
                 rewrite::archive(&bytes[..], &checked, "RSPM", None, Vec::new(), options).expect("memory");
             size += out.len();
         }
-        (began.elapsed().as_secs_f64(), size as f64)
+        (start.elapsed().as_secs_f64(), size as f64)
     };
     let (base, base_size) = rewrite_all(6, 32 << 10);
-    for (what, level, buffer) in [
+    for (name, level, buffer) in [
         ("rewriting at level 1", 1, 32 << 10),
         ("rewriting at level 9", 9, 32 << 10),
         ("rewriting at level 6, buffer 2 MB", 6, 2 << 20),
     ] {
         let (time, size) = rewrite_all(level, buffer);
         report.row(
-            what,
+            name,
             format!("{:.0} ms, {:.2} × the bytes", 1e3 * time, size / base_size),
             format!("level 6, 32 kB {:.0} ms", 1e3 * base),
             format!("{:.2}", time / base),

@@ -11,21 +11,21 @@ pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
     let url = super::postgres::server().schema();
     let postgres = format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}");
-    for (engine, more, aim) in [("SQLite", "", "≤ 4 s"), ("PostgreSQL", postgres.as_str(), "≤ 8 s")] {
-        let server = Server::start(&format!("[CRAN]\nURL = {}\n{more}", mirror.url()));
-        let began = Instant::now();
+    for (engine, gcfg, target) in [("SQLite", "", "≤ 4 s"), ("PostgreSQL", postgres.as_str(), "≤ 8 s")] {
+        let server = Server::start(&format!("[CRAN]\nURL = {}\n{gcfg}", mirror.url()));
+        let start = Instant::now();
         server.rspm(&["sync", "--quiet"]);
-        let first = began.elapsed();
+        let first = start.elapsed();
         let peak = server.memory("VmHWM");
-        let began = Instant::now();
+        let start = Instant::now();
         let message = server.rspm(&["sync", "--quiet"]);
-        let second = began.elapsed();
+        let second = start.elapsed();
         report.row(
             format!("import of {RELEASES} releases ({PACKAGES} current), {engine}"),
             format!("{:.2} s", first.as_secs_f64()),
             "—",
             format!("{:.2} s", first.as_secs_f64()),
-            aim,
+            target,
         );
         report.row(
             format!("memory during it, {engine}"),

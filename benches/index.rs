@@ -32,17 +32,22 @@ const ROUNDS: usize = 7;
 
 pub(crate) fn run(report: &mut Report) {
     let mirror = Mirror::write();
-    on(report, "SQLite", "", &mirror);
+    measure(report, "SQLite", "", &mirror);
     let url = super::postgres::server().schema();
-    on(report, "PostgreSQL", &format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}\n"), &mirror);
+    measure(
+        report,
+        "PostgreSQL",
+        &format!("[Database]\nProvider = postgres\n[Postgres]\nURL = {url}\n"),
+        &mirror,
+    );
 }
 
-fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
+fn measure(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     // `Fetches` spawns a task.
-    let _inside = runtime.enter();
+    let _runtime_guard = runtime.enter();
     let state = runtime.block_on(open(folder.path(), gcfg, mirror));
     for (form, document, plain) in [
         ("gz", RDocument::Packages(IndexFormat::Gz), RDocument::Packages(IndexFormat::Text)),
@@ -59,7 +64,7 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
             .expect("an index");
         let raw = folder.path().join("raw");
         std::fs::write(&raw, inflate(&decoded.bytes)).expect("written");
-        let (mut ratios, mut ours_all, mut theirs_all, mut queries) = (vec![], vec![], vec![], vec![]);
+        let (mut ratios, mut our_times, mut their_times, mut queries) = (vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             // New `Repositories` have empty caches.
             let repositories = repositories(&state);
@@ -79,24 +84,24 @@ fn on(report: &mut Report, engine: &str, gcfg: &str, mirror: &Mirror) {
             });
             let theirs = cpu::of_command(Command::new("libdeflate-gzip").args(["-6", "-c"]).arg(&raw));
             ratios.push((ours - query) / theirs);
-            ours_all.push(ours);
-            theirs_all.push(theirs);
+            our_times.push(ours);
+            their_times.push(theirs);
             queries.push(query);
         }
         report.row(
             format!("cold {form} index of 23,000 packages, {engine}, CPU without the query"),
             format!(
                 "{:.0} ms + query {:.0} ms",
-                1e3 * (median(ours_all) - median(queries.clone())),
+                1e3 * (median(our_times) - median(queries.clone())),
                 1e3 * median(queries)
             ),
-            format!("libdeflate -6 {:.0} ms", 1e3 * median(theirs_all)),
+            format!("libdeflate -6 {:.0} ms", 1e3 * median(their_times)),
             format!("{:.2}", median(ratios)),
             if form == "rds" { "≤ 1.2" } else { "≤ 1.35" },
         );
     }
     let db = state.db.clone();
-    drop(_inside);
+    drop(_runtime_guard);
     drop((state, runtime));
     db.close();
 }
@@ -111,9 +116,11 @@ async fn open(folder: &std::path::Path, gcfg: &str, mirror: &Mirror) -> Arc<Stat
         mirror.url()
     );
     let config = config::parse("bench.gcfg", text.as_bytes(), []).expect("a configuration").config;
-    let opening = config.clone();
-    let db =
-        tokio::task::spawn_blocking(move || Db::open(&opening)).await.expect("no panic").expect("a database");
+    let database_config = config.clone();
+    let db = tokio::task::spawn_blocking(move || Db::open(&database_config))
+        .await
+        .expect("no panic")
+        .expect("a database");
     let storage = Storage::open(&config.storage).await.expect("storage");
     let upstream = Upstream::new(&config.proxy).expect("a client");
     let catalog = CatalogHandle::open(&db).await.expect("a catalog");

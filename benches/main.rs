@@ -56,11 +56,11 @@ const GROUPS: [Group; 12] = [
 
 fn main() {
     // cargo passes --bench.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let selected: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let mut report = Report::new();
-    let named = |name: &str| wanted.iter().any(|wanted| wanted == name);
+    let is_selected = |name: &str| selected.iter().any(|group| group == name);
     for (name, run) in GROUPS.into_iter().chain([SOAK]) {
-        if named(name) || wanted.is_empty() && name != SOAK.0 {
+        if is_selected(name) || selected.is_empty() && name != SOAK.0 {
             eprintln!("… {name}");
             run(&mut report);
         }

@@ -21,7 +21,8 @@ pub(crate) fn run(report: &mut Report) {
     let folder = server.folder();
     server.stop();
     let root = folder.path();
-    let (mut there, mut back, mut theirs, mut sqlite) = (vec![], vec![], vec![], vec![]);
+    let (mut to_postgres, mut to_sqlite, mut pg_dump_times, mut sqlite_dump_times) =
+        (vec![], vec![], vec![], vec![]);
     let mut rows = 0;
     for round in 0..ROUNDS {
         let (postgres, copies) = (super::postgres::server(), root.join(format!("copy{round}")));
@@ -37,19 +38,20 @@ pub(crate) fn run(report: &mut Report) {
             file
         };
         let result = migrate(&gcfg("sqlite", &root.join("data/db")));
-        there.push(result["seconds"].as_f64().expect("a number"));
+        to_postgres.push(result["seconds"].as_f64().expect("a number"));
         rows =
             result["tables"].as_array().expect("a list").iter().filter_map(|row| row["rows"].as_u64()).sum();
         let (_, schema) = url.rsplit_once('=').expect("a schema");
-        theirs.push(pg_dump(postgres, schema, round));
+        pg_dump_times.push(pg_dump(postgres, schema, round));
         let result = migrate(&gcfg("postgres", &copies));
-        back.push(result["seconds"].as_f64().expect("a number"));
-        sqlite.push(sqlite_dump(&root.join("data/db/rstudio-pm.db"), &root.join(format!("dump{round}.db"))));
+        to_sqlite.push(result["seconds"].as_f64().expect("a number"));
+        sqlite_dump_times
+            .push(sqlite_dump(&root.join("data/db/rstudio-pm.db"), &root.join(format!("dump{round}.db"))));
         postgres.sql(&format!("DROP SCHEMA {schema} CASCADE"));
     }
     for (name, ours, theirs, program) in [
-        ("SQLite to PostgreSQL", there, theirs, "pg_dump | psql"),
-        ("PostgreSQL to SQLite", back, sqlite, ".dump | sqlite3"),
+        ("SQLite to PostgreSQL", to_postgres, pg_dump_times, "pg_dump | psql"),
+        ("PostgreSQL to SQLite", to_sqlite, sqlite_dump_times, ".dump | sqlite3"),
     ] {
         let (ours, theirs) = (median(ours), median(theirs));
         report.row(
@@ -89,23 +91,23 @@ fn pg_dump(server: &super::postgres::Server, schema: &str, round: usize) -> f64 
         command
     };
     let mut dump = connection("pg_dump");
-    let began = Instant::now();
+    let start = Instant::now();
     let mut load = connection("psql");
     pipe(
         dump.args(["-n", schema, "postgres"]),
         load.args(["-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", &database]),
     );
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = start.elapsed().as_secs_f64();
     server.sql(&format!("DROP DATABASE {database}"));
     seconds
 }
 
 /// Copies a file of SQLite through its text form; returns the seconds.
 fn sqlite_dump(from: &Path, to: &Path) -> f64 {
-    let began = Instant::now();
+    let start = Instant::now();
     pipe(Command::new("sqlite3").arg(from).arg(".dump"), Command::new("sqlite3").arg(to));
-    let seconds = began.elapsed().as_secs_f64();
-    std::fs::remove_file(to).expect("it was made");
+    let seconds = start.elapsed().as_secs_f64();
+    std::fs::remove_file(to).expect("just written");
     seconds
 }
 

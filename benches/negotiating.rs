@@ -14,10 +14,10 @@ const SECONDS: u32 = 2;
 pub(crate) fn run(report: &mut Report) {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("service.log");
-    for (what, more) in
+    for (suffix, gcfg) in
         [("", String::new()), (", service log on", format!("[Server]\nServiceLog = {}", log.display()))]
     {
-        let server = Server::start(&more);
+        let server = Server::start(&gcfg);
         let (source, binary) = build_example(folder.path());
         server.rspm(&["create", "source", "--name=team"]);
         server.rspm(&["add", "--source=team", &format!("--path={}", source.display())]);
@@ -39,11 +39,11 @@ pub(crate) fn run(report: &mut Report) {
         let negotiated = server.url(&format!("/bench/__linux__/bookworm/latest/src/contrib/{name}"));
         fetch(&plain, &folder.path().join("copy"));
         let agent = vec![format!("User-Agent: {}", agent())];
-        let kind = Command::new("curl")
+        let package_type = Command::new("curl")
             .args(["--silent", "--output", "/dev/null", "--write-out", "%header{x-package-type}", "--header"])
             .args([&agent[0], &negotiated])
             .output();
-        assert_eq!(kind.expect("curl is installed").stdout, b"binary", "{negotiated}");
+        assert_eq!(package_type.expect("curl is installed").stdout, b"binary", "{negotiated}");
         for connections in [1, 64] {
             let mut rounds = Vec::new();
             for round in 0..ROUNDS {
@@ -59,11 +59,11 @@ pub(crate) fn run(report: &mut Report) {
                 });
             }
             let ratio = median(rounds.iter().map(|(a, b)| a / b).collect());
-            let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
+            let median_of = |value: fn(&(f64, f64)) -> f64| median(rounds.iter().map(value).collect());
             report.row(
-                format!("binary by User-Agent ({bytes} bytes), {connections} connections{what}"),
-                format!("{:.0}/s", middle(|r| r.0)),
-                format!("plain package {:.0}/s", middle(|r| r.1)),
+                format!("binary by User-Agent ({bytes} bytes), {connections} connections{suffix}"),
+                format!("{:.0}/s", median_of(|r| r.0)),
+                format!("plain package {:.0}/s", median_of(|r| r.1)),
                 format!("{ratio:.2}"),
                 "≥ 0.9",
             );

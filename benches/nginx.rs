@@ -20,25 +20,25 @@ impl Nginx {
         Nginx::timed().0
     }
 
-    /// Starts nginx with a further port for HTTP/2 over TLS, with `server.crt` and `server.key` of a directory.
-    pub(crate) fn encrypted(pair: &Path) -> Nginx {
-        let (port, pair) = (free_port(), pair.display());
+    /// Starts nginx with a further port for HTTP/2 over TLS, with the `server.crt` and `server.key` in a directory.
+    pub(crate) fn encrypted(certificate_dir: &Path) -> Nginx {
+        let (port, certificate_dir) = (free_port(), certificate_dir.display());
         // Session tickets like our server, and no session cache.
         let lines = format!(
-            "listen 127.0.0.1:{port} ssl http2; ssl_certificate {pair}/server.crt; \
-             ssl_certificate_key {pair}/server.key; ssl_protocols TLSv1.2 TLSv1.3;"
+            "listen 127.0.0.1:{port} ssl http2; ssl_certificate {certificate_dir}/server.crt; \
+             ssl_certificate_key {certificate_dir}/server.key; ssl_protocols TLSv1.2 TLSv1.3;"
         );
-        let mut nginx = Nginx::with(&lines).0;
+        let mut nginx = Nginx::start_with(&lines).0;
         nginx.tls = Some(port);
         nginx
     }
 
     /// Starts nginx; also returns the time until a connection was accepted.
     pub(crate) fn timed() -> (Nginx, Duration) {
-        Nginx::with("")
+        Nginx::start_with("")
     }
 
-    fn with(tls: &str) -> (Nginx, Duration) {
+    fn start_with(tls: &str) -> (Nginx, Duration) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("www")).expect("a folder");
         let port = free_port();
@@ -48,16 +48,16 @@ impl Nginx {
             .replace("{tls}", tls);
         let path = folder.path().join("nginx.conf");
         fs::write(&path, conf).expect("written");
-        let began = Instant::now();
+        let start = Instant::now();
         let process =
             Command::new("nginx").arg("-c").arg(&path).spawn().expect("nginx is installed: tests/setup");
-        let deadline = began + Duration::from_secs(10);
+        let deadline = start + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "nginx does not start");
             std::thread::sleep(Duration::from_micros(200));
         }
-        let took = began.elapsed();
-        (Nginx { folder, process, port, tls: None }, took)
+        let start_time = start.elapsed();
+        (Nginx { folder, process, port, tls: None }, start_time)
     }
 
     /// Serves bytes under `/{name}`.

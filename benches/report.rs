@@ -2,11 +2,11 @@
 
 /// A measured figure and its target.
 struct Row {
-    what: String,
+    name: String,
     ours: String,
     yardstick: String,
     ratio: String,
-    aim: &'static str,
+    target: &'static str,
 }
 
 /// The results.
@@ -22,28 +22,31 @@ impl Report {
     /// Adds a ratio with its two values.
     pub(crate) fn row(
         &mut self,
-        what: impl Into<String>,
+        name: impl Into<String>,
         ours: impl Into<String>,
         yardstick: impl Into<String>,
         ratio: impl Into<String>,
-        aim: &'static str,
+        target: &'static str,
     ) {
         let row = Row {
-            what: what.into(),
+            name: name.into(),
             ours: ours.into(),
             yardstick: yardstick.into(),
             ratio: ratio.into(),
-            aim,
+            target,
         };
-        eprintln!("  {}: {} against {} → {} (aim {})", row.what, row.ours, row.yardstick, row.ratio, row.aim);
+        eprintln!(
+            "  {}: {} against {} → {} (target {})",
+            row.name, row.ours, row.yardstick, row.ratio, row.target
+        );
         self.rows.push(row);
     }
 
     /// Prints the table in Markdown.
     pub(crate) fn print(&self) {
-        println!("\n| what | ours | yardstick | ratio | aim |\n|---|---|---|---|---|");
+        println!("\n| measurement | rstudio-pm | yardstick | ratio | target |\n|---|---|---|---|---|");
         for r in &self.rows {
-            println!("| {} | {} | {} | {} | {} |", r.what, r.ours, r.yardstick, r.ratio, r.aim);
+            println!("| {} | {} | {} | {} | {} |", r.name, r.ours, r.yardstick, r.ratio, r.target);
         }
     }
 }

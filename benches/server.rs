@@ -37,7 +37,7 @@ impl Server {
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
-        let began = Instant::now();
+        let start = Instant::now();
         let process = Command::new(env!("CARGO_BIN_EXE_rstudio-pm"))
             .arg("--config")
             .arg(folder.path().join("rstudio-pm.gcfg"))
@@ -53,7 +53,7 @@ impl Server {
                 break;
             }
         }
-        Server { ready: began.elapsed(), folder, process, port }
+        Server { ready: start.elapsed(), folder, process, port }
     }
 
     /// The directory, for another process.
@@ -97,9 +97,9 @@ impl Server {
     }
 
     /// A value of `/proc/PID/status` in MB: `VmRSS`, `VmHWM`, `RssAnon`.
-    pub(crate) fn memory(&self, what: &str) -> f64 {
+    pub(crate) fn memory(&self, field: &str) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
-        let line = text.lines().find(|l| l.starts_with(what)).expect("a line of this name");
+        let line = text.lines().find(|l| l.starts_with(field)).expect("a line of this name");
         line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).expect("a number") / 1024.0
     }
 
@@ -129,9 +129,9 @@ impl Drop for Server {
 
 /// Creates a source package of about `size` incompressible bytes in `folder`.
 pub(crate) fn package(folder: &Path, name: &str, size: usize) -> std::path::PathBuf {
-    let mut noise = vec![0; size];
+    let mut random_bytes = vec![0; size];
     let mut state = size as u64 | 1;
-    for byte in &mut noise {
+    for byte in &mut random_bytes {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -143,7 +143,7 @@ pub(crate) fn package(folder: &Path, name: &str, size: usize) -> std::path::Path
     let path = folder.join(format!("{name}_1.0.0.tar.gz"));
     let file = fs::File::create(&path).expect("a file");
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::new(6)));
-    for (member, bytes) in [("DESCRIPTION", description.as_bytes()), ("inst/noise", &noise)] {
+    for (member, bytes) in [("DESCRIPTION", description.as_bytes()), ("inst/noise", &random_bytes)] {
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);

@@ -1,4 +1,5 @@
-//! Requests per second relative to nginx serving the same bytes from disk, interleaved; the round with the median ratio, of five.
+//! Requests per second relative to nginx serving the same bytes from disk, interleaved; of five rounds, the one
+//! with the median ratio.
 
 use super::mirror::{Mirror, data};
 use super::nginx::{Nginx, fetch, wrk};
@@ -10,27 +11,27 @@ const SECONDS: u32 = 2;
 
 /// A request, the number of connections, and the target.
 struct Load {
-    what: &'static str,
+    name: &'static str,
     path: &'static str,
-    revalidate: bool,
+    is_revalidation: bool,
     connections: u32,
-    aim: &'static str,
+    target: &'static str,
 }
 
 const fn load(
-    what: &'static str,
+    name: &'static str,
     path: &'static str,
-    revalidate: bool,
+    is_revalidation: bool,
     connections: u32,
-    aim: &'static str,
+    target: &'static str,
 ) -> Load {
-    Load { what, path, revalidate, connections, aim }
+    Load { name, path, is_revalidation, connections, target }
 }
 
 const INDEX: &str = "/bench/latest/src/contrib/PACKAGES.gz";
 
 /// Loads with the small mirror of the test data.
-const SMALL: [Load; 2] = [
+const SMALL_LOADS: [Load; 2] = [
     load("small PACKAGES.gz, 1 connection", INDEX, false, 1, "≥ 1.0"),
     load("small PACKAGES.gz, 64 connections", INDEX, false, 64, "≥ 1.0"),
 ];
@@ -67,7 +68,7 @@ pub(crate) fn run(report: &mut Report) {
     let nginx = Nginx::start();
     let server = Server::start(&format!("[CRAN]\nURL = {}", small_mirror()));
     server.create_repository(&[]);
-    measure(report, &server, &nginx, &SMALL);
+    measure(report, &server, &nginx, &SMALL_LOADS);
     server.stop();
     let mirror = Mirror::write();
     let server = Server::start(&format!("[CRAN]\nURL = {}", mirror.url()));
@@ -88,36 +89,36 @@ fn measure(report: &mut Report, server: &Server, nginx: &Nginx, loads: &[Load]) 
         let our_tag = fetch(&ours, &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         // nginx caches open files for a minute, so each load has its own file.
-        let name: String = load.what.chars().filter(char::is_ascii_alphanumeric).collect();
+        let name: String = load.name.chars().filter(char::is_ascii_alphanumeric).collect();
         nginx.serve(&name, &bytes);
         let theirs = nginx.url(&name);
         let their_tag = fetch(&theirs, &copy);
         let header =
-            |tag: &str| if load.revalidate { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
+            |tag: &str| if load.is_revalidation { vec![format!("If-None-Match: {tag}")] } else { Vec::new() };
         let (our_header, their_header) = (header(&our_tag), header(&their_tag));
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
-            let us = || wrk(&ours, load.connections, SECONDS, &our_header);
-            let them = || wrk(&theirs, load.connections, SECONDS, &their_header);
+            let measure_server = || wrk(&ours, load.connections, SECONDS, &our_header);
+            let measure_nginx = || wrk(&theirs, load.connections, SECONDS, &their_header);
             // The order alternates.
             let (ours, theirs) = if round % 2 == 0 {
-                let ours = us();
-                (ours, them())
+                let ours = measure_server();
+                (ours, measure_nginx())
             } else {
-                let theirs = them();
-                (us(), theirs)
+                let theirs = measure_nginx();
+                (measure_server(), theirs)
             };
             rounds.push((ours, theirs));
         }
-        // The round with the median ratio.
+        // Sorted by ratio, so that the median round is in the middle.
         rounds.sort_by(|a: &(f64, f64), b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
         let (ours, theirs) = rounds[ROUNDS / 2];
         report.row(
-            format!("{} ({} bytes)", load.what, bytes.len()),
+            format!("{} ({} bytes)", load.name, bytes.len()),
             format!("{ours:.0}/s"),
             format!("nginx {theirs:.0}/s"),
             format!("{:.2}", ours / theirs),
-            load.aim,
+            load.target,
         );
     }
 }

@@ -54,30 +54,30 @@ pub(crate) fn run(report: &mut Report) {
     server.create_repository(&[("kb1", 400), ("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let (stop, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut samples: Vec<(Duration, f64)> = Vec::new();
-    let began = Instant::now();
+    let start = Instant::now();
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (server, stop, requests) = (&server, &stop, &requests);
             scope.spawn(move || run_client(server, client, stop, requests));
         }
         let mut turn = 0;
-        while began.elapsed() < length {
+        while start.elapsed() < length {
             administer(&server, folder.path(), port, turn);
             turn += 1;
             let next = INTERVAL * turn;
-            std::thread::sleep(next.saturating_sub(began.elapsed()));
-            samples.push((began.elapsed(), server.memory("VmRSS")));
+            std::thread::sleep(next.saturating_sub(start.elapsed()));
+            samples.push((start.elapsed(), server.memory("VmRSS")));
             if turn % 30 == 0 {
-                eprintln!("  {} min: {:.0} MB", began.elapsed().as_secs() / 60, samples[samples.len() - 1].1);
+                eprintln!("  {} min: {:.0} MB", start.elapsed().as_secs() / 60, samples[samples.len() - 1].1);
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let part = |from: Duration, to: Duration| {
+    let median_between = |from: Duration, to: Duration| {
         median(samples.iter().filter(|(at, _)| *at >= from && *at < to).map(|(_, mb)| *mb).collect())
     };
-    let first = part(Duration::ZERO, length / 6);
-    let last = part(length - length / 6, length + INTERVAL * 10);
+    let first = median_between(Duration::ZERO, length / 6);
+    let last = median_between(length - length / 6, length + INTERVAL * 10);
     let count = requests.load(Ordering::Relaxed);
     report.row(
         format!("{minutes} minutes of mixed load ({count} requests): memory in the last sixth"),
@@ -124,17 +124,17 @@ fn read_response(stream: &mut TcpStream, bytes: &mut [u8]) -> bool {
     let text = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
     assert!(text.starts_with("http/1.1 200") || text.starts_with("http/1.1 404"), "{text}");
     let size = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    let mut left = size.expect("a Content-Length").saturating_sub(head.len() - end);
-    while left > 0 {
+    let mut remaining = size.expect("a Content-Length").saturating_sub(head.len() - end);
+    while remaining > 0 {
         match stream.read(bytes) {
-            Ok(n) if n > 0 => left = left.saturating_sub(n),
+            Ok(n) if n > 0 => remaining = remaining.saturating_sub(n),
             Ok(_) | Err(_) => return false,
         }
     }
     true
 }
 
-/// Performs the next action of an administrator or of a crowd of clients.
+/// Performs the next action of an administrator or a burst of requests from many clients.
 fn administer(server: &Server, folder: &Path, port: u16, turn: u32) {
     match turn % 6 {
         0 => {
@@ -144,8 +144,8 @@ fn administer(server: &Server, folder: &Path, port: u16, turn: u32) {
         }
         1 | 4 => {
             let url = format!("https://127.0.0.1:{port}/bench/latest/src/contrib/kb64_1.0.0.tar.gz");
-            let crowd = Command::new("h2load").args(["-t1", "-c32", "-m16", "-n4000", &url]).output();
-            let text = crowd.expect("h2load is installed: make bench").stdout;
+            let output = Command::new("h2load").args(["-t1", "-c32", "-m16", "-n4000", &url]).output();
+            let text = output.expect("h2load is installed: make bench").stdout;
             let text = String::from_utf8_lossy(&text);
             assert!(text.contains(" 0 failed, 0 errored, 0 timeout"), "{text}");
         }

@@ -42,49 +42,49 @@ pub(crate) fn run(report: &mut Report) {
     server.create_repository(&[("kb64", 64 << 10), ("mb3", 3 << 20)]);
     let nginx = Nginx::encrypted(folder.path());
     let (ours, theirs) = (format!("127.0.0.1:{port}"), nginx.tls());
-    for (number, (what, path, aim)) in LOADS.into_iter().enumerate() {
+    for (number, (name, path, target)) in LOADS.into_iter().enumerate() {
         let copy = server.path().join("copy");
         fetch(&server.url(path), &copy);
         let bytes = std::fs::read(&copy).expect("just fetched");
         let name = format!("file{number}");
         nginx.serve(&name, &bytes);
-        let us = || h2load(&format!("https://{ours}{path}"));
-        let them = || h2load(&format!("https://{theirs}/{name}"));
-        let what = format!("HTTP/2 in TLS: {what} ({} bytes), 16 connections of 8 streams", bytes.len());
-        compare(report, what, us, them, aim);
+        let measure_server = || h2load(&format!("https://{ours}{path}"));
+        let measure_nginx = || h2load(&format!("https://{theirs}/{name}"));
+        let name = format!("HTTP/2 in TLS: {name} ({} bytes), 16 connections of 8 streams", bytes.len());
+        compare(report, name, measure_server, measure_nginx, target);
     }
     nginx.serve("small", b"{}");
     let roots = roots(folder.path());
-    for (what, resumed) in [("full", false), ("resumed", true)] {
-        let us = || handshakes(&ours, "/__ping__", &roots, resumed);
-        let them = || handshakes(&theirs, "/small", &roots, resumed);
-        compare(report, format!("TLS handshakes, {what}, 2 clients"), us, them, "≥ 0.9");
+    for (name, is_resumed) in [("full", false), ("resumed", true)] {
+        let measure_server = || handshakes(&ours, "/__ping__", &roots, is_resumed);
+        let measure_nginx = || handshakes(&theirs, "/small", &roots, is_resumed);
+        compare(report, format!("TLS handshakes, {name}, 2 clients"), measure_server, measure_nginx, "≥ 0.9");
     }
 }
 
 fn compare(
     report: &mut Report,
-    what: String,
-    us: impl Fn() -> f64,
-    them: impl Fn() -> f64,
-    aim: &'static str,
+    name: String,
+    measure_server: impl Fn() -> f64,
+    measure_nginx: impl Fn() -> f64,
+    target: &'static str,
 ) {
     let rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|round| {
             // The order alternates.
             if round % 2 == 0 {
-                let ours = us();
-                (ours, them())
+                let ours = measure_server();
+                (ours, measure_nginx())
             } else {
-                let theirs = them();
-                (us(), theirs)
+                let theirs = measure_nginx();
+                (measure_server(), theirs)
             }
         })
         .collect();
     let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs).collect());
-    let middle = |pick: fn(&(f64, f64)) -> f64| median(rounds.iter().map(pick).collect());
-    let (ours, theirs) = (middle(|r| r.0), middle(|r| r.1));
-    report.row(what, format!("{ours:.0}/s"), format!("nginx {theirs:.0}/s"), format!("{ratio:.2}"), aim);
+    let median_of = |value: fn(&(f64, f64)) -> f64| median(rounds.iter().map(value).collect());
+    let (ours, theirs) = (median_of(|r| r.0), median_of(|r| r.1));
+    report.row(name, format!("{ours:.0}/s"), format!("nginx {theirs:.0}/s"), format!("{ratio:.2}"), target);
 }
 
 /// Writes `server.crt` and `server.key` for ECDSA with P-256.
@@ -116,27 +116,27 @@ pub(crate) fn roots(folder: &Path) -> RootCertStore {
 }
 
 /// Measures connections per second, each with a handshake and a small request, with two concurrent clients.
-fn handshakes(address: &str, path: &str, roots: &RootCertStore, resumed: bool) -> f64 {
-    let began = Instant::now();
+fn handshakes(address: &str, path: &str, roots: &RootCertStore, is_resumed: bool) -> f64 {
+    let start = Instant::now();
     let counts = std::thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| client(address, path, roots.clone(), resumed))).collect();
+            (0..2).map(|_| scope.spawn(|| client(address, path, roots.clone(), is_resumed))).collect();
         clients.into_iter().map(|client| client.join().expect("no panic")).sum::<u32>()
     });
-    f64::from(counts) / began.elapsed().as_secs_f64()
+    f64::from(counts) / start.elapsed().as_secs_f64()
 }
 
-fn client(address: &str, path: &str, roots: RootCertStore, resumed: bool) -> u32 {
+fn client(address: &str, path: &str, roots: RootCertStore, is_resumed: bool) -> u32 {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.resumption = if resumed { Resumption::in_memory_sessions(8) } else { Resumption::disabled() };
+    config.resumption = if is_resumed { Resumption::in_memory_sessions(8) } else { Resumption::disabled() };
     let config = Arc::new(config);
-    let until = Instant::now() + Duration::from_secs(SECONDS);
+    let deadline = Instant::now() + Duration::from_secs(SECONDS);
     let mut count = 0;
-    while Instant::now() < until {
+    while Instant::now() < deadline {
         let name = ServerName::try_from("localhost").expect("a name");
         let connection = ClientConnection::new(Arc::clone(&config), name).expect("a client");
         let socket = TcpStream::connect(address).expect("connected");
@@ -145,11 +145,11 @@ fn client(address: &str, path: &str, roots: RootCertStore, resumed: bool) -> u32
         // In one write: several writes would wait for delayed ACKs, which would dominate the measurement.
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).expect("an answer");
+        assert!(response.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&response));
         let kind = stream.conn.handshake_kind();
-        assert!(!resumed || count == 0 || kind == Some(rustls::HandshakeKind::Resumed), "{kind:?}");
+        assert!(!is_resumed || count == 0 || kind == Some(rustls::HandshakeKind::Resumed), "{kind:?}");
         count += 1;
     }
     count

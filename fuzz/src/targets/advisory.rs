@@ -22,8 +22,8 @@ pub fn yaml(data: &[u8]) {
 /// A file with many advisories.
 pub fn file(data: &[u8]) {
     const NAMES: [&str; 4] = ["x.tar.gz", "x.zip", "x.jsonl", "x.ndjson.zst"];
-    let (form, rest) = super::choice(data);
-    if let Ok(batch) = advisories::parse_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+    let (variant, rest) = super::choice(data);
+    if let Ok(batch) = advisories::parse_file(NAMES[usize::from(variant) % NAMES.len()], rest) {
         check_batch(batch);
     }
 }
@@ -31,9 +31,9 @@ pub fn file(data: &[u8]) {
 /// Stored advisories are read back unchanged, and lookups of their packages succeed.
 fn check_batch(batch: Batch) {
     let document = batch.document();
-    let mut again = Batch::default();
-    again.add_lines("again", &document);
-    assert_eq!(again.document(), document);
+    let mut reread = Batch::default();
+    reread.add_lines("stored", &document);
+    assert_eq!(reread.document(), document);
     let mut names: Vec<(Ecosystem, String, Option<String>)> = Vec::new();
     for affected in batch.advisories().flat_map(|advisory| &advisory.affected).take(16) {
         if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
@@ -44,9 +44,9 @@ fn check_batch(batch: Batch) {
     let index = Index::new(vec![AdvisoryFeed { name: "one".to_owned(), digest: Sha256([0; 32]), batch }]);
     assert_eq!(index.len(), count);
     for (ecosystem, name, version) in names {
-        let of = index.of(ecosystem, &name).expect("an advisory is about it");
+        let lookup = index.of(ecosystem, &name).expect("an advisory is about it");
         for version in [version.as_deref().unwrap_or("1.0"), "0", "1.2-3"] {
-            assert!(of.affecting(version, now).len() <= count);
+            assert!(lookup.affecting(version, now).len() <= count);
         }
     }
 }

@@ -13,16 +13,16 @@ const LIMITS: Limits = Limits { inflated: 4 << 20, ratio: 250, members: 1000, de
 /// A compressed stream: the output does not exceed the limit.
 pub fn decoder(data: &[u8]) {
     let Ok(mut decoder) = archive::decoder(data, LIMITS) else { return };
-    let mut taken = 0;
+    let mut size = 0;
     loop {
         match decoder.take(4096) {
             Ok([]) => break,
-            Ok(piece) => taken += piece.len() as u64,
+            Ok(piece) => size += piece.len() as u64,
             Err(_) => return,
         }
     }
-    assert_eq!(taken, decoder.output_size());
-    assert!(taken <= LIMITS.inflated);
+    assert_eq!(size, decoder.output_size());
+    assert!(size <= LIMITS.inflated);
     let _ = decoder.finish();
 }
 
@@ -40,8 +40,8 @@ pub fn package(data: &[u8]) {
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     }
     let mut gzip = packages::gzip(Vec::new());
-    gzip.write_all(&tar).expect("a Vec takes it");
-    check_archive(&gzip.finish().expect("a Vec takes it"));
+    gzip.write_all(&tar).expect("writing to a Vec succeeds");
+    check_archive(&gzip.finish().expect("writing to a Vec succeeds"));
 }
 
 fn check_archive(archive: &[u8]) {
@@ -56,10 +56,11 @@ fn check_archive(archive: &[u8]) {
     else {
         return;
     };
-    let roomy = Limits { inflated: 2 * LIMITS.inflated, description: 2 * LIMITS.description, ..LIMITS };
-    let again = archive::read(&*rewritten, None, roomy).expect("as good as before");
-    assert_eq!((again.package(), again.version()), (checked.package(), checked.version()));
-    assert_eq!(again.description.get("Repository"), Some("some/repository"));
+    let larger_limits =
+        Limits { inflated: 2 * LIMITS.inflated, description: 2 * LIMITS.description, ..LIMITS };
+    let reread = archive::read(&*rewritten, None, larger_limits).expect("a rewritten archive is valid");
+    assert_eq!((reread.package(), reread.version()), (checked.package(), checked.version()));
+    assert_eq!(reread.description.get("Repository"), Some("some/repository"));
 }
 
 /// A zip file. A copy has the same members and contents.
@@ -70,16 +71,16 @@ pub fn zip(data: &[u8]) {
             let _ = member.read(&mut file, LIMITS.description);
         }
     }
-    let Ok(whole) = Zip::open(&mut file, ZipFormat::Plain, LIMITS) else { return };
+    let Ok(original) = Zip::open(&mut file, ZipFormat::Plain, LIMITS) else { return };
     let mut copy = Vec::new();
-    zip::copy(&mut file, &whole, &[], &mut copy, Options::default()).expect("nothing is replaced");
+    zip::copy(&mut file, &original, &[], &mut copy, Options::default()).expect("nothing is replaced");
     assert!(copy.len() <= data.len());
     let mut copied = Cursor::new(&copy[..]);
-    let again = Zip::open(&mut copied, ZipFormat::Plain, LIMITS).expect("as good as before");
-    assert_eq!(again.members.len(), whole.members.len());
-    for (one, other) in whole.members.iter().zip(&again.members) {
-        assert_eq!(one.name, other.name);
-        let contents = (one.read(&mut file, 64 << 10), other.read(&mut copied, 64 << 10));
+    let reread = Zip::open(&mut copied, ZipFormat::Plain, LIMITS).expect("a rewritten archive is valid");
+    assert_eq!(reread.members.len(), original.members.len());
+    for (member, copied_member) in original.members.iter().zip(&reread.members) {
+        assert_eq!(member.name, copied_member.name);
+        let contents = (member.read(&mut file, 64 << 10), copied_member.read(&mut copied, 64 << 10));
         assert_eq!(contents.0.ok(), contents.1.ok());
     }
 }
@@ -96,8 +97,9 @@ pub fn zip_package(data: &[u8]) {
     if read.copy(&mut file, "some/repository", &read.info.package_rds, &mut copy, options).is_err() {
         return;
     }
-    let again = binary::read_zip(&mut Cursor::new(&copy[..]), None, LIMITS).expect("as good as before");
-    assert_eq!(again.archive.description.get("Repository"), Some("some/repository"));
+    let reread =
+        binary::read_zip(&mut Cursor::new(&copy[..]), None, LIMITS).expect("a rewritten archive is valid");
+    assert_eq!(reread.archive.description.get("Repository"), Some("some/repository"));
 }
 
 /// Sets the CRC of stored members in local records and in the directory, which must have the same order.

@@ -28,25 +28,25 @@ pub fn bioconductor(data: &[u8]) {
     for row in config.newest_first() {
         let _ = (config.status(row.version), config.last_update(row.version));
         let day = row.released.unwrap_or_else(|| Timestamp(0).day());
-        let then = config.as_of(day);
-        assert!(then.get(then.release).is_some());
+        let config_then = config.as_of(day);
+        assert!(config_then.get(config_then.release).is_some());
     }
 }
 
 /// Rules in a single document.
 pub fn sysreqs_rules(data: &[u8]) {
-    let (asked, document) = super::line(data);
+    let (requirement, document) = super::line(data);
     if let Ok(base) = RuleBase::from_document(document) {
         assert_eq!(RuleBase::from_document(&base.document()).as_ref(), Ok(&base));
-        rules(base, &String::from_utf8_lossy(asked));
+        rules(base, &String::from_utf8_lossy(requirement));
     }
 }
 
 /// Rules in a file of any format.
 pub fn sysreqs_file(data: &[u8]) {
     const NAMES: [&str; 3] = ["rules.tar.gz", "rules.json", "rules.json.zst"];
-    let (form, rest) = super::choice(data);
-    if let Ok(base) = rule_base::parse_file(NAMES[usize::from(form) % NAMES.len()], rest) {
+    let (variant, rest) = super::choice(data);
+    if let Ok(base) = rule_base::parse_file(NAMES[usize::from(variant) % NAMES.len()], rest) {
         rules(base, "libcurl (>= 7.0), GNU make");
     }
 }

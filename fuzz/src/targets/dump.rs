@@ -11,30 +11,30 @@ use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::row::{Fields, RowBlock};
 use rstudio_pm::db::transfer::tables;
 
-/// What is read and written again has the same bytes; rows are read as they were written.
+/// A dump that is read and written again has the same bytes; rows are read back unchanged.
 pub fn dump(data: &[u8]) {
     let _ = copy(DumpReader::open(data));
     if let Ok(frames) = copy(DumpReader::frames(data)) {
         assert_eq!(frames, data);
     }
-    let (table, bytes) = super::choice(data);
-    let table = &tables::TABLES[usize::from(table) % tables::TABLES.len()];
+    let (index, bytes) = super::choice(data);
+    let selected_table = &tables::TABLES[usize::from(index) % tables::TABLES.len()];
     let (mut fields, mut block) = (Fields::new(bytes), RowBlock::default());
-    while let Ok(row) = fields.read_row(table) {
+    while let Ok(row) = fields.read_row(selected_table) {
         block.bytes.extend_from_slice(row);
         block.rows += 1;
     }
     let head = Head { key: DigestKey([1; 32]), levels: vec![(Schema::Core, 1), (Schema::Usage, 2)] };
-    let mut writer = DumpWriter::frames(Vec::new(), &head).expect("a Vec takes every write");
-    for known in tables::TABLES {
-        writer.begin_table(known).expect("a Vec takes every write");
-        if known == table {
+    let mut writer = DumpWriter::frames(Vec::new(), &head).expect("writing to a Vec succeeds");
+    for table in tables::TABLES {
+        writer.begin_table(table).expect("writing to a Vec succeeds");
+        if table == selected_table {
             writer.rows(&block).expect("rows of the table");
         }
-        writer.end_table().expect("a Vec takes every write");
+        writer.end_table().expect("writing to a Vec succeeds");
     }
-    let frames = writer.into_frames().expect("a Vec takes every write");
-    assert_eq!(copy(DumpReader::frames(frames.as_slice())).expect("it was written"), frames);
+    let frames = writer.into_frames().expect("writing to a Vec succeeds");
+    assert_eq!(copy(DumpReader::frames(frames.as_slice())).expect("what is written can be read"), frames);
 }
 
 /// Reads a dump and writes its frames.

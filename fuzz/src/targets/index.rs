@@ -21,9 +21,9 @@ pub fn dcf(data: &[u8]) {
                 continue;
             }
             let mut written = Vec::new();
-            dcf::write_field(&mut written, tag, &value).expect("a Vec takes it");
-            let again = dcf::records(&written).next().expect("a record").expect("of one field");
-            let read = String::from_utf8_lossy(&again.get(tag).expect("the field").fold()).into_owned();
+            dcf::write_field(&mut written, tag, &value).expect("writing to a Vec succeeds");
+            let reread = dcf::records(&written).next().expect("a record").expect("of one field");
+            let read = String::from_utf8_lossy(&reread.get(tag).expect("the field").fold()).into_owned();
             let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
             assert_eq!(words(&read), words(&value));
         }
@@ -44,13 +44,13 @@ pub fn description(data: &[u8]) {
     assert_eq!(record.get("Filesize").map(|value| value.fold().into_owned()), Some(b"3".to_vec()));
     let _ = description::metadata_stanza(&read);
     let rewritten = rewrite::description(data, "some/repository").expect("a value that can be written");
-    let again = Description::from_bytes(&rewritten).expect("as good as before");
-    assert_eq!(again.get("Repository"), Some("some/repository"));
-    let others = |of: &Description| {
-        let fields = of.fields().filter(|(tag, _)| *tag != "Repository");
+    let reread = Description::from_bytes(&rewritten).expect("what is written is valid");
+    assert_eq!(reread.get("Repository"), Some("some/repository"));
+    let others = |description: &Description| {
+        let fields = description.fields().filter(|(tag, _)| *tag != "Repository");
         fields.map(|(tag, value)| (tag.to_owned(), value.to_owned())).collect::<Vec<_>>()
     };
-    assert_eq!(others(&again), others(&read));
+    assert_eq!(others(&reread), others(&read));
 }
 
 /// A written index has the same records.
@@ -59,9 +59,10 @@ pub fn packages(data: &[u8]) {
     let mut warnings = Vec::new();
     let Ok(records) = index::records(&text, &mut warnings) else { return };
     let mut written = Vec::new();
-    packages::render(&mut written, records.iter().map(|record| record.stanza)).expect("a Vec takes it");
-    let again = index::records(&written, &mut warnings).expect("as good as before");
-    assert_eq!(again, records);
+    packages::render(&mut written, records.iter().map(|record| record.stanza))
+        .expect("writing to a Vec succeeds");
+    let reread = index::records(&written, &mut warnings).expect("what is written is valid");
+    assert_eq!(reread, records);
 }
 
 /// A package has a bounded number of events.

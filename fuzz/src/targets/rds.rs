@@ -30,20 +30,20 @@ pub fn packages(data: &[u8]) {
     if write_matrix(&mut written, &["Package", "Version"], &stanzas).is_err() {
         return;
     }
-    let again = read_packages_matrix(&*written, Limits::INDEX).expect("what is written can be read");
-    assert!(again.len() <= table.len());
+    let reread = read_packages_matrix(&*written, Limits::INDEX).expect("what is written can be read");
+    assert!(reread.len() <= table.len());
 }
 
 /// Written tables of files are read back unchanged.
 pub fn meta(data: &[u8]) {
     if let Ok(rows) = read_archive_meta(data, LIMITS) {
         let mut written = Vec::new();
-        write_archive_meta(&mut written, &rows).expect("a Vec takes it");
+        write_archive_meta(&mut written, &rows).expect("writing to a Vec succeeds");
         assert_eq!(read_archive_meta(&*written, Limits::META).expect("what is written can be read"), rows);
     }
     if let Ok(rows) = read_current_meta(data, LIMITS) {
         let mut written = Vec::new();
-        write_current_meta(&mut written, &rows).expect("a Vec takes it");
+        write_current_meta(&mut written, &rows).expect("writing to a Vec succeeds");
         assert_eq!(read_current_meta(&*written, Limits::META).expect("what is written can be read"), rows);
     }
 }

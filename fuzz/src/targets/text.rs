@@ -95,11 +95,11 @@ pub fn time(data: &[u8]) {
     if let Ok(snapshot) = text.parse::<Snapshot>() {
         assert_eq!(snapshot.to_string().parse(), Ok(snapshot));
     }
-    if let Ok(eight) = <[u8; 8]>::try_from(data) {
-        if let Some(at) = Timestamp::from_r_seconds(f64::from_le_bytes(eight)) {
+    if let Ok(bytes) = <[u8; 8]>::try_from(data) {
+        if let Some(at) = Timestamp::from_r_seconds(f64::from_le_bytes(bytes)) {
             let _ = at.day().to_string();
         }
-        let _ = Timestamp(i64::from_le_bytes(eight)).to_string();
+        let _ = Timestamp(i64::from_le_bytes(bytes)).to_string();
     }
     let _ = rstudio_pm::advisory::parse_time(&text).map(|at| at.to_string());
     let _ = retry_after(&text, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
@@ -110,9 +110,9 @@ pub fn dependency(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for item in dependency::parse_list(&text) {
         let written = item.to_string();
-        let mut again = dependency::parse_list(&written);
+        let mut reparsed = dependency::parse_list(&written);
         if !item.name.contains(')') {
-            assert_eq!(again.next(), Some(item), "{written:?}");
+            assert_eq!(reparsed.next(), Some(item), "{written:?}");
         }
         if let Some(requirement) = item.requirement {
             let _ = requirement.is_met_by("1.2.3");

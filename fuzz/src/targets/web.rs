@@ -35,16 +35,16 @@ pub fn conditional(data: &[u8]) {
     let names = [IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE];
     let mut headers = HeaderMap::new();
     for line in data.split(|b| *b == b'\n').take(8) {
-        let (which, value) = super::choice(line);
+        let (selector, value) = super::choice(line);
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.append(&names[usize::from(which) % names.len()], value);
+            headers.append(&names[usize::from(selector) % names.len()], value);
         }
     }
-    for (etag, former) in
+    for (etag, previous) in
         [(None, None), (Some(&b"\"a\""[..]), None), (Some(&b"W/\"b\""[..]), Some(&b"\"a\""[..]))]
     {
         for modified in [None, Some(1_700_000_000)] {
-            let current = Validators { etag, previous_etag: former, modified };
+            let current = Validators { etag, previous_etag: previous, modified };
             let _ = (conditional::is_conditional(&headers), conditional::precondition(&headers, current));
             for size in [0, 1, 1000, u64::MAX] {
                 if let Extent::Part(part) = conditional::extent(&headers, current, size) {
@@ -53,8 +53,8 @@ pub fn conditional(data: &[u8]) {
             }
         }
     }
-    if let Ok(eight) = <[u8; 8]>::try_from(data) {
-        let _ = conditional::http_date(i64::from_le_bytes(eight));
+    if let Ok(bytes) = <[u8; 8]>::try_from(data) {
+        let _ = conditional::http_date(i64::from_le_bytes(bytes));
     }
 }
 

@@ -33,15 +33,15 @@ pub fn digests(settings: &Settings, salt: Identity) -> String {
     lines.join("\n")
 }
 
-/// Returns the names of properties that differ, or are set in one of two configurations.
+/// Returns the names of the properties that differ, or are set in only one of the two configurations.
 #[must_use]
-pub fn differing<'a>(one: &'a str, other: &'a str) -> BTreeSet<&'a str> {
+pub fn differing_properties<'a>(own: &'a str, other: &'a str) -> BTreeSet<&'a str> {
     let parse = |text: &'a str| -> BTreeMap<&'a str, &'a str> {
         text.lines().filter_map(|line| line.split_once(' ')).map(|(digest, name)| (name, digest)).collect()
     };
-    let (one, other) = (parse(one), parse(other));
-    let names = one.keys().chain(other.keys()).copied();
-    names.filter(|name| one.get(name) != other.get(name)).collect()
+    let (own, other) = (parse(own), parse(other));
+    let names = own.keys().chain(other.keys()).copied();
+    names.filter(|name| own.get(name) != other.get(name)).collect()
 }
 
 #[cfg(test)]
@@ -52,21 +52,24 @@ mod tests {
     #[test]
     fn differing_properties_are_named_and_values_are_not_shown() {
         let dir = std::path::Path::new("/d");
-        let of = |lines: &str| {
+        let digests_of = |lines: &str| {
             let loaded = Config::example(dir, lines).expect("a configuration");
             digests(&loaded.settings, Identity([7; 16]))
         };
-        let one = of("[CRAN]\nURL = https://a\n[Proxy]\nPassword = hunter2\n[Logging]\nSystemLog = STDERR\n");
-        let same =
-            of("[Logging]\nSystemLog = STDERR\n[Proxy]\nPassword = hunter2\n[CRAN]\nURL = https://a\n");
-        assert_eq!(one, same);
-        assert!(!one.contains("hunter"));
-        let other = of(
+        let own = digests_of(
+            "[CRAN]\nURL = https://a\n[Proxy]\nPassword = hunter2\n[Logging]\nSystemLog = STDERR\n",
+        );
+        let same = digests_of(
+            "[Logging]\nSystemLog = STDERR\n[Proxy]\nPassword = hunter2\n[CRAN]\nURL = https://a\n",
+        );
+        assert_eq!(own, same);
+        assert!(!own.contains("hunter"));
+        let other = digests_of(
             "[CRAN]\nURL = https://b\n[Proxy]\nPassword = hunter3\n[FileStorage \"cran\"]\nLocation = /c\n",
         );
-        let found: Vec<&str> = differing(&one, &other).into_iter().collect();
+        let names: Vec<&str> = differing_properties(&own, &other).into_iter().collect();
         assert_eq!(
-            found,
+            names,
             ["CRAN.URL", "FileStorage \"cran\".Location", "Logging.SystemLog", "Proxy.Password"]
         );
     }

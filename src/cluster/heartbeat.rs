@@ -1,4 +1,4 @@
-//! The heartbeat: writes the row of this server, learns of requests, and claims or renews the lease of the leader.
+//! The heartbeat: writes the row of this server, reads requests for it, and claims or renews the lease of the leader.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ use crate::model::time::{SECOND, Timestamp};
 
 /// Interval of heartbeats.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Duration of the leader's lease without renewal, in microseconds: when another server becomes the leader, the leases of jobs of one that
-/// died have expired, so that a missed sync can start at once.
+/// Duration of the leader's lease without renewal, in microseconds. It exceeds that of a job's lease: when another server
+/// replaces a leader that died, the leases of its jobs have expired, so that a missed sync can start at once.
 const LEADER_TERM: i64 = jobs::lease::TERM + 15 * SECOND;
 
-/// Beats until the task is dropped. Never waits for jobs or other transactions of this server.
+/// Writes heartbeats until the task is dropped. Never waits for jobs or other transactions of this server.
 pub async fn run(cluster: Cluster) {
     cluster.0.registered.store(true, Ordering::Relaxed);
     let mut modes = cluster.0.control.subscribe();
@@ -34,7 +34,7 @@ pub async fn run(cluster: Cluster) {
             failing = false;
         }
         let link = cluster.link();
-        let nodes = async {
+        let notification = async {
             match &link {
                 Some(link) => link.wait_for_nodes().await,
                 None => std::future::pending().await,
@@ -42,14 +42,14 @@ pub async fn run(cluster: Cluster) {
         };
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
-            () = nodes => {}
+            () = notification => {}
             () = cluster.0.changed.notified() => {}
             changed = modes.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Writes the row now, if other servers know this process: in a hand-over they do later.
+/// Writes the row now if the heartbeat runs; a process that takes over starts it after the hand-over.
 ///
 /// # Errors
 /// The database.
@@ -57,13 +57,13 @@ pub(super) async fn write_now(cluster: &Cluster) -> Result<(), DbError> {
     if cluster.0.registered.load(Ordering::Relaxed) { beat(cluster).await } else { Ok(()) }
 }
 
-/// What a heartbeat found.
-struct Found {
+/// What a heartbeat read.
+struct HeartbeatResult {
     request: Option<ModeRequest>,
     fence: Option<Fence>,
     /// Other servers with this host name.
     namesakes: usize,
-    /// Servers whose rows were removed.
+    /// Servers whose rows were removed because they were gone.
     removed: Vec<Identity>,
 }
 
@@ -71,12 +71,12 @@ async fn beat(cluster: &Cluster) -> Result<(), DbError> {
     let _guard = cluster.0.writing.lock().await;
     let provider = cluster.0.database.lock().provider.clone();
     match provider {
-        Provider::None => Ok(()),
-        Provider::Alone(_) => {
+        Provider::NotOpened => Ok(()),
+        Provider::Sqlite(_) => {
             set_leader(cluster, true);
             Ok(())
         }
-        Provider::Shared(link) => beat_shared(cluster, &link).await,
+        Provider::Postgres(link) => beat_shared(cluster, &link).await,
     }
 }
 
@@ -84,9 +84,9 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
     let (beat, fence) = (cluster.beat(), cluster.0.leadership.lock().fence);
     let may_lead = cluster.0.control.mode() == Mode::Online;
     let start = Instant::now();
-    let found = link.run(move |c| write(c, &beat, fence, may_lead)).await;
-    let found = match found {
-        Ok(found) => found,
+    let result = link.run(move |c| write(c, &beat, fence, may_lead)).await;
+    let result = match result {
+        Ok(result) => result,
         Err(error) => {
             let renewed = cluster.0.leadership.lock().renewed;
             let term = Duration::from_micros(LEADER_TERM.unsigned_abs());
@@ -96,29 +96,34 @@ async fn beat_shared(cluster: &Cluster, link: &Link) -> Result<(), DbError> {
             return Err(error);
         }
     };
-    *cluster.0.leadership.lock() = Leadership { fence: found.fence, renewed: Some(start) };
-    set_leader(cluster, found.fence.is_some());
-    if found.namesakes > cluster.0.namesakes.swap(found.namesakes, Ordering::Relaxed) {
+    *cluster.0.leadership.lock() = Leadership { fence: result.fence, renewed: Some(start) };
+    set_leader(cluster, result.fence.is_some());
+    if result.namesakes > cluster.0.namesakes.swap(result.namesakes, Ordering::Relaxed) {
         tracing::warn!(
             "another server with the host name {} uses this database; rspm cluster nodes shows both, the one that started \
              later with a number",
             cluster.0.name
         );
     }
-    if let (false, Some(storage)) = (found.removed.is_empty(), cluster.storage()) {
+    if let (false, Some(storage)) = (result.removed.is_empty(), cluster.storage()) {
         tokio::spawn(async move {
-            for node in found.removed {
-                markers::forget(&storage, node).await;
+            for node in result.removed {
+                markers::remove(&storage, node).await;
             }
         });
     }
-    if let Some(request) = found.request {
+    if let Some(request) = result.request {
         mode_request::carry_out(cluster, request);
     }
     Ok(())
 }
 
-fn write(c: &mut dyn Conn, beat: &Beat, fence: Option<Fence>, may_lead: bool) -> Result<Found, DbError> {
+fn write(
+    c: &mut dyn Conn,
+    beat: &Beat,
+    fence: Option<Fence>,
+    may_lead: bool,
+) -> Result<HeartbeatResult, DbError> {
     let now = lease::now(c)?;
     let request = node::beat(c, beat, now)?;
     let removed = node::remove_gone(c, beat.id, &beat.name, now)?;
@@ -135,7 +140,7 @@ fn write(c: &mut dyn Conn, beat: &Beat, fence: Option<Fence>, may_lead: bool) ->
         (true, Some(fence)) if lease::renew(c, LEADER, fence, until)? => Some(fence),
         (true, _) => lease::claim(c, LEADER, &beat.id.to_string(), now, until)?,
     };
-    Ok(Found { request, fence, namesakes, removed })
+    Ok(HeartbeatResult { request, fence, namesakes, removed })
 }
 
 fn set_leader(cluster: &Cluster, leads: bool) {

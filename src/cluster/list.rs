@@ -1,4 +1,4 @@
-//! The list of the servers: names, those that are gone, the leader, and what differs from this server.
+//! The list of the servers: their names, which of them are gone, the leader, and what differs from this server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use crate::db::lease;
 use crate::db::node::{self, NodeRow};
 use crate::model::time::{SECOND, Timestamp};
 
-/// Timeout of the query: the list must be served without the database too.
+/// Timeout of the query: the list must also be served while the database does not answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Clocks may differ by this number of microseconds.
+/// Tolerated difference of clocks, in microseconds.
 const CLOCK_TOLERANCE: i64 = 2 * SECOND;
 
 /// A server of the list.
@@ -18,9 +18,9 @@ const CLOCK_TOLERANCE: i64 = 2 * SECOND;
 pub struct ListedNode {
     /// Host name; a second server of that name has a number: `pm1 (2)`.
     pub name: String,
-    /// Its row.
+    /// Its row in the database.
     pub row: NodeRow,
-    /// Whether its last heartbeat is too long ago.
+    /// Whether its last heartbeat is too old.
     pub is_gone: bool,
     /// Whether it answers this request.
     pub is_own: bool,
@@ -30,16 +30,16 @@ pub struct ListedNode {
     pub differences: Vec<String>,
 }
 
-/// Returns all servers. Without an answer of the database, only this one.
+/// Returns all servers; only this one if the database does not answer.
 pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
     let provider = cluster.0.database.lock().provider.clone();
-    let why = match provider {
-        Provider::None => None,
-        Provider::Alone(request) => {
+    let cause = match provider {
+        Provider::NotOpened => None,
+        Provider::Sqlite(request) => {
             let row = own_row(cluster);
             return vec![ListedNode { is_leader: true, ..own(NodeRow { request, ..row }) }];
         }
-        Provider::Shared(link) => {
+        Provider::Postgres(link) => {
             let read = link.run(|c| {
                 let now = lease::now(c)?;
                 Ok((now, node::list(c)?, lease::holder(c, LEADER, now)?))
@@ -52,8 +52,8 @@ pub async fn list(cluster: &Cluster) -> Vec<ListedNode> {
         }
     };
     let mut row = own_row(cluster);
-    if let Some(why) = why {
-        let note = format!("the other servers are unknown: {why}");
+    if let Some(cause) = cause {
+        let note = format!("the other servers are unknown: {cause}");
         row.beat.message =
             if row.beat.message.is_empty() { note } else { format!("{}; {note}", row.beat.message) };
     }
@@ -99,10 +99,10 @@ fn assemble(cluster: &Cluster, rows: Vec<NodeRow>, leader: Option<&str>, now: Ti
 /// come last.
 pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeRow)> {
     rows.sort_by_key(|row| (row.is_gone(now), row.started_at));
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     rows.into_iter()
         .map(|row| {
-            let count = seen.entry(row.beat.name.clone()).or_default();
+            let count = counts.entry(row.beat.name.clone()).or_default();
             *count += 1;
             let name = match *count {
                 1 => row.beat.name.clone(),
@@ -115,31 +115,31 @@ pub(super) fn name(mut rows: Vec<NodeRow>, now: Timestamp) -> Vec<(String, NodeR
 
 /// What differs between a server and this one.
 fn differences(own: &NodeRow, other: &NodeRow, now: Timestamp) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut differences = Vec::new();
     if other.is_gone(now) {
-        return found;
+        return differences;
     }
     if other.clock_ahead.abs() >= CLOCK_TOLERANCE {
         let seconds = other.clock_ahead.abs() / SECOND;
         let side = if other.clock_ahead > 0 { "ahead of" } else { "behind" };
-        found.push(format!("has a clock that is {seconds} s {side} that of the database"));
+        differences.push(format!("has a clock that is {seconds} s {side} that of the database"));
     }
     if other.beat.id == own.beat.id {
-        return found;
+        return differences;
     }
     if other.beat.name == own.beat.name {
-        found.push("has the same host name as this server".to_owned());
+        differences.push("has the same host name as this server".to_owned());
     }
     if other.beat.version != own.beat.version {
-        found.push(format!("runs version {}, this server {}", other.beat.version, own.beat.version));
+        differences.push(format!("runs version {}, this server {}", other.beat.version, own.beat.version));
     }
     if other.beat.schema != own.beat.schema {
-        found.push(format!("supports schema {}, this server {}", other.beat.schema, own.beat.schema));
+        differences.push(format!("supports schema {}, this server {}", other.beat.schema, own.beat.schema));
     }
-    let properties = configuration::differing(&own.beat.config, &other.beat.config);
+    let properties = configuration::differing_properties(&own.beat.config, &other.beat.config);
     if !properties.is_empty() {
         let properties = properties.into_iter().collect::<Vec<_>>().join(", ");
-        found.push(format!("has another configuration: {properties}"));
+        differences.push(format!("has another configuration: {properties}"));
     }
-    found
+    differences
 }

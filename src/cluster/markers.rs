@@ -16,7 +16,7 @@ pub(super) const SHARED_CLASSES: [StorageClass; 7] = [
 ];
 
 /// Removes the markers of a server. Errors are ignored: nobody looks for the markers of a server without a row.
-pub(super) async fn forget(storage: &Storage, node: Identity) {
+pub(super) async fn remove(storage: &Storage, node: Identity) {
     for class in SHARED_CLASSES {
         let _ = storage.remove_node_marker(NodeMarker { class, node }).await;
     }

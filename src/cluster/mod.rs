@@ -27,8 +27,8 @@ use crate::storage::Storage;
 
 /// The lease of the leader.
 const LEADER: &str = "leader";
-/// How long the reason of a failed request is shown.
-const ANSWER_SHOWN: Duration = Duration::from_secs(600);
+/// How long the list shows the reason of a failed request.
+const FAILURE_DISPLAY_TIME: Duration = Duration::from_secs(600);
 /// Timeout for leaving the cluster at a stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -51,7 +51,7 @@ struct Inner {
     answer: Mutex<Answer>,
     leader: watch::Sender<bool>,
     leadership: Mutex<Leadership>,
-    /// Whether other servers know this process.
+    /// Whether the heartbeat runs, so that the other servers list this process.
     registered: AtomicBool,
     /// Other servers with this host name, at the last heartbeat.
     namesakes: AtomicUsize,
@@ -61,7 +61,7 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
 }
 
-/// The database, once it was opened.
+/// The open database.
 #[derive(Clone, Default)]
 struct Database {
     provider: Provider,
@@ -73,13 +73,13 @@ struct Database {
 
 #[derive(Clone, Default)]
 enum Provider {
-    /// Not opened yet.
+    /// The database is not open yet.
     #[default]
-    None,
-    /// SQLite; the last request.
-    Alone(Option<ModeRequest>),
-    /// PostgreSQL.
-    Shared(Link),
+    NotOpened,
+    /// SQLite, which no other server uses; the last request.
+    Sqlite(Option<ModeRequest>),
+    /// PostgreSQL; the connection to the other servers.
+    Postgres(Link),
 }
 
 /// The reaction to the last request.
@@ -89,7 +89,7 @@ struct Answer {
     received: Option<Timestamp>,
     /// The last request that was carried out, or failed.
     answered: Option<Timestamp>,
-    /// Why it failed, and when.
+    /// Why the last request failed, and when.
     failure: Option<(String, Instant)>,
 }
 
@@ -97,7 +97,7 @@ struct Answer {
 #[derive(Clone, Copy, Default)]
 struct Leadership {
     fence: Option<Fence>,
-    /// The last time it was renewed.
+    /// The time of the last renewal.
     renewed: Option<Instant>,
 }
 
@@ -151,21 +151,21 @@ impl Cluster {
     /// The database.
     pub async fn attach(&self, db: &Db, settings: &crate::config::Settings) -> Result<(), DbError> {
         let Some(link) = db.link() else {
-            self.0.database.lock().provider = Provider::Alone(None);
+            self.0.database.lock().provider = Provider::Sqlite(None);
             self.0.changed.notify_one();
             return Ok(());
         };
         if let Some(former) = self.0.former {
-            let ended = link.run(move |c| {
+            let removal = link.run(move |c| {
                 lease::release_all(c, &former.to_string())?;
                 node::remove(c, former)
             });
-            ended.await?;
+            removal.await?;
         }
         let salt = db.read(identity::get).await?;
         let configuration = configuration::digests(settings, salt);
         let mut database = self.0.database.lock();
-        database.provider = Provider::Shared(link);
+        database.provider = Provider::Postgres(link);
         database.configuration = configuration;
         drop(database);
         self.0.changed.notify_one();
@@ -192,16 +192,16 @@ impl Cluster {
     pub async fn leave(&self) {
         let id = self.0.id;
         storage::leave(self).await;
-        let left = std::mem::take(&mut *self.0.database.lock());
+        let database = std::mem::take(&mut *self.0.database.lock());
         self.0.leader.send_replace(false);
-        let Provider::Shared(link) = left.provider else { return };
+        let Provider::Postgres(link) = database.provider else { return };
         let removal = async {
             let _guard = self.0.writing.lock().await;
-            let removed = link.run(move |c| {
+            link.run(move |c| {
                 lease::release_all(c, &id.to_string())?;
                 node::remove(c, id)
-            });
-            removed.await
+            })
+            .await
         };
         match tokio::time::timeout(LEAVE_TIMEOUT, removal).await {
             Ok(Ok(())) => {}
@@ -240,8 +240,8 @@ impl Cluster {
     /// The connection to the other servers; `None` with SQLite, and before the database was opened.
     fn link(&self) -> Option<Link> {
         match &self.0.database.lock().provider {
-            Provider::Shared(link) => Some(link.clone()),
-            Provider::None | Provider::Alone(_) => None,
+            Provider::Postgres(link) => Some(link.clone()),
+            Provider::NotOpened | Provider::Sqlite(_) => None,
         }
     }
 
@@ -250,11 +250,11 @@ impl Cluster {
         let control = &self.0.control;
         let (mode, answer) = (control.mode(), self.0.answer.lock().clone());
         let message = match &mode {
-            Mode::Starting(what) => (*what).to_owned(),
+            Mode::Starting(step) => (*step).to_owned(),
             Mode::Draining => format!("waiting for {}", control.work()),
             Mode::Broken(reason) => reason.detail.clone(),
             Mode::Online | Mode::Offline => match answer.failure {
-                Some((why, at)) if at.elapsed() < ANSWER_SHOWN => why,
+                Some((reason, at)) if at.elapsed() < FAILURE_DISPLAY_TIME => reason,
                 Some(_) | None => String::new(),
             },
         };

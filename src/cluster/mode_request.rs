@@ -1,4 +1,5 @@
-//! The modes that administrators request for servers: records a request for servers by name, and carries out one for this server.
+//! The modes that administrators request for servers: records a request for servers by name, and carries out a request for
+//! this server.
 
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,9 @@ pub enum ModeRequestError {
         /// The names of all servers.
         names: Vec<String>,
     },
-    /// This server is alone.
+    /// The database is SQLite, which no other server uses.
     #[error("this server keeps its database in SQLite: there is no cluster; its own name is {0}")]
-    Alone(String),
+    NoCluster(String),
     /// The database was not opened.
     #[error("this server has not opened its database, which the other servers share")]
     NoDatabase,
@@ -47,9 +48,9 @@ pub enum ModeRequestError {
 /// A recorded request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRequest {
-    /// Identifies it.
+    /// Its time, which identifies it.
     pub at: Timestamp,
-    /// Ids and names of the servers.
+    /// Ids and names of the requested servers.
     pub nodes: Vec<(Identity, String)>,
 }
 
@@ -63,27 +64,27 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
     let request = move |at| ModeRequest { mode: mode.to_owned(), by: change.by.clone(), at, timeout };
     let provider = cluster.0.database.lock().provider.clone();
     match provider {
-        Provider::None => Err(ModeRequestError::NoDatabase),
-        Provider::Alone(_) => {
+        Provider::NotOpened => Err(ModeRequestError::NoDatabase),
+        Provider::Sqlite(_) => {
             if change.names.iter().any(|name| *name != cluster.0.name) {
-                return Err(ModeRequestError::Alone(cluster.0.name.clone()));
+                return Err(ModeRequestError::NoCluster(cluster.0.name.clone()));
             }
             let request = request((cluster.0.clock)());
             let at = request.at;
-            cluster.0.database.lock().provider = Provider::Alone(Some(request.clone()));
+            cluster.0.database.lock().provider = Provider::Sqlite(Some(request.clone()));
             carry_out(cluster, request);
             Ok(RecordedRequest { at, nodes: vec![(cluster.0.id, cluster.0.name.clone())] })
         }
-        Provider::Shared(link) => {
+        Provider::Postgres(link) => {
             let names = change.names;
-            let recorded = link.run(move |c| {
+            let recording = link.run(move |c| {
                 let now = lease::now(c)?;
                 let servers = list::name(node::list(c)?, now);
                 let mut at = now;
                 let mut nodes = Vec::with_capacity(names.len());
                 for name in &names {
-                    let Some((_, row)) = servers.iter().find(|(shown, _)| shown == name) else {
-                        let names = servers.iter().map(|(shown, _)| shown.clone()).collect();
+                    let Some((_, row)) = servers.iter().find(|(listed_name, _)| listed_name == name) else {
+                        let names = servers.iter().map(|(listed_name, _)| listed_name.clone()).collect();
                         return Err(DbError::refuse(UnknownName { name: name.clone(), names }));
                     };
                     // Later than the last request, also with a clock that was set back.
@@ -98,7 +99,7 @@ pub async fn set(cluster: &Cluster, change: ModeChange) -> Result<RecordedReques
                 c.announce_nodes()?;
                 Ok(RecordedRequest { at, nodes })
             });
-            recorded.await.map_err(|error| match error.into_refusal::<UnknownName>() {
+            recording.await.map_err(|error| match error.into_refusal::<UnknownName>() {
                 Ok(UnknownName { name, names }) => ModeRequestError::Unknown { name, names },
                 Err(error) => error.into(),
             })
@@ -129,7 +130,8 @@ pub(super) fn carry_out(cluster: &Cluster, request: ModeRequest) {
         tracing::info!(by, "{mode} was requested for this server by rspm cluster");
         let timeout = Duration::from_secs(timeout.clamp(0, 86_400).unsigned_abs());
         let command = if mode == "online" { Command::Online } else { Command::Offline { timeout } };
-        let failure = cluster.0.control.run(command).await.err().map(|why| (why.to_string(), Instant::now()));
+        let failure =
+            cluster.0.control.run(command).await.err().map(|error| (error.to_string(), Instant::now()));
         let mut answer = cluster.0.answer.lock();
         *answer = Answer { received: answer.received, answered: Some(at), failure };
         drop(answer);

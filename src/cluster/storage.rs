@@ -1,9 +1,9 @@
-//! Finds out whether the storage of this server is that of the others on its database: each server writes markers, and looks
-//! for those of the servers that serve.
+//! Checks that this server uses the same storage as the others on its database: each server writes markers, and looks for
+//! those of the servers that serve.
 
 use std::time::Duration;
 
-use super::markers::{SHARED_CLASSES, forget};
+use super::markers::{self, SHARED_CLASSES};
 use super::{Cluster, heartbeat};
 use crate::db::{DbError, lease, node};
 use crate::model::identity::Identity;
@@ -39,17 +39,17 @@ pub enum SharingError {
 /// Writes the markers of this server and looks for those of the others. Does nothing with SQLite.
 ///
 /// # Errors
-/// A server that serves has markers that are not visible here. The own markers are removed then.
+/// A server that serves has markers that are not visible here. The markers of this server are removed then.
 pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingError> {
     let Some(link) = cluster.link() else { return Ok(()) };
     if let Some(former) = cluster.0.former {
-        forget(storage, former).await;
+        markers::remove(storage, former).await;
     }
     let mut marked = Vec::new();
     for class in SHARED_CLASSES {
         match storage.write_node_marker(NodeMarker { class, node: cluster.0.id }).await {
             Ok(()) => marked.push(class.as_str()),
-            // Other servers do not look for it.
+            // Not in the list of the row, so other servers do not look for this marker.
             Err(error) => {
                 tracing::warn!(class = class.as_str(), %error, "could not write the marker of this server")
             }
@@ -62,7 +62,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     let others = link.run(move |c| {
         let now = lease::now(c)?;
         let rows = node::list(c)?;
-        let started =
+        let own_start =
             rows.iter().find(|row| row.beat.id == own).map(|row| (row.started_at, row.beat.id.to_string()));
         Ok(rows
             .into_iter()
@@ -70,7 +70,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
             .filter(|row| match row.beat.mode.as_str() {
                 "online" | "draining" => true,
                 "starting" => {
-                    started.as_ref().is_none_or(|own| (row.started_at, row.beat.id.to_string()) < *own)
+                    own_start.as_ref().is_none_or(|own| (row.started_at, row.beat.id.to_string()) < *own)
                 }
                 _ => false,
             })
@@ -87,7 +87,7 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
         if let Some(first) = missing.first() {
             let names: Vec<&str> = missing.iter().map(|class| class.as_str()).collect();
             let location = storage.location_name(*first);
-            forget(storage, own).await;
+            markers::remove(storage, own).await;
             return Err(SharingError::NotShared {
                 what: if missing == classes { "DataDir".to_owned() } else { "the storage".to_owned() },
                 other: other.beat.name,
@@ -99,7 +99,8 @@ pub async fn join(cluster: &Cluster, storage: &Storage) -> Result<(), SharingErr
     Ok(())
 }
 
-/// The classes in which the marker of another server is not visible. One that cannot be read is left to other checks.
+/// The classes in which the marker of another server is not visible. A class that cannot be read is left out: other checks
+/// report it.
 async fn missing(storage: &Storage, node: Identity, mut classes: Vec<StorageClass>) -> Vec<StorageClass> {
     let mut pauses = PAUSES.iter();
     loop {
@@ -123,6 +124,6 @@ async fn missing(storage: &Storage, node: Identity, mut classes: Vec<StorageClas
 /// Removes the markers of this server, when it does not use its storage any more.
 pub async fn leave(cluster: &Cluster) {
     if let Some(storage) = cluster.take_storage() {
-        forget(&storage, cluster.0.id).await;
+        markers::remove(&storage, cluster.0.id).await;
     }
 }

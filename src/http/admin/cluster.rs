@@ -1,4 +1,5 @@
-//! The servers that share the database: their list, and the modes that an administrator requests for them. Served in every mode.
+//! The servers that share the database: their list, and the modes that an administrator requests for them. Served in
+//! every mode.
 
 use http::StatusCode;
 use std::time::Duration;
@@ -13,13 +14,13 @@ use crate::http::error::Failure;
 use crate::http::request_body::Incoming;
 use crate::http::switch::Switch;
 
-/// Maximum timeout of a change.
+/// Maximum timeout of a change, in seconds.
 const MAX_TIMEOUT: u64 = 24 * 3600;
 
 /// Lists the servers.
 pub(super) async fn nodes(switch: &Switch) -> AdminResult {
-    let listed = list::list(&switch.context().cluster).await;
-    ok(&listed.into_iter().map(wire).collect::<Vec<_>>())
+    let nodes = list::list(&switch.context().cluster).await;
+    ok(&nodes.into_iter().map(wire).collect::<Vec<_>>())
 }
 
 /// Requests a mode of servers.
@@ -40,13 +41,13 @@ fn failure(error: &ModeRequestError) -> Failure {
     let text = error.to_string();
     match error {
         ModeRequestError::Unknown { .. } => Failure::not_found(text),
-        ModeRequestError::Alone(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, text),
+        ModeRequestError::NoCluster(_) => Failure::new(StatusCode::CONFLICT, Code::Conflict, text),
         ModeRequestError::NoDatabase | ModeRequestError::Db(_) => Failure::unavailable(text, 5),
     }
 }
 
-fn wire(listed: ListedNode) -> ClusterNode {
-    let ListedNode { name, row, is_gone, is_own, is_leader, differences } = listed;
+fn wire(node: ListedNode) -> ClusterNode {
+    let ListedNode { name, row, is_gone, is_own, is_leader, differences } = node;
     let requested = row.request.map(|request| RequestedMode {
         mode: request.mode,
         by: request.by,

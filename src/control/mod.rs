@@ -1,5 +1,5 @@
-//! Commands to the server process and its mode: services and signal handlers hold the handle, and the supervisor task
-//! of `daemon` runs the commands one after the other.
+//! Commands to the server process, and its mode. Services and signal handlers hold the handle; the supervisor task of
+//! `daemon` runs the commands one after the other.
 
 pub mod changes;
 pub mod mode;
@@ -29,7 +29,7 @@ pub enum Command {
     },
     /// Read the whole configuration file, open the stores, and serve.
     Online,
-    /// Read everything again that was read of the database: it was reset to an earlier state.
+    /// Read everything from the database again: it was reset to an earlier state.
     Reopen,
     /// Start the installed program and hand over the listening sockets to it.
     HandOver,
@@ -104,19 +104,19 @@ impl Control {
     /// A handle, and the receiver of its commands.
     #[must_use]
     pub fn new(logs: Arc<dyn LogControl>) -> (Control, mpsc::Receiver<PendingCommand>) {
-        let (orders, received) = mpsc::channel(QUEUE);
+        let (commands, receiver) = mpsc::channel(QUEUE);
         let mode = watch::Sender::new(Mode::Starting("reading the configuration"));
         let work = watch::Sender::new(ActiveWork::default());
         (
             Control(Arc::new(Shared {
-                commands: orders,
+                commands,
                 mode,
                 work,
                 stop: Notify::new(),
                 stopping: AtomicBool::new(false),
                 logs,
             })),
-            received,
+            receiver,
         )
     }
 
@@ -126,9 +126,9 @@ impl Control {
     /// The command was not executed.
     pub async fn run(&self, command: Command) -> Result<CommandResult, CommandError> {
         let stopping = || CommandError("the server is stopping".to_owned());
-        let (reply, answered) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         self.0.commands.send(PendingCommand { command, reply }).await.map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
+        answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Stops the process, as SIGTERM does.
@@ -158,8 +158,8 @@ impl Control {
     /// As there.
     pub async fn reopen_logs(&self) -> Result<Vec<PathBuf>, CommandError> {
         let logs = Arc::clone(&self.0.logs);
-        let done = tokio::task::spawn_blocking(move || logs.reopen()).await;
-        done.unwrap_or_else(|error| Err(error.to_string())).map_err(CommandError)
+        let result = tokio::task::spawn_blocking(move || logs.reopen()).await;
+        result.unwrap_or_else(|error| Err(error.to_string())).map_err(CommandError)
     }
 
     /// See [`LogControl::set_level`].
@@ -184,9 +184,9 @@ impl Control {
 
     /// Sets the mode; called by the supervisor only.
     pub fn set_mode(&self, mode: Mode) {
-        self.0.mode.send_if_modified(|now| {
-            let changed = *now != mode;
-            *now = mode;
+        self.0.mode.send_if_modified(|current| {
+            let changed = *current != mode;
+            *current = mode;
             changed
         });
     }
@@ -220,29 +220,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_order_is_answered_or_refused_if_no_receiver_is_left() {
-        let (control, mut orders) = Control::new(Arc::new(NoLogs));
+    async fn a_command_is_answered_or_refused_if_no_receiver_is_left() {
+        let (control, mut commands) = Control::new(Arc::new(NoLogs));
         let request = tokio::spawn({
             let control = control.clone();
             async move { control.run(Command::Online).await }
         });
-        let order = orders.recv().await.expect("an order");
-        assert_eq!(order.command, Command::Online);
-        order.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
+        let pending = commands.recv().await.expect("a command");
+        assert_eq!(pending.command, Command::Online);
+        pending.answer(Ok(CommandResult::ModeChanged("online".to_owned())));
         assert_eq!(request.await.expect("no panic"), Ok(CommandResult::ModeChanged("online".to_owned())));
         let task = tokio::spawn({
             let control = control.clone();
             async move { control.run(Command::Reload).await }
         });
-        drop(orders.recv().await.expect("an order"));
+        drop(commands.recv().await.expect("a command"));
         assert!(task.await.expect("no panic").is_err());
-        drop(orders);
+        drop(commands);
         assert!(control.run(Command::Reload).await.is_err());
     }
 
     #[tokio::test]
     async fn setting_the_same_mode_again_notifies_no_watcher() {
-        let (control, _orders) = Control::new(Arc::new(NoLogs));
+        let (control, _commands) = Control::new(Arc::new(NoLogs));
         let mut changes = control.subscribe();
         changes.mark_unchanged();
         control.set_mode(control.mode());

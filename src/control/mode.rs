@@ -36,7 +36,7 @@ pub struct BrokenReason {
     pub phrase: String,
     /// For the log and the admin socket: the full error, with the remedy.
     pub detail: String,
-    /// Whether requests arrive and get 503; false without a listener.
+    /// Whether a listener answers requests with 503.
     pub reachable: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Leases that assign a job to one of the servers that share a PostgreSQL database. On SQLite they are no-ops.
 //!
 //! A lease is short and renewed by a task of its own, so that the job of a server that died is soon free. A server that
-//! was stopped meanwhile finds at its next write that the fence has changed.
+//! was suspended for longer than its lease notices at its next write that the fence has changed.
 
 use std::time::Duration;
 
@@ -63,10 +63,10 @@ impl Lease {
         let (key, holder) = (name.to_owned(), node.to_string());
         let claimed = link.run(move |c| {
             let now = lease::now(c)?;
-            lease::claim(c, &key, &holder, now, until(now))
+            lease::claim(c, &key, &holder, now, expiry(now))
         });
         let fence = match claimed.await {
-            // The holder writes at this moment.
+            // The holder has locked the row, because it is writing.
             Err(DbError::RowLocked(_)) => None,
             claimed => claimed?,
         };
@@ -178,8 +178,8 @@ async fn renew(link: Link, name: String, fence: Fence) {
         tokio::time::sleep(RENEWAL_INTERVAL).await;
         let key = name.clone();
         let renewed = link.run(move |c| {
-            let until = until(lease::now(c)?);
-            lease::renew(c, &key, fence, until)
+            let expiry = expiry(lease::now(c)?);
+            lease::renew(c, &key, fence, expiry)
         });
         if let Ok(false) = renewed.await {
             return;
@@ -187,6 +187,7 @@ async fn renew(link: Link, name: String, fence: Fence) {
     }
 }
 
-fn until(now: Timestamp) -> Timestamp {
+/// The end of a lease that is claimed or renewed now.
+fn expiry(now: Timestamp) -> Timestamp {
     Timestamp(now.0.saturating_add(TERM))
 }

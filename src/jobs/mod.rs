@@ -81,10 +81,10 @@ pub struct Reporter {
 impl Reporter {
     /// Reports progress. Has no effect after the end of the job.
     pub fn progress(&self, phase: impl Into<String>, done: u64, total: Option<u64>) {
-        let now = JobState::Running(Progress { phase: phase.into(), done, total });
+        let running = JobState::Running(Progress { phase: phase.into(), done, total });
         self.state.send_if_modified(|state| match state {
-            JobState::Running(_) if *state != now => {
-                *state = now;
+            JobState::Running(_) if *state != running => {
+                *state = running;
                 true
             }
             JobState::Running(_) | JobState::Done(_) | JobState::Failed(_) => false,
@@ -143,7 +143,7 @@ impl Started {
 pub struct Jobs {
     inner: Arc<Mutex<Inner>>,
     halt: Arc<watch::Sender<bool>>,
-    ended: Arc<watch::Sender<u64>>,
+    end_count: Arc<watch::Sender<u64>>,
 }
 
 #[derive(Default)]
@@ -155,7 +155,7 @@ struct Inner {
 
 struct Entry {
     job: Job,
-    ended: Option<Instant>,
+    ended_at: Option<Instant>,
     stop: watch::Sender<bool>,
     after_halt: AfterHalt,
 }
@@ -181,7 +181,7 @@ impl Jobs {
     }
 
     /// Like [`Jobs::start`], and defines what the job does after a halt.
-    pub fn start_with<F, Fut>(&self, end: AfterHalt, key: &str, now: Timestamp, work: F) -> Started
+    pub fn start_with<F, Fut>(&self, after_halt: AfterHalt, key: &str, now: Timestamp, work: F) -> Started
     where
         F: FnOnce(Reporter) -> Fut,
         Fut: Future<Output = Result<String, String>> + Send + 'static,
@@ -199,7 +199,7 @@ impl Jobs {
         let job = Job { id, key: key.to_owned(), started_at: now, state };
         inner.running.insert(job.key.clone(), id);
         let (stop, stopped) = watch::channel(false);
-        inner.jobs.insert(id, Entry { job: job.clone(), ended: None, stop, after_halt: end });
+        inner.jobs.insert(id, Entry { job: job.clone(), ended_at: None, stop, after_halt });
         drop(inner);
         let guard = EndGuard { jobs: self.clone(), id, sender: sender.clone(), outcome: None };
         let work = work(Reporter { state: sender, halt: self.halt.subscribe(), stop: stopped });
@@ -211,7 +211,7 @@ impl Jobs {
         Started::New(job)
     }
 
-    /// Requests that all jobs, also later ones, end at their next safe point; `false` revokes the request.
+    /// Requests that all jobs, including those started later, end at their next safe point; `false` revokes the request.
     pub fn halt(&self, halt: bool) {
         self.halt.send_replace(halt);
     }
@@ -226,16 +226,16 @@ impl Jobs {
     }
 
     /// Returns when no job is running.
-    pub async fn idle(&self) {
-        let mut ended = self.ended.subscribe();
+    pub async fn wait_idle(&self) {
+        let mut end_count = self.end_count.subscribe();
         // `self` owns the sender, so the channel is open.
-        let _ = ended.wait_for(|_| self.running().is_empty()).await;
+        let _ = end_count.wait_for(|_| self.running().is_empty()).await;
     }
 
     /// The number of ended jobs, as a watch channel.
     #[must_use]
     pub fn end_count(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+        self.end_count.subscribe()
     }
 
     /// A job by its number, running or ended within the last hour.
@@ -258,27 +258,27 @@ impl Jobs {
     #[must_use]
     pub fn has_restarting(&self) -> bool {
         let inner = self.inner.lock();
-        inner.jobs.values().any(|entry| entry.ended.is_none() && entry.after_halt == AfterHalt::Restarts)
+        inner.jobs.values().any(|entry| entry.ended_at.is_none() && entry.after_halt == AfterHalt::Restarts)
     }
 
     /// Running jobs, the oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Job> {
         let inner = self.inner.lock();
-        inner.jobs.values().filter(|entry| entry.ended.is_none()).map(|entry| entry.job.clone()).collect()
+        inner.jobs.values().filter(|entry| entry.ended_at.is_none()).map(|entry| entry.job.clone()).collect()
     }
 }
 
 impl Inner {
     fn remove_old(&mut self, now: Instant) {
-        let recent = |ended| now.saturating_duration_since(ended) < RETENTION;
-        self.jobs.retain(|_, entry| entry.ended.is_none_or(recent));
-        let ended = self.jobs.values().filter(|entry| entry.ended.is_some()).count();
+        let is_recent = |ended_at| now.saturating_duration_since(ended_at) < RETENTION;
+        self.jobs.retain(|_, entry| entry.ended_at.is_none_or(is_recent));
+        let ended = self.jobs.values().filter(|entry| entry.ended_at.is_some()).count();
         let mut surplus = ended.saturating_sub(MAX_ENDED);
         self.jobs.retain(|_, entry| {
-            let goes = surplus > 0 && entry.ended.is_some();
-            surplus -= usize::from(goes);
-            !goes
+            let is_surplus = surplus > 0 && entry.ended_at.is_some();
+            surplus -= usize::from(is_surplus);
+            !is_surplus
         });
     }
 }
@@ -296,7 +296,7 @@ impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut inner = self.jobs.inner.lock();
         if let Some(entry) = inner.jobs.get_mut(&self.id) {
-            entry.ended = Some(Instant::now());
+            entry.ended_at = Some(Instant::now());
             let key = entry.job.key.clone();
             inner.running.remove(&key);
         }
@@ -307,7 +307,7 @@ impl Drop for EndGuard {
             None => JobState::Failed(SERVER_STOPPED.to_owned()),
         });
         drop(inner);
-        self.jobs.ended.send_modify(|ended| *ended += 1);
+        self.jobs.end_count.send_modify(|count| *count += 1);
     }
 }
 
@@ -342,14 +342,14 @@ mod tests {
     #[tokio::test]
     async fn jobs_can_be_cancelled_and_awaited() {
         let jobs = Jobs::default();
-        jobs.idle().await;
+        jobs.wait_idle().await;
         let job = jobs.start("k", Timestamp(1), |report| async move {
             report.wait_halted().await;
             Err(format!("halted: {}", report.is_halted()))
         });
         assert_eq!(jobs.running().len(), 1);
         jobs.halt(true);
-        jobs.idle().await;
+        jobs.wait_idle().await;
         assert_eq!(job.job().wait_end().await, Err("halted: true".to_owned()));
         assert_eq!(*jobs.end_count().borrow(), 1);
         jobs.halt(false);
@@ -385,8 +385,8 @@ mod tests {
             Ok(String::new())
         });
         let mut state = started.job().state.clone();
-        let want = JobState::Running(Progress { phase: "writing".to_owned(), done: 2, total: Some(5) });
-        state.wait_for(|now| *now == want).await.expect("it runs");
+        let expected = JobState::Running(Progress { phase: "writing".to_owned(), done: 2, total: Some(5) });
+        state.wait_for(|now| *now == expected).await.expect("it runs");
         go.send(()).expect("it waits");
         assert!(started.job().wait_end().await.is_ok());
     }
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ended_jobs_are_kept_for_an_hour_in_a_limited_number() {
+    async fn ended_jobs_can_be_queried_for_an_hour_in_a_limited_number() {
         let jobs = Jobs::default();
         for n in 0..1500 {
             let job = jobs.start(&n.to_string(), Timestamp(n), |_| async { Ok(String::new()) }).job().clone();

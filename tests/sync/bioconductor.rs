@@ -369,7 +369,7 @@ async fn a_halted_sync_resumes_with_the_remaining_versions() {
     let halted = server.sync.take_halted();
     assert_eq!(halted.iter().map(|halted| halted.administrator()).collect::<Vec<_>>(), [Some("somebody")]);
     halted.into_iter().for_each(|halted| server.sync.resume(halted));
-    server.state.jobs.idle().await;
+    server.state.jobs.wait_idle().await;
     assert_eq!(count(&server, "3.19/bioc").await, PACKAGES);
     assert_eq!(server.transactions().await, 2);
 }

@@ -32,12 +32,12 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 struct Metrics {
     registry: Registry,
-    /// Serializes [`text`]: process counters are reset and set.
+    /// Serializes [`text`], which resets process counters before it sets them.
     writing: Mutex<()>,
     process: Process,
     requests: [[IntCounter; STATUSES.len()]; METHODS.len()],
     durations: [Histogram; METHODS.len()],
-    sent: IntCounter,
+    response_bytes: IntCounter,
     connections: IntGauge,
     in_flight: IntGauge,
     dropped_lines: IntCounter,
@@ -67,11 +67,11 @@ struct Process {
     resident: IntGauge,
     virtual_size: IntGauge,
     threads: IntGauge,
-    open: IntGauge,
-    max_open: IntGauge,
+    open_fds: IntGauge,
+    max_fds: IntGauge,
 }
 
-/// Registers series as they are created.
+/// Creates and registers series.
 struct Registrar<'a>(&'a Registry);
 
 impl Registrar<'_> {
@@ -105,17 +105,20 @@ impl Registrar<'_> {
 impl Metrics {
     fn new() -> Metrics {
         let registry = Registry::new();
-        let make = Registrar(&registry);
-        let build =
-            make.gauges("ppm_build_info", "Always 1; the label is the version of the server.", &["version"]);
+        let registrar = Registrar(&registry);
+        let build = registrar.gauges(
+            "ppm_build_info",
+            "Always 1; the label is the version of the server.",
+            &["version"],
+        );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let start = make.register(Gauge::new(
+        let start = registrar.register(Gauge::new(
             "process_start_time_seconds",
             "Start time of the process since the Unix epoch, in seconds.",
         ));
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        start.set(since.as_secs_f64());
-        let requests = make.counters(
+        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        start.set(unix_time.as_secs_f64());
+        let requests = registrar.counters(
             "ppm_http_requests_total",
             "Responses on the HTTP and HTTPS listeners, by method and status class.",
             &["method", "status"],
@@ -124,8 +127,9 @@ impl Metrics {
             "ppm_http_request_duration_seconds",
             "Time from the head of a request to the last byte of its response, in seconds.",
         );
-        let durations = make.register(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
-        let upstream = make.counters(
+        let durations =
+            registrar.register(HistogramVec::new(durations.buckets(SECONDS.to_vec()), &["method"]));
+        let upstream = registrar.counters(
             "ppm_upstream_requests_total",
             "Requests to mirrors over HTTP, by status class; failed if there was no response.",
             &["status"],
@@ -135,97 +139,111 @@ impl Metrics {
         Metrics {
             writing: Mutex::new(()),
             process: Process {
-                cpu: make.register(Counter::new(
+                cpu: registrar.register(Counter::new(
                     "process_cpu_seconds_total",
                     "User and system CPU time spent, in seconds.",
                 )),
-                resident: make.gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
-                virtual_size: make.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
-                threads: make.gauge("process_threads", "Threads."),
-                open: make.gauge("process_open_fds", "Open file descriptors."),
-                max_open: make.gauge("process_max_fds", "Maximum number of open file descriptors."),
+                resident: registrar.gauge("process_resident_memory_bytes", "Resident memory, in bytes."),
+                virtual_size: registrar.gauge("process_virtual_memory_bytes", "Virtual memory, in bytes."),
+                threads: registrar.gauge("process_threads", "Threads."),
+                open_fds: registrar.gauge("process_open_fds", "Open file descriptors."),
+                max_fds: registrar.gauge("process_max_fds", "Maximum number of open file descriptors."),
             },
             requests: METHODS
                 .map(|method| STATUSES.map(|status| requests.with_label_values(&[method, status]))),
             durations: METHODS.map(|method| durations.with_label_values(&[method])),
-            sent: make.counter(
+            response_bytes: registrar.counter(
                 "ppm_http_response_bytes_total",
                 "Bytes of response bodies on the HTTP and HTTPS listeners.",
             ),
-            connections: make.gauge("ppm_http_connections", "Open connections on all listeners."),
-            in_flight: make.gauge(
+            connections: registrar.gauge("ppm_http_connections", "Open connections on all listeners."),
+            in_flight: registrar.gauge(
                 "ppm_http_requests_in_flight",
                 "Requests in progress on all listeners, including the scrape itself.",
             ),
-            dropped_lines: make.counter(
+            dropped_lines: registrar.counter(
                 "ppm_log_lines_dropped_total",
                 "Log lines dropped because the file could not be written in time.",
             ),
-            database_queue: make.gauges(
+            database_queue: registrar.gauges(
                 "ppm_database_queue",
                 "Transactions that wait for a connection to the database or in a queue.",
                 &["database", "lane"],
             ),
-            sync_runs: make.counters("ppm_sync_runs_total", "Completed syncs, successful or failed.", source),
-            sync_failures: make.counters("ppm_sync_failures_total", "Failed syncs.", source),
-            sync_success: make.gauges(
+            sync_runs: registrar.counters(
+                "ppm_sync_runs_total",
+                "Completed syncs, successful or failed.",
+                source,
+            ),
+            sync_failures: registrar.counters("ppm_sync_failures_total", "Failed syncs.", source),
+            sync_success: registrar.gauges(
                 "ppm_sync_last_success_timestamp_seconds",
                 "Time of the last successful sync since the Unix epoch, in seconds.",
                 source,
             ),
-            sync_duration: make.float_gauges(
+            sync_duration: registrar.float_gauges(
                 "ppm_sync_last_duration_seconds",
                 "Duration of the last sync, in seconds.",
                 source,
             ),
             upstream_requests: {
-                let of = |status| upstream.with_label_values(&[status]);
-                let [one, two, three, four, five] = STATUSES.map(of);
-                [one, two, three, four, five, of("failed")]
+                let counter = |status| upstream.with_label_values(&[status]);
+                let [informational, success, redirect, client_error, server_error] = STATUSES.map(counter);
+                [informational, success, redirect, client_error, server_error, counter("failed")]
             },
-            upstream_bytes: make.counter("ppm_upstream_bytes_total", "Bytes read from mirrors over HTTP."),
-            fetches: make.gauge("ppm_flights", "Running fetches of package files from mirrors."),
-            storage_time: make.float_gauges(
+            upstream_bytes: registrar.counter(
+                "ppm_upstream_bytes_total",
+                "Bytes read from mirrors over HTTP.",
+            ),
+            fetches: registrar.gauge("ppm_flights", "Running fetches of package files from mirrors."),
+            storage_time: registrar.float_gauges(
                 "ppm_storage_calculation_time",
                 "Duration of the disk usage scan of a storage directory, in seconds.",
                 path,
             ),
-            storage_size: make.float_gauges(
+            storage_size: registrar.float_gauges(
                 "ppm_storage_size",
                 "Size of the file system of a storage directory, in bytes.",
                 path,
             ),
-            storage_free: make.float_gauges(
+            storage_free: registrar.float_gauges(
                 "ppm_storage_free",
                 "Free space for this server on the file system of a storage directory, in bytes.",
                 path,
             ),
-            storage_used: make.float_gauges("ppm_storage_used", "Size of the files in a storage directory, in bytes.", path),
-            routed_binaries: make.counters(
+            storage_used: registrar.float_gauges(
+                "ppm_storage_used",
+                "Size of the files in a storage directory, in bytes.",
+                path,
+            ),
+            routed_binaries: registrar.counters(
                 "ppm_binary_routing_binary",
                 "Requests for binaries that were answered with one, by how the version of R fits.",
                 &["match"],
             ),
-            routed_distros: make.counters(
+            routed_distros: registrar.counters(
                 "ppm_binary_routing_distro",
                 "Requests for binaries, by distribution and by whether a binary or the source was sent.",
                 &["distro", "status"],
             ),
-            routed_sources: make.counters(
+            routed_sources: registrar.counters(
                 "ppm_binary_routing_fallback",
                 "Requests for binaries that were answered with the source, by reason.",
                 &["reason"],
             ),
-            usage_saved: make.counter("ppm_usage_downloads_total", "Downloads written to the usage data."),
-            usage_lost: make.counter(
+            usage_saved: registrar.counter(
+                "ppm_usage_downloads_total",
+                "Downloads written to the usage data.",
+            ),
+            usage_lost: registrar.counter(
                 "ppm_usage_downloads_lost_total",
                 "Downloads missing from the usage data because the usage database was unavailable for too long.",
             ),
-            usage_waiting: make.gauge(
+            usage_waiting: registrar.gauge(
                 "ppm_usage_rows_waiting",
                 "Rows of usage data that wait to be written.",
             ),
-            rewinds: make.counter(
+            rewinds: registrar.counter(
                 "ppm_database_rewinds_total",
                 "How often the database was reset to an earlier transaction: a fail-over to a standby that lacked some, or a restore.",
             ),
@@ -243,16 +261,16 @@ pub fn init() {
 #[must_use]
 pub fn text() -> Vec<u8> {
     let _guard = METRICS.writing.lock();
-    let facts = process::read();
+    let stats = process::read();
     let process = &METRICS.process;
     process.cpu.reset();
-    process.cpu.inc_by(facts.cpu.as_secs_f64());
+    process.cpu.inc_by(stats.cpu.as_secs_f64());
     for (gauge, value) in [
-        (&process.resident, facts.resident),
-        (&process.virtual_size, facts.virtual_size),
-        (&process.threads, facts.threads),
-        (&process.open, facts.open),
-        (&process.max_open, facts.max_open),
+        (&process.resident, stats.resident),
+        (&process.virtual_size, stats.virtual_size),
+        (&process.threads, stats.threads),
+        (&process.open_fds, stats.open_fds),
+        (&process.max_fds, stats.max_fds),
     ] {
         gauge.set(to_gauge_value(value));
     }
@@ -268,22 +286,21 @@ fn to_gauge_value(value: u64) -> i64 {
 }
 
 /// Index of a status in [`STATUSES`].
-fn class(status: u16) -> usize {
+fn status_index(status: u16) -> usize {
     usize::from(status / 100).clamp(1, STATUSES.len()) - 1
 }
 
-/// Records a completed request: `bytes` of its response body were sent, and it `took` this long from the end of its
-/// head.
-pub fn request_completed(method: &Method, status: u16, bytes: u64, took: Duration) {
+/// Records a completed request: the bytes of its response body that were sent, and its duration since the end of its head.
+pub fn request_completed(method: &Method, status: u16, bytes: u64, duration: Duration) {
     let method = match *method {
         Method::GET => 0,
         Method::HEAD => 1,
         Method::POST => 2,
         _ => 3,
     };
-    METRICS.requests[method][class(status)].inc();
-    METRICS.durations[method].observe(took.as_secs_f64());
-    METRICS.sent.inc_by(bytes);
+    METRICS.requests[method][status_index(status)].inc();
+    METRICS.durations[method].observe(duration.as_secs_f64());
+    METRICS.response_bytes.inc_by(bytes);
 }
 
 /// Sets the numbers of open connections and of requests in progress.
@@ -292,7 +309,7 @@ pub fn in_progress(connections: usize, requests: usize) {
     METRICS.in_flight.set(to_gauge_value(requests as u64));
 }
 
-/// Counts lines that a log has lost.
+/// Counts lines that a log has dropped.
 pub fn log_lines_dropped(lines: u64) {
     METRICS.dropped_lines.inc_by(lines);
 }
@@ -320,9 +337,9 @@ pub fn database_queue(database: &str, lane: &str) -> GaugeHandle {
 }
 
 /// Records the end of a sync; `success` is its time if it succeeded.
-pub fn sync_ended(source: &str, success: Option<Timestamp>, took: Duration) {
+pub fn sync_ended(source: &str, success: Option<Timestamp>, duration: Duration) {
     METRICS.sync_runs.with_label_values(&[source]).inc();
-    METRICS.sync_duration.with_label_values(&[source]).set(took.as_secs_f64());
+    METRICS.sync_duration.with_label_values(&[source]).set(duration.as_secs_f64());
     match success {
         Some(at) => set_last_success(source, at),
         None => METRICS.sync_failures.with_label_values(&[source]).inc(),
@@ -345,7 +362,7 @@ fn set_last_success(source: &str, at: Timestamp) {
 
 /// Counts a request to a mirror by the status of its response, or as failed.
 pub fn upstream_request_ended(status: Option<u16>) {
-    METRICS.upstream_requests[status.map_or(STATUSES.len(), class)].inc();
+    METRICS.upstream_requests[status.map_or(STATUSES.len(), status_index)].inc();
 }
 
 /// Counts bytes read from mirrors.
@@ -364,10 +381,10 @@ pub fn storage_space(path: &str, size: u64, free: u64) {
     METRICS.storage_free.with_label_values(&[path]).set(bytes(free));
 }
 
-/// Sets the size of the files in a storage directory, in bytes, and how long the scan took.
-pub fn storage_used(path: &str, used: u64, took: Duration) {
+/// Sets the size of the files in a storage directory, in bytes, and the duration of the scan.
+pub fn storage_used(path: &str, used: u64, duration: Duration) {
     METRICS.storage_used.with_label_values(&[path]).set(bytes(used));
-    METRICS.storage_time.with_label_values(&[path]).set(took.as_secs_f64());
+    METRICS.storage_time.with_label_values(&[path]).set(duration.as_secs_f64());
 }
 
 /// Counts a request for a binary that was answered with one; `fit` is how its version of R fits.
@@ -416,30 +433,30 @@ mod tests {
     }
 
     fn value(series: &str) -> f64 {
-        let found = lines()
+        let value = lines()
             .into_iter()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').and_then(|rest| rest.parse().ok()));
-        found.unwrap_or_else(|| panic!("{series}: {:#?}", lines()))
+        value.unwrap_or_else(|| panic!("{series}: {:#?}", lines()))
     }
 
     #[test]
     fn every_series_has_a_help_and_a_type_and_contiguous_lines() {
         request_completed(&Method::GET, 200, 1, Duration::ZERO);
         let mut names: Vec<String> = Vec::new();
-        let mut helped = String::new();
+        let mut help_name = String::new();
         for line in lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, sentence) = help.split_once(' ').expect("a sentence");
                 assert!(sentence.ends_with('.'), "{help}");
-                helped = name.to_owned();
+                help_name = name.to_owned();
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').expect("a type");
                 assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
-                assert_eq!(name, helped, "the help precedes the type");
-                assert!(!names.contains(&helped), "{helped} is repeated");
+                assert_eq!(name, help_name, "the help precedes the type");
+                assert!(!names.contains(&help_name), "{help_name} is repeated");
                 names.push(name.to_owned());
             } else {
-                assert!(line.starts_with(&helped), "{line} below {helped}");
+                assert!(line.starts_with(&help_name), "{line} below {help_name}");
             }
         }
         assert!(names.len() > 15, "{names:?}");
@@ -452,9 +469,9 @@ mod tests {
         request_completed(&Method::PATCH, 999, 0, Duration::ZERO);
         assert_eq!(value("ppm_http_requests_total{method=\"HEAD\",status=\"4xx\"}"), before + 1.0);
         assert!(value("ppm_http_requests_total{method=\"other\",status=\"5xx\"}") >= 1.0);
-        let under =
+        let bucket =
             |le| value(&format!("ppm_http_request_duration_seconds_bucket{{method=\"HEAD\",le=\"{le}\"}}"));
-        assert!(under("0.005") >= under("0.0025") + 1.0);
+        assert!(bucket("0.005") >= bucket("0.0025") + 1.0);
     }
 
     #[test]

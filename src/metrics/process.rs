@@ -18,9 +18,9 @@ pub(super) struct ProcessStats {
     /// Number of threads.
     pub(super) threads: u64,
     /// Number of open file descriptors.
-    pub(super) open: u64,
+    pub(super) open_fds: u64,
     /// Limit of open file descriptors.
-    pub(super) max_open: u64,
+    pub(super) max_fds: u64,
 }
 
 /// Reads the statistics of this process. The time is proportional to the number of open descriptors: some milliseconds
@@ -29,15 +29,15 @@ pub(super) fn read() -> ProcessStats {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
     // One descriptor is that of the directory listing itself.
-    let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
+    let open_fds = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
     ProcessStats {
         cpu: usage
             .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time())),
         resident: number(&status, "VmRSS:") * 1024,
         virtual_size: number(&status, "VmSize:") * 1024,
         threads: number(&status, "Threads:"),
-        open: open as u64,
-        max_open: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
+        open_fds: open_fds as u64,
+        max_fds: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
     }
 }
 
@@ -59,8 +59,8 @@ mod tests {
     #[test]
     fn the_lines_of_the_kernel_are_read_and_missing_ones_are_zero() {
         let status = "Name:\tx\nVmSize:\t  123 kB\nVmRSS:\t 7 kB\nThreads:\t3\n";
-        let of = |name| number(status, name);
-        assert_eq!((of("VmSize:"), of("VmRSS:"), of("Threads:"), of("VmSwap:")), (123, 7, 3, 0));
+        let value = |name| number(status, name);
+        assert_eq!((value("VmSize:"), value("VmRSS:"), value("Threads:"), value("VmSwap:")), (123, 7, 3, 0));
     }
 
     #[test]
@@ -69,7 +69,10 @@ mod tests {
         let before = read();
         let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").expect("there")).collect();
         let after = read();
-        assert!(after.open > before.open + 100 && after.max_open >= after.open, "{before:?} {after:?}");
+        assert!(
+            after.open_fds > before.open_fds + 100 && after.max_fds >= after.open_fds,
+            "{before:?} {after:?}"
+        );
         drop(files);
     }
 }

@@ -20,7 +20,7 @@ struct State {
     db: Option<Db>,
     /// Whether the last attempt to open or write failed.
     is_unavailable: bool,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl UsageDb {
@@ -37,7 +37,7 @@ impl UsageDb {
             if let Some(db) = &state.db {
                 return Ok(db.clone());
             }
-            if state.closed {
+            if state.is_closed {
                 return Err(DbError::Closed);
             }
         }
@@ -50,7 +50,7 @@ impl UsageDb {
                 state.is_unavailable = true;
                 Err(error)
             }
-            Ok(db) if state.closed => {
+            Ok(db) if state.is_closed => {
                 // Closing blocks briefly; the database is not in use yet.
                 tokio::task::spawn_blocking(move || db.close());
                 Err(DbError::Closed)
@@ -60,8 +60,8 @@ impl UsageDb {
     }
 
     /// Records the outcome of the last attempt to write.
-    pub(super) fn record_outcome(&self, well: bool) {
-        self.state.lock().is_unavailable = !well;
+    pub(super) fn record_outcome(&self, succeeded: bool) {
+        self.state.lock().is_unavailable = !succeeded;
     }
 
     /// The database, if it is open and the last attempt succeeded.
@@ -71,21 +71,21 @@ impl UsageDb {
     }
 
     /// Like [`UsageDb::available`], but opens a database that was not opened yet, for queries before the first write.
-    pub(super) async fn open_within(&self, patience: Duration) -> Option<Db> {
+    pub(super) async fn open_within(&self, timeout: Duration) -> Option<Db> {
         if let Some(db) = self.available() {
             return Some(db);
         }
         if self.state.lock().is_unavailable {
             return None;
         }
-        tokio::time::timeout(patience, self.open()).await.ok()?.ok()
+        tokio::time::timeout(timeout, self.open()).await.ok()?.ok()
     }
 
     /// Closes the database after its queued transactions.
     pub(super) async fn close(&self) {
         let db = {
             let mut state = self.state.lock();
-            state.closed = true;
+            state.is_closed = true;
             state.db.take()
         };
         if let Some(db) = db {

@@ -43,7 +43,7 @@ struct Inner {
     summaries: Summaries,
     /// Notifies the task to write the remaining counts and end.
     stop: Notify,
-    /// The task that writes.
+    /// The task that writes the counts.
     writer: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
@@ -89,12 +89,12 @@ impl Usage {
         }
     }
 
-    /// The total downloads of these packages, each from its source, except those of the last seconds. 0 if the database
-    /// does not respond within the timeout.
+    /// The total downloads of these packages, each from its source, without those of the last seconds, which are not
+    /// written yet. 0 if the database does not respond within the timeout.
     pub async fn totals(&self, packages: &[(SourceId, &str)]) -> Vec<i64> {
-        let none = vec![0; packages.len()];
-        let Some(inner) = &self.0 else { return none };
-        let Some(db) = inner.database.available() else { return none };
+        let zeros = vec![0; packages.len()];
+        let Some(inner) = &self.0 else { return zeros };
+        let Some(db) = inner.database.available() else { return zeros };
         let catalog = inner.state.catalog.get();
         let source_and_name = |(source, package): &(SourceId, &str)| match catalog.source_by_id(*source) {
             Some(source) => (source.kind.language().as_str(), source.name.to_string(), (*package).to_owned()),
@@ -102,10 +102,10 @@ impl Usage {
         };
         let keys: Vec<_> = packages.iter().map(source_and_name).collect();
         let totals = db.read(move |c| crate::db::download::totals(c, &keys));
-        tokio::time::timeout(QUERY_TIMEOUT, totals).await.ok().and_then(Result::ok).unwrap_or(none)
+        tokio::time::timeout(QUERY_TIMEOUT, totals).await.ok().and_then(Result::ok).unwrap_or(zeros)
     }
 
-    /// Writes the remaining counts, within two seconds, and closes the database.
+    /// Writes the remaining counts, for at most two seconds, and closes the database.
     pub async fn close(&self) {
         let Some(inner) = &self.0 else { return };
         inner.stop.notify_one();

@@ -18,7 +18,7 @@ use crate::model::time::{SECOND, Timestamp};
 use crate::storage::condition::PendingSweep;
 use crate::storage::{Area, GRACE, GracePeriod, Key, day_of};
 
-/// The key of the last success in the database.
+/// The key of the time of the last success in the database.
 const TASK: &str = "night";
 /// Delay after the start.
 const START_DELAY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
 const PAGE: usize = 1000;
 /// The storage class of aggregated days.
 const CLASS: StorageClass = StorageClass::Metrics;
-/// Time in microseconds after which a process that does not write is forgotten.
+/// Time in microseconds after which the row of a process that does not write is removed.
 const WRITER_EXPIRY: i64 = 7 * 86_400 * SECOND;
 
 impl Usage {
@@ -78,7 +78,7 @@ impl Usage {
 }
 
 impl Usage {
-    /// Removes unreferenced objects and returns their number. `confirmed`: without a limit on the number.
+    /// Removes unreferenced objects and returns their number, which is limited unless the administrator `confirmed` it.
     ///
     /// # Errors
     /// The database or the storage failed.
@@ -101,9 +101,9 @@ impl Inner {
         // Days beyond the retention are removed permanently, so the clock must be trusted.
         self.state.db.read(move |c| clock::check(c, start)).await?;
         let today = day_number(start);
-        let mut added_up = 0;
+        let mut aggregated = 0;
         for day in db.read(move |c| download::not_aggregated(c, today)).await? {
-            added_up += usize::from(self.aggregate_day(&db, day, start).await?);
+            aggregated += usize::from(self.aggregate_day(&db, day, start).await?);
         }
         let removed = self.remove_old(&db, today).await?;
         self.sweep(&db, false).await?;
@@ -112,8 +112,8 @@ impl Inner {
             download::record_done(c, TASK, start)
         })
         .await?;
-        if added_up + removed > 0 {
-            tracing::info!(target: "usage", "usage data: {added_up} days aggregated, {removed} removed");
+        if aggregated + removed > 0 {
+            tracing::info!(target: "usage", "usage data: {aggregated} days aggregated, {removed} removed");
         }
         Ok(())
     }
@@ -161,15 +161,15 @@ impl Inner {
         if !storage.is_own(CLASS) {
             return Ok(0);
         }
-        let (of, unwanted) = self.unreferenced(db).await?;
-        let (objects, now) = (unwanted.len() as u64, (self.state.clock)());
+        let (total, unreferenced) = self.unreferenced(db).await?;
+        let (objects, now) = (unreferenced.len() as u64, (self.state.clock)());
         let removed = self.state.db.read(move |c| sweep::recent_removals(c, CLASS.as_str(), now)).await?;
-        if objects > PendingSweep::daily_limit(of).saturating_sub(removed) && !confirmed {
-            if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total: of })) {
+        if objects > PendingSweep::daily_limit(total).saturating_sub(removed) && !confirmed {
+            if storage.set_pending_sweep(CLASS, Some(PendingSweep { objects, total })) {
                 tracing::warn!(
                     target: "usage",
                     objects,
-                    of,
+                    of = total,
                     "old usage data is not deleted without a confirmation; check that the database is the right one, then run: rspm storage \
                      sweep --confirm={}",
                     CLASS.as_str()
@@ -178,7 +178,7 @@ impl Inner {
             return Ok(0);
         }
         storage.set_pending_sweep(CLASS, None);
-        for key in unwanted {
+        for key in unreferenced {
             storage.move_to_trash(&key).await?;
         }
         if objects > 0 && !confirmed {
@@ -190,18 +190,18 @@ impl Inner {
 
     /// The number of objects, and the old ones without a row.
     async fn unreferenced(&self, db: &Db) -> Result<(u64, Vec<Key>), UsageError> {
-        let (mut of, mut unwanted) = (0, Vec::new());
-        let Some(before) = SystemTime::now().checked_sub(MIN_AGE) else { return Ok((of, unwanted)) };
+        let (mut total, mut unreferenced) = (0, Vec::new());
+        let Some(before) = SystemTime::now().checked_sub(MIN_AGE) else { return Ok((total, unreferenced)) };
         let mut after: Option<Key> = None;
         loop {
             let page = self.state.storage.list(CLASS, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok((of, unwanted)) };
+            let Some(last) = page.last() else { return Ok((total, unreferenced)) };
             after = Some(last.key);
-            of += page.len() as u64;
+            total += page.len() as u64;
             for object in page.iter().filter(|object| object.modified < before) {
                 let Key::Usage(sha256) = object.key else { continue };
                 if !db.read(move |c| download::has_aggregate(c, sha256)).await? {
-                    unwanted.push(object.key);
+                    unreferenced.push(object.key);
                 }
             }
         }

@@ -35,7 +35,8 @@ pub enum UsageError {
 pub(super) type Summaries = tokio::sync::Mutex<HashMap<i64, (Instant, Arc<[PackageCount]>)>>;
 
 impl Usage {
-    /// Downloads per package in the last `days` days including today, most downloaded first. At most 30 seconds old.
+    /// Downloads per package in the last `days` days including today, most downloaded first. The result is at most 30
+    /// seconds old.
     ///
     /// # Errors
     /// Downloads are not counted, or the stores failed.
@@ -75,8 +76,8 @@ impl Inner {
         };
         add(rows);
         for download::Aggregate { day, sha256, .. } in stored {
-            let read = self.state.storage.whole(&Key::Usage(sha256)).await;
-            match read.ok().as_deref().and_then(aggregate::parse) {
+            let object = self.state.storage.whole(&Key::Usage(sha256)).await;
+            match object.ok().as_deref().and_then(aggregate::parse) {
                 Some(counts) => add(counts),
                 None => {
                     tracing::warn!(target: "usage", day, %sha256, "could not read the counts of a day from storage; aggregating it again");

@@ -41,7 +41,8 @@ pub struct Download<'a> {
 pub(super) struct Tally {
     /// Counts by the other columns, encoded as one byte string for a lookup without allocation.
     shards: [Mutex<HashMap<Box<[u8]>, i64>>; SHARDS],
-    waiting: AtomicUsize,
+    /// Number of counters in all shards.
+    len: AtomicUsize,
 }
 
 thread_local! {
@@ -53,7 +54,7 @@ thread_local! {
 }
 
 impl Tally {
-    /// Counts a download; false if the maximum number of entries is reached.
+    /// Counts a download; false if it needs another counter and the maximum number is reached, or a name is too long.
     pub(super) fn count(&self, language: Language, source: &str, download: &Download<'_>) -> bool {
         KEY.with_borrow_mut(|key| {
             if encode_key(key, language, source, download).is_none() {
@@ -64,10 +65,10 @@ impl Tally {
                 *count += 1;
                 return true;
             }
-            if self.waiting.load(Ordering::Relaxed) >= MAX_COUNTERS {
+            if self.len.load(Ordering::Relaxed) >= MAX_COUNTERS {
                 return false;
             }
-            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.len.fetch_add(1, Ordering::Relaxed);
             shard.insert(key.as_slice().into(), 1);
             true
         })
@@ -75,48 +76,49 @@ impl Tally {
 
     /// Removes and returns all counts.
     pub(super) fn take(&self) -> Vec<Count> {
-        let mut all: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
+        let mut totals: BTreeMap<Box<[u8]>, i64> = BTreeMap::new();
         for shard in &self.shards {
             let counts = std::mem::take(&mut *shard.lock());
-            self.waiting.fetch_sub(counts.len(), Ordering::Relaxed);
+            self.len.fetch_sub(counts.len(), Ordering::Relaxed);
             for (key, count) in counts {
-                *all.entry(key).or_default() += count;
+                *totals.entry(key).or_default() += count;
             }
         }
-        all.into_iter().filter_map(|(key, count)| decode_key(&key, count)).collect()
+        totals.into_iter().filter_map(|(key, count)| decode_key(&key, count)).collect()
     }
 
     /// Number of counters.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
     }
 }
 
 /// Encodes a key with length-prefixed parts, which keeps it unambiguous. `None` if a part is too long.
-fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, of: &Download<'_>) -> Option<()> {
+fn encode_key(key: &mut Vec<u8>, language: Language, source: &str, download: &Download<'_>) -> Option<()> {
     key.clear();
-    key.extend_from_slice(&day_number(of.at).to_be_bytes());
-    for text in [language.as_str(), source, of.package, of.version] {
+    key.extend_from_slice(&day_number(download.at).to_be_bytes());
+    for text in [language.as_str(), source, download.package, download.version] {
         push_part(key, |key| key.extend_from_slice(text.as_bytes()))?;
     }
-    push_part(key, |key| match of.platform {
+    push_part(key, |key| match download.platform {
         None => key.extend_from_slice(b"source"),
         // Writing to memory cannot fail.
         Some(platform) => drop(write!(key, "{platform}")),
     })
 }
 
+/// Appends a part with its length. `None` if it is too long.
 fn push_part(key: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
-    let length = key.len();
+    let start = key.len();
     key.extend_from_slice(&[0; 2]);
-    let begin = key.len();
+    let text_start = key.len();
     write(key);
-    let written = u16::try_from(key.len() - begin).ok().filter(|&n| usize::from(n) <= MAX_NAME)?;
-    key[length..begin].copy_from_slice(&written.to_be_bytes());
+    let length = u16::try_from(key.len() - text_start).ok().filter(|&n| usize::from(n) <= MAX_NAME)?;
+    key[start..text_start].copy_from_slice(&length.to_be_bytes());
     Some(())
 }
 
-/// Decodes a key of [`write`].
+/// Decodes a key of [`encode_key`].
 fn decode_key(key: &[u8], count: i64) -> Option<Count> {
     let (day, mut rest) = key.split_first_chunk()?;
     let mut part = || {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_downloads_are_one_row_and_others_are_not() {
+    fn equal_downloads_are_counted_in_one_row() {
         let tally = Tally::default();
         for (package, version) in [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")] {
             assert!(count(&tally, &download(package, version)));
@@ -165,7 +167,7 @@ mod tests {
         let binary = Download { platform: Some(&"4.5-noble"), ..download("a", "1") };
         let later = Download { at: Timestamp(86_400 * SECOND * 4), ..download("a", "1") };
         assert!(count(&tally, &binary) && count(&tally, &later));
-        assert_eq!(tally.waiting(), 5);
+        assert_eq!(tally.len(), 5);
         let mut rows = tally.take();
         rows.sort();
         let short: Vec<_> = rows
@@ -182,11 +184,11 @@ mod tests {
                 (4, "a", "1", "source", 1),
             ]
         );
-        assert_eq!((tally.take().len(), tally.waiting()), (0, 0));
+        assert_eq!((tally.take().len(), tally.len()), (0, 0));
     }
 
     #[test]
-    fn threads_add_up() {
+    fn the_counts_of_threads_are_added() {
         let tally = Tally::default();
         std::thread::scope(|scope| {
             for _ in 0..16 {
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_known_rows_are_still_counted() {
+    fn existing_counters_are_incremented_at_the_maximum_number() {
         let tally = Tally::default();
         let names: Vec<String> = (0..=MAX_COUNTERS).map(|n| n.to_string()).collect();
         let counted = names.iter().filter(|name| count(&tally, &download(name, "1"))).count();

@@ -19,17 +19,17 @@ const CHUNK: usize = 1000;
 pub(super) struct UsageWriter {
     inner: Arc<Inner>,
     /// Identifies this process in the database.
-    writer: Arc<str>,
+    writer_id: Arc<str>,
     last_batch: i64,
     /// Batches to write, in order. A batch keeps its number and its rows until it is known to be written.
     batches: VecDeque<(i64, Arc<[Count]>)>,
-    failing: bool,
+    is_failing: bool,
 }
 
 impl UsageWriter {
     pub(super) fn new(inner: Arc<Inner>) -> UsageWriter {
-        let writer = format!("{:016x}", rand::random::<u64>()).into();
-        UsageWriter { inner, writer, last_batch: 0, batches: VecDeque::new(), failing: false }
+        let writer_id = format!("{:016x}", rand::random::<u64>()).into();
+        UsageWriter { inner, writer_id, last_batch: 0, batches: VecDeque::new(), is_failing: false }
     }
 
     /// Writes periodically until it is notified to stop, then a last time.
@@ -40,9 +40,9 @@ impl UsageWriter {
                 () = tokio::time::sleep(pause) => false,
                 () = self.inner.stop.notified() => true,
             };
-            let nothing = self.batches.is_empty() && self.inner.tally.waiting() == 0;
-            if !(stopped && nothing) {
-                self.save().await;
+            let is_empty = self.batches.is_empty() && self.inner.tally.len() == 0;
+            if !(stopped && is_empty) {
+                self.write().await;
             }
             pause = INTERVAL;
             if stopped {
@@ -56,11 +56,12 @@ impl UsageWriter {
         }
     }
 
-    async fn save(&mut self) {
-        match self.write().await {
+    /// Writes the batches and logs the first failure of several.
+    async fn write(&mut self) {
+        match self.try_write().await {
             Ok(()) => {
                 self.inner.database.record_outcome(true);
-                if std::mem::take(&mut self.failing) {
+                if std::mem::take(&mut self.is_failing) {
                     tracing::info!(target: "usage", "writing usage data again");
                 }
             }
@@ -68,7 +69,7 @@ impl UsageWriter {
             Err(error) => {
                 self.inner.database.record_outcome(false);
                 // Logged once: a retry follows every few seconds.
-                if !std::mem::replace(&mut self.failing, true) {
+                if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(
                         target: "usage",
                         "could not write usage data; packages are served, and downloads are counted in memory \
@@ -78,10 +79,10 @@ impl UsageWriter {
             }
         }
         let count: usize = self.batches.iter().map(|(_, rows)| rows.len()).sum();
-        metrics::usage_waiting(count + self.inner.tally.waiting());
+        metrics::usage_waiting(count + self.inner.tally.len());
     }
 
-    async fn write(&mut self) -> Result<(), DbError> {
+    async fn try_write(&mut self) -> Result<(), DbError> {
         let db = self.inner.database.open().await?;
         if self.batches.is_empty() {
             let counts = self.inner.tally.take();
@@ -91,11 +92,11 @@ impl UsageWriter {
             }
         }
         while let Some((batch, rows)) = self.batches.front() {
-            let (writer, batch, rows) = (Arc::clone(&self.writer), *batch, Arc::clone(rows));
+            let (writer_id, batch, rows) = (Arc::clone(&self.writer_id), *batch, Arc::clone(rows));
             let now = (self.inner.state.clock)();
             let count: i64 = rows.iter().map(|n| n.count).sum();
             // After an unknown outcome the batch is retried with the same number, so it is not counted twice.
-            db.bulk(move |c| download::add(c, &writer, batch, now, &rows)).await?;
+            db.bulk(move |c| download::add(c, &writer_id, batch, now, &rows)).await?;
             metrics::usage_saved(u64::try_from(count).unwrap_or(0));
             self.batches.pop_front();
         }

@@ -11,7 +11,7 @@ use crate::db::{Conn, DbError};
 pub struct DigestKey(pub [u8; 32]);
 
 impl DigestKey {
-    /// The key for a database.
+    /// The key for the dumps of a database.
     ///
     /// # Errors
     /// Those of the database.
@@ -21,7 +21,7 @@ impl DigestKey {
     }
 }
 
-/// The digest of some rows.
+/// The digest of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowDigest {
     /// Number of rows.
@@ -42,7 +42,7 @@ impl std::fmt::Display for RowDigest {
 #[derive(Clone)]
 pub struct RowHasher {
     /// A hasher that has processed the key, padded to a whole block.
-    keyed: Sha256,
+    keyed_hasher: Sha256,
     digest: RowDigest,
 }
 
@@ -52,12 +52,12 @@ impl RowHasher {
     pub fn new(key: DigestKey) -> RowHasher {
         let mut block = [0; 64];
         block[..key.0.len()].copy_from_slice(&key.0);
-        RowHasher { keyed: Sha256::new_with_prefix(block), digest: RowDigest::default() }
+        RowHasher { keyed_hasher: Sha256::new_with_prefix(block), digest: RowDigest::default() }
     }
 
     /// Adds an encoded row.
     pub fn add(&mut self, row: &[u8]) {
-        let hash: [u8; 32] = self.keyed.clone().chain_update(row).finalize().into();
+        let hash: [u8; 32] = self.keyed_hasher.clone().chain_update(row).finalize().into();
         let (half, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
         self.digest.sum = self.digest.sum.wrapping_add(u128::from_be_bytes(*half));
         self.digest.rows += 1;

@@ -15,25 +15,25 @@ use crate::db::transfer::tables::Table;
 
 /// Rows per second of a migration, for the estimate.
 const ROWS_PER_SECOND: u64 = 100_000;
-/// Problems that are listed.
-const LISTED: usize = 100;
+/// Maximum number of problems that are listed.
+const MAX_LISTED: usize = 100;
 
 /// What a migration would copy.
 #[derive(Clone, Debug)]
-pub struct Examined {
+pub struct DryRunResult {
     /// The tables with their rows.
     pub tables: Vec<(&'static Table, RowDigest)>,
-    /// Values that the destination cannot hold, the first of them.
+    /// The first of the values that the destination cannot hold.
     pub problems: Vec<Problem>,
-    /// Number of all of these.
+    /// Number of all values that the destination cannot hold.
     pub problem_count: u64,
-    /// What the destination has already of each schema.
+    /// What the destination already contains of each schema; empty if nothing.
     pub occupied: Vec<String>,
     /// The estimated duration of the migration.
     pub estimate: Duration,
 }
 
-impl Examined {
+impl DryRunResult {
     /// Whether a migration would succeed.
     #[must_use]
     pub fn is_possible(&self) -> bool {
@@ -50,7 +50,7 @@ pub fn examine(
     from: Provider,
     to: Provider,
     progress: OnProgress<'_>,
-) -> Result<Examined, DbError> {
+) -> Result<DryRunResult, DbError> {
     let mut source = Source::open(config, from, to)?;
     let key = DigestKey::of(source.conn()?)?;
     let mut occupied = Vec::new();
@@ -66,7 +66,7 @@ pub fn examine(
     }
     let rows: u64 = tables.iter().map(|(_, digest)| digest.rows).sum();
     let estimate = Duration::from_secs(1 + rows / ROWS_PER_SECOND);
-    Ok(Examined { tables, problems: sink.problems, problem_count: sink.count, occupied, estimate })
+    Ok(DryRunResult { tables, problems: sink.problems, problem_count: sink.count, occupied, estimate })
 }
 
 struct ExamineSink<'a> {
@@ -85,7 +85,7 @@ impl RowSink for ExamineSink<'_> {
 
     fn problem(&mut self, problem: Problem) -> Result<(), DbError> {
         self.count += 1;
-        if self.problems.len() < LISTED {
+        if self.problems.len() < MAX_LISTED {
             self.problems.push(problem);
         }
         Ok(())

@@ -25,13 +25,13 @@ const DOCUMENTS: usize = 20;
 /// An error of the migration. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// One of the databases.
+    /// One of the databases failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// What was read of one is not what arrived at the other.
+    /// The dump in the pipe is damaged.
     #[error(transparent)]
     Dump(#[from] DumpError),
-    /// The connection between the two threads.
+    /// The pipe between the two threads failed.
     #[error("could not copy the rows: {0}")]
     Io(#[from] io::Error),
     /// The rows of a table differ.
@@ -79,10 +79,10 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// The result of a migration.
 #[derive(Clone, Debug)]
-pub struct Migrated {
-    /// The tables that were copied, with the digests that both have.
+pub struct MigrationResult {
+    /// The tables that were copied, with the digests of their rows in both databases.
     pub tables: Vec<TableSummary>,
-    /// The documents that both gave.
+    /// The documents that were rendered from both databases.
     pub documents: Vec<DocumentDigest>,
     /// Whether the usage data was already there, from an interrupted run.
     pub usage_was_there: bool,
@@ -99,43 +99,43 @@ pub fn migrate(
     from: Provider,
     to: Provider,
     progress: OnProgress<'_>,
-) -> Result<Migrated, MigrateError> {
-    let began = Instant::now();
+) -> Result<MigrationResult, MigrateError> {
+    let start = Instant::now();
     let mut source = Source::open(config, from, to)?;
     let key = DigestKey::of(source.conn()?)?;
-    let usage_was_there = usage_is_there(config, &mut source, to, key)?;
+    let usage_was_there = has_same_usage(config, &mut source, to, key)?;
     let mut head = Head { key, levels: source.levels().to_vec() };
     head.levels.retain(|(schema, _)| !(usage_was_there && *schema == Schema::Usage));
     let schemas: Vec<Schema> = head.levels.iter().map(|(schema, _)| *schema).collect();
     let mut destination = Destination::create(config, to, &schemas)?;
-    let copied = copy(&mut source, &mut destination, &head, progress)?;
+    let summaries = copy(&mut source, &mut destination, &head, progress)?;
     progress(Progress::Indexing);
     destination.finish_tables()?;
-    let documents = compare(&mut source, &mut destination, key, &copied, progress)?;
+    let documents = compare(&mut source, &mut destination, key, &summaries, progress)?;
     destination.commit()?;
-    Ok(Migrated { tables: copied, documents, usage_was_there, elapsed: began.elapsed() })
+    Ok(MigrationResult { tables: summaries, documents, usage_was_there, elapsed: start.elapsed() })
 }
 
 /// Returns whether the destination has exactly the usage data of the source: a run was interrupted between its two
 /// commits. Other usage data is refused when its tables are created.
-fn usage_is_there(
+fn has_same_usage(
     config: &Config,
     source: &mut Source,
     to: Provider,
     key: DigestKey,
 ) -> Result<bool, DbError> {
-    let there = source.has_usage()
+    let is_used = source.has_usage()
         && occupancy(config, to, Schema::Core)?.is_none()
         && occupancy(config, to, Schema::Usage)?.is_some();
-    if !there {
+    if !is_used {
         return Ok(false);
     }
     let Some(mut usage) = Source::open_usage(config, to, to)? else { return Ok(false) };
     for table in tables::of(Schema::Usage) {
-        let (mut here, mut there) = (DigestSink::new(key), DigestSink::new(key));
-        source.read(table, &mut here)?;
-        usage.read(table, &mut there)?;
-        if here.0.digest() != there.0.digest() {
+        let (mut source_rows, mut copied_rows) = (DigestSink::new(key), DigestSink::new(key));
+        source.read(table, &mut source_rows)?;
+        usage.read(table, &mut copied_rows)?;
+        if source_rows.0.digest() != copied_rows.0.digest() {
             return Ok(false);
         }
     }
@@ -151,9 +151,9 @@ fn copy(
 ) -> Result<Vec<TableSummary>, MigrateError> {
     let (input, output) = io::pipe()?;
     std::thread::scope(|scope| {
-        let writing = scope.spawn(move || dump(source, output, head, progress));
+        let writer = scope.spawn(move || dump(source, output, head, progress));
         let restored = restore(DumpReader::open(io::BufReader::new(input)), destination);
-        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // If one side fails, the other one fails, too, because the pipe ends.
         match (written, restored) {
             (Ok(_), restored) => restored,
@@ -167,10 +167,10 @@ fn copy(
 /// An error of writing a dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpSourceError {
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The output.
+    /// The output failed.
     #[error("could not write the dump: {0}")]
     Output(#[from] io::Error),
 }
@@ -185,18 +185,19 @@ pub fn dump<W: Write>(
     head: &Head,
     progress: OnProgress<'_>,
 ) -> Result<Vec<TableSummary>, DumpSourceError> {
-    let mut sink = DumpSink { writer: DumpWriter::create(output, head)?, rows: 0, failed: None, progress };
-    let mut written = Vec::new();
+    let mut sink =
+        DumpSink { writer: DumpWriter::create(output, head)?, rows: 0, output_error: None, progress };
+    let mut summaries = Vec::new();
     for table in head.levels.iter().flat_map(|(schema, _)| tables::of(*schema)) {
         sink.writer.begin_table(table)?;
         sink.rows = 0;
         if let Err(error) = source.read(table, &mut sink) {
-            return Err(sink.failed.map_or(DumpSourceError::Db(error), DumpSourceError::Output));
+            return Err(sink.output_error.map_or(DumpSourceError::Db(error), DumpSourceError::Output));
         }
-        written.push(sink.writer.end_table()?);
+        summaries.push(sink.writer.end_table()?);
     }
     sink.writer.finish()?.flush()?;
-    Ok(written)
+    Ok(summaries)
 }
 
 /// Writes rows into a dump.
@@ -204,14 +205,14 @@ struct DumpSink<'a, W: Write> {
     writer: DumpWriter<zstd::Encoder<'static, W>>,
     rows: u64,
     /// The error of the output that ended the reading.
-    failed: Option<io::Error>,
+    output_error: Option<io::Error>,
     progress: OnProgress<'a>,
 }
 
 impl<W: Write> RowSink for DumpSink<'_, W> {
     fn rows(&mut self, table: &'static Table, block: &RowBlock) -> Result<(), DbError> {
         if let Err(error) = self.writer.rows(block) {
-            self.failed = Some(error);
+            self.output_error = Some(error);
             return Err(DbError::Closed);
         }
         self.rows += u64::from(block.rows);
@@ -229,18 +230,18 @@ pub fn restore<R: io::Read>(
     destination: &mut Destination,
 ) -> Result<Vec<TableSummary>, MigrateError> {
     let mut dump = dump?;
-    let mut restored = Vec::new();
+    let mut summaries = Vec::new();
     while let Some(item) = dump.next_item()? {
         match item {
             Item::Table(table) => destination.begin_table(table)?,
             Item::Rows(block) => destination.write(block)?,
             Item::EndOfTable(summary) => {
                 destination.end_table()?;
-                restored.push(summary);
+                summaries.push(summary);
             }
         }
     }
-    Ok(restored)
+    Ok(summaries)
 }
 
 /// Compares the rows of the copy with their digests, and documents that are rendered from both databases.
@@ -248,12 +249,12 @@ fn compare(
     source: &mut Source,
     destination: &mut Destination,
     key: DigestKey,
-    copied: &[TableSummary],
+    summaries: &[TableSummary],
     progress: OnProgress<'_>,
 ) -> Result<Vec<DocumentDigest>, MigrateError> {
     std::thread::scope(|scope| {
         let expected = scope.spawn(|| digests::sample(source.conn()?, DOCUMENTS));
-        for summary in copied {
+        for summary in summaries {
             progress(Progress::Comparing(summary.table.name));
             let mut sink = DigestSink::new(key);
             destination.read(summary.table, &mut sink)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use rstudio_pm::backup::examine::{Examined, examine};
+use rstudio_pm::backup::examine::{DryRunResult, examine};
 use rstudio_pm::config::{self, Config, Provider};
 use rstudio_pm::db::schema::Schema;
 use rstudio_pm::db::transfer::occupancy;
@@ -123,7 +123,7 @@ impl Installation {
     }
 
     /// The digests of the database of a provider.
-    pub(crate) fn examined(&self, provider: Provider) -> Examined {
+    pub(crate) fn examined(&self, provider: Provider) -> DryRunResult {
         let config = self.config(provider);
         examine(&config, provider, other(provider), &|_| {}).unwrap_or_else(|e| panic!("{e}"))
     }

@@ -1,4 +1,4 @@
-//! Why bytes are not a dump.
+//! The error of reading a dump.
 
 use crate::db::transfer::row::Malformed;
 
@@ -22,7 +22,7 @@ pub enum DumpError {
     /// A frame that is not allowed here, or whose content is invalid.
     #[error("the dump is damaged: {0}")]
     Damaged(String),
-    /// Rows that are no rows of their table.
+    /// Values that do not have the types of the table's columns.
     #[error("the dump is damaged: rows of table {table}: {reason}")]
     Rows {
         /// The table.
@@ -30,7 +30,7 @@ pub enum DumpError {
         /// What is wrong.
         reason: Malformed,
     },
-    /// Rows that are not those that were written.
+    /// Rows whose digest differs from that of the rows that were written.
     #[error("the dump is damaged: the digest of table {0} differs from its rows")]
     Digest(&'static str),
     /// A table that this program describes in another way.

@@ -49,12 +49,12 @@ impl<R: Read> DumpReader<zstd::Decoder<'static, BufReader<R>>> {
     /// # Errors
     /// It is no dump of a format and with tables that this program knows.
     pub fn open(mut input: R) -> Result<DumpReader<zstd::Decoder<'static, BufReader<R>>>, DumpError> {
-        let mut begin = [0; MAGIC.len() + 2];
-        input.read_exact(&mut begin).map_err(|error| match error.kind() {
+        let mut header = [0; MAGIC.len() + 2];
+        input.read_exact(&mut header).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => DumpError::NoDump,
             _ => DumpError::Io(error),
         })?;
-        let Some((magic, format)) = begin.split_last_chunk() else { return Err(DumpError::NoDump) };
+        let Some((magic, format)) = header.split_last_chunk() else { return Err(DumpError::NoDump) };
         if magic != MAGIC {
             return Err(DumpError::NoDump);
         }
@@ -121,8 +121,8 @@ impl<R: Read> DumpReader<R> {
                 self.block.bytes.clear();
                 self.block.bytes.extend_from_slice(content.0);
                 let table = open.table;
-                let checked = self.block.for_each_row(table, |row| open.hasher.add(row));
-                checked.map_err(|reason| DumpError::Rows { table: table.name, reason })?;
+                let result = self.block.for_each_row(table, |row| open.hasher.add(row));
+                result.map_err(|reason| DumpError::Rows { table: table.name, reason })?;
                 open.sha256.update(&self.block.bytes);
                 self.table = Some(open);
                 Ok(Some(Item::Rows(&self.block)))
@@ -131,14 +131,14 @@ impl<R: Read> DumpReader<R> {
                 let (rows, bytes) =
                     (u64::from_be_bytes(content.array()?), u64::from_be_bytes(content.array()?));
                 let digest = RowDigest { rows, bytes, sum: u128::from_be_bytes(content.array()?) };
-                let stated = TableSummary { table, digest, sha256: Sha256(content.array()?) };
+                let expected = TableSummary { table, digest, sha256: Sha256(content.array()?) };
                 content.end()?;
-                let found =
+                let computed =
                     TableSummary { table, digest: hasher.digest(), sha256: Sha256(sha256.finalize().into()) };
-                if stated != found {
+                if expected != computed {
                     return Err(DumpError::Digest(table.name));
                 }
-                Ok(Some(Item::EndOfTable(found)))
+                Ok(Some(Item::EndOfTable(computed)))
             }
             (Tag::End, None) => {
                 let tables = u32::from_be_bytes(content.array()?);
@@ -165,11 +165,11 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
         std::io::ErrorKind::UnexpectedEof => DumpError::damaged("it is cut off"),
         _ => DumpError::Io(error),
     };
-    let mut begin = [0; 5];
-    input.read_exact(&mut begin).map_err(cut_off)?;
-    let [tag, length @ ..] = begin;
-    let all = [Tag::Head, Tag::Table, Tag::Rows, Tag::EndOfTable, Tag::End];
-    let Some(tag) = all.into_iter().find(|known| *known as u8 == tag) else {
+    let mut header = [0; 5];
+    input.read_exact(&mut header).map_err(cut_off)?;
+    let [tag, length @ ..] = header;
+    let tags = [Tag::Head, Tag::Table, Tag::Rows, Tag::EndOfTable, Tag::End];
+    let Some(tag) = tags.into_iter().find(|known| *known as u8 == tag) else {
         return Err(DumpError::damaged(format!("a frame has the unknown tag {tag}")));
     };
     let length = u32::from_be_bytes(length);
@@ -177,9 +177,9 @@ fn read_frame(input: &mut impl Read, content: &mut Vec<u8>) -> Result<Tag, DumpE
         return Err(DumpError::damaged(format!("a frame of {length} bytes")));
     }
     content.clear();
-    // Grows with the bytes that are there, not with the stated length.
-    let found = input.take(length.into()).read_to_end(content)?;
-    if found as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is cut off")) }
+    // Grows with the bytes that were read, so that a damaged length allocates no memory.
+    let size = input.take(length.into()).read_to_end(content)?;
+    if size as u64 == u64::from(length) { Ok(tag) } else { Err(DumpError::damaged("it is cut off")) }
 }
 
 /// The content of a frame that was not read yet.
@@ -187,10 +187,10 @@ struct Content<'a>(&'a [u8]);
 
 impl<'a> Content<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DumpError> {
-        let (found, rest) =
+        let (array, rest) =
             self.0.split_first_chunk().ok_or_else(|| DumpError::damaged("a frame is too short"))?;
         self.0 = rest;
-        Ok(*found)
+        Ok(*array)
     }
 
     fn byte(&mut self) -> Result<u8, DumpError> {
@@ -241,11 +241,11 @@ fn parse_table(
         columns.push((content.byte()?, content.name()?));
     }
     content.end()?;
-    let same = expected.filter(|table| {
+    let table = expected.filter(|table| {
         let known = table.columns.iter().map(|column| (column.kind.code(), column.name));
         table.schema == schema && table.name == name && known.eq(columns.iter().copied())
     });
-    same.ok_or_else(|| {
+    table.ok_or_else(|| {
         let names: Vec<&str> = columns.iter().map(|(_, name)| *name).collect();
         DumpError::Table {
             found: format!("{name} ({})", names.join(", ")),

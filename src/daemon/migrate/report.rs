@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::args::OutputFormat;
 use crate::backup::digest::RowDigest;
-use crate::backup::examine::Examined;
-use crate::backup::migrate::Migrated;
+use crate::backup::examine::DryRunResult;
+use crate::backup::migrate::MigrationResult;
 use crate::config::{Config, Provider};
 use crate::db::transfer::reading::Problem;
 use crate::db::transfer::source::place;
@@ -37,7 +37,7 @@ impl Direction {
 /// Formats a number with thousands separators: `1,234`.
 pub(super) fn format_count(n: u64) -> String {
     let digits = n.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or(""));
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or(""));
     groups.collect::<Vec<_>>().join(",")
 }
 
@@ -83,7 +83,7 @@ fn line(value: &Value) -> String {
 }
 
 /// The result of a migration, and the next step.
-pub(super) fn migrated(direction: &Direction, migrated: &Migrated, format: OutputFormat) -> String {
+pub(super) fn migrated(direction: &Direction, migrated: &MigrationResult, format: OutputFormat) -> String {
     let Direction { from, to, provider, gcfg } = direction;
     let rows: Vec<_> = migrated.tables.iter().map(|summary| (summary.table, summary.digest)).collect();
     let next = [
@@ -123,9 +123,9 @@ pub(super) fn migrated(direction: &Direction, migrated: &Migrated, format: Outpu
 }
 
 /// The result of a dry run.
-pub(super) fn examined(direction: &Direction, examined: &Examined, format: OutputFormat) -> String {
+pub(super) fn examined(direction: &Direction, examined: &DryRunResult, format: OutputFormat) -> String {
     let Direction { from, to, provider, .. } = direction;
-    let possible = examined.is_possible();
+    let is_possible = examined.is_possible();
     if format == OutputFormat::Json {
         let problem = |problem: &Problem| {
             json!({
@@ -141,13 +141,13 @@ pub(super) fn examined(direction: &Direction, examined: &Examined, format: Outpu
             "problem_count": examined.problem_count,
             "occupied": examined.occupied,
             "estimated_seconds": examined.estimate.as_secs(),
-            "possible": possible,
+            "possible": is_possible,
             "provider": provider,
         }));
     }
     let mut text = format!("From {from}\nTo   {to}\n\n{}\n", table(&examined.tables));
-    for found in &examined.occupied {
-        let _ = writeln!(text, "The database to fill is not blank: {found}");
+    for object in &examined.occupied {
+        let _ = writeln!(text, "The database to fill is not blank: {object}");
     }
     for problem in &examined.problems {
         let _ = writeln!(text, "Cannot be copied: {problem}");
@@ -156,7 +156,7 @@ pub(super) fn examined(direction: &Direction, examined: &Examined, format: Outpu
     if unlisted > 0 {
         let _ = writeln!(text, "{unlisted} further values cannot be copied.");
     }
-    text.push_str(&if possible {
+    text.push_str(&if is_possible {
         format!(
             "A migration is possible and takes about {} s. Nothing was written.\n",
             examined.estimate.as_secs()

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::open::SinkError;
 use super::sink::{OnFull, Sink};
-use super::timestamp::{self, Form};
+use super::timestamp::{self, TimestampFormat};
 use crate::config::AccessLogFormat;
 
 /// Maximum length of a field in bytes, before escaping; longer ones are truncated and end with `...`.
@@ -146,7 +146,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
         None => line.push(b'-'),
     }
     line.extend_from_slice(b" [");
-    timestamp::push(line, record.time, Form::Apache, zone);
+    timestamp::push(line, record.time, TimestampFormat::Apache, zone);
     line.extend_from_slice(b"] \"");
     if record.method.is_empty() {
         line.push(b'-');
@@ -178,7 +178,7 @@ fn render(line: &mut Vec<u8>, record: &Record<'_>, format: AccessLogFormat, zone
 }
 
 // SECURITY: a client must not be able to start a line, end a field or send control sequences to a reader's terminal.
-fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
+fn push_escaped(line: &mut Vec<u8>, field: &[u8], escape_spaces: bool) {
     let text = &field[..field.len().min(MAX_FIELD)];
     for &byte in text {
         match byte {
@@ -187,7 +187,7 @@ fn push_escaped(line: &mut Vec<u8>, field: &[u8], blanks_too: bool) {
             b'\r' => line.extend_from_slice(b"\\r"),
             b'\t' => line.extend_from_slice(b"\\t"),
             0x21..=0x7e => line.push(byte),
-            b' ' if !blanks_too => line.push(byte),
+            b' ' if !escape_spaces => line.push(byte),
             _ => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 let digit = |nibble: u8| HEX[usize::from(nibble & 15)];
@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn quotes_control_characters_and_high_bytes_are_escaped() {
-        let nasty = Record {
+        let hostile = Record {
             user: Some("a b"),
             target: "/x\" 200 1\n\r\t\\",
             user_agent: Some(b"\x1b[31m\x00\xc3\xa9\x7f"),
             ..record()
         };
-        let line = line(&nasty, AccessLogFormat::Combined);
+        let line = line(&hostile, AccessLogFormat::Combined);
         assert!(line.contains(" a\\x20b ["), "{line}");
         assert!(line.contains("GET /x\\\" 200 1\\n\\r\\t\\\\ HTTP"), "{line}");
         assert!(line.ends_with("\"\\x1b[31m\\x00\\xc3\\xa9\\x7f\"\n"), "{line}");

@@ -18,8 +18,8 @@ pub(super) struct Appender<'a, F = File> {
     /// The rest of a partly written line; it is written first.
     rest: Vec<u8>,
     /// Whether the last write failed.
-    failing: bool,
-    /// How many lost lines were reported, and when.
+    is_failing: bool,
+    /// The number of lost lines in the last report, and its time.
     reported: (u64, Option<Instant>),
 }
 
@@ -33,10 +33,10 @@ impl Appender<'_> {
 
 impl<'a, F: Write> Appender<'a, F> {
     pub(super) fn new(path: &'a Path, file: F) -> Appender<'a, F> {
-        Appender { path, file, rest: Vec::new(), failing: false, reported: (0, None) }
+        Appender { path, file, rest: Vec::new(), is_failing: false, reported: (0, None) }
     }
 
-    /// Writes whole lines; returns how many are lost. Of consecutive failures the first is reported.
+    /// Writes whole lines; returns how many are lost. Of consecutive failures only the first is logged.
     pub(super) fn append(&mut self, lines: &[u8]) -> u64 {
         let mut rest = std::mem::take(&mut self.rest);
         if let Err((written, error)) = self.write(&rest) {
@@ -51,12 +51,12 @@ impl<'a, F: Write> Appender<'a, F> {
             return self.record_failure(&error, &lines[end..]);
         }
         // An empty write does not show that the disk works again.
-        self.failing &= lines.is_empty() && rest.is_empty();
+        self.is_failing &= lines.is_empty() && rest.is_empty();
         0
     }
 
     fn record_failure(&mut self, error: &io::Error, lost: &[u8]) -> u64 {
-        if !std::mem::replace(&mut self.failing, true) {
+        if !std::mem::replace(&mut self.is_failing, true) {
             let path = self.path.display();
             tracing::error!(
                 target: "logs",
@@ -72,12 +72,12 @@ impl<'a, F: Write> Appender<'a, F> {
         u64::from(!rest.is_empty() && self.write(&rest).is_err())
     }
 
-    /// Reports how many lines were lost once lines are written again. `total` counts from the start and includes lines
-    /// that did not fit in the queue; `more`: it has just increased.
-    pub(super) fn report(&mut self, total: u64, more: bool) {
-        let (reported_count, when) = self.reported;
-        let often = when.is_some_and(|when| when.elapsed() < REPORT_INTERVAL);
-        if total == reported_count || self.failing || (more && often) {
+    /// Logs how many lines were lost, once lines are written again. `total` counts from the start and includes lines that
+    /// did not fit in the queue; `has_increased` states that lines were lost since the last call.
+    pub(super) fn report(&mut self, total: u64, has_increased: bool) {
+        let (reported_count, reported_at) = self.reported;
+        let is_recent = reported_at.is_some_and(|reported_at| reported_at.elapsed() < REPORT_INTERVAL);
+        if total == reported_count || self.is_failing || (has_increased && is_recent) {
             return;
         }
         self.reported = (total, Some(Instant::now()));

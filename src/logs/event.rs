@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use super::timestamp::{self, Form};
+use super::timestamp::{self, TimestampFormat};
 use crate::config::LogFormat;
 
 /// The message and fields of an event.
@@ -66,7 +66,7 @@ impl Visit for EventParts {
 }
 
 /// Replaces user and password in every URL of a text.
-// SECURITY: a safety net in case a caller forgets it; other secrets have a type that prints `***`.
+// SECURITY: a second protection, for callers that do not remove them; other secrets have a type that prints `***`.
 pub(super) fn redact_urls(text: String) -> String {
     const MARK: &str = "://";
     if !text.contains(MARK) {
@@ -77,8 +77,9 @@ pub(super) fn redact_urls(text: String) -> String {
     while let Some(at) = rest.find(MARK) {
         let (before, after) = rest.split_at(at + MARK.len());
         out.push_str(before);
-        let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>');
-        let authority = &after[..after.find(ends).unwrap_or(after.len())];
+        let ends_authority =
+            |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>');
+        let authority = &after[..after.find(ends_authority).unwrap_or(after.len())];
         rest = match authority.rfind('@') {
             Some(end) => {
                 out.push_str("***");
@@ -102,7 +103,7 @@ pub(super) fn render(
 ) {
     match format {
         LogFormat::Text => {
-            timestamp::push(line, micros, Form::Text, zone);
+            timestamp::push(line, micros, TimestampFormat::Text, zone);
             line.push(b' ');
             text(line, level, parts);
         }
@@ -167,24 +168,24 @@ fn json(line: &mut Vec<u8>, level: Level, parts: &EventParts, micros: Option<i64
         Level::WARN => "warning",
         Level::ERROR => "error",
     };
-    let mut all = Map::new();
-    all.insert("level".to_owned(), level.into());
-    all.insert("msg".to_owned(), parts.message.as_str().into());
+    let mut object = Map::new();
+    object.insert("level".to_owned(), level.into());
+    object.insert("msg".to_owned(), parts.message.as_str().into());
     if let Some(micros) = micros {
         let mut time = Vec::new();
-        timestamp::push(&mut time, micros, Form::Iso, &TimeZone::UTC);
+        timestamp::push(&mut time, micros, TimestampFormat::Iso, &TimeZone::UTC);
         let millis = micros.rem_euclid(1_000_000) / 1000;
-        all.insert("time".to_owned(), format!("{}.{millis:03}Z", String::from_utf8_lossy(&time)).into());
+        object.insert("time".to_owned(), format!("{}.{millis:03}Z", String::from_utf8_lossy(&time)).into());
     }
     for (name, value) in &parts.fields {
         let name = match *name {
-            taken @ ("level" | "msg" | "time") => format!("fields.{taken}"),
+            reserved @ ("level" | "msg" | "time") => format!("fields.{reserved}"),
             name => name.to_owned(),
         };
-        all.insert(name, value.clone());
+        object.insert(name, value.clone());
     }
     // A map of strings and numbers can always be serialized.
-    let _ = serde_json::to_writer(line, &Value::Object(all));
+    let _ = serde_json::to_writer(line, &Value::Object(object));
 }
 
 #[cfg(test)]

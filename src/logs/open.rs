@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// A log file that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the log file {}: {source}{}", path.display(), way_out(path, source))]
+#[error("cannot open the log file {}: {source}{}", path.display(), remedy(path, source))]
 pub struct SinkError {
     /// The file.
     pub path: PathBuf,
@@ -18,7 +18,7 @@ pub struct SinkError {
     pub source: io::Error,
 }
 
-fn way_out(path: &Path, error: &io::Error) -> String {
+fn remedy(path: &Path, error: &io::Error) -> String {
     let folder = path.parent().unwrap_or(Path::new("/")).display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -29,7 +29,7 @@ fn way_out(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             format!("; it must be writable for this user, and so must its directory {folder}")
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; under systemd, paths are opened to the service by: \
+        io::ErrorKind::ReadOnlyFilesystem => "; under systemd, make the path writable for the service by: \
              systemctl daemon-reload && systemctl restart rstudio-pm"
             .to_owned(),
         _ => String::new(),
@@ -52,23 +52,24 @@ fn try_open(path: &Path) -> io::Result<File> {
     check_link(path)?;
     // Non-blocking: opening a FIFO without a reader would block the start.
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
-    let file = match opened {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
+    let file = match file {
         Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
             return Err(wrong_type("a FIFO or a socket"));
         }
-        opened => opened?,
+        file => file?,
     };
-    let of = file.metadata()?.file_type();
-    if of.is_char_device() {
+    let file_type = file.metadata()?.file_type();
+    if file_type.is_char_device() {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
-    } else if of.is_fifo() {
+    } else if file_type.is_fifo() {
         // Its reader could block the server by not reading.
         return Err(wrong_type("a FIFO"));
-    } else if !of.is_file() {
+    } else if !file_type.is_file() {
         return Err(wrong_type("no file"));
     }
-    // The lock shows other processes that this one still writes to it, see `Left`. Not every file system has locks.
+    // The lock shows other processes that this one still writes to the file, see `ReplacedFile`. Not every file system
+    // has locks.
     let _ = file.try_lock_shared();
     Ok(file)
 }
@@ -77,14 +78,15 @@ fn wrong_type(kind: &str) -> io::Error {
     io::Error::other(format!("it is {kind}, and must be a file"))
 }
 
-// SECURITY: otherwise a user who can write to the directory could make the server append to any of its files.
+// SECURITY: a link of another user is refused: otherwise, a user who can write to the directory could make the server
+// append to any of its files.
 fn check_link(path: &Path) -> io::Result<()> {
     let Ok(link) = path.symlink_metadata() else { return Ok(()) };
     let owner = link.uid();
     if link.is_symlink() && owner != 0 && owner != nix::unistd::geteuid().as_raw() {
-        let to = std::fs::read_link(path)?;
-        let to = to.display();
-        return Err(io::Error::other(format!("it is a symbolic link to {to} that user {owner} made")));
+        let target = std::fs::read_link(path)?;
+        let target = target.display();
+        return Err(io::Error::other(format!("it is a symbolic link to {target} that user {owner} made")));
     }
     Ok(())
 }
@@ -98,22 +100,22 @@ pub struct ReplacedFile {
 impl ReplacedFile {
     /// `old` was replaced by `new`; both are the same file if nothing was renamed.
     pub(super) fn new(old: File, new: &File) -> ReplacedFile {
-        let same = match (old.metadata(), new.metadata()) {
+        let is_same = match (old.metadata(), new.metadata()) {
             (Ok(old), Ok(new)) => (old.dev(), old.ino()) == (new.dev(), new.ino()) || !old.is_file(),
             _ => true,
         };
         // Without this, two processes would wait for each other forever.
         let _ = old.unlock();
-        ReplacedFile { file: (!same).then_some(old) }
+        ReplacedFile { file: (!is_same).then_some(old) }
     }
 
     /// Whether no other process of this server writes to it any more. Always true on file systems without locks.
     #[must_use]
     pub fn is_unused(&self) -> bool {
         let Some(file) = &self.file else { return true };
-        let quiet = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        let is_unused = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         let _ = file.unlock();
-        quiet
+        is_unused
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_is_unused_when_all_processes_have_left_it() {
+    fn a_replaced_file_is_unused_when_no_process_writes_to_it_any_more() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, rotated) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (own, other) = (open(&path).expect("opens"), open(&path).expect("opens"));
@@ -173,8 +175,8 @@ mod tests {
         std::fs::rename(&path, rotated).expect("renamed");
         let replaced = ReplacedFile::new(own, &open(&path).expect("opens"));
         assert!(!replaced.is_unused());
-        // The other process leaves it, too, and waits for this one, as this one does for it.
-        let others = ReplacedFile::new(other, &open(&path).expect("opens"));
-        assert!(replaced.is_unused() && others.is_unused());
+        // The other process also reopens its log; each waits until the other does not write to the file any more.
+        let other_replaced = ReplacedFile::new(other, &open(&path).expect("opens"));
+        assert!(replaced.is_unused() && other_replaced.is_unused());
     }
 }

@@ -134,12 +134,14 @@ impl ServerLog {
         let new = Arc::new(next.outputs);
         let old = self.outputs.swap(Arc::clone(&new));
         self.set_level(next.level);
-        let unheard: Vec<&Output> = new.destinations.iter().filter(|output| !old.contains(output)).collect();
-        let early = old.buffered.iter().flat_map(|early| std::mem::take(&mut *early.lock()));
-        for BufferedEvent { level, parts, micros } in early.filter(|event| event.level <= filter(next.level))
+        let new_outputs: Vec<&Output> =
+            new.destinations.iter().filter(|output| !old.contains(output)).collect();
+        let buffered = old.buffered.iter().flat_map(|buffered| std::mem::take(&mut *buffered.lock()));
+        for BufferedEvent { level, parts, micros } in
+            buffered.filter(|event| event.level <= filter(next.level))
         {
             let mut buffers = Buffers::default();
-            unheard.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
+            new_outputs.iter().for_each(|output| new.write(output, &mut buffers, level, &parts, micros));
         }
         old.files().for_each(Sink::flush);
     }
@@ -211,8 +213,8 @@ struct Buffers {
 impl Output {
     fn is_same(&self, other: &Output) -> bool {
         match (self, other) {
-            (Output::Stream(one), Output::Stream(two)) => one.is_same(two),
-            (Output::File(one), Output::File(two)) => one.path() == two.path(),
+            (Output::Stream(a), Output::Stream(b)) => a.is_same(b),
+            (Output::File(a), Output::File(b)) => a.path() == b.path(),
             (Output::Stream(_), Output::File(_)) | (Output::File(_), Output::Stream(_)) => false,
         }
     }
@@ -231,10 +233,10 @@ impl Outputs {
     }
 
     fn write(&self, output: &Output, buffers: &mut Buffers, level: Level, parts: &EventParts, micros: i64) {
-        let journal = matches!(output, Output::Stream(stream) if stream.is_journal);
-        let line = if journal { &mut buffers.journal } else { &mut buffers.plain };
+        let is_journal = matches!(output, Output::Stream(stream) if stream.is_journal);
+        let line = if is_journal { &mut buffers.journal } else { &mut buffers.plain };
         if line.is_empty() {
-            if journal {
+            if is_journal {
                 event::render_for_journal(line, self.format, level, parts);
             } else {
                 event::render(line, self.format, level, parts, micros, &self.zone);
@@ -292,10 +294,10 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         };
         // Events logged while writing to a destination find the buffers borrowed and are dropped.
         LINES.with(|lines| lines.try_borrow_mut().map(|mut lines| write(&mut lines)).unwrap_or_default());
-        if let Some(early) = &outputs.buffered {
-            let mut early = early.lock();
-            if early.len() < MAX_BUFFERED {
-                early.push(BufferedEvent { level, parts, micros });
+        if let Some(buffered) = &outputs.buffered {
+            let mut buffered = buffered.lock();
+            if buffered.len() < MAX_BUFFERED {
+                buffered.push(BufferedEvent { level, parts, micros });
             }
         }
     }
@@ -308,7 +310,7 @@ mod tests {
     use tracing::subscriber::with_default;
     use tracing::{debug, error, info};
 
-    fn to(files: &[&Path], format: LogFormat) -> Logging {
+    fn logging(files: &[&Path], format: LogFormat) -> Logging {
         let system_log = files.iter().map(|path| LogDestination::File(path.to_path_buf())).collect();
         Logging { system_log, level: LogLevel::Info, format }
     }
@@ -318,17 +320,17 @@ mod tests {
     }
 
     #[test]
-    fn events_go_to_every_destination_in_the_format_asked_for() {
+    fn events_are_written_to_every_destination_in_the_configured_format() {
         let dir = tempfile::tempdir().expect("a directory");
         let (a, b) = (dir.path().join("a.log"), dir.path().join("b.log"));
         let (log, subscriber) = ServerLog::new();
         with_default(subscriber, || {
-            assert!(log.configure(&to(&[&a, &b], LogFormat::Text)).is_empty());
+            assert!(log.configure(&logging(&[&a, &b], LogFormat::Text)).is_empty());
             info!(source = "cran", packages = 3, "synced");
             log.flush();
             assert!(read(&a).ends_with(" INFO synced source=cran packages=3\n"), "{}", read(&a));
             assert_eq!(read(&a), read(&b));
-            log.configure(&to(&[&b], LogFormat::Json));
+            log.configure(&logging(&[&b], LogFormat::Json));
             error!("over");
             log.flush();
         });
@@ -339,12 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn the_level_changes_while_running_and_libraries_stay_quiet() {
+    fn the_level_changes_while_running_except_that_of_libraries() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.log");
         let (log, subscriber) = ServerLog::new();
         with_default(subscriber, || {
-            log.configure(&to(&[&path], LogFormat::Text));
+            log.configure(&logging(&[&path], LogFormat::Text));
             debug!("one");
             log.set_level(LogLevel::Debug);
             debug!("two");
@@ -360,7 +362,7 @@ mod tests {
         assert_eq!(words, ["two", "area", "four"]);
     }
 
-    /// Events of an area that is not in the list would be dropped below WARN.
+    /// Events below WARN of an area that is not in the list would be dropped.
     #[test]
     fn every_area_of_events_is_known() {
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
@@ -375,7 +377,7 @@ mod tests {
                 }
                 for rest in read(&path).split(mark.as_str()).skip(1) {
                     let area = rest.split('"').next().unwrap_or_default();
-                    // Lookalikes in strings of tests have other characters.
+                    // Matches in strings of tests have other characters.
                     if !area.bytes().all(|b| b.is_ascii_lowercase()) {
                         continue;
                     }
@@ -395,9 +397,9 @@ mod tests {
         with_default(subscriber, || {
             info!("one");
             error!(number = 2, "two");
-            log.configure(&Logging { level: LogLevel::Warn, ..to(&[&path], LogFormat::Json) });
+            log.configure(&Logging { level: LogLevel::Warn, ..logging(&[&path], LogFormat::Json) });
             error!("three");
-            log.configure(&to(&[&path, &other], LogFormat::Text));
+            log.configure(&logging(&[&path, &other], LogFormat::Text));
             log.log_to_files("only for files");
             log.flush();
         });
@@ -414,7 +416,7 @@ mod tests {
         let (path, old) = (dir.path().join("a.log"), dir.path().join("a.log.1"));
         let (log, subscriber) = ServerLog::new();
         with_default(subscriber, || {
-            log.configure(&to(&[&path], LogFormat::Text));
+            log.configure(&logging(&[&path], LogFormat::Text));
             info!("before");
             std::fs::rename(&path, &old).expect("renamed");
             log.reopen().expect("reopens");
@@ -431,7 +433,7 @@ mod tests {
         let (log, subscriber) = ServerLog::new();
         let missing = PathBuf::from("/dev/null/b.log");
         with_default(subscriber, || {
-            let failed = log.configure(&to(&[&missing, &path], LogFormat::Text));
+            let failed = log.configure(&logging(&[&missing, &path], LogFormat::Text));
             assert_eq!(failed.len(), 1);
             assert_eq!(failed[0].path, missing);
             info!("here");
@@ -446,7 +448,7 @@ mod tests {
         let path = dir.path().join("a.log");
         let (log, subscriber) = ServerLog::new();
         with_default(subscriber, || {
-            log.configure(&to(&[&path], LogFormat::Text));
+            log.configure(&logging(&[&path], LogFormat::Text));
             let secret = crate::config::Secret("hunter2".to_owned());
             let url = "https://u:hunter2@h/x";
             let failure = std::io::Error::other(format!("cannot reach {url}"));

@@ -99,14 +99,14 @@ impl ServiceLine<'_> {
 }
 
 /// Appends the line of a request, with a line feed.
-fn render(line: &mut Vec<u8>, of: &ServiceLine<'_>) {
-    let binary = of.binary.as_ref();
+fn render(line: &mut Vec<u8>, request: &ServiceLine<'_>) {
+    let binary = request.binary.as_ref();
     // Writing to a Vec cannot fail.
-    let _ = write!(line, "{{\"time\":{}", of.time.div_euclid(1_000_000));
-    field(line, "name", of.name.as_bytes());
-    field(line, "version", of.version.as_bytes());
-    field(line, "class", if of.archived { b"archived" } else { b"current" });
-    let kind = match (binary.is_some(), of.archived) {
+    let _ = write!(line, "{{\"time\":{}", request.time.div_euclid(1_000_000));
+    field(line, "name", request.name.as_bytes());
+    field(line, "version", request.version.as_bytes());
+    field(line, "class", if request.archived { b"archived" } else { b"current" });
+    let kind = match (binary.is_some(), request.archived) {
         (true, true) => "binary_archived",
         (true, false) => "binary_current",
         (false, true) => "source_archived",
@@ -117,12 +117,12 @@ fn render(line: &mut Vec<u8>, of: &ServiceLine<'_>) {
     optional("distro", binary.map(|b| b.distro.as_bytes()));
     optional("r_version", binary.and_then(|b| b.r_version.as_deref()).map(str::as_bytes));
     optional("match_type", binary.and_then(|b| b.match_type).map(str::as_bytes));
-    optional("error", of.error.as_deref().map(redact).as_deref().map(str::as_bytes));
-    optional("failed_service", of.failed_service.map(|error| error.as_str().as_bytes()));
+    optional("error", request.error.as_deref().map(redact).as_deref().map(str::as_bytes));
+    optional("failed_service", request.failed_service.map(|error| error.as_str().as_bytes()));
     optional("failed_match", binary.and_then(|b| b.failed_match).map(str::as_bytes));
     optional("failed_ua", binary.and_then(|b| b.failed_ua).map(str::as_bytes));
     optional("user_agent", binary.and_then(|b| b.user_agent.as_deref()));
-    let message = of.failed.as_deref().map(redact);
+    let message = request.failed.as_deref().map(redact);
     optional("message", Some(message.as_deref().unwrap_or("ok").as_bytes()));
     line.extend_from_slice(b"}\n");
 }
@@ -200,12 +200,12 @@ impl ServiceLog {
 
     /// Formats one line and queues it. Never waits for the disk: a line that does not fit in the queue is dropped and
     /// counted.
-    pub fn log(&self, of: &ServiceLine<'_>) {
+    pub fn log(&self, request: &ServiceLine<'_>) {
         let sink = self.sink.load();
         let Some(sink) = sink.as_deref() else { return };
         LINE.with_borrow_mut(|line| {
             line.clear();
-            render(line, of);
+            render(line, request);
             sink.write(line);
         });
     }
@@ -217,9 +217,9 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn line(of: &ServiceLine<'_>) -> String {
+    fn line(request: &ServiceLine<'_>) -> String {
         let mut line = Vec::new();
-        render(&mut line, of);
+        render(&mut line, request);
         String::from_utf8(line).expect("ASCII")
     }
 
@@ -269,14 +269,14 @@ mod tests {
     fn a_binary_that_cannot_be_fetched_is_logged_as_documented() {
         let error = "DownloadBinaryEtagRunner: file not found: https://rspm-sync.rstudio.com/bin/3.6-bionic/\
                      e3f8ab6d0bd9f83cb787b4f7472d60d98f247f64ea2c8a32aff68be6abbde5cf.tar.gz";
-        let of = ServiceLine {
+        let request = ServiceLine {
             binary: Some(BinaryDetails { match_type: Some("best"), ..bionic("3.6.3") }),
             error: Some(error.into()),
             failed_service: Some(ServiceError::Fetch),
             ..source(1_563_907_544)
         };
         assert_eq!(
-            line(&of),
+            line(&request),
             format!(
                 "{{\"time\":1563907544,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
                  \"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.6.3\",\
@@ -288,9 +288,9 @@ mod tests {
 
     #[test]
     fn no_best_match_is_logged_as_documented() {
-        let part = BinaryDetails { failed_match: Some("match_error_no_best_match"), ..bionic("3.7.3") };
+        let details = BinaryDetails { failed_match: Some("match_error_no_best_match"), ..bionic("3.7.3") };
         assert_eq!(
-            binary(1_563_907_562, part),
+            binary(1_563_907_562, details),
             "{\"time\":1563907562,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
              \"type\":\"binary_current\",\"distro\":\"bionic\",\"r_version\":\"3.7.3\",\
              \"failed_match\":\"match_error_no_best_match\",\"message\":\"ok\"}\n"
@@ -300,10 +300,10 @@ mod tests {
     #[test]
     fn a_header_without_r_is_logged_as_documented() {
         let agent: &[u8] = b"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)";
-        let part =
+        let details =
             BinaryDetails { failed_ua: Some("ua_error_no_r"), user_agent: Some(agent.into()), ..bionic("") };
         assert_eq!(
-            binary(1_563_907_598, part),
+            binary(1_563_907_598, details),
             "{\"time\":1563907598,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
              \"type\":\"binary_current\",\"distro\":\"bionic\",\"failed_ua\":\"ua_error_no_r\",\
              \"user_agent\":\"Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)\",\"message\":\"ok\"}\n"
@@ -312,14 +312,14 @@ mod tests {
 
     #[test]
     fn an_unsupported_system_is_logged_as_documented() {
-        let part = BinaryDetails {
+        let details = BinaryDetails {
             distro: "xenial".into(),
             failed_ua: Some("ua_error_unsupported_os"),
             user_agent: Some(b"python-requests/2.9.1".as_slice().into()),
             ..bionic("")
         };
         assert_eq!(
-            binary(1_564_757_046, part),
+            binary(1_564_757_046, details),
             "{\"time\":1564757046,\"name\":\"plumber\",\"version\":\"0.4.6\",\"class\":\"current\",\
              \"type\":\"binary_current\",\"distro\":\"xenial\",\"failed_ua\":\"ua_error_unsupported_os\",\
              \"user_agent\":\"python-requests/2.9.1\",\"message\":\"ok\"}\n"
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_position_and_archived_its_type() {
-        let of = ServiceLine {
+        let request = ServiceLine {
             archived: true,
             binary: Some(BinaryDetails {
                 match_type: Some("forced"),
@@ -355,21 +355,21 @@ mod tests {
             \"type\":\"binary_archived\",\"distro\":\"bionic\",\"r_version\":\"3.5.2\",\
             \"match_type\":\"forced\",\"error\":\"e\",\"failed_service\":\"service_error_ash\",\
             \"failed_match\":\"m\",\"failed_ua\":\"u\",\"user_agent\":\"a\",\"message\":\"f\"}\n";
-        assert_eq!(line(&of), expected);
-        assert_eq!(line(&of.into_owned()), expected);
-        let of = ServiceLine { archived: true, ..source(0) };
-        assert!(line(&of).contains("\"class\":\"archived\",\"type\":\"source_archived\""));
+        assert_eq!(line(&request), expected);
+        assert_eq!(line(&request.into_owned()), expected);
+        let request = ServiceLine { archived: true, ..source(0) };
+        assert!(line(&request).contains("\"class\":\"archived\",\"type\":\"source_archived\""));
     }
 
     #[test]
     fn a_header_and_its_copy_are_truncated() {
         let long = vec![b'x'; 64 << 10];
-        let part = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
-        let of = ServiceLine { binary: Some(part), ..source(0) };
-        let text = line(&of);
+        let details = BinaryDetails { user_agent: Some(long.as_slice().into()), ..bionic("") };
+        let request = ServiceLine { binary: Some(details), ..source(0) };
+        let text = line(&request);
         assert!(text.contains(&format!("\"{}...\"", "x".repeat(MAX_FIELD))), "{text}");
         assert!(text.len() < MAX_FIELD + 300);
-        assert_eq!(line(&of.into_owned()), text);
+        assert_eq!(line(&request.into_owned()), text);
     }
 
     #[test]
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_off_until_a_path_is_set_and_again_without_one() {
+    fn the_log_is_off_without_a_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();
@@ -404,12 +404,12 @@ mod tests {
             text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}|[\\u{80}-\\u{9f}\\u{2028}\\u{1f600}]{0,9}",
             time in any::<i64>(),
         ) {
-            let part = BinaryDetails {
+            let details = BinaryDetails {
                 distro: text.clone().into(),
                 user_agent: Some(agent.clone().into()),
                 ..bionic("")
             };
-            let line = line(&ServiceLine { time, binary: Some(part), ..source(0) });
+            let line = line(&ServiceLine { time, binary: Some(details), ..source(0) });
             let body = line.strip_suffix('\n').expect("ends with a line feed");
             prop_assert!(body.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{:?}", body);
             let json: serde_json::Value = serde_json::from_str(body).expect("JSON");

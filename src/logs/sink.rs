@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use super::append::Appender;
 use super::open::{ReplacedFile, SinkError, open};
 
-/// Number of queued bytes from which on they are written immediately.
+/// Number of queued bytes at which they are written immediately.
 const WAKE_THRESHOLD: usize = 256 << 10;
 /// Maximum delay of a line with [`OnFull::Drop`].
 const MAX_DELAY: Duration = Duration::from_millis(200);
@@ -63,7 +63,7 @@ struct Shared {
     /// Signals that there is space in the queue or that a request is done.
     done: Condvar,
     /// Serializes reopening.
-    reopening: Mutex<()>,
+    reopen_lock: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -88,18 +88,18 @@ impl Sink {
     ///
     /// # Errors
     /// The file cannot be opened for appending, or the thread cannot be started.
-    pub fn open(path: &Path, full: OnFull) -> Result<Sink, SinkError> {
-        Sink::start(path, full, open(path)?)
+    pub fn open(path: &Path, on_full: OnFull) -> Result<Sink, SinkError> {
+        Sink::start(path, on_full, open(path)?)
     }
 
-    fn start(path: &Path, full: OnFull, file: File) -> Result<Sink, SinkError> {
+    fn start(path: &Path, on_full: OnFull, file: File) -> Result<Sink, SinkError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            on_full: full,
+            on_full,
             state: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
-            reopening: Mutex::new(()),
+            reopen_lock: Mutex::new(()),
         });
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -140,7 +140,7 @@ impl Sink {
     /// # Errors
     /// The path cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<ReplacedFile, SinkError> {
-        let _guard = self.writer.shared.reopening.lock();
+        let _guard = self.writer.shared.reopen_lock.lock();
         let mut state = self.request(|state| state.reopen = true);
         state.reopened.take().expect("the thread answers each request")
     }
@@ -181,8 +181,8 @@ impl Drop for WriterThread {
         self.shared.state.lock().closed = true;
         self.shared.work.notify_one();
         // The thread itself may drop the last handle, through an event that it logs.
-        let me = std::thread::current().id();
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != me) {
+        let current_thread = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != current_thread) {
             // The thread does not panic; if it did, nothing more could be written.
             let _ = thread.join();
         }
@@ -212,24 +212,24 @@ fn run_writer(shared: &Shared, mut file: Appender<'_>) {
         std::mem::swap(&mut state.queue, &mut spare);
         drop(state);
 
-        // Writers that wait for space can continue, however slow the disk is.
+        // Callers that wait for space in the queue can continue before the lines are written.
         shared.done.notify_all();
-        let mut refused = file.append(&spare);
+        let mut failed_lines = file.append(&spare);
         spare.clear();
         // Releases the memory of a burst.
         spare.shrink_to(WAKE_THRESHOLD);
         if closed {
-            refused += file.finish();
+            failed_lines += file.finish();
         }
         let reopened = reopen.then(|| {
             let new = open(&shared.path)?;
-            refused += file.finish();
+            failed_lines += file.finish();
             Ok(file.replace_file(new))
         });
 
         state = shared.state.lock();
-        state.dropped += refused;
-        crate::metrics::log_lines_dropped(refused);
+        state.dropped += failed_lines;
+        crate::metrics::log_lines_dropped(failed_lines);
         if reopened.is_some() {
             state.reopened = reopened;
         }
@@ -268,10 +268,10 @@ mod tests {
 
     #[test]
     fn lines_are_flushed_automatically() {
-        for full in [OnFull::Drop, OnFull::Wait] {
+        for on_full in [OnFull::Drop, OnFull::Wait] {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join("a.log");
-            let sink = Sink::open(&path, full).expect("opens");
+            let sink = Sink::open(&path, on_full).expect("opens");
             sink.write(b"one\n");
             while lines(&path).is_empty() {
                 std::thread::sleep(Duration::from_millis(5));

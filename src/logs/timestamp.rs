@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Capacity for the longest of the forms below.
+/// Capacity for the longest of the formats below.
 const LENGTH: usize = 32;
 
 /// A format of a timestamp, with seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum TimestampFormat {
     /// `10/Oct/2000:13:55:36 -0700`, the format of Apache.
     Apache,
     /// `2017/11/28 13:41:59`.
@@ -19,44 +19,45 @@ pub(super) enum Form {
     Iso,
 }
 
-impl Form {
+impl TimestampFormat {
     fn pattern(self) -> &'static str {
         match self {
-            Form::Apache => "%d/%b/%Y:%H:%M:%S %z",
-            Form::Text => "%Y/%m/%d %H:%M:%S",
-            Form::Iso => "%Y-%m-%dT%H:%M:%S",
+            TimestampFormat::Apache => "%d/%b/%Y:%H:%M:%S %z",
+            TimestampFormat::Text => "%Y/%m/%d %H:%M:%S",
+            TimestampFormat::Iso => "%Y-%m-%dT%H:%M:%S",
         }
     }
 }
 
 struct CachedStamp {
     second: i64,
-    form: Form,
+    format: TimestampFormat,
     /// Compared, so that one thread can write logs in several zones.
     zone: TimeZone,
     text: String,
 }
 
 thread_local! {
-    static LAST: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
+    static CACHED: RefCell<Option<CachedStamp>> = const { RefCell::new(None) };
 }
 
 /// Appends the timestamp of `micros` since the epoch. A time outside of the calendar's range is `-`.
-pub(super) fn push(line: &mut Vec<u8>, micros: i64, form: Form, zone: &TimeZone) {
+pub(super) fn push(line: &mut Vec<u8>, micros: i64, format: TimestampFormat, zone: &TimeZone) {
     let second = micros.div_euclid(1_000_000);
-    LAST.with_borrow_mut(|last| {
-        if let Some(last) =
-            last.as_ref().filter(|last| last.second == second && last.form == form && last.zone == *zone)
+    CACHED.with_borrow_mut(|cached| {
+        if let Some(cached) = cached
+            .as_ref()
+            .filter(|cached| cached.second == second && cached.format == format && cached.zone == *zone)
         {
-            return line.extend_from_slice(last.text.as_bytes());
+            return line.extend_from_slice(cached.text.as_bytes());
         }
         let mut text = String::with_capacity(LENGTH);
         match Timestamp::from_second(second) {
-            Ok(time) => text.push_str(&time.to_zoned(zone.clone()).strftime(form.pattern()).to_string()),
+            Ok(time) => text.push_str(&time.to_zoned(zone.clone()).strftime(format.pattern()).to_string()),
             Err(_) => text.push('-'),
         }
         line.extend_from_slice(text.as_bytes());
-        *last = Some(CachedStamp { second, form, zone: zone.clone(), text });
+        *cached = Some(CachedStamp { second, format, zone: zone.clone(), text });
     });
 }
 
@@ -64,9 +65,9 @@ pub(super) fn push(line: &mut Vec<u8>, micros: i64, form: Form, zone: &TimeZone)
 mod tests {
     use super::*;
 
-    fn stamp(micros: i64, form: Form, zone: &TimeZone) -> String {
+    fn stamp(micros: i64, format: TimestampFormat, zone: &TimeZone) -> String {
         let mut line = Vec::new();
-        push(&mut line, micros, form, zone);
+        push(&mut line, micros, format, zone);
         String::from_utf8(line).expect("ASCII")
     }
 
@@ -74,11 +75,11 @@ mod tests {
     fn each_format_is_correct_after_any_previous_one() {
         let west = TimeZone::fixed(jiff::tz::offset(-7));
         let micros = 971_211_336_999_999;
-        assert_eq!(stamp(micros, Form::Apache, &west), "10/Oct/2000:13:55:36 -0700");
-        assert_eq!(stamp(micros, Form::Apache, &TimeZone::UTC), "10/Oct/2000:20:55:36 +0000");
-        assert_eq!(stamp(micros, Form::Text, &TimeZone::UTC), "2000/10/10 20:55:36");
-        assert_eq!(stamp(micros + 1, Form::Text, &TimeZone::UTC), "2000/10/10 20:55:37");
-        assert_eq!(stamp(-1, Form::Iso, &TimeZone::UTC), "1969-12-31T23:59:59");
-        assert_eq!(stamp(i64::MAX, Form::Iso, &TimeZone::UTC), "-");
+        assert_eq!(stamp(micros, TimestampFormat::Apache, &west), "10/Oct/2000:13:55:36 -0700");
+        assert_eq!(stamp(micros, TimestampFormat::Apache, &TimeZone::UTC), "10/Oct/2000:20:55:36 +0000");
+        assert_eq!(stamp(micros, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:36");
+        assert_eq!(stamp(micros + 1, TimestampFormat::Text, &TimeZone::UTC), "2000/10/10 20:55:37");
+        assert_eq!(stamp(-1, TimestampFormat::Iso, &TimeZone::UTC), "1969-12-31T23:59:59");
+        assert_eq!(stamp(i64::MAX, TimestampFormat::Iso, &TimeZone::UTC), "-");
     }
 }

@@ -37,8 +37,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 fn compress(folder: &Path, name: &str) -> io::Result<()> {
     let plain = folder.join(name);
-    let no_link = OFlag::O_NOFOLLOW.bits();
-    let source = OpenOptions::new().read(true).custom_flags(no_link).open(&plain)?;
+    let no_follow = OFlag::O_NOFOLLOW.bits();
+    let source = OpenOptions::new().read(true).custom_flags(no_follow).open(&plain)?;
     if let Err(TryLockError::WouldBlock) = source.try_lock() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process still writes to it"));
     }
@@ -89,8 +89,8 @@ mod tests {
         let plain = dir.path().join("a.log.2");
         let text: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
         std::fs::write(&plain, &text).expect("written");
-        let when = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-        File::options().write(true).open(&plain).expect("there").set_modified(when).expect("ours");
+        let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&plain).expect("there").set_modified(modified).expect("ours");
         let step = Step::Compress { from: "a.log.2".to_owned() };
 
         let writer = File::options().append(true).open(&plain).expect("there");
@@ -106,11 +106,14 @@ mod tests {
             .collect();
         assert_eq!(names, ["a.log.2.gz"]);
         let file = File::open(dir.path().join("a.log.2.gz")).expect("there");
-        let about = file.metadata().expect("known");
-        assert_eq!((about.permissions().mode() & 0o7777, about.modified().expect("known")), (0o600, when));
-        let mut read = String::new();
-        flate2::read::GzDecoder::new(file).read_to_string(&mut read).expect("gzip");
-        assert!(read == text);
+        let metadata = file.metadata().expect("known");
+        assert_eq!(
+            (metadata.permissions().mode() & 0o7777, metadata.modified().expect("known")),
+            (0o600, modified)
+        );
+        let mut content = String::new();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut content).expect("gzip");
+        assert!(content == text);
     }
 
     #[test]

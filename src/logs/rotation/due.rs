@@ -9,25 +9,25 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// Minimum interval between rotations of a file, however the clock is set.
 const MIN_INTERVAL: Duration = Duration::from_secs(12 * 3600);
 
-/// Whether a file is to be rotated: its first line is from an earlier day. `rotated` is the time since this process last rotated
-/// it, by the monotonic clock.
+/// Whether a file is to be rotated: its first line is from an earlier day. `since_rotation` is the time since this
+/// process last rotated it, by the monotonic clock.
 #[must_use]
-pub fn is_due(begun: Timestamp, now: &Zoned, rotated: Option<Duration>) -> bool {
-    if rotated.is_some_and(|ago| ago < MIN_INTERVAL) {
+pub fn is_due(start: Timestamp, now: &Zoned, since_rotation: Option<Duration>) -> bool {
+    if since_rotation.is_some_and(|interval| interval < MIN_INTERVAL) {
         return false;
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |midnight| midnight.timestamp());
     // Created while the clock was ahead: otherwise it would not be due until that time.
-    let future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| begun > tomorrow);
-    begun < midnight || future
+    let is_in_future = now.timestamp().checked_add(24.hours()).is_ok_and(|tomorrow| start > tomorrow);
+    start < midnight || is_in_future
 }
 
 /// Time until the next check.
 #[must_use]
 pub fn pause(now: &Zoned) -> Duration {
     let next = now.date().tomorrow().and_then(|date| date.to_zoned(now.time_zone().clone()));
-    let left = next.map_or(MAX_PAUSE, |next| now.duration_until(&next).unsigned_abs());
-    left.clamp(Duration::from_secs(1), MAX_PAUSE)
+    let remaining = next.map_or(MAX_PAUSE, |next| now.duration_until(&next).unsigned_abs());
+    remaining.clamp(Duration::from_secs(1), MAX_PAUSE)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn match_component(pattern: &str, name: &str) -> bool {
     // Where to resume after the last star if the rest does not match.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
-        let one = match pattern.get(p) {
+        let next = match pattern.get(p) {
             Some('*') => {
                 star = Some((p + 1, n));
                 p += 1;
@@ -47,7 +47,7 @@ fn match_component(pattern: &str, name: &str) -> bool {
             Some(c) => (*c == name[n]).then_some(p + 1),
             None => None,
         };
-        match (one, star) {
+        match (next, star) {
             (Some(next), _) => (p, n) = (next, n + 1),
             (None, Some((after, from))) => {
                 star = Some((after, from + 1));
@@ -62,22 +62,22 @@ fn match_component(pattern: &str, name: &str) -> bool {
 /// For a pattern that starts with a bracket: the length of the set, and whether it contains the character. `None` if
 /// the bracket is not closed.
 fn match_set(pattern: &[char], c: char) -> Option<(usize, bool)> {
-    let negated = matches!(pattern.get(1), Some('!' | '^'));
-    let first = if negated { 2 } else { 1 };
+    let is_negated = matches!(pattern.get(1), Some('!' | '^'));
+    let first = if is_negated { 2 } else { 1 };
     // A closing bracket in the first position is a member of the set.
     let end = (first + 1..pattern.len()).find(|&at| pattern[at] == ']')?;
-    let inside = &pattern[first..end];
-    let (mut at, mut found) = (0, false);
-    while at < inside.len() {
-        if at + 2 < inside.len() && inside[at + 1] == '-' {
-            found |= (inside[at]..=inside[at + 2]).contains(&c);
+    let members = &pattern[first..end];
+    let (mut at, mut is_member) = (0, false);
+    while at < members.len() {
+        if at + 2 < members.len() && members[at + 1] == '-' {
+            is_member |= (members[at]..=members[at + 2]).contains(&c);
             at += 3;
         } else {
-            found |= inside[at] == c;
+            is_member |= members[at] == c;
             at += 1;
         }
     }
-    Some((end + 1, found != negated))
+    Some((end + 1, is_member != is_negated))
 }
 
 #[cfg(test)]

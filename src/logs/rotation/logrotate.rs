@@ -35,57 +35,58 @@ pub fn is_taboo(name: &str) -> bool {
     TABOO.iter().any(|end| name.ends_with(end))
 }
 
+/// Directives that begin a script.
 const SCRIPTS: [&str; 5] = ["prerotate", "postrotate", "firstaction", "lastaction", "preremove"];
 
 /// The context of a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Position {
-    /// Top level: paths and global settings.
-    Nothing,
+    /// Outside of blocks: paths and global settings.
+    TopLevel,
     /// In a block of braces.
     Block,
-    /// In a script with arbitrary text, inside or outside of a block.
-    Script { block: bool },
+    /// In a script with arbitrary text, within a block or outside of it.
+    Script { in_block: bool },
 }
 
 /// Parses any text; invalid parts yield no paths.
 #[must_use]
 pub fn parse(text: &str) -> LogrotateFile {
     let mut file = LogrotateFile::default();
-    let mut inside = Position::Nothing;
+    let mut position = Position::TopLevel;
     for line in text.lines() {
         let mut rest = line.trim();
         while !rest.is_empty() && !rest.starts_with('#') {
             let first = rest.split_whitespace().next().unwrap_or_default();
-            match inside {
-                Position::Script { block } => {
+            match position {
+                Position::Script { in_block } => {
                     if first == "endscript" {
-                        inside = if block { Position::Block } else { Position::Nothing };
+                        position = if in_block { Position::Block } else { Position::TopLevel };
                     }
                     rest = "";
                 }
-                Position::Block | Position::Nothing if SCRIPTS.contains(&first) => {
-                    inside = Position::Script { block: inside == Position::Block };
+                Position::Block | Position::TopLevel if SCRIPTS.contains(&first) => {
+                    position = Position::Script { in_block: position == Position::Block };
                     rest = "";
                 }
                 Position::Block => match rest.find('}') {
                     Some(at) => {
-                        inside = Position::Nothing;
+                        position = Position::TopLevel;
                         rest = rest[at + 1..].trim_start();
                     }
                     None => rest = "",
                 },
-                Position::Nothing if first == "include" => {
+                Position::TopLevel if first == "include" => {
                     file.includes.extend(paths(rest["include".len()..].trim()).0);
                     rest = "";
                 }
-                Position::Nothing => {
+                Position::TopLevel => {
                     let is_path = rest.starts_with(['/', '"', '\'', '~', '*', '{']) || rest.contains('{');
-                    let (patterns, block) = if is_path { paths(rest) } else { (Vec::new(), None) };
+                    let (patterns, body) = if is_path { paths(rest) } else { (Vec::new(), None) };
                     file.patterns.extend(patterns);
-                    rest = match block {
+                    rest = match body {
                         Some(after) => {
-                            inside = Position::Block;
+                            position = Position::Block;
                             after.trim_start()
                         }
                         None => "",

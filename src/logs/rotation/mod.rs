@@ -1,4 +1,4 @@
-//! Rotates the log files that logrotate does not rotate: daily, with 30 kept files, named like logrotate's (`.2.gz`).
+//! Rotates the log files that logrotate does not rotate: daily, keeping 30 files, named like logrotate's (`.2.gz`).
 
 mod disk;
 pub mod due;
@@ -20,7 +20,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use owner::{LogFileState, Owner, RotationReason};
 use plan::{Plan, Scheme};
 
-/// Number of rotated files that are kept of each log.
+/// Maximum number of rotated files of each log.
 const MAX_ROTATED: u32 = 30;
 
 /// A log file of this server.
@@ -45,52 +45,53 @@ pub struct Rotation {
 /// A log file that this server rotates, and the steps to do so.
 struct RotationTask {
     folder: PathBuf,
+    /// The canonical path.
     real: PathBuf,
     plan: Plan,
 }
 
 impl Rotation {
-    /// `root` is where logrotate's configuration is searched: `/` except in tests.
+    /// `root` is the directory in which logrotate's configuration is looked up: `/` except in tests.
     #[must_use]
     pub fn new(root: &Path) -> Rotation {
         let root = root.to_owned();
         Rotation { root, owners: BTreeMap::new(), start_times: BTreeMap::new(), rotated_at: BTreeMap::new() }
     }
 
-    /// Determines who rotates each file, logs changes of that, and rotates the server's files that are due. `reopen` is
-    /// called after the renames and returns when no process writes to the old files any more. Blocks.
+    /// Determines the owner of each file, logs changes of owners, and rotates the server's files that are due. `reopen`
+    /// is called after the renames and returns when no process writes to the old files any more. Blocks.
     pub fn run(&mut self, files: &[LogFile], now: &Zoned, reopen: &dyn Fn() -> Result<(), String>) {
-        let claims = probe::probe(&self.root);
-        let mut works: BTreeMap<PathBuf, RotationTask> = BTreeMap::new();
-        let mut missing = false;
-        let names: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
+        let logrotate = probe::probe(&self.root);
+        let mut tasks: BTreeMap<PathBuf, RotationTask> = BTreeMap::new();
+        let mut has_missing = false;
+        let log_paths: Vec<PathBuf> = files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
         for file in files {
             let Ok(real) = file.path.canonicalize() else {
                 // Renamed but not created again, for example because the disk was full.
-                missing = true;
+                has_missing = true;
                 continue;
             };
-            let owner = owner(&file.path, &real, &claims, &names);
+            let owner = owner(&file.path, &real, &logrotate, &log_paths);
             self.log_owner(&file.path, &owner);
-            if !matches!(owner, Owner::Server(_)) || works.contains_key(&real) {
+            if !matches!(owner, Owner::Server(_)) || tasks.contains_key(&real) {
                 continue;
             }
             match self.plan(&real, file.scheme, now) {
-                Ok(work) => drop(works.insert(real, work)),
+                Ok(task) => drop(tasks.insert(real, task)),
                 Err(error) => log_error(&file.path, "cannot be rotated", &error),
             }
         }
-        works.retain(|_, work| self.execute_before(work, now));
-        let works: Vec<RotationTask> =
-            works.into_values().filter(|work| work.plan != Plan::default()).collect();
-        if works.is_empty() && !missing {
+        tasks.retain(|_, task| self.execute_before(task, now));
+        let tasks: Vec<RotationTask> =
+            tasks.into_values().filter(|task| task.plan != Plan::default()).collect();
+        if tasks.is_empty() && !has_missing {
             return;
         }
         if let Err(error) = reopen() {
             tracing::error!(target: "logs", "after a rotation: {error}");
             return;
         }
-        for RotationTask { folder, real, plan } in works {
+        for RotationTask { folder, real, plan } in tasks {
             for step in &plan.after {
                 if let Err(error) = disk::execute(&folder, step) {
                     log_error(&real, "cannot be compressed", &error);
@@ -109,37 +110,37 @@ impl Rotation {
         for entry in std::fs::read_dir(folder)? {
             names.extend(entry?.file_name().into_string().ok());
         }
-        let about = real.metadata()?;
+        let metadata = real.metadata()?;
         let time = |time: io::Result<std::time::SystemTime>| Timestamp::try_from(time.ok()?).ok();
-        let start = time(about.created()).unwrap_or_else(|| {
-            let written = time(about.modified()).unwrap_or(now.timestamp());
-            *self.start_times.entry(real.to_owned()).or_insert(written)
+        let start = time(metadata.created()).unwrap_or_else(|| {
+            let modified = time(metadata.modified()).unwrap_or(now.timestamp());
+            *self.start_times.entry(real.to_owned()).or_insert(modified)
         });
-        let rotated = self.rotated_at.get(real).map(Instant::elapsed);
-        let rotate = about.len() > 0 && due::is_due(start, now, rotated);
+        let since_rotation = self.rotated_at.get(real).map(Instant::elapsed);
+        let rotate = metadata.len() > 0 && due::is_due(start, now, since_rotation);
         let plan = plan::plan(name, &names, scheme, MAX_ROTATED, rotate);
         Ok(RotationTask { folder: folder.to_owned(), real: real.to_owned(), plan })
     }
 
     /// Executes the steps before the reopening. Returns false on an error, after which the file is skipped.
-    fn execute_before(&mut self, work: &RotationTask, now: &Zoned) -> bool {
-        for step in &work.plan.before {
-            if let Err(error) = disk::execute(&work.folder, step) {
-                log_error(&work.real, "cannot be rotated", &error);
+    fn execute_before(&mut self, task: &RotationTask, now: &Zoned) -> bool {
+        for step in &task.plan.before {
+            if let Err(error) = disk::execute(&task.folder, step) {
+                log_error(&task.real, "cannot be rotated", &error);
                 // Prevents a retry at each check.
-                self.rotated_at.insert(work.real.clone(), Instant::now());
+                self.rotated_at.insert(task.real.clone(), Instant::now());
                 return false;
             }
         }
-        let log = work.real.file_name().and_then(|name| name.to_str());
-        let rotated = work.plan.before.iter().any(|step| match step {
+        let log = task.real.file_name().and_then(|name| name.to_str());
+        let is_rotated = task.plan.before.iter().any(|step| match step {
             plan::Step::Rename { from, .. } => Some(from.as_str()) == log,
             plan::Step::Compress { .. } | plan::Step::Remove(_) => false,
         });
-        if rotated {
-            self.rotated_at.insert(work.real.clone(), Instant::now());
-            self.start_times.insert(work.real.clone(), now.timestamp());
-            tracing::info!("rotated the log file {}", work.real.display());
+        if is_rotated {
+            self.rotated_at.insert(task.real.clone(), Instant::now());
+            self.start_times.insert(task.real.clone(), now.timestamp());
+            tracing::info!("rotated the log file {}", task.real.display());
         }
         true
     }
@@ -164,21 +165,21 @@ impl Rotation {
                 tracing::info!("{path} is rotated by this server: nothing runs logrotate");
             }
             Owner::Device => {}
-            Owner::Unowned(why) => tracing::warn!("{path} is not rotated: {why}"),
+            Owner::Unowned(reason) => tracing::warn!("{path} is not rotated: {reason}"),
         }
     }
 }
 
-fn log_error(path: &Path, what: &str, error: &io::Error) {
-    tracing::error!(target: "logs", "the log file {} {what}: {error}", path.display());
+fn log_error(path: &Path, failure: &str, error: &io::Error) {
+    tracing::error!(target: "logs", "the log file {} {failure}: {error}", path.display());
 }
 
-fn owner(path: &Path, real: &Path, claims: &owner::LogrotateState, all: &[PathBuf]) -> Owner {
-    let link = path.symlink_metadata().is_ok_and(|about| about.is_symlink());
-    let file = real.metadata().is_ok_and(|about| about.is_file());
-    let owner = owner::decide(LogFileState { path, real, is_link: link, is_file: file }, claims);
+fn owner(path: &Path, real: &Path, logrotate: &owner::LogrotateState, log_paths: &[PathBuf]) -> Owner {
+    let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let is_file = real.metadata().is_ok_and(|metadata| metadata.is_file());
+    let owner = owner::decide(LogFileState { path, real, is_link, is_file }, logrotate);
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    let mut siblings = all.iter().filter(|other| other.parent() == real.parent());
+    let mut siblings = log_paths.iter().filter(|other| other.parent() == real.parent());
     match siblings.find(|other| plan::is_rotation_of(&name(real), &name(other), MAX_ROTATED)) {
         Some(other) if matches!(owner, Owner::Server(_)) => {
             Owner::Unowned(format!("{} has the name of one of its rotated files", other.display()))
@@ -187,15 +188,15 @@ fn owner(path: &Path, real: &Path, claims: &owner::LogrotateState, all: &[PathBu
     }
 }
 
-/// Downgrades the decision if the server cannot create files in the directory.
+/// Returns `owner`, or [`Owner::Unowned`] if that is this server and it cannot create files in the directory.
 fn require_writable(real: &Path, owner: Owner) -> Owner {
-    let Owner::Server(why) = owner else { return owner };
+    let Owner::Server(reason) = owner else { return owner };
     let folder = real.parent().unwrap_or(real);
     let mode = AccessFlags::W_OK | AccessFlags::X_OK;
     match faccessat(AT_FDCWD, folder, mode, AtFlags::AT_EACCESS) {
         Ok(()) => owner,
         Err(error) => {
-            let reason = match why {
+            let reason = match reason {
                 RotationReason::NotConfigured => "no logrotate configuration names it",
                 RotationReason::NotScheduled => "nothing runs logrotate",
             };

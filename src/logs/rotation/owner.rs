@@ -59,20 +59,21 @@ pub struct LogFileState<'a> {
 /// Decides which program rotates a file. An unreadable configuration may name it; then none does, because two owners
 /// would be worse than none.
 #[must_use]
-pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
-    if !found.is_file {
+pub fn decide(log_file: LogFileState<'_>, logrotate: &LogrotateState) -> Owner {
+    if !log_file.is_file {
         return Owner::Device;
     }
-    let Some(run_by) = &claims.run_by else { return Owner::Server(RotationReason::NotScheduled) };
-    let names = [(!found.is_link).then_some(found.path), Some(found.real)];
+    let Some(run_by) = &logrotate.run_by else { return Owner::Server(RotationReason::NotScheduled) };
+    let names = [(!log_file.is_link).then_some(log_file.path), Some(log_file.real)];
     let matches = |pattern: &str| {
         let path_matches = |path: &Path| path.to_str().is_some_and(|path| glob::matches(pattern, path));
         names.iter().flatten().any(|path| path_matches(path))
     };
-    match (claims.patterns.iter().find(|(pattern, _)| matches(pattern)), claims.unreadable.first()) {
+    match (logrotate.patterns.iter().find(|(pattern, _)| matches(pattern)), logrotate.unreadable.first()) {
         (Some((_, file)), _) => Owner::Logrotate { file: file.clone(), run_by: run_by.clone() },
-        (None, Some(file)) => {
-            Owner::Unowned(format!("{0} may name it and cannot be read; run: chmod a+r {0}", file.display()))
+        (None, Some(unreadable)) => {
+            let file = unreadable.display();
+            Owner::Unowned(format!("{file} may name it and cannot be read; run: chmod a+r {file}"))
         }
         (None, None) => Owner::Server(RotationReason::NotConfigured),
     }
@@ -82,11 +83,11 @@ pub fn decide(found: LogFileState<'_>, claims: &LogrotateState) -> Owner {
 mod tests {
     use super::*;
 
-    fn found(path: &Path) -> LogFileState<'_> {
+    fn regular_file(path: &Path) -> LogFileState<'_> {
         LogFileState { path, real: path, is_link: false, is_file: true }
     }
 
-    fn claims(pattern: &str) -> LogrotateState {
+    fn logrotate_state(pattern: &str) -> LogrotateState {
         LogrotateState {
             patterns: vec![(pattern.to_owned(), "/etc/logrotate.d/x".into())],
             unreadable: Vec::new(),
@@ -94,36 +95,48 @@ mod tests {
         }
     }
 
-    fn logrotate() -> Owner {
+    fn owned_by_logrotate() -> Owner {
         Owner::Logrotate { file: "/etc/logrotate.d/x".into(), run_by: "logrotate.timer".to_owned() }
     }
 
     #[test]
     fn logrotate_owns_the_files_that_it_names_if_it_runs() {
         let path = Path::new("/var/log/a.log");
-        assert_eq!(decide(found(path), &claims("/var/log/*.log")), logrotate());
-        assert_eq!(decide(found(path), &claims("/srv/*.log")), Owner::Server(RotationReason::NotConfigured));
-        let idle = LogrotateState { run_by: None, ..claims("/var/log/*.log") };
-        assert_eq!(decide(found(path), &idle), Owner::Server(RotationReason::NotScheduled));
+        assert_eq!(decide(regular_file(path), &logrotate_state("/var/log/*.log")), owned_by_logrotate());
+        assert_eq!(
+            decide(regular_file(path), &logrotate_state("/srv/*.log")),
+            Owner::Server(RotationReason::NotConfigured)
+        );
+        let not_scheduled = LogrotateState { run_by: None, ..logrotate_state("/var/log/*.log") };
+        assert_eq!(decide(regular_file(path), &not_scheduled), Owner::Server(RotationReason::NotScheduled));
     }
 
     #[test]
     fn the_server_rotates_a_link_unless_logrotate_names_its_target() {
         let (path, real) = (Path::new("/var/log/a.log"), Path::new("/srv/a.log"));
-        let link = LogFileState { real, is_link: true, ..found(path) };
-        assert_eq!(decide(link, &claims("/var/log/*.log")), Owner::Server(RotationReason::NotConfigured));
-        assert_eq!(decide(link, &claims("/srv/*.log")), logrotate());
+        let link = LogFileState { real, is_link: true, ..regular_file(path) };
+        assert_eq!(
+            decide(link, &logrotate_state("/var/log/*.log")),
+            Owner::Server(RotationReason::NotConfigured)
+        );
+        assert_eq!(decide(link, &logrotate_state("/srv/*.log")), owned_by_logrotate());
         // The link is the directory.
-        assert_eq!(decide(LogFileState { is_link: false, ..link }, &claims("/var/log/*.log")), logrotate());
+        assert_eq!(
+            decide(LogFileState { is_link: false, ..link }, &logrotate_state("/var/log/*.log")),
+            owned_by_logrotate()
+        );
     }
 
     #[test]
     fn in_doubt_a_log_has_at_most_one_owner() {
         let path = Path::new("/var/log/a.log");
-        let hidden = LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..claims("/srv/*") };
-        let Owner::Unowned(why) = decide(found(path), &hidden) else { panic!("an owner") };
-        assert!(why.contains("chmod a+r /etc/logrotate.d/y"), "{why}");
-        let device = LogFileState { is_file: false, ..found(Path::new("/dev/null")) };
-        assert_eq!(decide(device, &claims("/dev/*")), Owner::Device);
+        let unreadable_state =
+            LogrotateState { unreadable: vec!["/etc/logrotate.d/y".into()], ..logrotate_state("/srv/*") };
+        let Owner::Unowned(reason) = decide(regular_file(path), &unreadable_state) else {
+            panic!("an owner")
+        };
+        assert!(reason.contains("chmod a+r /etc/logrotate.d/y"), "{reason}");
+        let device = LogFileState { is_file: false, ..regular_file(Path::new("/dev/null")) };
+        assert_eq!(decide(device, &logrotate_state("/dev/*")), Owner::Device);
     }
 }

@@ -1,6 +1,6 @@
 //! Plans the renames, compressions and removals of a rotation from the file names in the log's directory. Pure.
 //!
-//! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the number that is kept. A compression of
+//! `a.log` becomes `a.log.1`, that becomes `a.log.2`, and so on up to the maximum number. A compression of
 //! `a.log.2` writes `a.log.2.gz.tmp`, renames the plain file to `a.log.2.gz.old`, the new one to `a.log.2.gz`, and
 //! removes the old one: after an interruption at any point, the remaining steps follow from the names.
 
@@ -47,7 +47,7 @@ pub enum Step {
 /// The steps, in order. Those of `after` require that no process writes to the renamed files any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Sweep after an interrupted rotation, then the renames; that of the log itself is last.
+    /// Completion of an interrupted rotation, then the renames; that of the log itself is last.
     pub before: Vec<Step>,
     /// Compressions.
     pub after: Vec<Step>,
@@ -63,6 +63,7 @@ pub(super) fn replaced_name(plain: &str) -> String {
     format!("{plain}.gz.old")
 }
 
+/// A rotated file by its number and form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     number: u32,
@@ -71,15 +72,16 @@ struct Slot {
 
 impl Slot {
     fn name(self, log: &str) -> String {
-        let end = if self.compressed { ".gz" } else { "" };
-        format!("{log}.{}{end}", self.number)
+        let suffix = if self.compressed { ".gz" } else { "" };
+        format!("{log}.{}{suffix}", self.number)
     }
 
     /// Parses a suffix of a rotated file, after the log's name and a dot: `1`, `2.gz`. `None` for other suffixes.
-    fn parse(end: &str, keep: u32) -> Option<Slot> {
-        let (number, compressed) = end.strip_suffix(".gz").map_or((end, false), |number| (number, true));
-        let plain = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
-        let number = number.parse().ok().filter(|number| plain && (1..=keep).contains(number))?;
+    fn parse(suffix: &str, keep: u32) -> Option<Slot> {
+        let (number, compressed) =
+            suffix.strip_suffix(".gz").map_or((suffix, false), |number| (number, true));
+        let is_decimal = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+        let number = number.parse().ok().filter(|number| is_decimal && (1..=keep).contains(number))?;
         Some(Slot { number, compressed })
     }
 }
@@ -87,10 +89,10 @@ impl Slot {
 /// Whether rotations of `log` use the name `name`.
 #[must_use]
 pub fn is_rotation_of(log: &str, name: &str, keep: u32) -> bool {
-    let end = name.strip_prefix(log).and_then(|end| end.strip_prefix('.'));
-    end.is_some_and(|end| {
-        let end = end.strip_suffix(".tmp").or_else(|| end.strip_suffix(".old")).unwrap_or(end);
-        Slot::parse(end, keep).is_some()
+    let suffix = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.'));
+    suffix.is_some_and(|suffix| {
+        let suffix = suffix.strip_suffix(".tmp").or_else(|| suffix.strip_suffix(".old")).unwrap_or(suffix);
+        Slot::parse(suffix, keep).is_some()
     })
 }
 
@@ -102,12 +104,15 @@ pub fn plan(log: &str, names: &BTreeSet<String>, scheme: Scheme, keep: u32, rota
     let mut slots: Vec<Slot> = Vec::new();
     let mut unfinished: Vec<Slot> = Vec::new();
     for name in names {
-        let Some(end) = name.strip_prefix(log).and_then(|end| end.strip_prefix('.')) else { continue };
-        if let Some(slot) = Slot::parse(end, keep) {
+        let Some(suffix) = name.strip_prefix(log).and_then(|suffix| suffix.strip_prefix('.')) else {
+            continue;
+        };
+        if let Some(slot) = Slot::parse(suffix, keep) {
             slots.push(slot);
-        } else if let Some(slot) = end.strip_suffix(".gz.old").and_then(|end| Slot::parse(end, keep)) {
+        } else if let Some(slot) = suffix.strip_suffix(".gz.old").and_then(|suffix| Slot::parse(suffix, keep))
+        {
             unfinished.push(slot);
-        } else if end.strip_suffix(".gz.tmp").is_some_and(|end| Slot::parse(end, keep).is_some()) {
+        } else if suffix.strip_suffix(".gz.tmp").is_some_and(|suffix| Slot::parse(suffix, keep).is_some()) {
             plan.before.push(Step::Remove(name.clone()));
         }
     }
@@ -196,12 +201,12 @@ mod tests {
 
     #[test]
     fn names_of_other_programs_are_ignored() {
-        let strange =
+        let foreign =
             ["a.log.0", "a.log.01", "a.log.31", "a.log.20261120", "a.log.1.xz", "a.log.1.gz.bak", "a.log."];
-        let all = names(&[&["a.log"][..], &strange].concat());
+        let all = names(&[&["a.log"][..], &foreign].concat());
         let plan = plan("a.log", &all, Scheme::All, 30, true);
         assert_eq!(plan.before, [rename("a.log", "a.log.1")]);
-        assert!(strange.iter().all(|name| !is_rotation_of("a.log", name, 30)));
+        assert!(foreign.iter().all(|name| !is_rotation_of("a.log", name, 30)));
         assert!(
             ["a.log.1", "a.log.30.gz", "a.log.2.gz.tmp"].iter().all(|name| is_rotation_of("a.log", name, 30))
         );
@@ -245,7 +250,7 @@ mod tests {
         /// Executes steps with at most `budget` atomic changes; returns the rest of the budget.
         fn carry_out(&mut self, steps: &[Step], mut budget: usize) -> usize {
             for step in steps {
-                let single: Vec<Change> = match step.clone() {
+                let changes: Vec<Change> = match step.clone() {
                     Step::Rename { from, to } => vec![Box::new(move |f| f.rename(&from, &to))],
                     Step::Remove(name) => vec![Box::new(move |f| assert!(f.0.remove(&name).is_some()))],
                     Step::Compress { from } => {
@@ -267,7 +272,7 @@ mod tests {
                         vec![Box::new(copy), Box::new(put_aside), Box::new(put), Box::new(remove)]
                     }
                 };
-                for change in single {
+                for change in changes {
                     if budget == 0 {
                         return 0;
                     }
@@ -284,9 +289,9 @@ mod tests {
                 if name == "a" {
                     return Some((0, false));
                 }
-                let end = name.strip_prefix("a.")?;
-                let end = end.strip_suffix(".tmp").or(end.strip_suffix(".old")).unwrap_or(end);
-                Slot::parse(end, 5).map(|slot| (slot.number, slot.compressed && !name.ends_with(".old")))
+                let suffix = name.strip_prefix("a.")?;
+                let suffix = suffix.strip_suffix(".tmp").or(suffix.strip_suffix(".old")).unwrap_or(suffix);
+                Slot::parse(suffix, 5).map(|slot| (slot.number, slot.compressed && !name.ends_with(".old")))
             };
             let mut all: Vec<_> = self.0.iter().filter_map(|(n, c)| Some((number(n)?, *c))).collect();
             all.sort_unstable();
@@ -298,9 +303,11 @@ mod tests {
 
     /// Any directory that rotations of this server (complete or interrupted) or of other programs may leave.
     fn folder() -> impl Strategy<Value = Folder> {
-        let ends = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
-        proptest::sample::subsequence(ends.to_vec(), 0..=ends.len()).prop_map(|ends| {
-            Folder(ends.iter().zip(0..).map(|(end, content)| (format!("a{end}"), content)).collect())
+        let suffixes = ["", ".1", ".1.gz", ".2", ".2.gz", ".3", ".3.gz", ".4", ".4.gz", ".5", ".5.gz"];
+        proptest::sample::subsequence(suffixes.to_vec(), 0..=suffixes.len()).prop_map(|suffixes| {
+            Folder(
+                suffixes.iter().zip(0..).map(|(suffix, content)| (format!("a{suffix}"), content)).collect(),
+            )
         })
     }
 
@@ -325,13 +332,13 @@ mod tests {
         fn a_rotation_overwrites_nothing_keeps_the_order_and_removes_only_the_oldest(
             mut folder in folder(), scheme in scheme(),
         ) {
-            let (before, live) = (folder.contents(), folder.0.contains_key("a"));
-            let both = |n: &u32| {
-                let has = |end: &str| folder.0.contains_key(&format!("a.{n}{end}"));
-                (has("") as usize + has(".gz") as usize, has("") && has(".gz"))
+            let (before, has_log) = (folder.contents(), folder.0.contains_key("a"));
+            let form_count = |n: &u32| {
+                let has = |suffix: &str| folder.0.contains_key(&format!("a.{n}{suffix}"));
+                has("") as usize + has(".gz") as usize
             };
-            let both_count = (1..=5).filter(|n| both(n).1).count();
-            let full = (1..=5).all(|n| both(&n).0 > 0);
+            let two_form_count = (1..=5).filter(|n| form_count(n) == 2).count();
+            let is_full = (1..=5).all(|n| form_count(&n) > 0);
             let plan = plan("a", &folder.names(), scheme, 5, true);
             folder.carry_out(&plan.before, usize::MAX);
             folder.carry_out(&plan.after, usize::MAX);
@@ -340,11 +347,11 @@ mod tests {
             prop_assert!(before.starts_with(&after), "{:?} {:?}", before, after);
             // Two files of one number were not left by this server; a new file may push out the oldest.
             let lost = before.len() - after.len();
-            prop_assert!(lost <= both_count + usize::from(live && full), "{:?}", folder);
+            prop_assert!(lost <= two_form_count + usize::from(has_log && is_full), "{:?}", folder);
             for name in folder.names() {
                 prop_assert!(!name.contains(".gz."), "{}", name);
             }
-            prop_assert!(!live || folder.0.contains_key("a.1") || folder.0.contains_key("a.1.gz"));
+            prop_assert!(!has_log || folder.0.contains_key("a.1") || folder.0.contains_key("a.1.gz"));
         }
 
         #[test]

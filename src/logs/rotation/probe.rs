@@ -15,41 +15,43 @@ const MAX_DEPTH: usize = 8;
 /// Reads `/etc/logrotate.conf` with its includes, and `/etc/logrotate.d`, below `root` (`/` except in tests).
 #[must_use]
 pub fn probe(root: &Path) -> LogrotateState {
-    let mut claims = LogrotateState { run_by: run_by(root), ..LogrotateState::default() };
+    let mut state = LogrotateState { run_by: run_by(root), ..LogrotateState::default() };
     let mut visited = Vec::new();
-    read(&root.join("etc/logrotate.conf"), root, &mut claims, &mut visited, 0);
-    read(&root.join("etc/logrotate.d"), root, &mut claims, &mut visited, 0);
-    claims
+    read(&root.join("etc/logrotate.conf"), root, &mut state, &mut visited, 0);
+    read(&root.join("etc/logrotate.d"), root, &mut state, &mut visited, 0);
+    state
 }
 
-fn read(path: &Path, root: &Path, claims: &mut LogrotateState, visited: &mut Vec<PathBuf>, depth: usize) {
-    if depth > MAX_DEPTH || visited.iter().any(|before| before == path) {
+fn read(path: &Path, root: &Path, state: &mut LogrotateState, visited: &mut Vec<PathBuf>, depth: usize) {
+    if depth > MAX_DEPTH || visited.iter().any(|earlier| earlier == path) {
         return;
     }
     visited.push(path.to_owned());
     let result = match path.metadata() {
-        Ok(about) if about.is_dir() => read_folder(path, root, claims, visited, depth),
-        Ok(about) if about.is_file() && about.len() <= MAX_FILE_SIZE => std::fs::read(path).map(|bytes| {
-            let file = logrotate::parse(&String::from_utf8_lossy(&bytes));
-            let patterns = file.patterns.into_iter().flat_map(|pattern| pattern_variants(pattern, root));
-            claims.patterns.extend(patterns.map(|pattern| (pattern, path.to_owned())));
-            for include in file.includes {
-                read(&root.join(include.trim_start_matches('/')), root, claims, visited, depth + 1);
-            }
-        }),
+        Ok(metadata) if metadata.is_dir() => read_folder(path, root, state, visited, depth),
+        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_FILE_SIZE => {
+            std::fs::read(path).map(|bytes| {
+                let file = logrotate::parse(&String::from_utf8_lossy(&bytes));
+                let patterns = file.patterns.into_iter().flat_map(|pattern| pattern_variants(pattern, root));
+                state.patterns.extend(patterns.map(|pattern| (pattern, path.to_owned())));
+                for include in file.includes {
+                    read(&root.join(include.trim_start_matches('/')), root, state, visited, depth + 1);
+                }
+            })
+        }
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
     match result.map_err(|error| error.kind()) {
         Err(io::ErrorKind::NotFound) | Ok(()) => {}
-        Err(_) => claims.unreadable.push(path.to_owned()),
+        Err(_) => state.unreadable.push(path.to_owned()),
     }
 }
 
 fn read_folder(
     path: &Path,
     root: &Path,
-    claims: &mut LogrotateState,
+    state: &mut LogrotateState,
     visited: &mut Vec<PathBuf>,
     depth: usize,
 ) -> io::Result<()> {
@@ -57,7 +59,7 @@ fn read_folder(
     files.retain(|file| !file.file_name().is_some_and(|name| logrotate::is_taboo(&name.to_string_lossy())));
     files.sort();
     for file in files.into_iter().filter(|file| !file.is_dir()) {
-        read(&file, root, claims, visited, depth + 1);
+        read(&file, root, state, visited, depth + 1);
     }
     Ok(())
 }
@@ -73,29 +75,30 @@ fn pattern_variants(pattern: String, root: &Path) -> Vec<String> {
 
 /// What runs logrotate, if anything.
 fn run_by(root: &Path) -> Option<String> {
-    let is_there = |path: &str| root.join(path).symlink_metadata().is_ok();
-    if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(is_there) {
+    let exists = |path: &str| root.join(path).symlink_metadata().is_ok();
+    if !["usr/sbin/logrotate", "usr/bin/logrotate", "sbin/logrotate"].into_iter().any(exists) {
         return None;
     }
-    let booted = root.join("run/systemd/system").is_dir();
+    let is_systemd_running = root.join("run/systemd/system").is_dir();
     let units = ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
-    let masked = |folder: &&str| {
+    let is_masked = |folder: &&str| {
         std::fs::read_link(root.join(folder).join("logrotate.timer"))
             .is_ok_and(|to| to == Path::new("/dev/null"))
     };
-    let is_enabled = |folder: &str| is_there(&format!("{folder}/timers.target.wants/logrotate.timer"));
-    if booted && !units[..2].iter().any(masked) && units.into_iter().any(is_enabled) {
+    let is_enabled = |folder: &str| exists(&format!("{folder}/timers.target.wants/logrotate.timer"));
+    if is_systemd_running && !units[..2].iter().any(is_masked) && units.into_iter().any(is_enabled) {
         return Some("logrotate.timer".to_owned());
     }
-    if !["cron", "crond", "anacron", "fcron"].iter().any(|name| is_there(&format!("usr/sbin/{name}"))) {
+    if !["cron", "crond", "anacron", "fcron"].iter().any(|name| exists(&format!("usr/sbin/{name}"))) {
         return None;
     }
     ["etc/cron.daily/logrotate", "etc/cron.hourly/logrotate"].into_iter().find_map(|script| {
         let path = root.join(script);
-        let executable = path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+        let is_executable = path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
         // Debian's script exits if systemd runs, and leaves the work to the timer.
-        let leaves = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("/run/systemd/system"));
-        (executable && !(booted && leaves())).then(|| format!("/{script}"))
+        let defers_to_timer =
+            || std::fs::read_to_string(&path).is_ok_and(|text| text.contains("/run/systemd/system"));
+        (is_executable && !(is_systemd_running && defers_to_timer())).then(|| format!("/{script}"))
     })
 }
 
@@ -165,13 +168,13 @@ mod tests {
             ("etc/logrotate.d/folder/two", "/d {\n}\n"),
             ("opt/more", "/e {\n}\n"),
         ]);
-        let claims = probe(root.path());
-        let patterns: Vec<&str> = claims.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        let state = probe(root.path());
+        let patterns: Vec<&str> = state.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
         // Only the patterns as written, not those prefixed with the root of this test.
-        let written: Vec<&&str> =
+        let literal: Vec<&&str> =
             patterns.iter().filter(|p| ["/a", "/b/*.log", "/c", "/d", "/e"].contains(*p)).collect();
-        assert_eq!(written, [&"/a", &"/b/*.log", &"/e"], "{claims:?}");
-        assert!(claims.unreadable.is_empty(), "{claims:?}");
+        assert_eq!(literal, [&"/a", &"/b/*.log", &"/e"], "{state:?}");
+        assert!(state.unreadable.is_empty(), "{state:?}");
     }
 
     #[test]
@@ -181,9 +184,9 @@ mod tests {
             ("logs", "-> srv/logs"),
             ("etc/logrotate.d/one", "/logs/*.log {\n}\n"),
         ]);
-        let claims = probe(root.path());
+        let state = probe(root.path());
         let real = root.path().join("srv/logs").canonicalize().expect("there");
-        let patterns: Vec<&str> = claims.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
+        let patterns: Vec<&str> = state.patterns.iter().map(|(pattern, _)| pattern.as_str()).collect();
         assert_eq!(patterns, ["/logs/*.log", &format!("{}/*.log", real.display())]);
     }
 }

@@ -17,8 +17,8 @@ use crate::r::bioconductor::config::Config;
 #[derive(Clone)]
 pub struct CatalogHandle {
     current: Arc<ArcSwap<Catalog>>,
-    changed: Arc<watch::Sender<i64>>,
-    rewound: Arc<watch::Sender<Option<Rewind>>>,
+    versions: Arc<watch::Sender<i64>>,
+    rewinds: Arc<watch::Sender<Option<Rewind>>>,
     coalescer: Arc<RefreshCoalescer>,
 }
 
@@ -34,14 +34,14 @@ struct RefreshCoalescer {
 impl CatalogHandle {
     /// Reads the catalog from the database.
     pub async fn open(db: &Db) -> Result<CatalogHandle, DbError> {
-        let live = CatalogHandle {
+        let handle = CatalogHandle {
             current: Arc::default(),
-            changed: Arc::default(),
-            rewound: Arc::default(),
+            versions: Arc::default(),
+            rewinds: Arc::default(),
             coalescer: Arc::default(),
         };
-        live.refresh(db).await?;
-        Ok(live)
+        handle.refresh(db).await?;
+        Ok(handle)
     }
 
     /// Returns the newest catalog. Cheap.
@@ -53,29 +53,29 @@ impl CatalogHandle {
     /// Returns a watch of the newest catalog's version.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<i64> {
-        self.changed.subscribe()
+        self.versions.subscribe()
     }
 
-    /// Returns a watch of the last [`Rewind`]: data that was read of the database before is invalid.
+    /// Returns a watch of the last [`Rewind`]: data that was read from the database before it is invalid.
     #[must_use]
     pub fn rewinds(&self) -> watch::Receiver<Option<Rewind>> {
-        self.rewound.subscribe()
+        self.rewinds.subscribe()
     }
 
-    /// Reads the catalog again if `clock.catalog` moved, and swaps it. Called after every publish, before the answer:
+    /// Reads the catalog again if `clock.catalog` changed, and swaps it. Called after every publish, before the response:
     /// changes committed before the call are in the catalog after it. Concurrent calls share one read.
     pub async fn refresh(&self, db: &Db) -> Result<(), DbError> {
         let call = self.coalescer.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut answered = self.coalescer.covered.lock().await;
-        if *answered >= call {
+        let mut covered = self.coalescer.covered.lock().await;
+        if *covered >= call {
             return Ok(());
         }
-        let reading = self.coalescer.calls.load(Ordering::SeqCst);
+        let last_call = self.coalescer.calls.load(Ordering::SeqCst);
         let previous = self.get();
         if let Some(newer) = db.read(move |c| read_newer(c, &previous)).await? {
             self.install(newer);
         }
-        *answered = reading;
+        *covered = last_call;
         Ok(())
     }
 
@@ -90,33 +90,33 @@ impl CatalogHandle {
         if let Some(rewind) = newer.rewind.clone() {
             let version = newer.version;
             self.current.store(Arc::new(newer));
-            self.changed.send_replace(version);
-            self.rewound.send_replace(Some(rewind));
+            self.versions.send_replace(version);
+            self.rewinds.send_replace(Some(rewind));
             return;
         }
         let (version, newer) = (newer.version, Arc::new(newer));
-        let before = self
+        let previous = self
             .current
             .rcu(|current| Arc::clone(if newer.version >= current.version { &newer } else { current }));
-        if version >= before.version {
-            self.changed.send_replace(version);
+        if version >= previous.version {
+            self.versions.send_replace(version);
         }
     }
 
-    /// Refreshes the catalog whenever another node on the same database publishes, until the future is dropped. With SQLite
-    /// there is no other node.
+    /// Refreshes the catalog whenever another server of the same database publishes, until the future is dropped. With
+    /// SQLite there is no other server.
     pub async fn follow(&self, db: &Db) {
         let Some(link) = db.link() else { return };
-        let mut failing = false;
+        let mut is_failing = false;
         loop {
             link.wait_for_catalog().await;
-            let refreshed = self.refresh(db).await;
-            if let Err(error) = &refreshed
-                && !failing
+            let result = self.refresh(db).await;
+            if let Err(error) = &result
+                && !is_failing
             {
-                tracing::warn!("could not refresh the catalog after a publish of another node: {error}");
+                tracing::warn!("could not refresh the catalog after a publish of another server: {error}");
             }
-            failing = refreshed.is_err();
+            is_failing = result.is_err();
         }
     }
 }
@@ -144,8 +144,8 @@ fn read_newer(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Catalog>, D
         None
     };
     // The clock moves back in a repair, which also changes the times of known steps.
-    let rewritten = Catalog::default();
-    let previous = if rewind.is_some() || previous.clock_at > Some(clock.at) { &rewritten } else { previous };
+    let empty = Catalog::default();
+    let previous = if rewind.is_some() || previous.clock_at > Some(clock.at) { &empty } else { previous };
     let last = previous.transactions.last().map_or(TxId(i64::MIN), |(id, _)| *id);
     let mut transactions = previous.transactions.clone();
     transactions.extend(db::tx::instants(c, last)?);
@@ -217,8 +217,8 @@ fn read_steps(c: &mut dyn Conn, tree: TreeId) -> Result<Vec<Step>, DbError> {
 fn bioconductor(c: &mut dyn Conn, previous: &Catalog) -> Result<Option<Arc<Config>>, DbError> {
     let Some(text) = db::bioconductor::config(c)? else { return Ok(None) };
     let config = Config::parse(text.as_bytes()).ok();
-    let same = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
-    Ok(same.or_else(|| config.map(Arc::new)))
+    let unchanged = previous.bioconductor.clone().filter(|previous| Some(&**previous) == config.as_ref());
+    Ok(unchanged.or_else(|| config.map(Arc::new)))
 }
 
 fn repos(c: &mut dyn Conn) -> Result<Vec<Repository>, DbError> {
@@ -256,20 +256,20 @@ mod tests {
 
     #[test]
     fn an_older_catalog_never_replaces_a_newer_one() {
-        let live = CatalogHandle {
+        let handle = CatalogHandle {
             current: Arc::default(),
-            changed: Arc::default(),
-            rewound: Arc::default(),
+            versions: Arc::default(),
+            rewinds: Arc::default(),
             coalescer: Arc::default(),
         };
-        let changes = live.changes();
+        let changes = handle.changes();
         for (version, expected) in [(1, 1), (3, 3), (2, 3), (4, 4)] {
-            live.install(Catalog { version, ..Catalog::default() });
-            assert_eq!((live.get().version, *changes.borrow()), (expected, expected), "after {version}");
+            handle.install(Catalog { version, ..Catalog::default() });
+            assert_eq!((handle.get().version, *changes.borrow()), (expected, expected), "after {version}");
         }
         let rewind = Some(Rewind { from: TxId(9), to: TxId(8) });
-        live.install(Catalog { version: 2, rewind: rewind.clone(), ..Catalog::default() });
-        assert_eq!((live.get().version, *changes.borrow()), (2, 2), "the database was reset");
-        assert_eq!(*live.rewinds().borrow(), rewind);
+        handle.install(Catalog { version: 2, rewind: rewind.clone(), ..Catalog::default() });
+        assert_eq!((handle.get().version, *changes.borrow()), (2, 2), "the database was reset");
+        assert_eq!(*handle.rewinds().borrow(), rewind);
     }
 }

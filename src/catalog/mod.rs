@@ -46,8 +46,8 @@ pub struct Catalog {
     pub bioconductor: Option<Arc<Config>>,
 }
 
-/// The database was reset to an earlier state: a standby that lacked transactions was promoted, or a backup was restored. The numbers
-/// of the lost transactions and steps may have been given to others.
+/// The database was reset to an earlier state: a standby that lacked transactions was promoted, or a backup was
+/// restored. The numbers of the lost transactions and steps may have been given to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewind {
     /// The newest transaction before.
@@ -68,7 +68,7 @@ pub struct Source {
     pub id: SourceId,
     /// Unique among sources.
     pub name: Name,
-    /// Where its packages come from.
+    /// Its kind, which determines where its packages come from.
     pub kind: SourceKind,
     /// When it was created.
     pub created_at: Timestamp,
@@ -111,7 +111,7 @@ pub struct Repository {
     pub kind: RepoKind,
     /// Free text.
     pub description: String,
-    /// Whether it is left out of public listings.
+    /// Whether it is omitted from public listings.
     pub hidden: bool,
     /// Whether it is for authenticated clients only.
     pub authenticated: bool,
@@ -198,22 +198,26 @@ impl Catalog {
 
     /// Returns the lists that a subscription contributes to a repository, or to `part` of one that holds Bioconductor.
     /// Packages of other sources belong to the software of Bioconductor.
-    pub fn subscribed_trees(&self, to: Subscription, part: Option<Part>) -> impl Iterator<Item = &Tree> {
-        let requested = match (to.version, part) {
+    pub fn subscribed_trees(
+        &self,
+        subscription: Subscription,
+        part: Option<Part>,
+    ) -> impl Iterator<Item = &Tree> {
+        let requested = match (subscription.version, part) {
             (Some(version), None) => Some(Part::whole(version)),
             (_, part) => part,
         };
-        let offered = part.is_none_or(|part| {
-            let software = part.component.is_none_or(|component| component == Component::Software);
-            to.version.is_none_or(|version| version == part.version)
-                && (software || to.source == SourceId::BIOCONDUCTOR)
+        let is_offered = part.is_none_or(|part| {
+            let has_software = part.component.is_none_or(|component| component == Component::Software);
+            subscription.version.is_none_or(|version| version == part.version)
+                && (has_software || subscription.source == SourceId::BIOCONDUCTOR)
         });
-        self.source_trees(to.source).filter(move |tree| {
-            let within = match (to.source == SourceId::BIOCONDUCTOR, requested) {
+        self.source_trees(subscription.source).filter(move |tree| {
+            let is_in_part = match (subscription.source == SourceId::BIOCONDUCTOR, requested) {
                 (true, Some(requested)) => tree.part().is_some_and(|part| requested.contains(part)),
                 (true, None) | (false, _) => true,
             };
-            offered && within
+            is_offered && is_in_part
         })
     }
 

@@ -47,8 +47,8 @@ mod tests {
             .map(|(tenths, id)| (TxId(id), at(*tenths)))
             .collect();
         let catalog = Catalog { seconds: seconds(&transactions), ..Catalog::default() };
-        let found = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(at(tenths)));
-        assert_eq!(found, [0, 1, 2, 3, 4, 5, 7, 8]);
+        let seconds = [3, 10, 12, 15, 19, 21, 70, 79].map(|tenths| catalog.modified(at(tenths)));
+        assert_eq!(seconds, [0, 1, 2, 3, 4, 5, 7, 8]);
         assert_eq!(catalog.modified(at(45)), 4, "not the instant of a transaction");
         assert_eq!(catalog.seconds.len(), 5);
     }

@@ -1,4 +1,4 @@
-//! Resolves a snapshot of a URL to a point: pure, over the in-memory catalog (data model, section 3).
+//! Resolves a snapshot of a URL to a point: pure, over the in-memory catalog.
 
 use std::cmp::Ordering;
 
@@ -61,7 +61,7 @@ const NEWEST: Timestamp = Timestamp(i64::MAX);
 
 /// Returns the point for `snapshot` of `repo`, or of a `part` of one that holds Bioconductor, at `now`.
 ///
-/// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a node with a slow
+/// A date whose day is over but was never closed (`Catalog::is_closed`) gives an *open* point: a server with a slow
 /// clock could still publish into it. `serve::point` closes such a day first.
 pub fn resolve(
     catalog: &Catalog,
@@ -112,12 +112,12 @@ fn empty(repo: &Repository) -> Point {
     Point { repo: repo.id, open: true, modified: None, trees: Vec::new() }
 }
 
-/// Returns the last day that is not in the future: today, or tomorrow if a node whose clock is minutes ahead has
+/// Returns the last day that is not in the future: today, or tomorrow if a server whose clock is minutes ahead has
 /// published in it.
 #[must_use]
 pub fn today(catalog: &Catalog, now: Timestamp) -> Day {
-    let near = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
-    catalog.clock_at.filter(near).map_or(now, |at| at.max(now)).day()
+    let is_tolerated = |at: &Timestamp| at.0 <= now.0.saturating_add(TOLERANCE);
+    catalog.clock_at.filter(is_tolerated).map_or(now, |at| at.max(now)).day()
 }
 
 fn end_of(catalog: &Catalog, snapshot: Snapshot, now: Timestamp) -> Result<Timestamp, Unresolved> {

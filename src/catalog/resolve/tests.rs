@@ -1,4 +1,4 @@
-//! Tests of `resolve`: every row of the data model's section 3, and histories extended by publishes and back-fills.
+//! Tests of `resolve`: each kind of snapshot, and histories extended by publishes and back-fills.
 
 use proptest::prelude::*;
 
@@ -12,9 +12,9 @@ use crate::model::time::SECOND;
 fn at(text: &str) -> Timestamp {
     let (day, time) = text.split_once(' ').unwrap_or((text, "12:00"));
     let (hour, minute) = time.split_once(':').expect("a time");
-    let part = |t: &str| t.parse::<i64>().expect("a number");
+    let number = |t: &str| t.parse::<i64>().expect("a number");
     let start = day.parse::<Day>().expect("a day").start();
-    Timestamp(start.0 + (part(hour) * 3600 + part(minute) * 60) * SECOND)
+    Timestamp(start.0 + (number(hour) * 3600 + number(minute) * 60) * SECOND)
 }
 
 fn date(text: &str) -> Snapshot {
@@ -164,7 +164,7 @@ fn a_day_that_is_over_but_not_closed_is_open() {
 }
 
 #[test]
-fn a_day_after_today_is_refused_and_a_faster_clock_of_another_node_counts() {
+fn a_day_after_today_is_refused_and_a_faster_clock_of_another_server_counts() {
     let mut builder = typical();
     let expected = "2024-01-16 is in the future; the newest snapshot is 2024-01-15";
     assert_eq!(builder.result(date("2024-01-16"), "2024-01-15 23:59"), expected);
@@ -198,14 +198,14 @@ fn a_date_before_history_names_the_first_day_that_has_a_state() {
 #[test]
 fn a_repository_without_sources_or_states_is_empty_and_has_no_history() {
     let mut builder = CatalogBuilder::new(&["cran", "team"]);
-    let none = Unresolved::Empty.to_string();
+    let empty = Unresolved::Empty.to_string();
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
-    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), none);
+    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), empty);
     builder.subscribe(&[2], at("2024-01-01"));
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-01"), " open");
     assert_eq!(builder.result(date("2024-01-01"), "2024-01-01"), " open");
-    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), none);
-    assert_eq!(builder.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), none);
+    assert_eq!(builder.result(date("2023-12-31"), "2024-01-01"), empty);
+    assert_eq!(builder.result(Snapshot::Transaction(TxId(1)), "2024-01-01"), empty);
     builder.publish(2, at("2024-01-02"));
     assert_eq!(builder.result(Snapshot::Latest, "2024-01-02"), "2@1 open");
     let expected = "no snapshot of this repository is as old as 2024-01-01; its history starts at 2024-01-02";
@@ -375,7 +375,7 @@ proptest! {
 
     /// No snapshot makes `resolve` panic.
     #[test]
-    fn any_snapshot_gets_an_answer(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
+    fn any_snapshot_is_resolved_or_refused(events in prop::collection::vec(event(), 0..20), text in "[0-9]{1,6}|[0-9]{4}-[01][0-9]-[0-3][0-9]") {
         let mut builder = CatalogBuilder::new(&["cran", "team", "lab"]);
         let mut clock = at("2024-01-01");
         apply(&mut builder, &mut clock, events);

@@ -15,7 +15,7 @@ use super::transaction::CHUNK;
 /// The job that claims a tree during an edit. The claim is released in the same write, so nothing else sees it.
 const EDIT_JOB: i64 = 0;
 
-/// Writes a change of what the catalog contains; the next request sees it. The catalog is read in the same write, which
+/// Writes a change of the content of the catalog; the next request sees it. The catalog is read in the same write, which
 /// saves the wait for another connection.
 ///
 /// # Errors
@@ -27,14 +27,14 @@ where
 {
     let catalog = state.catalog.clone();
     let write = state.db.write(move |c| {
-        let edited = edit(c)?;
-        Ok((edited, catalog.read_in_write(c)?))
+        let result = edit(c)?;
+        Ok((result, catalog.read_in_write(c)?))
     });
-    let (edited, newer) = write.await?;
+    let (result, newer) = write.await?;
     if let Some(newer) = newer {
         state.catalog.install(newer);
     }
-    Ok(edited)
+    Ok(result)
 }
 
 /// The trees that an edit claimed.

@@ -15,11 +15,11 @@ use crate::state::State;
 /// Changes per write; an `rspm add` waits for at most one write.
 pub const CHUNK: usize = 2_000;
 
-/// From this number of changes the planner statistics of the database are refreshed (`ANALYZE`).
+/// Number of changes from which a publish refreshes the planner statistics of the database (`ANALYZE`).
 const ANALYZE_FROM: usize = 10_000;
 
 /// Number of packages whose unpublished history is removed per write.
-const PACKAGES: i64 = 200;
+const PACKAGES_PER_WRITE: i64 = 200;
 
 /// The rows of a transaction, which determine how they are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A transaction that writes below the first step of `tree`, after the rows of an interrupted one are removed. Its
-    /// rows must be planned after this: the plan may use no release that the clean-up removes, because no tree lists it.
+    /// rows must be planned after this: the plan must not use a release that this removes because no tree lists it.
     ///
     /// # Errors
     /// Database errors.
@@ -136,18 +136,18 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Publishes the claimed trees as one transaction together with the rows that `with` writes, then refreshes the
+    /// Publishes the claimed trees as one transaction together with the rows that `write_rows` writes, then refreshes the
     /// catalog. If the publish fails, the written rows are removed.
     ///
     /// # Errors
     /// Database errors.
-    pub async fn publish<F>(self, publish: Publish, with: F) -> Result<TxId, DbError>
+    pub async fn publish<F>(self, publish: Publish, write_rows: F) -> Result<TxId, DbError>
     where
         F: Fn(&mut dyn Conn) -> Result<(), DbError> + Send + 'static,
     {
         let publish = Publish { trees: self.trees.clone(), ..publish };
         let commit = move |c: &mut dyn Conn| {
-            with(c)?;
+            write_rows(c)?;
             Ok(clock::publish(c, &publish)?.tx)
         };
         self.commit(commit).await
@@ -167,9 +167,9 @@ impl<'a> Transaction<'a> {
         F: Fn(&mut dyn Conn) -> Result<T, DbError> + Send + 'static,
     {
         match self.try_commit(publish).await {
-            Ok(published) => {
+            Ok(result) => {
                 self.state.catalog.refresh(&self.state.db).await?;
-                Ok(published)
+                Ok(result)
             }
             // The commit may have succeeded: the next run checks first.
             Err(error @ DbError::UnknownOutcome(_)) => Err(error),
@@ -237,7 +237,7 @@ pub async fn abandon(db: &Db, lease: &Lease, rows: Rows, trees: &[TreeId]) -> Re
 async fn abandon_history(db: &Db, lease: &Lease, tree: TreeId) -> Result<(), DbError> {
     let mut after = Some(PackageId(0));
     while let Some(from) = after {
-        after = lease.bulk(db, move |c| backfill_write::abandon(c, tree, from, PACKAGES)).await?;
+        after = lease.bulk(db, move |c| backfill_write::abandon(c, tree, from, PACKAGES_PER_WRITE)).await?;
     }
     Ok(())
 }

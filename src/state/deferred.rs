@@ -12,7 +12,7 @@ pub struct Deferred<T> {
     loading: watch::Sender<bool>,
 }
 
-/// Marks the value as loading until it is dropped; see [`Deferred::coming`].
+/// Marks the value as loading until it is dropped; see [`Deferred::begin_load`].
 #[derive(Debug)]
 pub struct LoadGuard(watch::Sender<bool>);
 
@@ -32,7 +32,7 @@ impl<T> Deferred<T> {
     /// Waits until no load is in progress, then returns the value, if there is one.
     pub async fn wait(&self) -> Option<Arc<T>> {
         // This fails only if the sender is dropped; it is a field of `self`.
-        let _ = self.loading.subscribe().wait_for(|coming| !coming).await;
+        let _ = self.loading.subscribe().wait_for(|is_loading| !is_loading).await;
         self.get()
     }
 
@@ -66,23 +66,23 @@ mod tests {
         let deferred = Deferred::default();
         assert!(deferred.wait().await.is_none(), "nothing is loading");
         let loading = deferred.begin_load();
-        let mut waits = Box::pin(deferred.wait());
-        assert!((&mut waits).now_or_never().is_none());
+        let mut waiting = Box::pin(deferred.wait());
+        assert!((&mut waiting).now_or_never().is_none());
         deferred.set(Arc::new(1));
-        assert!((&mut waits).now_or_never().is_none(), "the load has not ended");
+        assert!((&mut waiting).now_or_never().is_none(), "the load has not ended");
         drop(loading);
-        assert_eq!(waits.await.as_deref(), Some(&1));
+        assert_eq!(waiting.await.as_deref(), Some(&1));
     }
 
     #[tokio::test]
     async fn a_failed_load_ends_the_wait() {
         let deferred = Arc::new(Deferred::<u8>::default());
         let loading = deferred.begin_load();
-        let failed = tokio::spawn(async move {
+        let load = tokio::spawn(async move {
             let _guard = loading;
             panic!("a load that fails");
         });
         assert!(deferred.wait().await.is_none());
-        assert!(failed.await.is_err());
+        assert!(load.await.is_err());
     }
 }

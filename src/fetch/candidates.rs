@@ -1,4 +1,4 @@
-//! The upstream addresses at which a file may be, the most likely first.
+//! The possible upstream addresses of a file, the most likely first.
 
 use crate::config::{BinaryStyle, BinaryUrl};
 use crate::db::life::ReleaseFile;
@@ -15,10 +15,10 @@ pub struct MirrorPath {
 }
 
 /// The candidates of a source package on a CRAN-like mirror: the path of the index, the archive, the current packages.
-pub fn of_source(mirror: &Mirror, found: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
-    let mut paths = vec![format!("src/contrib/{}", found.locator)];
+pub fn of_source(mirror: &Mirror, file: &ReleaseFile, package: &str) -> Vec<MirrorPath> {
+    let mut paths = vec![format!("src/contrib/{}", file.locator)];
     for other in
-        [format!("src/contrib/Archive/{package}/{}", found.name), format!("src/contrib/{}", found.name)]
+        [format!("src/contrib/Archive/{package}/{}", file.name), format!("src/contrib/{}", file.name)]
     {
         if !paths.contains(&other) {
             paths.push(other);
@@ -73,18 +73,20 @@ pub fn of_binary(
 fn may_have(style: &BinaryStyle, locator: &str) -> bool {
     let linux = locator.strip_prefix("bin/linux/");
     let negotiated = locator.strip_prefix("__linux__/");
-    let is = |value: &Option<String>, text: &str| value.as_ref().is_none_or(|value| value == text);
+    let matches = |value: &Option<String>, text: &str| value.as_ref().is_none_or(|value| value == text);
     match style {
         BinaryStyle::Mirror => linux.is_none() && negotiated.is_none(),
         BinaryStyle::Linux { distribution, arch, r } => linux.is_some_and(|rest| {
             let mut parts = rest.split('/');
             let (name, of_r) = (parts.next().unwrap_or_default(), parts.next());
             let (of_distribution, of_arch) = name.rsplit_once('-').unwrap_or((name, ""));
-            is(distribution, of_distribution) && is(arch, of_arch) && is(r, of_r.unwrap_or_default())
+            matches(distribution, of_distribution)
+                && matches(arch, of_arch)
+                && matches(r, of_r.unwrap_or_default())
         }),
         BinaryStyle::Negotiated { distribution, snapshot } => negotiated.is_some_and(|rest| {
             let mut parts = rest.split('/');
-            is(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
+            matches(distribution, parts.next().unwrap_or_default()) && parts.next() == Some(snapshot.as_str())
         }),
     }
 }
@@ -106,21 +108,21 @@ mod tests {
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
         let upstream = Upstream::new(&config.proxy).expect("no proxy");
         let platform = Platform::parse("4.5-noble").expect("a tag");
-        let of = |locator: &str| {
+        let addresses = |locator: &str| {
             let candidates =
                 of_binary(&config.cran.binaries, &upstream, &platform, locator).expect("candidates");
             candidates.iter().map(|p| format!("{}/{}", p.mirror.address(), p.path)).collect::<Vec<_>>()
         };
         let zip = "bin/windows/contrib/4.5/a_1.0.zip";
-        assert_eq!(of(zip), [format!("file:///m/{zip}")]);
+        assert_eq!(addresses(zip), [format!("file:///m/{zip}")]);
         let noble = "bin/linux/noble-x86_64/4.5/src/contrib/a_1.0.tar.gz";
-        assert_eq!(of(noble), [format!("file:///l/{noble}"), format!("file:///n/{noble}")]);
+        assert_eq!(addresses(noble), [format!("file:///l/{noble}"), format!("file:///n/{noble}")]);
         let arm = "bin/linux/noble-aarch64/4.5/src/contrib/a_1.0.tar.gz";
-        assert_eq!(of(arm), [format!("file:///l/{arm}")]);
+        assert_eq!(addresses(arm), [format!("file:///l/{arm}")]);
         let locator = "__linux__/noble/latest/src/contrib/a_1.0.tar.gz";
-        assert_eq!(of(locator), [format!("http://p/{locator}")]);
-        assert_eq!(of("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
-        let none = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("an error");
-        assert!(none.contains("CRAN.BinaryURL"), "{none}");
+        assert_eq!(addresses(locator), [format!("http://p/{locator}")]);
+        assert_eq!(addresses("http://h/x/a.tar.gz"), ["http://h/x/a.tar.gz"]);
+        let error = of_binary(&[], &upstream, &platform, zip).err().map(|e| e.to_string()).expect("an error");
+        assert!(error.contains("CRAN.BinaryURL"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Records the results of fetches in the database in groups: one transaction for all updates within 50 ms, off the
-//! request.
+//! Records the results of fetches in the database in groups: one transaction for all updates within 50 ms,
+//! outside the requests.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::model::ids::FileId;
 
 /// How long a group collects updates.
 const GROUP_WINDOW: Duration = Duration::from_millis(50);
-/// The largest number of updates in a group.
+/// Maximum number of updates in a group.
 const MAX_GROUP: usize = 500;
 
 struct FileUpdate {
     file: FetchedFacts,
     blob: Option<Blob>,
-    done: oneshot::Sender<()>,
+    notifier: oneshot::Sender<()>,
 }
 
 /// Handle to the writing task, which ends when it is dropped.
@@ -30,8 +30,8 @@ pub(super) struct FileUpdater {
 impl FileUpdater {
     /// Starts the writing task. Must be called inside the runtime.
     pub(super) fn start(db: Db) -> FileUpdater {
-        let (updates, inbox) = mpsc::channel(MAX_GROUP);
-        tokio::spawn(write(db, inbox));
+        let (updates, receiver) = mpsc::channel(MAX_GROUP);
+        tokio::spawn(write(db, receiver));
         FileUpdater { updates }
     }
 
@@ -46,26 +46,26 @@ impl FileUpdater {
     }
 
     async fn record(&self, facts: FetchedFacts, blob: Option<Blob>) {
-        let (written, done) = oneshot::channel();
-        if self.updates.send(FileUpdate { file: facts, blob, done: written }).await.is_ok() {
+        let (notifier, done) = oneshot::channel();
+        if self.updates.send(FileUpdate { file: facts, blob, notifier }).await.is_ok() {
             // The task drops the sender only after it has written or logged.
             let _ = done.await;
         }
     }
 }
 
-async fn write(db: Db, mut inbox: mpsc::Receiver<FileUpdate>) {
-    while let Some(first) = inbox.recv().await {
+async fn write(db: Db, mut receiver: mpsc::Receiver<FileUpdate>) {
+    while let Some(first) = receiver.recv().await {
         let deadline = Instant::now() + GROUP_WINDOW;
         let mut group = vec![first];
         while group.len() < MAX_GROUP {
-            match timeout_at(deadline, inbox.recv()).await {
+            match timeout_at(deadline, receiver.recv()).await {
                 Ok(Some(update)) => group.push(update),
                 Ok(None) | Err(_) => break,
             }
         }
         let (facts, rest): (Vec<FetchedFacts>, Vec<_>) =
-            group.into_iter().map(|update| (update.file, (update.blob, update.done))).unzip();
+            group.into_iter().map(|update| (update.file, (update.blob, update.notifier))).unzip();
         let (blobs, notifiers): (Vec<Option<Blob>>, Vec<oneshot::Sender<()>>) = rest.into_iter().unzip();
         let result: Result<(), DbError> = db
             .write(move |c| {
@@ -78,9 +78,9 @@ async fn write(db: Db, mut inbox: mpsc::Receiver<FileUpdate>) {
         if let Err(error) = result {
             tracing::error!(%error, files = notifiers.len(), "could not record fetched files; they will be fetched again");
         }
-        for update in notifiers {
+        for notifier in notifiers {
             // The caller may have been cancelled.
-            let _ = update.send(());
+            let _ = notifier.send(());
         }
     }
 }

@@ -11,13 +11,13 @@ use tokio::time::timeout_at;
 use crate::model::ids::FileId;
 use crate::upstream::UpstreamError;
 
-/// Concurrent requests to one host.
-const REQUESTS: usize = 16;
+/// Maximum number of concurrent requests to one host.
+const MAX_REQUESTS: usize = 16;
 /// Number of files that must fail in a row, without an answer for any file in between, to open the breaker. One file
 /// counts once however often it is tried: the file itself may be the cause.
-const FAILURES: usize = 5;
+const FAILURE_LIMIT: usize = 5;
 /// How long the breaker is open.
-const OPEN_FOR: Duration = Duration::from_secs(30);
+const OPEN_TIME: Duration = Duration::from_secs(30);
 
 /// The state of each host; clones share it.
 #[derive(Clone, Default)]
@@ -35,7 +35,7 @@ struct Host {
 
 impl Host {
     fn new() -> Host {
-        let slots = Arc::new(Semaphore::new(REQUESTS));
+        let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
         Host { slots, failing: Vec::new(), open_until: None, last_data: LastData::default() }
     }
 }
@@ -47,7 +47,7 @@ impl HostLimits {
     /// Waits for a request slot of `host`; fails while its breaker is open, also when it opens during the wait.
     pub(super) async fn admit(&self, host: &str) -> Result<OwnedSemaphorePermit, UpstreamError> {
         let slots = self.slots(host)?;
-        let permit = slots.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_FOR))?;
+        let permit = slots.acquire_owned().await.map_err(|_| breaker_open(host, OPEN_TIME))?;
         self.slots(host)?;
         Ok(permit)
     }
@@ -67,29 +67,29 @@ impl HostLimits {
         }
     }
 
-    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as silence while other fetches receive data from
+    /// Like [`HostLimits::admit`], with a timeout. Waiting does not count as inactivity while other fetches receive data from
     /// the host: `since`, the time of this fetch's last data, is moved forward then. Returns `None` when no fetch has
-    /// received anything for `silence`.
+    /// received anything for `max_inactivity`.
     pub(super) async fn admit_within(
         &self,
         host: &str,
         since: &Mutex<tokio::time::Instant>,
-        silence: Duration,
+        max_inactivity: Duration,
     ) -> Option<Result<OwnedSemaphorePermit, UpstreamError>> {
-        let (queued, before) = (tokio::time::Instant::now(), *since.lock());
+        let (queued_at, initial) = (tokio::time::Instant::now(), *since.lock());
         let last_data = self.last_data(host);
         let mut admission = std::pin::pin!(self.admit(host));
         loop {
-            let deadline = *since.lock() + silence;
-            let admitted = timeout_at(deadline, admission.as_mut()).await;
-            let last = last_data.lock().filter(|at| *at > queued);
-            match (admitted, last) {
-                (Ok(admitted), Some(_)) => {
-                    *since.lock() = before + queued.elapsed();
-                    return Some(admitted);
+            let deadline = *since.lock() + max_inactivity;
+            let result = timeout_at(deadline, admission.as_mut()).await;
+            let last_data_at = last_data.lock().filter(|at| *at > queued_at);
+            match (result, last_data_at) {
+                (Ok(admission), Some(_)) => {
+                    *since.lock() = initial + queued_at.elapsed();
+                    return Some(admission);
                 }
-                (Ok(admitted), None) => return Some(admitted),
-                (Err(_), Some(at)) if at + silence > deadline => *since.lock() = at,
+                (Ok(admission), None) => return Some(admission),
+                (Err(_), Some(at)) if at + max_inactivity > deadline => *since.lock() = at,
                 (Err(_), _) => return None,
             }
         }
@@ -110,8 +110,8 @@ impl HostLimits {
                     return;
                 }
                 entry.failing.push(file);
-                if entry.failing.len() >= FAILURES {
-                    entry.open_until = Some(Instant::now() + OPEN_FOR);
+                if entry.failing.len() >= FAILURE_LIMIT {
+                    entry.open_until = Some(Instant::now() + OPEN_TIME);
                     // One more failing file after the pause opens the breaker again.
                     entry.failing.remove(0);
                 }
@@ -148,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_is_down_gets_no_requests() {
         let hosts = HostLimits::default();
-        for file in files().take(FAILURES) {
+        for file in files().take(FAILURE_LIMIT) {
             assert!(hosts.admit("h").await.is_ok());
             hosts.record("h", file, Some(&down()));
         }
@@ -160,15 +160,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn repeated_failures_of_one_file_do_not_close_the_host() {
+    async fn repeated_failures_of_one_file_do_not_open_the_breaker() {
         let hosts = HostLimits::default();
-        for _ in 0..9 * FAILURES {
+        for _ in 0..9 * FAILURE_LIMIT {
             assert!(hosts.admit("h").await.is_ok());
             hosts.record("h", FileId(1), Some(&down()));
         }
         assert!(hosts.admit("h").await.is_ok());
         // Another file in between shows that the host is up.
-        for file in files().take(FAILURES - 1) {
+        for file in files().take(FAILURE_LIMIT - 1) {
             hosts.record("h", file, Some(&down()));
         }
         hosts.record("h", FileId(99), None);
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_file_is_no_failure_of_the_host() {
         let hosts = HostLimits::default();
-        for file in files().take(2 * FAILURES) {
+        for file in files().take(2 * FAILURE_LIMIT) {
             assert!(hosts.admit("h").await.is_ok());
             hosts.record("h", file, Some(&UpstreamError::Missing("x".to_owned())));
         }
@@ -187,38 +187,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_counts_as_silence_for_a_silent_host_and_not_for_a_busy_one() {
-        const SILENCE: Duration = Duration::from_millis(100);
+    async fn waiting_counts_as_inactivity_for_a_silent_host_and_not_for_a_busy_one() {
+        const MAX_INACTIVITY: Duration = Duration::from_millis(100);
         let hosts = HostLimits::default();
         let mut permits = Vec::new();
-        for _ in 0..REQUESTS {
+        for _ in 0..MAX_REQUESTS {
             permits.push(hosts.admit("h").await.expect("below the limit"));
         }
         let now = tokio::time::Instant::now;
-        assert!(hosts.admit_within("h", &Mutex::new(now()), SILENCE).await.is_none());
+        assert!(hosts.admit_within("h", &Mutex::new(now()), MAX_INACTIVITY).await.is_none());
         // Other requests receive data all the time, and then one of them ends.
         let (last_data, waiting_hosts) = (hosts.last_data("h"), hosts.clone());
         let waiting = tokio::spawn(async move {
             let since = Mutex::new(now());
-            let admitted = waiting_hosts.admit_within("h", &since, SILENCE).await;
-            (admitted.is_some_and(|admitted| admitted.is_ok()), since.into_inner().elapsed())
+            let admission = waiting_hosts.admit_within("h", &since, MAX_INACTIVITY).await;
+            (admission.is_some_and(|result| result.is_ok()), since.into_inner().elapsed())
         });
         for _ in 0..30 {
             *last_data.lock() = Some(now());
-            tokio::time::sleep(SILENCE / 10).await;
+            tokio::time::sleep(MAX_INACTIVITY / 10).await;
         }
         assert!(!waiting.is_finished());
         drop(permits);
-        let (admitted, silent) = waiting.await.expect("no panic");
-        assert!(admitted && silent < SILENCE, "{silent:?}");
+        let (is_admitted, inactivity) = waiting.await.expect("no panic");
+        assert!(is_admitted && inactivity < MAX_INACTIVITY, "{inactivity:?}");
     }
 
     #[tokio::test]
     async fn requests_that_wait_while_the_breaker_opens_are_not_sent() {
         let hosts = HostLimits::default();
-        let mut first = Vec::new();
-        for _ in 0..REQUESTS {
-            first.push(hosts.admit("h").await.expect("below the limit"));
+        let mut permits = Vec::new();
+        for _ in 0..MAX_REQUESTS {
+            permits.push(hosts.admit("h").await.expect("below the limit"));
         }
         let waiting = tokio::spawn({
             let hosts = hosts.clone();
@@ -226,8 +226,8 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        files().take(FAILURES).for_each(|file| hosts.record("h", file, Some(&down())));
-        drop(first);
+        files().take(FAILURE_LIMIT).for_each(|file| hosts.record("h", file, Some(&down())));
+        drop(permits);
         assert!(matches!(waiting.await.unwrap(), Err(UpstreamError::Unavailable { .. })));
     }
 }

@@ -14,9 +14,9 @@ use sha2::Digest;
 use crate::model::digest::Sha256;
 use crate::storage::{Content, Key, Storage, StorageError};
 
-/// Maximum number of cached results of digest checks, about 100 bytes each: more than the files of a full CRAN that are
-/// requested.
-const CACHED: usize = 200_000;
+/// Maximum number of cached results of digest checks, about 100 bytes each: more than the number of CRAN files that
+/// clients request.
+const CACHE_ENTRIES: usize = 200_000;
 
 /// Time before a damaged object is read again.
 const RECHECK_AFTER: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ pub struct IntegrityChecks {
 impl IntegrityChecks {
     /// Creates a cache without results.
     pub(super) fn new(storage: Storage) -> IntegrityChecks {
-        IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHED) }
+        IntegrityChecks { storage, results: quick_cache::sync::Cache::new(CACHE_ENTRIES) }
     }
 
     /// Checks that the bytes of an object have its digest. They are read once per process.
@@ -72,25 +72,25 @@ impl IntegrityChecks {
                 self.results.remove(key);
                 None
             }
-            known => known,
+            cached => cached,
         };
         let check = match check {
             Some(check) => check,
             // Concurrent callers wait for the same read.
             None => match self.results.get_or_insert_async(key, self.verify(key)).await {
                 Err(StorageError::NotFound(_)) if self.storage.is_damaged(key) => {
-                    let why =
+                    let reason =
                         format!("the object {} is damaged and was moved to the damaged area", key.path());
-                    return Err(IntegrityError::Damaged(why));
+                    return Err(IntegrityError::Damaged(reason));
                 }
-                read => read?,
+                result => result?,
             },
         };
         match check {
             IntegrityCheck::Sound => Ok(()),
             IntegrityCheck::Damaged(damage) => {
-                let why = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
-                Err(IntegrityError::Damaged(why))
+                let reason = format!("the object {} has the SHA-256 {}", key.path(), damage.sha256);
+                Err(IntegrityError::Damaged(reason))
             }
         }
     }
@@ -103,7 +103,7 @@ impl IntegrityChecks {
     /// Reads a small object that can be generated again, and checks its digest; `None` if it is missing or
     /// damaged; a damaged object is moved to the damaged area.
     pub async fn read_sound(&self, key: &Key) -> Result<Option<Bytes>, StorageError> {
-        match self.storage.whole(key).await {
+        match self.storage.read(key).await {
             Ok(bytes) => {
                 let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
                 if sha256 == *key.digest() {

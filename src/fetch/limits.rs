@@ -6,9 +6,9 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
     /// How long a fetch continues without a waiting client, when the file is neither small nor more than half received.
-    pub without_clients: Duration,
+    pub unsubscribed_timeout: Duration,
     /// Files of at most this many bytes are always fetched completely.
-    pub always_finished: u64,
+    pub small_file_bytes: u64,
     /// How long an unfinished fetch waits for a new client.
     pub resume_window: Duration,
     /// How long a file that upstream lacks, or has with other bytes, is not requested again.
@@ -16,8 +16,8 @@ pub struct FetchLimits {
     /// Base of the retry delay: the delay after the first failure is twice this, and doubles with each further one.
     pub retry_delay: Duration,
     /// How long upstream may send nothing, over all tries, before a fetch fails: R gives up after a minute.
-    pub silence: Duration,
-    /// The largest accepted file when neither the index nor the answer declares a size, in bytes.
+    pub max_inactivity: Duration,
+    /// Maximum accepted file size when neither the index nor the response declares a size, in bytes.
     pub max_unsized: u64,
     /// Failures in a row, without a byte received in between, that end a fetch.
     pub max_tries: u32,
@@ -28,12 +28,12 @@ pub struct FetchLimits {
 impl Default for FetchLimits {
     fn default() -> FetchLimits {
         FetchLimits {
-            without_clients: Duration::from_secs(10),
-            always_finished: 8 << 20,
+            unsubscribed_timeout: Duration::from_secs(10),
+            small_file_bytes: 8 << 20,
             resume_window: Duration::from_secs(600),
             failure_ttl: Duration::from_secs(60),
             retry_delay: Duration::from_millis(100),
-            silence: Duration::from_secs(30),
+            max_inactivity: Duration::from_secs(30),
             max_unsized: 512 << 20,
             max_tries: 5,
             memory: 64 << 20,

@@ -1,4 +1,4 @@
-//! The hook for a mirror that disagrees with our index, called at most once a minute per package list.
+//! The hook for a mirror that disagrees with the stored index, called at most once a minute per package list.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::model::ids::TreeId;
 use crate::model::point::PointTree;
 
-/// The shortest time between two calls for one package list.
+/// Minimum time between two calls for one package list.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
 type Callback = Box<dyn Fn(PointTree) + Send + Sync>;
@@ -18,7 +18,7 @@ type Callback = Box<dyn Fn(PointTree) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct MismatchHook {
     callback: OnceLock<Callback>,
-    last: Mutex<HashMap<TreeId, Instant>>,
+    last_calls: Mutex<HashMap<TreeId, Instant>>,
 }
 
 impl MismatchHook {
@@ -28,13 +28,13 @@ impl MismatchHook {
         let _ = self.callback.set(callback);
     }
 
-    /// Reports that the mirror of `tree` is newer, or older, than our index.
+    /// Reports that the mirror of `tree` is newer, or older, than the stored index.
     pub(super) fn call(&self, tree: PointTree) {
         let is_due = {
-            let mut last = self.last.lock();
-            let is_due = last.get(&tree.tree).is_none_or(|at| at.elapsed() >= MIN_INTERVAL);
+            let mut last_calls = self.last_calls.lock();
+            let is_due = last_calls.get(&tree.tree).is_none_or(|at| at.elapsed() >= MIN_INTERVAL);
             if is_due {
-                last.insert(tree.tree, Instant::now());
+                last_calls.insert(tree.tree, Instant::now());
             }
             is_due
         };

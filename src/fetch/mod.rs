@@ -1,8 +1,8 @@
-//! Coalesced fetches: one upstream request per file and node, however many clients wait (data model, section 6).
+//! Coalesced fetches: one upstream request per file and server, however many clients wait.
 //!
 //! A fetch runs in its own task, never in a client's. The task writes a spool file and publishes its progress; every
 //! client reads the spool up to the released position. The last 64 KiB are released once size and checksum are
-//! verified, so no client ever receives a whole file that differs from the index.
+//! verified, so no client ever receives a complete file that differs from the index.
 
 pub mod candidates;
 mod file_updates;
@@ -38,8 +38,8 @@ pub use verify::PackageForm;
 
 /// Bytes at the end of a file that are released once it is verified.
 const UNRELEASED_END: u64 = 64 << 10;
-/// The largest accepted file whose size only the mirror's answer declares, in bytes.
-const LARGEST: u64 = 4 << 30;
+/// Maximum accepted file size if only the mirror's response declares it, in bytes.
+const MAX_DECLARED_SIZE: u64 = 4 << 30;
 
 /// One file being fetched.
 pub struct Fetch {

@@ -45,8 +45,8 @@ impl Overflow {
     /// Appends a chunk; returns false when the budget of `limit` bytes is used up.
     pub(super) fn push(&self, chunk: Bytes, limit: u64) -> bool {
         let size = chunk.len() as u64;
-        let before = self.memory.used.fetch_add(size, Ordering::SeqCst);
-        if before + size > limit {
+        let previous = self.memory.used.fetch_add(size, Ordering::SeqCst);
+        if previous + size > limit {
             self.memory.used.fetch_sub(size, Ordering::SeqCst);
             return false;
         }
@@ -90,11 +90,11 @@ impl Drop for Overflow {
 struct Chunks(std::vec::IntoIter<Bytes>);
 
 impl Read for Chunks {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while let Some(chunk) = self.0.as_mut_slice().first_mut() {
             if !chunk.is_empty() {
-                let size = chunk.len().min(out.len());
-                chunk.copy_to_slice(&mut out[..size]);
+                let size = chunk.len().min(buffer.len());
+                chunk.copy_to_slice(&mut buffer[..size]);
                 return Ok(size);
             }
             self.0.next();
@@ -110,16 +110,16 @@ mod tests {
     #[test]
     fn all_overflows_share_one_budget_and_return_it() {
         let memory = OverflowMemory::default();
-        let (one, two) = (Overflow::new(memory.clone()), Overflow::new(memory));
-        assert!(one.push(Bytes::from_static(b"abcdef"), 10) && two.push(Bytes::from_static(b"ghi"), 10));
-        assert!(!two.push(Bytes::from_static(b"jk"), 10));
-        drop(one);
-        assert!(two.push(Bytes::from_static(b"jk"), 10));
-        assert_eq!(&two.piece(1, 9)[..], b"hi");
-        assert_eq!(&two.piece(3, 1)[..], b"j");
-        assert!(two.piece(5, 1).is_empty());
-        let mut all = Vec::new();
-        two.reader().read_to_end(&mut all).unwrap();
-        assert_eq!(all, b"ghijk");
+        let (first, second) = (Overflow::new(memory.clone()), Overflow::new(memory));
+        assert!(first.push(Bytes::from_static(b"abcdef"), 10) && second.push(Bytes::from_static(b"ghi"), 10));
+        assert!(!second.push(Bytes::from_static(b"jk"), 10));
+        drop(first);
+        assert!(second.push(Bytes::from_static(b"jk"), 10));
+        assert_eq!(&second.piece(1, 9)[..], b"hi");
+        assert_eq!(&second.piece(3, 1)[..], b"j");
+        assert!(second.piece(5, 1).is_empty());
+        let mut bytes = Vec::new();
+        second.reader().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"ghijk");
     }
 }

@@ -72,9 +72,9 @@ mod tests {
         progress.verified = true;
         assert_eq!(progress.released_bytes(), 100 << 10);
         assert_eq!(Progress { written: 10, ..Progress::default() }.released_bytes(), 0);
-        let mut whole = Progress { written: 100 << 20, hold_until_verified: true, ..Progress::default() };
-        assert_eq!(whole.released_bytes(), 0);
-        whole.verified = true;
-        assert_eq!(whole.released_bytes(), 100 << 20);
+        let mut binary = Progress { written: 100 << 20, hold_until_verified: true, ..Progress::default() };
+        assert_eq!(binary.released_bytes(), 0);
+        binary.verified = true;
+        assert_eq!(binary.released_bytes(), 100 << 20);
     }
 }

@@ -9,12 +9,12 @@ use futures_util::stream::{BoxStream, StreamExt, unfold};
 use super::{Fetch, FetchError, Subscriber};
 use crate::storage::{self, ReadRequest};
 
-/// A range that begins at most this far beyond the written bytes is waited for.
-const NEAR: u64 = 1 << 20;
+/// Maximum distance in bytes between the written bytes and a range that is waited for.
+const NEAR_BYTES: u64 = 1 << 20;
 
 /// Whether a range from `start` on can be answered from this fetch without a long wait.
 pub fn is_near(fetch: &Fetch, start: u64) -> bool {
-    start <= fetch.progress.borrow().written + NEAR
+    start <= fetch.progress.borrow().written + NEAR_BYTES
 }
 
 /// Streams the bytes of `range`, each piece as soon as it is released. An error ends the stream: the client must not

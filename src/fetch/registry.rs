@@ -25,7 +25,7 @@ use crate::model::storage_class::StorageClass;
 use crate::state::State;
 use crate::upstream::UpstreamError;
 
-/// Concurrent upstream requests for package files.
+/// Maximum number of concurrent upstream requests for package files.
 const MAX_REQUESTS: usize = 64;
 /// Expired failures are removed whenever this many were recorded.
 const PURGE_EVERY: usize = 256;
@@ -50,14 +50,14 @@ impl FetchRequest {
     /// Creates a request for a file at one of these candidates.
     pub fn new(
         file: &ReleaseFile,
-        expected: PackageForm,
+        form: PackageForm,
         candidates: Vec<MirrorPath>,
         class: StorageClass,
         tree: PointTree,
     ) -> FetchRequest {
         let expected = ExpectedFile {
             name: file.name.clone(),
-            form: expected,
+            form,
             size: file.size.and_then(|size| u64::try_from(size).ok()),
             md5: file.md5,
             sha256: file.sha256,
@@ -120,10 +120,10 @@ impl Fetches {
         self.table.lock().len()
     }
 
-    /// Sets the callback for a mirror that turns out to be newer, or older, than our index of it. It is called at most
+    /// Sets the callback for a mirror that turns out to be newer, or older, than the stored index. It is called at most
     /// once a minute for each package list.
-    pub fn on_mismatch(&self, act: impl Fn(PointTree) + Send + Sync + 'static) {
-        self.mismatch_hook.set(Box::new(act));
+    pub fn on_mismatch(&self, callback: impl Fn(PointTree) + Send + Sync + 'static) {
+        self.mismatch_hook.set(Box::new(callback));
     }
 
     /// Joins the fetch of `file`, or starts one.
@@ -144,9 +144,9 @@ impl Fetches {
             return Err(error);
         }
         let request = new_request();
-        let (progress, watch) = watch::channel(Progress::begin(&request.expected));
+        let (progress, receiver) = watch::channel(Progress::begin(&request.expected));
         let fetch = Arc::new(Fetch {
-            progress: watch,
+            progress: receiver,
             spool: Mutex::default(),
             overflow: Overflow::new(self.memory.clone()),
             memory: self.memory.clone(),
@@ -169,20 +169,20 @@ impl Fetches {
         if let Some(error) = self.recent_failure(file) {
             return Err(error);
         }
-        let mut refused = None;
+        let mut last_error = None;
         for candidate in candidates {
             match self.hosts.breaker_error(candidate.mirror.host()) {
                 None => return Ok(()),
-                Some(error) => refused = Some(error),
+                Some(error) => last_error = Some(error),
             }
         }
-        refused.map_or(Ok(()), |error| Err(FetchError::Upstream(error)))
+        last_error.map_or(Ok(()), |error| Err(FetchError::Upstream(error)))
     }
 
     /// Records a failure caused by upstream, so that many requests for a missing file cause no further upstream
     /// requests.
     pub(super) fn record_failure(&self, file: FileId, failure: &FetchError) {
-        let is_local = match failure {
+        let is_transient = match failure {
             FetchError::Missing(_)
             | FetchError::Mismatch(_)
             | FetchError::Upstream(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => false,
@@ -190,7 +190,7 @@ impl Fetches {
             | FetchError::Storage(_)
             | FetchError::Cancelled => true,
         };
-        if !is_local {
+        if !is_transient {
             let mut failures = self.failures.lock();
             if failures.len() % PURGE_EVERY == PURGE_EVERY - 1 {
                 failures.retain(|_, (since, _)| since.elapsed() < self.limits.failure_ttl);
@@ -211,11 +211,11 @@ impl Fetches {
     pub(super) fn remove_if_unused(&self, file: FileId, fetch: &Arc<Fetch>) -> bool {
         let mut table = self.table.lock();
         // Clients subscribe only under the table lock.
-        let unused = fetch.subscribers.load(Ordering::SeqCst) == 0;
-        if unused {
+        let is_unused = fetch.subscribers.load(Ordering::SeqCst) == 0;
+        if is_unused {
             table.remove(&file);
         }
-        unused
+        is_unused
     }
 
     fn recent_failure(&self, file: FileId) -> Option<FetchError> {

@@ -1,6 +1,6 @@
-//! The size of a file: what the index and the responses declare, and the errors when they do not fit.
+//! The size of a file: what the index and the responses declare, and the errors when these differ.
 
-use super::{FetchError, LARGEST};
+use super::{FetchError, MAX_DECLARED_SIZE};
 
 /// Returns the error for a file that leaves too little space on the disk; `size` describes its size.
 pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
@@ -9,14 +9,14 @@ pub(super) fn no_space_error(path: &str, size: &str) -> FetchError {
     ))
 }
 
-/// Merges the known size of the file with the one an answer declares.
+/// Merges the known size of the file with the one that a response declares.
 pub(super) fn merge_size(
     path: &str,
     expected: Option<u64>,
     declared: Option<u64>,
     written: u64,
 ) -> Result<Option<u64>, FetchError> {
-    let changed = |why: String| Err(FetchError::Mismatch(format!("{path} on the mirror {why}")));
+    let changed = |reason: String| Err(FetchError::Mismatch(format!("{path} on the mirror {reason}")));
     match (expected, declared) {
         (Some(expected), Some(declared)) if expected != declared => {
             changed(format!("had {expected} bytes and has {declared} now"))
@@ -24,8 +24,8 @@ pub(super) fn merge_size(
         (None, Some(declared)) if declared < written => {
             changed(format!("has {declared} bytes, but {written} were received already"))
         }
-        (None, Some(declared)) if declared > LARGEST => {
-            changed(format!("declares {declared} bytes, more than the limit of {LARGEST}"))
+        (None, Some(declared)) if declared > MAX_DECLARED_SIZE => {
+            changed(format!("declares {declared} bytes, more than the limit of {MAX_DECLARED_SIZE}"))
         }
         (expected, declared) => Ok(expected.or(declared)),
     }

@@ -112,7 +112,7 @@ impl Writer {
     fn write_chunk(&mut self, chunk: &Bytes, fetch: &Fetch) -> Result<(), FetchError> {
         if let Ok(spool) = &mut self.open {
             let Err(error) = spool.write_all(chunk) else {
-                self.spooled = spool.written();
+                self.spooled = spool.size();
                 return Ok(());
             };
             let error = StorageError::io("write", spool.path(), error);
@@ -125,10 +125,10 @@ impl Writer {
             self.open = Err(NotStored::because(&error));
         }
         match &self.open {
-            Err(why) if !fetch.overflow.push(chunk.clone(), self.memory) => {
+            Err(reason) if !fetch.overflow.push(chunk.clone(), self.memory) => {
                 Err(FetchError::Storage(format!(
                     "packages that cannot be stored need more than the {} MB of memory reserved for them while they are \
-                 fetched: {why}",
+                 fetched: {reason}",
                     self.memory >> 20
                 )))
             }

@@ -13,8 +13,8 @@ use crate::db::file::FileState;
 use crate::model::storage_class::StorageClass;
 use crate::storage::{Key, StorageError};
 
-/// The largest binary that is checked in memory when it cannot be stored, in bytes.
-const LARGEST_IN_MEMORY: u64 = 64 << 20;
+/// Maximum size of a binary that is checked in memory when it cannot be stored, in bytes.
+const MAX_BYTES_IN_MEMORY: u64 = 64 << 20;
 
 /// Returns true when the file was stored between the lookup of a client and the start of this fetch; the readers are
 /// notified.
@@ -36,25 +36,25 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     let CompleteFile { received, spool, file, spooled } = complete;
     let mut built = None;
     if !task.request.expected.check_digests(&received)? {
-        let (expected, tail) = (task.request.expected.clone(), task.fetch.overflow.reader());
-        let (size, unstored) = (received.size, spool.as_ref().err().cloned());
-        let checked = blocking(move || match expected.form.clone() {
+        let (expected, overflow) = (task.request.expected.clone(), task.fetch.overflow.reader());
+        let (size, not_stored) = (received.size, spool.as_ref().err().cloned());
+        let check = blocking(move || match expected.form.clone() {
             PackageForm::Source => {
-                let all = whole_file(&expected, file.as_deref(), spooled, tail)?;
-                expected.check_archive(all).map(|()| None)
+                let reader = whole_file(&expected, file.as_deref(), spooled, overflow)?;
+                expected.check_archive(reader).map(|()| None)
             }
             PackageForm::Binary(platform) => match file.as_deref().filter(|_| spooled == size) {
                 Some(file) => expected.check_binary(&platform, || buffered_reader(file)).map(Some),
                 None => {
                     // It is not stored. The part in memory is bounded, and so is this copy.
                     let mut bytes = Vec::new();
-                    let all = whole_file(&expected, file.as_deref(), spooled, tail)?;
-                    let read = all.take(LARGEST_IN_MEMORY + 1).read_to_end(&mut bytes);
-                    read.map_err(|e| unreadable(&expected, &e))?;
-                    if bytes.len() as u64 > LARGEST_IN_MEMORY {
-                        let why = unstored.map(|why| format!(": {why}")).unwrap_or_default();
+                    let reader = whole_file(&expected, file.as_deref(), spooled, overflow)?;
+                    let result = reader.take(MAX_BYTES_IN_MEMORY + 1).read_to_end(&mut bytes);
+                    result.map_err(|e| unreadable(&expected, &e))?;
+                    if bytes.len() as u64 > MAX_BYTES_IN_MEMORY {
+                        let reason = not_stored.map(|reason| format!(": {reason}")).unwrap_or_default();
                         return Err(FetchError::Storage(format!(
-                            "{} cannot be stored and is too large to be checked in memory{why}",
+                            "{} cannot be stored and is too large to be checked in memory{reason}",
                             expected.name
                         )));
                     }
@@ -62,7 +62,7 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
                 }
             },
         });
-        built = checked.await?.map(|built| built.to_string());
+        built = check.await?.map(|built| built.to_string());
     }
     task.progress.send_modify(|p| {
         p.verified = true;
@@ -87,13 +87,13 @@ pub(super) async fn store(task: &FetchTask, complete: CompleteFile) -> Result<()
     let key = Key::Package(class.unwrap_or(task.request.class), digest);
     let exists = class.is_some()
         && matches!(fetches.state.storage.size(&key).await, Ok(Some(size)) if size == received.size);
-    let stored = match (task.request.is_lost, exists) {
+    let result = match (task.request.is_lost, exists) {
         // The existing object has the right size but is damaged.
         (true, true) => fetches.state.storage.replace(spool, &key).await,
         (false, true) => Ok(()),
         (_, false) => fetches.state.storage.commit(spool, &key).await,
     };
-    if let Err(error) = stored {
+    if let Err(error) = result {
         match error {
             StorageError::Full(_) => task.fetch.memory.log_disk_full(&error.to_string()),
             error => {
@@ -142,11 +142,11 @@ fn whole_file<'a>(
     expected: &ExpectedFile,
     spool: Option<&'a File>,
     spooled: u64,
-    tail: impl Read + 'a,
+    overflow: impl Read + 'a,
 ) -> Result<Box<dyn Read + 'a>, FetchError> {
-    let Some(file) = spool else { return Ok(Box::new(tail)) };
+    let Some(file) = spool else { return Ok(Box::new(overflow)) };
     let file = buffered_reader(file).map_err(|e| unreadable(expected, &e))?;
-    Ok(Box::new(file.take(spooled).chain(tail)))
+    Ok(Box::new(file.take(spooled).chain(overflow)))
 }
 
 fn unreadable(expected: &ExpectedFile, error: &io::Error) -> FetchError {

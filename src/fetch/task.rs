@@ -25,10 +25,10 @@ use crate::upstream::{FileStream, UpstreamError, Validators};
 
 /// Approximate number of received bytes per write: only those that are available without waiting.
 const BATCH: usize = 1 << 20;
-/// The longest `Retry-After` that is waited for; with a longer one the clients get the error.
+/// Maximum `Retry-After` that is waited for; with a longer one the clients get the error.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(15);
 
-/// How the transfer of one upstream answer ended.
+/// How the transfer of one upstream response ended.
 enum TransferEnd {
     /// Upstream ended the body.
     Ended,
@@ -42,14 +42,14 @@ enum TransferEnd {
     NoSpace,
 }
 
-/// The limits for the transfer of one upstream answer.
+/// The limits for the transfer of one upstream response.
 struct TransferLimits {
     /// Bytes that may still be received.
     remaining: u64,
-    /// The longest time without data.
-    silence: Duration,
-    /// The index declares no size: the file must leave as much free disk space as it takes.
-    leaves_space: bool,
+    /// Maximum time without data.
+    max_inactivity: Duration,
+    /// Whether the file must leave as much free disk space as it takes: true if the index declares no size.
+    must_leave_space: bool,
 }
 
 /// The state of a running fetch.
@@ -106,7 +106,8 @@ impl FetchTask {
         if store::is_stored_already(self).await {
             return Ok(());
         }
-        let mut last = FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
+        let mut last_error =
+            FetchError::Missing(format!("{} is not on the mirror", self.request.expected.name));
         for (number, candidate) in self.request.candidates.iter().enumerate() {
             let result = match self.download(candidate, self.timeout_of(number)).await {
                 Ok(complete) => store::store(self, complete).await,
@@ -123,35 +124,39 @@ impl FetchTask {
             );
             // Another host may have the file.
             let next = self.request.candidates.get(number + 1);
-            let other_host = next.is_some_and(|next| next.mirror.host() != candidate.mirror.host());
-            if !(may_be_elsewhere || other_host) || self.progress.borrow().released_bytes() > 0 {
+            let is_other_host_next = next.is_some_and(|next| next.mirror.host() != candidate.mirror.host());
+            if !(may_be_elsewhere || is_other_host_next) || self.progress.borrow().released_bytes() > 0 {
                 return Err(error);
             }
             // A mismatch or a refusal is a more useful error than a missing file.
-            if matches!(last, FetchError::Missing(_)) || matches!(error, FetchError::Mismatch(_)) {
-                last = error;
+            if matches!(last_error, FetchError::Missing(_)) || matches!(error, FetchError::Mismatch(_)) {
+                last_error = error;
             }
             self.progress.send_modify(|p| *p = Progress::begin(&self.request.expected));
         }
-        Err(last)
+        Err(last_error)
     }
 
     /// The timeout for the candidate of that number: the hosts after it must have time, too.
     fn timeout_of(&self, number: usize) -> Duration {
-        let remaining = self.fetches.limits.silence.saturating_sub(self.last_data.lock().elapsed());
+        let remaining = self.fetches.limits.max_inactivity.saturating_sub(self.last_data.lock().elapsed());
         let hosts: HashSet<&str> =
             self.request.candidates[number..].iter().map(|candidate| candidate.mirror.host()).collect();
         self.last_data.lock().elapsed() + remaining / u32::try_from(hosts.len()).unwrap_or(1).max(1)
     }
 
-    /// The instant at which upstream was silent for that long.
-    fn deadline(&self, silence: Duration) -> Instant {
-        *self.last_data.lock() + silence
+    /// The instant until which upstream must send data.
+    fn deadline(&self, max_inactivity: Duration) -> Instant {
+        *self.last_data.lock() + max_inactivity
     }
 
-    /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream is silent for
-    /// too long.
-    async fn download(&self, candidate: &MirrorPath, silence: Duration) -> Result<CompleteFile, FetchError> {
+    /// Downloads the file of a candidate into a spool, with as many requests as needed, until upstream sends
+    /// nothing for `max_inactivity`.
+    async fn download(
+        &self,
+        candidate: &MirrorPath,
+        max_inactivity: Duration,
+    ) -> Result<CompleteFile, FetchError> {
         let expected = &self.request.expected;
         let path = candidate.path.as_str();
         let mut validators = Validators::default();
@@ -163,61 +168,63 @@ impl FetchTask {
             let resume = (written > 0).then(|| (written, validators.clone()));
             // Dropped at the end of this iteration: neither the connection nor the request slot of the host is in use
             // while nothing is read.
-            let (mut opened, permits) = match self.open(candidate, resume, silence).await {
-                Ok(answer) => answer,
-                Err(UpstreamError::Missing(what)) if written == 0 => {
-                    return Err(FetchError::Missing(format!("{what} is not on the mirror")));
+            let (mut response, permits) = match self.open(candidate, resume, max_inactivity).await {
+                Ok(response) => response,
+                Err(UpstreamError::Missing(file)) if written == 0 => {
+                    return Err(FetchError::Missing(format!("{file} is not on the mirror")));
                 }
                 Err(error) => {
                     tries += 1;
-                    self.wait_before_retry(tries, error, silence).await?;
+                    self.wait_before_retry(tries, error, max_inactivity).await?;
                     continue;
                 }
             };
-            expected.check_size(opened.size)?;
-            size = merge_size(path, size, opened.size, written)?;
+            expected.check_size(response.size)?;
+            size = merge_size(path, size, response.size, written)?;
             self.progress.send_modify(|p| p.size = size);
-            validators = std::mem::take(&mut opened.validators);
+            validators = std::mem::take(&mut response.validators);
             let writer = match previous.take() {
                 Some(writer) => writer,
                 None => self.begin_spool().await?,
             };
-            let skip = written.checked_sub(opened.offset).ok_or_else(|| {
+            let skip = written.checked_sub(response.offset).ok_or_else(|| {
                 FetchError::Mismatch(format!("{path}: the mirror resumed at the wrong position"))
             })?;
             let remaining = size.unwrap_or(self.fetches.limits.max_unsized).saturating_sub(written);
-            let bounds = TransferLimits { remaining, silence, leaves_space: expected.size.is_none() };
+            let limits =
+                TransferLimits { remaining, max_inactivity, must_leave_space: expected.size.is_none() };
             let writer = match size {
-                Some(size) if bounds.leaves_space => {
-                    let (fits, writer) = blocking(move || Ok((writer.leaves_space(size), writer))).await?;
-                    if !fits {
+                Some(size) if limits.must_leave_space => {
+                    let (has_space, writer) =
+                        blocking(move || Ok((writer.leaves_space(size), writer))).await?;
+                    if !has_space {
                         return Err(no_space_error(path, &format!("{size} bytes according to the mirror")));
                     }
                     writer
                 }
                 _ => writer,
             };
-            let host = self.fetches.hosts.last_data(candidate.mirror.host());
-            let (writer, end) = self.transfer(opened.body, writer, skip, bounds, &host).await?;
+            let last_data = self.fetches.hosts.last_data(candidate.mirror.host());
+            let (writer, end) = self.transfer(response.body, writer, skip, limits, &last_data).await?;
             drop(permits);
-            let now = writer.written();
-            if now > written {
+            let received = writer.written();
+            if received > written {
                 tries = 0;
             }
             match end {
-                TransferEnd::Ended if size.is_none_or(|size| size == now) => return Ok(writer.finish()),
+                TransferEnd::Ended if size.is_none_or(|size| size == received) => return Ok(writer.finish()),
                 TransferEnd::TooLong => {
-                    let why = match size {
+                    let reason = match size {
                         Some(size) => format!("{path} is longer than its {size} bytes"),
                         None => format!(
                             "{path} is longer than {} bytes, and neither the index nor the mirror declares its size",
                             self.fetches.limits.max_unsized
                         ),
                     };
-                    return Err(FetchError::Mismatch(why));
+                    return Err(FetchError::Mismatch(reason));
                 }
                 TransferEnd::NoSpace => {
-                    return Err(no_space_error(path, &format!("{now} bytes so far")));
+                    return Err(no_space_error(path, &format!("{received} bytes so far")));
                 }
                 TransferEnd::NoSubscriber => {
                     self.await_subscriber().await?;
@@ -228,11 +235,11 @@ impl FetchTask {
                     let reason = "the connection ended before the end of the file".to_owned();
                     let error =
                         UpstreamError::Unavailable { url: path.to_owned(), reason, retry_after: None };
-                    self.wait_before_retry(tries, error, silence).await?;
+                    self.wait_before_retry(tries, error, max_inactivity).await?;
                 }
                 TransferEnd::Broken(error) => {
                     tries += 1;
-                    self.wait_before_retry(tries, error, silence).await?;
+                    self.wait_before_retry(tries, error, max_inactivity).await?;
                 }
             }
             previous = Some(writer);
@@ -243,42 +250,44 @@ impl FetchTask {
         &self,
         candidate: &MirrorPath,
         resume: Option<(u64, Validators)>,
-        silence: Duration,
+        max_inactivity: Duration,
     ) -> Result<(FileStream, [Option<OwnedSemaphorePermit>; 2]), UpstreamError> {
         let host = candidate.mirror.host();
-        // The slot of the host first: requests that wait for a slow host must not take the global slots.
+        // The permit of the host first: requests that wait for a slow host must not take the global permits.
         let hosts = &self.fetches.hosts;
-        let admitted = hosts.admit_within(host, &self.last_data, silence).await;
-        let of_host = admitted.unwrap_or_else(|| Err(timeout_error(candidate, silence)))?;
-        let queued = Instant::now();
-        let of_all = self.fetches.slots.clone().acquire_owned().await.ok();
-        *self.last_data.lock() += queued.elapsed();
-        let answer =
-            match timeout_at(self.deadline(silence), candidate.mirror.open(&candidate.path, resume)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(timeout_error(candidate, silence)),
+        let admission = hosts.admit_within(host, &self.last_data, max_inactivity).await;
+        let host_permit = admission.unwrap_or_else(|| Err(timeout_error(candidate, max_inactivity)))?;
+        let queued_at = Instant::now();
+        let global_permit = self.fetches.slots.clone().acquire_owned().await.ok();
+        *self.last_data.lock() += queued_at.elapsed();
+        let result =
+            match timeout_at(self.deadline(max_inactivity), candidate.mirror.open(&candidate.path, resume))
+                .await
+            {
+                Ok(result) => result,
+                Err(_) => Err(timeout_error(candidate, max_inactivity)),
             };
-        hosts.record(host, self.request.file, answer.as_ref().err());
-        Ok((answer?, [Some(of_host), of_all]))
+        hosts.record(host, self.request.file, result.as_ref().err());
+        Ok((result?, [Some(host_permit), global_permit]))
     }
 
-    /// Waits before the next try. Returns the error after too many tries, when upstream was silent for too long, or at
+    /// Waits before the next try. Returns the error after too many tries, when upstream sent nothing for too long, or at
     /// once when a retry cannot help.
     async fn wait_before_retry(
         &self,
         tries: u32,
         error: UpstreamError,
-        silence: Duration,
+        max_inactivity: Duration,
     ) -> Result<(), FetchError> {
         let limits = &self.fetches.limits;
         let wait = match &error {
             UpstreamError::Unavailable { retry_after, .. } if tries < limits.max_tries => {
-                let planned = limits.retry_delay * (1 << tries.min(10));
-                Duration::from_secs(retry_after.unwrap_or(0)).max(planned)
+                let delay = limits.retry_delay * (1 << tries.min(10));
+                Duration::from_secs(retry_after.unwrap_or(0)).max(delay)
             }
             _ => return Err(FetchError::Upstream(error)),
         };
-        if wait > MAX_RETRY_DELAY || Instant::now() + wait >= self.deadline(silence) {
+        if wait > MAX_RETRY_DELAY || Instant::now() + wait >= self.deadline(max_inactivity) {
             return Err(FetchError::Upstream(error));
         }
         sleep(wait).await;
@@ -310,18 +319,18 @@ impl FetchTask {
         mut body: BoxStream<'static, Result<Bytes, UpstreamError>>,
         mut writer: Writer,
         mut skip: u64,
-        bounds: TransferLimits,
-        host: &LastData,
+        limits: TransferLimits,
+        host_last_data: &LastData,
     ) -> Result<(Writer, TransferEnd), FetchError> {
-        let TransferLimits { mut remaining, silence, leaves_space } = bounds;
+        let TransferLimits { mut remaining, max_inactivity, must_leave_space } = limits;
         let unused = self.until_unused();
         tokio::pin!(unused);
         loop {
             let mut next = tokio::select! {
                 next = body.next() => Some(next),
                 () = &mut unused => return Ok((writer, TransferEnd::NoSubscriber)),
-                () = sleep_until(self.deadline(silence)) => {
-                    let reason = format!("no data received for {} s", silence.as_secs_f32());
+                () = sleep_until(self.deadline(max_inactivity)) => {
+                    let reason = format!("no data received for {} s", max_inactivity.as_secs_f32());
                     let url = self.request.expected.name.clone();
                     return Ok((writer, TransferEnd::Broken(UpstreamError::Unavailable { url, reason, retry_after: None })));
                 }
@@ -357,11 +366,11 @@ impl FetchTask {
             }
             if !batch.is_empty() {
                 let now = Instant::now();
-                (*self.last_data.lock(), *host.lock()) = (now, Some(now));
+                (*self.last_data.lock(), *host_last_data.lock()) = (now, Some(now));
                 let (fetch, progress) = (self.fetch.clone(), self.progress.clone());
                 let work = blocking(move || {
                     writer.write_chunks(&batch, &fetch, &progress)?;
-                    let has_space = !leaves_space || writer.leaves_space(writer.written());
+                    let has_space = !must_leave_space || writer.leaves_space(writer.written());
                     Ok((writer, has_space))
                 });
                 let has_space;
@@ -387,14 +396,14 @@ impl FetchTask {
                 change.await;
                 continue;
             }
-            if timeout(limits.without_clients, change).await.is_ok() {
+            if timeout(limits.unsubscribed_timeout, change).await.is_ok() {
                 continue;
             }
             let (written, size) = {
                 let progress = fetch.progress.borrow();
                 (progress.written, progress.size)
             };
-            if size.is_none_or(|size| size > limits.always_finished && written < size / 2) {
+            if size.is_none_or(|size| size > limits.small_file_bytes && written < size / 2) {
                 return;
             }
         }
@@ -403,7 +412,7 @@ impl FetchTask {
     /// Waits for a client to subscribe; fails after a timeout.
     async fn await_subscriber(&self) -> Result<(), FetchError> {
         let fetch = &self.fetch;
-        let subscribed = async {
+        let subscription = async {
             loop {
                 let change = fetch.subscribers_changed.notified();
                 tokio::pin!(change);
@@ -414,7 +423,7 @@ impl FetchTask {
                 change.await;
             }
         };
-        if timeout(self.fetches.limits.resume_window, subscribed).await.is_err()
+        if timeout(self.fetches.limits.resume_window, subscription).await.is_err()
             && self.fetches.remove_if_unused(self.request.file, fetch)
         {
             return Err(FetchError::Cancelled);
@@ -423,10 +432,10 @@ impl FetchTask {
     }
 }
 
-fn timeout_error(candidate: &MirrorPath, silence: Duration) -> UpstreamError {
+fn timeout_error(candidate: &MirrorPath, max_inactivity: Duration) -> UpstreamError {
     UpstreamError::Unavailable {
         url: format!("{}/{}", candidate.mirror.address(), candidate.path),
-        reason: format!("no answer within {} s", silence.as_secs_f32()),
+        reason: format!("no answer within {} s", max_inactivity.as_secs_f32()),
         retry_after: None,
     }
 }
@@ -435,6 +444,6 @@ fn timeout_error(candidate: &MirrorPath, silence: Duration) -> UpstreamError {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(FetchError::Storage(format!("a fetch task ended early: {e}"))))
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|e| Err(FetchError::Storage(format!("a fetch task ended early: {e}"))))
 }

@@ -93,8 +93,11 @@ impl ExpectedFile {
         })
     }
 
-    fn mismatch(&self, what: &str) -> FetchError {
-        FetchError::Mismatch(format!("upstream's {} is not the file of the index: it has {what}", self.name))
+    fn mismatch(&self, difference: &str) -> FetchError {
+        FetchError::Mismatch(format!(
+            "upstream's {} is not the file of the index: it has {difference}",
+            self.name
+        ))
     }
 }
 

@@ -127,7 +127,7 @@ async fn a_mirror_that_accepts_and_sends_nothing_times_out() {
     mirror.set(&mute.listed(), |page| page.mute = true);
     mirror.set(&stuck.listed(), |page| page.open = 0);
     mirror.set(&slow.listed(), |page| page.open = 200 * KB);
-    let limits = FetchLimits { silence: Duration::from_millis(400), ..short_limits() };
+    let limits = FetchLimits { max_inactivity: Duration::from_millis(400), ..short_limits() };
     let fixture = Fixture::on(mirror, limits, "").await;
     // The default limits of one request are longer than that.
     let all = async {

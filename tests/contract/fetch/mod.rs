@@ -35,8 +35,8 @@ struct Fixture {
 /// Limits that are short enough for a test.
 fn short_limits() -> FetchLimits {
     FetchLimits {
-        without_clients: Duration::from_millis(50),
-        always_finished: 100 << 10,
+        unsubscribed_timeout: Duration::from_millis(50),
+        small_file_bytes: 100 << 10,
         retry_delay: Duration::from_millis(5),
         failure_ttl: Duration::from_millis(600),
         ..FetchLimits::default()

@@ -14,16 +14,16 @@ use crate::model::ids::ReleaseId;
 use crate::r::archive::{self, ArchiveError, Limits};
 use crate::storage::{Key, StorageError};
 
-/// The largest archive that is read, in bytes: the client waits for it.
-const LARGEST: u64 = 32 << 20;
-/// The limit of its decompressed size, in bytes.
-const INFLATED: u64 = 512 << 20;
+/// Maximum size of an archive that is read, in bytes: the client waits for it.
+const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
+/// Maximum decompressed size, in bytes.
+const MAX_INFLATED_BYTES: u64 = 512 << 20;
 
 /// Releases whose archive was read since the start; they are not read again.
 pub(super) type Cache = quick_cache::sync::Cache<ReleaseId, ()>;
 
 /// Entries of the [`Cache`].
-pub(super) const CACHED: usize = 50_000;
+pub(super) const CACHE_ENTRIES: usize = 50_000;
 
 /// A stored archive that may contain more details than are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,41 +51,41 @@ enum DetailsError {
     Db(#[from] DbError),
 }
 
-/// Reads an archive, once; returns true when more is known now. Errors are only logged: an answer without a README
+/// Reads an archive, once; returns true when more is known now. Errors are only logged: a response without a README
 /// is better than none. An archive that could not be read from storage is read again at the next request.
-pub(super) async fn read_once(repositories: &Arc<Repositories>, closed: UnreadArchive) -> bool {
-    if closed.size > LARGEST || repositories.archives_read.get(&closed.release).is_some() {
+pub(super) async fn read_once(repositories: &Arc<Repositories>, unread: UnreadArchive) -> bool {
+    if unread.size > MAX_ARCHIVE_BYTES || repositories.archives_read.get(&unread.release).is_some() {
         return false;
     }
     // In a separate task: a client that disconnects must not cancel it between its steps.
     let repositories = Arc::clone(repositories);
-    let task = tokio::spawn(async move { read_alone(&repositories, closed).await });
+    let task = tokio::spawn(async move { read_locked(&repositories, unread).await });
     task.await.unwrap_or(false)
 }
 
-async fn read_alone(repositories: &Repositories, closed: UnreadArchive) -> bool {
+async fn read_locked(repositories: &Repositories, unread: UnreadArchive) -> bool {
     // One at a time: each occupies a processor for a while.
     let _guard = repositories.archive_lock.lock().await;
-    if repositories.archives_read.get(&closed.release).is_some() {
+    if repositories.archives_read.get(&unread.release).is_some() {
         return false;
     }
-    let stored = store(repositories, closed).await;
-    if matches!(stored, Ok(()) | Err(DetailsError::Archive(_))) {
-        repositories.archives_read.insert(closed.release, ());
+    let result = store(repositories, unread).await;
+    if matches!(result, Ok(()) | Err(DetailsError::Archive(_))) {
+        repositories.archives_read.insert(unread.release, ());
     }
-    stored
+    result
         .inspect_err(|error| {
-            tracing::info!(release = %closed.release, %error, "could not read the details of a package from its archive");
+            tracing::info!(release = %unread.release, %error, "could not read the details of a package from its archive");
         })
         .is_ok()
 }
 
-async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(), DetailsError> {
+async fn store(repositories: &Repositories, unread: UnreadArchive) -> Result<(), DetailsError> {
     let state = &repositories.state;
-    let bytes = state.storage.whole(&closed.key).await?;
-    let read = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    let bytes = state.storage.read(&unread.key).await?;
+    let details = tokio::task::spawn_blocking(move || read(&bytes)).await;
     let ArchiveDetails { description, system_requirements, readme } =
-        read.map_err(|error| StorageError::Other(error.to_string()))??;
+        details.map_err(|error| StorageError::Other(error.to_string()))??;
     // Keeps the sweep from removing the README's blob before its row is written.
     let _blob_guard = repositories.fetches.blob_lock.read().await;
     let blob_row = match readme {
@@ -98,8 +98,8 @@ async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(),
             Some(blob::Blob { sha256, class, size, created_at: (state.clock)() })
         }
     };
-    let more = system_requirements.is_some();
-    let row = ReleaseDescription { release: closed.release, description, system_requirements };
+    let has_requirements = system_requirements.is_some();
+    let row = ReleaseDescription { release: unread.release, description, system_requirements };
     state
         .db
         .write(move |c| {
@@ -109,16 +109,17 @@ async fn store(repositories: &Repositories, closed: UnreadArchive) -> Result<(),
             detail::put_from_archive(c, &row, blob_row.as_ref().map(|blob| blob.sha256))
         })
         .await?;
-    if more {
+    if has_requirements {
         state.detail_updates.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
     Ok(())
 }
 
 fn read(bytes: &Bytes) -> Result<ArchiveDetails, ArchiveError> {
-    let limits = Limits { inflated: INFLATED, ..Limits::default() };
-    let read = archive::read(&bytes[..], None, limits)?;
-    let readme = read.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
-    let system_requirements = read.description.non_empty("SystemRequirements").map(str::to_owned);
-    Ok(ArchiveDetails { description: read.description_raw, system_requirements, readme })
+    let limits = Limits { inflated: MAX_INFLATED_BYTES, ..Limits::default() };
+    let contents = archive::read(&bytes[..], None, limits)?;
+    let readme =
+        contents.readme.map(|(_, text)| (Sha256(sha2::Sha256::digest(&text).into()), Bytes::from(text)));
+    let system_requirements = contents.description.non_empty("SystemRequirements").map(str::to_owned);
+    Ok(ArchiveDetails { description: contents.description_raw, system_requirements, readme })
 }

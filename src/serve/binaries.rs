@@ -20,8 +20,8 @@ use crate::state::State;
 
 /// The binary lists of a source that have a published head, with their labels.
 pub(super) fn heads(catalog: &Catalog, source: SourceId) -> impl Iterator<Item = (&str, TreeId, Seq)> {
-    let of = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
-    let lists = catalog.trees.iter().filter(of);
+    let is_list = move |tree: &&crate::catalog::Tree| tree.source == source && tree.role == BINARY_ROLE;
+    let lists = catalog.trees.iter().filter(is_list);
     lists.filter_map(|tree| Some((tree.label.as_str(), tree.id, tree.steps.last()?.seq)))
 }
 
@@ -72,12 +72,12 @@ pub async fn find(
     let head = head(&repositories.state.catalog.get(), source.source(), &selector.platform.label());
     if let Some((tree, seq)) = head {
         let (package, release) = source.release();
-        let found = repositories
+        let binaries = repositories
             .state
             .db
             .read(move |c| db::binary::of_release(c, tree, seq, package, release))
             .await?;
-        if let Some(binary) = pick(&found, selector.platform.arch, selector.until) {
+        if let Some(binary) = pick(&binaries, selector.platform.arch, selector.until) {
             return Ok(Some(source.with_binary(binary, &selector.platform)));
         }
     }
@@ -97,18 +97,18 @@ pub async fn find_by_digest(
     let BinarySelector { platform, until } = selector;
     let (package, release) = source.release();
     if let Some((tree, seq)) = head(&state.catalog.get(), source.source(), &platform.label()) {
-        let of = state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release));
-        let is = |binary: &&Binary| {
+        let binaries = state.db.read(move |c| db::binary::of_release(c, tree, seq, package, release));
+        let is_match = |binary: &&Binary| {
             binary.sha256 == Some(sha256) && runs_on(binary, platform.arch) && is_visible(binary, *until)
         };
-        if let Some(binary) = of.await?.iter().rfind(is) {
+        if let Some(binary) = binaries.await?.iter().rfind(is_match) {
             return Ok(Some(source.with_binary(binary, platform)));
         }
     }
-    let found = remote_binaries::discovered_binary_of(state, release, platform)
+    let discovered = remote_binaries::discovered_binary_of(state, release, platform)
         .await?
-        .filter(|found| found.sha256 == Some(sha256));
-    Ok(found.map(|found| source.with_discovered_binary(found, platform)))
+        .filter(|discovered| discovered.sha256 == Some(sha256));
+    Ok(discovered.map(|discovered| source.with_discovered_binary(discovered, platform)))
 }
 
 /// The index of a point with binaries: of all packages, or only of those that have one.
@@ -137,11 +137,14 @@ pub fn document(
 pub fn may_exist(state: &State, distribution: &str, r: RMinor) -> bool {
     let label = format!("{r}-{distribution}");
     let is_configured = state.config.load().platforms.r_versions.contains(&r.to_string());
-    is_configured || has_binary_list(&state.catalog.get(), |of| of == label)
+    is_configured || has_binary_list(&state.catalog.get(), |name| name == label)
 }
 
 /// Whether any source has a binary list with such a label.
 #[must_use]
-pub fn has_binary_list(catalog: &Catalog, label: impl Fn(&str) -> bool) -> bool {
-    catalog.trees.iter().any(|tree| tree.role == BINARY_ROLE && !tree.steps.is_empty() && label(&tree.label))
+pub fn has_binary_list(catalog: &Catalog, is_match: impl Fn(&str) -> bool) -> bool {
+    catalog
+        .trees
+        .iter()
+        .any(|tree| tree.role == BINARY_ROLE && !tree.steps.is_empty() && is_match(&tree.label))
 }

@@ -64,24 +64,24 @@ pub async fn in_source(state: &State, source: &str, package: &str) -> Result<Vec
 pub async fn at(state: &State, point: &Point, package: &str) -> Result<Vec<BinaryRow>, RepoError> {
     let sources: Vec<SourceId> = point.trees.iter().map(|tree| tree.source).collect();
     let (lists, trees, name) = (lists(state, &sources), point.trees.clone(), package.to_owned());
-    let found = state.db.read(move |c| {
+    let rows = state.db.read(move |c| {
         let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
         let Some(id) = db::package::by_name(c, tree.source, &name)? else { return Ok(None) };
         if db::life::presence(c, tree.tree, tree.seq, id)?.is_none() {
             return Ok(None);
         }
-        let of: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
-        rows(c, tree.source, &of, &name).map(Some)
+        let heads: Vec<BinaryListHead> = lists.iter().copied().filter(|list| list.0 == tree.source).collect();
+        self::rows(c, tree.source, &heads, &name).map(Some)
     });
     let excerpt: String = package.chars().take(128).collect();
-    let none = || RepoError::NotFound(format!("there is no package '{excerpt}' in this snapshot"));
-    found.await?.ok_or_else(none)
+    let not_found = || RepoError::NotFound(format!("there is no package '{excerpt}' in this snapshot"));
+    rows.await?.ok_or_else(not_found)
 }
 
 fn lists(state: &State, sources: &[SourceId]) -> Vec<BinaryListHead> {
     let catalog = state.catalog.get();
-    let of = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
-    of.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
+    let trees = catalog.trees.iter().filter(|t| t.role == BINARY_ROLE && sources.contains(&t.source));
+    trees.filter_map(|tree| Some((tree.source, tree.id, tree.steps.last()?.seq))).collect()
 }
 
 /// The published head of a binary list.

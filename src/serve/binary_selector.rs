@@ -17,8 +17,8 @@ pub struct BinarySelector {
 /// Whether a binary runs on an architecture; some run on every one.
 #[must_use]
 pub fn runs_on(binary: &Binary, arch: Arch) -> bool {
-    let made_for = binary.platform.rsplit_once('/').map(|(_, made_for)| made_for);
-    made_for == Some(arch.as_str()) || made_for == Some(ANY_ARCH)
+    let binary_arch = binary.platform.rsplit_once('/').map(|(_, binary_arch)| binary_arch);
+    binary_arch == Some(arch.as_str()) || binary_arch == Some(ANY_ARCH)
 }
 
 /// Whether a binary may be served: a removed one is served only for snapshots in which it was listed.
@@ -28,8 +28,8 @@ pub(super) fn is_visible(binary: &Binary, until: Timestamp) -> bool {
 
 /// Selects the binary to serve among those of one release, which are sorted oldest first.
 pub(super) fn pick(binaries: &[Binary], arch: Arch, until: Timestamp) -> Option<&Binary> {
-    let mut fit = binaries.iter().filter(|binary| runs_on(binary, arch) && is_visible(binary, until));
-    fit.clone().rfind(|binary| binary.at < until).or_else(|| fit.next())
+    let mut candidates = binaries.iter().filter(|binary| runs_on(binary, arch) && is_visible(binary, until));
+    candidates.clone().rfind(|binary| binary.at < until).or_else(|| candidates.next())
 }
 
 #[cfg(test)]
@@ -38,12 +38,12 @@ mod tests {
     use crate::db::file::FileState;
     use crate::model::ids::{FileId, PackageId, ReleaseId};
 
-    fn binary(number: i64, made_for: &str, at: i64) -> Binary {
+    fn binary(number: i64, arch: &str, at: i64) -> Binary {
         Binary {
             package: PackageId(1),
             release: ReleaseId(1),
             file: FileId(number),
-            platform: format!("4.5-noble/{made_for}"),
+            platform: format!("4.5-noble/{arch}"),
             number,
             name: "x_1.0.tar.gz".to_owned(),
             locator: String::new(),
@@ -76,13 +76,13 @@ mod tests {
             [5, 11, 20, 21, 30, 31, i64::MAX].map(file),
             [None, Some(1), Some(1), Some(2), Some(2), None, None]
         );
-        let again = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
-        let file = |until| pick(&again, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
+        let relisted = [removed(binary(1, "x86_64", 10), 30), binary(2, "x86_64", 40)];
+        let file = |until| pick(&relisted, Arch::X86_64, Timestamp(until)).map(|b| b.file.0);
         assert_eq!([20, 31, 41].map(file), [Some(1), Some(2), Some(2)]);
     }
 
     #[test]
-    fn a_binary_for_another_processor_is_never_served() {
+    fn a_binary_for_another_architecture_is_never_served() {
         let binaries = [binary(1, "any", 10), binary(2, "x86_64", 20)];
         let file = |arch| pick(&binaries, arch, Timestamp(99)).map(|b| b.file.0);
         assert_eq!((file(Arch::X86_64), file(Arch::Arm64)), (Some(2), Some(1)));

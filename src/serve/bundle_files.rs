@@ -14,31 +14,33 @@ use sha2::Digest;
 use super::located::{FileBody, Located, OpenFile};
 use super::{RepoError, Repositories, bundles};
 use crate::model::digest::Sha256;
-use crate::state::State;
 use crate::storage::memory_cache::{MAX_OBJECT_SIZE, MemoryCache};
 use crate::storage::{self, Content, CountGuard, StorageError};
 use crate::upstream::transport::dir::InPlaceFile;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Entries of [`VerifiedFiles::files`], about 100 bytes each.
-const FILES: usize = 200_000;
+/// Entries of [`VerifiedFiles::digests`], about 100 bytes each.
+const DIGEST_ENTRIES: usize = 200_000;
 /// Read size while a file is hashed, in bytes.
-const PIECE: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
 /// How long a file whose bytes are in memory is served without checking the file again: for popular files the check
-/// takes longer than the answer.
+/// takes longer than the response.
 const RECHECK_AFTER: Duration = Duration::from_millis(100);
 
 /// Verified files of bundles.
 pub(super) struct VerifiedFiles {
     /// Digests of files, valid while the file keeps its identity.
-    files: quick_cache::sync::Cache<FileIdentity, Sha256>,
+    digests: quick_cache::sync::Cache<FileIdentity, Sha256>,
     /// Small files that were requested repeatedly, by digest.
-    small: MemoryCache<Sha256, VerifiedBytes>,
+    small_files: MemoryCache<Sha256, VerifiedBytes>,
 }
 
 impl Default for VerifiedFiles {
     fn default() -> VerifiedFiles {
-        VerifiedFiles { files: quick_cache::sync::Cache::new(FILES), small: MemoryCache::default() }
+        VerifiedFiles {
+            digests: quick_cache::sync::Cache::new(DIGEST_ENTRIES),
+            small_files: MemoryCache::default(),
+        }
     }
 }
 
@@ -90,32 +92,32 @@ pub(super) async fn open(
 ) -> Result<Option<OpenFile>, RepoError> {
     let Some((mirror, product)) = bundles::of_file(repositories, located) else { return Ok(None) };
     let Some(digest) = located.sha256 else { return Ok(None) };
-    let cached = repositories.verified_files.small.get(&digest);
+    let cached = repositories.verified_files.small_files.get(&digest);
     if let Some(cached) = cached.as_ref().filter(|cached| cached.checked_at.elapsed() < RECHECK_AFTER) {
         return open_range(located, &cached.bytes, range).map(Some);
     }
     let Some(path) = mirror.object(&product, digest, &located.name) else { return Ok(None) };
-    let opened = open_file(&repositories.state, located, &mirror, &path).await?;
-    let identity = FileIdentity::of(&opened.metadata);
+    let in_place = open_file(located, &mirror, &path).await?;
+    let identity = FileIdentity::of(&in_place.metadata);
     if let Some(cached) = cached.filter(|cached| cached.identity == identity) {
         let open = open_range(located, &cached.bytes, range);
         repositories
             .verified_files
-            .small
+            .small_files
             .insert(digest, VerifiedBytes { checked_at: Instant::now(), ..cached });
         return open.map(Some);
     }
     if identity.size <= MAX_OBJECT_SIZE
-        && let Some(count) = storage::begin_whole(identity.size)
+        && let Some(count) = storage::reserve_memory(identity.size)
     {
-        let bytes = read_small(repositories, located, digest, identity, opened, count).await?;
+        let bytes = read_small(repositories, located, digest, identity, in_place, count).await?;
         return open_range(located, &bytes, range).map(Some);
     }
-    let compared =
-        repositories.verified_files.files.get_or_insert_async(&identity, hash_file(&opened)).await?;
-    check_digest(located, digest, compared, &opened.path)?;
+    let actual =
+        repositories.verified_files.digests.get_or_insert_async(&identity, hash_file(&in_place)).await?;
+    check_digest(located, digest, actual, &in_place.path)?;
     let requested = checked_range(located, range, identity.size)?;
-    let content = blocking(move || storage::content(opened.file, &opened.path, requested)).await?;
+    let content = blocking(move || storage::content(in_place.file, &in_place.path, requested)).await?;
     let body = match content {
         Content::Memory(bytes) => FileBody::Memory(bytes),
         Content::Stream(stream) => FileBody::Stream(stream.map_err(RepoError::from).boxed()),
@@ -123,65 +125,60 @@ pub(super) async fn open(
     Ok(Some(OpenFile { size: Some(identity.size), range: range.cloned(), body }))
 }
 
-async fn open_file(
-    _state: &State,
-    located: &Located,
-    mirror: &Mirror,
-    path: &str,
-) -> Result<InPlaceFile, RepoError> {
+async fn open_file(located: &Located, mirror: &Mirror, path: &str) -> Result<InPlaceFile, RepoError> {
     match mirror.open_in_place(path).await {
-        Ok(opened) => Ok(opened),
+        Ok(in_place) => Ok(in_place),
         Err(UpstreamError::Missing(file)) => {
-            let what = format!("{} is not in the bundle that packages are served from", located.name);
+            let message = format!("{} is not in the bundle that packages are served from", located.name);
             tracing::warn!(
                 %file,
-                "{what}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
+                "{message}; copy the whole bundle, or see what it lacks with rspm-offline-downloader validate --packages"
             );
-            Err(RepoError::NotFound(what))
+            Err(RepoError::NotFound(message))
         }
         Err(source) => Err(RepoError::Upstream { source, retry_after: 60 }),
     }
 }
 
-/// Reads a small file. It is kept in memory when it is requested again.
+/// Reads a small file, and caches its bytes if its digest was verified before.
 async fn read_small(
     repositories: &Repositories,
     located: &Located,
     digest: Sha256,
     identity: FileIdentity,
-    opened: InPlaceFile,
+    in_place: InPlaceFile,
     count: CountGuard,
 ) -> Result<Bytes, RepoError> {
-    let cached = repositories.verified_files.files.get(&identity);
+    let cached = repositories.verified_files.digests.get(&identity);
     if let Some(cached) = cached {
-        check_digest(located, digest, cached, &opened.path)?;
+        check_digest(located, digest, cached, &in_place.path)?;
     }
-    let (size, path) = (identity.size, opened.path.clone());
-    let (bytes, found, after) = blocking(move || {
-        let bytes = storage::read_whole(&opened.file, &opened.path, &(0..size), count)?;
-        let found = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
-        let after = opened.file.metadata().map_err(|e| StorageError::io("read", &opened.path, e))?;
-        Ok((bytes, found, FileIdentity::of(&after)))
+    let (size, path) = (identity.size, in_place.path.clone());
+    let (bytes, actual, identity_after) = blocking(move || {
+        let bytes = storage::read_to_memory(&in_place.file, &in_place.path, &(0..size), count)?;
+        let actual = cached.unwrap_or_else(|| Sha256(sha2::Sha256::digest(&bytes).into()));
+        let metadata = in_place.file.metadata().map_err(|e| StorageError::io("read", &in_place.path, e))?;
+        Ok((bytes, actual, FileIdentity::of(&metadata)))
     })
     .await?;
     // If the file changed while it was read, the next request verifies it again.
-    if after == identity {
-        repositories.verified_files.files.insert(identity.clone(), found);
+    if identity_after == identity {
+        repositories.verified_files.digests.insert(identity.clone(), actual);
     }
-    check_digest(located, digest, found, &path)?;
-    if cached.is_some() && after == identity {
+    check_digest(located, digest, actual, &path)?;
+    if cached.is_some() && identity_after == identity {
         let cached = VerifiedBytes { bytes: bytes.clone(), identity, checked_at: Instant::now() };
-        repositories.verified_files.small.insert(digest, cached);
+        repositories.verified_files.small_files.insert(digest, cached);
     }
     Ok(bytes)
 }
 
-fn check_digest(located: &Located, digest: Sha256, found: Sha256, path: &Path) -> Result<(), RepoError> {
-    if found == digest {
+fn check_digest(located: &Located, digest: Sha256, actual: Sha256, path: &Path) -> Result<(), RepoError> {
+    if actual == digest {
         return Ok(());
     }
-    let why = format!("{} has the SHA-256 {found}", path.display());
-    Err(RepoError::Damaged { file: located.name.clone(), why })
+    let reason = format!("{} has the SHA-256 {actual}", path.display());
+    Err(RepoError::Damaged { file: located.name.clone(), reason })
 }
 
 fn checked_range(located: &Located, range: Option<&Range<u64>>, size: u64) -> Result<Range<u64>, RepoError> {
@@ -202,8 +199,8 @@ fn open_range(located: &Located, bytes: &Bytes, range: Option<&Range<u64>>) -> R
 }
 
 /// Hashes a file.
-async fn hash_file(opened: &InPlaceFile) -> Result<Sha256, RepoError> {
-    let (file, path) = (opened.file.try_clone(), opened.path.clone());
+async fn hash_file(in_place: &InPlaceFile) -> Result<Sha256, RepoError> {
+    let (file, path) = (in_place.file.try_clone(), in_place.path.clone());
     blocking(move || {
         let file = file.map_err(|e| StorageError::io("read", &path, e))?;
         digest_of(&file, &path)
@@ -212,7 +209,7 @@ async fn hash_file(opened: &InPlaceFile) -> Result<Sha256, RepoError> {
 }
 
 fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
-    let (mut hasher, mut buffer, mut at) = (sha2::Sha256::new(), vec![0; PIECE], 0);
+    let (mut hasher, mut buffer, mut at) = (sha2::Sha256::new(), vec![0; READ_BYTES], 0);
     loop {
         match file.read_at(&mut buffer, at).map_err(|e| StorageError::io("read", path, e))? {
             0 => return Ok(Sha256(hasher.finalize().into())),
@@ -227,6 +224,6 @@ fn digest_of(file: &File, path: &Path) -> Result<Sha256, StorageError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, RepoError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.unwrap_or_else(|error| Err(StorageError::Other(error.to_string())))?)
+    let result = tokio::task::spawn_blocking(work).await;
+    Ok(result.unwrap_or_else(|error| Err(StorageError::Other(error.to_string())))?)
 }

@@ -24,7 +24,7 @@ pub(super) struct Bundles {
     bioconductor: BundleOrigin,
 }
 
-/// Where the packages of one product come from.
+/// The origin of the packages of a product.
 enum BundleOrigin {
     /// A mirror over HTTP, or nothing.
     Other,
@@ -60,16 +60,16 @@ pub(super) fn of_file(repositories: &Repositories, located: &Located) -> Option<
 pub(super) fn of_tree(
     repositories: &Repositories,
     tree: TreeId,
-    built: Option<&Platform>,
+    platform: Option<&Platform>,
 ) -> Option<(Mirror, Product)> {
     let bundles = current(repositories);
     let part = repositories.state.catalog.get().tree(tree).and_then(Tree::part);
-    let (side, product) = match (built, part) {
+    let (origin, product) = match (platform, part) {
         (Some(platform), _) => (&bundles.cran, Product::Binaries(platform.to_string())),
         (None, Some(part)) => (&bundles.bioconductor, Product::Bioconductor(part.version.to_string())),
         (None, None) => (&bundles.cran, Product::Cran),
     };
-    match side {
+    match origin {
         BundleOrigin::Bundle(mirror) => Some((mirror.clone(), product)),
         BundleOrigin::Other | BundleOrigin::PlainDirectory => None,
     }
@@ -89,7 +89,9 @@ fn current(repositories: &Repositories) -> Arc<Bundles> {
         config: Arc::clone(&config),
         upstream: Arc::clone(&upstream),
     });
-    if ![&bundles.cran, &bundles.bioconductor].iter().any(|side| matches!(side, BundleOrigin::PlainDirectory))
+    if ![&bundles.cran, &bundles.bioconductor]
+        .iter()
+        .any(|origin| matches!(origin, BundleOrigin::PlainDirectory))
     {
         repositories.bundles.store(Some(Arc::clone(&bundles)));
     }

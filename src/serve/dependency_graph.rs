@@ -64,7 +64,7 @@ pub struct ReverseDependency<'a> {
 pub(super) type Cache = quick_cache::sync::Cache<(Vec<PointTree>, u64), Arc<DependencyGraph>>;
 
 /// Points in the [`Cache`].
-pub(super) const CACHED: usize = 4;
+pub(super) const CACHE_ENTRIES: usize = 4;
 
 /// Returns the dependency graph of a point: read once, then cached.
 ///
@@ -76,19 +76,20 @@ pub async fn of_point(repositories: &Repositories, point: &Point) -> Result<Arc<
 }
 
 async fn read(state: &State, trees: &[PointTree]) -> Result<Arc<DependencyGraph>, RepoError> {
-    let mut all = Vec::with_capacity(trees.len());
+    let mut records_by_tree = Vec::with_capacity(trees.len());
     for tree in trees {
         let PointTree { tree, seq, .. } = *tree;
         let records = state.db.read(move |c| {
             let records = life::listed(c, tree, seq)?;
             let requirements = detail::requirements(c, tree, seq)?;
-            let undescribed = detail::without_detail(c, tree, seq)?.into_iter().map(|one| one.name).collect();
+            let undescribed =
+                detail::without_detail(c, tree, seq)?.into_iter().map(|package| package.name).collect();
             Ok(TreeRecords { records, requirements, undescribed })
         });
-        all.push(records.await?);
+        records_by_tree.push(records.await?);
     }
-    let links = tokio::task::spawn_blocking(move || DependencyGraph::of(&all)).await;
-    links
+    let graph = tokio::task::spawn_blocking(move || DependencyGraph::of(&records_by_tree)).await;
+    graph
         .map(Arc::new)
         .map_err(|error| RepoError::Storage(crate::storage::StorageError::Other(error.to_string())))
 }
@@ -97,51 +98,54 @@ impl DependencyGraph {
     /// Builds the graph from the records of each tree; if several trees list a name, the first one counts.
     fn of(trees: &[TreeRecords]) -> DependencyGraph {
         let mut first: HashMap<&str, (usize, &[u8])> = HashMap::new();
-        for (tree, of_tree) in trees.iter().enumerate() {
-            for record in of_tree.records.iter().filter(|record| record.path.is_empty()) {
+        for (tree, tree_records) in trees.iter().enumerate() {
+            for record in tree_records.records.iter().filter(|record| record.path.is_empty()) {
                 first.entry(&record.name).or_insert((tree, &record.stanza));
             }
         }
-        let elsewhere: Vec<HashMap<&str, &str>> = trees
+        let archive_requirements: Vec<HashMap<&str, &str>> = trees
             .iter()
-            .map(|of_tree| {
-                of_tree.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
+            .map(|tree_records| {
+                tree_records.requirements.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
             })
             .collect();
-        let undescribed: Vec<HashSet<&str>> =
-            trees.iter().map(|of_tree| of_tree.undescribed.iter().map(String::as_str).collect()).collect();
+        let undescribed: Vec<HashSet<&str>> = trees
+            .iter()
+            .map(|tree_records| tree_records.undescribed.iter().map(String::as_str).collect())
+            .collect();
         let mut records: Vec<(&str, (usize, &[u8]))> = first.into_iter().collect();
         records.sort_unstable();
-        let mut links = DependencyGraph::default();
+        let mut graph = DependencyGraph::default();
         let mut versions: HashMap<Box<str>, u32> = HashMap::new();
-        for (by, (name, (tree, stanza))) in (0..).zip(records) {
-            links.names.push(name.into());
-            let described = Description::from_bytes(stanza).ok();
-            let written = described.as_ref().and_then(|described| described.non_empty("SystemRequirements"));
-            if let Some(text) = written.or_else(|| elsewhere[tree].get(name).copied()) {
-                links.requirements.push((by, text.into()));
+        for (dependent, (name, (tree, stanza))) in (0..).zip(records) {
+            graph.names.push(name.into());
+            let description = Description::from_bytes(stanza).ok();
+            let declared =
+                description.as_ref().and_then(|description| description.non_empty("SystemRequirements"));
+            if let Some(text) = declared.or_else(|| archive_requirements[tree].get(name).copied()) {
+                graph.requirements.push((dependent, text.into()));
             } else if undescribed[tree].contains(name) {
-                links.undescribed.push(by);
+                graph.undescribed.push(dependent);
             }
-            let Some(described) = described else { continue };
+            let Some(description) = description else { continue };
             for kind in DependencyKind::ALL {
-                for dependency in described.dependencies(kind).filter(|dependency| dependency.name != "R") {
-                    let needed = number_of(&mut links.dependency_numbers, dependency.name);
+                for dependency in description.dependencies(kind).filter(|dependency| dependency.name != "R") {
+                    let number = number_of(&mut graph.dependency_numbers, dependency.name);
                     let requirement = dependency.requirement;
                     let requirement = requirement.map(|r| (r.operator, number_of(&mut versions, r.version)));
-                    links.edges.push(Edge { dependency: needed, kind, dependent: by, requirement });
+                    graph.edges.push(Edge { dependency: number, kind, dependent, requirement });
                 }
             }
         }
-        links.versions = vec![Box::default(); versions.len()];
+        graph.versions = vec![Box::default(); versions.len()];
         for (version, index) in versions {
-            links.versions[index as usize] = version;
+            graph.versions[index as usize] = version;
         }
-        links.edges.sort_unstable();
-        links.edges.dedup();
-        links.edges.shrink_to_fit();
-        links.hard = links.hard_edges();
-        links
+        graph.edges.sort_unstable();
+        graph.edges.dedup();
+        graph.edges.shrink_to_fit();
+        graph.hard = graph.hard_edges();
+        graph
     }
 
     fn hard_edges(&self) -> Vec<(u32, u32)> {
@@ -173,8 +177,8 @@ impl DependencyGraph {
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = (&str, &str)> {
         self.closure(roots).into_iter().filter_map(|index| {
-            let found = self.requirements.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-            Some((&*self.names[index as usize], &*self.requirements[found].1))
+            let position = self.requirements.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+            Some((&*self.names[index as usize], &*self.requirements[position].1))
         })
     }
 
@@ -183,8 +187,11 @@ impl DependencyGraph {
         self.undescribed.iter().map(|index| &*self.names[*index as usize])
     }
 
-    /// Like [`DependencyGraph::undescribed`], for the listed packages among `roots` and all they cannot be installed without.
-    pub fn undescribed_of<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &str> {
+    /// Like [`DependencyGraph::without_description`], for the listed packages among `roots` and all they cannot be installed without.
+    pub fn without_description_of<'a>(
+        &self,
+        roots: impl IntoIterator<Item = &'a str>,
+    ) -> impl Iterator<Item = &str> {
         let indexes = self.closure(roots).into_iter();
         let unknown = indexes.filter(|index| self.undescribed.binary_search(index).is_ok());
         unknown.map(|index| &*self.names[index as usize])
@@ -192,12 +199,13 @@ impl DependencyGraph {
 
     /// The indices of the listed packages among `roots` and of all they cannot be installed without.
     fn closure<'a>(&self, roots: impl IntoIterator<Item = &'a str>) -> BTreeSet<u32> {
-        let mut waiting: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
-        let mut indexes: BTreeSet<u32> = waiting.iter().copied().collect();
-        while let Some(by) = waiting.pop() {
-            let begin = self.hard.partition_point(|edge| edge.0 < by);
-            let needed = self.hard[begin..].iter().take_while(|edge| edge.0 == by).map(|edge| edge.1);
-            waiting.extend(needed.filter(|index| indexes.insert(*index)));
+        let mut pending: Vec<u32> = roots.into_iter().filter_map(|name| self.index_of(name)).collect();
+        let mut indexes: BTreeSet<u32> = pending.iter().copied().collect();
+        while let Some(dependent) = pending.pop() {
+            let begin = self.hard.partition_point(|edge| edge.0 < dependent);
+            let dependencies =
+                self.hard[begin..].iter().take_while(|edge| edge.0 == dependent).map(|edge| edge.1);
+            pending.extend(dependencies.filter(|index| indexes.insert(*index)));
         }
         indexes
     }
@@ -215,13 +223,15 @@ impl DependencyGraph {
 
     /// The listed packages that depend on this one, by field and name.
     pub fn reverse(&self, name: &str) -> impl Iterator<Item = ReverseDependency<'_>> {
-        let needed = self.dependency_numbers.get(name).copied();
-        let begin = needed.map_or(0, |needed| self.edges.partition_point(|edge| edge.dependency < needed));
-        self.edges[begin..].iter().take_while(move |edge| Some(edge.dependency) == needed).map(|edge| {
+        let number = self.dependency_numbers.get(name).copied();
+        let begin = number.map_or(0, |number| self.edges.partition_point(|edge| edge.dependency < number));
+        self.edges[begin..].iter().take_while(move |edge| Some(edge.dependency) == number).map(|edge| {
             ReverseDependency {
                 name: &self.names[edge.dependent as usize],
                 kind: edge.kind,
-                requirement: edge.requirement.map(|(operator, at)| (operator, &*self.versions[at as usize])),
+                requirement: edge
+                    .requirement
+                    .map(|(operator, index)| (operator, &*self.versions[index as usize])),
             }
         })
     }
@@ -253,17 +263,17 @@ mod tests {
         }
     }
 
-    fn reverse_texts(links: &DependencyGraph, name: &str) -> Vec<String> {
+    fn reverse_texts(graph: &DependencyGraph, name: &str) -> Vec<String> {
         let text = |reverse: ReverseDependency<'_>| match reverse.requirement {
             Some((operator, version)) => {
                 format!("{} {} {}{version}", reverse.kind.field(), reverse.name, operator.as_str())
             }
             None => format!("{} {}", reverse.kind.field(), reverse.name),
         };
-        links.reverse(name).map(text).collect()
+        graph.reverse(name).map(text).collect()
     }
 
-    fn of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
+    fn graph_of(trees: Vec<Vec<life::ListedRelease>>) -> DependencyGraph {
         let trees = trees.into_iter().map(|records| TreeRecords { records, ..TreeRecords::default() });
         DependencyGraph::of(&trees.collect::<Vec<_>>())
     }
@@ -271,7 +281,7 @@ mod tests {
     #[test]
     fn requirements_are_those_of_everything_that_must_be_installed_too() {
         let text = |text: &str| ("zlibish".to_owned(), text.to_owned());
-        let links = DependencyGraph::of(&[
+        let graph = DependencyGraph::of(&[
             TreeRecords {
                 records: vec![
                     record("app", "", "Imports: middle, absent\nSuggests: tested"),
@@ -289,21 +299,25 @@ mod tests {
             },
         ]);
         assert_eq!(
-            links.without_description().collect::<Vec<_>>(),
+            graph.without_description().collect::<Vec<_>>(),
             ["middle"],
             "requirements in the index are known"
         );
-        let unknown = |name: &'static str| links.undescribed_of([name]).collect::<Vec<_>>();
+        let unknown = |name: &'static str| graph.without_description_of([name]).collect::<Vec<_>>();
         assert_eq!((unknown("app"), unknown("zlibish")), (vec!["middle"], vec![]));
-        let of = |name: &'static str| links.requirements_of([name]).collect::<Vec<_>>();
-        assert_eq!(of("app"), [("zlibish", "zlib")], "through a circle, and not what is only suggested");
-        assert_eq!((of("tested"), of("absent")), (vec![("tested", "pandoc")], vec![]));
-        assert_eq!(links.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
+        let requirements = |name: &'static str| graph.requirements_of([name]).collect::<Vec<_>>();
+        assert_eq!(
+            requirements("app"),
+            [("zlibish", "zlib")],
+            "through a cycle, and without what is only suggested"
+        );
+        assert_eq!((requirements("tested"), requirements("absent")), (vec![("tested", "pandoc")], vec![]));
+        assert_eq!(graph.requirements().collect::<Vec<_>>(), [("tested", "pandoc"), ("zlibish", "zlib")]);
     }
 
     #[test]
     fn dependent_packages_are_listed_by_field_and_name() {
-        let links = of(vec![
+        let graph = graph_of(vec![
             vec![
                 record("b", "", "Imports: a (>= 1.2), absent\nSuggests: a"),
                 record("a", "", "Depends: R (>= 4.0)"),
@@ -312,13 +326,13 @@ mod tests {
             vec![record("b", "", "Imports: c"), record("C", "", "LinkingTo: a (>= 1.2)\nDepends: a, a")],
         ]);
         assert_eq!(
-            reverse_texts(&links, "a"),
+            reverse_texts(&graph, "a"),
             ["Imports b >=1.2", "Depends C", "Suggests b", "LinkingTo C >=1.2"]
         );
-        assert_eq!(reverse_texts(&links, "b"), [""; 0], "second records do not count");
-        assert_eq!(reverse_texts(&links, "c"), [""; 0], "the second tree's b is shadowed");
-        assert_eq!(reverse_texts(&links, "absent"), ["Imports b"]);
-        assert_eq!((reverse_texts(&links, "R").len(), reverse_texts(&links, "x").len()), (0, 0));
-        assert!(links.lists("C") && !links.lists("c") && !links.lists("absent"));
+        assert_eq!(reverse_texts(&graph, "b"), [""; 0], "second records do not count");
+        assert_eq!(reverse_texts(&graph, "c"), [""; 0], "the second tree's b is shadowed");
+        assert_eq!(reverse_texts(&graph, "absent"), ["Imports b"]);
+        assert_eq!((reverse_texts(&graph, "R").len(), reverse_texts(&graph, "x").len()), (0, 0));
+        assert!(graph.lists("C") && !graph.lists("c") && !graph.lists("absent"));
     }
 }

@@ -1,4 +1,4 @@
-//! Digests of a sample of the generated documents: equal for two databases that give clients the same.
+//! Digests of a sample of the generated documents: equal for two databases that serve clients the same content.
 
 use super::r::document::RDocument;
 use super::r::render;
@@ -34,8 +34,9 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
         .first()
         .into_iter()
         .flat_map(|point| [RDocument::ArchiveRds, RDocument::CurrentRds].map(|document| (point, document)));
-    let all = tables.chain(points.iter().map(|point| (point, RDocument::Packages(IndexFormat::Text))));
-    all.take(count)
+    let documents = tables.chain(points.iter().map(|point| (point, RDocument::Packages(IndexFormat::Text))));
+    documents
+        .take(count)
         .map(|((label, point), document)| {
             let rows = render::rows(c, &point.trees, &document)?;
             let encoded = render::encode(&document, &rows).map_err(DbError::refuse)?;
@@ -47,13 +48,13 @@ pub fn sample(c: &mut dyn Conn, count: usize) -> Result<Vec<DocumentDigest>, DbE
 /// Up to `count` points with different trees, each with a label.
 fn points(catalog: &Catalog, count: usize) -> Vec<(String, Point)> {
     let transactions = &catalog.transactions;
-    let apart = transactions.len().div_ceil(count.max(1)).max(1);
-    let spread = transactions.iter().rev().step_by(apart).map(|(id, _)| Snapshot::Transaction(*id));
+    let step = transactions.len().div_ceil(count.max(1)).max(1);
+    let past = transactions.iter().rev().step_by(step).map(|(id, _)| Snapshot::Transaction(*id));
     let mut points: Vec<(String, Point)> = Vec::new();
-    for snapshot in std::iter::once(Snapshot::Latest).chain(spread) {
+    for snapshot in std::iter::once(Snapshot::Latest).chain(past) {
         for repo in &catalog.repos {
             let Some(point) = resolve(catalog, repo, snapshot) else { continue };
-            if points.len() < count && points.iter().all(|(_, known)| known.trees != point.trees) {
+            if points.len() < count && points.iter().all(|(_, other)| other.trees != point.trees) {
                 points.push((format!("{}/{}", repo.name, label(snapshot)), point));
             }
         }

@@ -79,7 +79,7 @@ impl DocumentRequest {
         &self.point
     }
 
-    /// Which document of it.
+    /// The document of the point.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document

@@ -43,14 +43,14 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
     let level = CompressionLvl::new(6).map_err(|e| io::Error::other(format!("{e:?}")))?;
     let mut encoder = Compressor::new(level);
     // An index compresses to less than half; the worst-case buffer is several times larger than what is used.
-    let most = encoder.gzip_compress_bound(plain.len());
-    let mut bytes = vec![0; most.min(plain.len() / 2 + SLACK)];
+    let bound = encoder.gzip_compress_bound(plain.len());
+    let mut bytes = vec![0; bound.min(plain.len() / 2 + SLACK)];
     let size = match encoder.gzip_compress(plain, &mut bytes) {
         Err(CompressionError::InsufficientSpace) => {
-            bytes = vec![0; most];
+            bytes = vec![0; bound];
             encoder.gzip_compress(plain, &mut bytes)
         }
-        done => done,
+        result => result,
     };
     bytes.truncate(size.map_err(io::Error::other)?);
     bytes.shrink_to_fit();
@@ -61,27 +61,27 @@ pub(super) fn gzip(plain: &[u8]) -> io::Result<EncodedDocument> {
 pub(super) fn gzip_stream(
     write: impl FnOnce(&mut HashingEncoder) -> io::Result<()>,
 ) -> io::Result<EncodedDocument> {
-    let mut out = HashingEncoder { out: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
-    write(&mut out)?;
-    let mut bytes = out.out.finish()?;
+    let mut encoder = HashingEncoder { gzip: packages::gzip(Vec::new()), hash: sha2::Sha256::new() };
+    write(&mut encoder)?;
+    let mut bytes = encoder.gzip.finish()?;
     bytes.shrink_to_fit();
-    Ok(EncodedDocument { content: Sha256(out.hash.finalize().into()), bytes: bytes.into() })
+    Ok(EncodedDocument { content: Sha256(encoder.hash.finalize().into()), bytes: bytes.into() })
 }
 
 /// A writer that hashes and compresses.
 pub(super) struct HashingEncoder {
-    out: flate2::write::GzEncoder<Vec<u8>>,
+    gzip: flate2::write::GzEncoder<Vec<u8>>,
     hash: sha2::Sha256,
 }
 
 impl io::Write for HashingEncoder {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let taken = self.out.write(piece)?;
-        self.hash.update(&piece[..taken]);
-        Ok(taken)
+        let count = self.gzip.write(piece)?;
+        self.hash.update(&piece[..count]);
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.gzip.flush()
     }
 }

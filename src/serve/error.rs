@@ -12,10 +12,10 @@ pub enum RepoError {
     #[error("{0}")]
     NotFound(String),
     /// No object has that name, and none has a similar one.
-    #[error("{what}; {hint}")]
+    #[error("{message}; {hint}")]
     Unknown {
-        /// Kind and name of the object.
-        what: String,
+        /// The sentence that names the kind and the name.
+        message: String,
         /// The command that lists the existing names.
         hint: &'static str,
     },
@@ -39,14 +39,14 @@ pub enum RepoError {
         /// As in the request.
         release: String,
         /// Supported values, such as `ubuntu 22.04`.
-        known: Vec<String>,
+        supported: Vec<String>,
     },
     /// The rules for system requirements were never fetched.
     #[error(
         "the rules for system requirements were not fetched yet; `rspm sync --type=sysreqs` fetches them, or its schedule does"
     )]
     NoRules,
-    /// The memory for indexes is used up by answers that clients still read.
+    /// The memory for indexes is used up by responses that clients still read.
     #[error("too many indexes are being sent to clients")]
     Busy {
         /// Seconds after which a retry makes sense.
@@ -63,14 +63,14 @@ pub enum RepoError {
     },
     /// The stored file does not match its record.
     #[error(
-        "the stored bytes of {file} do not match its record: {why}; if no mirror has the file, store it again with rspm \
+        "the stored bytes of {file} do not match its record: {reason}; if no mirror has the file, store it again with rspm \
         add --replace"
     )]
     Damaged {
         /// The name of the file.
         file: String,
         /// What differs, and where the file is stored.
-        why: String,
+        reason: String,
     },
     /// The database.
     #[error(transparent)]

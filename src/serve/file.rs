@@ -19,18 +19,18 @@ use crate::upstream::UpstreamError;
 pub(super) type Cache = quick_cache::sync::Cache<FileKey, Located>;
 
 /// Entries of the [`Cache`], some hundred bytes each.
-pub(super) const CACHED: usize = 20_000;
+pub(super) const CACHE_ENTRIES: usize = 20_000;
 
 /// The cache key of a located file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileKey {
     trees: Vec<PointTree>,
     file: String,
-    archive: bool,
+    in_archive: bool,
 }
 
-/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `archive` says which
-/// address was used; both find a release in either state, so that an index read shortly before a new version was
+/// Finds `src/contrib[/path]/{file}` or `src/contrib/Archive/{package}/{file}` at a point. `in_archive` says
+/// which address was used; both find a release in either state, so that an index read shortly before a new version was
 /// published still refers to existing files. Only the owner of the name is searched.
 ///
 /// # Errors
@@ -41,32 +41,32 @@ pub async fn locate(
     package: &str,
     version: &str,
     file: &str,
-    archive: bool,
+    in_archive: bool,
 ) -> Result<Located, RepoError> {
-    let key = FileKey { trees: point.trees.clone(), file: file.to_owned(), archive };
+    let key = FileKey { trees: point.trees.clone(), file: file.to_owned(), in_archive };
     if let Some(located) = repositories.located_files.get(&key) {
         return Ok(located);
     }
     let (trees, name, path_and_file) = (point.trees.clone(), package.to_owned(), file.to_owned());
-    let found = repositories
+    let located_row = repositories
         .state
         .db
         .read(move |c| {
             let Some(tree) = owner::owner(c, &trees, &name)? else { return Ok(None) };
-            let preferred = if archive { LifeState::Archived } else { LifeState::Listed };
-            let mut found = None;
+            let preferred = if in_archive { LifeState::Archived } else { LifeState::Listed };
+            let mut row = None;
             for state in [Some(preferred), None] {
-                if found.is_none() {
-                    found = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
+                if row.is_none() {
+                    row = db::life::find_file(c, tree.tree, tree.seq, state, &name, &path_and_file)?;
                 }
             }
-            Ok(found.map(|found| (tree, found)))
+            Ok(row.map(|row| (tree, row)))
         })
         .await?;
-    let Some((tree, found)) = found else {
+    let Some((tree, row)) = located_row else {
         return Err(RepoError::NotFound(format!("there is no {package} {version} in this snapshot")));
     };
-    let located = Located::new(package, tree, found);
+    let located = Located::new(package, tree, row);
     if located.stored {
         repositories.located_files.insert(key, located.clone());
     }
@@ -114,7 +114,7 @@ pub async fn open(
 }
 
 /// Checks for the errors of [`open`] that are known without reading the whole file and without a request to the mirror.
-/// Of a stored file the size is compared, and its digest only if it is known to be wrong.
+/// Compares the size of a stored file, and its digest only if it is known to be wrong.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -165,7 +165,7 @@ pub(super) async fn open_stored(
 /// Checks that the stored bytes of a file have its digest.
 async fn check_integrity(repositories: &Repositories, located: &Located, key: &Key) -> Result<(), RepoError> {
     repositories.fetches.integrity.check(key).await.map_err(|error| match error {
-        IntegrityError::Damaged(why) => RepoError::Damaged { file: located.name.clone(), why },
+        IntegrityError::Damaged(reason) => RepoError::Damaged { file: located.name.clone(), reason },
         IntegrityError::Storage(error) => error.into(),
     })
 }
@@ -181,12 +181,12 @@ async fn check_stored(repositories: &Repositories, located: &Located, key: &Key)
             check_integrity(repositories, located, key).await?;
             Err(missing)
         }
-        read => read.map(drop),
+        result => result.map(drop),
     }
 }
 
-/// Opens a stored file. One of another size than recorded is treated as [`check_integrity`] does: read completely,
-/// and moved to the damaged area if it is damaged.
+/// Opens a stored file. If its size is not the recorded one, [`check_integrity`] reads it completely and moves it to the
+/// damaged area if it is damaged.
 async fn read_stored(
     repositories: &Repositories,
     located: &Located,
@@ -203,8 +203,8 @@ async fn read_stored(
     {
         repositories.fetches.integrity.remove(key);
         check_integrity(repositories, located, key).await?;
-        let why = format!("the object {} has {size} bytes, not {recorded}", key.path());
-        return Err(RepoError::Damaged { file: located.name.clone(), why });
+        let reason = format!("the object {} has {size} bytes, not {recorded}", key.path());
+        return Err(RepoError::Damaged { file: located.name.clone(), reason });
     }
     let Blob { size, content } = blob?;
     let body = match content {

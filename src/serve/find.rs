@@ -41,17 +41,19 @@ fn unknown<'a>(
 ) -> RepoError {
     let excerpt: String = name.chars().take(128).collect();
     match nearest(&excerpt, names) {
-        Some(near) => RepoError::NotFound(format!("there is no {noun} '{excerpt}'; did you mean '{near}'?")),
-        None => RepoError::Unknown { what: format!("there is no {noun} '{excerpt}'"), hint },
+        Some(suggestion) => {
+            RepoError::NotFound(format!("there is no {noun} '{excerpt}'; did you mean '{suggestion}'?"))
+        }
+        None => RepoError::Unknown { message: format!("there is no {noun} '{excerpt}'"), hint },
     }
 }
 
-/// The name most similar to `wanted`, if one is similar enough.
+/// The name most similar to `requested`, if one is similar enough.
 fn nearest<'a>(requested: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let requested = requested.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&requested, &name.to_lowercase());
-    let rated = names.map(|name| (likeness(name), name)).filter(|(rate, _)| *rate > 0.8);
-    rated.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    let similarity = |name: &str| strsim::jaro_winkler(&requested, &name.to_lowercase());
+    let scored = names.map(|name| (similarity(name), name)).filter(|(score, _)| *score > 0.8);
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 #[cfg(test)]

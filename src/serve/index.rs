@@ -1,4 +1,4 @@
-//! Generated documents of a point (indexes, package databases): rendered once per form, cached, and stored once the
+//! Generated documents of a point (indexes, package databases): rendered once per format, cached, and stored once the
 //! point is closed.
 
 use std::sync::Arc;
@@ -21,30 +21,30 @@ use crate::storage::{Key, StorageError};
 /// Documents in memory. Current and dated documents have separate caches, so that a crawler that requests thousands of
 /// dates cannot evict `latest`.
 pub(super) struct Cache {
-    current: Forms,
-    dated: Forms,
+    current: DocumentCache,
+    dated: DocumentCache,
     /// Package databases: that of CRAN is a third as large as all its indexes together.
-    databases: Forms,
-    /// Concurrent renderings: each takes tens of megabytes for a short time.
-    rendering: Semaphore,
-    /// Concurrent renderings of package databases.
-    rendering_databases: Semaphore,
+    databases: DocumentCache,
+    /// Limits concurrent renderings: each takes tens of megabytes for a short time.
+    render_permits: Semaphore,
+    /// Limits concurrent renderings of package databases.
+    database_render_permits: Semaphore,
     /// The memory budget of documents in KiB: those in the cache, and those that clients still read.
     memory: Arc<Semaphore>,
 }
 
-type Forms = Weighted<String, Arc<CachedDocument>, ByBytes>;
+type DocumentCache = Weighted<String, Arc<CachedDocument>, ByBytes>;
 
 /// Size of the cache of current documents; with the dated ones and the package databases 48 MiB in total.
-const NEWEST_BYTES: u64 = 24 << 20;
+const CURRENT_BYTES: u64 = 24 << 20;
 const DATED_BYTES: u64 = 8 << 20;
 const DATABASE_BYTES: u64 = 16 << 20;
 /// Maximum size of all documents in memory, in bytes: those of the cache, and 128 MiB of documents that are still sent
-/// after the cache evicted them. Without a limit, a client that requests many dates and reads no answer keeps all their
+/// after the cache evicted them. Without a limit, a client that requests many dates and reads no response keeps all their
 /// indexes in memory.
 const MAX_MEMORY: usize = 176 << 20;
 /// A document is only read or rendered while this many bytes are free.
-const RESERVE: usize = 1 << 20;
+const MIN_FREE_BYTES: usize = 1 << 20;
 /// `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
@@ -61,7 +61,7 @@ impl Weighter<String, Arc<CachedDocument>> for ByBytes {
 struct CachedDocument {
     encoded: EncodedDocument,
     /// True when it is in `rendered` and in storage, or never will be.
-    stored: AtomicBool,
+    is_stored: AtomicBool,
 }
 
 impl Default for Cache {
@@ -73,7 +73,7 @@ impl Default for Cache {
 impl Cache {
     /// Creates a cache with a budget of `memory` bytes for its documents.
     fn new(memory: usize) -> Cache {
-        let forms = |bytes| {
+        let with_capacity = |bytes| {
             let options =
                 OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(256).build();
             let options = options.expect("both capacities are given");
@@ -81,11 +81,11 @@ impl Cache {
         };
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Cache {
-            current: forms(NEWEST_BYTES),
-            dated: forms(DATED_BYTES),
-            databases: forms(DATABASE_BYTES),
-            rendering: Semaphore::new(threads),
-            rendering_databases: Semaphore::new(1),
+            current: with_capacity(CURRENT_BYTES),
+            dated: with_capacity(DATED_BYTES),
+            databases: with_capacity(DATABASE_BYTES),
+            render_permits: Semaphore::new(threads),
+            database_render_permits: Semaphore::new(1),
             memory: Arc::new(Semaphore::new(memory >> 10)),
         }
     }
@@ -93,7 +93,7 @@ impl Cache {
     /// Fails while there is no memory for another document.
     fn check_memory(&self) -> Result<(), RepoError> {
         let free = self.memory.available_permits() << 10;
-        if free < RESERVE { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
+        if free < MIN_FREE_BYTES { Err(RepoError::Busy { retry_after: RETRY_AFTER }) } else { Ok(()) }
     }
 
     /// Counts the bytes of a document until the last clone of them is dropped.
@@ -123,8 +123,8 @@ pub async fn content_digest(
     }
     let stored = request.stored_equivalent().map_or_else(|| request.key.clone(), |stored| stored.key);
     for key in [&request.key, &stored] {
-        let Cache { current: newest, dated, databases, .. } = &repositories.indexes;
-        let cached = [newest, dated, databases].into_iter().find_map(|forms| forms.get(key));
+        let Cache { current, dated, databases, .. } = &repositories.indexes;
+        let cached = [current, dated, databases].into_iter().find_map(|cache| cache.get(key));
         if let Some(cached) = cached {
             return Ok(Some(cached.encoded.content));
         }
@@ -140,13 +140,14 @@ pub async fn document(
     if let Some(constant) = constant(&request.document) {
         return Ok(request.rendered(&constant));
     }
-    let done = |cached: &Arc<CachedDocument>| request.point.open || cached.stored.load(Ordering::Relaxed);
-    if let Some(cached) = forms(repositories, request).get(&request.key).filter(done) {
+    let is_final =
+        |cached: &Arc<CachedDocument>| request.point.open || cached.is_stored.load(Ordering::Relaxed);
+    if let Some(cached) = cache_of(repositories, request).get(&request.key).filter(is_final) {
         return Ok(request.rendered(&cached.encoded));
     }
-    // In a separate task: a client that disconnects must not cancel what others wait for.
-    let (repo, task) = (Arc::clone(repositories), request.clone());
-    match tokio::spawn(async move { cached_document(&repo, &task).await }).await {
+    // In a separate task: a client that disconnects must not cancel a rendering that others wait for.
+    let (task_repositories, task_request) = (Arc::clone(repositories), request.clone());
+    match tokio::spawn(async move { cached_document(&task_repositories, &task_request).await }).await {
         Ok(cached) => Ok(request.rendered(&cached?.encoded)),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(StorageError::Other("the server is shutting down".to_owned()).into()),
@@ -159,20 +160,20 @@ async fn cached_document(
     request: &DocumentRequest,
 ) -> Result<Arc<CachedDocument>, RepoError> {
     let DocumentRequest { point, key, .. } = request;
-    let forms = forms(repositories, request);
-    let cached = forms.get_or_insert_async(key.as_str(), produce(repositories, request)).await?;
-    if point.open || cached.stored.load(Ordering::Relaxed) {
+    let cache = cache_of(repositories, request);
+    let cached = cache.get_or_insert_async(key.as_str(), produce(repositories, request)).await?;
+    if point.open || cached.is_stored.load(Ordering::Relaxed) {
         return Ok(cached);
     }
     // Rendered while its point was open; the point was closed since.
     if let Some(stored) = request.stored_equivalent() {
         document_boxed(repositories, stored).await?;
-        cached.stored.store(true, Ordering::Relaxed);
+        cached.is_stored.store(true, Ordering::Relaxed);
         return Ok(cached);
     }
     let encoded = EncodedDocument { content: cached.encoded.content, bytes: cached.encoded.bytes.clone() };
     let stored = Arc::new(store_document(repositories, key, encoded).await?);
-    forms.insert(key.clone(), stored.clone());
+    cache.insert(key.clone(), stored.clone());
     Ok(stored)
 }
 
@@ -184,18 +185,18 @@ async fn produce(
     repositories.indexes.check_memory()?;
     if let Some(stored) = request.stored_equivalent() {
         let gz = document_boxed(repositories, stored).await?;
-        let packed = EncodedDocument { content: gz.content, bytes: gz.bytes };
-        let encoded = repositories.indexes.reserve_memory(off_thread(move || gunzip(&packed)).await?)?;
-        return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(!point.open) }));
+        let compressed = EncodedDocument { content: gz.content, bytes: gz.bytes };
+        let encoded = repositories.indexes.reserve_memory(off_thread(move || gunzip(&compressed)).await?)?;
+        return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(!point.open) }));
     }
     if let Some(encoded) = stored_document(repositories, key).await? {
         let encoded = repositories.indexes.reserve_memory(encoded)?;
-        return Ok(Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) }));
+        return Ok(Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) }));
     }
     let encoded =
         repositories.indexes.reserve_memory(render_document(repositories, point, document).await?)?;
     let cached = if point.open {
-        CachedDocument { encoded, stored: AtomicBool::new(false) }
+        CachedDocument { encoded, is_stored: AtomicBool::new(false) }
     } else {
         store_document(repositories, key, encoded).await?
     };
@@ -215,8 +216,8 @@ async fn render_document(
     point: &Point,
     document: &Document,
 ) -> Result<EncodedDocument, RepoError> {
-    let Cache { rendering, rendering_databases, .. } = &repositories.indexes;
-    let permits = if document.has_details() { rendering_databases } else { rendering };
+    let Cache { render_permits, database_render_permits, .. } = &repositories.indexes;
+    let permits = if document.has_details() { database_render_permits } else { render_permits };
     let _permit = permits.acquire().await.ok();
     match document {
         Document::R(document) => {
@@ -251,7 +252,7 @@ async fn stored_document(
     Ok(bytes.map(|bytes| EncodedDocument { content: row.content, bytes }))
 }
 
-/// Stores the document of a closed point permanently: object first, row second. The first node to do so decides the
+/// Stores the document of a closed point permanently: object first, row second. The first server to do so decides the
 /// bytes. A storage error does not fail the request.
 async fn store_document(
     repositories: &Repositories,
@@ -262,7 +263,7 @@ async fn store_document(
     let sha256 = Sha256(sha2::Sha256::digest(&encoded.bytes).into());
     if let Err(error) = repositories.state.storage.put(&Key::Index(sha256), encoded.bytes.clone()).await {
         tracing::warn!(key, %error, "could not store the index of a closed snapshot");
-        return Ok(CachedDocument { encoded, stored: AtomicBool::new(false) });
+        return Ok(CachedDocument { encoded, is_stored: AtomicBool::new(false) });
     }
     let row = RenderedRow {
         key: key.to_owned(),
@@ -272,25 +273,25 @@ async fn store_document(
         size: i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX),
         created_at: (repositories.state.clock)(),
     };
-    let first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
-    let encoded = match if first { None } else { stored_document(repositories, key).await? } {
+    let is_first = repositories.state.db.write(move |c| db::rendered::put(c, &row)).await?;
+    let encoded = match if is_first { None } else { stored_document(repositories, key).await? } {
         Some(stored) => repositories.indexes.reserve_memory(stored)?,
         None => encoded,
     };
-    Ok(CachedDocument { encoded, stored: AtomicBool::new(true) })
+    Ok(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
 }
 
 /// Selects the cache of a document: current, dated, or package databases.
-fn forms<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a Forms {
+fn cache_of<'a>(repositories: &'a Repositories, request: &DocumentRequest) -> &'a DocumentCache {
     let DocumentRequest { point, document, .. } = request;
     if document.has_details() {
         return &repositories.indexes.databases;
     }
     let catalog = repositories.state.catalog.get();
-    let newest = point.trees.iter().all(|tree| {
-        catalog.tree(tree.tree).and_then(|of| of.steps.last()).is_some_and(|step| step.seq == tree.seq)
+    let is_current = point.trees.iter().all(|tree| {
+        catalog.tree(tree.tree).and_then(|tree| tree.steps.last()).is_some_and(|step| step.seq == tree.seq)
     });
-    if newest { &repositories.indexes.current } else { &repositories.indexes.dated }
+    if is_current { &repositories.indexes.current } else { &repositories.indexes.dated }
 }
 
 async fn off_thread<F>(work: F) -> Result<EncodedDocument, RepoError>
@@ -312,13 +313,13 @@ mod tests {
     #[test]
     fn a_crawler_cannot_evict_current_documents() {
         let cache = Cache::default();
-        let form = |bytes: usize| {
+        let cached = |bytes: usize| {
             let encoded = EncodedDocument { content: Sha256([0; 32]), bytes: vec![0; bytes].into() };
-            Arc::new(CachedDocument { encoded, stored: AtomicBool::new(true) })
+            Arc::new(CachedDocument { encoded, is_stored: AtomicBool::new(true) })
         };
-        cache.current.insert("latest".to_owned(), form(6 << 20));
+        cache.current.insert("latest".to_owned(), cached(6 << 20));
         for date in 0..3000 {
-            cache.dated.insert(format!("date {date}"), form(1 << 20));
+            cache.dated.insert(format!("date {date}"), cached(1 << 20));
         }
         assert!(cache.current.get("latest").is_some());
         assert!(cache.dated.weight() <= DATED_BYTES, "{}", cache.dated.weight());

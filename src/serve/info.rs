@@ -82,13 +82,13 @@ pub async fn package(
     name: &str,
     version: Option<&str>,
 ) -> Result<PackageDetail, RepoError> {
-    let mut found = read_detail(&repositories.state, point, name, version).await?;
-    if let Some(closed) = found.as_ref().and_then(|found| found.unread)
-        && archive_details::read_once(repositories, closed).await
+    let mut facts = read_detail(&repositories.state, point, name, version).await?;
+    if let Some(unread) = facts.as_ref().and_then(|facts| facts.unread)
+        && archive_details::read_once(repositories, unread).await
     {
-        found = read_detail(&repositories.state, point, name, version).await?;
+        facts = read_detail(&repositories.state, point, name, version).await?;
     }
-    let Some(PackageFacts { mut detail, readme, unfetched, .. }) = found else {
+    let Some(PackageFacts { mut detail, readme, unfetched, .. }) = facts else {
         let name: String = name.chars().take(128).collect();
         return Err(RepoError::NotFound(format!("Package '{name}' not found")));
     };
@@ -109,16 +109,16 @@ async fn read_detail(
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, RepoError> {
     let (trees, package, version) = (point.trees.clone(), name.to_owned(), version.map(ToOwned::to_owned));
-    let read = state.db.read(move |c| {
-        let mut found = detail(c, &trees, &package, version.as_deref())?;
-        if let Some(PackageFacts { detail, .. }) = &mut found {
+    let query = state.db.read(move |c| {
+        let mut facts = detail(c, &trees, &package, version.as_deref())?;
+        if let Some(PackageFacts { detail, .. }) = &mut facts {
             let ids: Vec<ReleaseId> = detail.others.iter().map(|release| release.id).collect();
             let texts = db::detail::descriptions(c, &ids)?;
             detail.others.iter_mut().zip(texts).for_each(|(other, text)| other.description = text);
         }
-        Ok(found)
+        Ok(facts)
     });
-    Ok(read.await?)
+    Ok(query.await?)
 }
 
 /// Like [`package`], for many packages with optional versions; `None` for those that the point does not have. Without
@@ -132,13 +132,13 @@ pub async fn packages(
     requested: Vec<(String, Option<String>)>,
 ) -> Result<Vec<Option<PackageDetail>>, RepoError> {
     let trees = point.trees.clone();
-    let read = state.db.read(move |c| {
-        let of = |(name, version): &(String, Option<String>)| {
-            Ok(detail(c, &trees, name, version.as_deref())?.map(|found| found.detail))
+    let query = state.db.read(move |c| {
+        let detail_of = |(name, version): &(String, Option<String>)| {
+            Ok(detail(c, &trees, name, version.as_deref())?.map(|facts| facts.detail))
         };
-        requested.iter().map(of).collect::<Result<Vec<_>, DbError>>()
+        requested.iter().map(detail_of).collect::<Result<Vec<_>, DbError>>()
     });
-    Ok(read.await?)
+    Ok(query.await?)
 }
 
 async fn stored_readme(repositories: &Repositories, sha256: Sha256) -> Result<Option<Vec<u8>>, RepoError> {
@@ -156,8 +156,8 @@ pub async fn source(repositories: &Repositories, name: &str) -> Result<SourceInf
     let (point, id) = (point::of_source(&repositories.state, name, None)?, source.id);
     let packages = listing::package_count(repositories, &point).await?;
     let last = repositories.state.db.read(move |c| Ok(db::tx::list(c, id, 1)?.pop())).await?;
-    let users = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
-    Ok(SourceInfo { packages, last, repos: users.map(|repo| repo.name.to_string()).collect(), source })
+    let subscribers = catalog.repos.iter().filter(|repo| repo.subscribes_to(id));
+    Ok(SourceInfo { packages, last, repos: subscribers.map(|repo| repo.name.to_string()).collect(), source })
 }
 
 /// Returns the transactions of a source, newest first.
@@ -171,7 +171,7 @@ pub async fn source_transactions(
 }
 
 /// Returns the days on which a repository changed, newest first: its subscriptions, or a source it subscribes to.
-/// Every other day is answered with the last change before it.
+/// Every other day resolves to the last change before it.
 pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError> {
     let catalog = state.catalog.get();
     Ok(snapshot_days(&catalog, find::repo(&catalog, repo)?, (state.clock)()))
@@ -181,14 +181,14 @@ pub fn repository_days(state: &State, repo: &str) -> Result<Vec<Day>, RepoError>
 fn snapshot_days(catalog: &Catalog, repo: &Repository, now: Timestamp) -> Vec<Day> {
     let Some(first) = repo.steps.iter().find(|step| !step.list.is_empty()) else { return Vec::new() };
     let mut days: Vec<Day> = Vec::new();
-    for (index, list) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
+    for (index, subscriptions) in repo.steps.iter().enumerate().filter(|(_, step)| step.at >= first.at) {
         // The first subscription list is also used for all earlier days.
-        let from = if list.seq == first.seq { Timestamp(i64::MIN) } else { list.at };
+        let from = if subscriptions.seq == first.seq { Timestamp(i64::MIN) } else { subscriptions.at };
         let until = repo.steps.get(index + 1).map_or(Timestamp(i64::MAX), |next| next.at);
-        let trees = list.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
+        let trees = subscriptions.list.iter().flat_map(|entry| catalog.subscribed_trees(*entry, None));
         let steps = trees.flat_map(|tree| &tree.steps).map(|step| step.at);
         days.extend(steps.filter(|at| (from..until).contains(at)).map(Timestamp::day));
-        days.push(list.at.day());
+        days.push(subscriptions.at.day());
     }
     let today = today(catalog, now);
     days.retain(|day| *day <= today);
@@ -215,14 +215,14 @@ fn detail(
     version: Option<&str>,
 ) -> Result<Option<PackageFacts>, DbError> {
     let Some(tree) = owner::owner(c, trees, name)? else { return Ok(None) };
-    let mut all = db::life::package_detail(c, tree.tree, tree.seq, name)?;
+    let mut files = db::life::package_detail(c, tree.tree, tree.seq, name)?;
     let mut distinct = HashSet::new();
-    all.retain(|file| distinct.insert(file.release));
+    files.retain(|file| distinct.insert(file.release));
     let index = match version {
-        Some(version) => all.iter().position(|file| file.version == version),
-        None => (!all.is_empty()).then_some(0),
+        Some(version) => files.iter().position(|file| file.version == version),
+        None => (!files.is_empty()).then_some(0),
     };
-    let Some(file) = index.map(|index| all.remove(index)) else { return Ok(None) };
+    let Some(file) = index.map(|index| files.remove(index)) else { return Ok(None) };
     let detail_row = db::detail::get(c, file.release)?;
     let readme = detail_row.as_ref().and_then(|detail_row| detail_row.readme);
     let mut description = detail_row.map(|detail_row| detail_row.description).unwrap_or_default();
@@ -231,13 +231,13 @@ fn detail(
         description =
             records.into_iter().find(|r| r.release == file.release).map(|r| r.stanza).unwrap_or_default();
     }
-    let others = all.into_iter().map(|file| release(name, file)).collect();
-    let closed = unread_archive(&file).filter(|_| readme.is_none());
+    let others = files.into_iter().map(|file| release(name, file)).collect();
+    let unread = unread_archive(&file).filter(|_| readme.is_none());
     let unfetched = file.sha256.filter(|_| file.file_state != FileState::Stored);
     let release = release(name, file);
     let detail =
         PackageDetail { release, source: tree.source, tree: tree.tree, description, readme: None, others };
-    Ok(Some(PackageFacts { detail, readme, unread: closed, unfetched }))
+    Ok(Some(PackageFacts { detail, readme, unread, unfetched }))
 }
 
 /// The archive of a mirrored file that is in storage.

@@ -18,14 +18,14 @@ use crate::r::version;
 #[derive(Clone, Debug, Default)]
 pub struct PackageQuery {
     /// A part of the name, ignoring case; empty for all packages.
-    pub part: String,
+    pub name_part: String,
     /// Only the package of exactly this name.
     pub name: Option<String>,
     /// The sort key.
     pub sort: SortBy,
     /// Reverses the order.
     pub descending: bool,
-    /// A package of exactly the name `part` comes first.
+    /// A package of exactly the name `name_part` comes first.
     pub exact_first: bool,
     /// The maximum number of packages.
     pub limit: usize,
@@ -106,7 +106,7 @@ struct OwnedName {
 pub(super) type Cache = quick_cache::sync::Cache<Vec<PointTree>, Arc<Names>>;
 
 /// Points in the [`Cache`]. Full-size CRAN takes some megabytes.
-pub(super) const CACHED: usize = 8;
+pub(super) const CACHE_ENTRIES: usize = 8;
 
 /// Returns a page of the packages listed at a point.
 ///
@@ -118,9 +118,9 @@ pub async fn packages(
     query: PackageQuery,
 ) -> Result<PackagePage, RepoError> {
     let names = cached_names(repositories, point).await?;
-    let (total, rows_of_page) = names.page(&query, &point.trees);
+    let (total, page_names) = names.page(&query, &point.trees);
     let trees = point.trees.clone();
-    let packages = repositories.state.db.read(move |c| rows(c, &trees, &rows_of_page)).await?;
+    let packages = repositories.state.db.read(move |c| rows(c, &trees, &page_names)).await?;
     Ok(PackagePage { total, packages })
 }
 
@@ -143,22 +143,22 @@ async fn cached_names(repositories: &Repositories, point: &Point) -> Result<Arc<
 impl Names {
     /// Returns the number of matching packages, and those of the page.
     fn page(&self, query: &PackageQuery, trees: &[PointTree]) -> (usize, Vec<OwnedName>) {
-        let part = query.part.to_lowercase();
-        let fits = |owned: &&OwnedName| {
+        let part = query.name_part.to_lowercase();
+        let is_match = |owned: &&OwnedName| {
             owned.name.fold.contains(&part) && query.name.as_ref().is_none_or(|name| *name == owned.name.name)
         };
-        let mut fitting: Vec<&OwnedName> = self.0.iter().filter(fits).collect();
+        let mut matches: Vec<&OwnedName> = self.0.iter().filter(is_match).collect();
         match (query.sort, query.descending) {
             (SortBy::Name, false) => {}
-            (SortBy::Name, true) => fitting.reverse(),
-            (by, false) => fitting.sort_by(|a, b| by.compare(a, b, trees)),
-            (by, true) => fitting.sort_by(|a, b| by.compare(b, a, trees)),
+            (SortBy::Name, true) => matches.reverse(),
+            (by, false) => matches.sort_by(|a, b| by.compare(a, b, trees)),
+            (by, true) => matches.sort_by(|a, b| by.compare(b, a, trees)),
         }
         if query.exact_first {
-            fitting.sort_by_key(|owned| owned.name.fold != part);
+            matches.sort_by_key(|owned| owned.name.fold != part);
         }
-        let page = fitting.iter().skip(query.offset).take(query.limit);
-        (fitting.len(), page.map(|owned| (*owned).clone()).collect())
+        let page = matches.iter().skip(query.offset).take(query.limit);
+        (matches.len(), page.map(|owned| (*owned).clone()).collect())
     }
 }
 
@@ -179,8 +179,8 @@ fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbErro
     let mut owned = Vec::new();
     for tree in trees {
         let names = db::life::names(c, tree.tree, tree.seq)?;
-        let new = names.into_iter().filter(|named| trees.len() == 1 || distinct.insert(named.name.clone()));
-        owned.extend(new.map(|named| OwnedName { name: named, tree: *tree }));
+        let new = names.into_iter().filter(|name| trees.len() == 1 || distinct.insert(name.name.clone()));
+        owned.extend(new.map(|name| OwnedName { name, tree: *tree }));
     }
     owned.sort_by(|a, b| SortBy::Name.compare(a, b, trees));
     Ok(owned)
@@ -189,25 +189,25 @@ fn names(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<OwnedName>, DbErro
 fn rows(c: &mut dyn Conn, trees: &[PointTree], names: &[OwnedName]) -> Result<Vec<PackageRow>, DbError> {
     let mut texts: HashMap<(TreeId, PackageId), Vec<u8>> = HashMap::with_capacity(names.len());
     for tree in trees {
-        let of_tree = names.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.name.package);
-        let of_tree: Vec<PackageId> = of_tree.collect();
-        if of_tree.is_empty() {
+        let packages = names.iter().filter(|owned| owned.tree == *tree).map(|owned| owned.name.package);
+        let packages: Vec<PackageId> = packages.collect();
+        if packages.is_empty() {
             continue;
         }
-        let records = db::life::listed_of(c, tree.tree, tree.seq, &of_tree)?;
+        let records = db::life::listed_of(c, tree.tree, tree.seq, &packages)?;
         let releases: Vec<_> = records.iter().map(|record| record.release).collect();
         for (record, detail) in records.into_iter().zip(db::detail::descriptions(c, &releases)?) {
             // If there are records with and without a path, the one without comes first.
             texts.entry((tree.tree, record.package)).or_insert_with(|| detail.unwrap_or(record.stanza));
         }
     }
-    let row = |OwnedName { name: named, tree }: &OwnedName| PackageRow {
-        description: texts.remove(&(tree.tree, named.package)).unwrap_or_default(),
-        name: named.name.clone(),
-        version: named.version.clone(),
+    let row = |OwnedName { name: listed, tree }: &OwnedName| PackageRow {
+        description: texts.remove(&(tree.tree, listed.package)).unwrap_or_default(),
+        name: listed.name.clone(),
+        version: listed.version.clone(),
         source: tree.source,
         tree: tree.tree,
-        published_at: named.published_at,
+        published_at: listed.published_at,
     };
     Ok(names.iter().map(row).collect())
 }
@@ -222,14 +222,14 @@ mod tests {
     }
 
     fn owned(name: &str, version: &str, published: Option<i64>, source: i64) -> OwnedName {
-        let named = ListedName {
+        let name = ListedName {
             name: name.to_owned(),
             fold: name.to_lowercase(),
             package: PackageId(1),
             version: version.to_owned(),
             published_at: published.map(Timestamp),
         };
-        OwnedName { name: named, tree: tree(source) }
+        OwnedName { name, tree: tree(source) }
     }
 
     fn page_text(query: &PackageQuery) -> (usize, String) {
@@ -258,8 +258,8 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_name_is_found_and_pages_are_cut_from_what_fits() {
-        let search = PackageQuery { part: "SHINY".to_owned(), ..query() };
+    fn a_part_of_the_name_is_found_and_pages_contain_only_matches() {
+        let search = PackageQuery { name_part: "SHINY".to_owned(), ..query() };
         assert_eq!(page_text(&search), (3, "Shiny shinyBS xshiny".to_owned()));
         let last = PackageQuery { limit: 1, offset: 2, ..search.clone() };
         assert_eq!(page_text(&last), (3, "xshiny".to_owned()));

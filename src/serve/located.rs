@@ -120,7 +120,7 @@ impl Located {
 
     /// Replaces a source package by one of its binaries.
     pub(super) fn with_binary(&self, binary: &db::binary::Binary, platform: &Platform) -> Located {
-        let found = ReleaseFile {
+        let row = ReleaseFile {
             file: binary.file,
             name: binary.name.clone(),
             locator: binary.locator.clone(),
@@ -132,13 +132,13 @@ impl Located {
             published_at: Some(binary.at),
             ..self.row.clone()
         };
-        let located = Located::new(&self.package, self.tree, found);
+        let located = Located::new(&self.package, self.tree, row);
         Located { platform: Some(platform.clone()), ..located }
     }
 
     /// Replaces a source package by one of its binaries that is in no list yet.
     pub(super) fn with_discovered_binary(&self, binary: DiscoveredBinary, platform: &Platform) -> Located {
-        let found = ReleaseFile {
+        let row = ReleaseFile {
             file: binary.file,
             name: binary.name,
             locator: binary.locator,
@@ -150,7 +150,7 @@ impl Located {
             published_at: None,
             ..self.row.clone()
         };
-        Located { platform: Some(platform.clone()), ..Located::new(&self.package, self.tree, found) }
+        Located { platform: Some(platform.clone()), ..Located::new(&self.package, self.tree, row) }
     }
 
     /// The key of the stored object; `None` when the row says that it is not stored.

@@ -36,7 +36,7 @@ use crate::fetch::Fetches;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
-/// Handle to all repositories, with the caches of what is served from them.
+/// Handle to all repositories, with the caches of the content served from them.
 pub struct Repositories {
     state: Arc<State>,
     fetches: Arc<Fetches>,
@@ -64,13 +64,13 @@ impl Repositories {
         Arc::new(Repositories {
             day_closing: tokio::sync::Mutex::default(),
             indexes: index::Cache::default(),
-            located_files: file::Cache::new(file::CACHED),
+            located_files: file::Cache::new(file::CACHE_ENTRIES),
             bundles: bundles::SharedBundles::default(),
             verified_files: bundle_files::VerifiedFiles::default(),
-            binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHED),
-            dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHED),
-            name_lists: listing::Cache::new(listing::CACHED),
-            archives_read: archive_details::Cache::new(archive_details::CACHED),
+            binary_probes: remote_binaries::ProbeCache::new(remote_binaries::CACHE_ENTRIES),
+            dependency_graphs: dependency_graph::Cache::new(dependency_graph::CACHE_ENTRIES),
+            name_lists: listing::Cache::new(listing::CACHE_ENTRIES),
+            archives_read: archive_details::Cache::new(archive_details::CACHE_ENTRIES),
             readmes: readmes::ReadmeCache::default(),
             archive_lock: tokio::sync::Mutex::default(),
             fetches,

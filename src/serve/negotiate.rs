@@ -28,7 +28,7 @@ pub struct PlatformChoice {
     pub platform: Result<(Platform, RVersionMatch), MatchFailure>,
 }
 
-/// How the version of R fits.
+/// How the version of R matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RVersionMatch {
     /// It is the distribution's own, including the patch version.
@@ -114,7 +114,7 @@ pub fn choose(
         },
     };
     match client {
-        Err(failed) => PlatformChoice { r: None, platform: Err(failed) },
+        Err(failure) => PlatformChoice { r: None, platform: Err(failure) },
         Ok(client) => PlatformChoice {
             r: Some(client.r),
             platform: match_platform(distribution, &client, has_binaries),
@@ -135,9 +135,12 @@ fn match_platform(
     if client.system != own_system(distribution) {
         return Err(MatchFailure::OtherSystem);
     }
-    let own = distribution.r_version.as_deref().and_then(|text| RVersion::parse(text.as_bytes()));
-    let same_minor = |own: &RVersion| (own.major, own.minor) == (client.r.major, client.r.minor);
-    if distribution.is_r_version_forced && own.as_ref().is_some_and(|own| !same_minor(own)) {
+    let own_version = distribution.r_version.as_deref().and_then(|text| RVersion::parse(text.as_bytes()));
+    let same_minor =
+        |own_version: &RVersion| (own_version.major, own_version.minor) == (client.r.major, client.r.minor);
+    if distribution.is_r_version_forced
+        && own_version.as_ref().is_some_and(|own_version| !same_minor(own_version))
+    {
         return Err(MatchFailure::ForcedOther);
     }
     let minor = RMinor { major: client.r.major, minor: client.r.minor };
@@ -145,14 +148,15 @@ fn match_platform(
     let Some(arch) = client.arch.filter(|arch| has_arch(arch) && has_binaries(minor)) else {
         return Err(MatchFailure::NoMatch);
     };
-    let exact =
-        own.is_some_and(|own| same_minor(&own) && own.patch.unwrap_or(0) == client.r.patch.unwrap_or(0));
-    let how = match (distribution.is_r_version_forced, exact) {
+    let is_exact = own_version.is_some_and(|own_version| {
+        same_minor(&own_version) && own_version.patch.unwrap_or(0) == client.r.patch.unwrap_or(0)
+    });
+    let version_match = match (distribution.is_r_version_forced, is_exact) {
         (true, _) => RVersionMatch::Forced,
         (false, true) => RVersionMatch::Exact,
         (false, false) => RVersionMatch::Best,
     };
-    Ok((Platform { r: minor, target: Target::Linux(distribution.name.clone()), arch }, how))
+    Ok((Platform { r: minor, target: Target::Linux(distribution.name.clone()), arch }, version_match))
 }
 
 #[cfg(test)]
@@ -171,20 +175,20 @@ mod tests {
     /// The tag and how it matches, or why it does not, and the version of R.
     fn header(lines: &str, text: &str) -> (Result<(String, RVersionMatch), MatchFailure>, String) {
         let choice = decide(lines, &ClientPlatform::Header(Some(text.as_bytes())));
-        let wanted = choice.platform.map(|(platform, how)| (platform.to_string(), how));
-        (wanted, choice.r.map(|r| r.to_string()).unwrap_or_default())
+        let expected = choice.platform.map(|(platform, version_match)| (platform.to_string(), version_match));
+        (expected, choice.r.map(|r| r.to_string()).unwrap_or_default())
     }
 
     #[test]
     fn every_row_of_the_decision_table() {
-        let tag = |tag: &str, how| Ok((tag.to_owned(), how));
+        let tag = |tag: &str, version_match| Ok((tag.to_owned(), version_match));
         let r = |version: &str| format!("R ({version} x86_64-pc-linux-gnu x86_64 linux-gnu)");
         let s = str::to_owned;
         assert_eq!(
             decide("", &ClientPlatform::Header(None)),
             PlatformChoice { r: None, platform: Err(MatchFailure::NoAgent) }
         );
-        for (lines, agent, wanted, version) in [
+        for (lines, agent, expected, version) in [
             ("", s("python-requests/2.9.1"), Err(MatchFailure::UnsupportedOs), ""),
             ("", s("libcurl/8.5.0"), Err(MatchFailure::UnsupportedOs), ""),
             ("", s("Q (3.5.3 x86_64-pc-linux-gnu x86_64 linux-gnu)"), Err(MatchFailure::NoR), ""),
@@ -217,12 +221,12 @@ mod tests {
             ("", r("3.7.3"), Err(MatchFailure::NoMatch), "3.7.3"),
             ("", r("4.7.0"), Err(MatchFailure::NoMatch), "4.7.0"),
         ] {
-            assert_eq!(header(lines, &agent), (wanted, s(version)), "{lines} {agent}");
+            assert_eq!(header(lines, &agent), (expected, s(version)), "{lines} {agent}");
         }
     }
 
     #[test]
-    fn a_processor_without_binaries_gets_the_source_and_no_binary_for_another() {
+    fn an_architecture_without_binaries_gets_the_source_and_no_binary_for_another() {
         let arm = R451.replace("x86_64", "aarch64");
         assert_eq!(header("", &arm).0.map(|(tag, _)| tag), Ok("4.5-noble-arm64".to_owned()));
         assert_eq!(header("Architecture = x86_64\n", &arm).0, Err(MatchFailure::NoMatch));
@@ -233,7 +237,9 @@ mod tests {
     fn an_explicit_platform_needs_no_header() {
         let r = RVersion::parse(b"4.5").expect("a version");
         let client = |arch| {
-            decide("", &ClientPlatform::Explicit { r, arch }).platform.map(|(p, how)| (p.to_string(), how))
+            decide("", &ClientPlatform::Explicit { r, arch })
+                .platform
+                .map(|(p, version_match)| (p.to_string(), version_match))
         };
         assert_eq!(client(Some(Arch::Arm64)), Ok(("4.5-noble-arm64".to_owned(), RVersionMatch::Best)));
         assert_eq!(client(None), Err(MatchFailure::NoMatch));

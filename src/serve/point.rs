@@ -14,7 +14,7 @@ use crate::r::bioconductor::{Part, Version};
 use crate::state::State;
 
 /// Resolves a snapshot of a repository to its current point. Runs no SQL, except for the first request for a
-/// finished day: closing the day is a write, after which no node with a slow clock can publish into it.
+/// finished day: closing the day is a write, after which no server with a slow clock can publish into it.
 ///
 /// # Errors
 /// [`RepoError::NotFound`] for an unknown repository, [`RepoError::Unresolved`].
@@ -39,7 +39,7 @@ pub async fn resolve_part(
     let now = (repositories.state.clock)();
     let catalog = repositories.state.catalog.get();
     let point = resolve_in(&catalog, repo, part, snapshot, now)?;
-    match to_close(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
+    match unclosed_end(&catalog, find::repo(&catalog, repo)?, &point, snapshot, now) {
         None => Ok(point),
         Some(end) => {
             close_day(repositories, end).await;
@@ -85,18 +85,18 @@ pub async fn close_finished_days(repositories: &Repositories) {
 /// Closes everything before `end`, once: concurrent callers wait and find it closed. On an error the point stays
 /// open, which is slower for clients but correct.
 async fn close_day(repositories: &Repositories, end: Timestamp) {
-    let mut failed = repositories.day_closing.lock().await;
+    let mut last_failure = repositories.day_closing.lock().await;
     let now = (repositories.state.clock)();
-    let soon = failed.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
-    if soon || repositories.state.catalog.get().is_closed(end) {
+    let is_too_soon = last_failure.is_some_and(|at| now.0.saturating_sub(at.0) < RETRY);
+    if is_too_soon || repositories.state.catalog.get().is_closed(end) {
         return;
     }
-    let closed = repositories.state.db.write(move |c| db::clock::close_day(c, end)).await;
-    let result = match closed {
+    let result = repositories.state.db.write(move |c| db::clock::close_day(c, end)).await;
+    let result = match result {
         Ok(_) => repositories.state.catalog.refresh(&repositories.state.db).await,
         Err(error) => Err(error),
     };
-    *failed = result.is_err().then_some(now);
+    *last_failure = result.is_err().then_some(now);
     if let Err(error) = result {
         tracing::warn!(%error, "could not close the days before {end}; their snapshots stay open");
     }
@@ -106,7 +106,7 @@ async fn close_day(repositories: &Repositories, end: Timestamp) {
 const RETRY: i64 = 60 * SECOND;
 
 /// The instant up to which days must be closed before the point is final, if that time has passed.
-fn to_close(
+fn unclosed_end(
     catalog: &Catalog,
     repo: &Repository,
     point: &Point,

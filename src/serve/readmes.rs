@@ -19,7 +19,7 @@ pub(super) struct ReadmeCache {
     last_error: Mutex<String>,
 }
 
-/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: an answer without a
+/// Returns the README of a package file of a tree that is in a bundle. Errors are only logged: a response without a
 /// README is better than none.
 pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256) -> Option<Vec<u8>> {
     let (mirror, product) = bundles::of_tree(repositories, tree, None)?;
@@ -32,9 +32,9 @@ pub(super) async fn read(repositories: &Repositories, tree: TreeId, file: Sha256
             match cached() {
                 Some(text) => text,
                 None => {
-                    let read = mirror.readme(&product, file).await;
-                    let read = read.map_err(|error| log_error(repositories, &error.to_string())).ok()?;
-                    let text = read.filter(|text| text.len() as u64 <= README_LIMIT);
+                    let readme = mirror.readme(&product, file).await;
+                    let readme = readme.map_err(|error| log_error(repositories, &error.to_string())).ok()?;
+                    let text = readme.filter(|text| text.len() as u64 <= README_LIMIT);
                     // The allocation is exactly as large as the text.
                     let text = Bytes::from(text.unwrap_or_default().into_bytes().into_boxed_slice());
                     repositories.readmes.texts.insert(file, text.clone());

@@ -15,21 +15,21 @@ use crate::r::platform::{Platform, Target};
 use crate::state::State;
 use crate::upstream::{Mirror, UpstreamError};
 
-/// Cached answers of the servers; a binary that exists is recorded in the database as well.
+/// Cached results of the servers; a binary that exists is recorded in the database as well.
 pub(super) type ProbeCache = quick_cache::sync::Cache<(ReleaseId, Platform), CachedProbe>;
 
 /// Entries of [`ProbeCache`], about 200 bytes each.
-pub(super) const CACHED: usize = 50_000;
+pub(super) const CACHE_ENTRIES: usize = 50_000;
 
 /// Time before a missing binary is requested again.
 const NOT_FOUND_TTL: Duration = Duration::from_secs(3600);
 /// Time before a server that failed gets requests again.
 const FAILURE_TTL: Duration = Duration::from_secs(60);
 
-/// The answer of the servers for one binary, and when it was received.
+/// The result of the servers for one binary, and when it was received.
 #[derive(Clone)]
 pub(super) struct CachedProbe {
-    at: Instant,
+    received_at: Instant,
     result: ProbeResult,
 }
 
@@ -43,12 +43,12 @@ enum ProbeResult {
 
 impl CachedProbe {
     fn is_expired(&self) -> bool {
-        let holds = match self.result {
+        let ttl = match self.result {
             // The row exists by now and is read first.
             ProbeResult::Available(_) | ProbeResult::Failed(_) => FAILURE_TTL,
             ProbeResult::NotFound => NOT_FOUND_TTL,
         };
-        self.at.elapsed() > holds
+        self.received_at.elapsed() > ttl
     }
 }
 
@@ -80,26 +80,26 @@ pub(super) async fn find(
     }
     let config = repositories.state.config.load_full();
     let (_, release) = source.release();
-    if let Some(found) = discovered_binary_of(&repositories.state, release, platform).await? {
-        return Ok(Some(source.with_discovered_binary(found, platform)));
+    if let Some(discovered) = discovered_binary_of(&repositories.state, release, platform).await? {
+        return Ok(Some(source.with_discovered_binary(discovered, platform)));
     }
     let key = (release, platform.clone());
-    if repositories.binary_probes.get(&key).is_some_and(|answer| answer.is_expired()) {
+    if repositories.binary_probes.get(&key).is_some_and(|probe| probe.is_expired()) {
         repositories.binary_probes.remove(&key);
     }
-    // Concurrent callers wait for the same answer.
+    // Concurrent callers wait for the same probe.
     let probe_result = repositories.binary_probes.get_or_insert_async(&key, async {
         let servers = servers(&repositories.state, &config.cran.binaries, &config.platforms, platform)?;
         let result = probe(&servers, source, platform).await;
         if let ProbeResult::Available(locator) = &result {
             record_discovered(&repositories.state, release, platform, source, locator.clone()).await?;
         }
-        Ok::<CachedProbe, RepoError>(CachedProbe { at: Instant::now(), result })
+        Ok::<CachedProbe, RepoError>(CachedProbe { received_at: Instant::now(), result })
     });
     match probe_result.await?.result {
         ProbeResult::Available(_) => {
-            let found = discovered_binary_of(&repositories.state, release, platform).await?;
-            Ok(found.map(|found| source.with_discovered_binary(found, platform)))
+            let discovered = discovered_binary_of(&repositories.state, release, platform).await?;
+            Ok(discovered.map(|discovered| source.with_discovered_binary(discovered, platform)))
         }
         ProbeResult::NotFound => Ok(None),
         ProbeResult::Failed(error) => {
@@ -113,8 +113,8 @@ pub(super) async fn discovered_binary_of(
     release: ReleaseId,
     platform: &Platform,
 ) -> Result<Option<DiscoveredBinary>, RepoError> {
-    let stored = platform.database_form(Some(platform.arch));
-    Ok(state.db.read(move |c| discovered_binary::get(c, release, &stored)).await?)
+    let database_platform = platform.database_form(Some(platform.arch));
+    Ok(state.db.read(move |c| discovered_binary::get(c, release, &database_platform)).await?)
 }
 
 async fn record_discovered(
@@ -124,11 +124,11 @@ async fn record_discovered(
     source: &Located,
     locator: String,
 ) -> Result<(), RepoError> {
-    let stored = platform.database_form(Some(platform.arch));
+    let database_platform = platform.database_form(Some(platform.arch));
     let name = format!("{}_{}.{}", source.package, source.version, platform.extension());
     let now = (state.clock)();
     let write = state.db.write(move |c| {
-        discovered_binary::insert(c, SourceId::CRAN, (release, &stored), (&name, &locator), now)
+        discovered_binary::insert(c, SourceId::CRAN, (release, &database_platform), (&name, &locator), now)
     });
     Ok(write.await?)
 }
@@ -167,7 +167,7 @@ async fn probe(servers: &[Server], source: &Located, platform: &Platform) -> Pro
         for path in paths {
             match mirror.head(&path).await {
                 Ok(headers) if is_binary(&headers, platform) => return ProbeResult::Available(path),
-                // The answer is the source package: the other address has no binary either.
+                // The response is the source package: the other address has no binary either.
                 Ok(_) => break,
                 Err(UpstreamError::Missing(_)) => {}
                 Err(error) => {
@@ -194,17 +194,17 @@ mod tests {
     #[test]
     fn only_a_declared_binary_for_the_platform_is_accepted() {
         let platform = Platform::parse("4.5-noble-arm64").expect("a tag");
-        let is = |pairs: &[(&'static str, &'static str)]| {
+        let accepts = |pairs: &[(&'static str, &'static str)]| {
             let header = |(name, value): &(&'static str, &'static str)| {
                 (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
             };
             is_binary(&pairs.iter().map(header).collect(), &platform)
         };
         let binary = ("x-package-type", "binary");
-        assert!(is(&[binary]) && is(&[binary, ("x-package-binary-tag", "4.5-noble-arm64")]));
-        assert!(!is(&[]) && !is(&[("x-package-type", "source")]));
+        assert!(accepts(&[binary]) && accepts(&[binary, ("x-package-binary-tag", "4.5-noble-arm64")]));
+        assert!(!accepts(&[]) && !accepts(&[("x-package-type", "source")]));
         for tag in ["4.5-noble", "4.4-noble-arm64", "junk"] {
-            assert!(!is(&[binary, ("x-package-binary-tag", tag)]), "{tag}");
+            assert!(!accepts(&[binary, ("x-package-binary-tag", tag)]), "{tag}");
         }
     }
 }

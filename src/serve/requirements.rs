@@ -23,10 +23,10 @@ const READ_TIME: Duration = Duration::from_secs(5);
 pub struct Requirements {
     rules: Arc<Rules>,
     system: OsRelease,
-    links: Arc<DependencyGraph>,
+    graph: Arc<DependencyGraph>,
 }
 
-/// Loads the data for the system requirements on a system, which is named as clients do. Where requirements are
+/// Loads the data for the system requirements on a system, named as clients name it. Where requirements are
 /// unknown, stored archives are read: those of `roots` and their dependencies, or of all packages without `roots`.
 ///
 /// # Errors
@@ -41,18 +41,18 @@ pub async fn of_point(
     let system = find_system(&repositories.state.config.load().platforms, distribution, release)?;
     let rules = repositories.state.rules.wait().await.ok_or(RepoError::NoRules)?;
     let system = rules.resolve_system(&system);
-    let mut links = dependency_graph::of_point(repositories, point).await?;
-    let is_more = {
+    let mut graph = dependency_graph::of_point(repositories, point).await?;
+    let has_new_details = {
         let unknown: HashSet<&str> = match roots {
-            None => links.without_description().collect(),
-            Some(roots) => links.undescribed_of(roots.iter().map(String::as_str)).collect(),
+            None => graph.without_description().collect(),
+            Some(roots) => graph.without_description_of(roots.iter().map(String::as_str)).collect(),
         };
         !unknown.is_empty() && read_stored_archives(repositories, point, &unknown).await?
     };
-    if is_more {
-        links = dependency_graph::of_point(repositories, point).await?;
+    if has_new_details {
+        graph = dependency_graph::of_point(repositories, point).await?;
     }
-    Ok(Requirements { rules, system, links })
+    Ok(Requirements { rules, system, graph })
 }
 
 /// Reads the stored archives of these packages; returns true when more is known now.
@@ -61,24 +61,24 @@ async fn read_stored_archives(
     point: &Point,
     names: &HashSet<&str>,
 ) -> Result<bool, RepoError> {
-    let (deadline, mut is_more) = (Instant::now() + READ_TIME, false);
+    let (deadline, mut has_new_details) = (Instant::now() + READ_TIME, false);
     for PointTree { tree, seq, .. } in point.trees.iter().copied() {
         let stored = repositories.state.db.read(move |c| detail::stored_without_detail(c, tree, seq)).await?;
-        for one in stored.iter().filter(|one| names.contains(one.name.as_str())) {
+        for archive in stored.iter().filter(|archive| names.contains(archive.name.as_str())) {
             if Instant::now() > deadline {
                 break;
             }
-            is_more |= match unread_archive(one) {
-                Some(closed) => archive_details::read_once(repositories, closed).await,
+            has_new_details |= match unread_archive(archive) {
+                Some(unread) => archive_details::read_once(repositories, unread).await,
                 None => false,
             };
         }
     }
-    if is_more {
-        // The count must rise even for packages without requirements: they are known now.
+    if has_new_details {
+        // The count must increase even for packages without requirements: they are known now.
         repositories.state.detail_updates.fetch_add(1, Ordering::Release);
     }
-    Ok(is_more)
+    Ok(has_new_details)
 }
 
 fn unread_archive(stored: &detail::StoredArchive) -> Option<UnreadArchive> {
@@ -102,32 +102,34 @@ impl Requirements {
 
     /// The packages that have requirements, by name. Takes some milliseconds of CPU time for all of CRAN.
     pub fn of_all(&self) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
-        self.with_needs(self.links.requirements())
+        self.with_needs(self.graph.requirements())
     }
 
-    /// Like [`Requirements::of_all`], for some packages and all they cannot be installed without.
+    /// Like [`Requirements::of_all`], for `roots` and all packages they cannot be installed without.
     pub fn of<'a>(
         &self,
         roots: impl IntoIterator<Item = &'a str>,
     ) -> impl Iterator<Item = (&str, Vec<MatchedRule<'_>>)> {
-        self.with_needs(self.links.requirements_of(roots))
+        self.with_needs(self.graph.requirements_of(roots))
     }
 
     /// Packages whose requirements are unknown, by name: all of them, or those of [`Requirements::of`].
     #[must_use]
     pub fn unknown(&self, roots: Option<&[String]>) -> Vec<String> {
         match roots {
-            None => self.links.without_description().map(str::to_owned).collect(),
-            Some(roots) => {
-                self.links.undescribed_of(roots.iter().map(String::as_str)).map(str::to_owned).collect()
-            }
+            None => self.graph.without_description().map(str::to_owned).collect(),
+            Some(roots) => self
+                .graph
+                .without_description_of(roots.iter().map(String::as_str))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
     /// Whether the point lists a package of this name.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {
-        self.links.lists(name)
+        self.graph.lists(name)
     }
 
     fn with_needs<'a>(
@@ -143,14 +145,14 @@ impl Requirements {
 fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
     let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.system_requirements);
     for candidate in OsRelease::candidates(distribution, release) {
-        let row = &candidate.table_entry;
-        let is = |release: &str, name: &str| release == row.release || name == row.release;
-        if let Some(found) =
-            rows().find(|d| d.rules_name == row.distribution && is(&d.rules_release, &d.name))
+        let entry = &candidate.table_entry;
+        let is_release = |release: &str, name: &str| release == entry.release || name == entry.release;
+        if let Some(row) =
+            rows().find(|d| d.rules_name == entry.distribution && is_release(&d.rules_release, &d.name))
         {
-            let by_name = found.rules_release != row.release;
-            return Ok(if by_name {
-                OsRelease::new(&found.rules_name, &found.rules_release)
+            let is_by_name = row.rules_release != entry.release;
+            return Ok(if is_by_name {
+                OsRelease::new(&row.rules_name, &row.rules_release)
             } else {
                 candidate.rules_entry
             });
@@ -161,7 +163,7 @@ fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Resu
     Err(RepoError::Unsupported {
         distribution: excerpt(distribution),
         release: excerpt(release),
-        known: systems,
+        supported: systems,
     })
 }
 
@@ -169,7 +171,7 @@ fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Resu
 mod tests {
     use super::*;
 
-    fn found(text: &str, distribution: &str, release: &str) -> Option<String> {
+    fn resolved(text: &str, distribution: &str, release: &str) -> Option<String> {
         let config = crate::config::parse("f", text.as_bytes(), []).expect("valid").config;
         let system = find_system(&config.platforms, distribution, release).ok()?;
         Some(format!("{} {}", system.distribution, system.release))
@@ -177,33 +179,33 @@ mod tests {
 
     #[test]
     fn systems_are_those_of_the_table_under_the_names_that_clients_use() {
-        let is = |distribution, release, expected: &str| {
+        let assert_system = |distribution, release, expected: &str| {
             assert_eq!(
-                found("", distribution, release).as_deref(),
+                resolved("", distribution, release).as_deref(),
                 Some(expected),
                 "{distribution} {release}"
             );
         };
-        is("ubuntu", "22.04", "ubuntu 22.04");
-        is("ubuntu", "jammy", "ubuntu 22.04");
-        is("debian", "12.5", "debian 12");
-        is("rockylinux", "8", "centos 8");
-        is("almalinux", "9.4", "rockylinux 9");
-        is("centos", "9", "rockylinux 9");
-        is("redhat", "8", "redhat 8");
-        is("rhel", "9.3", "redhat 9");
-        is("opensuse", "15.3", "opensuse 15.3");
-        is("sle", "15.6", "sle 15.6");
+        assert_system("ubuntu", "22.04", "ubuntu 22.04");
+        assert_system("ubuntu", "jammy", "ubuntu 22.04");
+        assert_system("debian", "12.5", "debian 12");
+        assert_system("rockylinux", "8", "centos 8");
+        assert_system("almalinux", "9.4", "rockylinux 9");
+        assert_system("centos", "9", "rockylinux 9");
+        assert_system("redhat", "8", "redhat 8");
+        assert_system("rhel", "9.3", "redhat 9");
+        assert_system("opensuse", "15.3", "opensuse 15.3");
+        assert_system("sle", "15.6", "sle 15.6");
         for (distribution, release) in
             [("fedora", "41"), ("alpine", "3.20"), ("windows", "all"), ("ubuntu", "7.10"), ("", "")]
         {
-            assert_eq!(found("", distribution, release), None, "{distribution} {release}");
+            assert_eq!(resolved("", distribution, release), None, "{distribution} {release}");
         }
     }
 
     #[test]
-    fn an_administrator_can_add_one() {
+    fn an_administrator_can_add_a_system() {
         let own = "[Distribution \"fedora41\"]\nSystem = fedora\nRelease = 41\nSystemRequirements = true\n";
-        assert_eq!(found(own, "fedora", "41").as_deref(), Some("fedora 41"));
+        assert_eq!(resolved(own, "fedora", "41").as_deref(), Some("fedora 41"));
     }
 }

@@ -10,7 +10,7 @@ use crate::model::source::SourceKind;
 use crate::model::time::Timestamp;
 use crate::state::State;
 
-/// The data to look up vulnerabilities for one answer.
+/// The data to look up vulnerabilities for one response.
 pub struct Vulnerabilities {
     index: Option<Arc<Index>>,
     catalog: Arc<Catalog>,

@@ -45,8 +45,10 @@ pub(super) async fn explain_file(
     decisions: &mut Vec<Decision>,
 ) -> Result<ExplainResult, RepoError> {
     let platforms = repositories.state.config.load().platforms.clone();
-    let of = question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
-    let (no_binary_reason, reason) = match select_file(&repositories.state, question, of, decisions) {
+    let distribution =
+        question.distribution.as_deref().map(|name| find::distribution(&platforms, name)).transpose()?;
+    let (no_binary_reason, reason) = match select_file(&repositories.state, question, distribution, decisions)
+    {
         FileSelection::Source => (None, String::new()),
         FileSelection::NoBinary(no_binary_reason, reason) => {
             explain_binaries(repositories, &release.located, None, decisions).await?;
@@ -54,7 +56,7 @@ pub(super) async fn explain_file(
         }
         FileSelection::Binary(platform) => {
             let selector = binaries::selector(&repositories.state, platform, question.snapshot);
-            match explain_binary(repositories, question, of, release, selector, decisions).await? {
+            match explain_binary(repositories, question, distribution, release, selector, decisions).await? {
                 Err(reason) => reason,
                 Ok(file) => {
                     let answer = answer_text(&file, None, "");
@@ -63,14 +65,14 @@ pub(super) async fn explain_file(
             }
         }
     };
-    if of.is_some_and(|of| of.os != Os::Linux) {
+    if distribution.is_some_and(|distribution| distribution.os != Os::Linux) {
         let answer = format!(
             "404 at the address of the binary, because {reason}; its tree lists the newest version that has a binary, and R \
              finds the source package in src/contrib"
         );
         return Ok(ExplainResult { file: None, no_binary_reason, answer });
     }
-    let (file, error) = explain_source(repositories, question, release, of, decisions).await;
+    let (file, error) = explain_source(repositories, question, release, distribution, decisions).await;
     let no_binary_reason = no_binary_reason.or(error.is_some().then_some(FETCH));
     let answer = answer_text(&file, error.as_deref(), &reason);
     Ok(ExplainResult { file: Some(file), no_binary_reason, answer })
@@ -80,7 +82,7 @@ pub(super) async fn explain_file(
 async fn explain_binary(
     repositories: &Repositories,
     question: &Question,
-    of: Option<&Distribution>,
+    distribution: Option<&Distribution>,
     release: &ExplainedRelease,
     selector: BinarySelector,
     decisions: &mut Vec<Decision>,
@@ -98,10 +100,10 @@ async fn explain_binary(
     let platform = selector.platform;
     let Some(located) = located else {
         let (package, version) = (&release.located.package, &release.located.version);
-        let none = format!("there is no binary of {package} {version} for {platform}");
-        return Ok(Err((Some(FETCH), none)));
+        let error = format!("there is no binary of {package} {version} for {platform}");
+        return Ok(Err((Some(FETCH), error)));
     };
-    let url = binary_url(&repositories.state, question, of, &platform, &located, release);
+    let url = binary_url(&repositories.state, question, distribution, &platform, &located, release);
     Ok(match explain_stored(repositories, &located, &url, decisions).await {
         None => Ok(ServedFile { source: release.source.clone(), located, platform: Some(platform), url }),
         Some(error @ RepoError::Damaged { .. }) => Err((Some(DAMAGED), error.to_string())),
@@ -113,15 +115,15 @@ async fn explain_binary(
 fn select_file(
     state: &State,
     question: &Question,
-    of: Option<&Distribution>,
+    distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> FileSelection {
-    let (Some(of), Some(requested)) = (of, question.distribution.as_deref()) else {
+    let (Some(distribution), Some(requested)) = (distribution, question.distribution.as_deref()) else {
         decisions.push(sentences::no_distribution());
         return FileSelection::Source;
     };
     let agent = question.agent.as_deref();
-    decisions.push(sentences::distribution(requested, of));
+    decisions.push(sentences::distribution(requested, distribution));
     decisions.push(sentences::client(agent));
     let decision = |subject: String, state: &str, is_selected, rule: &str| Decision {
         topic: Topic::Match,
@@ -130,39 +132,40 @@ fn select_file(
         is_selected,
         rule: rule.to_owned(),
     };
-    if of.os == Os::Linux {
-        return match binaries::choose_platform(state, of, &negotiate::ClientPlatform::Header(agent)).platform
+    if distribution.os == Os::Linux {
+        return match binaries::choose_platform(state, distribution, &negotiate::ClientPlatform::Header(agent))
+            .platform
         {
-            Ok((platform, how)) => {
+            Ok((platform, version_match)) => {
                 decisions.push(decision(
                     platform.to_string(),
-                    how.as_str(),
+                    version_match.as_str(),
                     true,
-                    sentences::match_rule(how),
+                    sentences::match_rule(version_match),
                 ));
                 FileSelection::Binary(platform)
             }
-            Err(failed) => {
+            Err(failure) => {
                 decisions.push(decision(
                     "no binary fits".to_owned(),
-                    failed.as_str(),
+                    failure.as_str(),
                     false,
-                    sentences::failure_reason(failed),
+                    sentences::failure_reason(failure),
                 ));
-                FileSelection::NoBinary(Some(failed.as_str()), sentences::failure_reason(failed).to_owned())
+                FileSelection::NoBinary(Some(failure.as_str()), sentences::failure_reason(failure).to_owned())
             }
         };
     }
-    match agent_platform(of, agent) {
+    match agent_platform(distribution, agent) {
         Some(platform) => {
             let rule = "R requests the tree of its own version, whose address contains the version";
             decisions.push(decision(platform.to_string(), "the tree of that version", true, rule));
             FileSelection::Binary(platform)
         }
         None => {
-            let why = format!("this is not the User-Agent of R on {}", of.display);
-            decisions.push(decision("no binary fits".to_owned(), "no version of R", false, &why));
-            FileSelection::NoBinary(None, why)
+            let reason = format!("this is not the User-Agent of R on {}", distribution.display);
+            decisions.push(decision("no binary fits".to_owned(), "no version of R", false, &reason));
+            FileSelection::NoBinary(None, reason)
         }
     }
 }
@@ -178,15 +181,15 @@ async fn explain_binaries(
     let heads: Vec<_> =
         binaries::heads(&catalog, release.source()).map(|(_, tree, seq)| (tree, seq)).collect();
     let (package, id) = release.release();
-    let all = repositories.state.db.read(move |c| {
-        let mut all = Vec::new();
+    let release_binaries = repositories.state.db.read(move |c| {
+        let mut release_binaries = Vec::new();
         for (tree, seq) in &heads {
-            all.extend(db::binary::of_release(c, *tree, *seq, package, id)?);
+            release_binaries.extend(db::binary::of_release(c, *tree, *seq, package, id)?);
         }
-        Ok::<_, DbError>(all)
+        Ok::<_, DbError>(release_binaries)
     });
-    let all = all.await?;
-    if all.is_empty() && selection.is_none_or(|(_, binary)| binary.is_none()) {
+    let release_binaries = release_binaries.await?;
+    if release_binaries.is_empty() && selection.is_none_or(|(_, binary)| binary.is_none()) {
         decisions.push(Decision {
             topic: Topic::Binary,
             subject: "none".to_owned(),
@@ -195,8 +198,10 @@ async fn explain_binaries(
             rule: "rspm add binary adds one".to_owned(),
         });
     }
-    let chosen = selection.and_then(|(_, binary)| binary.map(Located::file));
-    if let Some((selector, Some(binary))) = selection.filter(|_| all.iter().all(|b| chosen != Some(b.file))) {
+    let selected_file = selection.and_then(|(_, binary)| binary.map(Located::file));
+    if let Some((selector, Some(binary))) =
+        selection.filter(|_| release_binaries.iter().all(|b| selected_file != Some(b.file)))
+    {
         decisions.push(Decision {
             topic: Topic::Binary,
             subject: selector.platform.to_string(),
@@ -205,14 +210,14 @@ async fn explain_binaries(
             rule: "provided by a binary server on request; no binary list has one".to_owned(),
         });
     }
-    for binary in &all {
+    for binary in &release_binaries {
         let size = binary.size.map(|size| format!(", {size} bytes")).unwrap_or_default();
         decisions.push(Decision {
             topic: Topic::Binary,
             subject: binary.platform.clone(),
             state: format!("of {}{size}", format_time(binary.at)),
-            is_selected: chosen == Some(binary.file),
-            rule: selection_reason(binary, selection.map(|(selector, _)| selector), chosen).to_owned(),
+            is_selected: selected_file == Some(binary.file),
+            rule: selection_reason(binary, selection.map(|(selector, _)| selector), selected_file).to_owned(),
         });
     }
     Ok(())
@@ -253,10 +258,10 @@ async fn explain_source(
     repositories: &Repositories,
     question: &Question,
     release: &ExplainedRelease,
-    of: Option<&Distribution>,
+    distribution: Option<&Distribution>,
     decisions: &mut Vec<Decision>,
 ) -> (ServedFile, Option<String>) {
-    let linux = of.and(question.distribution.as_deref());
+    let linux = distribution.and(question.distribution.as_deref());
     let url = address(question, linux, release, &release.path);
     // A lost source package is fetched again where there is a mirror.
     let error =
@@ -269,13 +274,13 @@ async fn explain_source(
 fn binary_url(
     state: &State,
     question: &Question,
-    of: Option<&Distribution>,
+    distribution: Option<&Distribution>,
     platform: &Platform,
     binary: &Located,
     release: &ExplainedRelease,
 ) -> String {
     let platforms = state.config.load().platforms.clone();
-    match (of.map(|of| of.os), FileName::parse(&binary.name)) {
+    match (distribution.map(|distribution| distribution.os), FileName::parse(&binary.name)) {
         (Some(Os::Windows | Os::MacOs), Some(file)) => {
             let tree = contrib_tree(&platforms, platform);
             address(question, None, release, &RPath::File { tree, file })
@@ -285,9 +290,9 @@ fn binary_url(
 }
 
 /// The platform of R on Windows or macOS, from its `User-Agent`.
-fn agent_platform(of: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
+fn agent_platform(distribution: &Distribution, agent: Option<&[u8]>) -> Option<Platform> {
     let UserAgent::R(client) = user_agent::parse(agent?) else { return None };
-    let (target, system) = match of.os {
+    let (target, system) = match distribution.os {
         Os::Windows => (Target::Windows, ClientSystem::Windows),
         Os::MacOs => (Target::MacOs, ClientSystem::MacOs),
         Os::Linux => return None,
@@ -322,12 +327,12 @@ fn address(question: &Question, linux: Option<&str>, release: &ExplainedRelease,
 fn selection_reason(
     binary: &db::binary::Binary,
     selection: Option<&BinarySelector>,
-    chosen: Option<FileId>,
+    selected_file: Option<FileId>,
 ) -> &'static str {
     let Some(selection) = selection else { return "no binary fits the client" };
     let label = binary.platform.rsplit_once('/').map_or(binary.platform.as_str(), |(label, _)| label);
-    let before = binary.at < selection.until;
-    match (chosen == Some(binary.file), before) {
+    let is_before_end = binary.at < selection.until;
+    match (selected_file == Some(binary.file), is_before_end) {
         _ if label != selection.platform.label() => "for another version of R, or another system",
         _ if !runs_on(binary, selection.platform.arch) => "for another architecture",
         (true, true) => "the newest from before the snapshot's end",
@@ -339,10 +344,10 @@ fn selection_reason(
 }
 
 /// The answer in one sentence.
-fn answer_text(file: &ServedFile, error: Option<&str>, why: &str) -> String {
+fn answer_text(file: &ServedFile, error: Option<&str>, reason: &str) -> String {
     let Located { package, version, .. } = &file.located;
     let (url, source) = (&file.url, &file.source);
-    let because = if why.is_empty() { String::new() } else { format!(", because {why}") };
+    let because = if reason.is_empty() { String::new() } else { format!(", because {reason}") };
     match (error, &file.platform) {
         (Some(error), _) => format!("no file of {package} {version} can be served{because}; and {error}"),
         (None, Some(platform)) => {

@@ -30,19 +30,19 @@ pub(super) fn snapshot(requested: Snapshot, point: &Point) -> Decision {
         Snapshot::Date(_) => "the state at the end of that day, in UTC",
         Snapshot::Transaction(_) => "the state right after that transaction",
     };
-    let may = if point.open { "it may still change" } else { "it never changes again" };
+    let stability = if point.open { "it may still change" } else { "it never changes again" };
     Decision {
         topic: Topic::Snapshot,
         subject: requested.to_string(),
         state: newest,
         is_selected: true,
-        rule: format!("{rule}; {may}"),
+        rule: format!("{rule}; {stability}"),
     }
 }
 
 /// The decision on the release.
-pub(super) fn release(located: &Located, by_version: bool) -> Decision {
-    let rule = match (by_version, located.archived) {
+pub(super) fn release(located: &Located, is_version_requested: bool) -> Decision {
+    let rule = match (is_version_requested, located.archived) {
         (false, _) => "the version that the index lists",
         (true, false) => "the requested version, which the index lists",
         (true, true) => "the requested version; superseded, its address is below Archive/",
@@ -83,9 +83,13 @@ pub(super) fn no_distribution() -> Decision {
 }
 
 /// The decision on the distribution, with its alias resolved.
-pub(super) fn distribution(requested: &str, is: &Distribution) -> Decision {
-    let other = if is.name == requested { String::new() } else { format!("another name of {}: ", is.name) };
-    let rule = match (&is.r_version, is.is_r_version_forced) {
+pub(super) fn distribution(requested: &str, distribution: &Distribution) -> Decision {
+    let alias_prefix = if distribution.name == requested {
+        String::new()
+    } else {
+        format!("another name of {}: ", distribution.name)
+    };
+    let rule = match (&distribution.r_version, distribution.is_r_version_forced) {
         (None, _) => "any version of R that has binaries".to_owned(),
         (Some(r), false) => format!("meant for R {r}; any version that has binaries is served"),
         (Some(r), true) => format!("forced to R {r}: other minor versions get the source package"),
@@ -93,7 +97,11 @@ pub(super) fn distribution(requested: &str, is: &Distribution) -> Decision {
     Decision {
         topic: Topic::Distribution,
         subject: requested.to_owned(),
-        state: format!("{other}{}, {}", is.display, is.architectures.join(" and ")),
+        state: format!(
+            "{alias_prefix}{}, {}",
+            distribution.display,
+            distribution.architectures.join(" and ")
+        ),
         is_selected: true,
         rule,
     }
@@ -150,9 +158,9 @@ pub(super) fn client(header: Option<&[u8]>) -> Decision {
     }
 }
 
-/// The rule by which the version of R fits.
-pub(super) fn match_rule(how: RVersionMatch) -> &'static str {
-    match how {
+/// The rule by which the version of R matches.
+pub(super) fn match_rule(version_match: RVersionMatch) -> &'static str {
+    match version_match {
         RVersionMatch::Exact => "the version of R is the distribution's own",
         RVersionMatch::Best => "binaries for a minor version of R serve all its patch versions",
         RVersionMatch::Forced => "it has the minor version that the distribution is forced to",
@@ -160,8 +168,8 @@ pub(super) fn match_rule(how: RVersionMatch) -> &'static str {
 }
 
 /// Why no binary fits the client.
-pub(super) fn failure_reason(why: MatchFailure) -> &'static str {
-    match why {
+pub(super) fn failure_reason(failure: MatchFailure) -> &'static str {
+    match failure {
         MatchFailure::NoAgent => "the client sent no User-Agent, which selects the binary",
         MatchFailure::UnsupportedOs => "the User-Agent names no system that has binaries",
         MatchFailure::NoR => "the User-Agent is not R's, or lacks its version",
@@ -191,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_sentence_of_its_own() {
-        let all = [
+        let failures = [
             MatchFailure::NoAgent,
             MatchFailure::UnsupportedOs,
             MatchFailure::NoR,
@@ -199,7 +207,7 @@ mod tests {
             MatchFailure::NoMatch,
             MatchFailure::ForcedOther,
         ];
-        let reasons: std::collections::BTreeSet<_> = all.into_iter().map(failure_reason).collect();
-        assert_eq!(reasons.len(), all.len());
+        let reasons: std::collections::BTreeSet<_> = failures.into_iter().map(failure_reason).collect();
+        assert_eq!(reasons.len(), failures.len());
     }
 }

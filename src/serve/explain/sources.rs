@@ -100,8 +100,8 @@ pub(super) async fn explain_release(
 
 /// The Bioconductor repository that lists a tree's packages; software lists those of other sources.
 fn part_of(catalog: &Catalog, owner: PointTree, requested: Option<Version>) -> Option<Part> {
-    let own = catalog.tree(owner.tree).and_then(Tree::part);
-    own.or_else(|| {
+    let part = catalog.tree(owner.tree).and_then(Tree::part);
+    part.or_else(|| {
         Some(Part::single(requested.or_else(|| catalog.bioconductor_release())?, Component::Software))
     })
 }
@@ -145,18 +145,18 @@ fn source_decisions(
     });
     let mut decisions = Vec::new();
     let mut is_owned = false;
-    // A subscription to another version of Bioconductor is left out.
+    // Subscriptions to other versions of Bioconductor are skipped.
     let version = question.bioconductor.or_else(|| catalog.bioconductor_release());
     let applies = |entry: &&Subscription| {
         repository.kind != RepoKind::Bioconductor || entry.version.is_none() || entry.version == version
     };
-    let mut before = Vec::new();
+    let mut explained = Vec::new();
     for source in subscribed.iter().filter(applies).map(|entry| entry.source) {
         // A source may be subscribed to for several versions of Bioconductor.
-        if before.contains(&source) {
+        if explained.contains(&source) {
             continue;
         }
-        before.push(source);
+        explained.push(source);
         let name = catalog
             .source_by_id(source)
             .map_or_else(|| format!("source {source}, which was deleted"), |source| source.name.to_string());
@@ -171,14 +171,17 @@ fn source_decisions(
                 rule: String::new(),
             });
         }
-        for tree in trees {
-            let lives =
-                lives_by_tree.iter().find(|entry| entry.tree == *tree).map_or(&[][..], |entry| &entry.lives);
-            let of = catalog.tree(tree.tree);
-            let at = of.and_then(|of| of.steps.iter().find(|step| step.seq == tree.seq));
-            let part = of.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
-            let state = at.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
-            let is_owner = owner == Some(*tree);
+        for point_tree in trees {
+            let lives = lives_by_tree
+                .iter()
+                .find(|entry| entry.tree == *point_tree)
+                .map_or(&[][..], |entry| &entry.lives);
+            let catalog_tree = catalog.tree(point_tree.tree);
+            let step =
+                catalog_tree.and_then(|tree| tree.steps.iter().find(|step| step.seq == point_tree.seq));
+            let part = catalog_tree.and_then(Tree::part).map(|part| format!(" {part}")).unwrap_or_default();
+            let state = step.map(|step| format!(" (state of {})", format_time(step.at))).unwrap_or_default();
+            let is_owner = owner == Some(*point_tree);
             let rule = match (is_owner, lives.is_empty(), listed_by_owner, is_owned) {
                 (true, _, true, _) => "the first source that lists a name owns it, whatever the versions",
                 (true, _, false, _) => {
@@ -224,11 +227,11 @@ fn select_life<'a>(lives: &'a [CurrentLife], version: Option<&str>) -> Option<&'
 /// `lists 1.2; in the archive: 1.1, 1.0`.
 fn describe_versions(lives: &[CurrentLife]) -> String {
     let versions = |state| {
-        let mut of: Vec<&CurrentLife> = lives.iter().filter(|life| life.key.state == state).collect();
-        of.sort_by(|a, b| {
+        let mut selected: Vec<&CurrentLife> = lives.iter().filter(|life| life.key.state == state).collect();
+        selected.sort_by(|a, b| {
             (b.published_at, b.revision, b.key.release).cmp(&(a.published_at, a.revision, a.key.release))
         });
-        of.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
+        selected.into_iter().map(|life| life.version.as_str()).collect::<Vec<_>>()
     };
     let (listed, archived) = (versions(LifeState::Listed), versions(LifeState::Archived));
     let names = archived.iter().take(MAX_VERSIONS).copied().collect::<Vec<_>>().join(", ");
@@ -241,7 +244,7 @@ fn describe_versions(lives: &[CurrentLife]) -> String {
     let listed = (!listed.is_empty()).then(|| format!("lists {}", listed.join(", ")));
     match (listed, archive) {
         (None, None) => "does not have it".to_owned(),
-        (Some(one), None) | (None, Some(one)) => one,
+        (Some(text), None) | (None, Some(text)) => text,
         (Some(listed), Some(archive)) => format!("{listed}; {archive}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Which documents an R repository has, and their parts of a cache key.
+//! The documents of an R repository, and their parts of a cache key.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::model::ids::{Seq, SourceId, TreeId};
 use crate::r::layout::IndexFormat;
 use crate::serve::binary_selector::BinarySelector;
 
-/// Part of every key; must be raised when the same rows give other decoded bytes than before.
+/// Version of the renderer, part of every key; must be incremented when the same rows give other decoded bytes.
 pub(in crate::serve) const RENDERER: u32 = 1;
 
 /// The generated documents of a point of an R repository.

@@ -25,8 +25,8 @@ use crate::serve::encoding::{EncodedDocument, digest, gzip, gzip_stream};
 
 /// Releases whose details are read in one query.
 const DETAILS_PAGE: usize = 500;
-/// Size of a package database beyond which details are left out, in bytes: three times that of CRAN.
-const MAX_DETAILS: usize = 160 << 20;
+/// Size of a package database beyond which details are omitted, in bytes: three times that of CRAN.
+const MAX_DETAIL_BYTES: usize = 160 << 20;
 
 /// The rows of a document.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ pub(in crate::serve) enum Rows {
     Current(Vec<FileInfo>),
 }
 
-/// Reads the rows of `document`. The trees are those of a point; of several trees with a package the first one applies.
+/// Reads the rows of `document`. The trees are those of a point; if several trees have a package, the first one
+/// applies.
 pub(in crate::serve) fn rows(
     c: &mut dyn Conn,
     trees: &[PointTree],
@@ -126,16 +127,16 @@ fn listed_with_binaries(
         }
         let select =
             |release| by_release.get(&release).and_then(|binaries| pick(binaries, platform.arch, *until));
-        let in_time = |binary: &&Binary| binary.at < *until;
+        let is_in_time = |binary: &&Binary| binary.at < *until;
         let only_binaries = !*with_source_packages && !matches!(platform.target, Target::Linux(_));
-        let lacking =
-            |row: &&ListedRelease| row.path.is_empty() && select(row.release).filter(in_time).is_none();
-        let lacking: HashSet<PackageId> =
-            rows.iter().filter(|_| only_binaries).filter(lacking).map(|row| row.package).collect();
-        let older = older_binaries(c, *tree, &by_release, &lacking, &select, &in_time)?;
+        let lacks_binary =
+            |row: &&ListedRelease| row.path.is_empty() && select(row.release).filter(is_in_time).is_none();
+        let without_binary: HashSet<PackageId> =
+            rows.iter().filter(|_| only_binaries).filter(lacks_binary).map(|row| row.package).collect();
+        let older = older_binaries(c, *tree, &by_release, &without_binary, &select, &is_in_time)?;
         for row in &mut rows {
-            let of_listed = select(row.release).filter(|_| row.path.is_empty());
-            match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(of_listed) {
+            let listed_binary = select(row.release).filter(|_| row.path.is_empty());
+            match older.get(&row.package).copied().filter(|_| row.path.is_empty()).or(listed_binary) {
                 Some(binary) => row.stanza = binary_index::with_file(&binary.stanza, &binary.name),
                 None if *with_source_packages => {}
                 None => row.stanza.clear(),
@@ -149,27 +150,29 @@ fn listed_with_binaries(
 }
 
 /// For Windows and macOS trees, which contain only binaries: for packages whose listed version has no binary in time,
-/// selects the newest archived version that has one. So a package does not vanish while its newest version is being
+/// selects the newest archived version that has one. So a package does not disappear while its newest version is being
 /// built, and a version that the index of a day contained is not removed from it, because later binaries do not count.
 fn older_binaries<'a>(
     c: &mut dyn Conn,
     tree: PointTree,
     by_release: &'a HashMap<ReleaseId, Vec<Binary>>,
-    lacking: &HashSet<PackageId>,
+    without_binary: &HashSet<PackageId>,
     select: &dyn Fn(ReleaseId) -> Option<&'a Binary>,
-    in_time: &dyn Fn(&&'a Binary) -> bool,
+    is_in_time: &dyn Fn(&&'a Binary) -> bool,
 ) -> Result<HashMap<PackageId, &'a Binary>, DbError> {
-    let built: HashSet<PackageId> = by_release
+    let with_archived_binary: HashSet<PackageId> = by_release
         .values()
         .flatten()
         .map(|binary| binary.package)
-        .filter(|id| lacking.contains(id))
+        .filter(|id| without_binary.contains(id))
         .collect();
     let mut newest: HashMap<PackageId, (String, &Binary)> = HashMap::new();
-    for (package, release, version) in db::binary::archived_files(c, tree.tree, tree.seq, built)? {
-        let Some(binary) = select(release).filter(|binary| in_time(binary)) else { continue };
-        let newer = |(by_release, _): &(String, &Binary)| version::compare(&version, by_release).is_gt();
-        if newest.get(&package).is_none_or(newer) {
+    for (package, release, version) in
+        db::binary::archived_files(c, tree.tree, tree.seq, with_archived_binary)?
+    {
+        let Some(binary) = select(release).filter(|binary| is_in_time(binary)) else { continue };
+        let is_newer = |(other, _): &(String, &Binary)| version::compare(&version, other).is_gt();
+        if newest.get(&package).is_none_or(is_newer) {
             newest.insert(package, (version, binary));
         }
     }
@@ -189,7 +192,7 @@ fn listed_with_details(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<List
         for chunk in rows.chunks_mut(DETAILS_PAGE) {
             let releases: Vec<ReleaseId> = chunk.iter().map(|row| row.release).collect();
             // The remaining packages are listed without details.
-            let details = if size < MAX_DETAILS {
+            let details = if size < MAX_DETAIL_BYTES {
                 db::detail::descriptions(c, &releases)?
             } else {
                 vec![None; chunk.len()]
@@ -217,10 +220,10 @@ fn archived_files(c: &mut dyn Conn, trees: &[PointTree]) -> Result<Vec<FileInfo>
     }
     let mut merged = MergedRows::default();
     for (position, tree) in trees.iter().enumerate() {
-        let foreign =
+        let is_foreign =
             |name: &str| listed.iter().enumerate().any(|(i, owned)| i != position && owned.contains(name));
         let mut rows = db::life::archived_files(c, tree.tree, tree.seq)?;
-        rows.retain(|row| !foreign(&row.name));
+        rows.retain(|row| !is_foreign(&row.name));
         merged.add(rows, |row| &row.name);
     }
     Ok(merged.into_sorted(FileInfo::order))

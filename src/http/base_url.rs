@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::site::SiteSettings;
 use crate::model::time::Timestamp;
 
-/// The absolute URL that the client requested, as proxies configured for the original send it.
+/// The absolute URL that the client requested; proxies configured for Posit Package Manager send it.
 const ORIGINAL_URL_HEADER: &str = "x-rspm-request";
 
 /// A request without its body.
@@ -43,8 +43,8 @@ pub(super) fn base_url(site: &SiteSettings, head: &RequestHead<'_>) -> String {
     let host = field("x-forwarded-host").and_then(authority).or_else(|| request_host(head.parts));
     let host = host.unwrap_or_else(|| Authority::from_static("localhost"));
     let port = field("x-forwarded-port").and_then(|text| text.parse::<u16>().ok());
-    let usual = if scheme == "https" { 443 } else { 80 };
-    match port.filter(|port| host.port().is_none() && *port != usual) {
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    match port.filter(|port| host.port().is_none() && *port != default_port) {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     }
@@ -57,8 +57,8 @@ fn original_base(headers: &HeaderMap, path: &str) -> Option<String> {
     let host = authority(url.authority()?.as_str())?;
     // No prefix if the path differs: a proxy that rewrites paths needs `Server.Address`.
     let prefix = url.path().strip_suffix(path).unwrap_or_default();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
-    let prefix = if prefix.bytes().all(plain) { prefix.trim_end_matches('/') } else { "" };
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let prefix = if prefix.bytes().all(is_plain) { prefix.trim_end_matches('/') } else { "" };
     Some(format!("{scheme}://{host}{prefix}"))
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::config;
 
-    /// The base of a request for `/cran/latest/` from an address with these fields.
+    /// The base URL of a request for `/cran/latest/` from an address with these headers.
     fn base_of(gcfg: &str, address: &str, tls: bool, fields: &[(&str, &str)]) -> String {
         let config = config::parse("f", gcfg.as_bytes(), []).expect("valid").config;
         let mut request = http::Request::get("/cran/latest/").header(HOST, "own.example:4242");
@@ -103,12 +103,12 @@ mod tests {
     }
 
     const LOCAL: &str = "127.0.0.1:9";
-    const FAR: &str = "192.0.2.7:9";
+    const REMOTE: &str = "192.0.2.7:9";
 
     #[test]
     fn without_a_proxy_the_connection_determines_the_url() {
         assert_eq!(base_of("", LOCAL, false, &[]), "http://own.example:4242");
-        assert_eq!(base_of("", FAR, true, &[]), "https://own.example:4242");
+        assert_eq!(base_of("", REMOTE, true, &[]), "https://own.example:4242");
         let own = "[Server]\nAddress = https://pm.example/x";
         let forged = [("X-Forwarded-Host", "evil.example")];
         assert_eq!(base_of(own, LOCAL, false, &forged), "https://pm.example/x");
@@ -116,32 +116,32 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_declares_scheme_host_and_port() {
-        let of = |fields: &[(&str, &str)]| base_of("", LOCAL, false, fields);
-        assert_eq!(of(&[("X-Forwarded-Proto", "https")]), "https://own.example:4242");
-        let all = [("X-Forwarded-Proto", "HTTPS, http"), ("X-Forwarded-Host", "pm.example, inner")];
-        assert_eq!(of(&all), "https://pm.example");
-        let port = |port| [all[0], all[1], ("X-Forwarded-Port", port)];
-        assert_eq!(of(&port("8443")), "https://pm.example:8443");
-        assert_eq!(of(&port("443")), "https://pm.example");
-        assert_eq!(of(&port("x")), "https://pm.example");
+        let base = |fields: &[(&str, &str)]| base_of("", LOCAL, false, fields);
+        assert_eq!(base(&[("X-Forwarded-Proto", "https")]), "https://own.example:4242");
+        let forwarded = [("X-Forwarded-Proto", "HTTPS, http"), ("X-Forwarded-Host", "pm.example, inner")];
+        assert_eq!(base(&forwarded), "https://pm.example");
+        let port = |port| [forwarded[0], forwarded[1], ("X-Forwarded-Port", port)];
+        assert_eq!(base(&port("8443")), "https://pm.example:8443");
+        assert_eq!(base(&port("443")), "https://pm.example");
+        assert_eq!(base(&port("x")), "https://pm.example");
         let bad = [("X-Forwarded-Proto", "javascript"), ("X-Forwarded-Host", "user@evil/\"><script>")];
-        assert_eq!(of(&bad), "http://own.example:4242");
+        assert_eq!(base(&bad), "http://own.example:4242");
     }
 
     #[test]
     fn the_requested_url_declares_the_prefix_too() {
-        let of = |url| base_of("", LOCAL, false, &[("X-RSPM-Request", url), ("X-Forwarded-Proto", "http")]);
-        assert_eq!(of("https://pm.example/packages/cran/latest/"), "https://pm.example/packages");
-        assert_eq!(of("https://pm.example/cran/latest/?x=1"), "https://pm.example");
-        assert_eq!(of("https://pm.example/elsewhere"), "https://pm.example");
-        assert_eq!(of("https://pm.example/a%22b/cran/latest/"), "https://pm.example");
+        let base = |url| base_of("", LOCAL, false, &[("X-RSPM-Request", url), ("X-Forwarded-Proto", "http")]);
+        assert_eq!(base("https://pm.example/packages/cran/latest/"), "https://pm.example/packages");
+        assert_eq!(base("https://pm.example/cran/latest/?x=1"), "https://pm.example");
+        assert_eq!(base("https://pm.example/elsewhere"), "https://pm.example");
+        assert_eq!(base("https://pm.example/a%22b/cran/latest/"), "https://pm.example");
         for bad in ["/cran/latest/", "ftp://pm.example/cran/latest/", "https://u@pm.example/", "x y"] {
-            assert_eq!(of(bad), "http://own.example:4242", "{bad}");
+            assert_eq!(base(bad), "http://own.example:4242", "{bad}");
         }
     }
 
     #[test]
-    fn strangers_say_nothing() {
+    fn headers_of_untrusted_clients_are_ignored() {
         let fields = [
             ("X-RSPM-Request", "https://evil.example/cran/latest/"),
             ("X-Forwarded-Proto", "https"),
@@ -149,13 +149,13 @@ mod tests {
             ("X-Forwarded-Port", "1"),
         ];
         let own = "http://own.example:4242";
-        assert_eq!(base_of("", FAR, false, &fields), own);
+        assert_eq!(base_of("", REMOTE, false, &fields), own);
         assert_eq!(base_of("", "[::ffff:127.0.0.1]:9", false, &fields), "https://evil.example");
         assert_eq!(base_of("", "[::1]:9", false, &fields), "https://evil.example");
         let no_proxy = "[Server]\nTrustedProxy =";
         assert_eq!(base_of(no_proxy, LOCAL, false, &fields), own);
         let net = "[Server]\nTrustedProxy = 192.0.2.0/24\nTrustedProxy = 2001:db8::1";
-        assert_eq!(base_of(net, FAR, false, &fields), "https://evil.example");
+        assert_eq!(base_of(net, REMOTE, false, &fields), "https://evil.example");
         assert_eq!(base_of(net, "[2001:db8::1]:9", false, &fields), "https://evil.example");
         assert_eq!(base_of(net, "[2001:db8::2]:9", false, &fields), own);
         assert_eq!(base_of(net, LOCAL, false, &fields), own);

@@ -29,9 +29,9 @@ pub struct Body {
     sent: u64,
     /// Called with the number of bytes sent when the body ends.
     finish: Option<Box<dyn FnOnce(u64) + Send>>,
-    /// A field of its own, not one of `held`: every response has it, and it costs no allocation.
+    /// Not in `attached`, which allocates: every response has guards.
     guards: Option<(InProgress, Option<RequestGuard>)>,
-    /// The app that made the response; it costs no allocation either.
+    /// The app that made the response; not in `attached` for the same reason.
     owner: Option<Arc<dyn Any + Send + Sync>>,
     attached: Option<Box<dyn Any + Send>>,
 }
@@ -61,11 +61,11 @@ impl Body {
     }
 
     /// Counts the request as in progress until the body is dropped.
-    pub(super) fn set_guards(&mut self, under_way: InProgress, busy: Option<RequestGuard>) {
-        self.guards = Some((under_way, busy));
+    pub(super) fn set_guards(&mut self, in_progress: InProgress, request: Option<RequestGuard>) {
+        self.guards = Some((in_progress, request));
     }
 
-    /// Keeps `owner` alive until the body is dropped, so that closing it can wait for its last response.
+    /// Keeps `owner` alive until the body is dropped, so that its shutdown can wait for the last response.
     pub fn set_owner(&mut self, owner: Arc<dyn Any + Send + Sync>) {
         self.owner = Some(owner);
     }
@@ -74,7 +74,7 @@ impl Body {
     pub fn attach(&mut self, value: impl Send + 'static) {
         self.attached = match self.attached.take() {
             None => Some(Box::new(value)),
-            Some(before) => Some(Box::new((before, value))),
+            Some(previous) => Some(Box::new((previous, value))),
         };
     }
 

@@ -44,7 +44,7 @@ const RESPONSE_BYTES: usize = 64 << 20;
 /// Bytes of such responses of one client address.
 const RESPONSE_BYTES_PER_ADDRESS: usize = 16 << 20;
 /// Bytes reserved for a response before it is made.
-const RESERVED: usize = 256 << 10;
+const RESERVED_BYTES: usize = 256 << 10;
 /// How long the rest of a response waits for memory.
 const LATER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Responses up to this many bytes are not counted: the head of an open stream takes more.
@@ -64,9 +64,9 @@ impl Default for ResponseBudget {
 impl ResponseBudget {
     /// Reserves memory before a response is made; 503 if too much is in use.
     pub(super) fn reserve(&self, client: Client) -> Result<Reservation, Failure> {
-        let Some(reading) = self.0.for_address(client) else { return Ok(Reservation(None)) };
-        let mut share = reading.share();
-        share.resize(RESERVED).then_some(Reservation(Some(share))).ok_or_else(too_many)
+        let Some(budget) = self.0.for_address(client) else { return Ok(Reservation(None)) };
+        let mut share = budget.share();
+        share.resize(RESERVED_BYTES).then_some(Reservation(Some(share))).ok_or_else(too_many_responses)
     }
 
     /// As [`ResponseBudget::reserve`], for the rest of a response that has begun: waits until memory is returned; 503
@@ -81,7 +81,7 @@ impl ResponseBudget {
                 freed.await;
             }
         };
-        tokio::time::timeout(LATER_TIMEOUT, reserve).await.map_err(|_| too_many())
+        tokio::time::timeout(LATER_TIMEOUT, reserve).await.map_err(|_| too_many_responses())
     }
 }
 
@@ -96,13 +96,13 @@ impl Reservation {
     pub(super) fn charge_bytes(self, bytes: Bytes) -> Result<Bytes, Failure> {
         let Some(mut share) = self.0.filter(|_| bytes.len() > UNCOUNTED_BYTES) else { return Ok(bytes) };
         if !share.resize(bytes.len()) {
-            return Err(too_many());
+            return Err(too_many_responses());
         }
         Ok(guarded(bytes, share))
     }
 }
 
-fn too_many() -> Failure {
+fn too_many_responses() -> Failure {
     Failure::unavailable("too many responses are waiting for slow clients", RETRY_AFTER)
 }
 
@@ -121,10 +121,10 @@ pub(super) struct Share {
 }
 
 impl MemoryBudget {
-    /// A budget of `most` bytes in total and `most_each` for one address.
-    pub(super) fn new(most: usize, most_each: usize) -> MemoryBudget {
+    /// A budget of `limit` bytes in total and `address_limit` for one address.
+    pub(super) fn new(limit: usize, address_limit: usize) -> MemoryBudget {
         let (used, freed) = (Mutex::default(), Notify::new());
-        MemoryBudget(Arc::new(Inner { limit: most, address_limit: most_each, used, freed }))
+        MemoryBudget(Arc::new(Inner { limit, address_limit, used, freed }))
     }
 
     /// The budget for the requests of a client; `None` is no limit.
@@ -146,8 +146,8 @@ impl AddressBudget {
 
 impl Share {
     /// Takes more bytes; false if the budget is used up.
-    pub(super) fn grow(&mut self, more: usize) -> bool {
-        self.set(self.bytes.saturating_add(more), false)
+    pub(super) fn grow(&mut self, additional: usize) -> bool {
+        self.set(self.bytes.saturating_add(additional), false)
     }
 
     /// Changes the number of bytes; false if the budget is used up. The only share of a client may exceed the client's
@@ -159,16 +159,16 @@ impl Share {
     fn set(&mut self, bytes: usize, only_share_may_exceed: bool) -> bool {
         let AddressBudget { budget, address } = &self.budget;
         let mut used = budget.0.used.lock();
-        // Bytes of other shares.
-        let (total, each) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
+        // Bytes of other shares, in total and of this address.
+        let (total, of_address) = (used.total - self.bytes, used.of(*address).saturating_sub(self.bytes));
         let fits = |others: usize, limit: usize| {
             others.saturating_add(bytes) <= limit || (only_share_may_exceed && others == 0)
         };
-        let fits = fits(total, budget.0.limit) && fits(each, budget.0.most_of(*address));
+        let fits = fits(total, budget.0.limit) && fits(of_address, budget.0.limit_of(*address));
         if bytes > self.bytes && !fits {
             return false;
         }
-        used.set(*address, each + bytes);
+        used.set(*address, of_address + bytes);
         used.total = total + bytes;
         drop(used);
         if bytes < self.bytes {
@@ -180,7 +180,7 @@ impl Share {
 }
 
 impl Inner {
-    fn most_of(&self, address: Option<IpAddr>) -> usize {
+    fn limit_of(&self, address: Option<IpAddr>) -> usize {
         if address.is_some() { self.address_limit } else { self.limit }
     }
 }
@@ -215,23 +215,26 @@ mod tests {
     fn responses_of_a_client_are_limited_except_the_first() {
         let budget = ResponseBudget(MemoryBudget::new(900 << 10, 600 << 10));
         let client = |text: &str| Client::Address(text.parse().unwrap());
-        let answer = |client: Client, kilobytes: usize| {
-            let reserved = budget.reserve(client)?;
-            reserved.charge(Response::new(Body::full(vec![0; kilobytes << 10])))
+        let respond = |client: Client, kilobytes: usize| {
+            let reservation = budget.reserve(client)?;
+            reservation.charge(Response::new(Body::full(vec![0; kilobytes << 10])))
         };
-        let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
-        let huge = answer(one, 5000).expect("the only one");
+        let (first_client, second_client) = (client("192.0.2.1"), client("192.0.2.2"));
+        let huge = respond(first_client, 5000).expect("the only response");
         assert_eq!(huge.body().known_size(), Some(5000 << 10));
-        assert!(answer(one, 1).is_err() && answer(two, 1).is_err(), "the total is exceeded");
-        assert!(answer(Client::Admin, 5000).is_ok(), "the admin socket has no limit");
+        assert!(
+            respond(first_client, 1).is_err() && respond(second_client, 1).is_err(),
+            "the total is exceeded"
+        );
+        assert!(respond(Client::Admin, 5000).is_ok(), "the admin socket has no limit");
         drop(huge);
-        let some: Vec<_> = (0..3).map_while(|_| answer(one, 150).ok()).collect();
-        assert_eq!(some.len(), 3, "while they are made, 256 kB are reserved");
-        assert_eq!(answer(one, 150).err().map(|failure| failure.status.as_u16()), Some(503));
-        let large = answer(two, 400).expect("the first one of this client");
-        assert!(answer(two, 1).is_err(), "all are in use");
-        drop((some, large));
-        let shared: Vec<_> = (0..9).map_while(|_| answer(Client::Shared, 200).ok()).collect();
+        let responses: Vec<_> = (0..3).map_while(|_| respond(first_client, 150).ok()).collect();
+        assert_eq!(responses.len(), 3, "256 kB are reserved while a response is made");
+        assert_eq!(respond(first_client, 150).err().map(|failure| failure.status.as_u16()), Some(503));
+        let large = respond(second_client, 400).expect("the first response to this client");
+        assert!(respond(second_client, 1).is_err(), "all are in use");
+        drop((responses, large));
+        let shared: Vec<_> = (0..9).map_while(|_| respond(Client::Shared, 200).ok()).collect();
         assert_eq!(shared.len(), 4, "only the total is limited");
         drop(shared);
         let used = budget.0.0.used.lock();
@@ -253,15 +256,17 @@ mod tests {
     #[test]
     fn the_budget_is_limited_per_client_and_in_total_and_is_returned() {
         let budget = MemoryBudget::new(10, 6);
-        let of = |text: &str| budget.for_address(Client::Address(text.parse().unwrap())).unwrap().share();
-        let (mut a, mut again, mut b) = (of("192.0.2.1"), of("::ffff:192.0.2.1"), of("192.0.2.2"));
-        assert!(a.grow(4) && again.grow(2) && !again.grow(1), "one address under two names");
+        let share_of =
+            |text: &str| budget.for_address(Client::Address(text.parse().unwrap())).unwrap().share();
+        let (mut a, mut same, mut b) =
+            (share_of("192.0.2.1"), share_of("::ffff:192.0.2.1"), share_of("192.0.2.2"));
+        assert!(a.grow(4) && same.grow(2) && !same.grow(1), "one address in two forms");
         assert!(b.grow(4) && !b.grow(1), "all are taken");
         drop(a);
-        assert!(b.grow(2) && !b.grow(1) && again.grow(2));
-        drop((again, b));
+        assert!(b.grow(2) && !b.grow(1) && same.grow(2));
+        drop((same, b));
         assert!(budget.0.used.lock().by_address.is_empty() && budget.0.used.lock().total == 0);
-        let (mut one, mut neighbour) = (of("2001:db8::1"), of("2001:db8::ffff:2"));
-        assert!(one.grow(6) && !neighbour.grow(1), "one IPv6 network");
+        let (mut first, mut neighbor) = (share_of("2001:db8::1"), share_of("2001:db8::ffff:2"));
+        assert!(first.grow(6) && !neighbor.grow(1), "one IPv6 network");
     }
 }

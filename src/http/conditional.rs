@@ -38,7 +38,7 @@ pub enum Precondition {
 /// The bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// 200 with the whole: no range, an invalid one, several, or an `If-Range` that does not match.
+    /// 200 with all bytes: no range, an invalid one, several, or an `If-Range` that does not match.
     Whole,
     /// 206.
     Part(Range<u64>),
@@ -101,7 +101,7 @@ pub fn extent(headers: &HeaderMap, current: Validators<'_>, size: u64) -> Extent
     value.to_str().ok().map_or(Extent::Whole, |text| parse_range(text, size))
 }
 
-/// Parses one range of `bytes=`; anything but exactly one well-formed range means the whole.
+/// Parses one range of `bytes=`; anything but exactly one well-formed range means all bytes.
 fn parse_range(text: &str, size: u64) -> Extent {
     let whole = Extent::Whole;
     let Some((unit, spec)) = text.split_once('=') else { return whole };
@@ -118,11 +118,11 @@ fn parse_range(text: &str, size: u64) -> Extent {
             let end = last.map_or(size, |last| last.saturating_add(1).min(size));
             Extent::Part(first..end)
         }
-        (None, Some(tail)) if first.is_empty() => {
-            if tail == 0 || size == 0 {
+        (None, Some(suffix)) if first.is_empty() => {
+            if suffix == 0 || size == 0 {
                 return Extent::Unsatisfiable;
             }
-            Extent::Part(size.saturating_sub(tail)..size)
+            Extent::Part(size.saturating_sub(suffix)..size)
         }
         _ => whole,
     }
@@ -255,7 +255,7 @@ mod tests {
     fn a_former_tag_still_matches_and_a_missing_tag_matches_only_the_star() {
         use Precondition::{Failed, NotModified, Proceed};
         let renamed = Validators { etag: Some(b"\"new\""), previous_etag: Some(STRONG), modified: None };
-        let nameless = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
+        let untagged = Validators { etag: None, previous_etag: None, modified: Some(THEN) };
         let cases: &[(Fields, Precondition, Precondition)] = &[
             (&[("if-none-match", "\"abc\"")], NotModified, Proceed),
             (&[("if-none-match", "\"new\"")], NotModified, Proceed),
@@ -267,11 +267,11 @@ mod tests {
         ];
         for (fields, with_former, without) in cases {
             assert_eq!(precondition(&headers(fields), renamed), *with_former, "{fields:?}");
-            assert_eq!(precondition(&headers(fields), nameless), *without, "{fields:?}");
+            assert_eq!(precondition(&headers(fields), untagged), *without, "{fields:?}");
         }
         let resumed = headers(&[("range", "bytes=0-0"), ("if-range", "\"abc\"")]);
         assert_eq!(extent(&resumed, renamed, 9), Extent::Part(0..1));
-        assert_eq!(extent(&resumed, nameless, 9), Extent::Whole);
+        assert_eq!(extent(&resumed, untagged, 9), Extent::Whole);
     }
 
     #[test]

@@ -22,7 +22,7 @@ struct Inner {
 
 #[derive(Default)]
 struct OpenConnections {
-    next: u64,
+    next_number: u64,
     by_number: HashMap<u64, Arc<Activity>>,
     /// Addresses without connections have no entry.
     count_by_address: HashMap<IpAddr, usize>,
@@ -58,8 +58,8 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// Registers a new connection; `None` if its address already has `most`.
-    pub(super) fn register(&self, address: IpAddr, most: Option<usize>) -> Option<Connection> {
+    /// Registers a new connection; `None` if its address already has `limit`.
+    pub(super) fn register(&self, address: IpAddr, limit: Option<usize>) -> Option<Connection> {
         let address = client_network(address);
         let activity = Arc::new(Activity {
             opened_at: self.0.opened_at,
@@ -69,24 +69,24 @@ impl Connections {
         });
         let mut open = self.0.open.lock();
         let count = open.count_by_address.entry(address).or_insert(0);
-        if most.is_some_and(|most| *count >= most) {
+        if limit.is_some_and(|limit| *count >= limit) {
             return None;
         }
         *count += 1;
-        let number = open.next;
-        open.next += 1;
+        let number = open.next_number;
+        open.next_number += 1;
         open.by_number.insert(number, Arc::clone(&activity));
         Some(Connection { inner: Arc::clone(&self.0), number, address, activity })
     }
 
-    /// Closes the connection that has been idle longest, if that is at least `pause`. Returns false if there is none.
-    pub(super) fn close_idle(&self, pause: Duration) -> bool {
+    /// Closes the connection that has been idle longest, if that is at least `min_idle`. Returns false if there is none.
+    pub(super) fn close_idle(&self, min_idle: Duration) -> bool {
         let now = millis(self.0.opened_at);
-        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let min_idle = u64::try_from(min_idle.as_millis()).unwrap_or(u64::MAX);
         let open = self.0.open.lock();
-        let idle = open.by_number.values().filter_map(|one| {
-            let since = one.idle_since.load(Ordering::Acquire);
-            (one.is_idle() && since.saturating_add(pause) <= now).then_some((since, one))
+        let idle = open.by_number.values().filter_map(|activity| {
+            let since = activity.idle_since.load(Ordering::Acquire);
+            (activity.is_idle() && since.saturating_add(min_idle) <= now).then_some((since, activity))
         });
         let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) else { return false };
         longest.idle_since.store(CLOSING, Ordering::Release);
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn an_address_has_at_most_the_given_number_of_connections() {
         let connections = Connections::default();
-        let open = |text: &str, most| connections.register(text.parse().unwrap(), most);
+        let open = |text: &str, limit| connections.register(text.parse().unwrap(), limit);
         let (first, second) = (open("192.0.2.1", Some(2)), open("192.0.2.1", Some(2)));
         assert!(first.is_some() && second.is_some() && open("192.0.2.1", Some(2)).is_none());
         assert!(open("192.0.2.2", Some(2)).is_some());
@@ -175,7 +175,10 @@ mod tests {
         assert_eq!(oldest.activity.idle_since.load(Ordering::Acquire), CLOSING);
         assert!(connections.close_idle(Duration::from_millis(1)));
         assert_eq!(young.activity.idle_since.load(Ordering::Acquire), CLOSING);
-        assert!(!connections.close_idle(Duration::from_millis(1)), "one has a request, two are closing");
+        assert!(
+            !connections.close_idle(Duration::from_millis(1)),
+            "one connection has a request, the others are closing"
+        );
         drop(request);
     }
 }

@@ -29,10 +29,10 @@ use crate::r::layout::RPath;
 /// Handles a request from the network.
 pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -> Response<Body> {
     let RequestHead { parts, path, received_at, .. } = *head;
-    let client = Principal::Anonymous;
+    let principal = Principal::Anonymous;
     let query = parts.uri.query();
     if let Some(entry) = app.resolve_cache.get(&app.state, received_at, path, query) {
-        return match client.require(entry.permission) {
+        return match principal.require(entry.permission) {
             Ok(()) => {
                 answer::answer(app, &entry.resource, &PlatformRequest::NoBinaries, parts, received_at).await
             }
@@ -40,25 +40,31 @@ pub(super) async fn network(app: &App, head: &RequestHead<'_>, body: Incoming) -
         };
     }
     let agent = platform_request::user_agent(parts);
-    if let Some(chosen) = app.resolve_cache.get_negotiated(&app.state, received_at, path, query, agent) {
-        return match client.require(chosen.entry.permission) {
+    if let Some(negotiated) = app.resolve_cache.get_negotiated(&app.state, received_at, path, query, agent) {
+        return match principal.require(negotiated.entry.permission) {
             Ok(()) => {
-                answer::answer(app, &chosen.entry.resource, &chosen.platform_request(), parts, received_at)
-                    .await
+                answer::answer(
+                    app,
+                    &negotiated.entry.resource,
+                    &negotiated.platform_request(),
+                    parts,
+                    received_at,
+                )
+                .await
             }
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
         };
     }
     match route::parse(&parts.method, path, query, app.limits.target_bytes) {
         Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
-        Ok((route, query)) => match client.require(route.permission()) {
+        Ok((route, query)) => match principal.require(route.permission()) {
             Err(failure) => response::failure(&failure, route.error_format()),
             Ok(()) => read(app, route, &query, head, body).await,
         },
     }
 }
 
-/// Handles a route of anything but the admin API, for a client that has the permission.
+/// Handles a route outside the admin API, for a client that has the permission.
 pub(super) async fn read(
     app: &App,
     route: Route,
@@ -150,12 +156,12 @@ async fn repository(
 ) -> Result<Response<Body>, Failure> {
     let Address { repo, snapshot, part, r_path, path, validity, permission } = *address;
     // Entries that depend on the address alone were looked up before it was parsed.
-    let (name, cached) = match platform.cache_key() {
+    let (key, cached) = match platform.cache_key() {
         None => (Cow::Borrowed(path), None),
-        Some(name) => {
-            let name = format!("{path} {name}");
-            let cached = app.resolve_cache.get(&app.state, received_at, &name, None);
-            (Cow::Owned(name), cached)
+        Some(platform_key) => {
+            let key = format!("{path} {platform_key}");
+            let cached = app.resolve_cache.get(&app.state, received_at, &key, None);
+            (Cow::Owned(key), cached)
         }
     };
     let entry = match cached {
@@ -163,7 +169,7 @@ async fn repository(
         None => {
             let part = part.map(|part| bioconductor::resolve_part(app, repo, part, snapshot)).transpose()?;
             let resource = resolve::resolve(app, repo, part, snapshot, r_path, platform).await?;
-            app.resolve_cache.insert(&name, Entry { validity, permission, resource })
+            app.resolve_cache.insert(&key, Entry { validity, permission, resource })
         }
     };
     app.resolve_cache.insert_negotiated(
@@ -189,9 +195,9 @@ fn record_failure(
         return;
     };
     let PackagePath { package, version, archived } = package_path;
-    let service = failure.status.is_server_error();
+    let is_service_failure = failure.status.is_server_error();
     let error = failure.detail.as_deref().unwrap_or(&failure.phrase);
-    let result = Completion::Failed { is_service_failure: service, error };
+    let outcome = Completion::Failed { is_service_failure, error };
     app.recorder.record(
         &PackageRequest {
             received_at,
@@ -200,7 +206,7 @@ fn record_failure(
             archived,
             requested_binary,
             missing_binary: None,
-            outcome: result,
+            outcome,
         },
         false,
     );

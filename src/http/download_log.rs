@@ -90,12 +90,12 @@ impl DownloadRecorder {
     ///
     /// With `body_follows` the line is written when the returned value is dropped with the body, since the request may
     /// fail until then.
-    pub fn record(&self, served: &PackageRequest<'_>, body_follows: bool) -> Option<PendingRecord> {
-        self.count(served);
+    pub fn record(&self, request: &PackageRequest<'_>, body_follows: bool) -> Option<PendingRecord> {
+        self.count(request);
         if !self.log.is_on() {
             return None;
         }
-        let line = log_line(served);
+        let line = log_line(request);
         if body_follows {
             return Some(PendingRecord { log: self.log.clone(), line: line.into_owned() });
         }
@@ -105,25 +105,25 @@ impl DownloadRecorder {
 
     /// Counts a download. Only a response that starts at the first byte counts: the rest of an interrupted download
     /// belongs to the same download.
-    fn count(&self, served: &PackageRequest<'_>) {
-        let Completion::Sent { source, platform, status, offset: from } = served.outcome else {
+    fn count(&self, request: &PackageRequest<'_>) {
+        let Completion::Sent { source, platform, status, offset } = request.outcome else {
             return;
         };
-        if let Some(request) = &served.requested_binary {
-            match (platform, request.match_result) {
-                (Some(_), fit) => {
-                    let fit = fit.ok().flatten().map_or("address", RVersionMatch::as_str);
-                    metrics::binary_sent(request.distro, fit);
+        if let Some(binary) = &request.requested_binary {
+            match (platform, binary.match_result) {
+                (Some(_), matched) => {
+                    let match_type = matched.ok().flatten().map_or("address", RVersionMatch::as_str);
+                    metrics::binary_sent(binary.distro, match_type);
                 }
-                (None, Err(failed)) => metrics::source_sent_instead(request.distro, failed.as_str()),
+                (None, Err(failure)) => metrics::source_sent_instead(binary.distro, failure.as_str()),
                 (None, Ok(_)) => {
-                    let reason = served.missing_binary.map_or(ServiceError::Fetch, |(error, _)| error);
-                    metrics::source_sent_instead(request.distro, reason.as_str());
+                    let reason = request.missing_binary.map_or(ServiceError::Fetch, |(error, _)| error);
+                    metrics::source_sent_instead(binary.distro, reason.as_str());
                 }
             }
         }
-        if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && from == 0) {
-            let PackageRequest { received_at, package, version, .. } = *served;
+        if status == StatusCode::OK || (status == StatusCode::PARTIAL_CONTENT && offset == 0) {
+            let PackageRequest { received_at, package, version, .. } = *request;
             let platform = platform.map(|platform| platform as &dyn Display);
             self.usage.count(&Download { at: received_at, source, package, version, platform });
         }
@@ -150,24 +150,24 @@ impl Drop for PendingRecord {
     }
 }
 
-fn log_line<'a>(served: &PackageRequest<'a>) -> ServiceLine<'a> {
-    let (failed, is_service_failure) = match served.outcome {
-        Completion::Failed { is_service_failure: service, error } => (Some(Cow::Borrowed(error)), service),
+fn log_line<'a>(request: &PackageRequest<'a>) -> ServiceLine<'a> {
+    let (failed, is_service_failure) = match request.outcome {
+        Completion::Failed { is_service_failure, error } => (Some(Cow::Borrowed(error)), is_service_failure),
         // The client's own conditions, or a range that the file does not have.
         Completion::Sent { status, .. } if status.is_client_error() => {
             (Some(Cow::Owned(status.to_string())), false)
         }
         Completion::Sent { .. } => (None, false),
     };
-    let missing = served
+    let missing = request
         .missing_binary
-        .filter(|_| served.requested_binary.as_ref().is_some_and(|request| request.match_result.is_ok()));
+        .filter(|_| request.requested_binary.as_ref().is_some_and(|binary| binary.match_result.is_ok()));
     ServiceLine {
-        time: served.received_at.0,
-        name: served.package.into(),
-        version: served.version.into(),
-        archived: served.archived,
-        binary: served.requested_binary.as_ref().map(binary_part),
+        time: request.received_at.0,
+        name: request.package.into(),
+        version: request.version.into(),
+        archived: request.archived,
+        binary: request.requested_binary.as_ref().map(binary_part),
         error: missing.map(|(_, error)| error.into()),
         failed_service: missing.map(|(error, _)| error).or(is_service_failure.then_some(ServiceError::Fetch)),
         failed,
@@ -175,15 +175,15 @@ fn log_line<'a>(served: &PackageRequest<'a>) -> ServiceLine<'a> {
 }
 
 fn binary_part<'a>(request: &RequestedBinary<'a>) -> BinaryDetails<'a> {
-    let failed = request.match_result.err();
-    let by_agent = failed.is_some_and(MatchFailure::is_agent_error);
+    let failure = request.match_result.err();
+    let is_agent_error = failure.is_some_and(MatchFailure::is_agent_error);
     BinaryDetails {
         distro: request.distro.into(),
         r_version: request.r.map(|r| r.to_string()),
         match_type: request.match_result.ok().flatten().map(RVersionMatch::as_str),
-        failed_match: failed.filter(|_| !by_agent).map(MatchFailure::as_str),
-        failed_ua: failed.filter(|_| by_agent).map(MatchFailure::as_str),
-        user_agent: request.agent.filter(|_| by_agent).map(Cow::Borrowed),
+        failed_match: failure.filter(|_| !is_agent_error).map(MatchFailure::as_str),
+        failed_ua: failure.filter(|_| is_agent_error).map(MatchFailure::as_str),
+        user_agent: request.agent.filter(|_| is_agent_error).map(Cow::Borrowed),
     }
 }
 
@@ -219,8 +219,8 @@ mod tests {
     use super::*;
     use crate::r::layout;
 
-    fn served(
-        request: Option<RequestedBinary<'static>>,
+    fn request(
+        requested_binary: Option<RequestedBinary<'static>>,
         outcome: Completion<'static>,
     ) -> PackageRequest<'static> {
         PackageRequest {
@@ -228,7 +228,7 @@ mod tests {
             package: "a",
             version: "1.0",
             archived: false,
-            requested_binary: request,
+            requested_binary,
             missing_binary: None,
             outcome,
         }
@@ -238,18 +238,18 @@ mod tests {
         Completion::Sent { source: SourceId(1), platform: None, status, offset: 0 }
     }
 
-    fn request(fit: Result<Option<RVersionMatch>, MatchFailure>) -> Option<RequestedBinary<'static>> {
+    fn binary(match_result: Result<Option<RVersionMatch>, MatchFailure>) -> Option<RequestedBinary<'static>> {
         Some(RequestedBinary {
             distro: "noble",
             r: RVersion::parse(b"4.5.1"),
-            match_result: fit,
+            match_result,
             agent: Some(b"agent"),
         })
     }
 
     #[test]
     fn each_reason_for_a_source_has_its_own_field() {
-        for (failed, field, word) in [
+        for (failure, field, word) in [
             (MatchFailure::NoAgent, "ua", "ua_error_none"),
             (MatchFailure::UnsupportedOs, "ua", "ua_error_unsupported_os"),
             (MatchFailure::NoR, "ua", "ua_error_no_r"),
@@ -257,7 +257,7 @@ mod tests {
             (MatchFailure::NoMatch, "match", "match_error_no_best_match"),
             (MatchFailure::ForcedOther, "match", "match_error_force_mismatch"),
         ] {
-            let line = log_line(&served(request(Err(failed)), sent(StatusCode::OK)));
+            let line = log_line(&request(binary(Err(failure)), sent(StatusCode::OK)));
             let binary = line.binary.expect("a binary was requested");
             let expected = if field == "ua" { (Some(word), None) } else { (None, Some(word)) };
             assert_eq!((binary.failed_ua, binary.failed_match), expected);
@@ -275,7 +275,7 @@ mod tests {
         let missing = Some((ServiceError::Ash, "damaged"));
         let line = log_line(&PackageRequest {
             missing_binary: missing,
-            ..served(request(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
+            ..request(binary(Ok(Some(RVersionMatch::Best))), sent(StatusCode::OK))
         });
         assert_eq!(line.binary.expect("a binary").match_type, Some("best"));
         assert_eq!((line.error.as_deref(), line.failed_service), (Some("damaged"), Some(ServiceError::Ash)));
@@ -284,30 +284,29 @@ mod tests {
 
     #[test]
     fn failures_are_logged_and_those_of_the_service_are_marked() {
-        let failed = |service| {
-            let line =
-                log_line(&served(None, Completion::Failed { is_service_failure: service, error: "why" }));
+        let failed = |is_service_failure| {
+            let line = log_line(&request(None, Completion::Failed { is_service_failure, error: "why" }));
             (line.failed.map(Cow::into_owned), line.failed_service)
         };
         assert_eq!(failed(true), (Some("why".to_owned()), Some(ServiceError::Fetch)));
         assert_eq!(failed(false), (Some("why".to_owned()), None));
-        let message = |status| log_line(&served(None, sent(status))).failed.map(Cow::into_owned);
+        let message = |status| log_line(&request(None, sent(status))).failed.map(Cow::into_owned);
         assert_eq!(message(StatusCode::NOT_MODIFIED), None);
         assert_eq!(message(StatusCode::PARTIAL_CONTENT), None);
         assert_eq!(message(StatusCode::PRECONDITION_FAILED), Some("412 Precondition Failed".to_owned()));
     }
 
     #[test]
-    fn an_end_is_logged_once_with_its_error() {
+    fn each_request_is_logged_once_with_its_error() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("service.log");
         let log = ServiceLog::default();
         log.switch(log.prepare(Some(&path)).expect("opens"));
         let recorder = DownloadRecorder::new(log.clone(), Usage::default());
-        let of = served(None, sent(StatusCode::OK));
-        assert!(recorder.record(&of, false).is_none());
-        drop(recorder.record(&of, true).expect("the log is on"));
-        recorder.record(&of, true).expect("the log is on").fail(&"the mirror fails");
+        let request = request(None, sent(StatusCode::OK));
+        assert!(recorder.record(&request, false).is_none());
+        drop(recorder.record(&request, true).expect("the log is on"));
+        recorder.record(&request, true).expect("the log is on").fail(&"the mirror fails");
         log.switch(None);
         let text = std::fs::read_to_string(&path).expect("is there");
         let lines: Vec<&str> = text.lines().collect();
@@ -315,12 +314,12 @@ mod tests {
         assert!(lines[0] == lines[1] && lines[0].ends_with("\"message\":\"ok\"}"), "{text}");
         let end = "\"failed_service\":\"service_error_fetch\",\"message\":\"the mirror fails\"}";
         assert!(lines[2].ends_with(end), "{text}");
-        assert!(recorder.record(&of, true).is_none(), "it is off");
+        assert!(recorder.record(&request, true).is_none(), "it is off");
     }
 
     #[test]
     fn only_names_of_packages_are_requests_for_packages() {
-        let of = |path: &str| {
+        let package_of = |path: &str| {
             let path = layout::parse(path).expect("a path");
             package_path(&path).map(|n| format!("{} {} {}", n.package, n.version, n.archived))
         };
@@ -336,7 +335,7 @@ mod tests {
             ("src/contrib/readme.txt", None),
             ("bin/linux/4.5-noble/contrib/4.5/PACKAGES", None),
         ] {
-            assert_eq!(of(path).as_deref(), expected, "{path}");
+            assert_eq!(package_of(path).as_deref(), expected, "{path}");
         }
     }
 }

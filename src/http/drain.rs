@@ -128,48 +128,48 @@ impl Drain {
 
     /// Waits until the server is at `phase` or beyond.
     pub async fn wait_for(&self, phase: Phase) {
-        // The sender lives in `self`: the channel cannot close under us.
-        let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
+        // The sender lives in `self`, so the channel cannot close meanwhile.
+        let _ = self.0.phase.subscribe().wait_for(|current| *current >= phase).await;
     }
 
-    /// Stops the server. Returns when every connection is closed or `limits.drain` has passed; true if none was
+    /// Stops the server. Returns when every connection is closed or `limits.drain_timeout` has passed; true if none was
     /// aborted.
     ///
     /// Connections are accepted until the requests that began before the stop are done, idle clients had
-    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet` at most) no slow response
+    /// `limits.linger` to send a request and see `Connection: close`, and (for `limits.quiet_wait` at most) no slow response
     /// is in progress. From then on no client is served until the next process has started, so the rest must be short.
     ///
-    /// `others` is awaited like a request that began before the stop.
-    pub async fn stop(&self, limits: &Limits, others: impl Future<Output = ()>) -> bool {
+    /// `other_work` is awaited like a request that began before the stop.
+    pub async fn stop(&self, limits: &Limits, other_work: impl Future<Output = ()>) -> bool {
         let deadline = Instant::now() + limits.drain_timeout;
         // Leaves time for short requests that began late when the deadline aborts the long ones.
         let last_moment = deadline.checked_sub(limits.linger * 3).unwrap_or(deadline);
         let since = *self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::Draining);
-        let begun_before = async {
-            others.await;
+        let earlier_requests = async {
+            other_work.await;
             self.wait_for_earlier_requests().await;
         };
-        let _ = tokio::time::timeout_at(last_moment, begun_before).await;
+        let _ = tokio::time::timeout_at(last_moment, earlier_requests).await;
         tokio::time::sleep(limits.linger).await;
-        let quiet = (Instant::now() + limits.quiet_wait).min(last_moment);
-        while Instant::now() < quiet && self.count_in_slots(slots_since(since)) > 0 {
+        let quiet_deadline = (Instant::now() + limits.quiet_wait).min(last_moment);
+        while Instant::now() < quiet_deadline && self.count_in_slots(slots_since(since)) > 0 {
             tokio::time::sleep(SLOT / 10).await;
         }
         self.close(deadline).await
     }
 
     /// Leaves the listeners to another process that has them too. Returns when every connection is closed,
-    /// `limits.drain` after `hurry`, or `limits.handed_over` from now; true if no connection was aborted. Idle
-    /// connections are kept open for their usual time.
-    pub async fn hand_over(&self, limits: &Limits, hurry: impl Future<Output = ()>) -> bool {
+    /// `limits.drain_timeout` after `stop_requested`, or `limits.hand_over_timeout` from now; true if no connection was
+    /// aborted. Idle connections stay open until their usual timeout.
+    pub async fn hand_over(&self, limits: &Limits, stop_requested: impl Future<Output = ()>) -> bool {
         self.0.stopping_since.get_or_init(Instant::now);
         self.advance(Phase::HandedOver);
         self.0.connections.close();
         tokio::select! {
             () = self.0.connections.wait() => return true,
             () = tokio::time::sleep(limits.hand_over_timeout) => {}
-            () = hurry => {
+            () = stop_requested => {
                 // Must end before the process that waits for this one: when that ends, this one is killed.
                 let deadline = Instant::now() + limits.drain_timeout.saturating_sub(limits.linger * 3);
                 let last_moment = deadline.checked_sub(limits.linger).unwrap_or(deadline);
@@ -189,11 +189,11 @@ impl Drain {
     }
 
     /// Advances the phase, never back: a stop may begin after [`Phase::HandedOver`].
-    fn advance(&self, to: Phase) {
-        self.0.phase.send_if_modified(|now| {
-            let later = to > *now;
-            *now = to.max(*now);
-            later
+    fn advance(&self, phase: Phase) {
+        self.0.phase.send_if_modified(|current| {
+            let is_later = phase > *current;
+            *current = phase.max(*current);
+            is_later
         });
     }
 

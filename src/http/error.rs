@@ -119,16 +119,20 @@ pub fn truncate(text: &str) -> String {
 impl From<RepoError> for Failure {
     fn from(error: RepoError) -> Failure {
         let failure = match &error {
-            RepoError::NotFound(what) => Failure::not_found(what.clone()),
+            RepoError::NotFound(message) => Failure::not_found(message.clone()),
             RepoError::NoUpload(_) => Failure::new(StatusCode::NOT_FOUND, Code::NoUpload, error.to_string()),
-            RepoError::Unknown { what, hint } => Failure::not_found(what.clone()).with_hint(Some(*hint)),
-            RepoError::Unresolved(why) => Failure::not_found(why.to_string()).with_hint(why.hint()),
-            RepoError::Conflict(why) => Failure::new(StatusCode::CONFLICT, Code::Conflict, why.clone()),
-            RepoError::Invalid(why) => Failure::bad_request(why.clone()),
+            RepoError::Unknown { message, hint } => {
+                Failure::not_found(message.clone()).with_hint(Some(*hint))
+            }
+            RepoError::Unresolved(reason) => Failure::not_found(reason.to_string()).with_hint(reason.hint()),
+            RepoError::Conflict(message) => {
+                Failure::new(StatusCode::CONFLICT, Code::Conflict, message.clone())
+            }
+            RepoError::Invalid(message) => Failure::bad_request(message.clone()),
             // Clients compare this exact text.
-            RepoError::Unsupported { distribution, release, known } => Failure {
+            RepoError::Unsupported { distribution, release, supported } => Failure {
                 payload: Some(Box::new(serde_json::json!({
-                    "distribution": distribution, "release": release, "known": known
+                    "distribution": distribution, "release": release, "known": supported
                 }))),
                 ..Failure::new(StatusCode::BAD_REQUEST, Code::UnsupportedSystem, "Unsupported system")
             },
@@ -184,8 +188,8 @@ mod tests {
     #[test]
     fn an_unknown_system_gets_the_message_that_clients_expect() {
         let (distribution, release) = ("gentoo".to_owned(), "2".to_owned());
-        let known = vec!["ubuntu 22.04".to_owned()];
-        let failure = Failure::from(RepoError::Unsupported { distribution, release, known });
+        let supported = vec!["ubuntu 22.04".to_owned()];
+        let failure = Failure::from(RepoError::Unsupported { distribution, release, supported });
         assert_eq!((failure.status.as_u16(), failure.code as u16), (400, 14));
         assert_eq!(failure.phrase, "Unsupported system");
         assert!(failure.payload.expect("details").to_string().contains("ubuntu 22.04"));
@@ -197,7 +201,7 @@ mod tests {
         let secret = || "/secret/place".to_owned();
         let cases = [
             (RepoError::NotFound("no a".to_owned()), 404, None),
-            (RepoError::Unknown { what: "no b".to_owned(), hint: "rspm list all" }, 404, None),
+            (RepoError::Unknown { message: "no b".to_owned(), hint: "rspm list all" }, 404, None),
             (Unresolved::Empty.into(), 404, None),
             (RepoError::Conflict("b exists".to_owned()), 409, None),
             (RepoError::Invalid("not c".to_owned()), 400, None),
@@ -210,7 +214,7 @@ mod tests {
             (upstream(UpstreamError::Refused { url: secret(), reason: secret() }), 502, Some(7)),
             (DbError::Closed.into(), 503, Some(5)),
             (StorageError::NotFound(secret()).into(), 503, Some(5)),
-            (RepoError::Damaged { file: secret(), why: secret() }, 503, Some(5)),
+            (RepoError::Damaged { file: secret(), reason: secret() }, 503, Some(5)),
             (StorageError::Full(secret()).into(), 507, Some(300)),
             (RepoError::NoRules, 503, Some(300)),
             (RepoError::Busy { retry_after: 5 }, 503, Some(5)),

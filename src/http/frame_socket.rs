@@ -68,14 +68,14 @@ struct SocketState<S> {
     unacknowledged: u64,
     flooded: bool,
     buffer: Vec<u8>,
-    /// Bytes of `collected` that are written to `inner`.
+    /// Bytes of `buffer` that are written to `inner`.
     written: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
     pub(super) fn new(inner: S) -> (FrameSocket<S>, Arc<Traffic>) {
         let traffic = Arc::new(Traffic::default());
-        let ends = SocketState {
+        let state = SocketState {
             inner,
             frames: Frames::new(),
             traffic: Arc::clone(&traffic),
@@ -84,14 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
             buffer: Vec::new(),
             written: 0,
         };
-        (FrameSocket(Arc::new(Mutex::new(ends))), traffic)
+        (FrameSocket(Arc::new(Mutex::new(state))), traffic)
     }
 
     /// Writes the collected frames.
     pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut ends = self.0.lock();
-        ready!(ends.write_buffer(context))?;
-        Pin::new(&mut ends.inner).poll_flush(context)
+        let mut state = self.0.lock();
+        ready!(state.write_buffer(context))?;
+        Pin::new(&mut state.inner).poll_flush(context)
     }
 
     /// Reads and drops the client's remaining bytes until it closes: if bytes are unread when a socket is closed, the
@@ -101,8 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
         for _ in 0..MAX_DISCARD_READS {
             let read = poll_fn(|context| {
                 let mut buffer = ReadBuf::new(&mut bytes);
-                let ends = &mut *self.0.lock();
-                ready!(Pin::new(&mut ends.inner).poll_read(context, &mut buffer))?;
+                let state = &mut *self.0.lock();
+                ready!(Pin::new(&mut state.inner).poll_read(context, &mut buffer))?;
                 Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
             });
             if !matches!(read.await, Ok(1..)) {
@@ -113,9 +113,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameSocket<S> {
 
     /// Frees the buffer of collected frames, if it is empty.
     pub(super) fn shrink_buffer(&self) {
-        let mut ends = self.0.lock();
-        if ends.buffer.is_empty() {
-            ends.buffer = Vec::new();
+        let mut state = self.0.lock();
+        if state.buffer.is_empty() {
+            state.buffer = Vec::new();
         }
     }
 }
@@ -145,17 +145,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameSocket<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        let ends = &mut *self.0.lock();
-        if ends.flooded {
+        let state = &mut *self.0.lock();
+        if state.flooded {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut ends.inner).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut state.inner).poll_read(context, buffer))?;
         let bytes = &buffer.filled()[before..];
-        ends.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if !ends.frames.count(bytes) {
-            ends.flooded = true;
-            ends.traffic.flood_notify.notify_one();
+        state.traffic.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !state.frames.count(bytes) {
+            state.flooded = true;
+            state.traffic.flood_notify.notify_one();
         }
         Poll::Ready(Ok(()))
     }
@@ -171,11 +171,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameSocket<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let ends = &mut *self.0.lock();
-        if ends.buffer.len() >= BUFFER_BYTES {
-            ready!(ends.write_buffer(context))?;
+        let state = &mut *self.0.lock();
+        if state.buffer.len() >= BUFFER_BYTES {
+            ready!(state.write_buffer(context))?;
         }
-        pieces.iter().for_each(|piece| ends.buffer.extend_from_slice(piece));
+        pieces.iter().for_each(|piece| state.buffer.extend_from_slice(piece));
         Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
     }
 
@@ -188,9 +188,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameSocket<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let ends = &mut *self.0.lock();
-        ready!(ends.write_buffer(context))?;
-        Pin::new(&mut ends.inner).poll_shutdown(context)
+        let state = &mut *self.0.lock();
+        ready!(state.write_buffer(context))?;
+        Pin::new(&mut state.inner).poll_shutdown(context)
     }
 }
 
@@ -209,16 +209,16 @@ impl Frames {
         Frames { skip: PREFACE, head: [0; HEAD], filled: 0, allowance: BURST, since: Instant::now() }
     }
 
-    fn allow(&mut self, more: u64) {
-        self.allowance = (self.allowance + more).min(BURST);
+    fn allow(&mut self, frames: u64) {
+        self.allowance = (self.allowance + frames).min(BURST);
     }
 
     /// Counts the frames in these bytes; false when there are too many.
     fn count(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let passed = self.skip.min(bytes.len());
-            self.skip -= passed;
-            bytes = &bytes[passed..];
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
             let part = (HEAD - self.filled).min(bytes.len());
             self.head[self.filled..self.filled + part].copy_from_slice(&bytes[..part]);
             self.filled += part;

@@ -56,9 +56,9 @@ pub(super) fn host_name(field: &str) -> Option<&str> {
         return is_valid.then(|| &field[..address.len() + 2]);
     }
     let (host, port) = field.find(':').map_or((field, ""), |at| field.split_at(at));
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let is_valid =
-        (1..=253).contains(&host.len()) && host.bytes().all(plain) && (port.is_empty() || is_port(port));
+        (1..=253).contains(&host.len()) && host.bytes().all(is_plain) && (port.is_empty() || is_port(port));
     is_valid.then_some(host)
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_hosts_are_hosts() {
+    fn invalid_hosts_are_rejected() {
         assert_eq!(host_name("pm.example.org:80"), Some("pm.example.org"));
         assert_eq!(host_name("pm.example.org:"), Some("pm.example.org"));
         assert_eq!(host_name("192.0.2.1"), Some("192.0.2.1"));
@@ -84,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_of_the_target_counts_before_the_host_header() {
-        let settled = |version, target: &str, hosts: &[&str]| {
+    fn the_authority_of_the_target_replaces_the_host_header() {
+        let normalized = |version, target: &str, hosts: &[&str]| {
             let mut request = Request::builder().version(version).uri(target);
             for host in hosts {
                 request = request.header(HOST, *host);
@@ -94,12 +94,12 @@ mod tests {
             normalize_host(&mut request).map_err(|failure| failure.status.as_u16())?;
             Ok(request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned()))
         };
-        let is = |host: &str| Ok(Some(host.to_owned()));
-        assert_eq!(settled(Version::HTTP_11, "/", &["a:80"]), is("a:80"));
-        assert_eq!(settled(Version::HTTP_10, "/", &[]), Ok(None));
-        assert_eq!(settled(Version::HTTP_11, "http://a.example/x", &["b"]), is("a.example"));
-        assert_eq!(settled(Version::HTTP_2, "https://a.example/x", &[]), is("a.example"));
-        assert_eq!(settled(Version::HTTP_2, "https://a.example/x", &["A.EXAMPLE"]), is("A.EXAMPLE"));
+        let host_is = |host: &str| Ok(Some(host.to_owned()));
+        assert_eq!(normalized(Version::HTTP_11, "/", &["a:80"]), host_is("a:80"));
+        assert_eq!(normalized(Version::HTTP_10, "/", &[]), Ok(None));
+        assert_eq!(normalized(Version::HTTP_11, "http://a.example/x", &["b"]), host_is("a.example"));
+        assert_eq!(normalized(Version::HTTP_2, "https://a.example/x", &[]), host_is("a.example"));
+        assert_eq!(normalized(Version::HTTP_2, "https://a.example/x", &["A.EXAMPLE"]), host_is("A.EXAMPLE"));
         for (version, target, hosts) in [
             (Version::HTTP_11, "/", &[][..]),
             (Version::HTTP_2, "/", &[]),
@@ -110,7 +110,7 @@ mod tests {
             (Version::HTTP_11, "http://u@a/x", &["a"]),
             (Version::HTTP_2, "https://a/x", &["b"]),
         ] {
-            assert_eq!(settled(version, target, hosts), Err(400), "{version:?} {target} {hosts:?}");
+            assert_eq!(normalized(version, target, hosts), Err(400), "{version:?} {target} {hosts:?}");
         }
     }
 }

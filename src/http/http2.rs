@@ -55,10 +55,10 @@ pub(super) struct Http2<'a> {
 
 impl Http2<'_> {
     /// Serves the connection until it ends.
-    pub(super) async fn serve<S, A>(self, io: S, answer: A)
+    pub(super) async fn serve<S, H>(self, io: S, handler: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Service,
+        H: Service,
     {
         let (peer, limits) = (self.peer, self.limits);
         let (wire, traffic) = FrameSocket::new(io);
@@ -83,12 +83,12 @@ impl Http2<'_> {
         let send_budget = self.send_budgets.for_connection();
         let mut liveness = Liveness { pings: connection.ping_pong(), bytes: 0, pinged: false };
         let mut ticks = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
-        let mut goodbye = pin!(self.wait_for_close(&streams));
-        let mut leaving: Option<Instant> = None;
+        let mut close = pin!(self.wait_for_close(&streams));
+        let mut closing_since: Option<Instant> = None;
         let mut batch = Vec::new();
         loop {
             tokio::select! {
-                more = poll_fn(|context| poll_requests(&mut connection, &wire, context, &mut batch)) => match more {
+                accepted = poll_fn(|context| poll_requests(&mut connection, &wire, context, &mut batch)) => match accepted {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
@@ -96,8 +96,8 @@ impl Http2<'_> {
                         break;
                     }
                 },
-                () = &mut goodbye, if leaving.is_none() => {
-                    leaving = Some(Instant::now());
+                () = &mut close, if closing_since.is_none() => {
+                    closing_since = Some(Instant::now());
                     connection.graceful_shutdown();
                 }
                 _ = ticks.tick() => {
@@ -106,10 +106,10 @@ impl Http2<'_> {
                         break;
                     }
                     wire.shrink_buffer();
-                    // A client that stays after GOAWAY without a request in progress, or does not take the last bytes.
-                    let last = limits.stall_timeout * CLOSE_STALL_FACTOR;
-                    if leaving.is_some_and(|since| {
-                        !connection.has_streams() || streams.idle() && since.elapsed() > last
+                    // A client that stays after GOAWAY without a request in progress, or does not read the last bytes.
+                    let max_wait = limits.stall_timeout * CLOSE_STALL_FACTOR;
+                    if closing_since.is_some_and(|since| {
+                        !connection.has_streams() || streams.is_idle() && since.elapsed() > max_wait
                     }) {
                         break;
                     }
@@ -131,19 +131,19 @@ impl Http2<'_> {
             for (request, respond) in batch.drain(..) {
                 let stream = Stream {
                     _open: Streams::open(&streams),
-                    under_way: self.drain.begin_request(),
-                    busy: Activity::begin_request(&self.connection.activity),
+                    in_progress: self.drain.begin_request(),
+                    request_guard: Activity::begin_request(&self.connection.activity),
                     limits: Arc::clone(limits),
                     send_budget: send_budget.clone(),
                 };
                 let (parts, body) = request.into_parts();
                 let body = Incoming::http2(body, &parts.headers, self.body_budget.clone());
                 let request = Request::from_parts(parts, body);
-                let answer = answer.clone();
+                let handler = handler.clone();
                 // The future of a handler is large, and done for most of a long transfer: boxed, so that it can be
                 // freed.
-                let answering = Box::pin(async move { answer.handle(peer, request).await });
-                let mut task = Box::pin(stream.run(answering, respond));
+                let response = Box::pin(async move { handler.handle(peer, request).await });
+                let mut task = Box::pin(stream.run(response, respond));
                 // Most responses are ready at once and need no task. The others are polled again by their task, so that
                 // nothing depends on this waker.
                 if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
@@ -216,7 +216,7 @@ struct Liveness {
 }
 
 impl Liveness {
-    /// Pings a client that neither sent nor took anything since the last check; false if it was pinged then.
+    /// Pings a client that neither sent nor read anything since the last check; false if it was pinged then.
     fn check(&mut self, traffic: &Traffic) -> bool {
         let bytes = traffic.bytes();
         // The kernel of a client that is gone takes the ping itself, so its bytes do not count.
@@ -240,31 +240,31 @@ impl Liveness {
 /// A request in progress.
 struct Stream {
     _open: OpenStream,
-    under_way: super::drain::InProgress,
-    busy: super::connections::RequestGuard,
+    in_progress: super::drain::InProgress,
+    request_guard: super::connections::RequestGuard,
     limits: Arc<Limits>,
     send_budget: SendBudget,
 }
 
 impl Stream {
     /// Handles the request and sends the response.
-    async fn run<F>(self, mut answering: Pin<Box<F>>, mut respond: SendResponse<SendChunk>)
+    async fn run<F>(self, mut handling: Pin<Box<F>>, mut respond: SendResponse<SendChunk>)
     where
         F: Future<Output = Response<Body>>,
     {
-        let answered = poll_fn(|context| match answering.as_mut().poll(context) {
+        let response = poll_fn(|context| match handling.as_mut().poll(context) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             // Also registers for a reset of the stream.
             Poll::Pending => respond.poll_reset(context).map(|_| None),
         });
-        let Some(response) = answered.await else { return };
-        drop(answering);
+        let Some(response) = response.await else { return };
+        drop(handling);
         let (mut head, mut body) = response.into_parts();
-        body.set_guards(self.under_way, Some(self.busy));
+        body.set_guards(self.in_progress, Some(self.request_guard));
         complete_headers(&mut head.headers, &body);
-        let ended = body.is_end_stream();
-        let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return };
-        if ended {
+        let is_end = body.is_end_stream();
+        let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), is_end) else { return };
+        if is_end {
             return;
         }
         let mut timeout = WindowTimeout::new(&self.limits);
@@ -296,7 +296,7 @@ fn date() -> HeaderValue {
     let now = SystemTime::now();
     let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     LAST.with_borrow_mut(|last| match last {
-        Some((written, value)) if *written == second => value.clone(),
+        Some((last_second, value)) if *last_second == second => value.clone(),
         _ => {
             let value = HeaderValue::try_from(httpdate::fmt_http_date(now)).expect("a date is visible ASCII");
             *last = Some((second, value.clone()));
@@ -329,7 +329,7 @@ impl Streams {
         OpenStream(Arc::clone(streams))
     }
 
-    fn idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
     }
 
@@ -343,9 +343,9 @@ impl Streams {
     /// Returns when no stream has been open and none has begun for between one and two times `pause`.
     async fn idle_for(&self, pause: Duration) {
         loop {
-            let before = self.begun_count.load(Ordering::Acquire);
+            let begun = self.begun_count.load(Ordering::Acquire);
             tokio::time::sleep(pause).await;
-            if self.idle() && self.begun_count.load(Ordering::Acquire) == before {
+            if self.is_idle() && self.begun_count.load(Ordering::Acquire) == begun {
                 return;
             }
         }

@@ -28,7 +28,7 @@ pub struct Limits {
     pub connections: usize,
     /// Maximum number of bytes of request bodies in memory; beyond it requests get 503.
     pub body_bytes: usize,
-    /// As `bodies`, for one client address.
+    /// As [`Limits::body_bytes`], for one client address.
     pub body_bytes_per_address: usize,
     /// How long a closing server waits for the first request of a new connection, counted from the end of its handshake.
     pub first_request_wait: Duration,

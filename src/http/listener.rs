@@ -81,7 +81,7 @@ impl HttpServer {
 
     /// Accepts TCP connections until [`Phase::HandedOver`]. The listener is then dropped, never shut down: systemd or the
     /// next process may hold the same socket.
-    pub async fn serve_tcp<A: Service>(self, listener: TcpListener, tls: Option<Tls>, answer: A) {
+    pub async fn serve_tcp<H: Service>(self, listener: TcpListener, tls: Option<Tls>, handler: H) {
         let _listener_guard = self.drain.register_listener();
         let mut done = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
@@ -95,26 +95,26 @@ impl HttpServer {
             };
             match accepted {
                 Ok((socket, address)) => {
-                    // Else a response in two writes waits for the client's delayed ACK: 11 times slower.
+                    // Otherwise a response in two writes waits for the client's delayed ACK: 11 times slower.
                     let _ = socket.set_nodelay(true);
-                    let most =
+                    let limit =
                         self.site.load().connection_limit(self.client(Peer::Tcp { address, tls: false }));
-                    let most = self.limits.connections_per_address(most);
-                    let Some(connection) = self.connections.register(address.ip(), most) else {
+                    let limit = self.limits.connections_per_address(limit);
+                    let Some(connection) = self.connections.register(address.ip(), limit) else {
                         tracing::debug!(%address, "connection closed: connection limit of the address reached");
                         continue;
                     };
-                    let (server, tls, answer) = (self.clone(), tls.clone(), answer.clone());
+                    let (server, tls, handler) = (self.clone(), tls.clone(), handler.clone());
                     self.drain.spawn(async move {
                         let _permit = permit;
                         match tls {
                             None => {
                                 let peer = Peer::Tcp { address, tls: false };
-                                server.serve_http1(socket, peer, Some(&connection), answer).await;
+                                server.serve_http1(socket, peer, Some(&connection), handler).await;
                             }
                             Some(tls) => match tls.acceptor() {
                                 Some(tls) => {
-                                    server.serve_tls(socket, address, tls, &connection, answer).await
+                                    server.serve_tls(socket, address, tls, &connection, handler).await
                                 }
                                 // Without a certificate the reason cannot be sent to the client.
                                 None => tracing::debug!(%address, "connection closed: no TLS certificate"),
@@ -128,7 +128,7 @@ impl HttpServer {
     }
 
     /// Accepts connections on the admin socket until [`Phase::HandedOver`].
-    pub async fn serve_unix<A: Service>(self, listener: UnixListener, answer: A) {
+    pub async fn serve_unix<H: Service>(self, listener: UnixListener, handler: H) {
         let _listener_guard = self.drain.register_listener();
         let mut closing = pin!(self.drain.wait_for(Phase::HandedOver));
         loop {
@@ -138,10 +138,15 @@ impl HttpServer {
             };
             match accepted {
                 Ok((socket, _)) => match socket.peer_cred() {
-                    Ok(who) => {
-                        let peer = Peer::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
-                        let (server, answer) = (self.clone(), answer.clone());
-                        self.drain.spawn(async move { server.serve_http1(socket, peer, None, answer).await });
+                    Ok(credentials) => {
+                        let peer = Peer::Unix {
+                            uid: credentials.uid(),
+                            gid: credentials.gid(),
+                            pid: credentials.pid(),
+                        };
+                        let (server, handler) = (self.clone(), handler.clone());
+                        self.drain
+                            .spawn(async move { server.serve_http1(socket, peer, None, handler).await });
                     }
                     Err(error) => tracing::warn!("admin socket: SO_PEERCRED failed: {error}"),
                 },
@@ -178,13 +183,13 @@ impl HttpServer {
         self.site.load().client(peer)
     }
 
-    async fn serve_tls<A: Service>(
+    async fn serve_tls<H: Service>(
         self,
         socket: TcpStream,
         address: SocketAddr,
         tls: tokio_rustls::TlsAcceptor,
         connection: &Connection,
-        answer: A,
+        handler: H,
     ) {
         let limits = Arc::clone(&self.limits);
         let fd = socket.as_raw_fd();
@@ -200,19 +205,12 @@ impl HttpServer {
                 let peer = Peer::Tcp { address, tls: true };
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     let (limits, drain, send_budgets) = (&self.limits, &self.drain, &self.send_budgets);
-                    let reading = self.body_budget_of(peer);
-                    let http2 = Http2 {
-                        limits,
-                        drain,
-                        connection,
-                        body_budget: reading,
-                        send_budgets,
-                        opened_at,
-                        peer,
-                    };
-                    http2.serve(stream, answer).await;
+                    let body_budget = self.body_budget_of(peer);
+                    let http2 =
+                        Http2 { limits, drain, connection, body_budget, send_budgets, opened_at, peer };
+                    http2.serve(stream, handler).await;
                 } else {
-                    self.serve_http1_on(stream, fd, opened_at, peer, Some(connection), answer).await;
+                    self.serve_http1_on(stream, fd, opened_at, peer, Some(connection), handler).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%address, "TLS handshake failed: {error}"),
@@ -220,78 +218,78 @@ impl HttpServer {
         }
     }
 
-    async fn serve_http1<S, A>(self, socket: S, peer: Peer, connection: Option<&Connection>, answer: A)
+    async fn serve_http1<S, H>(self, socket: S, peer: Peer, connection: Option<&Connection>, handler: H)
     where
         S: AsyncRead + AsyncWrite + AsRawFd + Unpin + Send + 'static,
-        A: Service,
+        H: Service,
     {
         let fd = socket.as_raw_fd();
         let timed = WriteTimeout::new(socket, self.limits.stall_timeout, self.limits.stall_bytes);
-        self.serve_http1_on(timed, fd, Instant::now(), peer, connection, answer).await;
+        self.serve_http1_on(timed, fd, Instant::now(), peer, connection, handler).await;
     }
 
     /// Serves HTTP/1 only, without detection of the version: the detecting builder of hyper-util has no timeout for
     /// clients that send nothing. `fd` is the socket below `io`.
-    async fn serve_http1_on<S, A>(
+    async fn serve_http1_on<S, H>(
         self,
         io: S,
         fd: RawFd,
         opened_at: Instant,
         peer: Peer,
-        open: Option<&Connection>,
-        answer: A,
+        connection: Option<&Connection>,
+        handler: H,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Service,
+        H: Service,
     {
-        let reading = self.body_budget_of(peer);
-        let activity = open.map(|open| &open.activity);
+        let body_budget = self.body_budget_of(peer);
+        let activity = connection.map(|connection| &connection.activity);
         let drain = &self.drain;
-        let spoke = AtomicBool::new(false);
+        let has_request = AtomicBool::new(false);
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
-            let under_way = drain.begin_request();
-            let busy = activity.map(Activity::begin_request);
-            spoke.store(true, Ordering::Release);
-            let answer = answer.clone();
-            let request = request.map(|body| Incoming::http1(body, reading.clone()));
+            let in_progress = drain.begin_request();
+            let request_guard = activity.map(Activity::begin_request);
+            has_request.store(true, Ordering::Release);
+            let handler = handler.clone();
+            let request = request.map(|body| Incoming::http1(body, body_budget.clone()));
             async move {
-                let mut response = answer.handle(peer, request).await;
+                let mut response = handler.handle(peer, request).await;
                 if drain.is_draining() {
                     let close = header::HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
-                response.body_mut().set_guards(under_way, busy);
+                response.body_mut().set_guards(in_progress, request_guard);
                 Ok::<_, Infallible>(response)
             }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
         builder.max_buf_size(self.limits.head_bytes);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let mut http1 = pin!(builder.serve_connection(TokioIo::new(io), service));
         let result = tokio::select! {
-            result = connection.as_mut() => result,
+            result = http1.as_mut() => result,
             () = async {
                 drain.wait_for(Phase::Closing).await;
-                if !spoke.load(Ordering::Acquire) {
+                if !has_request.load(Ordering::Acquire) {
                     // Its first request may still arrive; the response then has `Connection: close`.
                     tokio::time::sleep_until(opened_at + self.limits.first_request_wait).await;
                 }
-                // A request that the kernel has received but a busy machine has not read yet is answered too.
-                let latest = Instant::now() + self.limits.linger;
-                while has_unread_bytes(fd) && Instant::now() < latest {
+                // A request that the kernel has received but a loaded machine has not read yet is answered too.
+                let deadline = Instant::now() + self.limits.linger;
+                while has_unread_bytes(fd) && Instant::now() < deadline {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                http1.as_mut().graceful_shutdown();
+                http1.await
             }
             () = close_requested(activity) => {
-                connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(CLOSE_TIMEOUT, connection.as_mut()).await {
+                http1.as_mut().graceful_shutdown();
+                match tokio::time::timeout(CLOSE_TIMEOUT, http1.as_mut()).await {
                     Ok(result) => result,
                     // Received nothing, or an incomplete head.
                     Err(_) if activity.is_some_and(|activity| activity.is_idle()) => return,
-                    Err(_) => connection.await,
+                    Err(_) => http1.await,
                 }
             }
         };
@@ -299,7 +297,7 @@ impl HttpServer {
     }
 }
 
-/// Returns when the connection should close in favour of another.
+/// Returns when the connection should close in favor of another.
 async fn close_requested(activity: Option<&Arc<Activity>>) {
     match activity {
         Some(activity) => activity.close_requested().await,
@@ -322,8 +320,8 @@ fn log_outcome(peer: Peer, outcome: hyper::Result<()>) {
     }
 }
 
-/// Pauses after a failed `accept`, so that a shortage of file descriptors does not spin. Not after the error of a
-/// connection that was aborted in the backlog.
+/// Pauses after a failed `accept`, so that the loop does not spin while file descriptors are exhausted. Does not pause
+/// after the error of a connection that was aborted in the backlog.
 async fn pause_after(error: &std::io::Error) {
     match error.kind() {
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}

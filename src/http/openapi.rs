@@ -44,31 +44,31 @@ pub(super) fn document(
                     .schema(Some(String::schema())),
             );
         }
-        for (name, what) in row.query {
+        for (name, description) in row.query {
             operation = operation.parameter(
                 ParameterBuilder::new()
                     .name(*name)
                     .parameter_in(ParameterIn::Query)
                     .required(Required::False)
-                    .description(Some(*what))
+                    .description(Some(*description))
                     .schema(Some(String::schema())),
             );
         }
         if let Some((media, schema)) = row.body {
             operation = operation.request_body(Some(body(media, schema)));
         }
-        let described = ResponseBuilder::new().description("Done");
-        let done = match row.response {
-            Some((media, "")) => described.content(media, ContentBuilder::new().build()),
+        let response = ResponseBuilder::new().description("Done");
+        let success = match row.response {
+            Some((media, "")) => response.content(media, ContentBuilder::new().build()),
             Some((media, schema)) => {
-                described.content(media, ContentBuilder::new().schema(Some(schema_ref(schema))).build())
+                response.content(media, ContentBuilder::new().schema(Some(schema_ref(schema))).build())
             }
-            None => described,
+            None => response,
         };
-        let refused = ResponseBuilder::new()
+        let error = ResponseBuilder::new()
             .description("Refused or failed")
             .content(JSON, ContentBuilder::new().schema(Some(schema_ref("Error"))).build());
-        let operation = operation.response("2XX", done.build()).response("default", refused.build());
+        let operation = operation.response("2XX", success.build()).response("default", error.build());
         paths.path(format!("{prefix}{}", row.path), PathItem::new(row.method, operation.build()))
     });
     OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components)).build()
@@ -110,7 +110,7 @@ impl Schemas {
 
 /// Names of schemas that a document refers to but does not define.
 #[cfg(test)]
-pub(super) fn missing(document: &OpenApi) -> Vec<String> {
+pub(super) fn undefined_schemas(document: &OpenApi) -> Vec<String> {
     let text = serde_json::to_string(document).expect("a document");
     let names = text.split("#/components/schemas/").skip(1).filter_map(|part| part.split('"').next());
     names.filter(|name| !text.contains(&format!("\"{name}\":{{"))).map(str::to_owned).collect()

@@ -20,8 +20,9 @@ pub(super) fn index_page(catalog: &Catalog, address: Option<&str>) -> Response<B
     let base = address.unwrap_or_default();
     let mut items = String::new();
     for repo in catalog.repos.iter().filter(|repo| !repo.hidden) {
-        let (name, text) = (escape(repo.name.as_str()), escape(&repo.description));
-        let _ = write!(items, "<li><a href=\"{}/{name}/latest/\">{name}</a> {text}</li>", escape(base));
+        let (name, description) = (escape(repo.name.as_str()), escape(&repo.description));
+        let _ =
+            write!(items, "<li><a href=\"{}/{name}/latest/\">{name}</a> {description}</li>", escape(base));
     }
     if items.is_empty() {
         items.push_str("<li>none yet: <code>rspm create repo --name=…</code></li>");
@@ -36,7 +37,7 @@ pub(super) fn index_page(catalog: &Catalog, address: Option<&str>) -> Response<B
 pub(super) fn redirect_to_latest(
     catalog: &Catalog,
     name: &str,
-    slash: bool,
+    trailing_slash: bool,
 ) -> Result<Response<Body>, Failure> {
     let repo = catalog.repo(name).ok_or_else(|| {
         Failure::not_found(
@@ -45,8 +46,8 @@ pub(super) fn redirect_to_latest(
         )
     })?;
     // Relative: a proxy may have removed a prefix of the path.
-    let above = if slash { String::new() } else { format!("{}/", repo.name) };
-    Ok(response::redirect(StatusCode::FOUND, response::header_value(format!("{above}latest/"))))
+    let prefix = if trailing_slash { String::new() } else { format!("{}/", repo.name) };
+    Ok(response::redirect(StatusCode::FOUND, response::header_value(format!("{prefix}latest/"))))
 }
 
 /// `/{repo}/{snapshot}/`: how to use the repository.
@@ -65,7 +66,7 @@ pub(super) async fn repository_page(
         catalog.repo_by_id(point.repo).ok_or_else(|| Failure::not_found("there is no such repository"))?;
     let base = base_url::base_url(&app.site.load(), head);
     let url = escape(&format!("{base}/{}/{snapshot}", repo.name));
-    let use_it = match repo.kind {
+    let r_code = match repo.kind {
         RepoKind::R | RepoKind::Python => {
             let name = repo.name.as_str();
             let name = if name.contains('-') { format!("`{name}`") } else { name.to_owned() };
@@ -79,7 +80,7 @@ pub(super) async fn repository_page(
         Some(at) => format!("<p>This state was published at {at}.</p>"),
         None => String::new(),
     };
-    let text = format!("<p>{}</p><p>In R:</p><pre>{use_it}</pre>{state}", escape(&repo.description),);
+    let text = format!("<p>{}</p><p>In R:</p><pre>{r_code}</pre>{state}", escape(&repo.description),);
     Ok(response::page(html_page(repo.name.as_str(), &text)))
 }
 

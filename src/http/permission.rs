@@ -2,7 +2,7 @@
 
 use super::error::Failure;
 
-/// What a client needs for an answer.
+/// What a client needs to get a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Reading of repositories and of the public API: open to everyone.
@@ -21,7 +21,7 @@ pub(super) enum Principal {
 }
 
 impl Principal {
-    /// Checks the permission for an answer, new or cached.
+    /// Checks the permission for a response, new or cached.
     ///
     /// # Errors
     /// 404: as if there were nothing at the address.

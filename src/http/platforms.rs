@@ -13,9 +13,9 @@ use crate::serve::binaries;
 pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platforms {
     let rows = platforms.distributions.iter().filter(|d| d.has_status_row);
     let folders = |mac: &platforms::MacFolders| {
-        let of = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
+        let entry = |arch: &str, folder: &Option<String>| Some((arch.to_owned(), folder.clone()?));
         let folders: BTreeMap<_, _> =
-            [of("arm64", &mac.arm64), of("x86_64", &mac.x86_64)].into_iter().flatten().collect();
+            [entry("arm64", &mac.arm64), entry("x86_64", &mac.x86_64)].into_iter().flatten().collect();
         (mac.r_version.clone(), folders)
     };
     status::Platforms {
@@ -26,7 +26,7 @@ pub(super) fn status(platforms: &Platforms, catalog: &Catalog) -> status::Platfo
 }
 
 fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
-    let end = match d.os {
+    let suffix = match d.os {
         Os::Linux => format!("-{}", d.url_segment()),
         Os::Windows => "-win".to_owned(),
         Os::MacOs => "-macos".to_owned(),
@@ -40,8 +40,8 @@ fn row(d: &platforms::Distribution, catalog: &Catalog) -> Platform {
         distribution: d.rules_name.clone(),
         release: d.rules_release.clone(),
         build_distribution: String::new(),
-        sys_reqs: d.system_requirements,
-        binaries: binaries::has_binary_list(catalog, |label| label.ends_with(&end)),
+        sys_reqs: d.has_system_requirements,
+        binaries: binaries::has_binary_list(catalog, |label| label.ends_with(&suffix)),
         hidden: d.is_hidden,
         official_rspm: true,
         arch: d.architectures.clone(),

@@ -16,13 +16,14 @@ use crate::model::guarded::guarded;
 /// `Retry-After` in seconds when the budget of request bodies is used up.
 const RETRY_AFTER: u64 = 5;
 
-/// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes and with `TimedOut` after a `pause`.
+/// The body as a stream that fails with `FileTooLarge` beyond `limit` bytes, and with `TimedOut` if no bytes arrive for
+/// `timeout`.
 #[must_use]
-pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
+pub fn stream(body: Incoming, limit: u64, timeout: Duration) -> BoxStream<'static, Result<Bytes, Error>> {
     let pieces = futures_util::stream::unfold(Some((body, limit)), move |state| async move {
         let (mut body, remaining) = state?;
         loop {
-            return match tokio::time::timeout(pause, body.frame()).await {
+            return match tokio::time::timeout(timeout, body.frame()).await {
                 Err(_) => Some((Err(Error::new(ErrorKind::TimedOut, "the request body stalled")), None)),
                 Ok(None) => None,
                 Ok(Some(Err(error))) => Some((Err(Error::other(error)), None)),
@@ -44,17 +45,17 @@ pub fn stream(body: Incoming, limit: u64, pause: Duration) -> BoxStream<'static,
 ///
 /// # Errors
 /// 413 if it is larger (by `Content-Length` before anything is read), 408 if it stalls, 400 if it fails, 503 if the
-/// budget of this client or of all is used up.
-pub async fn read(body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Failure> {
-    let most = limit as u64;
-    if body.size_hint().lower() > most {
-        return Err(Failure::body_too_large(most));
+/// budget of this client or of all clients is used up.
+pub async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Bytes, Failure> {
+    let limit = limit as u64;
+    if body.size_hint().lower() > limit {
+        return Err(Failure::body_too_large(limit));
     }
     let mut share = body.share();
-    let mut pieces = stream(body, most, pause);
+    let mut pieces = stream(body, limit, timeout);
     let mut bytes = BytesMut::new();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| body_failure(&error, most))?;
+        let piece = piece.map_err(|error| body_failure(&error, limit))?;
         if share.as_mut().is_some_and(|share| !share.grow(piece.len())) {
             return Err(Failure::unavailable("too many request bodies are being read", RETRY_AFTER));
         }

@@ -61,10 +61,10 @@ impl Redirect {
 
 impl Service for Redirect {
     async fn handle(&self, _peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
-        let settled = normalize_host(&mut request);
+        let host_check = normalize_host(&mut request);
         let host = request.headers().get(HOST).and_then(|value| value.to_str().ok());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let mut response = match settled.and_then(|()| self.location(host, target)) {
+        let mut response = match host_check.and_then(|()| self.location(host, target)) {
             Err(failure) => response::failure(&failure, ErrorFormat::Text),
             Ok(location) => {
                 // 308 keeps method and body; old clients know only 301.

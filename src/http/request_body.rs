@@ -35,8 +35,8 @@ impl Incoming {
 
     /// The body of an HTTP/2 request with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap, budget: Option<AddressBudget>) -> Incoming {
-        let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        Incoming { body: HttpBody::Http2 { stream, content_length: declared }, budget }
+        let content_length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Incoming { body: HttpBody::Http2 { stream, content_length }, budget }
     }
 
     /// An empty share of the budget for the bytes of this body.
@@ -80,8 +80,8 @@ impl Body for Incoming {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             HttpBody::Http1(body) => body.size_hint(),
-            HttpBody::Http2 { content_length: declared, .. } => {
-                declared.map_or_else(SizeHint::default, SizeHint::with_exact)
+            HttpBody::Http2 { content_length, .. } => {
+                content_length.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
         }
     }

@@ -49,7 +49,7 @@ impl Validity {
 pub struct Entry {
     /// What the resolution depends on.
     pub validity: Validity,
-    /// The permission that an answer requires.
+    /// The permission that a response requires.
     pub permission: Permission,
     /// The resource.
     pub resource: Resource,
@@ -154,19 +154,19 @@ impl ResolveCache {
         query: Option<&str>,
         agent: Option<&[u8]>,
     ) -> Option<Arc<NegotiatedEntry>> {
-        let known = query
+        let negotiated = query
             .is_none()
             .then(|| cache_key(path, agent))
             .flatten()
             .and_then(|key| self.negotiated.get(&*key))?;
-        let now = Validity::of(state, now);
-        (known.validity == now && known.entry.validity == now).then_some(known)
+        let current = Validity::of(state, now);
+        (negotiated.validity == current && negotiated.entry.validity == current).then_some(negotiated)
     }
 
     /// Inserts the choice made by a header, if its entry may be cached.
     pub fn insert_negotiated(
         &self,
-        moment: Validity,
+        validity: Validity,
         path: &str,
         agent: Option<&[u8]>,
         platform: &PlatformRequest<'_>,
@@ -178,13 +178,13 @@ impl ResolveCache {
         let Some(key) = cache_key(path, agent).filter(|_| entry.is_cacheable() && is_canonical(path)) else {
             return;
         };
-        let chosen = NegotiatedEntry {
+        let negotiated = NegotiatedEntry {
             entry: Arc::clone(entry),
             distro: (*distro).into(),
             choice: choice.clone().into_owned(),
-            validity: moment,
+            validity,
         };
-        self.negotiated.insert(key.into(), Arc::new(chosen));
+        self.negotiated.insert(key.into(), Arc::new(negotiated));
     }
 }
 

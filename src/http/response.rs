@@ -119,11 +119,12 @@ impl Representation {
             RepresentationKind::Document { open: false, .. } => CACHE_CLOSED,
         };
         headers.insert(header::CACHE_CONTROL, cache);
-        if let RepresentationKind::Package(PackageHeaders { permanent_address: Some(named), .. }) = &self.kind
+        if let RepresentationKind::Package(PackageHeaders { permanent_address: Some(address), .. }) =
+            &self.kind
         {
-            headers.insert(header::CONTENT_LOCATION, named.clone());
+            headers.insert(header::CONTENT_LOCATION, address.clone());
         }
-        // RFC 9110, 12.5.5: else a shared cache serves one client's binary to another.
+        // RFC 9110, 12.5.5: otherwise a shared cache serves one client's binary to another.
         match self.vary {
             Vary::Nothing => {}
             Vary::UserAgent => drop(headers.insert(header::VARY, HeaderValue::from_static("User-Agent"))),

@@ -21,7 +21,7 @@ const MAX_CHUNK: usize = 128 << 10;
 const RESERVATION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Bytes passed to `h2`, with their [`Reservation`] in the connection's [`SendBudget`]. They fit the windows of stream and
-/// connection, so they wait for the socket alone, which has its own timeout ([`super::stream::WriteTimeout`]).
+/// connection, so they wait for the socket alone, which has its own timeout ([`super::write_timeout::WriteTimeout`]).
 pub(super) struct SendChunk {
     bytes: Bytes,
     _reservation: Option<Reservation>,
@@ -45,7 +45,7 @@ impl Buf for SendChunk {
 pub(super) enum SendError {
     /// The client reset the stream, or the connection ended.
     ClientGone,
-    /// The client took nothing for too long.
+    /// The client read too little for too long.
     Stalled,
     /// The body failed.
     Body(BodyError),
@@ -64,12 +64,12 @@ pub(super) async fn send(
     timeout: &mut WindowTimeout,
     budget: &SendBudget,
 ) -> Result<(), SendError> {
-    let at_hand = body.known_size();
+    let known_size = body.known_size();
     // Needs no budget: it is in memory already, at most one per stream.
-    let small = at_hand.is_some_and(|size| size <= UNIT_BYTES as u64);
+    let is_small = known_size.is_some_and(|size| size <= UNIT_BYTES as u64);
     loop {
         let mut reservation = None;
-        let next = if at_hand.is_some() {
+        let next = if known_size.is_some() {
             next_bytes(stream, body).await?
         } else {
             wait_for_window(stream, 1, timeout).await?;
@@ -87,7 +87,7 @@ pub(super) async fn send(
             stream.send_data(SendChunk { bytes: Bytes::new(), _reservation: None }, true)?;
             return Ok(());
         };
-        let last = body.is_end_stream();
+        let is_last = body.is_end_stream();
         while !bytes.is_empty() {
             let requested = bytes.len().min(MAX_CHUNK);
             stream.reserve_capacity(requested);
@@ -96,7 +96,7 @@ pub(super) async fn send(
                 reservation = None;
             }
             let mut count = wait_for_window(stream, requested, timeout).await?;
-            if !small {
+            if !is_small {
                 if let Some(reservation) = &mut reservation {
                     reservation.grow(count);
                 } else {
@@ -104,17 +104,17 @@ pub(super) async fn send(
                 }
                 count = count.min(reservation.as_ref().map_or(count, Reservation::bytes));
             }
-            let part = SendChunk { bytes: bytes.split_to(count), _reservation: reservation.take() };
-            timeout.add_taken(count);
-            stream.send_data(part, last && bytes.is_empty())?;
+            let chunk = SendChunk { bytes: bytes.split_to(count), _reservation: reservation.take() };
+            timeout.count_bytes(count);
+            stream.send_data(chunk, is_last && bytes.is_empty())?;
         }
-        if last {
+        if is_last {
             return Ok(());
         }
     }
 }
 
-/// Waits until `wanted` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
+/// Waits until `requested` bytes, or a part of them, fit the windows of stream and connection. Returns how many.
 async fn wait_for_window(
     stream: &mut SendStream<SendChunk>,
     requested: usize,
@@ -162,8 +162,10 @@ async fn next_bytes(stream: &mut SendStream<SendChunk>, body: &mut Body) -> Resu
 pub(super) struct WindowTimeout {
     limit: Duration,
     portion: u64,
+    /// Bytes of the present portion.
     bytes: u64,
-    wait: Duration,
+    /// Time waited during the present portion.
+    waited: Duration,
 }
 
 impl WindowTimeout {
@@ -172,23 +174,23 @@ impl WindowTimeout {
             limit: limits.stall_timeout,
             portion: limits.stall_bytes,
             bytes: 0,
-            wait: Duration::ZERO,
+            waited: Duration::ZERO,
         }
     }
 
-    async fn wait<F: Future>(&mut self, client: F) -> Result<F::Output, SendError> {
+    async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output, SendError> {
         let since = Instant::now();
-        let left = self.limit.saturating_sub(self.wait);
-        let result = tokio::time::timeout(left, client).await.map_err(|_| SendError::Stalled);
-        self.wait += since.elapsed();
+        let remaining = self.limit.saturating_sub(self.waited);
+        let result = tokio::time::timeout(remaining, future).await.map_err(|_| SendError::Stalled);
+        self.waited += since.elapsed();
         result
     }
 
-    fn add_taken(&mut self, bytes: usize) {
+    fn count_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         if self.bytes >= self.portion {
             self.bytes = 0;
-            self.wait = Duration::ZERO;
+            self.waited = Duration::ZERO;
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 pub(super) const CONNECTION_BYTES: usize = 1 << 20;
 /// Limit of all connections, in bytes.
 const TOTAL_BYTES: usize = 16 << 20;
-/// Bytes that each connection may have even when the limit of all is reached, and the least that is waited for.
+/// Bytes that each connection may have even when the limit of all is reached, and the smallest reservation.
 pub(super) const UNIT_BYTES: usize = 16 << 10;
 
 /// The bytes of all connections. Clones share it.
@@ -45,35 +45,35 @@ impl SendBudgets {
 }
 
 impl SendBudget {
-    /// Takes `wanted` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection only:
+    /// Takes `requested` bytes, or [`UNIT_BYTES`] of them if no more are free. Waits for the socket of this connection only:
     /// while it has nothing unsent, [`UNIT_BYTES`] is free.
     pub(super) async fn reserve(&self, requested: usize) -> Reservation {
-        let mut waited = false;
+        let mut has_waited = false;
         loop {
-            let freed = self.0.released.notified();
-            let least = requested.min(UNIT_BYTES);
-            if let Some(bytes) = [requested, least].into_iter().find(|bytes| self.try_reserve(*bytes)) {
-                if waited {
+            let released = self.0.released.notified();
+            let minimum = requested.min(UNIT_BYTES);
+            if let Some(bytes) = [requested, minimum].into_iter().find(|bytes| self.try_reserve(*bytes)) {
+                if has_waited {
                     // The freed bytes may suffice for another waiting stream.
                     self.0.released.notify_one();
                 }
                 return Reservation { budget: self.clone(), bytes };
             }
-            freed.await;
-            waited = true;
+            released.await;
+            has_waited = true;
         }
     }
 
     /// Adds these bytes, if they fit.
     fn try_reserve(&self, bytes: usize) -> bool {
-        let Inner { total: all, used, .. } = &*self.0;
+        let Inner { total, used, .. } = &*self.0;
         let before = used.fetch_add(bytes, Ordering::AcqRel);
         if before + bytes <= CONNECTION_BYTES {
-            let others = all.0.fetch_add(bytes, Ordering::AcqRel);
+            let others = total.0.fetch_add(bytes, Ordering::AcqRel);
             if others + bytes <= TOTAL_BYTES || before + bytes <= UNIT_BYTES {
                 return true;
             }
-            all.0.fetch_sub(bytes, Ordering::AcqRel);
+            total.0.fetch_sub(bytes, Ordering::AcqRel);
         }
         used.fetch_sub(bytes, Ordering::AcqRel);
         false
@@ -86,7 +86,7 @@ impl Reservation {
         self.bytes
     }
 
-    /// Grows to `wanted` bytes, if they are free.
+    /// Grows to `requested` bytes, if they are free.
     pub(super) fn grow(&mut self, requested: usize) {
         if requested > self.bytes && self.budget.try_reserve(requested - self.bytes) {
             self.bytes = requested;
@@ -96,10 +96,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Inner { total: all, used, released: freed } = &*self.budget.0;
-        all.0.fetch_sub(self.bytes, Ordering::AcqRel);
+        let Inner { total, used, released } = &*self.budget.0;
+        total.0.fetch_sub(self.bytes, Ordering::AcqRel);
         used.fetch_sub(self.bytes, Ordering::AcqRel);
-        freed.notify_one();
+        released.notify_one();
     }
 }
 
@@ -111,29 +111,29 @@ mod tests {
     #[test]
     fn a_connection_has_a_limit_and_the_total_leaves_each_a_unit() {
         let budgets = SendBudgets::default();
-        let open: Vec<SendBudget> =
+        let connections: Vec<SendBudget> =
             (0..2 * TOTAL_BYTES / CONNECTION_BYTES).map(|_| budgets.for_connection()).collect();
         let mut reservations = Vec::new();
-        for budget in &open {
+        for budget in &connections {
             while let Some(reservation) = budget.reserve(CONNECTION_BYTES / 8).now_or_never() {
                 reservations.push(reservation);
             }
         }
         let bytes: usize = reservations.iter().map(Reservation::bytes).sum();
-        assert_eq!(bytes, TOTAL_BYTES + open.len() / 2 * UNIT_BYTES, "each has a unit at least");
-        assert!(open[0].0.used.load(Ordering::Acquire) <= CONNECTION_BYTES);
+        assert_eq!(bytes, TOTAL_BYTES + connections.len() / 2 * UNIT_BYTES, "each has a unit at least");
+        assert!(connections[0].0.used.load(Ordering::Acquire) <= CONNECTION_BYTES);
         drop(reservations);
         assert_eq!(budgets.0.load(Ordering::Acquire), 0);
-        assert!(open.iter().all(|budget| budget.0.used.load(Ordering::Acquire) == 0));
+        assert!(connections.iter().all(|budget| budget.0.used.load(Ordering::Acquire) == 0));
     }
 
     #[tokio::test]
     async fn waiting_responses_continue_when_bytes_are_returned() {
         let budget = SendBudgets::default().for_connection();
-        let mut all = budget.reserve(CONNECTION_BYTES).await;
-        assert_eq!(all.bytes(), CONNECTION_BYTES);
-        all.grow(CONNECTION_BYTES + 1);
-        assert_eq!(all.bytes(), CONNECTION_BYTES, "no more than the limit");
+        let mut reservation = budget.reserve(CONNECTION_BYTES).await;
+        assert_eq!(reservation.bytes(), CONNECTION_BYTES);
+        reservation.grow(CONNECTION_BYTES + 1);
+        assert_eq!(reservation.bytes(), CONNECTION_BYTES, "no more than the limit");
         let waiting: Vec<_> = (0..9)
             .map(|_| {
                 let budget = budget.clone();
@@ -141,9 +141,9 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        drop(all);
-        for one in waiting {
-            assert_eq!(one.await.unwrap(), UNIT_BYTES);
+        drop(reservation);
+        for task in waiting {
+            assert_eq!(task.await.unwrap(), UNIT_BYTES);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{dispatch, host_header};
 
 /// The path of health checks.
 const PING: &str = "/__ping__";
-/// `Retry-After` of a server that stops, in seconds.
+/// `Retry-After` of a stopping server, in seconds.
 const STOPPING: u64 = 5;
 
 /// The service on the network: everything but the admin API.
@@ -35,10 +35,10 @@ impl Service for PublicService {
     async fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
         let context = self.0.context();
         let (received_at, started) = ((context.clock)(), Instant::now());
-        let settled = host_header::normalize_host(&mut request);
+        let host_check = host_header::normalize_host(&mut request);
         let (parts, body) = request.into_parts();
         let path = context.site.load().strip_prefix(parts.uri.path());
-        let mut response = match settled.map(|()| self.0.app()) {
+        let mut response = match host_check.map(|()| self.0.app()) {
             Err(failure) => response::failure(&failure, ErrorFormat::of_path(path)),
             Ok(_) if path == PING && context.control.is_stopping() => response::failure(
                 &Failure::unavailable("the server is stopping", STOPPING),

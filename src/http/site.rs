@@ -65,15 +65,15 @@ impl SiteSettings {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Which limits the peer has. All clients of a proxy, or of a tunnel that ends at a loopback address, share one address.
+    /// What the peer counts as in limits. All clients of a proxy, or of a tunnel that ends at a loopback address, share one address.
     #[must_use]
     pub fn client(&self, peer: Peer) -> Client {
         match peer {
             Peer::Unix { .. } => Client::Admin,
             Peer::Tcp { address, .. } => {
                 let address = address.ip();
-                let shared = address.to_canonical().is_loopback() || self.is_proxy(address);
-                if shared { Client::Shared } else { Client::Address(address) }
+                let is_shared = address.to_canonical().is_loopback() || self.is_proxy(address);
+                if is_shared { Client::Shared } else { Client::Address(address) }
             }
         }
     }
@@ -174,9 +174,9 @@ mod tests {
         for ip in ["127.0.0.9", "::1", "::ffff:127.0.0.1", "198.51.100.3", "::ffff:198.51.100.3"] {
             assert_eq!(site.client(peer(ip)), Client::Shared, "{ip}");
         }
-        let one = site.client(peer("203.0.113.5"));
-        assert_eq!(one, Client::Address("203.0.113.5".parse().unwrap()));
-        assert_eq!((site.connection_limit(one), site.connection_limit(Client::Shared)), (Some(7), None));
+        let client = site.client(peer("203.0.113.5"));
+        assert_eq!(client, Client::Address("203.0.113.5".parse().unwrap()));
+        assert_eq!((site.connection_limit(client), site.connection_limit(Client::Shared)), (Some(7), None));
         assert_eq!(site.client(Peer::Unix { uid: 0, gid: 0, pid: None }), Client::Admin);
     }
 

@@ -84,7 +84,7 @@ pub fn starting(mode: &Mode) -> String {
 async fn content(app: &App) -> String {
     let catalog = app.state.catalog.get();
     let repositories = count_of(catalog.repos.len(), "repository", "repositories");
-    let rejected = match database_problem(app).await {
+    let write_problem = match database_problem(app).await {
         None => String::new(),
         Some(DatabaseProblem::RejectsWrites(reason)) => format!("; {reason}"),
         Some(DatabaseProblem::Unavailable(reason)) => {
@@ -104,7 +104,7 @@ async fn content(app: &App) -> String {
         Err(_) => "last sync unknown".to_owned(),
     };
     let skew = catalog.skew((app.state.clock)()).map(|skew| format!("; {skew}")).unwrap_or_default();
-    format!("{repositories}, {}, {synced}{skew}{rejected}", count_of(packages, "package", "packages"))
+    format!("{repositories}, {}, {synced}{skew}{write_problem}", count_of(packages, "package", "packages"))
 }
 
 /// `2026-11-20 00:00 UTC`.

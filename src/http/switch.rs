@@ -81,16 +81,16 @@ impl Switch {
 }
 
 /// The 503 failure of a mode.
-pub(super) fn unavailable(mode: &Mode, reader: Principal) -> Failure {
+pub(super) fn unavailable(mode: &Mode, principal: Principal) -> Failure {
     match mode {
         Mode::Offline => {
-            let way_out = match reader {
+            let hint = match principal {
                 Principal::Anonymous => "",
                 Principal::Administrator => "; to serve again, run: rspm online",
             };
-            Failure::unavailable(format!("the server is offline{way_out}"), OFFLINE)
+            Failure::unavailable(format!("the server is offline{hint}"), OFFLINE)
         }
-        Mode::Broken(reason) => match reader {
+        Mode::Broken(reason) => match principal {
             // SECURITY: paths, hosts and other details of an error are not disclosed on the network.
             Principal::Anonymous => {
                 Failure::unavailable(format!("the server cannot serve: {}", reason.phrase), BROKEN)

@@ -100,41 +100,41 @@ impl Query {
         })
     }
 
-    /// A numeric parameter, limited to `most`.
+    /// A numeric parameter, limited to `max`.
     ///
     /// # Errors
     /// 400 for any other value.
-    pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Failure> {
+    pub fn number(&self, name: &str, max: usize) -> Result<Option<usize>, Failure> {
         self.get(name)
             .map(|text| {
                 text.parse::<usize>()
-                    .map(|n| n.min(most))
+                    .map(|n| n.min(max))
                     .map_err(|_| Failure::bad_request(format!("the parameter {name} must be a number")))
             })
             .transpose()
     }
 }
 
-fn decode(raw: &str, form: bool) -> Result<Cow<'_, str>, Failure> {
-    let broken = || Failure::bad_request("the request target is not properly percent-encoded");
+fn decode(raw: &str, is_form: bool) -> Result<Cow<'_, str>, Failure> {
+    let invalid = || Failure::bad_request("the request target is not properly percent-encoded");
     if !raw.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Failure::bad_request(
             "the request target contains a character that must be percent-encoded",
         ));
     }
-    let decoded = if raw.contains('%') || (form && raw.contains('+')) {
+    let decoded = if raw.contains('%') || (is_form && raw.contains('+')) {
         let mut bytes = Vec::with_capacity(raw.len());
         let mut rest = raw.as_bytes();
         while let Some((first, tail)) = rest.split_first() {
             rest = match first {
                 b'%' => {
-                    let (digits, after) = tail.split_at_checked(2).ok_or_else(broken)?;
+                    let (digits, after) = tail.split_at_checked(2).ok_or_else(invalid)?;
                     let mut byte = [0];
-                    hex::decode_to_slice(digits, &mut byte).map_err(|_| broken())?;
+                    hex::decode_to_slice(digits, &mut byte).map_err(|_| invalid())?;
                     bytes.push(byte[0]);
                     after
                 }
-                b'+' if form => {
+                b'+' if is_form => {
                     bytes.push(b' ');
                     tail
                 }
@@ -144,7 +144,7 @@ fn decode(raw: &str, form: bool) -> Result<Cow<'_, str>, Failure> {
                 }
             };
         }
-        Cow::Owned(String::from_utf8(bytes).map_err(|_| broken())?)
+        Cow::Owned(String::from_utf8(bytes).map_err(|_| invalid())?)
     } else {
         Cow::Borrowed(raw)
     };
@@ -160,28 +160,31 @@ mod tests {
 
     #[test]
     fn segments_are_decoded() {
-        let of =
+        let joined =
             |path| segments(&Method::GET, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16());
-        assert_eq!(of("/"), Ok(String::new()));
-        assert_eq!(of("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
-        assert_eq!(of("/cran/2022-08-01%2BY3I/%63ontrib/"), Ok("cran|2022-08-01+Y3I|contrib|".to_owned()));
-        assert_eq!(of("/%C3%A9"), Ok("é".to_owned()));
+        assert_eq!(joined("/"), Ok(String::new()));
+        assert_eq!(joined("/cran/2022-08-01+Y3I/src"), Ok("cran|2022-08-01+Y3I|src".to_owned()));
+        assert_eq!(
+            joined("/cran/2022-08-01%2BY3I/%63ontrib/"),
+            Ok("cran|2022-08-01+Y3I|contrib|".to_owned())
+        );
+        assert_eq!(joined("/%C3%A9"), Ok("é".to_owned()));
     }
 
     #[test]
     fn empty_segments_are_ignored_in_get_and_head_and_refused_otherwise() {
-        let of = |method: &Method, path| {
+        let joined = |method: &Method, path| {
             segments(method, path, 4096).map(|s| s.join("|")).map_err(|e| e.status.as_u16())
         };
         for (path, expected) in
             [("//", ""), ("///", ""), ("//a", "a"), ("/a//b", "a|b"), ("/a///b//", "a|b|"), ("/a/", "a|")]
         {
-            assert_eq!(of(&Method::GET, path), Ok(expected.to_owned()), "{path}");
-            assert_eq!(of(&Method::HEAD, path), Ok(expected.to_owned()), "{path}");
+            assert_eq!(joined(&Method::GET, path), Ok(expected.to_owned()), "{path}");
+            assert_eq!(joined(&Method::HEAD, path), Ok(expected.to_owned()), "{path}");
         }
         for method in [Method::POST, Method::PUT, Method::DELETE] {
-            assert_eq!(of(&method, "/a//b"), Err(400), "{method}");
-            assert_eq!(of(&method, "/a/b/"), Ok("a|b|".to_owned()), "{method}");
+            assert_eq!(joined(&method, "/a//b"), Err(400), "{method}");
+            assert_eq!(joined(&method, "/a/b/"), Ok("a|b|".to_owned()), "{method}");
         }
     }
 
@@ -222,8 +225,8 @@ mod tests {
             "//..",
             "//%2e%2e//b",
         ] {
-            let refused = segments(&Method::GET, path, 4096).expect_err(path);
-            assert_eq!(refused.status.as_u16(), 400, "{path}");
+            let failure = segments(&Method::GET, path, 4096).expect_err(path);
+            assert_eq!(failure.status.as_u16(), 400, "{path}");
         }
         assert_eq!(
             segments(&Method::GET, &format!("/{}", "a".repeat(5000)), 4096)

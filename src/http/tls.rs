@@ -80,9 +80,9 @@ impl Tls {
         Ok(Tls { current: Arc::new(ArcSwapOption::from_pointee(config)) })
     }
 
-    /// Uses the configuration of `fresh` for new connections from now on.
-    pub fn replace(&self, fresh: &Tls) {
-        self.current.store(fresh.current.load_full());
+    /// Uses the configuration of `replacement` for new connections from now on.
+    pub fn replace(&self, replacement: &Tls) {
+        self.current.store(replacement.current.load_full());
     }
 
     /// The acceptor for the next connection; `None` without a certificate.
@@ -103,22 +103,22 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|e| bad_certificate(format!("is not PEM: {e}")))?;
-    let Some((own, intermediates)) = chain.split_first() else {
+    let Some((leaf, intermediates)) = chain.split_first() else {
         return Err(bad_certificate("holds no '-----BEGIN CERTIFICATE-----'".to_owned()));
     };
-    check_validity(certificate, own, intermediates, provider)?;
+    check_validity(certificate, leaf, intermediates, provider)?;
 
     let text = std::fs::read(key).map_err(|e| bad_key(format!("cannot be read: {e}")))?;
-    let private = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
-        let encrypted = text.windows(9).any(|w| w == b"ENCRYPTED");
-        bad_key(if encrypted {
+    let private_key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| {
+        let is_encrypted = text.windows(9).any(|w| w == b"ENCRYPTED");
+        bad_key(if is_encrypted {
             "is protected by a passphrase: write it without one (openssl pkey -in KEY -out NEWKEY), mode 0600"
                 .to_owned()
         } else {
             format!("holds no PEM private key: {e}")
         })
     })?;
-    CertifiedKey::from_der(chain, private, provider).map_err(|e| match e {
+    CertifiedKey::from_der(chain, private_key, provider).map_err(|e| match e {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
         }
@@ -130,11 +130,11 @@ fn read(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<Cer
 /// before it reports the missing root.
 fn check_validity(
     path: &Path,
-    own: &CertificateDer<'_>,
+    leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     provider: &CryptoProvider,
 ) -> Result<(), TlsError> {
-    let parsed = ParsedCertificate::try_from(own).map_err(|e| TlsError::File {
+    let parsed = ParsedCertificate::try_from(leaf).map_err(|e| TlsError::File {
         property: "HTTPS.Certificate",
         path: path.to_owned(),
         reason: format!("cannot be used: {e}"),

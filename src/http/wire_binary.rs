@@ -7,7 +7,7 @@ use crate::serve::binary_rows::BinaryRow;
 
 /// Converts a binary to its wire type.
 pub(super) fn wire(row: BinaryRow) -> Binary {
-    let BinaryRow { version, platform, any_arch: any, file, sha256, size, listed_at: at, stored } = row;
+    let BinaryRow { version, platform, any_arch, file, sha256, size, listed_at, stored } = row;
     let name = FileName::parse(&file);
     let address = sha256.zip(name).map(|(sha256, file)| {
         let platform = platform.clone();
@@ -21,12 +21,12 @@ pub(super) fn wire(row: BinaryRow) -> Binary {
             Target::Windows => "windows".to_owned(),
             Target::MacOs => "macos".to_owned(),
         },
-        arch: if any { ANY_ARCH } else { platform.arch.as_str() }.to_owned(),
+        arch: if any_arch { ANY_ARCH } else { platform.arch.as_str() }.to_owned(),
         platform: platform.to_string(),
         file,
         sha256: sha256.map(|digest| digest.to_string()),
         size,
-        published: at.to_string(),
+        published: listed_at.to_string(),
         address,
         stored,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A socket that fails with `TimedOut` when writes waited for `limit` in total while the peer took less than `portion`
+/// A socket that fails with `TimedOut` when writes waited for `limit` in total while the peer read less than `portion`
 /// bytes.
 ///
 /// Only time in a waiting write counts, so an idle keep-alive connection is not affected.
@@ -19,7 +19,7 @@ pub struct WriteTimeout<S> {
     /// Bytes written since the last reset.
     written: u64,
     /// Time waited since the last reset, without the current wait.
-    wait: Duration,
+    waited: Duration,
     waiting_since: Option<Instant>,
     /// Created at the first wait: most connections never wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -33,7 +33,7 @@ impl<S> WriteTimeout<S> {
             limit,
             portion,
             written: 0,
-            wait: Duration::ZERO,
+            waited: Duration::ZERO,
             waiting_since: None,
             timer: None,
         }
@@ -43,25 +43,25 @@ impl<S> WriteTimeout<S> {
         match outcome {
             Poll::Ready(result) => {
                 if let Some(since) = self.waiting_since.take() {
-                    self.wait += since.elapsed();
+                    self.waited += since.elapsed();
                 }
                 if let Ok(written) = &result {
                     self.written += *written as u64;
                     if self.written >= self.portion {
                         self.written = 0;
-                        self.wait = Duration::ZERO;
+                        self.waited = Duration::ZERO;
                     }
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let started = *self.waiting_since.get_or_insert_with(Instant::now);
-                let deadline = started + self.limit.saturating_sub(self.wait);
-                let alarm = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                if alarm.deadline() != deadline {
-                    alarm.as_mut().reset(deadline);
+                let since = *self.waiting_since.get_or_insert_with(Instant::now);
+                let deadline = since + self.limit.saturating_sub(self.waited);
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                if timer.deadline() != deadline {
+                    timer.as_mut().reset(deadline);
                 }
-                match alarm.as_mut().poll(context) {
+                match timer.as_mut().poll(context) {
                     Poll::Ready(()) => {
                         Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client reads too slowly")))
                     }
@@ -103,13 +103,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         // TLS buffers what it could not write and returns Pending here: counted as the same wait.
-        let result = Pin::new(&mut self.inner).poll_flush(context).map(|done| done.map(|()| 0));
-        self.track(context, result).map(|done| done.map(|_| ()))
+        let result = Pin::new(&mut self.inner).poll_flush(context).map(|result| result.map(|()| 0));
+        self.track(context, result).map(|result| result.map(|_| ()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let result = Pin::new(&mut self.inner).poll_shutdown(context).map(|done| done.map(|()| 0));
-        self.track(context, result).map(|done| done.map(|_| ()))
+        let result = Pin::new(&mut self.inner).poll_shutdown(context).map(|result| result.map(|()| 0));
+        self.track(context, result).map(|result| result.map(|_| ()))
     }
 }
 
@@ -148,8 +148,8 @@ mod tests {
         let (server, mut client) = tokio::io::duplex(16);
         let mut socket = WriteTimeout::new(server, LIMIT, 1024);
         tokio::spawn(async move {
-            let mut crumbs = [0; 16];
-            while client.read_exact(&mut crumbs).await.is_ok() {}
+            let mut buffer = [0; 16];
+            while client.read_exact(&mut buffer).await.is_ok() {}
         });
         socket.write_all(&[0; 48]).await.expect("read at once");
         tokio::time::sleep(LIMIT * 2).await;

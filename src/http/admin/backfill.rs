@@ -18,8 +18,8 @@ use crate::sync::backfill::{BackfillRequest, RATE};
 /// The kind of an existing source.
 fn kind(app: &App, name: &str) -> Result<SourceKind, Failure> {
     let catalog = app.state.catalog.get();
-    let found = catalog.source(name);
-    found.map(|source| source.kind).ok_or_else(|| Failure::not_found(format!("there is no source '{name}'")))
+    let source = catalog.source(name);
+    source.map(|source| source.kind).ok_or_else(|| Failure::not_found(format!("there is no source '{name}'")))
 }
 
 fn failure(error: SyncError) -> Failure {

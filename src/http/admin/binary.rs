@@ -46,9 +46,9 @@ pub(super) async fn list(call: Call<'_>, name: &str) -> AdminResult {
 pub(super) async fn remove(call: Call<'_>, name: &str) -> AdminResult {
     let app = call.app;
     let (body, actor): (RemoveBinary, _) = call.json().await?;
-    let of = (body.name.as_str(), body.version.as_str());
+    let release = (body.name.as_str(), body.version.as_str());
     let (platform, removed) =
-        edit::remove_binary::remove(&app.state, name, of, &body.platform, &body.comment, &actor).await?;
+        edit::remove_binary::remove(&app.state, name, release, &body.platform, &body.comment, &actor).await?;
     let binaries = removed.into_iter().map(|binary| RemovedBinaryFile {
         arch: binary.arch.map_or(ANY_ARCH, Arch::as_str).to_owned(),
         sha256: binary.sha256.map(|digest| digest.to_string()),

@@ -1,4 +1,4 @@
-//! Bioconductor versions: those declared, and what is synced of each.
+//! Bioconductor versions: the declared ones, and the synced state of each.
 
 use super::call::{AdminResult, Call, ok};
 use crate::api::bioconductor::BioconductorVersion;
@@ -12,7 +12,7 @@ pub(super) async fn versions(call: Call<'_>) -> AdminResult {
     let Some(config) = &catalog.bioconductor else { return ok(&Vec::<BioconductorVersion>::new()) };
     let mut versions = Vec::new();
     for row in config.newest_first() {
-        let here = match serve::point::of_source(&call.app.state, "bioconductor", Some(row.version)) {
+        let state = match serve::point::of_source(&call.app.state, "bioconductor", Some(row.version)) {
             Ok(point) => Some((serve::listing::package_count(repositories, &point).await?, point.modified)),
             Err(RepoError::Unresolved(_)) => None,
             Err(error) => return Err(error.into()),
@@ -22,8 +22,8 @@ pub(super) async fn versions(call: Call<'_>) -> AdminResult {
             r_version: row.r.to_string(),
             status: config.status(row.version).to_owned(),
             cran_snapshot: cran_snapshot(config, row.version),
-            packages: here.map(|(packages, _)| i64::try_from(packages).unwrap_or(i64::MAX)),
-            changed: here.and_then(|(_, at)| at).map(|at: Timestamp| at.to_string()),
+            packages: state.map(|(packages, _)| i64::try_from(packages).unwrap_or(i64::MAX)),
+            changed: state.and_then(|(_, at)| at).map(|at: Timestamp| at.to_string()),
         });
     }
     ok(&versions)

@@ -1,4 +1,4 @@
-//! The parts of an admin request, and how handlers read them and answer.
+//! The parts of an admin request, and how handlers read them and respond.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ impl Call<'_> {
 }
 
 /// Reads a JSON body.
-pub(super) async fn json<T: DeserializeOwned>(body: Incoming, pause: Duration) -> Result<T, Failure> {
-    let bytes = read_body::read(body, JSON_LIMIT, pause).await?;
+pub(super) async fn json<T: DeserializeOwned>(body: Incoming, timeout: Duration) -> Result<T, Failure> {
+    let bytes = read_body::read(body, JSON_LIMIT, timeout).await?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Failure::bad_request(format!("the body is not valid JSON for this request: {e}")))
 }

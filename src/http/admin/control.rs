@@ -27,35 +27,36 @@ const NO_NOTIFICATIONS: &str = "notifications of PostgreSQL do not arrive, and o
 /// Handles a control request.
 pub(super) async fn answer(switch: &Switch, route: ControlRoute, by: &str, body: Incoming) -> AdminResult {
     let control = &switch.context().control;
-    let pause = switch.context().limits.body_timeout;
+    let body_timeout = switch.context().limits.body_timeout;
     match route {
         ControlRoute::Status => ok(&node(switch).await),
         ControlRoute::Nodes => cluster::nodes(switch).await,
         ControlRoute::NodesOnline => cluster::change(switch, true, by, body).await,
         ControlRoute::NodesOffline => cluster::change(switch, false, by, body).await,
         ControlRoute::Online => {
-            let done = control.run(Command::Online).await.map_err(conflict)?;
-            ok(&with_message(node(switch).await, done))
+            let result = control.run(Command::Online).await.map_err(conflict)?;
+            ok(&with_message(node(switch).await, result))
         }
         ControlRoute::Offline => {
-            let request: GoOffline = json(body, pause).await?;
+            let request: GoOffline = json(body, body_timeout).await?;
             let timeout = Duration::from_secs(request.timeout).min(MAX_OFFLINE_TIMEOUT);
-            let done = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
-            ok(&with_message(node(switch).await, done))
+            let result = control.run(Command::Offline { timeout }).await.map_err(conflict)?;
+            ok(&with_message(node(switch).await, result))
         }
         ControlRoute::Reload => match control.run(Command::Reload).await.map_err(conflict)? {
-            CommandResult::Reloaded(reloaded) => ok(&wire(reloaded)),
-            CommandResult::ModeChanged(sentence) => ok(&Reload {
+            CommandResult::Reloaded(result) => ok(&wire(result)),
+            CommandResult::ModeChanged(message) => ok(&Reload {
                 applied: Vec::new(),
                 ignored: Vec::new(),
                 restart: Vec::new(),
-                warnings: vec![sentence],
+                warnings: vec![message],
             }),
         },
         ControlRoute::LogLevel => {
-            let request: LogLevel = json(body, pause).await?;
-            let level =
-                control.set_log_level(&request.level).map_err(|why| Failure::bad_request(why.to_string()))?;
+            let request: LogLevel = json(body, body_timeout).await?;
+            let level = control
+                .set_log_level(&request.level)
+                .map_err(|error| Failure::bad_request(error.to_string()))?;
             ok(&LogLevel { level })
         }
         ControlRoute::ReopenLogs => log::reopen(control).await,
@@ -63,18 +64,18 @@ pub(super) async fn answer(switch: &Switch, route: ControlRoute, by: &str, body:
 }
 
 /// Sets the message of a finished command.
-fn with_message(node: Node, done: CommandResult) -> Node {
-    match done {
+fn with_message(node: Node, result: CommandResult) -> Node {
+    match result {
         CommandResult::ModeChanged(message) => Node { message, ..node },
         CommandResult::Reloaded(_) => node,
     }
 }
 
-fn conflict(why: CommandError) -> Failure {
-    Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, why.to_string())
+fn conflict(error: CommandError) -> Failure {
+    Failure::new(http::StatusCode::CONFLICT, crate::api::error::Code::Conflict, error.to_string())
 }
 
-fn wire(reloaded: control::ReloadResult) -> Reload {
+fn wire(result: control::ReloadResult) -> Reload {
     let changes = |changes: Vec<config::Change>| {
         changes
             .into_iter()
@@ -82,10 +83,10 @@ fn wire(reloaded: control::ReloadResult) -> Reload {
             .collect()
     };
     Reload {
-        applied: changes(reloaded.applied),
-        ignored: changes(reloaded.ignored),
-        restart: changes(reloaded.restart),
-        warnings: reloaded.warnings,
+        applied: changes(result.applied),
+        ignored: changes(result.ignored),
+        restart: changes(result.restart),
+        warnings: result.warnings,
     }
 }
 
@@ -135,17 +136,17 @@ async fn node(switch: &Switch) -> Node {
 }
 
 async fn schedules(app: &App) -> Vec<Schedule> {
-    let read = async {
-        let mut all = app.sync.schedules().await.unwrap_or_default();
-        all.extend(app.usage.schedule().await);
-        all
+    let query = async {
+        let mut schedules = app.sync.schedules().await.unwrap_or_default();
+        schedules.extend(app.usage.schedule().await);
+        schedules
     };
-    let all = tokio::time::timeout(DATABASE_TIMEOUT, read).await.unwrap_or_default();
+    let schedules = tokio::time::timeout(DATABASE_TIMEOUT, query).await.unwrap_or_default();
     let wire = |status: ScheduleStatus| Schedule {
         name: status.name.to_owned(),
         cron: status.cron,
         last: status.last.map(|at| at.to_string()),
         next: status.next.map(|at| at.to_string()),
     };
-    all.into_iter().map(wire).collect()
+    schedules.into_iter().map(wire).collect()
 }

@@ -1,4 +1,4 @@
-//! Jobs: start a sync, show its progress.
+//! Jobs: start a sync, list jobs, show the progress of one.
 
 use http::{Response, StatusCode};
 
@@ -15,7 +15,7 @@ pub(super) fn wire(job: &jobs::Job, attached: bool) -> Job {
     let state = job.state.borrow().clone();
     let (status, message, done, total) = match state {
         JobState::Running(progress) => (JobStatus::Running, progress.phase, progress.done, progress.total),
-        JobState::Done(sentence) => (JobStatus::Done, sentence, 0, None),
+        JobState::Done(message) => (JobStatus::Done, message, 0, None),
         JobState::Failed(reason) => (JobStatus::Failed, reason, 0, None),
     };
     Job {

@@ -71,11 +71,11 @@ pub(super) async fn answer(switch: &Switch, request: AdminRequest) -> Response<B
     match tokio::spawn(async move { respond(&switch, request).await }).await {
         Ok(response) => response,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => refused(Failure::unavailable("the server is shutting down", 5)),
+        Err(_) => failure_response(Failure::unavailable("the server is shutting down", 5)),
     }
 }
 
-fn refused(failure: Failure) -> Response<Body> {
+fn failure_response(failure: Failure) -> Response<Body> {
     response::failure(&failure.for_administrator(), ErrorFormat::Json)
 }
 
@@ -86,22 +86,27 @@ async fn respond(switch: &Switch, request: AdminRequest) -> Response<Body> {
     let actor = Actor(if writes { user_of(peer).await } else { String::new() });
     let actor_name = actor.0.clone();
     let response = match route {
-        // Must not hold the app meanwhile: going offline waits until it is released.
+        // Does not hold the app: going offline waits until it is released.
         AdminRoute::Control(route) => match route {
-            Ok(route) => control::answer(switch, route, &actor_name, body).await.unwrap_or_else(refused),
-            Err(failure) => refused(failure),
+            Ok(route) => {
+                control::answer(switch, route, &actor_name, body).await.unwrap_or_else(failure_response)
+            }
+            Err(failure) => failure_response(failure),
         },
         AdminRoute::Data(route) => match switch.app() {
             Some(app) => {
-                let answered = match route {
+                let result = match route {
                     Ok(route) => dispatch(&route, Call { app: &app, query: &query, actor, body }).await,
                     Err(failure) => Err(failure),
                 };
-                let mut response = answered.unwrap_or_else(refused);
+                let mut response = result.unwrap_or_else(failure_response);
                 response.body_mut().set_owner(app);
                 response
             }
-            None => refused(switch::unavailable(&switch.context().control.mode(), Principal::Administrator)),
+            None => failure_response(switch::unavailable(
+                &switch.context().control.mode(),
+                Principal::Administrator,
+            )),
         },
     };
     if writes {
@@ -135,7 +140,7 @@ async fn dispatch(route: &DataRoute, call: Call<'_>) -> AdminResult {
         DataRoute::Subscribe(name) => repo::subscribe(call, name).await,
         DataRoute::ReorderSources(name) => repo::reorder(call, name).await,
         DataRoute::Unsubscribe(name, source) => repo::unsubscribe(call, name, source).await,
-        DataRoute::Upload => upload::take(call).await,
+        DataRoute::Upload => upload::receive(call).await,
         DataRoute::RepairClock => repair::clock(call).await,
         DataRoute::StartSync => job::sync(call).await,
         DataRoute::StartBackfill => backfill::start(call).await,

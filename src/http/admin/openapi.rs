@@ -233,7 +233,7 @@ const TABLE: &[Row] = &[
 ];
 
 fn rows() -> impl Iterator<Item = openapi::Row> {
-    TABLE.iter().map(|(method, path, summary, body, answer)| openapi::Row {
+    TABLE.iter().map(|(method, path, summary, body, response)| openapi::Row {
         method: method.clone(),
         path,
         summary,
@@ -242,7 +242,7 @@ fn rows() -> impl Iterator<Item = openapi::Row> {
             "*" => ("application/octet-stream", ""),
             name => (JSON, name),
         }),
-        response: answer.map(|name| (JSON, name)),
+        response: response.map(|name| (JSON, name)),
     })
 }
 
@@ -309,16 +309,16 @@ mod tests {
 
     #[test]
     fn every_referenced_schema_exists() {
-        assert_eq!(openapi::missing(&document()), [""; 0]);
+        assert_eq!(openapi::undefined_schemas(&document()), [""; 0]);
     }
 
     #[test]
     fn every_address_is_documented() {
-        let mut described: Vec<_> = rows().map(|row| openapi::method_and_path(&row)).collect();
+        let mut documented: Vec<_> = rows().map(|row| openapi::method_and_path(&row)).collect();
         let mut rows = [ControlRoute::ROWS, DataRoute::ROWS].concat();
         rows.retain(|(_, path)| *path != "/openapi.json");
-        described.sort_unstable();
+        documented.sort_unstable();
         rows.sort_unstable();
-        assert_eq!(described, rows);
+        assert_eq!(documented, rows);
     }
 }

@@ -34,23 +34,23 @@ async fn page(call: &Call<'_>, point: &Point) -> AdminResult {
     let count = call.query.number("count", MAX_PAGE_SIZE)?.unwrap_or(100).max(1);
     let page = call.query.number("page", usize::MAX)?.unwrap_or(1).max(1);
     let query = PackageQuery {
-        part: call.query.get("search").unwrap_or_default().to_owned(),
+        name_part: call.query.get("search").unwrap_or_default().to_owned(),
         exact_first: true,
         limit: count,
         offset: (page - 1).saturating_mul(count),
         ..PackageQuery::default()
     };
-    let found = serve::listing::packages(&call.app.repositories, point, query).await?;
+    let listing = serve::listing::packages(&call.app.repositories, point, query).await?;
     let catalog = call.app.state.catalog.get();
     let source = |id| catalog.source_by_id(id).map(|s| s.name.to_string()).unwrap_or_default();
-    let packages = found.packages.into_iter().map(|row| Package {
+    let packages = listing.packages.into_iter().map(|row| Package {
         name: row.name,
         version: row.version,
         source: source(row.source),
         published: row.published_at.map(|at| at.to_string()),
     });
     ok(&Packages {
-        total: i64::try_from(found.total).unwrap_or(i64::MAX),
+        total: i64::try_from(listing.total).unwrap_or(i64::MAX),
         page: i64::try_from(page).unwrap_or(i64::MAX),
         packages: packages.collect(),
     })
@@ -62,18 +62,18 @@ pub(super) async fn add(call: Call<'_>, name: &str) -> AdminResult {
     let (body, actor): (AddPackages, _) = call.json().await?;
     let existing = existing_policy(body.replace, body.succeed_on_existing)?;
     let (tx, added) = edit::add::add(&app.uploads, name, &body.uploads, existing, &actor).await?;
-    let packages = added.into_iter().map(|(upload, added)| AddedPackage {
+    let packages = added.into_iter().map(|(upload, status)| AddedPackage {
         file: upload.file,
         name: upload.package,
         version: upload.version,
         sha256: upload.sha256.to_string(),
         size: upload.size,
-        outcome: outcome(added),
+        outcome: outcome(status),
     });
     ok(&AddedPackages { transaction: tx.map(|id| id.0), packages: packages.collect() })
 }
 
-/// Resolves the two flags of an add request.
+/// Converts the two flags of an add request to a policy.
 pub(super) fn existing_policy(replace: bool, succeed_on_existing: bool) -> Result<OnExisting, Failure> {
     match (replace, succeed_on_existing) {
         (false, false) => Ok(OnExisting::Fail),
@@ -83,9 +83,9 @@ pub(super) fn existing_policy(replace: bool, succeed_on_existing: bool) -> Resul
     }
 }
 
-/// Converts an outcome to its wire type.
-pub(super) fn outcome(added: AddStatus) -> AddOutcome {
-    match added {
+/// Converts a status to its wire type.
+pub(super) fn outcome(status: AddStatus) -> AddOutcome {
+    match status {
         AddStatus::New => AddOutcome::Added,
         AddStatus::Replaced => AddOutcome::Replaced,
         AddStatus::Existing => AddOutcome::Existing,

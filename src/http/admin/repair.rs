@@ -19,16 +19,16 @@ pub(super) async fn clock(call: Call<'_>) -> AdminResult {
         |repair| sentence(repair, body.dry_run),
     );
     let transactions = repair.map(|repair| repair.transactions).unwrap_or_default();
-    let restamped = transactions.into_iter().map(|(id, from, to)| CorrectedTransaction {
+    let corrected = transactions.into_iter().map(|(id, from, to)| CorrectedTransaction {
         id: id.0,
         from: from.to_string(),
         to: to.to_string(),
     });
-    ok(&RepairedClock { message, dry_run: body.dry_run, transactions: restamped.collect() })
+    ok(&RepairedClock { message, dry_run: body.dry_run, transactions: corrected.collect() })
 }
 
 fn sentence(repair: &Repair, dry_run: bool) -> String {
-    let done = match repair.skew {
+    let change = match repair.skew {
         Skew::Behind { .. } => match repair.transactions.len() {
             0 => format!("the days after {} are open again", repair.row),
             1 => "1 transaction in the future is set to the current time".to_owned(),
@@ -39,8 +39,8 @@ fn sentence(repair: &Repair, dry_run: bool) -> String {
         }
     };
     if dry_run {
-        format!("Nothing was changed. Without --dry-run: {done}.")
+        format!("Nothing was changed. Without --dry-run: {change}.")
     } else {
-        format!("Repaired: {done}.")
+        format!("Repaired: {change}.")
     }
 }

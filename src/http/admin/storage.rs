@@ -30,7 +30,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
     let mut classes = Vec::new();
     for class in StorageClass::ALL {
         let trash = upkeep::sweep::trash::summary(&app.state, class).await?;
-        let (owner, other) = match condition.ownership(class) {
+        let (owner, owner_database) = match condition.ownership(class) {
             Ownership::Unchecked => (StorageOwner::Unchecked, None),
             Ownership::Own => (StorageOwner::Own, None),
             Ownership::Foreign(other) => (StorageOwner::Foreign, Some(other.to_string())),
@@ -44,7 +44,7 @@ pub(super) async fn list(call: Call<'_>) -> AdminResult {
             class: class.as_str().to_owned(),
             location: app.state.storage.location_name(class),
             owner,
-            database: other,
+            database: owner_database,
             trash_objects: trash.objects,
             trash_bytes: trash.bytes,
             trash_since: trash.oldest.map(|at| {
@@ -83,15 +83,15 @@ pub(super) async fn sweep(call: Call<'_>) -> AdminResult {
     };
     let (upkeep, usage, storage) = (Arc::clone(&app.upkeep), app.usage.clone(), app.state.storage.clone());
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |_| async move {
-        let metrics = confirmed.contains(&StorageClass::Metrics);
-        let swept =
+        let is_metrics_confirmed = confirmed.contains(&StorageClass::Metrics);
+        let result =
             upkeep::sweep::sweep(&upkeep, &SweepOptions { confirmed, ..SweepOptions::default() }).await;
-        let swept = swept.map_err(|error| error.to_string())?;
-        let usage = usage.sweep(metrics).await.map_err(|error| error.to_string())?;
+        let result = result.map_err(|error| error.to_string())?;
+        let usage = usage.sweep(is_metrics_confirmed).await.map_err(|error| error.to_string())?;
         let mut text = format!(
             "{} objects were moved to the trash, {} deleted from it.",
-            swept.objects + usage,
-            swept.deleted
+            result.objects + usage,
+            result.deleted
         );
         for warning in storage.condition().warnings() {
             text += &format!("\nWarning: {}", warning.message);
@@ -109,13 +109,13 @@ pub(super) async fn restore(call: Call<'_>) -> AdminResult {
     let key = format!("storage:restore:{}", body.classes.join(","));
     let upkeep = Arc::clone(&app.upkeep);
     let started = app.state.jobs.start(&key, (app.state.clock)(), move |report| async move {
-        let mut restored = 0;
+        let mut count = 0;
         for (class, done) in classes.iter().zip(0..) {
             report.progress(class.as_str(), done, Some(classes.len() as u64));
             let objects = upkeep::sweep::trash::restore(&upkeep, *class).await;
-            restored += objects.map_err(|error: RepoError| error.to_string())?;
+            count += objects.map_err(|error: RepoError| error.to_string())?;
         }
-        Ok(format!("{restored} objects were restored from the trash."))
+        Ok(format!("{count} objects were restored from the trash."))
     });
     job_response(&started)
 }
@@ -139,8 +139,8 @@ fn classes_or_all(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
 fn parse_classes(names: &[String]) -> Result<Vec<StorageClass>, Failure> {
     let class = |name: &String| {
         StorageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| {
-            let all = StorageClass::ALL.map(StorageClass::as_str).join(", ");
-            Failure::bad_request(format!("there is no storage class '{name}'; there are {all}"))
+            let valid = StorageClass::ALL.map(StorageClass::as_str).join(", ");
+            Failure::bad_request(format!("there is no storage class '{name}'; there are {valid}"))
         })
     };
     names.iter().map(class).collect()

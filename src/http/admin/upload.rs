@@ -13,7 +13,7 @@ use crate::http::{read_body, response};
 const MAX_BYTES: u64 = 10 << 30;
 
 /// `POST /uploads?file=&type=`.
-pub(super) async fn take(call: Call<'_>) -> AdminResult {
+pub(super) async fn receive(call: Call<'_>) -> AdminResult {
     let file = call.query.get("file").filter(|file| !file.is_empty()).ok_or_else(|| {
         Failure::bad_request("the parameter file is missing: the name of the uploaded file")
     })?;

@@ -20,8 +20,8 @@ use crate::storage::space::FULL;
 /// # Errors
 /// A failure of the database.
 pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
-    let recorded = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
-    let mut alerts = failures(&app.state.jobs.list(), recorded);
+    let recorded_failures = app.state.db.read(db::upstream::failures).await.map_err(RepoError::from)?;
+    let mut alerts = failures(&app.state.jobs.list(), recorded_failures);
     if app.state.config.load().storage_alerts.is_enabled {
         alerts.extend(app.state.storage.full_file_systems().iter().map(|classes| full_alert(classes)));
     }
@@ -33,7 +33,7 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
         since: None,
     }));
     let now = (app.state.clock)();
-    alerts.extend(refused(app.state.db.usable(now).await)?);
+    alerts.extend(database_alert(app.state.db.usable(now).await)?);
     alerts.extend(app.state.catalog.get().skew(now).map(|skew| Alert {
         kind: "clock".to_owned(),
         name: "publish".to_owned(),
@@ -41,13 +41,13 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
         since: None,
     }));
     let rules = app.state.rules.get();
-    let left_out = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
-    if left_out > 0 {
+    let unsupported_count = rules.as_ref().map_or(0, |rules| rules.invalid_patterns().len());
+    if unsupported_count > 0 {
         alerts.push(Alert {
             kind: "system-requirements".to_owned(),
             name: "rules".to_owned(),
             message: format!(
-                "{left_out} patterns of the system requirements rules are not supported by this version"
+                "{unsupported_count} patterns of the system requirements rules are not supported by this version"
             ),
             since: None,
         });
@@ -56,7 +56,7 @@ pub(super) async fn current(app: &App) -> Result<Vec<Alert>, Failure> {
 }
 
 /// The alert of a database that answers but accepts no publish.
-fn refused(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
+fn database_alert(usable: Result<(), DbError>) -> Result<Option<Alert>, Failure> {
     let alert = |kind: &str, name: &str, message: String| Alert {
         kind: kind.to_owned(),
         name: name.to_owned(),
@@ -98,16 +98,16 @@ fn failures(jobs: &[Job], recorded: Vec<(String, Timestamp)>) -> Vec<Alert> {
         }
     }
     let failed = newest.into_values().filter(|job| matches!(*job.state.borrow(), JobState::Failed(_)));
-    let mut since: BTreeMap<String, Timestamp> =
+    let mut failed_since: BTreeMap<String, Timestamp> =
         failed.map(|job| (job.key.clone(), job.started_at)).collect();
-    since.extend(recorded);
+    failed_since.extend(recorded);
     let alert = |(name, since): (String, Timestamp)| Alert {
         kind: "job".to_owned(),
         message: format!("{name} failed; the last good state is served; see the server log for the reason"),
         name,
         since: Some(since.to_string()),
     };
-    since.into_iter().map(alert).collect()
+    failed_since.into_iter().map(alert).collect()
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ pub(super) async fn failure(
     query: &Query,
 ) -> Failure {
     match reason(app, catalog, point, package, query).await {
-        Ok(why) => {
-            Failure::not_found(format!("this server does not build binaries, so it has no build logs: {why}"))
-        }
+        Ok(reason) => Failure::not_found(format!(
+            "this server does not build binaries, so it has no build logs: {reason}"
+        )),
         Err(failure) => failure,
     }
 }
@@ -54,8 +54,8 @@ async fn reason(
         ))
     })?;
     let arch = parameter("arch").unwrap_or(Arch::X86_64.as_str());
-    let has = |arch: &Arch| distribution.architectures.iter().any(|name| name == arch.as_str());
-    let arch = Arch::parse(arch).filter(has).ok_or_else(|| {
+    let is_available = |arch: &Arch| distribution.architectures.iter().any(|name| name == arch.as_str());
+    let arch = Arch::parse(arch).filter(is_available).ok_or_else(|| {
         Failure::bad_request(format!(
             "the parameter arch: {} has {}, not '{}'",
             distribution.name,
@@ -64,10 +64,10 @@ async fn reason(
         ))
     })?;
     let request = vec![(package.to_owned(), parameter("version").map(str::to_owned))];
-    let found = serve::info::packages(&app.state, point, request).await?.into_iter().next().flatten();
-    let found =
-        found.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
-    let version = &found.release.version;
+    let detail = serve::info::packages(&app.state, point, request).await?.into_iter().next().flatten();
+    let detail =
+        detail.ok_or_else(|| Failure::not_found(format!("Package '{}' not found", truncate(package))))?;
+    let version = &detail.release.version;
     let platform = Platform { r, target: target(&distribution), arch };
     let binaries = serve::binary_rows::at(&app.state, point, package).await?;
     let binary = binaries.into_iter().find(|binary| {
@@ -81,7 +81,7 @@ async fn reason(
             "there is no binary of {package} {version} for {platform}, so clients get the source package"
         ));
     };
-    let source = catalog.source_by_id(found.source);
+    let source = catalog.source_by_id(detail.source);
     let name = source.map(|source| source.name.as_str()).unwrap_or_default();
     let origin = match source.map(|source| source.kind) {
         Some(SourceKind::Local) => format!("was added to the source '{name}'"),

@@ -1,7 +1,7 @@
 //! `POST /filter/packages`: details of many packages, one JSON object per line.
 //!
-//! Lines are produced as the client reads them, some packages at a time, so that a long response is never in memory
-//! whole.
+//! Lines are produced as the client reads them, some packages at a time, so that a long response is never entirely
+//! in memory.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,93 +59,94 @@ struct PendingRows {
     filter: Arc<Filter>,
     vulnerabilities: Option<Arc<Vulnerabilities>>,
     specifications: std::vec::IntoIter<Result<Specification, String>>,
-    answers: ResponseBudget,
+    response_budget: ResponseBudget,
     client: Client,
 }
 
-/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response keeps `body`, and with
-/// it its share of the budget of request bodies.
+/// Handles the request; `repo`, the one of the address, has precedence over that of the body. The response holds `body`,
+/// and with it its share of the budget of request bodies.
 pub(super) async fn answer(
     app: &App,
     repo: Option<&str>,
-    mut asked: Filter,
+    mut filter: Filter,
     body: Bytes,
     peer: Peer,
 ) -> Result<Response<Body>, Failure> {
-    let repo = repo.or(asked.repo.as_deref());
+    let repo = repo.or(filter.repo.as_deref());
     let repo =
         repo.ok_or_else(|| Failure::bad_request("the body names no repository: \"repo\": \"cran\""))?;
-    if asked.names.len() > MAX_NAMES {
+    if filter.names.len() > MAX_NAMES {
         return Err(Failure::bad_request(format!(
             "more than {MAX_NAMES} names in one request; send them in parts"
         )));
     }
-    let snapshot = asked.snapshot.as_deref().filter(|text| !text.is_empty()).unwrap_or("latest");
+    let snapshot = filter.snapshot.as_deref().filter(|text| !text.is_empty()).unwrap_or("latest");
     let snapshot: Snapshot =
         snapshot.parse().map_err(|error: BadSnapshot| Failure::not_found(error.to_string()))?;
     let name = repository(&app.state.catalog.get(), repo)?.name.clone();
     let point = serve::point::resolve(&app.repositories, name.as_str(), snapshot).await?;
     let advisories =
-        if asked.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
-    let names = distinct(&std::mem::take(&mut asked.names));
+        if filter.vulns { Some(Arc::new(serve::vulnerabilities::current(&app.state).await)) } else { None };
+    let names = distinct(&std::mem::take(&mut filter.names));
     let mut rows = PendingRows {
         state: Arc::clone(&app.state),
         usage: app.usage.clone(),
         point,
-        filter: Arc::new(asked),
+        filter: Arc::new(filter),
         vulnerabilities: advisories,
         specifications: names.into_iter(),
-        answers: app.response_budget.clone(),
+        response_budget: app.response_budget.clone(),
         client: app.client(peer),
     };
     // The first chunk is produced before the head is sent, so that most errors still become an error response.
     if rows.specifications.len() <= CHUNK {
         return Ok(response::json_lines(Body::full(rows.next().await?.unwrap_or_default())));
     }
-    let reserved = rows.answers.reserve(rows.client)?;
-    let first = rows.chunk(reserved).await?.unwrap_or_default();
+    let reservation = rows.response_budget.reserve(rows.client)?;
+    let first = rows.chunk(reservation).await?.unwrap_or_default();
     // The other chunks are produced once the client has read the previous ones.
-    let mut body_of_answer = Body::stream(rows.stream(first), None);
-    body_of_answer.attach(body);
-    Ok(response::json_lines(body_of_answer))
+    let mut response_body = Body::stream(rows.stream(first), None);
+    response_body.attach(body);
+    Ok(response::json_lines(response_body))
 }
 
 /// Each specification once, in the order of the request; an error for each invalid name.
 fn distinct(names: &[String]) -> Vec<Result<Specification, String>> {
     let mut distinct = HashSet::with_capacity(names.len());
-    let all = names.iter().map(|text| specification(text));
-    all.filter(|one| distinct.insert(one.clone())).collect()
+    let specifications = names.iter().map(|text| specification(text));
+    specifications.filter(|result| distinct.insert(result.clone())).collect()
 }
 
 impl PendingRows {
     /// Produces the lines of the next packages; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let part: Vec<_> = self.specifications.by_ref().take(CHUNK).collect();
-        if part.is_empty() {
+        let chunk: Vec<_> = self.specifications.by_ref().take(CHUNK).collect();
+        if chunk.is_empty() {
             return Ok(None);
         }
         // The semaphore is never closed.
         let _permit = CHUNK_PERMITS.acquire().await.ok();
-        let (mut requests, mut lines) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
-        for one in part {
-            match one {
-                Ok(pair) => requests.push(pair),
+        let (mut requests, mut lines) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+        for result in chunk {
+            match result {
+                Ok(specification) => requests.push(specification),
                 Err(error) => lines.push(Line::Error(FilterError { error, code: Code::Invalid as u16 })),
             }
         }
-        let found = serve::info::packages(&self.state, &self.point, requests).await?;
-        let found: Vec<PackageDetail> = found.into_iter().flatten().collect();
+        let packages = serve::info::packages(&self.state, &self.point, requests).await?;
+        let packages: Vec<PackageDetail> = packages.into_iter().flatten().collect();
         let counts = if self.filter.omit_downloads || self.filter.omit_package_details {
-            vec![None; found.len()]
+            vec![None; packages.len()]
         } else {
-            let of: Vec<_> = found.iter().map(|one| (one.source, one.release.package.as_str())).collect();
-            self.usage.totals(&of).await.into_iter().map(Some).collect()
+            let names: Vec<_> =
+                packages.iter().map(|detail| (detail.source, detail.release.package.as_str())).collect();
+            self.usage.totals(&names).await.into_iter().map(Some).collect()
         };
         let (filter, advisories) = (Arc::clone(&self.filter), self.vulnerabilities.clone());
         let encoded = tokio::task::spawn_blocking(move || {
-            let rows = found.iter().zip(counts);
-            lines.extend(rows.map(|(one, downloads)| {
-                Line::Package(Box::new(filter_package(one, &filter, downloads, advisories.as_deref())))
+            let rows = packages.iter().zip(counts);
+            lines.extend(rows.map(|(detail, downloads)| {
+                Line::Package(Box::new(filter_package(detail, &filter, downloads, advisories.as_deref())))
             }));
             encode(&lines)
         });
@@ -157,14 +158,14 @@ impl PendingRows {
     }
 
     /// Produces the next chunk in the budget of responses; `None` at the end.
-    async fn chunk(&mut self, reserved: Reservation) -> Result<Option<Bytes>, Failure> {
-        self.next().await?.map(|bytes| reserved.charge_bytes(bytes)).transpose()
+    async fn chunk(&mut self, reservation: Reservation) -> Result<Option<Bytes>, Failure> {
+        self.next().await?.map(|bytes| reservation.charge_bytes(bytes)).transpose()
     }
 
-    /// Produces the next chunk once the budget of responses has room: a response that has begun is not cut for it.
+    /// Produces the next chunk once the budget of responses has room: a response that has begun is not truncated for it.
     async fn later_chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let reserved = self.answers.reserve_later(self.client).await?;
-        self.chunk(reserved).await
+        let reservation = self.response_budget.reserve_later(self.client).await?;
+        self.chunk(reservation).await
     }
 
     /// Streams `first`, then the rest. An error aborts the connection, so that no client takes a truncated response for
@@ -210,15 +211,15 @@ fn filter_package(
     downloads: Option<i64>,
     advisories: Option<&Vulnerabilities>,
 ) -> Filtered {
-    let described = Description::from_bytes(&detail.description).ok();
+    let description = Description::from_bytes(&detail.description).ok();
     let release = &detail.release;
     Filtered {
         name: release.package.clone(),
         version: release.version.clone(),
         blocked: false,
-        details: (!filter.omit_package_details).then(|| details(detail, described.as_ref())),
+        details: (!filter.omit_package_details).then(|| details(detail, description.as_ref())),
         dependencies: (!filter.omit_dependencies && !filter.omit_package_details)
-            .then(|| described.as_ref().map(dependencies).unwrap_or_default()),
+            .then(|| description.as_ref().map(dependencies).unwrap_or_default()),
         downloads,
         vulns: advisories
             .map(|advisories| advisories.of(detail.source, &release.package, &release.version))
@@ -229,39 +230,39 @@ fn filter_package(
     }
 }
 
-fn details(found: &PackageDetail, described: Option<&Description>) -> Details {
-    let field = |tag: &str| described.and_then(|described| described.non_empty(tag)).map(str::to_owned);
+fn details(detail: &PackageDetail, description: Option<&Description>) -> Details {
+    let field = |tag: &str| description.and_then(|description| description.non_empty(tag)).map(str::to_owned);
     let license = field("License");
     let licenses = license.as_deref().map(alternatives).unwrap_or_default();
     let mut families: Vec<String> = licenses.iter().map(|license| family(license)).collect();
     families.sort_unstable();
     families.dedup();
-    let all = std::iter::once(&found.release).chain(&found.others);
+    let releases = std::iter::once(&detail.release).chain(&detail.others);
     // If the requested version is archived, the listed one is among the others.
-    let mut versions: Vec<_> = all.collect();
+    let mut versions: Vec<_> = releases.collect();
     versions.sort_by_key(|release| (release.archived, std::cmp::Reverse(release.published_at)));
     Details {
         summary: field("Title"),
         licenses,
         license_types: families,
         license,
-        package_date: field("Date").or_else(|| found.release.published_at.map(|at| at.day().to_string())),
-        package_size: found.release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
+        package_date: field("Date").or_else(|| detail.release.published_at.map(|at| at.day().to_string())),
+        package_size: detail.release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         available_versions: versions.into_iter().map(|release| release.version.clone()).collect(),
     }
 }
 
-fn dependencies(described: &Description) -> Dependencies {
-    let of = |kind: DependencyKind| {
+fn dependencies(description: &Description) -> Dependencies {
+    let list = |kind: DependencyKind| {
         let text = |dependency: crate::r::dependency::Dependency<'_>| dependency.to_string();
-        described.dependencies(kind).map(text).collect()
+        description.dependencies(kind).map(text).collect()
     };
     Dependencies {
-        depends: of(DependencyKind::Depends),
-        imports: of(DependencyKind::Imports),
-        linking_to: of(DependencyKind::LinkingTo),
-        suggests: of(DependencyKind::Suggests),
-        enhances: of(DependencyKind::Enhances),
+        depends: list(DependencyKind::Depends),
+        imports: list(DependencyKind::Imports),
+        linking_to: list(DependencyKind::LinkingTo),
+        suggests: list(DependencyKind::Suggests),
+        enhances: list(DependencyKind::Enhances),
     }
 }
 
@@ -285,13 +286,13 @@ mod tests {
 
     #[test]
     fn a_name_may_have_a_version() {
-        let is = |text, name: &str, version: Option<&str>| {
+        let assert_parsed = |text, name: &str, version: Option<&str>| {
             assert_eq!(specification(text), Ok((name.to_owned(), version.map(str::to_owned))), "{text}");
         };
-        is("ggplot2", "ggplot2", None);
-        is("ggplot2==3.5.2", "ggplot2", Some("3.5.2"));
-        is(" A3 == 1.0 ", "A3", Some("1.0"));
-        is("A3@1.0-2", "A3", Some("1.0-2"));
+        assert_parsed("ggplot2", "ggplot2", None);
+        assert_parsed("ggplot2==3.5.2", "ggplot2", Some("3.5.2"));
+        assert_parsed(" A3 == 1.0 ", "A3", Some("1.0"));
+        assert_parsed("A3@1.0-2", "A3", Some("1.0-2"));
         for bad in ["", "==1", "a b==1", "../x", "a==", "9a", "a/b"] {
             assert!(specification(bad).expect_err(bad).contains("name==version"), "{bad}");
         }
@@ -300,30 +301,33 @@ mod tests {
     #[test]
     fn a_repeated_name_is_answered_once() {
         let names = ["a1==1", "b1", "a1 == 1", "a1", "b1", "../x", "../x"].map(str::to_owned);
-        let all = distinct(&names);
-        let good: Vec<_> =
-            all.iter().flatten().map(|(name, version)| (name.as_str(), version.as_deref())).collect();
+        let specifications = distinct(&names);
+        let good: Vec<_> = specifications
+            .iter()
+            .flatten()
+            .map(|(name, version)| (name.as_str(), version.as_deref()))
+            .collect();
         assert_eq!(good, [("a1", Some("1")), ("b1", None), ("a1", None)]);
-        assert_eq!(all.len(), 4, "one error");
+        assert_eq!(specifications.len(), 4, "one error");
     }
 
     #[test]
     fn licenses_are_listed_individually_and_by_family() {
         let parsed = |text| {
-            let all = alternatives(text);
-            (all.join("; "), all.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))
+            let licenses = alternatives(text);
+            (licenses.join("; "), licenses.iter().map(|l| family(l)).collect::<Vec<_>>().join("; "))
         };
-        let is = |text, all: &str, families: &str| {
-            assert_eq!(parsed(text), (all.to_owned(), families.to_owned()), "{text}");
+        let assert_parsed = |text, licenses: &str, families: &str| {
+            assert_eq!(parsed(text), (licenses.to_owned(), families.to_owned()), "{text}");
         };
-        is("GPL-2 | GPL-3", "GPL-2; GPL-3", "GPL; GPL");
-        is("GPL (>= 2)", "GPL (>= 2)", "GPL");
-        is("MIT + file LICENSE", "MIT + file LICENSE", "MIT");
-        is(
+        assert_parsed("GPL-2 | GPL-3", "GPL-2; GPL-3", "GPL; GPL");
+        assert_parsed("GPL (>= 2)", "GPL (>= 2)", "GPL");
+        assert_parsed("MIT + file LICENSE", "MIT + file LICENSE", "MIT");
+        assert_parsed(
             "Apache License (== 2.0)|BSD_3_clause +  file LICENSE",
             "Apache License (== 2.0); BSD_3_clause + file LICENSE",
             "Apache; BSD_3_clause",
         );
-        is("CC BY-SA 4.0", "CC BY-SA 4.0", "CC");
+        assert_parsed("CC BY-SA 4.0", "CC BY-SA 4.0", "CC");
     }
 }

@@ -18,12 +18,12 @@ pub(super) async fn newest_point(
     requested: &str,
     query: &Query,
 ) -> Result<Point, Failure> {
-    let found = repository(catalog, requested)?;
+    let repo = repository(catalog, requested)?;
     // Other repositories have no versions: the parameter has no effect there.
-    let version = bioconductor_version(query)?.filter(|_| found.kind == RepoKind::Bioconductor);
+    let version = bioconductor_version(query)?.filter(|_| repo.kind == RepoKind::Bioconductor);
     Ok(serve::point::resolve_part(
         &app.repositories,
-        found.name.as_str(),
+        repo.name.as_str(),
         version.map(Part::whole),
         Snapshot::Latest,
     )
@@ -44,8 +44,8 @@ pub(super) fn bioconductor_version(query: &Query) -> Result<Option<Version>, Fai
 
 /// Finds a repository by number or name; hidden ones too.
 pub(super) fn repository<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a Repository, Failure> {
-    let found = catalog.repo_by_name_or_id(requested);
-    found.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
+    let repo = catalog.repo_by_name_or_id(requested);
+    repo.ok_or_else(|| Failure::not_found(format!("there is no repository '{}'", truncate(requested))))
 }
 
 pub(super) fn source<'a>(catalog: &'a Catalog, requested: &str) -> Result<&'a catalog::Source, Failure> {

@@ -1,5 +1,5 @@
-//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. One file
-//! per larger noun; `docs/api/public.json` (OpenAPI) describes the addresses.
+//! The public read API under `/__api__`: repositories, sources, packages, transactions, system requirements. Larger
+//! nouns have a file of their own; `docs/api/public.json` (OpenAPI) describes the addresses.
 
 mod alerts;
 mod build_log;
@@ -185,7 +185,7 @@ pub async fn request_body(app: &App, method: &Method, body: Incoming) -> Result<
 
 /// Parses a JSON body, whatever its `Content-Type`: scripts send wrong ones.
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    // Only an object: serde would take a list for the fields in their order.
+    // Only an object: serde would also accept a list, as the fields in their order.
     let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(body);
     object.and_then(|object| serde_json::from_value(object.into())).map_err(|error| {
         Failure::bad_request(format!("the body is not valid JSON for this request: {error}"))

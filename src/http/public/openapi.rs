@@ -68,9 +68,9 @@ fn post(
     summary: &'static str,
     query: &'static [(&'static str, &'static str)],
     body: (&'static str, &'static str),
-    answer: (&'static str, &'static str),
+    response: (&'static str, &'static str),
 ) -> Row {
-    Row { method: HttpMethod::Post, path, summary, query, body: Some(body), response: Some(answer) }
+    Row { method: HttpMethod::Post, path, summary, query, body: Some(body), response: Some(response) }
 }
 
 fn rows() -> Vec<Row> {
@@ -206,16 +206,16 @@ mod tests {
 
     #[test]
     fn every_referenced_schema_exists() {
-        assert_eq!(openapi::missing(&document()), [""; 0]);
+        assert_eq!(openapi::undefined_schemas(&document()), [""; 0]);
     }
 
     #[test]
     fn every_address_is_documented() {
-        let mut described: Vec<_> = rows().iter().map(openapi::method_and_path).collect();
+        let mut documented: Vec<_> = rows().iter().map(openapi::method_and_path).collect();
         let mut rows: Vec<_> = PublicRoute::ROWS.to_vec();
         rows.retain(|(_, path)| !path.starts_with("/swagger"));
-        described.sort_unstable();
+        documented.sort_unstable();
         rows.sort_unstable();
-        assert_eq!(described, rows);
+        assert_eq!(documented, rows);
     }
 }

@@ -34,10 +34,10 @@ pub(super) async fn list(
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
     let sort = query.get("_sort").filter(|text| !text.is_empty());
     let sort = sort.map(str::parse).transpose();
-    let part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
+    let name_part = query.get("name_search").or_else(|| query.get("name_like")).unwrap_or_default();
     let package_query = PackageQuery {
         // Old clients write "contains" with SQL wildcards at both ends.
-        part: part.trim_matches('%').to_owned(),
+        name_part: name_part.trim_matches('%').to_owned(),
         name: query.get("name").map(ToOwned::to_owned),
         sort: sort.map_err(|error: UnknownSort| Failure::bad_request(error.to_string()))?.unwrap_or_default(),
         descending: query.descending()? == Some(true),
@@ -45,9 +45,9 @@ pub(super) async fn list(
         limit,
         offset: limit * (page - 1),
     };
-    let found = serve::listing::packages(&app.repositories, point, package_query).await?;
+    let listing = serve::listing::packages(&app.repositories, point, package_query).await?;
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
-    let rows = found.packages.into_iter().map(|row| {
+    let rows = listing.packages.into_iter().map(|row| {
         let package = package(catalog, point, (row.source, row.tree), &row.description, row.published_at);
         let vulns = vulnerabilities.of(row.source, &row.name, &row.version).iter().map(wire).collect();
         Package { name: row.name, version: row.version, vulns, ..package }
@@ -64,15 +64,15 @@ pub(super) async fn detail(
     query: &Query,
 ) -> Result<Package, Failure> {
     let version = query.get("version").filter(|version| !version.is_empty());
-    let found = serve::info::package(&app.repositories, point, name, version).await?;
-    let described = Description::from_bytes(&found.description).ok();
-    let among = serve::dependency_graph::of_point(&app.repositories, point).await?;
-    let forward = described.as_ref().map(|described| forward(described, &among)).unwrap_or_default();
-    let release = &found.release;
-    let count = app.usage.totals(&[(found.source, &release.package)]).await.first().copied().unwrap_or(0);
+    let detail = serve::info::package(&app.repositories, point, name, version).await?;
+    let description = Description::from_bytes(&detail.description).ok();
+    let graph = serve::dependency_graph::of_point(&app.repositories, point).await?;
+    let forward = description.as_ref().map(|description| forward(description, &graph)).unwrap_or_default();
+    let release = &detail.release;
+    let count = app.usage.totals(&[(detail.source, &release.package)]).await.first().copied().unwrap_or(0);
     let vulnerabilities = serve::vulnerabilities::current(&app.state).await;
     let summary =
-        package(catalog, point, (found.source, found.tree), &found.description, release.published_at);
+        package(catalog, point, (detail.source, detail.tree), &detail.description, release.published_at);
     Ok(Package {
         name: release.package.clone(),
         version: release.version.clone(),
@@ -80,17 +80,17 @@ pub(super) async fn detail(
         package_size: release.size.and_then(|size| i64::try_from(size).ok()).unwrap_or(0),
         is_archived: release.archived,
         downloads: Downloads { count },
-        readme: found.readme.as_ref().map(|_| "md".to_owned()),
-        readme_data: found.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
-        vulns: vulnerabilities.of(found.source, name, &release.version).iter().map(wire).collect(),
+        readme: detail.readme.as_ref().map(|_| "md".to_owned()),
+        readme_data: detail.readme.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        vulns: vulnerabilities.of(detail.source, name, &release.version).iter().map(wire).collect(),
         archived: Some(
-            found
+            detail
                 .others
                 .iter()
-                .map(|other| archived_release(found.source, other, &vulnerabilities))
+                .map(|other| archived_release(detail.source, other, &vulnerabilities))
                 .collect(),
         ),
-        links: Some(forward.into_iter().chain(reverse(name, &among)).collect()),
+        links: Some(forward.into_iter().chain(reverse(name, &graph)).collect()),
         ..summary
     })
 }
@@ -103,8 +103,8 @@ fn package(
     text: &[u8],
     published: Option<Timestamp>,
 ) -> Package {
-    let described = Description::from_bytes(text).ok();
-    let field = |tag: &str| described.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
+    let description = Description::from_bytes(text).ok();
+    let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     let part = catalog.tree(tree).and_then(Tree::part);
     Package {
         source: catalog.source_by_id(source).map(|source| source.name.to_string()).unwrap_or_default(),
@@ -140,36 +140,39 @@ fn package(
     }
 }
 
-fn forward(described: &Description, among: &DependencyGraph) -> Vec<Link> {
-    let all = DependencyKind::ALL.into_iter().flat_map(|kind| {
-        described.dependencies(kind).map(move |dependency| {
+fn forward(description: &Description, graph: &DependencyGraph) -> Vec<Link> {
+    let links = DependencyKind::ALL.into_iter().flat_map(|kind| {
+        description.dependencies(kind).map(move |dependency| {
             let requirement = dependency.requirement.map(|r| (r.operator, r.version));
-            let linked = among.lists(dependency.name);
-            Link { reverse: false, ..link(kind, dependency.name, requirement, linked) }
+            let is_listed = graph.lists(dependency.name);
+            Link { reverse: false, ..link(kind, dependency.name, requirement, is_listed) }
         })
     });
-    all.collect()
+    links.collect()
 }
 
-fn reverse(name: &str, among: &DependencyGraph) -> impl Iterator<Item = Link> {
-    among.reverse(name).map(|by| Link { reverse: true, ..link(by.kind, by.name, by.requirement, true) })
+fn reverse(name: &str, graph: &DependencyGraph) -> impl Iterator<Item = Link> {
+    graph.reverse(name).map(|dependent| {
+        let link = link(dependent.kind, dependent.name, dependent.requirement, true);
+        Link { reverse: true, ..link }
+    })
 }
 
-fn link(kind: DependencyKind, name: &str, requirement: Option<(Operator, &str)>, linked: bool) -> Link {
+fn link(kind: DependencyKind, name: &str, requirement: Option<(Operator, &str)>, is_listed: bool) -> Link {
     Link {
         package_id: 0,
         kind: i64::from(kind.code()),
         name: name.to_owned(),
         operator: requirement.map(|(operator, _)| i64::from(operator.code())),
         version: requirement.map(|(_, version)| version.to_owned()),
-        linked_to: linked.then(|| name.to_owned()),
+        linked_to: is_listed.then(|| name.to_owned()),
         reverse: false,
     }
 }
 
 fn archived_release(source: SourceId, release: &Release, vulnerabilities: &Vulnerabilities) -> Archived {
-    let described = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
-    let field = |tag: &str| described.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
+    let description = release.description.as_deref().and_then(|text| Description::from_bytes(text).ok());
+    let field = |tag: &str| description.as_ref().and_then(|d| d.non_empty(tag)).map(ToOwned::to_owned);
     Archived {
         source_id: source.0,
         name: release.package.clone(),
@@ -188,10 +191,10 @@ fn archived_release(source: SourceId, release: &Release, vulnerabilities: &Vulne
 
 /// All releases of a package of a source: the listed one first, then the archive, newest first.
 pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec<WireRelease>, Failure> {
-    let found = serve::info::package(&app.repositories, point, name, None).await?;
-    let all = std::iter::once(&found.release).chain(&found.others);
+    let detail = serve::info::package(&app.repositories, point, name, None).await?;
+    let releases = std::iter::once(&detail.release).chain(&detail.others);
     let wire = |release: &Release| WireRelease {
-        source_id: found.source.0,
+        source_id: detail.source.0,
         name: release.package.clone(),
         version: release.version.clone(),
         is_archived: release.archived,
@@ -200,5 +203,5 @@ pub(super) async fn releases(app: &App, point: &Point, name: &str) -> Result<Vec
         checksum: release.sha256.map(|digest| digest.to_string()).unwrap_or_default(),
         blocked: false,
     };
-    Ok(all.map(wire).collect())
+    Ok(releases.map(wire).collect())
 }

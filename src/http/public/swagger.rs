@@ -17,19 +17,19 @@ pub(super) fn page() -> Response<Body> {
 }
 
 fn text() -> String {
-    let described = openapi::document();
+    let document = openapi::document();
     let mut text = format!(
         "<p>{} OpenAPI document: <a href=\"doc.json\">doc.json</a> (version {}). A repository or a source is named \
          by its number or its name. Errors are <code>{{\"code\", \"error\", \"payload\"}}</code>.</p>",
-        escape(described.info.description.as_deref().unwrap_or_default()),
-        escape(&described.info.version),
+        escape(document.info.description.as_deref().unwrap_or_default()),
+        escape(&document.info.version),
     );
-    for (path, item) in &described.paths.paths {
+    for (path, item) in &document.paths.paths {
         for (method, operation) in operations(item) {
             operation_text(&mut text, method, path, operation);
         }
     }
-    let schemas = described.components.map(|components| components.schemas).unwrap_or_default();
+    let schemas = document.components.map(|components| components.schemas).unwrap_or_default();
     text.push_str("<h2>Schemas</h2>");
     for (name, schema) in &schemas {
         schema_text(&mut text, name, schema);
@@ -45,12 +45,15 @@ fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation
 fn operation_text(text: &mut String, method: &str, path: &str, operation: &Operation) {
     let summary = operation.summary.as_deref().unwrap_or_default();
     let _ = write!(text, "<h3><code>{method} {}</code></h3><p>{}.</p>", escape(path), escape(summary));
-    let parameters =
-        operation.parameters.iter().flatten().filter(|one| one.parameter_in == ParameterIn::Query);
+    let parameters = operation
+        .parameters
+        .iter()
+        .flatten()
+        .filter(|parameter| parameter.parameter_in == ParameterIn::Query);
     let items: String = parameters
-        .map(|one| {
-            let what = one.description.as_deref().unwrap_or_default();
-            format!("<li><code>{}</code>: {}</li>", escape(&one.name), escape(what))
+        .map(|parameter| {
+            let description = parameter.description.as_deref().unwrap_or_default();
+            format!("<li><code>{}</code>: {}</li>", escape(&parameter.name), escape(description))
         })
         .collect();
     if !items.is_empty() {
@@ -60,15 +63,15 @@ fn operation_text(text: &mut String, method: &str, path: &str, operation: &Opera
 
 fn schema_text(text: &mut String, name: &str, schema: &RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else { return };
-    let what = object.description.as_deref().unwrap_or_default();
-    let _ = write!(text, "<h3 id=\"{0}\">{0}</h3><p>{1}</p><ul>", escape(name), escape(what));
-    for (field, of) in &object.properties {
-        let what = match of {
+    let description = object.description.as_deref().unwrap_or_default();
+    let _ = write!(text, "<h3 id=\"{0}\">{0}</h3><p>{1}</p><ul>", escape(name), escape(description));
+    for (field, property) in &object.properties {
+        let description = match property {
             RefOr::T(Schema::Object(object)) => object.description.as_deref().unwrap_or_default(),
             RefOr::T(Schema::Array(array)) => array.description.as_deref().unwrap_or_default(),
             RefOr::T(_) | RefOr::Ref(_) => "",
         };
-        let _ = write!(text, "<li><code>{}</code> {}</li>", escape(field), escape(what));
+        let _ = write!(text, "<li><code>{}</code> {}</li>", escape(field), escape(description));
     }
     text.push_str("</ul>");
 }

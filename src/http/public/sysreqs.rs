@@ -6,7 +6,7 @@ use std::hash::Hash;
 use bytes::Bytes;
 
 use super::lookup::repository;
-use crate::api::public::sysreqs::Requirements as Answer;
+use crate::api::public::sysreqs::Requirements as WireRequirements;
 use crate::api::public::sysreqs::{
     Action, Dependency, DescriptionRequirements, Needs, PackageRequirements, Requirement,
 };
@@ -24,31 +24,31 @@ use crate::serve::requirements::Requirements;
 const MAX_UNKNOWN_NAMES: usize = 100;
 
 /// `GET /repos/{r}/sysreqs`: of all packages, or of the named ones and their dependencies.
-pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<Answer, Failure> {
+pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<WireRequirements, Failure> {
     let names: Vec<String> = query.all("pkgname").map(str::to_owned).collect();
-    let all = query.flag("all");
-    if !all && names.is_empty() {
+    let is_all = query.flag("all");
+    if !is_all && names.is_empty() {
         return Err(Failure::bad_request(
             "name packages with the parameter pkgname (it may be repeated), or set all=true",
         ));
     }
-    let roots = (!all).then(|| names.clone());
+    let roots = (!is_all).then(|| names.clone());
     let rules = load_requirements(app, repo, query, roots.as_deref()).await?;
     let (unknown_count, unknown) = unknown_names(&rules, roots.as_deref());
     // Takes milliseconds for all of CRAN: not on an async thread.
-    let answered = tokio::task::spawn_blocking(move || {
+    let response = tokio::task::spawn_blocking(move || {
         let installer = rules.system().installer();
         let wire = |(name, needs): (&str, Vec<MatchedRule<'_>>)| Requirement {
             name: name.to_owned(),
             requirements: wire(&needs, installer),
         };
-        let requirements: Vec<Requirement> = if all {
+        let requirements: Vec<Requirement> = if is_all {
             rules.of_all().map(wire).collect()
         } else {
             rules.of(names.iter().map(String::as_str)).map(wire).collect()
         };
-        let each = || requirements.iter().map(|one| &one.requirements);
-        Answer {
+        let each = || requirements.iter().map(|requirement| &requirement.requirements);
+        WireRequirements {
             install_scripts: distinct(each().flat_map(|needs| &needs.install_scripts)),
             pre_install: distinct(each().flat_map(|needs| &needs.pre_install)),
             post_install: distinct(each().flat_map(|needs| &needs.post_install)),
@@ -57,7 +57,7 @@ pub(super) async fn of_packages(app: &App, repo: &str, query: &Query) -> Result<
             unknown,
         }
     });
-    answered.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
+    response.await.map_err(|_| Failure::unavailable("the server is stopping", 5))
 }
 
 /// `GET /repos/{r}/packages/{name}/sysreqs`: of one package and its dependencies, by rule.
@@ -75,12 +75,12 @@ pub(super) async fn of_package(
     }
     let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
     let installer = rules.system().installer();
-    let mut found: Vec<(&str, Vec<MatchedRule<'_>>)> = rules.of([name]).collect();
-    // The package's own first; the sort is stable for the others.
-    found.sort_by_key(|(of, _)| *of != name);
+    let mut matches: Vec<(&str, Vec<MatchedRule<'_>>)> = rules.of([name]).collect();
+    // The requirements of the package itself come first; the sort is stable for the others.
+    matches.sort_by_key(|(package, _)| *package != name);
     let mut distinct = HashSet::new();
     let rules: Vec<MatchedRule<'_>> =
-        found.into_iter().flat_map(|(_, needs)| needs).filter(|need| distinct.insert(need.rule)).collect();
+        matches.into_iter().flat_map(|(_, needs)| needs).filter(|need| distinct.insert(need.rule)).collect();
     let dependency =
         |need: &MatchedRule<'_>| Dependency { name: need.rule.to_owned(), needs: wire(&[*need], installer) };
     Ok(PackageRequirements {
@@ -100,12 +100,16 @@ pub(super) async fn of_description(
     query: &Query,
     body: &Bytes,
 ) -> Result<DescriptionRequirements, Failure> {
-    let read = Description::from_bytes(body).map_err(|error| error.to_string());
-    let read = read.and_then(|read| {
-        if read.fields().next().is_some() { Ok(read) } else { Err("it has no field".to_owned()) }
+    let description = Description::from_bytes(body).map_err(|error| error.to_string());
+    let description = description.and_then(|description| {
+        if description.fields().next().is_some() {
+            Ok(description)
+        } else {
+            Err("it has no field".to_owned())
+        }
     });
-    let read =
-        read.map_err(|error| Failure::bad_request(format!("the body is not a valid DESCRIPTION: {error}")))?;
+    let description = description
+        .map_err(|error| Failure::bad_request(format!("the body is not a valid DESCRIPTION: {error}")))?;
     let kinds: &[DependencyKind] = if query.flag("suggests") {
         &[
             DependencyKind::Depends,
@@ -116,23 +120,23 @@ pub(super) async fn of_description(
     } else {
         &[DependencyKind::Depends, DependencyKind::Imports, DependencyKind::LinkingTo]
     };
-    let roots = kinds.iter().flat_map(|kind| read.dependencies(*kind));
+    let roots = kinds.iter().flat_map(|kind| description.dependencies(*kind));
     let roots: Vec<String> = roots.map(|dependency| dependency.name.to_owned()).collect();
     let rules = load_requirements(app, repo, query, Some(&roots)).await?;
     let (unknown_count, unknown) = unknown_names(&rules, Some(&roots));
-    let own = rules.of_text(read.non_empty("SystemRequirements").unwrap_or_default());
-    let package = read.package().unwrap_or_default();
-    let mut all = vec![(package, own)];
+    let own = rules.of_text(description.non_empty("SystemRequirements").unwrap_or_default());
+    let package = description.package().unwrap_or_default();
+    let mut packages = vec![(package, own)];
     // Circular dependencies lead back to the package itself.
-    all.extend(rules.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
-    all.retain(|(_, needs)| !needs.is_empty());
+    packages.extend(rules.of(roots.iter().map(String::as_str)).filter(|(name, _)| *name != package));
+    packages.retain(|(_, needs)| !needs.is_empty());
     let installer = rules.system().installer();
     let dependency = |(name, needs): &(&str, Vec<MatchedRule<'_>>)| Dependency {
         name: (*name).to_owned(),
         needs: wire(needs, installer),
     };
-    let dependencies: Vec<Dependency> = all.iter().map(dependency).collect();
-    let each = || dependencies.iter().map(|one| &one.needs);
+    let dependencies: Vec<Dependency> = packages.iter().map(dependency).collect();
+    let each = || dependencies.iter().map(|dependency| &dependency.needs);
     Ok(DescriptionRequirements {
         install_scripts: distinct(each().flat_map(|needs| &needs.install_scripts)),
         pre_install: distinct(each().flat_map(|needs| &needs.pre_install)),
@@ -191,8 +195,8 @@ fn wire(needs: &[MatchedRule<'_>], installer: &str) -> Needs {
 
 /// Each value once, at its first position.
 fn distinct<'a, T: Clone + Eq + Hash + 'a>(values: impl Iterator<Item = &'a T>) -> Vec<T> {
-    let mut seen = HashSet::new();
-    values.filter(|value| seen.insert(*value)).cloned().collect()
+    let mut unique = HashSet::new();
+    values.filter(|value| unique.insert(*value)).cloned().collect()
 }
 
 #[cfg(test)]

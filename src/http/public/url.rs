@@ -1,7 +1,7 @@
 //! `POST /url`: the snapshot at a given time.
 
 use super::lookup::repository;
-use crate::api::public::url::{Snapshot as Answer, SnapshotQuery};
+use crate::api::public::url::{Snapshot as WireSnapshot, SnapshotQuery};
 use crate::http::app::App;
 use crate::http::base_url::{self, RequestHead};
 use crate::http::error::Failure;
@@ -14,7 +14,7 @@ pub(super) async fn answer(
     app: &App,
     query: &SnapshotQuery,
     head: &RequestHead<'_>,
-) -> Result<Answer, Failure> {
+) -> Result<WireSnapshot, Failure> {
     let day = day(&query.snapshot).ok_or_else(|| {
         Failure::bad_request("\"snapshot\" must be a time in UTC, such as 2022-01-04T00:00:00Z")
     })?;
@@ -22,7 +22,7 @@ pub(super) async fn answer(
     // Fails if there is none: scripts go back day by day until one exists.
     serve::point::resolve(&app.repositories, name.as_str(), Snapshot::Date(day)).await?;
     let base = base_url::base_url(&app.site.load(), head);
-    Ok(Answer { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
+    Ok(WireSnapshot { url: format!("{base}/{name}/{day}"), upsi: day.to_string() })
 }
 
 fn day(text: &str) -> Option<Day> {
@@ -38,12 +38,12 @@ mod tests {
 
     #[test]
     fn a_time_is_converted_to_its_day_in_utc() {
-        let is = |text: &str| day(text).map(|day| day.to_string());
+        let day_of = |text: &str| day(text).map(|day| day.to_string());
         for good in ["2022-01-04", "2022-01-04T00:00:00Z", "2022-01-04T23:59:59.999Z"] {
-            assert_eq!(is(good).as_deref(), Some("2022-01-04"), "{good}");
+            assert_eq!(day_of(good).as_deref(), Some("2022-01-04"), "{good}");
         }
         for bad in ["", "2022-01-04T00:00:00+02:00", "2022-13-04", "2022-01-04T", "latest", "2022-01-04Tx"] {
-            assert_eq!(is(bad), None, "{bad}");
+            assert_eq!(day_of(bad), None, "{bad}");
         }
     }
 }

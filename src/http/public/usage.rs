@@ -25,8 +25,8 @@ pub(super) async fn packages(app: &App, query: &Query) -> Result<Vec<PackageDown
     let days = query.number("_days", MAX_DAYS)?.unwrap_or(DEFAULT_DAYS).max(1);
     let limit = query.number("_limit", MAX_ROWS)?.unwrap_or(MAX_ROWS);
     let page = query.number("_page", MAX_PAGE)?.unwrap_or(1).max(1);
-    let all = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
-    let rows = all.iter().filter(|row| language.is_none_or(|language| row.language == language.as_str()));
+    let counts = app.usage.packages(i64::try_from(days).unwrap_or(1)).await?;
+    let rows = counts.iter().filter(|row| language.is_none_or(|language| row.language == language.as_str()));
     let rows = rows.skip(limit * (page - 1)).take(limit).map(|row| PackageDownloads {
         name: row.package.clone(),
         source_type: row.language.clone(),

@@ -14,8 +14,8 @@ pub(super) fn wire(finding: &Finding<'_>) -> Vulnerability {
         summary: finding.summary.map(str::to_owned),
         published: time(finding.published),
         modified: time(finding.modified),
-        severity: finding.severity.iter().map(|one| severity(one)).collect(),
-        ranges: finding.ranges.iter().map(|one| range(one)).collect(),
+        severity: finding.severity.iter().map(|score| severity(score)).collect(),
+        ranges: finding.ranges.iter().map(|versions| range(versions)).collect(),
     }
 }
 
@@ -32,20 +32,20 @@ fn time(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
-fn severity(of: &advisory::Severity) -> Severity {
-    let calculated_score = base_score(&of.score).map(|base_score| CalculatedScore { base_score });
-    Severity { kind: of.kind.clone(), score: of.score.clone(), calculated_score }
+fn severity(severity: &advisory::Severity) -> Severity {
+    let calculated_score = base_score(&severity.score).map(|base_score| CalculatedScore { base_score });
+    Severity { kind: severity.kind.clone(), score: severity.score.clone(), calculated_score }
 }
 
-fn range(of: &advisory::Range) -> Range {
-    let event = |one: &advisory::Event| {
-        let at = Some(one.version.to_string());
-        match one.kind {
-            EventKind::Introduced => Event { introduced: at, ..Event::default() },
-            EventKind::Fixed => Event { fixed: at, ..Event::default() },
-            EventKind::LastAffected => Event { last_affected: at, ..Event::default() },
-            EventKind::Limit => Event { limit: at, ..Event::default() },
+fn range(range: &advisory::Range) -> Range {
+    let event = |event: &advisory::Event| {
+        let version = Some(event.version.to_string());
+        match event.kind {
+            EventKind::Introduced => Event { introduced: version, ..Event::default() },
+            EventKind::Fixed => Event { fixed: version, ..Event::default() },
+            EventKind::LastAffected => Event { last_affected: version, ..Event::default() },
+            EventKind::Limit => Event { limit: version, ..Event::default() },
         }
     };
-    Range { kind: of.kind.to_string(), events: of.events.iter().map(event).collect() }
+    Range { kind: range.kind.to_string(), events: range.events.iter().map(event).collect() }
 }

@@ -23,9 +23,9 @@ use crate::serve::{self, RepoError};
 pub(in crate::http) async fn answer(
     app: &App,
     resource: &Resource,
-    asked: &PlatformRequest<'_>,
+    platform_request: &PlatformRequest<'_>,
     parts: &Parts,
-    began: Timestamp,
+    received_at: Timestamp,
 ) -> Response<Body> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return response::failure(&Failure::method_not_allowed("GET, HEAD"), ErrorFormat::Text);
@@ -35,7 +35,7 @@ pub(in crate::http) async fn answer(
             Ok(response) => response,
             Err(error) => response::failure(&error.into(), ErrorFormat::Text),
         },
-        Resource::File(resolved) => answer_file(app, resolved, asked, parts, began).await,
+        Resource::File(resolved) => answer_file(app, resolved, platform_request, parts, received_at).await,
     }
 }
 
@@ -46,50 +46,52 @@ async fn answer_document(
 ) -> Result<Response<Body>, RepoError> {
     let ResolvedDocument { document, modified, .. } = resolved;
     let modified = *modified;
-    let conditional = conditional::is_conditional(&parts.headers);
-    if conditional {
+    let is_conditional = conditional::is_conditional(&parts.headers);
+    if is_conditional {
         // The digest may be known although the bytes are not cached: enough for a 304 without rendering.
-        let card = match resolved.known_representation() {
-            Some(card) => Some(card),
+        let representation = match resolved.known_representation() {
+            Some(representation) => Some(representation),
             None => {
                 let content = serve::index::content_digest(&app.repositories, document).await?;
                 content.map(|content| resolved.representation(content))
             }
         };
-        if let Some(response) = card.and_then(|card| response::check_preconditions(card, modified, parts)) {
+        if let Some(response) = representation
+            .and_then(|representation| response::check_preconditions(representation, modified, parts))
+        {
             return Ok(response);
         }
     }
-    let form = serve::index::document(&app.repositories, document).await?;
-    let card = resolved.representation(form.content);
-    if conditional && let Some(response) = response::check_preconditions(card, modified, parts) {
+    let rendered = serve::index::document(&app.repositories, document).await?;
+    let representation = resolved.representation(rendered.content);
+    if is_conditional && let Some(response) = response::check_preconditions(representation, modified, parts) {
         return Ok(response);
     }
-    let size = form.bytes.len() as u64;
+    let size = rendered.bytes.len() as u64;
     if parts.method == Method::HEAD {
-        return Ok(response::whole(card, Some(size), Body::empty()));
+        return Ok(response::whole(representation, Some(size), Body::empty()));
     }
-    let extent = match &card.kind {
+    let extent = match &representation.kind {
         RepresentationKind::Document { accept_ranges: true, .. } => {
-            conditional::extent(&parts.headers, card.validators(modified), size)
+            conditional::extent(&parts.headers, representation.validators(modified), size)
         }
         RepresentationKind::Document { accept_ranges: false, .. } | RepresentationKind::Package(_) => {
             Extent::Whole
         }
     };
     Ok(match extent {
-        Extent::Whole => response::whole(card, Some(size), Body::full(form.bytes)),
-        Extent::Unsatisfiable => response::unsatisfiable(card, size),
+        Extent::Whole => response::whole(representation, Some(size), Body::full(rendered.bytes)),
+        Extent::Unsatisfiable => response::unsatisfiable(representation, size),
         Extent::Part(range) => {
             #[allow(clippy::cast_possible_truncation, reason = "the range lies within bytes in memory")]
-            let bytes = form.bytes.slice(range.start as usize..range.end as usize);
-            response::part(card, &range, size, Body::full(bytes))
+            let bytes = rendered.bytes.slice(range.start as usize..range.end as usize);
+            response::part(representation, &range, size, Body::full(bytes))
         }
     })
 }
 
-/// A complete response, or the file to make it of.
-enum Opened {
+/// A complete response, or the open file whose bytes it sends.
+enum OpenResult {
     /// A response without bytes of the file.
     Ready(Response<Body>),
     /// The bytes of the file, stored or being fetched.
@@ -100,58 +102,59 @@ enum Opened {
 async fn answer_file(
     app: &App,
     resolved: &ResolvedFile,
-    asked: &PlatformRequest<'_>,
+    platform_request: &PlatformRequest<'_>,
     parts: &Parts,
-    began: Timestamp,
+    received_at: Timestamp,
 ) -> Response<Body> {
-    let (mut sent, mut platform) = (&resolved.file, resolved.platform.as_ref());
-    let mut lost = resolved.missing_binary.as_ref().map(|lost| (lost.kind, lost.error.as_str()));
-    let mut opened = open(app, sent, parts).await;
-    let why;
+    let (mut served, mut platform) = (&resolved.file, resolved.platform.as_ref());
+    let mut missing_binary =
+        resolved.missing_binary.as_ref().map(|missing| (missing.kind, missing.error.as_str()));
+    let mut opened = open(app, served, parts).await;
+    let reason;
     if let (Err(error), Some(source)) = (&opened, &resolved.fallback) {
-        tracing::warn!(file = %sent.located.name, %error, "could not serve the binary; serving the source package");
-        why = error.to_string();
-        lost = Some((service_error(error), why.as_str()));
-        (sent, platform) = (source, None);
+        tracing::warn!(file = %served.located.name, %error, "could not serve the binary; serving the source package");
+        reason = error.to_string();
+        missing_binary = Some((service_error(error), reason.as_str()));
+        (served, platform) = (source, None);
         opened = open(app, source, parts).await;
     }
-    let note = |outcome: Completion<'_>, body_follows| {
+    let record = |outcome: Completion<'_>, body_follows| {
         // A HEAD is not a download.
         if parts.method != Method::GET {
             return None;
         }
-        let Located { package, version, archived, .. } = &sent.located;
-        let (wish, archived) = (asked.requested_binary(parts), *archived);
+        let Located { package, version, archived, .. } = &served.located;
+        let (requested_binary, archived) = (platform_request.requested_binary(parts), *archived);
         app.recorder.record(
             &PackageRequest {
-                received_at: began,
+                received_at,
                 package,
                 version,
                 archived,
-                requested_binary: wish,
-                missing_binary: lost,
+                requested_binary,
+                missing_binary,
                 outcome,
             },
             body_follows,
         )
     };
     let outcome =
-        |status, from| Completion::Sent { source: sent.located.source(), platform, status, offset: from };
+        |status, offset| Completion::Sent { source: served.located.source(), platform, status, offset };
     match opened {
-        Ok(Opened::Ready(response)) => {
-            note(outcome(response.status(), 0), false);
+        Ok(OpenResult::Ready(response)) => {
+            record(outcome(response.status(), 0), false);
             response
         }
-        Ok(Opened::File(file)) => {
-            let (status, from) = match &file.range {
+        Ok(OpenResult::File(file)) => {
+            let (status, offset) = match &file.range {
                 Some(range) => (StatusCode::PARTIAL_CONTENT, range.start),
                 None => (StatusCode::OK, 0),
             };
-            let ending = note(outcome(status, from), matches!(file.body, FileBody::Stream(_)));
-            file_response(sent, file, ending)
+            let pending_record = record(outcome(status, offset), matches!(file.body, FileBody::Stream(_)));
+            file_response(served, file, pending_record)
         }
         Err(error) => {
-            note(Completion::Failed { is_service_failure: true, error: &error.to_string() }, false);
+            record(Completion::Failed { is_service_failure: true, error: &error.to_string() }, false);
             response::failure(&Failure::from(error), ErrorFormat::Text)
         }
     }
@@ -177,29 +180,35 @@ fn service_error(error: &RepoError) -> ServiceError {
 }
 
 /// Opens the file, unless the request's conditions or its method need no bytes.
-async fn open(app: &App, of: &FileWithHeaders, parts: &Parts) -> Result<Opened, RepoError> {
-    let FileWithHeaders { located, modified, representation: card } = of;
-    if let Some(response) = response::check_preconditions(card, *modified, parts) {
-        return Ok(Opened::Ready(response));
+async fn open(app: &App, file: &FileWithHeaders, parts: &Parts) -> Result<OpenResult, RepoError> {
+    let FileWithHeaders { located, modified, representation } = file;
+    if let Some(response) = response::check_preconditions(representation, *modified, parts) {
+        return Ok(OpenResult::Ready(response));
     }
     if parts.method == Method::HEAD {
         // Never fetches: the size is known only from an index or an earlier fetch. Where GET would fail now, and that
         // is known without reading the file and without a request to the mirror, HEAD fails too.
         serve::file::check(&app.repositories, located).await?;
-        return Ok(Opened::Ready(response::whole(card, located.size, Body::empty())));
+        return Ok(OpenResult::Ready(response::whole(representation, located.size, Body::empty())));
     }
     let range = match located.size {
         None => None,
-        Some(size) => match conditional::extent(&parts.headers, card.validators(*modified), size) {
+        Some(size) => match conditional::extent(&parts.headers, representation.validators(*modified), size) {
             Extent::Whole => None,
             Extent::Part(range) => Some(range),
-            Extent::Unsatisfiable => return Ok(Opened::Ready(response::unsatisfiable(card, size))),
+            Extent::Unsatisfiable => {
+                return Ok(OpenResult::Ready(response::unsatisfiable(representation, size)));
+            }
         },
     };
-    serve::file::open(&app.repositories, located, range).await.map(Opened::File)
+    serve::file::open(&app.repositories, located, range).await.map(OpenResult::File)
 }
 
-fn file_response(of: &FileWithHeaders, file: OpenFile, mut ending: Option<PendingRecord>) -> Response<Body> {
+fn file_response(
+    served: &FileWithHeaders,
+    file: OpenFile,
+    mut pending_record: Option<PendingRecord>,
+) -> Response<Body> {
     let length = match (&file.range, file.size) {
         (Some(range), _) => Some(range.end - range.start),
         (None, size) => size,
@@ -207,11 +216,11 @@ fn file_response(of: &FileWithHeaders, file: OpenFile, mut ending: Option<Pendin
     let body = match file.body {
         FileBody::Memory(bytes) => Body::full(bytes),
         FileBody::Stream(stream) => {
-            let name = of.located.name.clone();
+            let name = served.located.name.clone();
             let stream = stream.map(move |piece| {
                 piece.map_err(|error| {
                     tracing::error!(file = %name, "download interrupted: {error}");
-                    ending.iter_mut().for_each(|ending| ending.fail(&error));
+                    pending_record.iter_mut().for_each(|record| record.fail(&error));
                     error.into()
                 })
             });
@@ -219,7 +228,7 @@ fn file_response(of: &FileWithHeaders, file: OpenFile, mut ending: Option<Pendin
         }
     };
     match (file.range, file.size) {
-        (Some(range), Some(size)) => response::part(&of.representation, &range, size, body),
-        (Some(_), None) | (None, _) => response::whole(&of.representation, length, body),
+        (Some(range), Some(size)) => response::part(&served.representation, &range, size, body),
+        (Some(_), None) | (None, _) => response::whole(&served.representation, length, body),
     }
 }

@@ -31,23 +31,23 @@ pub(in crate::http) async fn versions(
     parts: &Parts,
 ) -> Result<Response<Body>, Failure> {
     let catalog = app.state.catalog.get();
-    let found = serve::find::repo(&catalog, repo)?;
-    if found.kind != RepoKind::Bioconductor {
+    let repository = serve::find::repo(&catalog, repo)?;
+    if repository.kind != RepoKind::Bioconductor {
         return Err(Failure::not_found(format!(
             "the repository '{}' is of type {}; those of type {} have a config.yaml",
-            found.name,
-            found.kind.label(),
+            repository.name,
+            repository.kind.label(),
             RepoKind::Bioconductor.label()
         )));
     }
     let text = config_at(&catalog, snapshot)?.render();
-    let card = representation(&text);
-    if let Some(refused) = response::check_preconditions(&card, None, parts) {
-        return Ok(refused);
+    let representation = representation(&text);
+    if let Some(response) = response::check_preconditions(&representation, None, parts) {
+        return Ok(response);
     }
     let size = text.len() as u64;
     let body = if parts.method == Method::HEAD { Body::empty() } else { Body::full(Bytes::from(text)) };
-    Ok(response::whole(&card, Some(size), body))
+    Ok(response::whole(&representation, Some(size), body))
 }
 
 /// The part that an address names; `release` and `devel` as of the snapshot.
@@ -57,10 +57,10 @@ pub(in crate::http) async fn versions(
 pub(in crate::http) fn resolve_part(
     app: &App,
     repo: &str,
-    named: PartName,
+    part: PartName,
     snapshot: Snapshot,
 ) -> Result<Part, Failure> {
-    let PartName { version, component } = named;
+    let PartName { version, component } = part;
     let version = match version {
         VersionName::Exact(version) => version,
         VersionName::Release | VersionName::Devel => {
@@ -98,7 +98,7 @@ fn representation(text: &str) -> Representation {
         vary: Vary::Nothing,
         kind: RepresentationKind::Document {
             media_type: http::header::HeaderValue::from_static("text/plain; charset=utf-8"),
-            // Bioconductor may change the day of a coming version.
+            // Bioconductor may change the release day of a future version.
             open: true,
             accept_ranges: false,
         },
@@ -111,14 +111,15 @@ fn representation(text: &str) -> Representation {
 /// 404 with a valid address.
 pub(in crate::http) fn require_part(app: &App, repo: &str) -> Result<(), Failure> {
     let catalog = app.state.catalog.get();
-    let Some(found) = catalog.repo(repo).filter(|found| found.kind == RepoKind::Bioconductor) else {
+    let Some(repository) = catalog.repo(repo).filter(|repository| repository.kind == RepoKind::Bioconductor)
+    else {
         return Ok(());
     };
     let version = catalog.bioconductor_release().map_or_else(|| "{version}".to_owned(), |v| v.to_string());
     Err(Failure::not_found(format!(
         "the repository '{}' holds Bioconductor: its packages are below packages/{version}/bioc/ and the like, and \
          BiocManager finds them with options(BioC_mirror = ...)",
-        found.name
+        repository.name
     )))
 }
 
@@ -137,6 +138,6 @@ pub(in crate::http) fn rows(catalog: &Catalog) -> Vec<BiocVersion> {
 
 /// The CRAN snapshot of a Bioconductor version: that of the day on which the next version became the release.
 pub(in crate::http) fn cran_snapshot(config: &Config, version: Version) -> String {
-    let day = config.successor_released(version).or_else(|| config.last_update(version));
+    let day = config.successor_release_day(version).or_else(|| config.last_update(version));
     day.map_or_else(|| "latest".to_owned(), |day| day.to_string())
 }

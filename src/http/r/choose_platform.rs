@@ -35,16 +35,17 @@ pub(in crate::http) fn choose<'a>(
     match path {
         RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. } => {}
         RPath::File { tree: Tree::Windows { r }, .. } => {
-            return Ok(PlatformRequest::Tree { distro: "windows", r: *r, available: true });
+            return Ok(PlatformRequest::Tree { distro: "windows", r: *r, is_available: true });
         }
         RPath::File { tree: Tree::MacOs { r, .. }, .. } => {
-            return Ok(PlatformRequest::Tree { distro: "macos", r: *r, available: true });
+            return Ok(PlatformRequest::Tree { distro: "macos", r: *r, is_available: true });
         }
-        RPath::Linux { platform: build, .. } => {
-            let (distro, r) = (build.distribution.as_str(), build.r);
-            let known = config.platforms.linux(distro);
-            let built = known.is_none_or(|known| serve::binaries::may_exist(&app.state, &known.name, r));
-            return Ok(PlatformRequest::Tree { distro, r, available: built });
+        RPath::Linux { platform, .. } => {
+            let (distro, r) = (platform.distribution.as_str(), platform.r);
+            let distribution = config.platforms.linux(distro);
+            let is_available = distribution
+                .is_none_or(|distribution| serve::binaries::may_exist(&app.state, &distribution.name, r));
+            return Ok(PlatformRequest::Tree { distro, r, is_available });
         }
         RPath::Binary { platform, .. } => {
             let distro = match &platform.target {
@@ -52,7 +53,7 @@ pub(in crate::http) fn choose<'a>(
                 Target::Windows => "windows",
                 Target::MacOs => "macos",
             };
-            return Ok(PlatformRequest::Tree { distro, r: platform.r, available: true });
+            return Ok(PlatformRequest::Tree { distro, r: platform.r, is_available: true });
         }
         RPath::Index { .. }
         | RPath::ArchiveMeta
@@ -64,11 +65,11 @@ pub(in crate::http) fn choose<'a>(
     }
     let Some((distro, distribution)) = linux else { return Ok(PlatformRequest::NoBinaries) };
     let version = query.get("r_version").and_then(|text| RVersion::parse(text.as_bytes()));
-    let asked = match version {
+    let client = match version {
         Some(r) => negotiate::ClientPlatform::Explicit { r, arch: query.get("arch").and_then(Arch::parse) },
         None => negotiate::ClientPlatform::Header(user_agent(parts)),
     };
-    let choice = serve::binaries::choose_platform(&app.state, distribution, &asked);
+    let choice = serve::binaries::choose_platform(&app.state, distribution, &client);
     let vary = if version.is_none() { Vary::UserAgent } else { Vary::Nothing };
     Ok(PlatformRequest::BinaryOrSource { distro, choice: Cow::Owned(choice), vary })
 }
@@ -86,17 +87,17 @@ fn distribution<'a>(platforms: &'a Platforms, name: &str) -> Result<&'a Distribu
 ///
 /// # Errors
 /// 404 for an unknown distribution, or an architecture without binaries.
-pub(in crate::http) fn linux_platform(app: &App, build: &LinuxPlatform) -> Result<Platform, Failure> {
+pub(in crate::http) fn linux_platform(app: &App, platform: &LinuxPlatform) -> Result<Platform, Failure> {
     let config = app.state.config.load();
-    let distribution = distribution(&config.platforms, build.distribution.as_str())?;
-    if !distribution.architectures.iter().any(|known| known == build.arch.as_str()) {
-        let has = distribution.architectures.join(" and ");
+    let distribution = distribution(&config.platforms, platform.distribution.as_str())?;
+    if !distribution.architectures.iter().any(|name| name == platform.arch.as_str()) {
+        let available = distribution.architectures.join(" and ");
         return Err(Failure::not_found(format!(
-            "{} has no binaries for {}, only for {has}",
-            distribution.name, build.arch
+            "{} has no binaries for {}, only for {available}",
+            distribution.name, platform.arch
         )));
     }
-    Ok(Platform { r: build.r, target: Target::Linux(distribution.name.clone()), arch: build.arch })
+    Ok(Platform { r: platform.r, target: Target::Linux(distribution.name.clone()), arch: platform.arch })
 }
 
 /// The platform of a Windows or macOS tree; `None` where there is none, such as a folder that belongs to another
@@ -105,9 +106,9 @@ pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform>
     match tree {
         Tree::Source => None,
         Tree::Windows { r } => Some(Platform { r: *r, target: Target::Windows, arch: Arch::X86_64 }),
-        Tree::MacOs { flavour: build, r } => {
+        Tree::MacOs { flavour, r } => {
             let config = app.state.config.load();
-            let folder = build.as_ref().map_or("", |build| build.as_str());
+            let folder = flavour.as_ref().map_or("", |flavour| flavour.as_str());
             let arch = mac_arch(&config.platforms, *r, folder)?;
             Some(Platform { r: *r, target: Target::MacOs, arch })
         }
@@ -116,9 +117,9 @@ pub(in crate::http) fn tree_platform(app: &App, tree: &Tree) -> Option<Platform>
 
 /// The architecture of a folder of macOS binaries.
 fn mac_arch(platforms: &Platforms, r: RMinor, folder: &str) -> Option<Arch> {
-    let known = platforms.macos_folders(&r.to_string())?;
-    let is = |of: &Option<String>| of.as_deref() == Some(folder);
-    match (is(&known.arm64), is(&known.x86_64)) {
+    let folders = platforms.macos_folders(&r.to_string())?;
+    let is_folder = |name: &Option<String>| name.as_deref() == Some(folder);
+    match (is_folder(&folders.arm64), is_folder(&folders.x86_64)) {
         (true, _) => Some(Arch::Arm64),
         (false, true) => Some(Arch::X86_64),
         (false, false) => None,
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_macos_is_for_one_processor_and_its_versions_of_r() {
+    fn a_folder_of_macos_is_for_one_architecture_and_its_versions_of_r() {
         let config = crate::config::parse("f", b"", []).expect("valid").config;
         let arch =
             |r: &str, folder: &str| mac_arch(&config.platforms, RMinor::parse(r).expect("a version"), folder);

@@ -18,46 +18,46 @@ use crate::serve::{self, RepoError};
 pub(super) async fn source_or_binary(
     app: &App,
     source: Located,
-    builds: Option<&BinarySelector>,
+    selector: Option<&BinarySelector>,
 ) -> ResolvedFile {
     // The size of a file that is not fetched yet may become known with the first fetch.
-    let lasting = serve::file::is_local(&app.repositories, &source);
-    let plain = |source, lost, lasting| ResolvedFile {
+    let is_cacheable = serve::file::is_local(&app.repositories, &source);
+    let without_binary = |source, missing_binary, is_cacheable| ResolvedFile {
         file: FileWithHeaders::new(&app.state.catalog.get(), source, None),
         platform: None,
         fallback: None,
-        missing_binary: lost,
-        cacheable: lasting,
+        missing_binary,
+        is_cacheable,
     };
-    let Some(builds) = builds else { return plain(source, None, lasting) };
-    match serve::binaries::find(&app.repositories, &source, builds).await {
-        Ok(Some(build)) => ResolvedFile {
+    let Some(selector) = selector else { return without_binary(source, None, is_cacheable) };
+    match serve::binaries::find(&app.repositories, &source, selector).await {
+        Ok(Some(located)) => ResolvedFile {
             fallback: Some(FileWithHeaders::new(&app.state.catalog.get(), source, None)),
-            ..binary(app, build, builds)
+            ..binary(app, located, selector)
         },
         Ok(None) => {
-            let (package, version, platform) = (&source.package, &source.version, &builds.platform);
+            let (package, version, platform) = (&source.package, &source.version, &selector.platform);
             let error = format!("there is no binary of {package} {version} for {platform}");
             // A binary server that is queried for each package may have it the next time.
-            let lasting = lasting && !serve::remote_binaries::probes_servers(&app.state);
-            plain(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), lasting)
+            let is_cacheable = is_cacheable && !serve::remote_binaries::probes_servers(&app.state);
+            without_binary(source, Some(MissingBinary { kind: ServiceError::Fetch, error }), is_cacheable)
         }
         Err(error) => {
             tracing::error!(file = %source.name, %error, "could not look up a binary; serving the source package");
-            let away = matches!(error, RepoError::Upstream { .. });
-            let failed = if away { ServiceError::Fetch } else { ServiceError::Ash };
-            let lost = MissingBinary { kind: failed, error: error.to_string() };
-            plain(source, Some(lost), false)
+            let is_upstream_error = matches!(error, RepoError::Upstream { .. });
+            let kind = if is_upstream_error { ServiceError::Fetch } else { ServiceError::Ash };
+            let missing_binary = MissingBinary { kind, error: error.to_string() };
+            without_binary(source, Some(missing_binary), false)
         }
     }
 }
 
 /// A binary without a fallback.
-pub(super) fn binary(app: &App, build: Located, builds: &BinarySelector) -> ResolvedFile {
+pub(super) fn binary(app: &App, located: Located, selector: &BinarySelector) -> ResolvedFile {
     ResolvedFile {
-        cacheable: serve::file::is_local(&app.repositories, &build),
-        file: FileWithHeaders::new(&app.state.catalog.get(), build, Some(&builds.platform)),
-        platform: Some(builds.platform.clone()),
+        is_cacheable: serve::file::is_local(&app.repositories, &located),
+        file: FileWithHeaders::new(&app.state.catalog.get(), located, Some(&selector.platform)),
+        platform: Some(selector.platform.clone()),
         fallback: None,
         missing_binary: None,
     }
@@ -84,7 +84,7 @@ pub(super) async fn source_file(app: &App, point: &Point, path: &RPath) -> Resul
     }
 }
 
-/// Locates a binary in a Windows or macOS tree, of superseded versions too.
+/// Locates a binary in a Windows or macOS tree; superseded versions too.
 pub(super) async fn binary_file(
     app: &App,
     point: &Point,
@@ -100,7 +100,7 @@ pub(super) async fn binary_file(
 pub(super) async fn binary_of_version(
     app: &App,
     point: &Point,
-    builds: &BinarySelector,
+    selector: &BinarySelector,
     file: &FileName,
 ) -> Result<ResolvedFile, Failure> {
     let absent = || no_binary(file);
@@ -108,24 +108,24 @@ pub(super) async fn binary_of_version(
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
     let source =
         serve::file::locate(&app.repositories, point, parts.package, parts.version, &source, false).await?;
-    let build = serve::binaries::find(&app.repositories, &source, builds)
+    let located = serve::binaries::find(&app.repositories, &source, selector)
         .await?
-        .filter(|build| build.name == parts.name);
-    Ok(binary(app, build.ok_or_else(absent)?, builds))
+        .filter(|located| located.name == parts.name);
+    Ok(binary(app, located.ok_or_else(absent)?, selector))
 }
 
 /// The plain name of a file that is requested with the platform in its name, in a tree of Linux binaries.
 ///
 /// # Errors
 /// 404 for another platform than the tree's.
-pub(super) fn plain_name(path: &RPath, build: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
+pub(super) fn plain_name(path: &RPath, tree_platform: &LinuxPlatform) -> Result<Option<FileName>, Failure> {
     let RPath::File { tree: Tree::Source, file } = path else { return Ok(None) };
-    let Some((usual, platform)) = file.without_platform() else { return Ok(None) };
+    let Some((plain_name, platform)) = file.without_platform() else { return Ok(None) };
     let arch = platform.split_once('-').and_then(|(arch, _)| Arch::parse(arch));
-    if arch != Some(build.arch) || !platform.contains("-linux") {
+    if arch != Some(tree_platform.arch) || !platform.contains("-linux") {
         return Err(no_binary(file));
     }
-    Ok(Some(usual))
+    Ok(Some(plain_name))
 }
 
 fn no_binary(file: &FileName) -> Failure {
@@ -136,7 +136,7 @@ fn no_binary(file: &FileName) -> Failure {
 pub(super) async fn binary_by_digest(
     app: &App,
     point: &Point,
-    builds: &BinarySelector,
+    selector: &BinarySelector,
     sha256: digest::Sha256,
     file: &FileName,
 ) -> Result<ResolvedFile, Failure> {
@@ -145,9 +145,9 @@ pub(super) async fn binary_by_digest(
     let source = format!("{}_{}.tar.gz", parts.package, parts.version);
     let source =
         serve::file::locate(&app.repositories, point, parts.package, parts.version, &source, false).await?;
-    let build = serve::binaries::find_by_digest(&app.state, &source, builds, sha256).await?;
-    let build = build.filter(|build| build.name == parts.name).ok_or_else(absent)?;
-    Ok(binary(app, build, builds).at_permanent_address())
+    let located = serve::binaries::find_by_digest(&app.state, &source, selector, sha256).await?;
+    let located = located.filter(|located| located.name == parts.name).ok_or_else(absent)?;
+    Ok(binary(app, located, selector).at_permanent_address())
 }
 
 /// The directory in which a package file was requested.
@@ -164,15 +164,16 @@ async fn locate(
     app: &App,
     point: &Point,
     file: &FileName,
-    place: ContribDir<'_>,
+    contrib_dir: ContribDir<'_>,
 ) -> Result<Located, Failure> {
     let absent = || Failure::not_found(format!("there is no package file '{}'", truncate(file.as_str())));
     let parts = file.package_file().ok_or_else(absent)?;
-    let (name, archive) = match place {
+    let (name, is_archived) = match contrib_dir {
         ContribDir::Contrib => (parts.name.to_owned(), false),
         ContribDir::Subdirectory(dir) => (format!("{dir}/{}", parts.name), false),
         ContribDir::Archive(package) if package == parts.package => (parts.name.to_owned(), true),
         ContribDir::Archive(_) => return Err(absent()),
     };
-    Ok(serve::file::locate(&app.repositories, point, parts.package, parts.version, &name, archive).await?)
+    Ok(serve::file::locate(&app.repositories, point, parts.package, parts.version, &name, is_archived)
+        .await?)
 }

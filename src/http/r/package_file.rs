@@ -18,8 +18,8 @@ pub struct ResolvedFile {
     pub(super) fallback: Option<FileWithHeaders>,
     /// Why it is the source package, although a binary was looked up.
     pub(super) missing_binary: Option<MissingBinary>,
-    /// Whether resolving again would give the same.
-    pub(super) cacheable: bool,
+    /// Whether resolving again would give the same result.
+    pub(super) is_cacheable: bool,
 }
 
 /// A file and its headers.
@@ -45,14 +45,14 @@ impl ResolvedFile {
         self
     }
 
-    /// Adds the permanent address of the binary (`Content-Location`); `up` is the relative path to the snapshot.
-    pub(super) fn with_permanent_address(mut self, up: &str) -> ResolvedFile {
-        let FileWithHeaders { located, representation: card, .. } = &mut self.file;
+    /// Adds the permanent address of the binary (`Content-Location`); `root` is the relative path to the snapshot.
+    pub(super) fn with_permanent_address(mut self, root: &str) -> ResolvedFile {
+        let FileWithHeaders { located, representation, .. } = &mut self.file;
         if let (RepresentationKind::Package(headers), Some(platform), Some(sha256)) =
-            (&mut card.kind, &self.platform, located.sha256)
+            (&mut representation.kind, &self.platform, located.sha256)
         {
             headers.permanent_address =
-                Some(header_value(format!("{up}builds/{platform}/{sha256}/{}", located.name)));
+                Some(header_value(format!("{root}builds/{platform}/{sha256}/{}", located.name)));
         }
         self
     }
@@ -65,14 +65,14 @@ impl ResolvedFile {
         self
     }
 
-    /// Marks the candidate as not cacheable: the configuration may change the meaning of its address.
+    /// Marks the file as not cacheable: the configuration may change the meaning of its address.
     pub(super) fn not_cacheable(self) -> ResolvedFile {
-        ResolvedFile { cacheable: false, ..self }
+        ResolvedFile { is_cacheable: false, ..self }
     }
 
-    /// True when resolving again would give the same.
+    /// True when resolving again would give the same result.
     pub(in crate::http) fn is_cacheable(&self) -> bool {
-        self.cacheable
+        self.is_cacheable
     }
 }
 

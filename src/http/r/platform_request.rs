@@ -32,8 +32,8 @@ pub enum PlatformRequest<'a> {
         distro: &'a str,
         /// The version of R.
         r: RMinor,
-        /// False if no binaries are available for this version of R.
-        available: bool,
+        /// Whether binaries are available for this version of R.
+        is_available: bool,
     },
 }
 
@@ -72,13 +72,14 @@ impl<'a> PlatformRequest<'a> {
         match self {
             PlatformRequest::NoBinaries => None,
             PlatformRequest::BinaryOrSource { distro, choice, .. } => {
-                let fit = choice.platform.as_ref().map(|(_, how)| Some(*how)).map_err(|failed| *failed);
-                Some(RequestedBinary { distro, r: choice.r, match_result: fit, agent: user_agent(parts) })
+                let match_result =
+                    choice.platform.as_ref().map(|(_, r_match)| Some(*r_match)).map_err(|failure| *failure);
+                Some(RequestedBinary { distro, r: choice.r, match_result, agent: user_agent(parts) })
             }
-            PlatformRequest::Tree { distro, r, available: built } => {
+            PlatformRequest::Tree { distro, r, is_available } => {
                 let r = RVersion { major: r.major, minor: r.minor, patch: None };
-                let fit = if *built { Ok(None) } else { Err(MatchFailure::NoMatch) };
-                Some(RequestedBinary { distro, r: Some(r), match_result: fit, agent: user_agent(parts) })
+                let match_result = if *is_available { Ok(None) } else { Err(MatchFailure::NoMatch) };
+                Some(RequestedBinary { distro, r: Some(r), match_result, agent: user_agent(parts) })
             }
         }
     }

@@ -27,7 +27,7 @@ pub(in crate::http) async fn resolve(
     part: Option<Part>,
     snapshot: Snapshot,
     path: &RPath,
-    asked: &PlatformRequest<'_>,
+    platform_request: &PlatformRequest<'_>,
 ) -> Result<Resource, Failure> {
     if part.is_none() {
         bioconductor::require_part(app, repo)?;
@@ -48,37 +48,43 @@ pub(in crate::http) async fn resolve(
                 None => document(RDocument::Empty(*format)),
             }
         }
-        RPath::BinaryIndex { platform: build, format } => {
-            let builds =
-                serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
-            binary_index(app, &point, &builds, false, *format)
+        RPath::BinaryIndex { platform, format } => {
+            let selector = serve::binaries::selector(
+                &app.state,
+                choose_platform::linux_platform(app, platform)?,
+                snapshot,
+            );
+            binary_index(app, &point, &selector, false, *format)
         }
-        whole @ RPath::Linux { platform: build, path } => {
-            let builds =
-                serve::binaries::selector(&app.state, choose_platform::linux_platform(app, build)?, snapshot);
+        linux_path @ RPath::Linux { platform, path } => {
+            let selector = serve::binaries::selector(
+                &app.state,
+                choose_platform::linux_platform(app, platform)?,
+                snapshot,
+            );
             match &**path {
                 RPath::Index { tree: Tree::Source, format } => {
-                    binary_index(app, &point, &builds, true, *format)
+                    binary_index(app, &point, &selector, true, *format)
                 }
                 RPath::ArchiveMeta => document(RDocument::ArchiveRds),
                 RPath::CurrentMeta => document(RDocument::CurrentRds),
                 path => {
-                    let resolved = match locate::plain_name(path, build)? {
-                        Some(file) => locate::binary_of_version(app, &point, &builds, &file).await?,
+                    let resolved = match locate::plain_name(path, platform)? {
+                        Some(file) => locate::binary_of_version(app, &point, &selector, &file).await?,
                         None => {
                             let source = locate::source_file(app, &point, path).await?;
-                            locate::source_or_binary(app, source, Some(&builds)).await
+                            locate::source_or_binary(app, source, Some(&selector)).await
                         }
                     };
                     Resource::File(Box::new(
-                        resolved.with_permanent_address(&whole.path_to_root()).not_cacheable(),
+                        resolved.with_permanent_address(&linux_path.path_to_root()).not_cacheable(),
                     ))
                 }
             }
         }
         RPath::Binary { platform, sha256, file } => {
-            let builds = serve::binaries::selector(&app.state, platform.clone(), snapshot);
-            Resource::File(Box::new(locate::binary_by_digest(app, &point, &builds, *sha256, file).await?))
+            let selector = serve::binaries::selector(&app.state, platform.clone(), snapshot);
+            Resource::File(Box::new(locate::binary_by_digest(app, &point, &selector, *sha256, file).await?))
         }
         RPath::ArchiveMeta => document(RDocument::ArchiveRds),
         RPath::CurrentMeta => document(RDocument::CurrentRds),
@@ -94,11 +100,12 @@ pub(in crate::http) async fn resolve(
         }
         path @ (RPath::File { tree: Tree::Source, .. } | RPath::SubFile { .. } | RPath::Archive { .. }) => {
             let source = locate::source_file(app, &point, path).await?;
-            let builds = asked
+            let selector = platform_request
                 .platform()
                 .map(|platform| serve::binaries::selector(&app.state, platform.clone(), snapshot));
-            let resolved =
-                locate::source_or_binary(app, source, builds.as_ref()).await.with_vary(asked.vary());
+            let resolved = locate::source_or_binary(app, source, selector.as_ref())
+                .await
+                .with_vary(platform_request.vary());
             Resource::File(Box::new(resolved.with_permanent_address(&path.path_to_root())))
         }
     })

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::table::{self, routes};
 use crate::http::error::Failure;
 
-/// A request to the admin API, or why it has no answer: also whether an address exists is for administrators only.
+/// The route of a request to the admin API, or its failure: only administrators learn whether an address exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminRoute {
     /// About the server process; served in every mode.

@@ -61,7 +61,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// The permission that an answer requires.
+    /// The permission that a response requires.
     #[must_use]
     pub fn permission(&self) -> Permission {
         match self {
@@ -164,7 +164,7 @@ mod tests {
         parse(&Method::GET, path, None, 4096).map(|(route, _)| route).map_err(|e| e.status.as_u16())
     }
 
-    fn named(part: &str) -> Option<PartName> {
+    fn part_name(part: &str) -> Option<PartName> {
         let segments: Vec<&str> = part.split('/').collect();
         bioconductor::split_path(&segments).map(|(part, _)| part)
     }
@@ -183,7 +183,7 @@ mod tests {
     fn bioconductor_is_below_packages_with_and_without_a_snapshot() {
         let bioc = |snapshot: &str, part: &str, path: &str| {
             let snapshot = snapshot.parse().expect("a snapshot");
-            let (part, path) = (named(part).expect("a part"), layout::parse(path).expect("a path"));
+            let (part, path) = (part_name(part).expect("a part"), layout::parse(path).expect("a path"));
             let path = RepoPath::Bioconductor { linux: None, part, path };
             Ok(Route::Repository { repo: "bioc".to_owned(), snapshot, path })
         };
@@ -209,7 +209,7 @@ mod tests {
         let Ok(Route::Repository { path: RepoPath::Bioconductor { linux, part, .. }, .. }) = file else {
             panic!("not a file of Bioconductor: {file:?}")
         };
-        assert_eq!((linux.as_deref(), Some(part)), (Some("noble"), named("3.20/books")));
+        assert_eq!((linux.as_deref(), Some(part)), (Some("noble"), part_name("3.20/books")));
         let versions = |snapshot: &str| {
             let snapshot = snapshot.parse().expect("a snapshot");
             Ok(Route::Versions { repo: "bioc".to_owned(), snapshot })
@@ -289,9 +289,9 @@ mod tests {
             [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::CONNECT]
         {
             for path in ["/", "/cran/latest/src/contrib/PACKAGES", "/__api__/repos"] {
-                let refused = parse(&method, path, None, 4096).expect_err("refused");
+                let failure = parse(&method, path, None, 4096).expect_err("rejected");
                 assert_eq!(
-                    (refused.status.as_u16(), refused.allow.as_deref()),
+                    (failure.status.as_u16(), failure.allow.as_deref()),
                     (405, Some("GET, HEAD")),
                     "{method} {path}"
                 );

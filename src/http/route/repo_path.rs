@@ -7,8 +7,8 @@ use crate::r::layout::{self, RPath};
 /// The directory of all Bioconductor versions.
 pub(super) const PACKAGES: &str = "packages";
 
-/// The parsed rest of an address in a repository. Its first segments determine the layout, whatever the repository is:
-/// whether the repository has that layout is checked when the address is resolved.
+/// The parsed rest of an address in a repository. Its first segments alone determine the layout; whether
+/// the repository has that layout is checked when the address is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepoPath {
     /// A path in a repository of R packages.

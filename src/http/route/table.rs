@@ -1,4 +1,4 @@
-//! Tables of API addresses. From a table come the enum of its routes, their parser and the `Allow` of a 405.
+//! Tables of API addresses. A table generates the enum of its routes, their parser and the `Allow` of a 405.
 
 use http::Method;
 

@@ -9,8 +9,8 @@ use crate::model::time::Timestamp;
 
 /// Largest size of a file in bytes: ten times the largest advisory.
 pub const MAX_FILE_SIZE: u64 = 8 << 20;
-/// Largest number of errors that are recorded; further ones are only counted.
-const MAX_REASONS: usize = 20;
+/// Largest number of skipped files that are recorded; further ones are only counted.
+const MAX_RECORDED: usize = 20;
 
 /// The file format of an advisory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +28,18 @@ impl Format {
     #[must_use]
     pub fn from_path(path: &str) -> Option<Format> {
         let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let hidden = |name: &str| name.starts_with('.') && name != ".";
-        if folders.split('/').any(hidden) {
+        let is_hidden = |name: &str| name.starts_with('.') && name != ".";
+        if folders.split('/').any(is_hidden) {
             return None;
         }
-        let (stem, ending) = file.rsplit_once('.')?;
+        let (stem, extension) = file.rsplit_once('.')?;
         let (database, _) = stem.split_once('-')?;
         let capital = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
         let is_id = !database.is_empty() && (database.chars().all(capital) || database.starts_with("x_"));
         if !is_id || !record::is_id(stem) {
             return None;
         }
-        match ending {
+        match extension {
             "json" => Some(Format::Json),
             "yaml" | "yml" => Some(Format::Yaml),
             _ => None,
@@ -56,19 +56,19 @@ pub struct SkippedFile {
     pub reason: String,
 }
 
-/// Why none of the files is used.
+/// The reason for which none of the files is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBatch {
     /// There is no advisory in the files.
     #[error("there is no advisory about packages of CRAN, Bioconductor or PyPI in it")]
     Empty,
     /// Too many files are malformed for the rest to be trusted.
-    #[error("{bad} of {all} advisories in it are malformed; the first is {file}: {reason}")]
+    #[error("{malformed} of {total} advisories in it are malformed; the first is {file}: {reason}")]
     Damaged {
         /// The number of malformed files.
-        bad: usize,
+        malformed: usize,
         /// The number of all files.
-        all: usize,
+        total: usize,
         /// The first malformed file.
         file: String,
         /// The reason.
@@ -95,11 +95,11 @@ impl Batch {
     /// Adds the file of an advisory. A malformed one is skipped and counted; one about other ecosystems only is
     /// ignored. Of two with the same id the one modified later applies.
     pub fn add_file(&mut self, file: &str, format: Format, bytes: &[u8]) {
-        let read = text(bytes).and_then(|text| match format {
+        let json = text(bytes).and_then(|text| match format {
             Format::Json => one_line(text),
             Format::Yaml => Ok(yaml::read(text)?.to_string()),
         });
-        match read {
+        match json {
             Ok(json) => self.add_json(file, json),
             Err(reason) => self.skip(file, reason),
         }
@@ -121,7 +121,7 @@ impl Batch {
         self.records.extend(other.records);
         self.malformed += other.malformed;
         self.skipped.extend(other.skipped);
-        self.skipped.truncate(MAX_REASONS);
+        self.skipped.truncate(MAX_RECORDED);
     }
 
     /// Keeps only the advisories for whose id `keep` returns true.
@@ -132,14 +132,14 @@ impl Batch {
     fn add_json(&mut self, file: &str, json: String) {
         let advisory = match Advisory::from_json(&json) {
             Ok(advisory) => advisory,
-            Err(bad) => return self.skip(file, bad.to_string()),
+            Err(error) => return self.skip(file, error.to_string()),
         };
         if advisory.ecosystems().next().is_none() {
             return;
         }
-        let older =
+        let is_older =
             self.records.get(&advisory.id).is_some_and(|old| old.advisory.modified > advisory.modified);
-        if !older {
+        if !is_older {
             self.records.insert(advisory.id.clone(), Record { advisory, json });
         }
     }
@@ -147,7 +147,7 @@ impl Batch {
     /// Counts and records a file that is skipped.
     pub fn skip(&mut self, file: &str, reason: String) {
         self.malformed += 1;
-        if self.skipped.len() < MAX_REASONS {
+        if self.skipped.len() < MAX_RECORDED {
             let file = file.chars().take(200).collect();
             self.skipped.push(SkippedFile { file, reason: reason.chars().take(300).collect() });
         }
@@ -183,9 +183,10 @@ impl Batch {
     }
 
     /// The advisories of an ecosystem, or of all, as JSON lines by id, with their unknown fields.
-    pub fn lines(&self, of: Option<Ecosystem>) -> impl Iterator<Item = &str> {
-        let is_selected =
-            move |record: &&Record| of.is_none_or(|of| record.advisory.ecosystems().any(|e| e == of));
+    pub fn lines(&self, ecosystem: Option<Ecosystem>) -> impl Iterator<Item = &str> {
+        let is_selected = move |record: &&Record| {
+            ecosystem.is_none_or(|ecosystem| record.advisory.ecosystems().any(|e| e == ecosystem))
+        };
         self.records.values().filter(is_selected).map(|record| record.json.as_str())
     }
 
@@ -206,11 +207,11 @@ impl Batch {
     /// # Errors
     /// There are no advisories, or more than a tenth of the files is malformed.
     pub fn validate(self) -> Result<Batch, BadBatch> {
-        let all = self.len() + self.malformed;
+        let total = self.len() + self.malformed;
         match self.skipped.first() {
-            Some(first) if self.malformed * 10 > all => Err(BadBatch::Damaged {
-                bad: self.malformed,
-                all,
+            Some(first) if self.malformed * 10 > total => Err(BadBatch::Damaged {
+                malformed: self.malformed,
+                total,
                 file: first.file.clone(),
                 reason: first.reason.clone(),
             }),
@@ -271,10 +272,10 @@ mod tests {
     #[test]
     fn a_document_has_every_advisory_on_one_line_unchanged() {
         let mut batch = Batch::default();
-        let one = json("RSEC-2", "CRAN", "2024-01-01T00:00:00Z");
-        let spread = one.replace("RSEC-2", "RSEC-10").replace(',', ",\n  ");
-        batch.add_file("RSEC-2.json", Format::Json, one.as_bytes());
-        batch.add_file("RSEC-10.json", Format::Json, spread.as_bytes());
+        let line = json("RSEC-2", "CRAN", "2024-01-01T00:00:00Z");
+        let multi_line = line.replace("RSEC-2", "RSEC-10").replace(',', ",\n  ");
+        batch.add_file("RSEC-2.json", Format::Json, line.as_bytes());
+        batch.add_file("RSEC-10.json", Format::Json, multi_line.as_bytes());
         batch.add_file(
             "B-1.yaml",
             Format::Yaml,
@@ -282,7 +283,7 @@ mod tests {
         );
         let document = String::from_utf8(batch.document()).expect("text");
         let lines: Vec<&str> = document.lines().collect();
-        assert_eq!((lines.len(), lines[2]), (3, one.as_str()));
+        assert_eq!((lines.len(), lines[2]), (3, line.as_str()));
         assert!(lines[0].contains(r#""extra":{"x":"1.10"}"#), "{document}");
         let mut again = Batch::default();
         again.add_lines("document", document.as_bytes());
@@ -317,10 +318,9 @@ mod tests {
         batch.add_lines("lines", b"\n\xff\xfe\n\n");
         assert_eq!((batch.len(), batch.skipped_files().0), (18, 2));
         assert_eq!(batch.skipped_files().1[1].file, "lines, line 2");
-        let batch = batch.validate().expect("two of twenty");
-        let mut worse = batch;
-        worse.add_file("worse.json", Format::Json, b"<html>");
-        let error = worse.validate().expect_err("three of twenty-one").to_string();
+        let mut batch = batch.validate().expect("two of twenty");
+        batch.add_file("worse.json", Format::Json, b"<html>");
+        let error = batch.validate().expect_err("three of twenty-one").to_string();
         assert!(error.contains("3 of 21") && error.contains("bad.json"), "{error}");
     }
 }

@@ -19,10 +19,10 @@ pub struct Index {
     feeds: BTreeMap<String, FeedState>,
 }
 
-/// The identity of a part of an index.
+/// The digest and size of a feed in an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedState {
-    /// The digest of its document.
+    /// The digest of the stored document.
     pub digest: Sha256,
     /// The number of advisories.
     pub count: usize,
@@ -87,29 +87,29 @@ pub struct Finding<'a> {
 pub struct PackageAdvisories<'a> {
     index: &'a Index,
     ecosystem: Ecosystem,
-    affects: &'a [AffectedEntry],
+    entries: &'a [AffectedEntry],
 }
 
 impl Index {
-    /// Creates an index of several parts. Of advisories with the same id the last modified one applies.
+    /// Creates an index of several feeds. Of advisories with the same id the last modified one applies.
     #[must_use]
-    pub fn new(parts: Vec<AdvisoryFeed>) -> Index {
+    pub fn new(feeds: Vec<AdvisoryFeed>) -> Index {
         let mut index = Index::default();
-        let mut all: BTreeMap<&str, &Advisory> = BTreeMap::new();
-        for part in &parts {
-            for advisory in part.batch.advisories() {
-                let entry = all.entry(&advisory.id).or_insert(advisory);
+        let mut newest_by_id: BTreeMap<&str, &Advisory> = BTreeMap::new();
+        for feed in &feeds {
+            for advisory in feed.batch.advisories() {
+                let entry = newest_by_id.entry(&advisory.id).or_insert(advisory);
                 if entry.modified < advisory.modified {
                     *entry = advisory;
                 }
             }
         }
-        for advisory in all.into_values() {
+        for advisory in newest_by_id.into_values() {
             index.add(advisory);
         }
-        let is_listed =
-            |part: AdvisoryFeed| (part.name, FeedState { digest: part.digest, count: part.batch.len() });
-        index.feeds = parts.into_iter().map(is_listed).collect();
+        let state =
+            |feed: AdvisoryFeed| (feed.name, FeedState { digest: feed.digest, count: feed.batch.len() });
+        index.feeds = feeds.into_iter().map(state).collect();
         index
     }
 
@@ -127,8 +127,8 @@ impl Index {
         for affected in &advisory.affected {
             if let (Some(ecosystem), Some(package)) = (affected.ecosystem(), &affected.package) {
                 let name = ecosystem.lookup_name(&package.name).into();
-                let of_name = self.packages[ecosystem as usize].entry(name).or_default();
-                of_name.push(AffectedEntry::new(ecosystem, position, affected));
+                let entries = self.packages[ecosystem as usize].entry(name).or_default();
+                entries.push(AffectedEntry::new(ecosystem, position, affected));
             }
         }
     }
@@ -151,7 +151,7 @@ impl Index {
         self.packages[ecosystem as usize].len()
     }
 
-    /// The parts of the index by name.
+    /// The feeds of the index by name.
     #[must_use]
     pub fn feeds(&self) -> &BTreeMap<String, FeedState> {
         &self.feeds
@@ -160,8 +160,8 @@ impl Index {
     /// The advisories about a package; `None` for most packages.
     #[must_use]
     pub fn of(&self, ecosystem: Ecosystem, name: &str) -> Option<PackageAdvisories<'_>> {
-        let affects = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
-        Some(PackageAdvisories { index: self, ecosystem, affects })
+        let entries = self.packages[ecosystem as usize].get(&*ecosystem.lookup_name(name))?;
+        Some(PackageAdvisories { index: self, ecosystem, entries })
     }
 }
 
@@ -188,23 +188,24 @@ impl<'a> PackageAdvisories<'a> {
     pub fn affecting(&self, version: &str, now: Timestamp) -> Vec<Finding<'a>> {
         let version = Version::new(self.ecosystem, version);
         let index = self.index;
-        let in_force = |affects: &&AffectedEntry| {
-            index.advisories[affects.advisory].withdrawn.is_none_or(|since| since > now)
+        let in_force = |entry: &&AffectedEntry| {
+            index.advisories[entry.advisory].withdrawn.is_none_or(|since| since > now)
         };
         let hits: Vec<&AffectedEntry> =
-            self.affects.iter().filter(in_force).filter(|affects| affects.contains(&version)).collect();
+            self.entries.iter().filter(in_force).filter(|entry| entry.contains(&version)).collect();
         let names = hits.iter().map(|hit| {
             let advisory = &index.advisories[hit.advisory];
             std::iter::once(&*advisory.id).chain(advisory.aliases.iter().map(|alias| &**alias))
         });
         let groups = merge::group_by_shared_name(names);
-        let of = |group: Vec<usize>| self.finding(group.into_iter().map(|position| hits[position]).collect());
-        let mut findings: Vec<Finding<'_>> = groups.into_iter().map(of).collect();
+        let finding =
+            |group: Vec<usize>| self.finding(group.into_iter().map(|position| hits[position]).collect());
+        let mut findings: Vec<Finding<'_>> = groups.into_iter().map(finding).collect();
         findings.sort_by(|a, b| b.published.cmp(&a.published).then_with(|| a.id.cmp(b.id)));
         findings
     }
 
-    /// Merges one or more advisories.
+    /// Merges the advisories of one vulnerability; there is at least one.
     fn finding(&self, mut hits: Vec<&'a AffectedEntry>) -> Finding<'a> {
         let advisory = |hit: &AffectedEntry| &self.index.advisories[hit.advisory];
         hits.sort_by_key(|hit| (id_rank(self.ecosystem, &advisory(hit).id), advisory(hit).id.clone()));
@@ -215,16 +216,16 @@ impl<'a> PackageAdvisories<'a> {
             let advisory = advisory(hit);
             aliases.push(&advisory.id);
             aliases.extend(advisory.aliases.iter().map(|alias| &**alias));
-            for one in advisory.severity.iter().chain(&hit.severity) {
-                if !severity.contains(&one) {
-                    severity.push(one);
+            for rating in advisory.severity.iter().chain(&hit.severity) {
+                if !severity.contains(&rating) {
+                    severity.push(rating);
                 }
             }
         }
         aliases.sort_unstable();
         aliases.dedup();
         aliases.retain(|alias| **alias != *first.id);
-        let of_first = hits.iter().filter(|hit| hit.advisory == hits[0].advisory);
+        let first_hits = hits.iter().filter(|hit| hit.advisory == hits[0].advisory);
         Finding {
             id: &first.id,
             aliases,
@@ -232,7 +233,7 @@ impl<'a> PackageAdvisories<'a> {
             published: first.published.or_else(|| hits.iter().find_map(|hit| advisory(hit).published)),
             modified: first.modified,
             severity,
-            ranges: of_first.flat_map(|hit| &hit.ranges).collect(),
+            ranges: first_hits.flat_map(|hit| &hit.ranges).collect(),
         }
     }
 }
@@ -262,12 +263,12 @@ mod tests {
     }
 
     fn ids<'a>(index: &'a Index, ecosystem: Ecosystem, name: &str, version: &str) -> Vec<&'a str> {
-        let found =
+        let findings =
             index.of(ecosystem, name).map(|package| package.affecting(version, NOW)).unwrap_or_default();
-        found.iter().map(|finding| finding.id).collect()
+        findings.iter().map(|finding| finding.id).collect()
     }
 
-    fn about(id: &str, ecosystem: &str, name: &str, more: Value) -> Value {
+    fn advisory(id: &str, ecosystem: &str, name: &str, more: Value) -> Value {
         let mut record = json!({ "id": id, "published": "2024-01-01T00:00:00Z", "affected":
             [{ "package": { "ecosystem": ecosystem, "name": name }, "versions": ["1.0"] }] });
         record.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
@@ -277,9 +278,9 @@ mod tests {
     #[test]
     fn packages_are_distinguished_by_ecosystem_and_name() {
         let index = index(&[
-            about("RSEC-1", "CRAN", "readxl", json!({})),
-            about("RSEC-2", "Bioconductor", "readxl", json!({})),
-            about("PYSEC-1", "PyPI", "zope-interface", json!({})),
+            advisory("RSEC-1", "CRAN", "readxl", json!({})),
+            advisory("RSEC-2", "Bioconductor", "readxl", json!({})),
+            advisory("PYSEC-1", "PyPI", "zope-interface", json!({})),
         ]);
         assert_eq!(ids(&index, Ecosystem::Cran, "readxl", "1.0"), ["RSEC-1"]);
         assert_eq!(ids(&index, Ecosystem::Bioconductor, "readxl", "1-0"), ["RSEC-2"]);
@@ -291,9 +292,9 @@ mod tests {
     #[test]
     fn withdrawn_advisories_are_not_reported() {
         let index = index(&[
-            about("A-1", "CRAN", "a", json!({ "withdrawn": "2024-05-01T00:00:00Z" })),
-            about("A-2", "CRAN", "a", json!({ "withdrawn": "2099-01-01T00:00:00Z" })),
-            about("A-3", "CRAN", "a", json!({ "withdrawn": null })),
+            advisory("A-1", "CRAN", "a", json!({ "withdrawn": "2024-05-01T00:00:00Z" })),
+            advisory("A-2", "CRAN", "a", json!({ "withdrawn": "2099-01-01T00:00:00Z" })),
+            advisory("A-3", "CRAN", "a", json!({ "withdrawn": null })),
         ]);
         assert_eq!(ids(&index, Ecosystem::Cran, "a", "1.0"), ["A-2", "A-3"]);
     }
@@ -303,35 +304,35 @@ mod tests {
         let v3 = json!({ "type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H" });
         let v4 = json!({ "type": "CVSS_V4", "score": "CVSS:4.0/AV:N" });
         let index = index(&[
-            about(
+            advisory(
                 "GHSA-1",
                 "PyPI",
                 "a",
                 json!({ "aliases": ["CVE-1"], "summary": "From GHSA", "severity": [v3, v4] }),
             ),
-            about("PYSEC-1", "PyPI", "A", json!({ "aliases": ["CVE-1", "GHSA-1"], "severity": [v3] })),
-            about(
+            advisory("PYSEC-1", "PyPI", "A", json!({ "aliases": ["CVE-1", "GHSA-1"], "severity": [v3] })),
+            advisory(
                 "PYSEC-2",
                 "PyPI",
                 "a",
                 json!({ "aliases": ["CVE-2"], "published": "2025-01-01T00:00:00Z" }),
             ),
         ]);
-        let found = index.of(Ecosystem::Pypi, "a").expect("known").affecting("1.0", NOW);
-        assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["PYSEC-2", "PYSEC-1"], "newest first");
-        assert_eq!(found[1].aliases, ["CVE-1", "GHSA-1"]);
-        assert_eq!(found[1].summary, Some("From GHSA"));
+        let findings = index.of(Ecosystem::Pypi, "a").expect("known").affecting("1.0", NOW);
+        assert_eq!(findings.iter().map(|f| f.id).collect::<Vec<_>>(), ["PYSEC-2", "PYSEC-1"], "newest first");
+        assert_eq!(findings[1].aliases, ["CVE-1", "GHSA-1"]);
+        assert_eq!(findings[1].summary, Some("From GHSA"));
         assert_eq!(
-            found[1].severity.iter().map(|s| s.kind.as_str()).collect::<Vec<_>>(),
+            findings[1].severity.iter().map(|s| s.kind.as_str()).collect::<Vec<_>>(),
             ["CVSS_V3", "CVSS_V4"]
         );
     }
 
     #[test]
-    fn the_last_modified_advisory_wins() {
-        let part = |name: &str, modified: &str, version: &str| {
+    fn of_two_advisories_the_last_modified_one_applies() {
+        let feed = |name: &str, modified: &str, version: &str| {
             let mut batch = Batch::default();
-            let record = about(
+            let record = advisory(
                 "A-1",
                 "CRAN",
                 "a",
@@ -344,7 +345,7 @@ mod tests {
         let (old, new) = (("old", "2024-01-01T00:00:00Z", "1.0"), ("new", "2025-01-01T00:00:00Z", "2.0"));
         for order in [[old, new], [new, old]] {
             let index =
-                Index::new(order.map(|(name, modified, version)| part(name, modified, version)).into());
+                Index::new(order.map(|(name, modified, version)| feed(name, modified, version)).into());
             assert_eq!(index.len(), 1);
             assert_eq!(
                 (

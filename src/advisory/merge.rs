@@ -8,25 +8,24 @@ pub(super) fn group_by_shared_name<'a, N: IntoIterator<Item = &'a str>>(
     items: impl IntoIterator<Item = N>,
 ) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
-    // The group of each name.
-    let mut of: HashMap<&str, usize> = HashMap::new();
+    let mut group_of: HashMap<&str, usize> = HashMap::new();
     for (index, names) in items.into_iter().enumerate() {
         let names: Vec<&str> = names.into_iter().collect();
-        let mut existing: Vec<usize> = names.iter().filter_map(|name| of.get(name).copied()).collect();
+        let mut existing: Vec<usize> = names.iter().filter_map(|name| group_of.get(name).copied()).collect();
         existing.sort_unstable();
         existing.dedup();
-        let into = existing.first().copied().unwrap_or_else(|| {
+        let target = existing.first().copied().unwrap_or_else(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
-        groups[into].push(index);
-        // An item with names of several groups joins them.
+        groups[target].push(index);
+        // An item with names of several groups unites them.
         for other in existing.into_iter().skip(1) {
             let members = std::mem::take(&mut groups[other]);
-            groups[into].extend(members);
-            of.values_mut().filter(|group| **group == other).for_each(|group| *group = into);
+            groups[target].extend(members);
+            group_of.values_mut().filter(|group| **group == other).for_each(|group| *group = target);
         }
-        of.extend(names.into_iter().map(|name| (name, into)));
+        group_of.extend(names.into_iter().map(|name| (name, target)));
     }
     groups.retain(|group| !group.is_empty());
     groups.iter_mut().for_each(|group| group.sort_unstable());
@@ -40,42 +39,46 @@ mod tests {
 
     #[test]
     fn items_that_share_a_name_are_one_group() {
-        let of =
+        let group =
             |items: &[&[&'static str]]| group_by_shared_name(items.iter().map(|names| names.iter().copied()));
-        assert_eq!(of(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
-        assert_eq!(of(&[&["A"], &["B"], &["C", "A", "B"]]), [vec![0, 1, 2]], "a third item joins two groups");
-        assert_eq!(of(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
-        assert_eq!(of(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(group(&[&["A", "CVE-1"], &["B"], &["G", "CVE-1"]]), [vec![0, 2], vec![1]]);
+        assert_eq!(
+            group(&[&["A"], &["B"], &["C", "A", "B"]]),
+            [vec![0, 1, 2]],
+            "a third item joins two groups"
+        );
+        assert_eq!(group(&[&["A", "B"], &["B", "A"]]), [vec![0, 1]]);
+        assert_eq!(group(&[]), Vec::<Vec<usize>>::new());
     }
 
     proptest! {
         #[test]
         fn groups_are_the_connected_components(items in proptest::collection::vec(proptest::collection::vec(0_usize..8, 0..4), 0..8)) {
             const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
-            let found = group_by_shared_name(items.iter().map(|names| names.iter().map(|n| NAMES[*n])));
-            let mut all: Vec<usize> = found.concat();
-            all.sort_unstable();
-            prop_assert_eq!(all, (0..items.len()).collect::<Vec<_>>(), "each once");
+            let groups = group_by_shared_name(items.iter().map(|names| names.iter().map(|n| NAMES[*n])));
+            let mut members: Vec<usize> = groups.concat();
+            members.sort_unstable();
+            prop_assert_eq!(members, (0..items.len()).collect::<Vec<_>>(), "each once");
             // Propagates the least number until nothing changes.
             let mut label: Vec<usize> = (0..items.len()).collect();
             for _ in 0..items.len() {
                 for a in 0..items.len() {
                     for b in 0..items.len() {
                         if items[a].iter().any(|name| items[b].contains(name)) {
-                            let least = label[a].min(label[b]);
-                            (label[a], label[b]) = (least, least);
+                            let smallest = label[a].min(label[b]);
+                            (label[a], label[b]) = (smallest, smallest);
                         }
                     }
                 }
             }
-            for group in &found {
+            for group in &groups {
                 prop_assert!(group.iter().all(|index| label[*index] == label[group[0]]));
             }
-            let mut firsts: Vec<usize> = found.iter().map(|group| label[group[0]]).collect();
-            let all = firsts.len();
+            let mut firsts: Vec<usize> = groups.iter().map(|group| label[group[0]]).collect();
+            let count = firsts.len();
             firsts.sort_unstable();
             firsts.dedup();
-            prop_assert_eq!(firsts.len(), all, "no two groups belong together");
+            prop_assert_eq!(firsts.len(), count, "no two groups belong together");
         }
     }
 }

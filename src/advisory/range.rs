@@ -126,52 +126,65 @@ mod tests {
         Range { kind: "ECOSYSTEM".into(), events: events.collect() }
     }
 
-    fn holds(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
+    fn contains(ecosystem: Ecosystem, range: &Range, version: &str) -> bool {
         PreparedRange::new(ecosystem, range).expect("an order").contains(&Version::new(ecosystem, version))
     }
 
     use EventKind::{Fixed, Introduced, LastAffected, Limit};
 
-    fn all(ecosystem: Ecosystem, range: &Range, yes: &[&str], no: &[&str]) {
-        yes.iter().for_each(|v| assert!(holds(ecosystem, range, v), "{v} in {range:?}"));
-        no.iter().for_each(|v| assert!(!holds(ecosystem, range, v), "{v} not in {range:?}"));
+    fn assert_contains(ecosystem: Ecosystem, range: &Range, inside: &[&str], outside: &[&str]) {
+        inside.iter().for_each(|v| assert!(contains(ecosystem, range, v), "{v} in {range:?}"));
+        outside.iter().for_each(|v| assert!(!contains(ecosystem, range, v), "{v} not in {range:?}"));
     }
 
     #[test]
     fn a_range_begins_where_it_was_introduced_and_ends_before_its_fix() {
-        let of = |events: &[_], yes: &[&str], no: &[&str]| all(Ecosystem::Cran, &range(events), yes, no);
-        of(
+        let check = |events: &[_], inside: &[&str], outside: &[&str]| {
+            assert_contains(Ecosystem::Cran, &range(events), inside, outside)
+        };
+        check(
             &[(Introduced, "0.1-3"), (Fixed, "0.1-9")],
             &["0.1.3", "0.1-8", "0.1.8.9"],
             &["0.1-2", "0.1.9", "1.0"],
         );
-        of(&[(Introduced, "0")], &["0.0", "0.0.0-1", "99.9"], &[]);
-        of(&[(Introduced, "0"), (LastAffected, "1.2")], &["0.1", "1.2"], &["1.2.0", "1.3"]);
-        of(&[(Fixed, "2.0"), (Introduced, "1.0")], &["1.0", "1.9"], &["0.9", "2.0"]);
-        of(
+        check(&[(Introduced, "0")], &["0.0", "0.0.0-1", "99.9"], &[]);
+        check(&[(Introduced, "0"), (LastAffected, "1.2")], &["0.1", "1.2"], &["1.2.0", "1.3"]);
+        check(&[(Fixed, "2.0"), (Introduced, "1.0")], &["1.0", "1.9"], &["0.9", "2.0"]);
+        check(
             &[(Introduced, "1.0"), (Fixed, "1.2"), (Introduced, "2.0"), (Fixed, "2.1")],
             &["1.1", "2.0.5"],
             &["1.5", "2.1"],
         );
-        of(&[(Introduced, "1.0"), (LastAffected, "1.0")], &["1.0", "1-0"], &["0.9", "1.0.1"]);
-        of(&[(Introduced, "1.0"), (Fixed, "1.0")], &[], &["0.9", "1.0", "1.1"]);
-        of(&[(Introduced, "0"), (Limit, "1.5")], &["1.4"], &["1.5", "2.0"]);
-        of(&[(Introduced, "0"), (Limit, "1.5"), (Limit, "*")], &["1.4", "9.0"], &[]);
-        of(&[], &[], &["1.0"]);
+        check(&[(Introduced, "1.0"), (LastAffected, "1.0")], &["1.0", "1-0"], &["0.9", "1.0.1"]);
+        check(&[(Introduced, "1.0"), (Fixed, "1.0")], &[], &["0.9", "1.0", "1.1"]);
+        check(&[(Introduced, "0"), (Limit, "1.5")], &["1.4"], &["1.5", "2.0"]);
+        check(&[(Introduced, "0"), (Limit, "1.5"), (Limit, "*")], &["1.4", "9.0"], &[]);
+        check(&[], &[], &["1.0"]);
     }
 
     #[test]
     fn invalid_versions_of_r_are_sorted_near_their_numbers() {
-        let odd = range(&[(Introduced, "1.0a"), (Fixed, "1.2-rc1")]);
-        all(Ecosystem::Cran, &odd, &["1.0a", "1.0.1", "1.1"], &["0.9", "1.3", "2.0"]);
+        let range_with_letters = range(&[(Introduced, "1.0a"), (Fixed, "1.2-rc1")]);
+        assert_contains(
+            Ecosystem::Cran,
+            &range_with_letters,
+            &["1.0a", "1.0.1", "1.1"],
+            &["0.9", "1.3", "2.0"],
+        );
     }
 
     #[test]
     fn versions_of_python_have_their_own_order() {
-        let of = |events: &[_], yes: &[&str], no: &[&str]| all(Ecosystem::Pypi, &range(events), yes, no);
-        of(&[(Introduced, "5.1"), (Fixed, "5.3.1")], &["5.1", "5.2b1", "5.3"], &["5.1b3", "5.3.1", "5.10"]);
-        of(&[(Introduced, "0"), (Fixed, "2.10")], &["2.9", "2.10rc1", "2004d"], &["2.10", "2.10.post1"]);
-        of(&[(Introduced, "0")], &["0.0.1a1", "any text"], &[]);
+        let check = |events: &[_], inside: &[&str], outside: &[&str]| {
+            assert_contains(Ecosystem::Pypi, &range(events), inside, outside)
+        };
+        check(
+            &[(Introduced, "5.1"), (Fixed, "5.3.1")],
+            &["5.1", "5.2b1", "5.3"],
+            &["5.1b3", "5.3.1", "5.10"],
+        );
+        check(&[(Introduced, "0"), (Fixed, "2.10")], &["2.9", "2.10rc1", "2004d"], &["2.10", "2.10.post1"]);
+        check(&[(Introduced, "0")], &["0.0.1a1", "any text"], &[]);
     }
 
     #[test]
@@ -183,22 +196,22 @@ mod tests {
     }
 
     /// The algorithm of the schema, for versions that are numbers.
-    fn naive(events: &[(EventKind, u8)], v: u8) -> bool {
+    fn expected_membership(events: &[(EventKind, u8)], v: u8) -> bool {
         let limits: Vec<u8> = events.iter().filter(|e| e.0 == Limit).map(|e| e.1).collect();
         if !limits.is_empty() && limits.iter().all(|limit| v >= *limit) {
             return false;
         }
-        let mut state = false;
+        let mut affected = false;
         for at in 0..=v {
-            let here = |kind| events.contains(&(kind, at));
-            if here(Introduced) {
-                state = true;
+            let has = |kind| events.contains(&(kind, at));
+            if has(Introduced) {
+                affected = true;
             }
-            if (here(LastAffected) && v > at) || here(Fixed) {
-                state = false;
+            if (has(LastAffected) && v > at) || has(Fixed) {
+                affected = false;
             }
         }
-        state
+        affected
     }
 
     fn event() -> impl Strategy<Value = (EventKind, u8)> {
@@ -218,12 +231,12 @@ mod tests {
             } else {
                 (Ecosystem::Cran, (|n: u8| if n == 0 { "0".to_owned() } else { format!("0.{n}") }) as fn(u8) -> String)
             };
-            let written: Vec<Event> = events
+            let range_events: Vec<Event> = events
                 .iter()
                 .map(|(kind, n)| Event { kind: *kind, version: text(*n).into() })
                 .collect();
-            let range = Range { kind: "ECOSYSTEM".into(), events: written.into() };
-            prop_assert_eq!(holds(ecosystem, &range, &text(v)), naive(&events, v), "{} in {:?}", v, range);
+            let range = Range { kind: "ECOSYSTEM".into(), events: range_events.into() };
+            prop_assert_eq!(contains(ecosystem, &range, &text(v)), expected_membership(&events, v), "{} in {:?}", v, range);
         }
     }
 }

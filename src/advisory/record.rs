@@ -124,8 +124,8 @@ impl Affected {
 /// Whether a text is valid as an id and in a URL path.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(plain) && !text.starts_with('.')
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    !text.is_empty() && text.len() <= MAX_ID_LEN && text.bytes().all(is_plain) && !text.starts_with('.')
 }
 
 /// The first sentence, cut to one line.
@@ -133,13 +133,13 @@ fn first_sentence(details: &str) -> Option<String> {
     let text = details.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = text.find(". ").map_or(text.len(), |at| at + 1);
     let sentence: String = text[..end].chars().take(200).collect();
-    let cut = sentence.len() < end;
-    (!sentence.is_empty()).then(|| if cut { format!("{}…", sentence.trim_end()) } else { sentence })
+    let is_cut = sentence.len() < end;
+    (!sentence.is_empty()).then(|| if is_cut { format!("{}…", sentence.trim_end()) } else { sentence })
 }
 
 /// Deserializes a time of RFC 3339; an invalid one becomes `None`.
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-    let text: Option<String> = Option::deserialize(from)?;
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
     Ok(text.and_then(|text| parse_time(&text)))
 }
 
@@ -151,11 +151,13 @@ pub fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Deserializes a list; `null` becomes an empty one.
-fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A range, not checked.
+/// A range as in the JSON record.
 #[derive(Deserialize)]
 struct RawRange {
     #[serde(rename = "type")]
@@ -174,19 +176,19 @@ struct RawEvent {
 }
 
 impl<'de> Deserialize<'de> for Range {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Range, D::Error> {
-        let written = RawRange::deserialize(from)?;
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Range, D::Error> {
+        let raw = RawRange::deserialize(deserializer)?;
         let event = |kind, version: Option<String>| Some(Event { kind, version: version?.into() });
-        let of = |one: RawEvent| {
+        let split = |raw: RawEvent| {
             [
-                event(EventKind::Introduced, one.introduced),
-                event(EventKind::Fixed, one.fixed),
-                event(EventKind::LastAffected, one.last_affected),
-                event(EventKind::Limit, one.limit),
+                event(EventKind::Introduced, raw.introduced),
+                event(EventKind::Fixed, raw.fixed),
+                event(EventKind::LastAffected, raw.last_affected),
+                event(EventKind::Limit, raw.limit),
             ]
         };
-        let events = written.events.into_iter().flat_map(of).flatten().collect();
-        Ok(Range { kind: written.kind.into(), events })
+        let events = raw.events.into_iter().flat_map(split).flatten().collect();
+        Ok(Range { kind: raw.kind.into(), events })
     }
 }
 
@@ -201,13 +203,16 @@ mod tests {
             [{"type":"CVSS_V3","score":"CVSS:3.1/AV:N"}],"affected":[{"package":{"ecosystem":"CRAN","name":"readxl",
             "purl":"pkg:cran/readxl"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0","fixed":"1.3.0"},
             {"last_affected":"2.0","new":1}]}],"versions":["0.1.0"],"database_specific":{"a":[1.5]}}],"new":{}}"#;
-        let read = Advisory::from_json(text).expect("an advisory");
-        assert_eq!((read.id.as_str(), read.headline().as_deref()), ("RSEC-2023-1", Some("A line")));
-        assert_eq!(read.published.map(|at| at.to_string()).as_deref(), Some("2023-07-13T02:37:06.600000Z"));
-        let range = &read.affected[0].ranges[0];
+        let advisory = Advisory::from_json(text).expect("an advisory");
+        assert_eq!((advisory.id.as_str(), advisory.headline().as_deref()), ("RSEC-2023-1", Some("A line")));
+        assert_eq!(
+            advisory.published.map(|at| at.to_string()).as_deref(),
+            Some("2023-07-13T02:37:06.600000Z")
+        );
+        let range = &advisory.affected[0].ranges[0];
         let kinds: Vec<EventKind> = range.events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::Introduced, EventKind::Fixed, EventKind::LastAffected]);
-        assert_eq!(read.ecosystems().collect::<Vec<_>>(), [Ecosystem::Cran]);
+        assert_eq!(advisory.ecosystems().collect::<Vec<_>>(), [Ecosystem::Cran]);
     }
 
     #[test]

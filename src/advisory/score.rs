@@ -1,8 +1,10 @@
 //! The base score of a CVSS vector.
 
-/// The required base metrics of CVSS 2, 3 and 4. Others depend on the time or the environment.
+/// The required base metrics of CVSS 2. Metrics of the other groups depend on the time or the environment.
 const BASE_METRICS_V2: &[&str] = &["AV", "AC", "Au", "C", "I", "A"];
+/// The required base metrics of CVSS 3.
 const BASE_METRICS_V3: &[&str] = &["AV", "AC", "PR", "UI", "S", "C", "I", "A"];
+/// The required base metrics of CVSS 4.
 const BASE_METRICS_V4: &[&str] = &["AV", "AC", "AT", "PR", "UI", "VC", "VI", "VA", "SC", "SI", "SA"];
 
 /// The base score of a vector of CVSS 2.0, 3.0, 3.1 or 4.0, from 0.0 to 10.0; `None` when the text is not a vector.
@@ -16,19 +18,19 @@ pub fn base_score(vector: &str) -> Option<f64> {
         Some((version, rest)) if version.starts_with("CVSS:") => (Some(version), rest),
         Some(_) | None => (None, vector),
     };
-    let base = match version {
+    let names = match version {
         None => BASE_METRICS_V2,
         Some("CVSS:3.0" | "CVSS:3.1") => BASE_METRICS_V3,
         Some("CVSS:4.0") => BASE_METRICS_V4,
         Some(_) => return None,
     };
-    let of = |metric: &&str| {
+    let find = |metric: &&str| {
         let mut values = metrics.split('/').filter(|part| part.split(':').next() == Some(metric));
         // A repeated metric is ambiguous.
         values.next().filter(|_| values.next().is_none())
     };
-    let found: Vec<&str> = base.iter().map(of).collect::<Option<_>>()?;
-    let text = version.into_iter().chain(found).collect::<Vec<_>>().join("/");
+    let base_metrics: Vec<&str> = names.iter().map(find).collect::<Option<_>>()?;
+    let text = version.into_iter().chain(base_metrics).collect::<Vec<_>>().join("/");
     let score = text.parse::<cvss::Cvss>().ok()?.score();
     // Scores have one decimal place.
     Some((score * 10.0).round() / 10.0)

@@ -146,30 +146,33 @@ mod tests {
 
     #[test]
     fn versions_are_equal_by_value_where_they_are_versions() {
-        let is = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
+        let is_same = |ecosystem, a, b| Version::new(ecosystem, a).is_same(&Version::new(ecosystem, b));
         for (a, b) in [("0.1-8", "0.1.8"), ("1.2", "01.2"), ("1", "1")] {
-            assert!(is(Ecosystem::Cran, a, b), "{a} {b}");
+            assert!(is_same(Ecosystem::Cran, a, b), "{a} {b}");
         }
         for (a, b) in [("1.0", "1"), ("1.0a", "1.0.a"), ("1.10", "1.1"), ("1.0 ", "1.0")] {
-            assert!(!is(Ecosystem::Cran, a, b), "{a} {b}");
+            assert!(!is_same(Ecosystem::Cran, a, b), "{a} {b}");
         }
         for (a, b) in [("1.0", "1"), ("1.0rc1", "1.0.RC.1"), ("v1.0", "1.0.0"), ("2004d", "2004d")] {
-            assert!(is(Ecosystem::Pypi, a, b), "{a} {b}");
+            assert!(is_same(Ecosystem::Pypi, a, b), "{a} {b}");
         }
         for (a, b) in [("1.10", "1.1"), ("2004d", "2004D"), ("1.0+x", "1.0"), ("1!1.0", "1.0")] {
-            assert!(!is(Ecosystem::Pypi, a, b), "{a} {b}");
+            assert!(!is_same(Ecosystem::Pypi, a, b), "{a} {b}");
         }
     }
 
     #[test]
     fn each_ecosystem_has_its_own_order() {
-        let sorted = |ecosystem, versions: &[&str]| {
+        let assert_sorted = |ecosystem, versions: &[&str]| {
             for pair in versions.windows(2) {
                 let [a, b] = [pair[0], pair[1]].map(|text| Version::new(ecosystem, text));
                 assert!(a.compare(&b).is_lt() && b.compare(&a).is_gt(), "{pair:?}");
             }
         };
-        sorted(Ecosystem::Bioconductor, &["0.9", "1.0", "1.0-1", "1.2", "1.10", "2"]);
-        sorted(Ecosystem::Pypi, &["2004d", "0.9", "1.0.dev1", "1.0a1", "1.0", "1.0.post1", "1.10", "1!0.1"]);
+        assert_sorted(Ecosystem::Bioconductor, &["0.9", "1.0", "1.0-1", "1.2", "1.10", "2"]);
+        assert_sorted(
+            Ecosystem::Pypi,
+            &["2004d", "0.9", "1.0.dev1", "1.0a1", "1.0", "1.0.post1", "1.10", "1!0.1"],
+        );
     }
 }

@@ -26,13 +26,13 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     let mut root = None;
     let mut nodes = 0_usize;
     for event in Parser::new_from_str(text) {
-        let (event, place) = event.map_err(|error| error.to_string())?;
-        let bad = |what: &str| Err(format!("{what} at line {}", place.start.line()));
-        let done = match event {
+        let (event, span) = event.map_err(|error| error.to_string())?;
+        let fail = |what: &str| Err(format!("{what} at line {}", span.start.line()));
+        let value = match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
-            Event::DocumentStart(_) if root.is_some() => return bad("second document"),
+            Event::DocumentStart(_) if root.is_some() => return fail("second document"),
             Event::DocumentStart(_) => continue,
-            Event::Alias(_) => return bad("aliases are not supported"),
+            Event::Alias(_) => return fail("aliases are not supported"),
             Event::SequenceStart(..) => {
                 open.push(Collection::List(Vec::new()));
                 None
@@ -45,26 +45,26 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
             Event::SequenceEnd | Event::MappingEnd => match open.pop() {
                 Some(Collection::List(list)) => Some(Value::Array(list)),
                 Some(Collection::Map(map, _)) => Some(Value::Object(map)),
-                None => return bad("unexpected end of a list or map"),
+                None => return fail("unexpected end of a list or map"),
             },
         };
         nodes += 1;
         if open.len() > MAX_DEPTH || nodes > MAX_NODES {
-            return bad("too many values");
+            return fail("too many values");
         }
-        let Some(value) = done else { continue };
+        let Some(value) = value else { continue };
         match open.last_mut() {
             None => root = Some(value),
             Some(Collection::List(list)) => list.push(value),
             Some(Collection::Map(map, key)) => match (key.take(), value) {
                 (Some(key), value) => {
                     if map.contains_key(&key) {
-                        return bad("duplicate key");
+                        return fail("duplicate key");
                     }
                     map.insert(key, value);
                 }
                 (None, Value::String(text)) => *key = Some(text),
-                (None, _) => return bad("a key is not text"),
+                (None, _) => return fail("a key is not text"),
             },
         }
     }
@@ -72,8 +72,8 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Value {
-    let nothing = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
-    if nothing { Value::Null } else { Value::String(text.to_owned()) }
+    let is_null = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+    if is_null { Value::Null } else { Value::String(text.to_owned()) }
 }
 
 #[cfg(test)]

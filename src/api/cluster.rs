@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// A server: a row of `GET /nodes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterNode {
-    /// Random, new with each start of the server.
+    /// Random id, new with each start of the server.
     pub id: String,
     /// Host name; a second server of that name has a number: `pm1 (2)`.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct ClusterNode {
     pub started: String,
     /// Its last heartbeat.
     pub last_seen: String,
-    /// Since when it has its mode.
+    /// Start of its current mode.
     pub since: String,
     /// What it waits for, or why it cannot serve or did not change its mode.
     pub message: String,
@@ -34,7 +34,7 @@ pub struct ClusterNode {
     pub differences: Vec<String>,
     /// The last mode that an administrator requested.
     pub requested: Option<RequestedMode>,
-    /// [`RequestedMode::at`] of the last one that it carried out, or failed to.
+    /// [`RequestedMode::at`] of the last request that it carried out or failed to carry out.
     pub answered: Option<String>,
 }
 
@@ -45,7 +45,7 @@ pub struct RequestedMode {
     pub mode: String,
     /// The administrator.
     pub by: String,
-    /// When; identifies the request.
+    /// Time of the request, which identifies it.
     pub at: String,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `{"code", "error", "payload"}`, as clients of the original expect it.
+/// `{"code", "error", "payload"}`, as clients of Posit Package Manager expect it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Error {
     /// The kind of failure; see [`Code`].
@@ -14,7 +14,7 @@ pub struct Error {
     pub payload: Option<serde_json::Value>,
 }
 
-/// Values of [`Error::code`]. 4 and 14 are those of the original; the others are specific to this server.
+/// Values of [`Error::code`]. 4 and 14 are those of Posit Package Manager; the others are specific to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Code {

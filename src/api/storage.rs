@@ -50,7 +50,7 @@ pub struct StorageState {
     pub database: Option<String>,
     /// Number of removed objects that can be restored.
     pub trash_objects: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub trash_bytes: u64,
     /// When the oldest of them was removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]

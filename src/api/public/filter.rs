@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::vulnerability::Vulnerability;
 
-/// The request. Required are `names`, and `repo` if the address does not name it.
+/// The request. `names` is required, and `repo` if the address does not name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Filter {
     /// The repository.
     #[serde(default)]

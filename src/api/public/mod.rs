@@ -1,4 +1,4 @@
-//! Wire types of the public read API, in the form that clients of the original expect.
+//! Wire types of the public read API, in the form that clients of Posit Package Manager expect.
 
 pub mod alert;
 pub mod filter;

@@ -10,7 +10,7 @@ pub struct Source {
     pub id: i64,
     /// Unique among sources.
     pub name: String,
-    /// RFC 3339.
+    /// Creation time, RFC 3339.
     pub created: String,
     /// `CRAN`, `Local`, …
     #[serde(rename = "type")]

@@ -9,7 +9,7 @@ use crate::model::time::{SECOND, Timestamp};
 
 /// The response. Clients require all fields of [`Platform`], and compare `binaries` with `true`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Status {
     /// Version of the program.
     pub version: String,
@@ -57,7 +57,7 @@ pub struct Status {
 
 /// One row of [`Status::distros`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[allow(clippy::struct_excessive_bools, reason = "the fields are those of the original")]
+#[allow(clippy::struct_excessive_bools, reason = "the fields are those of Posit Package Manager")]
 pub struct Platform {
     /// Unique name.
     pub name: String,
@@ -128,10 +128,11 @@ impl Status {
     #[must_use]
     pub fn new(cran_repo: Option<String>, platforms: Platforms) -> Status {
         // Set by the build script; absent in a build of an unpacked archive without `SOURCE_DATE_EPOCH`.
-        let built = option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
+        let build_time =
+            option_env!("RSTUDIO_PM_BUILT").and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            build_date: Timestamp(built * SECOND).to_string(),
+            build_date: Timestamp(build_time * SECOND).to_string(),
             // Set by the caller.
             metrics_enabled: false,
             r_configured: true,

@@ -196,7 +196,10 @@ impl Head {
             let [before, after] = pair else { continue };
             // The first segment of an incremental bundle has no `prev`.
             if after.prev.is_some_and(|prev| prev != before.file.sha256) {
-                return inconsistent("one does not follow the one before it");
+                return inconsistent(&format!(
+                    "segment {} does not follow segment {}",
+                    after.serial, before.serial
+                ));
             }
             if after.serial <= before.serial {
                 return inconsistent("their serials do not increase");
@@ -257,8 +260,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_head_is_read_as_it_was_written() {
-        let written = head(vec![segment(1, None), segment(2, Some([1; 32])), segment(5, None)]);
-        assert_eq!(Head::read(&written.bytes(), &Product::Cran), Ok(written));
+        let expected = head(vec![segment(1, None), segment(2, Some([1; 32])), segment(5, None)]);
+        assert_eq!(Head::read(&expected.bytes(), &Product::Cran), Ok(expected));
     }
 
     #[test]
@@ -273,9 +276,9 @@ pub(crate) mod tests {
         let mut other = head(vec![segment(1, None)]);
         other.chain = Sha256([0; 32]);
         assert!(message(&other).contains("the chain"));
-        let mut out = head(vec![segment(1, None)]);
-        out.segments[0].file.path = "../../etc/passwd".to_owned();
-        assert!(message(&out).contains("not a path of a bundle"));
+        let mut outside = head(vec![segment(1, None)]);
+        outside.segments[0].file.path = "../../etc/passwd".to_owned();
+        assert!(message(&outside).contains("not a path of a bundle"));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::fmt;
 use crate::model::digest::Sha256;
 use crate::r::platform::Platform;
 
-/// The schema of the part for CRAN, the directory `v3`.
+/// The schema of CRAN, the directory `v3`.
 pub const CRAN_SCHEMA: u32 = 3;
-/// The schema of the part for Bioconductor, the directory `bioc/v4`.
+/// The schema of Bioconductor, the directory `bioc/v4`.
 pub const BIOCONDUCTOR_SCHEMA: u32 = 4;
 /// The schema of lists of binaries, below `bindex`.
 pub const BINARIES_SCHEMA: u32 = 1;
@@ -105,7 +105,7 @@ impl Product {
         format!("{}/{}/{name}.{extension}", self.objects_dir(), &name[..2])
     }
 
-    /// The file whose presence indicates this part, and its content.
+    /// The file whose presence indicates that the bundle has the product, and its content.
     #[must_use]
     pub fn marker(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -138,9 +138,11 @@ pub fn immutable_path(folder: &str, stem: impl fmt::Display, sha256: Sha256, ext
 /// Whether a path in a head is safe: below the directory of the head, of plain characters.
 #[must_use]
 pub fn is_safe_path(path: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
     path.len() <= 200
-        && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
 }
 
 /// Whether a text is a version of Bioconductor: two numbers with a dot between them.

@@ -49,7 +49,7 @@ impl Record {
             #[serde(borrow)]
             t: Cow<'a, str>,
         }
-        // The form that is written here needs no parsing to find the kind.
+        // Lines that this program writes begin with the kind and need no parsing to find it.
         if line.starts_with(br#"{"t":"ver","#) {
             return serde_json::from_slice(line).map(Record::Release);
         }
@@ -212,9 +212,11 @@ pub(super) fn check_names(folder: Option<&str>, package: &str, version: Option<&
 }
 
 fn is_folder(folder: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     folder.len() <= 200
-        && folder.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain))
+        && folder
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
 }
 
 /// The fields of a DESCRIPTION, in order.
@@ -230,8 +232,8 @@ impl Fields {
 }
 
 impl Serialize for Fields {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(Some(self.0.len()))?;
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
             map.serialize_entry(name, value)?;
         }
@@ -240,12 +242,12 @@ impl Serialize for Fields {
 }
 
 impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
         struct FieldsVisitor;
         impl<'de> Visitor<'de> for FieldsVisitor {
             type Value = Fields;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("fields with texts")
+                f.write_str("a map of strings")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let mut fields = Vec::new();
@@ -255,7 +257,7 @@ impl<'de> Deserialize<'de> for Fields {
                 Ok(Fields(fields))
             }
         }
-        from.deserialize_map(FieldsVisitor)
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 
@@ -273,17 +275,17 @@ mod tests {
         );
         let record = Record::read(line.as_bytes()).expect("a record");
         assert_eq!(serde_json::to_string(&record).expect("a line"), line);
-        let Record::Release(ver) = record else { panic!("no release") };
-        assert_eq!((ver.check(), ver.desc.expect("fields").get("Package")), (Ok(()), Some("R6")));
+        let Record::Release(release) = record else { panic!("no release") };
+        assert_eq!((release.check(), release.desc.expect("fields").get("Package")), (Ok(()), Some("R6")));
     }
 
     #[test]
     fn records_of_later_formats_are_ignored() {
         let record = Record::read(br#"{"t":"signed","by":["x"]}"#).expect("any record");
         assert_eq!(record, Record::Unknown);
-        let more =
-            Record::read(br#"{"t":"archive","name":"x1","day":"2026-01-02","why":"old"}"#).expect("more");
-        assert!(matches!(more, Record::Archive(event) if event.name == "x1"));
+        let with_unknown_member =
+            Record::read(br#"{"t":"archive","name":"x1","day":"2026-01-02","why":"old"}"#).expect("a record");
+        assert!(matches!(with_unknown_member, Record::Archive(event) if event.name == "x1"));
         for bad in
             [&br#"{"name":"x1","day":"2026-01-02"}"#[..], br#"{"t":"ver","name":"x1"}"#, br#"{"t":"ver","#]
         {
@@ -309,11 +311,11 @@ mod tests {
             ),
             format!(r#"{{"state":"{}","t":"snapshot","day":"2026-01-02","packages":1}}"#, "ab".repeat(32)),
         ];
-        let read = lines.each_ref().map(|line| Record::read(line.as_bytes()).expect(line));
-        for (line, record) in lines.iter().zip(&read) {
+        let records = lines.each_ref().map(|line| Record::read(line.as_bytes()).expect(line));
+        for (line, record) in lines.iter().zip(&records) {
             assert_eq!(*record, serde_json::from_str(line).expect(line), "{line}");
         }
-        assert_eq!(read[0], read[1]);
+        assert_eq!(records[0], records[1]);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use super::FormatError;
 use crate::model::digest::Sha256;
 
 /// The bytes before the digest.
-const MEMBER: &[u8] = b",\"sha256\":\"";
-/// The bytes after it.
-const END: &[u8] = b"\"}\n";
-/// The length of all of these in bytes.
-const TAIL: usize = MEMBER.len() + 64 + END.len();
+const DIGEST_PREFIX: &[u8] = b",\"sha256\":\"";
+/// The bytes after the digest.
+const DIGEST_SUFFIX: &[u8] = b"\"}\n";
+/// The length in bytes of the digest with its prefix and suffix.
+const TAIL_LEN: usize = DIGEST_PREFIX.len() + 64 + DIGEST_SUFFIX.len();
 
 /// Returns the digest of bytes.
 #[must_use]
@@ -23,12 +23,12 @@ pub fn digest(bytes: &[u8]) -> Sha256 {
 /// Serializes a value with at least one member to a sealed document.
 #[must_use]
 pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec(value).expect("maps have texts for keys");
+    let mut text = serde_json::to_vec(value).expect("keys of maps are strings");
     assert_eq!(text.pop(), Some(b'}'), "only objects are sealed");
     let sha256 = digest(&text);
-    text.extend_from_slice(MEMBER);
+    text.extend_from_slice(DIGEST_PREFIX);
     text.extend_from_slice(sha256.to_string().as_bytes());
-    text.extend_from_slice(END);
+    text.extend_from_slice(DIGEST_SUFFIX);
     text
 }
 
@@ -37,10 +37,10 @@ pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// The bytes are truncated, changed, or not a sealed document.
 pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
-    let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL));
+    let (body, tail) = bytes.split_at(bytes.len().saturating_sub(TAIL_LEN));
     let declared = tail
-        .strip_prefix(MEMBER)
-        .and_then(|rest| rest.strip_suffix(END))
+        .strip_prefix(DIGEST_PREFIX)
+        .and_then(|rest| rest.strip_suffix(DIGEST_SUFFIX))
         .and_then(|hex| std::str::from_utf8(hex).ok()?.parse::<Sha256>().ok());
     let Some(declared) = declared else {
         return Err(FormatError::damaged(
@@ -48,15 +48,15 @@ pub fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
         ));
     };
     // The second check rejects upper-case digits, which would be another form of the same digest.
-    if digest(body) != declared || tail != sealed_end(declared) {
+    if digest(body) != declared || tail != digest_member(declared) {
         return Err(FormatError::damaged("it was changed: its sha256 does not match its bytes"));
     }
     serde_json::from_slice(bytes)
         .map_err(|e| FormatError::damaged(format!("it does not have the expected form: {e}")))
 }
 
-fn sealed_end(sha256: Sha256) -> Vec<u8> {
-    [MEMBER, sha256.to_string().as_bytes(), END].concat()
+fn digest_member(sha256: Sha256) -> Vec<u8> {
+    [DIGEST_PREFIX, sha256.to_string().as_bytes(), DIGEST_SUFFIX].concat()
 }
 
 #[cfg(test)]

@@ -9,13 +9,15 @@ use super::text::as_optional_text;
 use super::{FormatError, Product, Record, layout, seal};
 use crate::model::digest::Sha256;
 
-/// The zstd level. Records are half digests, which do not compress; level 12 takes four times as long for no gain.
-const LEVEL: i32 = 8;
+/// The zstd level. Half of the bytes of a record are digests, which do not compress: level 12 takes four times as long
+/// for no gain.
+const COMPRESSION_LEVEL: i32 = 8;
 /// Largest unpacked size of a segment or a file of READMEs in bytes.
 pub const MAX_UNPACKED: u64 = 1 << 30;
 /// Size of the buffer for unpacking in bytes.
-const BUFFER: usize = 64 << 10;
+const BUFFER_SIZE: usize = 64 << 10;
 
+/// The first line of a segment.
 #[derive(Serialize, Deserialize)]
 struct Preamble {
     segment: u64,
@@ -52,9 +54,9 @@ impl LinesWriter {
     /// Starts a segment with its first line.
     #[must_use]
     pub fn segment(product: &Product, serial: u64, prev: Option<Sha256>) -> LinesWriter {
-        let opening = Preamble { segment: serial, product: product.to_string(), prev };
+        let preamble = Preamble { segment: serial, product: product.to_string(), prev };
         let mut lines = LinesWriter { text: Vec::new(), records: 0 };
-        lines.push(&opening);
+        lines.push(&preamble);
         lines.records = 0;
         lines
     }
@@ -67,7 +69,8 @@ impl LinesWriter {
 
     /// Appends a line.
     pub fn push<T: Serialize>(&mut self, value: &T) {
-        serde_json::to_writer(&mut self.text, value).expect("a Vec takes it, and maps have texts for keys");
+        serde_json::to_writer(&mut self.text, value)
+            .expect("writing to a Vec succeeds, and keys of maps are strings");
         self.text.push(b'\n');
         self.records += 1;
     }
@@ -91,12 +94,12 @@ impl LinesWriter {
     pub fn pack(mut self, folder: &str, serial: u64) -> std::io::Result<(Vec<u8>, CompressedFile)> {
         let records = self.records;
         self.push(&Trailer { end: true, records });
-        let bytes = zstd::bulk::compress(&self.text, LEVEL)?;
+        let bytes = zstd::bulk::compress(&self.text, COMPRESSION_LEVEL)?;
         let sha256 = seal::digest(&bytes);
         let path = layout::immutable_path(folder, serial, sha256, "ndjson.zst");
-        let packed =
+        let entry =
             CompressedFile { path, size: bytes.len() as u64, sha256, raw_size: self.text.len() as u64 };
-        Ok((bytes, packed))
+        Ok((bytes, entry))
     }
 }
 
@@ -107,47 +110,50 @@ impl LinesWriter {
 /// The size or the digest differs.
 pub fn unpack_reader<'a>(
     bytes: &'a [u8],
-    packed: &CompressedFile,
+    entry: &CompressedFile,
 ) -> Result<impl BufRead + use<'a>, FormatError> {
-    if bytes.len() as u64 != packed.size {
-        return Err(FormatError::damaged(format!("it has {} bytes instead of {}", bytes.len(), packed.size)));
+    if bytes.len() as u64 != entry.size {
+        return Err(FormatError::damaged(format!("it has {} bytes instead of {}", bytes.len(), entry.size)));
     }
-    if seal::digest(bytes) != packed.sha256 {
+    if seal::digest(bytes) != entry.sha256 {
         return Err(FormatError::damaged("it was changed: its sha256 is not the one in the head"));
     }
-    if packed.raw_size > MAX_UNPACKED {
+    if entry.raw_size > MAX_UNPACKED {
         return Err(FormatError::damaged(format!(
             "its unpacked size of {} bytes is too large",
-            packed.raw_size
+            entry.raw_size
         )));
     }
     let decoder = zstd::Decoder::with_buffer(bytes).map_err(format_error)?;
-    Ok(io::BufReader::with_capacity(BUFFER, ExactReader { inner: decoder, size: packed.raw_size, read: 0 }))
+    Ok(io::BufReader::with_capacity(
+        BUFFER_SIZE,
+        ExactReader { inner: decoder, size: entry.raw_size, position: 0 },
+    ))
 }
 
 /// A reader that fails unless it yields exactly `size` bytes.
 struct ExactReader<R> {
     inner: R,
     size: u64,
-    read: u64,
+    position: u64,
 }
 
 impl<R: Read> Read for ExactReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.read += read as u64;
-        let is_end = read == 0 && !buffer.is_empty();
-        if self.read > self.size || (is_end && self.read < self.size) {
-            let what = if is_end { "" } else { "at least " };
+        let count = self.inner.read(buffer)?;
+        self.position += count as u64;
+        let is_end = count == 0 && !buffer.is_empty();
+        if self.position > self.size || (is_end && self.position < self.size) {
+            let qualifier = if is_end { "" } else { "at least " };
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 FormatError::damaged(format!(
-                    "it unpacks to {what}{} bytes instead of {}",
-                    self.read, self.size
+                    "it unpacks to {qualifier}{} bytes instead of {}",
+                    self.position, self.size
                 )),
             ));
         }
-        Ok(read)
+        Ok(count)
     }
 }
 
@@ -163,9 +169,9 @@ pub fn format_error(error: io::Error) -> FormatError {
 ///
 /// # Errors
 /// As [`unpack_reader`], and when unpacking fails.
-pub fn unpack(bytes: &[u8], packed: &CompressedFile) -> Result<Vec<u8>, FormatError> {
-    let mut lines = unpack_reader(bytes, packed)?;
-    let mut text = Vec::with_capacity(usize::try_from(packed.raw_size).unwrap_or_default());
+pub fn unpack(bytes: &[u8], entry: &CompressedFile) -> Result<Vec<u8>, FormatError> {
+    let mut lines = unpack_reader(bytes, entry)?;
+    let mut text = Vec::with_capacity(usize::try_from(entry.raw_size).unwrap_or_default());
     lines.read_to_end(&mut text).map_err(format_error)?;
     Ok(text)
 }
@@ -196,15 +202,15 @@ pub fn for_each_record(
     let mut number = 0;
     for_each_line(text, |line, is_end| {
         number += 1;
-        let bad = |e: String| FormatError::damaged(format!("line {number}: {e}"));
+        let line_error = |e: String| FormatError::damaged(format!("line {number}: {e}"));
         if number == 1 {
-            let opening: Preamble = serde_json::from_slice(line).map_err(|e| {
+            let preamble: Preamble = serde_json::from_slice(line).map_err(|e| {
                 FormatError::damaged(format!("line 1 is not the first line of a segment: {e}"))
             })?;
-            if opening.product != product.to_string() || opening.segment != serial {
+            if preamble.product != product.to_string() || preamble.segment != serial {
                 return Err(FormatError::damaged(format!(
                     "it is segment {} of {}",
-                    opening.segment, opening.product
+                    preamble.segment, preamble.product
                 )));
             }
             return Ok(());
@@ -213,7 +219,7 @@ pub fn for_each_record(
             // The first and the last line are not records.
             return check_trailer(line, number - 2, number);
         }
-        take(Record::read(line).map_err(|e| bad(e.to_string()))?).map_err(bad)
+        take(Record::read(line).map_err(|e| line_error(e.to_string()))?).map_err(line_error)
     })
 }
 
@@ -227,7 +233,7 @@ fn for_each_line(
     loop {
         line.clear();
         if text.read_until(b'\n', &mut line).map_err(format_error)? == 0 && !is_first {
-            return Err(FormatError::damaged("it has no end"));
+            return Err(FormatError::damaged("it is truncated: its last line is missing"));
         }
         let is_end = line.starts_with(b"{\"end\"");
         take(&line, is_end)?;
@@ -239,13 +245,13 @@ fn for_each_line(
     }
 }
 
-fn check_trailer(line: &[u8], records: u64, at: u64) -> Result<(), FormatError> {
-    let ending: Trailer =
-        serde_json::from_slice(line).map_err(|e| FormatError::damaged(format!("line {at}: {e}")))?;
-    if ending.end && ending.records == records {
+fn check_trailer(line: &[u8], records: u64, number: u64) -> Result<(), FormatError> {
+    let trailer: Trailer =
+        serde_json::from_slice(line).map_err(|e| FormatError::damaged(format!("line {number}: {e}")))?;
+    if trailer.end && trailer.records == records {
         return Ok(());
     }
-    Err(FormatError::damaged(format!("it has {records} records instead of {}", ending.records)))
+    Err(FormatError::damaged(format!("it has {records} records instead of {}", trailer.records)))
 }
 
 /// Returns the READMEs of a file, each verified by its digest.
@@ -253,12 +259,12 @@ fn check_trailer(line: &[u8], records: u64, at: u64) -> Result<(), FormatError> 
 /// # Errors
 /// As [`records`].
 pub fn readmes(text: impl BufRead) -> Result<Vec<ReadmeText>, FormatError> {
-    let mut found: Vec<ReadmeText> = Vec::new();
+    let mut readmes: Vec<ReadmeText> = Vec::new();
     for_each_readme(text, |readme| {
-        found.push(readme);
+        readmes.push(readme);
         Ok(())
     })?;
-    Ok(found)
+    Ok(readmes)
 }
 
 /// Passes the READMEs of a file to `take` one by one, each verified by its digest.
@@ -272,15 +278,15 @@ pub fn for_each_readme(
     let mut number = 0;
     for_each_line(text, |line, is_end| {
         number += 1;
-        let bad = |e: String| FormatError::damaged(format!("line {number}: {e}"));
+        let line_error = |e: String| FormatError::damaged(format!("line {number}: {e}"));
         if is_end {
             return check_trailer(line, number - 1, number);
         }
-        let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
+        let readme: ReadmeText = serde_json::from_slice(line).map_err(|e| line_error(e.to_string()))?;
         if seal::digest(readme.text.as_bytes()) != readme.sha256 {
-            return Err(bad("the text does not match its sha256".to_owned()));
+            return Err(line_error("the text does not match its sha256".to_owned()));
         }
-        take(readme).map_err(bad)
+        take(readme).map_err(line_error)
     })
 }
 
@@ -304,15 +310,15 @@ mod tests {
     fn only_an_intact_segment_is_read_back() {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
-        let (bytes, packed) = lines.pack("log", 7).expect("memory");
-        let text = unpack(&bytes, &packed).expect("whole");
+        let (bytes, entry) = lines.pack("log", 7).expect("memory");
+        let text = unpack(&bytes, &entry).expect("whole");
         assert_eq!(records(&text[..], &Product::Cran, 7), Ok(vec![event()]));
         assert!(records(&text[..], &Product::Cran, 8).is_err());
         let mut changed = bytes.clone();
         changed[bytes.len() / 2] ^= 4;
-        assert!(unpack(&changed, &packed).expect_err("changed").to_string().contains("sha256"));
-        assert!(unpack(&bytes[1..], &packed).expect_err("cut").to_string().contains("bytes instead of"));
-        let bomb = CompressedFile { raw_size: 5, ..packed };
+        assert!(unpack(&changed, &entry).expect_err("changed").to_string().contains("sha256"));
+        assert!(unpack(&bytes[1..], &entry).expect_err("cut").to_string().contains("bytes instead of"));
+        let bomb = CompressedFile { raw_size: 5, ..entry };
         assert!(unpack(&bytes, &bomb).expect_err("longer").to_string().contains("bytes instead of 5"));
     }
 
@@ -320,13 +326,16 @@ mod tests {
     fn a_truncated_text_is_refused() {
         let mut lines = LinesWriter::segment(&Product::Cran, 7, None);
         lines.push(&event());
-        let (bytes, packed) = lines.pack("log", 7).expect("memory");
-        let text = unpack(&bytes, &packed).expect("whole");
-        let cut: Vec<usize> =
+        let (bytes, entry) = lines.pack("log", 7).expect("memory");
+        let text = unpack(&bytes, &entry).expect("whole");
+        let line_ends: Vec<usize> =
             text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
-        for at in &cut[..cut.len() - 1] {
+        for at in &line_ends[..line_ends.len() - 1] {
             assert!(
-                records(&text[..*at], &Product::Cran, 7).expect_err("cut").to_string().contains("no end")
+                records(&text[..*at], &Product::Cran, 7)
+                    .expect_err("cut")
+                    .to_string()
+                    .contains("is truncated")
             );
         }
     }
@@ -336,11 +345,11 @@ mod tests {
         let readme = ReadmeText { sha256: seal::digest(b"# a1\n"), text: "# a1\n".to_owned() };
         let mut lines = LinesWriter::readmes();
         lines.push(&readme);
-        let (bytes, packed) = lines.pack("doc", 7).expect("memory");
-        assert_eq!(readmes(&unpack(&bytes, &packed).expect("whole")[..]), Ok(vec![readme.clone()]));
+        let (bytes, entry) = lines.pack("doc", 7).expect("memory");
+        assert_eq!(readmes(&unpack(&bytes, &entry).expect("whole")[..]), Ok(vec![readme.clone()]));
         let mut lines = LinesWriter::readmes();
         lines.push(&ReadmeText { text: "# b2\n".to_owned(), ..readme });
-        let (bytes, packed) = lines.pack("doc", 7).expect("memory");
-        assert!(readmes(&unpack(&bytes, &packed).expect("whole")[..]).is_err());
+        let (bytes, entry) = lines.pack("doc", 7).expect("memory");
+        assert!(readmes(&unpack(&bytes, &entry).expect("whole")[..]).is_err());
     }
 }

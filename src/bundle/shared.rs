@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 /// A folder of shared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SharedFolder {
-    /// `sysreqs`: one document, `rules`, in the format of `r::sysreqs::Base`.
+    /// `sysreqs`: one document, `rules`, in the format of `r::sysreqs::RuleBase`.
     Requirements,
     /// `distros`: one document, `distros`, with the available platforms.
     Distributions,
@@ -56,13 +56,13 @@ impl SharedHead {
     /// Creates a head of these files.
     #[must_use]
     pub fn new(
-        shared: SharedFolder,
+        kind: SharedFolder,
         created: Timestamp,
         files: BTreeMap<String, CompressedFile>,
     ) -> SharedHead {
         SharedHead {
             format: head::FORMAT.to_owned(),
-            product: shared.folder().to_owned(),
+            product: kind.folder().to_owned(),
             min_reader: 1,
             created,
             files,
@@ -73,26 +73,26 @@ impl SharedHead {
     ///
     /// # Errors
     /// The head is damaged, of another folder, or of a newer format.
-    pub fn read(bytes: &[u8], shared: SharedFolder) -> Result<SharedHead, FormatError> {
-        let found: SharedHead = seal::open(bytes)?;
-        if found.product != shared.folder() {
+    pub fn read(bytes: &[u8], kind: SharedFolder) -> Result<SharedHead, FormatError> {
+        let shared_head: SharedHead = seal::open(bytes)?;
+        if shared_head.product != kind.folder() {
             return Err(FormatError::damaged(format!(
                 "it is the head of {}, not of {}",
-                found.product,
-                shared.folder()
+                shared_head.product,
+                kind.folder()
             )));
         }
-        if found.format != head::FORMAT || found.min_reader > head::READER_LEVEL {
+        if shared_head.format != head::FORMAT || shared_head.min_reader > head::READER_LEVEL {
             return Err(FormatError::Newer(format!(
                 "it is of format {}, for readers of level {} or later: install a newer program",
-                found.format, found.min_reader
+                shared_head.format, shared_head.min_reader
             )));
         }
-        match found.files.values().find(|file| !super::layout::is_safe_path(&file.path)) {
+        match shared_head.files.values().find(|file| !super::layout::is_safe_path(&file.path)) {
             Some(file) => {
                 Err(FormatError::damaged(format!("'{}' is not a path of a bundle", file.path.escape_debug())))
             }
-            None => Ok(found),
+            None => Ok(shared_head),
         }
     }
 }

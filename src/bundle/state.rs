@@ -136,11 +136,11 @@ impl ProductState {
                 release.check()?;
                 self.add_release(release);
             }
-            Record::Index(indexed) => {
-                let package = self.packages.get_mut(&key(indexed.folder.as_deref(), &indexed.name));
+            Record::Index(update) => {
+                let package = self.packages.get_mut(&key(update.folder.as_deref(), &update.name));
                 let releases = package.into_iter().flat_map(|package| &mut package.releases);
-                for release in releases.filter(|release| release.object.sha256 == indexed.sha256) {
-                    release.index = Some(digest(indexed.index.as_bytes()));
+                for release in releases.filter(|release| release.object.sha256 == update.sha256) {
+                    release.index = Some(digest(update.index.as_bytes()));
                 }
             }
             Record::Archive(event) => {
@@ -183,8 +183,8 @@ impl ProductState {
 
     /// Removes a package from the listed releases without a record.
     fn clear_missing(&mut self, folder: Option<&str>, name: &str) {
-        let beginning = listing_line(folder.unwrap_or_default(), name, "");
-        self.missing.retain(|line| !line.starts_with(&beginning));
+        let prefix = listing_line(folder.unwrap_or_default(), name, "");
+        self.missing.retain(|line| !line.starts_with(&prefix));
     }
 
     fn add_release(&mut self, record: &ReleaseRecord) {
@@ -290,12 +290,12 @@ mod tests {
         text.parse().expect("a day")
     }
 
-    fn ver(name: &str, version: &str, on: &str, byte: u8) -> Record {
+    fn release(name: &str, version: &str, date: &str, byte: u8) -> Record {
         Record::Release(Box::new(ReleaseRecord {
             folder: None,
             name: name.to_owned(),
             version: version.to_owned(),
-            day: day(on),
+            day: day(date),
             published: None,
             archived: false,
             obj: Object {
@@ -311,17 +311,17 @@ mod tests {
         }))
     }
 
-    fn event(name: &str, version: Option<&str>, on: &str) -> PackageEvent {
+    fn event(name: &str, version: Option<&str>, date: &str) -> PackageEvent {
         PackageEvent {
             folder: None,
             name: name.to_owned(),
             version: version.map(str::to_owned),
             sha256: None,
-            day: day(on),
+            day: day(date),
         }
     }
 
-    fn after(records: &[Record]) -> ProductState {
+    fn state_after(records: &[Record]) -> ProductState {
         let mut state = ProductState::default();
         records.iter().for_each(|record| state.apply(record).expect("fits"));
         state
@@ -329,7 +329,8 @@ mod tests {
 
     #[test]
     fn the_newest_is_listed_until_it_is_archived_and_again_when_it_is_restored() {
-        let mut state = after(&[ver("a1", "1.0", "2020-01-01", 1), ver("a1", "1.1", "2020-02-01", 2)]);
+        let mut state =
+            state_after(&[release("a1", "1.0", "2020-01-01", 1), release("a1", "1.1", "2020-02-01", 2)]);
         assert_eq!(state.listing(), ["a1 1.1"]);
         state.apply(&Record::Archive(event("a1", None, "2020-03-01"))).expect("fits");
         assert_eq!((state.listing().len(), state.releases().count()), (0, 2));
@@ -343,11 +344,11 @@ mod tests {
     #[test]
     fn applying_a_record_again_changes_nothing() {
         let records = [
-            ver("a1", "1.0", "2020-01-01", 1),
-            ver("a1", "1.0", "2020-02-01", 9),
-            ver("b2", "1", "2020-02-01", 3),
+            release("a1", "1.0", "2020-01-01", 1),
+            release("a1", "1.0", "2020-02-01", 9),
+            release("b2", "1", "2020-02-01", 3),
         ];
-        let once = after(&records);
+        let once = state_after(&records);
         let mut twice = once.clone();
         records.iter().for_each(|record| twice.apply(record).expect("fits"));
         assert_eq!(once, twice);
@@ -356,34 +357,38 @@ mod tests {
 
     #[test]
     fn a_snapshot_that_does_not_match_is_an_error() {
-        let mut state = after(&[ver("a1", "1.0", "2020-01-01", 1)]);
-        let right =
+        let mut state = state_after(&[release("a1", "1.0", "2020-01-01", 1)]);
+        let valid =
             SnapshotRecord { day: day("2020-01-02"), packages: 1, state: state.digest(), listing: None };
-        assert_eq!(state.apply(&Record::Snapshot(right.clone())), Ok(()));
-        let wrong = SnapshotRecord { packages: 2, ..right.clone() };
-        let error = state.apply(&Record::Snapshot(wrong)).expect_err("another number");
+        assert_eq!(state.apply(&Record::Snapshot(valid.clone())), Ok(()));
+        let invalid = SnapshotRecord { packages: 2, ..valid.clone() };
+        let error = state.apply(&Record::Snapshot(invalid)).expect_err("another number");
         assert!(error.ends_with("1 listed packages, 2 in the snapshot"), "{error}");
-        let wrong = SnapshotRecord { state: listing_digest(&["a1 1.1".to_owned()]), ..right };
-        let error = state.apply(&Record::Snapshot(wrong)).expect_err("another version");
+        let invalid = SnapshotRecord { state: listing_digest(&["a1 1.1".to_owned()]), ..valid };
+        let error = state.apply(&Record::Snapshot(invalid)).expect_err("another version");
         assert!(error.contains("the same number of listed packages (1), but other"), "{error}");
     }
 
     #[test]
     fn an_incremental_bundle_may_list_releases_of_its_base() {
         let listing: Vec<String> = ["a1 1.0", "b2 2.0", "x/y:c3 3"].map(str::to_owned).into();
-        let close = Record::Snapshot(SnapshotRecord {
+        let snapshot = Record::Snapshot(SnapshotRecord {
             day: day("2026-01-02"),
             packages: 3,
             state: listing_digest(&listing),
             listing: Some(listing.clone()),
         });
-        let mut incremental = after(&[ver("b2", "2.0", "2026-01-01", 2), close.clone()]);
+        let mut incremental = state_after(&[release("b2", "2.0", "2026-01-01", 2), snapshot.clone()]);
         assert_eq!(incremental.missing(), ["a1 1.0", "x/y:c3 3"]);
         assert_eq!((incremental.listing(), incremental.listed_count()), (listing, 3));
-        incremental.apply(&ver("a1", "1.0", "2020-01-01", 1)).expect("fits");
-        incremental.apply(&close).expect("fits");
+        incremental.apply(&release("a1", "1.0", "2020-01-01", 1)).expect("fits");
+        incremental.apply(&snapshot).expect("fits");
         assert_eq!(incremental.missing(), ["x/y:c3 3"]);
-        let later = after(&[ver("d4", "1", "2020-01-01", 1), ver("b2", "2.0", "2026-01-01", 2), close]);
-        assert!(!later.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
+        let state = state_after(&[
+            release("d4", "1", "2020-01-01", 1),
+            release("b2", "2.0", "2026-01-01", 2),
+            snapshot,
+        ]);
+        assert!(!state.listing().iter().any(|line| line.starts_with("d4")), "it is no longer listed");
     }
 }

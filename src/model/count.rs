@@ -2,12 +2,12 @@
 
 /// Returns `1 package`, `23,144 packages`.
 #[must_use]
-pub fn count_of(n: impl TryInto<u64>, one: &str, many: &str) -> String {
+pub fn count_of(n: impl TryInto<u64>, singular: &str, plural: &str) -> String {
     let n = n.try_into().unwrap_or(0);
     let digits = n.to_string();
     let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|three| std::str::from_utf8(three).unwrap_or("")).collect();
-    format!("{} {}", groups.join(","), if n == 1 { one } else { many })
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or("")).collect();
+    format!("{} {}", groups.join(","), if n == 1 { singular } else { plural })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Bytes that keep a guard until their last clone is dropped.
+//! Bytes that hold a guard until their last clone is dropped.
 
 use bytes::Bytes;
 

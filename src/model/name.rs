@@ -36,9 +36,9 @@ impl FromStr for Name {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Name, BadName> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let is_valid = (1..=128).contains(&text.len())
-            && text.bytes().all(allowed)
+            && text.bytes().all(is_allowed)
             && text.as_bytes()[0].is_ascii_alphanumeric();
         if !is_valid {
             return Err(BadName::Form(text.chars().take(140).collect()));

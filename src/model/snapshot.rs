@@ -27,16 +27,16 @@ impl FromStr for Snapshot {
 
     /// Parses a percent-decoded path segment.
     fn from_str(text: &str) -> Result<Snapshot, BadSnapshot> {
-        let bad = || BadSnapshot(text.chars().take(60).collect());
+        let invalid = || BadSnapshot(text.chars().take(60).collect());
         if text == "latest" {
             return Ok(Snapshot::Latest);
         }
         if !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit()) {
-            return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| bad());
+            return text.parse().map(|id| Snapshot::Transaction(TxId(id))).map_err(|_| invalid());
         }
-        // Until about 2022 the original handed out `date+base64`; many Dockerfiles still hold such URLs.
+        // Until about 2022 Posit Package Manager issued `date+base64`; many Dockerfiles still contain such URLs.
         let date = text.split_once('+').map_or(text, |(date, _)| date);
-        date.parse().map(Snapshot::Date).map_err(|_| bad())
+        date.parse().map(Snapshot::Date).map_err(|_| invalid())
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_the_original_is_read() {
+    fn every_form_of_a_snapshot_is_read() {
         assert_eq!("latest".parse(), Ok(Snapshot::Latest));
         assert_eq!("5".parse(), Ok(Snapshot::Transaction(TxId(5))));
         let day = Snapshot::Date("2022-08-01".parse().expect("a day"));

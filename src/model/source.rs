@@ -40,7 +40,7 @@ pub struct UnknownSourceKind(pub String);
 struct Properties {
     /// The word used by the command line and the tables.
     name: &'static str,
-    /// The word shown in listings, the same as in the original product.
+    /// The word shown in listings, as in Posit Package Manager.
     label: &'static str,
     /// The language of its packages.
     language: Language,
@@ -81,19 +81,19 @@ impl SourceKind {
     fn properties(self) -> Properties {
         use Language::{Python, R};
         use StorageClass::{Bioconductor, Cran, Packages, Pypi};
-        const PLANNED: Supply = Supply::Unsupported { is_built_in: false };
-        const UNSUPPORTED: Supply = Supply::Unsupported { is_built_in: true };
+        const UNSUPPORTED: Supply = Supply::Unsupported { is_built_in: false };
+        const UNSUPPORTED_BUILT_IN: Supply = Supply::Unsupported { is_built_in: true };
         let (name, label, language, storage_class, supply) = match self {
             SourceKind::Cran => ("cran", "CRAN", R, Cran, Supply::Mirror),
-            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, PLANNED),
-            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, PLANNED),
+            SourceKind::CranSnapshot => ("cran-snapshot", "CRAN Snapshot", R, Cran, UNSUPPORTED),
+            SourceKind::CuratedCran => ("curated-cran", "Curated CRAN", R, Cran, UNSUPPORTED),
             SourceKind::Bioconductor => ("bioconductor", "Bioconductor", R, Bioconductor, Supply::Mirror),
             SourceKind::Local => ("local", "Local", R, Packages, Supply::Uploads),
-            SourceKind::Git => ("git", "Git", R, Packages, PLANNED),
-            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED),
-            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, PLANNED),
-            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, PLANNED),
-            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, PLANNED),
+            SourceKind::Git => ("git", "Git", R, Packages, UNSUPPORTED),
+            SourceKind::Pypi => ("pypi", "PyPI", Python, Pypi, UNSUPPORTED_BUILT_IN),
+            SourceKind::CuratedPypi => ("curated-pypi", "Curated PyPI", Python, Pypi, UNSUPPORTED),
+            SourceKind::LocalPython => ("local-python", "Local Python", Python, Packages, UNSUPPORTED),
+            SourceKind::GitPython => ("git-python", "Git Python", Python, Packages, UNSUPPORTED),
         };
         Properties { name, label, language, storage_class, supply }
     }
@@ -104,7 +104,7 @@ impl SourceKind {
         self.properties().name
     }
 
-    /// Returns the word shown in listings, the same as in the original product.
+    /// Returns the word shown in listings, as in Posit Package Manager.
     #[must_use]
     pub fn label(self) -> &'static str {
         self.properties().label
@@ -139,8 +139,8 @@ impl FromStr for SourceKind {
     type Err = UnknownSourceKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownSourceKind> {
-        let found = SourceKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| UnknownSourceKind(text.chars().take(40).collect()))
+        let kind = SourceKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        kind.ok_or_else(|| UnknownSourceKind(text.chars().take(40).collect()))
     }
 }
 

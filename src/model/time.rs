@@ -116,18 +116,18 @@ impl FromStr for Day {
     type Err = BadDay;
 
     fn from_str(text: &str) -> Result<Day, BadDay> {
-        let bad = || BadDay(text.chars().take(40).collect());
+        let invalid = || BadDay(text.chars().take(40).collect());
         let bytes = text.as_bytes();
-        let shape = bytes.len() == 10
+        let has_form = bytes.len() == 10
             && bytes.iter().enumerate().all(
                 |(i, b)| {
                     if i == 4 || i == 7 { *b == b'-' } else { b.is_ascii_digit() }
                 },
             );
-        if !shape {
-            return Err(bad());
+        if !has_form {
+            return Err(invalid());
         }
-        text.parse().map(Day).map_err(|_| bad())
+        text.parse().map(Day).map_err(|_| invalid())
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         UrlPurpose::Postgres => &["postgres", "postgresql"],
     };
     // `proxy:3128` alone would be parsed as scheme and path.
-    let full = match purpose {
+    let absolute = match purpose {
         UrlPurpose::Proxy if !text.contains("://") => format!("http://{text}"),
         UrlPurpose::S3 if !text.contains("://") => format!("https://{text}"),
         UrlPurpose::Proxy
@@ -41,20 +41,20 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         | UrlPurpose::Postgres
         | UrlPurpose::Web => text.to_owned(),
     };
-    let one_of = || {
+    let scheme_error = || {
         format!(
             "must begin with {}",
             schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")
         )
     };
-    if full.chars().any(char::is_whitespace) {
+    if absolute.chars().any(char::is_whitespace) {
         return Err("must not contain spaces; write %20".to_owned());
     }
-    let (scheme, rest) = full.split_once("://").ok_or_else(one_of)?;
+    let (scheme, rest) = absolute.split_once("://").ok_or_else(scheme_error)?;
     if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
-        return Err(one_of());
+        return Err(scheme_error());
     }
-    let parsed = Url::parse(&full).map_err(|error| format!("is not a URL: {error}"))?;
+    let parsed = Url::parse(&absolute).map_err(|error| format!("is not a URL: {error}"))?;
     if scheme.eq_ignore_ascii_case("file") {
         if !rest.starts_with('/') {
             return Err(
@@ -65,7 +65,7 @@ pub(super) fn url(text: &str, purpose: UrlPurpose) -> Result<String, String> {
         if rest.contains(['?', '#']) {
             return Err("must be a path only; write %3F and %23 for ? and #".to_owned());
         }
-        let trimmed = full.trim_end_matches('/');
+        let trimmed = absolute.trim_end_matches('/');
         return Ok(if trimmed.len() < "file:///".len() { "file:///".to_owned() } else { trimmed.to_owned() });
     }
     if parsed.host_str().is_none_or(str::is_empty) && purpose != UrlPurpose::Postgres {

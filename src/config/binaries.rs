@@ -35,8 +35,8 @@ pub enum BinaryStyle {
     },
 }
 
-/// The accepted forms, for messages.
-const FORMS: &str = "is not the URL of a binary server: write the root of a CRAN mirror, \
+/// The error text, with the accepted forms.
+const INVALID_URL: &str = "is not the URL of a binary server: write the root of a CRAN mirror, \
     https://host/path/bin/linux/{distribution}-{arch}/{r}, or https://host/path/__linux__/{distribution}/latest";
 
 /// Parses one value. Errors are clauses that follow the value, and contain no secret.
@@ -44,22 +44,22 @@ pub(super) fn parse(text: &str) -> Result<BinaryUrl, String> {
     let url = address::url(text, UrlPurpose::Mirror)?;
     let url = url.strip_suffix("/src/contrib").unwrap_or(&url);
     if let Some((base, rest)) = url.split_once("/bin/linux/") {
-        return linux(base, rest).ok_or_else(|| FORMS.to_owned());
+        return parse_linux(base, rest).ok_or_else(|| INVALID_URL.to_owned());
     }
     if let Some((base, rest)) = url.split_once("/__linux__/") {
         if base.to_ascii_lowercase().starts_with("file:") {
             return Err("is a directory, but __linux__ needs a server over http".to_owned());
         }
-        return parse_negotiated(base, rest).ok_or_else(|| FORMS.to_owned());
+        return parse_negotiated(base, rest).ok_or_else(|| INVALID_URL.to_owned());
     }
     if url.contains("/bin/") || url.ends_with("/bin") || url.contains(['{', '}']) || url.contains("__linux__")
     {
-        return Err(FORMS.to_owned());
+        return Err(INVALID_URL.to_owned());
     }
     Ok(BinaryUrl { base: url.to_owned(), style: BinaryStyle::Mirror })
 }
 
-fn linux(base: &str, rest: &str) -> Option<BinaryUrl> {
+fn parse_linux(base: &str, rest: &str) -> Option<BinaryUrl> {
     let (name, r) = rest.split_once('/')?;
     let (distribution, arch) = name.rsplit_once('-')?;
     let distribution = part(distribution, "{distribution}", is_name)?;
@@ -79,11 +79,11 @@ fn parse_negotiated(base: &str, rest: &str) -> Option<BinaryUrl> {
 }
 
 /// Parses one part: the placeholder, or a valid value.
-fn part(text: &str, placeholder: &str, fits: impl Fn(&str) -> bool) -> Option<Option<String>> {
+fn part(text: &str, placeholder: &str, is_valid: impl Fn(&str) -> bool) -> Option<Option<String>> {
     if text == placeholder {
         return Some(None);
     }
-    fits(text).then(|| Some(text.to_owned()))
+    is_valid(text).then(|| Some(text.to_owned()))
 }
 
 fn is_name(text: &str) -> bool {
@@ -109,40 +109,43 @@ impl std::fmt::Debug for BinaryUrl {
 mod tests {
     use super::*;
 
-    fn some(text: &str) -> Option<String> {
+    fn value(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
 
     #[test]
     fn the_form_of_a_url_determines_the_kind_of_server() {
-        let read = |text| parse(text).expect(text);
+        let parse_valid = |text| parse(text).expect(text);
         for root in ["https://cloud.r-project.org", "https://cloud.r-project.org/", "file:///srv/cran/"] {
-            let BinaryUrl { base, style } = read(root);
+            let BinaryUrl { base, style } = parse_valid(root);
             assert_eq!((base.as_str(), style), (root.trim_end_matches('/'), BinaryStyle::Mirror));
         }
         assert_eq!(
-            read("https://cran.example/bin/linux/noble-x86_64/4.5/"),
+            parse_valid("https://cran.example/bin/linux/noble-x86_64/4.5/"),
             BinaryUrl {
                 base: "https://cran.example".to_owned(),
                 style: BinaryStyle::Linux {
-                    distribution: some("noble"),
-                    arch: some("x86_64"),
-                    r: some("4.5")
+                    distribution: value("noble"),
+                    arch: value("x86_64"),
+                    r: value("4.5")
                 },
             }
         );
-        let all = BinaryStyle::Linux { distribution: None, arch: None, r: None };
+        let every_platform = BinaryStyle::Linux { distribution: None, arch: None, r: None };
         let template = "https://u:p@h/cran/latest/bin/linux/{distribution}-{arch}/{r}/src/contrib";
-        let read_all = read(template);
-        assert_eq!((read_all.base.as_str(), read_all.style.clone()), ("https://u:p@h/cran/latest", all));
-        assert!(!format!("{read_all:?}").contains("u:p"));
+        let parsed = parse_valid(template);
         assert_eq!(
-            read("http://h/cran/__linux__/{distribution}/2026-01-02").style,
+            (parsed.base.as_str(), parsed.style.clone()),
+            ("https://u:p@h/cran/latest", every_platform)
+        );
+        assert!(!format!("{parsed:?}").contains("u:p"));
+        assert_eq!(
+            parse_valid("http://h/cran/__linux__/{distribution}/2026-01-02").style,
             BinaryStyle::Negotiated { distribution: None, snapshot: "2026-01-02".to_owned() }
         );
         assert_eq!(
-            read("http://h/cran/__linux__/noble/latest").style,
-            BinaryStyle::Negotiated { distribution: some("noble"), snapshot: "latest".to_owned() }
+            parse_valid("http://h/cran/__linux__/noble/latest").style,
+            BinaryStyle::Negotiated { distribution: value("noble"), snapshot: "latest".to_owned() }
         );
     }
 

@@ -51,16 +51,20 @@ pub fn checks(loaded: &Result<Loaded, ConfigError>) -> Vec<Check> {
             ];
         }
     };
-    let lines = |notices: &[Notice], about| -> Vec<String> {
-        notices.iter().filter(|notice| notice.category == about).map(Notice::to_string).collect()
+    let lines = |notices: &[Notice], category| -> Vec<String> {
+        notices.iter().filter(|notice| notice.category == category).map(Notice::to_string).collect()
     };
     let mut checks = vec![
         Check::from_findings(SYNTAX, lines(errors, NoticeCategory::Syntax)),
         Check::from_findings(NAMES, lines(warnings, NoticeCategory::Name)),
     ];
-    let effects = lines(warnings, NoticeCategory::Effect);
-    if !effects.is_empty() {
-        checks.push(Check { title: "Properties without effect", verdict: Verdict::Info, findings: effects });
+    let without_effect = lines(warnings, NoticeCategory::Effect);
+    if !without_effect.is_empty() {
+        checks.push(Check {
+            title: "Properties without effect",
+            verdict: Verdict::Info,
+            findings: without_effect,
+        });
     }
     checks
 }
@@ -87,8 +91,8 @@ mod tests {
 
     #[test]
     fn syntax_errors_and_unknown_names_are_both_reported() {
-        let found = verdicts("[HTTP]\nListen\n[Sever]\n[Server]\nX = 1\nPackageRewriteBufferSize = big\n");
-        assert_eq!(found, [(Verdict::Fail, 2), (Verdict::Fail, 2)]);
+        let results = verdicts("[HTTP]\nListen\n[Sever]\n[Server]\nX = 1\nPackageRewriteBufferSize = big\n");
+        assert_eq!(results, [(Verdict::Fail, 2), (Verdict::Fail, 2)]);
     }
 
     #[test]
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_fails_the_first_check() {
-        let found = checks(&crate::config::load(std::path::Path::new("/nonexistent/x.gcfg"), []));
-        assert_eq!(found[0].verdict, Verdict::Fail);
+        let results = checks(&crate::config::load(std::path::Path::new("/nonexistent/x.gcfg"), []));
+        assert_eq!(results[0].verdict, Verdict::Fail);
     }
 }

@@ -13,16 +13,16 @@ const MAX_LENGTH: u64 = 64 << 10;
 /// Replaces variables that name a file by the contents of the file, without the line feed at its end. Only passwords
 /// and URLs, which may contain one, can be read from a file. Errors name the variable and the file.
 pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(String, String)>, Vec<Notice>) {
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    let (mut variables, mut errors) = (Vec::new(), Vec::new());
     for (variable, value) in env {
         let stem =
             variable.strip_suffix(SUFFIX).and_then(|stem| Some((stem, environment::secret_property(stem)?)));
         let Some((stem, property)) = stem else {
-            all.push((variable, value));
+            variables.push((variable, value));
             continue;
         };
         match contents(&value) {
-            Ok(text) => all.push((stem.to_owned(), text)),
+            Ok(text) => variables.push((stem.to_owned(), text)),
             Err(error) => errors.push(Notice {
                 category: NoticeCategory::Path,
                 origin: Origin::Environment(variable.clone()),
@@ -33,7 +33,7 @@ pub(super) fn read(env: impl IntoIterator<Item = (String, String)>) -> (Vec<(Str
             }),
         }
     }
-    (all, errors)
+    (variables, errors)
 }
 
 fn contents(path: &str) -> Result<String, Error> {
@@ -47,7 +47,7 @@ fn contents(path: &str) -> Result<String, Error> {
 mod tests {
     use super::*;
 
-    fn with(variables: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<String>) {
+    fn read_variables(variables: &[(&str, &str)]) -> (Vec<(String, String)>, Vec<String>) {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (env, errors) = read(owned);
         (env, errors.iter().map(Notice::to_string).collect())
@@ -60,7 +60,8 @@ mod tests {
         for text in ["s3 cret", "s3 cret\n", "s3 cret\r\n"] {
             std::fs::write(&file, text).expect("written");
             let path = file.display().to_string();
-            let (env, errors) = with(&[("PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", &path), ("HOME", "/")]);
+            let (env, errors) =
+                read_variables(&[("PACKAGEMANAGER_POSTGRES_PASSWORD_FILE", &path), ("HOME", "/")]);
             assert_eq!(errors, [""; 0]);
             let password = ("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned(), "s3 cret".to_owned());
             assert_eq!(env, [password, ("HOME".to_owned(), "/".to_owned())]);
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_missing_is_an_error_with_its_path() {
-        let (env, errors) = with(&[("PACKAGEMANAGER_PROXY_URL_FILE", "/nonexistent/url")]);
+        let (env, errors) = read_variables(&[("PACKAGEMANAGER_PROXY_URL_FILE", "/nonexistent/url")]);
         assert!(env.is_empty());
         let expected = "environment PACKAGEMANAGER_PROXY_URL_FILE: URL = \"/nonexistent/url\": cannot read the file with the value";
         assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
@@ -83,7 +84,7 @@ mod tests {
             "PACKAGEMANAGER_IDENTITY_TOKEN_FILE",
             "SSL_CERT_FILE",
         ] {
-            let (env, errors) = with(&[(name, "/nonexistent/x")]);
+            let (env, errors) = read_variables(&[(name, "/nonexistent/x")]);
             assert_eq!((env, errors), (vec![(name.to_owned(), "/nonexistent/x".to_owned())], Vec::new()));
         }
     }

@@ -80,12 +80,12 @@ impl Postgres {
         let url = |name| {
             reader.optional("Postgres", name, |text| address::url(text, UrlPurpose::Postgres)).map(Secret)
         };
-        let word = |name| reader.optional("Postgres", name, |text| Ok(text.to_owned())).map(Secret);
+        let secret = |name| reader.optional("Postgres", name, |text| Ok(text.to_owned())).map(Secret);
         Postgres {
             url: url("URL"),
-            password: word("Password"),
+            password: secret("Password"),
             usage_data_url: url("UsageDataURL"),
-            usage_data_password: word("UsageDataPassword"),
+            usage_data_password: secret("UsageDataPassword"),
             listen_url: url("ListenURL"),
         }
     }

@@ -10,16 +10,16 @@ use crate::encryption::value::{decrypt, looks_encrypted};
 
 /// The keys of a server.
 pub(super) struct Keys<'a> {
-    /// The current one.
+    /// The current key.
     pub(super) current: Option<&'a EncryptionKey>,
-    /// The one before the last rotation.
+    /// The key before the last rotation.
     pub(super) old: Option<&'a EncryptionKey>,
-    /// The path where the current one belongs.
+    /// The path of the current key.
     pub(super) path: &'a Path,
 }
 
 /// Marks the values that look encrypted, for programs that do not decrypt them.
-pub(super) fn mark(settings: &mut Settings) {
+pub(super) fn mark_encrypted(settings: &mut Settings) {
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {
         for value in setting.values.iter_mut().filter(|value| looks_encrypted(&value.text)) {
             value.form = ValueForm::Encrypted;
@@ -29,7 +29,7 @@ pub(super) fn mark(settings: &mut Settings) {
 
 /// Replaces encrypted values by what they encrypt. Returns an error for each value that looks encrypted and cannot be
 /// decrypted, and a warning for each value that is encrypted with the old key.
-pub(super) fn open(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Notice>, Vec<Notice>) {
+pub(super) fn decrypt_values(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Notice>, Vec<Notice>) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for setting in settings.iter_mut().filter(|setting| setting.property.kind.may_be_encrypted()) {
         for value in &mut setting.values {
@@ -41,17 +41,17 @@ pub(super) fn open(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Notice>, Ve
                 value: None,
                 message,
             };
-            let with = |key: Option<&EncryptionKey>| decrypt(&key?.key, &value.text);
-            if let Some(text) = with(keys.current) {
+            let decrypt_with = |key: Option<&EncryptionKey>| decrypt(&key?.key, &value.text);
+            if let Some(text) = decrypt_with(keys.current) {
                 (value.text, value.form) = (text.to_string(), ValueForm::Decrypted);
-            } else if let Some((key, text)) = keys.old.zip(with(keys.old)) {
+            } else if let Some((key, text)) = keys.old.zip(decrypt_with(keys.old)) {
                 warnings.push(notice(format!(
                     "is encrypted with the previous key, {key}; write it anew with the output of: rspm encrypt"
                 )));
                 (value.text, value.form) = (text.to_string(), ValueForm::DecryptedWithOld);
             } else if looks_encrypted(&value.text) {
                 if matches!(setting.property.effect, Effect::Since(_)) {
-                    errors.push(notice(refusal(keys)));
+                    errors.push(notice(decryption_error(keys)));
                 }
                 value.form = ValueForm::Encrypted;
             }
@@ -60,7 +60,7 @@ pub(super) fn open(settings: &mut Settings, keys: &Keys<'_>) -> (Vec<Notice>, Ve
     (errors, warnings)
 }
 
-fn refusal(keys: &Keys<'_>) -> String {
+fn decryption_error(keys: &Keys<'_>) -> String {
     match keys.current {
         Some(key) => format!(
             "cannot be decrypted with the encryption key {key}: it is damaged or was encrypted with another key; write \
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::config::key_file::KeySource;
     use crate::config::merged::merge;
-    use crate::config::written::ParsedFile;
+    use crate::config::parsed_file::ParsedFile;
     use crate::encryption::key::{Key, LENGTH};
     use crate::encryption::value::encrypt;
 
@@ -95,14 +95,14 @@ mod tests {
     }
 
     /// The value of a property and its form, the errors and the warnings.
-    fn opened(
+    fn decrypt_text(
         text: &str,
         keys: (Option<u8>, Option<u8>),
     ) -> (Vec<(String, ValueForm)>, Vec<String>, Vec<String>) {
         let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let (current, old) = (keys.0.map(key), keys.1.map(key));
         let keys = Keys { current: current.as_ref(), old: old.as_ref(), path: Path::new("/k") };
-        let (errors, warnings) = open(&mut settings, &keys);
+        let (errors, warnings) = decrypt_values(&mut settings, &keys);
         let lines = |notices: Vec<Notice>| notices.iter().map(Notice::to_string).collect();
         let values = settings.iter().flat_map(|s| s.values.iter().map(|v| (v.text.clone(), v.form)));
         (values.collect(), lines(errors), lines(warnings))
@@ -114,7 +114,7 @@ mod tests {
         let text = format!(
             "[Postgres]\nURL = {url}\nPassword = {password}\n[Proxy]\nPassword = plain\nUser = {password}\n"
         );
-        let (values, errors, warnings) = opened(&text, (Some(1), None));
+        let (values, errors, warnings) = decrypt_text(&text, (Some(1), None));
         assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
         let expected = [
             ("postgres://u:p@h/d", ValueForm::Decrypted),
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_value_of_the_old_key_is_decrypted_with_a_warning() {
         let text = format!("[Postgres]\nPassword = {}\n", encrypted(2, "old"));
-        let (values, errors, warnings) = opened(&text, (Some(1), Some(2)));
+        let (values, errors, warnings) = decrypt_text(&text, (Some(1), Some(2)));
         assert_eq!((values, errors), (vec![("old".to_owned(), ValueForm::DecryptedWithOld)], Vec::new()));
         let expected =
             format!("f:2:12: [Postgres] Password: is encrypted with the previous key, {}; ", key(2));
@@ -139,23 +139,24 @@ mod tests {
     fn an_undecryptable_value_is_an_error_with_its_place_and_the_key_and_is_not_repeated() {
         let value = encrypted(2, "other");
         let truncated = &encrypted(1, "a long enough password")[..60];
-        for (written, current) in [(value.as_str(), Some(1)), (truncated, Some(1)), (&value, None)] {
-            let (values, errors, _) = opened(&format!("[Postgres]\nPassword = {written}\n"), (current, None));
-            assert_eq!(values, [(written.to_owned(), ValueForm::Encrypted)]);
+        for (text, current) in [(value.as_str(), Some(1)), (truncated, Some(1)), (&value, None)] {
+            let (values, errors, _) =
+                decrypt_text(&format!("[Postgres]\nPassword = {text}\n"), (current, None));
+            assert_eq!(values, [(text.to_owned(), ValueForm::Encrypted)]);
             assert_eq!(errors.len(), 1);
             let error = &errors[0];
             assert!(error.starts_with("f:2:12: [Postgres] Password: "), "{error}");
-            assert!(error.contains("rspm encrypt") && !error.contains(&written[..20]), "{error}");
-            let named =
+            assert!(error.contains("rspm encrypt") && !error.contains(&text[..20]), "{error}");
+            let expected =
                 current.map_or_else(|| "no encryption key /k;".to_owned(), |byte| key(byte).to_string());
-            assert!(error.contains(&named), "{error}");
+            assert!(error.contains(&expected), "{error}");
         }
     }
 
     #[test]
     fn a_value_of_a_property_without_effect_is_no_error() {
         let text = format!("[Manifest]\nPassword = {}\n", encrypted(2, "other"));
-        let (values, errors, warnings) = opened(&text, (Some(1), None));
+        let (values, errors, warnings) = decrypt_text(&text, (Some(1), None));
         assert_eq!((values[0].1, errors, warnings), (ValueForm::Encrypted, Vec::new(), Vec::new()));
     }
 }

@@ -51,8 +51,8 @@ mod tests {
 
     fn config(text: &str) -> String {
         let loaded = parse("rstudio-pm.gcfg.defaults", text.as_bytes(), []).expect("valid");
-        let other = loaded.warnings.iter().find(|warning| warning.category != NoticeCategory::Effect);
-        assert_eq!(other, None);
+        let unexpected = loaded.warnings.iter().find(|warning| warning.category != NoticeCategory::Effect);
+        assert_eq!(unexpected, None);
         format!("{:#?}", loaded.config)
     }
 

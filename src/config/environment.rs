@@ -28,7 +28,7 @@ pub(super) fn apply(settings: &mut Settings, env: impl IntoIterator<Item = (Stri
             Ok((section, sub, property)) => {
                 settings.clear(section, sub.as_deref(), property);
                 let values: Vec<&str> =
-                    if property.multi { text.split(',').map(str::trim).collect() } else { vec![&text] };
+                    if property.is_multi { text.split(',').map(str::trim).collect() } else { vec![&text] };
                 for value in values {
                     let value = Value::plain(value.to_owned(), Origin::Environment(variable.clone()));
                     settings.add(section, sub.clone(), property, value);
@@ -71,11 +71,11 @@ fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
     let sub = match (section.sub, sub) {
         (SubName::Free, Some(sub)) => {
             let spelling = sub.to_ascii_uppercase();
-            let in_file = settings
+            let configured_name = settings
                 .sub_names(section)
                 .find(|name| variable_spelling(name) == spelling)
                 .map(str::to_owned);
-            Some(in_file.unwrap_or_else(|| sub.to_ascii_lowercase()))
+            Some(configured_name.unwrap_or_else(|| sub.to_ascii_lowercase()))
         }
         (SubName::Never | SubName::Class | SubName::ClassOrNone, _) | (SubName::Free, None) => {
             section.sub_name(sub)?
@@ -89,9 +89,9 @@ fn resolve(settings: &Settings, rest: &str) -> Result<PropertyPath, String> {
 mod tests {
     use super::*;
     use crate::config::merged::merge;
-    use crate::config::written::ParsedFile;
+    use crate::config::parsed_file::ParsedFile;
 
-    fn with(text: &str, variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
+    fn apply_to(text: &str, variables: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let (mut settings, _) = merge(&ParsedFile::read("f", text.as_bytes()));
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let unknown = apply(&mut settings, env);
@@ -100,8 +100,10 @@ mod tests {
 
     #[test]
     fn a_variable_overrides_the_file_and_is_the_origin() {
-        let (settings, unknown) =
-            with("[Postgres]\nPassword = a\n", &[("PACKAGEMANAGER_POSTGRES_PASSWORD", "b"), ("HOME", "/")]);
+        let (settings, unknown) = apply_to(
+            "[Postgres]\nPassword = a\n",
+            &[("PACKAGEMANAGER_POSTGRES_PASSWORD", "b"), ("HOME", "/")],
+        );
         assert_eq!(unknown, [""; 0]);
         let setting = settings.get("Postgres", None, "Password").expect("set");
         let origin = Origin::Environment("PACKAGEMANAGER_POSTGRES_PASSWORD".to_owned());
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn sub_names_are_between_section_and_property() {
-        let (settings, unknown) = with(
+        let (settings, unknown) = apply_to(
             "[IdentityFederation \"my-k8s.x\"]\n",
             &[
                 ("PACKAGEMANAGER_FILESTORAGE_CACHE_LOCATION", "/c"),
@@ -131,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_variable_matches_a_sub_name_of_the_file() {
-        let (settings, _) = with(
+        let (settings, _) = apply_to(
             "[IdentityFederation \"my-k8s.x\"]\nIssuer = https://i\n",
             &[("PACKAGEMANAGER_IDENTITYFEDERATION_MY_K8S_X_AUDIENCE", "a")],
         );
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn multi_properties_are_separated_by_commas_and_replace_the_files() {
-        let (settings, _) = with(
+        let (settings, _) = apply_to(
             "[Logging]\nSystemLog = /x.log\n",
             &[("PACKAGEMANAGER_LOGGING_SYSTEMLOG", "STDERR, /y.log")],
         );
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_reported_with_the_nearest_name() {
-        let (_, unknown) = with(
+        let (_, unknown) = apply_to(
             "",
             &[
                 ("PACKAGEMANAGER_SERVER_DATADRI", "/x"),

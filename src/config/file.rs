@@ -11,7 +11,7 @@ use super::key_file::{self, KeyEnvironment};
 use super::lexer::MAX_LENGTH;
 use super::problem::{ConfigError, Origin};
 use super::reader::Reader;
-use super::validate::{Merged, from_settings};
+use super::validate::{MergedSettings, from_settings};
 use super::{Loaded, credentials, parse, value};
 
 /// Path of the configuration file unless another one is given.
@@ -28,25 +28,26 @@ pub const RESTART_COMMAND: &str = "systemctl daemon-reload && systemctl restart 
 /// # Errors
 /// A file cannot be read, or the errors of [`parse`].
 pub fn load(path: &Path, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, ConfigError> {
-    let (text, env) = sources(path, env)?;
-    let places = KeyEnvironment::of(&env);
-    let Merged { mut settings, mut errors, mut warnings } =
-        Merged::read(&path.display().to_string(), &text, env);
+    let (text, env) = read_inputs(path, env)?;
+    let key_environment = KeyEnvironment::of(&env);
+    let MergedSettings { mut settings, mut errors, mut warnings } =
+        MergedSettings::read(&path.display().to_string(), &text, env);
     let key_path = Reader::new(&settings).value("Server", "EncryptionKeyPath", value::path);
-    let key = match places.find(&key_path) {
+    let key = match key_environment.find(&key_path) {
         Ok(key) => {
-            // An old key that cannot be used is as good as none.
+            // An unusable old key is treated as absent.
             let old = key_file::read(&key_file::old_path(&key_path)).ok().flatten();
             let keys = Keys { current: key.as_ref(), old: old.as_ref(), path: &key_path };
-            let (undecryptable, old_ones) = decryption::open(&mut settings, &keys);
+            let (undecryptable, with_old_key) = decryption::decrypt_values(&mut settings, &keys);
             errors.extend(undecryptable);
-            warnings.extend(old_ones);
+            warnings.extend(with_old_key);
             key
         }
         Err(error) => {
-            let set = settings.get("Server", None, "EncryptionKeyPath").and_then(|set| set.values.last());
-            errors.push(error.notice(set.map_or(Origin::Default, |value| value.origin.clone())));
-            decryption::mark(&mut settings);
+            let setting =
+                settings.get("Server", None, "EncryptionKeyPath").and_then(|setting| setting.values.last());
+            errors.push(error.notice(setting.map_or(Origin::Default, |value| value.origin.clone())));
+            decryption::mark_encrypted(&mut settings);
             None
         }
     };
@@ -61,7 +62,7 @@ pub fn load_encrypted(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigError> {
-    let (text, env) = sources(path, env)?;
+    let (text, env) = read_inputs(path, env)?;
     parse(&path.display().to_string(), &text, env)
 }
 
@@ -69,7 +70,7 @@ pub fn load_encrypted(
 type Variables = Vec<(String, String)>;
 
 /// The text of the file, and the environment with the values of files that it names.
-fn sources(
+fn read_inputs(
     path: &Path,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Vec<u8>, Variables), ConfigError> {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::problem::{Notice, NoticeCategory, Origin, permission_remedy};
 use crate::encryption::key::{Key, KeyError, LENGTH, MAX_TEXT};
-use crate::encryption::value::{self, NONCE};
+use crate::encryption::value::{self, NONCE_LENGTH};
 
 /// Variable with the text of the key.
 pub const KEY_VARIABLE: &str = "PACKAGEMANAGER_ENCRYPTION_KEY";
@@ -68,27 +68,27 @@ impl fmt::Display for EncryptionKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read.
-    #[error("the encryption key {place} cannot be read: {source}{}", way_out(place, source))]
+    #[error("the encryption key {key_source} cannot be read: {source}{}", remedy(key_source, source))]
     Unreadable {
         /// Its source.
-        place: KeySource,
+        key_source: KeySource,
         /// The system's error.
         source: io::Error,
     },
     /// It is not a key.
     #[error(
-        "{place} is not an encryption key: {source}; restore it from a backup or copy it from another server"
+        "{key_source} is not an encryption key: {source}; restore it from a backup or copy it from another server"
     )]
     Invalid {
         /// Its source.
-        place: KeySource,
+        key_source: KeySource,
         /// The reason.
         source: KeyError,
     },
 }
 
-fn way_out(place: &KeySource, error: &io::Error) -> String {
-    match place {
+fn remedy(key_source: &KeySource, error: &io::Error) -> String {
+    match key_source {
         KeySource::Credential(path) | KeySource::File(path)
             if error.kind() == ErrorKind::PermissionDenied =>
         {
@@ -101,9 +101,9 @@ fn way_out(place: &KeySource, error: &io::Error) -> String {
 impl KeyFileError {
     /// Converts it to an error of the configuration; `path_origin` is that of `Server.EncryptionKeyPath`.
     pub(super) fn notice(&self, path_origin: Origin) -> Notice {
-        let (KeyFileError::Unreadable { place, .. } | KeyFileError::Invalid { place, .. }) = self;
+        let (KeyFileError::Unreadable { key_source, .. } | KeyFileError::Invalid { key_source, .. }) = self;
         let variable = |name: &str| (Origin::Environment(name.to_owned()), None);
-        let (origin, property) = match place {
+        let (origin, property) = match key_source {
             KeySource::Environment => variable(KEY_VARIABLE),
             KeySource::Credential(_) => variable(CREDENTIALS_VARIABLE),
             KeySource::File(_) => (path_origin, Some("EncryptionKeyPath".to_owned())),
@@ -126,12 +126,12 @@ pub struct KeyEnvironment {
 }
 
 impl KeyEnvironment {
-    /// Returns those of an environment.
+    /// Takes these parts from an environment.
     #[must_use]
     pub fn of(env: &[(String, String)]) -> KeyEnvironment {
         let variable = |name: &str| {
-            let mut set = env.iter().filter(|(known, value)| known == name && !value.is_empty());
-            set.next().map(|(_, value)| value.clone())
+            let mut values = env.iter().filter(|(variable, value)| variable == name && !value.is_empty());
+            values.next().map(|(_, value)| value.clone())
         };
         KeyEnvironment {
             key: variable(KEY_VARIABLE).map(Zeroizing::new),
@@ -145,29 +145,29 @@ impl KeyEnvironment {
     /// # Errors
     /// The first of them that exists cannot be used.
     pub fn find(&self, path: &Path) -> Result<Option<EncryptionKey>, KeyFileError> {
-        let parsed = |text: &[u8], place: KeySource| match Key::parse(text) {
-            Ok(key) => Ok(Some(EncryptionKey { key, source: place })),
-            Err(source) => Err(KeyFileError::Invalid { place, source }),
+        let parse = |text: &[u8], key_source: KeySource| match Key::parse(text) {
+            Ok(key) => Ok(Some(EncryptionKey { key, source: key_source })),
+            Err(source) => Err(KeyFileError::Invalid { key_source, source }),
         };
         if let Some(text) = &self.key {
-            return parsed(text.as_bytes(), KeySource::Environment);
+            return parse(text.as_bytes(), KeySource::Environment);
         }
         let credential = self.credentials.iter().map(|dir| KeySource::Credential(dir.join(CREDENTIAL)));
-        for place in credential.chain([KeySource::File(path.to_owned())]) {
-            let (KeySource::Credential(path) | KeySource::File(path)) = &place else { continue };
-            match text_of(path) {
-                Ok(text) => return parsed(&text, place),
+        for key_source in credential.chain([KeySource::File(path.to_owned())]) {
+            let (KeySource::Credential(path) | KeySource::File(path)) = &key_source else { continue };
+            match read_text(path) {
+                Ok(text) => return parse(&text, key_source),
                 // A directory above it that is missing, or is a file, is reported by another check.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-                Err(source) => return Err(KeyFileError::Unreadable { place, source }),
+                Err(source) => return Err(KeyFileError::Unreadable { key_source, source }),
             }
         }
         Ok(None)
     }
 }
 
-fn text_of(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // With this capacity no copy of the text remains in memory that was freed.
+fn read_text(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With this capacity the buffer is never reallocated, which would leave a copy of the text in freed memory.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_TEXT + 1));
     File::open(path)?.take(MAX_TEXT as u64).read_to_end(&mut text)?;
     Ok(text)
@@ -199,7 +199,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Returns a new key.
+/// Generates a random key.
 ///
 /// # Errors
 /// The system has no random numbers.
@@ -214,7 +214,7 @@ pub fn random() -> io::Result<Key> {
 /// # Errors
 /// The system has no random numbers.
 pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
-    let mut nonce = [0; NONCE];
+    let mut nonce = [0; NONCE_LENGTH];
     SysRng.try_fill_bytes(&mut nonce).map_err(io::Error::other)?;
     Ok(value::encrypt(key, nonce, text))
 }
@@ -224,7 +224,7 @@ pub fn encrypt(key: &Key, text: &str) -> io::Result<String> {
 /// # Errors
 /// [`ErrorKind::AlreadyExists`], or the error of the file system.
 pub fn create(path: &Path, key: &Key) -> io::Result<()> {
-    temporary(path, key)?.persist_noclobber(path).map_err(|error| error.error)?;
+    temporary_file(path, key)?.persist_noclobber(path).map_err(|error| error.error)?;
     sync_directory(path)
 }
 
@@ -233,7 +233,7 @@ pub fn create(path: &Path, key: &Key) -> io::Result<()> {
 /// # Errors
 /// The error of the file system.
 pub fn replace(path: &Path, key: &Key) -> io::Result<()> {
-    temporary(path, key)?.persist(path).map_err(|error| error.error)?;
+    temporary_file(path, key)?.persist(path).map_err(|error| error.error)?;
     sync_directory(path)
 }
 
@@ -246,7 +246,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_directory(to)
 }
 
-fn temporary(path: &Path, key: &Key) -> io::Result<tempfile::NamedTempFile> {
+fn temporary_file(path: &Path, key: &Key) -> io::Result<tempfile::NamedTempFile> {
     // Created with O_EXCL and mode 0600.
     let mut file = tempfile::Builder::new().prefix(".rstudio-pm.key-").tempfile_in(directory(path))?;
     file.write_all(key.text().as_bytes())?;
@@ -278,21 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_over_the_credential_and_that_over_the_file() {
+    fn the_environment_precedes_the_credential_which_precedes_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("k");
         create(&path, &key(1)).expect("written");
         create(&dir.path().join(CREDENTIAL), &key(2)).expect("written");
         let (credentials, text) = (dir.path().display().to_string(), key(3).text().to_string());
-        let found = |env: KeyEnvironment| env.find(&path).expect("usable").map(|found| found.to_string());
-        let of = |source: &Path, byte| Some(format!("{} ({})", source.display(), key(byte).fingerprint()));
+        let find = |env: KeyEnvironment| env.find(&path).expect("usable").map(|key| key.to_string());
+        let expected =
+            |source: &Path, byte| Some(format!("{} ({})", source.display(), key(byte).fingerprint()));
         let credential = (CREDENTIALS_VARIABLE, credentials.as_str());
-        assert_eq!(found(env(&[])), of(&path, 1));
-        assert_eq!(found(env(&[credential, (KEY_VARIABLE, "")])), of(&dir.path().join(CREDENTIAL), 2));
-        assert_eq!(found(env(&[credential, (KEY_VARIABLE, &text)])), of(Path::new(KEY_VARIABLE), 3));
-        assert_eq!(found(env(&[(CREDENTIALS_VARIABLE, "/nonexistent")])), of(&path, 1));
+        assert_eq!(find(env(&[])), expected(&path, 1));
+        assert_eq!(find(env(&[credential, (KEY_VARIABLE, "")])), expected(&dir.path().join(CREDENTIAL), 2));
+        assert_eq!(find(env(&[credential, (KEY_VARIABLE, &text)])), expected(Path::new(KEY_VARIABLE), 3));
+        assert_eq!(find(env(&[(CREDENTIALS_VARIABLE, "/nonexistent")])), expected(&path, 1));
         std::fs::remove_file(&path).expect("removed");
-        assert_eq!(found(env(&[])), None);
+        assert_eq!(find(env(&[])), None);
     }
 
     #[test]
@@ -327,12 +328,12 @@ mod tests {
         create(&path, &first).expect("written");
         assert_eq!(path.metadata().expect("exists").permissions().mode() & 0o7777, 0o600);
         assert_eq!(create(&path, &key(1)).expect_err("exists").kind(), ErrorKind::AlreadyExists);
-        let found = read(&path).expect("a key").expect("exists");
-        assert_eq!(found.key.fingerprint(), first.fingerprint());
+        let stored = read(&path).expect("a key").expect("exists");
+        assert_eq!(stored.key.fingerprint(), first.fingerprint());
         replace(&path, &key(1)).expect("written");
         rename(&path, &old_path(&path)).expect("renamed");
-        let found = read(&old_path(&path)).expect("a key").expect("exists");
-        assert_eq!(found.key.fingerprint(), key(1).fingerprint());
+        let stored = read(&old_path(&path)).expect("a key").expect("exists");
+        assert_eq!(stored.key.fingerprint(), key(1).fingerprint());
         assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn lex(bytes: &[u8]) -> (Vec<Item>, Vec<SyntaxError>) {
     let mut lexer = Lexer { chars: text.chars().peekable(), ..lexer };
     lexer.items();
     let mut errors = lexer.errors;
-    errors.sort_by_key(|fault| fault.at);
+    errors.sort_by_key(|error| error.at);
     (lexer.items, errors)
 }
 
@@ -64,14 +64,14 @@ fn decode(bytes: &[u8], errors: &mut Vec<SyntaxError>) -> String {
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let decoded = String::from_utf8_lossy(line);
-        let invalid = matches!(decoded, Cow::Owned(_));
-        let mut reported = false;
+        let has_invalid = matches!(decoded, Cow::Owned(_));
+        let mut is_reported = false;
         for (column, c) in decoded.chars().enumerate() {
-            let control = c.is_control() && c != '\t';
-            let bad = control || (invalid && c == '\u{fffd}');
-            if bad && !reported && errors.len() < MAX_ERRORS {
-                reported = true;
-                let at = Position { line: count(number), column: count(column) };
+            let is_control = c.is_control() && c != '\t';
+            let is_refused = is_control || (has_invalid && c == '\u{fffd}');
+            if is_refused && !is_reported && errors.len() < MAX_ERRORS {
+                is_reported = true;
+                let at = Position { line: one_based(number), column: one_based(column) };
                 let message = match c {
                     '\u{fffd}' => "the bytes here are not UTF-8; save the file as UTF-8".to_owned(),
                     '\0' => "a NUL character; remove it".to_owned(),
@@ -79,13 +79,13 @@ fn decode(bytes: &[u8], errors: &mut Vec<SyntaxError>) -> String {
                 };
                 errors.push(SyntaxError { at, property: None, message });
             }
-            text.push(if bad { '\u{fffd}' } else { c });
+            text.push(if is_refused { '\u{fffd}' } else { c });
         }
     }
     text
 }
 
-fn count(from_zero: usize) -> u32 {
+fn one_based(from_zero: usize) -> u32 {
     u32::try_from(from_zero).unwrap_or(u32::MAX).saturating_add(1)
 }
 
@@ -156,7 +156,7 @@ impl Lexer<'_> {
                 if c == '.' {
                     self.bump();
                 }
-                Err((self.at, format!("a sub-name is quoted; write `[{name} \"{}\"]`", self.name())))
+                Err((self.at, format!("a sub-name must be quoted; write `[{name} \"{}\"]`", self.name())))
             }
             _ => Err((self.at, format!("`]` is missing after `[{name}`"))),
         }
@@ -164,12 +164,12 @@ impl Lexer<'_> {
 
     /// Lexes a quoted sub-name as git does: a backslash makes the next character literal.
     fn sub_name(&mut self) -> Result<String, (Position, String)> {
-        let opened = self.at;
+        let quote_at = self.at;
         self.bump();
         let mut sub = String::new();
         loop {
             match self.peek() {
-                None | Some('\n') => return Err((opened, "the quote is not closed".to_owned())),
+                None | Some('\n') => return Err((quote_at, "the quote is not closed".to_owned())),
                 Some('"') => {
                     self.bump();
                     return Ok(sub);
@@ -222,41 +222,41 @@ impl Lexer<'_> {
     fn value(&mut self) -> Result<String, (Position, String)> {
         let mut value = String::new();
         // Length of the value without trailing blanks: blanks outside quotes count only if more text follows.
-        let mut keep = 0;
-        let mut quoted = None;
+        let mut trimmed_len = 0;
+        let mut open_quote = None;
         loop {
             match self.peek() {
                 None | Some('\n') => {
-                    if let Some(opened) = quoted {
-                        return Err((opened, "the quote is not closed on its line".to_owned()));
+                    if let Some(quote_at) = open_quote {
+                        return Err((quote_at, "the quote is not closed on its line".to_owned()));
                     }
                     break;
                 }
                 Some('"') => {
-                    quoted = if quoted.is_some() { None } else { Some(self.at) };
+                    open_quote = if open_quote.is_some() { None } else { Some(self.at) };
                     self.bump();
-                    keep = value.len();
+                    trimmed_len = value.len();
                 }
                 Some('\\') => {
                     value.extend(self.escape()?);
-                    keep = value.len();
+                    trimmed_len = value.len();
                 }
-                Some(';' | '#') if quoted.is_none() => {
+                Some(';' | '#') if open_quote.is_none() => {
                     self.skip_line();
                     break;
                 }
                 // As in git, a value does not begin with blanks, not even after empty quotes.
-                Some(' ' | '\t') if quoted.is_none() && value.is_empty() => self.bump(),
+                Some(' ' | '\t') if open_quote.is_none() && value.is_empty() => self.bump(),
                 Some(c) => {
                     self.bump();
                     value.push(c);
-                    if quoted.is_some() || !matches!(c, ' ' | '\t') {
-                        keep = value.len();
+                    if open_quote.is_some() || !matches!(c, ' ' | '\t') {
+                        trimmed_len = value.len();
                     }
                 }
             }
         }
-        value.truncate(keep);
+        value.truncate(trimmed_len);
         Ok(value)
     }
 
@@ -343,9 +343,9 @@ mod tests {
     }
 
     fn value(text: &str) -> String {
-        let all = entries(&format!("[S]\nName = {text}\n"));
-        assert_eq!(all.len(), 1, "{text:?} gave {all:?}");
-        all[0].1.clone()
+        let parsed = entries(&format!("[S]\nName = {text}\n"));
+        assert_eq!(parsed.len(), 1, "{text:?} gave {parsed:?}");
+        parsed[0].1.clone()
     }
 
     /// Returns the only error, as `line:column message`.
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_knows_its_line_and_column() {
+    fn every_item_has_its_line_and_column() {
         let (items, _) = lex("[S]\n  ключ\n".as_bytes());
         assert_eq!(items.len(), 1);
         let (items, _) = lex("; é\n\n  [S] A =  \"x\"\n".as_bytes());

@@ -53,12 +53,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         minimum_tls: minimum_tls(reader),
     };
     let redirect = HttpRedirect { listen: reader.optional("HTTPRedirect", "Listen", value::listen) };
-    let tls = reader.is_non_empty("HTTPS", None, "Listen");
+    let has_tls = reader.is_non_empty("HTTPS", None, "Listen");
     // The default plain listener would serve without encryption what the administrator meant for TLS.
-    let plain = !tls || reader.is_non_empty("HTTP", None, "Listen");
-    let http = Http { listen: if plain { reader.optional("HTTP", "Listen", value::listen) } else { None } };
+    let has_http = !has_tls || reader.is_non_empty("HTTP", None, "Listen");
+    let http =
+        Http { listen: if has_http { reader.optional("HTTP", "Listen", value::listen) } else { None } };
 
-    if tls {
+    if has_tls {
         for name in ["Certificate", "Key"] {
             if !reader.is_non_empty("HTTPS", None, name) {
                 reader.error(
@@ -93,18 +94,18 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Http, Https, HttpRedirect) {
         }
     }
     let addresses = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
-    let mut clashes = Vec::new();
-    for (later, (name, listen)) in addresses.iter().enumerate() {
-        for (other, earlier) in &addresses[..later] {
+    let mut conflicts = Vec::new();
+    for (index, (name, listen)) in addresses.iter().enumerate() {
+        for (other, earlier) in &addresses[..index] {
             // Port 0 is a different port each time.
             let port =
                 |listen: &Option<Listen>| listen.as_ref().map(|listen| listen.port).filter(|&port| port != 0);
             if port(listen).is_some() && port(listen) == port(earlier) {
-                clashes.push((*name, format!("{other}.Listen and {name}.Listen using same value")));
+                conflicts.push((*name, format!("{other}.Listen and {name}.Listen using same value")));
             }
         }
     }
-    for (name, message) in clashes {
+    for (name, message) in conflicts {
         reader.error(
             NoticeCategory::Settings,
             name,

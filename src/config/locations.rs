@@ -57,13 +57,14 @@ fn setting_names(class: StorageClass) -> &'static [&'static str] {
 }
 
 fn location(reader: &Reader<'_>, class: StorageClass) -> std::path::PathBuf {
-    let set =
+    let configured =
         setting_names(class).iter().find_map(|sub| reader.settings.get("FileStorage", Some(sub), "Location"));
-    let set = set.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
-    set.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
+    let configured =
+        configured.and_then(|setting| setting.values.last()).and_then(|value| value::path(&value.text).ok());
+    configured.unwrap_or_else(|| reader.value("Server", "DataDir", value::path).join(class.as_str()))
 }
 
-/// Returns the value of an S3 property for a class: from its own section, the sections it follows, or the unnamed one.
+/// Returns the value of an S3 property for a class: from its own section, those it falls back to, or the unnamed one.
 fn s3_text(reader: &Reader<'_>, class: StorageClass, name: &str) -> Option<String> {
     let sections = setting_names(class).iter().copied().map(Some).chain([None]);
     let mut settings = sections.filter_map(|sub| reader.settings.get("S3Storage", sub, name));
@@ -98,13 +99,13 @@ fn s3(reader: &Reader<'_>, class: StorageClass) -> S3Location {
 }
 
 fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
-    let without: Vec<&str> = StorageClass::ALL
+    let classes: Vec<&str> = StorageClass::ALL
         .into_iter()
         .filter(|&class| on_s3[class as usize] && s3_text(reader, class, "Bucket").is_none())
         .map(StorageClass::as_str)
         .collect();
-    if !without.is_empty() {
-        let message = format!("must be set: the storage of {} is s3", without.join(", "));
+    if !classes.is_empty() {
+        let message = format!("must be set: the storage of {} is s3", classes.join(", "));
         reader.error(NoticeCategory::Settings, "S3Storage", None, "Bucket", &message);
     }
 }
@@ -113,14 +114,14 @@ fn report_missing_bucket(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
 fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
     for class in StorageClass::ALL {
         let sub = class.as_str();
-        // The location of `packages` may be used by a class that follows it.
-        let used = |s3: bool| {
+        // The location of `packages` may be used by a class that falls back to it.
+        let is_used = |s3: bool| {
             StorageClass::ALL
                 .into_iter()
                 .any(|user| on_s3[user as usize] == s3 && setting_names(user).contains(&sub))
         };
-        let file = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
-        if file && !used(false) {
+        let has_directory = reader.settings.get("FileStorage", Some(sub), "Location").is_some();
+        if has_directory && !is_used(false) {
             let message = format!("has no effect: Storage.{} is s3", property(class));
             reader.warning(NoticeCategory::Effect, "FileStorage", Some(sub), "Location", &message);
         }
@@ -128,7 +129,7 @@ fn report_unused(reader: &mut Reader<'_>, on_s3: [bool; 9]) {
             .settings
             .iter()
             .find(|setting| setting.section.name == "S3Storage" && setting.sub.as_deref() == Some(sub));
-        if let Some(name) = s3.map(|setting| setting.property.name).filter(|_| !used(true)) {
+        if let Some(name) = s3.map(|setting| setting.property.name).filter(|_| !is_used(true)) {
             let message = format!("has no effect: Storage.{} is file", property(class));
             reader.warning(NoticeCategory::Effect, "S3Storage", Some(sub), name, &message);
         }

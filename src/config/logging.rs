@@ -16,7 +16,7 @@ pub struct Logging {
 
 /// Lowest severity that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it all")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum LogLevel {
     Trace,
     Debug,
@@ -27,7 +27,7 @@ pub enum LogLevel {
 
 /// Format of the log lines, for people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it all")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum LogFormat {
     Text,
     Json,

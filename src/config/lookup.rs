@@ -11,8 +11,8 @@ pub(super) fn section(name: &str) -> Option<&'static Section> {
 
 /// Returns the section that has a property of that name, if there is exactly one.
 pub(super) fn section_of(property: &str) -> Option<&'static str> {
-    let mut homes = SECTIONS.iter().filter(|section| section.property(property).is_some());
-    homes.next().filter(|_| homes.next().is_none()).map(|section| section.name)
+    let mut sections = SECTIONS.iter().filter(|section| section.property(property).is_some());
+    sections.next().filter(|_| sections.next().is_none()).map(|section| section.name)
 }
 
 /// Resolves the reference in a default.
@@ -29,7 +29,9 @@ pub(super) fn expand(default: &str, lookup: &dyn Fn(&str, &str) -> String) -> St
 /// Returns the default of a property when no other property is set, with `class` filled in.
 #[must_use]
 pub(super) fn plain_default(property: &Property, class: &str) -> String {
-    let lookup = |of: &str, name: &str| match section(of).and_then(|section| section.property(name)) {
+    let lookup = |section_name: &str, name: &str| match section(section_name)
+        .and_then(|section| section.property(name))
+    {
         Some(other) => plain_default(other, class),
         None => "/tmp".to_owned(),
     };
@@ -42,13 +44,13 @@ mod tests {
     use crate::config::spelling::nearest;
     use crate::model::storage_class::StorageClass;
 
-    fn all() -> impl Iterator<Item = (&'static Section, &'static Property)> {
+    fn rows() -> impl Iterator<Item = (&'static Section, &'static Property)> {
         SECTIONS.iter().flat_map(|section| section.properties.iter().map(move |property| (section, property)))
     }
 
     #[test]
     fn every_default_is_of_its_type() {
-        for (section, property) in all().filter(|(_, property)| !property.default.is_empty()) {
+        for (section, property) in rows().filter(|(_, property)| !property.default.is_empty()) {
             for text in plain_default(property, "cache").split(", ") {
                 let result = property.kind.check(text);
                 assert_eq!(result, Ok(()), "[{}] {} = {text}", section.name, property.name);
@@ -58,26 +60,26 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_fit_for_environment_variables() {
-        for (section, property) in all() {
-            let same = |other: &&Property| other.name.eq_ignore_ascii_case(property.name);
-            assert_eq!(section.properties.iter().filter(same).count(), 1, "{}", property.name);
+        for (section, property) in rows() {
+            let has_same_name = |other: &&Property| other.name.eq_ignore_ascii_case(property.name);
+            assert_eq!(section.properties.iter().filter(has_same_name).count(), 1, "{}", property.name);
             assert!(!property.name.contains('_') && !section.name.contains('_'));
             assert!(property.sentence.ends_with('.'), "{}: a sentence ends with a full stop", property.name);
-            assert!(!property.multi || property.default.split(", ").all(|value| !value.contains('{')));
+            assert!(!property.is_multi || property.default.split(", ").all(|value| !value.contains('{')));
         }
         for section in SECTIONS {
-            let same = |other: &&Section| other.name.eq_ignore_ascii_case(section.name);
-            assert_eq!(SECTIONS.iter().filter(same).count(), 1, "{}", section.name);
+            let has_same_name = |other: &&Section| other.name.eq_ignore_ascii_case(section.name);
+            assert_eq!(SECTIONS.iter().filter(has_same_name).count(), 1, "{}", section.name);
         }
     }
 
     #[test]
     fn references_in_defaults_name_rows() {
-        for (_, property) in all() {
-            let check = |of: &str, name: &str| {
-                let exists = section(of).and_then(|section| section.property(name)).is_some();
+        for (_, property) in rows() {
+            let check = |section_name: &str, name: &str| {
+                let exists = section(section_name).and_then(|section| section.property(name)).is_some();
                 assert!(
-                    exists || (of.is_empty() && name == "TMPDIR"),
+                    exists || (section_name.is_empty() && name == "TMPDIR"),
                     "{}: {}",
                     property.name,
                     property.default

@@ -2,11 +2,11 @@
 //! origin.
 
 use super::lookup;
+use super::parsed_file::{Heading, ParsedFile};
 use super::problem::{Notice, NoticeCategory, Origin, Position};
 use super::rows::SECTIONS;
 use super::spelling::{did_you_mean, nearest};
 use super::table::{Property, Section, SubName};
-use super::written::{Heading, ParsedFile};
 
 /// One value and its origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -121,8 +121,8 @@ impl Settings {
     pub fn encrypted(&self) -> impl Iterator<Item = (String, ValueForm)> {
         self.settings.iter().flat_map(|setting| {
             let heading = heading(setting.section.name, setting.sub.as_deref());
-            let written = setting.values.iter().filter(|value| value.form != ValueForm::Plain);
-            written.map(move |value| {
+            let encrypted = setting.values.iter().filter(|value| value.form != ValueForm::Plain);
+            encrypted.map(move |value| {
                 (format!("{}: {heading} {}", value.origin, setting.property.name), value.form)
             })
         })
@@ -131,7 +131,7 @@ impl Settings {
     /// Returns every property with its effective value: the settings, and the defaults of sections without sub-names.
     #[must_use]
     pub fn effective_properties(&self) -> Vec<EffectiveProperty> {
-        let mut all = Vec::new();
+        let mut rows = Vec::new();
         for section in SECTIONS {
             let mut subs: Vec<Option<&str>> = Vec::new();
             if matches!(section.sub, SubName::Never | SubName::ClassOrNone) {
@@ -151,21 +151,21 @@ impl Settings {
                         origin,
                     };
                     match self.get(section.name, sub, property.name) {
-                        Some(setting) => all.extend(
+                        Some(setting) => rows.extend(
                             setting
                                 .values
                                 .iter()
                                 .map(|v| row(property.kind.printable(&v.text), v.origin.clone())),
                         ),
                         None if sub.is_none() => {
-                            all.push(row(self.effective(section.name, None, property), Origin::Default));
+                            rows.push(row(self.effective(section.name, None, property), Origin::Default));
                         }
                         None => {}
                     }
                 }
             }
         }
-        all
+        rows
     }
 
     /// Returns the effective value as text: the last one set, otherwise the default with its references resolved.
@@ -173,11 +173,12 @@ impl Settings {
         if let Some(value) = self.get(section, sub, property.name).and_then(|setting| setting.values.last()) {
             return value.text.clone();
         }
-        let lookup =
-            |of: &str, name: &str| match lookup::section(of).and_then(|section| section.property(name)) {
-                Some(other) => self.effective(of, None, other),
-                None => self.temp_dir.clone().unwrap_or_else(|| "/tmp".to_owned()),
-            };
+        let lookup = |section_name: &str, name: &str| match lookup::section(section_name)
+            .and_then(|section| section.property(name))
+        {
+            Some(other) => self.effective(section_name, None, other),
+            None => self.temp_dir.clone().unwrap_or_else(|| "/tmp".to_owned()),
+        };
         lookup::expand(property.default, &lookup).replace("{class}", sub.unwrap_or_default())
     }
 
@@ -195,7 +196,7 @@ impl Settings {
                 && std::ptr::eq(setting.property, property)
         });
         match existing {
-            Some(setting) if property.multi => setting.values.push(value),
+            Some(setting) if property.is_multi => setting.values.push(value),
             Some(setting) => setting.values = vec![value],
             None => self.settings.push(Setting { section, sub, property, values: vec![value] }),
         }
@@ -212,7 +213,11 @@ impl Settings {
             Some(setting) => setting.values.iter().map(|value| value.text.clone()).collect(),
             None => {
                 let default = self.effective(section.name, sub, property);
-                if property.multi { default.split(", ").map(str::to_owned).collect() } else { vec![default] }
+                if property.is_multi {
+                    default.split(", ").map(str::to_owned).collect()
+                } else {
+                    vec![default]
+                }
             }
         }
     }
@@ -239,19 +244,19 @@ impl Settings {
 
     /// Iterates over the sub-names of a section that have settings.
     pub(super) fn sub_names<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a str> {
-        let of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
-        self.settings.iter().filter(of_section).filter_map(|setting| setting.sub.as_deref())
+        let is_of_section = move |setting: &&Setting| std::ptr::eq(setting.section, section);
+        self.settings.iter().filter(is_of_section).filter_map(|setting| setting.sub.as_deref())
     }
 }
 
 /// Merges the sections of a file. Names that are not in the table are dropped and reported.
-pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
+pub(super) fn merge(parsed: &ParsedFile) -> (Settings, Vec<Notice>) {
     let mut settings = Settings::default();
     let mut unknown = Vec::new();
-    for (heading, entries) in &written.sections {
+    for (heading, entries) in &parsed.sections {
         let notice = |at, property: Option<&str>, message| Notice {
             category: NoticeCategory::Name,
-            origin: Origin::File(written.file.clone(), at),
+            origin: Origin::File(parsed.file.clone(), at),
             section: Some(heading.to_string()),
             property: property.map(str::to_owned),
             value: None,
@@ -271,7 +276,7 @@ pub(super) fn merge(written: &ParsedFile) -> (Settings, Vec<Notice>) {
         for entry in entries {
             match section.property(&entry.name) {
                 Some(property) => {
-                    let origin = Origin::File(written.file.clone(), entry.value_at);
+                    let origin = Origin::File(parsed.file.clone(), entry.value_at);
                     settings.add(section, sub.clone(), property, Value::plain(entry.value.clone(), origin));
                 }
                 None => {
@@ -288,15 +293,15 @@ pub(super) fn unknown_section(name: &str) -> String {
     let hint = nearest(name, SECTIONS.iter().map(|section| section.name));
     hint.map_or_else(
         || "unknown section; it is ignored".to_owned(),
-        |near| format!("unknown section; it is ignored; did you mean `[{near}]`?"),
+        |suggestion| format!("unknown section; it is ignored; did you mean `[{suggestion}]`?"),
     )
 }
 
 /// Returns the message for a property that its section does not have.
 pub(super) fn unknown_property(section: &Section, name: &str) -> String {
-    let near = nearest(name, section.properties.iter().map(|property| property.name));
+    let suggestion = nearest(name, section.properties.iter().map(|property| property.name));
     let section = lookup::section_of(name).map(|section| format!("it belongs to `[{section}]`"));
-    match section.or_else(|| near.map(did_you_mean)) {
+    match section.or_else(|| suggestion.map(did_you_mean)) {
         Some(hint) => format!("unknown property; it is ignored; {hint}"),
         None => "unknown property; it is ignored".to_owned(),
     }
@@ -306,7 +311,7 @@ pub(super) fn unknown_property(section: &Section, name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn merged(text: &str) -> (Settings, Vec<String>) {
+    fn merge_text(text: &str) -> (Settings, Vec<String>) {
         let (settings, unknown) = merge(&ParsedFile::read("f", text.as_bytes()));
         (settings, unknown.iter().map(Notice::to_string).collect())
     }
@@ -317,8 +322,9 @@ mod tests {
     }
 
     #[test]
-    fn repeated_sections_merge_and_the_last_value_wins() {
-        let (settings, _) = merged("[Server]\nDataDir = /a\nTempDir = /t\n[HTTP]\n[sErver]\ndatadir = /b\n");
+    fn repeated_sections_are_merged_and_the_last_value_applies() {
+        let (settings, _) =
+            merge_text("[Server]\nDataDir = /a\nTempDir = /t\n[HTTP]\n[sErver]\ndatadir = /b\n");
         assert_eq!(values(&settings, "Server", None, "DataDir"), ["/b"]);
         assert_eq!(values(&settings, "Server", None, "TempDir"), ["/t"]);
     }
@@ -326,27 +332,27 @@ mod tests {
     #[test]
     fn multi_properties_collect_their_values() {
         let (settings, _) =
-            merged("[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n[Logging]\nSystemLog = /b.log\n");
+            merge_text("[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n[Logging]\nSystemLog = /b.log\n");
         assert_eq!(values(&settings, "Logging", None, "SystemLog"), ["STDERR", "/a.log", "/b.log"]);
     }
 
     #[test]
     fn sub_sections_are_separate_and_classes_are_case_insensitive() {
         let (settings, _) =
-            merged("[FileStorage \"Cache\"]\nLocation = /a\n[FileStorage \"packages\"]\nLocation = /b\n");
+            merge_text("[FileStorage \"Cache\"]\nLocation = /a\n[FileStorage \"packages\"]\nLocation = /b\n");
         assert_eq!(values(&settings, "FileStorage", Some("cache"), "Location"), ["/a"]);
         assert_eq!(values(&settings, "FileStorage", Some("packages"), "Location"), ["/b"]);
     }
 
     #[test]
     fn an_unknown_section_is_reported_once_with_the_nearest_name() {
-        let (_, unknown) = merged("[Sever]\nDataDir = /a\nX = 1\n");
+        let (_, unknown) = merge_text("[Sever]\nDataDir = /a\nX = 1\n");
         assert_eq!(unknown, ["f:1:1: [Sever]: unknown section; it is ignored; did you mean `[Server]`?"]);
     }
 
     #[test]
     fn an_unknown_property_is_reported_with_the_nearest_name() {
-        let (_, unknown) = merged("[Server]\n  DataDri = /a\n");
+        let (_, unknown) = merge_text("[Server]\n  DataDri = /a\n");
         assert_eq!(
             unknown,
             ["f:2:3: [Server] DataDri: unknown property; it is ignored; did you mean `DataDir`?"]
@@ -355,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_property_in_another_section_is_an_error_with_its_own() {
-        let (_, unknown) = merged("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
+        let (_, unknown) = merge_text("[Server]\nSyncScheduel = x\nProvider = sqlite\n");
         assert_eq!(unknown.len(), 2);
         assert!(unknown[1].ends_with("it belongs to `[Database]`"), "{unknown:?}");
     }
@@ -363,7 +369,7 @@ mod tests {
     #[test]
     fn a_wrong_sub_name_is_reported_with_the_remedy() {
         let (_, unknown) =
-            merged("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
+            merge_text("[Server \"x\"]\n[FileStorage]\n[FileStorage \"pakages\"]\n[IdentityFederation]\n");
         assert_eq!(
             unknown,
             [
@@ -378,12 +384,12 @@ mod tests {
     #[test]
     fn printed_properties_have_an_origin_and_no_secret() {
         let (settings, _) =
-            merged("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
+            merge_text("[Server]\nDataDir = /d\n[Proxy]\nURL = http://u:p@h:1\nPassword = hunter2\n");
         let rows = settings.effective_properties();
         let line = |section: &str, property: &str| {
-            let found =
+            let row =
                 rows.iter().find(|row| row.section == section && row.property == property).expect("shown");
-            format!("{} {}", found.value, found.origin)
+            format!("{} {}", row.value, row.origin)
         };
         assert_eq!(line("[Server]", "DataDir"), "/d f:2:11");
         assert_eq!(line("[SQLite]", "Dir"), "/d/db default");

@@ -17,7 +17,7 @@ pub struct Metrics {
 #[derive(Clone, Debug)]
 pub struct StorageAudit {
     /// Whether the disk space of storage directories is monitored.
-    pub enabled: bool,
+    pub is_enabled: bool,
 }
 
 /// `[StorageAlerts]`.
@@ -43,8 +43,8 @@ impl Metrics {
         https: &Https,
         redirect: &HttpRedirect,
     ) -> Metrics {
-        let enabled = reader.value("Metrics", "Enabled", value::boolean);
-        let listen = reader.optional("Metrics", "Listen", value::listen).filter(|_| enabled);
+        let is_enabled = reader.value("Metrics", "Enabled", value::boolean);
+        let listen = reader.optional("Metrics", "Listen", value::listen).filter(|_| is_enabled);
         let others = [("HTTP", &http.listen), ("HTTPS", &https.listen), ("HTTPRedirect", &redirect.listen)];
         // Port 0 is a different port each time.
         let port =
@@ -68,7 +68,7 @@ impl Metrics {
 
 impl StorageAudit {
     pub(super) fn read(reader: &Reader<'_>) -> StorageAudit {
-        StorageAudit { enabled: reader.value("StorageAudit", "Enabled", value::boolean) }
+        StorageAudit { is_enabled: reader.value("StorageAudit", "Enabled", value::boolean) }
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_yields_to_a_configured_listener() {
+    fn metrics_are_not_served_on_the_port_of_another_listener() {
         let (listen, warnings) = listen("[HTTP]\nListen = :2112\n");
         assert_eq!(listen, None);
         assert!(warnings.len() == 1 && warnings[0].contains("no metrics are served"), "{warnings:?}");

@@ -1,6 +1,6 @@
-//! `rstudio-pm.gcfg`: read as written, merged with the environment, validated.
+//! `rstudio-pm.gcfg`: parsed, merged with the environment, validated.
 //!
-//! Three steps: [`written`] (sections and entries with their positions, from [`lexer`]), [`merged`]
+//! Three steps: [`parsed_file`] (sections and entries with their positions, from [`lexer`]), [`merged`]
 //! (repeated sections merged, overridden by [`environment`], each value with its origin), [`validate`] (a [`Config`]).
 //! One table ([`table`], its [`rows`]) defines the known names. Pure except for [`file`], [`credentials`] and
 //! [`key_file`]; uses only `model` and `encryption`.
@@ -25,6 +25,7 @@ pub mod logging;
 mod lookup;
 pub mod merged;
 pub mod metrics;
+mod parsed_file;
 pub mod platforms;
 pub mod problem;
 pub mod proxy;
@@ -40,7 +41,6 @@ pub mod table;
 pub mod validate;
 mod value;
 pub mod vulnerabilities;
-mod written;
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ pub enum NoticeCategory {
 
 /// One finding: an error in [`ConfigError::Invalid`], otherwise a warning of [`super::Loaded`].
 ///
-/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and way out.
+/// It is displayed as one line: position, section, property, offending value (secrets as `***`), reason and remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The check it belongs to.
@@ -87,8 +87,8 @@ impl fmt::Display for Notice {
             f.write_str(property)?;
             if let Some(value) = &self.value {
                 let excerpt: String = value.chars().take(MAX_PRINTED).collect();
-                let more = if excerpt.len() < value.len() { "…" } else { "" };
-                write!(f, " = \"{}{more}\"", excerpt.escape_debug())?;
+                let ellipsis = if excerpt.len() < value.len() { "…" } else { "" };
+                write!(f, " = \"{}{ellipsis}\"", excerpt.escape_debug())?;
             }
             f.write_str(": ")?;
         }
@@ -100,7 +100,7 @@ impl fmt::Display for Notice {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}; {}", path.display(), way_out(path, source))]
+    #[error("cannot read the configuration file {}: {source}; {}", path.display(), remedy(path, source))]
     Unreadable {
         /// The requested file.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum ConfigError {
     /// The file or the environment is invalid. Displays every error on its own line.
     #[error("{}", lines(errors))]
     Invalid {
-        /// At least one.
+        /// The errors; at least one.
         errors: Vec<Notice>,
         /// The warnings.
         warnings: Vec<Notice>,
@@ -128,7 +128,7 @@ impl ConfigError {
     }
 }
 
-fn way_out(path: &Path, source: &std::io::Error) -> String {
+fn remedy(path: &Path, source: &std::io::Error) -> String {
     match source.kind() {
         std::io::ErrorKind::NotFound => {
             "create it (an empty file means all defaults), or name another one with --config".to_owned()
@@ -142,16 +142,18 @@ fn way_out(path: &Path, source: &std::io::Error) -> String {
 pub(super) fn permission_remedy(path: &Path) -> String {
     let name =
         |uid: Uid| User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-    let me = name(geteuid());
+    let user_name = name(geteuid());
     match path.metadata() {
-        Ok(found) => format!(
+        Ok(metadata) => format!(
             "it belongs to user {} with mode {:04o}: run as that user, as root, or as a member of its group; or, if \
-             {me} is the user of the service, fix it with: chown {me} '{}'",
-            name(Uid::from_raw(found.uid())),
-            found.mode() & 0o7777,
+             {user_name} is the user of the service, fix it with: chown {user_name} '{}'",
+            name(Uid::from_raw(metadata.uid())),
+            metadata.mode() & 0o7777,
             path.display()
         ),
-        Err(_) => format!("user {me} cannot enter a directory above it: run as another user, or as root"),
+        Err(_) => {
+            format!("user {user_name} cannot enter a directory above it: run as another user, or as root")
+        }
     }
 }
 

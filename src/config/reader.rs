@@ -21,8 +21,8 @@ impl<'a> Reader<'a> {
         Reader { settings, errors: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Checks the type of every value that is set. A wrong value of a property that is
-    /// not implemented is only a warning.
+    /// Checks the type of every value that is set. A wrong value of a property that is not implemented is
+    /// only a warning.
     pub(super) fn check_all(&mut self) {
         for setting in self.settings.iter() {
             let property = setting.property;

@@ -24,7 +24,7 @@ pub fn text() -> String {
         );
         for property in section.properties {
             row(&mut out, property);
-            if property.reloadable {
+            if property.is_reloadable {
                 reloadable.push(format!("`{}.{}`", section.name, property.name));
             }
         }
@@ -38,9 +38,11 @@ fn row(out: &mut String, property: &Property) {
     let default = match property.default {
         "" => "unset".to_owned(),
         "{TMPDIR}" => "`$TMPDIR` or `/tmp`".to_owned(),
-        text => {
-            text.split(", ").map(|value| format!("`{}`", pretty(value))).collect::<Vec<_>>().join(" and ")
-        }
+        text => text
+            .split(", ")
+            .map(|value| format!("`{}`", placeholder_form(value)))
+            .collect::<Vec<_>>()
+            .join(" and "),
     };
     let effect = match property.effect {
         Effect::Since(version) => format!("since {version}"),
@@ -48,11 +50,11 @@ fn row(out: &mut String, property: &Property) {
         Effect::Obsolete => "none (obsolete)".to_owned(),
         Effect::Refused => "refused when on".to_owned(),
     };
-    let many = if property.multi { ", repeatable" } else { "" };
-    let reload = if property.reloadable { "yes" } else { "restart" };
+    let repeatable = if property.is_multi { ", repeatable" } else { "" };
+    let reload = if property.is_reloadable { "yes" } else { "restart" };
     let _ = writeln!(
         out,
-        "| `{}` | {}{many} | {default} | {reload} | {effect} | {} |",
+        "| `{}` | {}{repeatable} | {default} | {reload} | {effect} | {} |",
         property.name,
         kind(property.kind),
         property.sentence.replace('|', "\\|"),
@@ -60,15 +62,15 @@ fn row(out: &mut String, property: &Property) {
 }
 
 /// Formats `{Server.DataDir}/db` as `<Server.DataDir>/db`.
-fn pretty(default: &str) -> String {
+fn placeholder_form(default: &str) -> String {
     default.replace('{', "<").replace('}', ">")
 }
 
 fn kind(kind: Kind) -> String {
     match kind {
         Kind::Boolean => "boolean".to_owned(),
-        Kind::Integer(least, i64::MAX) => format!("integer from {least}"),
-        Kind::Integer(least, most) => format!("integer {least} to {most}"),
+        Kind::Integer(min, i64::MAX) => format!("integer from {min}"),
+        Kind::Integer(min, max) => format!("integer {min} to {max}"),
         Kind::Decimal => "decimal".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "secret".to_owned(),

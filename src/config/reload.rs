@@ -57,7 +57,7 @@ pub fn reload(running: &Loaded, file: &Loaded) -> Result<Reload, ConfigError> {
     let (mut applied, mut ignored, mut restart) = (Vec::new(), Vec::new(), Vec::new());
     for setting in file.settings.iter() {
         let change = change(&running.settings, &file.settings, setting);
-        if setting.property.reloadable {
+        if setting.property.is_reloadable {
             settings.replace(setting.clone());
             applied.extend(change);
         } else if has_effect(setting.property) {
@@ -80,12 +80,12 @@ fn has_effect(property: &Property) -> bool {
     matches!(property.effect, Effect::Since(_))
 }
 
-fn find<'a>(settings: &'a Settings, like: &Setting) -> Option<&'a Setting> {
-    settings.get(like.section.name, like.sub.as_deref(), like.property.name)
+fn find<'a>(settings: &'a Settings, setting: &Setting) -> Option<&'a Setting> {
+    settings.get(setting.section.name, setting.sub.as_deref(), setting.property.name)
 }
 
-fn change(running: &Settings, file: &Settings, of: &Setting) -> Option<Change> {
-    let (section, sub, property) = (of.section, of.sub.as_deref(), of.property);
+fn change(running: &Settings, file: &Settings, setting: &Setting) -> Option<Change> {
+    let (section, sub, property) = (setting.section, setting.sub.as_deref(), setting.property);
     let (from, to) =
         (running.effective_values(section, sub, property), file.effective_values(section, sub, property));
     let text = |values: &[String]| {
@@ -118,7 +118,7 @@ mod tests {
         parse("f", text.as_bytes(), []).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn between(running: &str, file: &str) -> Reload {
+    fn reload_texts(running: &str, file: &str) -> Reload {
         reload(&loaded(running), &loaded(file)).expect("no contradiction")
     }
 
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_reloadable_property_that_changed_is_applied() {
-        let reload = between("[CRAN]\nURL = https://a\n", "[CRAN]\nURL = https://b\n");
+        let reload = reload_texts("[CRAN]\nURL = https://a\n", "[CRAN]\nURL = https://b\n");
         assert_eq!(lines(&reload.applied), ["CRAN.URL: https://a -> https://b"]);
         assert_eq!(reload.loaded.config.cran.url, "https://b");
         assert!(reload.applies("CRAN.URL") && reload.ignored.is_empty() && reload.restart.is_empty());
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_new_line_is_applied_and_a_line_with_the_default_is_no_change() {
-        let reload = between("", "[CRAN]\nSyncSchedule = 1 2 * * *\n[Logging]\nSystemLogLevel = INFO\n");
+        let reload = reload_texts("", "[CRAN]\nSyncSchedule = 1 2 * * *\n[Logging]\nSystemLogLevel = INFO\n");
         assert_eq!(lines(&reload.applied), ["CRAN.SyncSchedule: 0 0 * * * -> 1 2 * * *"]);
     }
 
@@ -171,13 +171,13 @@ mod tests {
 
     #[test]
     fn properties_without_effect_need_no_restart() {
-        assert!(between("", "[Git]\nPollInterval = 1m\n").is_empty());
-        assert!(between("[Git]\nPollInterval = 1m\n", "").is_empty());
+        assert!(reload_texts("", "[Git]\nPollInterval = 1m\n").is_empty());
+        assert!(reload_texts("[Git]\nPollInterval = 1m\n", "").is_empty());
     }
 
     #[test]
     fn no_secret_is_printed_even_if_nothing_else_changes() {
-        let reload = between(
+        let reload = reload_texts(
             "[CRAN]\nURL = https://u:hunter2@h\n[Proxy]\nPassword = hunter2\n",
             "[CRAN]\nURL = https://u:hunter3@h\n[Proxy]\nPassword = hunter3\n[Postgres]\nPassword = hunter3\n",
         );
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn several_values_are_one_change() {
-        let reload = between("", "[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n");
+        let reload = reload_texts("", "[Logging]\nSystemLog = STDERR\nSystemLog = /a.log\n");
         assert_eq!(
             lines(&reload.applied),
             ["Logging.SystemLog: STDOUT, /var/log/rstudio/rstudio-pm/rstudio-pm.log -> STDERR, /a.log"]
         );
-        let now = &reload.loaded.config.logging.system_log;
-        assert_eq!(now, &[LogDestination::Stderr, LogDestination::File("/a.log".into())]);
+        let system_log = &reload.loaded.config.logging.system_log;
+        assert_eq!(system_log, &[LogDestination::Stderr, LogDestination::File("/a.log".into())]);
     }
 
     #[test]
@@ -209,14 +209,14 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_not_a_removed_line() {
-        let reload = between("[Server]\nAddress = https://h\n", "[Server]\nAddress =\n");
+        let reload = reload_texts("[Server]\nAddress = https://h\n", "[Server]\nAddress =\n");
         assert_eq!(lines(&reload.applied), ["Server.Address: https://h -> "]);
         assert_eq!(reload.loaded.config.server.address, None);
     }
 
     #[test]
     fn warnings_are_those_of_the_file() {
-        let reload = between("[Sever]\n", "[CRNA]\n");
+        let reload = reload_texts("[Sever]\n", "[CRNA]\n");
         assert_eq!(reload.loaded.warnings.len(), 1);
         assert!(reload.loaded.warnings[0].to_string().contains("[CRNA]"));
     }
@@ -248,13 +248,13 @@ mod tests {
     proptest! {
         #[test]
         fn an_unchanged_file_is_no_change(text in files()) {
-            let reload = between(&text, &text);
+            let reload = reload_texts(&text, &text);
             prop_assert!(reload.is_empty(), "{reload:?}");
         }
 
         #[test]
         fn a_second_reload_applies_nothing(running in files(), file in files()) {
-            let first = between(&running, &file);
+            let first = reload_texts(&running, &file);
             let second = reload(&first.loaded, &loaded(&file)).expect("valid");
             prop_assert!(second.applied.is_empty(), "{second:?}");
             prop_assert_eq!(second.ignored, first.ignored);
@@ -264,17 +264,17 @@ mod tests {
 
         #[test]
         fn removed_lines_keep_their_values(running in files()) {
-            let changes = between(&running, "");
+            let changes = reload_texts(&running, "");
             prop_assert!(changes.applied.is_empty() && changes.restart.is_empty());
             prop_assert_eq!(format!("{:?}", changes.loaded.config), format!("{:?}", loaded(&running).config));
         }
 
         #[test]
         fn only_properties_marked_in_the_table_are_applied(running in files(), file in files()) {
-            for change in between(&running, &file).applied {
+            for change in reload_texts(&running, &file).applied {
                 let (section, property) = change.property.split_once('.').expect("has a section");
                 let row = crate::config::lookup::section(section).and_then(|s| s.property(property));
-                prop_assert!(row.is_some_and(|row| row.reloadable), "{change:?}");
+                prop_assert!(row.is_some_and(|row| row.is_reloadable), "{change:?}");
             }
         }
     }

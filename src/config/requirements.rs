@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::value;
 
 /// URL of the published rules.
-const PUBLIC: &str = "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
+const PUBLIC_URL: &str = "https://github.com/rstudio/r-system-requirements/archive/refs/heads/main.tar.gz";
 
 /// `[SystemRequirements]`.
 #[derive(Clone)]
@@ -19,11 +19,11 @@ pub struct Requirements {
 impl Requirements {
     /// Reads the section. `cran` is `CRAN.URL`: a directory for a server without internet holds the rules too.
     pub(super) fn read(reader: &Reader<'_>, cran: &str) -> Requirements {
-        let written =
+        let configured =
             reader.optional("SystemRequirements", "URL", |text| address::url(text, UrlPurpose::Mirror));
-        let url = written.unwrap_or_else(|| match cran.strip_prefix("file://") {
+        let url = configured.unwrap_or_else(|| match cran.strip_prefix("file://") {
             Some(folder) => format!("file://{}/sysreqs", folder.trim_end_matches('/')),
-            None => PUBLIC.to_owned(),
+            None => PUBLIC_URL.to_owned(),
         });
         Requirements { url, sync_schedule: reader.value("SystemRequirements", "SyncSchedule", value::cron) }
     }
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn a_directory_of_packages_has_the_rules_unless_configured_otherwise() {
-        assert_eq!(url(""), super::PUBLIC);
-        assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
+        assert_eq!(url(""), super::PUBLIC_URL);
+        assert_eq!(url("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(url("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/sysreqs");
         let own = "[CRAN]\nURL = file:///srv/data\n[SystemRequirements]\nURL = file:///srv/rules\n";
         assert_eq!(url(own), "file:///srv/rules");

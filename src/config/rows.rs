@@ -10,7 +10,7 @@ use super::table::Kind::{
 use super::table::SubName::{Class, ClassOrNone, Free, Never};
 use super::table::{Effect, Kind, Property, Section, SubName};
 
-const FIRST: Effect = Effect::Since("0.1.0");
+const FIRST_VERSION: Effect = Effect::Since("0.1.0");
 const BACKEND: Kind = Choice(&["file", "s3"]);
 const COUNT: Kind = Integer(0, i64::MAX);
 /// Maximum of `Server.PackageRewriteBufferSize`, in bytes.
@@ -18,16 +18,17 @@ pub(super) const MAX_BUFFER: u64 = 1 << 30;
 
 type Str = &'static str;
 
+/// Returns the row of a property that has an effect since the first version.
 const fn p(name: Str, kind: Kind, default: Str, sentence: Str) -> Property {
-    Property { name, kind, default, multi: false, reloadable: false, effect: FIRST, sentence }
+    Property { name, kind, default, is_multi: false, is_reloadable: false, effect: FIRST_VERSION, sentence }
 }
 
 impl Property {
     const fn reloadable(self) -> Property {
-        Property { reloadable: true, ..self }
+        Property { is_reloadable: true, ..self }
     }
     const fn multi(self) -> Property {
-        Property { multi: true, ..self }
+        Property { is_multi: true, ..self }
     }
     const fn not_yet(self) -> Property {
         Property { effect: Effect::NotYet, ..self }
@@ -41,6 +42,7 @@ impl Property {
     }
 }
 
+/// Returns a section.
 const fn s(name: Str, sub: SubName, sentence: Str, properties: &'static [Property]) -> Section {
     Section { name, sub, sentence, properties }
 }

@@ -38,7 +38,7 @@ pub struct Server {
     pub package_rewrite_buffer_size: usize,
     /// False (the default) sends `X-Content-Type-Options: nosniff`.
     pub content_type_sniffing: bool,
-    /// How long health checks fail before a stop finishes requests.
+    /// Time at the beginning of a stop in which health checks fail.
     pub drain_delay: Duration,
     /// Whether downloads are counted.
     pub usage_data_enabled: bool,
@@ -58,7 +58,7 @@ pub enum AccessLogFormat {
     Combined,
 }
 
-/// A value that must not appear in logs: `Debug` and `Display` print `***`.
+/// A value that must not appear in logs: `Debug` prints `***`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -77,7 +77,7 @@ impl Server {
                 .value("Server", "ConnectionsPerAddress", |text| value::integer(text, 0, i64::MAX))
                 .try_into()
                 .ok()
-                .filter(|most| *most > 0),
+                .filter(|limit| *limit > 0),
             data_dir: reader.value("Server", "DataDir", value::path),
             temp_dir: reader.value("Server", "TempDir", value::path),
             access_log: reader.value("Server", "AccessLog", value::path),

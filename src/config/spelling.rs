@@ -12,8 +12,8 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
     if name.len() > 64 {
         return None;
     }
-    let distance = |other: &str| strsim::damerau_levenshtein(&name, &other.to_ascii_lowercase());
-    let (distance, best) =
-        candidates.map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + best.len() / 4).then_some(best)
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &candidate.to_ascii_lowercase());
+    let (distance, nearest_name) =
+        candidates.map(|candidate| (distance(candidate), candidate)).min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + nearest_name.len() / 4).then_some(nearest_name)
 }

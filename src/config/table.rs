@@ -47,9 +47,9 @@ pub struct Property {
     /// `{class}`; several values of a multi property are separated by `, `.
     pub default: &'static str,
     /// Whether repeating it adds a value instead of replacing the previous one.
-    pub multi: bool,
+    pub is_multi: bool,
     /// Whether a reload applies it.
-    pub reloadable: bool,
+    pub is_reloadable: bool,
     /// Whether it has an effect.
     pub effect: Effect,
     /// Its description in one sentence.
@@ -114,12 +114,12 @@ impl Kind {
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         match self {
             Kind::Boolean => value::boolean(text).map(drop),
-            Kind::Integer(least, most) => value::integer(text, least, most).map(drop),
+            Kind::Integer(min, max) => value::integer(text, min, max).map(drop),
             Kind::Decimal => value::decimal(text).map(drop),
             Kind::Text | Kind::Secret => Ok(()),
             Kind::Path => value::path(text).map(drop),
             Kind::Duration => value::duration(text).map(drop),
-            Kind::Size(least, most) => value::size(text, least, most).map(drop),
+            Kind::Size(min, max) => value::size(text, min, max).map(drop),
             Kind::Schedule => value::cron(text).map(drop),
             Kind::Listen => value::listen(text).map(drop),
             Kind::Network => value::network(text).map(drop),
@@ -177,8 +177,9 @@ impl Section {
             match classes.iter().find(|class| class.eq_ignore_ascii_case(name)) {
                 Some(class) => Ok(Some((*class).to_owned())),
                 None => {
-                    let near = nearest(name, classes.into_iter());
-                    let hint = near.map_or_else(|| format!("known are {}", classes.join(", ")), did_you_mean);
+                    let suggestion = nearest(name, classes.into_iter());
+                    let hint = suggestion
+                        .map_or_else(|| format!("the classes are {}", classes.join(", ")), did_you_mean);
                     Err(format!("unknown storage class {name:?}; {hint}"))
                 }
             }

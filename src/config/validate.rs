@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::key_file::EncryptionKey;
 use super::merged::{Settings, merge};
+use super::parsed_file::ParsedFile;
 use super::problem::{ConfigError, Notice};
 use super::reader::Reader;
-use super::written::ParsedFile;
 use super::{
     Bioconductor, Config, Cran, Database, Loaded, Logging, Metrics, Platforms, Postgres, Proxy, Requirements,
     Server, Sqlite, StorageAlerts, StorageAudit, StorageConfig, Vulnerabilities, decryption, environment,
@@ -23,24 +23,28 @@ pub fn parse(
     text: &[u8],
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigError> {
-    let Merged { mut settings, errors, warnings } = Merged::read(name, text, env);
-    decryption::mark(&mut settings);
+    let MergedSettings { mut settings, errors, warnings } = MergedSettings::read(name, text, env);
+    decryption::mark_encrypted(&mut settings);
     from_settings(settings, errors, warnings, None)
 }
 
 /// The settings of a file and the environment, before their values are decrypted and checked.
-pub(super) struct Merged {
+pub(super) struct MergedSettings {
     pub(super) settings: Settings,
     pub(super) errors: Vec<Notice>,
     pub(super) warnings: Vec<Notice>,
 }
 
-impl Merged {
-    pub(super) fn read(name: &str, text: &[u8], env: impl IntoIterator<Item = (String, String)>) -> Merged {
-        let written = ParsedFile::read(name, text);
-        let (mut settings, mut warnings) = merge(&written);
+impl MergedSettings {
+    pub(super) fn read(
+        name: &str,
+        text: &[u8],
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> MergedSettings {
+        let parsed = ParsedFile::read(name, text);
+        let (mut settings, mut warnings) = merge(&parsed);
         warnings.extend(environment::apply(&mut settings, env));
-        Merged { settings, errors: written.errors, warnings }
+        MergedSettings { settings, errors: parsed.errors, warnings }
     }
 }
 
@@ -54,10 +58,10 @@ pub(super) fn from_settings(
     let mut reader = Reader::new(&settings);
     reader.check_all();
     // The meaning of an invalid line is unknown, so errors about missing or contradictory settings may be false.
-    let complete = errors.is_empty();
+    let is_complete = errors.is_empty();
     errors.append(&mut reader.errors);
     let config = Config { encryption_key: key, ..config(&mut reader) };
-    if complete {
+    if is_complete {
         errors.append(&mut reader.errors);
     }
     warnings.append(&mut reader.warnings);
@@ -72,12 +76,12 @@ pub(super) fn from_settings(
 /// that must work with an invalid file; never for serving.
 #[must_use]
 pub fn salvage(name: &str, text: &[u8]) -> (Config, Vec<Notice>) {
-    let written = ParsedFile::read(name, text);
-    let (settings, _) = merge(&written);
+    let parsed = ParsedFile::read(name, text);
+    let (settings, _) = merge(&parsed);
     let mut reader = Reader::new(&settings);
     reader.check_all();
     let config = config(&mut reader);
-    let errors = written.errors.into_iter().chain(reader.errors).collect();
+    let errors = parsed.errors.into_iter().chain(reader.errors).collect();
     (config, errors)
 }
 
@@ -123,27 +127,27 @@ mod tests {
     use crate::model::storage_class::StorageClass;
     use proptest::prelude::*;
 
-    fn good(text: &str) -> Loaded {
+    fn parse_valid(text: &str) -> Loaded {
         match parse("f", text.as_bytes(), []) {
             Ok(loaded) => loaded,
             Err(error) => panic!("{text}: {error}"),
         }
     }
 
-    fn bad(text: &str) -> Vec<String> {
+    fn parse_errors(text: &str) -> Vec<String> {
         let error = parse("f", text.as_bytes(), []).expect_err(text);
         error.to_string().lines().map(str::to_owned).collect()
     }
 
     /// The only error.
-    fn reason(text: &str) -> String {
-        let lines = bad(text);
+    fn only_error(text: &str) -> String {
+        let lines = parse_errors(text);
         assert_eq!(lines.len(), 1, "{lines:?}");
         lines[0].clone()
     }
 
-    fn warned(text: &str) -> Vec<String> {
-        good(text).warnings.iter().map(ToString::to_string).collect()
+    fn warnings_of(text: &str) -> Vec<String> {
+        parse_valid(text).warnings.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_the_defaults() {
-        let loaded = good("");
+        let loaded = parse_valid("");
         let config = &loaded.config;
         assert_eq!(loaded.warnings, []);
         assert_eq!(config.server.data_dir, Path::new("/var/lib/rstudio-pm"));
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_property_with_effect_is_read() {
-        let loaded = good(
+        let loaded = parse_valid(
             "[Server]\nAddress = https://h/rspm/\nDataDir = /d\nTempDir = /t\nAccessLog = /a.log\n\
              AccessLogFormat = Common\nServiceLog = /s.log\nSockFileDir = /run/x\n\
              PackageRewriteCompressionLevel = 1\nPackageRewriteBufferSize = 2MB\nContentTypeSniffing = on\n\
@@ -232,7 +236,7 @@ mod tests {
     fn all_errors_are_reported_with_position_and_value() {
         let text = "[Server]\nDataDir = data\nPackageRewriteBufferSize = big\n[HTTP]\nListen = 80\n";
         assert_eq!(
-            bad(text),
+            parse_errors(text),
             [
                 "f:2:11: [Server] DataDir = \"data\": must be an absolute path (one that begins with /)",
                 "f:3:28: [Server] PackageRewriteBufferSize = \"big\": is not a size; write for example 512, 32KB or 2MB \
@@ -245,77 +249,82 @@ mod tests {
     #[test]
     fn a_compression_level_of_0_is_an_error() {
         assert!(
-            reason("[Server]\nPackageRewriteCompressionLevel = 0\n").ends_with("must be between 1 and 9")
+            only_error("[Server]\nPackageRewriteCompressionLevel = 0\n").ends_with("must be between 1 and 9")
         );
     }
 
     #[test]
     fn a_compression_level_of_10_is_an_error() {
         assert!(
-            reason("[Server]\nPackageRewriteCompressionLevel = 10\n").ends_with("must be between 1 and 9")
+            only_error("[Server]\nPackageRewriteCompressionLevel = 10\n")
+                .ends_with("must be between 1 and 9")
         );
     }
 
     #[test]
     fn a_buffer_size_of_0_is_an_error() {
-        assert!(reason("[Server]\nPackageRewriteBufferSize = 0\n").contains("must be between 1 and"));
+        assert!(only_error("[Server]\nPackageRewriteBufferSize = 0\n").contains("must be between 1 and"));
     }
 
     #[test]
     fn http_and_https_on_one_port_is_an_error() {
         let text = "[HTTP]\nListen = 127.0.0.1:443\n[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n";
-        assert!(reason(text).contains("HTTP.Listen and HTTPS.Listen using same value"));
+        assert!(only_error(text).contains("HTTP.Listen and HTTPS.Listen using same value"));
     }
 
     #[test]
     fn a_redirect_on_the_port_of_a_listener_is_an_error() {
         let text = "[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n[HTTPRedirect]\nListen = :443\n";
-        assert!(reason(text).contains("HTTPS.Listen and HTTPRedirect.Listen using same value"));
+        assert!(only_error(text).contains("HTTPS.Listen and HTTPRedirect.Listen using same value"));
     }
 
     #[test]
     fn a_configuration_without_a_listener_is_an_error() {
-        assert!(reason("[HTTP]\nListen =\n").contains("set at least one of HTTP.Listen and HTTPS.Listen"));
+        assert!(
+            only_error("[HTTP]\nListen =\n").contains("set at least one of HTTP.Listen and HTTPS.Listen")
+        );
     }
 
     #[test]
     fn https_alone_has_no_plain_listener() {
         let text = "[HTTPS]\nListen = :443\nCertificate = /c\nKey = /k\n";
-        assert_eq!(good(text).config.http.listen, None);
-        assert!(good(&format!("[HTTP]\nListen = :80\n{text}")).config.http.listen.is_some());
-        assert_eq!(good(&format!("[HTTP]\nListen =\n{text}")).config.http.listen, None);
+        assert_eq!(parse_valid(text).config.http.listen, None);
+        assert!(parse_valid(&format!("[HTTP]\nListen = :80\n{text}")).config.http.listen.is_some());
+        assert_eq!(parse_valid(&format!("[HTTP]\nListen =\n{text}")).config.http.listen, None);
     }
 
     #[test]
     fn https_without_certificate_or_key_is_an_error() {
-        let lines = bad("[HTTPS]\nListen = :443\n");
+        let lines = parse_errors("[HTTPS]\nListen = :443\n");
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("[HTTPS] Certificate: must be set"), "{lines:?}");
-        assert!(reason("[HTTPS]\nListen = :443\nCertificate = /c\n").starts_with("[HTTPS] Key: must be set"));
+        assert!(
+            only_error("[HTTPS]\nListen = :443\nCertificate = /c\n").starts_with("[HTTPS] Key: must be set")
+        );
     }
 
     #[test]
     fn a_redirect_without_https_is_an_error() {
-        assert!(reason("[HTTPRedirect]\nListen = :80\n").contains("needs HTTPS.Listen"));
+        assert!(only_error("[HTTPRedirect]\nListen = :80\n").contains("needs HTTPS.Listen"));
     }
 
     #[test]
     fn old_tls_versions_act_as_1_2_with_a_warning() {
         for old in ["1.0", "1.1"] {
             let text = format!("[HTTPS]\nMinimumTLS = {old}\n");
-            assert_eq!(good(&text).config.https.minimum_tls, MinimumTls::Tls12);
-            assert!(warned(&text)[0].contains("the oldest version accepted is 1.2"));
+            assert_eq!(parse_valid(&text).config.https.minimum_tls, MinimumTls::Tls12);
+            assert!(warnings_of(&text)[0].contains("the oldest version accepted is 1.2"));
         }
-        assert!(reason("[HTTPS]\nMinimumTLS = 1.4\n").contains("must be one of 1.0, 1.1, 1.2, 1.3"));
+        assert!(only_error("[HTTPS]\nMinimumTLS = 1.4\n").contains("must be one of 1.0, 1.1, 1.2, 1.3"));
     }
 
     #[test]
     fn a_temp_dir_inside_the_data_dir_is_an_error() {
-        let line = reason("[Server]\nDataDir = /d\nTempDir = /d/x/../tmp\n");
+        let line = only_error("[Server]\nDataDir = /d\nTempDir = /d/x/../tmp\n");
         assert!(line.starts_with("f:3:11: [Server] TempDir"), "{line}");
         assert!(line.contains("must not lie inside Server.DataDir, /d"), "{line}");
-        good("[Server]\nDataDir = /tmp/d\nTempDir = /tmp\n");
-        good("[Server]\nDataDir = /d\nTempDir = /data\n");
+        parse_valid("[Server]\nDataDir = /tmp/d\nTempDir = /tmp\n");
+        parse_valid("[Server]\nDataDir = /d\nTempDir = /data\n");
     }
 
     #[test]
@@ -331,39 +340,40 @@ mod tests {
 
     #[test]
     fn postgres_without_a_url_is_an_error() {
-        assert!(reason("[Database]\nProvider = postgres\n").starts_with("[Postgres] URL: must be set"));
+        assert!(only_error("[Database]\nProvider = postgres\n").starts_with("[Postgres] URL: must be set"));
     }
 
     #[test]
     fn a_misspelt_provider_gets_a_suggestion() {
-        assert!(reason("[Database]\nProvider = postgress\n").ends_with("did you mean postgres?"));
+        assert!(only_error("[Database]\nProvider = postgress\n").ends_with("did you mean postgres?"));
     }
 
     #[test]
     fn an_empty_value_of_a_property_with_a_default_is_an_error() {
-        let line = reason("[Server]\nDataDir =\n");
+        let line = only_error("[Server]\nDataDir =\n");
         assert!(
             line.ends_with("has no value; remove the line to use the default, /var/lib/rstudio-pm"),
             "{line}"
         );
-        assert_eq!(good("[Server]\nServiceLog =\nAddress =\n").config.server.service_log, None);
+        assert_eq!(parse_valid("[Server]\nServiceLog =\nAddress =\n").config.server.service_log, None);
     }
 
     #[test]
     fn a_cron_schedule_with_weekday_7_is_an_error() {
-        assert!(reason("[CRAN]\nSyncSchedule = 0 0 * * 7\n").contains("0 (Sunday) to 6"));
+        assert!(only_error("[CRAN]\nSyncSchedule = 0 0 * * 7\n").contains("0 (Sunday) to 6"));
     }
 
     #[test]
     fn a_mirror_that_is_no_url_is_an_error() {
-        assert!(reason("[CRAN]\nURL = ftp://x\n").contains("must begin with https://"));
+        assert!(only_error("[CRAN]\nURL = ftp://x\n").contains("must begin with https://"));
     }
 
     #[test]
     fn an_error_contains_no_secret() {
-        let lines = bad("[Proxy]\nURL = ftp://u:hunter2@h\n[Postgres]\nURL = mysql://u:hunter2@h/d\n");
+        let lines =
+            parse_errors("[Proxy]\nURL = ftp://u:hunter2@h\n[Postgres]\nURL = mysql://u:hunter2@h/d\n");
         assert!(lines.iter().all(|line| !line.contains("hunter2") && line.contains("***")), "{lines:?}");
-        let loaded = good(
+        let loaded = parse_valid(
             "[Proxy]\nURL = http://u:hunter2@h\nPassword = hunter2\n[Postgres]\nPassword = hunter2\n\
                            [CRAN]\nURL = https://u:hunter2@h/\n[Manifest]\nPassword = hunter2\n",
         );
@@ -372,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_without_effect_only_warns() {
-        let lines = warned("[Git]\nBuildRetries = many\n");
+        let lines = warnings_of("[Git]\nBuildRetries = many\n");
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("[Git] BuildRetries = \"many\": is not a whole number"));
         assert!(lines[1].ends_with("[Git] BuildRetries: is not supported in this version"));
@@ -380,11 +390,11 @@ mod tests {
 
     #[test]
     fn a_broken_line_causes_no_error_about_its_missing_value() {
-        assert_eq!(bad("[Storage]\nDefault = s3\n[S3Storage]\nBucket my-bucket\n").len(), 1);
+        assert_eq!(parse_errors("[Storage]\nDefault = s3\n[S3Storage]\nBucket my-bucket\n").len(), 1);
     }
 
     #[test]
-    fn warnings_of_a_bad_file_are_kept() {
+    fn an_invalid_file_has_warnings_besides_errors() {
         let error = parse("f", b"[Sever]\n[HTTP]\nListen = x\n", []).expect_err("x is no address");
         let ConfigError::Invalid { errors, warnings } = error else { panic!("{error}") };
         assert_eq!((errors.len(), warnings.len()), (1, 1));
@@ -400,27 +410,31 @@ mod tests {
 
     #[test]
     fn a_class_section_overrides_the_unnamed_one_property_by_property() {
-        let loaded = good(
+        let loaded = parse_valid(
             "[Storage]\nDefault = S3\nCache = file\n[S3Storage]\nBucket = b\nRegion = r\nEndpoint = http://h:1/\n\
              S3ForcePathStyle = true\n[S3Storage \"binaries\"]\nPrefix = /p/q/\nRegion = s\nPathStyle = false\n",
         );
         let class_location = |class| loaded.config.storage.location(class);
-        let all = S3Location {
+        let unnamed = S3Location {
             region: Some("r".to_owned()),
             endpoint: Some("http://h:1".to_owned()),
             path_style: true,
             ..s3("b")
         };
-        assert_eq!(class_location(StorageClass::Metrics), &ClassLocation::S3(all.clone()));
-        let own =
-            S3Location { prefix: "p/q".to_owned(), region: Some("s".to_owned()), path_style: false, ..all };
+        assert_eq!(class_location(StorageClass::Metrics), &ClassLocation::S3(unnamed.clone()));
+        let own = S3Location {
+            prefix: "p/q".to_owned(),
+            region: Some("s".to_owned()),
+            path_style: false,
+            ..unnamed
+        };
         assert_eq!(class_location(StorageClass::Binaries), &ClassLocation::S3(own));
         assert!(matches!(class_location(StorageClass::Cache), ClassLocation::File(_)));
     }
 
     #[test]
     fn cran_bioconductor_and_pypi_follow_packages_unless_set() {
-        let loaded = good(
+        let loaded = parse_valid(
             "[Storage]\nPackages = s3\nPyPI = file\n[S3Storage \"packages\"]\nBucket = p\n\
              [S3Storage \"cran\"]\nPrefix = c\n[FileStorage \"packages\"]\nLocation = /mnt/p\n",
         );
@@ -439,14 +453,14 @@ mod tests {
 
     #[test]
     fn s3_without_a_bucket_is_an_error_that_names_the_classes() {
-        let line = reason("[Storage]\nPackages = s3\n[S3Storage \"cran\"]\nBucket = c\n");
+        let line = only_error("[Storage]\nPackages = s3\n[S3Storage \"cran\"]\nBucket = c\n");
         let expected = "[S3Storage] Bucket: must be set: the storage of packages, bioconductor, pypi is s3";
         assert_eq!(line, expected);
     }
 
     #[test]
     fn an_unused_location_is_a_warning() {
-        let lines = warned(
+        let lines = warnings_of(
             "[Storage]\nCache = s3\n[S3Storage]\nBucket = b\n[FileStorage \"cache\"]\nLocation = /c\n\
              [S3Storage \"metrics\"]\nBucket = m\n",
         );
@@ -470,11 +484,11 @@ mod tests {
             pick in any::<prop::sample::Index>(),
             value in "[0-9a-zA-Z.:/@ *-]{0,24}",
         ) {
-            let all: Vec<_> = crate::config::rows::SECTIONS
+            let rows: Vec<_> = crate::config::rows::SECTIONS
                 .iter()
                 .flat_map(|section| section.properties.iter().map(move |property| (section, property)))
                 .collect();
-            let (section, property) = pick.get(&all);
+            let (section, property) = pick.get(&rows);
             let sub = if section.sub == crate::config::table::SubName::Never { "" } else { " \"cran\"" };
             let text = format!("[{}{sub}]\n{} = \"{value}\"\n", section.name, property.name);
             match parse("f", text.as_bytes(), []) {

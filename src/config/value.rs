@@ -50,31 +50,31 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// Parses a whole number between two inclusive bounds.
-pub(super) fn integer(text: &str, least: i64, most: i64) -> Result<i64, String> {
+pub(super) fn integer(text: &str, min: i64, max: i64) -> Result<i64, String> {
     let number: i64 = text.parse().map_err(|_| "is not a whole number".to_owned())?;
-    if (least..=most).contains(&number) {
+    if (min..=max).contains(&number) {
         Ok(number)
-    } else if most == i64::MAX {
-        Err(format!("must be at least {least}"))
+    } else if max == i64::MAX {
+        Err(format!("must be at least {min}"))
     } else {
-        Err(format!("must be between {least} and {most}"))
+        Err(format!("must be between {min} and {max}"))
     }
 }
 
 /// Parses `3.14`, `7.`, `2`, `.217`, `-1`.
 pub(super) fn decimal(text: &str) -> Result<f64, String> {
-    let plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
-    text.parse().ok().filter(|_| plain).ok_or_else(|| "is not a decimal number such as 3.14".to_owned())
+    let is_plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+'));
+    text.parse().ok().filter(|_| is_plain).ok_or_else(|| "is not a decimal number such as 3.14".to_owned())
 }
 
-const DURATION: &str = "is not a duration; write for example 500ms, 1m15s, 72h or 30d";
+const INVALID_DURATION: &str = "is not a duration; write for example 500ms, 1m15s, 72h or 30d";
 
 /// Parses Go's durations (`1h15m30.5s`; ns us µs ms s m h) and days (`30d`); a bare whole number is nanoseconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text.starts_with('-') {
         return Err("must not be negative".to_owned());
     }
-    let wrong = || DURATION.to_owned();
+    let invalid = || INVALID_DURATION.to_owned();
     let too_long = || "is longer than 292 years".to_owned();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         let nanos = text.parse().ok().filter(|&n: &u64| i64::try_from(n).is_ok()).ok_or_else(too_long)?;
@@ -82,10 +82,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
     let (mut rest, mut nanos) = (text, 0_u128);
     if rest.is_empty() {
-        return Err(wrong());
+        return Err(invalid());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
         let (number, tail) = rest.split_at(digits);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
@@ -97,9 +97,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             "d" => 86_400_000_000_000,
-            _ => return Err(wrong()),
+            _ => return Err(invalid()),
         };
-        nanos = scale(number, unit).ok_or_else(wrong)?.checked_add(nanos).ok_or_else(too_long)?;
+        nanos = scale(number, unit).ok_or_else(invalid)?.checked_add(nanos).ok_or_else(too_long)?;
         rest = tail;
     }
     match i64::try_from(nanos) {
@@ -125,8 +125,8 @@ fn scale(number: &str, unit: u128) -> Option<u128> {
 
 /// Parses a size and returns bytes: `32KB`, `1.5M`, `2 GiB`, `512`. All units are powers of 1024, with or without `i`
 /// and `B`.
-pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let wrong = || "is not a size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
+pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    let invalid = || "is not a size; write for example 512, 32KB or 2MB (1 KB is 1024 bytes)".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u128 = match unit.trim_start().to_ascii_uppercase().as_str() {
@@ -134,12 +134,12 @@ pub(super) fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
         "K" | "KB" | "KIB" => 1 << 10,
         "M" | "MB" | "MIB" => 1 << 20,
         "G" | "GB" | "GIB" => 1 << 30,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let bytes = scale(number, unit).ok_or_else(wrong)?;
+    let bytes = scale(number, unit).ok_or_else(invalid)?;
     match u64::try_from(bytes) {
-        Ok(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("must be between {least} and {most} bytes")),
+        Ok(bytes) if (min..=max).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("must be between {min} and {max} bytes")),
     }
 }
 
@@ -148,17 +148,17 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
         return Err("must be an absolute path (one that begins with /)".to_owned());
     }
-    let mut clean = PathBuf::from("/");
+    let mut resolved = PathBuf::from("/");
     for component in Path::new(text).components() {
         match component {
-            Component::Normal(name) => clean.push(name),
+            Component::Normal(name) => resolved.push(name),
             Component::ParentDir => {
-                clean.pop();
+                resolved.pop();
             }
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
-    Ok(clean)
+    Ok(resolved)
 }
 
 /// Parses `STDOUT`, `STDERR` (in any case) or an absolute path.
@@ -175,20 +175,20 @@ pub(super) fn log_destination(text: &str) -> Result<LogDestination, String> {
 
 /// Parses `:port`, `host:port` or `[IPv6]:port`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    let wrong = || "is not an address to listen on; write :4242, host:4242 or [::1]:4242".to_owned();
+    let invalid = || "is not an address to listen on; write :4242, host:4242 or [::1]:4242".to_owned();
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<u16>() {
             Ok(port) => format!("must have a colon before the port: write :{port}"),
-            Err(_) => wrong(),
+            Err(_) => invalid(),
         });
     };
     if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(wrong());
+        return Err(invalid());
     }
     let port = port.parse().map_err(|_| "must have a port between 0 and 65535".to_owned())?;
     let host = match host.strip_prefix('[') {
         Some(inner) => {
-            let inner = inner.strip_suffix(']').ok_or_else(wrong)?;
+            let inner = inner.strip_suffix(']').ok_or_else(invalid)?;
             inner.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets".to_owned())?;
             inner
         }
@@ -196,7 +196,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
             return Err("must have brackets around an IPv6 address: write [::1]:4242".to_owned());
         }
         None if is_host(host) || host.is_empty() => host,
-        None => return Err(wrong()),
+        None => return Err(invalid()),
     };
     Ok(Listen { host: host.to_owned(), port })
 }
@@ -204,15 +204,15 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 /// Parses `192.0.2.1`, `2001:db8::1` or `10.0.0.0/8`.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-    let wrong =
+    let invalid =
         |_| "is neither an IP address nor a network; write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32".to_owned();
-    address.or_else(|_| text.parse::<IpNet>()).map_err(wrong)
+    address.or_else(|_| text.parse::<IpNet>()).map_err(invalid)
 }
 
 /// Returns true for a host name or an IPv4 address; digits and dots alone must be an address.
 fn is_host(text: &str) -> bool {
-    let numbers = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if numbers {
+    let is_numeric = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if is_numeric {
         return text.parse::<Ipv4Addr>().is_ok();
     }
     text.len() <= 253 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
@@ -228,18 +228,18 @@ pub(super) fn cron(text: &str) -> Result<String, String> {
     if weekday.split([',', '-']).any(|part| part.split('/').next() == Some("7")) {
         return Err("must have weekdays from 0 (Sunday) to 6 (Saturday)".to_owned());
     }
-    let plain = fields.join(" ");
-    let refused = |error| format!("is not a schedule: {error}");
-    plain.parse::<croner::Cron>().map_err(refused)?;
-    Ok(plain)
+    let normalized = fields.join(" ");
+    let invalid = |error| format!("is not a schedule: {error}");
+    normalized.parse::<croner::Cron>().map_err(invalid)?;
+    Ok(normalized)
 }
 
 /// Parses one of `words`, in any case; returns the word as listed.
 pub(super) fn choice(text: &str, words: &'static [&'static str]) -> Result<&'static str, String> {
     let choice = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
     choice.ok_or_else(|| {
-        let near = nearest(text, words.iter().copied());
-        let hint = near.map_or_else(String::new, |word| format!("; did you mean {word}?"));
+        let suggestion = nearest(text, words.iter().copied());
+        let hint = suggestion.map_or_else(String::new, |word| format!("; did you mean {word}?"));
         format!("must be one of {}{hint}", words.join(", "))
     })
 }
@@ -250,7 +250,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn booleans_are_the_words_of_git() {
+    fn booleans_are_those_of_git() {
         for (text, expected) in [("true", true), ("Yes", true), ("ON", true), ("1", true)] {
             assert_eq!(boolean(text), Ok(expected));
         }

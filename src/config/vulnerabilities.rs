@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::value;
 
 /// URL of the public advisories, with one folder per ecosystem.
-const PUBLIC: &str = "https://osv-vulnerabilities.storage.googleapis.com";
+const PUBLIC_URL: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 
 /// `[Vulnerabilities]`.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Vulnerabilities {
         } else {
             vec![match cran.strip_prefix("file://") {
                 Some(folder) => format!("file://{}/vulns", folder.trim_end_matches('/')),
-                None => PUBLIC.to_owned(),
+                None => PUBLIC_URL.to_owned(),
             }]
         };
         let sync_schedule = reader.value("Vulnerabilities", "SyncSchedule", value::cron);
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Vulnerabilities {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vulnerabilities")
             .field("urls", &self.urls.iter().map(|url| without_userinfo(url)).collect::<Vec<_>>())
-            .field("written", &self.is_configured)
+            .field("is_configured", &self.is_configured)
             .field("sync_schedule", &self.sync_schedule)
             .finish()
     }
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn a_directory_of_packages_has_the_advisories_unless_configured_otherwise() {
-        assert_eq!(urls(""), super::PUBLIC);
-        assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC);
+        assert_eq!(urls(""), super::PUBLIC_URL);
+        assert_eq!(urls("[CRAN]\nURL = https://cran.example\n"), super::PUBLIC_URL);
         assert_eq!(urls("[CRAN]\nURL = file:///srv/data/\n"), "file:///srv/data/vulns");
         let own =
             "[CRAN]\nURL = file:///srv/data\n[Vulnerabilities]\nURL = https://h/a.tar.gz\nURL = file:///b/\n";

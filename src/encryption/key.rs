@@ -12,10 +12,10 @@ use crate::model::fingerprint::Fingerprint;
 
 /// Length of a key in bytes.
 pub const LENGTH: usize = 512;
-/// Maximum length in bytes of a text that [`Key::parse`] is given: twice that of a key in hexadecimal.
+/// Maximum length in bytes of a text for [`Key::parse`]: twice that of a key in hexadecimal.
 pub const MAX_TEXT: usize = 4 * LENGTH;
 
-/// What each written byte is combined with. It hides nothing; the format has it.
+/// Each byte of the text form is combined with this pattern by XOR. It hides nothing, but the format requires it.
 const PATTERN: [u8; 10] = [223, 99, 111, 160, 122, 212, 223, 105, 37, 190];
 
 /// A key. Its memory is overwritten when it is dropped; `Debug` prints the fingerprint.
@@ -35,8 +35,8 @@ pub enum KeyError {
 impl Key {
     /// Returns the key with these bytes, which must be random.
     #[must_use]
-    pub fn new(random: &[u8; LENGTH]) -> Key {
-        Key(Zeroizing::new(*random))
+    pub fn new(bytes: &[u8; LENGTH]) -> Key {
+        Key(Zeroizing::new(*bytes))
     }
 
     /// Parses the text of a key file. White space is ignored.
@@ -44,21 +44,21 @@ impl Key {
     /// # Errors
     /// It is not a key.
     pub fn parse(text: &[u8]) -> Result<Key, KeyError> {
-        let visible = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
-        let text: Zeroizing<Vec<u8>> = Zeroizing::new(visible.collect());
+        let digits = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(digits.collect());
         let decoded = hex::decode(&*text).or_else(|_| STANDARD.decode(&*text));
         let decoded = Zeroizing::new(decoded.map_err(|_| KeyError::Encoding)?);
         let mut bytes: Zeroizing<[u8; LENGTH]> =
             Zeroizing::new(decoded.as_slice().try_into().map_err(|_| KeyError::Length(decoded.len()))?);
-        combine(&mut *bytes);
+        apply_pattern(&mut *bytes);
         Ok(Key(bytes))
     }
 
-    /// Returns the text of a key file: hexadecimal digits without a line feed, which the original does not accept.
+    /// Returns the text of a key file: hexadecimal digits without a line feed, which Posit's products do not accept.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut bytes = self.0.clone();
-        combine(&mut *bytes);
+        apply_pattern(&mut *bytes);
         Zeroizing::new(hex::encode(bytes.as_slice()))
     }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for Key {
     }
 }
 
-fn combine(bytes: &mut [u8]) {
+fn apply_pattern(bytes: &mut [u8]) {
     bytes.iter_mut().zip(PATTERN.iter().cycle()).for_each(|(byte, pattern)| *byte ^= pattern);
 }
 
@@ -110,11 +110,10 @@ mod tests {
         let lines: Vec<&str> =
             (0..base64.len()).step_by(64).map(|at| &base64[at..(at + 64).min(684)]).collect();
         let upper = text.to_uppercase();
-        for written in
-            [&*text, &format!("{}\n", *text), &upper, &base64, &lines.join("\n"), &lines.join("\r\n")]
+        for form in [&*text, &format!("{}\n", *text), &upper, &base64, &lines.join("\n"), &lines.join("\r\n")]
         {
-            let parsed = Key::parse(written.as_bytes()).expect("a key");
-            assert_eq!(parsed.fingerprint(), key.fingerprint(), "{written}");
+            let parsed = Key::parse(form.as_bytes()).expect("a key");
+            assert_eq!(parsed.fingerprint(), key.fingerprint(), "{form}");
         }
     }
 

@@ -10,19 +10,19 @@ use zeroize::{Zeroize, Zeroizing};
 use super::key::Key;
 
 /// Length of the nonce of [`encrypt`].
-pub const NONCE: usize = 24;
+pub const NONCE_LENGTH: usize = 24;
 /// Length of the shortest text that [`encrypt`] returns, for a value of one character: base64 of the nonce, 16 bytes of
 /// authentication and one byte.
-const SHORTEST: usize = (NONCE + 16 + 1_usize).div_ceil(3) * 4;
+const MIN_LENGTH: usize = (NONCE_LENGTH + 16 + 1_usize).div_ceil(3) * 4;
 
 /// First byte of values of secretbox with a version; most have none.
-const SECRETBOX: u8 = 1;
+const SECRETBOX_VERSION: u8 = 1;
 /// First byte of values of AES-256-GCM.
-const AES: u8 = 2;
+const AES_VERSION: u8 = 2;
 
 /// Encrypts a value. A nonce must not be used twice.
 #[must_use]
-pub fn encrypt(key: &Key, nonce: [u8; NONCE], value: &str) -> String {
+pub fn encrypt(key: &Key, nonce: [u8; NONCE_LENGTH], value: &str) -> String {
     let cipher = XSalsa20Poly1305::new(key.cipher_key().into());
     let sealed = cipher.encrypt(&nonce.into(), value.as_bytes()).expect("fails only without memory");
     STANDARD.encode([&nonce[..], &sealed].concat())
@@ -33,17 +33,17 @@ pub fn encrypt(key: &Key, nonce: [u8; NONCE], value: &str) -> String {
 pub fn decrypt(key: &Key, value: &str) -> Option<Zeroizing<String>> {
     let bytes = STANDARD.decode(value).ok()?;
     let versioned = match *bytes.first()? {
-        SECRETBOX => open_secretbox(key, &bytes[1..]),
-        AES => open_aes(key, &bytes[1..]),
+        SECRETBOX_VERSION => open_secretbox(key, &bytes[1..]),
+        AES_VERSION => open_aes(key, &bytes[1..]),
         _ => None,
     };
     // The first byte of a nonce may be that of a version.
-    let opened = versioned.or_else(|| open_secretbox(key, &bytes))?;
-    String::from_utf8(opened).map(Zeroizing::new).map_err(|error| error.into_bytes().zeroize()).ok()
+    let decrypted = versioned.or_else(|| open_secretbox(key, &bytes))?;
+    String::from_utf8(decrypted).map(Zeroizing::new).map_err(|error| error.into_bytes().zeroize()).ok()
 }
 
 fn open_secretbox(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
+    let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LENGTH>()?;
     XSalsa20Poly1305::new(key.cipher_key().into()).decrypt(nonce.into(), sealed).ok()
 }
 
@@ -58,13 +58,12 @@ fn open_aes(key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns true for a text of the form of [`encrypt`], intact or not. A long random password can have this form, but
-/// words and hexadecimal digits have not: letters of both cases and other
-/// characters must occur.
+/// words and hexadecimal digits have not: letters of both cases and other characters must occur.
 #[must_use]
 pub fn looks_encrypted(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
-    let has = |is: fn(&u8) -> bool| digits.as_bytes().iter().any(is);
-    text.len() >= SHORTEST
+    let has = |predicate: fn(&u8) -> bool| digits.as_bytes().iter().any(predicate);
+    text.len() >= MIN_LENGTH
         && text.len() - digits.len() <= 2
         && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
         && has(u8::is_ascii_uppercase)
@@ -107,7 +106,7 @@ mod tests {
         let sealed = "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919";
         let bytes = hex::decode(format!("{}{sealed}", "00".repeat(12))).expect("hexadecimal");
         assert_eq!(open_aes(&key(&"00".repeat(32)), &bytes), Some(vec![0; 16]));
-        let value = STANDARD.encode([&[AES][..], &bytes].concat());
+        let value = STANDARD.encode([&[AES_VERSION][..], &bytes].concat());
         assert_eq!(decrypt(&key(&"00".repeat(32)), &value).expect("opened").as_str(), "\0".repeat(16));
         assert!(decrypt(&key(&"01".repeat(32)), &value).is_none());
     }
@@ -115,11 +114,11 @@ mod tests {
     #[test]
     fn a_version_before_a_box_is_accepted_and_a_nonce_that_begins_with_one_too() {
         let key = key(NACL_KEY);
-        let plain = STANDARD.decode(encrypt(&key, [9; NONCE], "secret")).expect("base64");
-        let versioned = STANDARD.encode([&[SECRETBOX][..], &plain].concat());
+        let plain = STANDARD.decode(encrypt(&key, [9; NONCE_LENGTH], "secret")).expect("base64");
+        let versioned = STANDARD.encode([&[SECRETBOX_VERSION][..], &plain].concat());
         assert_eq!(decrypt(&key, &versioned).expect("opened").as_str(), "secret");
-        for first in [SECRETBOX, AES] {
-            let value = encrypt(&key, [first; NONCE], "secret");
+        for first in [SECRETBOX_VERSION, AES_VERSION] {
+            let value = encrypt(&key, [first; NONCE_LENGTH], "secret");
             assert_eq!(decrypt(&key, &value).expect("opened").as_str(), "secret");
         }
     }
@@ -127,7 +126,7 @@ mod tests {
     #[test]
     fn damaged_values_and_those_of_other_keys_are_not_decrypted() {
         let (ours, other) = (key(NACL_KEY), key(&"00".repeat(32)));
-        let value = encrypt(&ours, [1; NONCE], "pass word: ü");
+        let value = encrypt(&ours, [1; NONCE_LENGTH], "pass word: ü");
         assert_eq!(decrypt(&ours, &value).expect("opened").as_str(), "pass word: ü");
         assert!(decrypt(&other, &value).is_none());
         let mut bytes = STANDARD.decode(&value).expect("base64");
@@ -143,10 +142,10 @@ mod tests {
 
     #[test]
     fn long_base64_looks_encrypted_and_passwords_do_not() {
-        let value = encrypt(&key(NACL_KEY), [0x5a; NONCE], "a");
-        assert_eq!(value.len(), SHORTEST);
+        let value = encrypt(&key(NACL_KEY), [0x5a; NONCE_LENGTH], "a");
+        assert_eq!(value.len(), MIN_LENGTH);
         assert!(looks_encrypted(&value), "{value}");
-        let longer = encrypt(&key(NACL_KEY), [0x5a; NONCE], "a longer password");
+        let longer = encrypt(&key(NACL_KEY), [0x5a; NONCE_LENGTH], "a longer password");
         assert!(looks_encrypted(&longer[..longer.len() - 3]), "a truncated one");
         for plain in [
             "",
@@ -164,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_are_read_back(nonce in any::<[u8; NONCE]>(), value in "\\PC{0,40}") {
+        fn values_are_read_back(nonce in any::<[u8; NONCE_LENGTH]>(), value in "\\PC{0,40}") {
             let key = key(NACL_KEY);
             let encrypted = encrypt(&key, nonce, &value);
             prop_assert!(!encrypted.contains(&value) || value.len() < 4);

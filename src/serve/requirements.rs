@@ -143,7 +143,7 @@ impl Requirements {
 /// Finds a system among the distributions with known system requirements; the name of a distribution (`jammy`) may be
 /// given instead of its release.
 fn find_system(platforms: &Platforms, distribution: &str, release: &str) -> Result<OsRelease, RepoError> {
-    let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.system_requirements);
+    let rows = || platforms.distributions.iter().filter(|d| d.has_status_row && d.has_system_requirements);
     for candidate in OsRelease::candidates(distribution, release) {
         let entry = &candidate.table_entry;
         let is_release = |release: &str, name: &str| release == entry.release || name == entry.release;

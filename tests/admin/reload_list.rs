@@ -65,14 +65,14 @@ fn rows(wanted: impl Fn(&Property) -> bool) -> Vec<(&'static str, &'static str)>
 
 #[test]
 fn every_reloadable_property_with_effect_has_its_own_test() {
-    let table = rows(|p| p.reloadable && matches!(p.effect, Effect::Since(_)));
+    let table = rows(|p| p.is_reloadable && matches!(p.effect, Effect::Since(_)));
     let tested: Vec<_> = TESTED.iter().map(|&(section, property, _)| (section, property)).collect();
     assert_eq!(tested, table, "a property of the table without a test here, or the other way round");
 }
 
 #[test]
 fn the_properties_that_must_be_reloadable_are() {
-    let marked = rows(|p| p.reloadable);
+    let marked = rows(|p| p.is_reloadable);
     for name in [
         "Logging.SystemLog",
         "Logging.SystemLogLevel",

@@ -31,7 +31,7 @@ pub struct Distribution {
     /// `x86_64`, `arm64`; at least one.
     pub architectures: Vec<String>,
     /// Whether there are rules for system requirements.
-    pub system_requirements: bool,
+    pub has_system_requirements: bool,
     /// Hidden from listings, but served.
     pub is_hidden: bool,
     /// The R version it is meant for, `4.4` or `4.4.2`.
@@ -81,9 +81,9 @@ impl Platforms {
     #[must_use]
     pub fn linux(&self, name: &str) -> Option<&Distribution> {
         let find = |name: &str| self.distributions.iter().find(|d| d.os == Os::Linux && d.name == name);
-        let found = find(name)?;
-        match &found.alias {
-            None => Some(found),
+        let distribution = find(name)?;
+        match &distribution.alias {
+            None => Some(distribution),
             Some(target) => find(target),
         }
     }
@@ -91,14 +91,14 @@ impl Platforms {
     /// Returns the folders of macOS binaries for an R version.
     #[must_use]
     pub fn macos_folders(&self, r_version: &str) -> Option<&MacFolders> {
-        let of = |version: &str| self.macos.iter().find(|folders| folders.r_version == version);
-        of(r_version).or_else(|| of("default"))
+        let find = |version: &str| self.macos.iter().find(|folders| folders.r_version == version);
+        find(r_version).or_else(|| find("default"))
     }
 
     /// Iterates over the aliases of a distribution.
     pub fn aliases<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let of = move |d: &&Distribution| d.alias.as_deref() == Some(name);
-        self.distributions.iter().filter(of).map(|d| d.name.as_str())
+        let is_alias = move |d: &&Distribution| d.alias.as_deref() == Some(name);
+        self.distributions.iter().filter(is_alias).map(|d| d.name.as_str())
     }
 }
 

@@ -5,21 +5,21 @@ use std::sync::LazyLock;
 use super::{Distribution, MacFolders, Os, Platforms};
 use crate::config::lookup;
 use crate::config::merged::{Settings, merge};
+use crate::config::parsed_file::ParsedFile;
 use crate::config::problem::NoticeCategory;
 use crate::config::reader::Reader;
 use crate::config::spelling::{did_you_mean, nearest};
 use crate::config::table::{Property, Section};
 use crate::config::value;
-use crate::config::written::ParsedFile;
 
 /// The embedded table.
 static EMBEDDED: LazyLock<Settings> = LazyLock::new(|| {
-    let written = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
-    let (settings, unknown) = merge(&written);
+    let parsed = ParsedFile::read("the embedded platform table", include_bytes!("table.gcfg"));
+    let (settings, unknown) = merge(&parsed);
     assert!(
-        written.errors.is_empty() && unknown.is_empty(),
+        parsed.errors.is_empty() && unknown.is_empty(),
         "the embedded platform table: {:?} {unknown:?}",
-        written.errors
+        parsed.errors
     );
     settings
 });
@@ -47,13 +47,13 @@ impl Platforms {
 
 /// Returns the non-empty values of a property: from the file, otherwise from the embedded table.
 fn texts(reader: &Reader<'_>, section: &str, sub: Option<&str>, name: &str) -> Vec<String> {
-    let filled = |settings: &Settings| -> Vec<String> {
+    let non_empty = |settings: &Settings| -> Vec<String> {
         let values = settings.get(section, sub, name).map(|setting| setting.values.as_slice());
         let texts = values.unwrap_or_default().iter().map(|value| value.text.clone());
         texts.filter(|text| !text.is_empty()).collect()
     };
-    let own = filled(reader.settings);
-    if own.is_empty() { filled(&EMBEDDED) } else { own }
+    let own = non_empty(reader.settings);
+    if own.is_empty() { non_empty(&EMBEDDED) } else { own }
 }
 
 fn text(reader: &Reader<'_>, section: &str, sub: &str, name: &str) -> Option<String> {
@@ -72,11 +72,11 @@ fn section(name: &str) -> &'static Section {
 fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for settings in [&*EMBEDDED, reader.settings] {
-        let filled = settings.iter().filter(|setting| {
+        let non_empty = settings.iter().filter(|setting| {
             std::ptr::eq(setting.section, section(name))
                 && setting.values.iter().any(|value| !value.text.is_empty())
         });
-        for sub in filled.filter_map(|setting| setting.sub.as_deref()) {
+        for sub in non_empty.filter_map(|setting| setting.sub.as_deref()) {
             if !names.iter().any(|name| name == sub) {
                 names.push(sub.to_owned());
             }
@@ -87,26 +87,30 @@ fn names(reader: &Reader<'_>, name: &str) -> Vec<String> {
 
 /// Returns the first property that the file sets for a sub-name, as the position of errors about the name itself.
 fn any_property(reader: &Reader<'_>, name: &str, sub: &str) -> &'static str {
-    let set = |property: &&Property| reader.is_non_empty(name, Some(sub), property.name);
-    section(name).properties.iter().find(set).map_or(section(name).properties[0].name, |found| found.name)
+    let is_set = |property: &&Property| reader.is_non_empty(name, Some(sub), property.name);
+    section(name)
+        .properties
+        .iter()
+        .find(is_set)
+        .map_or(section(name).properties[0].name, |property| property.name)
 }
 
 fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !plain || name.is_empty() || name.len() > MAX_NAME_LENGTH {
-        let at = any_property(reader, DISTRIBUTION, name);
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_plain || name.is_empty() || name.len() > MAX_NAME_LENGTH {
+        let property = any_property(reader, DISTRIBUTION, name);
         let message = format!(
             "is set for an invalid name: use 1 to {MAX_NAME_LENGTH} letters, digits and `_` (clients split URLs at `-`)"
         );
-        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), at, &message);
+        reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), property, &message);
     }
     let alias = text(reader, DISTRIBUTION, name, "Alias");
     let r_version = text(reader, DISTRIBUTION, name, "RVersion");
     if let Some(problem) = r_version.as_deref().and_then(|text| r_version_problem(text, true)) {
         reader.error(NoticeCategory::Syntax, DISTRIBUTION, Some(name), "RVersion", problem);
     }
-    let forced = flag(reader, name, "ForceRVersion");
-    if forced && r_version.is_none() && alias.is_none() {
+    let is_forced = flag(reader, name, "ForceRVersion");
+    if is_forced && r_version.is_none() && alias.is_none() {
         let message = "needs the R version that is forced; add `RVersion = 4.5`";
         reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(name), "ForceRVersion", message);
     }
@@ -122,21 +126,19 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
         architectures.push("x86_64".to_owned());
     }
     let rules_name = text(reader, DISTRIBUTION, name, "System");
-    let or = |name: &str, default: &str| {
-        text(reader, DISTRIBUTION, name, "Release").unwrap_or_else(|| default.to_owned())
-    };
+    let rules_release = text(reader, DISTRIBUTION, name, "Release").unwrap_or_else(|| "all".to_owned());
     Distribution {
         name: name.to_owned(),
         os,
         display: text(reader, DISTRIBUTION, name, "Display").unwrap_or_else(|| name.to_owned()),
         has_status_row: alias.is_none() || rules_name.is_some(),
         rules_name: rules_name.unwrap_or_else(|| name.to_owned()),
-        rules_release: or(name, "all"),
+        rules_release,
         architectures,
-        system_requirements: flag(reader, name, "SystemRequirements"),
+        has_system_requirements: flag(reader, name, "SystemRequirements"),
         is_hidden: flag(reader, name, "Hidden"),
         r_version,
-        is_r_version_forced: forced,
+        is_r_version_forced: is_forced,
         alias,
     }
 }
@@ -145,26 +147,33 @@ fn distribution(reader: &mut Reader<'_>, name: &str) -> Distribution {
 fn resolve_aliases(reader: &mut Reader<'_>, distributions: &mut [Distribution]) {
     let targets: Vec<Distribution> =
         distributions.iter().filter(|d| d.alias.is_none() && d.os == Os::Linux).cloned().collect();
-    for other in distributions {
-        let Some(alias) = &other.alias else { continue };
+    for distribution in distributions {
+        let Some(alias) = &distribution.alias else { continue };
         let Some(target) = targets.iter().find(|target| target.name == *alias) else {
-            let near = nearest(alias, targets.iter().map(|target| target.name.as_str()));
-            let hint = near.map_or_else(|| "`rspm list distributions` lists all".to_owned(), did_you_mean);
+            let suggestion = nearest(alias, targets.iter().map(|target| target.name.as_str()));
+            let hint =
+                suggestion.map_or_else(|| "`rspm list distributions` lists all".to_owned(), did_you_mean);
             let message = format!("is not a Linux distribution of its own; {hint}");
-            reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&other.name), "Alias", &message);
+            reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&distribution.name), "Alias", &message);
             continue;
         };
         for property in ["OS", "Architecture", "RVersion", "ForceRVersion"] {
-            if reader.is_non_empty(DISTRIBUTION, Some(&other.name), property) {
+            if reader.is_non_empty(DISTRIBUTION, Some(&distribution.name), property) {
                 let message = format!(
                     "cannot be combined with `Alias`: {alias} determines it; set it there, or remove `Alias`"
                 );
-                reader.error(NoticeCategory::Settings, DISTRIBUTION, Some(&other.name), property, &message);
+                reader.error(
+                    NoticeCategory::Settings,
+                    DISTRIBUTION,
+                    Some(&distribution.name),
+                    property,
+                    &message,
+                );
             }
         }
-        other.architectures.clone_from(&target.architectures);
-        other.r_version.clone_from(&target.r_version);
-        other.is_r_version_forced = target.is_r_version_forced;
+        distribution.architectures.clone_from(&target.architectures);
+        distribution.r_version.clone_from(&target.r_version);
+        distribution.is_r_version_forced = target.is_r_version_forced;
     }
 }
 
@@ -176,15 +185,15 @@ fn r_versions(reader: &mut Reader<'_>) -> Vec<String> {
     versions
 }
 
-/// Returns the problem of an R version: valid are `4.5` and, with `patch`, `4.5.1`.
-fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
+/// Returns the problem of an R version: valid are `4.5` and, with `allows_patch`, `4.5.1`.
+fn r_version_problem(text: &str, allows_patch: bool) -> Option<&'static str> {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| {
         let digits = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         digits && (part.len() == 1 || !part.starts_with('0'))
     };
-    let is_valid = parts.iter().all(number) && (parts.len() == 2 || (patch && parts.len() == 3));
-    match (is_valid, patch) {
+    let is_valid = parts.iter().all(number) && (parts.len() == 2 || (allows_patch && parts.len() == 3));
+    match (is_valid, allows_patch) {
         (true, _) => None,
         (false, true) => Some("is not a version of R; write it as 4.5 or 4.5.1"),
         (false, false) => Some("is not a minor version of R; write it as 4.5"),
@@ -193,14 +202,14 @@ fn r_version_problem(text: &str, patch: bool) -> Option<&'static str> {
 
 fn folders(reader: &mut Reader<'_>, name: &str) -> MacFolders {
     if name != "default" && r_version_problem(name, false).is_some() {
-        let at = any_property(reader, MACOS, name);
+        let property = any_property(reader, MACOS, name);
         let message = "is not set for a minor version of R; write `[MacOS \"4.5\"]` or `[MacOS \"default\"]`";
-        reader.error(NoticeCategory::Settings, MACOS, Some(name), at, message);
+        reader.error(NoticeCategory::Settings, MACOS, Some(name), property, message);
     }
     let mut folder = |property: &str| {
         let text = text(reader, MACOS, name, property)?;
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if !plain || text.starts_with('.') || text.len() > MAX_NAME_LENGTH {
+        let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if !is_plain || text.starts_with('.') || text.len() > MAX_NAME_LENGTH {
             let message = "is not a plain folder name; write it as big-sur-arm64";
             reader.error(NoticeCategory::Settings, MACOS, Some(name), property, message);
         }
@@ -222,28 +231,28 @@ mod tests {
         }
     }
 
-    fn refused(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         parse("f", text.as_bytes(), []).expect_err(text).to_string()
     }
 
     #[test]
     fn the_embedded_table_is_valid() {
-        let all = platforms("");
-        assert!(all.distributions.len() > 30, "{}", all.distributions.len());
-        assert_eq!(all.r_versions.first().map(String::as_str), Some("4.6"));
-        for d in &all.distributions {
+        let table = platforms("");
+        assert!(table.distributions.len() > 30, "{}", table.distributions.len());
+        assert_eq!(table.r_versions.first().map(String::as_str), Some("4.6"));
+        for d in &table.distributions {
             assert!(!d.architectures.is_empty() && !d.display.is_empty(), "{d:?}");
-            assert!(d.alias.as_deref().is_none_or(|alias| all.linux(alias).is_some()), "{d:?}");
+            assert!(d.alias.as_deref().is_none_or(|alias| table.linux(alias).is_some()), "{d:?}");
         }
-        let rows: Vec<_> = all.distributions.iter().filter(|d| d.has_status_row).collect();
+        let rows: Vec<_> = table.distributions.iter().filter(|d| d.has_status_row).collect();
         for d in &rows {
-            let same =
+            let is_same =
                 |o: &&&Distribution| (&o.rules_name, &o.rules_release) == (&d.rules_name, &d.rules_release);
-            let equal = rows.iter().filter(same).count();
+            let equal = rows.iter().filter(is_same).count();
             // The portable binaries have the names of the distribution that they are built on.
             assert!(equal == 1 || d.rules_name == "centos", "{d:?}");
         }
-        let four_two = all.macos.iter().find(|m| m.r_version == "4.2").expect("known");
+        let four_two = table.macos.iter().find(|m| m.r_version == "4.2").expect("known");
         assert_eq!(
             (four_two.x86_64.as_deref(), four_two.arm64.as_deref()),
             (Some(""), Some("big-sur-arm64"))
@@ -252,7 +261,7 @@ mod tests {
 
     #[test]
     fn names_used_by_clients_lead_to_the_distribution() {
-        let all = platforms("");
+        let table = platforms("");
         for (name, expected) in [
             ("noble", "noble"),
             ("rockylinux8", "centos8"),
@@ -261,35 +270,35 @@ mod tests {
             ("rhel1", "rhel10"),
             ("xenial", "xenial"),
         ] {
-            assert_eq!(all.linux(name).map(|d| d.name.as_str()), Some(expected), "{name}");
+            assert_eq!(table.linux(name).map(|d| d.name.as_str()), Some(expected), "{name}");
         }
         for unknown in ["windows", "macos", "Noble", "", "warty"] {
-            assert_eq!(all.linux(unknown), None, "{unknown}");
+            assert_eq!(table.linux(unknown), None, "{unknown}");
         }
     }
 
     #[test]
     fn an_administrator_can_add_rename_hide_and_force() {
-        let all = platforms(
+        let table = platforms(
             "[Distribution \"fedora42\"]\nDisplay = Fedora 42\nSystem = fedora\nRelease = 42\n\
              Architecture = x86_64\nArchitecture = ARM64\n\
              [Distribution \"ours\"]\nAlias = fedora42\n\
              [Distribution \"jammy\"]\nHidden = yes\nRVersion = 4.4.2\nForceRVersion = true\n\
              [Platforms]\nRVersion = 4.7\nRVersion = 4.6\n[MacOS \"4.7\"]\nArm64 = tahoe-arm64\n",
         );
-        let fedora = all.linux("ours").expect("known by its other name");
+        let fedora = table.linux("ours").expect("known by its other name");
         assert_eq!(
             (fedora.name.as_str(), fedora.architectures.join(" ")),
             ("fedora42", "x86_64 arm64".into())
         );
-        let jammy = all.linux("jammy").expect("known");
-        assert!(jammy.is_hidden && jammy.is_r_version_forced && jammy.system_requirements);
+        let jammy = table.linux("jammy").expect("known");
+        assert!(jammy.is_hidden && jammy.is_r_version_forced && jammy.has_system_requirements);
         assert_eq!((jammy.r_version.as_deref(), jammy.rules_release.as_str()), (Some("4.4.2"), "22.04"));
-        assert_eq!(all.r_versions, ["4.7", "4.6"]);
-        assert_eq!(all.macos.last().and_then(|m| m.arm64.as_deref()), Some("tahoe-arm64"));
-        assert_eq!(all.aliases("fedora42").collect::<Vec<_>>(), ["ours"]);
+        assert_eq!(table.r_versions, ["4.7", "4.6"]);
+        assert_eq!(table.macos.last().and_then(|m| m.arm64.as_deref()), Some("tahoe-arm64"));
+        assert_eq!(table.aliases("fedora42").collect::<Vec<_>>(), ["ours"]);
         assert!(
-            !all.distributions.iter().any(|d| d.name == "ours" && d.has_status_row),
+            !table.distributions.iter().any(|d| d.name == "ours" && d.has_status_row),
             "a name alone is no row"
         );
     }
@@ -320,7 +329,7 @@ mod tests {
             ("[MacOS \"new\"]\nIntel = x\n", "write `[MacOS \"4.5\"]`"),
             ("[MacOS \"4.7\"]\nArm64 = a/b\n", "is not a plain folder name"),
         ] {
-            let message = refused(text);
+            let message = parse_error(text);
             assert!(message.contains(expected), "{text}\n{message}");
         }
     }

@@ -53,17 +53,17 @@ impl ParsedFile {
             message,
         };
         let heading_at = |at: Position, items: &[Item]| {
-            let mut found = None;
+            let mut heading = None;
             for item in items {
                 match item {
                     Item::Section { at: start, name, sub } if *start < at => {
-                        found =
+                        heading =
                             Some(Heading { name: name.clone(), sub: sub.clone(), at: *start }.to_string());
                     }
                     Item::Section { .. } | Item::Entry { .. } | Item::BrokenSection => {}
                 }
             }
-            found
+            heading
         };
         let mut errors: Vec<Notice> = syntax_errors
             .into_iter()
@@ -74,15 +74,15 @@ impl ParsedFile {
             })
             .collect();
         let mut sections: Vec<(Heading, Vec<Entry>)> = Vec::new();
-        let mut broken = false;
+        let mut is_broken = false;
         for item in items {
             match item {
                 Item::Section { at, name, sub } => {
-                    broken = false;
+                    is_broken = false;
                     sections.push((Heading { name, sub, at }, Vec::new()));
                 }
-                Item::BrokenSection => broken = true,
-                Item::Entry { .. } if broken => {}
+                Item::BrokenSection => is_broken = true,
+                Item::Entry { .. } if is_broken => {}
                 Item::Entry { at, name, value_at, value } => match sections.last_mut() {
                     Some((_, entries)) => entries.push(Entry { name, at, value, value_at }),
                     None => {
@@ -121,11 +121,11 @@ mod tests {
 
     #[test]
     fn a_syntax_error_names_its_section_and_property() {
-        let found = messages("[Server]\nA = 1\n[FileStorage \"cache\"]\nLocation\n[HTTP]\n");
-        assert_eq!(found.len(), 1);
+        let errors = messages("[Server]\nA = 1\n[FileStorage \"cache\"]\nLocation\n[HTTP]\n");
+        assert_eq!(errors.len(), 1);
         assert!(
-            found[0].starts_with("f.gcfg:4:1: [FileStorage \"cache\"] Location: `=` is missing"),
-            "{found:?}"
+            errors[0].starts_with("f.gcfg:4:1: [FileStorage \"cache\"] Location: `=` is missing"),
+            "{errors:?}"
         );
     }
 
